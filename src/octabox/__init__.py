@@ -1,0 +1,1 @@
+"""Serve every diffusers pipeline from one program."""

@@ -1,0 +1,1 @@
+"""What diffusers offers, read from its source without importing it."""

@@ -1,0 +1,1 @@
+"""Configuration of models and of the server."""

@@ -1,0 +1,1 @@
+"""Models in memory: worker processes, their queues, and the calls they run."""

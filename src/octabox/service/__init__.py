@@ -1,0 +1,1 @@
+"""The one door of every frontend to the engine."""

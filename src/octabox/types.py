@@ -1,0 +1,184 @@
+"""What travels between the rooms: a request on its way down, progress and a generation on their way up."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+#: What an artifact or an input is, whatever format it is written in.
+Kind = Literal["image", "video", "audio", "mesh", "text", "array"]
+
+#: Where a request is: waiting, waiting for its model, in the denoising loop, turning latents into media, writing the file.
+Phase = Literal["queued", "loading", "running", "decoding", "encoding"]
+
+#: Largest seed: torch takes 64 bits, but clients keep numbers as doubles, which are exact only up to here.
+MAX_SEED = 2**53 - 1
+
+
+#: An input as a client gives it: the bytes of a file, or text that is raw base64, a data URI or an http(s) URL.
+Source = bytes | str
+
+
+@dataclass(frozen=True)
+class SchedulerChoice:
+    """A noise scheduler by class name or alias, and settings of its constructor."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """How artifacts are to be written.
+
+    Args:
+        format: A format such as ``png``, ``jpeg`` or ``webp``; None means the best lossless one for the kind.
+        quality: 0 to 100 for lossy formats; None means the format's usual one.
+    """
+
+    format: str | None = None
+    quality: int | None = None
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One wish of a client, in diffusers' own words.
+
+    Args:
+        model: Name of a configured model.
+        task: Hub task tag such as ``image-to-image``; None lets the model and the inputs decide.
+        params: Call parameters of the pipeline by their own names. Media may stand here too, as text (`Source`).
+        inputs: Media for call parameters, by the parameter's name.
+        seed: Seed of the first output; the next ones have seed + 1, seed + 2 and so on. None draws one by lot.
+        num_outputs: How many outputs to make of each prompt.
+        scheduler: The noise scheduler of this request; None is the model's own.
+        output: How artifacts are to be written.
+        partial_images: How many unfinished pictures to send while the request runs.
+        id: Name of the request, by which it can be cancelled.
+    """
+
+    model: str
+    task: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
+    seed: int | None = None
+    num_outputs: int = 1
+    scheduler: SchedulerChoice | None = None
+    output: OutputFormat = field(default_factory=OutputFormat)
+    partial_images: int = 0
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One finished thing.
+
+    Args:
+        kind: What it is.
+        media_type: Its media type, such as ``image/png``.
+        content: The bytes of the file.
+        seed: The seed it was made with; None where the pipeline takes no generator.
+        metadata: What it was made from, enough to make it again.
+    """
+
+    kind: Kind
+    media_type: str
+    content: bytes
+    seed: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The answer to a request.
+
+    Args:
+        id: The request's.
+        model: Name of the model that served it.
+        pipeline: The diffusers class that ran.
+        task: The Hub task tag that was served.
+        artifacts: All outputs, in the order of their seeds.
+        warnings: What was honoured only in part, one sentence each.
+        timings: Seconds by phase: ``queue``, ``load``, ``run``, ``encode``.
+    """
+
+    id: str
+    model: str
+    pipeline: str
+    task: str
+    artifacts: tuple[Artifact, ...]
+    warnings: tuple[str, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a request is.
+
+    Args:
+        phase: What it does now.
+        step: Denoising steps taken, over all outputs.
+        steps: Denoising steps in all: the true number of timesteps, not the number asked for. 0 while it is not known.
+        preview: An unfinished picture, where one was asked for.
+        output: Index of the output that the preview belongs to.
+        position: How many requests are ahead, while ``phase`` is ``queued``.
+    """
+
+    phase: Phase
+    step: int = 0
+    steps: int = 0
+    preview: Artifact | None = None
+    output: int = 0
+    position: int = 0
+
+
+#: What a running request yields: any number of `Progress`, then one `Generation`.
+Event = Progress | Generation
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """A model in memory, or on its way there or out.
+
+    Args:
+        model: Its name.
+        state: ``loading``, ``ready`` (idle) or ``busy``.
+        pipeline: The diffusers class that was loaded; None while loading.
+        device: Where it runs, such as ``cpu`` or ``cuda:0``.
+        memory: Bytes that its process holds: resident memory on the host, and on the accelerator.
+        waiting: Requests in its queue.
+        pid: Its process.
+        since: Time of its load, in seconds since the epoch.
+    """
+
+    model: str
+    state: Literal["loading", "ready", "busy"]
+    pipeline: str | None = None
+    device: str | None = None
+    memory: Mapping[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    pid: int | None = None
+    since: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model that can be asked for.
+
+    Args:
+        name: What a client calls it.
+        source: Hub id, folder or file that it is loaded from.
+        pipeline: Its diffusers class; None where that is known only once it has been fetched.
+        tasks: Hub task tags that it serves, its own first.
+        created: When its configuration was last changed, in seconds since the epoch.
+        description: A sentence of its configuration's author.
+    """
+
+    name: str
+    source: str
+    pipeline: str | None = None
+    tasks: tuple[str, ...] = ()
+    created: float = 0.0
+    description: str = ""
