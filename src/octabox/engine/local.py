@@ -1,0 +1,106 @@
+"""The engine of one machine: a worker process for each model in memory, and a queue for each model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+from octabox.config.model import ModelConfig
+from octabox.engine import forkserver
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.protocol import Call
+from octabox.engine.queue import ModelQueue, Ticket
+from octabox.types import Event, ModelStatus
+
+
+class LocalEngine:
+    """Runs models in worker processes of this machine.
+
+    Args:
+        options: What every worker must know.
+        queue_size: How many calls may wait for one model.
+        max_resident: How many models may be in memory at once; 0 is no limit.
+    """
+
+    def __init__(self, options: WorkerOptions | None = None, *, queue_size: int = 32, max_resident: int = 0) -> None:
+        self._options = options or WorkerOptions()
+        self._queue_size, self._max_resident = queue_size, max_resident
+        self._queues: dict[str, ModelQueue] = {}
+        self._freed = asyncio.Condition()
+        self._notices: set[asyncio.Task[None]] = set()
+
+    async def start(self, models: Iterable[ModelConfig] = ()) -> None:
+        """Start the fork server, which imports what these models need in the background."""
+        warm = sorted({name for model in models for name in component_classes(model)})
+        await asyncio.to_thread(forkserver.start, warm)
+
+    async def generate(self, call: Call) -> AsyncIterator[Event]:
+        """Run a call, loading its model if need be; closing the iterator cancels it."""
+        events = self._queue(call.model.name).events(Ticket(call.model, call.pipeline, call))
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+
+    async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
+        """Bring a model into memory, if it is not there yet."""
+        queue = self._queue(model.name)
+        async for _ in queue.events(Ticket(model, pipeline)):
+            pass
+        return queue.status() or ModelStatus(model.name, "ready", pipeline)
+
+    async def unload(self, name: str) -> bool:
+        """End a model's worker, after the call it runs; return whether it was in memory."""
+        queue = self._queues.get(name)
+        return queue is not None and await queue.unload()
+
+    def status(self) -> list[ModelStatus]:
+        """Return all models in memory or on their way there."""
+        return [status for queue in self._queues.values() if (status := queue.status())]
+
+    async def close(self) -> None:
+        """Cancel everything, end all workers and wait for them."""
+        await asyncio.gather(*(queue.close() for queue in self._queues.values()))
+
+    def _queue(self, name: str) -> ModelQueue:
+        if name not in self._queues:
+            self._queues[name] = ModelQueue(name, self._queue_size, self._options, self._make_room, self._notice_freed)
+        return self._queues[name]
+
+    async def _make_room(self, newcomer: ModelQueue) -> None:
+        """Unload models that were idle longest until one more may come; wait where all are busy."""
+        while self._max_resident:
+            resident = [queue for queue in self._queues.values() if queue.resident and queue is not newcomer]
+            if len(resident) < self._max_resident:
+                return
+            idle = sorted((queue for queue in resident if queue.idle), key=lambda queue: queue.last_used)
+            if idle:
+                await idle[0].unload()
+            else:
+                async with self._freed:
+                    await self._freed.wait()
+
+    def _notice_freed(self) -> None:
+        """Wake those that wait for room."""
+
+        async def notify() -> None:
+            async with self._freed:
+                self._freed.notify_all()
+
+        notice = asyncio.get_running_loop().create_task(notify())
+        self._notices.add(notice)
+        notice.add_done_callback(self._notices.discard)
+
+
+def component_classes(model: ModelConfig) -> list[str]:
+    """Return the classes that a model folder's `model_index.json` names, as "library.Class"; [] where there is none."""
+    try:
+        index = json.loads((Path(model.model) / "model_index.json").read_text(encoding="utf-8"))
+        parts = [value for value in index.values() if isinstance(value, list) and len(value) == 2]  # noqa: PLR2004
+        named = [f"{library}.{name}" for library, name in parts if library in ("diffusers", "transformers") and name]
+        return [f"diffusers.{index['_class_name']}", *named]
+    except (OSError, ValueError, AttributeError, KeyError):
+        return []

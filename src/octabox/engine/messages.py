@@ -1,0 +1,109 @@
+"""What the server and a worker process say to each other over their pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from octabox.config.model import ModelConfig
+from octabox.engine.protocol import Call
+from octabox.errors import OctaboxError
+from octabox.types import Generation, Progress
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What a worker must know besides its model.
+
+    Args:
+        threads: Processor threads for torch; 0 leaves that to torch.
+        device: Device for models that name none; None takes the best there is.
+        log_level: Level of the worker's log.
+        log_file: File that the log goes to; None is the terminal.
+    """
+
+    threads: int = 0
+    device: str | None = None
+    log_level: str = "INFO"
+    log_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """To a new worker: load this model."""
+
+    model: ModelConfig
+    pipeline: str
+    options: WorkerOptions
+
+
+@dataclass(frozen=True)
+class RunCall:
+    """To a worker that is idle: make this call."""
+
+    call: Call
+
+
+@dataclass(frozen=True)
+class CancelCall:
+    """To a worker: stop this call at its next step."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """From a worker: the model is ready."""
+
+    device: str
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadFailed:
+    """From a worker, before it ends: the model could not be loaded."""
+
+    error: OctaboxError
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """From a worker: how far a call is."""
+
+    id: str
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Ran:
+    """From a worker: the model is free for the next call, while this one's artifacts are being encoded."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """From a worker: the call's result."""
+
+    id: str
+    generation: Generation
+
+
+@dataclass(frozen=True)
+class Failed:
+    """From a worker: the call did not end well; the worker is ready for the next one."""
+
+    id: str
+    error: OctaboxError
+
+
+@dataclass(frozen=True)
+class Memory:
+    """From a worker, now and then: bytes it holds, by place."""
+
+    bytes: Mapping[str, int] = field(default_factory=dict)
+
+
+ToWorker = RunCall | CancelCall
+FromWorker = Loaded | LoadFailed | Progressed | Ran | Finished | Failed | Memory

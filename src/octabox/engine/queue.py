@@ -1,0 +1,276 @@
+"""One model's queue and the worker that serves it: first in, first out, one call at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+from octabox.config.model import ModelConfig
+from octabox.engine.messages import (
+    CancelCall,
+    Failed,
+    Finished,
+    FromWorker,
+    Loaded,
+    LoadFailed,
+    Memory,
+    Progressed,
+    Ran,
+    RunCall,
+    Start,
+    WorkerOptions,
+)
+from octabox.engine.process import WorkerProcess
+from octabox.engine.protocol import Call
+from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError
+from octabox.types import Event, Generation, ModelStatus, Progress
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A place in the queue: a call, or the wish to have the model loaded."""
+
+    model: ModelConfig
+    pipeline: str
+    call: Call | None = None
+    events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
+    cancelled: bool = False
+    queued: float = field(default_factory=time.perf_counter)
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class ModelQueue:
+    """The calls that wait for one model, and its worker process while it is in memory.
+
+    Args:
+        name: Name of the model.
+        limit: How many calls may wait.
+        options: What its workers must know.
+        make_room: Awaited before a worker starts, so that others can be ended first.
+        freed: Called whenever this model becomes idle.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        limit: int,
+        options: WorkerOptions,
+        make_room: Callable[[ModelQueue], Awaitable[None]],
+        freed: Callable[[], None],
+    ) -> None:
+        self.name, self._limit, self._options = name, limit, options
+        self._make_room, self._freed = make_room, freed
+        self._waiting: deque[Ticket] = deque()
+        self._calls: dict[str, Ticket] = {}
+        self._current: Ticket | None = None
+        self._worker: WorkerProcess | None = None
+        self._loaded: asyncio.Future[Loaded] | None = None
+        self._loaded_for: tuple[ModelConfig, str] | None = None
+        self._memory: dict[str, int] = {}
+        self._ran, self._drained = asyncio.Event(), asyncio.Event()
+        self._drained.set()
+        self._serving = asyncio.Lock()
+        self._server: asyncio.Task[None] | None = None
+        self._call_seconds = 1.0
+        self._since = self.last_used = time.time()
+
+    @property
+    def resident(self) -> bool:
+        """Whether the model holds memory, or is about to."""
+        return self._loaded_for is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the model is in memory and nothing waits for it or runs on it."""
+        return self.resident and not self._serving.locked() and not self._calls and not self._waiting
+
+    async def events(self, ticket: Ticket) -> AsyncIterator[Event]:
+        """Queue a ticket and yield what comes of it; closing the iterator gives the place up or cancels the call."""
+        self._enter(ticket)
+        try:
+            while (event := await ticket.events.get()) is not None:
+                if isinstance(event, OctaboxError):
+                    raise event
+                yield event
+        finally:
+            await self._leave(ticket)
+
+    async def unload(self) -> bool:
+        """End the worker once it is idle; return whether there was one."""
+        async with self._serving:
+            await self._drained.wait()  # The last call's artifacts may still be being encoded.
+            was_resident = self.resident
+            await self._stop()
+        self._freed()
+        return was_resident
+
+    async def close(self) -> None:
+        """Cancel everything that waits or runs, and end the worker."""
+        if self._server:
+            self._server.cancel()
+        for ticket in [*self._waiting, *self._calls.values()]:
+            ticket.events.put_nowait(GenerationCancelledError("The server is being stopped.", model=self.name))
+        self._waiting.clear()
+        self._calls.clear()
+        await self._stop()
+
+    def status(self) -> ModelStatus | None:
+        """Return what the model does now; None if it is not in memory."""
+        if self._worker is None or self._loaded_for is None:
+            return None
+        loaded = self._loaded.result() if self._loaded and _succeeded(self._loaded) else None
+        return ModelStatus(
+            model=self.name,
+            state="loading" if loaded is None else "busy" if self._current or self._calls else "ready",
+            pipeline=self._loaded_for[1] if loaded else None,
+            device=loaded.device if loaded else None,
+            memory=dict(self._memory),
+            waiting=len(self._waiting),
+            pid=self._worker.pid,
+            since=self._since,
+        )
+
+    def _enter(self, ticket: Ticket) -> None:
+        if ticket.call and len(self._waiting) >= self._limit:
+            raise QueueFullError(
+                f"The queue of model '{self.name}' is full: {self._limit} requests are waiting.",
+                retry_after=max(1.0, self._call_seconds * self._limit),
+                hint="Try again later, or raise `queue_size`.",
+                model=self.name,
+            )
+        self._waiting.append(ticket)
+        self._tell_positions()
+        if self._server is None or self._server.done():
+            self._server = asyncio.create_task(self._serve(), name=f"queue of {self.name}")
+
+    async def _leave(self, ticket: Ticket) -> None:
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+            self._tell_positions()
+        ticket.cancelled = True
+        if ticket.call and ticket.call.id in self._calls and self._worker:
+            await self._worker.send(CancelCall(ticket.call.id))
+
+    def _tell_positions(self) -> None:
+        ahead = 1 if self._current else 0
+        for place, ticket in enumerate(self._waiting):
+            ticket.events.put_nowait(Progress("queued", position=place + ahead))
+
+    async def _serve(self) -> None:
+        """Serve tickets until none waits."""
+        while self._waiting:
+            async with self._serving:
+                if not self._waiting:
+                    break
+                ticket = self._current = self._waiting.popleft()
+                ticket.timings["queue"] = time.perf_counter() - ticket.queued
+                self._tell_positions()
+                try:
+                    await self._serve_one(ticket)
+                except OctaboxError as error:
+                    ticket.events.put_nowait(error)
+                finally:
+                    self._current = None
+                    self.last_used = time.time()
+        self._freed()
+
+    async def _serve_one(self, ticket: Ticket) -> None:
+        worker = await self._worker_for(ticket)
+        if ticket.call is None:
+            ticket.events.put_nowait(None)
+        elif not ticket.cancelled:
+            began = time.perf_counter()
+            self._calls[ticket.call.id] = ticket
+            self._drained.clear()
+            self._ran.clear()
+            await worker.send(RunCall(ticket.call))
+            await self._ran.wait()
+            self._call_seconds = time.perf_counter() - began
+
+    async def _worker_for(self, ticket: Ticket) -> WorkerProcess:
+        """Return a worker that has loaded the ticket's model, starting one if need be."""
+        wanted = (ticket.model, ticket.pipeline)
+        if self._worker and (self._loaded_for != wanted or not self._worker.alive):
+            await self._stop()
+        if self._worker is None:
+            began = time.perf_counter()
+            ticket.events.put_nowait(Progress("loading"))
+            await self._make_room(self)
+            self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
+            try:
+                self._worker = await WorkerProcess.start(Start(*wanted, self._options), self._hear)
+                await self._loaded
+            except BaseException:
+                await self._stop()
+                raise
+            self._since = time.time()
+            ticket.timings["load"] = time.perf_counter() - began
+        return self._worker
+
+    async def _stop(self) -> None:
+        worker, self._worker = self._worker, None
+        self._loaded_for, self._memory = None, {}
+        if worker:
+            await worker.stop()
+
+    def _hear(self, message: FromWorker | None) -> None:
+        """Take a message from the worker, or its end."""
+        if isinstance(message, Progressed):
+            self._tell(message.id, message.progress)
+        elif isinstance(message, Ran):
+            self._ran.set()
+        elif isinstance(message, Finished):
+            self._finish(message.id, message.generation)
+        elif isinstance(message, Failed):
+            self._finish(message.id, message.error)
+            self._ran.set()
+        elif isinstance(message, Memory):
+            self._memory = dict(message.bytes)
+        elif isinstance(message, Loaded):
+            self._settle(message)
+        elif isinstance(message, LoadFailed):
+            self._settle(message.error)
+        else:
+            self._mourn()
+
+    def _tell(self, call_id: str, event: Event) -> None:
+        if ticket := self._calls.get(call_id):
+            ticket.events.put_nowait(event)
+
+    def _finish(self, call_id: str, outcome: Generation | OctaboxError) -> None:
+        ticket = self._calls.pop(call_id, None)
+        if not self._calls:
+            self._drained.set()
+        if ticket is None:
+            return
+        if isinstance(outcome, Generation):
+            outcome = replace(outcome, timings={**ticket.timings, **outcome.timings})
+        ticket.events.put_nowait(outcome)
+        ticket.events.put_nowait(None)
+
+    def _settle(self, outcome: Loaded | OctaboxError) -> None:
+        if self._loaded and not self._loaded.done():
+            if isinstance(outcome, OctaboxError):
+                self._loaded.set_exception(outcome)
+            else:
+                self._loaded.set_result(outcome)
+
+    def _mourn(self) -> None:
+        """Fail what the worker that has just ended was doing; the queue behind it stays."""
+        if self._worker is None:  # We ended it ourselves.
+            return
+        error = self._worker.epitaph(self.name)
+        self._settle(error)
+        for call_id in list(self._calls):
+            self._finish(call_id, error)
+        self._worker, self._loaded_for, self._memory = None, None, {}
+        self._ran.set()
+        self._freed()
+
+
+def _succeeded(future: asyncio.Future[Loaded]) -> bool:
+    """Tell whether a future has a result, not an error."""
+    return future.done() and not future.cancelled() and future.exception() is None

@@ -1,0 +1,106 @@
+"""What an exception of torch, diffusers or the Hub means in our own words."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from safetensors import SafetensorError
+
+from octabox.config.model import ModelConfig
+from octabox.engine.protocol import Call
+from octabox.errors import (
+    DownloadError,
+    GatedModelError,
+    GenerationError,
+    IncompatibleWeightsError,
+    InvalidParameterError,
+    LoadError,
+    MissingDependencyError,
+    OctaboxError,
+    OutOfMemoryError,
+)
+
+logger = logging.getLogger("octabox.worker")
+
+#: Longest part of a foreign message that is passed on.
+LONGEST = 1000
+
+
+def _words(error: BaseException) -> str:
+    """Return a foreign error's message, in one line and not too long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error is one of the ways in which memory runs out."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _out_of_memory(error: BaseException, model: str, doing: str) -> OutOfMemoryError:
+    return OutOfMemoryError(
+        f"Memory ran out while {doing} '{model}': {_words(error)}",
+        hint="Ask for a smaller picture, unload another model, or set `memory: model_cpu_offload` or a smaller `dtype`.",
+        model=model,
+    )
+
+
+def as_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:
+    """Return the error that tells why a model could not be loaded."""
+    if isinstance(error, OctaboxError):
+        return error
+    logger.debug("loading '%s' failed", model.name, exc_info=error)
+    name, what = model.name, _words(error)
+    if _is_out_of_memory(error):
+        return _out_of_memory(error, name, "loading")
+    if isinstance(error, GatedRepoError):
+        return GatedModelError(
+            f"The owner of '{model.model}' asks for an agreement first.",
+            hint=f"Accept it at https://huggingface.co/{model.model} and set HF_TOKEN.",
+            model=name,
+        )
+    if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError)):
+        hint = "Check the name; a private repository needs HF_TOKEN."
+        return DownloadError(f"Model '{name}': '{model.model}' was not found: {what}", hint=hint, model=name)
+    if isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError)):
+        hint = "Is the network there, and HF_HUB_OFFLINE not set? Or give a folder as `model`."
+        return DownloadError(f"Model '{name}': '{model.model}' could not be fetched: {what}", hint=hint, model=name)
+    if isinstance(error, (ImportError, NameError)):
+        hint = "Install the package that is named, in the environment that Octabox runs in."
+        return MissingDependencyError(f"Model '{name}' needs a package: {what}", hint=hint, model=name)
+    if isinstance(error, SafetensorError):
+        hint = "The file is damaged or was cut short; fetch it again."
+        return IncompatibleWeightsError(f"Model '{name}' has a weights file that cannot be read: {what}", hint=hint, model=name)
+    if isinstance(error, OSError):
+        hint = "Is the folder complete? `model_index.json` names the components that must be in it."
+        return LoadError(f"Model '{name}' has a file missing or out of reach: {what}", hint=hint, model=name)
+    hint = "Do the weights belong to this pipeline class?"
+    return IncompatibleWeightsError(f"Model '{name}' could not be loaded: {what}", hint=hint, model=name)
+
+
+def as_generation_error(error: BaseException, call: Call, steps_taken: int) -> OctaboxError:
+    """Return the error that tells why a call failed; what a pipeline refuses before its first step was asked wrongly."""
+    if isinstance(error, OctaboxError):
+        return error
+    model, what = call.model.name, _words(error)
+    logger.debug("a call of '%s' failed", model, exc_info=error)
+    if _is_out_of_memory(error):
+        return _out_of_memory(error, model, "running")
+    if isinstance(error, (ValueError, TypeError)) and not steps_taken:
+        hint = f"`octabox show {model}` lists what {call.runs_as} accepts."
+        return InvalidParameterError(f"{call.runs_as} refused the request: {what}", hint=hint, model=model)
+    if isinstance(error, (ImportError, NameError)):
+        hint = "Install the package that is named, in the environment that Octabox runs in."
+        return MissingDependencyError(f"{call.runs_as} needs a package: {what}", hint=hint, model=model)
+    return GenerationError(
+        f"{call.runs_as} failed: {type(error).__name__}: {what}", hint="With `--log-level debug` the log says where.", model=model
+    )

@@ -1,0 +1,191 @@
+"""Make the calls of one loaded model."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+
+from octabox.engine.protocol import Call, Run
+from octabox.engine.worker.loader import LoadedModel
+from octabox.engine.worker.outputs import pictures, preview, warnings_about
+from octabox.engine.worker.schedulers import fresh
+from octabox.engine.worker.steps import StepWatch
+from octabox.errors import IncompatibleWeightsError
+from octabox.media.images import encode
+from octabox.types import Artifact, Generation, OutputFormat, Progress
+
+#: Types of values that metadata can hold as they are.
+PLAIN = (str, int, float, bool)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A call's pictures, before they are encoded."""
+
+    call: Call
+    pictures: tuple[tuple[Image.Image, int, Mapping[str, Any]], ...]
+    warnings: tuple[str, ...]
+    timings: Mapping[str, float]
+
+    def encode(self) -> Generation:
+        """Write the pictures as files, each with its own metadata inside."""
+        artifacts = tuple(_artifact(picture, seed, facts, self.call.output) for picture, seed, facts in self.pictures)
+        return Generation(
+            self.call.id, self.call.model.name, self.call.runs_as, self.call.task, artifacts, self.warnings, self.timings
+        )
+
+
+def _artifact(picture: Image.Image, seed: int | None, metadata: Mapping[str, Any], output: OutputFormat) -> Artifact:
+    content, media_type = encode(picture, output, metadata)
+    return Artifact("image", media_type, content, seed, metadata)
+
+
+class Runner:
+    """Makes calls of one loaded model, one at a time."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._siblings: dict[str, DiffusionPipeline] = {type(model.pipeline).__name__: model.pipeline}
+        scheduler = getattr(model.pipeline, "scheduler", None)
+        self._scheduler = scheduler
+        self._pristine = dict(scheduler.config) if scheduler is not None else {}
+        self.steps_taken = 0
+
+    @property
+    def pipelines(self) -> list[DiffusionPipeline]:
+        """All pipelines over this model's components."""
+        return list(self._siblings.values())
+
+    def run(self, call: Call, tell: Callable[[Progress], None], check: Callable[[], None]) -> Unfinished:
+        """Make a call.
+
+        Args:
+            call: What to run.
+            tell: Told how far it is, after each step.
+            check: Called between steps; raises where the call is to end.
+        """
+        self.steps_taken = 0
+        began = time.perf_counter()
+        pipe = self._pipeline(call.runs_as)
+        made: list[tuple[Image.Image, int, Mapping[str, Any]]] = []
+        with _library_warnings() as warnings:
+            for index, run in enumerate(call.runs):
+                check()
+                self._set_scheduler(pipe, call)
+                watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check))
+                output = self._call(pipe, run, watch)
+                check()
+                warnings += warnings_about(output)
+                facts = self._facts(pipe, call, run)
+                made += [(picture, run.seed, _with_size(facts, picture)) for picture in pictures(output, call.runs_as)]
+        said = dict.fromkeys([*call.warnings, *self._model.warnings, *warnings])
+        return Unfinished(call, tuple(made), tuple(said), {"run": time.perf_counter() - began})
+
+    def _pipeline(self, name: str) -> DiffusionPipeline:
+        """Return a pipeline of this class over the loaded components."""
+        if name not in self._siblings:
+            kind, own = getattr(diffusers, name), self._model.pipeline
+            taken = inspect.signature(kind.__init__).parameters
+            offered = {**own.config, **own.components}
+            try:
+                pipe = kind(**{part: offered[part] for part in taken if part in offered})
+            except TypeError as error:
+                raise IncompatibleWeightsError(f"{name} needs more than this model has: {error}.") from error
+            pipe.set_progress_bar_config(disable=True)
+            self._siblings[name] = pipe
+        return self._siblings[name]
+
+    def _set_scheduler(self, pipe: DiffusionPipeline, call: Call) -> None:
+        """Give the pipeline a scheduler that no earlier call has touched."""
+        if self._scheduler is not None:
+            pipe.scheduler = fresh(self._scheduler, self._pristine, call.scheduler)
+
+    def _reporter(
+        self, pipe: DiffusionPipeline, call: Call, index: int, tell: Callable[[Progress], None], check: Callable[[], None]
+    ) -> Callable[[int, int, Mapping[str, Any]], None]:
+        """Return what is called after each step of one run."""
+        runs, shown = len(call.runs), 0
+
+        def on_step(taken: int, total: int, tensors: Mapping[str, Any]) -> None:
+            nonlocal shown
+            check()
+            self.steps_taken += 1
+            last = taken >= total
+            tell(Progress("decoding" if last else "running", index * total + taken, runs * total, output=index))
+            if total and not last and taken * (call.partial_images + 1) >= (shown + 1) * total and shown < call.partial_images:
+                picture = preview(pipe, tensors.get("latents"))
+                if picture:
+                    artifact = _artifact(picture, call.runs[index].seed, {}, call.output)
+                    tell(Progress("running", index * total + taken, runs * total, artifact, index))
+                shown += 1
+
+        return on_step
+
+    def _call(self, pipe: DiffusionPipeline, run: Run, watch: StepWatch) -> Any:
+        """Call the pipeline with what it takes."""
+        taken = inspect.signature(type(pipe).__call__).parameters
+        arguments: dict[str, Any] = dict(run.params)
+        for name, media in run.inputs.items():
+            arguments[name] = media[0] if len(media) == 1 else list(media)
+        if "generator" in taken:
+            arguments["generator"] = torch.Generator("cpu").manual_seed(run.seed)
+        arguments |= watch.call_arguments()
+        with watch.installed():
+            return pipe(**arguments)
+
+    def _facts(self, pipe: DiffusionPipeline, call: Call, run: Run) -> dict[str, Any]:
+        """Return what a picture was made from, enough to make it again."""
+        signature = inspect.signature(type(pipe).__call__).parameters
+        defaults = {name: part.default for name, part in signature.items() if isinstance(part.default, PLAIN)}
+        params = {name: value for name, value in {**defaults, **run.params}.items() if name not in INTERNAL}
+        scheduler = getattr(pipe, "scheduler", None)
+        choice = call.scheduler
+        return {
+            "version": version("octabox"),
+            "model": call.model.name,
+            "pipeline": call.runs_as,
+            "task": call.task,
+            "params": {name: value for name, value in params.items() if value is not None},
+            "seed": run.seed,
+            "scheduler": {"name": type(scheduler).__name__, "settings": dict(choice.settings) if choice else {}},
+        }
+
+
+#: Call parameters that say how a result is handed over, not what it shows.
+INTERNAL = frozenset({"output_type", "return_dict", "callback_steps"})
+
+
+def _with_size(facts: Mapping[str, Any], picture: Image.Image) -> dict[str, Any]:
+    """Add the size that the picture really has."""
+    return {**facts, "size": {"width": picture.width, "height": picture.height}}
+
+
+@contextmanager
+def _library_warnings() -> Iterator[list[str]]:
+    """Gather what diffusers and transformers warn of while this lasts: a truncated prompt, an argument without effect."""
+    said: list[str] = []
+
+    class Gather(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    handler = Gather(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    for library in loggers:
+        library.addHandler(handler)
+    try:
+        yield said
+    finally:
+        for library in loggers:
+            library.removeHandler(handler)

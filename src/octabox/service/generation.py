@@ -1,0 +1,84 @@
+"""The one door to a generation: every frontend's request goes through here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+
+from octabox.engine.protocol import Call, Engine, Run
+from octabox.errors import GenerationError, OctaboxError
+from octabox.media.fetching import Fetcher
+from octabox.media.images import MediaLimits
+from octabox.service.inputs import pictures
+from octabox.service.models import ModelService
+from octabox.service.planning import Limits, plan
+from octabox.types import Event, Generation, GenerationRequest
+
+logger = logging.getLogger("octabox.generation")
+
+
+class GenerationService:
+    """Resolves, checks, fetches and runs requests.
+
+    Args:
+        models: Where models are looked up.
+        engine: Where calls run.
+        fetcher: Fetches media that requests refer to.
+        limits: How much one request may ask for.
+        media_limits: How large its pictures may be.
+    """
+
+    def __init__(
+        self, models: ModelService, engine: Engine, fetcher: Fetcher, limits: Limits, media_limits: MediaLimits
+    ) -> None:
+        self._models, self._engine, self._fetcher = models, engine, fetcher
+        self._limits, self._media_limits = limits, media_limits
+
+    async def prepare(self, request: GenerationRequest) -> Call:
+        """Return the call that a request means; nothing is loaded for that.
+
+        Raises:
+            NotFoundError: The model, the task or the scheduler is not there.
+            RequestError: A parameter or a picture is wrong.
+            SecurityError: A picture's URL leads where it must not.
+        """
+        model = await self._models.served(request.model)
+        planned = plan(request, model, self._models.catalog, self._limits)
+        inputs = await pictures(planned.media, planned.pipeline, self._fetcher, self._media_limits)
+        return Call(
+            id=request.id,
+            model=model.config,
+            pipeline=model.own.name,
+            runs_as=planned.pipeline.name,
+            task=planned.task,
+            runs=tuple(Run(params, inputs, seed) for params, seed in planned.runs),
+            scheduler=planned.scheduler,
+            output=request.output,
+            partial_images=request.partial_images,
+        )
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[Event]:
+        """Run a request and yield its progress, then its result; closing the iterator cancels it."""
+        call = await self.prepare(request)
+        events = self._engine.generate(call)
+        try:
+            async for event in events:
+                if isinstance(event, Generation):
+                    logger.info("%s: %s made %d", call.model.name, call.runs_as, len(event.artifacts))
+                yield event
+        except OctaboxError as error:
+            logger.info("%s: %s", call.model.name, error)
+            raise
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Run a request and return its result; cancelling the task cancels it."""
+        events = self.stream(request)
+        try:
+            async for event in events:
+                if isinstance(event, Generation):
+                    return event
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+        raise GenerationError("The engine ended a request without a result.", model=request.model)

@@ -1,0 +1,135 @@
+"""Which models there are, what they can be asked, and which are in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from octabox.catalog.pipelines import Catalog, load_catalog
+from octabox.catalog.resolution import pipeline_of
+from octabox.catalog.signature import json_schema
+from octabox.config.discovery import Shelves
+from octabox.config.model import ModelConfig
+from octabox.engine.protocol import Engine
+from octabox.errors import LoadError, ModelNotFoundError, OctaboxError, PipelineNotFoundError, nearest
+from octabox.hub.inspect import is_hub_id, model_index
+from octabox.service.planning import ServedModel, choose
+from octabox.types import ModelInfo, ModelStatus
+
+
+class ModelService:
+    """The models of this server.
+
+    Args:
+        shelves: Their configurations.
+        engine: Where they are held in memory.
+        allow_hub: Whether a Hub id that is not configured is a model too.
+    """
+
+    def __init__(self, shelves: Shelves, engine: Engine, *, allow_hub: bool = False) -> None:
+        self._shelves, self._engine, self._allow_hub = shelves, engine, allow_hub
+        self._named: dict[tuple[str, str | None], str] = {}
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog of pipelines and schedulers."""
+        return load_catalog()
+
+    def ready(self) -> bool:
+        """Return whether requests can be served: the catalog has been read."""
+        return bool(self.catalog.pipelines)
+
+    def list(self) -> list[ModelInfo]:
+        """Return all configured models, by name."""
+        return [self._info(config) for _, config in sorted(self._shelves.current().models.items())]
+
+    def get(self, name: str) -> ModelInfo:
+        """Return what is known of a model without loading it."""
+        return self._info(self.config(name))
+
+    def config(self, name: str) -> ModelConfig:
+        """Return a model's configuration.
+
+        Raises:
+            ModelNotFoundError: There is none under this name.
+        """
+        models = self._shelves.current().models
+        if name in models:
+            return models[name]
+        if is_hub_id(name):
+            if self._allow_hub:
+                return ModelConfig(name=name.replace("/", "--"), model=name)
+            hint = "Start the server with --allow-hub, or write a configuration for it."
+        else:
+            close = nearest(name, models)
+            hint = f"Did you mean {' or '.join(close)}?" if close else "`octabox list` shows those there are."
+        raise ModelNotFoundError(f"There is no model '{name}'.", hint=hint, model=name, choices=sorted(models))
+
+    async def served(self, name: str) -> ServedModel:
+        """Return a model's configuration and its own pipeline class; for a Hub id that may fetch one small file."""
+        config = self.config(name)
+        return ServedModel(config, self.catalog.pipeline(await asyncio.to_thread(self._pipeline_name, config)))
+
+    def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
+        """Return the JSON Schema of what may be asked of a model."""
+        config = self.config(name)
+        own = self.catalog.pipeline(self._pipeline_name(config))
+        entry, served = choose(self.catalog, own, task)
+        schema = json_schema(entry)
+        for parameter, value in config.defaults.items():
+            if parameter in schema["properties"]:
+                schema["properties"][parameter] = {**schema["properties"][parameter], "default": value}
+        return {**schema, "x-pipeline": entry.name, "x-task": served, "x-tasks": list(self.catalog.tasks_like(own.name))}
+
+    async def load(self, name: str) -> ModelStatus:
+        """Bring a model into memory."""
+        model = await self.served(name)
+        return await self._engine.load(model.config, model.own.name)
+
+    async def unload(self, name: str) -> bool:
+        """Take a model out of memory; return whether it was there."""
+        return await self._engine.unload(self.config(name).name)
+
+    def status(self) -> list[ModelStatus]:
+        """Return the models in memory or on their way there."""
+        return self._engine.status()
+
+    def _pipeline_name(self, config: ModelConfig) -> str:
+        """Return a model's own pipeline class, by its configuration or by what its files say."""
+        key = (config.model, config.pipeline)
+        if key not in self._named:
+            self._named[key] = self._find_pipeline(config)
+        return self._named[key]
+
+    def _find_pipeline(self, config: ModelConfig) -> str:
+        if config.pipeline in self.catalog.pipelines:
+            return str(config.pipeline)
+        if Path(config.model).is_file():
+            raise LoadError(
+                f"Model '{config.name}' is a single file, and nothing says which pipeline it is for.",
+                hint="Write a configuration with `pipeline:`, such as the class that its author names.",
+                model=config.name,
+            )
+        own = pipeline_of(model_index(config.model, config.revision))
+        if config.pipeline is None:
+            return own
+        try:
+            return self.catalog.named(config.pipeline, like=own).name
+        except PipelineNotFoundError as error:
+            error.model = config.name
+            raise
+
+    def _info(self, config: ModelConfig) -> ModelInfo:
+        created = config.path.stat().st_mtime if config.path and config.path.exists() else 0.0
+        return ModelInfo(config.name, config.model, *self._local_facts(config), created, config.description)
+
+    def _local_facts(self, config: ModelConfig) -> tuple[str | None, tuple[str, ...]]:
+        """Return a model's class and tasks where that needs no network."""
+        if config.pipeline is None and not Path(config.model).exists():
+            return None, ()
+        try:
+            name = self._pipeline_name(config)
+            return name, self.catalog.tasks_like(name)
+        except OctaboxError:
+            return config.pipeline, ()
