@@ -29,7 +29,10 @@ from tqdm import trange
 EMPTY_PROMPTS = 0.1
 
 #: Length of a batch's noise for the decoder, in standard deviations of its latents: it learns to mend what the UNet leaves.
-DECODER_NOISE = 0.08
+DECODER_NOISE = 0.05
+
+#: Part of the autoencoder's steps that see random crops of half the width: four times as fast, and no less to learn.
+CROPPED_STEPS = 0.8
 
 
 def picture_batch(scenes: Iterable[Scene]) -> torch.Tensor:
@@ -42,6 +45,13 @@ def scenes_of(step: int, count: int, stage: str) -> tuple[list[Scene], random.Ra
     """Return ``count`` scenes drawn by the lot of this step, and the lot itself for more of its draws."""
     rng = random.Random(f"{stage}-{step}")  # noqa: S311 (not for secrets)
     return [random_scene(rng) for _ in range(count)], rng
+
+
+def crop(pictures: torch.Tensor, rng: random.Random) -> torch.Tensor:
+    """Return a random square of half the width out of each picture."""
+    half = pictures.shape[-1] // 2
+    corners = [(rng.randrange(half + 1), rng.randrange(half + 1)) for _ in pictures]
+    return torch.stack([p[:, y : y + half, x : x + half] for p, (y, x) in zip(pictures, corners, strict=True)])
 
 
 @contextmanager
@@ -107,12 +117,15 @@ class Stage:
 
 
 def train_vae(work: Path, steps: int, batch: int, device: str) -> AutoencoderKL:
-    """Train the autoencoder: L1 + 0.5 MSE + L1 of the edges + 1e-5 KL divergence."""
+    """Train the autoencoder: L1 + 0.5 MSE + L1 of the edges + 1e-8 KL divergence."""
     vae = make_vae().to(device)
     stage = Stage(work / "vae.pt", {"vae": vae}, steps, (2e-3, 1e-5))
 
     def loss_of(step: int) -> torch.Tensor:
-        pictures = picture_batch(scenes_of(step, batch, "vae")[0]).to(device)
+        cropped = step < CROPPED_STEPS * steps
+        scenes, rng = scenes_of(step, batch * 2 if cropped else batch, "vae")
+        pictures = picture_batch(scenes)
+        pictures = (crop(pictures, rng) if cropped else pictures).to(device)
         torch.manual_seed(step)
         with fast_arithmetic():
             posterior = vae.encode(pictures).latent_dist
@@ -121,7 +134,7 @@ def train_vae(work: Path, steps: int, batch: int, device: str) -> AutoencoderKL:
             decoded = vae.decode(latents).sample
         decoded, difference = decoded.float(), decoded.float() - pictures
         sharpness = F.l1_loss(edges(decoded), edges(pictures))
-        return difference.abs().mean() + 0.5 * difference.square().mean() + sharpness + 1e-5 * posterior.kl().mean()
+        return difference.abs().mean() + 0.5 * difference.square().mean() + sharpness + 1e-8 * posterior.kl().mean()
 
     stage.run(loss_of)
     return vae.eval()
@@ -201,7 +214,7 @@ def assemble(vae, tokenizer, averages, scheduler) -> StableDiffusionPipeline:
 @click.command()
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/demo-model"), help="Folder for checkpoints.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("src/octabox/demo/model"), help="Folder of the model.")
-@click.option("--vae-steps", default=3000, show_default=True)
+@click.option("--vae-steps", default=3500, show_default=True)
 @click.option("--unet-steps", default=5000, show_default=True)
 @click.option("--pictures", default=12000, show_default=True, help="Pictures whose latents are computed for the UNet.")
 @click.option("--threads", default=2, show_default=True, help="Processor threads.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
 from octabox.config.model import ModelConfig
@@ -36,14 +36,14 @@ class LocalEngine:
         warm = sorted({name for model in models for name in component_classes(model)})
         await asyncio.to_thread(forkserver.start, warm)
 
-    async def generate(self, call: Call) -> AsyncIterator[Event]:
+    async def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call, loading its model if need be; closing the iterator cancels it."""
         events = self._queue(call.model.name).events(Ticket(call.model, call.pipeline, call))
         try:
             async for event in events:
                 yield event
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
+            await events.aclose()
 
     async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
         """Bring a model into memory, if it is not there yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -62,7 +62,7 @@ class Engine(Protocol):
     async def start(self, models: Iterable[ModelConfig]) -> None:
         """Get ready to load models; returns at once, and warms up for these models in the background."""
 
-    def generate(self, call: Call) -> AsyncIterator[Event]:
+    def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call, loading its model if need be; closing the iterator cancels it.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from octabox.config.model import ModelConfig
@@ -87,7 +87,7 @@ class ModelQueue:
         """Whether the model is in memory and nothing waits for it or runs on it."""
         return self.resident and not self._serving.locked() and not self._calls and not self._waiting
 
-    async def events(self, ticket: Ticket) -> AsyncIterator[Event]:
+    async def events(self, ticket: Ticket) -> AsyncGenerator[Event, None]:
         """Queue a ticket and yield what comes of it; closing the iterator gives the place up or cancels the call."""
         self._enter(ticket)
         try:

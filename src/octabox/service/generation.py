@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from octabox.engine.protocol import Call, Engine, Run
 from octabox.errors import GenerationError, OctaboxError
@@ -57,7 +57,7 @@ class GenerationService:
             partial_images=request.partial_images,
         )
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[Event]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
         call = await self.prepare(request)
         events = self._engine.generate(call)
@@ -70,7 +70,7 @@ class GenerationService:
             logger.info("%s: %s", call.model.name, error)
             raise
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
+            await events.aclose()
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Run a request and return its result; cancelling the task cancels it."""
@@ -80,5 +80,5 @@ class GenerationService:
                 if isinstance(event, Generation):
                     return event
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
+            await events.aclose()
         raise GenerationError("The engine ended a request without a result.", model=request.model)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from octabox import demo
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.resolution import pipeline_of
 from octabox.catalog.signature import json_schema
 from octabox.config.discovery import Shelves
 from octabox.config.model import ModelConfig
+from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
 from octabox.errors import LoadError, ModelNotFoundError, OctaboxError, PipelineNotFoundError, nearest
 from octabox.hub.inspect import is_hub_id, model_index
@@ -25,10 +28,14 @@ class ModelService:
         shelves: Their configurations.
         engine: Where they are held in memory.
         allow_hub: Whether a Hub id that is not configured is a model too.
+        extra: Models besides those on the shelves; they win over a shelf's of the same name.
     """
 
-    def __init__(self, shelves: Shelves, engine: Engine, *, allow_hub: bool = False) -> None:
+    def __init__(
+        self, shelves: Shelves, engine: Engine, *, allow_hub: bool = False, extra: Mapping[str, ModelConfig] | None = None
+    ) -> None:
         self._shelves, self._engine, self._allow_hub = shelves, engine, allow_hub
+        self._extra = dict(extra or {})
         self._named: dict[tuple[str, str | None], str] = {}
 
     @property
@@ -42,7 +49,15 @@ class ModelService:
 
     def list(self) -> list[ModelInfo]:
         """Return all configured models, by name."""
-        return [self._info(config) for _, config in sorted(self._shelves.current().models.items())]
+        return [self._info(config) for _, config in sorted(self._models().items())]
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what is wrong with the configurations; the models that they are of are not served."""
+        return self._shelves.current().problems
+
+    def only_embedded(self) -> bool:
+        """Return whether the embedded model is the only one."""
+        return list(self._models()) == [demo.NAME]
 
     def get(self, name: str) -> ModelInfo:
         """Return what is known of a model without loading it."""
@@ -54,17 +69,20 @@ class ModelService:
         Raises:
             ModelNotFoundError: There is none under this name.
         """
-        models = self._shelves.current().models
+        models = self._models()
         if name in models:
             return models[name]
         if is_hub_id(name):
             if self._allow_hub:
-                return ModelConfig(name=name.replace("/", "--"), model=name)
+                return ModelConfig(name=name, model=name)
             hint = "Start the server with --allow-hub, or write a configuration for it."
         else:
             close = nearest(name, models)
             hint = f"Did you mean {' or '.join(close)}?" if close else "`octabox list` shows those there are."
         raise ModelNotFoundError(f"There is no model '{name}'.", hint=hint, model=name, choices=sorted(models))
+
+    def _models(self) -> dict[str, ModelConfig]:
+        return {**self._shelves.current().models, **self._extra}
 
     async def served(self, name: str) -> ServedModel:
         """Return a model's configuration and its own pipeline class; for a Hub id that may fetch one small file."""

@@ -31,6 +31,9 @@ from octabox.errors import (
 
 logger = logging.getLogger("octabox.worker")
 
+#: What a pipeline raises when it is asked for what it cannot do, where it does so before its first step.
+REFUSALS = (ValueError, TypeError, IndexError, KeyError)
+
 #: Longest part of a foreign message that is passed on.
 LONGEST = 1000
 
@@ -95,7 +98,7 @@ def as_generation_error(error: BaseException, call: Call, steps_taken: int) -> O
     logger.debug("a call of '%s' failed", model, exc_info=error)
     if _is_out_of_memory(error):
         return _out_of_memory(error, model, "running")
-    if isinstance(error, (ValueError, TypeError)) and not steps_taken:
+    if isinstance(error, REFUSALS) and not steps_taken:
         hint = f"`octabox show {model}` lists what {call.runs_as} accepts."
         return InvalidParameterError(f"{call.runs_as} refused the request: {what}", hint=hint, model=model)
     if isinstance(error, (ImportError, NameError)):

@@ -1,17 +1,29 @@
 """What the fork server imports once for all workers; imported by name, first thing, in the fork server itself."""
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
+import threading
 
 # Ctrl-C goes to every process of the terminal; the server alone decides what it means.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
+# What the libraries say while they are imported concerns nobody; a worker listens to them while it loads and runs.
+os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DIFFUSERS_VERBOSITY"] = "error"
 
-import octabox.engine.worker.process  # noqa: E402
+import octabox.engine.worker.process  # noqa: E402, I001
+from tqdm import tqdm  # noqa: E402
+
+# tqdm's own lock is shared between processes: a semaphore that a worker which is killed would leave behind.
+tqdm.set_lock(threading.RLock())
 
 for _name in filter(None, os.environ.get("OCTABOX_FORKSERVER_WARM", "").split(",")):
     _library, _, _class = _name.rpartition(".")
     # A class that cannot be imported fails with a good message when a model that needs it is loaded.
     with contextlib.suppress(Exception):
         getattr(importlib.import_module(_library), _class)
+
+# Nothing of this is garbage: a collection in a worker need not walk through it, nor copy its pages.
+gc.collect()
+gc.freeze()

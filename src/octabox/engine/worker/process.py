@@ -13,6 +13,9 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import torch
+from diffusers.utils import logging as diffusers_logging
+from huggingface_hub.utils import disable_progress_bars
+from transformers.utils import logging as transformers_logging
 
 from octabox.engine.messages import (
     CancelCall,
@@ -80,6 +83,9 @@ def serve(connection: Connection) -> None:
     pipe = Pipe(connection)
     start = pipe.receive_start()
     configure(start.options.log_level, start.options.log_file)
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    disable_progress_bars()
     if start.options.threads:
         torch.set_num_threads(start.options.threads)
     began = time.perf_counter()

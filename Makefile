@@ -1,0 +1,70 @@
+# Every command of this project; CI and the README call these and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+#: What `make demo` asks for.
+PROMPT ?= a large yellow star on a blue background
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint fix check bench docs model clean
+
+help:  ## List these commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(BIN)/.installed  ## Make a picture from words with the embedded model.
+	@$(BIN)/octabox run demo "$(PROMPT)" -p num_inference_steps=20 -p guidance_scale=3 --seed 1 -o demo.png
+	@echo
+	@echo "Look at demo.png: $(PROMPT)."
+	@echo "Next, try words of your own:"
+	@echo "  make demo PROMPT=\"a small red heart on a white background\""
+	@echo "  $(BIN)/octabox show demo       # what may be asked of it"
+	@echo "  $(BIN)/octabox serve           # the same over HTTP, as OpenAI's clients expect it"
+
+serve: $(BIN)/.installed  ## Start the server on http://127.0.0.1:8080.
+	@$(BIN)/octabox serve
+
+test: $(BIN)/.installed-dev  ## Run all tests.
+	$(BIN)/python -m pytest -q
+
+lint: $(BIN)/.installed-dev  ## Check format, style, types, import rules, test sentences and spelling.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/interrogate -q tests
+	$(BIN)/codespell
+
+fix: $(BIN)/.installed-dev  ## Mend format and style.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint test  ## Lint and test.
+
+bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
+	$(BIN)/python benchmarks/catalog.py
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/server.py
+
+docs: $(BIN)/.installed  ## Write the generated pages of docs/reference again.
+	$(BIN)/python tools/write_reference.py
+
+model: $(BIN)/.installed-dev  ## Train the embedded model (two hours) and measure it.
+	$(BIN)/python tools/train_demo_model.py
+	$(BIN)/python tools/evaluate_demo_model.py
+
+clean:  ## Remove everything that these commands made.
+	rm -rf .venv build demo.png .*_cache
+
+# pip takes torch from wherever its own configuration says, so a machine with a mirror of CPU builds gets one of those.
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+$(BIN)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(BIN)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $(BIN)/.installed $@

@@ -1,0 +1,33 @@
+"""Show the models that a server has in memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from octabox.cli.client import ask, key_option, url_option
+
+
+@click.command(help=__doc__)
+@url_option
+@key_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(url: str, api_key: str | None, *, as_json: bool) -> None:
+    """Ask the server and print a table."""
+    from octabox.cli.tables import table
+
+    models = [model for model in ask("GET", url, "/v1/models", api_key)["data"] if model.get("status")]
+    if as_json:
+        click.echo(json.dumps(models, indent=2))
+        return
+    table(["model", "state", "pipeline", "device", "memory", "waiting", "pid"], [_row(model) for model in models])
+
+
+def _row(model: dict[str, Any]) -> list[str]:
+    """Return a model's line of the table."""
+    status = model["status"]
+    memory = ", ".join(f"{place} {amount / 2**20:.0f} MiB" for place, amount in status["memory"].items())
+    shown = (status["state"], status["pipeline"] or "", status["device"] or "", memory, status["waiting"], status["pid"])
+    return [model["id"], *map(str, shown)]

@@ -1,0 +1,146 @@
+"""Make a picture from words, or from words and pictures.
+
+MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from octabox.errors import InvalidParameterError, MediaError
+
+if TYPE_CHECKING:
+    from octabox.cli.outcome import Destination
+    from octabox.server import Parts
+    from octabox.types import Generation, GenerationRequest
+
+
+@click.command(help=__doc__)
+@click.argument("model")
+@click.argument("prompt", required=False)
+@click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="A call parameter of the pipeline.")
+@click.option("-i", "--input", "inputs", multiple=True, metavar="NAME=FILE", help="A picture for a call parameter.")
+@click.option("-o", "--out", metavar="FILE|FOLDER/", help="Where the result goes; the suffix decides the format.")
+@click.option("--seed", type=int, help="Seed of the first result; drawn by lot, and reported, if not given.")
+@click.option("-n", "--num-outputs", default=1, show_default=True, help="How many results; each has the next seed.")
+@click.option("--task", help="Task, such as image-to-image, where the inputs do not tell.")
+@click.option("--scheduler", help="Noise scheduler: a class of diffusers or an alias.")
+@click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
+@click.option("--dry-run", is_flag=True, help="Print the call that would be made, and stop.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the log, the libraries' warnings included.")
+def command(**options: Any) -> None:
+    """Collect the options into a request and run it."""
+    asyncio.run(_run(**options))
+
+
+async def _run(
+    model: str, prompt: str | None, params: tuple[str, ...], inputs: tuple[str, ...], out: str | None, seed: int | None,
+    num_outputs: int, task: str | None, scheduler: str | None, models: Path | None, *, dry_run: bool, verbose: bool,
+) -> None:  # fmt: skip
+    from octabox.cli.outcome import Destination
+    from octabox.config.settings import Settings
+    from octabox.server import build
+    from octabox.types import GenerationRequest, SchedulerChoice
+
+    flags = {"models": models, "log_level": "DEBUG" if verbose else "ERROR", "allow_hub": True}
+    parts = build(Settings.load({name: value for name, value in flags.items() if value is not None}), given=model)
+    destination = Destination(out, num_outputs)
+    given = _parse_params(params, parts.models.schema(parts.name, task)["properties"])
+    if prompt is not None:
+        given["prompt"] = prompt
+    request = GenerationRequest(
+        model=parts.name,
+        task=task,
+        params=given,
+        inputs=_read_inputs(inputs),
+        seed=seed,
+        num_outputs=num_outputs,
+        scheduler=SchedulerChoice(scheduler) if scheduler else None,
+        output=destination.format,
+    )
+    call = await parts.generation.prepare(request)
+    if dry_run:
+        click.echo(json.dumps(_describe(call), indent=2, default=str))
+        return
+    destination.check()
+    generation = await _generate(parts, request)
+    _report(generation, destination)
+
+
+def _parse_params(texts: tuple[str, ...], properties: dict[str, Any]) -> dict[str, Any]:
+    """Read ``name=value`` pairs; a value is JSON, but for parameters that take text it is the text itself."""
+    params: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidParameterError(f"'{text}' is no NAME=VALUE.", hint="Write for example: -p guidance_scale=3")
+        params[name] = _parse_value(value, properties.get(name, {}))
+    return params
+
+
+def _parse_value(value: str, schema: dict[str, Any]) -> Any:
+    kinds = [schema, *schema.get("anyOf", [])]
+    takes_text = any("string" in (kind.get("type") or ()) for kind in kinds)
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        return value
+    return value if takes_text and not isinstance(parsed, (list, dict)) else parsed
+
+
+def _read_inputs(texts: tuple[str, ...]) -> dict[str, tuple[bytes | str, ...]]:
+    """Read ``name=file`` pairs; a URL stays as it is, and a name that is given twice makes a list."""
+    inputs: dict[str, tuple[bytes | str, ...]] = {}
+    for text in texts:
+        name, equals, source = text.partition("=")
+        if not equals:
+            raise InvalidParameterError(f"'{text}' is no NAME=FILE.", hint="Write for example: -i image=photo.png")
+        try:
+            content = source if source.startswith(("http://", "https://")) else Path(source).read_bytes()
+        except OSError as error:
+            raise MediaError(f"'{source}' cannot be read: {error.strerror}.", parameter=name) from error
+        inputs[name] = (*inputs.get(name, ()), content)
+    return inputs
+
+
+def _describe(call: Any) -> dict[str, Any]:
+    """Return what a call would do, for people."""
+    return {
+        "model": call.model.name,
+        "source": call.model.model,
+        "pipeline": call.runs_as,
+        "task": call.task,
+        "scheduler": call.scheduler and {"name": call.scheduler.name, "settings": dict(call.scheduler.settings)},
+        "runs": [
+            {
+                "params": dict(run.params),
+                "inputs": {name: [f"{p.width}x{p.height} {p.mode}" for p in media] for name, media in run.inputs.items()},
+                "seed": run.seed,
+            }
+            for run in call.runs
+        ],
+    }
+
+
+async def _generate(parts: Parts, request: GenerationRequest) -> Generation:
+    """Run a request with a progress bar on the terminal."""
+    from octabox.cli.outcome import watch
+
+    await parts.engine.start([parts.models.config(parts.name)])
+    try:
+        return await watch(parts.generation.stream(request))
+    finally:
+        await parts.engine.close()
+
+
+def _report(generation: Generation, destination: Destination) -> None:
+    """Write the artifacts and say where they are, with which seed, and what was not honoured."""
+    for artifact, path in zip(generation.artifacts, destination.write(generation), strict=True):
+        click.echo(f"{path}  (seed {artifact.seed})")
+    for warning in generation.warnings:
+        click.secho(f"Warning: {warning}", fg="yellow", err=True)

@@ -1,0 +1,45 @@
+"""Start the server: the OpenAI images API over all models of a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command(help=__doc__)
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File of settings.")
+@click.option("--host", help="Address to listen on.  [127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [8080]")
+@click.option("--models", type=click.Path(path_type=Path), help="Folder of models and their configurations.  [models]")
+@click.option("--allow-hub", is_flag=True, default=None, help="Serve any model of the Hub by its id.")
+@click.option("--api-keys", metavar="KEY,...", help="Ask clients for one of these keys.")
+@click.option("--device", help="Device of models that name none.")
+@click.option("--threads", type=int, help="Processor threads of each model.")
+@click.option("--queue-size", type=int, help="Requests that may wait for one model.")
+@click.option("--max-resident", type=int, help="Models that may be in memory at once; 0 is no limit.")
+@click.option("--preload", metavar="NAME,...", help="Models to load at once.")
+@click.option("--public-url", help="Address by which clients reach the server.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Least level to log.")
+@click.option("--log-file", type=click.Path(path_type=Path), help="File to log to.")
+def command(config: Path | None, **flags: Any) -> None:
+    """Read the settings, build the server and run it until it is told to stop."""
+    from octabox.config.settings import Settings
+    from octabox.frontends.http import listen
+    from octabox.server import app, build
+
+    settings = Settings.load(flags, config)
+    parts = build(settings)
+    for problem in parts.models.problems():
+        click.secho(str(problem), fg="yellow", err=True)
+    for warning in settings.warnings:
+        click.secho(warning, fg="yellow", err=True)
+
+    def announce(url: str) -> None:
+        names = [info.name for info in parts.models.list()]
+        click.echo(f"Octabox serves {', '.join(names)} at {url}", err=True)
+        if parts.models.only_embedded():
+            click.echo(f"There is no model in '{settings.models}', so this is the embedded one.", err=True)
+
+    listen(app(parts), settings.host, settings.port, announce)

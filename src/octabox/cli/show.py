@@ -1,0 +1,64 @@
+"""Show what may be asked of a model.
+
+MODEL is a configured name, a folder, a checkpoint file or `demo`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command(help=__doc__)
+@click.argument("model")
+@click.option("--task", help="Show this task, where the model serves several.")
+@click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON Schema.")
+def command(model: str, task: str | None, models: Path | None, *, as_json: bool) -> None:
+    """Print a model's facts and the schema of its parameters."""
+    from octabox.cli.tables import facts, table
+    from octabox.config.settings import Settings
+    from octabox.server import build
+
+    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), given=model)
+    schema = parts.models.schema(parts.name, task)
+    if as_json:
+        click.echo(json.dumps(schema, indent=2))
+        return
+    info = parts.models.get(parts.name)
+    facts(
+        {
+            "model": info.name,
+            "source": info.source,
+            "pipeline": schema["x-pipeline"],
+            "task": schema["x-task"],
+            "other tasks": ", ".join(name for name in schema["x-tasks"] if name != schema["x-task"]),
+            "about": info.description,
+        }
+    )
+    required = set(schema.get("required", ()))
+    table(
+        ["parameter", "type", "default", ""],
+        [[name, _type(part), "required" if name in required else _default(part), part.get("description", "")]
+         for name, part in schema["properties"].items()],
+    )  # fmt: skip
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """Return a parameter's type in words."""
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    kinds = [schema, *schema.get("anyOf", ())]
+    names: list[str] = []
+    for kind in kinds:
+        told = kind.get("type", ())
+        names += [told] if isinstance(told, str) else list(told)
+    return " | ".join(dict.fromkeys(name for name in names if name != "null")) or "any"
+
+
+def _default(schema: dict[str, Any]) -> str:
+    """Return a parameter's default as JSON; nothing where there is none."""
+    return json.dumps(schema["default"]) if schema.get("default") is not None else ""
