@@ -68,6 +68,13 @@ class LoadFailed:
 
 
 @dataclass(frozen=True)
+class Began:
+    """From a worker: it has taken the call up."""
+
+    id: str
+
+
+@dataclass(frozen=True)
 class Progressed:
     """From a worker: how far a call is."""
 
@@ -106,4 +113,4 @@ class Memory:
 
 
 ToWorker = RunCall | CancelCall
-FromWorker = Loaded | LoadFailed | Progressed | Ran | Finished | Failed | Memory
+FromWorker = Loaded | LoadFailed | Began | Progressed | Ran | Finished | Failed | Memory

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import (
+    Began,
     CancelCall,
     Failed,
     Finished,
@@ -38,6 +39,7 @@ class Ticket:
     call: Call | None = None
     events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
     cancelled: bool = False
+    begun: bool = False
     queued: float = field(default_factory=time.perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
 
@@ -181,14 +183,18 @@ class ModelQueue:
         worker = await self._worker_for(ticket)
         if ticket.call is None:
             ticket.events.put_nowait(None)
-        elif not ticket.cancelled:
-            began = time.perf_counter()
+            return
+        began = time.perf_counter()
+        while not ticket.cancelled:
             self._calls[ticket.call.id] = ticket
             self._drained.clear()
             self._ran.clear()
             await worker.send(RunCall(ticket.call))
             await self._ran.wait()
-            self._call_seconds = time.perf_counter() - began
+            if ticket.begun:
+                break
+            worker = await self._worker_for(ticket)  # The last one had died before it took the call up.
+        self._call_seconds = time.perf_counter() - began
 
     async def _worker_for(self, ticket: Ticket) -> WorkerProcess:
         """Return a worker that has loaded the ticket's model, starting one if need be."""
@@ -220,6 +226,9 @@ class ModelQueue:
         """Take a message from the worker, or its end."""
         if isinstance(message, Progressed):
             self._tell(message.id, message.progress)
+        elif isinstance(message, Began):
+            if ticket := self._calls.get(message.id):
+                ticket.begun = True
         elif isinstance(message, Ran):
             self._ran.set()
         elif isinstance(message, Finished):
@@ -264,8 +273,9 @@ class ModelQueue:
             return
         error = self._worker.epitaph(self.name)
         self._settle(error)
-        for call_id in list(self._calls):
-            self._finish(call_id, error)
+        for call_id, ticket in list(self._calls.items()):
+            if ticket.begun:
+                self._finish(call_id, error)
         self._worker, self._loaded_for, self._memory = None, None, {}
         self._ran.set()
         self._freed()

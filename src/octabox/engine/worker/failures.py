@@ -44,6 +44,13 @@ def _words(error: BaseException) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
+def _caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool:
+    """Tell whether an error, or one that it was raised from or over, is of one of these kinds."""
+    while error is not None and not isinstance(error, kinds):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error is one of the ways in which memory runs out."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
@@ -80,7 +87,7 @@ def as_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:
     if isinstance(error, (ImportError, NameError)):
         hint = "Install the package that is named, in the environment that Octabox runs in."
         return MissingDependencyError(f"Model '{name}' needs a package: {what}", hint=hint, model=name)
-    if isinstance(error, SafetensorError):
+    if _caused_by(error, SafetensorError, EOFError, UnicodeDecodeError):
         hint = "The file is damaged or was cut short; fetch it again."
         return IncompatibleWeightsError(f"Model '{name}' has a weights file that cannot be read: {what}", hint=hint, model=name)
     if isinstance(error, OSError):

@@ -18,6 +18,7 @@ from huggingface_hub.utils import disable_progress_bars
 from transformers.utils import logging as transformers_logging
 
 from octabox.engine.messages import (
+    Began,
     CancelCall,
     Failed,
     Finished,
@@ -83,9 +84,7 @@ def serve(connection: Connection) -> None:
     pipe = Pipe(connection)
     start = pipe.receive_start()
     configure(start.options.log_level, start.options.log_file)
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    disable_progress_bars()
+    _hush()
     if start.options.threads:
         torch.set_num_threads(start.options.threads)
     began = time.perf_counter()
@@ -102,6 +101,14 @@ def serve(connection: Connection) -> None:
             _make(pipe.calls.get(), runner, pipe, encoder)
 
 
+def _hush() -> None:
+    """Let the libraries draw no bars, and warn again of what concerns a request."""
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_warning()
+    disable_progress_bars()
+
+
 def _make(call: Call, runner: Runner, pipe: Pipe, encoder: ThreadPoolExecutor) -> None:
     """Make a call and leave its encoding to another thread; after any failure the model is as clean as before."""
 
@@ -112,6 +119,7 @@ def _make(call: Call, runner: Runner, pipe: Pipe, encoder: ThreadPoolExecutor) -
         if call.id in pipe.cancelled:
             raise GenerationCancelledError("The request was cancelled.", model=call.model.name)
 
+    pipe.send(Began(call.id))
     try:
         unfinished = runner.run(call, tell, check)
     except Exception as error:  # noqa: BLE001 (whatever a pipeline may raise, the server must hear of it)
