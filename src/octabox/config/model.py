@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from octabox.types import MAX_SEED
+
 #: Types of numbers that weights may be held in; ``auto`` is float32 on a processor, else what the files hold.
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
@@ -47,17 +49,25 @@ class ModelConfig(_Strict):
     """A model under the name that clients call it by."""
 
     name: Annotated[str, Field(description="What clients call it.", min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
-    model: str = Field(description="Hub id, folder, or a .safetensors, .ckpt or .gguf file; relative to the models folder.")
+    model: str = Field(
+        description="Hub id, folder, or a .safetensors, .ckpt or .gguf file; relative to the models folder.",
+        min_length=1,
+    )
     pipeline: str | None = Field(
         None, description="Class of diffusers or task, where it is not the one that the model itself names."
     )
     revision: str | None = Field(None, description="Branch, tag or commit on the Hub.")
     variant: str | None = Field(None, description="Variant of the weight files, such as fp16.")
     dtype: Dtype = Field("auto", description="Type of the weights' numbers in memory.")
-    device: str | None = Field(None, description="Such as cpu, cuda, cuda:1, mps or xpu; the best there is, if not given.")
+    device: str | None = Field(
+        None, description="Such as cpu, cuda, cuda:1, mps or xpu; the best there is, if not given."
+    )
     scheduler: SchedulerConfig | None = Field(None, description="Noise scheduler in place of the model's own.")
     defaults: dict[str, Any] = Field(
         default_factory=dict, description="Call parameters of the pipeline that hold where a request gives none."
+    )
+    seed: int | None = Field(
+        None, description="Seed of requests that give none; by lot, if not given.", ge=0, le=MAX_SEED
     )
     components: dict[str, ComponentConfig] = Field(default_factory=dict, description="What differs for one component.")
     adapters: tuple[LoraConfig, ...] = Field((), description="LoRAs that are applied when the model is loaded.")
