@@ -30,11 +30,11 @@ class SchedulerConfig(_Strict):
 class ComponentConfig(_Strict):
     """What differs for one component (unet, transformer, vae ...) from the model it belongs to."""
 
-    model: str | None = Field(None, description="Another source: Hub id, folder or single file.")
-    subfolder: str | None = Field(None, description="Folder of the component inside that source.")
-    dtype: Dtype | None = Field(None, description="Type of its numbers, where it is not the model's.")
+    model: str | None = Field(default=None, description="Another source: Hub id, folder or single file.")
+    subfolder: str | None = Field(default=None, description="Folder of the component inside that source.")
+    dtype: Dtype | None = Field(default=None, description="Type of its numbers, where it is not the model's.")
     quantization: dict[str, Any] | None = Field(
-        None, description="Arguments of diffusers' quantization configuration, with `quant_backend` among them."
+        default=None, description="Arguments of diffusers' quantization configuration, with `quant_backend` among them."
     )
 
 
@@ -42,7 +42,7 @@ class LoraConfig(_Strict):
     """A LoRA that is applied whenever the model is loaded."""
 
     lora: str = Field(description="Hub id, folder or file.")
-    weight: float = Field(1.0, description="How strongly it is applied; 1 is as it was trained.", ge=-10, le=10)
+    weight: float = Field(default=1.0, description="How strongly it is applied; 1 is as it was trained.", ge=-10, le=10)
 
 
 class ModelConfig(_Strict):
@@ -54,28 +54,28 @@ class ModelConfig(_Strict):
         min_length=1,
     )
     pipeline: str | None = Field(
-        None, description="Class of diffusers or task, where it is not the one that the model itself names."
+        default=None, description="Class of diffusers or task, where it is not the one that the model itself names."
     )
-    revision: str | None = Field(None, description="Branch, tag or commit on the Hub.")
-    variant: str | None = Field(None, description="Variant of the weight files, such as fp16.")
-    dtype: Dtype = Field("auto", description="Type of the weights' numbers in memory.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit on the Hub.")
+    variant: str | None = Field(default=None, description="Variant of the weight files, such as fp16.")
+    dtype: Dtype = Field(default="auto", description="Type of the weights' numbers in memory.")
     device: str | None = Field(
-        None, description="Such as cpu, cuda, cuda:1, mps or xpu; the best there is, if not given."
+        default=None, description="Such as cpu, cuda, cuda:1, mps or xpu; the best there is, if not given."
     )
-    scheduler: SchedulerConfig | None = Field(None, description="Noise scheduler in place of the model's own.")
+    scheduler: SchedulerConfig | None = Field(default=None, description="Noise scheduler in place of the model's own.")
     defaults: dict[str, Any] = Field(
         default_factory=dict, description="Call parameters of the pipeline that hold where a request gives none."
     )
     seed: int | None = Field(
-        None, description="Seed of requests that give none; by lot, if not given.", ge=0, le=MAX_SEED
+        default=None, description="Seed of requests that give none; by lot, if not given.", ge=0, le=MAX_SEED
     )
     components: dict[str, ComponentConfig] = Field(default_factory=dict, description="What differs for one component.")
-    adapters: tuple[LoraConfig, ...] = Field((), description="LoRAs that are applied when the model is loaded.")
-    prompt_syntax: Literal["plain"] = Field("plain", description="How prompts are read.")
-    memory: MemoryMode = Field("full", description="What is moved off the accelerator when it is not at work.")
-    allow_remote_code: bool = Field(False, description="Whether code that the model's files bring may run.")
-    description: str = Field("", description="A sentence for people who choose a model.")
-    path: Path | None = Field(None, exclude=True, description="File that this configuration was read from.")
+    adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied when the model is loaded.")
+    prompt_syntax: Literal["plain"] = Field(default="plain", description="How prompts are read.")
+    memory: MemoryMode = Field(default="full", description="What is moved off the accelerator when it is not at work.")
+    allow_remote_code: bool = Field(default=False, description="Whether code that the model's files bring may run.")
+    description: str = Field(default="", description="A sentence for people who choose a model.")
+    path: Path | None = Field(default=None, exclude=True, description="File that this configuration was read from.")
 
     @field_validator("scheduler", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from octabox.config.problems import (
     KeyPath,
     Place,
     Problem,
+    Severity,
     did_you_mean,
     dotted,
     expectation,
@@ -38,10 +39,10 @@ class Entry:
     file: Path
     places: Mapping[KeyPath, Place] = field(default_factory=dict)
 
-    def problem(self, path: KeyPath, message: str, hint: str = "") -> Problem:
+    def problem(self, path: KeyPath, message: str, hint: str = "", severity: Severity = "error") -> Problem:
         """Return a problem with one of the fields."""
         place = nearest_place(path, self.places)
-        return Problem(self.file, place.line, place.column, dotted(path), message, hint)
+        return Problem(self.file, place.line, place.column, dotted(path), message, hint, severity)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def read_models(file: Path) -> Reading:
         # What stands twice may be meant either way, so that model is not served.
         twice = any(problem.key.startswith(f"{index}." if root else "") for problem in document.problems)
         entries += [entry] if entry and not twice else []
-    return Reading(file, tuple(entries), tuple(problems))
+    return Reading(file, tuple(entries), tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
 
 
 def _read_one(document: Document, item: Any, root: KeyPath) -> tuple[Entry | None, list[Problem]]:
