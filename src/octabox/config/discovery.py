@@ -40,6 +40,7 @@ class Shelf:
         models: All models to be listed, by name; the embedded one alone where the folder has none.
         problems: What is wrong in the folder.
         readings: What each configuration file gave.
+        entries: The models that have a configuration file, with their places in it.
         default: Model that can be called by its name, listed or not.
     """
 
@@ -47,22 +48,28 @@ class Shelf:
     models: Mapping[str, ModelConfig]
     problems: tuple[Problem, ...] = ()
     readings: tuple[Reading, ...] = ()
+    entries: tuple[Entry, ...] = ()
     default: ModelConfig = field(default_factory=demo_model)
+
+    @property
+    def named(self) -> Mapping[str, ModelConfig]:
+        """All models that can be called, listed or not."""
+        return {self.default.name: self.default, **self.models}
 
     def find(self, name: str) -> ModelConfig:
         """Return the model of this name.
 
         Raises:
-            ModelNotFoundError: There is none.
+            ModelNotFoundError: There is none; where its file is wrong, that is said.
         """
-        callable_models = {self.default.name: self.default, **self.models}
-        if name in callable_models:
-            return callable_models[name]
-        like = nearest(name, callable_models)
+        named = self.named
+        if name in named:
+            return named[name]
+        like = nearest(name, named)
         hint = f"Did you mean {' or '.join(like)}?" if like else "`octabox list` shows all models."
         broken = [problem for problem in self.problems if problem.file.stem == name and problem.severity == "error"]
         hint = f"Its configuration is wrong: {broken[0]}" if broken else hint
-        raise ModelNotFoundError(f"There is no model {name!r}.", hint=hint, model=name, choices=sorted(callable_models))
+        raise ModelNotFoundError(f"There is no model {name!r}.", hint=hint, model=name, choices=sorted(named))
 
 
 class Shelves:
@@ -93,7 +100,8 @@ def discover(folder: Path, default: ModelConfig | None = None) -> Shelf:
     search.run()
     default = default or demo_model()
     models = search.models or {default.name: default}
-    return Shelf(folder, models, tuple(search.problems), tuple(search.readings), default)
+    entries = tuple(search.entries.values())
+    return Shelf(folder, models, tuple(search.problems), tuple(search.readings), entries, default)
 
 
 def model_of_source(source: str) -> ModelConfig | None:
@@ -109,7 +117,7 @@ def place(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
     config, problems = entry.config, []
     model = _located(config.model, folder)
     if not os.path.exists(model) and not is_hub_id(model):  # noqa: PTH110 (pathlib raises on odd paths)
-        hint = did_you_mean(config.model, _names(folder)) or "put it there, or give a Hub id (owner/name)"
+        hint = did_you_mean(config.model, _names(folder)) or "put it there, or give a Hub id like owner/name"
         place_of = entry.problem(("model",), f"There is no {config.model!r} in the models folder yet.", hint, "warning")
         problems.append(place_of)
     components = {

@@ -109,7 +109,10 @@ def shown(value: Any) -> str:
 def expectation(error: ErrorDetails) -> str:
     """Say what a value that pydantic refused must be."""
     if error["type"] in EXPECTED:
-        return f"must be {EXPECTED[error['type']].format(**error.get('ctx', {}))}"
+        details = {
+            name: f"{bound:.15g}" if isinstance(bound, float) else bound for name, bound in error.get("ctx", {}).items()
+        }
+        return f"must be {EXPECTED[error['type']].format(**details)}"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return text if error["type"] == "value_error" else f"must be {text}"
 

@@ -98,8 +98,9 @@ def _read_one(document: Document, item: Any, root: KeyPath) -> tuple[Entry | Non
 
 def is_localai(item: Mapping[str, Any]) -> bool:
     """Tell whether a configuration is in LocalAI's shape: it has more keys that only LocalAI knows than only we do."""
-    theirs = localai.top_keys()
-    return len(item.keys() & (theirs - OWN_KEYS)) > len(item.keys() & (OWN_KEYS - theirs))
+    known = localai.top_keys()
+    theirs, ours = item.keys() & (known - OWN_KEYS), item.keys() & (OWN_KEYS - known)
+    return len(theirs) > len(ours) or (len(theirs) == len(ours) and "parameters" in theirs and "model" not in ours)
 
 
 def _no_model(document: Document, root: KeyPath) -> Problem:

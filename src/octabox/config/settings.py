@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Valid
 from octabox.config.document import read_document
 from octabox.config.model import Dtype
 from octabox.config.problems import did_you_mean, expectation, nearest_place, shown
-from octabox.errors import ConfigError
+from octabox.errors import ConfigError, nearest
 
 #: What every environment variable of ours begins with.
 PREFIX = "OCTABOX_"
@@ -58,13 +58,11 @@ class Settings(BaseModel):
     )
     dtype: Dtype = Field(default="auto", description="Type of numbers of models that name none.")
     public_url: str | None = Field(
-        default=None,
-        description="Address by which clients reach the server, for links in its answers.",
-        pattern=r"^https?://",
+        default=None, description="Address by which clients reach the server, for links in its answers."
     )
     result_ttl: int = Field(default=3600, description="Seconds for which a link to a result is good.", ge=1)
     max_image_pixels: int = Field(
-        default=64_000_000, description="Largest image that is read or made, in pixels.", ge=1
+        default=64 * 1024**2, description="Largest image that is read or made, in pixels.", ge=1
     )
     max_upload_bytes: int = Field(
         default=50 * 1024**2, description="Largest file or request that is taken, in bytes.", ge=1
@@ -87,6 +85,13 @@ class Settings(BaseModel):
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must be a web address (http:// or https://)")
+        return value.rstrip("/") if value else None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -152,8 +157,8 @@ def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
     known = {FILE_VARIABLE, *map(variable, Settings.model_fields)}
     found = []
     for key in sorted(key for key in environ if key.startswith(PREFIX) and key not in known):
-        hint = did_you_mean(key, known)
-        found.append(f"{key} is no setting" + (f"; {hint}" if hint else "."))
+        like = nearest(key.removeprefix(PREFIX), Settings.model_fields, count=1)
+        found.append(f"{key} is no setting; did you mean {variable(like[0])}?" if like else f"{key} is no setting.")
     return found
 
 

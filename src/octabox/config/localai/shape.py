@@ -9,7 +9,8 @@ from typing import Any
 from octabox.config.localai.keys import table
 from octabox.config.localai.rules import RULES
 from octabox.config.localai.translation import Translation
-from octabox.config.problems import KeyPath, Place, did_you_mean, shown
+from octabox.config.problems import KeyPath, Place, shown
+from octabox.errors import nearest
 
 #: Types of values, by the table's word.
 _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -53,10 +54,12 @@ def _flatten(data: Mapping[str, Any], translation: Translation) -> None:
 
 def _report_unknown(translation: Translation, key: str) -> None:
     """Report a key that LocalAI has not either; LocalAI ignores such a key, so the model is served all the same."""
-    known = table()["keys"]
-    last = key.rpartition(".")[2]
-    elsewhere = [name for name in known if name.rpartition(".")[2] == last]
-    hint = f"did you mean {elsewhere[0]}?" if elsewhere else did_you_mean(key, known)
+    section, _, name = key.rpartition(".")
+    # Of two keys of one name, that of the same section is the likelier, so it comes last.
+    candidates = sorted(table()["keys"], key=lambda known: known.rpartition(".")[0] == section)
+    by_name = {known.rpartition(".")[2]: known for known in candidates}
+    like = nearest(name, by_name, count=1)
+    hint = f"did you mean {by_name[like[0]]}?" if like else ""
     translation.report(key, f"`{key}` is no key of LocalAI's configuration.", hint, "warning")
 
 
