@@ -60,7 +60,7 @@ def test_a_file_may_hold_several_models(read: Callable[[str], Reading]) -> None:
     """In a list, a wrong one keeps none of the others back, and the two shapes may stand side by side."""
     reading = read("""
         - {name: a, model: owner/a}
-        - {name: b, modell: owner/b}
+        - {name: b, modelx: owner/b}
         - {name: c, parameters: {model: owner/c}}
         - {model: owner/d}
         """)
@@ -68,7 +68,7 @@ def test_a_file_may_hold_several_models(read: Callable[[str], Reading]) -> None:
     assert ["a", "c"] == [model.name for model in reading.models]
     assert [
         "given.yaml:3:3: error: `model` is missing.",
-        "given.yaml:3:13: error: There is no key `modell`. (did you mean model?)",
+        "given.yaml:3:13: error: There is no key `modelx`. (did you mean model?)",
         "given.yaml:5:3: error: `name` is missing.",
     ] == lines(reading)
 
@@ -84,8 +84,8 @@ def test_a_file_may_hold_several_models(read: Callable[[str], Reading]) -> None:
         ("model: a/b\nxyz: 1", "2:1: error: There is no key `xyz`."),
         ("model: a/b\npath: /etc", "2:1: error: There is no key `path`."),
         (
-            "model: a/b\nscheduler: {name: e, setings: {}}",
-            "2:22: error: There is no key `scheduler.setings`. (did you mean settings?)",
+            "model: a/b\nscheduler: {name: e, settingx: {}}",
+            "2:22: error: There is no key `scheduler.settingx`. (did you mean settings?)",
         ),
         (
             "model: a/b\ncomponents:\n  model: {dtpe: auto}",

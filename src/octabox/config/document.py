@@ -112,6 +112,7 @@ class _Walk:
         self.count = 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
+        """Return the data of any node."""
         self.count += 1
         self.places.setdefault(path, _place(node.start_mark))
         if self.count > MAX_VALUES:
@@ -125,6 +126,7 @@ class _Walk:
         return self.mapping(node, path)
 
     def mapping(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:
+        """Return the data of a mapping; of a key that stands twice, the first holds."""
         found: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -151,6 +153,7 @@ class _Walk:
         return merged
 
     def duplicate(self, path: KeyPath, place: Place) -> Problem:
+        """Return what to say of a key that stands twice."""
         first = self.places[path].line
         message = f"`{dotted(path)}` stands twice, first in line {first}."
         return Problem(self.file, place.line, place.column, dotted(path), message, "remove one of the two")

@@ -17,6 +17,8 @@ MemoryMode = Literal["full", "model_cpu_offload", "sequential_cpu_offload", "gro
 
 
 class _Strict(BaseModel):
+    """A configuration that has no key but its own, and does not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 

@@ -17,6 +17,7 @@ Meaning = tuple[str, Mapping[str, Any]]
 
 @cache
 def _table() -> dict[str, Any]:
+    """Return the table of other names."""
     text = Path(__file__).with_name("schedulers.yaml").read_text(encoding="utf-8")
     found: dict[str, Any] = yaml.safe_load(text)
     return found

@@ -84,11 +84,13 @@ class Settings(BaseModel):
     @field_validator("log_level", "dtype", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
+        """Take words in any letter case, as environments often have them."""
         return value.lower() if isinstance(value, str) else value
 
     @field_validator("public_url")
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
+        """Make sure that it can be put before a path."""
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must be a web address (http:// or https://)")
         return value.rstrip("/") if value else None
@@ -143,6 +145,7 @@ class _Given:
 
 
 def _from_flags(flags: Mapping[str, object]) -> dict[str, _Given]:
+    """Return what the command line gives."""
     return {name: _Given(value, flag(name)) for name, value in flags.items() if value is not None}
 
 

@@ -10,6 +10,8 @@ import yaml
 from octabox.config.model import ModelConfig
 from octabox.config.reading import Reading, read_models
 
+DOCUMENTED_FILES = Path(__file__).parent / "documented"
+
 #: Every key that LocalAI documents for diffusers models, with a value that asks for something.
 DOCUMENTED: dict[str, Any] = {
     "name": "other",
@@ -87,6 +89,13 @@ def one(folder: Path, text: str) -> ModelConfig:
     return reading.models[0]
 
 
+def documented(name: str) -> ModelConfig:
+    """Read a configuration as LocalAI's pages and users show it, which must give nothing to complain of."""
+    reading = read_models(DOCUMENTED_FILES / f"{name}.yaml")
+    assert reading.problems == ()
+    return reading.models[0]
+
+
 def nested(values: dict[str, Any]) -> str:
     """Write keys with dots as YAML."""
     data: dict[str, Any] = {}
@@ -108,24 +117,9 @@ def test_every_documented_key_has_an_effect_or_a_problem(tmp_path: Path, key: st
     assert without.models != with_key.models or any(key in problem.key for problem in with_key.problems)
 
 
-def test_the_documented_example_for_a_processor_loads(tmp_path: Path) -> None:
+def test_the_documented_example_for_a_processor_loads() -> None:
     """AnimagineXL, as LocalAI's page has it."""
-    model = one(
-        tmp_path,
-        """
-        name: animagine-xl
-        parameters:
-          model: Linaqruf/animagine-xl
-        backend: diffusers
-
-        # Force CPU usage - set to true for GPU
-        f16: false
-        diffusers:
-          pipeline_type: StableDiffusionXLPipeline
-          cuda: false # Enable for GPU usage (CUDA)
-          scheduler_type: euler_a
-        """,
-    )
+    model = documented("animagine-xl")
 
     assert ("animagine-xl", "Linaqruf/animagine-xl", "StableDiffusionXLPipeline") == (
         model.name,
@@ -137,118 +131,38 @@ def test_the_documented_example_for_a_processor_loads(tmp_path: Path) -> None:
     assert "euler_a" == model.scheduler.name
 
 
-def test_the_documented_example_of_a_local_file_loads(tmp_path: Path) -> None:
+def test_the_documented_example_of_a_local_file_loads() -> None:
     """A checkpoint, with steps, guidance and clip_skip of its own."""
-    model = one(
-        tmp_path,
-        """
-        name: stablediffusion
-        parameters:
-          model: toonyou_beta6.safetensors
-        backend: diffusers
-        step: 30
-        f16: true
-        diffusers:
-          pipeline_type: StableDiffusionPipeline
-          cuda: true
-          enable_parameters: "negative_prompt,num_inference_steps,clip_skip"
-          scheduler_type: "k_dpmpp_sde"
-          cfg_scale: 8
-          clip_skip: 11
-        """,
-    )
+    model = documented("stablediffusion")
 
     assert {"num_inference_steps": 30, "guidance_scale": 8, "clip_skip": 11} == model.defaults
     assert ("float16", None, "cuda") == (model.dtype, model.variant, model.device)
 
 
-def test_the_documented_example_of_image_to_image_loads(tmp_path: Path) -> None:
+def test_the_documented_example_of_image_to_image_loads() -> None:
     """The class for pictures is kept as it is written."""
-    model = one(
-        tmp_path,
-        """
-        name: stablediffusion-edit
-        parameters:
-          model: nitrosocke/Ghibli-Diffusion
-        backend: diffusers
-        step: 25
-
-        f16: true
-        diffusers:
-          pipeline_type: StableDiffusionImg2ImgPipeline
-          cuda: true
-          enable_parameters: "negative_prompt,num_inference_steps,image"
-        """,
-    )
+    model = documented("stablediffusion-edit")
 
     assert ("StableDiffusionImg2ImgPipeline", {"num_inference_steps": 25}) == (model.pipeline, model.defaults)
 
 
-def test_the_documented_example_of_depth_loads(tmp_path: Path) -> None:
+def test_the_documented_example_of_depth_loads() -> None:
     """Its guidance stands under ``diffusers``, where the documentation puts it."""
-    model = one(
-        tmp_path,
-        """
-        name: stablediffusion-depth
-        parameters:
-          model: stabilityai/stable-diffusion-2-depth
-        backend: diffusers
-        step: 50
-        # Force CPU usage
-        f16: true
-        diffusers:
-          pipeline_type: StableDiffusionDepth2ImgPipeline
-          cuda: true
-          enable_parameters: "negative_prompt,num_inference_steps,image"
-          cfg_scale: 6
-        """,
-    )
+    model = documented("stablediffusion-depth")
 
     assert {"num_inference_steps": 50, "guidance_scale": 6} == model.defaults
 
 
-def test_z_image_as_it_is_shared_loads(tmp_path: Path) -> None:
+def test_z_image_as_it_is_shared_loads() -> None:
     """The option for the type of numbers is stronger than ``f16: false``."""
-    model = one(
-        tmp_path,
-        """
-        name: z-image-turbo
-        parameters:
-            model: Tongyi-MAI/Z-Image-Turbo
-        f16: false
-        backend: diffusers
-        low_vram: false
-        diffusers:
-            cuda: true
-            pipeline_type: ZImagePipeline
-        step: 9
-        options:
-        - torch_dtype:bf16
-        """,
-    )
+    model = documented("z-image-turbo")
 
     assert ("bfloat16", "full", {"num_inference_steps": 9}) == (model.dtype, model.memory, model.defaults)
 
 
-def test_flux_as_it_is_shared_loads(tmp_path: Path) -> None:
+def test_flux_as_it_is_shared_loads() -> None:
     """Guidance stands on the top level."""
-    model = one(
-        tmp_path,
-        """
-        backend: diffusers
-        cfg_scale: 1
-        diffusers:
-          cuda: true
-          enable_parameters: num_inference_steps
-          pipeline_type: FluxPipeline
-        name: flux.1-dev
-        parameters:
-          model: ChuckMcSneed/FLUX.1-dev
-        step: 25
-        options:
-        - torch_dtype:bf16
-        """,
-    )
+    model = documented("flux.1-dev")
 
     assert ("flux.1-dev", "bfloat16") == (model.name, model.dtype)
     assert {"num_inference_steps": 25, "guidance_scale": 1} == model.defaults
