@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from octabox.types import MAX_SEED
+
 #: Types of numbers that weights may be held in; ``auto`` is float32 on a processor, else what the files hold.
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
@@ -15,6 +17,8 @@ MemoryMode = Literal["full", "model_cpu_offload", "sequential_cpu_offload", "gro
 
 
 class _Strict(BaseModel):
+    """A configuration that has no key but its own, and does not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
@@ -28,11 +32,11 @@ class SchedulerConfig(_Strict):
 class ComponentConfig(_Strict):
     """What differs for one component (unet, transformer, vae ...) from the model it belongs to."""
 
-    model: str | None = Field(None, description="Another source: Hub id, folder or single file.")
-    subfolder: str | None = Field(None, description="Folder of the component inside that source.")
-    dtype: Dtype | None = Field(None, description="Type of its numbers, where it is not the model's.")
+    model: str | None = Field(default=None, description="Another source: Hub id, folder or single file.")
+    subfolder: str | None = Field(default=None, description="Folder of the component inside that source.")
+    dtype: Dtype | None = Field(default=None, description="Type of its numbers, where it is not the model's.")
     quantization: dict[str, Any] | None = Field(
-        None, description="Arguments of diffusers' quantization configuration, with `quant_backend` among them."
+        default=None, description="Arguments of diffusers' quantization configuration, with `quant_backend` among them."
     )
 
 
@@ -40,32 +44,40 @@ class LoraConfig(_Strict):
     """A LoRA that is applied whenever the model is loaded."""
 
     lora: str = Field(description="Hub id, folder or file.")
-    weight: float = Field(1.0, description="How strongly it is applied; 1 is as it was trained.", ge=-10, le=10)
+    weight: float = Field(default=1.0, description="How strongly it is applied; 1 is as it was trained.", ge=-10, le=10)
 
 
 class ModelConfig(_Strict):
     """A model under the name that clients call it by."""
 
     name: Annotated[str, Field(description="What clients call it.", min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
-    model: str = Field(description="Hub id, folder, or a .safetensors, .ckpt or .gguf file; relative to the models folder.")
-    pipeline: str | None = Field(
-        None, description="Class of diffusers or task, where it is not the one that the model itself names."
+    model: str = Field(
+        description="Hub id, folder, or a .safetensors, .ckpt or .gguf file; relative to the models folder.",
+        min_length=1,
     )
-    revision: str | None = Field(None, description="Branch, tag or commit on the Hub.")
-    variant: str | None = Field(None, description="Variant of the weight files, such as fp16.")
-    dtype: Dtype = Field("auto", description="Type of the weights' numbers in memory.")
-    device: str | None = Field(None, description="Such as cpu, cuda, cuda:1, mps or xpu; the best there is, if not given.")
-    scheduler: SchedulerConfig | None = Field(None, description="Noise scheduler in place of the model's own.")
+    pipeline: str | None = Field(
+        default=None, description="Class of diffusers or task, where it is not the one that the model itself names."
+    )
+    revision: str | None = Field(default=None, description="Branch, tag or commit on the Hub.")
+    variant: str | None = Field(default=None, description="Variant of the weight files, such as fp16.")
+    dtype: Dtype = Field(default="auto", description="Type of the weights' numbers in memory.")
+    device: str | None = Field(
+        default=None, description="Such as cpu, cuda, cuda:1, mps or xpu; the best there is, if not given."
+    )
+    scheduler: SchedulerConfig | None = Field(default=None, description="Noise scheduler in place of the model's own.")
     defaults: dict[str, Any] = Field(
         default_factory=dict, description="Call parameters of the pipeline that hold where a request gives none."
     )
+    seed: int | None = Field(
+        default=None, description="Seed of requests that give none; by lot, if not given.", ge=0, le=MAX_SEED
+    )
     components: dict[str, ComponentConfig] = Field(default_factory=dict, description="What differs for one component.")
-    adapters: tuple[LoraConfig, ...] = Field((), description="LoRAs that are applied when the model is loaded.")
-    prompt_syntax: Literal["plain"] = Field("plain", description="How prompts are read.")
-    memory: MemoryMode = Field("full", description="What is moved off the accelerator when it is not at work.")
-    allow_remote_code: bool = Field(False, description="Whether code that the model's files bring may run.")
-    description: str = Field("", description="A sentence for people who choose a model.")
-    path: Path | None = Field(None, exclude=True, description="File that this configuration was read from.")
+    adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied when the model is loaded.")
+    prompt_syntax: Literal["plain"] = Field(default="plain", description="How prompts are read.")
+    memory: MemoryMode = Field(default="full", description="What is moved off the accelerator when it is not at work.")
+    allow_remote_code: bool = Field(default=False, description="Whether code that the model's files bring may run.")
+    description: str = Field(default="", description="A sentence for people who choose a model.")
+    path: Path | None = Field(default=None, exclude=True, description="File that this configuration was read from.")
 
     @field_validator("scheduler", mode="before")
     @classmethod

@@ -1,0 +1,112 @@
+"""Check the names in configurations: of pipelines, call parameters, noise schedulers and their settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from octabox.config.problems import Problem, did_you_mean
+from octabox.config.reading import Entry
+from octabox.config.schedulers import scheduler_of
+from octabox.errors import OctaboxError, SchedulerNotFoundError
+from octabox.hub.folder import folder_index
+
+#: Classes that stand for whatever the model itself names, so nothing of their own can be checked.
+_ANY_MODEL = re.compile(r"(Diffusion|Modular)Pipeline|AutoPipelineFor\w+")
+
+#: What tells the name of a class from that of a task.
+_CLASS = re.compile(r"[A-Z]\w*")
+
+
+class Parameter(Protocol):
+    """A parameter of a call or of a constructor."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+class Signature(Protocol):
+    """A pipeline or a scheduler of the catalog."""
+
+    @property
+    def parameters(self) -> Sequence[Parameter]:
+        """What it takes."""
+
+
+def check_names(
+    entries: Iterable[Entry],
+    pipelines: Mapping[str, Signature],
+    schedulers: Mapping[str, Signature],
+    tasks: Collection[str] = (),
+) -> list[Problem]:
+    """Return a problem for each name that leads nowhere.
+
+    Args:
+        entries: The configurations.
+        pipelines: All pipelines by class name.
+        schedulers: All noise schedulers by class name.
+        tasks: All tasks and their aliases; where there are none, the name of a task is not checked.
+    """
+    problems: list[Problem] = []
+    for entry in entries:
+        problems += _check_pipeline(entry, pipelines, tasks)
+        problems += _check_defaults(entry, pipelines)
+        problems += _check_scheduler(entry, schedulers)
+    return problems
+
+
+def pipeline_of(entry: Entry) -> str | None:
+    """Return the class that a model runs as, where its configuration or its folder tells."""
+    if entry.config.pipeline is not None:
+        return entry.config.pipeline
+    try:
+        name = folder_index(Path(entry.config.model))["_class_name"]
+    except OctaboxError:
+        return None
+    return name if isinstance(name, str) else None
+
+
+def _check_pipeline(entry: Entry, pipelines: Mapping[str, Signature], tasks: Collection[str]) -> Iterator[Problem]:
+    """Check the class or the task that the configuration names."""
+    name = entry.config.pipeline
+    if name is None or name in pipelines or name in tasks or _ANY_MODEL.fullmatch(name):
+        return
+    if _CLASS.fullmatch(name):
+        yield entry.problem(("pipeline",), f"There is no pipeline {name!r}.", did_you_mean(name, pipelines))
+    elif tasks:
+        yield entry.problem(("pipeline",), f"There is no task {name!r}.", did_you_mean(name, tasks))
+
+
+def _check_defaults(entry: Entry, pipelines: Mapping[str, Signature]) -> Iterator[Problem]:
+    """Check that the pipeline takes every parameter that has a default."""
+    pipeline = pipeline_of(entry)
+    if pipeline is None or pipeline not in pipelines:
+        return
+    known = {parameter.name for parameter in pipelines[pipeline].parameters}
+    for name in entry.config.defaults:
+        if name not in known:
+            message = f"{pipeline} has no parameter {name!r}."
+            yield entry.problem(("defaults", name), message, did_you_mean(name, known))
+
+
+def _check_scheduler(entry: Entry, schedulers: Mapping[str, Signature]) -> Iterator[Problem]:
+    """Check the noise scheduler and its settings, those that an alias brings too."""
+    wanted = entry.config.scheduler
+    if wanted is None:
+        return
+    try:
+        name, settings = scheduler_of(wanted.name, wanted.settings, schedulers)
+    except SchedulerNotFoundError as error:
+        yield entry.problem(("scheduler", "name"), error.message, error.hint)
+        return
+    known = {parameter.name for parameter in schedulers[name].parameters}
+    for setting in sorted(settings.keys() - known):
+        if setting in wanted.settings:
+            message = f"{name} has no setting {setting!r}."
+            yield entry.problem(("scheduler", "settings", setting), message, did_you_mean(setting, known))
+        else:
+            message = f"{wanted.name!r} asks for {setting!r}, which {name} does not have."
+            yield entry.problem(("scheduler", "name"), message, "choose its name without that, or another scheduler")

@@ -1,0 +1,114 @@
+"""``octabox check``."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from octabox.cli.check import command
+from octabox.errors import ConfigError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def check(*arguments: str) -> Result:
+    """Run the verb."""
+    return CliRunner().invoke(command, arguments)
+
+
+def lines(result: Result) -> list[str]:
+    """Return what was written, and the error that it ended with."""
+    written = result.output.splitlines()
+    return [*written, result.exception.message] if isinstance(result.exception, ConfigError) else written
+
+
+def test_a_folder_that_is_right_is_ok(folder: Path) -> None:
+    """Every file is named with its models, and the last line counts them."""
+    (folder / "models" / "c").mkdir(parents=True)
+    (folder / "models" / "c" / "model_index.json").write_text('{"_class_name": "X"}')
+    (folder / "models" / "a.yaml").write_text("model: owner/name")
+    (folder / "models" / "b.yaml").write_text("[{name: b1, model: owner/b}, {name: b2, model: owner/b}]")
+
+    result = check("models")
+
+    assert [
+        "models/a.yaml: OK (a)",
+        "models/b.yaml: OK (b1, b2)",
+        "models/c: OK (c)",
+        "3 files, 4 models: 0 errors, 0 warnings.",
+    ] == lines(result)
+    assert 0 == result.exit_code
+
+
+def test_what_is_wrong_is_told_file_by_file(folder: Path) -> None:
+    """In the order of lines; it ends with an error whose message counts them."""
+    (folder / "a.yaml").write_text("model: owner/name\ndtyp: auto\nschedulr: x\n")
+    (folder / "b.yaml").write_text("parameters: {model: owner/name}\nthreads: 4\n")
+    (folder / "c.yaml").write_text("model: owner/name\n")
+
+    result = check(".")
+
+    assert [
+        "a.yaml:2:1: error: There is no key `dtyp`. (did you mean dtype?)",
+        "a.yaml:3:1: error: There is no key `schedulr`. (did you mean scheduler?)",
+        (
+            "b.yaml:2:1: warning: `threads` is understood but has no effect here: "
+            "the setting `threads` of the server holds for all models."
+        ),
+        "c.yaml: OK (c)",
+        "3 files, 2 models: 2 errors, 1 warning.",
+    ] == lines(result)
+    assert isinstance(result.exception, ConfigError)
+
+
+def test_warnings_alone_are_no_error(folder: Path) -> None:
+    """The model is served all the same."""
+    (folder / "b.yaml").write_text("parameters: {model: owner/name}\nthreads: 4\n")
+
+    result = check("b.yaml")
+
+    assert (0, "1 file, 1 model: 0 errors, 1 warning.") == (result.exit_code, lines(result)[-1])
+
+
+def test_single_files_and_folders_are_checked_for_themselves(folder: Path) -> None:
+    """A configuration, a model's folder, a checkpoint, and what is none of these."""
+    (folder / "a.yaml").write_text("model: w.safetensors")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "model_index.json").write_text("{}")
+    for name in ("w.safetensors", "notes.txt"):
+        (folder / name).touch()
+
+    result = check("a.yaml", "broken", "w.safetensors", "notes.txt")
+
+    assert [
+        "a.yaml: OK (a)",
+        (
+            "broken:1:1: error: broken/model_index.json names no pipeline: `_class_name` is missing. "
+            "(Give `pipeline` in the model's configuration, or mend the file.)"
+        ),
+        (
+            "notes.txt:1:1: error: The file is neither a configuration nor a checkpoint. "
+            "(these are read: .ckpt, .gguf, .safetensors, .yaml, .yml)"
+        ),
+        "w.safetensors: OK (w)",
+        "4 files, 4 models: 2 errors, 0 warnings.",
+    ] == lines(result)
+
+
+def test_without_an_argument_the_models_folder_is_checked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting says which it is."""
+    (folder / "mine").mkdir()
+    (folder / "mine" / "a.yaml").write_text("model: owner/name")
+    monkeypatch.setenv("OCTABOX_MODELS", "mine")
+
+    assert "mine/a.yaml: OK (a)" == lines(check())[0]
+
+
+def test_a_path_that_is_not_there_is_wrong_usage(folder: Path) -> None:
+    """Click says so, with its own exit code."""
+    assert 2 == check("missing").exit_code

@@ -1,0 +1,33 @@
+"""A configuration on its way from LocalAI's shape to ours."""
+
+from pathlib import Path
+
+from octabox.config.localai.translation import Translation
+from octabox.config.problems import Place
+
+PLACES = {(): Place(1, 1), ("step",): Place(2, 1), ("options", 1): Place(5, 3)}
+
+
+def test_a_field_knows_where_it_comes_from() -> None:
+    """What is wrong with our field is shown at LocalAI's key."""
+    translation = Translation(Path("m.yaml"), {"step": 5}, PLACES)
+
+    translation.put("defaults.num_inference_steps", 5, "step")
+    translation.put("defaults.strength", 1, "options.1")
+
+    assert {"defaults": {"num_inference_steps": 5, "strength": 1}} == translation.fields
+    assert {
+        (): Place(1, 1),
+        ("defaults", "num_inference_steps"): Place(2, 1),
+        ("defaults", "strength"): Place(5, 3),
+    } == translation.own_places()
+
+
+def test_a_field_is_set_once() -> None:
+    """The second key has no effect, and is reported."""
+    translation = Translation(Path("m.yaml"), {"step": 5}, PLACES)
+
+    translation.put("seed", 1, "options.1")
+    translation.put("seed", 2, "step")
+
+    assert (1, [2]) == (translation.fields["seed"], [problem.line for problem in translation.problems])

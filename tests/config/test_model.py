@@ -1,0 +1,38 @@
+"""The configuration of one model."""
+
+import pytest
+from pydantic import ValidationError
+
+from octabox.config.model import ModelConfig, SchedulerConfig
+
+
+def test_a_name_and_a_source_are_enough() -> None:
+    """Everything else has a default."""
+    model = ModelConfig(name="a", model="owner/name")
+
+    assert ("auto", "full", None, {}) == (model.dtype, model.memory, model.seed, model.defaults)
+
+
+def test_a_scheduler_may_be_a_mere_name() -> None:
+    """The long form is for settings."""
+    model = ModelConfig.model_validate({"name": "a", "model": "b", "scheduler": "ddim"})
+
+    assert SchedulerConfig(name="ddim") == model.scheduler
+
+
+def test_a_configuration_does_not_change() -> None:
+    """It is shared between threads and requests."""
+    with pytest.raises(ValidationError, match="frozen"):
+        ModelConfig(name="a", model="b").name = "c"
+
+
+@pytest.mark.parametrize("name", ["", " a", "/a", "\\a", "a\\b", "a\nb"])
+def test_a_name_fits_into_a_url_and_a_path(name: str) -> None:
+    """Blanks in front and slashes in front are refused; a Hub id is a name."""
+    with pytest.raises(ValidationError):
+        ModelConfig(name=name, model="b")
+
+
+def test_every_field_is_described() -> None:
+    """The reference is made of these sentences."""
+    assert [] == [name for name, field in ModelConfig.model_fields.items() if not field.description]
