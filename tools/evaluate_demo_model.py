@@ -1,6 +1,6 @@
 """Measure the embedded model on 200 prompts with fixed seeds, and write the figures into its model card.
 
-    python tools/evaluate_demo_model.py --model src/octabox/demo/model
+python tools/evaluate_demo_model.py --model src/octabox/demo/model
 """
 
 from __future__ import annotations
@@ -76,7 +76,15 @@ def main(model: Path, count: int, sheet: Path | None, *, card: bool) -> None:
         picture = make(pipe, scene, seed)
         seconds = time.perf_counter() - began
         centre, border = centre_colour(picture) == scene.colour, border_colour(picture) == scene.background
-        rows.append((centre, border, centre and border, shape_of(picture, scene.colour, scene.background) == scene.shape, seconds))
+        rows.append(
+            (
+                centre,
+                border,
+                centre and border,
+                shape_of(picture, scene.colour, scene.background) == scene.shape,
+                seconds,
+            )
+        )
         pictures.append(picture)
     centre, border, both, shape = (statistics.mean(column) for column in list(zip(*rows, strict=True))[:4])
     text = CARD.format(

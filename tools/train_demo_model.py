@@ -91,7 +91,9 @@ class Stage:
         warm = min(1.0, (self.step + 1) / max(1, self.steps // 50))
         return warm * (low + (high - low) * 0.5 * (1 + float(np.cos(np.pi * self.step / self.steps))))
 
-    def run(self, loss_of: Callable[[int], torch.Tensor], after: Callable[[], None] | None = None, every: int = 100) -> None:
+    def run(
+        self, loss_of: Callable[[int], torch.Tensor], after: Callable[[], None] | None = None, every: int = 100
+    ) -> None:
         """Take the steps that are left; save every so many of them, and at the end."""
         bar = trange(self.step, self.steps, initial=self.step, total=self.steps, desc=self.path.stem, mininterval=5)
         for self.step in bar:
@@ -161,7 +163,9 @@ def encode_pictures(vae: AutoencoderKL, work: Path, count: int, device: str) -> 
     return latents / std, scenes
 
 
-def train_unet(vae: AutoencoderKL, work: Path, steps: int, batch: int, pictures: int, device: str) -> StableDiffusionPipeline:
+def train_unet(
+    vae: AutoencoderKL, work: Path, steps: int, batch: int, pictures: int, device: str
+) -> StableDiffusionPipeline:
     """Train the text encoder and the UNet to predict velocity (v = sqrt(a) noise - sqrt(1 - a) latents); return the whole."""
     latents, scenes = encode_pictures(vae, work, pictures, device)
     tokenizer, scheduler = make_tokenizer(work / "tokenizer"), make_scheduler()
@@ -212,8 +216,12 @@ def assemble(vae, tokenizer, averages, scheduler) -> StableDiffusionPipeline:
 
 
 @click.command()
-@click.option("--work", type=click.Path(path_type=Path), default=Path("build/demo-model"), help="Folder for checkpoints.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("src/octabox/demo/model"), help="Folder of the model.")
+@click.option(
+    "--work", type=click.Path(path_type=Path), default=Path("build/demo-model"), help="Folder for checkpoints."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("src/octabox/demo/model"), help="Folder of the model."
+)
 @click.option("--vae-steps", default=3500, show_default=True)
 @click.option("--unet-steps", default=5000, show_default=True)
 @click.option("--pictures", default=12000, show_default=True, help="Pictures whose latents are computed for the UNet.")

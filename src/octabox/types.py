@@ -50,6 +50,7 @@ class GenerationRequest:
         model: Name of a configured model.
         task: Hub task tag such as ``image-to-image``; None lets the model and the inputs decide.
         params: Call parameters of the pipeline by their own names. Media may stand here too, as text (`Source`).
+        wishes: Call parameters that are honoured where the pipeline has them; where it has not, that is a warning, no error.
         inputs: Media for call parameters, by the parameter's name.
         seed: Seed of the first output; the next ones have seed + 1, seed + 2 and so on. None draws one by lot.
         num_outputs: How many outputs to make of each prompt.
@@ -62,6 +63,7 @@ class GenerationRequest:
     model: str
     task: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    wishes: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
     seed: int | None = None
     num_outputs: int = 1

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from conftest import FEW, Calls, finish
+from embedded import FEW, Calls, finish
 from PIL import Image
 
 from octabox.config.model import ModelConfig
@@ -63,7 +63,9 @@ async def test_a_run_of_several_equals_its_single_runs(engine: LocalEngine, call
 async def test_progress_counts_the_true_timesteps(engine: LocalEngine, calls: Calls) -> None:
     """Half the strength of image-to-image takes half the steps, and progress says so."""
     picture = Image.new("RGB", (128, 128), "red")
-    call = calls(runs_as="StableDiffusionImg2ImgPipeline", inputs={"image": (picture,)}, strength=0.5, num_inference_steps=8)
+    call = calls(
+        runs_as="StableDiffusionImg2ImgPipeline", inputs={"image": (picture,)}, strength=0.5, num_inference_steps=8
+    )
     events = [event async for event in engine.generate(call)]
     steps = [(event.step, event.steps) for event in events if isinstance(event, Progress) and event.step]
 
@@ -207,7 +209,13 @@ async def test_unload_ends_the_process(engine: LocalEngine, calls: Calls, embedd
     ],
 )
 async def test_a_load_that_fails_says_why(
-    engine: LocalEngine, embedded: ModelConfig, tmp_path: Path, model: str, pipeline: str, error: type[Exception], words: str
+    engine: LocalEngine,
+    embedded: ModelConfig,
+    tmp_path: Path,
+    model: str,
+    pipeline: str,
+    error: type[Exception],
+    words: str,
 ) -> None:
     """A model that cannot be loaded is a typed error that names it, and no process stays behind."""
     (tmp_path / "model.safetensors").write_bytes(b"not weights")
@@ -267,5 +275,7 @@ def test_component_classes_come_from_the_index(embedded: ModelConfig) -> None:
     """What the fork server imports ahead is what the model's index names."""
     classes = component_classes(embedded)
 
-    assert {"diffusers.StableDiffusionPipeline", "transformers.CLIPTextModel", "diffusers.AutoencoderKL"} <= set(classes)
+    assert {"diffusers.StableDiffusionPipeline", "transformers.CLIPTextModel", "diffusers.AutoencoderKL"} <= set(
+        classes
+    )
     assert [] == component_classes(embedded.model_copy(update={"model": "some/repo"}))

@@ -66,9 +66,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error of ours is shown as a sentence and a hint, and ends with its own exit code."""
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        sys.exit(cli.main(standalone_mode=False))
     except click.Abort:
         click.echo("Interrupted.", err=True)
         sys.exit(130)

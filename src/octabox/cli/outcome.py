@@ -47,7 +47,9 @@ class Destination:
             with contextlib.suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK) or (not self._folder and self._path and self._path.is_dir()):
-            raise ForbiddenPathError(f"Nothing can be written to '{self._path or folder}'.", hint="Give another place with -o.")
+            raise ForbiddenPathError(
+                f"Nothing can be written to '{self._path or folder}'.", hint="Give another place with -o."
+            )
 
     def write(self, generation: Generation) -> list[Path]:
         """Write all artifacts and return their paths."""
@@ -57,7 +59,9 @@ class Destination:
             try:
                 path.write_bytes(artifact.content)
             except OSError as error:
-                raise GenerationError(f"'{path}' could not be written: {error.strerror}.", hint="Is the disk full?") from error
+                raise GenerationError(
+                    f"'{path}' could not be written: {error.strerror}.", hint="Is the disk full?"
+                ) from error
             paths.append(path)
         return paths
 

@@ -29,5 +29,12 @@ def _row(model: dict[str, Any]) -> list[str]:
     """Return a model's line of the table."""
     status = model["status"]
     memory = ", ".join(f"{place} {amount / 2**20:.0f} MiB" for place, amount in status["memory"].items())
-    shown = (status["state"], status["pipeline"] or "", status["device"] or "", memory, status["waiting"], status["pid"])
+    shown = (
+        status["state"],
+        status["pipeline"] or "",
+        status["device"] or "",
+        memory,
+        status["waiting"],
+        status["pid"],
+    )
     return [model["id"], *map(str, shown)]

@@ -119,7 +119,9 @@ def _describe(call: Any) -> dict[str, Any]:
         "runs": [
             {
                 "params": dict(run.params),
-                "inputs": {name: [f"{p.width}x{p.height} {p.mode}" for p in media] for name, media in run.inputs.items()},
+                "inputs": {
+                    name: [f"{p.width}x{p.height} {p.mode}" for p in media] for name, media in run.inputs.items()
+                },
                 "seed": run.seed,
             }
             for run in call.runs

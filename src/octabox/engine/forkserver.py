@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterable
 from multiprocessing import forkserver
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkServerContext, SpawnContext
 
 #: Names of the classes that the fork server imports ahead, as "library.Class" parted by commas.
 WARM_VARIABLE = "OCTABOX_FORKSERVER_WARM"
@@ -29,7 +29,8 @@ def start(warm: Iterable[str] = ()) -> None:
     forkserver.ensure_running()
 
 
-def worker_context() -> BaseContext:
+def worker_context() -> ForkServerContext | SpawnContext:
     """Return the context that makes workers: a fork server, or plain new processes where that is not to be had."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin" else "spawn"
-    return multiprocessing.get_context(method)
+    if "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin":
+        return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("spawn")

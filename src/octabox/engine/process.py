@@ -56,7 +56,7 @@ class WorkerProcess:
         ours, theirs = context.Pipe()
 
         def fork() -> BaseProcess:
-            process = context.Process(target=work, args=(theirs,), daemon=True, name=f"octabox worker {order.model.name}")  # type: ignore[attr-defined]
+            process = context.Process(target=work, args=(theirs,), daemon=True)
             process.start()
             theirs.close()
             ours.send(order)

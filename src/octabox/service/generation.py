@@ -55,6 +55,7 @@ class GenerationService:
             scheduler=planned.scheduler,
             output=request.output,
             partial_images=request.partial_images,
+            warnings=planned.warnings,
         )
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:

@@ -31,7 +31,9 @@ async def pictures(
     for name, sources in media.items():
         if kinds[name] not in PICTURES:
             hint = "Only pictures can be given so far."
-            raise InvalidParameterError(f"'{name}' takes {kinds[name]}, which is not served yet.", hint=hint, parameter=name)
+            raise InvalidParameterError(
+                f"'{name}' takes {kinds[name]}, which is not served yet.", hint=hint, parameter=name
+            )
         read = decode_mask if kinds[name] == "mask" else decode
         files = [await fetcher.fetch(source, parameter=name) for source in sources]
         decoded[name] = tuple([await asyncio.to_thread(read, file, parameter=name, limits=limits) for file in files])

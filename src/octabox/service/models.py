@@ -32,7 +32,12 @@ class ModelService:
     """
 
     def __init__(
-        self, shelves: Shelves, engine: Engine, *, allow_hub: bool = False, extra: Mapping[str, ModelConfig] | None = None
+        self,
+        shelves: Shelves,
+        engine: Engine,
+        *,
+        allow_hub: bool = False,
+        extra: Mapping[str, ModelConfig] | None = None,
     ) -> None:
         self._shelves, self._engine, self._allow_hub = shelves, engine, allow_hub
         self._extra = dict(extra or {})
@@ -98,7 +103,12 @@ class ModelService:
         for parameter, value in config.defaults.items():
             if parameter in schema["properties"]:
                 schema["properties"][parameter] = {**schema["properties"][parameter], "default": value}
-        return {**schema, "x-pipeline": entry.name, "x-task": served, "x-tasks": list(self.catalog.tasks_like(own.name))}
+        return {
+            **schema,
+            "x-pipeline": entry.name,
+            "x-task": served,
+            "x-tasks": list(self.catalog.tasks_like(own.name)),
+        }
 
     async def load(self, name: str) -> ModelStatus:
         """Bring a model into memory."""

@@ -53,6 +53,7 @@ class Plan:
         runs: Parameters of each run, and its seed.
         media: Media by call parameter.
         scheduler: The noise scheduler by class name; None is the model's own.
+        warnings: What is not honoured.
     """
 
     pipeline: PipelineEntry
@@ -60,6 +61,7 @@ class Plan:
     runs: tuple[tuple[Mapping[str, Any], int], ...]
     media: Mapping[str, tuple[Source, ...]]
     scheduler: SchedulerChoice | None
+    warnings: tuple[str, ...] = ()
 
 
 def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limits: Limits) -> Plan:
@@ -75,12 +77,14 @@ def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limit
     pipeline, task = choose(catalog, model.own, request.task, media)
     accepted = {parameter.name: parameter for parameter in pipeline.parameters}
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
-    params = {**defaults, **params}
+    params = {**defaults, **{name: value for name, value in request.wishes.items() if name in accepted}, **params}
     checked = validate(pipeline, {**params, **media})
     params = {name: value for name, value in checked.items() if name not in media}
     _check_size(params, limits)
-    runs = _runs(params, accepted, request, limits)
-    return Plan(pipeline, task, runs, media, _scheduler(request, model.config, catalog))
+    runs = _runs(params, accepted, request, limits, model.config.seed)
+    ignored = [name for name in request.wishes if name not in accepted]
+    warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
+    return Plan(pipeline, task, runs, media, _scheduler(request, model.config, catalog), warnings)
 
 
 def choose(
@@ -163,7 +167,11 @@ def _check_size(params: Mapping[str, Any], limits: Limits) -> None:
 
 
 def _runs(
-    params: Mapping[str, Any], accepted: Mapping[str, Parameter], request: GenerationRequest, limits: Limits
+    params: Mapping[str, Any],
+    accepted: Mapping[str, Parameter],
+    request: GenerationRequest,
+    limits: Limits,
+    default_seed: int | None,
 ) -> tuple[tuple[Mapping[str, Any], int], ...]:
     """Return the parameters and the seed of each run: every prompt of a list, as often as outputs were asked for."""
     prompts = params.get("prompt")
@@ -175,7 +183,8 @@ def _runs(
             hint="Ask several times, or raise `max_outputs`.",
             parameter="num_outputs",
         )
-    seed = secrets.randbelow(DRAWN_SEEDS) if request.seed is None else request.seed
+    seed = default_seed if request.seed is None else request.seed
+    seed = secrets.randbelow(DRAWN_SEEDS) if seed is None else seed
     if not 0 <= seed <= MAX_SEED - total:
         raise InvalidParameterError(f"'seed' must be from 0 to {MAX_SEED - total}, not {seed}.", parameter="seed")
     texts = {name for name, value in params.items() if isinstance(value, list) and accepted[name].kind == "text"}
@@ -190,7 +199,9 @@ def _one_of(name: str, values: list[Any], place: int, count: int) -> Any:
     """Return the text of a list that belongs to a prompt."""
     if len(values) != count:
         raise InvalidParameterError(
-            f"'{name}' has {len(values)} texts, and there are {count} prompts.", parameter=name, hint="Give one for each."
+            f"'{name}' has {len(values)} texts, and there are {count} prompts.",
+            parameter=name,
+            hint="Give one for each.",
         )
     return values[place]
 

@@ -6,7 +6,6 @@ import logging
 
 import torch
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
@@ -33,6 +32,52 @@ logger = logging.getLogger("octabox.worker")
 
 #: What a pipeline raises when it is asked for what it cannot do, where it does so before its first step.
 REFUSALS = (ValueError, TypeError, IndexError, KeyError)
+
+#: What an exception means, while a model is loaded: the first row that it, or one that it was raised from, belongs to.
+LOAD_ERRORS: tuple[tuple[tuple[type[BaseException], ...], type[LoadError], str, str], ...] = (
+    (
+        (GatedRepoError,),
+        GatedModelError,
+        "asks for an agreement first",
+        "Accept it at https://huggingface.co/{source} and set HF_TOKEN.",
+    ),
+    (
+        (RepositoryNotFoundError, RevisionNotFoundError),
+        DownloadError,
+        "was not found",
+        "Check the name; a private repository needs HF_TOKEN.",
+    ),
+    (
+        (OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError),
+        DownloadError,
+        "could not be fetched",
+        "Is the network there, and HF_HUB_OFFLINE not set? Or give a folder as `model`.",
+    ),
+    (
+        (ImportError, NameError),
+        MissingDependencyError,
+        "needs a package",
+        "Install the package that is named, in the environment that Octabox runs in.",
+    ),
+    (
+        (SafetensorError, EOFError, UnicodeDecodeError),
+        IncompatibleWeightsError,
+        "has a weights file that cannot be read",
+        "The file is damaged or was cut short; fetch it again.",
+    ),
+    (
+        (OSError,),
+        LoadError,
+        "has a file missing or out of reach",
+        "Is the folder complete? `model_index.json` names the components that must be in it.",
+    ),
+    (
+        (BaseException,),
+        IncompatibleWeightsError,
+        "could not be loaded",
+        "Do the weights belong to this pipeline class?",
+    ),
+)
 
 #: Longest part of a foreign message that is passed on.
 LONGEST = 1000
@@ -69,32 +114,11 @@ def as_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:
     if isinstance(error, OctaboxError):
         return error
     logger.debug("loading '%s' failed", model.name, exc_info=error)
-    name, what = model.name, _words(error)
     if _is_out_of_memory(error):
-        return _out_of_memory(error, name, "loading")
-    if isinstance(error, GatedRepoError):
-        return GatedModelError(
-            f"The owner of '{model.model}' asks for an agreement first.",
-            hint=f"Accept it at https://huggingface.co/{model.model} and set HF_TOKEN.",
-            model=name,
-        )
-    if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError)):
-        hint = "Check the name; a private repository needs HF_TOKEN."
-        return DownloadError(f"Model '{name}': '{model.model}' was not found: {what}", hint=hint, model=name)
-    if isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError)):
-        hint = "Is the network there, and HF_HUB_OFFLINE not set? Or give a folder as `model`."
-        return DownloadError(f"Model '{name}': '{model.model}' could not be fetched: {what}", hint=hint, model=name)
-    if isinstance(error, (ImportError, NameError)):
-        hint = "Install the package that is named, in the environment that Octabox runs in."
-        return MissingDependencyError(f"Model '{name}' needs a package: {what}", hint=hint, model=name)
-    if _caused_by(error, SafetensorError, EOFError, UnicodeDecodeError):
-        hint = "The file is damaged or was cut short; fetch it again."
-        return IncompatibleWeightsError(f"Model '{name}' has a weights file that cannot be read: {what}", hint=hint, model=name)
-    if isinstance(error, OSError):
-        hint = "Is the folder complete? `model_index.json` names the components that must be in it."
-        return LoadError(f"Model '{name}' has a file missing or out of reach: {what}", hint=hint, model=name)
-    hint = "Do the weights belong to this pipeline class?"
-    return IncompatibleWeightsError(f"Model '{name}' could not be loaded: {what}", hint=hint, model=name)
+        return _out_of_memory(error, model.name, "loading")
+    kind, what, hint = next(row[1:] for row in LOAD_ERRORS if _caused_by(error, *row[0]))
+    message = f"Model '{model.name}' ({model.model}) {what}: {_words(error)}"
+    return kind(message, hint=hint.format(source=model.model), model=model.name)
 
 
 def as_generation_error(error: BaseException, call: Call, steps_taken: int) -> OctaboxError:
@@ -112,5 +136,7 @@ def as_generation_error(error: BaseException, call: Call, steps_taken: int) -> O
         hint = "Install the package that is named, in the environment that Octabox runs in."
         return MissingDependencyError(f"{call.runs_as} needs a package: {what}", hint=hint, model=model)
     return GenerationError(
-        f"{call.runs_as} failed: {type(error).__name__}: {what}", hint="With `--log-level debug` the log says where.", model=model
+        f"{call.runs_as} failed: {type(error).__name__}: {what}",
+        hint="With `--log-level debug` the log says where.",
+        model=model,
     )

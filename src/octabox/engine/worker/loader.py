@@ -44,14 +44,26 @@ def load(config: ModelConfig, pipeline: str, default_device: str | None = None) 
     kind = getattr(diffusers, pipeline)
     dtypes = {name: part.dtype for name, part in config.components.items() if part.dtype and not part.model}
     dtype = choose_dtype(config.dtype, device)
-    options: dict[str, Any] = {"dtype": {"default": dtype, **{k: choose_dtype(v, device) for k, v in dtypes.items()}} if dtypes else dtype}
-    options |= {name: _component(config, name, part, kind, dtype, device) for name, part in config.components.items() if part.model}
+    options: dict[str, Any] = {
+        "dtype": {"default": dtype, **{k: choose_dtype(v, device) for k, v in dtypes.items()}} if dtypes else dtype
+    }
+    options |= {
+        name: _component(config, name, part, kind, dtype, device)
+        for name, part in config.components.items()
+        if part.model
+    }
     if Path(config.model).suffix.lower() in CHECKPOINTS:
         pipe = _from_single_file(kind, config, options)
     else:
-        options |= {"revision": config.revision, "variant": config.variant or _variant(config), "trust_remote_code": config.allow_remote_code}
+        options |= {
+            "revision": config.revision,
+            "variant": config.variant or _variant(config),
+            "trust_remote_code": config.allow_remote_code,
+        }
         options["quantization_config"] = quantization(config, kind)
-        pipe = kind.from_pretrained(config.model, **{name: value for name, value in options.items() if value is not None})
+        pipe = kind.from_pretrained(
+            config.model, **{name: value for name, value in options.items() if value is not None}
+        )
     pipe.set_progress_bar_config(disable=True)
     _apply_adapters(pipe, config)
     return LoadedModel(pipe, device, _place(pipe, config, device))
@@ -67,7 +79,9 @@ def choose_device(wanted: str | None, model: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         hint = "Set `device: cpu`, or leave it out to take the best there is."
         reason = str(error).strip().partition("\n")[0]
-        raise LoadError(f"Model '{model}' asks for device '{wanted}', which is not here: {reason}", hint=hint, model=model) from error
+        raise LoadError(
+            f"Model '{model}' asks for device '{wanted}', which is not here: {reason}", hint=hint, model=model
+        ) from error
     return wanted
 
 
@@ -90,14 +104,21 @@ def _variant(config: ModelConfig) -> str | None:
 
 
 def _component(
-    config: ModelConfig, name: str, part: ComponentConfig, kind: type[DiffusionPipeline], dtype: torch.dtype, device: str
+    config: ModelConfig,
+    name: str,
+    part: ComponentConfig,
+    kind: type[DiffusionPipeline],
+    dtype: torch.dtype,
+    device: str,
 ) -> object:
     """Load a component from the source that the configuration gives it."""
     annotation = inspect.get_annotations(kind.__init__, eval_str=True).get(name)
     if annotation is None or not hasattr(annotation, "from_pretrained"):
         parts = sorted(set(inspect.signature(kind.__init__).parameters) - {"self"})
         hint = f"{kind.__name__} has these components: {', '.join(parts)}."
-        raise LoadError(f"Model '{config.name}': '{name}' cannot be given a source of its own.", hint=hint, model=config.name)
+        raise LoadError(
+            f"Model '{config.name}': '{name}' cannot be given a source of its own.", hint=hint, model=config.name
+        )
     source, options = str(part.model), {"dtype": choose_dtype(part.dtype, device) if part.dtype else dtype}
     if Path(source).suffix.lower() in CHECKPOINTS:
         return annotation.from_single_file(source, **options)
@@ -107,7 +128,9 @@ def _component(
 def _from_single_file(kind: type[DiffusionPipeline], config: ModelConfig, options: dict[str, Any]) -> DiffusionPipeline:
     if not hasattr(kind, "from_single_file"):
         hint = "Set `pipeline:` to the class that the file was made for, or convert it to a folder."
-        raise IncompatibleWeightsError(f"{kind.__name__} cannot be loaded from a single file.", hint=hint, model=config.name)
+        raise IncompatibleWeightsError(
+            f"{kind.__name__} cannot be loaded from a single file.", hint=hint, model=config.name
+        )
     return kind.from_single_file(config.model, **options)
 
 
@@ -127,7 +150,9 @@ def _place(pipe: DiffusionPipeline, config: ModelConfig, device: str) -> tuple[s
     if config.memory == "full":
         pipe.to(device)
     elif device == "cpu":
-        return (f"`memory: {config.memory}` has no effect on a processor: there is no accelerator to move weights from.",)
+        return (
+            f"`memory: {config.memory}` has no effect on a processor: there is no accelerator to move weights from.",
+        )
     elif config.memory == "group_offload":
         pipe.enable_group_offload(onload_device=torch.device(device), offload_type="leaf_level")
     else:

@@ -15,7 +15,7 @@ from diffusers import DiffusionPipeline
 def bytes_held() -> dict[str, int]:
     """Return the bytes of memory that this process holds, by place: ``host`` and each accelerator."""
     held = {"host": _resident()}
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         held |= {f"cuda:{index}": torch.cuda.memory_reserved(index) for index in range(torch.cuda.device_count())}
     return held
 
@@ -40,5 +40,5 @@ def clean_up(pipelines: Iterable[DiffusionPipeline]) -> None:
                 with contextlib.suppress(Exception):
                     reset()
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

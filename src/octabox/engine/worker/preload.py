@@ -12,7 +12,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 # What the libraries say while they are imported concerns nobody; a worker listens to them while it loads and runs.
 os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DIFFUSERS_VERBOSITY"] = "error"
 
-import octabox.engine.worker.process  # noqa: E402, I001
+import octabox.engine.worker.process  # noqa: E402, F401, I001
 from tqdm import tqdm  # noqa: E402
 
 # tqdm's own lock is shared between processes: a semaphore that a worker which is killed would leave behind.

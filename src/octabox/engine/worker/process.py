@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 
 import torch
 from diffusers.utils import logging as diffusers_logging
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars
 from transformers.utils import logging as transformers_logging
 
 from octabox.engine.messages import (

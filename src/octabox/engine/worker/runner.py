@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -42,7 +42,13 @@ class Unfinished:
         """Write the pictures as files, each with its own metadata inside."""
         artifacts = tuple(_artifact(picture, seed, facts, self.call.output) for picture, seed, facts in self.pictures)
         return Generation(
-            self.call.id, self.call.model.name, self.call.runs_as, self.call.task, artifacts, self.warnings, self.timings
+            self.call.id,
+            self.call.model.name,
+            self.call.runs_as,
+            self.call.task,
+            artifacts,
+            self.warnings,
+            self.timings,
         )
 
 
@@ -79,18 +85,18 @@ class Runner:
         began = time.perf_counter()
         pipe = self._pipeline(call.runs_as)
         made: list[tuple[Image.Image, int, Mapping[str, Any]]] = []
-        with _library_warnings() as warnings:
+        with _library_warnings() as said:
             for index, run in enumerate(call.runs):
                 check()
                 self._set_scheduler(pipe, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check))
                 output = self._call(pipe, run, watch)
                 check()
-                warnings += warnings_about(output)
+                said += warnings_about(output)
                 facts = self._facts(pipe, call, run)
                 made += [(picture, run.seed, _with_size(facts, picture)) for picture in pictures(output, call.runs_as)]
-        said = dict.fromkeys([*call.warnings, *self._model.warnings, *warnings])
-        return Unfinished(call, tuple(made), tuple(said), {"run": time.perf_counter() - began})
+        warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *said])
+        return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began})
 
     def _pipeline(self, name: str) -> DiffusionPipeline:
         """Return a pipeline of this class over the loaded components."""
@@ -112,7 +118,12 @@ class Runner:
             pipe.scheduler = fresh(self._scheduler, self._pristine, call.scheduler)
 
     def _reporter(
-        self, pipe: DiffusionPipeline, call: Call, index: int, tell: Callable[[Progress], None], check: Callable[[], None]
+        self,
+        pipe: DiffusionPipeline,
+        call: Call,
+        index: int,
+        tell: Callable[[Progress], None],
+        check: Callable[[], None],
     ) -> Callable[[int, int, Mapping[str, Any]], None]:
         """Return what is called after each step of one run."""
         runs, shown = len(call.runs), 0
@@ -123,7 +134,12 @@ class Runner:
             self.steps_taken += 1
             last = taken >= total
             tell(Progress("decoding" if last else "running", index * total + taken, runs * total, output=index))
-            if total and not last and taken * (call.partial_images + 1) >= (shown + 1) * total and shown < call.partial_images:
+            if (
+                total
+                and not last
+                and taken * (call.partial_images + 1) >= (shown + 1) * total
+                and shown < call.partial_images
+            ):
                 picture = preview(pipe, tensors.get("latents"))
                 if picture:
                     artifact = _artifact(picture, call.runs[index].seed, {}, call.output)

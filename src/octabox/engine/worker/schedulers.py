@@ -1,4 +1,4 @@
-"""Build the noise scheduler of a call from the model's pristine configuration, and refuse one that would only make noise."""
+"""Build a call's noise scheduler from the model's pristine configuration, and refuse one that would only make noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffusers import SchedulerMixin
 from octabox.errors import InvalidParameterError, SchedulerNotFoundError, UnknownParameterError
 from octabox.types import SchedulerChoice
 
-#: Settings that hold how noise was added in training; a scheduler that has none of those that the model's own has cannot undo it.
+#: Settings that hold how noise was added in training; a scheduler without those of the model's own cannot undo it.
 NOISE = ("beta_schedule", "shift", "sigma_data")
 
 #: What a model was trained to predict where its scheduler's configuration does not say: the noise.
@@ -34,7 +34,7 @@ def fresh(scheduler: SchedulerMixin, pristine: Mapping[str, Any], choice: Schedu
     """
     if choice is None:
         return type(scheduler).from_config(pristine)
-    kind = getattr(diffusers, choice.name, None)
+    kind: Any = getattr(diffusers, choice.name, None)
     if not (inspect.isclass(kind) and issubclass(kind, SchedulerMixin)):
         raise SchedulerNotFoundError(f"There is no scheduler '{choice.name}'.", parameter="scheduler")
     settings = _settings(kind)

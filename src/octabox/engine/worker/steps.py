@@ -7,12 +7,13 @@ callback, its progress bar, or a hook before its denoiser's forward pass.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
+from typing_extensions import Self
 
 #: Called after each step with the number of steps taken, the number there will be (0: not known), and tensors by name.
 OnStep = Callable[[int, int, Mapping[str, Any]], None]
@@ -26,10 +27,10 @@ class _CountingBar:
 
     def __init__(self, iterable: Iterable[Any] | None, total: int | None, report: Callable[[int], None]) -> None:
         self._iterable = iterable
-        self._total = total if total is not None else len(iterable) if hasattr(iterable, "__len__") else 0
+        self._total = total or (len(iterable) if isinstance(iterable, Sized) else 0)
         self._report = report
 
-    def __enter__(self) -> _CountingBar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

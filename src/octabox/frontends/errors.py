@@ -1,0 +1,78 @@
+"""What an error is called over HTTP: the one table of this wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from octabox import errors
+
+
+@dataclass(frozen=True)
+class HttpError:
+    """An error's status (RFC 9110), and its type and code in OpenAI's words."""
+
+    status: int
+    type: str
+    code: str
+
+
+_INVALID, _SERVER = "invalid_request_error", "server_error"
+
+#: By class; a class that has no row of its own takes that of the nearest class it is derived from.
+TABLE: dict[type[errors.OctaboxError], HttpError] = {
+    errors.OctaboxError: HttpError(500, _SERVER, "internal_error"),
+    errors.ConfigError: HttpError(500, _SERVER, "configuration_error"),
+    errors.NotFoundError: HttpError(404, _INVALID, "not_found"),
+    errors.ModelNotFoundError: HttpError(404, _INVALID, "model_not_found"),
+    errors.PipelineNotFoundError: HttpError(404, _INVALID, "pipeline_not_found"),
+    errors.TaskNotFoundError: HttpError(400, _INVALID, "task_not_supported"),
+    errors.SchedulerNotFoundError: HttpError(400, _INVALID, "scheduler_not_found"),
+    errors.RequestError: HttpError(400, _INVALID, "invalid_request"),
+    errors.UnknownParameterError: HttpError(400, _INVALID, "unknown_parameter"),
+    errors.InvalidParameterError: HttpError(400, _INVALID, "invalid_value"),
+    errors.MissingParameterError: HttpError(400, _INVALID, "missing_required_parameter"),
+    errors.MediaError: HttpError(400, _INVALID, "invalid_image"),
+    errors.InvalidRequestError: HttpError(400, _INVALID, "invalid_request"),
+    errors.CapacityError: HttpError(503, _SERVER, "no_capacity"),
+    errors.QueueFullError: HttpError(429, "rate_limit_error", "queue_full"),
+    errors.OutOfMemoryError: HttpError(503, _SERVER, "out_of_memory"),
+    errors.LoadError: HttpError(500, _SERVER, "load_failed"),
+    errors.DownloadError: HttpError(502, _SERVER, "download_failed"),
+    errors.GatedModelError: HttpError(403, "permission_error", "gated_model"),
+    errors.IncompatibleWeightsError: HttpError(500, _SERVER, "incompatible_weights"),
+    errors.RemoteCodeError: HttpError(403, "permission_error", "remote_code_refused"),
+    errors.MissingDependencyError: HttpError(501, _SERVER, "missing_dependency"),
+    errors.GenerationError: HttpError(500, _SERVER, "generation_failed"),
+    errors.GenerationCancelledError: HttpError(499, _SERVER, "cancelled"),
+    errors.WorkerDiedError: HttpError(500, _SERVER, "worker_died"),
+    errors.SecurityError: HttpError(403, "permission_error", "forbidden"),
+    errors.AuthenticationError: HttpError(401, "authentication_error", "invalid_api_key"),
+    errors.ForbiddenUrlError: HttpError(400, _INVALID, "forbidden_url"),
+    errors.ForbiddenPathError: HttpError(400, _INVALID, "forbidden_path"),
+}
+
+
+def http_error(error: errors.OctaboxError) -> HttpError:
+    """Return the row of an error."""
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+
+
+def body(error: errors.OctaboxError) -> dict[str, Any]:
+    """Return an error as OpenAI's clients read it, with our hint and choices beside."""
+    row = http_error(error)
+    told = {"message": str(error), "type": row.type, "param": error.parameter, "code": row.code}
+    more = {"hint": error.hint or None, "choices": list(error.choices) or None}
+    return {"error": {**told, **{name: value for name, value in more.items() if value}}}
+
+
+def plain_body(message: str, kind: str, code: str) -> dict[str, Any]:
+    """Return the body of an error that is none of ours: an unknown route, a body that is no JSON."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def headers(error: errors.OctaboxError) -> dict[str, str]:
+    """Return the headers that go with an error."""
+    if isinstance(error, errors.QueueFullError):
+        return {"retry-after": str(max(1, round(error.retry_after)))}
+    return {"www-authenticate": "Bearer"} if isinstance(error, errors.AuthenticationError) else {}

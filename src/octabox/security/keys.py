@@ -1,0 +1,34 @@
+"""API keys of the server."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+
+from octabox.errors import AuthenticationError
+
+
+class ApiKeys:
+    """The keys that clients may show; with none, everyone may ask.
+
+    Args:
+        keys: The keys.
+    """
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self._keys = tuple(key.encode() for key in keys)
+
+    def check(self, authorization: str | None) -> None:
+        """Check a request's ``Authorization`` header (RFC 6750).
+
+        Raises:
+            AuthenticationError: It shows no key of ours.
+        """
+        if not self._keys:
+            return
+        scheme, _, shown = (authorization or "").strip().partition(" ")
+        # Every key is compared, in constant time, so that the time of an answer tells nothing.
+        matches = [hmac.compare_digest(shown.strip().encode(), key) for key in self._keys]
+        if scheme.lower() != "bearer" or not any(matches):
+            what = "is wrong" if shown else "is missing"
+            raise AuthenticationError(f"The API key {what}.", hint="Send it as 'Authorization: Bearer KEY'.")
