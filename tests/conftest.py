@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from embedded import Calls
+from serving import running_server
 
 from octabox import demo
 from octabox.config.model import ModelConfig
@@ -35,3 +36,11 @@ async def engine(embedded: ModelConfig) -> AsyncIterator[LocalEngine]:
 def calls(embedded: ModelConfig) -> Calls:
     """Return a maker of calls of the embedded model."""
     return Calls(embedded)
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a server over an empty models folder: it serves the embedded model."""
+    folder = tmp_path_factory.mktemp("models")
+    with running_server(folder) as url:
+        yield url

@@ -6,16 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from octabox.config.discovery import Shelves
-from octabox.config.model import ModelConfig
+from octabox.config.discovery import Shelves, model_of_source
 from octabox.config.settings import Settings
 from octabox.engine.local import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Engine
-from octabox.hub.inspect import is_hub_id
 from octabox.media.fetching import Fetcher
 from octabox.media.images import MediaLimits
 from octabox.service.generation import GenerationService
@@ -53,31 +50,26 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         settings: The server's settings.
         given: A model by name, folder, file or Hub id, which need not be configured.
     """
+
     configure(settings.log_level, settings.log_file)
     options = WorkerOptions(
         threads=settings.threads,
         device=settings.device,
+        dtype=settings.dtype,
         log_level=settings.log_level,
         log_file=str(settings.log_file) if settings.log_file else None,
     )
-    engine = LocalEngine(options, queue_size=settings.queue_size, max_resident=settings.max_resident)
-    extra = _model_at(given) if given else None
-    models = ModelService(
-        Shelves(settings.models), engine, allow_hub=settings.allow_hub, extra={extra.name: extra} if extra else {}
+    engine = LocalEngine(
+        options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
     )
+    shelves = Shelves(settings.models)
+    extra = model_of_source(given) if given and given not in shelves.current().named else None
+    models = ModelService(shelves, engine, allow_hub=settings.allow_hub, extra={extra.name: extra} if extra else {})
     media_limits = MediaLimits(max_pixels=settings.max_image_pixels, max_bytes=settings.max_upload_bytes)
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
     limits = Limits(settings.max_outputs, settings.max_image_pixels)
     generation = GenerationService(models, engine, fetcher, limits, media_limits)
     return Parts(settings, engine, models, generation, extra.name if extra else given or "")
-
-
-def _model_at(given: str) -> ModelConfig | None:
-    """Return the configuration of a model that was given by its place; None where it is a name."""
-    path = Path(given)
-    if path.exists() and (path.is_file() or len(path.parts) > 1 or (path / "model_index.json").exists()):
-        return ModelConfig(name=path.stem if path.is_file() else path.resolve().name, model=str(path.resolve()))
-    return ModelConfig(name=given, model=given) if is_hub_id(given) else None
 
 
 def app(parts: Parts) -> FastAPI:

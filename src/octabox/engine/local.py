@@ -22,11 +22,20 @@ class LocalEngine:
         options: What every worker must know.
         queue_size: How many calls may wait for one model.
         max_resident: How many models may be in memory at once; 0 is no limit.
+        load_timeout: Seconds for loading a model, its download included.
     """
 
-    def __init__(self, options: WorkerOptions | None = None, *, queue_size: int = 32, max_resident: int = 0) -> None:
+    def __init__(
+        self,
+        options: WorkerOptions | None = None,
+        *,
+        queue_size: int = 32,
+        max_resident: int = 0,
+        load_timeout: float = 1800.0,
+    ) -> None:
         self._options = options or WorkerOptions()
         self._queue_size, self._max_resident = queue_size, max_resident
+        self._load_timeout = load_timeout
         self._queues: dict[str, ModelQueue] = {}
         self._freed = asyncio.Condition()
         self._notices: set[asyncio.Task[None]] = set()
@@ -67,7 +76,14 @@ class LocalEngine:
 
     def _queue(self, name: str) -> ModelQueue:
         if name not in self._queues:
-            self._queues[name] = ModelQueue(name, self._queue_size, self._options, self._make_room, self._notice_freed)
+            self._queues[name] = ModelQueue(
+                name,
+                self._queue_size,
+                self._options,
+                self._make_room,
+                self._notice_freed,
+                self._load_timeout,
+            )
         return self._queues[name]
 
     async def _make_room(self, newcomer: ModelQueue) -> None:

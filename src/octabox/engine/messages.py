@@ -18,13 +18,15 @@ class WorkerOptions:
     Args:
         threads: Processor threads for torch; 0 leaves that to torch.
         device: Device for models that name none; None takes the best there is.
+        dtype: Type of numbers for models whose own is ``auto``.
         log_level: Level of the worker's log.
         log_file: File that the log goes to; None is the terminal.
     """
 
     threads: int = 0
     device: str | None = None
-    log_level: str = "INFO"
+    dtype: str = "auto"
+    log_level: str = "info"
     log_file: str | None = None
 
 

@@ -26,7 +26,7 @@ from octabox.engine.messages import (
 )
 from octabox.engine.process import WorkerProcess
 from octabox.engine.protocol import Call
-from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError
+from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, QueueFullError
 from octabox.types import Event, Generation, ModelStatus, Progress
 
 
@@ -53,6 +53,7 @@ class ModelQueue:
         options: What its workers must know.
         make_room: Awaited before a worker starts, so that others can be ended first.
         freed: Called whenever this model becomes idle.
+        load_timeout: Seconds for loading the model.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class ModelQueue:
         options: WorkerOptions,
         make_room: Callable[[ModelQueue], Awaitable[None]],
         freed: Callable[[], None],
+        load_timeout: float,
     ) -> None:
         self.name, self._limit, self._options = name, limit, options
-        self._make_room, self._freed = make_room, freed
+        self._make_room, self._freed, self._load_timeout = make_room, freed, load_timeout
         self._waiting: deque[Ticket] = deque()
         self._calls: dict[str, Ticket] = {}
         self._current: Ticket | None = None
@@ -208,7 +210,12 @@ class ModelQueue:
             self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
             try:
                 self._worker = await WorkerProcess.start(Start(*wanted, self._options), self._hear)
-                await self._loaded
+                await asyncio.wait_for(asyncio.shield(self._loaded), self._load_timeout)
+            except asyncio.TimeoutError:
+                await self._stop()
+                hint = "Raise `load_timeout`, or fetch the model's files first."
+                message = f"Model '{self.name}' was not loaded within {self._load_timeout:g} seconds."
+                raise LoadError(message, hint=hint, model=self.name) from None
             except BaseException:
                 await self._stop()
                 raise

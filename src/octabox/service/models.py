@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from octabox.config.discovery import Shelves
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
-from octabox.errors import LoadError, ModelNotFoundError, OctaboxError, PipelineNotFoundError, nearest
+from octabox.errors import LoadError, ModelNotFoundError, OctaboxError, PipelineNotFoundError
 from octabox.hub.inspect import is_hub_id, model_index
 from octabox.service.planning import ServedModel, choose
 from octabox.types import ModelInfo, ModelStatus
@@ -54,7 +54,7 @@ class ModelService:
 
     def list(self) -> list[ModelInfo]:
         """Return all configured models, by name."""
-        return [self._info(config) for _, config in sorted(self._models().items())]
+        return [self._info(config) for _, config in sorted(self._listed().items())]
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong with the configurations; the models that they are of are not served."""
@@ -62,7 +62,7 @@ class ModelService:
 
     def only_embedded(self) -> bool:
         """Return whether the embedded model is the only one."""
-        return list(self._models()) == [demo.NAME]
+        return list(self._listed()) == [demo.NAME]
 
     def get(self, name: str) -> ModelInfo:
         """Return what is known of a model without loading it."""
@@ -74,19 +74,19 @@ class ModelService:
         Raises:
             ModelNotFoundError: There is none under this name.
         """
-        models = self._models()
-        if name in models:
-            return models[name]
-        if is_hub_id(name):
-            if self._allow_hub:
-                return ModelConfig(name=name, model=name)
-            hint = "Start the server with --allow-hub, or write a configuration for it."
-        else:
-            close = nearest(name, models)
-            hint = f"Did you mean {' or '.join(close)}?" if close else "`octabox list` shows those there are."
-        raise ModelNotFoundError(f"There is no model '{name}'.", hint=hint, model=name, choices=sorted(models))
+        if name in self._extra:
+            return self._extra[name]
+        try:
+            return self._shelves.current().find(name)
+        except ModelNotFoundError as error:
+            if not is_hub_id(name):
+                raise
+            if not self._allow_hub:
+                error.hint = "Start the server with --allow-hub, or write a configuration for it."
+                raise
+            return ModelConfig(name=name, model=name)
 
-    def _models(self) -> dict[str, ModelConfig]:
+    def _listed(self) -> Mapping[str, ModelConfig]:
         return {**self._shelves.current().models, **self._extra}
 
     async def served(self, name: str) -> ServedModel:
@@ -119,7 +119,7 @@ class ModelService:
         """Take a model out of memory; return whether it was there."""
         return await self._engine.unload(self.config(name).name)
 
-    def status(self) -> list[ModelStatus]:
+    def status(self) -> Sequence[ModelStatus]:
         """Return the models in memory or on their way there."""
         return self._engine.status()
 

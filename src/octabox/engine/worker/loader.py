@@ -14,6 +14,7 @@ from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as DIFFUS
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as TRANSFORMERS_BACKENDS
 
 from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.messages import WorkerOptions
 from octabox.errors import IncompatibleWeightsError, LoadError
 
 #: Endings of files that hold a whole model.
@@ -29,40 +30,40 @@ class LoadedModel:
     warnings: tuple[str, ...] = ()
 
 
-def load(config: ModelConfig, pipeline: str, default_device: str | None = None) -> LoadedModel:
+def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedModel:
     """Load a model as its configuration says.
 
     Args:
         config: The model's configuration.
         pipeline: Diffusers class to load it as.
-        default_device: Device where the configuration names none; None takes the best there is.
+        options: Device and type of numbers where the configuration names none.
 
     Raises:
         LoadError: The configuration asks for what this machine or this class does not have.
     """
-    device = choose_device(config.device or default_device, config.name)
+    device = choose_device(config.device or options.device, config.name)
     kind = getattr(diffusers, pipeline)
     dtypes = {name: part.dtype for name, part in config.components.items() if part.dtype and not part.model}
-    dtype = choose_dtype(config.dtype, device)
-    options: dict[str, Any] = {
+    dtype = choose_dtype(options.dtype if config.dtype == "auto" else config.dtype, device)
+    arguments: dict[str, Any] = {
         "dtype": {"default": dtype, **{k: choose_dtype(v, device) for k, v in dtypes.items()}} if dtypes else dtype
     }
-    options |= {
+    arguments |= {
         name: _component(config, name, part, kind, dtype, device)
         for name, part in config.components.items()
         if part.model
     }
     if Path(config.model).suffix.lower() in CHECKPOINTS:
-        pipe = _from_single_file(kind, config, options)
+        pipe = _from_single_file(kind, config, arguments)
     else:
-        options |= {
+        arguments |= {
             "revision": config.revision,
             "variant": config.variant or _variant(config),
             "trust_remote_code": config.allow_remote_code,
         }
-        options["quantization_config"] = quantization(config, kind)
+        arguments["quantization_config"] = quantization(config, kind)
         pipe = kind.from_pretrained(
-            config.model, **{name: value for name, value in options.items() if value is not None}
+            config.model, **{name: value for name, value in arguments.items() if value is not None}
         )
     pipe.set_progress_bar_config(disable=True)
     _apply_adapters(pipe, config)

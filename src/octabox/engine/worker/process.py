@@ -89,7 +89,7 @@ def serve(connection: Connection) -> None:
         torch.set_num_threads(start.options.threads)
     began = time.perf_counter()
     try:
-        loaded = load(start.model, start.pipeline, start.options.device)
+        loaded = load(start.model, start.pipeline, start.options)
     except Exception as error:  # noqa: BLE001 (whatever a load may raise, the server must hear of it)
         pipe.send(LoadFailed(as_load_error(error, start.model)))
         return

@@ -1,0 +1,85 @@
+"""The README's blocks run as they are printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from octabox.config.reading import read_models
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell script in a folder, with the octabox of this environment."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, **variables}
+    return subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=240,
+    )
+
+
+def test_the_command_line_block_runs(tmp_path: Path) -> None:
+    """Every line of the block on the command line runs, and makes the pictures that it names."""
+    (block,) = [block for block in blocks("bash") if "octabox run demo" in block]
+    run(block, tmp_path)
+
+    assert {"circle.png", "red.png"} == {file.name for file in tmp_path.glob("*.png")}
+    assert (128, 128) == Image.open(tmp_path / "circle.png").size
+
+
+def test_the_curl_block_runs(tmp_path: Path, address: str) -> None:
+    """The block with curl gets two pictures from a server."""
+    (block,) = [block for block in blocks("bash") if "curl" in block]
+    done = run(block.replace("http://127.0.0.1:8080", address), tmp_path)
+
+    assert 2 == done.stdout.count('"url"')
+
+
+def test_the_python_block_runs(tmp_path: Path, address: str) -> None:
+    """The block with the openai client writes a picture."""
+    (block,) = blocks("python")
+    (tmp_path / "block.py").write_text(block.replace("http://127.0.0.1:8080", address), encoding="utf-8")
+    run(f"{sys.executable} block.py", tmp_path, NO_PROXY="127.0.0.1")
+
+    assert (128, 128) == Image.open(tmp_path / "star.png").size
+
+
+def test_the_yaml_block_is_a_model(tmp_path: Path) -> None:
+    """The block with a configuration is one that is understood whole."""
+    (block,) = blocks("yaml")
+    file = tmp_path / "model.yaml"
+    file.write_text(block, encoding="utf-8")
+    reading = read_models(file)
+
+    assert isinstance(yaml.safe_load(block), dict)
+    assert [] == [problem for problem in reading.problems if problem.severity == "error"]
+    assert "stabilityai/sdxl-turbo" == reading.models[0].model
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_the_make_blocks_name_targets(target: str) -> None:
+    """The two first commands are targets of the Makefile; CI runs both."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+    assert f"make {target}" in README
+    assert re.search(rf"^{target}:", makefile, re.MULTILINE)

@@ -1,0 +1,54 @@
+"""A real server in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+
+@contextlib.contextmanager
+def running_server(models: Path, *flags: str) -> Iterator[str]:
+    """Run ``octabox serve`` on a free port until the end of the block, and yield its address."""
+    command = [
+        sys.executable,
+        "-m",
+        "octabox",
+        "serve",
+        "--port",
+        "0",
+        "--models",
+        str(models),
+        "--threads",
+        "1",
+        *flags,
+    ]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        try:
+            line = next(line for line in process.stderr if "http://" in line)
+            url = line[line.index("http://") :].strip()
+            wait_until_ready(url)
+            yield url
+        finally:
+            process.terminate()
+            process.stderr.read()
+            process.wait(20)
+
+
+def wait_until_ready(url: str) -> None:
+    """Wait until a server says that it is ready."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/readyz", trust_env=False).is_success:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the server did not become ready")
