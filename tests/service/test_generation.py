@@ -1,0 +1,156 @@
+"""The one door, over the local engine and the embedded model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from demo_pictures import Scene, border_colour, centre_colour, draw
+from PIL import Image
+
+from octabox import demo
+from octabox.config.settings import Settings
+from octabox.errors import InvalidRequestError, MissingParameterError, ModelNotFoundError, RequestError, TaskNotFoundError
+from octabox.server import Parts, build
+from octabox.types import GenerationRequest, OutputFormat, Progress, SchedulerChoice
+
+
+@pytest.fixture(scope="module")
+async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts]:
+    """Return all parts over a models folder with one configuration of the embedded model."""
+    folder = tmp_path_factory.mktemp("models")
+    text = f"name: shapes\nmodel: {demo.FOLDER}\nseed: 5\nscheduler: euler\ndefaults:\n  num_inference_steps: 6\n  strength: 0.9\n"
+    (folder / "shapes.yaml").write_text(text, encoding="utf-8")
+    parts = build(Settings.load({"models": folder, "threads": 1, "log_level": "error", "max_outputs": 4}))
+    await parts.engine.start([])
+    yield parts
+    await parts.engine.close()
+
+
+def request(**options: object) -> GenerationRequest:
+    """Return a request for a picture; options that are no fields are parameters."""
+    names = ("model", "task", "inputs", "seed", "num_outputs", "scheduler", "output", "wishes")
+    fields = {name: options.pop(name) for name in names if name in options}
+    params = {"prompt": "a large green circle on a white background", **options}
+    return GenerationRequest(**{"model": "demo", "params": params, **fields})  # type: ignore[arg-type]
+
+
+def png(scene: Scene) -> bytes:
+    """Return a scene's picture as a file."""
+    file = io.BytesIO()
+    draw(scene).save(file, "PNG")
+    return file.getvalue()
+
+
+async def test_a_request_gives_the_picture_it_describes(parts: Parts) -> None:
+    """The defaults of the embedded model make a picture of what the words say."""
+    generation = await parts.generation.generate(request(seed=3))
+    picture = Image.open(io.BytesIO(generation.artifacts[0].content))
+
+    assert ("green", "white") == (centre_colour(picture), border_colour(picture))
+    assert "text-to-image" == generation.task
+
+
+async def test_a_picture_chooses_the_sibling(parts: Parts) -> None:
+    """A request that brings a picture is served by the sibling that takes it, on the same weights."""
+    call = await parts.generation.prepare(request(inputs={"image": (png(Scene("star", "red", "white")),)}))
+
+    assert "image-to-image" == call.task
+    assert "StableDiffusionPipeline" == call.pipeline != call.runs_as
+
+
+async def test_a_picture_and_a_mask_choose_inpainting(parts: Parts) -> None:
+    """A request that brings a picture and a mask is inpainting."""
+    picture = png(Scene("star", "red", "white"))
+    call = await parts.generation.prepare(request(inputs={"image": (picture,), "mask_image": (picture,)}))
+
+    assert "inpainting" == call.task
+    assert "L" == call.runs[0].inputs["mask_image"][0].mode
+
+
+async def test_configured_values_hold_where_a_request_gives_none(parts: Parts) -> None:
+    """Defaults, seed and scheduler of a configuration hold, each only for pipelines that take it; a request wins."""
+    call = await parts.generation.prepare(request(model="shapes"))
+    other = await parts.generation.prepare(request(model="shapes", num_inference_steps=3, seed=9))
+
+    assert (6, 5) == (call.runs[0].params["num_inference_steps"], call.runs[0].seed)
+    assert "strength" not in call.runs[0].params
+    assert call.scheduler is not None
+    assert "EulerDiscreteScheduler" == call.scheduler.name
+    assert (3, 9) == (other.runs[0].params["num_inference_steps"], other.runs[0].seed)
+
+
+async def test_outputs_have_seeds_in_a_row(parts: Parts) -> None:
+    """Several outputs have the seed and the next ones, however they were asked for."""
+    by_field = await parts.generation.prepare(request(seed=0, num_outputs=3))
+    by_parameter = await parts.generation.prepare(request(seed=0, num_images_per_prompt=3))
+
+    assert [0, 1, 2] == [run.seed for run in by_field.runs] == [run.seed for run in by_parameter.runs]
+
+
+async def test_a_list_of_prompts_is_a_run_for_each(parts: Parts) -> None:
+    """Each prompt of a list is a run of its own, with the negative prompt in its place."""
+    call = await parts.generation.prepare(request(prompt=["a star", "a heart"], negative_prompt=["red", "blue"], seed=1))
+
+    assert [("a star", "red"), ("a heart", "blue")] == [
+        (run.params["prompt"], run.params["negative_prompt"]) for run in call.runs
+    ]
+
+
+async def test_a_wish_without_effect_is_a_warning(parts: Parts) -> None:
+    """A size that the pipeline cannot honour is a warning, not an error, where it was only a wish."""
+    picture = png(Scene("star", "red", "white"))
+    call = await parts.generation.prepare(request(inputs={"image": (picture,)}, wishes={"width": 64, "height": 64}))
+
+    assert 2 == len(call.warnings)
+    assert "width" in call.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"model": "nobody"}, ModelNotFoundError),
+        ({"task": "text-to-video"}, TaskNotFoundError),
+        ({"task": "image-to-image"}, MissingParameterError),
+        ({"num_outputs": 5}, RequestError),
+        ({"num_outputs": 0}, RequestError),
+        ({"seed": -1}, RequestError),
+        ({"width": 10**6, "height": 10**6}, RequestError),
+        ({"output": OutputFormat("gif9")}, RequestError),
+        ({"stepz": 1, "guidance_scale": "x"}, InvalidRequestError),
+        ({"inputs": {"imagge": (b"",)}}, RequestError),
+    ],
+)
+async def test_what_cannot_be_is_refused_before_anything_is_loaded(
+    parts: Parts, options: dict[str, object], error: type[Exception]
+) -> None:
+    """A request that cannot be served is refused by the service, with the model still where it was."""
+    with pytest.raises(error):
+        await parts.generation.prepare(request(**options))
+
+
+async def test_a_scheduler_of_a_request_is_resolved(parts: Parts) -> None:
+    """An alias of a scheduler becomes its class and settings."""
+    call = await parts.generation.prepare(request(scheduler=SchedulerChoice("k_dpmpp_2m")))
+
+    assert call.scheduler is not None
+    assert call.scheduler.settings["use_karras_sigmas"] is True
+
+
+async def test_progress_reaches_the_last_step(parts: Parts) -> None:
+    """A stream tells of every step, and ends with the result."""
+    events = [event async for event in parts.generation.stream(request(num_inference_steps=3, seed=1))]
+    steps = [event.step for event in events if isinstance(event, Progress) and event.step]
+
+    assert [1, 2, 3] == steps
+
+
+def test_a_new_configuration_is_seen_without_a_restart(parts: Parts, tmp_path: Path) -> None:
+    """A model that appears in the folder is listed at the next question."""
+    before = {info.name for info in parts.models.list()}
+    (parts.settings.models / "later.yaml").write_text(f"model: {demo.FOLDER}\n", encoding="utf-8")
+    after = {info.name for info in parts.models.list()}
+
+    assert {"later"} == after - before
