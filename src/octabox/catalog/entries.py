@@ -1,0 +1,182 @@
+"""What the catalog knows of a pipeline and of a scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from octabox.types import Kind
+
+#: What a parameter takes. The first five have a JSON type of their own, the next five are media; the last three are set
+#: by Octabox and never by a request.
+ParameterKind = Literal[
+    "text",
+    "integer",
+    "number",
+    "boolean",
+    "choice",
+    "image",
+    "mask",
+    "video",
+    "audio",
+    "array",
+    "mapping",
+    "any",
+    "generator",
+    "callback",
+    "internal",
+]
+
+#: Kinds whose values are files, not words or numbers.
+MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
+
+#: Kinds that Octabox fills in itself.
+OURS: frozenset[str] = frozenset({"generator", "callback", "internal"})
+
+#: How a call can be watched and stopped: its step callback, its older callback, its progress bar, or a hook on its denoiser.
+ProgressBy = Literal["callback_on_step_end", "callback", "progress_bar", "denoiser"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a call or of a constructor.
+
+    Args:
+        name: Its name.
+        annotation: Its type as the source writes it.
+        kind: What it takes.
+        required: Whether the call fails without it.
+        default: Its default; meaningless where it is required.
+        literal: Whether ``default`` is the value itself; else it is the text of an expression.
+        many: Whether a list is taken too.
+        choices: All values that it takes, where they are counted.
+        description: What the docstring says of it.
+    """
+
+    name: str
+    annotation: str = ""
+    kind: ParameterKind = "any"
+    required: bool = False
+    default: Any = None
+    literal: bool = True
+    many: bool = False
+    choices: tuple[Any, ...] = ()
+    description: str = ""
+
+    @property
+    def is_media(self) -> bool:
+        """Whether its values are files."""
+        return self.kind in MEDIA
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part that a pipeline is made of, such as its vae; an optional one may be None."""
+
+    name: str
+    annotation: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of what a pipeline gives back."""
+
+    name: str
+    annotation: str = ""
+    kind: Kind | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class PipelineEntry:
+    """A pipeline class.
+
+    Args:
+        name: Its class name.
+        module: Module that holds it.
+        package: Package that brings it.
+        modular: Whether it is built of blocks.
+        parameters: What its call takes.
+        one_of: Groups of parameters of which each needs at least one, as the class itself checks.
+        components: What it is made of.
+        outputs: What its call gives back.
+        output_kind: The chief of its outputs.
+        tasks: Hub task tags that it serves, the one it is made for first.
+        deprecated: Whether diffusers keeps it only for old callers.
+        family: Name of the models it is for, such as ``stable-diffusion-xl``.
+        swallows_kwargs: Whether its call takes any name in silence.
+        progress: How its call can be watched and stopped.
+        single_file: Whether it can be loaded from one checkpoint file.
+        description: The first sentence of its docstring.
+    """
+
+    name: str
+    module: str
+    package: str
+    modular: bool = False
+    parameters: tuple[Parameter, ...] = ()
+    one_of: tuple[tuple[str, ...], ...] = ()
+    components: tuple[Component, ...] = ()
+    outputs: tuple[Field, ...] = ()
+    output_kind: Kind | None = None
+    tasks: tuple[str, ...] = ()
+    deprecated: bool = False
+    family: str = ""
+    swallows_kwargs: bool = False
+    progress: ProgressBy = "denoiser"
+    single_file: bool = False
+    description: str = ""
+
+    def parameter(self, name: str) -> Parameter | None:
+        """Return the call's parameter of this name."""
+        return next((parameter for parameter in self.parameters if parameter.name == name), None)
+
+    def media(self, *, required: bool | None = None) -> tuple[Parameter, ...]:
+        """Return the parameters that take files; only those that the call needs, or only the others, where that is said."""
+        found = (parameter for parameter in self.parameters if parameter.is_media)
+        return tuple(parameter for parameter in found if required is None or parameter.required == required)
+
+    @property
+    def required_components(self) -> frozenset[str]:
+        """Names of the components that it cannot do without."""
+        return frozenset(component.name for component in self.components if not component.optional)
+
+
+@dataclass(frozen=True)
+class SchedulerEntry:
+    """A noise scheduler class: its name, module, settings of its constructor, and the first sentence of its docstring."""
+
+    name: str
+    module: str
+    settings: tuple[Parameter, ...] = ()
+    description: str = ""
+
+    def setting(self, name: str) -> Parameter | None:
+        """Return the constructor's setting of this name."""
+        return next((setting for setting in self.settings if setting.name == name), None)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is read from the source of diffusers, as it lies in the cache.
+
+    Args:
+        pipelines: Every pipeline class.
+        schedulers: Every scheduler class.
+        automatic: Diffusers' classes that choose a pipeline for a task, by Hub task tag.
+        families: Diffusers' own tables of siblings: for each family, the class by Hub task tag.
+        ancestors: Every class of the package, its module, and the names of all it inherits from.
+    """
+
+    pipelines: tuple[PipelineEntry, ...] = ()
+    schedulers: tuple[SchedulerEntry, ...] = ()
+    automatic: dict[str, str] = field(default_factory=dict)
+    families: dict[str, dict[str, str]] = field(default_factory=dict)
+    ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
+    """Return the names of parameters, in order."""
+    return tuple(parameter.name for parameter in parameters)

@@ -1,0 +1,172 @@
+"""The catalog: every pipeline and scheduler that the installed diffusers has, found without importing it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Mapping
+from functools import cache, cached_property
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from octabox.catalog import siblings, tasks
+from octabox.catalog.entries import Facts, PipelineEntry, SchedulerEntry
+from octabox.catalog.reading import cache as disk
+from octabox.errors import MissingDependencyError, PipelineNotFoundError, SchedulerNotFoundError, TaskNotFoundError, nearest
+
+logger = logging.getLogger(__name__)
+
+#: The package that is read.
+PACKAGE = "diffusers"
+
+
+class Catalog:
+    """What can be served, and how it hangs together.
+
+    Args:
+        facts: What was read from source.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        #: Every pipeline class, by name.
+        self.pipelines: Mapping[str, PipelineEntry] = {entry.name: entry for entry in facts.pipelines}
+        #: Every scheduler class, by name.
+        self.schedulers: Mapping[str, SchedulerEntry] = {entry.name: entry for entry in facts.schedulers}
+        #: Diffusers' classes that choose a pipeline for a task, by the task's tag.
+        self.automatic: Mapping[str, str] = facts.automatic
+
+    def pipeline(self, name: str) -> PipelineEntry:
+        """Return the pipeline class of this name."""
+        try:
+            return self.pipelines[name]
+        except KeyError:
+            raise self.no_pipeline(name) from None
+
+    def scheduler(self, name: str) -> SchedulerEntry:
+        """Return the scheduler class of this name."""
+        try:
+            return self.schedulers[name]
+        except KeyError:
+            like = nearest(name, self.schedulers)
+            hint = _did_you_mean(like) or "`octabox schedulers` lists them all."
+            raise SchedulerNotFoundError(f"Unknown scheduler {name!r}.", hint=hint, choices=like) from None
+
+    def tasks(self) -> tuple[str, ...]:
+        """Return the tag of every task that some pipeline serves."""
+        return tuple(sorted({task for entry in self.pipelines.values() for task in entry.tasks}))
+
+    def task(self, name: str) -> str:
+        """Return the tag of a task by any of its names."""
+        tag = tasks.tag_of(name) or (name if name in self.tasks() else None)
+        if tag is None:
+            like = nearest(name, (*self.tasks(), *tasks.vocabulary().tags))
+            hint = _did_you_mean(like) or f"Known tasks: {', '.join(self.tasks())}."
+            raise TaskNotFoundError(f"Unknown task {name!r}.", hint=hint, choices=self.tasks())
+        return tag
+
+    def for_task(self, task: str, like: str | None = None) -> PipelineEntry:
+        """Return the class that serves a task: on the weights of the class ``like``, or the plainest of all.
+
+        Raises:
+            TaskNotFoundError: There is no such task, or the model cannot do it.
+        """
+        tag = self.task(task)
+        if like is not None:
+            return self._sibling_for(tag, self.pipeline(like))
+        ranked = self.ranking(tag)
+        if not ranked:
+            raise TaskNotFoundError(f"No pipeline serves {tag}.", hint=f"Served: {', '.join(self.tasks())}.", choices=self.tasks())
+        return ranked[0]
+
+    def tasks_like(self, name: str) -> tuple[str, ...]:
+        """Return all tasks that a class and its siblings serve, its own first."""
+        entry = self.pipeline(name)
+        return tuple(dict.fromkeys(task for each in (entry, *self.siblings(name)) for task in each.tasks))
+
+    def siblings(self, name: str) -> tuple[PipelineEntry, ...]:
+        """Return the other classes that run on the weights of this one."""
+        return siblings.siblings(self.pipeline(name), self.pipelines, self.facts.families)
+
+    def ranking(self, task: str) -> list[PipelineEntry]:
+        """Return every class that serves a task, the plainest first.
+
+        A deprecated class stands last; one that needs more than the task brings stands behind those that do not; else the
+        class of the largest family, made for this very task, with the shortest name, is the first.
+        """
+        found = [entry for entry in self.pipelines.values() if task in entry.tasks]
+        return sorted(found, key=lambda entry: self._rank(entry, task))
+
+    def _rank(self, entry: PipelineEntry, task: str) -> tuple[object, ...]:
+        extra = tasks.extra_media(entry, task)
+        size = self._family_sizes.get(entry.family, 0)
+        return (entry.deprecated, entry.modular, extra, entry.tasks.index(task), -size, len(entry.name), entry.name)
+
+    @cached_property
+    def _family_sizes(self) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for entry in self.pipelines.values():
+            if not entry.deprecated and not entry.modular:
+                sizes[entry.family] = sizes.get(entry.family, 0) + 1
+        return sizes
+
+    def _sibling_for(self, task: str, entry: PipelineEntry) -> PipelineEntry:
+        family = (entry, *self.siblings(entry.name))
+        serving = [each for each in family if task in each.tasks]
+        if not serving:
+            can = self.tasks_like(entry.name)
+            raise TaskNotFoundError(f"A model of {entry.name} cannot do {task}.", hint=f"It can do: {', '.join(can)}.", choices=can)
+        return min(serving, key=lambda each: (each.tasks.index(task), family.index(each)))
+
+    def no_pipeline(self, name: str) -> PipelineNotFoundError:
+        """Return the error for a name that is no pipeline's."""
+        known = (*self.pipelines, *self.automatic.values())
+        like = nearest(name, known)
+        hint = _did_you_mean(like) or "`octabox pipelines` lists them all."
+        return PipelineNotFoundError(f"Unknown pipeline class {name!r}.", hint=hint, choices=like)
+
+
+@cache
+def load_catalog() -> Catalog:
+    """Return the catalog of the installed diffusers."""
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError(f"The package {PACKAGE} is not installed.", hint=f"pip install {PACKAGE}")
+    return Catalog(read_facts(PACKAGE, Path(spec.submodule_search_locations[0])))
+
+
+def read_facts(package: str, folder: Path) -> Facts:
+    """Return what the source in a folder says, from the cache where that is up to date."""
+    seal = disk.fingerprint(folder, _version(package))
+    facts = disk.load(folder, seal)
+    if facts is None:
+        logger.debug("Reading the source of %s in %s", package, folder)
+        facts = _read(package, folder)
+        disk.save(folder, seal, facts)
+    return facts
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _read(package: str, folder: Path) -> Facts:
+    # Reading takes seconds and its modules are needed only then.
+    from octabox.catalog.reading import package as reader  # noqa: PLC0415
+
+    # Trees of source hold no cycles worth looking for, and the search would double the time.
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return reader.read(package, folder)
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _did_you_mean(names: list[str]) -> str:
+    return f"Did you mean {' or '.join(names)}?" if names else ""

@@ -1,0 +1,1 @@
+"""Turn diffusers' source into entries of the catalog."""

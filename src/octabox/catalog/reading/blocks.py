@@ -1,0 +1,67 @@
+"""Read a modular pipeline: what its blocks take, need and give, from the docstring that diffusers writes into its default blocks."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from octabox.catalog.entries import Component, Field, Parameter
+from octabox.catalog.reading.annotations import parse
+from octabox.catalog.reading.docstrings import Words, section
+from octabox.catalog.reading.outputs import field_kind
+from octabox.catalog.reading.parameters import from_words
+from octabox.catalog.reading.source import ClassSource, SourceTree
+
+#: Attribute of a modular pipeline that names its blocks.
+DEFAULT_BLOCKS = "default_blocks_name"
+
+#: Attribute of blocks that names what they can do, and what each needs.
+WORKFLOWS = "_workflow_map"
+
+COMPONENT = re.compile(r"(\w+)\s+\(`([^`]*)`\)")
+
+
+def default_blocks(tree: SourceTree, owner: ClassSource) -> ClassSource | None:
+    """Return the class of a modular pipeline's blocks."""
+    name = tree.value(owner, DEFAULT_BLOCKS)
+    return tree.find(name, near=owner) if isinstance(name, str) else None
+
+
+def block_parameters(blocks: ClassSource, usual: Mapping[str, Parameter]) -> tuple[Parameter, ...]:
+    """Return what blocks take; where their docstring gives no type, it is the one that the name has in most pipelines."""
+    return tuple(_parameter(name, words, usual.get(name)) for name, words in section(blocks.doc, "Inputs").items())
+
+
+def block_components(blocks: ClassSource) -> tuple[Component, ...]:
+    """Return what blocks are made of."""
+    listed = re.search(r"Components:\n(.*?)(?:\n\s*\n|\Z)", blocks.doc, re.DOTALL)
+    return tuple(Component(name, annotation) for name, annotation in COMPONENT.findall(listed[1] if listed else ""))
+
+
+def block_outputs(blocks: ClassSource) -> tuple[Field, ...]:
+    """Return what blocks give back."""
+    found = section(blocks.doc, "Outputs").items()
+    return tuple(Field(name, words.type, field_kind(name, parse(words.type), words.text), words.text) for name, words in found)
+
+
+def workflows(tree: SourceTree, blocks: ClassSource) -> tuple[str, ...]:
+    """Return the names of what blocks can do, as diffusers calls it."""
+    known = tree.value(blocks, WORKFLOWS)
+    return tuple(known) if isinstance(known, dict) else ()
+
+
+def _parameter(name: str, words: Words, usual: Parameter | None) -> Parameter:
+    own = from_words(name, words, default=_default(words.default))
+    if own.kind != "any" or usual is None:
+        return own
+    return replace(own, kind=usual.kind, many=usual.many, annotation=usual.annotation, description=own.description or usual.description)
+
+
+def _default(text: str) -> object:
+    """Return the value that a docstring writes, which puts no quotes around words."""
+    try:
+        return ast.literal_eval(text) if text else None
+    except (SyntaxError, ValueError):
+        return text

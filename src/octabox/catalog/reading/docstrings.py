@@ -1,0 +1,111 @@
+"""Find the words that a docstring has for each parameter."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+#: Opens a list of parameters or fields.
+SECTION = re.compile(r"^(?P<indent>[ ]*)(?P<title>Args|Arguments|Parameters|Inputs|Outputs|Returns|Attributes|Components):[ ]*$")
+
+#: Opens one parameter: its name, then its type in brackets, then, mostly, a colon.
+ENTRY = re.compile(r"^(?P<indent>[ ]*)`?(?P<name>\*{0,2}\w+)`?[ ]*\((?P<type>.*?)\)?[ ]*(?::(?P<rest>.*))?$")
+
+#: The same without a type.
+PLAIN = re.compile(r"^(?P<indent>[ ]*)(?P<name>\w+):(?P<rest>.*)$")
+
+TYPE = re.compile(r"`([^`]+)`")
+
+#: What diffusers' writers leave where they have written nothing yet.
+EMPTY = re.compile(r"^TODO\b.*$")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a docstring says of one name.
+
+    Args:
+        type: Its type, as an annotation; empty where none is given.
+        optional: Whether it is said to be optional.
+        default: The text of its default.
+        text: The description, on one line.
+    """
+
+    type: str = ""
+    optional: bool = False
+    default: str = ""
+    text: str = ""
+
+
+def section(doc: str, *titles: str) -> dict[str, Words]:
+    """Return the words for each name in the sections of these titles."""
+    found: dict[str, Words] = {}
+    lines = doc.splitlines()
+    for start, line in enumerate(lines):
+        head = SECTION.match(line)
+        if head and head["title"] in titles:
+            found.update(_entries(_block(lines[start + 1 :], len(head["indent"]))))
+    return found
+
+
+def arguments(doc: str) -> dict[str, Words]:
+    """Return the words for each argument."""
+    return section(doc, "Args", "Arguments", "Parameters")
+
+
+def first_sentence(doc: str) -> str:
+    """Return what a docstring opens with, up to the first full stop."""
+    paragraph = re.split(r"\n\s*\n|\n\s*(?:Args|Parameters|Supported workflows):", doc.strip())[0]
+    text = " ".join(paragraph.split())
+    text = re.split(r"(?<=[.!?])\s+(?=[A-Z`\[])", text)[0]
+    return "" if SECTION.match(text) else text
+
+
+def _block(lines: Iterable[str], indent: int) -> list[str]:
+    """Return the lines that stand deeper than ``indent``."""
+    block: list[str] = []
+    for line in lines:
+        if line.strip() and len(line) - len(line.lstrip()) <= indent:
+            break
+        block.append(line)
+    return textwrap.dedent("\n".join(block)).splitlines()
+
+
+def _entries(block: list[str]) -> dict[str, Words]:
+    found: dict[str, Words] = {}
+    name, kind, text = "", "", [""]
+    for line in [*_joined(block), "end:"]:
+        entry = ENTRY.match(line) or PLAIN.match(line)
+        if not entry or entry["indent"]:
+            text.append(line.strip())
+            continue
+        if name:
+            found.setdefault(name, _words(kind, text))
+        name, kind, text = entry["name"].strip("*"), entry.groupdict().get("type") or "", [(entry["rest"] or "").strip()]
+    return found
+
+
+def _joined(block: list[str]) -> list[str]:
+    """Return the lines, those of an entry whose brackets close on a later line made one."""
+    lines: list[str] = []
+    for line in block:
+        open_entry = bool(lines) and re.match(r"^`?\w+`?[ ]*\(`", lines[-1]) and lines[-1].count("(") > lines[-1].count(")")
+        if open_entry and line.strip():
+            lines[-1] = f"{lines[-1].rstrip()} {line.strip()}"
+        else:
+            lines.append(line)
+    return lines
+
+
+def _words(kind: str, text: list[str]) -> Words:
+    types = [found for found in TYPE.findall(kind.split("optional")[0].split("defaults to")[0]) if found != "None"]
+    default = re.search(r"defaults? to\s+(.*)$", kind)
+    words = " ".join(" ".join(text).split())
+    return Words(
+        type=" | ".join(types),
+        optional="optional" in kind,
+        default=default[1].strip(" `\"'") if default else "",
+        text="" if EMPTY.match(words) else words,
+    )

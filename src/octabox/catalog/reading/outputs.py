@@ -1,0 +1,80 @@
+"""Find what a pipeline gives back: the fields of its output class, and which of them is the chief one.
+
+The output class stands in the annotation of ``__call__``; in older classes only in its docstring or its ``return``.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from octabox.catalog.entries import Field
+from octabox.catalog.reading.annotations import Shape, read
+from octabox.catalog.reading.docstrings import arguments
+from octabox.catalog.reading.source import ClassSource, Function, SourceTree
+from octabox.types import Kind
+
+#: Base of diffusers' output classes.
+OUTPUT = "BaseOutput"
+
+#: Words of a field's name that tell what it holds, in the order in which they are tried.
+NAMES: tuple[tuple[re.Pattern[str], Kind], ...] = (
+    (re.compile(r"embed|latent|sampling_rate|^negative_|detected|^c2w$"), "array"),
+    (re.compile(r"(^|_)(frames|videos?|video_frames)$"), "video"),
+    (re.compile(r"(^|_)(audios?|sound|waveforms?)$"), "audio"),
+    (re.compile(r"(^|_)(texts?|sequences|prompts)$"), "text"),
+    (re.compile(r"(^|_)(meshe?s?)$"), "mesh"),
+    (re.compile(r"(^|_)(rgb|images?|depth)$"), "image"),
+)
+
+
+def output_fields(tree: SourceTree, holder: ClassSource, call: Function) -> tuple[Field, ...]:
+    """Return the fields of what a call gives back."""
+    for name in _candidates(call):
+        output = tree.find(name, near=holder)
+        if output and any(ancestor.name == OUTPUT or OUTPUT in ancestor.bases for ancestor in tree.lineage(output)):
+            return _fields(tree, output)
+    return ()
+
+
+def field_kind(name: str, shape: Shape, words: str = "") -> Kind:
+    """Return what a field holds."""
+    for pattern, kind in NAMES:
+        if pattern.search(name):
+            return kind
+    if "image" in shape.leaves or re.search(r"\bPIL\b", words):
+        return "image"
+    return "text" if shape.leaves == {"text"} else "array"
+
+
+def chief_kind(fields: tuple[Field, ...]) -> Kind | None:
+    """Return the kind of the field that people ask a pipeline for: the first one that is a file, else the first one."""
+    kinds = [field.kind for field in fields if field.kind]
+    for kind in ("video", "image", "audio", "mesh", "text"):
+        if kind in kinds:
+            return kind  # type: ignore[return-value]  # mypy does not narrow the words of a tuple
+    return kinds[0] if kinds else None
+
+
+def _candidates(call: Function) -> list[str]:
+    """Return the names of classes that a call may give back, the surest first."""
+    annotated = [node.id for node in ast.walk(call.returns) if isinstance(node, ast.Name)] if call.returns else []
+    doc = (ast.get_docstring(call) or "").partition("Returns:")[2]
+    documented = re.findall(r"(\w+)`?\]?", doc)
+    returned = [
+        node.value.func.id
+        for node in ast.walk(call)
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name)
+    ]
+    return [*annotated, *returned, *(name for name in documented if name.endswith("Output"))]
+
+
+def _fields(tree: SourceTree, output: ClassSource) -> tuple[Field, ...]:
+    found: dict[str, Field] = {}
+    for ancestor in reversed(tree.lineage(output)):
+        words = arguments(ancestor.doc)
+        for name, annotation in ancestor.fields.items():
+            text = words[name].text if name in words else ""
+            shape = read(annotation, tree.alias)
+            found[name] = Field(name, ast.unparse(annotation), field_kind(name, shape, text), text)
+    return tuple(found.values())

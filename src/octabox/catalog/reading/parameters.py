@@ -1,0 +1,146 @@
+"""Read the parameters of a call or of a constructor: name, type, default, kind, and the docstring's words.
+
+What a parameter takes (its kind) is decided by its annotation, or by the type in its docstring where it has none; where that
+leaves a picture, a clip, a sound and an array of numbers open, a word of its name decides.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+
+from octabox.catalog.entries import Parameter, ParameterKind
+from octabox.catalog.reading.annotations import Shape, parse, read
+from octabox.catalog.reading.docstrings import Words, arguments
+from octabox.catalog.reading.source import ClassSource, Function, SourceTree, literal
+
+#: Words of a name that tell what its tensor or list of pictures is.
+MASK = re.compile(r"(^|_)masks?(_|$)")
+VIDEO = re.compile(r"(^|_)(video|videos|frames)$|^video")
+AUDIO = re.compile(r"(^|_)(audio|audios|waveform|waveforms|speech|sound)$|^(raw|initial)_audio")
+IMAGE = re.compile(r"(^|_)(image|images|controls|keyframes)$")
+
+#: Words of a name that make it numbers for a model, and no file, whatever else stands in it.
+NUMBERS = re.compile(r"latent|embed|attention|feature|hidden|noise|_codes|atom|padding_mask|mask_token")
+
+#: Parameters that shape the answer in Python, which is for Octabox to decide.
+INTERNAL = re.compile(r"^return_(dict|index)$|^output_type$|^callback_(steps|on_step_end)|callback_on_step_end|^_")
+
+#: Order in which a union is given one kind: the richer wins, for the plainer can mostly be made into it.
+SCALARS: tuple[ParameterKind, ...] = ("text", "mapping", "number", "integer", "boolean")
+
+
+def call_parameters(tree: SourceTree, owner: ClassSource, function: Function) -> tuple[Parameter, ...]:
+    """Return what a function takes, without ``self`` and what only ``*args`` and ``**kwargs`` would take."""
+    words = arguments(ast.get_docstring(function) or "")
+    for ancestor in tree.lineage(owner):
+        if function.name == "__init__":
+            words = {**arguments(ancestor.doc), **words}
+            break
+    return tuple(_parameter(tree, argument, default, words) for argument, default in _signature(function))
+
+
+def from_words(name: str, words: Words, *, default: object = None) -> Parameter:
+    """Return a parameter of which only a docstring is known."""
+    shape = parse(words.type)
+    kind = _kind(name, shape, default)
+    return Parameter(
+        name=name,
+        annotation=words.type,
+        kind=kind,
+        required=not words.optional,
+        default=default,
+        many=_many(kind, shape),
+        choices=shape.choices,
+        description=words.text,
+    )
+
+
+def _signature(function: Function) -> Iterator[tuple[ast.arg, ast.expr | None]]:
+    """Yield every named argument with its default."""
+    spoken = function.args
+    positional = [*spoken.posonlyargs, *spoken.args]
+    defaults = [None] * (len(positional) - len(spoken.defaults)) + list(spoken.defaults)
+    yield from list(zip(positional, defaults, strict=True))[1:]
+    yield from zip(spoken.kwonlyargs, spoken.kw_defaults, strict=True)
+
+
+def _parameter(tree: SourceTree, argument: ast.arg, default: ast.expr | None, known: Mapping[str, Words]) -> Parameter:
+    words = known.get(argument.arg, Words())
+    annotation = ast.unparse(argument.annotation) if argument.annotation else words.type
+    shape = read(argument.annotation, tree.alias) if argument.annotation else parse(words.type)
+    value = literal(default)
+    is_literal = default is None or value is not None or _is_none(default)
+    kind = _kind(argument.arg, shape, value)
+    return Parameter(
+        name=argument.arg,
+        annotation=annotation,
+        kind=kind,
+        required=default is None or _needed(kind, shape, default, words),
+        default=_plain(value) if is_literal else ast.unparse(default or ast.Constant(None)),
+        literal=is_literal,
+        many=_many(kind, shape),
+        choices=shape.choices,
+        description=words.text,
+    )
+
+
+def _needed(kind: ParameterKind, shape: Shape, default: ast.expr, words: Words) -> bool:
+    """Return whether a file is needed though its default is None: where neither type nor words call it optional."""
+    is_file = kind in ("image", "mask", "video", "audio")
+    return is_file and _is_none(default) and not shape.none and not words.optional
+
+
+def _kind(name: str, shape: Shape, default: object) -> ParameterKind:
+    if INTERNAL.search(name):
+        return "callback" if "callback" in shape.leaves else "internal"
+    leaves = shape.leaves
+    for ours in ("generator", "callback"):
+        if ours in leaves:
+            return ours  # type: ignore[return-value]  # mypy does not narrow the words of a tuple
+    if shape.choices:
+        return "choice"
+    media = _media(name, shape)
+    if media:
+        return media
+    if leaves & {"array"} and not leaves & {"text"}:
+        return "array"
+    return next((kind for kind in SCALARS if kind in leaves), None) or _by_default(default)
+
+
+def _media(name: str, shape: Shape) -> ParameterKind | None:
+    """Return which sort of file a parameter takes; None where it takes none."""
+    leaves = shape.leaves
+    if not leaves & {"image", "array"} or NUMBERS.search(name):
+        return None
+    if AUDIO.search(name):
+        return "audio"
+    if VIDEO.search(name):
+        return "video"
+    if MASK.search(name):
+        return "mask"
+    if "image" in leaves or (IMAGE.search(name) and "array" in leaves):
+        return "image"
+    return None
+
+
+def _many(kind: ParameterKind, shape: Shape) -> bool:
+    # A clip is a list of pictures by itself.
+    return shape.depth > (1 if kind == "video" else 0)
+
+
+def _by_default(default: object) -> ParameterKind:
+    kinds: dict[type, ParameterKind] = {bool: "boolean", int: "integer", float: "number", str: "text", dict: "mapping"}
+    return kinds.get(type(default), "any")
+
+
+def _is_none(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON would give it back."""
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | dict | None) else repr(value)

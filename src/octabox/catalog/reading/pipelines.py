@@ -1,0 +1,147 @@
+"""Read every pipeline of a package from its source."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from octabox.catalog.entries import Component, Parameter, PipelineEntry, ProgressBy
+from octabox.catalog.reading.blocks import block_components, block_outputs, block_parameters, default_blocks, workflows
+from octabox.catalog.reading.docstrings import first_sentence
+from octabox.catalog.reading.outputs import chief_kind, output_fields
+from octabox.catalog.reading.parameters import call_parameters
+from octabox.catalog.reading.requirements import groups
+from octabox.catalog.reading.source import ClassSource, SourceTree
+from octabox.catalog.tasks import derive, tag_of, vocabulary
+from octabox.types import Kind
+
+PIPELINE, MODULAR = "DiffusionPipeline", "ModularPipeline"
+
+#: Marks a class that diffusers keeps only for old callers.
+DEPRECATED = re.compile(r"(^|\.)deprecated(\.|$)|Deprecated\w*Mixin$")
+
+#: Parts of a class name: words, capitals, numbers.
+WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+
+
+def read_pipelines(tree: SourceTree) -> tuple[PipelineEntry, ...]:
+    """Return an entry for each class that can be called, by name."""
+    plain = [_pipeline(tree, owner) for owner in tree.subclasses(PIPELINE) if owner.name != PIPELINE]
+    usual = _usual(parameter for entry in plain for parameter in entry.parameters)
+    modular = [_modular(tree, owner, usual) for owner in tree.subclasses(MODULAR) if owner.name != MODULAR]
+    entries = sorted([*plain, *modular], key=lambda entry: entry.name)
+    stems = {stem(entry.name): entry for entry in entries if not entry.media(required=True)}
+    return tuple(replace(entry, family=_family(entry, stems)) for entry in entries)
+
+
+def stem(name: str) -> str:
+    """Return a class name in words, as families are written: ``StableDiffusionXLPipeline`` is ``stable-diffusion-xl``."""
+    return "-".join(WORDS.findall(name.replace(PIPELINE, "").replace("Pipeline", ""))).lower()
+
+
+def _pipeline(tree: SourceTree, owner: ClassSource) -> PipelineEntry:
+    located = tree.function(owner, "__call__")
+    parameters = call_parameters(tree, owner, located[1]) if located else ()
+    outputs = output_fields(tree, *located) if located else ()
+    components = _components(tree, owner)
+    kind, tasks = _purpose(owner.name, parameters, components, outputs, chief_kind(outputs))
+    return PipelineEntry(
+        name=owner.name,
+        module=owner.module,
+        package=tree.package,
+        parameters=parameters,
+        one_of=groups(tree, owner),
+        components=components,
+        outputs=outputs,
+        output_kind=kind,
+        tasks=tasks,
+        deprecated=_is_deprecated(tree, owner),
+        swallows_kwargs=bool(located and located[1].args.kwarg),
+        progress=_progress(tree, owner, parameters),
+        single_file=any(ancestor.name == "FromSingleFileMixin" for ancestor in tree.lineage(owner)),
+        description=first_sentence(owner.doc),
+    )
+
+
+def _modular(tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter]) -> PipelineEntry:
+    blocks = default_blocks(tree, owner)
+    parameters = block_parameters(blocks, usual) if blocks else ()
+    components = block_components(blocks) if blocks else ()
+    outputs = block_outputs(blocks) if blocks else ()
+    named = [tag_of(name) for name in workflows(tree, blocks)] if blocks else []
+    kind, tasks = _purpose(owner.name, parameters, components, outputs, chief_kind(outputs))
+    return PipelineEntry(
+        name=owner.name,
+        module=owner.module,
+        package=tree.package,
+        modular=True,
+        parameters=parameters,
+        components=components,
+        outputs=outputs,
+        output_kind=kind,
+        tasks=tuple(dict.fromkeys([tag for tag in named if tag] or tasks)),
+        deprecated=_is_deprecated(tree, owner),
+        progress="progress_bar",
+        description=first_sentence(blocks.doc if blocks else owner.doc),
+    )
+
+
+def _purpose(
+    name: str, parameters: Iterable[Parameter], components: Iterable[Component], outputs: tuple[object, ...], kind: Kind | None
+) -> tuple[Kind | None, tuple[str, ...]]:
+    """Return the kind of output and the tasks of a class: by the rules, or as the data file says where they do not fit."""
+    said = vocabulary().exceptions.get(name, {})
+    derived = derive(parameters, [component.name for component in components], outputs, said.get("output", kind))  # type: ignore[arg-type]
+    return said.get("output", kind), tuple(said.get("tasks", derived))
+
+
+def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
+    """Return what a pipeline's constructor takes, without plain settings such as flags and numbers."""
+    located = tree.function(owner, "__init__")
+    if located is None or located[0].name == PIPELINE:
+        return ()
+    optional = tree.value(owner, "_optional_components")
+    names = set(optional) if isinstance(optional, list | tuple) else set()
+    found = call_parameters(tree, owner, located[1])
+    plain = {"boolean", "integer", "number", "text", "mapping"}
+    return tuple(
+        Component(part.name, part.annotation, part.name in names or (not part.required and part.literal and part.default is None))
+        for part in found
+        if part.kind not in plain
+    )
+
+
+def _is_deprecated(tree: SourceTree, owner: ClassSource) -> bool:
+    return any(DEPRECATED.search(name) for name in (owner.module, *(each.name for each in tree.lineage(owner))))
+
+
+def _progress(tree: SourceTree, owner: ClassSource, parameters: Iterable[Parameter]) -> ProgressBy:
+    names = {parameter.name for parameter in parameters}
+    if "callback_on_step_end" in names:
+        return "callback_on_step_end"
+    if "callback" in names:
+        return "callback"
+    own = [ancestor for ancestor in tree.lineage(owner) if ancestor.name != PIPELINE]
+    return "progress_bar" if any("progress_bar" in ancestor.mentions for ancestor in own) else "denoiser"
+
+
+def _usual(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
+    """Return, for each name, the parameter as most classes have it."""
+    counts: dict[str, Counter[tuple[str, bool]]] = {}
+    first: dict[tuple[str, str, bool], Parameter] = {}
+    for parameter in parameters:
+        counts.setdefault(parameter.name, Counter())[parameter.kind, parameter.many] += 1
+        first.setdefault((parameter.name, parameter.kind, parameter.many), parameter)
+    return {name: first[(name, *count.most_common(1)[0][0])] for name, count in counts.items()}
+
+
+def _family(entry: PipelineEntry, stems: Mapping[str, PipelineEntry]) -> str:
+    """Return the longest name that this class's name begins with and that is a class which needs words alone."""
+    words = stem(entry.name).split("-")
+    for length in range(len(words), 0, -1):
+        root = stems.get("-".join(words[:length]))
+        if root and (entry.deprecated or not root.deprecated):
+            return stem(root.name)
+    return "-".join(words)

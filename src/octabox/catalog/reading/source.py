@@ -1,0 +1,231 @@
+"""Read a Python package as source: which classes it has, what they inherit, and what their functions take and give.
+
+Nothing is imported. A class is found by its name and by the imports of the file that names it, which is how a reader would do it.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+#: A class with this metaclass only says that an optional dependency is missing.
+STAND_IN = "DummyObject"
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class ClassSource:
+    """A class as its source tells it.
+
+    Args:
+        name: Its name.
+        module: Dotted name of its module.
+        bases: Names of its bases, without the modules they are written with.
+        doc: Its docstring.
+        values: Assignments of its body.
+        fields: Annotated names of its body, in order.
+        functions: Its methods and properties.
+        mentions: Every name and attribute that its methods read.
+        imports: Names that its module imports, with the module and the name they stand for.
+    """
+
+    name: str
+    module: str
+    bases: tuple[str, ...]
+    doc: str
+    values: Mapping[str, ast.expr]
+    fields: Mapping[str, ast.expr]
+    functions: Mapping[str, Function]
+    mentions: frozenset[str]
+    imports: Mapping[str, tuple[str, str]] = field(repr=False)
+
+
+class SourceTree:
+    """All classes of a package, and how they hang together.
+
+    Args:
+        package: Its dotted name.
+        folder: Where its source lies.
+    """
+
+    def __init__(self, package: str, folder: Path) -> None:
+        self.package = package
+        self.folder = folder
+        self.classes: dict[str, list[ClassSource]] = {}
+        #: Assignments at the top of modules, by module and name.
+        self.constants: dict[str, dict[str, ast.expr]] = {}
+        for path in source_files(folder):
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        """Take up one file; one that is no valid Python is left out, as an import of it would fail too."""
+        module = _module_name(self.package, self.folder, path)
+        try:
+            tree = ast.parse(path.read_bytes(), filename=str(path))
+        except (SyntaxError, ValueError) as error:
+            logger.debug("Left out %s: %s", path, error)
+            return
+        imports = _imports(tree, module, is_package=path.name == "__init__.py")
+        constants = self.constants.setdefault(module, {})
+        for node in _top_level(tree):
+            if isinstance(node, ast.ClassDef):
+                if not any(keyword.arg == "metaclass" and _last(keyword.value) == STAND_IN for keyword in node.keywords):
+                    self.classes.setdefault(node.name, []).append(_class_source(node, module, imports))
+            elif isinstance(node, ast.Assign):
+                constants.update(_assigned(node))
+                constants.update(_extended(node, constants))
+
+    def find(self, name: str, near: ClassSource | None = None) -> ClassSource | None:
+        """Return the class of this name; where several modules have one, that which ``near``'s module means."""
+        found = self.classes.get(name)
+        if near is not None:
+            imported, original = near.imports.get(name, ("", name))
+            found = found or self.classes.get(original)
+            for candidate in found or ():
+                if candidate.module == near.module or (imported and candidate.module.startswith(imported)):
+                    return candidate
+        return found[0] if found else None
+
+    def lineage(self, name: str | ClassSource) -> list[ClassSource]:
+        """Return a class and all that it inherits from, nearest first; bases outside of the package are left out."""
+        start = self.find(name) if isinstance(name, str) else name
+        found: dict[tuple[str, str], ClassSource] = {}
+        waiting = [start] if start else []
+        while waiting:
+            current = waiting.pop(0)
+            if (current.module, current.name) in found:
+                continue
+            found[current.module, current.name] = current
+            bases = [self.find(base, near=current) for base in current.bases if base != current.name]
+            waiting = [base for base in bases if base is not None] + waiting
+        return list(found.values())
+
+    def subclasses(self, base: str) -> Iterator[ClassSource]:
+        """Yield every class that inherits from ``base``, and ``base`` itself."""
+        for named in self.classes.values():
+            for candidate in named[:1]:
+                if any(ancestor.name == base for ancestor in self.lineage(candidate)):
+                    yield candidate
+
+    def function(self, owner: ClassSource, name: str) -> tuple[ClassSource, Function] | None:
+        """Return a method of a class, inherited or not, and the class that holds it."""
+        for ancestor in self.lineage(owner):
+            if name in ancestor.functions:
+                return ancestor, ancestor.functions[name]
+        return None
+
+    def value(self, owner: ClassSource, name: str) -> object:
+        """Return a literal that the class or an ancestor assigns to ``name``; None where there is none."""
+        for ancestor in self.lineage(owner):
+            if name in ancestor.values:
+                return literal(ancestor.values[name])
+        return None
+
+    def alias(self, name: str) -> ast.expr | None:
+        """Return what a name stands for that some module assigns, such as a type's alias."""
+        return next((names[name] for names in self.constants.values() if name in names), None)
+
+
+def source_files(folder: Path) -> Iterator[Path]:
+    """Yield every Python file below a folder, in a fixed order."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name.isidentifier() and name != "__pycache__")
+        yield from (Path(parent, name) for name in sorted(files) if name.endswith(".py"))
+
+
+def literal(node: ast.expr | None) -> object:
+    """Return the value of a literal, or None."""
+    try:
+        return ast.literal_eval(node) if node is not None else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _module_name(package: str, folder: Path, path: Path) -> str:
+    parts = path.relative_to(folder).with_suffix("").parts
+    return ".".join([package, *(parts[:-1] if parts[-1] == "__init__" else parts)])
+
+
+def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, and those that stand under an ``if``, ``try`` or ``else`` of it."""
+    waiting: list[ast.stmt] = list(tree.body)
+    while waiting:
+        node = waiting.pop(0)
+        yield node
+        if isinstance(node, ast.If):
+            waiting = [*node.body, *node.orelse, *waiting]
+        elif isinstance(node, ast.Try):
+            waiting = [*node.body, *node.orelse, *(inner for each in node.handlers for inner in each.body), *waiting]
+
+
+def _imports(tree: ast.Module, module: str, *, is_package: bool) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for node in _top_level(tree):
+        if isinstance(node, ast.ImportFrom):
+            parts = module.split(".")
+            above = parts[: len(parts) - node.level + (1 if is_package else 0)] if node.level else []
+            source = ".".join([*above, node.module] if node.module else above)
+            found.update({name.asname or name.name: (source, name.name) for name in node.names})
+    return found
+
+
+def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[str, str]]) -> ClassSource:
+    values: dict[str, ast.expr] = {}
+    fields: dict[str, ast.expr] = {}
+    functions: dict[str, Function] = {}
+    mentions: set[str] = set()
+    for part in node.body:
+        if isinstance(part, ast.Assign):
+            values.update(_assigned(part))
+        elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+            fields[part.target.id] = part.annotation
+        elif isinstance(part, Function):
+            functions[part.name] = part
+            mentions.update(_mentions(part))
+    bases = tuple(_last(base) for base in node.bases)
+    return ClassSource(
+        node.name, module, bases, ast.get_docstring(node) or "", values, fields, _kept(functions), frozenset(mentions), imports
+    )
+
+
+#: Methods whose inside is read later; of the others only the names that they mention are kept, since source is large in memory.
+KEPT = frozenset({"__call__", "__init__", "check_inputs"})
+
+
+def _kept(functions: Mapping[str, Function]) -> dict[str, Function]:
+    return {name: function for name, function in functions.items() if name in KEPT}
+
+
+def _mentions(function: Function) -> Iterator[str]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Name):
+            yield node.id
+
+
+def _assigned(node: ast.Assign) -> dict[str, ast.expr]:
+    return {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
+
+
+def _extended(node: ast.Assign, known: Mapping[str, ast.expr]) -> dict[str, ast.expr]:
+    """Return the tables that an assignment such as ``TABLE["key"] = value`` makes longer, as lists of their parts."""
+    return {
+        target.value.id: ast.List([known[target.value.id], ast.Tuple([target.slice, node.value])])
+        for target in node.targets
+        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) and target.value.id in known
+    }
+
+
+def _last(node: ast.expr) -> str:
+    """Return the last part of a dotted name: what is inherited, whichever way it was imported."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""

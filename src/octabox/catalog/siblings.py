@@ -1,0 +1,61 @@
+"""Find the other tasks that a loaded model can do: the classes that run on the same weights.
+
+Diffusers' own tables of siblings decide where they have the class. Elsewhere two classes are siblings when they lie in the same folder,
+are made of the same components, and neither was trained for an input of its own: a class that needs a picture but has no
+``strength`` puts it through weights made for it, while one that has it only starts from the picture in place of noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from octabox.catalog.entries import PipelineEntry
+
+#: How far a call goes from the picture it starts with: its presence says that any weights of the family will do.
+STRENGTH = "strength"
+
+Families = Mapping[str, Mapping[str, str]]
+
+
+def siblings(entry: PipelineEntry, pipelines: Mapping[str, PipelineEntry], families: Families) -> tuple[PipelineEntry, ...]:
+    """Return the other classes that run on this one's weights, the likest first."""
+    listed = {name for members in families.values() for name in members.values()}
+    if entry.name in listed:
+        found: Iterable[PipelineEntry] = (pipelines[name] for name in _relatives(entry.name, families) if name in pipelines)
+    else:
+        found = (other for other in pipelines.values() if other.name not in listed and _same_make(entry, other))
+    fitting = [other for other in found if other.name != entry.name and _fits(other, entry)]
+    return tuple(sorted(fitting, key=lambda other: (other.deprecated, len(other.name), other.name)))
+
+
+def _relatives(name: str, families: Families) -> dict[str, None]:
+    """Return all names in the rows of diffusers' tables where this one stands."""
+    rows = [members for members in families.values() if name in members.values()]
+    return dict.fromkeys(member for members in rows for member in members.values())
+
+
+def _fits(other: PipelineEntry, entry: PipelineEntry) -> bool:
+    """Return whether a class needs no component that this one's model has not."""
+    return other.modular == entry.modular and other.required_components <= {part.name for part in entry.components}
+
+
+def _same_make(entry: PipelineEntry, other: PipelineEntry) -> bool:
+    ours = {part.name: part.annotation for part in entry.components if not part.optional}
+    theirs = {part.name: part.annotation for part in other.components if not part.optional}
+    return (
+        bool(ours)
+        and ours == theirs
+        and _folder(entry) == _folder(other)
+        and (entry.deprecated or not other.deprecated)
+        and entry.output_kind == other.output_kind
+        and _takes_any_weights(entry)
+        and _takes_any_weights(other)
+    )
+
+
+def _takes_any_weights(entry: PipelineEntry) -> bool:
+    return not entry.media(required=True) or entry.parameter(STRENGTH) is not None
+
+
+def _folder(entry: PipelineEntry) -> str:
+    return entry.module.rpartition(".")[0]
