@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from PIL.Image import Image
 
-from octabox.catalog.pipelines import PipelineEntry
+from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.media.fetching import Fetcher
 from octabox.media.images import MediaLimits, decode, decode_mask

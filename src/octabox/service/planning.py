@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from octabox.catalog.pipelines import Catalog, Parameter, PipelineEntry
-from octabox.catalog.signature import MEDIA_KINDS, validate
+from octabox.catalog.entries import Parameter, PipelineEntry
+from octabox.catalog.pipelines import Catalog
+from octabox.catalog.signature import validate
 from octabox.config.model import ModelConfig
 from octabox.config.schedulers import scheduler_of
-from octabox.errors import InvalidParameterError, TaskNotFoundError, UnknownParameterError
+from octabox.errors import InvalidParameterError, UnknownParameterError
 from octabox.types import MAX_SEED, GenerationRequest, SchedulerChoice, Source
 
 #: Call parameters that ask for several outputs of one prompt; in a request that is `num_outputs`.
@@ -101,32 +102,35 @@ def choose(
     if set(media) <= media_names(own):
         return own, own.tasks[0]
     siblings = {sibling: catalog.for_task(sibling, like=own.name) for sibling in catalog.tasks_like(own.name)}
-    fits = {sibling: entry for sibling, entry in siblings.items() if set(media) <= media_names(entry)}
+    fits = {
+        sibling: entry
+        for sibling, entry in siblings.items()
+        if media_names(entry, required=True) <= set(media) <= media_names(entry)
+    }
     if not fits:
-        names = sorted(set(media) - set().union(*map(media_names, siblings.values())))
-        raise UnknownParameterError(
-            f"No pipeline of this model takes {', '.join(names or sorted(media))}.",
-            hint=f"Its tasks are {', '.join(siblings)}.",
-            parameter=(names or sorted(media))[0],
-        )
+        raise _no_taker(siblings, media)
     best = min(fits, key=lambda sibling: len(media_names(fits[sibling])))
     return fits[best], best
 
 
-def media_names(entry: PipelineEntry) -> set[str]:
-    """Return the names of a pipeline's parameters that take media."""
-    return {parameter.name for parameter in entry.parameters if parameter.kind in MEDIA_KINDS}
+def _no_taker(siblings: Mapping[str, PipelineEntry], media: Collection[str]) -> UnknownParameterError:
+    """Return the error for media that no pipeline of a model takes together."""
+    unknown = sorted(set(media) - set().union(*map(media_names, siblings.values())))
+    return UnknownParameterError(
+        f"No pipeline of this model takes {' and '.join(unknown or sorted(media))}.",
+        hint=f"Its tasks are {', '.join(siblings)}.",
+        parameter=(unknown or sorted(media))[0],
+    )
+
+
+def media_names(entry: PipelineEntry, *, required: bool | None = None) -> set[str]:
+    """Return the names of a pipeline's parameters that take media; only those that it needs, where that is said."""
+    return {parameter.name for parameter in entry.media(required=required)}
 
 
 def _family(catalog: Catalog, own: PipelineEntry) -> set[str]:
     """Return the names of all media parameters of a class and its siblings."""
-    names = media_names(own)
-    for task in catalog.tasks_like(own.name):
-        try:
-            names |= media_names(catalog.for_task(task, like=own.name))
-        except TaskNotFoundError:
-            continue
-    return names
+    return set().union(*map(media_names, (own, *catalog.siblings(own.name))))
 
 
 def _count_outputs(request: GenerationRequest) -> GenerationRequest:
