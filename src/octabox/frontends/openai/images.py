@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from octabox.errors import GenerationError, MissingParameterError, ModelNotFoundError
@@ -19,9 +19,6 @@ from octabox.frontends.openai.translate import Wanted, needs_prompt, require_pro
 from octabox.frontends.services import Wire
 from octabox.types import Event, Source
 
-#: What a form holds.
-Form = tuple[ImageRequest, dict[str, tuple[Source, ...]]]
-
 
 def _documented(media_type: str) -> dict[str, Any]:
     """Return what the server's own documentation says of a body that is read by hand."""
@@ -32,24 +29,19 @@ def routes(wire: Wire) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/images", tags=["images"])
 
-    async def json_body(request: Request) -> ImageRequest:
-        return from_json(await request.body())
-
-    async def form_body(request: Request) -> Form:
-        return await read_form(request, wire.settings.max_upload_bytes)
-
     @router.post("/generations", openapi_extra=_documented("application/json"))
-    async def generations(request: Request, body: Annotated[ImageRequest, Depends(json_body)]) -> Response:
+    async def generations(request: Request) -> Response:
         """Make pictures from words, and from pictures where the model takes some."""
+        body = from_json(await request.body())
         if needs_prompt(body):
             require_prompt(body)
         wanted = to_request(body, _model(wire, body))
         return await _answer(wire, request, wanted, stream=body.stream, kind="image_generation")
 
     @router.post("/edits", openapi_extra=_documented("multipart/form-data"))
-    async def edits(request: Request, form: Annotated[Form, Depends(form_body)]) -> Response:
+    async def edits(request: Request) -> Response:
         """Change a picture by words, all of it or where a mask is transparent or white."""
-        body, inputs = form
+        body, inputs = await read_form(request, wire.settings.max_upload_bytes)
         _require_image(inputs)
         require_prompt(body)
         task = "inpainting" if MASK in inputs else "image-to-image"
@@ -57,9 +49,9 @@ def routes(wire: Wire) -> APIRouter:
         return await _answer(wire, request, wanted, stream=body.stream, kind="image_edit")
 
     @router.post("/variations", openapi_extra=_documented("multipart/form-data"))
-    async def variations(request: Request, form: Annotated[Form, Depends(form_body)]) -> Response:
+    async def variations(request: Request) -> Response:
         """Make pictures that are like a picture."""
-        body, inputs = form
+        body, inputs = await read_form(request, wire.settings.max_upload_bytes)
         _require_image(inputs)
         body = body.model_copy(update={"prompt": body.prompt or ""})
         wanted = to_request(body, _model(wire, body), inputs, "image-to-image")

@@ -89,9 +89,8 @@ def to_request(body: ImageRequest, model: str, inputs: Inputs | None = None, tas
         warnings.append("'output_compression' has no effect on png.")
     if body.partial_images and not body.stream:
         warnings.append("'partial_images' has no effect without 'stream'.")
-    for name in WITHOUT_EFFECT:
-        if getattr(body, name) not in (None, "", "auto"):
-            warnings.append(f"'{name}' has no effect.")
+    vain = [name for name in WITHOUT_EFFECT if getattr(body, name) not in (None, "", "auto")]
+    warnings += [f"'{name}' has no effect." for name in vain]
     request = GenerationRequest(
         model=model,
         task=body.task or task,
@@ -110,9 +109,11 @@ def to_request(body: ImageRequest, model: str, inputs: Inputs | None = None, tas
 
 
 def split_prompt(text: str) -> tuple[str, str | None]:
-    r"""Return the positive and the negative part of LocalAI's ``positive|negative``; ``\|`` is a bar that parts nothing."""
+    r"""Return the two parts of LocalAI's ``positive|negative``; ``\|`` is a bar that parts nothing."""
     positive, *negative = _BAR.split(text, maxsplit=1)
-    return unescape(positive).strip() if negative else unescape(positive), unescape(negative[0]) if negative else None
+    if not negative:
+        return unescape(positive), None
+    return unescape(positive).strip(), unescape(negative[0]).strip()
 
 
 def unescape(text: str) -> str:
@@ -168,7 +169,7 @@ def _prompts(body: ImageRequest) -> dict[str, Any]:
         parted = [split_prompt(text) for text in texts]
         positives = [positive for positive, _ in parted]
         if any(negative is not None for _, negative in parted):
-            negatives = [(negative or "").strip() for _, negative in parted]
+            negatives = [negative or "" for _, negative in parted]
             found["negative_prompt"] = negatives if isinstance(body.prompt, list) else negatives[0]
     return {"prompt": positives if isinstance(body.prompt, list) else positives[0], **found}
 
