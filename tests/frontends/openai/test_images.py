@@ -213,7 +213,16 @@ async def test_bad_fields(server: Server, body: dict[str, Any], param: str, code
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[1]", b'{"prompt": "\xff"}', b'{"prompt": "\\ud800"}', b"[" * 100_000, b'{"\\ud800": 1, "n": 0}'],
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b'{"prompt": "\xff"}',
+        b'{"prompt": "\\ud800"}',
+        b"[" * 100_000,
+        b'{"\\ud800": 1, "n": 0}',
+        b'{"prompt": "x", "a": NaN}',
+    ],
 )
 async def test_bad_bodies(server: Server, content: bytes) -> None:
     """A body that is no JSON object in UTF-8 is a bad request in OpenAI's shape."""

@@ -9,7 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
 from octabox.errors import InvalidParameterError, RequestError
-from octabox.frontends.openai.schema import ImageRequest, from_fields
+from octabox.frontends.openai.schema import ImageRequest, from_fields, refuse_constant
 from octabox.frontends.openai.translate import SPELLINGS
 from octabox.types import Source
 
@@ -72,12 +72,7 @@ def _value(name: str, text: str) -> Any:
 
 def _json(text: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         return text
     return value if isinstance(value, (int, float, list, dict)) else text
-
-
-def _refuse(constant: str) -> None:
-    """Take no NaN and no infinity: JSON has none."""
-    raise ValueError(constant)

@@ -56,8 +56,11 @@ def from_json(data: bytes) -> ImageRequest:
         RequestError: It is no JSON object, or a field has a wrong value.
     """
     try:
-        fields = json.loads(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
+        fields = json.loads(data.decode("utf-8"), parse_constant=refuse_constant)
+        if b"\\u" in data:
+            # Half a character can be escaped, but is no text: nothing behind here can write it.
+            json.dumps(fields, ensure_ascii=False).encode("utf-8")
+    except UnicodeError as error:
         raise RequestError("The body is not UTF-8.", hint="Send JSON in UTF-8.") from error
     except (ValueError, RecursionError) as error:
         raise RequestError(
@@ -86,3 +89,8 @@ def from_fields(fields: Mapping[str, Any]) -> ImageRequest:
         if len(problems) == 1:
             raise next(iter(problems.values())) from None
         raise InvalidRequestError(list(problems.values())) from None
+
+
+def refuse_constant(constant: str) -> None:
+    """Take no NaN and no infinity: JSON has none."""
+    raise ValueError(f"{constant} is no number of JSON")
