@@ -24,6 +24,7 @@ def bodies(size: int) -> AsyncIterator[bytes]:
     """Return a body of this size, whose length no header tells."""
 
     async def pieces() -> AsyncIterator[bytes]:
+        yield b"--x\r\ncontent-disposition: form-data; name=a\r\n\r\n"
         for _ in range(0, size, 100):
             yield b" " * 100
 

@@ -31,7 +31,8 @@ def routes(wire: Wire) -> APIRouter:
         """Return the figures in Prometheus' text format."""
         return Response(wire.metrics.render(wire.models.status()), media_type=CONTENT_TYPE_LATEST)
 
-    @router.api_route("/results/{name}", methods=["GET", "HEAD"], operation_id="result")
+    @router.head("/results/{name}", include_in_schema=False)
+    @router.get("/results/{name}")
     async def result(name: str) -> Response:
         """Return a finished file."""
         found = wire.results.find(name)
