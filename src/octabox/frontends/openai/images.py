@@ -1,0 +1,103 @@
+"""The routes that make pictures."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from octabox.errors import GenerationError, MissingParameterError, ModelNotFoundError
+from octabox.frontends.middleware import SafeJson
+from octabox.frontends.openai.answers import to_answer
+from octabox.frontends.openai.disconnect import unless_gone
+from octabox.frontends.openai.events import EventStream, to_events
+from octabox.frontends.openai.forms import MASK, read_form
+from octabox.frontends.openai.schema import ImageRequest, from_json
+from octabox.frontends.openai.translate import Wanted, needs_prompt, require_prompt, to_request
+from octabox.frontends.services import Wire
+from octabox.types import Event, Source
+
+
+def _documented(media_type: str) -> dict[str, Any]:
+    """Return what the server's own documentation says of a body that is read by hand."""
+    return {"requestBody": {"required": True, "content": {media_type: {"schema": ImageRequest.model_json_schema()}}}}
+
+
+def routes(wire: Wire) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/images", tags=["images"])
+
+    @router.post("/generations", openapi_extra=_documented("application/json"))
+    async def generations(request: Request) -> Response:
+        """Make pictures from words, and from pictures where the model takes some."""
+        body = from_json(await request.body())
+        if needs_prompt(body):
+            require_prompt(body)
+        wanted = to_request(body, _model(wire, body))
+        return await _answer(wire, request, wanted, stream=body.stream, kind="image_generation")
+
+    @router.post("/edits", openapi_extra=_documented("multipart/form-data"))
+    async def edits(request: Request) -> Response:
+        """Change a picture by words, all of it or where a mask is transparent or white."""
+        body, inputs = await read_form(request, wire.settings.max_upload_bytes)
+        _require_image(inputs)
+        require_prompt(body)
+        task = "inpainting" if MASK in inputs else "image-to-image"
+        wanted = to_request(body, _model(wire, body), inputs, task)
+        return await _answer(wire, request, wanted, stream=body.stream, kind="image_edit")
+
+    @router.post("/variations", openapi_extra=_documented("multipart/form-data"))
+    async def variations(request: Request) -> Response:
+        """Make pictures that are like a picture."""
+        body, inputs = await read_form(request, wire.settings.max_upload_bytes)
+        _require_image(inputs)
+        body = body.model_copy(update={"prompt": body.prompt or ""})
+        wanted = to_request(body, _model(wire, body), inputs, "image-to-image")
+        return await _answer(wire, request, wanted, stream=body.stream, kind="image_edit")
+
+    return router
+
+
+def _require_image(inputs: dict[str, tuple[Source, ...]]) -> None:
+    if "image" not in inputs:
+        hint = "Send it as a file of the form."
+        raise MissingParameterError("'image' is missing.", hint=hint, parameter="image")
+
+
+def _model(wire: Wire, body: ImageRequest) -> str:
+    """Return the model that was asked for; the first of the list where none was."""
+    if body.model:
+        return body.model
+    models = wire.models.list()
+    if not models:
+        raise ModelNotFoundError("There is no model.", hint="Put one into the server's folder of models.")
+    return models[0].name
+
+
+async def _answer(wire: Wire, request: Request, wanted: Wanted, *, stream: bool, kind: str) -> Response:
+    """Run a request and answer it."""
+    with wanted.in_clients_words():
+        if stream:
+            return await _stream(wire, request, wanted, kind)
+        generation = await unless_gone(request.receive, wire.generation.generate(wanted.request))
+    base_url = wire.settings.public_url or str(request.base_url).rstrip("/")
+    return SafeJson(await to_answer(generation, wanted, wire.results, base_url))
+
+
+async def _stream(wire: Wire, request: Request, wanted: Wanted, kind: str) -> Response:
+    """Answer with events; what goes wrong before the first of them is an answer of its own."""
+    events = wire.generation.stream(wanted.request)
+    try:
+        first = await unless_gone(request.receive, _first(events))
+    except BaseException:
+        await events.aclose()
+        raise
+    return EventStream(to_events(first, events, wanted, kind))
+
+
+async def _first(events: AsyncGenerator[Event, None]) -> Event:
+    async for event in events:
+        return event
+    raise GenerationError("The engine ended a request without a result.")

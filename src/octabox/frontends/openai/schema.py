@@ -1,0 +1,96 @@
+"""What clients send: OpenAI's fields and LocalAI's, and any call parameter of the pipeline beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from octabox.config.problems import expectation
+from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError
+
+
+class ImageRequest(BaseModel):
+    """A request for pictures. Fields that are not listed are call parameters of the pipeline, by their own names."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    model: str | None = Field(None, description="Name of a model; the first of the list, if not given.")
+    prompt: str | list[str] | None = Field(None, description='What to paint; "positive|negative" gives both prompts.')
+    negative_prompt: str | list[str] | None = Field(None, description="What not to paint.")
+    n: int = Field(1, ge=1, description="How many pictures to make.")
+    size: str | None = Field(None, description='"WIDTHxHEIGHT", or "auto" for what the model is best at.')
+    quality: str | int | None = Field(None, description="A number is the number of steps.")
+    response_format: str | dict[str, Any] | None = Field(None, description='"url" or "b64_json".')
+    output_format: str | None = Field(None, description="png, jpeg or webp.")
+    output_compression: int | None = Field(None, ge=0, le=100, description="Quality of jpeg and webp.")
+    stream: bool = Field(default=False, description="Whether to answer with server-sent events.")
+    partial_images: int = Field(0, ge=0, le=3, description="How many unfinished pictures to send in a stream.")
+    user: str | None = Field(None, description="Taken for compatibility.")
+    background: str | None = Field(None, description="Taken for compatibility.")
+    moderation: str | None = Field(None, description="Taken for compatibility.")
+    style: str | None = Field(None, description="Taken for compatibility.")
+    input_fidelity: str | None = Field(None, description="Taken for compatibility.")
+    seed: int | None = Field(None, description="Seed of the first picture; -1 draws one by lot.")
+    task: str | None = Field(None, description="Task of the Hub, such as image-to-image.")
+    scheduler: str | dict[str, Any] | None = Field(None, description='A name, or {"name": ..., settings}.')
+
+    @field_validator("n", "stream", "partial_images", mode="before")
+    @classmethod
+    def _null_is_default(cls, value: Any, info: Any) -> Any:
+        """Take null for not given, as OpenAI's API does."""
+        return cls.model_fields[info.field_name].default if value is None else value
+
+    @property
+    def others(self) -> dict[str, Any]:
+        """The fields that are not listed; null stands for not given."""
+        return {name: value for name, value in (self.model_extra or {}).items() if value is not None}
+
+
+def from_json(data: bytes) -> ImageRequest:
+    """Read a request's body.
+
+    Raises:
+        RequestError: It is no JSON object, or a field has a wrong value.
+    """
+    try:
+        fields = json.loads(data.decode("utf-8"), parse_constant=refuse_constant)
+        if b"\\u" in data:
+            # Half a character can be escaped, but is no text: nothing behind here can write it.
+            json.dumps(fields, ensure_ascii=False).encode("utf-8")
+    except UnicodeError as error:
+        raise RequestError("The body is not UTF-8.", hint="Send JSON in UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        raise RequestError(
+            f"The body is no JSON: {error}.", hint='Send an object, such as {"prompt": "..."}.'
+        ) from error
+    if not isinstance(fields, dict):
+        raise RequestError("The body must be a JSON object.", hint='Such as {"prompt": "..."}.')
+    return from_fields(fields)
+
+
+def from_fields(fields: Mapping[str, Any]) -> ImageRequest:
+    """Check the fields of a request.
+
+    Raises:
+        InvalidParameterError: A field has a wrong value.
+        InvalidRequestError: Several have.
+    """
+    try:
+        return ImageRequest.model_validate(dict(fields))
+    except ValidationError as error:
+        problems: dict[str, InvalidParameterError] = {}
+        for details in error.errors():
+            name = str(details["loc"][0])
+            problem = InvalidParameterError(f"'{name}' {expectation(details)}.", parameter=name)
+            problems.setdefault(name, problem)
+        if len(problems) == 1:
+            raise next(iter(problems.values())) from None
+        raise InvalidRequestError(list(problems.values())) from None
+
+
+def refuse_constant(constant: str) -> None:
+    """Take no NaN and no infinity: JSON has none."""
+    raise ValueError(f"{constant} is no number of JSON")

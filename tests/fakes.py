@@ -1,0 +1,163 @@
+"""Stand-ins for the services behind the wire: they make real pictures, and need no model."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import io
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from PIL import Image
+
+from octabox.config.settings import Settings
+from octabox.errors import InvalidParameterError, ModelNotFoundError
+from octabox.frontends.http import create_app
+from octabox.media.images import encode
+from octabox.types import Artifact, Event, Generation, GenerationRequest, ModelInfo, ModelStatus, Progress
+
+
+def picture(colour: str = "red", size: tuple[int, int] = (16, 8), mode: str = "RGB", form: str = "PNG") -> bytes:
+    """Return a picture of one colour as a file."""
+    file = io.BytesIO()
+    Image.new(mode, size, colour).save(file, form)
+    return file.getvalue()
+
+
+class FakeGenerations:
+    """Makes pictures whose red is their seed, in the size that is wished for.
+
+    ``error`` is raised before the first event, ``late`` after it; while ``hang`` is set, nothing comes after the first event.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[GenerationRequest] = []
+        self.error: Exception | None = None
+        self.late: Exception | None = None
+        self.hang = False
+        self.begun, self.cancelled = asyncio.Event(), asyncio.Event()
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Yield progress, previews if some are asked for, and the result."""
+        self.requests.append(request)
+        if self.error:
+            raise self.error
+        if request.model != "org/painter" and request.model != "demo":
+            raise ModelNotFoundError(f"There is no model '{request.model}'.", model=request.model)
+        if request.num_outputs > 10:
+            raise InvalidParameterError("At most 10 outputs.", parameter="num_outputs")
+        try:
+            yield Progress("queued")
+            self.begun.set()
+            if self.late:
+                raise self.late
+            if self.hang:
+                await asyncio.sleep(60)
+            first = 7 if request.seed is None else request.seed
+            for step in range(request.partial_images):
+                yield Progress("running", step + 1, 3, preview=self._artifact(request, first))
+            artifacts = tuple(self._artifact(request, first + place) for place in range(request.num_outputs))
+            task = request.task or "text-to-image"
+            yield Generation(
+                request.id, request.model, "FakePipeline", task, artifacts, ("served warning.",), {"run": 0.1}
+            )
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled.set()
+            raise
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Return the result."""
+        events = self.stream(request)
+        try:
+            async for event in events:
+                if isinstance(event, Generation):
+                    return event
+        finally:
+            await events.aclose()
+        raise AssertionError("no result")
+
+    def _artifact(self, request: GenerationRequest, seed: int) -> Artifact:
+        size = {"width": int(request.wishes.get("width", 16)), "height": int(request.wishes.get("height", 16))}
+        image = Image.new("RGB", (size["width"], size["height"]), (seed % 256, 0, 0))
+        facts = {"size": size, "seed": seed, "model": request.model, "params": dict(request.params)}
+        content, media_type = encode(image, request.output, facts)
+        return Artifact("image", media_type, content, seed, facts)
+
+
+class FakeModels:
+    """Two models, one of which is in memory."""
+
+    def __init__(self) -> None:
+        self.infos = [
+            ModelInfo("demo", "/secret/demo", "FakePipeline", ("text-to-image",), 5.5, "A fake."),
+            ModelInfo("org/painter", "org/painter"),
+        ]
+        self.loaded = {"demo": ModelStatus("demo", "ready", "FakePipeline", "cpu", {"host": 1024}, 2, 42, 6.5)}
+        self.is_ready = True
+
+    def ready(self) -> bool:
+        """Return whether requests can be served."""
+        return self.is_ready
+
+    def list(self) -> list[ModelInfo]:
+        """Return all models."""
+        return self.infos
+
+    def get(self, name: str) -> ModelInfo:
+        """Return one model."""
+        for info in self.infos:
+            if info.name == name:
+                return info
+        raise ModelNotFoundError(
+            f"There is no model '{name}'.", hint="Did you mean demo?", model=name, choices=["demo"]
+        )
+
+    def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
+        """Return a schema."""
+        return {"title": self.get(name).name, "x-task": task}
+
+    async def load(self, name: str) -> ModelStatus:
+        """Bring a model into memory."""
+        self.loaded[name] = ModelStatus(self.get(name).name, "ready")
+        return self.loaded[name]
+
+    async def unload(self, name: str) -> bool:
+        """Take a model out of memory."""
+        return self.loaded.pop(name, None) is not None
+
+    def status(self) -> builtins.list[ModelStatus]:
+        """Return the models in memory."""
+        return builtins.list(self.loaded.values())
+
+
+class Server:
+    """An application over fakes, and a client of it.
+
+    Args:
+        settings: Fields of its settings.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.generations, self.models = FakeGenerations(), FakeModels()
+        self.lived: list[str] = []
+
+        @asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            self.lived.append("started")
+            yield
+            self.lived.append("ended")
+
+        self.app = create_app(self.generations, self.models, Settings.model_validate(settings), lifespan)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test")
+
+    async def generate(self, **body: Any) -> httpx.Response:
+        """Ask for pictures."""
+        return await self.http.post("/v1/images/generations", json=body)
+
+    @property
+    def asked(self) -> GenerationRequest:
+        """The last request that reached the service."""
+        return self.generations.requests[-1]

@@ -1,0 +1,78 @@
+"""Models over HTTP."""
+
+import httpx
+import openai
+import pytest
+from fakes import Server
+
+
+@pytest.fixture
+def server() -> Server:
+    """Return a server over fakes."""
+    return Server()
+
+
+async def test_list_by_the_client(server: Server) -> None:
+    """OpenAI's client lists all models and gets one whose name holds a slash."""
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(server.app))
+    async with openai.AsyncOpenAI(base_url="http://test/v1", api_key="x", http_client=http) as client:
+        names = [model.id async for model in client.models.list()]
+        painter = await client.models.retrieve("org/painter")
+
+    assert ["demo", "org/painter"] == names
+    assert ("org/painter", "octabox") == (painter.id, painter.owned_by)
+
+
+async def test_model_in_memory_has_its_status(server: Server) -> None:
+    """A model says all but where it lies on disk; its status is there while it is in memory."""
+    demo, painter = (await server.http.get("/v1/models")).json()["data"]
+
+    assert "status" not in painter
+    assert demo == {
+        "id": "demo",
+        "object": "model",
+        "created": 5,
+        "owned_by": "octabox",
+        "pipeline": "FakePipeline",
+        "tasks": ["text-to-image"],
+        "description": "A fake.",
+        "status": {
+            "state": "ready",
+            "pipeline": "FakePipeline",
+            "device": "cpu",
+            "memory": {"host": 1024},
+            "waiting": 2,
+            "pid": 42,
+            "since": 6.5,
+        },
+    }
+
+
+async def test_schema(server: Server) -> None:
+    """The schema of a model whose name holds a slash is found, for a task too."""
+    answer = await server.http.get("/v1/models/org/painter/schema", params={"task": "inpainting"})
+
+    assert {"title": "org/painter", "x-task": "inpainting"} == answer.json()
+
+
+async def test_load_and_unload(server: Server) -> None:
+    """A model is loaded and unloaded; unloading what is not there says so."""
+    path = "/v1/models/org%2Fpainter"
+    loaded = (await server.http.post(f"{path}/load")).json()
+    first = (await server.http.post(f"{path}/unload")).json()
+    second = (await server.http.post(f"{path}/unload")).json()
+
+    assert ("org/painter", "ready") == (loaded["id"], loaded["status"]["state"])
+    assert (True, False) == (first["unloaded"], second["unloaded"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "none"), ("GET", "none/schema"), ("POST", "none/load"), ("POST", "none/unload"), ("GET", "a/b/c")],
+)
+async def test_unknown_model(server: Server, method: str, path: str) -> None:
+    """A model that is not there is 404 on every route, with what there is."""
+    answer = await server.http.request(method, f"/v1/models/{path}")
+
+    assert (404, "model_not_found") == (answer.status_code, answer.json()["error"]["code"])
+    assert ["demo"] == answer.json()["error"]["choices"]

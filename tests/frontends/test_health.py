@@ -1,0 +1,60 @@
+"""Health, figures and results."""
+
+import httpx
+from fakes import Server
+
+
+async def test_ready() -> None:
+    """A server is ready when its models are; it is healthy before that."""
+    server = Server()
+    server.models.is_ready = False
+    healthy, starting = await server.http.get("/healthz"), await server.http.get("/readyz")
+    server.models.is_ready = True
+    ready = await server.http.get("/readyz")
+
+    assert [200, 503, 200] == [answer.status_code for answer in (healthy, starting, ready)]
+
+
+async def test_figures() -> None:
+    """Requests are counted by model and outcome; names that clients invent make no figures."""
+    server = Server()
+    for model in ("demo", "demo", "invented"):
+        await server.generate(model=model, prompt="x", n=2)
+    text = (await server.http.get("/metrics")).text
+
+    assert 'octabox_requests_total{model="demo",outcome="ok"} 2.0' in text
+    assert 'octabox_requests_total{model="(unknown)",outcome="ModelNotFoundError"} 1.0' in text
+    assert 'octabox_artifacts_total{kind="image",model="demo"} 4.0' in text
+    assert 'octabox_waiting{model="demo"} 2.0' in text
+    assert "invented" not in text
+
+
+async def test_streams_are_counted() -> None:
+    """A stream that was read to its end is a success."""
+    server = Server()
+    await server.generate(prompt="x", stream=True)
+    text = (await server.http.get("/metrics")).text
+
+    assert 'octabox_requests_total{model="demo",outcome="ok"} 1.0' in text
+
+
+async def test_result_is_a_file() -> None:
+    """A result has its type and length, may be asked for by HEAD and in part, and is not guessed at by browsers."""
+    server = Server()
+    url = (await server.generate(prompt="x")).json()["data"][0]["url"]
+    whole, head = await server.http.get(url), await server.http.head(url)
+    part = await server.http.get(url, headers={"range": "bytes=0-3"})
+
+    assert (200, b"") == (head.status_code, head.content)
+    assert str(len(whole.content)) == head.headers["content-length"]
+    assert (206, b"\x89PNG") == (part.status_code, part.content)
+    assert "nosniff" == whole.headers["x-content-type-options"]
+
+
+async def test_result_that_is_not_there() -> None:
+    """A result that is not there, or lies outside their folder, is 404 in OpenAI's shape."""
+    server = Server()
+    paths = ["none.png", "..%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "..", "%00"]
+    answers: list[httpx.Response] = [await server.http.get(f"/results/{path}") for path in paths]
+
+    assert [(404, "not_found")] * 5 == [(answer.status_code, answer.json()["error"]["code"]) for answer in answers]

@@ -1,0 +1,192 @@
+"""The application around its routes, and the socket it listens on."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+
+import httpx
+import openai
+import pytest
+import uvicorn
+from fakes import Server
+from fastapi import FastAPI
+
+from octabox.errors import ConfigError
+from octabox.frontends.http import listen
+
+MODELS = "/v1/models"
+
+
+def bodies(size: int) -> AsyncIterator[bytes]:
+    """Return a body of this size, whose length no header tells."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"--x\r\ncontent-disposition: form-data; name=a\r\n\r\n"
+        for _ in range(0, size, 100):
+            yield b" " * 100
+
+    return pieces()
+
+
+async def test_keys_are_asked_for() -> None:
+    """With keys, only who shows one may use the API; a good request after a bad one is served."""
+    server = Server(api_keys="one,two")
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(server.app))
+    async with openai.AsyncOpenAI(base_url="http://test/v1", api_key="three", http_client=http) as client:
+        with pytest.raises(openai.AuthenticationError) as caught:
+            await client.models.list()
+        known = await client.with_options(api_key="two").models.list()
+
+    assert "invalid_api_key" == caught.value.code
+    assert "Bearer" == caught.value.response.headers["www-authenticate"]
+    assert 2 == len(known.data)
+
+
+async def test_key_is_asked_for_before_the_body_is_read() -> None:
+    """Who has no key is told so, whatever the body is."""
+    server = Server(api_keys="one")
+    answer = await server.http.post("/v1/images/generations", content=b"{")
+
+    assert 401 == answer.status_code
+
+
+async def test_health_needs_no_key() -> None:
+    """Probes and results need no key."""
+    server = Server(api_keys="one")
+
+    assert 200 == (await server.http.get("/healthz")).status_code
+
+
+@pytest.mark.parametrize("path", ["/v1/images/generations", "/v1/images/edits"])
+@pytest.mark.parametrize("declared", [True, False])
+async def test_body_that_is_too_large(path: str, *, declared: bool) -> None:
+    """A body over the limit is refused, whether a header tells its length or not, and a good request after it is served."""
+    server = Server(max_upload_bytes=1000)
+    content = b" " * 2000 if declared else bodies(2000)
+    headers = {"content-type": "multipart/form-data; boundary=x"} if path.endswith("edits") else {}
+    answer = await server.http.post(path, content=content, headers=headers)
+
+    assert (413, "request_too_large") == (answer.status_code, answer.json()["error"]["code"])
+    assert 200 == (await server.generate(prompt="x")).status_code
+
+
+async def test_body_whose_length_is_absurd() -> None:
+    """A declared length of thousands of digits is refused like any other."""
+    server = Server()
+    answer = await server.http.post(MODELS, content=b"", headers={"content-length": "9" * 5000})
+
+    assert 413 == answer.status_code
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("GET", "/v1/nowhere", 404, "not_found"),
+        ("DELETE", "/healthz", 405, "method_not_allowed"),
+        ("GET", "/v1/images/generations", 405, "method_not_allowed"),
+    ],
+)
+async def test_wrong_routes(method: str, path: str, status: int, code: str) -> None:
+    """A route that is not there is told in OpenAI's shape."""
+    answer = await Server().http.request(method, path)
+
+    assert (status, code) == (answer.status_code, answer.json()["error"]["code"])
+
+
+async def test_unexpected_error_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """What breaks unexpectedly is logged with its traceback, and the client learns nothing of it."""
+    server = Server()
+    server.generations.error = ZeroDivisionError("secret")
+    answer = await server.generate(prompt="x")
+
+    assert (500, "internal_error") == (answer.status_code, answer.json()["error"]["code"])
+    assert "secret" not in answer.text
+    assert "ZeroDivisionError: secret" in caplog.text
+
+
+async def test_cors() -> None:
+    """Pages of the origins that the settings name may call, refusals included; others may not."""
+    server = Server(cors_origins="https://page.example", max_upload_bytes=10)
+    origin = {"origin": "https://page.example"}
+    asked = {**origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    preflight = await server.http.options("/v1/images/generations", headers=asked)
+    refused = await server.http.post("/v1/images/generations", content=b" " * 20, headers=origin)
+    stranger = await server.http.get(MODELS, headers={"origin": "https://other.example"})
+
+    assert 200 == preflight.status_code
+    assert "https://page.example" == refused.headers["access-control-allow-origin"]
+    assert "access-control-allow-origin" not in stranger.headers
+
+
+async def test_results_go_with_the_server() -> None:
+    """When the server ends, so do its lifespan and its results."""
+    server = Server()
+    async with server.app.router.lifespan_context(server.app):
+        url = (await server.generate(prompt="x")).json()["data"][0]["url"]
+        before = await server.http.get(url)
+    after = await server.http.get(url)
+
+    assert (200, 404) == (before.status_code, after.status_code)
+    assert ["started", "ended"] == server.lived
+
+
+async def test_api_is_documented() -> None:
+    """The server describes its routes and their fields."""
+    told = (await Server().http.get("/openapi.json")).json()
+    body = told["paths"]["/v1/images/generations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+
+    assert "negative_prompt" in body["properties"]
+
+
+async def test_port_in_use() -> None:
+    """A port that someone else listens on is a mistake of the configuration, with a hint."""
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(ConfigError, match="--port") as caught:
+        listen(FastAPI(), "127.0.0.1", other.getsockname()[1], print)
+
+    assert "port" == caught.value.parameter
+
+
+async def test_address_that_is_none() -> None:
+    """An address that this machine has not is a mistake of the configuration."""
+    with pytest.raises(ConfigError) as caught:
+        listen(FastAPI(), "no.such.host.invalid", 0, print)
+
+    assert "host" == caught.value.parameter
+
+
+async def test_listen_announces_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The announced URL has the port that was taken, and answers."""
+    urls: list[str] = []
+    servers: list[uvicorn.Server] = []
+    announced, startup = threading.Event(), uvicorn.Server.startup
+
+    async def remember(self: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
+        servers.append(self)
+        await startup(self, sockets)
+
+    def announce(url: str) -> None:
+        urls.append(url)
+        announced.set()
+
+    monkeypatch.setattr(uvicorn.Server, "startup", remember)
+    thread = threading.Thread(target=listen, args=(Server().app, "127.0.0.1", 0, announce))
+    thread.start()
+    assert await asyncio.to_thread(announced.wait, 10)
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"{urls[0]}/healthz")
+    servers[0].should_exit = True
+    await asyncio.to_thread(thread.join, 10)
+
+    assert {"status": "ok"} == answer.json()
+    assert not urls[0].endswith(":0")
+
+
+def test_wire_needs_no_torch() -> None:
+    """Importing the wire brings in no torch."""
+    code = "import sys, octabox.frontends.http; sys.exit('torch' in sys.modules)"
+
+    assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
