@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -19,9 +20,10 @@ PROMPT = "a large yellow star on a blue background"
 
 
 @pytest.fixture
-def client(address: str) -> openai.OpenAI:
+def client(address: str) -> Iterator[openai.OpenAI]:
     """Return OpenAI's client for our server."""
-    return openai.OpenAI(base_url=f"{address}/v1", api_key="none", http_client=httpx.Client(trust_env=False))
+    with httpx.Client(trust_env=False) as http:
+        yield openai.OpenAI(base_url=f"{address}/v1", api_key="none", http_client=http)
 
 
 def picture(text: str | None) -> Image.Image:
@@ -95,6 +97,7 @@ def test_an_edit_repaints_the_mask_alone(client: openai.OpenAI) -> None:
     assert ("green", "white") == (centre_colour(after), border_colour(after))
 
 
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # OpenAI itself gives variations up
 def test_a_variation_looks_like_its_picture(client: openai.OpenAI) -> None:
     """A variation is another picture of the same colours."""
     before = draw(Scene("circle", "purple", "yellow", "large", 0.36))
