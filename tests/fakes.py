@@ -31,7 +31,7 @@ def picture(colour: str = "red", size: tuple[int, int] = (16, 8), mode: str = "R
 class FakeGenerations:
     """Makes pictures whose red is their seed, in the size that is wished for.
 
-    ``error`` is raised before the first event, ``late`` after it; while ``hang`` is set, nothing follows the first event.
+    ``error`` is raised before the first event, ``late`` after it; with ``hang`` nothing follows the first event.
     """
 
     def __init__(self) -> None:
