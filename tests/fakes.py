@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import openai
 from fastapi import FastAPI
 from PIL import Image
 
@@ -30,7 +31,7 @@ def picture(colour: str = "red", size: tuple[int, int] = (16, 8), mode: str = "R
 class FakeGenerations:
     """Makes pictures whose red is their seed, in the size that is wished for.
 
-    ``error`` is raised before the first event, ``late`` after it; while ``hang`` is set, nothing comes after the first event.
+    ``error`` is raised before the first event, ``late`` after it; with ``hang`` nothing follows the first event.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class FakeGenerations:
         self.requests.append(request)
         if self.error:
             raise self.error
-        if request.model != "org/painter" and request.model != "demo":
+        if request.model not in {"org/painter", "demo"}:
             raise ModelNotFoundError(f"There is no model '{request.model}'.", model=request.model)
         if request.num_outputs > 10:
             raise InvalidParameterError("At most 10 outputs.", parameter="num_outputs")
@@ -152,6 +153,12 @@ class Server:
 
         self.app = create_app(self.generations, self.models, Settings.model_validate(settings), lifespan)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test")
+
+    def client(self, api_key: str = "x") -> openai.AsyncOpenAI:
+        """Return OpenAI's client of this server."""
+        # Its type names another package in some versions, which takes the same transports.
+        http: Any = httpx.AsyncClient(transport=httpx.ASGITransport(self.app))
+        return openai.AsyncOpenAI(base_url="http://test/v1", api_key=api_key, http_client=http, max_retries=0)
 
     async def generate(self, **body: Any) -> httpx.Response:
         """Ask for pictures."""

@@ -1,6 +1,7 @@
 """Health, figures and results."""
 
 import httpx
+
 from fakes import Server
 
 

@@ -11,9 +11,9 @@ import httpx
 import openai
 import pytest
 import uvicorn
-from fakes import Server
 from fastapi import FastAPI
 
+from fakes import Server
 from octabox.errors import ConfigError
 from octabox.frontends.http import listen
 
@@ -34,8 +34,7 @@ def bodies(size: int) -> AsyncIterator[bytes]:
 async def test_keys_are_asked_for() -> None:
     """With keys, only who shows one may use the API; a good request after a bad one is served."""
     server = Server(api_keys="one,two")
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(server.app))
-    async with openai.AsyncOpenAI(base_url="http://test/v1", api_key="three", http_client=http) as client:
+    async with server.client("three") as client:
         with pytest.raises(openai.AuthenticationError) as caught:
             await client.models.list()
         known = await client.with_options(api_key="two").models.list()
@@ -63,7 +62,7 @@ async def test_health_needs_no_key() -> None:
 @pytest.mark.parametrize("path", ["/v1/images/generations", "/v1/images/edits"])
 @pytest.mark.parametrize("declared", [True, False])
 async def test_body_that_is_too_large(path: str, *, declared: bool) -> None:
-    """A body over the limit is refused, whether a header tells its length or not, and a good request after it is served."""
+    """A body over the limit is refused, whether a header tells its length or not; a good request is served after it."""
     server = Server(max_upload_bytes=1000)
     content = b" " * 2000 if declared else bodies(2000)
     headers = {"content-type": "multipart/form-data; boundary=x"} if path.endswith("edits") else {}

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from fakes import picture
 from PIL import Image
 
+from fakes import picture
 from octabox.media.images import encode
 from octabox.media.metadata import parameters_text, read
 from octabox.types import OutputFormat

@@ -61,10 +61,13 @@ class Fetcher:
                 self._guard.check_form(url, parameter)
                 try:
                     async with client.stream("GET", url) as response:
-                        if response.is_redirect:
+                        if response.has_redirect_location:
                             url = urljoin(url, response.headers["location"])
                             continue
                         return await self._read(response, url, parameter)
+                except ForbiddenUrlError as error:
+                    error.parameter = parameter
+                    raise
                 except (httpx.HTTPError, httpx.InvalidURL) as error:
                     what = str(error) or type(error).__name__
                     raise MediaError(

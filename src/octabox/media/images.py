@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from octabox.media.metadata import CHUNK, TEXT_CHUNK, as_json, parameters_text
 from octabox.types import OutputFormat
 
 #: Formats that are read: raster formats whose decoders Pillow itself maintains.
-READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 #: Formats that are written, with their media types.
 WRITTEN = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -147,8 +148,10 @@ def _open(data: bytes, parameter: str, limits: MediaLimits) -> Image.Image:
             return ImageOps.exif_transpose(picture)
         except UnidentifiedImageError:
             raise _unreadable(parameter, "is no picture, or of a kind that is not read") from None
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise _unreadable(parameter, f"is damaged: {error}") from error
+        except Image.DecompressionBombError as error:
+            raise _unreadable(parameter, f"has more than the {limits.max_pixels} pixels that are allowed") from error
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+            raise _unreadable(parameter, f"is damaged: {str(error).rstrip('.')}") from error
 
 
 def _check_pixels(picture: Image.Image, parameter: str, limits: MediaLimits) -> None:
@@ -162,7 +165,7 @@ def _check_pixels(picture: Image.Image, parameter: str, limits: MediaLimits) -> 
 
 
 def _unreadable(parameter: str, why: str) -> MediaError:
-    hint = f"Send one of {', '.join(name.lower() for name in READ[:-1])}."
+    hint = f"Send one of {', '.join(name.lower() for name in READ)}."
     return MediaError(f"The file for '{parameter}' {why}.", hint=hint, parameter=parameter)
 
 

@@ -1,4 +1,4 @@
-"""What a picture was made from, inside the picture: as text that other programs read, and as JSON that Octabox can run again."""
+"""What a picture was made from, inside it: text that other programs read, and JSON that Octabox can run again."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def as_json(metadata: Mapping[str, Any]) -> str:
 def parameters_text(metadata: Mapping[str, Any]) -> str:
     """Return metadata in the form of the AUTOMATIC1111 web UI.
 
-    That is the prompt, a line with the negative prompt if there is one, and a line of ``Name: value`` pairs with commas between;
-    a value that holds a comma, a colon or a line break stands in quotes.
+    That is the prompt, a line with the negative prompt if there is one, and a line of ``Name: value`` pairs with commas
+    between; a value that holds a comma, a colon or a line break stands in quotes.
     """
     params = dict(metadata.get("params", {}))
     lines = [str(params.pop("prompt", ""))]

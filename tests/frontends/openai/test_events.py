@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from fakes import Server
-
 from octabox.errors import OutOfMemoryError
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from fakes import Server, picture
 
 IMAGE = {"image": ("a.png", picture())}

@@ -7,12 +7,11 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import openai
 import pytest
-from fakes import Server, picture
 from PIL import Image
 
+from fakes import Server, picture
 from octabox.errors import InvalidParameterError, QueueFullError, WorkerDiedError
 
 GENERATIONS = "/v1/images/generations"
@@ -29,8 +28,7 @@ async def server() -> AsyncIterator[Server]:
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[openai.AsyncOpenAI]:
     """Return OpenAI's client of that server."""
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(server.app))
-    async with openai.AsyncOpenAI(base_url="http://test/v1", api_key="x", http_client=http, max_retries=0) as client:
+    async with server.client() as client:
         yield client
 
 
@@ -268,7 +266,7 @@ async def test_client_that_goes_away_cancels(server: Server, *, stream: bool) ->
     async def send(message: Any) -> None:
         """Take what the server sends."""
 
-    running = asyncio.create_task(server.app(scope, messages.get, send))  # type: ignore[arg-type]
+    running = asyncio.create_task(server.app(scope, messages.get, send))
     await asyncio.wait_for(server.generations.begun.wait(), 5)
     messages.put_nowait({"type": "http.disconnect"})
     await asyncio.wait_for(running, 5)

@@ -1,8 +1,7 @@
 """Models over HTTP."""
 
-import httpx
-import openai
 import pytest
+
 from fakes import Server
 
 
@@ -14,8 +13,7 @@ def server() -> Server:
 
 async def test_list_by_the_client(server: Server) -> None:
     """OpenAI's client lists all models and gets one whose name holds a slash."""
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(server.app))
-    async with openai.AsyncOpenAI(base_url="http://test/v1", api_key="x", http_client=http) as client:
+    async with server.client() as client:
         names = [model.id async for model in client.models.list()]
         painter = await client.models.retrieve("org/painter")
 
