@@ -56,12 +56,7 @@ class Destination:
         paths = []
         for index, artifact in enumerate(generation.artifacts):
             path = self._place(generation, index, artifact.seed, artifact.media_type.rpartition("/")[2])
-            try:
-                path.write_bytes(artifact.content)
-            except OSError as error:
-                raise GenerationError(
-                    f"'{path}' could not be written: {error.strerror}.", hint="Is the disk full?"
-                ) from error
+            _write_whole(path, artifact.content)
             paths.append(path)
         return paths
 
@@ -71,6 +66,17 @@ class Destination:
         if len(generation.artifacts) == 1:
             return self._path
         return self._path.with_stem(f"{self._path.stem}-{index + 1}")
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise GenerationError(f"'{path}' could not be written: {error.strerror}.", hint="Is the disk full?") from error
 
 
 def _unused(folder: Path, stem: str, suffix: str) -> Path:

@@ -1,0 +1,33 @@
+"""The verbs that ask a server, against a real one."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+from click.testing import CliRunner
+
+from octabox.cli.main import cli
+from octabox.errors import NotFoundError
+
+
+def test_ps_and_stop_follow_a_model(address: str) -> None:
+    """A loaded model is shown with its process; once stopped it is shown no more."""
+    httpx.post(f"{address}/v1/models/demo/load", timeout=120, trust_env=False).raise_for_status()
+    shown = CliRunner().invoke(cli, ["ps", "--url", address])
+    told = json.loads(CliRunner().invoke(cli, ["ps", "--url", address, "--json"]).output)
+    stopped = CliRunner().invoke(cli, ["stop", "demo", "--url", address])
+    after = json.loads(CliRunner().invoke(cli, ["ps", "--url", address, "--json"]).output)
+
+    assert "demo" in shown.output
+    assert told[0]["status"]["pid"] > 0
+    assert "out of memory" in stopped.output
+    assert [] == after
+
+
+def test_no_server_is_said_plainly() -> None:
+    """Where no server answers, that is said, and how to start one."""
+    result = CliRunner().invoke(cli, ["ps", "--url", "http://127.0.0.1:9"])
+
+    assert isinstance(result.exception, NotFoundError)
+    assert "octabox serve" in result.exception.hint
