@@ -13,6 +13,7 @@ from pathlib import Path
 from octabox.catalog import siblings, tasks
 from octabox.catalog.entries import Facts, PipelineEntry, SchedulerEntry
 from octabox.catalog.reading import cache as disk
+from octabox.catalog.tasks import stem
 from octabox.errors import MissingDependencyError, PipelineNotFoundError, SchedulerNotFoundError, TaskNotFoundError, nearest
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Catalog:
         """Return the tag of a task by any of its names."""
         tag = tasks.tag_of(name) or (name if name in self.tasks() else None)
         if tag is None:
-            like = nearest(name, (*self.tasks(), *tasks.vocabulary().tags))
+            like = nearest(name, (*self.tasks(), *tasks.vocabulary().spellings))
             hint = _did_you_mean(like) or f"Known tasks: {', '.join(self.tasks())}."
             raise TaskNotFoundError(f"Unknown task {name!r}.", hint=hint, choices=self.tasks())
         return tag
@@ -92,16 +93,22 @@ class Catalog:
     def ranking(self, task: str) -> list[PipelineEntry]:
         """Return every class that serves a task, the plainest first.
 
-        A deprecated class stands last; one that needs more than the task brings stands behind those that do not; else the
-        class of the largest family, made for this very task, with the shortest name, is the first.
+        A deprecated class stands last, and one that needs more than the task brings behind those that do not. Then come the classes that are
+        made for this very task, those in diffusers' own tables before others, and the class of the largest family with
+        the shortest name is the first.
         """
         found = [entry for entry in self.pipelines.values() if task in entry.tasks]
         return sorted(found, key=lambda entry: self._rank(entry, task))
 
     def _rank(self, entry: PipelineEntry, task: str) -> tuple[object, ...]:
-        extra = tasks.extra_media(entry, task)
+        need = tasks.extras(entry, task)
         size = self._family_sizes.get(entry.family, 0)
-        return (entry.deprecated, entry.modular, extra, entry.tasks.index(task), -size, len(entry.name), entry.name)
+        unlisted = entry.name not in self._listed
+        return (entry.deprecated, entry.modular, need, entry.tasks.index(task), unlisted, -size, len(entry.name), entry.name)
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        return frozenset(name for members in self.facts.families.values() for name in members.values())
 
     @cached_property
     def _family_sizes(self) -> dict[str, int]:
@@ -121,10 +128,23 @@ class Catalog:
 
     def no_pipeline(self, name: str) -> PipelineNotFoundError:
         """Return the error for a name that is no pipeline's."""
-        known = (*self.pipelines, *self.automatic.values())
-        like = nearest(name, known)
-        hint = _did_you_mean(like) or "`octabox pipelines` lists them all."
+        known = sorted({*self.pipelines, *self.automatic.values()})
+        like = nearest(name, known) or known[:3]
+        hint = f"Available pipelines: {', '.join(like)}, ... (`octabox pipelines` lists all {len(known)})."
         return PipelineNotFoundError(f"Unknown pipeline class {name!r}.", hint=hint, choices=like)
+
+    def family(self, name: str) -> PipelineEntry | None:
+        """Return the class that a family's name means, such as ``stable-diffusion-xl``; None where it means none."""
+        wanted = tasks.vocabulary().families.get(tasks.plain(name), tasks.plain(name))
+        own = [entry for entry in self.pipelines.values() if not entry.modular and tasks.plain(stem(entry.name)) == wanted]
+        if own:
+            return own[0]
+        members = next((row for key, row in self.facts.families.items() if tasks.plain(key) == wanted), {})
+        return next((self.pipelines[each] for each in members.values() if each in self.pipelines), None)
+
+    def families(self) -> tuple[str, ...]:
+        """Return the names of all families."""
+        return tuple(sorted({entry.family for entry in self.pipelines.values()}))
 
 
 @cache

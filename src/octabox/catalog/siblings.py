@@ -1,13 +1,13 @@
 """Find the other tasks that a loaded model can do: the classes that run on the same weights.
 
-Diffusers' own tables of siblings decide where they have the class. Elsewhere two classes are siblings when they lie in the same folder,
-are made of the same components, and neither was trained for an input of its own: a class that needs a picture but has no
-``strength`` puts it through weights made for it, while one that has it only starts from the picture in place of noise.
+Diffusers' own tables of siblings come first. Besides them, two classes are siblings when they are of one family, are made of the same
+components, and neither was trained for an input of its own: a class that needs a picture but has no ``strength`` puts it
+through weights made for it, while one that has it only starts from the picture in place of noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from octabox.catalog.entries import PipelineEntry
 
@@ -19,13 +19,10 @@ Families = Mapping[str, Mapping[str, str]]
 
 def siblings(entry: PipelineEntry, pipelines: Mapping[str, PipelineEntry], families: Families) -> tuple[PipelineEntry, ...]:
     """Return the other classes that run on this one's weights, the likest first."""
-    listed = {name for members in families.values() for name in members.values()}
-    if entry.name in listed:
-        found: Iterable[PipelineEntry] = (pipelines[name] for name in _relatives(entry.name, families) if name in pipelines)
-    else:
-        found = (other for other in pipelines.values() if other.name not in listed and _same_make(entry, other))
+    related = _relatives(entry.name, families)
+    found = [other for other in pipelines.values() if other.name in related or _same_make(entry, other)]
     fitting = [other for other in found if other.name != entry.name and _fits(other, entry)]
-    return tuple(sorted(fitting, key=lambda other: (other.deprecated, len(other.name), other.name)))
+    return tuple(sorted(fitting, key=lambda other: (other.name not in related, len(other.name), other.name)))
 
 
 def _relatives(name: str, families: Families) -> dict[str, None]:
@@ -45,6 +42,7 @@ def _same_make(entry: PipelineEntry, other: PipelineEntry) -> bool:
     return (
         bool(ours)
         and ours == theirs
+        and entry.family == other.family
         and _folder(entry) == _folder(other)
         and (entry.deprecated or not other.deprecated)
         and entry.output_kind == other.output_kind

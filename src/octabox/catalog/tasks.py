@@ -10,6 +10,7 @@ A task is a tag of the Hub. Which ones a pipeline serves follows from what its c
 | image    | neither                                         | unconditional-image-generation  |
 | 3D       | a picture, or words                             | image-to-3d, text-to-3d         |
 | depth    | a picture                                       | depth-estimation                |
+| normals and other maps | a picture                         | image-to-image                  |
 | video    | a clip, else a sound, else a picture, else words | video-to-video, audio-to-video, image-to-video, text-to-video |
 | audio    | a sound, else words                             | audio-to-audio, text-to-audio   |
 | text     | a picture, else words                           | image-to-text, text-generation  |
@@ -22,7 +23,7 @@ or of an adapter) do not count. ``tasks.yaml`` holds what people call the tasks,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -30,24 +31,39 @@ from typing import Any
 
 import yaml
 
-from octabox.catalog.entries import MEDIA, Field, Parameter, PipelineEntry
+from octabox.catalog.entries import MEDIA, Parameter, PipelineEntry
 from octabox.types import Kind
 
 #: Parameters whose pictures steer a call that would run without them: those of adapters, controls, negatives and styles.
-STEERS = re.compile(r"adapter|control|negative|pose|reference|style|last_image|gligen")
+STEERS = re.compile(r"adapter|control|negative|pose|reference|style|last_image|gligen|condi?tioning")
 
 #: Components that turn the picture of a call into such a steer.
-STEERING_COMPONENTS = re.compile(r"controlnet|adapter")
+STEERING_COMPONENTS = re.compile(r"^controlnet|^adapter")
 
-#: Tasks for what an output's words say it is, whatever its numbers look like.
-SAYS = ((re.compile(r"\b3D\b|\bmesh"), "3d"), (re.compile(r"\bdepth\b", re.IGNORECASE), "depth"))
+#: What the words of an output say that it shows, whatever its numbers look like.
+SOLID, DEPTH = re.compile(r"\b3D\b|\bmesh"), re.compile(r"\bdepth\b", re.IGNORECASE)
+
+#: Outputs that only another model can read.
+ENCODED = re.compile(r"embed|latent")
+
+#: Parts of a class name: words, capitals, numbers.
+WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What ``tasks.yaml`` holds: the tag for every name of a task, and the classes that the rules do not fit."""
+    """What ``tasks.yaml`` holds.
 
+    Args:
+        spellings: The tag for every name of a task, as people write it.
+        tags: The same, by the plain form of the name.
+        families: The plain name of a family, by the plain form of what people call it.
+        exceptions: What holds for classes that the rules do not fit.
+    """
+
+    spellings: Mapping[str, str]
     tags: Mapping[str, str]
+    families: Mapping[str, str]
     exceptions: Mapping[str, Mapping[str, Any]]
 
 
@@ -55,8 +71,10 @@ class Vocabulary:
 def vocabulary() -> Vocabulary:
     """Read ``tasks.yaml``."""
     data = yaml.safe_load(files("octabox.catalog").joinpath("tasks.yaml").read_text(encoding="utf-8"))
-    tags = {plain(name): tag for tag, known in data["aliases"].items() for name in (tag, *known)}
-    return Vocabulary(tags, data.get("exceptions") or {})
+    spellings = {name: tag for tag, known in data["aliases"].items() for name in (tag, *known)}
+    tags = {plain(name): tag for name, tag in spellings.items()}
+    families = {plain(name): plain(family) for family, known in data["families"].items() for name in known}
+    return Vocabulary(spellings, tags, families, data["exceptions"])
 
 
 def plain(name: str) -> str:
@@ -69,49 +87,91 @@ def tag_of(name: str) -> str | None:
     return vocabulary().tags.get(plain(name))
 
 
-def derive(
-    parameters: Iterable[Parameter], components: Iterable[str], outputs: Iterable[Field], output_kind: Kind | None
-) -> tuple[str, ...]:
+def derive(entry: PipelineEntry) -> tuple[str, ...]:
     """Return the tasks that a call with these parameters and outputs serves, the one it is made for first."""
-    if output_kind is None:
+    if entry.output_kind is None:
         return ()
-    taken = _taken(tuple(parameters), any(STEERING_COMPONENTS.search(name) for name in components))
+    taken = _taken(entry)
     needed = {kind for kind, required in taken.items() if required}
-    goal = _goal(outputs, output_kind, has_picture="image" in taken)
-    given = [_best(needed)] + [kind for kind in ("text", "image", "mask", "audio", "video") if kind in taken]
+    given = [_best(needed), *(kind for kind in ("text", "image", "mask", "audio", "video") if kind in taken)]
     if needed & MEDIA:
         # A call that needs a picture cannot do with words alone.
         given = [kind for kind in given if kind != "text"]
     if "mask" in needed:
         given = [kind for kind in given if kind != "image"]
-    tasks = [_task(kind, goal) for kind in given if kind or not taken]
-    return tuple(dict.fromkeys(task for task in tasks if task))
+    goal = _goal(entry, has_picture="image" in taken)
+    found = [_task(kind, goal) for kind in given if kind or not taken]
+    if goal != "text" and "image" in taken and any(field.kind == "text" for field in entry.outputs):
+        found.append("image-to-text")
+    return tuple(dict.fromkeys(task for task in found if task))
 
 
-def _taken(parameters: tuple[Parameter, ...], steered: bool) -> dict[str, bool]:
+def named(entry: PipelineEntry, derived: tuple[str, ...], listed: Iterable[str]) -> tuple[str, ...]:
+    """Return the tasks in order: first those that the class's own name or diffusers' tables of siblings call it by.
+
+    A class that the tables have for files alone, or whose name speaks of inpainting, is not for words alone, even where its
+    signature would do without a file.
+    """
+    goals = {_goal_of(task) for task in derived}
+    needs_file = any(not STEERS.search(parameter.name) for parameter in entry.media(required=True))
+    listed = [task for task in listed if task in derived or (_goal_of(task) in goals and not (needs_file and _is_wordy(task)))]
+    spoken = _in_name(entry.name, {*derived, *listed})
+    order = tuple(dict.fromkeys([*spoken, *(task for task in derived if task in listed), *listed, *derived]))
+    if (listed and not any(_is_wordy(task) for task in listed)) or "inpainting" in spoken:
+        order = tuple(task for task in order if not _is_wordy(task))
+    return order
+
+
+def stem(name: str) -> str:
+    """Return a class name as families are written: ``StableDiffusionXLPipeline`` is ``stable-diffusion-xl``."""
+    return "-".join(WORDS.findall(name.replace("Pipeline", "").replace("Modular", ""))).lower()
+
+
+def _in_name(name: str, known: Collection[str]) -> list[str]:
+    """Return those of the known tasks that a class name speaks of, in its order."""
+    words = WORDS.findall(name)
+    runs = ("".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1))
+    return [tag for tag in (tag_of(run) for run in runs) if tag in known]
+
+
+def _is_wordy(task: str) -> bool:
+    return task.startswith(("text-to-", "unconditional-"))
+
+
+def _goal_of(task: str) -> str:
+    """Return what a task ends in."""
+    return "image" if task == "inpainting" else task.removesuffix("-generation").replace("-", " ").split()[-1]
+
+
+def _taken(entry: PipelineEntry) -> dict[str, bool]:
     """Return what a call takes that makes its task, and whether it needs it."""
-    has_control = any("control" in parameter.name for parameter in parameters if parameter.is_media)
+    steered = any(STEERING_COMPONENTS.search(part.name) for part in entry.components)
+    has_control = any("control" in parameter.name for parameter in entry.media())
     taken: dict[str, bool] = {}
-    for parameter in parameters:
-        kind = parameter.kind if parameter.is_media else "text" if _is_words(parameter) else None
-        if kind is None or (parameter.is_media and STEERS.search(parameter.name) and not _is_subject(parameter)):
+    for parameter in entry.parameters:
+        kind = _subject(parameter, entry.output_kind)
+        if kind is None or (kind == "image" and steered and not has_control):
             continue
-        if kind == "image" and steered and not has_control:
-            continue
-        taken[kind] = taken.get(kind, False) or (parameter.required and parameter.is_media)
+        taken[kind] = taken.get(kind, False) or (parameter.required and kind != "text")
+    if "mask" in taken and "image" not in taken and not taken["mask"]:
+        del taken["mask"]
     if "text" in taken:
-        taken["text"] = taken["text"] or not any(taken.values())
+        taken["text"] = not any(taken.values())
     return taken
 
 
-def _is_words(parameter: Parameter) -> bool:
-    """Whether a parameter takes the words that say what is to be made."""
-    return parameter.kind == "text" and (parameter.required or parameter.name.startswith("prompt"))
-
-
-def _is_subject(parameter: Parameter) -> bool:
-    """Whether a clip that steers is needed all the same: then it is what the call is about."""
-    return parameter.kind == "video" and parameter.required
+def _subject(parameter: Parameter, output_kind: Kind | None) -> str | None:
+    """Return what a parameter brings that the call is about; None where it only steers or sets."""
+    if parameter.is_media:
+        # A clip that steers is what the call is about, where it cannot be left out.
+        is_subject = parameter.kind == "video" and parameter.required
+        return parameter.kind if is_subject or not STEERS.search(parameter.name) else None
+    if parameter.kind == "text" and (parameter.required or parameter.name.startswith("prompt")):
+        return "text"
+    if parameter.kind == "array" and parameter.required:
+        # Words that another model has read, or a work that is half done.
+        return "text" if "embed" in parameter.name else output_kind if "latents" in parameter.name else None
+    return None
 
 
 def _best(kinds: set[str]) -> str:
@@ -119,12 +179,14 @@ def _best(kinds: set[str]) -> str:
     return next((kind for kind in ("video", "mask", "audio", "image", "text") if kind in kinds), "")
 
 
-def _goal(outputs: Iterable[Field], output_kind: Kind, *, has_picture: bool) -> str:
-    words = " ".join(f"{field.name} {field.description}" for field in outputs)
-    for pattern, goal in SAYS:
-        if pattern.search(words) and (goal == "3d" or (has_picture and output_kind == "array")):
-            return goal
-    return output_kind
+def _goal(entry: PipelineEntry, *, has_picture: bool) -> str:
+    """Return what a call is for: its output's kind, or what the words of its outputs say it shows."""
+    words = " ".join(f"{field.name} {field.description}" for field in entry.outputs)
+    if SOLID.search(words):
+        return "3d"
+    if entry.output_kind == "array" and has_picture and not any(ENCODED.search(field.name) for field in entry.outputs[:1]):
+        return "depth" if DEPTH.search(words) else "image"
+    return entry.output_kind or ""
 
 
 def _task(given: str, goal: str) -> str | None:
@@ -141,7 +203,8 @@ def _task(given: str, goal: str) -> str | None:
     return f"{given}-to-{goal}"
 
 
-def extra_media(entry: PipelineEntry, task: str) -> int:
-    """Return how many files a class needs beyond those that a request for this task brings."""
-    brought = {"inpainting": {"image", "mask"}}.get(task, {task.partition("-to-")[0]})
-    return sum(parameter.kind not in brought for parameter in entry.media(required=True))
+def extras(entry: PipelineEntry, task: str) -> int:
+    """Return how much a class needs beyond what a request for this task brings: files, other values, steering components."""
+    brought = {"inpainting": {"image", "mask"}}.get(task, {task.partition("-to-")[0]}) | {"text"}
+    values = sum(parameter.required and parameter.kind not in brought for parameter in entry.parameters)
+    return values + sum(bool(STEERING_COMPONENTS.search(name)) for name in entry.required_components)

@@ -54,7 +54,7 @@ def workflows(tree: SourceTree, blocks: ClassSource) -> tuple[str, ...]:
 
 def _parameter(name: str, words: Words, usual: Parameter | None) -> Parameter:
     own = from_words(name, words, default=_default(words.default))
-    if own.kind != "any" or usual is None:
+    if words.type or usual is None:
         return own
     return replace(own, kind=usual.kind, many=usual.many, annotation=usual.annotation, description=own.description or usual.description)
 

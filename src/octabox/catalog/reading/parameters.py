@@ -17,8 +17,8 @@ from octabox.catalog.reading.source import ClassSource, Function, SourceTree, li
 
 #: Words of a name that tell what its tensor or list of pictures is.
 MASK = re.compile(r"(^|_)masks?(_|$)")
-VIDEO = re.compile(r"(^|_)(video|videos|frames)$|^video")
-AUDIO = re.compile(r"(^|_)(audio|audios|waveform|waveforms|speech|sound)$|^(raw|initial)_audio")
+VIDEO = re.compile(r"(^|_)(video|videos|frames)$")
+AUDIO = re.compile(r"(^|_)(audio|audios|waveform|waveforms|speech|sound)$")
 IMAGE = re.compile(r"(^|_)(image|images|controls|keyframes)$")
 
 #: Words of a name that make it numbers for a model, and no file, whatever else stands in it.
@@ -112,7 +112,9 @@ def _kind(name: str, shape: Shape, default: object) -> ParameterKind:
 def _media(name: str, shape: Shape) -> ParameterKind | None:
     """Return which sort of file a parameter takes; None where it takes none."""
     leaves = shape.leaves
-    if not leaves & {"image", "array"} or NUMBERS.search(name):
+    # A type that says no more than "a list" leaves it to the name, but frames may be counted or chosen too.
+    is_vague = not leaves and not name.endswith("frames")
+    if not (is_vague or leaves & {"image", "array"}) or NUMBERS.search(name):
         return None
     if AUDIO.search(name):
         return "audio"
@@ -120,7 +122,7 @@ def _media(name: str, shape: Shape) -> ParameterKind | None:
         return "video"
     if MASK.search(name):
         return "mask"
-    if "image" in leaves or (IMAGE.search(name) and "array" in leaves):
+    if "image" in leaves or IMAGE.search(name):
         return "image"
     return None
 

@@ -14,7 +14,8 @@ from octabox.catalog.reading.outputs import chief_kind, output_fields
 from octabox.catalog.reading.parameters import call_parameters
 from octabox.catalog.reading.requirements import groups
 from octabox.catalog.reading.source import ClassSource, SourceTree
-from octabox.catalog.tasks import derive, tag_of, vocabulary
+from octabox.catalog.reading.tables import read_families
+from octabox.catalog.tasks import derive, named, plain, stem, tag_of, vocabulary
 from octabox.types import Kind
 
 PIPELINE, MODULAR = "DiffusionPipeline", "ModularPipeline"
@@ -22,41 +23,31 @@ PIPELINE, MODULAR = "DiffusionPipeline", "ModularPipeline"
 #: Marks a class that diffusers keeps only for old callers.
 DEPRECATED = re.compile(r"(^|\.)deprecated(\.|$)|Deprecated\w*Mixin$")
 
-#: Parts of a class name: words, capitals, numbers.
-WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
-
 
 def read_pipelines(tree: SourceTree) -> tuple[PipelineEntry, ...]:
     """Return an entry for each class that can be called, by name."""
-    plain = [_pipeline(tree, owner) for owner in tree.subclasses(PIPELINE) if owner.name != PIPELINE]
-    usual = _usual(parameter for entry in plain for parameter in entry.parameters)
+    listed = _listed(tree)
+    found = (_pipeline(tree, owner) for owner in tree.subclasses(PIPELINE) if owner.name != PIPELINE)
+    classic = [_with_purpose(entry, listed.get(entry.name, ())) for entry in found]
+    usual = _usual(parameter for entry in classic for parameter in entry.parameters)
     modular = [_modular(tree, owner, usual) for owner in tree.subclasses(MODULAR) if owner.name != MODULAR]
-    entries = sorted([*plain, *modular], key=lambda entry: entry.name)
-    stems = {stem(entry.name): entry for entry in entries if not entry.media(required=True)}
+    entries = sorted([*classic, *modular], key=lambda entry: entry.name)
+    stems = {stem(entry.name): entry for entry in classic if not entry.media(required=True)}
     return tuple(replace(entry, family=_family(entry, stems)) for entry in entries)
-
-
-def stem(name: str) -> str:
-    """Return a class name in words, as families are written: ``StableDiffusionXLPipeline`` is ``stable-diffusion-xl``."""
-    return "-".join(WORDS.findall(name.replace(PIPELINE, "").replace("Pipeline", ""))).lower()
 
 
 def _pipeline(tree: SourceTree, owner: ClassSource) -> PipelineEntry:
     located = tree.function(owner, "__call__")
     parameters = call_parameters(tree, owner, located[1]) if located else ()
     outputs = output_fields(tree, *located) if located else ()
-    components = _components(tree, owner)
-    kind, tasks = _purpose(owner.name, parameters, components, outputs, chief_kind(outputs))
     return PipelineEntry(
         name=owner.name,
         module=owner.module,
         package=tree.package,
         parameters=parameters,
-        one_of=groups(tree, owner),
-        components=components,
+        one_of=groups(tree, owner, parameters),
+        components=_components(tree, owner),
         outputs=outputs,
-        output_kind=kind,
-        tasks=tasks,
         deprecated=_is_deprecated(tree, owner),
         swallows_kwargs=bool(located and located[1].args.kwarg),
         progress=_progress(tree, owner, parameters),
@@ -68,33 +59,29 @@ def _pipeline(tree: SourceTree, owner: ClassSource) -> PipelineEntry:
 def _modular(tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter]) -> PipelineEntry:
     blocks = default_blocks(tree, owner)
     parameters = block_parameters(blocks, usual) if blocks else ()
-    components = block_components(blocks) if blocks else ()
-    outputs = block_outputs(blocks) if blocks else ()
-    named = [tag_of(name) for name in workflows(tree, blocks)] if blocks else []
-    kind, tasks = _purpose(owner.name, parameters, components, outputs, chief_kind(outputs))
-    return PipelineEntry(
+    entry = PipelineEntry(
         name=owner.name,
         module=owner.module,
         package=tree.package,
         modular=True,
         parameters=parameters,
-        components=components,
-        outputs=outputs,
-        output_kind=kind,
-        tasks=tuple(dict.fromkeys([tag for tag in named if tag] or tasks)),
+        components=block_components(blocks) if blocks else (),
+        outputs=block_outputs(blocks) if blocks else (),
         deprecated=_is_deprecated(tree, owner),
         progress="progress_bar",
         description=first_sentence(blocks.doc if blocks else owner.doc),
     )
+    entry = _with_purpose(entry)
+    able = [tag_of(name) for name in workflows(tree, blocks)] if blocks else []
+    return replace(entry, tasks=tuple(dict.fromkeys(tag for tag in able if tag)) or entry.tasks)
 
 
-def _purpose(
-    name: str, parameters: Iterable[Parameter], components: Iterable[Component], outputs: tuple[object, ...], kind: Kind | None
-) -> tuple[Kind | None, tuple[str, ...]]:
-    """Return the kind of output and the tasks of a class: by the rules, or as the data file says where they do not fit."""
-    said = vocabulary().exceptions.get(name, {})
-    derived = derive(parameters, [component.name for component in components], outputs, said.get("output", kind))  # type: ignore[arg-type]
-    return said.get("output", kind), tuple(said.get("tasks", derived))
+def _with_purpose(entry: PipelineEntry, listed: Iterable[str] = ()) -> PipelineEntry:
+    """Return the entry with its output kind and its tasks: by the rules, or as the data file says where they do not fit."""
+    said = vocabulary().exceptions.get(entry.name, {})
+    kind: Kind | None = said.get("output", chief_kind(entry.outputs))
+    entry = replace(entry, output_kind=kind)
+    return replace(entry, tasks=tuple(said.get("tasks", ())) or named(entry, derive(entry), listed))
 
 
 def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
@@ -105,11 +92,11 @@ def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
     optional = tree.value(owner, "_optional_components")
     names = set(optional) if isinstance(optional, list | tuple) else set()
     found = call_parameters(tree, owner, located[1])
-    plain = {"boolean", "integer", "number", "text", "mapping"}
+    settings = {"boolean", "integer", "number", "text", "mapping"}
     return tuple(
         Component(part.name, part.annotation, part.name in names or (not part.required and part.literal and part.default is None))
         for part in found
-        if part.kind not in plain
+        if part.kind not in settings
     )
 
 
@@ -127,6 +114,15 @@ def _progress(tree: SourceTree, owner: ClassSource, parameters: Iterable[Paramet
     return "progress_bar" if any("progress_bar" in ancestor.mentions for ancestor in own) else "denoiser"
 
 
+def _listed(tree: SourceTree) -> dict[str, list[str]]:
+    """Return the tasks for which diffusers' own tables name each class."""
+    found: dict[str, list[str]] = {}
+    for members in read_families(tree).values():
+        for task, name in members.items():
+            found.setdefault(name, []).append(task)
+    return found
+
+
 def _usual(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
     """Return, for each name, the parameter as most classes have it."""
     counts: dict[str, Counter[tuple[str, bool]]] = {}
@@ -138,10 +134,15 @@ def _usual(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
 
 
 def _family(entry: PipelineEntry, stems: Mapping[str, PipelineEntry]) -> str:
-    """Return the longest name that this class's name begins with and that is a class which needs words alone."""
+    """Return the longest name that this class's name begins with and that is a class which needs no file.
+
+    A number that follows such a name makes another family. Where there is no such class, the folder may have the name.
+    """
     words = stem(entry.name).split("-")
     for length in range(len(words), 0, -1):
         root = stems.get("-".join(words[:length]))
-        if root and (entry.deprecated or not root.deprecated):
+        is_other = length < len(words) and words[length].isdigit()
+        if root and not is_other and (entry.deprecated or not root.deprecated):
             return stem(root.name)
-    return "-".join(words)
+    folder = entry.module.split(".")[-2].replace("_", "-")
+    return folder if plain("-".join(words)).startswith(plain(folder)) else "-".join(words)

@@ -6,20 +6,26 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from octabox.catalog.entries import Parameter, names
 from octabox.catalog.reading.source import ClassSource, SourceTree
 
 
-def groups(tree: SourceTree, owner: ClassSource) -> tuple[tuple[str, ...], ...]:
-    """Return groups of names of which each needs at least one that is not None."""
+def groups(tree: SourceTree, owner: ClassSource, parameters: Iterable[Parameter]) -> tuple[tuple[str, ...], ...]:
+    """Return groups of parameters of which each needs at least one that is not None, and one of them is a file or words.
+
+    Checks of numbers are left out: what they look at has mostly been given a value before.
+    """
+    known = {parameter.name: parameter for parameter in parameters}
     found: dict[tuple[str, ...], None] = {}
     for method in ("check_inputs", "__call__"):
         located = tree.function(owner, method)
         for test in _refusals(located[1].body) if located else ():
-            names = _absent(test)
-            if names:
-                found[tuple(sorted(names))] = None
+            group = [known[name] for name in sorted(_absent(test)) if name in known]
+            asks = any(member.is_media or member.kind == "text" for member in group)
+            if asks and all(member.required or member.default is None for member in group):
+                found[names(group)] = None
     return tuple(found)
 
 
@@ -36,8 +42,8 @@ def _refusals(body: list[ast.stmt]) -> Iterator[ast.expr]:
 def _absent(test: ast.expr) -> set[str]:
     """Return the names of a condition that does nothing but ask whether all of them are None; else nothing."""
     parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
-    names = {_none_test(part) for part in parts}
-    return set() if None in names else {name for name in names if name}
+    absent = {_none_test(part) for part in parts}
+    return set() if None in absent else {name for name in absent if name}
 
 
 def _none_test(node: ast.expr) -> str | None:

@@ -1,0 +1,102 @@
+"""Classes of diffusers by name, by task or by model, imported only when they are asked for."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Any
+
+from octabox.catalog.pipelines import PACKAGE, load_catalog
+from octabox.catalog.resolution import resolve_pipeline_name
+from octabox.catalog.tasks import vocabulary
+from octabox.errors import IncompatibleWeightsError, MissingDependencyError, PipelineNotFoundError, nearest
+
+logger = logging.getLogger(__name__)
+
+
+def get_available_pipelines() -> list[str]:
+    """Return the names of all pipeline classes, and of diffusers' classes that choose one for a task."""
+    catalog = load_catalog()
+    return sorted({*catalog.pipelines, *catalog.automatic.values()})
+
+
+def get_available_tasks() -> list[str]:
+    """Return all names that `resolve_pipeline_class` takes for a task: the Hub's tags, what people call them, and families."""
+    catalog = load_catalog()
+    served = set(catalog.tasks())
+    aliases = {name for name, tag in vocabulary().spellings.items() if tag in served}
+    return sorted({*served, *aliases, *catalog.families()})
+
+
+def get_available_classes(base_class_name: str) -> list[str]:
+    """Return the names of all classes of diffusers that inherit from this one, without importing any."""
+    ancestors = load_catalog().facts.ancestors
+    if base_class_name not in ancestors:
+        like = nearest(base_class_name, ancestors)
+        hint = f"Did you mean {' or '.join(like)}?" if like else "SchedulerMixin, ModelMixin and DiffusionPipeline are some."
+        raise PipelineNotFoundError(f"Unknown base class {base_class_name!r}.", hint=hint, choices=like)
+    return sorted(name for name, (_, *bases) in ancestors.items() if base_class_name in bases and name != base_class_name)
+
+
+def discover_diffusers_classes(base_class_name: str) -> dict[str, type]:
+    """Return all classes of diffusers that inherit from this one, by name; those whose dependencies are missing are left out."""
+    found: dict[str, type] = {}
+    for name in get_available_classes(base_class_name):
+        try:
+            found[name] = import_class(name)
+        except MissingDependencyError as error:
+            logger.debug("Left out %s: %s", name, error)
+    return found
+
+
+def resolve_pipeline_class(class_name: str | None = None, task: str | None = None, model_id: str | None = None) -> type:
+    """Return the pipeline class that is meant, by its name, by a task or a family, or by a model's own index.
+
+    Raises:
+        PipelineNotFoundError: No pipeline has this name; it is a ValueError, and names the nearest.
+        TaskNotFoundError: No task has this name, or the model cannot do it; it is a ValueError too.
+    """
+    return import_class(resolve_pipeline_name(class_name, task, model_id))
+
+
+def load_diffusers_pipeline(
+    class_name: str | None = None,
+    task: str | None = None,
+    model_id: str | None = None,
+    from_single_file: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Return a pipeline, loaded by the class that is meant.
+
+    Args:
+        class_name: Its class.
+        task: A task or a family, where no class is named.
+        model_id: A folder or a Hub repository; with ``from_single_file``, a checkpoint.
+        from_single_file: Whether ``model_id`` is one file that holds everything.
+        **kwargs: For ``from_pretrained`` or ``from_single_file``, as they are: ``torch_dtype`` or ``dtype``, ``variant`` ...
+    """
+    if not model_id:
+        raise PipelineNotFoundError("No model is named.", hint="Give model_id: a folder, a Hub repository or a file.")
+    if not from_single_file:
+        return resolve_pipeline_class(class_name, task, model_id).from_pretrained(model_id, **kwargs)  # type: ignore[attr-defined]
+    kind = resolve_pipeline_class(class_name, task)
+    if not hasattr(kind, "from_single_file"):
+        raise IncompatibleWeightsError(f"{kind.__name__} cannot be loaded from a single file.", hint="Use a folder or a repository.")
+    return kind.from_single_file(model_id, **kwargs)
+
+
+def import_class(name: str) -> type:
+    """Return a class of diffusers by its name, importing no more than its own module."""
+    module = load_catalog().facts.ancestors[name][0]
+    try:
+        found = getattr(importlib.import_module(PACKAGE), name, None)
+        found = found if found is not None else getattr(importlib.import_module(module), name)
+    except (ImportError, RuntimeError, AttributeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise MissingDependencyError(f"{name} cannot be imported: {reason}", hint="Install what is missing.") from error
+    # Where a dependency is missing, diffusers puts a class in place that only says so.
+    backends = getattr(found, "_backends", None)
+    if "dummy" in found.__module__ and backends:
+        raise MissingDependencyError(f"{name} needs {', '.join(backends)}.", hint=f"pip install {' '.join(backends)}")
+    assert isinstance(found, type)  # noqa: S101 (the catalog lists classes only)
+    return found

@@ -1,0 +1,142 @@
+"""Decide which pipeline class is meant: by its name, by a task, or by what a model's own files say.
+
+Nothing here imports diffusers; the answers are names. `octabox.catalog.loading` turns them into classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from octabox.catalog.pipelines import Catalog, load_catalog
+from octabox.catalog.tasks import tag_of
+from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, PipelineNotFoundError, TaskNotFoundError, nearest
+
+#: Files in which a model names its class, in the order in which they are looked for.
+INDEXES = ("model_index.json", "modular_model_index.json")
+
+
+def resolve_pipeline_name(
+    class_name: str | None = None, task: str | None = None, model_id: str | None = None, *, catalog: Catalog | None = None
+) -> str:
+    """Return the name of the pipeline class that is meant.
+
+    Args:
+        class_name: Its name; decides where it is given.
+        task: A task by any of its names, or a family such as ``stable-diffusion-xl``.
+        model_id: A folder or a repository of the Hub, whose own index decides; with a task, the sibling that serves it.
+        catalog: What there is to choose from.
+
+    Raises:
+        PipelineNotFoundError: No pipeline has this name, or nothing was given.
+        TaskNotFoundError: No task or family has this name, or the model cannot do it.
+        DownloadError: The repository's index cannot be had.
+    """
+    catalog = catalog or load_catalog()
+    if class_name:
+        if class_name in catalog.pipelines or class_name in catalog.automatic.values():
+            return class_name
+        raise catalog.no_pipeline(class_name)
+    if model_id:
+        own = pipeline_of_model(model_id, catalog)
+        return catalog.for_task(task, like=own).name if task and own in catalog.pipelines else own
+    if task:
+        return pipeline_for_task(task, catalog)
+    raise PipelineNotFoundError("No pipeline is named.", hint="Give one of class_name, task and model_id.")
+
+
+def pipeline_for_task(task: str, catalog: Catalog) -> str:
+    """Return the class for a task or a family alone: diffusers' own choosing class, where it has one for the task."""
+    tag = tag_of(task) or (task if task in catalog.tasks() else None)
+    if tag is not None:
+        return catalog.automatic.get(tag) or catalog.for_task(tag).name
+    family = catalog.family(task)
+    if family is not None:
+        return family.name
+    like = nearest(task, (*catalog.tasks(), *catalog.families()))
+    hint = f"Did you mean {' or '.join(like)}?" if like else f"Available tasks: {', '.join(catalog.tasks())}."
+    raise TaskNotFoundError(f"Unknown task {task!r}.", hint=hint, choices=like or catalog.tasks())
+
+
+def pipeline_of(model_index: Mapping[str, Any], catalog: Catalog | None = None, *, source: str = "The model") -> str:
+    """Return the class that a model's index names.
+
+    Args:
+        model_index: The content of its ``model_index.json`` or ``modular_model_index.json``.
+        catalog: What there is to choose from.
+        source: How an error calls the model.
+    """
+    catalog = catalog or load_catalog()
+    name = model_index.get("_class_name")
+    if isinstance(name, list):
+        hint = "It brings code of its own; name a class of diffusers to load it with."
+        raise PipelineNotFoundError(f"{source} names the class {name!r}, which is not of diffusers.", hint=hint)
+    if not isinstance(name, str) or not name:
+        raise PipelineNotFoundError(f"{source} names no pipeline class (_class_name).", hint="Name the class to load it with.")
+    if name not in catalog.pipelines:
+        raise catalog.no_pipeline(name)
+    return name
+
+
+def pipeline_of_model(model_id: str, catalog: Catalog | None = None) -> str:
+    """Return the class of a model: as its own index says; only where it has none, as the Hub's tag suggests."""
+    catalog = catalog or load_catalog()
+    index = read_model_index(model_id)
+    if index is not None:
+        return pipeline_of(index, catalog, source=model_id)
+    tag = None if Path(model_id).exists() else _hub_task(model_id)
+    if tag is None:
+        hint = "Name the pipeline class; for a single file, with from_single_file."
+        raise IncompatibleWeightsError(f"{model_id} has no {INDEXES[0]}, so its pipeline is not known.", hint=hint)
+    return pipeline_for_task(tag, catalog)
+
+
+def read_model_index(model_id: str) -> dict[str, Any] | None:
+    """Return the index of a folder, which needs no network, or of a Hub repository; None where it has none."""
+    folder = Path(model_id)
+    if folder.exists():
+        found = (folder / name for name in INDEXES if folder.is_dir() and (folder / name).is_file())
+    else:
+        found = (path for path in (_hub_file(model_id, name) for name in INDEXES) if path is not None)
+    path = next(iter(found), None)
+    if path is None:
+        return None
+    try:
+        index = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise IncompatibleWeightsError(f"{path.name} of {model_id} is no valid JSON: {error}.", hint="Fetch it again.") from error
+    return index if isinstance(index, dict) else {}
+
+
+def _hub_file(repo_id: str, name: str) -> Path | None:
+    """Fetch one small file of a repository; None where the repository has no such file."""
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415 (slow to import, and needed only for the Hub)
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        return Path(hf_hub_download(repo_id, name))
+    except LocalEntryNotFoundError as error:
+        raise _unreachable(repo_id, error) from error
+    except EntryNotFoundError:
+        return None
+    except GatedRepoError as error:
+        hint = f"Accept the terms at https://huggingface.co/{repo_id} and log in with `hf auth login`."
+        raise GatedModelError(f"{repo_id} is gated.", hint=hint, model=repo_id) from error
+    except (OSError, ValueError) as error:
+        raise _unreachable(repo_id, error) from error
+
+
+def _hub_task(repo_id: str) -> str | None:
+    from huggingface_hub import model_info  # noqa: PLC0415 (slow to import, and needed only for the Hub)
+
+    try:
+        return model_info(repo_id).pipeline_tag
+    except (OSError, ValueError) as error:
+        raise _unreachable(repo_id, error) from error
+
+
+def _unreachable(repo_id: str, error: Exception) -> DownloadError:
+    reason = str(error).strip().partition("\n")[0]
+    return DownloadError(f"{repo_id} is no folder, and cannot be had from the Hub: {reason}", hint="Check the name and the network.")
