@@ -16,13 +16,13 @@ from octabox.cli.client import ask, key_option, url_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(url: str, api_key: str | None, *, as_json: bool) -> None:
     """Ask the server and print a table."""
-    from octabox.cli.tables import table
+    from octabox.cli.tables import show_table
 
     models = [model for model in ask("GET", url, "/v1/models", api_key)["data"] if model.get("status")]
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
-    table(["model", "state", "pipeline", "device", "memory", "waiting", "pid"], [_row(model) for model in models])
+    show_table(["model", "state", "pipeline", "device", "memory", "waiting", "pid"], [_row(model) for model in models])
 
 
 def _row(model: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON Schema.")
 def command(model: str, task: str | None, models: Path | None, *, as_json: bool) -> None:
     """Print a model's facts and the schema of its parameters."""
-    from octabox.cli.tables import facts, table
+    from octabox.cli.tables import show_facts, show_table, show_title
     from octabox.config.settings import Settings
     from octabox.server import build
 
@@ -29,22 +29,17 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
         click.echo(json.dumps(schema, indent=2))
         return
     info = parts.models.get(parts.name)
-    facts(
-        {
-            "model": info.name,
-            "source": info.source,
-            "pipeline": schema["x-pipeline"],
-            "task": schema["x-task"],
-            "other tasks": ", ".join(name for name in schema["x-tasks"] if name != schema["x-task"]),
-            "about": info.description,
-        }
+    others = ", ".join(name for name in schema["x-tasks"] if name != schema["x-task"])
+    show_title(info.name, info.description)
+    show_facts(
+        [("source", info.source), ("pipeline", schema["x-pipeline"]), ("task", schema["x-task"]), ("other tasks", others)]
     )
     required = set(schema.get("required", ()))
-    table(
-        ["parameter", "type", "default", ""],
-        [[name, _type(part), "required" if name in required else _default(part), part.get("description", "")]
-         for name, part in schema["properties"].items()],
-    )  # fmt: skip
+    rows = [
+        [name, _type(part), "required" if name in required else _default(part), part.get("description", "")]
+        for name, part in schema["properties"].items()
+    ]
+    show_table(["parameter", "type", "default", "meaning"], rows)
 
 
 def _type(schema: dict[str, Any]) -> str:

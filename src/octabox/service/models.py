@@ -15,10 +15,14 @@ from octabox.config.discovery import Shelves
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
-from octabox.errors import LoadError, ModelNotFoundError, OctaboxError, PipelineNotFoundError
+from octabox.errors import LoadError, ModelNotFoundError, OctaboxError
 from octabox.hub.inspect import is_hub_id, model_index
 from octabox.service.planning import ServedModel, choose
 from octabox.types import ModelInfo, ModelStatus
+
+
+#: The class that all others derive from: as a model's pipeline it means the model's own.
+BASE = "DiffusionPipeline"
 
 
 class ModelService:
@@ -139,14 +143,13 @@ class ModelService:
                 hint="Write a configuration with `pipeline:`, such as the class that its author names.",
                 model=config.name,
             )
-        own = pipeline_of(model_index(config.model, config.revision))
-        if config.pipeline is None:
+        own = pipeline_of(model_index(config.model, config.revision), self.catalog, source=config.name)
+        chosen = config.pipeline
+        if chosen is None or chosen == BASE:
             return own
-        try:
-            return self.catalog.named(config.pipeline, like=own).name
-        except PipelineNotFoundError as error:
-            error.model = config.name
-            raise
+        # A class that chooses a pipeline for a task means, for this model, its own sibling for that task.
+        task = next((tag for tag, name in self.catalog.automatic.items() if name == chosen), chosen)
+        return self.catalog.for_task(task, like=own).name
 
     def _info(self, config: ModelConfig) -> ModelInfo:
         created = config.path.stat().st_mtime if config.path and config.path.exists() else 0.0
