@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import re
@@ -17,7 +18,9 @@ from octabox.types import Source
 #: Redirects that are followed.
 REDIRECTS = 5
 
-_DATA_URI = re.compile(r"data:[^,]*?(;base64)?,", re.IGNORECASE)
+#: The longest word before a colon that is taken for a scheme; base64 has no colons, but may be very long.
+LONGEST_SCHEME = 32
+
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 
@@ -27,7 +30,7 @@ class Fetcher:
     Args:
         limits: How large a file may be.
         guard: Decides which URLs may be fetched, and makes the connections.
-        timeout: Seconds that a fetch may take between two pieces of an answer.
+        timeout: Seconds that a fetch may take in all.
     """
 
     def __init__(self, limits: MediaLimits, guard: UrlGuard | None = None, timeout: float = 30.0) -> None:
@@ -43,41 +46,45 @@ class Fetcher:
         if isinstance(source, bytes):
             return source
         text = source.strip()
-        if text.lower().startswith(("http://", "https://")):
-            return await self._download(text, parameter)
-        if match := _DATA_URI.match(text):
-            payload = text[match.end() :]
-            return _from_base64(payload, parameter) if match[1] else unquote_to_bytes(payload)
-        if match := _SCHEME.match(text):
+        scheme = _SCHEME.match(text[:LONGEST_SCHEME])
+        kind = scheme[1].lower() if scheme else ""
+        if kind in ("http", "https"):
+            return await self._fetch_url(text, parameter)
+        if kind and kind != "data":
             hint = "Only http and https are fetched; a file can be sent as base64 or as a data URI."
-            raise ForbiddenUrlError(f"'{parameter}' has a URL with '{match[1]}:'.", hint=hint, parameter=parameter)
-        return _from_base64(text, parameter)
+            raise ForbiddenUrlError(f"'{parameter}' has a URL with '{kind}:'.", hint=hint, parameter=parameter)
+        # A large text takes long enough to decode that others would notice.
+        return await asyncio.to_thread(_decode, text, parameter)
 
-    async def _download(self, url: str, parameter: str) -> bytes:
+    async def _fetch_url(self, url: str, parameter: str) -> bytes:
+        try:
+            return await asyncio.wait_for(self._follow(url, parameter), self._timeout)
+        except asyncio.TimeoutError:
+            raise _no_answer(url, parameter, f"it took more than {self._timeout:g} seconds") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _no_answer(url, parameter, str(error) or type(error).__name__) from error
+        except ForbiddenUrlError as error:
+            error.parameter = parameter
+            raise
+
+    async def _follow(self, url: str, parameter: str) -> bytes:
         """Fetch a URL, checking every address on the way."""
-        transport = self._guard.transport()
-        async with httpx.AsyncClient(transport=transport, timeout=self._timeout, trust_env=False) as client:
-            for _ in range(REDIRECTS + 1):
-                self._guard.check_form(url, parameter)
-                try:
-                    async with client.stream("GET", url) as response:
-                        if response.has_redirect_location:
-                            url = urljoin(url, response.headers["location"])
-                            continue
-                        return await self._read(response, url, parameter)
-                except ForbiddenUrlError as error:
-                    error.parameter = parameter
-                    raise
-                except (httpx.HTTPError, httpx.InvalidURL) as error:
-                    what = str(error) or type(error).__name__
-                    raise MediaError(
-                        f"'{url}' for '{parameter}' gave no answer: {what}.", parameter=parameter
-                    ) from error
+        for _ in range(REDIRECTS + 1):
+            self._guard.check_form(url)
+            # One client for each: a connection is never used for another host that has the same address.
+            client = httpx.AsyncClient(transport=self._guard.transport(), timeout=self._timeout, trust_env=False)
+            async with client, client.stream("GET", url, headers={"accept-encoding": "identity"}) as response:
+                if not response.has_redirect_location:
+                    return await self._read(response, url, parameter)
+                url = urljoin(url, response.headers["location"])
         raise MediaError(f"'{parameter}' has a URL with more than {REDIRECTS} redirects.", parameter=parameter)
 
     async def _read(self, response: httpx.Response, url: str, parameter: str) -> bytes:
+        """Read an answer, as far as it may go; one that is compressed unasked could grow without end."""
         if not response.is_success:
             raise MediaError(f"'{url}' for '{parameter}' answered {response.status_code}.", parameter=parameter)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise MediaError(f"'{url}' for '{parameter}' came compressed.", parameter=parameter)
         content = bytearray()
         async for piece in response.aiter_bytes():
             content += piece
@@ -87,8 +94,24 @@ class Fetcher:
         return bytes(content)
 
 
+def _no_answer(url: str, parameter: str, why: str) -> MediaError:
+    return MediaError(f"'{url}' for '{parameter}' gave no answer: {why}.", parameter=parameter)
+
+
+def _decode(text: str, parameter: str) -> bytes:
+    """Decode a data URI (RFC 2397), or base64 without one."""
+    if text[:5].lower() != "data:":
+        return _from_base64(text, parameter)
+    head, comma, payload = text.partition(",")
+    if not comma:
+        raise MediaError(f"'{parameter}' has a data URI without a comma.", parameter=parameter)
+    if head.rpartition(";")[2].strip().lower() == "base64":
+        return _from_base64(unquote_to_bytes(payload).decode("latin-1"), parameter)
+    return unquote_to_bytes(payload)
+
+
 def _from_base64(text: str, parameter: str) -> bytes:
-    """Decode base64 of either alphabet, with or without padding and line breaks."""
+    """Decode base64 of either alphabet (RFC 4648), with or without padding and line breaks."""
     compact = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
     try:
         content = base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)

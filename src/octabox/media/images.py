@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +10,11 @@ from typing import Any
 from PIL import Image, ImageChops, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from octabox.errors import InvalidParameterError, MediaError
-from octabox.media.metadata import CHUNK, TEXT_CHUNK, as_json, parameters_text
+from octabox.media.metadata import CHUNK, EXIF_DIRECTORY, TEXT_CHUNK, USER_COMMENT, as_json, comment, parameters_text
 from octabox.types import OutputFormat
 
-#: Formats that are read: raster formats whose decoders Pillow itself maintains.
-READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+#: Formats that are read: raster formats whose decoders are small or much used.
+READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
 #: Formats that are written, with their media types.
 WRITTEN = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -27,8 +25,11 @@ PNG_LEVEL = 1
 #: Quality of lossy formats where the request gives none.
 QUALITY = 90
 
-#: EXIF tag that holds a comment, in the EXIF directory (EXIF 2.32, 4.6.5).
-USER_COMMENT, EXIF_DIRECTORY = 0x9286, 0x8769
+#: Bytes of a comment that fit into a JPEG's EXIF block, which holds 65,533 with its directories.
+MOST_COMMENT = 64_000
+
+#: Alpha of a pixel that hides what is behind it.
+OPAQUE = 255
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,7 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
         MediaError: The file is no picture, is damaged, or is too large.
     """
     picture = _open(data, parameter, limits)
-    if _has_alpha(picture):
-        rgba = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return _as_eight_bits(picture).convert("RGB")
+    return _on_white(picture) if _has_alpha(picture) else _as_eight_bits(picture).convert("RGB")
 
 
 def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
@@ -67,9 +65,10 @@ def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Im
     """
     picture = _open(data, parameter, limits)
     if _has_alpha(picture):
-        alpha = picture.convert("RGBA").getchannel("A")
-        if alpha.getextrema()[0] != 255:  # noqa: PLR2004 (opaque)
-            return ImageChops.invert(alpha)
+        rgba = picture.convert("RGBA")
+        alpha = rgba.getchannel("A")
+        # A file that is opaque all over has an alpha channel only because its program always writes one.
+        return ImageChops.invert(alpha) if alpha.getextrema()[0] != OPAQUE else rgba.convert("L")
     return _as_eight_bits(picture).convert("L")
 
 
@@ -82,7 +81,7 @@ def encode(picture: Image.Image, output: OutputFormat, metadata: Mapping[str, An
     name = check_format(output)
     file, options = io.BytesIO(), _options(name, output, metadata)
     if name == "jpeg" and picture.mode not in ("RGB", "L"):
-        picture = picture.convert("RGB")
+        picture = _on_white(picture)
     try:
         picture.save(file, name.upper(), **options)
     except (ValueError, OSError) as error:
@@ -100,6 +99,7 @@ def check_format(output: OutputFormat) -> str:
         InvalidParameterError: It is none that is written, or the quality is out of range.
     """
     name = (output.format or "png").lower()
+    name = "jpeg" if name == "jpg" else name
     if name not in WRITTEN:
         raise InvalidParameterError(
             f"Pictures are not written as '{name}'.",
@@ -114,19 +114,25 @@ def check_format(output: OutputFormat) -> str:
     return name
 
 
+def dimensions(data: bytes) -> tuple[int, int]:
+    """Return width and height of a picture that we wrote, from its first bytes."""
+    with Image.open(io.BytesIO(data), formats=READ) as picture:
+        return picture.size
+
+
 def _options(name: str, output: OutputFormat, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that write this format with this metadata."""
     if name == "png":
         chunks = PngImagePlugin.PngInfo()
         if metadata:
-            chunks.add_itxt(TEXT_CHUNK, parameters_text(metadata))
-            chunks.add_itxt(CHUNK, as_json(metadata))
+            # Latin-1 where that is enough, since many readers of this chunk know nothing else.
+            chunks.add_text(TEXT_CHUNK, parameters_text(metadata).encode("utf-8", "replace").decode())
+            chunks.add_text(CHUNK, as_json(metadata))
         return {"pnginfo": chunks, "compress_level": PNG_LEVEL}
     options: dict[str, Any] = {"quality": QUALITY if output.quality is None else output.quality}
-    if metadata:
+    if metadata and (encoded := comment(metadata, MOST_COMMENT)):
         exif = Image.Exif()
-        comment = f"{parameters_text(metadata)}\n{CHUNK}: {as_json(metadata)}"
-        exif.get_ifd(EXIF_DIRECTORY)[USER_COMMENT] = b"UNICODE\0" + comment.encode("utf-16-be")
+        exif.get_ifd(EXIF_DIRECTORY)[USER_COMMENT] = encoded
         options["exif"] = exif
     return options
 
@@ -138,20 +144,19 @@ def _open(data: bytes, parameter: str, limits: MediaLimits) -> Image.Image:
             f"The file for '{parameter}' has {len(data)} bytes, more than the {limits.max_bytes} that are allowed.",
             parameter=parameter,
         )
-    with warnings.catch_warnings():
-        # The limit below takes the place of Pillow's own warning.
-        warnings.simplefilter("ignore")
-        try:
-            picture = Image.open(io.BytesIO(data), formats=READ)
-            _check_pixels(picture, parameter, limits)
-            picture.load()
-            return ImageOps.exif_transpose(picture)
-        except UnidentifiedImageError:
-            raise _unreadable(parameter, "is no picture, or of a kind that is not read") from None
-        except Image.DecompressionBombError as error:
-            raise _unreadable(parameter, f"has more than the {limits.max_pixels} pixels that are allowed") from error
-        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-            raise _unreadable(parameter, f"is damaged: {str(error).rstrip('.')}") from error
+    try:
+        picture = Image.open(io.BytesIO(data), formats=READ)
+        _check_pixels(picture, parameter, limits)
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+    except MediaError:
+        raise
+    except UnidentifiedImageError:
+        raise _unreadable(parameter, "is no picture, or of a kind that is not read") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _unreadable(parameter, "has more pixels than are allowed") from error
+    except Exception as error:  # a decoder may raise anything over a damaged file
+        raise _unreadable(parameter, f"is damaged: {error}".rstrip(".")) from error
 
 
 def _check_pixels(picture: Image.Image, parameter: str, limits: MediaLimits) -> None:
@@ -173,10 +178,14 @@ def _has_alpha(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
 
 
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Lay a picture over white, so that what is transparent shows no colours that were hidden."""
+    rgba = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
 def _as_eight_bits(picture: Image.Image) -> Image.Image:
-    """Scale a picture of 16 bits or of floats to 8; Pillow would cut them off."""
+    """Scale a picture of 16 bits to 8; Pillow would cut them off."""
     if picture.mode.startswith("I"):
         return picture.convert("I").point(lambda value: value / 257).convert("L")
-    if picture.mode == "F":
-        return picture.point(lambda value: value * 255).convert("L")
     return picture

@@ -1,4 +1,4 @@
-"""What a picture was made from, inside it: text that other programs read, and JSON that Octabox can run again."""
+"""What a picture was made from, inside it: as text that other programs read, and as JSON that Octabox can run again."""
 
 from __future__ import annotations
 
@@ -15,41 +15,53 @@ TEXT_CHUNK = "parameters"
 #: Name of the chunk that holds our JSON.
 CHUNK = "octabox"
 
-#: Words of that text for call parameters that have one of their own there, in its order.
-WORDS = {
-    "num_inference_steps": "Steps",
-    "guidance_scale": "CFG scale",
-    "strength": "Denoising strength",
-    "clip_skip": "Clip skip",
-}
+#: EXIF tag that holds a comment, and the directory it stands in (EXIF 2.32, 4.6.5).
+USER_COMMENT, EXIF_DIRECTORY = 0x9286, 0x8769
+
+#: How an EXIF comment says that it is UTF-16.
+UNICODE = b"UNICODE\0"
+
+#: Call parameters that have a word of their own in that text, and stand behind the size there.
+WORDS = {"strength": "Denoising strength", "clip_skip": "Clip skip"}
 
 
 def as_json(metadata: Mapping[str, Any]) -> str:
-    """Return metadata as one line of JSON."""
-    return json.dumps(metadata, ensure_ascii=False, default=str)
+    """Return metadata as one line of JSON, in ASCII."""
+    return json.dumps(metadata, default=str)
 
 
 def parameters_text(metadata: Mapping[str, Any]) -> str:
     """Return metadata in the form of the AUTOMATIC1111 web UI.
 
     That is the prompt, a line with the negative prompt if there is one, and a line of ``Name: value`` pairs with commas
-    between; a value that holds a comma, a colon or a line break stands in quotes.
+    between; a value that holds a comma, a colon or a line break stands in quotes. Ours stand behind its own.
     """
-    params = dict(metadata.get("params", {}))
-    lines = [str(params.pop("prompt", ""))]
-    if negative := params.pop("negative_prompt", None):
-        lines.append(f"Negative prompt: {negative}")
-    scheduler, size = metadata.get("scheduler", {}), metadata.get("size", {})
-    pairs: dict[str, Any] = {WORDS[name]: params[name] for name in WORDS if name in params}
-    pairs |= {
+    params, scheduler = metadata.get("params", {}), metadata.get("scheduler") or {}
+    lines = [_text(params.get("prompt", ""))]
+    if negative := params.get("negative_prompt"):
+        lines.append(f"Negative prompt: {_text(negative)}")
+    pairs = {
+        "Steps": params.get("num_inference_steps"),
         "Sampler": scheduler.get("name"),
+        "CFG scale": params.get("guidance_scale"),
         "Seed": metadata.get("seed"),
-        "Size": f"{size['width']}x{size['height']}" if size else None,
+        "Size": _size(metadata.get("size") or params),
         "Model": metadata.get("model"),
+        **{word: params.get(name) for name, word in WORDS.items()},
+        "Pipeline": metadata.get("pipeline"),
         "Version": f"octabox {metadata['version']}" if "version" in metadata else None,
     }
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in pairs.items() if value is not None))
     return "\n".join(lines)
+
+
+def _text(prompt: Any) -> str:
+    return "\n".join(map(str, prompt)) if isinstance(prompt, (list, tuple)) else str(prompt)
+
+
+def _size(sides: Mapping[str, Any]) -> str | None:
+    width, height = sides.get("width"), sides.get("height")
+    return f"{width}x{height}" if width and height else None
 
 
 def _quoted(value: Any) -> str:
@@ -57,22 +69,35 @@ def _quoted(value: Any) -> str:
     return json.dumps(text, ensure_ascii=False) if set(text) & set(',:\n"') else text
 
 
+def comment(metadata: Mapping[str, Any], most: int) -> bytes | None:
+    """Return metadata as an EXIF comment: the text, then our JSON, in at most so many bytes.
+
+    The text is left out where both together are too long, and there is no comment where the JSON alone is.
+    """
+    json_line = f"{CHUNK}: {as_json(metadata)}"
+    for text in (f"{parameters_text(metadata)}\n{json_line}", json_line):
+        encoded = UNICODE + text.encode("utf-16-be", errors="replace")
+        if len(encoded) <= most:
+            return encoded
+    return None
+
+
 def read(picture: bytes) -> dict[str, Any]:
     """Return the metadata that Octabox wrote into a picture; {} where there is none."""
     with Image.open(io.BytesIO(picture)) as image:
         text = image.info.get(CHUNK)
         if text is None:
-            comment = image.getexif().get_ifd(0x8769).get(0x9286)
-            text = _from_comment(comment) if isinstance(comment, bytes) else None
+            found = image.getexif().get_ifd(EXIF_DIRECTORY).get(USER_COMMENT)
+            text = _from_comment(found) if isinstance(found, bytes) else None
     try:
-        found = json.loads(text) if text else {}
+        metadata = json.loads(text) if text else {}
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
-def _from_comment(comment: bytes) -> str | None:
+def _from_comment(encoded: bytes) -> str | None:
     """Return our JSON out of an EXIF comment."""
-    text = comment.removeprefix(b"UNICODE\0").decode("utf-16-be", errors="replace")
+    text = "\n" + encoded.removeprefix(UNICODE).decode("utf-16-be", errors="replace")
     _, mark, found = text.rpartition(f"\n{CHUNK}: ")
     return found if mark else None

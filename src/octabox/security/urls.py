@@ -1,4 +1,9 @@
-"""Keep clients from making the server fetch what only the server can reach (server-side request forgery)."""
+"""Keep clients from making the server fetch what only the server can reach (server-side request forgery).
+
+A host is resolved once, all its addresses are checked, and the connection goes to the very address that was checked: a
+second, different answer of the name server changes nothing. Ports are not restricted: public files lie on any. A proxy
+of the environment is not used, because it would resolve the name again.
+"""
 
 from __future__ import annotations
 
@@ -18,25 +23,28 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 #: Makes the transport that really connects.
 MakeTransport = Callable[[], httpx.AsyncBaseTransport]
 
-#: Networks whose addresses hold an IPv4 address in their last bits: NAT64 (RFC 6052, RFC 8215).
-NAT64 = tuple(ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48"))
+#: The network whose addresses hold an IPv4 address in their last bits (NAT64, RFC 6052).
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 async def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of a host by the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def is_public(address: str) -> bool:
-    """Return whether an address is one of the open internet, also when it wraps an IPv4 address."""
+    """Return whether an address is one of the open internet; one that wraps an IPv4 address is judged by that."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and any(ip in network for network in NAT64):
+        inner = ip.ipv4_mapped or ip.sixtofour
+        if ip in NAT64:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if ip.teredo or ip.is_site_local:
+            return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 
@@ -63,40 +71,48 @@ class UrlGuard:
         except ValueError:
             fine = False
         if not fine:
-            raise ForbiddenUrlError("Only plain http and https URLs are fetched.", parameter=parameter)
+            raise ForbiddenUrlError(
+                "Only http and https URLs with a host and without a password are fetched.", parameter=parameter
+            )
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """Return a transport that connects to public addresses alone."""
-        return _GuardedTransport(self)
+        return _GuardedTransport(self, self._make_transport())
 
-    async def address_of(self, host: str, port: int) -> str:
-        """Return an address of a host, all of whose addresses are public.
+    async def addresses_of(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host, all of which are public.
 
         Raises:
             ForbiddenUrlError: One of them is not, or there is none.
         """
         try:
             addresses = await self._resolver(host, port)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise ForbiddenUrlError(f"The host '{host}' has no address: {error}.") from error
         if not addresses or not all(is_public(address) for address in addresses):
             hint = "Private, loopback and link-local addresses are not fetched; send the file itself."
             raise ForbiddenUrlError(f"The host '{host}' is not on the public internet.", hint=hint)
-        return addresses[0]
+        return addresses
 
 
 class _GuardedTransport(httpx.AsyncBaseTransport):
-    """Connects to the very address that was checked, so that a second answer of the resolver changes nothing."""
+    """Connects to an address that was checked; the name goes only into the ``Host`` header and the TLS handshake."""
 
-    def __init__(self, guard: UrlGuard) -> None:
-        self._guard, self._inner = guard, guard._make_transport()  # noqa: SLF001 (two halves of one thing)
+    def __init__(self, guard: UrlGuard, inner: httpx.AsyncBaseTransport) -> None:
+        self._guard, self._inner = guard, inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host = request.url.host
-        port = request.url.port or (443 if request.url.scheme == "https" else 80)
-        address = await self._guard.address_of(host, port)
+        url = request.url
+        host = url.raw_host.decode("ascii").strip("[]")
+        addresses = await self._guard.addresses_of(host, url.port or (443 if url.scheme == "https" else 80))
         request.extensions = {**request.extensions, "sni_hostname": host}
-        request.url = request.url.copy_with(host=address)
+        for address in addresses[:-1]:
+            request.url = url.copy_with(host=address)
+            try:
+                return await self._inner.handle_async_request(request)
+            except httpx.ConnectError:
+                continue
+        request.url = url.copy_with(host=addresses[-1])
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:

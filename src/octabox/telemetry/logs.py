@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 
-#: Libraries whose own handlers write to the terminal.
+from octabox.errors import ConfigError
+
+#: Libraries whose own handlers write to the terminal, and Python's warnings.
 LIBRARIES = ("diffusers", "transformers", "huggingface_hub", "accelerate", "peft", "py.warnings")
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+#: What looks like a key: behind the word Bearer, or with the first letters that the Hub and OpenAI give theirs.
+SECRET = re.compile(r"(?i)(\bbearer\s+)[^\s'\",]+|\b(hf_|sk-)[a-z0-9_-]{8,}")
 
 
 def configure(level: str, file: Path | str | None = None) -> None:
@@ -20,10 +26,10 @@ def configure(level: str, file: Path | str | None = None) -> None:
         file: File to append to.
 
     Raises:
-        OSError: The file cannot be written to.
+        ConfigError: The file cannot be written to.
     """
-    handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler = _handler(file)
+    handler.setFormatter(_Discreet(FORMAT))
     ours = logging.getLogger("octabox")
     _replace_handlers(ours, handler)
     ours.setLevel(level.upper())
@@ -35,10 +41,29 @@ def configure(level: str, file: Path | str | None = None) -> None:
         library.propagate = False
 
 
+def _handler(file: Path | str | None) -> logging.Handler:
+    if file is None:
+        return logging.StreamHandler(sys.stderr)
+    try:
+        return logging.FileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"The log file '{file}' cannot be written: {error.strerror}.", parameter="log_file"
+        ) from error
+
+
 def _replace_handlers(logger: logging.Logger, handler: logging.Handler) -> None:
     for old in logger.handlers:
         old.close()
     logger.handlers = [handler]
+
+
+class _Discreet(logging.Formatter):
+    """Writes a record without the secrets in it, whoever put them there."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record's line."""
+        return SECRET.sub(lambda found: f"{found[1] or found[2]}***", super().format(record))
 
 
 class _AtDebug(logging.Handler):
