@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from octabox.types import Kind
@@ -34,7 +34,8 @@ MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
 #: Kinds that Octabox fills in itself.
 OURS: frozenset[str] = frozenset({"generator", "callback", "internal"})
 
-#: How a call can be watched and stopped: its step callback, its older callback, its progress bar, or a hook on its denoiser.
+#: How a call can be watched and stopped: by its step callback, its older callback, its progress bar, or a hook on its
+#: denoiser.
 ProgressBy = Literal["callback_on_step_end", "callback", "progress_bar", "denoiser"]
 
 
@@ -134,7 +135,7 @@ class PipelineEntry:
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
 
     def media(self, *, required: bool | None = None) -> tuple[Parameter, ...]:
-        """Return the parameters that take files; only those that the call needs, or only the others, where that is said."""
+        """Return the parameters that take files; where it is said, only those that are needed, or only the others."""
         found = (parameter for parameter in self.parameters if parameter.is_media)
         return tuple(parameter for parameter in found if required is None or parameter.required == required)
 
@@ -146,7 +147,7 @@ class PipelineEntry:
 
 @dataclass(frozen=True)
 class SchedulerEntry:
-    """A noise scheduler class: its name, module, settings of its constructor, and the first sentence of its docstring."""
+    """A noise scheduler class: its name, module, constructor's settings, and the first sentence of its docstring."""
 
     name: str
     module: str
@@ -180,3 +181,15 @@ class Facts:
 def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
     """Return the names of parameters, in order."""
     return tuple(parameter.name for parameter in parameters)
+
+
+def as_data(entry: Parameter | Component | Field | PipelineEntry | SchedulerEntry) -> dict[str, Any]:
+    """Return the fields of an entry by name; those of the entries inside it stay as they are, which is much faster."""
+    return {name: getattr(entry, name) for name in FIELDS[type(entry)]}
+
+
+#: Names of the fields of each class.
+FIELDS = {
+    kind: tuple(each.name for each in fields(kind))
+    for kind in (Parameter, Component, Field, PipelineEntry, SchedulerEntry)
+}

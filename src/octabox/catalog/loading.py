@@ -21,7 +21,7 @@ def get_available_pipelines() -> list[str]:
 
 
 def get_available_tasks() -> list[str]:
-    """Return all names that `resolve_pipeline_class` takes for a task: the Hub's tags, what people call them, and families."""
+    """Return all that may be given as a task: the Hub's tags, what people call them, and names of families."""
     catalog = load_catalog()
     served = set(catalog.tasks())
     aliases = {name for name, tag in vocabulary().spellings.items() if tag in served}
@@ -33,18 +33,24 @@ def get_available_classes(base_class_name: str) -> list[str]:
     ancestors = load_catalog().facts.ancestors
     if base_class_name not in ancestors:
         like = nearest(base_class_name, ancestors)
-        hint = f"Did you mean {' or '.join(like)}?" if like else "SchedulerMixin, ModelMixin and DiffusionPipeline are some."
+        hint = (
+            f"Did you mean {' or '.join(like)}?"
+            if like
+            else "SchedulerMixin, ModelMixin and DiffusionPipeline are some."
+        )
         raise PipelineNotFoundError(f"Unknown base class {base_class_name!r}.", hint=hint, choices=like)
-    return sorted(name for name, (_, *bases) in ancestors.items() if base_class_name in bases and name != base_class_name)
+    return sorted(
+        name for name, (_, *bases) in ancestors.items() if base_class_name in bases and name != base_class_name
+    )
 
 
 def discover_diffusers_classes(base_class_name: str) -> dict[str, type]:
-    """Return all classes of diffusers that inherit from this one, by name; those whose dependencies are missing are left out."""
+    """Return all classes of diffusers that inherit from this one, by name, save those that lack a dependency."""
     found: dict[str, type] = {}
     for name in get_available_classes(base_class_name):
         try:
             found[name] = import_class(name)
-        except MissingDependencyError as error:
+        except MissingDependencyError as error:  # noqa: PERF203 (each class may lack something else)
             logger.debug("Left out %s: %s", name, error)
     return found
 
@@ -73,7 +79,7 @@ def load_diffusers_pipeline(
         task: A task or a family, where no class is named.
         model_id: A folder or a Hub repository; with ``from_single_file``, a checkpoint.
         from_single_file: Whether ``model_id`` is one file that holds everything.
-        **kwargs: For ``from_pretrained`` or ``from_single_file``, as they are: ``torch_dtype`` or ``dtype``, ``variant`` ...
+        **kwargs: For ``from_pretrained`` or ``from_single_file``, as they are: ``torch_dtype`` or ``dtype`` ...
     """
     if not model_id:
         raise PipelineNotFoundError("No model is named.", hint="Give model_id: a folder, a Hub repository or a file.")
@@ -81,7 +87,9 @@ def load_diffusers_pipeline(
         return resolve_pipeline_class(class_name, task, model_id).from_pretrained(model_id, **kwargs)  # type: ignore[attr-defined]
     kind = resolve_pipeline_class(class_name, task)
     if not hasattr(kind, "from_single_file"):
-        raise IncompatibleWeightsError(f"{kind.__name__} cannot be loaded from a single file.", hint="Use a folder or a repository.")
+        raise IncompatibleWeightsError(
+            f"{kind.__name__} cannot be loaded from a single file.", hint="Use a folder or a repository."
+        )
     return kind.from_single_file(model_id, **kwargs)
 
 

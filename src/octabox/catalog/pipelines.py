@@ -14,7 +14,13 @@ from octabox.catalog import siblings, tasks
 from octabox.catalog.entries import Facts, PipelineEntry, SchedulerEntry
 from octabox.catalog.reading import cache as disk
 from octabox.catalog.tasks import stem
-from octabox.errors import MissingDependencyError, PipelineNotFoundError, SchedulerNotFoundError, TaskNotFoundError, nearest
+from octabox.errors import (
+    MissingDependencyError,
+    PipelineNotFoundError,
+    SchedulerNotFoundError,
+    TaskNotFoundError,
+    nearest,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +74,7 @@ class Catalog:
         return tag
 
     def for_task(self, task: str, like: str | None = None) -> PipelineEntry:
-        """Return the class that serves a task: on the weights of the class ``like``, or the plainest of all.
+        """Return the class that serves a task: on the weights of ``like``, or the plainest that needs nothing else.
 
         Raises:
             TaskNotFoundError: There is no such task, or the model cannot do it.
@@ -76,9 +82,11 @@ class Catalog:
         tag = self.task(task)
         if like is not None:
             return self._sibling_for(tag, self.pipeline(like))
-        ranked = self.ranking(tag)
+        ranked = [entry for entry in self.ranking(tag) if not tasks.extras(entry, tag)]
         if not ranked:
-            raise TaskNotFoundError(f"No pipeline serves {tag}.", hint=f"Served: {', '.join(self.tasks())}.", choices=self.tasks())
+            raise TaskNotFoundError(
+                f"No pipeline serves {tag} by itself.", hint=f"Served: {', '.join(self.tasks())}.", choices=self.tasks()
+            )
         return ranked[0]
 
     def tasks_like(self, name: str) -> tuple[str, ...]:
@@ -93,9 +101,9 @@ class Catalog:
     def ranking(self, task: str) -> list[PipelineEntry]:
         """Return every class that serves a task, the plainest first.
 
-        A deprecated class stands last, and one that needs more than the task brings behind those that do not. Then come the classes that are
-        made for this very task, those in diffusers' own tables before others, and the class of the largest family with
-        the shortest name is the first.
+        A deprecated class stands last, and one that needs more than the task brings behind those that do not. Among the
+        rest, classes made for this very task come first, of them those in diffusers' own tables, of them those of the
+        largest family, of them the one with the shortest name.
         """
         found = [entry for entry in self.pipelines.values() if task in entry.tasks]
         return sorted(found, key=lambda entry: self._rank(entry, task))
@@ -104,7 +112,16 @@ class Catalog:
         need = tasks.extras(entry, task)
         size = self._family_sizes.get(entry.family, 0)
         unlisted = entry.name not in self._listed
-        return (entry.deprecated, entry.modular, need, entry.tasks.index(task), unlisted, -size, len(entry.name), entry.name)
+        return (
+            entry.deprecated,
+            entry.modular,
+            need,
+            entry.tasks.index(task),
+            unlisted,
+            -size,
+            len(entry.name),
+            entry.name,
+        )
 
     @cached_property
     def _listed(self) -> frozenset[str]:
@@ -123,20 +140,24 @@ class Catalog:
         serving = [each for each in family if task in each.tasks]
         if not serving:
             can = self.tasks_like(entry.name)
-            raise TaskNotFoundError(f"A model of {entry.name} cannot do {task}.", hint=f"It can do: {', '.join(can)}.", choices=can)
+            raise TaskNotFoundError(
+                f"A model of {entry.name} cannot do {task}.", hint=f"It can do: {', '.join(can)}.", choices=can
+            )
         return min(serving, key=lambda each: (each.tasks.index(task), family.index(each)))
 
     def no_pipeline(self, name: str) -> PipelineNotFoundError:
         """Return the error for a name that is no pipeline's."""
         known = sorted({*self.pipelines, *self.automatic.values()})
         like = nearest(name, known) or known[:3]
-        hint = f"Available pipelines: {', '.join(like)}, ... (`octabox pipelines` lists all {len(known)})."
+        hint = f"Available pipelines: {', '.join(like)}, ... (`octabox pipelines` lists all {len(self.pipelines)})."
         return PipelineNotFoundError(f"Unknown pipeline class {name!r}.", hint=hint, choices=like)
 
     def family(self, name: str) -> PipelineEntry | None:
         """Return the class that a family's name means, such as ``stable-diffusion-xl``; None where it means none."""
         wanted = tasks.vocabulary().families.get(tasks.plain(name), tasks.plain(name))
-        own = [entry for entry in self.pipelines.values() if not entry.modular and tasks.plain(stem(entry.name)) == wanted]
+        own = [
+            entry for entry in self.pipelines.values() if not entry.modular and tasks.plain(stem(entry.name)) == wanted
+        ]
         if own:
             return own[0]
         members = next((row for key, row in self.facts.families.items() if tasks.plain(key) == wanted), {})

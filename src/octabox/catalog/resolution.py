@@ -12,14 +12,25 @@ from typing import Any
 
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.tasks import tag_of
-from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, PipelineNotFoundError, TaskNotFoundError, nearest
+from octabox.errors import (
+    DownloadError,
+    GatedModelError,
+    IncompatibleWeightsError,
+    PipelineNotFoundError,
+    TaskNotFoundError,
+    nearest,
+)
 
 #: Files in which a model names its class, in the order in which they are looked for.
 INDEXES = ("model_index.json", "modular_model_index.json")
 
 
 def resolve_pipeline_name(
-    class_name: str | None = None, task: str | None = None, model_id: str | None = None, *, catalog: Catalog | None = None
+    class_name: str | None = None,
+    task: str | None = None,
+    model_id: str | None = None,
+    *,
+    catalog: Catalog | None = None,
 ) -> str:
     """Return the name of the pipeline class that is meant.
 
@@ -74,7 +85,9 @@ def pipeline_of(model_index: Mapping[str, Any], catalog: Catalog | None = None, 
         hint = "It brings code of its own; name a class of diffusers to load it with."
         raise PipelineNotFoundError(f"{source} names the class {name!r}, which is not of diffusers.", hint=hint)
     if not isinstance(name, str) or not name:
-        raise PipelineNotFoundError(f"{source} names no pipeline class (_class_name).", hint="Name the class to load it with.")
+        raise PipelineNotFoundError(
+            f"{source} names no pipeline class (_class_name).", hint="Name the class to load it with."
+        )
     if name not in catalog.pipelines:
         raise catalog.no_pipeline(name)
     return name
@@ -106,7 +119,9 @@ def read_model_index(model_id: str) -> dict[str, Any] | None:
     try:
         index = json.loads(path.read_bytes())
     except ValueError as error:
-        raise IncompatibleWeightsError(f"{path.name} of {model_id} is no valid JSON: {error}.", hint="Fetch it again.") from error
+        raise IncompatibleWeightsError(
+            f"{path.name} of {model_id} is no valid JSON: {error}.", hint="Fetch it again."
+        ) from error
     return index if isinstance(index, dict) else {}
 
 
@@ -139,4 +154,6 @@ def _hub_task(repo_id: str) -> str | None:
 
 def _unreachable(repo_id: str, error: Exception) -> DownloadError:
     reason = str(error).strip().partition("\n")[0]
-    return DownloadError(f"{repo_id} is no folder, and cannot be had from the Hub: {reason}", hint="Check the name and the network.")
+    return DownloadError(
+        f"{repo_id} is no folder, and cannot be had from the Hub: {reason}", hint="Check the name and the network."
+    )

@@ -1,8 +1,8 @@
 """Find the other tasks that a loaded model can do: the classes that run on the same weights.
 
-Diffusers' own tables of siblings come first. Besides them, two classes are siblings when they are of one family, are made of the same
-components, and neither was trained for an input of its own: a class that needs a picture but has no ``strength`` puts it
-through weights made for it, while one that has it only starts from the picture in place of noise.
+Diffusers' own tables of siblings come first. Besides them, two classes are siblings when they are of one family, are
+made of the same components, and neither was trained for an input of its own: a class that needs a picture but has no
+``strength`` puts it through weights made for it, while one that has it only starts from the picture in place of noise.
 """
 
 from __future__ import annotations
@@ -17,10 +17,18 @@ STRENGTH = "strength"
 Families = Mapping[str, Mapping[str, str]]
 
 
-def siblings(entry: PipelineEntry, pipelines: Mapping[str, PipelineEntry], families: Families) -> tuple[PipelineEntry, ...]:
+def siblings(
+    entry: PipelineEntry, pipelines: Mapping[str, PipelineEntry], families: Families
+) -> tuple[PipelineEntry, ...]:
     """Return the other classes that run on this one's weights, the likest first."""
     related = _relatives(entry.name, families)
-    found = [other for other in pipelines.values() if other.name in related or _same_make(entry, other)]
+    listed = {name for members in families.values() for name in members.values()}
+    elsewhere = listed.difference(related) if entry.name in listed else set()
+    found = [
+        other
+        for other in pipelines.values()
+        if other.name in related or (other.name not in elsewhere and _same_make(entry, other))
+    ]
     fitting = [other for other in found if other.name != entry.name and _fits(other, entry)]
     return tuple(sorted(fitting, key=lambda other: (other.name not in related, len(other.name), other.name)))
 

@@ -8,7 +8,14 @@ from typing import Any
 
 from octabox.catalog.entries import OURS, Parameter, PipelineEntry
 from octabox.catalog.reading.annotations import Shape, parse
-from octabox.errors import InvalidParameterError, InvalidRequestError, MissingParameterError, RequestError, UnknownParameterError, nearest
+from octabox.errors import (
+    InvalidParameterError,
+    InvalidRequestError,
+    MissingParameterError,
+    RequestError,
+    UnknownParameterError,
+    nearest,
+)
 
 #: What to use in place of a parameter that Octabox sets itself, by its kind or its name.
 INSTEAD = {
@@ -21,7 +28,13 @@ INSTEAD = {
 JSON_TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean", "mapping": "object"}
 
 #: How a sentence calls them.
-WORDS = {"text": "text", "integer": "an integer", "number": "a number", "boolean": "true or false", "mapping": "an object"}
+WORDS = {
+    "text": "text",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "mapping": "an object",
+}
 
 
 def settable(entry: PipelineEntry) -> tuple[Parameter, ...]:
@@ -188,7 +201,9 @@ def _value_schema(shape: Shape) -> dict[str, Any]:
     options: list[dict[str, Any]] = [{"type": kind} for atom, kind in JSON_TYPES.items() if atom in shape.atoms]
     options += [{"enum": list(shape.choices)}] if shape.choices else []
     if shape.items is not None or "array" in shape.atoms:
-        options.append({"type": "array", **({"items": inner} if (inner := _value_schema(shape.items or Shape())) else {})})
+        options.append(
+            {"type": "array", **({"items": inner} if (inner := _value_schema(shape.items or Shape())) else {})}
+        )
     if not options:
         return {}
     options += [{"type": "null"}] if shape.none else []
@@ -198,7 +213,11 @@ def _value_schema(shape: Shape) -> dict[str, Any]:
 def _in_words(shape: Shape) -> str:
     if shape.choices:
         return "one of " + ", ".join(repr(choice) for choice in shape.choices)
-    words = [phrase for atom, phrase in WORDS.items() if atom in shape.atoms and not (atom == "integer" and "number" in shape.atoms)]
+    words = [
+        phrase
+        for atom, phrase in WORDS.items()
+        if atom in shape.atoms and not (atom == "integer" and "number" in shape.atoms)
+    ]
     if shape.items is not None:
         inner = _in_words(shape.items).removeprefix("an ").removeprefix("a ")
         words.append("a list" if inner == "something else" else f"a list of {inner}{'' if inner == 'text' else 's'}")

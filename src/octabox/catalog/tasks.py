@@ -2,22 +2,23 @@
 
 A task is a tag of the Hub. Which ones a pipeline serves follows from what its call takes and gives back:
 
-| it gives | it takes                                        | task                            |
-|----------|-------------------------------------------------|---------------------------------|
-| image    | a picture and a mask                            | inpainting                      |
-| image    | a picture                                       | image-to-image                  |
-| image    | words                                           | text-to-image                   |
-| image    | neither                                         | unconditional-image-generation  |
-| 3D       | a picture, or words                             | image-to-3d, text-to-3d         |
-| depth    | a picture                                       | depth-estimation                |
-| normals and other maps | a picture                         | image-to-image                  |
-| video    | a clip, else a sound, else a picture, else words | video-to-video, audio-to-video, image-to-video, text-to-video |
-| audio    | a sound, else words                             | audio-to-audio, text-to-audio   |
-| text     | a picture, else words                           | image-to-text, text-generation  |
-| numbers  | anything                                        | feature-extraction              |
+| it gives   | it takes                                       | task                                          |
+|------------|------------------------------------------------|-----------------------------------------------|
+| image      | a picture and a mask                           | inpainting                                    |
+| image      | a picture                                      | image-to-image                                |
+| image      | words                                          | text-to-image                                 |
+| image      | neither                                        | unconditional-image-generation                |
+| 3D         | a picture, or words                            | image-to-3d, text-to-3d                       |
+| depth      | a picture                                      | depth-estimation                              |
+| other maps | a picture                                      | image-to-image                                |
+| video      | a clip, else a sound, else a picture, or words | video-, audio-, image- or text-to-video       |
+| audio      | a sound, or words                              | audio-to-audio, text-to-audio                 |
+| text       | a picture, or words                            | image-to-text, text-generation                |
+| numbers    | anything                                       | feature-extraction                            |
 
-What a call needs decides the first task; what it may be given besides adds others. Pictures that only steer (those of a ControlNet
-or of an adapter) do not count. ``tasks.yaml`` holds what people call the tasks, and the few classes that none of this fits.
+What a call needs decides the first task; what it may be given besides adds others. Pictures that only steer (those of a
+ControlNet or of an adapter) do not count. The class's own name and diffusers' tables of siblings decide the order where
+the signature leaves it open. ``tasks.yaml`` holds what people call the tasks, and the few classes that nothing fits.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import yaml
 from octabox.catalog.entries import MEDIA, Parameter, PipelineEntry
 from octabox.types import Kind
 
-#: Parameters whose pictures steer a call that would run without them: those of adapters, controls, negatives and styles.
+#: Parameters whose pictures steer a call that would run without them: of adapters, controls, negatives and styles.
 STEERS = re.compile(r"adapter|control|negative|pose|reference|style|last_image|gligen|condi?tioning")
 
 #: Components that turn the picture of a call into such a steer.
@@ -109,12 +110,14 @@ def derive(entry: PipelineEntry) -> tuple[str, ...]:
 def named(entry: PipelineEntry, derived: tuple[str, ...], listed: Iterable[str]) -> tuple[str, ...]:
     """Return the tasks in order: first those that the class's own name or diffusers' tables of siblings call it by.
 
-    A class that the tables have for files alone, or whose name speaks of inpainting, is not for words alone, even where its
-    signature would do without a file.
+    A class that the tables have for files alone, or whose name speaks of inpainting, is not for words alone, even where
+    its signature would do without a file.
     """
     goals = {_goal_of(task) for task in derived}
     needs_file = any(not STEERS.search(parameter.name) for parameter in entry.media(required=True))
-    listed = [task for task in listed if task in derived or (_goal_of(task) in goals and not (needs_file and _is_wordy(task)))]
+    listed = [
+        task for task in listed if task in derived or (_goal_of(task) in goals and not (needs_file and _is_wordy(task)))
+    ]
     spoken = _in_name(entry.name, {*derived, *listed})
     order = tuple(dict.fromkeys([*spoken, *(task for task in derived if task in listed), *listed, *derived]))
     if (listed and not any(_is_wordy(task) for task in listed)) or "inpainting" in spoken:
@@ -131,7 +134,7 @@ def _in_name(name: str, known: Collection[str]) -> list[str]:
     """Return those of the known tasks that a class name speaks of, in its order."""
     words = WORDS.findall(name)
     runs = ("".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1))
-    return [tag for tag in (tag_of(run) for run in runs) if tag in known]
+    return [tag for tag in (tag_of(run) for run in runs) if tag is not None and tag in known]
 
 
 def _is_wordy(task: str) -> bool:
@@ -184,7 +187,11 @@ def _goal(entry: PipelineEntry, *, has_picture: bool) -> str:
     words = " ".join(f"{field.name} {field.description}" for field in entry.outputs)
     if SOLID.search(words):
         return "3d"
-    if entry.output_kind == "array" and has_picture and not any(ENCODED.search(field.name) for field in entry.outputs[:1]):
+    if (
+        entry.output_kind == "array"
+        and has_picture
+        and not any(ENCODED.search(field.name) for field in entry.outputs[:1])
+    ):
         return "depth" if DEPTH.search(words) else "image"
     return entry.output_kind or ""
 
@@ -204,7 +211,7 @@ def _task(given: str, goal: str) -> str | None:
 
 
 def extras(entry: PipelineEntry, task: str) -> int:
-    """Return how much a class needs beyond what a request for this task brings: files, other values, steering components."""
+    """Return how much a class needs beyond what a request for this task brings: values, files, steering components."""
     brought = {"inpainting": {"image", "mask"}}.get(task, {task.partition("-to-")[0]}) | {"text"}
     values = sum(parameter.required and parameter.kind not in brought for parameter in entry.parameters)
     return values + sum(bool(STEERING_COMPONENTS.search(name)) for name in entry.required_components)

@@ -39,7 +39,7 @@ def show(error: OctaboxError) -> None:
     """Write an error to the terminal: what happened, what would have been accepted, and what to do."""
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(error.message, err=True)
-    if error.choices and not all(choice in error.message for choice in error.choices):
+    if error.choices and not all(choice in str(error) for choice in error.choices):
         click.echo(f"Choices: {', '.join(error.choices)}", err=True)
     if error.hint:
         click.secho("Hint: ", fg="cyan", nl=False, err=True)

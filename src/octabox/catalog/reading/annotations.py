@@ -91,7 +91,11 @@ def read(node: ast.expr, aliases: Aliases = lambda _: None) -> Shape:
         return read(node.left, aliases) | read(node.right, aliases)
     if isinstance(node, ast.Subscript):
         return _subscript(_last(node.value), _elements(node.slice), aliases)
-    name = _last(node)
+    return _named(_last(node), aliases)
+
+
+def _named(name: str, aliases: Aliases) -> Shape:
+    """Return what a type allows that is written as a name."""
     if name in LISTS:
         return Shape(items=Shape())
     if name in ATOMS or not name:

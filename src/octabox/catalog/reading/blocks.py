@@ -1,4 +1,4 @@
-"""Read a modular pipeline: what its blocks take, need and give, from the docstring that diffusers writes into its default blocks."""
+"""Read a modular pipeline: what its default blocks take, need and give, as their docstring says."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def default_blocks(tree: SourceTree, owner: ClassSource) -> ClassSource | None:
 
 
 def block_parameters(blocks: ClassSource, usual: Mapping[str, Parameter]) -> tuple[Parameter, ...]:
-    """Return what blocks take; where their docstring gives no type, it is the one that the name has in most pipelines."""
+    """Return what blocks take; where their docstring gives no type, it is that of the name in most pipelines."""
     return tuple(_parameter(name, words, usual.get(name)) for name, words in section(blocks.doc, "Inputs").items())
 
 
@@ -43,7 +43,9 @@ def block_components(blocks: ClassSource) -> tuple[Component, ...]:
 def block_outputs(blocks: ClassSource) -> tuple[Field, ...]:
     """Return what blocks give back."""
     found = section(blocks.doc, "Outputs").items()
-    return tuple(Field(name, words.type, field_kind(name, parse(words.type), words.text), words.text) for name, words in found)
+    return tuple(
+        Field(name, words.type, field_kind(name, parse(words.type), words.text), words.text) for name, words in found
+    )
 
 
 def workflows(tree: SourceTree, blocks: ClassSource) -> tuple[str, ...]:
@@ -56,7 +58,13 @@ def _parameter(name: str, words: Words, usual: Parameter | None) -> Parameter:
     own = from_words(name, words, default=_default(words.default))
     if words.type or usual is None:
         return own
-    return replace(own, kind=usual.kind, many=usual.many, annotation=usual.annotation, description=own.description or usual.description)
+    return replace(
+        own,
+        kind=usual.kind,
+        many=usual.many,
+        annotation=usual.annotation,
+        description=own.description or usual.description,
+    )
 
 
 def _default(text: str) -> object:

@@ -1,8 +1,8 @@
 """Keep what was read from source on disk, until the source changes.
 
-One file for each place that the package was read from. It opens with a fingerprint: the package's version, and the name, size and time of
-every source file, of the package and of this reader. A file that is damaged, of another format or out of date is not
-believed, and is written anew.
+There is one file for each place that a package was read from. It holds a fingerprint: the package's version, and the
+name, size and time of every source file, of the package and of this reader. A file that is damaged, of another format or
+out of date is not believed, and is written anew.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def _plain(thing: Any) -> Any:
     if isinstance(thing, Facts | PipelineEntry | SchedulerEntry | Parameter | Component | Field):
         kept = vars(thing).items()
         unset = object()
-        return {name: _plain(value) for name, value in kept if value != getattr(type(thing), name, unset) or value is True}
+        return {
+            name: _plain(value) for name, value in kept if value != getattr(type(thing), name, unset) or value is True
+        }
     if isinstance(thing, tuple | list):
         return [_plain(item) for item in thing]
     return {name: _plain(value) for name, value in thing.items()} if isinstance(thing, dict) else thing
@@ -135,7 +137,7 @@ def _parameter(data: dict[str, Any]) -> Parameter:
 
 
 def _restored(kind: type[T], state: dict[str, Any]) -> T:
-    """Return a data class with these values; its own constructor is slow for the thousands of them that a catalog has."""
+    """Return a data class with these values; its own constructor is slow for the thousands that a catalog has."""
     if "name" not in state:
         raise KeyError("name")
     thing = kind.__new__(kind)

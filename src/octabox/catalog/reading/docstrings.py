@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 #: Opens a list of parameters or fields.
-SECTION = re.compile(r"^(?P<indent>[ ]*)(?P<title>Args|Arguments|Parameters|Inputs|Outputs|Returns|Attributes|Components):[ ]*$")
+SECTION = re.compile(
+    r"^(?P<indent>[ ]*)(?P<title>Args|Arguments|Parameters|Inputs|Outputs|Returns|Attributes|Components):[ ]*$"
+)
 
-#: Opens one parameter: its name, then its type in brackets, then, mostly, a colon.
-ENTRY = re.compile(r"^(?P<indent>[ ]*)`?(?P<name>\*{0,2}\w+)`?[ ]*\((?P<type>.*?)\)?[ ]*(?::(?P<rest>.*))?$")
+#: Opens one parameter: its name, then its type in brackets, then, mostly, a colon (a stray one may stand before).
+ENTRY = re.compile(r"^(?P<indent>[ ]*)`?(?P<name>\*{0,2}\w+)`?:?[ ]*\((?P<type>.*?)\)?[ ]*(?::(?P<rest>.*))?$")
 
 #: The same without a type.
 PLAIN = re.compile(r"^(?P<indent>[ ]*)(?P<name>\w+):(?P<rest>.*)$")
@@ -83,7 +85,11 @@ def _entries(block: list[str]) -> dict[str, Words]:
             continue
         if name:
             found.setdefault(name, _words(kind, text))
-        name, kind, text = entry["name"].strip("*"), entry.groupdict().get("type") or "", [(entry["rest"] or "").strip()]
+        name, kind, text = (
+            entry["name"].strip("*"),
+            entry.groupdict().get("type") or "",
+            [(entry["rest"] or "").strip()],
+        )
     return found
 
 
@@ -91,7 +97,9 @@ def _joined(block: list[str]) -> list[str]:
     """Return the lines, those of an entry whose brackets close on a later line made one."""
     lines: list[str] = []
     for line in block:
-        open_entry = bool(lines) and re.match(r"^`?\w+`?[ ]*\(`", lines[-1]) and lines[-1].count("(") > lines[-1].count(")")
+        open_entry = (
+            bool(lines) and re.match(r"^`?\w+`?[ ]*\(`", lines[-1]) and lines[-1].count("(") > lines[-1].count(")")
+        )
         if open_entry and line.strip():
             lines[-1] = f"{lines[-1].rstrip()} {line.strip()}"
         else:
@@ -100,7 +108,7 @@ def _joined(block: list[str]) -> list[str]:
 
 
 def _words(kind: str, text: list[str]) -> Words:
-    types = [found for found in TYPE.findall(kind.split("optional")[0].split("defaults to")[0]) if found != "None"]
+    types = [found for found in TYPE.findall(re.split("optional|defaults to", kind, maxsplit=1)[0]) if found != "None"]
     default = re.search(r"defaults? to\s+(.*)$", kind)
     words = " ".join(" ".join(text).split())
     return Words(

@@ -52,7 +52,7 @@ def chief_kind(fields: tuple[Field, ...]) -> Kind | None:
     kinds = [field.kind for field in fields if field.kind]
     for kind in ("video", "image", "audio", "mesh", "text"):
         if kind in kinds:
-            return kind  # type: ignore[return-value]  # mypy does not narrow the words of a tuple
+            return kind
     return kinds[0] if kinds else None
 
 

@@ -20,6 +20,7 @@ def read(package: str, folder: Path) -> Facts:
         automatic=read_automatic(tree),
         families=read_families(tree),
         ancestors={
-            name: (found[0].module, *(ancestor.name for ancestor in tree.lineage(found[0]))) for name, found in tree.classes.items()
+            name: (found[0].module, *(ancestor.name for ancestor in tree.lineage(found[0])))
+            for name, found in tree.classes.items()
         },
     )

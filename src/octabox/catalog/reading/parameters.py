@@ -1,7 +1,7 @@
 """Read the parameters of a call or of a constructor: name, type, default, kind, and the docstring's words.
 
-What a parameter takes (its kind) is decided by its annotation, or by the type in its docstring where it has none; where that
-leaves a picture, a clip, a sound and an array of numbers open, a word of its name decides.
+What a parameter takes (its kind) is decided by its annotation, or by the type in its docstring where it has none. Where
+that leaves open whether it is a picture, a clip, a sound or an array of numbers, a word of its name decides.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _kind(name: str, shape: Shape, default: object) -> ParameterKind:
     leaves = shape.leaves
     for ours in ("generator", "callback"):
         if ours in leaves:
-            return ours  # type: ignore[return-value]  # mypy does not narrow the words of a tuple
+            return ours
     if shape.choices:
         return "choice"
     media = _media(name, shape)

@@ -77,7 +77,7 @@ def _modular(tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter
 
 
 def _with_purpose(entry: PipelineEntry, listed: Iterable[str] = ()) -> PipelineEntry:
-    """Return the entry with its output kind and its tasks: by the rules, or as the data file says where they do not fit."""
+    """Return the entry with its output kind and its tasks: by the rules, or as the data file says."""
     said = vocabulary().exceptions.get(entry.name, {})
     kind: Kind | None = said.get("output", chief_kind(entry.outputs))
     entry = replace(entry, output_kind=kind)
@@ -94,7 +94,11 @@ def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
     found = call_parameters(tree, owner, located[1])
     settings = {"boolean", "integer", "number", "text", "mapping"}
     return tuple(
-        Component(part.name, part.annotation, part.name in names or (not part.required and part.literal and part.default is None))
+        Component(
+            part.name,
+            part.annotation,
+            part.name in names or (not part.required and part.literal and part.default is None),
+        )
         for part in found
         if part.kind not in settings
     )

@@ -13,7 +13,7 @@ from octabox.catalog.reading.source import ClassSource, SourceTree
 
 
 def groups(tree: SourceTree, owner: ClassSource, parameters: Iterable[Parameter]) -> tuple[tuple[str, ...], ...]:
-    """Return groups of parameters of which each needs at least one that is not None, and one of them is a file or words.
+    """Return groups of parameters, files or words among them, of which each group needs one that is not None.
 
     Checks of numbers are left out: what they look at has mostly been given a value before.
     """

@@ -1,6 +1,6 @@
 """Read a Python package as source: which classes it has, what they inherit, and what their functions take and give.
 
-Nothing is imported. A class is found by its name and by the imports of the file that names it, which is how a reader would do it.
+Nothing is imported. A class is found by its name and by the imports of the file that names it, as a reader would do it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class SourceTree:
         constants = self.constants.setdefault(module, {})
         for node in _top_level(tree):
             if isinstance(node, ast.ClassDef):
-                if not any(keyword.arg == "metaclass" and _last(keyword.value) == STAND_IN for keyword in node.keywords):
+                if not any(
+                    keyword.arg == "metaclass" and _last(keyword.value) == STAND_IN for keyword in node.keywords
+                ):
                     self.classes.setdefault(node.name, []).append(_class_source(node, module, imports))
             elif isinstance(node, ast.Assign):
                 constants.update(_assigned(node))
@@ -191,11 +193,19 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
             mentions.update(_mentions(part))
     bases = tuple(_last(base) for base in node.bases)
     return ClassSource(
-        node.name, module, bases, ast.get_docstring(node) or "", values, fields, _kept(functions), frozenset(mentions), imports
+        node.name,
+        module,
+        bases,
+        ast.get_docstring(node) or "",
+        values,
+        fields,
+        _kept(functions),
+        frozenset(mentions),
+        imports,
     )
 
 
-#: Methods whose inside is read later; of the others only the names that they mention are kept, since source is large in memory.
+#: Methods whose inside is read later. Of the others only the names that they mention are kept, for source is large.
 KEPT = frozenset({"__call__", "__init__", "check_inputs"})
 
 

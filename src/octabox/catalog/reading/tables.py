@@ -44,4 +44,8 @@ def _rows(value: ast.expr) -> list[tuple[str, str]]:
             pairs += [(key, item) for key, item in zip(node.keys, node.values, strict=True) if key is not None]
         elif isinstance(node, ast.Tuple) and len(node.elts) == 2:  # noqa: PLR2004 (a pair)
             pairs.append((node.elts[0], node.elts[1]))
-    return [(key.value, item.id) for key, item in pairs if isinstance(key, ast.Constant) and isinstance(item, ast.Name)]
+    return [
+        (key.value, item.id)
+        for key, item in pairs
+        if isinstance(key, ast.Constant) and isinstance(key.value, str) and isinstance(item, ast.Name)
+    ]
