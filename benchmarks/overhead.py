@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import torch
 from diffusers import DiffusionPipeline
-from serving import server
 
+from measured import server
 from octabox import demo
 
 #: Pairs of calls that are timed, and steps of each.

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import httpx
-from serving import server
 
+from measured import server
 from octabox import demo
 
 BODY = {

@@ -6,13 +6,13 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from embedded import Calls
-from serving import running_server
 
+from embedded import Calls
 from octabox import demo
 from octabox.config.model import ModelConfig
 from octabox.engine.local import LocalEngine
 from octabox.engine.messages import WorkerOptions
+from serving import running_server
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 

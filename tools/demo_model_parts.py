@@ -7,9 +7,10 @@ import string
 from pathlib import Path
 
 import torch
-from demo_pictures import COLOURS, SHAPES, SIZES
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from demo_pictures import COLOURS, SHAPES, SIZES
 
 #: Longest prompt in tokens, the two marks at its ends included.
 TOKENS = 24

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import click
 import torch
-from demo_pictures import COLOURS, SHAPES, Scene, border_colour, centre_colour, random_scene, shape_of
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 from tqdm import tqdm
+
+from demo_pictures import COLOURS, SHAPES, Scene, border_colour, centre_colour, random_scene, shape_of
 
 #: How pictures are made for the measurement.
 STEPS, GUIDANCE = 20, 3.0

@@ -18,12 +18,14 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import l1_loss, mse_loss
+from tqdm import trange
+from transformers import CLIPTokenizer
+
 from demo_model_parts import make_scheduler, make_text_encoder, make_tokenizer, make_unet, make_vae
 from demo_pictures import Scene, caption, draw, random_scene
-from diffusers import AutoencoderKL, StableDiffusionPipeline
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm import trange
 
 #: Part of the captions that are replaced by the empty prompt, so that guidance has something to push away from.
 EMPTY_PROMPTS = 0.1
@@ -101,7 +103,7 @@ class Stage:
                 group["lr"] = self.rate()
             loss = loss_of(self.step)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], 1.0)
             self.optimizer.step()
             if after:
@@ -135,8 +137,9 @@ def train_vae(work: Path, steps: int, batch: int, device: str) -> AutoencoderKL:
             latents = latents + DECODER_NOISE * latents.detach().std() * torch.randn_like(latents)
             decoded = vae.decode(latents).sample
         decoded, difference = decoded.float(), decoded.float() - pictures
-        sharpness = F.l1_loss(edges(decoded), edges(pictures))
-        return difference.abs().mean() + 0.5 * difference.square().mean() + sharpness + 1e-8 * posterior.kl().mean()
+        sharpness = l1_loss(edges(decoded), edges(pictures))
+        divergence: torch.Tensor = posterior.kl().mean()
+        return difference.abs().mean() + 0.5 * difference.square().mean() + sharpness + 1e-8 * divergence
 
     stage.run(loss_of)
     return vae.eval()
@@ -187,7 +190,7 @@ def train_unet(
         with fast_arithmetic():
             states = text_encoder(torch.tensor(tokens.input_ids, device=device)).last_hidden_state
             velocity = unet(a.sqrt() * clean + (1 - a).sqrt() * noise, times, states).sample
-        return F.mse_loss(velocity.float(), a.sqrt() * noise - (1 - a).sqrt() * clean)
+        return mse_loss(velocity.float(), a.sqrt() * noise - (1 - a).sqrt() * clean)
 
     @torch.no_grad()
     def average() -> None:
@@ -201,7 +204,9 @@ def train_unet(
     return assemble(vae, tokenizer, averages, scheduler)
 
 
-def assemble(vae, tokenizer, averages, scheduler) -> StableDiffusionPipeline:
+def assemble(
+    vae: AutoencoderKL, tokenizer: CLIPTokenizer, averages: dict[str, torch.nn.Module], scheduler: DDIMScheduler
+) -> StableDiffusionPipeline:
     """Put the parts together; there is no safety checker, since nothing unsafe can be asked of it."""
     return StableDiffusionPipeline(
         vae=vae,

@@ -50,7 +50,6 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         settings: The server's settings.
         given: A model by name, folder, file or Hub id, which need not be configured.
     """
-
     configure(settings.log_level, settings.log_file)
     options = WorkerOptions(
         threads=settings.threads,

@@ -23,6 +23,12 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+def size_of(file: Path) -> tuple[int, int]:
+    """Return a picture's width and height."""
+    with Image.open(file) as picture:
+        return picture.size
+
+
 def run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a shell script in a folder, with the octabox of this environment."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -44,7 +50,7 @@ def test_the_command_line_block_runs(tmp_path: Path) -> None:
     run(block, tmp_path)
 
     assert {"circle.png", "red.png"} == {file.name for file in tmp_path.glob("*.png")}
-    assert (128, 128) == Image.open(tmp_path / "circle.png").size
+    assert (128, 128) == size_of(tmp_path / "circle.png")
 
 
 def test_the_curl_block_runs(tmp_path: Path, address: str) -> None:
@@ -61,7 +67,7 @@ def test_the_python_block_runs(tmp_path: Path, address: str) -> None:
     (tmp_path / "block.py").write_text(block.replace("http://127.0.0.1:8080", address), encoding="utf-8")
     run(f"{sys.executable} block.py", tmp_path, NO_PROXY="127.0.0.1")
 
-    assert (128, 128) == Image.open(tmp_path / "star.png").size
+    assert (128, 128) == size_of(tmp_path / "star.png")
 
 
 def test_the_yaml_block_is_a_model(tmp_path: Path) -> None:

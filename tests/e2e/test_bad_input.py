@@ -24,7 +24,7 @@ def http(address: str) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def good(http: httpx.Client) -> str:
     """Return the picture of a good request."""
-    return ask(http, {}).json()["data"][0]["b64_json"]
+    return str(ask(http, {}).json()["data"][0]["b64_json"])
 
 
 def ask(http: httpx.Client, change: dict[str, Any]) -> httpx.Response:

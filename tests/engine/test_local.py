@@ -9,9 +9,9 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from embedded import FEW, Calls, finish
 from PIL import Image
 
+from embedded import FEW, Calls, finish
 from octabox.config.model import ModelConfig
 from octabox.engine.local import LocalEngine, component_classes
 from octabox.engine.messages import WorkerOptions

@@ -53,7 +53,7 @@ def strings_and_names(file: Path) -> Iterator[str]:
     """Yield all names and texts of a file's code, docstrings left out."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    docs = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented) and is_doc(node.body)}
+    docs = {id(part) for node in ast.walk(tree) if isinstance(node, documented) for part in docstring_of(node.body)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
             yield node.value
@@ -63,9 +63,10 @@ def strings_and_names(file: Path) -> Iterator[str]:
             yield node.attr
 
 
-def is_doc(body: list[ast.stmt]) -> bool:
-    """Return whether a body begins with a docstring."""
-    return bool(body) and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+def docstring_of(body: list[ast.stmt]) -> list[ast.expr]:
+    """Return the docstring that a body begins with."""
+    first = body[0] if body else None
+    return [first.value] if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) else []
 
 
 def test_no_pipeline_is_known_by_name() -> None:

@@ -36,7 +36,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
             return answer(name)
 
         monkeypatch.setattr(inspect, "hf_hub_download", download)
-        monkeypatch.setattr(inspect.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         return asked
 
     return answers

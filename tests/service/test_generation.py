@@ -7,12 +7,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from demo_pictures import Scene, border_colour, centre_colour, draw
+import yaml
 from PIL import Image
 
+from demo_pictures import Scene, border_colour, centre_colour, draw
 from octabox import demo
 from octabox.config.settings import Settings
-from octabox.errors import InvalidRequestError, MissingParameterError, ModelNotFoundError, RequestError, TaskNotFoundError
+from octabox.errors import (
+    InvalidRequestError,
+    MissingParameterError,
+    ModelNotFoundError,
+    RequestError,
+    TaskNotFoundError,
+)
 from octabox.server import Parts, build
 from octabox.types import GenerationRequest, OutputFormat, Progress, SchedulerChoice
 
@@ -21,7 +28,8 @@ from octabox.types import GenerationRequest, OutputFormat, Progress, SchedulerCh
 async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts]:
     """Return all parts over a models folder with one configuration of the embedded model."""
     folder = tmp_path_factory.mktemp("models")
-    text = f"name: shapes\nmodel: {demo.FOLDER}\nseed: 5\nscheduler: euler\ndefaults:\n  num_inference_steps: 6\n  strength: 0.9\n"
+    config = {"name": "shapes", "model": str(demo.FOLDER), "seed": 5, "scheduler": "euler"}
+    text = yaml.safe_dump({**config, "defaults": {"num_inference_steps": 6, "strength": 0.9}})
     (folder / "shapes.yaml").write_text(text, encoding="utf-8")
     parts = build(Settings.load({"models": folder, "threads": 1, "log_level": "error", "max_outputs": 4}))
     await parts.engine.start([])
@@ -92,7 +100,9 @@ async def test_outputs_have_seeds_in_a_row(parts: Parts) -> None:
 
 async def test_a_list_of_prompts_is_a_run_for_each(parts: Parts) -> None:
     """Each prompt of a list is a run of its own, with the negative prompt in its place."""
-    call = await parts.generation.prepare(request(prompt=["a star", "a heart"], negative_prompt=["red", "blue"], seed=1))
+    call = await parts.generation.prepare(
+        request(prompt=["a star", "a heart"], negative_prompt=["red", "blue"], seed=1)
+    )
 
     assert [("a star", "red"), ("a heart", "blue")] == [
         (run.params["prompt"], run.params["negative_prompt"]) for run in call.runs

@@ -22,7 +22,7 @@ NOT_VERBS = {"main", "errors", "tables", "client", "outcome"}
 class Verbs(click.Group):
     """A group whose verbs are the files of this folder: ``run.py`` holds ``command``, the verb ``run``."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """Return the names of all verbs."""
         found = (module.name for module in pkgutil.iter_modules(octabox.cli.__path__))
         return sorted(name.removesuffix("_") for name in found if name not in NOT_VERBS)

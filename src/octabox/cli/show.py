@@ -32,7 +32,12 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
     others = ", ".join(name for name in schema["x-tasks"] if name != schema["x-task"])
     show_title(info.name, info.description)
     show_facts(
-        [("source", info.source), ("pipeline", schema["x-pipeline"]), ("task", schema["x-task"]), ("other tasks", others)]
+        [
+            ("source", info.source),
+            ("pipeline", schema["x-pipeline"]),
+            ("task", schema["x-task"]),
+            ("other tasks", others),
+        ]
     )
     required = set(schema.get("required", ()))
     rows = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ from octabox.hub.inspect import is_hub_id, model_index
 from octabox.service.planning import ServedModel, choose
 from octabox.types import ModelInfo, ModelStatus
 
-
 #: The class that all others derive from: as a model's pipeline it means the model's own.
 BASE = "DiffusionPipeline"
+
+
+#: Written out here, since inside the class `list` is a method.
+Statuses = list[ModelStatus]
 
 
 class ModelService:
@@ -123,7 +126,7 @@ class ModelService:
         """Take a model out of memory; return whether it was there."""
         return await self._engine.unload(self.config(name).name)
 
-    def status(self) -> Sequence[ModelStatus]:
+    def status(self) -> Statuses:
         """Return the models in memory or on their way there."""
         return self._engine.status()
 

@@ -37,8 +37,8 @@ from octabox.engine.worker.loader import load
 from octabox.engine.worker.memory import bytes_held, clean_up
 from octabox.engine.worker.runner import Runner, Unfinished
 from octabox.errors import GenerationCancelledError
-from octabox.types import Progress
 from octabox.telemetry.logs import configure
+from octabox.types import Progress
 
 logger = logging.getLogger("octabox.worker")
 

@@ -92,7 +92,7 @@ class Runner:
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check))
                 output = self._call(pipe, run, watch)
                 check()
-                said += warnings_about(output)
+                said.extend(warnings_about(output))
                 facts = self._facts(pipe, call, run)
                 made += [(picture, run.seed, _with_size(facts, picture)) for picture in pictures(output, call.runs_as)]
         warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *said])
