@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,10 @@ def body(error: errors.OctaboxError) -> dict[str, Any]:
     """Return an error as OpenAI's clients read it, with our hint and choices beside."""
     row = http_error(error)
     told = {"message": str(error), "type": row.type, "param": error.parameter, "code": row.code}
-    more = {"hint": error.hint or None, "choices": list(error.choices) or None}
+    problems = (
+        [body(problem)["error"] for problem in error.problems] if isinstance(error, errors.InvalidRequestError) else []
+    )
+    more = {"hint": error.hint, "choices": list(error.choices), "problems": problems}
     return {"error": {**told, **{name: value for name, value in more.items() if value}}}
 
 
@@ -74,5 +78,8 @@ def plain_body(message: str, kind: str, code: str) -> dict[str, Any]:
 def headers(error: errors.OctaboxError) -> dict[str, str]:
     """Return the headers that go with an error."""
     if isinstance(error, errors.QueueFullError):
-        return {"retry-after": str(max(1, round(error.retry_after)))}
+        return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
+    if isinstance(error, errors.LoadError):
+        # OpenAI's clients try a server's error again unless they are told not to; this one stays.
+        return {"x-should-retry": "false"}
     return {"www-authenticate": "Bearer"} if isinstance(error, errors.AuthenticationError) else {}

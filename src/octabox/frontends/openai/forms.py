@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
@@ -18,6 +19,9 @@ MASK = "mask_image"
 
 #: Files and fields of one form.
 MOST_FILES, MOST_FIELDS = 64, 500
+
+#: How OpenAI's client writes a field of a mapping.
+_NESTED = re.compile(r"(\w+)\[(\w+)\]")
 
 _NAMES = {**SPELLINGS, "mask": MASK}
 
@@ -45,8 +49,12 @@ async def read_form(request: Request, most_bytes: int) -> tuple[ImageRequest, di
 async def _parts(form: FormData) -> tuple[ImageRequest, dict[str, tuple[Source, ...]]]:
     media: dict[str, list[Source]] = {}
     texts: dict[str, list[str]] = {}
+    mappings: dict[str, dict[str, Any]] = {}
     for key, value in form.multi_items():
         name = key.removesuffix("[]")
+        if (nested := _NESTED.fullmatch(key)) and isinstance(value, str):
+            mappings.setdefault(nested[1], {})[nested[2]] = _json(value)
+            continue
         if isinstance(value, UploadFile):
             media.setdefault(_NAMES.get(name, name), []).append(await value.read())
         elif _NAMES.get(name, name) in ("image", MASK):
@@ -54,7 +62,7 @@ async def _parts(form: FormData) -> tuple[ImageRequest, dict[str, tuple[Source, 
                 media.setdefault(_NAMES.get(name, name), []).append(value)
         else:
             texts.setdefault(name, []).append(value)
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = dict(mappings)
     for name, values in texts.items():
         if len(values) > 1 and name in ImageRequest.model_fields and name not in ("prompt", "negative_prompt"):
             raise InvalidParameterError(f"'{name}' is given twice.", parameter=name)

@@ -37,6 +37,14 @@ class ImageRequest(BaseModel):
     task: str | None = Field(None, description="Task of the Hub, such as image-to-image.")
     scheduler: str | dict[str, Any] | None = Field(None, description='A name, or {"name": ..., settings}.')
 
+    @field_validator("n", "seed", "partial_images", "output_compression", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any) -> Any:
+        """Take no true for 1."""
+        if isinstance(value, bool):
+            raise ValueError("is no number")  # noqa: TRY004 (pydantic's way to refuse)
+        return value
+
     @field_validator("n", "stream", "partial_images", mode="before")
     @classmethod
     def _null_is_default(cls, value: Any, info: Any) -> Any:
