@@ -60,7 +60,7 @@ def test_derived_error_takes_the_row_above() -> None:
     assert TABLE[errors.MediaError] == http_error(Odd("x"))
 
 
-@pytest.mark.parametrize(("seconds", "shown"), [(0.0, "1"), (2.4, "2"), (90.0, "90")])
+@pytest.mark.parametrize(("seconds", "shown"), [(0.0, "1"), (2.4, "3"), (90.0, "90")])
 def test_retry_after(seconds: float, shown: str) -> None:
     """A full queue says when to come back, in whole seconds."""
     assert {"retry-after": shown} == headers(errors.QueueFullError("Full.", retry_after=seconds))

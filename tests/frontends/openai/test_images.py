@@ -162,7 +162,7 @@ async def test_full_queue_says_when_to_come_back(server: Server, client: openai.
         await client.images.generate(model="demo", prompt="x")
     server.generations.error = None
 
-    assert "12" == caught.value.response.headers["retry-after"]
+    assert "13" == caught.value.response.headers["retry-after"]
     assert (await client.images.generate(model="demo", prompt="x")).data
 
 

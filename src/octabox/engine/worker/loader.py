@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 from diffusers import DiffusionPipeline, PipelineQuantizationConfig
 from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as DIFFUSERS_BACKENDS
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as TRANSFORMERS_BACKENDS
 
+from octabox.catalog.loading import import_class
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.errors import IncompatibleWeightsError, LoadError
@@ -42,7 +42,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
         LoadError: The configuration asks for what this machine or this class does not have.
     """
     device = choose_device(config.device or options.device, config.name)
-    kind = getattr(diffusers, pipeline)
+    kind: Any = import_class(pipeline)
     dtypes = {name: part.dtype for name, part in config.components.items() if part.dtype and not part.model}
     dtype = choose_dtype(options.dtype if config.dtype == "auto" else config.dtype, device)
     arguments: dict[str, Any] = {

@@ -13,6 +13,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DIFFUSERS_VERBOSITY"] = "error"
 
 import octabox.engine.worker.process  # noqa: E402, F401, I001
+from octabox.catalog.pipelines import load_catalog  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 # tqdm's own lock is shared between processes: a semaphore that a worker which is killed would leave behind.
@@ -23,6 +24,8 @@ for _name in filter(None, os.environ.get("OCTABOX_FORKSERVER_WARM", "").split(",
     # A class that cannot be imported fails with a good message when a model that needs it is loaded.
     with contextlib.suppress(Exception):
         getattr(importlib.import_module(_library), _class)
+
+load_catalog()
 
 # Nothing of this is garbage: a collection in a worker need not walk through it, nor copy its pages.
 gc.collect()

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import diffusers
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
+from octabox.catalog.loading import import_class
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.loader import LoadedModel
 from octabox.engine.worker.outputs import pictures, preview, warnings_about
@@ -101,7 +101,8 @@ class Runner:
     def _pipeline(self, name: str) -> DiffusionPipeline:
         """Return a pipeline of this class over the loaded components."""
         if name not in self._siblings:
-            kind, own = getattr(diffusers, name), self._model.pipeline
+            kind: Any = import_class(name)
+            own = self._model.pipeline
             taken = inspect.signature(kind.__init__).parameters
             offered = {**own.config, **own.components}
             try:

@@ -6,14 +6,18 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import diffusers
 from diffusers import SchedulerMixin
 
-from octabox.errors import InvalidParameterError, SchedulerNotFoundError, UnknownParameterError
+from octabox.catalog.loading import import_class
+from octabox.catalog.pipelines import load_catalog
+from octabox.errors import InvalidParameterError, UnknownParameterError
 from octabox.types import SchedulerChoice
 
 #: Settings that hold how noise was added in training; a scheduler without those of the model's own cannot undo it.
 NOISE = ("beta_schedule", "shift", "sigma_data")
+
+#: Steps of a trial schedule: enough for solvers that begin with steps of a lower order.
+TRIAL_STEPS = 10
 
 #: What a model was trained to predict where its scheduler's configuration does not say: the noise.
 PREDICTS_NOISE = "epsilon"
@@ -34,9 +38,8 @@ def fresh(scheduler: SchedulerMixin, pristine: Mapping[str, Any], choice: Schedu
     """
     if choice is None:
         return type(scheduler).from_config(pristine)
-    kind: Any = getattr(diffusers, choice.name, None)
-    if not (inspect.isclass(kind) and issubclass(kind, SchedulerMixin)):
-        raise SchedulerNotFoundError(f"There is no scheduler '{choice.name}'.", parameter="scheduler")
+    load_catalog().scheduler(choice.name)
+    kind: Any = import_class(choice.name)
     settings = _settings(kind)
     if unknown := sorted(set(choice.settings) - settings):
         names = ", ".join(f"'{name}'" for name in unknown)
@@ -77,5 +80,5 @@ def _check_fit(kind: type[SchedulerMixin], settings: set[str], pristine: Mapping
 def _denoises(kind: type[SchedulerMixin], pristine: Mapping[str, Any]) -> bool:
     """Tell whether a class goes from much noise to little: its timesteps fall."""
     trial = kind.from_config(pristine)
-    trial.set_timesteps(2)
+    trial.set_timesteps(TRIAL_STEPS)
     return float(trial.timesteps[0]) >= float(trial.timesteps[-1])
