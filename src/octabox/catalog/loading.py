@@ -50,7 +50,7 @@ def discover_diffusers_classes(base_class_name: str) -> dict[str, type]:
     for name in get_available_classes(base_class_name):
         try:
             found[name] = import_class(name)
-        except MissingDependencyError as error:  # noqa: PERF203 (each class may lack something else)
+        except MissingDependencyError as error:
             logger.debug("Left out %s: %s", name, error)
     return found
 

@@ -51,9 +51,9 @@ def show_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def _draw(headings: Sequence[str], rows: Sequence[Sequence[str]], dim: frozenset[str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 (needed only where somebody looks)
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for number, heading in enumerate(headings):
