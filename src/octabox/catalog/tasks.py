@@ -44,6 +44,9 @@ STEERING_COMPONENTS = re.compile(r"^controlnet|^adapter")
 #: What the words of an output say that it shows, whatever its numbers look like.
 SOLID, DEPTH = re.compile(r"\b3D\b|\bmesh"), re.compile(r"\bdepth\b", re.IGNORECASE)
 
+#: What a request for a task brings, where the tag does not begin with it.
+BROUGHT = {"inpainting": {"image", "mask"}, "depth-estimation": {"image"}}
+
 #: Outputs that only another model can read.
 ENCODED = re.compile(r"embed|latent")
 
@@ -212,6 +215,6 @@ def _task(given: str, goal: str) -> str | None:
 
 def extras(entry: PipelineEntry, task: str) -> int:
     """Return how much a class needs beyond what a request for this task brings: values, files, steering components."""
-    brought = {"inpainting": {"image", "mask"}}.get(task, {task.partition("-to-")[0]}) | {"text"}
+    brought = BROUGHT.get(task, {task.partition("-to-")[0]}) | {"text"}
     values = sum(parameter.required and parameter.kind not in brought for parameter in entry.parameters)
     return values + sum(bool(STEERING_COMPONENTS.search(name)) for name in entry.required_components)

@@ -55,21 +55,24 @@ def workflows(tree: SourceTree, blocks: ClassSource) -> tuple[str, ...]:
 
 
 def _parameter(name: str, words: Words, usual: Parameter | None) -> Parameter:
-    own = from_words(name, words, default=_default(words.default))
-    if words.type or usual is None:
-        return own
-    return replace(
-        own,
-        kind=usual.kind,
-        many=usual.many,
-        annotation=usual.annotation,
-        description=own.description or usual.description,
-    )
+    default, is_literal = _default(words.default)
+    own = from_words(name, words, default=default)
+    if not words.type and usual is not None:
+        own = replace(
+            own,
+            kind=usual.kind,
+            many=usual.many,
+            choices=usual.choices,
+            annotation=usual.annotation,
+            description=own.description or usual.description,
+        )
+    # A docstring puts no quotes around words: of a text they are the default, of anything else they only tell of it.
+    return replace(own, literal=is_literal or own.kind in ("text", "choice", "internal"))
 
 
-def _default(text: str) -> object:
-    """Return the value that a docstring writes, which puts no quotes around words."""
+def _default(text: str) -> tuple[object, bool]:
+    """Return the value that a docstring writes, and whether it is one."""
     try:
-        return ast.literal_eval(text) if text else None
+        return (ast.literal_eval(text) if text else None), True
     except (SyntaxError, ValueError):
-        return text
+        return text, False

@@ -59,10 +59,9 @@ def arguments(doc: str) -> dict[str, Words]:
 
 def first_sentence(doc: str) -> str:
     """Return what a docstring opens with, up to the first full stop."""
-    paragraph = re.split(r"\n\s*\n|\n\s*(?:Args|Parameters|Supported workflows):", doc.strip())[0]
+    paragraph = re.split(r"\n\s*\n|(?:^|\n)\s*(?:Args|Parameters|Supported workflows):", doc.strip())[0]
     text = " ".join(paragraph.split())
-    text = re.split(r"(?<=[.!?])\s+(?=[A-Z`\[])", text)[0]
-    return "" if SECTION.match(text) else text
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z`\[])", text)[0]
 
 
 def _block(lines: Iterable[str], indent: int) -> list[str]:

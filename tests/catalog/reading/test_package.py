@@ -1,0 +1,138 @@
+"""Reading a whole package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from octabox.catalog.entries import Facts, Parameter, PipelineEntry, names
+from octabox.catalog.reading.package import read
+
+
+@pytest.fixture
+def facts(made_up: Path) -> Facts:
+    """Return what the made-up package says."""
+    return read("brushes", made_up)
+
+
+def entry(facts: Facts, name: str) -> PipelineEntry:
+    """Return the pipeline of this name."""
+    return next(entry for entry in facts.pipelines if entry.name == name)
+
+
+def test_every_class_is_found(facts: Facts) -> None:
+    """Every pipeline and scheduler is found, and stand-ins and broken files are not."""
+    assert ["BrushImg2ImgPipeline", "BrushModularPipeline", "BrushOldPipeline", "BrushPipeline"] == [
+        each.name for each in facts.pipelines
+    ]
+    assert ["DripScheduler"] == [each.name for each in facts.schedulers]
+    assert "brushes.pipelines.brush.plain" == entry(facts, "BrushPipeline").module
+
+
+def test_a_new_class_is_served_without_a_change(made_up: Path) -> None:
+    """A class that appears in the package appears in what is read of it, with its task."""
+    new = "class GlueVideoPipeline(DiffusionPipeline):\n    def __call__(self, prompt: str) -> GlueOutput: ..."
+    output = "class GlueOutput(BaseOutput):\n    frames: list"
+    (made_up / "pipelines" / "glue.py").write_text(f"{new}\n\n{output}\n", encoding="utf-8")
+
+    found = entry(read("brushes", made_up), "GlueVideoPipeline")
+
+    assert ("text-to-video",) == found.tasks
+
+
+def test_a_call_is_described(facts: Facts) -> None:
+    """Each parameter has its type, default, kind and words."""
+    brush = entry(facts, "BrushPipeline")
+
+    assert "Paints from words." == brush.description
+    assert brush.swallows_kwargs
+    assert "kwargs" not in names(brush.parameters)
+    prompt = "What to paint, over two lines."
+    assert Parameter("prompt", "str | list[str]", "text", many=True, description=prompt) == brush.parameter("prompt")
+    steps = Parameter("steps", "int", "integer", default=50, description="How many strokes.")
+    assert steps == brush.parameter("steps")
+    choice = Parameter("mode", "Literal['wet', 'dry']", "choice", default="wet", choices=("wet", "dry"))
+    assert choice == brush.parameter("mode")
+
+
+def test_a_default_may_be_an_expression(facts: Facts) -> None:
+    """A default that is no literal is kept as text, and said to be that."""
+    unit = entry(facts, "BrushPipeline").parameter("unit")
+
+    assert unit is not None
+    assert ("MILLIMETRE", False) == (unit.default, unit.literal)
+
+
+def test_what_octabox_sets_has_its_own_kinds(facts: Facts) -> None:
+    """Generators, callbacks and the shape of the answer are told from what a request may say."""
+    kinds = {parameter.name: parameter.kind for parameter in entry(facts, "BrushPipeline").parameters}
+
+    assert "generator" == kinds["generator"]
+    assert "callback" == kinds["callback_on_step_end"]
+    assert "internal" == kinds["return_dict"] == kinds["output_type"]
+    assert "array" == kinds["prompt_embeds"]
+
+
+def test_parts_and_outputs_are_described(facts: Facts) -> None:
+    """Components leave plain settings out, and the output class is found under the name it was imported by."""
+    brush = entry(facts, "BrushPipeline")
+
+    assert [("paint", False), ("varnish", True)] == [(part.name, part.optional) for part in brush.components]
+    assert [("images", "image", "The pictures.")] == [
+        (each.name, each.kind, each.description) for each in brush.outputs
+    ]
+    assert (("prompt", "prompt_embeds"),) == brush.one_of
+
+
+def test_a_picture_without_an_optional_type_is_needed(facts: Facts) -> None:
+    """A default of None does not make a picture optional, where the type does not allow None."""
+    copy = entry(facts, "BrushImg2ImgPipeline")
+
+    image = copy.parameter("image")
+    assert image is not None
+    assert ("image", True, True) == (image.kind, image.required, image.many)
+    assert ("image-to-image",) == copy.tasks
+    assert "brush" == copy.family
+
+
+def test_what_is_inherited_counts(facts: Facts) -> None:
+    """A class without a call of its own has that of its base, and a mixin marks it as deprecated."""
+    old, brush = entry(facts, "BrushOldPipeline"), entry(facts, "BrushPipeline")
+
+    assert brush.parameters == old.parameters
+    assert old.deprecated
+    assert not brush.deprecated
+
+
+def test_progress_is_by_the_best_means(facts: Facts) -> None:
+    """A step callback comes before a progress bar."""
+    assert "callback_on_step_end" == entry(facts, "BrushPipeline").progress
+    assert "progress_bar" == entry(facts, "BrushImg2ImgPipeline").progress
+
+
+def test_modular_pipelines_are_read_from_their_blocks(facts: Facts) -> None:
+    """The docstring of the default blocks says what they take; a type that it leaves out is the usual one of the name."""
+    modular = entry(facts, "BrushModularPipeline")
+
+    assert modular.modular
+    assert ("prompt", "steps") == names(modular.parameters)
+    assert modular.parameters[0].required
+    assert Parameter("steps", "int", "integer", default=20, description="How many strokes.") == modular.parameters[1]
+    assert ["paint", "easel"] == [part.name for part in modular.components]
+    assert ("text-to-image",) == modular.tasks
+
+
+def test_tables_of_siblings_are_read(facts: Facts) -> None:
+    """Tables are read with the rows that are added to them later, and so are the classes that choose."""
+    row = {"text-to-image": "BrushPipeline", "image-to-image": "BrushImg2ImgPipeline"}
+
+    assert {"brush": row} == facts.families
+    assert {"text-to-image": "AutoPipelineForText2Image"} == facts.automatic
+
+
+def test_a_scheduler_has_its_settings(facts: Facts) -> None:
+    """A scheduler's settings are those of its constructor, with the words of the class."""
+    drip = facts.schedulers[0]
+
+    assert (Parameter("speed", "float", "number", default=0.5, description="How fast."),) == drip.settings

@@ -1,0 +1,108 @@
+"""The public functions of the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import octabox
+from octabox.catalog import loading
+from octabox.errors import IncompatibleWeightsError, PipelineNotFoundError
+
+
+def test_all_pipelines_are_listed() -> None:
+    """Pipelines are listed in order, with the classes that choose one."""
+    found = octabox.get_available_pipelines()
+
+    assert sorted(found) == found
+    assert {"StableDiffusionPipeline", "FluxPipeline", "AutoPipelineForText2Image"} <= set(found)
+
+
+def test_all_names_of_tasks_are_listed() -> None:
+    """Tags, what people call them, and families are all names that may be given."""
+    assert {"text-to-image", "img2img", "stable-diffusion", "qwen-image"} <= set(octabox.get_available_tasks())
+
+
+def test_classes_are_listed_by_their_base() -> None:
+    """Schedulers and models are found by what they inherit from, at any distance."""
+    assert "EulerDiscreteScheduler" in octabox.get_available_classes("SchedulerMixin")
+    assert "UNet2DConditionModel" in octabox.get_available_classes("ModelMixin")
+    assert "SchedulerMixin" not in octabox.get_available_classes("SchedulerMixin")
+
+
+def test_an_unknown_base_has_neighbours() -> None:
+    """A base that is nearly right leads to the right one."""
+    with pytest.raises(ValueError, match="Did you mean SchedulerMixin"):
+        octabox.get_available_classes("SchedulerMixn")
+
+
+def test_listing_imports_nothing() -> None:
+    """The package itself costs nothing, and its lists need no torch."""
+    code = (
+        "import sys, octabox; light = 'octabox.catalog' not in sys.modules;"
+        "octabox.get_available_classes('SchedulerMixin'); print(light, 'torch' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "True False" == done.stdout.strip()
+
+
+def test_public_names_are_all_there() -> None:
+    """Every public name can be had, and no other."""
+    assert all(callable(getattr(octabox, name)) for name in octabox.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        octabox.nothing  # noqa: B018
+
+
+def test_a_class_is_the_real_one() -> None:
+    """A name leads to diffusers' own class."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline  # noqa: PLC0415 (slow, and needed here only)
+
+    assert StableDiffusionPipeline is octabox.resolve_pipeline_class(task="stable-diffusion")
+    assert EulerDiscreteScheduler is octabox.discover_diffusers_classes("SchedulerMixin")["EulerDiscreteScheduler"]
+
+
+class Recorder:
+    """A pipeline class that notes how it is loaded."""
+
+    @classmethod
+    def from_pretrained(cls, source: str, **kwargs: Any) -> tuple[str, str, dict[str, Any]]:
+        """Return the call."""
+        return "from_pretrained", source, kwargs
+
+    @classmethod
+    def from_single_file(cls, source: str, **kwargs: Any) -> tuple[str, str, dict[str, Any]]:
+        """Return the call."""
+        return "from_single_file", source, kwargs
+
+
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+@pytest.mark.parametrize("single", [False, True])
+def test_arguments_pass_through(name: str, single: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the loader does not know itself reaches diffusers as it is."""
+    monkeypatch.setattr(loading, "import_class", lambda _: Recorder)
+
+    call = octabox.load_diffusers_pipeline(
+        "StableDiffusionPipeline", model_id=str(tmp_path), from_single_file=single, **{name: "float16"}
+    )
+
+    assert ("from_single_file" if single else "from_pretrained", str(tmp_path), {name: "float16"}) == call
+
+
+def test_not_every_class_reads_single_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class without a reader of single files is said to have none."""
+    monkeypatch.setattr(loading, "import_class", lambda _: int)
+
+    with pytest.raises(IncompatibleWeightsError, match="single file"):
+        octabox.load_diffusers_pipeline("DDPMPipeline", model_id="x.safetensors", from_single_file=True)
+
+
+def test_a_model_must_be_named() -> None:
+    """A class alone has no weights."""
+    with pytest.raises(PipelineNotFoundError, match="No model is named"):
+        octabox.load_diffusers_pipeline("StableDiffusionPipeline")

@@ -1,0 +1,166 @@
+"""Deciding which class is meant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from octabox.catalog import resolution
+from octabox.catalog.pipelines import Catalog
+from octabox.catalog.resolution import pipeline_of, read_model_index, resolve_pipeline_name
+from octabox.errors import IncompatibleWeightsError, PipelineNotFoundError, TaskNotFoundError
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Return the folder of a model of which only the index is there."""
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}', encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("catalog")
+class TestNames:
+    """Resolution by name, task and family."""
+
+    @pytest.mark.parametrize(
+        ("given", "name"),
+        [
+            ({"class_name": "FluxPipeline"}, "FluxPipeline"),
+            ({"class_name": "AutoPipelineForText2Image"}, "AutoPipelineForText2Image"),
+            ({"class_name": "FluxPipeline", "task": "inpaint"}, "FluxPipeline"),
+            ({"task": "text-to-image"}, "AutoPipelineForText2Image"),
+            ({"task": "inpaint"}, "AutoPipelineForInpainting"),
+            ({"task": "txt2vid"}, "WanPipeline"),
+            ({"task": "stable-diffusion"}, "StableDiffusionPipeline"),
+            ({"task": "qwen-image"}, "QwenImagePipeline"),
+        ],
+    )
+    def test_what_is_given_decides(self, given: dict[str, Any], name: str) -> None:
+        """A class comes before a task; a task alone means diffusers' own choosing class; a family means its plain class."""
+        assert name == resolve_pipeline_name(**given)
+
+    def test_an_unknown_class_is_told_in_the_documented_words(self) -> None:
+        """The message is the documented one, and the error is a ValueError."""
+        with pytest.raises(ValueError, match=r"^Unknown pipeline class 'NoPipeline'\. Available pipelines: ") as caught:
+            resolve_pipeline_name(class_name="NoPipeline")
+
+        assert isinstance(caught.value, PipelineNotFoundError)
+        assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize("task", ["s", "stable", "text-to-everything"])
+    def test_part_of_a_name_is_no_name(self, task: str) -> None:
+        """Nothing is taken for what it only resembles."""
+        with pytest.raises(TaskNotFoundError, match="Unknown task"):
+            resolve_pipeline_name(task=task)
+
+    def test_nothing_is_an_error(self) -> None:
+        """One of the three must be given."""
+        with pytest.raises(PipelineNotFoundError, match="Give one of"):
+            resolve_pipeline_name()
+
+
+@pytest.mark.usefixtures("catalog")
+class TestModels:
+    """Resolution by a model's own files."""
+
+    def test_a_folder_says_what_it_is(self, model: Path) -> None:
+        """The index of a folder names its class; with a task, the sibling is meant."""
+        assert "StableDiffusionXLPipeline" == resolve_pipeline_name(model_id=str(model))
+        assert "StableDiffusionXLImg2ImgPipeline" == resolve_pipeline_name(model_id=str(model), task="img2img")
+
+    def test_a_model_cannot_do_what_it_is_not_for(self, model: Path) -> None:
+        """A task of another kind names those that the model can do."""
+        with pytest.raises(TaskNotFoundError, match="It can do: text-to-image"):
+            resolve_pipeline_name(model_id=str(model), task="text-to-audio")
+
+    def test_a_modular_folder_says_what_it_is(self, tmp_path: Path) -> None:
+        """The index of a modular pipeline counts where there is no other."""
+        (tmp_path / "modular_model_index.json").write_text('{"_class_name": "FluxModularPipeline"}', encoding="utf-8")
+
+        assert "FluxModularPipeline" == resolve_pipeline_name(model_id=str(tmp_path))
+
+    @pytest.mark.parametrize(
+        ("index", "words"),
+        [
+            ({}, "names no pipeline class"),
+            ({"_class_name": None}, "names no pipeline class"),
+            ({"_class_name": 3}, "names no pipeline class"),
+            ({"_class_name": ["pipeline", "OwnPipeline"]}, "code of its own"),
+            ({"_class_name": "NoPipeline"}, "Unknown pipeline class 'NoPipeline'"),
+        ],
+    )
+    def test_an_index_may_lead_nowhere(self, index: dict[str, Any], words: str) -> None:
+        """What an index lacks or does not mean is said."""
+        with pytest.raises(PipelineNotFoundError, match=words):
+            pipeline_of(index)
+
+    @pytest.mark.parametrize("text", ["", "{", "\x00"])
+    def test_a_broken_index_is_said_to_be_one(self, tmp_path: Path, text: str) -> None:
+        """An index that is no JSON is an error of the model's files."""
+        (tmp_path / "model_index.json").write_text(text, encoding="utf-8")
+
+        with pytest.raises(IncompatibleWeightsError, match="no valid JSON"):
+            read_model_index(str(tmp_path))
+
+    def test_a_folder_without_an_index_asks_nobody(self, tmp_path: Path) -> None:
+        """A folder or a file on disk is never looked for on the Hub."""
+        (tmp_path / "model.safetensors").write_bytes(b"")
+
+        for path in (tmp_path, tmp_path / "model.safetensors"):
+            with pytest.raises(IncompatibleWeightsError, match=r"has no model_index\.json"):
+                resolve_pipeline_name(model_id=str(path))
+
+
+class Hub:
+    """A Hub with one repository, which counts what it is asked."""
+
+    def __init__(self, folder: Path, tag: str | None = None, **files: object) -> None:
+        self.asked: list[str] = []
+        self.tag = tag
+        for name, content in files.items():
+            (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+        self.folder = folder
+
+    def file(self, _repo: str, name: str) -> Path | None:
+        """Return a file of the repository."""
+        self.asked.append(name)
+        return self.folder / name if (self.folder / name).exists() else None
+
+    def task(self, _repo: str) -> str | None:
+        """Return the repository's tag."""
+        self.asked.append("tag")
+        return self.tag
+
+    def stand_in(self, patch: pytest.MonkeyPatch) -> Hub:
+        """Be asked in place of the real one."""
+        patch.setattr(resolution, "_hub_file", self.file)
+        patch.setattr(resolution, "_hub_task", self.task)
+        return self
+
+
+@pytest.mark.usefixtures("catalog")
+def test_a_repository_is_asked_for_its_index_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a repository has an index, its tag is not asked for."""
+    hub = Hub(tmp_path, tag="text-to-video", model_index={"_class_name": "FluxPipeline"}).stand_in(monkeypatch)
+
+    assert "FluxPipeline" == resolve_pipeline_name(model_id="some/model")
+    assert ["model_index.json"] == hub.asked
+
+
+def test_a_tag_is_better_than_nothing(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repository without an index is for the task that its tag says."""
+    Hub(tmp_path, tag="text-to-image").stand_in(monkeypatch)
+
+    assert catalog.automatic["text-to-image"] == resolve_pipeline_name(model_id="some/model")
+
+
+@pytest.mark.usefixtures("catalog")
+def test_neither_index_nor_tag_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repository that says nothing is not guessed at."""
+    Hub(tmp_path).stand_in(monkeypatch)
+
+    with pytest.raises(IncompatibleWeightsError, match="some/model has no model_index"):
+        resolve_pipeline_name(model_id="some/model")

@@ -1,0 +1,224 @@
+"""What a request may say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from octabox.catalog.entries import Parameter, PipelineEntry
+from octabox.catalog.pipelines import Catalog
+from octabox.catalog.signature import check, json_schema, validate
+from octabox.errors import (
+    InvalidParameterError,
+    InvalidRequestError,
+    MissingParameterError,
+    RequestError,
+    UnknownParameterError,
+)
+
+ENTRY = PipelineEntry(
+    "ThingPipeline",
+    "made.up",
+    "made",
+    parameters=(
+        Parameter("prompt", "str | list[str]", "text", many=True, description="The words."),
+        Parameter("prompt_embeds", "torch.Tensor | None", "array"),
+        Parameter("image", "PipelineImageInput", "image", required=True, many=True),
+        Parameter("steps", "int", "integer", default=50),
+        Parameter("scale", "Optional[float]", "number", default=7.5),
+        Parameter("sigmas", "List[float]", "number", many=True),
+        Parameter("size", "tuple[int, int]", "integer", many=True, default=[0, 0]),
+        Parameter("clean", "bool", "boolean", default=False),
+        Parameter("mode", "Literal['a', 'b']", "choice", default="a", choices=("a", "b")),
+        Parameter("extra", "dict[str, Any] | None", "mapping"),
+        Parameter("free", "", "any"),
+        Parameter("generator", "torch.Generator | None", "generator"),
+        Parameter("callback_on_step_end", "Callable | None", "callback"),
+        Parameter("output_type", "str", "internal", default="pil"),
+        Parameter("return_dict", "bool", "internal", default=True),
+    ),
+    one_of=(("prompt", "prompt_embeds"),),
+    swallows_kwargs=True,
+)
+
+GOOD = {"prompt": "a cat", "image": object()}
+
+
+def refused(**params: object) -> RequestError:
+    """Return the error for these parameters besides good ones."""
+    with pytest.raises(RequestError) as caught:
+        validate(ENTRY, {**GOOD, **params})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("prompt", "x"),
+        ("prompt", ["x", "y"]),
+        ("prompt", ""),
+        ("steps", 8),
+        ("scale", 8),
+        ("scale", 0.0),
+        ("scale", None),
+        ("sigmas", [1, 0.5]),
+        ("sigmas", None),
+        ("size", [512, 256]),
+        ("clean", True),
+        ("mode", "b"),
+        ("extra", {"scale": 1}),
+        ("free", {"anything": [1]}),
+        ("prompt_embeds", [[0.1, 0.2]]),
+        ("image", b"bytes"),
+    ],
+)
+def test_what_fits_stays_as_it_is(name: str, value: object) -> None:
+    """A value of the right type goes through unchanged: 8 is not 8.0."""
+    found = validate(ENTRY, {**GOOD, name: value})[name]
+
+    assert (value, type(value)) == (found, type(found))
+
+
+def test_a_whole_float_is_an_integer() -> None:
+    """JSON of some languages has no integers: 8.0 is one, 8.5 is not."""
+    steps = validate(ENTRY, {**GOOD, "steps": 8.0})["steps"]
+
+    assert (8, int) == (steps, type(steps))
+    assert isinstance(refused(steps=8.5), InvalidParameterError)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("steps", "8", "steps must be an integer, not '8'."),
+        ("steps", True, "steps must be an integer, not True."),
+        ("steps", None, "steps must be an integer, not None."),
+        ("steps", [8], "steps must be an integer, not [8]."),
+        ("scale", float("nan"), "scale must be a number, not nan."),
+        ("scale", float("inf"), "scale must be a number, not inf."),
+        ("sigmas", [1, float("inf")], "sigmas must be a list of numbers, not [1, inf]."),
+        ("sigmas", 1.0, "sigmas must be a list of numbers, not 1.0."),
+        ("clean", 1, "clean must be true or false, not 1."),
+        ("mode", "c", "mode must be one of 'a', 'b', not 'c'."),
+        ("prompt", 3, "prompt must be text or a list of text, not 3."),
+        ("prompt", ["x", 3], "prompt must be text or a list of text, not ['x', 3]."),
+        ("extra", "x", "extra must be an object, not 'x'."),
+        ("free", float("nan"), "free must be something else, not nan."),
+    ],
+)
+def test_what_does_not_fit_is_refused(name: str, value: object, message: str) -> None:
+    """The error names the parameter, what it takes and what it got."""
+    error = refused(**{name: value})
+
+    assert isinstance(error, InvalidParameterError)
+    assert (message, name) == (error.message, error.parameter)
+
+
+def test_an_unknown_parameter_has_neighbours() -> None:
+    """What `**kwargs` alone would swallow is unknown; the nearest name is offered."""
+    error = refused(promt="x")
+
+    assert isinstance(error, UnknownParameterError)
+    assert "Did you mean prompt?" == error.hint
+    assert "generator" not in error.choices
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("generator", "Give a seed."),
+        ("callback_on_step_end", "Ask for progress, or for a stream."),
+        ("output_type", "Give the format of the output."),
+        ("return_dict", "Leave it out."),
+    ],
+)
+def test_what_octabox_sets_cannot_be_given(name: str, hint: str) -> None:
+    """The error says what to use in its place."""
+    error = refused(**{name: 1})
+
+    assert isinstance(error, UnknownParameterError)
+    assert (f"{name} is set by Octabox.", hint) == (error.message, error.hint)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"prompt": "x"}, "ThingPipeline needs image."),
+        ({"prompt": "x", "image": None}, "image must be something else, not None. ThingPipeline needs image."),
+        ({"image": b""}, "ThingPipeline needs prompt or prompt_embeds."),
+    ],
+)
+def test_what_is_needed_must_be_there(params: dict[str, object], message: str) -> None:
+    """A required parameter, and one of each group, must be given; None is not given."""
+    with pytest.raises(RequestError) as caught:
+        validate(ENTRY, params)
+
+    assert message == caught.value.message
+
+
+def test_one_of_a_group_is_enough() -> None:
+    """Embeddings stand for the words that they were made from."""
+    assert {"image", "prompt_embeds"} == validate(ENTRY, {"image": b"", "prompt_embeds": [1.0]}).keys()
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    """Several mistakes make one error that holds each of them."""
+    with pytest.raises(InvalidRequestError) as caught:
+        validate(ENTRY, {"stepz": 1, "scale": "big"})
+
+    kinds = [type(problem) for problem in caught.value.problems]
+    assert [UnknownParameterError, InvalidParameterError, MissingParameterError, MissingParameterError] == kinds
+
+
+def test_a_type_may_be_known_by_kind_alone() -> None:
+    """A parameter without an annotation is checked by its kind."""
+    parameter = Parameter("steps", "", "integer", default=3)
+
+    assert 4 == check(parameter, 4)
+    with pytest.raises(InvalidParameterError):
+        check(parameter, "x")
+
+
+def test_the_schema_says_the_same() -> None:
+    """Names, types, defaults and words stand in the schema; what Octabox sets does not."""
+    schema = json_schema(ENTRY)
+    properties = schema["properties"]
+
+    assert ["image"] == schema["required"]
+    assert schema["additionalProperties"] is False
+    assert [{"anyOf": [{"required": ["prompt"]}, {"required": ["prompt_embeds"]}]}] == schema["allOf"]
+    assert {"type": "integer", "default": 50} == properties["steps"]
+    assert {"anyOf": [{"type": "number"}, {"type": "null"}], "default": 7.5} == properties["scale"]
+    assert {"enum": ["a", "b"], "default": "a"} == properties["mode"]
+    assert {"type": "array", "items": {"type": "number"}} == properties["sigmas"]
+    assert "The words." == properties["prompt"]["description"]
+    assert set() == {"generator", "callback_on_step_end", "output_type", "return_dict"} & properties.keys()
+
+
+def test_media_are_addresses_or_base64() -> None:
+    """A picture may be given as a URL or in base64, and as a list where one is taken."""
+    uri, base64, several = json_schema(ENTRY)["properties"]["image"]["anyOf"]
+
+    assert {"type": "string", "format": "uri"} == uri
+    assert {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/*"} == base64
+    assert {"type": "array", "items": {"anyOf": [uri, base64]}} == several
+
+
+def test_every_pipeline_has_a_schema_that_its_defaults_meet(catalog: Catalog) -> None:
+    """Over the whole catalog, each literal default passes the check of its own parameter."""
+    failed: list[Any] = []
+    for entry in catalog.pipelines.values():
+        json_schema(entry)
+        for parameter in entry.parameters:
+            if (
+                parameter.literal
+                and not parameter.required
+                and parameter.kind not in ("internal", "callback", "generator")
+            ):
+                try:
+                    check(parameter, parameter.default)
+                except InvalidParameterError as error:
+                    failed.append((entry.name, error.message))
+
+    assert [] == failed

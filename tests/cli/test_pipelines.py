@@ -1,0 +1,82 @@
+"""The verb pipelines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from octabox.cli.main import cli
+from octabox.errors import PipelineNotFoundError, TaskNotFoundError
+
+
+def printed(*arguments: str) -> str:
+    """Return what the verb prints."""
+    return CliRunner().invoke(cli, ["pipelines", *arguments], catch_exceptions=False).output
+
+
+def test_the_list_is_uncut_where_no_one_looks() -> None:
+    """In a pipe each pipeline is one whole line, and the count stands at the end."""
+    lines = printed().splitlines()
+
+    assert lines[0].startswith("PIPELINE")
+    row = next(line for line in lines if line.startswith("StableDiffusionInpaintPipeline "))
+    assert ["StableDiffusionInpaintPipeline", "inpainting", "image", "image,", "mask_image,"] == row.split()[:5]
+    assert f"{len(lines) - 3} pipelines" in lines[-1]
+
+
+def test_json_is_for_programs() -> None:
+    """Each pipeline has a name, tasks, parameters and an output."""
+    found = {entry["name"]: entry for entry in json.loads(printed("--json"))}
+
+    flux = found["FluxPipeline"]
+    assert len(found) >= 300
+    assert (["text-to-image"], "image") == (flux["tasks"], flux["output"])
+    assert {"name", "annotation", "default", "required", "kind"} <= flux["parameters"][0].keys()
+
+
+def test_a_task_ranks_the_list() -> None:
+    """With a task, by any of its names, the plainest class comes first and others are left out."""
+    names = [entry["name"] for entry in json.loads(printed("--task", "inpaint", "--json"))]
+
+    assert "StableDiffusionInpaintPipeline" == names[0]
+    assert "StableDiffusionPipeline" not in names
+
+
+def test_one_pipeline_is_described() -> None:
+    """With a name, its tasks, siblings, parts and parameters are shown, with type, default and words."""
+    page = printed("StableDiffusionPipeline")
+
+    assert "StableDiffusionImg2ImgPipeline (image-to-image)" in page
+    assert "vae, text_encoder, tokenizer, unet, scheduler, safety_checker?" in page
+    row = next(line for line in page.splitlines() if line.startswith("num_inference_steps "))
+    assert ["num_inference_steps", "int", "50", "The", "number", "of", "denoising", "steps."] == row.split()[:8]
+
+
+def test_one_pipeline_is_described_as_json() -> None:
+    """With a name, JSON is one object."""
+    assert "FluxPipeline" == json.loads(printed("FluxPipeline", "--json"))["name"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"), [(["FluxPipe"], PipelineNotFoundError), (["--task", "flying"], TaskNotFoundError)]
+)
+def test_unknown_names_are_typed_errors(arguments: list[str], error: type[Exception]) -> None:
+    """What is not there is an error of ours, which the command line shows with its own exit code."""
+    assert isinstance(CliRunner().invoke(cli, ["pipelines", *arguments]).exception, error)
+
+
+def test_the_list_needs_no_torch() -> None:
+    """Neither the table nor JSON imports torch, diffusers or what only draws."""
+    code = "import sys; from octabox.cli.main import cli; cli(['pipelines', '--json'], standalone_mode=False)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(*sys.modules, file=sys.stderr)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert set() == {"torch", "diffusers", "transformers", "pydantic", "rich"} & set(done.stderr.split())
