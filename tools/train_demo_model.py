@@ -138,8 +138,8 @@ def train_vae(work: Path, steps: int, batch: int, device: str) -> AutoencoderKL:
             decoded = vae.decode(latents).sample
         decoded, difference = decoded.float(), decoded.float() - pictures
         sharpness = l1_loss(edges(decoded), edges(pictures))
-        divergence: torch.Tensor = posterior.kl().mean()
-        return difference.abs().mean() + 0.5 * difference.square().mean() + sharpness + 1e-8 * divergence
+        loss: torch.Tensor = difference.abs().mean() + 0.5 * difference.square().mean() + sharpness
+        return loss + 1e-8 * posterior.kl().mean()
 
     stage.run(loss_of)
     return vae.eval()

@@ -5,24 +5,14 @@ Nothing here imports diffusers; the answers are names. `octabox.catalog.loading`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.tasks import tag_of
-from octabox.errors import (
-    DownloadError,
-    GatedModelError,
-    IncompatibleWeightsError,
-    PipelineNotFoundError,
-    TaskNotFoundError,
-    nearest,
-)
-
-#: Files in which a model names its class, in the order in which they are looked for.
-INDEXES = ("model_index.json", "modular_model_index.json")
+from octabox.errors import IncompatibleWeightsError, PipelineNotFoundError, TaskNotFoundError, nearest
+from octabox.hub.folder import INDEX_FILES, folder_index
 
 
 def resolve_pipeline_name(
@@ -95,65 +85,16 @@ def pipeline_of(model_index: Mapping[str, Any], catalog: Catalog | None = None, 
 
 def pipeline_of_model(model_id: str, catalog: Catalog | None = None) -> str:
     """Return the class of a model: as its own index says; only where it has none, as the Hub's tag suggests."""
+    from octabox.hub import inspect as hub  # noqa: PLC0415 (slow to import, and not needed for a name or a task)
+
     catalog = catalog or load_catalog()
-    index = read_model_index(model_id)
+    if Path(model_id).exists() or not hub.is_hub_id(model_id):
+        return pipeline_of(folder_index(Path(model_id)), catalog, source=model_id)
+    index = hub.repository_index(model_id)
     if index is not None:
         return pipeline_of(index, catalog, source=model_id)
-    tag = None if Path(model_id).exists() else _hub_task(model_id)
+    tag = hub.pipeline_tag(model_id)
     if tag is None:
         hint = "Name the pipeline class; for a single file, with from_single_file."
-        raise IncompatibleWeightsError(f"{model_id} has no {INDEXES[0]}, so its pipeline is not known.", hint=hint)
+        raise IncompatibleWeightsError(f"{model_id} has no {INDEX_FILES[0]}, so its pipeline is not known.", hint=hint)
     return pipeline_for_task(tag, catalog)
-
-
-def read_model_index(model_id: str) -> dict[str, Any] | None:
-    """Return the index of a folder, which needs no network, or of a Hub repository; None where it has none."""
-    folder = Path(model_id)
-    if folder.exists():
-        found = (folder / name for name in INDEXES if folder.is_dir() and (folder / name).is_file())
-    else:
-        found = (path for path in (_hub_file(model_id, name) for name in INDEXES) if path is not None)
-    path = next(iter(found), None)
-    if path is None:
-        return None
-    try:
-        index = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise IncompatibleWeightsError(
-            f"{path.name} of {model_id} is no valid JSON: {error}.", hint="Fetch it again."
-        ) from error
-    return index if isinstance(index, dict) else {}
-
-
-def _hub_file(repo_id: str, name: str) -> Path | None:
-    """Fetch one small file of a repository; None where the repository has no such file."""
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415 (slow to import, and needed only for the Hub)
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError  # noqa: PLC0415
-
-    try:
-        return Path(hf_hub_download(repo_id, name))
-    except LocalEntryNotFoundError as error:
-        raise _unreachable(repo_id, error) from error
-    except EntryNotFoundError:
-        return None
-    except GatedRepoError as error:
-        hint = f"Accept the terms at https://huggingface.co/{repo_id} and log in with `hf auth login`."
-        raise GatedModelError(f"{repo_id} is gated.", hint=hint, model=repo_id) from error
-    except (OSError, ValueError) as error:
-        raise _unreachable(repo_id, error) from error
-
-
-def _hub_task(repo_id: str) -> str | None:
-    from huggingface_hub import model_info  # noqa: PLC0415 (slow to import, and needed only for the Hub)
-
-    try:
-        return model_info(repo_id).pipeline_tag
-    except (OSError, ValueError) as error:
-        raise _unreachable(repo_id, error) from error
-
-
-def _unreachable(repo_id: str, error: Exception) -> DownloadError:
-    reason = str(error).strip().partition("\n")[0]
-    return DownloadError(
-        f"{repo_id} is no folder, and cannot be had from the Hub: {reason}", hint="Check the name and the network."
-    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, hf_hub_download, model_info
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, ModelNotFoundError, OctaboxError
 from octabox.hub.folder import INDEX_FILES, folder_index, is_hub_id, read_index
 
-__all__ = ["hub_error", "is_hub_id", "model_index"]
+__all__ = ["hub_error", "is_hub_id", "model_index", "pipeline_tag", "repository_index"]
 
 _TOKEN = "log in by `hf auth login`, or set HF_TOKEN"  # noqa: S105 (words, no password)
 
@@ -87,11 +87,27 @@ def model_index(source: str | Path, revision: str | None = None) -> dict[str, An
     """
     if isinstance(source, Path) or Path(source).exists() or not is_hub_id(source):
         return folder_index(Path(source))
+    index = repository_index(source, revision)
+    if index is None:
+        raise hub_error(EntryNotFoundError(INDEX_FILES[0]), source, revision)
+    return index
+
+
+def repository_index(repo: str, revision: str | None = None) -> dict[str, Any] | None:
+    """Return the index of a repository on the Hub; None where it has none. The errors are those of `model_index`."""
     for name in INDEX_FILES:
-        file = _fetch(source, name, revision)
+        file = _fetch(repo, name, revision)
         if file is not None:
-            return read_index(file, f"{source}/{name}")
-    raise hub_error(EntryNotFoundError(INDEX_FILES[0]), source, revision)
+            return read_index(file, f"{repo}/{name}")
+    return None
+
+
+def pipeline_tag(repo: str) -> str | None:
+    """Return the task that the Hub shows for a repository. The errors are those of `model_index`."""
+    try:
+        return model_info(repo).pipeline_tag
+    except (OSError, ValueError) as error:
+        raise hub_error(error, repo) from error
 
 
 def _fetch(repo: str, name: str, revision: str | None) -> Path | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
-from demo_pictures import border_colour, centre_colour
-from embedded import Calls, finish
 from PIL import Image
 
+from demo_pictures import border_colour, centre_colour
+from embedded import Calls, finish
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.local import LocalEngine
 from octabox.errors import InvalidParameterError, MissingDependencyError, OctaboxError, UnknownParameterError
