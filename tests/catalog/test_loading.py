@@ -11,7 +11,7 @@ import pytest
 
 import octabox
 from octabox.catalog import loading
-from octabox.errors import IncompatibleWeightsError, PipelineNotFoundError
+from octabox.errors import IncompatibleWeightsError, MissingDependencyError, PipelineNotFoundError
 
 
 def test_all_pipelines_are_listed() -> None:
@@ -65,6 +65,24 @@ def test_a_class_is_the_real_one() -> None:
 
     assert StableDiffusionPipeline is octabox.resolve_pipeline_class(task="stable-diffusion")
     assert EulerDiscreteScheduler is octabox.discover_diffusers_classes("SchedulerMixin")["EulerDiscreteScheduler"]
+
+
+def test_a_missing_dependency_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where diffusers has only a stand-in, its own advice is given."""
+
+    class DummyObject(type):
+        """Marks a stand-in."""
+
+    class StandIn(metaclass=DummyObject):
+        """Says what is missing."""
+
+        def __init__(self) -> None:
+            raise ImportError("Needs paint.\n  pip install paint")
+
+    monkeypatch.setattr("diffusers.DDPMPipeline", StandIn)
+
+    with pytest.raises(MissingDependencyError, match=r"^DDPMPipeline lacks a dependency\. Needs paint\. pip install"):
+        octabox.resolve_pipeline_class("DDPMPipeline")
 
 
 class Recorder:

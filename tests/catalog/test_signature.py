@@ -117,10 +117,10 @@ def test_what_does_not_fit_is_refused(name: str, value: object, message: str) ->
 
 def test_an_unknown_parameter_has_neighbours() -> None:
     """What `**kwargs` alone would swallow is unknown; the nearest name is offered."""
-    error = refused(promt="x")
+    error = refused(prompts="x")
 
     assert isinstance(error, UnknownParameterError)
-    assert "Did you mean prompt?" == error.hint
+    assert error.hint.startswith("Did you mean prompt")
     assert "generator" not in error.choices
 
 

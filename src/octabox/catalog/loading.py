@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from octabox.catalog.pipelines import PACKAGE, load_catalog
+from octabox.catalog.reading.source import STAND_IN
 from octabox.catalog.resolution import resolve_pipeline_name
 from octabox.catalog.tasks import vocabulary
 from octabox.errors import IncompatibleWeightsError, MissingDependencyError, PipelineNotFoundError, nearest
@@ -102,9 +103,16 @@ def import_class(name: str) -> type:
     except (ImportError, RuntimeError, AttributeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise MissingDependencyError(f"{name} cannot be imported: {reason}", hint="Install what is missing.") from error
-    # Where a dependency is missing, diffusers puts a class in place that only says so.
-    backends = getattr(found, "_backends", None)
-    if "dummy" in found.__module__ and backends:
-        raise MissingDependencyError(f"{name} needs {', '.join(backends)}.", hint=f"pip install {' '.join(backends)}")
     assert isinstance(found, type)  # noqa: S101 (the catalog lists classes only)
+    if type(found).__name__ == STAND_IN:
+        raise MissingDependencyError(f"{name} lacks a dependency.", hint=_advice(found))
     return found
+
+
+def _advice(stand_in: type) -> str:
+    """Return what diffusers says of a missing dependency, which it does when its stand-in is used."""
+    try:
+        stand_in()
+    except ImportError as error:
+        return " ".join(str(error).split())
+    return ""

@@ -23,7 +23,7 @@ NAMES: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"(^|_)(frames|videos?|video_frames)$"), "video"),
     (re.compile(r"(^|_)(audios?|sound|waveforms?)$"), "audio"),
     (re.compile(r"(^|_)(texts?|sequences|prompts)$"), "text"),
-    (re.compile(r"(^|_)(meshe?s?)$"), "mesh"),
+    (re.compile(r"(^|_)(mesh|meshes)$"), "mesh"),
     (re.compile(r"(^|_)(rgb|images?|depth)$"), "image"),
 )
 
