@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROMPT ?= a large yellow star on a blue background
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint fix check bench docs model clean
+.PHONY: help demo serve test lint fix check bench model clean
 
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,9 +46,6 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 	$(BIN)/python benchmarks/catalog.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/server.py
-
-docs: $(BIN)/.installed  ## Write the generated pages of docs/reference again.
-	$(BIN)/python tools/write_reference.py
 
 model: $(BIN)/.installed-dev  ## Train the embedded model (two hours) and measure it.
 	$(BIN)/python tools/train_demo_model.py

@@ -139,7 +139,8 @@ def train_vae(work: Path, steps: int, batch: int, device: str) -> AutoencoderKL:
         decoded, difference = decoded.float(), decoded.float() - pictures
         sharpness = l1_loss(edges(decoded), edges(pictures))
         loss: torch.Tensor = difference.abs().mean() + 0.5 * difference.square().mean() + sharpness
-        return loss + 1e-8 * posterior.kl().mean()
+        loss += 1e-8 * posterior.kl().mean()
+        return loss
 
     stage.run(loss_of)
     return vae.eval()

@@ -127,7 +127,12 @@ def place(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
         for name, component in config.components.items()
     }
     adapters = tuple(lora.model_copy(update={"lora": _located(lora.lora, folder)}) for lora in config.adapters)
-    update = {"model": model, "components": components, "adapters": adapters}
+    update = {
+        "model": model,
+        "config": _located(config.config, folder) if config.config else None,
+        "components": components,
+        "adapters": adapters,
+    }
     return Entry(config.model_copy(update=update), entry.file, entry.places), problems
 
 
@@ -225,6 +230,7 @@ def _located(source: str, folder: Path) -> str:
 def _sources(config: ModelConfig) -> Iterable[str]:
     """Return all sources that a configuration refers to."""
     yield config.model
+    yield from filter(None, [config.config])
     yield from (component.model for component in config.components.values() if component.model)
     yield from (lora.lora for lora in config.adapters)
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from octabox.types import MAX_SEED
 
-#: Types of numbers that weights may be held in; ``auto`` is float32 on a processor, else what the files hold.
+#: Types of numbers that weights may be held in; ``auto`` is float32 on a processor, else the half type that it is fast in.
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 #: How a model shares an accelerator's memory with others; what each does stands with diffusers' methods of that name.
@@ -58,9 +58,16 @@ class ModelConfig(_Strict):
     pipeline: str | None = Field(
         default=None, description="Class of diffusers or task, where it is not the one that the model itself names."
     )
+    config: str | None = Field(
+        default=None,
+        description="Folder or Hub id that says how a single file's components are built, where diffusers cannot tell.",
+    )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the Hub.")
     variant: str | None = Field(default=None, description="Variant of the weight files, such as fp16.")
-    dtype: Dtype = Field(default="auto", description="Type of the weights' numbers in memory.")
+    dtype: Dtype = Field(
+        default="auto",
+        description="Type of the weights' numbers in memory; auto is float32 on a processor, a half type elsewhere.",
+    )
     device: str | None = Field(
         default=None, description="Such as cpu, cuda, cuda:1, mps or xpu; the best there is, if not given."
     )

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, PipelineQuantizationConfig
-from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as DIFFUSERS_BACKENDS
-from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as TRANSFORMERS_BACKENDS
+from diffusers import DiffusionPipeline
 
 from octabox.catalog.loading import import_class
-from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
+from octabox.engine.worker.components import CHECKPOINTS, component_dtypes, load_component, pipeline_quantization
 from octabox.errors import IncompatibleWeightsError, LoadError
-
-#: Endings of files that hold a whole model.
-CHECKPOINTS = (".safetensors", ".ckpt", ".gguf")
+from octabox.hub.folder import folder_index, index_file, is_hub_id
 
 
 @dataclass(frozen=True)
@@ -43,16 +39,11 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     """
     device = choose_device(config.device or options.device, config.name)
     kind: Any = import_class(pipeline)
-    dtypes = {name: part.dtype for name, part in config.components.items() if part.dtype and not part.model}
     dtype = choose_dtype(options.dtype if config.dtype == "auto" else config.dtype, device)
-    arguments: dict[str, Any] = {
-        "dtype": {"default": dtype, **{k: choose_dtype(v, device) for k, v in dtypes.items()}} if dtypes else dtype
-    }
-    arguments |= {
-        name: _component(config, name, part, kind, dtype, device)
-        for name, part in config.components.items()
-        if part.model
-    }
+    _check_complete(config)
+    own = [name for name, part in config.components.items() if part.model]
+    arguments: dict[str, Any] = {name: load_component(config, name, kind, dtype) for name in own}
+    arguments["dtype"] = component_dtypes(config, dtype)
     if Path(config.model).suffix.lower() in CHECKPOINTS:
         pipe = _from_single_file(kind, config, arguments)
     else:
@@ -61,13 +52,32 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
             "variant": config.variant or _variant(config),
             "trust_remote_code": config.allow_remote_code,
         }
-        arguments["quantization_config"] = quantization(config, kind)
+        arguments["quantization_config"] = pipeline_quantization(config, kind)
         pipe = kind.from_pretrained(
             config.model, **{name: value for name, value in arguments.items() if value is not None}
         )
     pipe.set_progress_bar_config(disable=True)
     _apply_adapters(pipe, config)
     return LoadedModel(pipe, device, _place(pipe, config, device))
+
+
+def _check_complete(config: ModelConfig) -> None:
+    """Make sure that a folder has all components that its index names.
+
+    Raises:
+        LoadError: Some are missing.
+    """
+    folder = Path(config.model)
+    if index_file(folder) is None:
+        return
+    named = [name for name, part in folder_index(folder).items() if isinstance(part, list) and part[-1]]
+    missing = [name for name in named if name not in config.components and not (folder / name).is_dir()]
+    if missing:
+        raise LoadError(
+            f"Model '{config.name}': {folder} has no folder {', '.join(missing)}, which its model_index.json names.",
+            hint="Fetch the model again, or give the component a source under `components`.",
+            model=config.name,
+        )
 
 
 def choose_device(wanted: str | None, model: str) -> str:
@@ -104,35 +114,13 @@ def _variant(config: ModelConfig) -> str | None:
     return "fp16" if config.dtype == "float16" and folder.is_dir() and any(folder.glob("*/*.fp16.*")) else None
 
 
-def _component(
-    config: ModelConfig,
-    name: str,
-    part: ComponentConfig,
-    kind: type[DiffusionPipeline],
-    dtype: torch.dtype,
-    device: str,
-) -> object:
-    """Load a component from the source that the configuration gives it."""
-    annotation = inspect.get_annotations(kind.__init__, eval_str=True).get(name)
-    if annotation is None or not hasattr(annotation, "from_pretrained"):
-        parts = sorted(set(inspect.signature(kind.__init__).parameters) - {"self"})
-        hint = f"{kind.__name__} has these components: {', '.join(parts)}."
-        raise LoadError(
-            f"Model '{config.name}': '{name}' cannot be given a source of its own.", hint=hint, model=config.name
-        )
-    source, options = str(part.model), {"dtype": choose_dtype(part.dtype, device) if part.dtype else dtype}
-    if Path(source).suffix.lower() in CHECKPOINTS:
-        return annotation.from_single_file(source, **options)
-    return annotation.from_pretrained(source, subfolder=part.subfolder or "", **options)
-
-
 def _from_single_file(kind: type[DiffusionPipeline], config: ModelConfig, options: dict[str, Any]) -> DiffusionPipeline:
     if not hasattr(kind, "from_single_file"):
         hint = "Set `pipeline:` to the class that the file was made for, or convert it to a folder."
         raise IncompatibleWeightsError(
             f"{kind.__name__} cannot be loaded from a single file.", hint=hint, model=config.name
         )
-    return kind.from_single_file(config.model, **options)
+    return kind.from_single_file(config.model, config=config.config, **options)
 
 
 def _apply_adapters(pipe: DiffusionPipeline, config: ModelConfig) -> None:
@@ -141,6 +129,9 @@ def _apply_adapters(pipe: DiffusionPipeline, config: ModelConfig) -> None:
     for name, adapter in zip(names, config.adapters, strict=True):
         if not hasattr(pipe, "load_lora_weights"):
             raise LoadError(f"{type(pipe).__name__} takes no LoRA.", hint="Remove `adapters:`.", model=config.name)
+        if not Path(adapter.lora).exists() and not is_hub_id(adapter.lora):
+            hint = "Give a file, a folder or a Hub id."
+            raise LoadError(f"Model '{config.name}': the LoRA {adapter.lora} is missing.", hint=hint, model=config.name)
         pipe.load_lora_weights(adapter.lora, adapter_name=name)
     if names:
         pipe.set_adapters(names, [adapter.weight for adapter in config.adapters])
@@ -159,25 +150,3 @@ def _place(pipe: DiffusionPipeline, config: ModelConfig, device: str) -> tuple[s
     else:
         getattr(pipe, f"enable_{config.memory}")(device=device)
     return ()
-
-
-def quantization(config: ModelConfig, kind: type[DiffusionPipeline]) -> PipelineQuantizationConfig | None:
-    """Return how components are to be quantized when they are loaded; None where the configuration asks for nothing."""
-    wanted = {name: dict(part.quantization) for name, part in config.components.items() if part.quantization}
-    if not wanted:
-        return None
-    annotations = inspect.get_annotations(kind.__init__, eval_str=True)
-    mapping = {}
-    for name, arguments in wanted.items():
-        library = getattr(annotations.get(name), "__module__", "").partition(".")[0]
-        backends = TRANSFORMERS_BACKENDS if library == "transformers" else DIFFUSERS_BACKENDS
-        backend = arguments.pop("quant_backend", None)
-        if backend not in backends:
-            raise LoadError(
-                f"Model '{config.name}', component '{name}': there is no quantization backend '{backend}'.",
-                hint="Set `quant_backend` to one of the choices.",
-                model=config.name,
-                choices=sorted(backends),
-            )
-        mapping[name] = backends[backend](**arguments)
-    return PipelineQuantizationConfig(quant_mapping=mapping)
