@@ -14,7 +14,7 @@ help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(BIN)/.installed  ## Make a picture from words with the embedded model.
-	@$(BIN)/octabox run demo "$(PROMPT)" -p num_inference_steps=20 -p guidance_scale=3 --seed 1 -o demo.png
+	@$(BIN)/octabox run demo "$(PROMPT)" --seed 1 -o demo.png
 	@echo
 	@echo "Look at demo.png: $(PROMPT)."
 	@echo "Next, try words of your own:"
