@@ -77,14 +77,15 @@ def app(parts: Parts) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        shelves = [parts.models.config(info.name) for info in parts.models.list()]
-        await parts.engine.start(shelves)
-        preloads = [asyncio.create_task(parts.models.load(name)) for name in parts.settings.preload]
+        await parts.engine.start(parts.models.configurations())
+        loads = [parts.models.load(name) for name in parts.settings.preload]
+        ahead = [asyncio.create_task(work) for work in (parts.models.prepare(), *loads)]
         try:
             yield
         finally:
-            for preload in preloads:
-                preload.cancel()
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
             await parts.engine.close()
 
     return create_app(parts.generation, parts.models, parts.settings, lifespan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -86,6 +86,13 @@ def _unused(folder: Path, stem: str, suffix: str) -> Path:
         number += 1
         path = folder / f"{stem}-{number}.{suffix}"
     return path
+
+
+@contextlib.contextmanager
+def waiting(words: str) -> Iterator[None]:
+    """Show on a terminal that something is being done that takes a while the first time."""
+    with Console(stderr=True).status(words):
+        yield
 
 
 async def watch(events: AsyncGenerator[Event, None]) -> Generation:

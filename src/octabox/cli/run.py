@@ -38,22 +38,44 @@ def command(**options: Any) -> None:
     asyncio.run(_run(**options))
 
 
-async def _run(
-    model: str, prompt: str | None, params: tuple[str, ...], inputs: tuple[str, ...], out: str | None, seed: int | None,
-    num_outputs: int, task: str | None, scheduler: str | None, models: Path | None, *, dry_run: bool, verbose: bool,
-) -> None:  # fmt: skip
-    from octabox.cli.outcome import Destination
+async def _run(model: str, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
+    from octabox.cli.outcome import Destination, waiting
     from octabox.config.settings import Settings
     from octabox.server import build
+
+    flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
+    with waiting("getting ready"):
+        parts = build(Settings.load(flags), given=model)
+        destination = Destination(options["out"], options["num_outputs"])
+        request = _request(parts, destination, **options)
+        call = await parts.generation.prepare(request)
+    if dry_run:
+        click.echo(json.dumps(_describe(call), indent=2, default=str))
+        return
+    destination.check()
+    _report(await _generate(parts, request), destination)
+
+
+def _request(
+    parts: Parts,
+    destination: Destination,
+    *,
+    prompt: str | None,
+    params: tuple[str, ...],
+    inputs: tuple[str, ...],
+    seed: int | None,
+    num_outputs: int,
+    task: str | None,
+    scheduler: str | None,
+    **_: Any,
+) -> GenerationRequest:
+    """Return the request that the options mean."""
     from octabox.types import GenerationRequest, SchedulerChoice
 
-    flags = {"models": models, "log_level": "DEBUG" if verbose else "ERROR", "allow_hub": True}
-    parts = build(Settings.load({name: value for name, value in flags.items() if value is not None}), given=model)
-    destination = Destination(out, num_outputs)
     given = _parse_params(params, parts.models.schema(parts.name, task)["properties"])
     if prompt is not None:
         given["prompt"] = prompt
-    request = GenerationRequest(
+    return GenerationRequest(
         model=parts.name,
         task=task,
         params=given,
@@ -63,13 +85,6 @@ async def _run(
         scheduler=SchedulerChoice(scheduler) if scheduler else None,
         output=destination.format,
     )
-    call = await parts.generation.prepare(request)
-    if dry_run:
-        click.echo(json.dumps(_describe(call), indent=2, default=str))
-        return
-    destination.check()
-    generation = await _generate(parts, request)
-    _report(generation, destination)
 
 
 def _parse_params(texts: tuple[str, ...], properties: dict[str, Any]) -> dict[str, Any]:

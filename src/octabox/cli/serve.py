@@ -46,7 +46,7 @@ def command(config: Path | None, **flags: Any) -> None:
         click.secho(warning, fg="yellow", err=True)
 
     def announce(url: str) -> None:
-        names = [info.name for info in parts.models.list()]
+        names = [config.name for config in parts.models.configurations()]
         click.echo(f"Octabox serves {', '.join(names)} at {url}", err=True)
         if parts.models.only_embedded():
             click.echo(f"There is no model in '{settings.models}', so this is the embedded one.", err=True)

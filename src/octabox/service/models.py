@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,20 @@ class ModelService:
         return load_catalog()
 
     def ready(self) -> bool:
-        """Return whether requests can be served: the catalog has been read."""
-        return bool(self.catalog.pipelines)
+        """Return whether requests can be served at once: the catalog has been read."""
+        return load_catalog.cache_info().currsize > 0
+
+    async def prepare(self) -> None:
+        """Get ready: read the catalog, which takes seconds when diffusers is new, and nothing else waits for it."""
+        await asyncio.to_thread(load_catalog)
+
+    def configurations(self) -> Sequence[ModelConfig]:
+        """Return the configurations of all listed models, by name."""
+        return [config for _, config in sorted(self._listed().items())]
 
     def list(self) -> list[ModelInfo]:
         """Return all configured models, by name."""
-        return [self._info(config) for _, config in sorted(self._listed().items())]
+        return [self._info(config) for config in self.configurations()]
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong with the configurations; the models that they are of are not served."""
@@ -69,7 +77,7 @@ class ModelService:
 
     def only_embedded(self) -> bool:
         """Return whether the embedded model is the only one."""
-        return list(self._listed()) == [demo.NAME]
+        return [config.name for config in self.configurations()] == [demo.NAME]
 
     def get(self, name: str) -> ModelInfo:
         """Return what is known of a model without loading it."""
@@ -98,8 +106,11 @@ class ModelService:
 
     async def served(self, name: str) -> ServedModel:
         """Return a model's configuration and its own pipeline class; for a Hub id that may fetch one small file."""
+        return await asyncio.to_thread(self._served, name)
+
+    def _served(self, name: str) -> ServedModel:
         config = self.config(name)
-        return ServedModel(config, self.catalog.pipeline(await asyncio.to_thread(self._pipeline_name, config)))
+        return ServedModel(config, self.catalog.pipeline(self._pipeline_name(config)))
 
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
         """Return the JSON Schema of what may be asked of a model."""

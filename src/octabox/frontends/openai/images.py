@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -35,7 +36,7 @@ def routes(wire: Wire) -> APIRouter:
         body = from_json(await request.body())
         if needs_prompt(body):
             require_prompt(body)
-        wanted = to_request(body, _model(wire, body))
+        wanted = to_request(body, await _model(wire, body))
         return await _answer(wire, request, wanted, stream=body.stream, kind="image_generation")
 
     @router.post("/edits", openapi_extra=_documented("multipart/form-data"))
@@ -45,7 +46,7 @@ def routes(wire: Wire) -> APIRouter:
         _require_image(inputs)
         require_prompt(body)
         task = "inpainting" if MASK in inputs else "image-to-image"
-        wanted = to_request(body, _model(wire, body), inputs, task)
+        wanted = to_request(body, await _model(wire, body), inputs, task)
         return await _answer(wire, request, wanted, stream=body.stream, kind="image_edit")
 
     @router.post("/variations", openapi_extra=_documented("multipart/form-data"))
@@ -54,7 +55,7 @@ def routes(wire: Wire) -> APIRouter:
         body, inputs = await read_form(request, wire.settings.max_upload_bytes)
         _require_image(inputs)
         body = body.model_copy(update={"prompt": body.prompt or ""})
-        wanted = to_request(body, _model(wire, body), inputs, "image-to-image")
+        wanted = to_request(body, await _model(wire, body), inputs, "image-to-image")
         return await _answer(wire, request, wanted, stream=body.stream, kind="image_edit")
 
     return router
@@ -66,11 +67,11 @@ def _require_image(inputs: dict[str, tuple[Source, ...]]) -> None:
         raise MissingParameterError("'image' is missing.", hint=hint, parameter="image")
 
 
-def _model(wire: Wire, body: ImageRequest) -> str:
+async def _model(wire: Wire, body: ImageRequest) -> str:
     """Return the model that was asked for; the first of the list where none was."""
     if body.model:
         return body.model
-    models = wire.models.list()
+    models = await asyncio.to_thread(wire.models.list)
     if not models:
         raise ModelNotFoundError("There is no model.", hint="Put one into the server's folder of models.")
     return models[0].name

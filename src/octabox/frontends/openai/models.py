@@ -22,7 +22,7 @@ def routes(wire: Wire) -> APIRouter:
     async def models() -> Response:
         """List all models, with the status of those in memory."""
         statuses = {status.model: status for status in wire.models.status()}
-        data = [describe(info, statuses.get(info.name)) for info in wire.models.list()]
+        data = [describe(info, statuses.get(info.name)) for info in await asyncio.to_thread(wire.models.list)]
         return SafeJson({"object": "list", "data": data})
 
     @router.get("/{name:path}/schema")
@@ -33,19 +33,19 @@ def routes(wire: Wire) -> APIRouter:
     @router.post("/{name:path}/load")
     async def load(name: str) -> Response:
         """Bring a model into memory."""
-        info = wire.models.get(name)
+        info = await asyncio.to_thread(wire.models.get, name)
         return SafeJson(describe(info, await wire.models.load(name)))
 
     @router.post("/{name:path}/unload")
     async def unload(name: str) -> Response:
         """Take a model out of memory."""
-        info = wire.models.get(name)
+        info = await asyncio.to_thread(wire.models.get, name)
         return SafeJson({**describe(info, None), "unloaded": await wire.models.unload(name)})
 
     @router.get("/{name:path}")
     async def model(name: str) -> Response:
         """Return what is known of a model, with its status where it is in memory."""
-        info = wire.models.get(name)
+        info = await asyncio.to_thread(wire.models.get, name)
         status = next((status for status in wire.models.status() if status.model == info.name), None)
         return SafeJson(describe(info, status))
 
