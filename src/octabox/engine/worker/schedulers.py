@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +28,7 @@ def fresh(scheduler: SchedulerMixin, pristine: Mapping[str, Any], choice: Schedu
     """Return a new scheduler for one call.
 
     Args:
-        scheduler: The model's own, for its class.
+        scheduler: The model's own, which no call has touched.
         pristine: The configuration that the model came with.
         choice: Class and settings that the caller asked for; None is the model's own.
 
@@ -37,7 +38,7 @@ def fresh(scheduler: SchedulerMixin, pristine: Mapping[str, Any], choice: Schedu
         InvalidParameterError: The class cannot work with this model's weights.
     """
     if choice is None:
-        return type(scheduler).from_config(pristine)
+        return copy.deepcopy(scheduler)
     load_catalog().scheduler(choice.name)
     kind: Any = import_class(choice.name)
     settings = _settings(kind)
