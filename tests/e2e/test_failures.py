@@ -114,10 +114,16 @@ def test_metrics_tell_what_happened(http: httpx.Client) -> None:
     assert 'octabox_memory_bytes{model="demo",place="host"}' in text
 
 
-def test_the_end_of_a_server_leaves_no_process(tmp_path: Path) -> None:
-    """A server that is told to stop while a model runs ends its worker too."""
-    with running_server(tmp_path) as url, httpx.Client(base_url=url, timeout=120, trust_env=False) as http:
-        ask(http, GOOD)
-        pid = status(http)["pid"]
+def test_the_end_of_a_server_answers_and_leaves_no_process(tmp_path: Path) -> None:
+    """A server that is told to stop while a model runs says so to the client, and ends its worker too."""
+    answers: list[httpx.Response] = []
+    with httpx.Client(timeout=120, trust_env=False) as http:
+        with running_server(tmp_path) as url:
+            http.base_url = httpx.URL(url)
+            running = threading.Thread(target=lambda: answers.append(ask(http, LONG)))
+            running.start()
+            pid = wait_for(http, "busy")["pid"]
+        running.join(20)
 
+    assert (499, "cancelled") == (answers[0].status_code, answers[0].json()["error"]["code"])
     assert not Path(f"/proc/{pid}").exists()

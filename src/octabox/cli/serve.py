@@ -51,4 +51,4 @@ def command(config: Path | None, **flags: Any) -> None:
         if parts.models.only_embedded():
             click.echo(f"There is no model in '{settings.models}', so this is the embedded one.", err=True)
 
-    listen(app(parts), settings.host, settings.port, announce)
+    listen(app(parts), settings.host, settings.port, announce, parts.engine.close)

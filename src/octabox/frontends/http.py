@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import PackageNotFoundError, version
 
@@ -79,7 +79,17 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
     return app
 
 
-def listen(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -> None:
+async def _nothing() -> None:
+    """Do nothing."""
+
+
+def listen(
+    app: FastAPI,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    interrupt: Callable[[], Awaitable[None]] = _nothing,
+) -> None:
     """Serve until told to stop.
 
     Args:
@@ -87,6 +97,7 @@ def listen(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) 
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
         announce: Told the server's URL once it takes requests.
+        interrupt: Awaited once it is told to stop; ends what requests are waiting for, so that they are answered.
 
     Raises:
         ConfigError: Nothing can listen there.
@@ -101,7 +112,7 @@ def listen(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) 
         server_header=False,
         timeout_graceful_shutdown=GRACE,
     )
-    server = _Server(config, lambda: announce(url))
+    server = _Server(config, lambda: announce(url), interrupt)
     try:
         # uvicorn sends itself the signal again once it has stopped.
         with contextlib.suppress(KeyboardInterrupt):
@@ -113,17 +124,24 @@ def listen(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) 
 
 
 class _Server(uvicorn.Server):
-    """Says when it takes requests."""
+    """Says when it takes requests, and lets none wait for its end."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, announce: Callable[[], None], interrupt: Callable[[], Awaitable[None]]
+    ) -> None:
         super().__init__(config)
-        self._announce = announce
+        self._announce, self._interrupt = announce, interrupt
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
         if self.started:
             self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop: what runs is ended first, and its requests are answered."""
+        await self._interrupt()
+        await super().shutdown(sockets)
 
 
 def _listener(host: str, port: int) -> socket.socket:
