@@ -135,3 +135,10 @@ def test_an_unknown_variable_is_a_warning(folder: Path) -> None:
 def test_a_setting_has_one_name_in_each_place() -> None:
     """Variable and flag are made from the field."""
     assert ("OCTABOX_MAX_OUTPUTS", "--max-outputs") == (variable("max_outputs"), flag("max_outputs"))
+
+
+def test_variables_of_a_client_are_known() -> None:
+    """What tells the other verbs where the server is brings no warning."""
+    settings = Settings.load(environ={"OCTABOX_URL": "http://here", "OCTABOX_API_KEY": "key"})
+
+    assert () == settings.warnings

@@ -22,6 +22,9 @@ PREFIX = "OCTABOX_"
 #: Variable that names the settings file.
 FILE_VARIABLE = f"{PREFIX}CONFIG"
 
+#: Variables of the verbs that ask a server: where it is, and their key.
+CLIENT_VARIABLES = (f"{PREFIX}URL", f"{PREFIX}API_KEY")
+
 #: Settings file that is read where none is named, if it is there.
 DEFAULT_FILE = Path("octabox.yaml")
 
@@ -157,7 +160,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Return a warning for each variable that looks like ours and is none."""
-    known = {FILE_VARIABLE, *map(variable, Settings.model_fields)}
+    known = {FILE_VARIABLE, *CLIENT_VARIABLES, *map(variable, Settings.model_fields)}
     found = []
     for key in sorted(key for key in environ if key.startswith(PREFIX) and key not in known):
         like = nearest(key.removeprefix(PREFIX), Settings.model_fields, count=1)

@@ -14,7 +14,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, SpawnContext
 
 #: Names of the classes that the fork server imports ahead, as "library.Class" parted by commas.
-WARM_VARIABLE = "OCTABOX_FORKSERVER_WARM"
+WARM_VARIABLE = "_OCTABOX_FORKSERVER_WARM"
 
 _PRELOAD = "octabox.engine.worker.preload"
 

@@ -19,7 +19,7 @@ from tqdm import tqdm  # noqa: E402
 # tqdm's own lock is shared between processes: a semaphore that a worker which is killed would leave behind.
 tqdm.set_lock(threading.RLock())
 
-for _name in filter(None, os.environ.get("OCTABOX_FORKSERVER_WARM", "").split(",")):
+for _name in filter(None, os.environ.get("_OCTABOX_FORKSERVER_WARM", "").split(",")):
     _library, _, _class = _name.rpartition(".")
     # A class that cannot be imported fails with a good message when a model that needs it is loaded.
     with contextlib.suppress(Exception):
