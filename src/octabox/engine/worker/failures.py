@@ -98,7 +98,7 @@ def _caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error is one of the ways in which memory runs out."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    return _caused_by(error, MemoryError, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _out_of_memory(error: BaseException, model: str, doing: str) -> OutOfMemoryError:

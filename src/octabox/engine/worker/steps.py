@@ -37,7 +37,7 @@ class _CountingBar:
         return None
 
     def __iter__(self) -> Iterator[Any]:
-        for item in self._iterable or ():
+        for item in () if self._iterable is None else self._iterable:
             yield item
             self.update()
 

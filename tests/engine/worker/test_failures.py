@@ -1,0 +1,74 @@
+"""What exceptions of the libraries become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+
+from embedded import Calls
+from octabox import errors
+from octabox.config.model import ModelConfig
+from octabox.engine.worker.failures import as_generation_error, as_load_error
+
+#: An answer of the Hub; which HTTP library it is of depends on huggingface_hub's version.
+ANSWER: Any = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "words"),
+    [
+        (GatedRepoError("x", response=ANSWER), errors.GatedModelError, "HF_TOKEN"),
+        (RepositoryNotFoundError("x", response=ANSWER), errors.DownloadError, "Check the name"),
+        (OfflineModeIsEnabled("x"), errors.DownloadError, "HF_HUB_OFFLINE"),
+        (LocalEntryNotFoundError("x"), errors.DownloadError, "network"),
+        (ImportError("needs torchsde"), errors.MissingDependencyError, "torchsde"),
+        (NameError("name 'ftfy' is not defined"), errors.MissingDependencyError, "ftfy"),
+        (MemoryError(), errors.OutOfMemoryError, "Memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), errors.OutOfMemoryError, "Memory ran out"),
+        (FileNotFoundError("no config.json"), errors.LoadError, "config.json"),
+        (ValueError("size mismatch"), errors.IncompatibleWeightsError, "size mismatch"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_a_failed_load_is_told_by_its_cause(raised: Exception, kind: type[errors.OctaboxError], words: str) -> None:
+    """Each cause has its own class and its own advice, and names the model."""
+    error = as_load_error(raised, ModelConfig(name="mine", model="owner/name"))
+
+    assert kind is type(error)
+    assert words in str(error)
+    assert "mine" == error.model
+
+
+def test_a_cause_is_found_behind_other_errors() -> None:
+    """A library that wraps the cause in an error of its own hides nothing."""
+    wrapped = OSError("could not load")
+    wrapped.__cause__ = MemoryError()
+    told = as_load_error(wrapped, ModelConfig(name="mine", model="owner/name"))
+
+    assert errors.OutOfMemoryError is type(told)
+
+
+@pytest.mark.parametrize(
+    ("raised", "steps", "kind"),
+    [
+        (ValueError("bad size"), 0, errors.InvalidParameterError),
+        (ValueError("bad size"), 3, errors.GenerationError),
+        (RuntimeError("shape"), 0, errors.GenerationError),
+        (NameError("name 'ftfy' is not defined"), 0, errors.MissingDependencyError),
+        (MemoryError(), 2, errors.OutOfMemoryError),
+        (errors.GenerationCancelledError("x"), 1, errors.GenerationCancelledError),
+    ],
+)
+def test_a_failed_call_is_told_by_when_it_failed(
+    embedded: ModelConfig, raised: Exception, steps: int, kind: type[errors.OctaboxError]
+) -> None:
+    """What a pipeline refuses before its first step was asked wrongly; later it is its own failure."""
+    assert kind is type(as_generation_error(raised, Calls(embedded)(), steps))

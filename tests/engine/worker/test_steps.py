@@ -1,0 +1,122 @@
+"""Each way to count a pipeline's steps and to stop it, on tiny pipelines with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    CMStochasticIterativeScheduler,
+    ConsistencyModelPipeline,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    UNet2DModel,
+)
+from diffusers.utils import BaseOutput
+
+from octabox import demo
+from octabox.engine.worker.steps import StepWatch
+
+STEPS = 4
+
+
+class StopHereError(Exception):
+    """Raised in the middle of a call."""
+
+
+def unet() -> UNet2DModel:
+    """Return a tiny UNet over pictures of 8x8."""
+    return UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8,),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        add_attention=False,
+    )
+
+
+class BarePipeline(DiffusionPipeline):  # type: ignore[misc]
+    """A pipeline of a user's own, with a plain loop: no callback and no progress bar."""
+
+    def __init__(self, unet: UNet2DModel, scheduler: DDIMScheduler) -> None:
+        super().__init__()
+        self.register_modules(unet=unet, scheduler=scheduler)
+
+    @torch.no_grad()
+    def __call__(self, num_inference_steps: int = 10) -> BaseOutput:
+        """Denoise."""
+        sample = torch.zeros(1, 3, 8, 8)
+        self.scheduler.set_timesteps(num_inference_steps)
+        for time in self.scheduler.timesteps:
+            sample = self.scheduler.step(self.unet(sample, time).sample, time, sample).prev_sample
+        return BaseOutput(images=sample)
+
+
+def with_callback() -> DiffusionPipeline:
+    """Return a pipeline that has the callback at the end of a step."""
+    return StableDiffusionPipeline.from_pretrained(demo.FOLDER)
+
+
+def with_older_callback() -> DiffusionPipeline:
+    """Return a pipeline that has the older callback alone."""
+    return ConsistencyModelPipeline(unet(), CMStochasticIterativeScheduler())
+
+
+def with_progress_bar() -> DiffusionPipeline:
+    """Return a pipeline that has a progress bar alone."""
+    return DDPMPipeline(unet(), DDPMScheduler())
+
+
+def with_nothing() -> DiffusionPipeline:
+    """Return a pipeline that has only its denoiser."""
+    return BarePipeline(unet(), DDIMScheduler())
+
+
+WAYS = (with_callback, with_older_callback, with_progress_bar, with_nothing)
+
+
+def call(pipe: DiffusionPipeline, watch: StepWatch) -> Any:
+    """Call a pipeline under a watch."""
+    pipe.set_progress_bar_config(disable=True)
+    arguments = {"prompt": "a red star"} if isinstance(pipe, StableDiffusionPipeline) else {}
+    with watch.installed():
+        return pipe(**arguments, num_inference_steps=STEPS, **watch.call_arguments())
+
+
+@pytest.mark.parametrize("make", WAYS)
+def test_every_step_is_counted(make: Any) -> None:
+    """Each step is told once, with the true number of steps."""
+    told: list[tuple[int, int]] = []
+
+    def on_step(taken: int, total: int, _: Mapping[str, Any]) -> None:
+        told.append((taken, total))
+
+    pipe = make()
+    call(pipe, StepWatch(pipe, on_step))
+
+    assert [(taken, STEPS) for taken in range(1, STEPS + 1)] == told
+
+
+@pytest.mark.parametrize("make", WAYS)
+def test_a_call_stops_between_two_steps(make: Any) -> None:
+    """What is raised at a step ends the call there; the pipeline is as it was, and the next call counts anew."""
+    told: list[int] = []
+
+    def stop_at_two(taken: int, _total: int, _tensors: Mapping[str, Any]) -> None:
+        told.append(taken)
+        if taken == 2 and len(told) == 2:
+            raise StopHereError
+
+    pipe = make()
+    with pytest.raises(StopHereError):
+        call(pipe, StepWatch(pipe, stop_at_two))
+    call(pipe, StepWatch(pipe, stop_at_two))
+
+    assert [1, 2, *range(1, STEPS + 1)] == told
