@@ -118,7 +118,7 @@ class FakeModels:
 
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
         """Return a schema."""
-        return {"title": self.get(name).name, "x-task": task}
+        return {"title": self.get(name).name, "x-task": task, "properties": {"prompt": {}}}
 
     async def load(self, name: str) -> ModelStatus:
         """Bring a model into memory."""

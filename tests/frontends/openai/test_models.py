@@ -50,7 +50,7 @@ async def test_schema(server: Server) -> None:
     """The schema of a model whose name holds a slash is found, for a task too."""
     answer = await server.http.get("/v1/models/org/painter/schema", params={"task": "inpainting"})
 
-    assert {"title": "org/painter", "x-task": "inpainting"} == answer.json()
+    assert {"title": "org/painter", "x-task": "inpainting"}.items() <= answer.json().items()
 
 
 async def test_load_and_unload(server: Server) -> None:

@@ -34,9 +34,10 @@ def routes(wire: Wire) -> APIRouter:
     async def generations(request: Request) -> Response:
         """Make pictures from words, and from pictures where the model takes some."""
         body = from_json(await request.body())
-        if needs_prompt(body):
+        model = await _model(wire, body)
+        if needs_prompt(body) and (body.prompt or await _takes_prompt(wire, model)):
             require_prompt(body)
-        wanted = to_request(body, await _model(wire, body))
+        wanted = to_request(body, model)
         return await _answer(wire, request, wanted, stream=body.stream, kind="image_generation")
 
     @router.post("/edits", openapi_extra=_documented("multipart/form-data"))
@@ -75,6 +76,12 @@ async def _model(wire: Wire, body: ImageRequest) -> str:
     if not models:
         raise ModelNotFoundError("There is no model.", hint="Put one into the server's folder of models.")
     return models[0].name
+
+
+async def _takes_prompt(wire: Wire, model: str) -> bool:
+    """Return whether a model is told by words what to paint."""
+    schema = await asyncio.to_thread(wire.models.schema, model)
+    return "prompt" in schema["properties"]
 
 
 async def _answer(wire: Wire, request: Request, wanted: Wanted, *, stream: bool, kind: str) -> Response:

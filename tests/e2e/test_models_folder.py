@@ -1,0 +1,72 @@
+"""A real server over a folder of models that changes while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+from octabox import demo
+from serving import running_server
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a tiny model that takes no prompt, and a configuration file that is wrong."""
+    folder = tmp_path_factory.mktemp("models")
+    unet = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8,),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        add_attention=False,
+    )
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder / "noise")
+    (folder / "wrong.yaml").write_text("model: [\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def http(folder: Path) -> Iterator[httpx.Client]:
+    """Return a client of a server over the folder."""
+    with running_server(folder) as url, httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
+        yield client
+
+
+def names(http: httpx.Client) -> list[str]:
+    """Return the names of all models that are listed."""
+    return [model["id"] for model in http.get("/v1/models").json()["data"]]
+
+
+def test_a_model_without_words_needs_none(http: httpx.Client) -> None:
+    """A model that takes no prompt makes a picture of nothing but a seed; a prompt is an error that says what it takes."""
+    body = {"model": "noise", "num_inference_steps": 2, "seed": 1, "response_format": "b64_json"}
+    made = http.post("/v1/images/generations", json=body)
+    refused = http.post("/v1/images/generations", json={**body, "prompt": "a star"})
+
+    assert "unconditional-image-generation" == made.json()["task"]
+    assert "unknown_parameter" == refused.json()["error"]["code"]
+
+
+def test_a_bad_file_keeps_nothing_else_back(http: httpx.Client) -> None:
+    """The model beside a file that is wrong is listed; the embedded one can be called by its name."""
+    assert ["noise"] == names(http)
+    assert http.get("/v1/models/demo").is_success
+
+
+def test_a_change_is_seen_without_a_restart(http: httpx.Client, folder: Path) -> None:
+    """A configuration that appears is listed and served, and one that goes is gone."""
+    file = folder / "shapes.yaml"
+    file.write_text(f"model: {demo.FOLDER}\ndefaults: {{num_inference_steps: 2}}\n", encoding="utf-8")
+    there = names(http)
+    made = http.post("/v1/images/generations", json={"model": "shapes", "prompt": "a red star"})
+    file.unlink()
+
+    assert ["noise", "shapes"] == there
+    assert made.is_success
+    assert ["noise"] == names(http)
