@@ -43,6 +43,7 @@ class Catalog:
         self.schedulers: Mapping[str, SchedulerEntry] = {entry.name: entry for entry in facts.schedulers}
         #: Diffusers' classes that choose a pipeline for a task, by the task's tag.
         self.automatic: Mapping[str, str] = facts.automatic
+        self._siblings: dict[str, tuple[PipelineEntry, ...]] = {}
 
     def pipeline(self, name: str) -> PipelineEntry:
         """Return the pipeline class of this name."""
@@ -96,7 +97,9 @@ class Catalog:
 
     def siblings(self, name: str) -> tuple[PipelineEntry, ...]:
         """Return the other classes that run on the weights of this one."""
-        return siblings.siblings(self.pipeline(name), self.pipelines, self.facts.families)
+        if name not in self._siblings:
+            self._siblings[name] = siblings.siblings(self.pipeline(name), self.pipelines, self.facts.families)
+        return self._siblings[name]
 
     def ranking(self, task: str) -> list[PipelineEntry]:
         """Return every class that serves a task, the plainest first.
