@@ -115,8 +115,3 @@ def make_scheduler() -> DDIMScheduler:
         set_alpha_to_one=False,
         steps_offset=1,
     )
-
-
-def parameters(*modules: torch.nn.Module) -> int:
-    """Return how many weights the modules have."""
-    return sum(weight.numel() for module in modules for weight in module.parameters())

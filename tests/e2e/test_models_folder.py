@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler
 
 from octabox import demo
 from serving import running_server
@@ -17,16 +17,7 @@ from serving import running_server
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tiny model that takes no prompt, and a configuration file that is wrong."""
     folder = tmp_path_factory.mktemp("models")
-    unet = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8,),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D",),
-        up_block_types=("UpBlock2D",),
-        add_attention=False,
-    )
-    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder / "noise")
+    DDPMPipeline(unet(), DDPMScheduler()).save_pretrained(folder / "noise")
     (folder / "wrong.yaml").write_text("model: [\n", encoding="utf-8")
     return folder
 

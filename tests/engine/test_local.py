@@ -279,3 +279,10 @@ def test_component_classes_come_from_the_index(embedded: ModelConfig) -> None:
         classes
     )
     assert [] == component_classes(embedded.model_copy(update={"model": "some/repo"}))
+
+
+async def test_previews_that_cannot_be_made_are_a_warning(engine: LocalEngine, calls: Calls) -> None:
+    """Where a call has fewer steps than partial images were asked for, the answer says so."""
+    generation = await finish(engine, calls(partial_images=3, num_inference_steps=2))
+
+    assert any("partial images" in warning for warning in generation.warnings)

@@ -21,25 +21,13 @@ from diffusers.utils import BaseOutput
 
 from octabox import demo
 from octabox.engine.worker.steps import StepWatch
+from tiny import unet
 
 STEPS = 4
 
 
 class StopHereError(Exception):
     """Raised in the middle of a call."""
-
-
-def unet() -> UNet2DModel:
-    """Return a tiny UNet over pictures of 8x8."""
-    return UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8,),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D",),
-        up_block_types=("UpBlock2D",),
-        add_attention=False,
-    )
 
 
 class BarePipeline(DiffusionPipeline):  # type: ignore[misc]

@@ -66,7 +66,7 @@ class Runner:
         scheduler = getattr(model.pipeline, "scheduler", None)
         self._scheduler = scheduler
         self._pristine = dict(scheduler.config) if scheduler is not None else {}
-        self.steps_taken = 0
+        self.steps_taken = self._previews = 0
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
@@ -81,7 +81,7 @@ class Runner:
             tell: Told how far it is, after each step.
             check: Called between steps; raises where the call is to end.
         """
-        self.steps_taken = 0
+        self.steps_taken = self._previews = 0
         began = time.perf_counter()
         pipe = self._pipeline(call.runs_as)
         made: list[tuple[Image.Image, int, Mapping[str, Any]]] = []
@@ -95,6 +95,9 @@ class Runner:
                 said.extend(warnings_about(output))
                 facts = self._facts(pipe, call, run)
                 made += [(picture, run.seed, _with_size(facts, picture)) for picture in pictures(output, call.runs_as)]
+        wanted = call.partial_images * len(call.runs)
+        if self._previews < wanted:
+            said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
         warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *said])
         return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began})
 
@@ -143,6 +146,7 @@ class Runner:
             ):
                 picture = preview(pipe, tensors.get("latents"))
                 if picture:
+                    self._previews += 1
                     artifact = _artifact(picture, call.runs[index].seed, {}, call.output)
                     tell(Progress("running", index * total + taken, runs * total, artifact, index))
                 shown += 1
