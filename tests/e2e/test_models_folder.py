@@ -11,6 +11,7 @@ from diffusers import DDPMPipeline, DDPMScheduler
 
 from octabox import demo
 from serving import running_server
+from tiny import unet
 
 
 @pytest.fixture(scope="module")
