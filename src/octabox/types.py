@@ -36,10 +36,12 @@ class OutputFormat:
     Args:
         format: A format such as ``png``, ``jpeg`` or ``webp``; None means the best lossless one for the kind.
         quality: 0 to 100 for lossy formats; None means the format's usual one.
+        fps: Frames a second of a clip; None means the request's own, the pipeline's, or 16.
     """
 
     format: str | None = None
     quality: int | None = None
+    fps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Artifact:
         content: The bytes of the file.
         seed: The seed it was made with; None where the pipeline takes no generator.
         metadata: What it was made from, enough to make it again.
+        name: The field of the pipeline's output that it comes from, such as ``depth``.
     """
 
     kind: Kind
@@ -90,6 +93,7 @@ class Artifact:
     content: bytes
     seed: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass(frozen=True)
