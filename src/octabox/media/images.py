@@ -4,45 +4,27 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image, ImageChops, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from octabox.errors import InvalidParameterError, MediaError
+from octabox.media.formats import QUALITY, check, chosen, media_type_of
+from octabox.media.limits import MediaLimits
 from octabox.media.metadata import CHUNK, EXIF_DIRECTORY, TEXT_CHUNK, USER_COMMENT, as_json, comment, parameters_text
 from octabox.types import OutputFormat
 
 #: Formats that are read: raster formats whose decoders are small or much used.
 READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
-#: Formats that are written, with their media types.
-WRITTEN = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-
 #: zlib level of PNG: 1 takes a fifth of the time of Pillow's 6, and files grow by a tenth.
 PNG_LEVEL = 1
-
-#: Quality of lossy formats where the request gives none.
-QUALITY = 90
 
 #: Bytes of a comment that fit into a JPEG's EXIF block, which holds 65,533 with its directories.
 MOST_COMMENT = 64_000
 
 #: Alpha of a pixel that hides what is behind it.
 OPAQUE = 255
-
-
-@dataclass(frozen=True)
-class MediaLimits:
-    """How large an input may be.
-
-    Args:
-        max_pixels: Pixels of one picture.
-        max_bytes: Bytes of one file.
-    """
-
-    max_pixels: int = 64 * 1024 * 1024
-    max_bytes: int = 50 * 1024 * 1024
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
@@ -78,7 +60,8 @@ def encode(picture: Image.Image, output: OutputFormat, metadata: Mapping[str, An
     Raises:
         InvalidParameterError: The format is none that is written, or the picture does not fit it.
     """
-    name = check_format(output)
+    check(output, "image")
+    name = chosen("image", output)
     file, options = io.BytesIO(), _options(name, output, metadata)
     if name == "jpeg" and picture.mode not in ("RGB", "L"):
         picture = _on_white(picture)
@@ -89,29 +72,7 @@ def encode(picture: Image.Image, output: OutputFormat, metadata: Mapping[str, An
         raise InvalidParameterError(
             f"A picture of {size} cannot be written as {name}: {error}.", parameter="output_format"
         ) from error
-    return file.getvalue(), WRITTEN[name]
-
-
-def check_format(output: OutputFormat) -> str:
-    """Return the name of the format to write; png where none was asked for.
-
-    Raises:
-        InvalidParameterError: It is none that is written, or the quality is out of range.
-    """
-    name = (output.format or "png").lower()
-    name = "jpeg" if name == "jpg" else name
-    if name not in WRITTEN:
-        raise InvalidParameterError(
-            f"Pictures are not written as '{name}'.",
-            hint=f"Ask for one of {', '.join(WRITTEN)}.",
-            parameter="output_format",
-            choices=WRITTEN,
-        )
-    if output.quality is not None and not 0 <= output.quality <= 100:  # noqa: PLR2004 (per cent)
-        raise InvalidParameterError(
-            f"The quality must be from 0 to 100, not {output.quality}.", parameter="output_compression"
-        )
-    return name
+    return file.getvalue(), media_type_of(name)
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
@@ -139,14 +100,10 @@ def _options(name: str, output: OutputFormat, metadata: Mapping[str, Any]) -> di
 
 def _open(data: bytes, parameter: str, limits: MediaLimits) -> Image.Image:
     """Return the first picture of a file, upright; its size is checked before anything is decoded."""
-    if len(data) > limits.max_bytes:
-        raise MediaError(
-            f"The file for '{parameter}' has {len(data)} bytes, more than the {limits.max_bytes} that are allowed.",
-            parameter=parameter,
-        )
+    limits.check_bytes(data, parameter)
     try:
         picture = Image.open(io.BytesIO(data), formats=READ)
-        _check_pixels(picture, parameter, limits)
+        limits.check_size(*picture.size, parameter)
         picture.load()
         return ImageOps.exif_transpose(picture)
     except MediaError:
@@ -157,16 +114,6 @@ def _open(data: bytes, parameter: str, limits: MediaLimits) -> Image.Image:
         raise _unreadable(parameter, "has more pixels than are allowed") from error
     except Exception as error:  # a decoder may raise anything over a damaged file
         raise _unreadable(parameter, f"is damaged: {error}".rstrip(".")) from error
-
-
-def _check_pixels(picture: Image.Image, parameter: str, limits: MediaLimits) -> None:
-    if picture.width * picture.height > limits.max_pixels:
-        raise MediaError(
-            f"The picture for '{parameter}' is {picture.width}x{picture.height}, "
-            f"more than the {limits.max_pixels} pixels that are allowed.",
-            hint="Send a smaller one.",
-            parameter=parameter,
-        )
 
 
 def _unreadable(parameter: str, why: str) -> MediaError:

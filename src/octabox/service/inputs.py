@@ -10,7 +10,8 @@ from PIL.Image import Image
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.media.fetching import Fetcher
-from octabox.media.images import MediaLimits, decode, decode_mask
+from octabox.media.images import decode, decode_mask
+from octabox.media.limits import MediaLimits
 from octabox.types import Source
 
 #: Kinds of parameters whose media can be decoded.
