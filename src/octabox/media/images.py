@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image, ImageChops, ImageOps, PngImagePlugin, UnidentifiedImageError
@@ -33,8 +34,8 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
     Raises:
         MediaError: The file is no picture, is damaged, or is too large.
     """
-    picture = _open(data, parameter, limits)
-    return _on_white(picture) if _has_alpha(picture) else _as_eight_bits(picture).convert("RGB")
+    with opened(data, parameter=parameter, limits=limits) as picture:
+        return as_rgb(picture)
 
 
 def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
@@ -45,7 +46,8 @@ def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Im
     Raises:
         MediaError: As for `decode`.
     """
-    picture = _open(data, parameter, limits)
+    with opened(data, parameter=parameter, limits=limits) as opened_picture:
+        picture = ImageOps.exif_transpose(opened_picture)
     if _has_alpha(picture):
         rgba = picture.convert("RGBA")
         alpha = rgba.getchannel("A")
@@ -91,21 +93,47 @@ def _options(name: str, output: OutputFormat, metadata: Mapping[str, Any]) -> di
             chunks.add_text(CHUNK, as_json(metadata))
         return {"pnginfo": chunks, "compress_level": PNG_LEVEL}
     options: dict[str, Any] = {"quality": QUALITY if output.quality is None else output.quality}
-    if metadata and (encoded := comment(metadata, MOST_COMMENT)):
-        exif = Image.Exif()
-        exif.get_ifd(EXIF_DIRECTORY)[USER_COMMENT] = encoded
+    if (exif := exif_of(metadata)) is not None:
         options["exif"] = exif
     return options
 
 
-def _open(data: bytes, parameter: str, limits: MediaLimits) -> Image.Image:
-    """Return the first picture of a file, upright; its size is checked before anything is decoded."""
+def exif_of(metadata: Mapping[str, Any]) -> Image.Exif | None:
+    """Return an EXIF block with metadata as its comment; None where there is none, or too much."""
+    encoded = comment(metadata, MOST_COMMENT) if metadata else None
+    if encoded is None:
+        return None
+    exif = Image.Exif()
+    exif.get_ifd(EXIF_DIRECTORY)[USER_COMMENT] = encoded
+    return exif
+
+
+def is_picture(data: bytes) -> bool:
+    """Return whether a file is one of the formats that are read here, in whatever state."""
+    try:
+        Image.open(io.BytesIO(data), formats=READ).close()
+    except UnidentifiedImageError:
+        return False
+    except Exception:  # noqa: BLE001 (a decoder may raise anything over a damaged file)
+        return True
+    return True
+
+
+@contextmanager
+def opened(data: bytes, *, parameter: str, limits: MediaLimits) -> Iterator[Image.Image]:
+    """Open a picture; its size is checked before anything is decoded.
+
+    Whatever a decoder says of it in the block becomes a `MediaError` too.
+
+    Raises:
+        MediaError: The file is no picture, is damaged, or is too large.
+    """
     limits.check_bytes(data, parameter)
     try:
-        picture = Image.open(io.BytesIO(data), formats=READ)
-        limits.check_size(*picture.size, parameter)
-        picture.load()
-        return ImageOps.exif_transpose(picture)
+        with Image.open(io.BytesIO(data), formats=READ) as picture:
+            limits.check_size(*picture.size, parameter)
+            picture.load()
+            yield picture
     except MediaError:
         raise
     except UnidentifiedImageError:
@@ -123,6 +151,12 @@ def _unreadable(parameter: str, why: str) -> MediaError:
 
 def _has_alpha(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Return a picture upright and in RGB; what is transparent becomes white, and 16 bits are scaled to 8."""
+    upright = ImageOps.exif_transpose(picture)
+    return _on_white(upright) if _has_alpha(upright) else _as_eight_bits(upright).convert("RGB")
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
