@@ -11,10 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from octabox.errors import ForbiddenPathError, GenerationError
+from octabox.media.formats import format_of_suffix, suffix_of
 from octabox.types import Event, Generation, OutputFormat
-
-#: Suffixes of pictures whose format has another name.
-FORMATS = {"jpg": "jpeg"}
 
 
 class Destination:
@@ -34,7 +32,7 @@ class Destination:
     def format(self) -> OutputFormat:
         """The format that the file's suffix stands for; None leaves it open."""
         suffix = "" if self._path is None or self._folder else self._path.suffix.lstrip(".").lower()
-        return OutputFormat(FORMATS.get(suffix, suffix) or None)
+        return OutputFormat(format_of_suffix(suffix) or suffix or None)
 
     def check(self) -> None:
         """Find out before the work begins that its result can be written.
@@ -55,7 +53,7 @@ class Destination:
         """Write all artifacts and return their paths."""
         paths = []
         for index, artifact in enumerate(generation.artifacts):
-            path = self._place(generation, index, artifact.seed, artifact.media_type.rpartition("/")[2])
+            path = self._place(generation, index, artifact.seed, suffix_of(artifact.media_type))
             _write_whole(path, artifact.content)
             paths.append(path)
         return paths
@@ -81,10 +79,10 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 def _unused(folder: Path, stem: str, suffix: str) -> Path:
     """Return a path in ``folder`` that no file has yet."""
-    path, number = folder / f"{stem}.{suffix}", 1
+    path, number = folder / f"{stem}{suffix}", 1
     while path.exists():
         number += 1
-        path = folder / f"{stem}-{number}.{suffix}"
+        path = folder / f"{stem}-{number}{suffix}"
     return path
 
 
