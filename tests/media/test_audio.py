@@ -39,11 +39,11 @@ def pitch_of(sound: Sound) -> float:
     return float(strength.argmax() * sound.rate / sound.samples.shape[1])
 
 
-def wav_of(samples: npt.NDArray[Any], rate: int = 8000, width: int = 2) -> bytes:
-    """Return a WAV of one channel, written by Python's own library."""
+def wav_of(samples: npt.NDArray[Any], width: int = 2, channels: int = 1) -> bytes:
+    """Return a WAV at 8 kHz, written by Python's own library."""
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
-        out.setparams((1, width, rate, 0, "NONE", "not compressed"))
+        out.setparams((channels, width, 8000, 0, "NONE", "not compressed"))
         out.writeframes(samples.tobytes())
     return file.getvalue()
 
@@ -129,6 +129,21 @@ def test_a_sound_of_no_length() -> None:
         written(Sound(np.zeros((1, 0), np.float32), 8000))
 
 
+@pytest.mark.parametrize("claimed", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_wav_out_of_a_pipe(claimed: int) -> None:
+    """A program that writes to a pipe cannot know how long its sound will be; it is as long as it is."""
+    whole = wav_of(np.full(800, 16384, np.int16))
+    found = read(whole[:40] + claimed.to_bytes(4, "little") + whole[44:])
+
+    assert (1, 800) == found.samples.shape
+
+
+def test_many_channels() -> None:
+    """More channels than loudspeakers have arrangements are refused, not read past the end of memory."""
+    with pytest.raises(MediaError, match="has 16 channels, more than 8"):
+        read(wav_of(np.zeros(16 * 800, np.int16), channels=16))
+
+
 WAV, FLAC, MP3 = (written(tone(), name) for name in ("wav", "flac", "mp3"))
 STREAM = written(tone(48000), "flac")
 
@@ -189,6 +204,12 @@ def test_resampled(rate: int) -> None:
 
     assert (rate, (2, rate // 2)) == (found.rate, found.samples.shape)
     assert 440 == pytest.approx(pitch_of(found), abs=5)
+
+
+def test_many_channels_are_resampled() -> None:
+    """Each channel is resampled by itself, however many there are, and no sound at all stays none."""
+    assert (12, 8000) == resampled(tone(channels=12), 16000).samples.shape
+    assert (2, 0) == resampled(Sound(np.zeros((2, 0), np.float32), 8000), 16000).samples.shape
 
 
 def test_channels() -> None:

@@ -107,7 +107,7 @@ def test_a_sound_holds_metadata(name: str) -> None:
     assert {} == read(encode_sound(sound, OutputFormat(name), {})[0])
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"RIFF\0\0\0\0WAVE"])
+@pytest.mark.parametrize("data", [b"", b"hello", b"RIFF\0\0\0\0WAVE", b"RIFF\x10\0\0\0WEBPVP8L\x04\0\0\0abcd"])
 def test_what_is_no_media_holds_none(data: bytes) -> None:
     """A file of another kind is no reason to fail."""
     assert {} == read(data)

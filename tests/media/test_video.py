@@ -12,7 +12,7 @@ from octabox.errors import GenerationError, InvalidParameterError, MediaError
 from octabox.media.audio import Sound
 from octabox.media.audio import encode as encode_sound
 from octabox.media.limits import MediaLimits
-from octabox.media.video import Clip, decode, encode, encode_files
+from octabox.media.video import Clip, decode, encode
 from octabox.types import OutputFormat
 
 LIMITS = MediaLimits(max_pixels=256 * 256, max_frames=40, max_seconds=6.0, max_clip_pixels=64 * 48 * 30)
@@ -129,14 +129,13 @@ def test_an_mp4_plays_while_it_loads() -> None:
     assert ("h264", "yuv420p") == found
 
 
-def test_frames_as_single_pictures() -> None:
-    """A clip in a format of pictures is one file for each frame."""
-    files = encode_files(clip(3), OutputFormat("png"), {})
-
-    assert ["image/png"] * 3 == [media_type for _, media_type in files]
-    assert 1 == len(encode_files(clip(3), OutputFormat("webp"), {}))
-    with pytest.raises(InvalidParameterError, match="one file of png"):
+def test_formats_of_single_pictures() -> None:
+    """One frame may be a PNG; several are no one file of it."""
+    assert "image/png" == encode(clip(1), OutputFormat("png"), {})[1]
+    with pytest.raises(InvalidParameterError, match="one file of png") as caught:
         encode(clip(3), OutputFormat("png"), {})
+
+    assert "output_format" == caught.value.parameter
 
 
 def test_a_still_picture() -> None:

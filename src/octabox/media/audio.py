@@ -79,8 +79,11 @@ class Recording:
         """Take a frame.
 
         Raises:
-            MediaError: The sound is too long.
+            MediaError: The sound is too long, or has too many channels.
         """
+        # PyAV reads past the end of its memory where a frame has more than eight.
+        if frame.layout.nb_channels not in LAYOUTS:
+            raise unreadable(self._parameter, f"has {frame.layout.nb_channels} channels, more than {max(LAYOUTS)}")
         if self._resampler is None:
             self._resampler = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
             self._rate = frame.sample_rate
@@ -181,17 +184,19 @@ def fitted(sound: Sound, codec: str) -> Sound:
 
 def resampled(sound: Sound, rate: int) -> Sound:
     """Return a sound with so many samples a second; it lasts as long as before."""
-    if rate == sound.rate:
-        return sound
+    if rate == sound.rate or not sound.samples.size:
+        return replace(sound, rate=rate)
     length = round(sound.samples.shape[1] * rate / sound.rate)
-    layout = LAYOUTS[sound.channels]
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(sound.samples, np.float32), format="fltp", layout=layout)
-    frame.sample_rate = sound.rate
-    resampler = av.AudioResampler("fltp", layout, rate)
-    pieces = [values(piece) for piece in [*resampler.resample(frame), *resampler.resample(None)]]
     samples = np.zeros((sound.channels, length), np.float32)
-    made = np.concatenate(pieces, axis=1)[:, :length]
-    samples[:, : made.shape[1]] = made
+    # One channel at a time, since there may be more than FFmpeg has arrangements for.
+    for index, channel in enumerate(np.nan_to_num(sound.samples)):
+        line = np.ascontiguousarray(channel, np.float32).reshape(1, -1)
+        frame = AudioFrame.from_ndarray(line, format="fltp", layout="mono")
+        frame.sample_rate = sound.rate
+        resampler = av.AudioResampler("fltp", "mono", rate)
+        pieces = [values(piece)[0] for piece in [*resampler.resample(frame), *resampler.resample(None)]]
+        made = np.concatenate([*pieces, np.zeros(0, np.float32)])[:length]
+        samples[index, : len(made)] = made
     return Sound(samples.clip(-1, 1), rate)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,9 @@ READERS = ("mov", "matroska", "avi", "wav", "flac", "mp3", "ogg", "aac")
 
 #: Marks in an MP3 of a header that tells its true length; without it the length is a guess.
 LENGTH_MARKS = (b"Xing", b"Info")
+
+#: Lengths that a WAV claims while it is still being written to a pipe: none, or about as much as a number can hold.
+UNKNOWN_LENGTH, HUGE_LENGTH = 0, 0x7FFF_0000
 
 #: A file whose streams end before this part of the length that it claims was cut off.
 WHOLE = 0.9
@@ -70,27 +74,32 @@ def frames(
         container: An open file.
         streams: Its streams to decode.
         parameter: What the file is for.
-        whole: Seconds that the file claims to last; None where that is not told.
+        whole: Seconds that the file claims to last; None where that is not told, infinity where it lasts as long as it does.
 
     Raises:
         MediaError: The file was cut off.
     """
     end = 0.0
     for packet in container.demux(streams):
-        if packet.is_corrupt:
+        if packet.is_corrupt and whole != math.inf:
             raise unreadable(parameter, "is damaged, or was cut off")
         if packet.pts is not None and packet.time_base is not None:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         for frame in packet.decode():
             if isinstance(frame, (VideoFrame, AudioFrame)):
                 yield frame
-    if whole is not None and end + ROUNDING < WHOLE * whole:
+    if whole is not None and whole != math.inf and end + ROUNDING < WHOLE * whole:
         raise unreadable(parameter, f"was cut off: it claims {whole:.1f} seconds and has {end:.1f}")
 
 
 def claimed_seconds(container: InputContainer, data: bytes) -> float | None:
-    """Return how long a file says that it lasts, where the reader itself would not miss the rest."""
+    """Return how long a file says that it lasts, as `frames` takes it."""
     name = container.format.name
+    if name == "wav":
+        at = data.find(b"data", 12, 4096)
+        size = int.from_bytes(data[at + 4 : at + 8], "little") if at >= 0 else 1
+        return math.inf if size == UNKNOWN_LENGTH or size >= HUGE_LENGTH else None
+    # Of other formats the reader itself finds out where something is missing.
     told = "matroska" in name or (name == "mp3" and any(mark in data[:65536] for mark in LENGTH_MARKS))
     return container.duration / av.time_base if told and container.duration else None
 

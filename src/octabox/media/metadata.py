@@ -92,6 +92,8 @@ def read(data: bytes) -> dict[str, Any]:
         text = _in_picture(data)
     except UnidentifiedImageError:
         text = _in_container(data)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return {}
     try:
         metadata = json.loads(text) if text else {}
     except ValueError:

@@ -154,19 +154,6 @@ def encode(clip: Clip, output: OutputFormat, metadata: Mapping[str, Any]) -> tup
     return content, media_type_of(name)
 
 
-def encode_files(clip: Clip, output: OutputFormat, metadata: Mapping[str, Any]) -> tuple[tuple[bytes, str], ...]:
-    """Return a clip as one file, or as one for each frame where a format of single pictures was asked for.
-
-    Raises:
-        InvalidParameterError: As for `encode`.
-        GenerationError: As for `encode`.
-    """
-    if chosen("video", output) in STILLS:
-        check(output, "video")
-        return tuple(images.encode(frame, output, metadata) for frame in clip.frames)
-    return (encode(clip, output, metadata),)
-
-
 def _in_container(clip: Clip, name: str, quality: int | None, metadata: Mapping[str, Any]) -> bytes:
     """Write a clip with FFmpeg; by way of a file, which alone can be put in order for playing while it loads."""
     options = {"movflags": "+faststart"} if name == "mp4" else {}
