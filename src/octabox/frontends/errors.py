@@ -29,6 +29,7 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.PipelineNotFoundError: HttpError(404, _INVALID, "pipeline_not_found"),
     errors.TaskNotFoundError: HttpError(400, _INVALID, "task_not_supported"),
     errors.SchedulerNotFoundError: HttpError(400, _INVALID, "scheduler_not_found"),
+    errors.GenerationNotFoundError: HttpError(404, _INVALID, "generation_not_found"),
     errors.RequestError: HttpError(400, _INVALID, "invalid_request"),
     errors.UnknownParameterError: HttpError(400, _INVALID, "unknown_parameter"),
     errors.InvalidParameterError: HttpError(400, _INVALID, "invalid_value"),
