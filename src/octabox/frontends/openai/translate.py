@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from octabox.errors import InvalidParameterError, MissingParameterError, OctaboxError
+from octabox.frontends.bodies import scheduler_choice
 from octabox.frontends.openai.schema import ImageRequest
 from octabox.media.images import check_format
-from octabox.types import GenerationRequest, OutputFormat, SchedulerChoice, Source
+from octabox.types import GenerationRequest, OutputFormat, Source
 
 #: LocalAI's spellings of call parameters.
 SPELLINGS = {
@@ -99,7 +100,7 @@ def to_request(body: ImageRequest, model: str, inputs: Inputs | None = None, tas
         inputs=dict(inputs or {}),
         seed=None if body.seed == -1 else body.seed,
         num_outputs=body.n,
-        scheduler=_scheduler(body.scheduler),
+        scheduler=scheduler_choice(body.scheduler),
         output=output,
         partial_images=body.partial_images if body.stream else 0,
     )
@@ -198,19 +199,6 @@ def _quality(quality: str | int | None, params: Mapping[str, Any], warnings: lis
         return {"num_inference_steps": int(text)}
     warnings.append(f"'quality' has no effect as '{text[:50]}'.")
     return {}
-
-
-def _scheduler(given: str | Mapping[str, Any] | None) -> SchedulerChoice | None:
-    """Return the scheduler that was asked for."""
-    if not given:
-        return None
-    if isinstance(given, str):
-        return SchedulerChoice(given)
-    name = given.get("name")
-    if not isinstance(name, str) or not name:
-        hint = 'Such as {"name": "euler", "use_karras_sigmas": true}.'
-        raise InvalidParameterError("'scheduler' has no name.", hint=hint, parameter="scheduler")
-    return SchedulerChoice(name, {key: value for key, value in given.items() if key != "name"})
 
 
 def _response_format(given: str | Mapping[str, Any] | None) -> str:
