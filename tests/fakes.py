@@ -14,6 +14,7 @@ import openai
 from fastapi import FastAPI
 from PIL import Image
 
+from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.frontends.http import create_app
@@ -98,6 +99,11 @@ class FakeModels:
         ]
         self.loaded = {"demo": ModelStatus("demo", "ready", "FakePipeline", "cpu", {"host": 1024}, 2, 42, 6.5)}
         self.is_ready = True
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog of pipelines and schedulers."""
+        return load_catalog()
 
     def ready(self) -> bool:
         """Return whether requests can be served."""

@@ -50,8 +50,13 @@ def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:
     return fields
 
 
-def check_fields(shape: type[Body], fields: Mapping[str, Any]) -> Body:
+def check_fields(shape: type[Body], fields: Mapping[str, Any], prefix: str = "") -> Body:
     """Check the fields of a request.
+
+    Args:
+        shape: What they must be.
+        fields: The fields.
+        prefix: What stands before their names in errors, where they are inside of another.
 
     Raises:
         InvalidParameterError: A field has a wrong value.
@@ -62,7 +67,7 @@ def check_fields(shape: type[Body], fields: Mapping[str, Any]) -> Body:
     except ValidationError as error:
         problems: dict[str, InvalidParameterError] = {}
         for details in error.errors():
-            name = str(details["loc"][0])
+            name = f"{prefix}{details['loc'][0]}"
             problem = InvalidParameterError(f"'{name}' {expectation(details)}.", parameter=name)
             problems.setdefault(name, problem)
         if len(problems) == 1:

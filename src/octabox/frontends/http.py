@@ -26,6 +26,7 @@ from octabox.frontends.openai import models as model_routes
 from octabox.frontends.results import Results
 from octabox.frontends.services import Generations, Models, Wire
 from octabox.security.keys import ApiKeys
+from octabox.service.jobs import Jobs
 from octabox.telemetry.metrics import Metrics
 
 #: Starts what the application needs, and ends it.
@@ -51,7 +52,9 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
     """
     metrics = Metrics()
     results = Results(settings.result_ttl)
-    wire = Wire(Metered(generation, metrics), models, settings, results, metrics)
+    metered = Metered(generation, metrics)
+    jobs = Jobs(metered, settings.result_ttl, results.keep, results.drop)
+    wire = Wire(metered, jobs, models, settings, results, metrics)
 
     @contextlib.asynccontextmanager
     async def whole(app: FastAPI) -> AsyncIterator[None]:
@@ -59,6 +62,7 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
             try:
                 yield
             finally:
+                await jobs.close()
                 results.close()
 
     app = FastAPI(title="Octabox", version=_version(), lifespan=whole)

@@ -20,13 +20,18 @@ logger = logging.getLogger("octabox.http")
 
 
 class EventStream(StreamingResponse):
-    """Sends events until they end or the client goes away."""
+    """Sends events until they end or the client goes away.
+
+    Args:
+        events: What is sent.
+        source: What they are made of; it is closed when the stream ends.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[str, None]) -> None:
+    def __init__(self, events: AsyncGenerator[str, None], source: AsyncGenerator[Any, None]) -> None:
         super().__init__(events, headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
-        self._events = events
+        self._events, self._source = events, source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream; closing the events cancels what makes them."""
@@ -36,6 +41,8 @@ class EventStream(StreamingResponse):
             logger.info("%s: the client went away", scope["path"])
         finally:
             await self._events.aclose()
+            # Events that nobody has asked for yet do not close what they are made of.
+            await self._source.aclose()
 
 
 def event(name: str, data: Any) -> str:

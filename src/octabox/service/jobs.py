@@ -52,6 +52,7 @@ class Job:
         error: Why it ended without a result.
         ended: When it ended, in seconds since the epoch.
         expires: When it will be forgotten, in seconds since the epoch.
+        note: What the wire that started it remembers of it.
         begun: Set once it has told something: it is a good request, or it has ended.
     """
 
@@ -64,6 +65,7 @@ class Job:
     error: OctaboxError | None = None
     ended: float | None = None
     expires: float | None = None
+    note: object = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -96,12 +98,13 @@ class Jobs:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._followers: dict[str, list[Events]] = {}
 
-    def start(self, request: GenerationRequest, *, keep: bool = False) -> Job:
+    def start(self, request: GenerationRequest, *, keep: bool = False, note: object = None) -> Job:
         """Start a request.
 
         Args:
             request: The request; its id names the job.
             keep: Whether to write its artifacts where clients can fetch them.
+            note: What the wire remembers of it.
 
         Raises:
             InvalidParameterError: Another request of this id is running.
@@ -111,7 +114,7 @@ class Jobs:
             hint = "Give another, or none."
             raise InvalidParameterError(f"A request '{request.id}' is running.", hint=hint, parameter="id")
         self._remove(request.id)
-        job = self._jobs[request.id] = Job(request, self._clock())
+        job = self._jobs[request.id] = Job(request, self._clock(), note=note)
         self._tasks[job.id] = asyncio.create_task(self._run(job, keep=keep), name=f"request {job.id}")
         return job
 

@@ -102,4 +102,4 @@ async def _stream(wire: Wire, request: Request, wanted: Wanted, kind: str) -> Re
     except BaseException:
         await events.aclose()
         raise
-    return EventStream(ended_by_errors(to_events(first, events, wanted, kind)))
+    return EventStream(ended_by_errors(to_events(first, events, wanted, kind)), events)
