@@ -21,6 +21,7 @@ from octabox.errors import ConfigError, OctaboxError
 from octabox.frontends import errors, health
 from octabox.frontends.metered import Metered
 from octabox.frontends.middleware import BodyLimit, SafeJson, Unbreakable
+from octabox.frontends.native import catalog, generations
 from octabox.frontends.openai import images
 from octabox.frontends.openai import models as model_routes
 from octabox.frontends.results import Results
@@ -67,7 +68,8 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
 
     app = FastAPI(title="Octabox", version=_version(), lifespan=whole)
     app.include_router(health.routes(wire))
-    app.include_router(_with_keys(settings, model_routes.routes(wire), images.routes(wire)))
+    rooms = (model_routes, images, generations, catalog)
+    app.include_router(_with_keys(settings, *(room.routes(wire) for room in rooms)))
     _answer_errors(app)
     # The last one added is the outermost: answers of the others need the headers that browsers ask for too.
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
