@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +76,21 @@ def body(error: errors.OctaboxError) -> dict[str, Any]:
 def plain_body(message: str, kind: str, code: str) -> dict[str, Any]:
     """Return the body of an error that is none of ours: an unknown route, a body that is no JSON."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+@contextmanager
+def in_clients_words(spelled: Mapping[str, str]) -> Iterator[None]:
+    """Name parameters in errors as the client named them.
+
+    Args:
+        spelled: The client's names of parameters that other rooms call otherwise.
+    """
+    try:
+        yield
+    except errors.OctaboxError as error:
+        if error.parameter is not None:
+            error.parameter = spelled.get(error.parameter, error.parameter)
+        raise
 
 
 def headers(error: errors.OctaboxError) -> dict[str, str]:

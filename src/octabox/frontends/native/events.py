@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from octabox.frontends.delivery import as_data_uri
+from octabox.frontends.errors import in_clients_words
 from octabox.frontends.native.answers import addresses, remembered, told_output, told_progress
-from octabox.frontends.native.translate import in_clients_words
+from octabox.frontends.native.translate import SPELLED
 from octabox.frontends.streams import chained, event
 from octabox.service.jobs import Job
 from octabox.types import Event, Generation
@@ -25,7 +26,7 @@ async def to_events(
         warnings: What has no effect.
     """
     try:
-        with in_clients_words():
+        with in_clients_words(SPELLED):
             async for each in chained(first, rest):
                 if isinstance(each, Generation):
                     places = addresses(job, len(each.artifacts), base)

@@ -11,12 +11,13 @@ from fastapi.responses import Response
 from octabox.errors import GenerationError
 from octabox.frontends.delivery import base_url
 from octabox.frontends.disconnect import unless_gone
+from octabox.frontends.errors import in_clients_words
 from octabox.frontends.middleware import SafeJson
 from octabox.frontends.native.answers import addresses, told_job, told_output, whole
 from octabox.frontends.native.events import to_events
 from octabox.frontends.native.forms import read_request
 from octabox.frontends.native.schema import body_schema
-from octabox.frontends.native.translate import Wanted, in_clients_words, to_request
+from octabox.frontends.native.translate import SPELLED, Wanted, to_request
 from octabox.frontends.services import Wire
 from octabox.frontends.streams import EventStream, ended_by_errors, first_of
 from octabox.service.jobs import Job
@@ -41,7 +42,7 @@ def routes(wire: Wire) -> APIRouter:
         job = wire.jobs.start(wanted.request, keep=wanted.as_links, note=wanted.warnings)
         events = wire.jobs.follow(job)
         try:
-            with in_clients_words():
+            with in_clients_words(SPELLED):
                 if body.stream:
                     return await _stream(wire, request, job, events, wanted)
                 generation = await unless_gone(request.receive, _last(events))

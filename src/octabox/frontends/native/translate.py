@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from octabox.errors import OctaboxError
 from octabox.frontends.bodies import scheduler_choice
 from octabox.frontends.native.schema import NativeRequest
 from octabox.types import GenerationRequest, OutputFormat, Source
@@ -56,14 +54,3 @@ def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) ->
     vain = body.partial_images and not body.stream
     warnings = ("'partial_images' has no effect without 'stream'.",) if vain else ()
     return Wanted(request, body.output.response == "url", warnings)
-
-
-@contextmanager
-def in_clients_words() -> Iterator[None]:
-    """Name parameters in errors as clients of this API do."""
-    try:
-        yield
-    except OctaboxError as error:
-        if error.parameter is not None:
-            error.parameter = SPELLED.get(error.parameter, error.parameter)
-        raise
