@@ -41,8 +41,9 @@ class Maker:
     reference: str | None = None
 
     def named(self, *names: str) -> str | None:
-        """Return the first of these names that the pipeline has a parameter of."""
-        return next((name for name in names if self.entry.parameter(name)), None)
+        """Return the first of these names that the pipeline has a parameter of which takes a number."""
+        numbers = {each.name for each in self.entry.parameters if each.kind in ("integer", "number")}
+        return next((name for name in names if name in numbers), None)
 
 
 def first_maker(wire: Wire, kind: Kind) -> str:

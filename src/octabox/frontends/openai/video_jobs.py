@@ -20,7 +20,7 @@ from octabox.service.jobs import Job
 from octabox.types import GenerationRequest, Kind, OutputFormat, Source
 
 #: Call parameters that say how many frames to make, and how many of them a second has.
-FRAMES, RATES = ("num_frames", "video_length"), ("fps", "frame_rate")
+FRAMES, RATES = ("num_frames", "video_length", "frames"), ("fps", "frame_rate")
 
 #: Frames a second where neither the client nor the pipeline says.
 RATE = 16.0
