@@ -201,6 +201,19 @@ def as_data(entry: Parameter | Component | Field | PipelineEntry | SchedulerEntr
     return {name: getattr(entry, name) for name in FIELDS[type(entry)]}
 
 
+def described(entry: PipelineEntry | SchedulerEntry) -> dict[str, Any]:
+    """Return an entry as JSON has it; a pipeline's output kind is there as ``output``."""
+    if isinstance(entry, SchedulerEntry):
+        return {**as_data(entry), "settings": [as_data(setting) for setting in entry.settings]}
+    return {
+        **as_data(entry),
+        "parameters": [as_data(each) for each in entry.parameters],
+        "components": [as_data(each) for each in entry.components],
+        "outputs": [as_data(each) for each in entry.outputs],
+        "output": entry.output_kind,
+    }
+
+
 #: Names of the fields of each class.
 FIELDS = {
     kind: tuple(each.name for each in fields(kind))
