@@ -53,6 +53,13 @@ def noise(**settings: Any) -> Any:
     return diffusers.DDPMScheduler(**(shape | settings))
 
 
+def watermarker() -> Any:
+    """Return what puts a mark on a picture; the mark of this one cannot be seen."""
+    from diffusers.pipelines.deepfloyd_if import IFWatermarker  # noqa: PLC0415
+
+    return IFWatermarker()
+
+
 #: What the first stage is made of.
 PARTS: dict[str, Any] = {
     "tokenizer": partial(tokenizers.t5, 77),
@@ -82,6 +89,6 @@ PIPELINES = (
     Tiny("IFImg2ImgPipeline", maker(PARTS), CALL),
     Tiny("IFInpaintingPipeline", maker(PARTS), CALL),
     Tiny("IFSuperResolutionPipeline", maker(LARGER), ENLARGE),
-    Tiny("IFImg2ImgSuperResolutionPipeline", maker(LARGER), ENLARGE_LIKE),
+    Tiny("IFImg2ImgSuperResolutionPipeline", maker(LARGER, watermarker=watermarker), ENLARGE_LIKE),
     Tiny("IFInpaintingSuperResolutionPipeline", maker(LARGER), ENLARGE_LIKE | {"mask_image": "sample:mask:32x32"}),
 )
