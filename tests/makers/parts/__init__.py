@@ -1,0 +1,1 @@
+"""Tiny components that many tiny pipelines share."""
