@@ -25,7 +25,7 @@ LENGTH, LENGTH_2 = 77, 256
 def parts() -> dict[str, Any]:
     """Return what a Hunyuan-DiT pipeline is made of."""
     return {
-        "vae": vaes.kl(),
+        "vae": vaes.kl(halvings=3),
         "text_encoder": encoders.bert(),
         "tokenizer": tokenizers.bert(LENGTH),
         "transformer": diffusers.HunyuanDiT2DModel(**_shape(), num_layers=4),
@@ -49,7 +49,7 @@ def _shape() -> dict[str, Any]:
         "attention_head_dim": 8,
         "in_channels": 4,
         "patch_size": 2,
-        "sample_size": 16,
+        "sample_size": 4,
         "hidden_size": 32,
         "mlp_ratio": 2.0,
         "cross_attention_dim": encoders.WIDTH,

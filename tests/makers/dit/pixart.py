@@ -23,10 +23,11 @@ PARAMS = {
 
 def parts(*, sized: bool) -> dict[str, Any]:
     """Return what a PixArt pipeline is made of; the alpha kind is told a picture's size in its embedding."""
+    # The class tells the alpha kind of a size only where its transformer is made for latents of 128.
     transformer = diffusers.PixArtTransformer2DModel(
-        **_shape(),
+        **(_shape() | {"sample_size": 128 if sized else 16}),
         out_channels=8,
-        cross_attention_dim=32,
+        cross_attention_dim=24,
         caption_channels=encoders.WIDTH,
         use_additional_conditions=sized,
     )
@@ -52,7 +53,7 @@ def labelled() -> dict[str, Any]:
 
 def _shape() -> dict[str, Any]:
     return {
-        "num_attention_heads": 4,
+        "num_attention_heads": 3,
         "attention_head_dim": 8,
         "in_channels": 4,
         "num_layers": 2,
