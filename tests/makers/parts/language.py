@@ -72,6 +72,39 @@ def qwen2_5_vl(width: int = WIDTH, **settings: Any) -> Any:
     )
 
 
+def mistral3(width: int = WIDTH, **settings: Any) -> Any:
+    """Return a Mistral 3 model, which is shown pictures, with the head that chooses words."""
+    return transformers.Mistral3ForConditionalGeneration(_mistral3_config(width, **settings))
+
+
+def mistral3_body(width: int = WIDTH, **settings: Any) -> Any:
+    """Return a Mistral 3 model without its head."""
+    return transformers.Mistral3Model(_mistral3_config(width, **settings))
+
+
+def t5_gemma(width: int = WIDTH, **settings: Any) -> Any:
+    """Return the encoder of a T5-Gemma model."""
+    side = _heads(width) | {"query_pre_attn_scalar": width // 4} | settings
+    from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
+
+    return T5GemmaEncoder(transformers.T5GemmaConfig(encoder=side, decoder=side, is_encoder_decoder=False).encoder)
+
+
+def _mistral3_config(width: int, **settings: Any) -> Any:
+    text = _heads(width) | {"model_type": "mistral"} | settings
+    vision = {
+        "model_type": "pixtral",
+        "hidden_size": width,
+        "intermediate_size": width,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "image_size": 32,
+        "patch_size": PATCH,
+    }
+    image = _vision_marks()["image_token_id"]
+    return transformers.Mistral3Config(text_config=text, vision_config=vision, image_token_index=image)
+
+
 def _heads(width: int) -> dict[str, Any]:
     return causal(width) | {"head_dim": width // 4}
 
