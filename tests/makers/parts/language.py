@@ -82,14 +82,6 @@ def mistral3_body(width: int = WIDTH, **settings: Any) -> Any:
     return transformers.Mistral3Model(_mistral3_config(width, **settings))
 
 
-def t5_gemma(width: int = WIDTH, **settings: Any) -> Any:
-    """Return the encoder of a T5-Gemma model."""
-    side = _heads(width) | {"query_pre_attn_scalar": width // 4} | settings
-    from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
-
-    return T5GemmaEncoder(transformers.T5GemmaConfig(encoder=side, decoder=side, is_encoder_decoder=False).encoder)
-
-
 def _mistral3_config(width: int, **settings: Any) -> Any:
     text = _heads(width) | {"model_type": "mistral"} | settings
     vision = {

@@ -1,4 +1,4 @@
-"""HiDream, told of words by two CLIP encoders, T5 and Llama; PRX, by T5-Gemma."""
+"""HiDream, told of words by two CLIP encoders, T5 and Llama; PRX, by Gemma."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ def hidream() -> dict[str, Any]:
         text_emb_dim=2 * encoders.WIDTH,
         num_routed_experts=2,
         num_activated_experts=1,
-        axes_dims_rope=(8, 8),
+        axes_dims_rope=(4, 4, 8),
         max_resolution=(16, 16),
         llama_layers=[0, 1],
     )
     return {
         "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-        "vae": vaes.flow(LATENTS),
+        # Its pictures are of 128 by 128 latents at least: a latent is as small as a pixel here.
+        "vae": vaes.flow(LATENTS, 0, mid_block_add_attention=False),
         "text_encoder": encoders.clip_text_with_projection(max_position_embeddings=218),
         "tokenizer": tokenizers.clip(),
         "text_encoder_2": encoders.clip_text_with_projection(max_position_embeddings=218),
@@ -61,7 +62,8 @@ def prx() -> dict[str, Any]:
     return {
         "transformer": diffusers.PRXTransformer2DModel(in_channels=LATENTS, patch_size=2, **_shape()),
         "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-        "text_encoder": language.t5_gemma(),
+        # The encoder of T5-Gemma, which the class names, cannot be loaded from what it saves of itself.
+        "text_encoder": encoders.gemma2(),
         "tokenizer": tokenizers.gemma(length=16),
         "vae": vaes.flow(LATENTS),
     }
@@ -72,7 +74,7 @@ def prx_pixel() -> dict[str, Any]:
     return {
         "transformer": diffusers.PRXTransformer2DModel(in_channels=3, patch_size=4, bottleneck_size=8, **_shape()),
         "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-        "text_encoder": encoders.qwen3(),
+        "text_encoder": language.qwen3(),
         "tokenizer": tokenizers.qwen2(),
         "default_sample_size": 256,
         "prompt_max_tokens": 16,
@@ -91,7 +93,7 @@ def _shape() -> dict[str, Any]:
 
 
 PIPELINES = (
-    Tiny("HiDreamImagePipeline", hidream, PARAMS),
+    Tiny("HiDreamImagePipeline", hidream, PARAMS | {"num_inference_steps": 1}),
     Tiny("PRXPipeline", prx, PARAMS),
     Tiny("PRXPixelPipeline", prx_pixel, PARAMS),
 )
