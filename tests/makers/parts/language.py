@@ -82,6 +82,31 @@ def mistral3_body(width: int = WIDTH, **settings: Any) -> Any:
     return transformers.Mistral3Model(_mistral3_config(width, **settings))
 
 
+def qwen3_vl(width: int = WIDTH, **settings: Any) -> Any:
+    """Return a Qwen3-VL model, which is shown pictures, with the head that chooses words."""
+    return transformers.Qwen3VLForConditionalGeneration(_qwen3_vl_config(width, **settings))
+
+
+def qwen3_vl_body(width: int = WIDTH, **settings: Any) -> Any:
+    """Return a Qwen3-VL model without its head."""
+    return transformers.Qwen3VLModel(_qwen3_vl_config(width, **settings))
+
+
+def _qwen3_vl_config(width: int, **settings: Any) -> Any:
+    text = _heads(width) | {"rope_parameters": ROPE} | settings
+    vision = {
+        "depth": 1,
+        "hidden_size": width,
+        "intermediate_size": width,
+        "num_heads": 4,
+        "patch_size": 4,
+        "out_hidden_size": width,
+        "num_position_embeddings": 16,
+        "deepstack_visual_indexes": [0],
+    }
+    return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **_vision_marks())
+
+
 def _mistral3_config(width: int, **settings: Any) -> Any:
     text = _heads(width) | {"model_type": "mistral"} | settings
     vision = {
