@@ -18,6 +18,16 @@ PARAMS = {
     "max_sequence_length": 128,
 }
 
+#: What an edit is told: its words are JSON. An empty text would become a token that only the whole vocabulary has.
+EDIT = PARAMS | {
+    "prompt": '{"edit_instruction": "make it red"}',
+    "negative_prompt": '{"edit_instruction": "make it blue"}',
+    "image": "sample:image:64x64",
+    "height": 64,
+    "width": 64,
+    "_auto_resize": False,
+}
+
 #: Channels of a latent of most of them.
 LATENTS = 4
 
@@ -168,7 +178,7 @@ PIPELINES = (
     Tiny("NucleusMoEImagePipeline", nucleus, PARAMS),
     # An empty text becomes a token that only the whole vocabulary has.
     Tiny("BriaFiboPipeline", fibo, PARAMS | {"height": 64, "width": 64, "negative_prompt": "a moon"}),
-    Tiny("BriaFiboEditPipeline", fibo, PARAMS | {"image": "sample:image:64x64", "negative_prompt": "a moon"}),
+    Tiny("BriaFiboEditPipeline", fibo, EDIT),
     Tiny("DreamLitePipeline", dreamlite, PARAMS),
     Tiny("DreamLiteMobilePipeline", dreamlite, PARAMS),
 )
