@@ -52,13 +52,16 @@ def clip_vision_with_projection(width: int = WIDTH, **settings: Any) -> Any:
     return transformers.CLIPVisionModelWithProjection(clip_vision_config(width, **settings))
 
 
-def clip(width: int = WIDTH, **settings: Any) -> Any:
-    """Return a whole CLIP model, of text and of pictures."""
+def clip_config(width: int = WIDTH, **settings: Any) -> Any:
+    """Return the configuration of a whole CLIP model."""
     text, vision = clip_text_config(width), clip_vision_config(width)
     shape: dict[str, Any] = {"projection_dim": width} | settings
-    return transformers.CLIPModel(
-        transformers.CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), **shape)
-    )
+    return transformers.CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), **shape)
+
+
+def clip(width: int = WIDTH, **settings: Any) -> Any:
+    """Return a whole CLIP model, of text and of pictures."""
+    return transformers.CLIPModel(clip_config(width, **settings))
 
 
 def clip_pictures(side: int = SIDE, **settings: Any) -> Any:
