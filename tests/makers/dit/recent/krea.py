@@ -28,12 +28,15 @@ EDIT = PARAMS | {
     "_auto_resize": False,
 }
 
+#: What Ideogram is told: a scale of guidance for each step.
+STEPS = PARAMS | {"guidance_schedule": [3.0, 3.0]}
+
 #: Channels of a latent of most of them.
 LATENTS = 4
 
 
 def krea_2() -> dict[str, Any]:
-    """Return what a Krea 2 pipeline is made of, which reads two layers of its language model."""
+    """Return what a Krea 2 pipeline is made of, which reads 12 of the first 36 layers of its language model."""
     transformer = diffusers.Krea2Transformer2DModel(
         in_channels=4 * LATENTS,
         num_layers=1,
@@ -43,7 +46,7 @@ def krea_2() -> dict[str, Any]:
         intermediate_size=32,
         timestep_embed_dim=16,
         text_hidden_dim=encoders.WIDTH,
-        num_text_layers=2,
+        num_text_layers=12,
         text_num_attention_heads=2,
         text_num_key_value_heads=2,
         text_intermediate_size=32,
@@ -54,10 +57,9 @@ def krea_2() -> dict[str, Any]:
     return {
         "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         "vae": autoencoders.qwen(LATENTS),
-        "text_encoder": language.qwen3_vl_body(),
+        "text_encoder": language.qwen3_vl_body(num_hidden_layers=36),
         "tokenizer": tokenizers.qwen2(),
         "transformer": transformer,
-        "text_encoder_select_layers": [1, 2],
     }
 
 
@@ -174,7 +176,7 @@ def _ideogram_transformer() -> Any:
 
 PIPELINES = (
     Tiny("Krea2Pipeline", krea_2, PARAMS),
-    Tiny("Ideogram4Pipeline", ideogram_4, PARAMS | {"guidance_scale": 3.0, "guidance_schedule": None}),
+    Tiny("Ideogram4Pipeline", ideogram_4, STEPS),
     Tiny("NucleusMoEImagePipeline", nucleus, PARAMS),
     # An empty text becomes a token that only the whole vocabulary has.
     Tiny("BriaFiboPipeline", fibo, PARAMS | {"height": 64, "width": 64, "negative_prompt": "a moon"}),
