@@ -46,7 +46,11 @@ class Tiny:
         """Return the pipeline, the same one each time."""
         torch.manual_seed(0)
         kind: Any = self.own() if self.own else getattr(diffusers, self.name)
-        pipe = kind(**self.parts())
+        if issubclass(kind, diffusers.ModularPipeline):
+            pipe = kind()
+            pipe.update_components(**self.parts())
+        else:
+            pipe = kind(**self.parts())
         for part in pipe.components.values():
             if isinstance(part, torch.nn.Module):
                 part.eval()
