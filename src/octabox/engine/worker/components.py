@@ -13,6 +13,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as TRA
 
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.errors import LoadError
+from octabox.hub.folder import CHECKPOINT_SUFFIXES
 
 #: Endings of files that hold a whole model, or all weights of one component.
 CHECKPOINTS = (".safetensors", ".ckpt", ".gguf")
