@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -11,6 +11,9 @@ from octabox.types import MAX_SEED
 
 #: Types of numbers that weights may be held in; ``auto`` is float32 on a processor, else the half type that it is fast in.
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+
+#: Those that stand for one type.
+DTYPES = tuple(name for name in get_args(Dtype) if name != "auto")
 
 #: How a model shares an accelerator's memory with others; what each does stands with diffusers' methods of that name.
 MemoryMode = Literal["full", "model_cpu_offload", "sequential_cpu_offload", "group_offload"]

@@ -12,8 +12,8 @@ from diffusers import DiffusionPipeline
 from octabox.catalog.loading import import_class
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.checkpoints import checkpoint_notes, load_checkpoint
 from octabox.engine.worker.components import component_dtypes, load_component, pipeline_quantization
+from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
 from octabox.errors import LoadError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
 

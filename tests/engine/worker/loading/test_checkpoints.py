@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from ldm_layout import save_single_file, tiny_sd
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.checkpoints import checkpoint_notes
 from octabox.engine.worker.failures import as_load_error
 from octabox.engine.worker.loader import LoadedModel, load
+from octabox.engine.worker.loading.checkpoints import checkpoint_notes
 from octabox.errors import (
     IncompatibleWeightsError,
     LoadError,
