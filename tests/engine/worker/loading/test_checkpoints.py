@@ -13,10 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from ldm_layout import save_single_file, tiny_sd
 from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.conversion import Conversion
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.failures import as_load_error
 from octabox.engine.worker.loader import LoadedModel, load
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes
+from octabox.engine.worker.loading.conversion import _convert
 from octabox.errors import (
     IncompatibleWeightsError,
     LoadError,
@@ -278,3 +280,15 @@ def test_without_the_package_it_is_told(folder: Path, monkeypatch: pytest.Monkey
         loaded(folder / "whole", components=components)
 
     assert "pip install gguf" in caught.value.hint
+
+
+def test_packed_numbers_are_unpacked_to_be_saved(quantized_folder: Path, tmp_path: Path) -> None:
+    """A folder has no place for the format GGUF; what it makes stays the same."""
+    whole = str(quantized_folder / "whole")
+    config = ModelConfig(name="x", model=str(quantized_folder / "published.gguf"), config=whole)
+    _convert(Conversion(config, KIND, tmp_path, WorkerOptions()), tmp_path)
+
+    plain = StableDiffusionPipeline.from_pretrained(tmp_path)
+    assert torch.float32 == plain.unet.dtype
+    packed = load(config, KIND, WorkerOptions(device="cpu")).pipeline
+    assert np.allclose(picture(packed), picture(plain), atol=1e-4)
