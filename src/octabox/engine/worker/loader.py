@@ -14,6 +14,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.components import component_dtypes, load_component, pipeline_quantization
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
+from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.errors import LoadError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
 
@@ -107,13 +108,14 @@ def _variant(config: ModelConfig) -> str | None:
 
 def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> DiffusionPipeline:
     """Load a model in diffusers' own format, from a folder or from the Hub."""
+    trusted = may_run_code(config, config.model)
     own = [name for name, part in config.components.items() if part.model]
     options: dict[str, Any] = {name: load_component(config, name, kind, dtype, config.model) for name in own}
     options |= {
         "dtype": component_dtypes(config, dtype),
         "revision": config.revision,
         "variant": config.variant or _variant(config),
-        "trust_remote_code": config.allow_remote_code,
+        "trust_remote_code": trusted,
         "quantization_config": pipeline_quantization(config, kind),
     }
     pipe: DiffusionPipeline = kind.from_pretrained(

@@ -19,6 +19,7 @@ from octabox.engine.worker.components import (
     load_file,
     pipeline_quantization,
 )
+from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints import bundles
 from octabox.hub.checkpoints.families import Family, family_of, recognise
@@ -73,12 +74,14 @@ def _around(config: ModelConfig, kind: Any, dtype: torch.dtype, part: str) -> Di
             hint=f"Set `config:` to a folder or Hub id with the whole model, such as {family.repository}.",
             model=config.name,
         )
+    trusted = may_run_code(config, config.config)
     given = _given(config, kind, dtype, config.config)
     given[part] = load_file(config, part, kind, dtype, config.model, config.config)
     quantized = {name: each for name, each in config.components.items() if name != part}
     options = {
         "revision": config.revision,
         "variant": config.variant,
+        "trust_remote_code": trusted,
         "quantization_config": pipeline_quantization(config.model_copy(update={"components": quantized}), kind),
     }
     options = {name: value for name, value in options.items() if value is not None}
