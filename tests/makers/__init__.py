@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ class Tiny:
     params: Mapping[str, Any] = field(default_factory=dict)
     own: Callable[[], type] | None = None
     needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """Packages that must be there and are not."""
+        return [name for name in self.needs if find_spec(name) is None]
 
     def make(self) -> Any:
         """Return the pipeline, the same one each time."""

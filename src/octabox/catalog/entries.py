@@ -31,6 +31,9 @@ ParameterKind = Literal[
 #: Kinds whose values are files, not words or numbers.
 MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
 
+#: Kinds that may be given as files: media, and arrays of numbers.
+FILES: frozenset[str] = MEDIA | {"array"}
+
 #: Kinds that Octabox fills in itself.
 OURS: frozenset[str] = frozenset({"generator", "callback", "internal"})
 
@@ -69,6 +72,11 @@ class Parameter:
     def is_media(self) -> bool:
         """Whether its values are files."""
         return self.kind in MEDIA
+
+    @property
+    def is_file(self) -> bool:
+        """Whether its values may come as files: media, or an array of numbers."""
+        return self.kind in FILES
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,11 @@ class PipelineEntry:
     def parameter(self, name: str) -> Parameter | None:
         """Return the call's parameter of this name."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
+
+    def files(self, *, required: bool | None = None) -> frozenset[str]:
+        """Return the names of parameters that may come as files; where it is said, only those that are needed."""
+        found = (parameter for parameter in self.parameters if parameter.is_file)
+        return frozenset(each.name for each in found if required is None or each.required == required)
 
     def media(self, *, required: bool | None = None) -> tuple[Parameter, ...]:
         """Return the parameters that take files; where it is said, only those that are needed, or only the others."""

@@ -12,7 +12,7 @@ from octabox.errors import InvalidParameterError, MissingParameterError
 from octabox.frontends.bodies import scheduler_choice
 from octabox.frontends.errors import in_clients_words
 from octabox.frontends.openai.schema import ImageRequest
-from octabox.media.images import check_format
+from octabox.media.formats import check, chosen
 from octabox.types import GenerationRequest, OutputFormat, Source
 
 #: LocalAI's spellings of call parameters.
@@ -80,8 +80,8 @@ def to_request(body: ImageRequest, model: str, inputs: Inputs | None = None, tas
         spelled = {"width": "size", "height": "size", **spelled}
     wishes |= _quality(body.quality, params, warnings)
     output = OutputFormat(body.output_format, body.output_compression)
-    output_name = check_format(output)
-    if output_name == "png" and body.output_compression not in (None, 100):
+    check(output, "image")
+    if chosen("image", output) == "png" and body.output_compression not in (None, 100):
         warnings.append("'output_compression' has no effect on png.")
     if body.partial_images and not body.stream:
         warnings.append("'partial_images' has no effect without 'stream'.")
