@@ -161,3 +161,13 @@ def test_bad_input_is_an_exact_error(
     assert status == answer.status_code, answer.text
     assert code in (None, error["code"])
     assert parameter in (None, error["param"])
+
+
+@pytest.mark.parametrize(("path", "words"), [("videos", "no videos"), ("audio/speech", "no sound")])
+def test_a_model_of_pictures_makes_nothing_else(http: httpx.Client, path: str, words: str) -> None:
+    """The embedded model is asked for neither a video nor a sound; the error says what it makes."""
+    answer = http.post(f"/v1/{path}", json={"model": "demo", "prompt": "x", "input": "x"})
+    error = answer.json()["error"]
+
+    assert (400, "model") == (answer.status_code, error["param"])
+    assert words in error["message"]

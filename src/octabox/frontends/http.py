@@ -80,7 +80,7 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
             allow_origins=list(settings.cors_origins),
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["retry-after"],
+            expose_headers=["retry-after", *speech.HEADERS],
         )
     return app
 

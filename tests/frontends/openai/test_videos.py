@@ -46,7 +46,7 @@ def server() -> Server:
     server.add("sana", "SanaVideoPipeline")
     server.add("svd", "StableVideoDiffusionPipeline")
     server.add("picasso", "StableDiffusionPipeline")
-    facts = {"size": {"width": 64, "height": 32}}
+    facts = {"size": {"width": 64, "height": 32}, "num_frames": 5, "fps": 8}
     server.generations.made = Artifact("video", "video/mp4", clip(), 7, facts, "frames")
     return server
 
@@ -142,6 +142,15 @@ async def test_what_is_not_said_is_the_models_own(server: Server) -> None:
     assert ("5", "832x480", "queued", 0) == (video["seconds"], video["size"], video["status"], video["progress"])
 
 
+async def test_a_finished_video_has_its_own_facts(server: Server, client: openai.AsyncOpenAI) -> None:
+    """Where nothing was known of its length and size, the finished file tells them."""
+    video = await client.videos.create_and_poll(
+        prompt="a", model="wan", poll_interval_ms=1, extra_body={"video": "AAAA", "task": "video-to-video"}
+    )
+
+    assert ("0.62", "64x32") == (video.seconds, video.size)
+
+
 async def test_a_length_without_effect_is_a_warning(server: Server) -> None:
     """A pipeline that makes videos of one length, such as that of the clip it is given, says so."""
     video = (await post(server, seconds=4, video="AAAA", task="video-to-video")).json()
@@ -216,6 +225,8 @@ async def test_an_object_in_a_form(server: Server) -> None:
         ({"model": "svd", "input_reference": "AAAA", "image": "AAAA"}, 400, "input_reference"),
         ({"task": "text-to-cheese"}, 400, None),
         ({"scheduler": {"a": 1}}, 400, "scheduler"),
+        ({"output_format": "wav"}, 400, "output_format"),
+        ({"fps": 1000}, 400, "fps"),
     ],
 )
 async def test_bad_input(server: Server, fields: dict[str, Any], status: int, parameter: str | None) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError, nearest
 from octabox.frontends.bodies import check_fields
+from octabox.media.formats import MOST_FPS
 
 #: Another word for a field.
 PREVIEWS = {"previews": "partial_images"}
@@ -26,7 +27,7 @@ class Output(BaseModel):
         None, description="A format such as png, webp, mp4, wav; the best lossless, if not given."
     )
     quality: int | None = Field(None, ge=0, le=100, description="Quality of lossy formats.")
-    fps: float | None = Field(None, gt=0, le=1000, description="Frames a second of a clip.")
+    fps: float | None = Field(None, gt=0, le=MOST_FPS, description="Frames a second of a clip.")
     response: Literal["url", "b64_json"] = Field("url", description="Whether to answer with links or with content.")
 
 

@@ -15,16 +15,17 @@ from octabox.frontends.disconnect import unless_gone
 from octabox.frontends.errors import in_clients_words
 from octabox.frontends.openai.makers import Maker, first_maker, maker_of
 from octabox.frontends.services import Wire
+from octabox.media.formats import check
 from octabox.types import Artifact, GenerationRequest, OutputFormat
 
-#: Formats that sound is written in; the first is OpenAI's usual one.
-FORMATS = ("mp3", "wav", "flac")
+#: The format of OpenAI's API where a request names none.
+USUAL_FORMAT = "mp3"
 
 #: The voice that clients send because they must send one.
 USUAL_VOICE = "alloy"
 
-#: Header of what has no effect.
-WARNINGS = "x-octabox-warnings"
+#: Headers of an answer: the seed, and what has no effect.
+SEED, WARNINGS = HEADERS = ("x-octabox-seed", "x-octabox-warnings")
 
 #: The client's words for what other rooms call otherwise.
 SPELLED = {"prompt": "input", "output_format": "response_format"}
@@ -67,7 +68,7 @@ def routes(wire: Wire) -> APIRouter:
             generation = await unless_gone(request.receive, wire.generation.generate(wanted))
         sound = _sound(generation.artifacts)
         told = " ".join([*warnings, *generation.warnings])
-        headers = {"x-octabox-seed": str(sound.seed)} if sound.seed is not None else {}
+        headers = {SEED: str(sound.seed)} if sound.seed is not None else {}
         if told:
             # A header is one line of ASCII.
             headers[WARNINGS] = " ".join(told.encode("ascii", "replace").decode().split())
@@ -89,13 +90,16 @@ def to_request(body: SpeechRequest, maker: Maker) -> tuple[GenerationRequest, tu
         message = f"'stream_format' must be audio, not {body.stream_format[:50]!r}."
         raise InvalidParameterError(message, parameter="stream_format", choices=("audio",))
     params, warnings = _manner(body, maker)
+    output = OutputFormat(body.response_format or USUAL_FORMAT)
+    with in_clients_words(SPELLED):
+        check(output, "audio")
     request = GenerationRequest(
         model=maker.model,
         task=body.task or maker.task,
         params={**body.others, "prompt": body.input, **params},
         seed=None if body.seed == -1 else body.seed,
         scheduler=scheduler_choice(body.scheduler),
-        output=OutputFormat(_format(body.response_format)),
+        output=output,
     )
     return request, warnings
 
@@ -131,19 +135,6 @@ def _manner(body: SpeechRequest, maker: Maker) -> tuple[dict[str, Any], tuple[st
         elif name == "voice":
             warnings.append(f"'voice' has no effect: {maker.entry.name} has no voices to choose from.")
     return params, tuple(warnings)
-
-
-def _format(given: str | None) -> str:
-    """Return the format to write."""
-    name = (given or FORMATS[0]).lower()
-    if name not in FORMATS:
-        raise InvalidParameterError(
-            f"Sound is not written as '{name[:50]}'.",
-            hint=f"Ask for one of {', '.join(FORMATS)}.",
-            parameter="response_format",
-            choices=FORMATS,
-        )
-    return name
 
 
 def _sound(artifacts: tuple[Artifact, ...]) -> Artifact:

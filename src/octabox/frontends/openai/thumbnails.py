@@ -16,14 +16,18 @@ LONGEST = 512
 MEDIA_TYPE = "image/webp"
 
 
-def thumbnail(path: Path) -> bytes:
+def thumbnail(path: Path, media_type: str) -> bytes:
     """Return the first frame of a clip as WebP.
+
+    Args:
+        path: The clip.
+        media_type: Its media type.
 
     Raises:
         GenerationError: The clip cannot be read.
     """
     try:
-        frame = _first_frame(path)
+        frame = _first_picture(path) if media_type.startswith("image/") else _first_frame(path)
     except (OSError, ValueError, StopIteration) as error:
         message = "The video cannot be read, so it has no thumbnail."
         raise GenerationError(message, hint="Fetch the video itself.") from error
@@ -31,6 +35,12 @@ def thumbnail(path: Path) -> bytes:
     file = io.BytesIO()
     frame.save(file, "WEBP")
     return file.getvalue()
+
+
+def _first_picture(path: Path) -> Image.Image:
+    """Return the first picture of an animation."""
+    with Image.open(path) as animation:
+        return animation.convert("RGB")
 
 
 def _first_frame(path: Path) -> Image.Image:

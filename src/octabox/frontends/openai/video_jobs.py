@@ -16,8 +16,9 @@ from octabox.frontends.bodies import scheduler_choice
 from octabox.frontends.openai.answers import size_of
 from octabox.frontends.openai.makers import Maker
 from octabox.frontends.openai.translate import call_parameters, wished_size
+from octabox.media.formats import MOST_FPS, check
 from octabox.service.jobs import Job
-from octabox.types import GenerationRequest, Kind, OutputFormat, Source
+from octabox.types import Artifact, GenerationRequest, Kind, OutputFormat, Source
 
 #: Call parameters that say how many frames to make, and how many of them a second has.
 FRAMES, RATES = ("num_frames", "video_length", "frames"), ("fps", "frame_rate")
@@ -42,7 +43,7 @@ class VideoRequest(BaseModel):
     seconds: float | None = Field(None, gt=0, le=3600, description="How long it is; the model's own, if not given.")
     size: str | None = Field(None, description='"WIDTHxHEIGHT", or "auto" for what the model is best at.')
     input_reference: str | dict[str, Any] | None = Field(None, description="A picture or a clip to start from.")
-    fps: float | None = Field(None, gt=0, le=1000, description="Frames a second.")
+    fps: float | None = Field(None, gt=0, le=MOST_FPS, description="Frames a second.")
     output_format: str | None = Field(None, description="mp4, webm or gif.")
     output_compression: int | None = Field(None, ge=0, le=100, description="Quality of lossy formats.")
     user: str | None = Field(None, description="Taken for compatibility.")
@@ -119,6 +120,7 @@ def to_request(
         output=OutputFormat(body.output_format, body.output_compression, body.fps),
         id=f"video_{uuid.uuid4().hex}",
     )
+    check(request.output, "video")
     whole = {**maker.defaults, **wishes, **params}
     note = VideoNote(body.prompt or "", _length(whole, maker, rate), _size(whole), tuple(warnings), spelled)
     return request, note
@@ -135,7 +137,9 @@ def kind_of(reference: Source) -> Kind:
 
 def told(job: Job, note: VideoNote) -> dict[str, Any]:
     """Return a job as OpenAI's clients read it."""
-    made = job.result.artifacts[0] if job.result and job.result.artifacts else None
+    artifacts = job.result.artifacts if job.result else ()
+    made = next((artifact for artifact in artifacts if artifact.kind == "video"), None)
+    seconds = note.seconds if note.seconds is not None else made and _shown_length(made)
     error = None
     if job.error is not None:
         body = errors.body(job.error)["error"]
@@ -151,7 +155,7 @@ def told(job: Job, note: VideoNote) -> dict[str, Any]:
         "completed_at": int(job.ended) if job.ended is not None and job.result else None,
         "expires_at": int(job.expires) if job.expires is not None else None,
         "prompt": note.prompt,
-        "seconds": "auto" if note.seconds is None else f"{note.seconds:g}",
+        "seconds": "auto" if seconds is None else f"{seconds:g}",
         "size": (made and size_of(made)) or note.size or "auto",
         "seed": made.seed if made else job.request.seed,
         "error": error,
@@ -202,6 +206,12 @@ def _length(params: Mapping[str, Any], maker: Maker, rate: float) -> float | Non
         return None
     # Of 4k + 1 frames the first stands at the beginning, and the others fill the time.
     return round((frames - 1 if frames % PACKED == 1 and frames > 1 else frames) / rate, 2)
+
+
+def _shown_length(made: Artifact) -> float | None:
+    """Return how many seconds a finished video lasts, to a hundredth, where its metadata say."""
+    frames, rate = made.metadata.get("num_frames"), made.metadata.get("fps")
+    return round(frames / rate, 2) if frames and rate else None
 
 
 def _size(params: Mapping[str, Any]) -> str | None:

@@ -81,7 +81,9 @@ def routes(wire: Wire) -> APIRouter:
         headers = {"x-content-type-options": "nosniff"}
         if variant == VARIANTS[0]:
             return FileResponse(file.path, media_type=file.media_type, headers=headers)
-        return Response(await asyncio.to_thread(thumbnail, file.path), media_type=MEDIA_TYPE, headers=headers)
+        return Response(
+            await asyncio.to_thread(thumbnail, file.path, file.media_type), media_type=MEDIA_TYPE, headers=headers
+        )
 
     @router.delete("/{video_id}")
     async def delete(video_id: str) -> Response:
