@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -12,6 +13,8 @@ from diffusers import GGUFQuantizationConfig, PipelineQuantizationConfig
 from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as DIFFUSERS_BACKENDS
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as TRANSFORMERS_BACKENDS
 
+from octabox.catalog.loading import import_class
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
@@ -31,7 +34,9 @@ def load_component(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype
     Raises:
         LoadError: The pipeline has no such component, or one that cannot be loaded alone.
     """
-    part = config.components[name]
+    source = str(config.components[name].model)
+    if Path(source).suffix.lower() in CHECKPOINT_SUFFIXES:
+        return load_file(config, name, kind, dtype, source, built)
     own = component_class(kind, name)
     if own is None:
         parts = sorted(set(inspect.signature(kind.__init__).parameters) - {"self"})
@@ -40,15 +45,28 @@ def load_component(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype
             hint=f"{kind.__name__} has these components: {', '.join(parts)}.",
             model=config.name,
         )
-    source = str(part.model)
-    if Path(source).suffix.lower() in CHECKPOINT_SUFFIXES:
-        return load_file(config, name, kind, dtype, source, built)
+    return load_kind(config, name, own, dtype)
+
+
+def load_kind(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype) -> object:
+    """Load a component of this class, or of the one that its own folder names, from where the configuration says."""
+    part = config.components[name]
+    kind = _stated_class(Path(str(part.model)) / (part.subfolder or "")) or kind
     options: dict[str, Any] = {"subfolder": part.subfolder or ""}
-    if issubclass(own, torch.nn.Module):
+    if issubclass(kind, torch.nn.Module):
         options["dtype"] = component_dtype(part, dtype)
     if part.quantization:
-        options["quantization_config"] = _quantization(config, name, own)
-    return own.from_pretrained(source, **options)
+        options["quantization_config"] = _quantization(config, name, kind)
+    return kind.from_pretrained(str(part.model), **options)
+
+
+def _stated_class(folder: Path) -> Any:
+    """Return the class of diffusers that a component's folder names; None where it names none."""
+    try:
+        stated = json.loads((folder / "config.json").read_bytes()).get("_class_name")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return import_class(stated) if stated in load_catalog().facts.ancestors else None
 
 
 def load_file(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, file: str, built: str) -> object:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModularPipeline
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.components import component_dtypes, load_component, pipeline_quantization
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
+from octabox.engine.worker.loading.extras import load_beside, part_configuration
+from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.errors import LoadError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
@@ -21,11 +26,19 @@ from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory."""
+    """A model in memory.
+
+    Args:
+        pipeline: The model's own pipeline.
+        device: Where it runs.
+        warnings: What could not be honoured.
+        beside: Components that its configuration brings for siblings of the pipeline.
+    """
 
     pipeline: DiffusionPipeline
     device: str
     warnings: tuple[str, ...] = ()
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedModel:
@@ -42,32 +55,44 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     device = choose_device(config.device or options.device, config.name)
     kind: Any = import_class(pipeline)
     dtype = choose_dtype(options.dtype if config.dtype == "auto" else config.dtype, device)
-    _check_complete(config)
+    _check_complete(config, load_catalog().pipeline(pipeline))
+    whole, beside = part_configuration(config, pipeline)
     notes: tuple[str, ...] = ()
     if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
-        pipe, notes = load_checkpoint(config, kind, dtype), checkpoint_notes(config)
+        pipe, notes = load_checkpoint(whole, kind, dtype), checkpoint_notes(whole)
+    elif issubclass(kind, ModularPipeline):
+        pipe = load_modular(whole, kind, dtype)
     else:
-        pipe = _from_folder(kind, config, dtype)
+        pipe = _from_folder(kind, whole, dtype)
     pipe.set_progress_bar_config(disable=True)
     _apply_adapters(pipe, config)
-    return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)))
+    extras = load_beside(config, pipeline, beside, dtype, device)
+    return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)), extras)
 
 
-def _check_complete(config: ModelConfig) -> None:
-    """Make sure that a folder has all components that its index names.
+def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
+    """Make sure that a folder has all components that its index names, and all that the class needs.
 
     Raises:
         LoadError: Some are missing.
     """
     folder = Path(config.model)
-    if index_file(folder) is None:
+    if entry.modular or index_file(folder) is None:
         return
-    named = [name for name, part in folder_index(folder).items() if isinstance(part, list) and part[-1]]
+    index = {name: part for name, part in folder_index(folder).items() if isinstance(part, list)}
+    named = [name for name, part in index.items() if part[-1]]
     missing = [name for name in named if name not in config.components and not (folder / name).is_dir()]
     if missing:
         raise LoadError(
             f"Model '{config.name}': {folder} has no folder {', '.join(missing)}, which its model_index.json names.",
             hint="Fetch the model again, or give the component a source under `components`.",
+            model=config.name,
+        )
+    needed = sorted(entry.required_components - {*index, *config.components})
+    if needed:
+        raise LoadError(
+            f"Model '{config.name}': {entry.name} needs {', '.join(needed)}, which {folder} has not.",
+            hint=f"Write into its configuration: components: {{{needed[0]}: {{model: a folder or Hub id}}}}.",
             model=config.name,
         )
 
