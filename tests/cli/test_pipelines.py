@@ -56,6 +56,17 @@ def test_one_pipeline_is_described() -> None:
     assert ["num_inference_steps", "int", "50", "The", "number", "of", "denoising", "steps."] == row.split()[:8]
 
 
+def test_packages_are_shown() -> None:
+    """With a name, the packages that it needs are shown, and those that are not installed."""
+    page = printed("PixArtAlphaPipeline")
+    installed = {
+        need["module"]: need["installed"] for need in json.loads(printed("ChronoEditPipeline", "--json"))["needs"]
+    }
+
+    assert "ftfy (for some settings)" in page
+    assert {"ftfy": True} == installed
+
+
 def test_one_pipeline_is_described_as_json() -> None:
     """With a name, JSON is one object."""
     assert "FluxPipeline" == json.loads(printed("FluxPipeline", "--json"))["name"]

@@ -91,6 +91,21 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Need:
+    """A package that a class uses and that neither it nor diffusers brings.
+
+    Args:
+        name: What pip calls it.
+        module: What Python imports.
+        certain: Whether nothing works without it; else only some settings or files need it.
+    """
+
+    name: str
+    module: str
+    certain: bool = True
+
+
+@dataclass(frozen=True)
 class PipelineEntry:
     """A pipeline class.
 
@@ -110,6 +125,7 @@ class PipelineEntry:
         swallows_kwargs: Whether its call takes any name in silence.
         progress: How its call can be watched and stopped.
         single_file: Whether it can be loaded from one checkpoint file.
+        needs: Packages that it uses beside those that come with diffusers.
         description: The first sentence of its docstring.
     """
 
@@ -128,6 +144,7 @@ class PipelineEntry:
     swallows_kwargs: bool = False
     progress: ProgressBy = "denoiser"
     single_file: bool = False
+    needs: tuple[Need, ...] = ()
     description: str = ""
 
     def parameter(self, name: str) -> Parameter | None:
@@ -147,12 +164,21 @@ class PipelineEntry:
 
 @dataclass(frozen=True)
 class SchedulerEntry:
-    """A noise scheduler class: its name, module, constructor's settings, and the first sentence of its docstring."""
+    """A noise scheduler class.
+
+    Args:
+        name: Its class name.
+        module: Module that holds it.
+        settings: What its constructor takes.
+        description: The first sentence of its docstring.
+        needs: Packages that it uses beside those that come with diffusers.
+    """
 
     name: str
     module: str
     settings: tuple[Parameter, ...] = ()
     description: str = ""
+    needs: tuple[Need, ...] = ()
 
     def setting(self, name: str) -> Parameter | None:
         """Return the constructor's setting of this name."""
@@ -183,7 +209,7 @@ def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
     return tuple(parameter.name for parameter in parameters)
 
 
-def as_data(entry: Parameter | Component | Field | PipelineEntry | SchedulerEntry) -> dict[str, Any]:
+def as_data(entry: Parameter | Component | Field | Need | PipelineEntry | SchedulerEntry) -> dict[str, Any]:
     """Return the fields of an entry by name; those of the entries inside it stay as they are, which is much faster."""
     return {name: getattr(entry, name) for name in FIELDS[type(entry)]}
 
@@ -191,5 +217,5 @@ def as_data(entry: Parameter | Component | Field | PipelineEntry | SchedulerEntr
 #: Names of the fields of each class.
 FIELDS = {
     kind: tuple(each.name for each in fields(kind))
-    for kind in (Parameter, Component, Field, PipelineEntry, SchedulerEntry)
+    for kind in (Parameter, Component, Field, Need, PipelineEntry, SchedulerEntry)
 }

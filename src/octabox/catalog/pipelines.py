@@ -10,9 +10,9 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from octabox.catalog import cache as disk
 from octabox.catalog import siblings, tasks
 from octabox.catalog.entries import Facts, PipelineEntry, SchedulerEntry
-from octabox.catalog.reading import cache as disk
 from octabox.catalog.tasks import stem
 from octabox.errors import (
     MissingDependencyError,

@@ -8,11 +8,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry, ProgressBy
-from octabox.catalog.reading.blocks import block_components, block_outputs, block_parameters, default_blocks, workflows
+from octabox.catalog.reading.checks.groups import groups
 from octabox.catalog.reading.docstrings import first_sentence
+from octabox.catalog.reading.modular.blocks import (
+    block_components,
+    block_outputs,
+    block_parameters,
+    default_blocks,
+    workflows,
+)
 from octabox.catalog.reading.outputs import chief_kind, output_fields
+from octabox.catalog.reading.packages import PackageReader
 from octabox.catalog.reading.parameters import call_parameters
-from octabox.catalog.reading.requirements import groups
 from octabox.catalog.reading.source import ClassSource, SourceTree
 from octabox.catalog.reading.tables import read_families
 from octabox.catalog.tasks import derive, named, plain, stem, tag_of, vocabulary
@@ -24,19 +31,19 @@ PIPELINE, MODULAR = "DiffusionPipeline", "ModularPipeline"
 DEPRECATED = re.compile(r"(^|\.)deprecated(\.|$)|Deprecated\w*Mixin$")
 
 
-def read_pipelines(tree: SourceTree) -> tuple[PipelineEntry, ...]:
+def read_pipelines(tree: SourceTree, packages: PackageReader) -> tuple[PipelineEntry, ...]:
     """Return an entry for each class that can be called, by name."""
     listed = _listed(tree)
-    found = (_pipeline(tree, owner) for owner in tree.subclasses(PIPELINE) if owner.name != PIPELINE)
+    found = (_pipeline(tree, owner, packages) for owner in tree.subclasses(PIPELINE) if owner.name != PIPELINE)
     classic = [_with_purpose(entry, listed.get(entry.name, ())) for entry in found]
     usual = _usual(parameter for entry in classic for parameter in entry.parameters)
-    modular = [_modular(tree, owner, usual) for owner in tree.subclasses(MODULAR) if owner.name != MODULAR]
+    modular = [_modular(tree, owner, usual, packages) for owner in tree.subclasses(MODULAR) if owner.name != MODULAR]
     entries = sorted([*classic, *modular], key=lambda entry: entry.name)
     stems = {stem(entry.name): entry for entry in classic if not entry.media(required=True)}
     return tuple(replace(entry, family=_family(entry, stems)) for entry in entries)
 
 
-def _pipeline(tree: SourceTree, owner: ClassSource) -> PipelineEntry:
+def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> PipelineEntry:
     located = tree.function(owner, "__call__")
     parameters = call_parameters(tree, owner, located[1]) if located else ()
     outputs = output_fields(tree, *located) if located else ()
@@ -52,11 +59,14 @@ def _pipeline(tree: SourceTree, owner: ClassSource) -> PipelineEntry:
         swallows_kwargs=bool(located and located[1].args.kwarg),
         progress=_progress(tree, owner, parameters),
         single_file=any(ancestor.name == "FromSingleFileMixin" for ancestor in tree.lineage(owner)),
+        needs=packages.needs(owner),
         description=first_sentence(owner.doc),
     )
 
 
-def _modular(tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter]) -> PipelineEntry:
+def _modular(
+    tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter], packages: PackageReader
+) -> PipelineEntry:
     blocks = default_blocks(tree, owner)
     parameters = block_parameters(blocks, usual) if blocks else ()
     entry = PipelineEntry(
@@ -69,6 +79,7 @@ def _modular(tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter
         outputs=block_outputs(blocks) if blocks else (),
         deprecated=_is_deprecated(tree, owner),
         progress="progress_bar",
+        needs=packages.needs(owner, blocks),
         description=first_sentence(blocks.doc if blocks else owner.doc),
     )
     entry = _with_purpose(entry)

@@ -47,6 +47,21 @@ class ClassSource:
     imports: Mapping[str, tuple[str, str]] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class ModuleSource:
+    """A module as its source tells it.
+
+    Args:
+        imports: Names that it imports from a module, with the module and the name they stand for.
+        functions: What each of its functions mentions.
+        foreign: Names that stand for something of another package, with that package.
+    """
+
+    imports: Mapping[str, tuple[str, str]]
+    functions: Mapping[str, frozenset[str]]
+    foreign: Mapping[str, str]
+
+
 class SourceTree:
     """All classes of a package, and how they hang together.
 
@@ -61,6 +76,10 @@ class SourceTree:
         self.classes: dict[str, list[ClassSource]] = {}
         #: Assignments at the top of modules, by module and name.
         self.constants: dict[str, dict[str, ast.expr]] = {}
+        #: Modules by name, with what their functions mention and which names are of other packages.
+        self.modules: dict[str, ModuleSource] = {}
+        #: Backends that a class cannot do without, by its name, as its stand-in lists them.
+        self.backends: dict[str, tuple[str, ...]] = {}
         for path in source_files(folder):
             self._read(path)
 
@@ -74,15 +93,19 @@ class SourceTree:
             return
         imports = _imports(tree, module, is_package=path.name == "__init__.py")
         constants = self.constants.setdefault(module, {})
+        functions: dict[str, frozenset[str]] = {}
         for node in _top_level(tree):
             if isinstance(node, ast.ClassDef):
-                if not any(
-                    keyword.arg == "metaclass" and _last(keyword.value) == STAND_IN for keyword in node.keywords
-                ):
+                if any(keyword.arg == "metaclass" and _last(keyword.value) == STAND_IN for keyword in node.keywords):
+                    self.backends[node.name] = _backends(node)
+                else:
                     self.classes.setdefault(node.name, []).append(_class_source(node, module, imports))
+            elif isinstance(node, Function):
+                functions[node.name] = frozenset(_mentions(node))
             elif isinstance(node, ast.Assign):
                 constants.update(_assigned(node))
                 constants.update(_extended(node, constants))
+        self.modules[module] = ModuleSource(imports, functions, _foreign(tree, self.package))
 
     def find(self, name: str, near: ClassSource | None = None) -> ClassSource | None:
         """Return the class of this name; where several modules have one, that which ``near``'s module means."""
@@ -214,11 +237,39 @@ def _kept(functions: Mapping[str, Function]) -> dict[str, Function]:
 
 
 def _mentions(function: Function) -> Iterator[str]:
+    """Yield every name and attribute that a function reads, and "import x" for each package that it imports itself."""
     for node in ast.walk(function):
         if isinstance(node, ast.Attribute):
             yield node.attr
         elif isinstance(node, ast.Name):
             yield node.id
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (f"import {package}" for package in _imported(node).values())
+
+
+def _foreign(tree: ast.Module, own: str) -> dict[str, str]:
+    """Return the names at the top of a module that stand for other packages or for something in them."""
+    found: dict[str, str] = {}
+    for node in _top_level(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.update(_imported(node))
+    return {name: package for name, package in found.items() if package != own.partition(".")[0]}
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
+    """Return the names that a statement binds, with the package that each is from."""
+    if isinstance(node, ast.Import):
+        return {alias.asname or alias.name.partition(".")[0]: alias.name.partition(".")[0] for alias in node.names}
+    if node.level or not node.module:
+        return {}
+    return {alias.asname or alias.name: node.module.partition(".")[0] for alias in node.names}
+
+
+def _backends(stand_in: ast.ClassDef) -> tuple[str, ...]:
+    """Return what a stand-in says that the class it stands for needs."""
+    values = [_assigned(node).get("_backends") for node in stand_in.body if isinstance(node, ast.Assign)]
+    named = next((literal(value) for value in values if value is not None), ())
+    return tuple(name for name in named if isinstance(name, str)) if isinstance(named, list | tuple) else ()
 
 
 def _assigned(node: ast.Assign) -> dict[str, ast.expr]:

@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 
 import platformdirs
 
-from octabox.catalog.entries import Component, Facts, Field, Parameter, PipelineEntry, SchedulerEntry
+from octabox.catalog.entries import Component, Facts, Field, Need, Parameter, PipelineEntry, SchedulerEntry
 
 logger = logging.getLogger(__name__)
 
 #: Folder of our own source: what was read by other code is read again.
-OWN = Path(__file__).parent.parent
+OWN = Path(__file__).parent
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ def _stamps(folder: str) -> Iterator[str]:
 
 def _plain(thing: Any) -> Any:
     """Return data classes as dictionaries of what differs from their defaults, which makes the file small."""
-    if isinstance(thing, Facts | PipelineEntry | SchedulerEntry | Parameter | Component | Field):
+    if isinstance(thing, Facts | PipelineEntry | SchedulerEntry | Parameter | Component | Field | Need):
         kept = vars(thing).items()
         unset = object()
         return {
@@ -121,13 +121,19 @@ def _pipeline(data: dict[str, Any]) -> PipelineEntry:
     data["components"] = tuple(_restored(Component, each) for each in data.get("components", ()))
     data["outputs"] = tuple(_restored(Field, each) for each in data.get("outputs", ()))
     data["one_of"] = tuple(tuple(group) for group in data.get("one_of", ()))
+    data["needs"] = _needs(data)
     data["tasks"] = tuple(data.get("tasks", ()))
     return _restored(PipelineEntry, data)
 
 
 def _scheduler(data: dict[str, Any]) -> SchedulerEntry:
     data["settings"] = tuple(_parameter(each) for each in data.get("settings", ()))
+    data["needs"] = _needs(data)
     return _restored(SchedulerEntry, data)
+
+
+def _needs(data: dict[str, Any]) -> tuple[Need, ...]:
+    return tuple(_restored(Need, each) for each in data.get("needs", ()))
 
 
 def _parameter(data: dict[str, Any]) -> Parameter:
