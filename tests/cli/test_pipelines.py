@@ -67,6 +67,13 @@ def test_packages_are_shown() -> None:
     assert {"ftfy": True} == installed
 
 
+def test_sizes_are_shown() -> None:
+    """With a name, the sizes that it takes are shown."""
+    page = printed("WanPipeline")
+
+    assert "height and width multiples of 16; num_frames multiples of vae_scale_factor_temporal plus 1" in page
+
+
 def test_one_pipeline_is_described_as_json() -> None:
     """With a name, JSON is one object."""
     assert "FluxPipeline" == json.loads(printed("FluxPipeline", "--json"))["name"]

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import platformdirs
 
-from octabox.catalog.entries import Component, Facts, Field, Need, Parameter, PipelineEntry, SchedulerEntry
+from octabox.catalog.entries import Component, Facts, Field, Need, Parameter, PipelineEntry, SchedulerEntry, SizeRule
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def _stamps(folder: str) -> Iterator[str]:
 
 def _plain(thing: Any) -> Any:
     """Return data classes as dictionaries of what differs from their defaults, which makes the file small."""
-    if isinstance(thing, Facts | PipelineEntry | SchedulerEntry | Parameter | Component | Field | Need):
+    if isinstance(thing, Facts | PipelineEntry | SchedulerEntry | Parameter | Component | Field | Need | SizeRule):
         kept = vars(thing).items()
         unset = object()
         return {
@@ -122,6 +122,9 @@ def _pipeline(data: dict[str, Any]) -> PipelineEntry:
     data["outputs"] = tuple(_restored(Field, each) for each in data.get("outputs", ()))
     data["one_of"] = tuple(tuple(group) for group in data.get("one_of", ()))
     data["needs"] = _needs(data)
+    data["sizes"] = tuple(
+        SizeRule(**{**each, "parameters": tuple(each["parameters"])}) for each in data.get("sizes", ())
+    )
     data["tasks"] = tuple(data.get("tasks", ()))
     return _restored(PipelineEntry, data)
 

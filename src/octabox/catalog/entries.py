@@ -91,6 +91,25 @@ class Field:
 
 
 @dataclass(frozen=True)
+class SizeRule:
+    """What sizes a call takes: those that, less ``offset``, are multiples of a number.
+
+    Args:
+        parameters: The sizes that it is about.
+        multiple: The number, where the source writes it out.
+        expression: Else the expression for it, in terms of the loaded pipeline, such as ``vae_scale_factor * 2``.
+        offset: What is taken away first.
+        rounded: Whether another size is rounded in place of being refused.
+    """
+
+    parameters: tuple[str, ...]
+    multiple: int | None = None
+    expression: str = ""
+    offset: int = 0
+    rounded: bool = False
+
+
+@dataclass(frozen=True)
 class Need:
     """A package that a class uses and that neither it nor diffusers brings.
 
@@ -126,6 +145,9 @@ class PipelineEntry:
         progress: How its call can be watched and stopped.
         single_file: Whether it can be loaded from one checkpoint file.
         needs: Packages that it uses beside those that come with diffusers.
+        sizes: What sizes it takes, as the class itself checks.
+        binning: Whether it may use the size of a table that is nearest to the one asked for.
+        batches: Whether its call takes a list of prompts and a list of generators.
         description: The first sentence of its docstring.
     """
 
@@ -145,7 +167,26 @@ class PipelineEntry:
     progress: ProgressBy = "denoiser"
     single_file: bool = False
     needs: tuple[Need, ...] = ()
+    sizes: tuple[SizeRule, ...] = ()
+    binning: bool = False
+    batches: bool = False
     description: str = ""
+
+    def size_rule(self, parameter: str = "height") -> SizeRule | None:
+        """Return the rule for a size."""
+        return next((rule for rule in self.sizes if parameter in rule.parameters), None)
+
+    @property
+    def size_multiple(self) -> int | None:
+        """The number that width and height must be multiples of, where it is known without the model."""
+        rule = self.size_rule()
+        return rule.multiple if rule else None
+
+    @property
+    def size_multiple_of(self) -> str:
+        """The expression for it, where it follows from the model."""
+        rule = self.size_rule()
+        return rule.expression if rule else ""
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the call's parameter of this name."""
@@ -209,7 +250,7 @@ def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
     return tuple(parameter.name for parameter in parameters)
 
 
-def as_data(entry: Parameter | Component | Field | Need | PipelineEntry | SchedulerEntry) -> dict[str, Any]:
+def as_data(entry: Parameter | Component | Field | Need | SizeRule | PipelineEntry | SchedulerEntry) -> dict[str, Any]:
     """Return the fields of an entry by name; those of the entries inside it stay as they are, which is much faster."""
     return {name: getattr(entry, name) for name in FIELDS[type(entry)]}
 
@@ -217,5 +258,5 @@ def as_data(entry: Parameter | Component | Field | Need | PipelineEntry | Schedu
 #: Names of the fields of each class.
 FIELDS = {
     kind: tuple(each.name for each in fields(kind))
-    for kind in (Parameter, Component, Field, Need, PipelineEntry, SchedulerEntry)
+    for kind in (Parameter, Component, Field, Need, SizeRule, PipelineEntry, SchedulerEntry)
 }

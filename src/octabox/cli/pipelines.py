@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from octabox.catalog.entries import Need, Parameter, PipelineEntry, as_data
+from octabox.catalog.entries import Need, Parameter, PipelineEntry, SizeRule, as_data
 from octabox.catalog.needs import is_installed, needs_of
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.cli.tables import show_facts, show_table, show_title
@@ -44,6 +44,7 @@ def described(entry: PipelineEntry) -> dict[str, Any]:
         "parameters": [as_data(each) for each in entry.parameters],
         "components": [as_data(each) for each in entry.components],
         "outputs": [as_data(each) for each in entry.outputs],
+        "sizes": [as_data(each) for each in entry.sizes],
         "needs": [{**as_data(need), "installed": is_installed(need.module)} for need in needs_of(entry)],
         "output": entry.output_kind,
     }
@@ -71,12 +72,20 @@ def _show_one(catalog: Catalog, entry: PipelineEntry) -> None:
             ("siblings", ", ".join(siblings)),
             ("components", ", ".join(f"{part.name}{'?' if part.optional else ''}" for part in entry.components)),
             ("needs", "; ".join(" or ".join(group) for group in entry.one_of)),
+            ("sizes", "; ".join(_size(rule) for rule in entry.sizes)),
             ("packages", ", ".join(_package(need) for need in needs_of(entry))),
             ("module", entry.module),
             ("status", "deprecated in diffusers" if entry.deprecated else ""),
         ]
     )
     show_table(("PARAMETER", "TYPE", "DEFAULT", "DESCRIPTION"), [parameter_row(each) for each in entry.parameters])
+
+
+def _size(rule: SizeRule) -> str:
+    names = " and ".join(rule.parameters)
+    more = f" plus {rule.offset}" if rule.offset else ""
+    rounded = " (others are rounded)" if rule.rounded else ""
+    return f"{names} multiples of {rule.multiple or rule.expression}{more}{rounded}"
 
 
 def _package(need: Need) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry, ProgressBy
+from octabox.catalog.reading.checks.choices import with_choices
 from octabox.catalog.reading.checks.groups import groups
+from octabox.catalog.reading.checks.sizes import size_rules
 from octabox.catalog.reading.docstrings import first_sentence
 from octabox.catalog.reading.modular.blocks import (
     block_components,
@@ -30,6 +32,9 @@ PIPELINE, MODULAR = "DiffusionPipeline", "ModularPipeline"
 #: Marks a class that diffusers keeps only for old callers.
 DEPRECATED = re.compile(r"(^|\.)deprecated(\.|$)|Deprecated\w*Mixin$")
 
+#: A parameter that lets a pipeline choose the size itself.
+BINNING = re.compile(r"^use_\w*binning$")
+
 
 def read_pipelines(tree: SourceTree, packages: PackageReader) -> tuple[PipelineEntry, ...]:
     """Return an entry for each class that can be called, by name."""
@@ -45,7 +50,7 @@ def read_pipelines(tree: SourceTree, packages: PackageReader) -> tuple[PipelineE
 
 def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> PipelineEntry:
     located = tree.function(owner, "__call__")
-    parameters = call_parameters(tree, owner, located[1]) if located else ()
+    parameters = with_choices(tree, owner, call_parameters(tree, owner, located[1])) if located else ()
     outputs = output_fields(tree, *located) if located else ()
     return PipelineEntry(
         name=owner.name,
@@ -60,6 +65,9 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> 
         progress=_progress(tree, owner, parameters),
         single_file=any(ancestor.name == "FromSingleFileMixin" for ancestor in tree.lineage(owner)),
         needs=packages.needs(owner),
+        sizes=size_rules(tree, owner, parameters),
+        binning=any(BINNING.search(parameter.name) for parameter in parameters),
+        batches=_batches(parameters),
         description=first_sentence(owner.doc),
     )
 
@@ -127,6 +135,13 @@ def _progress(tree: SourceTree, owner: ClassSource, parameters: Iterable[Paramet
         return "callback"
     own = [ancestor for ancestor in tree.lineage(owner) if ancestor.name != PIPELINE]
     return "progress_bar" if any("progress_bar" in ancestor.mentions for ancestor in own) else "denoiser"
+
+
+def _batches(parameters: Iterable[Parameter]) -> bool:
+    """Return whether a call takes a list of prompts (if it takes any) and a list of generators."""
+    known = {parameter.name: parameter for parameter in parameters}
+    generator, prompt = known.get("generator"), known.get("prompt")
+    return bool(generator and generator.many and (prompt is None or prompt.many))
 
 
 def _listed(tree: SourceTree) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,11 +230,11 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
 
 
 #: Methods whose inside is read later. Of the others only the names that they mention are kept, for source is large.
-KEPT = frozenset({"__call__", "__init__", "check_inputs"})
+KEPT = re.compile(r"^(__call__|__init__|check_\w+)$")
 
 
 def _kept(functions: Mapping[str, Function]) -> dict[str, Function]:
-    return {name: function for name, function in functions.items() if name in KEPT}
+    return {name: function for name, function in functions.items() if KEPT.match(name)}
 
 
 def _mentions(function: Function) -> Iterator[str]:
