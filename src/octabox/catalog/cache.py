@@ -35,7 +35,7 @@ def cache_folder() -> Path:
 
 
 def cache_file(folder: Path) -> Path:
-    """Return the cache of the package in a folder."""
+    """Return the cache of the package in a folder, or of the module in a file."""
     return cache_folder() / f"catalog-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
 
 
@@ -83,6 +83,10 @@ def save(folder: Path, seal: str, facts: Facts) -> None:
 
 
 def _stamps(folder: str) -> Iterator[str]:
+    if not os.path.isdir(folder):  # noqa: PTH112 (this walks through thousands of files)
+        status = os.stat(folder)  # noqa: PTH116
+        yield f"{folder}:{status.st_size}:{status.st_mtime_ns}\n"
+        return
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
@@ -113,6 +117,7 @@ def _facts(data: dict[str, Any]) -> Facts:
         automatic=dict(data["automatic"]),
         families={name: dict(members) for name, members in data["families"].items()},
         ancestors={name: tuple(bases) for name, bases in data["ancestors"].items()},
+        broken=dict(data["broken"]),
     )
 
 

@@ -228,7 +228,7 @@ class SchedulerEntry:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is read from the source of diffusers, as it lies in the cache.
+    """All that is read from the source of a package, as it lies in the cache.
 
     Args:
         pipelines: Every pipeline class.
@@ -236,6 +236,7 @@ class Facts:
         automatic: Diffusers' classes that choose a pipeline for a task, by Hub task tag.
         families: Diffusers' own tables of siblings: for each family, the class by Hub task tag.
         ancestors: Every class of the package, its module, and the names of all it inherits from.
+        broken: Files that are no valid Python, and why.
     """
 
     pipelines: tuple[PipelineEntry, ...] = ()
@@ -243,6 +244,7 @@ class Facts:
     automatic: dict[str, str] = field(default_factory=dict)
     families: dict[str, dict[str, str]] = field(default_factory=dict)
     ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
 
 
 def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:

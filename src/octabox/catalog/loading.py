@@ -9,10 +9,11 @@ from typing import Any
 
 from octabox.catalog.needs import is_installed, needs_of
 from octabox.catalog.pipelines import PACKAGE, load_catalog
-from octabox.catalog.reading.source import STAND_IN
+from octabox.catalog.plugins import prepare_import
+from octabox.catalog.reading.syntax import STAND_IN
 from octabox.catalog.resolution import resolve_pipeline_name
 from octabox.catalog.tasks import vocabulary
-from octabox.errors import IncompatibleWeightsError, MissingDependencyError, PipelineNotFoundError, nearest
+from octabox.errors import IncompatibleWeightsError, LoadError, MissingDependencyError, PipelineNotFoundError, nearest
 
 logger = logging.getLogger(__name__)
 
@@ -127,28 +128,53 @@ def _failure(module: str) -> str:
     try:
         importlib.import_module(module)
     except Exception as error:  # noqa: BLE001 (a package that does not fit the others fails in any way)
-        return str(error).strip().partition("\n")[0] or type(error).__name__
+        return _reason(error) or type(error).__name__
     return ""
 
 
 def import_class(name: str) -> type:
-    """Return a class of diffusers by its name, importing no more than its own module.
+    """Return a class of diffusers or of a plugin by its name, importing no more than its own module.
 
     Raises:
         MissingDependencyError: It, or a package that it needs, cannot be imported.
+        LoadError: The source of a plugin fails.
     """
     check_packages(name)
     module = load_catalog().facts.ancestors[name][0]
+    if module.partition(".")[0] != PACKAGE:
+        return _import_plugin(name, module)
     try:
         found = getattr(importlib.import_module(PACKAGE), name, None)
         found = found if found is not None else getattr(importlib.import_module(module), name)
     except (ImportError, RuntimeError, AttributeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise MissingDependencyError(f"{name} cannot be imported: {reason}", hint="Install what is missing.") from error
+        raise MissingDependencyError(
+            f"{name} cannot be imported: {_reason(error)}", hint="Install what is missing."
+        ) from error
     assert isinstance(found, type)  # noqa: S101 (the catalog lists classes only)
     if type(found).__name__ == STAND_IN:
         raise MissingDependencyError(f"{name} lacks a dependency.", hint=_advice(found))
     return found
+
+
+def _import_plugin(name: str, module: str) -> type:
+    """Return a class that is not of diffusers."""
+    prepare_import(module)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{name} of {module} cannot be imported: {_reason(error)}", hint="Install what is missing."
+        ) from error
+    except Exception as error:
+        raise LoadError(
+            f"{name} of {module} cannot be imported: {type(error).__name__}: {_reason(error)}", hint="Mend its source."
+        ) from error
+    assert isinstance(found, type)  # noqa: S101 (the catalog lists classes only)
+    return found
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _advice(stand_in: type) -> str:

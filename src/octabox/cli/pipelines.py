@@ -6,22 +6,32 @@ Everything is read from the source of the installed diffusers; nothing is import
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 from octabox.catalog.entries import Need, Parameter, PipelineEntry, SizeRule, as_data
 from octabox.catalog.needs import is_installed, needs_of
-from octabox.catalog.pipelines import Catalog, load_catalog
+from octabox.catalog.pipelines import Catalog, load_catalog, use_folder
 from octabox.cli.tables import show_facts, show_table, show_title
 
 
 @click.command("pipelines")
 @click.argument("name", required=False)
 @click.option("--task", help="Only those that serve this task, the plainest first.")
+@click.option(
+    "--models",
+    type=click.Path(path_type=Path),
+    default="models",
+    envvar="OCTABOX_MODELS",
+    metavar="DIR",
+    help="Folder of models, whose `pipelines` may hold more.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def command(name: str | None, task: str | None, as_json: bool) -> None:
+def command(name: str | None, task: str | None, models: Path, as_json: bool) -> None:
     """List the pipelines that can be served, or describe one of them: its tasks, parts and parameters."""
+    use_folder(models / "pipelines")
     catalog = load_catalog()
     if name is not None:
         entry = catalog.pipeline(name)

@@ -19,7 +19,8 @@ from typing import Any
 import yaml
 
 from octabox.catalog.entries import Need
-from octabox.catalog.reading.source import ClassSource, SourceTree
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource
 
 #: Asks whether a package is installed.
 QUESTION = re.compile(r"^is_(\w+)_available$")

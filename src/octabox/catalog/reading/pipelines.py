@@ -22,7 +22,8 @@ from octabox.catalog.reading.modular.blocks import (
 from octabox.catalog.reading.outputs import chief_kind, output_fields
 from octabox.catalog.reading.packages import PackageReader
 from octabox.catalog.reading.parameters import call_parameters
-from octabox.catalog.reading.source import ClassSource, SourceTree
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource
 from octabox.catalog.reading.tables import read_families
 from octabox.catalog.tasks import derive, named, plain, stem, tag_of, vocabulary
 from octabox.types import Kind
@@ -174,5 +175,5 @@ def _family(entry: PipelineEntry, stems: Mapping[str, PipelineEntry]) -> str:
         is_other = length < len(words) and words[length].isdigit()
         if root and not is_other and (entry.deprecated or not root.deprecated):
             return stem(root.name)
-    folder = entry.module.split(".")[-2].replace("_", "-")
-    return folder if plain("-".join(words)).startswith(plain(folder)) else "-".join(words)
+    folder = entry.module.rpartition(".")[0].rpartition(".")[2].replace("_", "-")
+    return folder if folder and plain("-".join(words)).startswith(plain(folder)) else "-".join(words)

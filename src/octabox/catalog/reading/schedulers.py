@@ -6,7 +6,8 @@ from octabox.catalog.entries import SchedulerEntry
 from octabox.catalog.reading.docstrings import first_sentence
 from octabox.catalog.reading.packages import SCHEDULER, PackageReader
 from octabox.catalog.reading.parameters import call_parameters
-from octabox.catalog.reading.source import ClassSource, SourceTree
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource
 
 
 def read_schedulers(tree: SourceTree, packages: PackageReader) -> tuple[SchedulerEntry, ...]:

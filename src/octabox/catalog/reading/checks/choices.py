@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from octabox.catalog.entries import Parameter
 from octabox.catalog.reading.checks.refusals import refusals
-from octabox.catalog.reading.source import ClassSource, SourceTree, literal
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource, literal
 
 
 def with_choices(tree: SourceTree, owner: ClassSource, parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:

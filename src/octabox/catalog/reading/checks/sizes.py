@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from octabox.catalog.entries import Parameter, SizeRule
 from octabox.catalog.reading.checks.refusals import Refusal, refusals
-from octabox.catalog.reading.source import ClassSource, SourceTree
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource
 
 #: Parameters that are sizes; those of one row have one rule.
 SIZES = (("height", "width"), ("num_frames",))

@@ -11,8 +11,9 @@ from octabox.catalog.entries import Component, Field, Parameter
 from octabox.catalog.reading.annotations import parse
 from octabox.catalog.reading.docstrings import Words, section
 from octabox.catalog.reading.outputs import field_kind
-from octabox.catalog.reading.parameters import from_words
-from octabox.catalog.reading.source import ClassSource, SourceTree
+from octabox.catalog.reading.parameters import from_words, plain_value
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource
 
 #: Attribute of a modular pipeline that names its blocks.
 DEFAULT_BLOCKS = "default_blocks_name"
@@ -73,6 +74,6 @@ def _parameter(name: str, words: Words, usual: Parameter | None) -> Parameter:
 def _default(text: str) -> tuple[object, bool]:
     """Return the value that a docstring writes, and whether it is one."""
     try:
-        return (ast.literal_eval(text) if text else None), True
+        return (plain_value(ast.literal_eval(text)) if text else None), True
     except (SyntaxError, ValueError):
         return text, False
