@@ -110,6 +110,31 @@ def test_what_is_inherited_from_diffusers_is_known(folder: Path) -> None:
     assert (Need("ftfy", "ftfy"),) == catalog.pipeline("ShortClipPipeline").needs
 
 
+def test_what_is_handed_on_is_known(folder: Path) -> None:
+    """A call that hands on whatever it is given takes what its base's call takes, too, and gives the same."""
+    text = """
+        from diffusers import StableDiffusionPipeline
+        class HazyPipeline(StableDiffusionPipeline):
+            def __call__(self, *args, haze: float = 1.0, guidance_scale: float = 3.0, **kwargs):
+                return super().__call__(*args, guidance_scale=guidance_scale, **kwargs)
+    """
+    write(folder / "hazy.py", text)
+    hazy, own = load_catalog().pipeline("HazyPipeline"), load_catalog().pipeline("StableDiffusionPipeline")
+
+    assert {"haze", *(each.name for each in own.parameters)} == {each.name for each in hazy.parameters}
+    assert [1.0, 3.0] == [each.default for each in hazy.parameters if each.name in ("haze", "guidance_scale")]
+    assert (own.outputs, own.tasks, own.swallows_kwargs) == (hazy.outputs, hazy.tasks, hazy.swallows_kwargs)
+
+
+def test_a_call_that_says_nothing_is_a_problem(folder: Path) -> None:
+    """A class whose outputs nobody can know serves no task, and is left out with a word."""
+    text = "from diffusers import DiffusionPipeline\nclass MutePipeline(DiffusionPipeline):\n"
+    write(folder / "mute.py", f"{text}    def __call__(self, prompt: str): return make(prompt)")
+
+    assert "MutePipeline" not in load_catalog().pipelines
+    assert load_catalog().problems[0].startswith("MutePipeline of octabox_pipelines.mute is left out: its source")
+
+
 def test_diffusers_itself_stays_as_it_is(catalog: Catalog, folder: Path) -> None:
     """All that diffusers has is there besides, unchanged."""
     whole = load_catalog()
@@ -195,7 +220,7 @@ def test_each_place_has_a_cache_of_its_own(folder: Path) -> None:
     load_catalog()
     kept = cache.cache_file(folder)
     others = {path: path.stat().st_mtime_ns for path in cache.cache_folder().iterdir() if path != kept}
-    write(folder / "more.py", "from diffusers import DiffusionPipeline\nclass MorePipeline(DiffusionPipeline): pass")
+    write(folder / "more.py", "from diffusers import DDPMPipeline\nclass MorePipeline(DDPMPipeline): pass")
     load_catalog.cache_clear()
 
     assert "MorePipeline" in load_catalog().pipelines

@@ -84,10 +84,14 @@ def merged(facts: Facts, others: Iterable[Facts]) -> tuple[Facts, tuple[str, ...
             if name not in ancestors:
                 ancestors[name] = bases
         for entry in other.pipelines:
-            if ancestors[entry.name][0] == entry.module:
-                pipelines[entry.name] = _with_inherited(entry, ancestors[entry.name][1:], pipelines)
-            else:
+            if ancestors[entry.name][0] != entry.module:
                 problems.append(_taken(entry.name, entry.module, ancestors[entry.name][0]))
+            elif not entry.tasks:
+                problems.append(
+                    f"{entry.name} of {entry.module} is left out: its source does not say what its call gives."
+                )
+            else:
+                pipelines[entry.name] = _with_inherited(entry, ancestors[entry.name][1:], pipelines)
         for scheduler in other.schedulers:
             if ancestors[scheduler.name][0] == scheduler.module:
                 schedulers[scheduler.name] = scheduler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ from octabox.catalog.reading.outputs import chief_kind, output_fields
 from octabox.catalog.reading.packages import PackageReader
 from octabox.catalog.reading.parameters import call_parameters
 from octabox.catalog.reading.source import SourceTree
-from octabox.catalog.reading.syntax import ClassSource
+from octabox.catalog.reading.syntax import ClassSource, Function
 from octabox.catalog.reading.tables import read_families
 from octabox.catalog.tasks import derive, named, plain, stem, tag_of, vocabulary
 from octabox.types import Kind
@@ -50,9 +51,11 @@ def read_pipelines(tree: SourceTree, packages: PackageReader) -> tuple[PipelineE
 
 
 def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> PipelineEntry:
-    located = tree.function(owner, "__call__")
-    parameters = with_choices(tree, owner, call_parameters(tree, owner, located[1])) if located else ()
-    outputs = output_fields(tree, *located) if located else ()
+    calls = _calls(tree, owner)
+    taken = {each.name: each for _, call in reversed(calls) for each in call_parameters(tree, owner, call)}
+    own = [each.name for _, call in calls for each in call_parameters(tree, owner, call)]
+    parameters = with_choices(tree, owner, (taken[name] for name in dict.fromkeys(own)))
+    outputs = next((found for each in calls if (found := output_fields(tree, *each))), ())
     return PipelineEntry(
         name=owner.name,
         module=owner.module,
@@ -62,7 +65,7 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> 
         components=_components(tree, owner),
         outputs=outputs,
         deprecated=_is_deprecated(tree, owner),
-        swallows_kwargs=bool(located and located[1].args.kwarg),
+        swallows_kwargs=bool(calls and calls[-1][1].args.kwarg),
         progress=_progress(tree, owner, parameters),
         single_file=any(ancestor.name == "FromSingleFileMixin" for ancestor in tree.lineage(owner)),
         needs=packages.needs(owner),
@@ -70,6 +73,30 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> 
         binning=any(BINNING.search(parameter.name) for parameter in parameters),
         batches=_batches(parameters),
         description=first_sentence(owner.doc),
+    )
+
+
+def _calls(tree: SourceTree, owner: ClassSource) -> list[tuple[ClassSource, Function]]:
+    """Return a class's call, and those of its ancestors to which it hands on whatever else it is given."""
+    found: list[tuple[ClassSource, Function]] = []
+    for ancestor in tree.lineage(owner):
+        call = ancestor.functions.get("__call__")
+        if call is not None:
+            found.append((ancestor, call))
+            if not (call.args.kwarg and _hands_on(call)):
+                break
+    return found
+
+
+def _hands_on(call: Function) -> bool:
+    """Return whether a call calls that of its base."""
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr == "__call__"
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Name)
+        and node.value.func.id == "super"
+        for node in ast.walk(call)
     )
 
 
