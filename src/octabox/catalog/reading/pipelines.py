@@ -104,15 +104,15 @@ def _modular(
     tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter], packages: PackageReader
 ) -> PipelineEntry:
     blocks = default_blocks(tree, owner)
-    parameters = block_parameters(blocks, usual) if blocks else ()
+    parameters = block_parameters(tree, blocks, usual) if blocks else ()
     entry = PipelineEntry(
         name=owner.name,
         module=owner.module,
         package=tree.package,
         modular=True,
         parameters=parameters,
-        components=block_components(blocks) if blocks else (),
-        outputs=block_outputs(blocks) if blocks else (),
+        components=block_components(tree, blocks) if blocks else (),
+        outputs=block_outputs(tree, blocks) if blocks else (),
         deprecated=_is_deprecated(tree, owner),
         progress="progress_bar",
         needs=packages.needs(owner, blocks),
