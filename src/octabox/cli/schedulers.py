@@ -9,7 +9,7 @@ import json
 
 import click
 
-from octabox.catalog.entries import described
+from octabox.catalog.describing import described
 from octabox.catalog.pipelines import load_catalog
 from octabox.cli.pipelines import parameter_row
 from octabox.cli.tables import show_facts, show_table, show_title

@@ -11,7 +11,7 @@ import torch
 from diffusers import DiffusionPipeline, ModularPipeline
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.loading import import_class
+from octabox.catalog.loading import check_packages, import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
@@ -53,6 +53,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
         LoadError: The configuration asks for what this machine or this class does not have.
     """
     device = choose_device(config.device or options.device, config.name)
+    check_packages(pipeline, _part_classes(config))
     kind: Any = import_class(pipeline)
     dtype = choose_dtype(options.dtype if config.dtype == "auto" else config.dtype, device)
     _check_complete(config, load_catalog().pipeline(pipeline))
@@ -68,6 +69,15 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     _apply_adapters(pipe, config)
     extras = load_beside(config, pipeline, beside, dtype, device)
     return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)), extras)
+
+
+def _part_classes(config: ModelConfig) -> list[str] | None:
+    """Return the names of the classes that a model's index names; None where it has no index here."""
+    folder = Path(config.model)
+    if index_file(folder) is None:
+        return None
+    named = {name: part[-1] for name, part in folder_index(folder).items() if isinstance(part, list)}
+    return [str(part) for name, part in named.items() if part and name not in config.components]
 
 
 def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from octabox.catalog.entries import PipelineEntry, described
+from octabox.catalog.describing import described
+from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import json_schema
 from octabox.errors import SchedulerNotFoundError

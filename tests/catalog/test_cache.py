@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from octabox.catalog import cache
 from octabox.catalog.entries import Facts
 from octabox.catalog.pipelines import read_facts
-from octabox.catalog.reading import cache
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from octabox.catalog.entries import Parameter, names
-from octabox.catalog.reading.source import ClassSource, SourceTree
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource
 
 
 def groups(tree: SourceTree, owner: ClassSource, parameters: Iterable[Parameter]) -> tuple[tuple[str, ...], ...]:

@@ -1,4 +1,4 @@
-"""Read a modular pipeline: what its default blocks take, need and give, as their docstring says."""
+"""Read a modular pipeline: what its default blocks take, need and give, as their docstring says, or else their steps."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from dataclasses import replace
 from octabox.catalog.entries import Component, Field, Parameter
 from octabox.catalog.reading.annotations import parse
 from octabox.catalog.reading.docstrings import Words, section
+from octabox.catalog.reading.modular.steps import Item, flow
 from octabox.catalog.reading.outputs import field_kind
-from octabox.catalog.reading.parameters import from_words
-from octabox.catalog.reading.source import ClassSource, SourceTree
+from octabox.catalog.reading.parameters import from_words, plain_value
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource
 
 #: Attribute of a modular pipeline that names its blocks.
 DEFAULT_BLOCKS = "default_blocks_name"
@@ -29,23 +31,31 @@ def default_blocks(tree: SourceTree, owner: ClassSource) -> ClassSource | None:
     return tree.find(name, near=owner) if isinstance(name, str) else None
 
 
-def block_parameters(blocks: ClassSource, usual: Mapping[str, Parameter]) -> tuple[Parameter, ...]:
-    """Return what blocks take; where their docstring gives no type, it is that of the name in most pipelines."""
-    return tuple(_parameter(name, words, usual.get(name)) for name, words in section(blocks.doc, "Inputs").items())
+def block_parameters(tree: SourceTree, blocks: ClassSource, usual: Mapping[str, Parameter]) -> tuple[Parameter, ...]:
+    """Return what blocks take; where nothing says of which type, it is that of the name in most pipelines."""
+    found = section(blocks.doc, "Inputs") or _words(flow(tree, blocks).inputs)
+    return tuple(_parameter(name, words, usual.get(name)) for name, words in found.items())
 
 
-def block_components(blocks: ClassSource) -> tuple[Component, ...]:
+def block_components(tree: SourceTree, blocks: ClassSource) -> tuple[Component, ...]:
     """Return what blocks are made of."""
     listed = re.search(r"Components:\n(.*?)(?:\n\s*\n|\Z)", blocks.doc, re.DOTALL)
-    return tuple(Component(name, annotation) for name, annotation in COMPONENT.findall(listed[1] if listed else ""))
+    if listed:
+        return tuple(Component(name, annotation) for name, annotation in COMPONENT.findall(listed[1]))
+    return tuple(Component(name, words.type) for name, words in _words(flow(tree, blocks).components).items())
 
 
-def block_outputs(blocks: ClassSource) -> tuple[Field, ...]:
+def block_outputs(tree: SourceTree, blocks: ClassSource) -> tuple[Field, ...]:
     """Return what blocks give back."""
-    found = section(blocks.doc, "Outputs").items()
+    found = section(blocks.doc, "Outputs") or _words(flow(tree, blocks).outputs)
     return tuple(
-        Field(name, words.type, field_kind(name, parse(words.type), words.text), words.text) for name, words in found
+        Field(name, words.type, field_kind(name, parse(words.type), words.text), words.text)
+        for name, words in found.items()
     )
+
+
+def _words(items: Mapping[str, Item]) -> dict[str, Words]:
+    return {name: item.words for name, item in items.items()}
 
 
 def workflows(tree: SourceTree, blocks: ClassSource) -> tuple[str, ...]:
@@ -73,6 +83,6 @@ def _parameter(name: str, words: Words, usual: Parameter | None) -> Parameter:
 def _default(text: str) -> tuple[object, bool]:
     """Return the value that a docstring writes, and whether it is one."""
     try:
-        return (ast.literal_eval(text) if text else None), True
+        return (plain_value(ast.literal_eval(text)) if text else None), True
     except (SyntaxError, ValueError):
         return text, False

@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 
 import platformdirs
 
-from octabox.catalog.entries import Component, Facts, Field, Parameter, PipelineEntry, SchedulerEntry
+from octabox.catalog.entries import Component, Facts, Field, Need, Parameter, PipelineEntry, SchedulerEntry, SizeRule
 
 logger = logging.getLogger(__name__)
 
 #: Folder of our own source: what was read by other code is read again.
-OWN = Path(__file__).parent.parent
+OWN = Path(__file__).parent
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ def cache_folder() -> Path:
 
 
 def cache_file(folder: Path) -> Path:
-    """Return the cache of the package in a folder."""
+    """Return the cache of the package in a folder, or of the module in a file."""
     return cache_folder() / f"catalog-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
 
 
@@ -83,6 +83,10 @@ def save(folder: Path, seal: str, facts: Facts) -> None:
 
 
 def _stamps(folder: str) -> Iterator[str]:
+    if not os.path.isdir(folder):  # noqa: PTH112 (this walks through thousands of files)
+        status = os.stat(folder)  # noqa: PTH116
+        yield f"{folder}:{status.st_size}:{status.st_mtime_ns}\n"
+        return
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
@@ -95,7 +99,7 @@ def _stamps(folder: str) -> Iterator[str]:
 
 def _plain(thing: Any) -> Any:
     """Return data classes as dictionaries of what differs from their defaults, which makes the file small."""
-    if isinstance(thing, Facts | PipelineEntry | SchedulerEntry | Parameter | Component | Field):
+    if isinstance(thing, Facts | PipelineEntry | SchedulerEntry | Parameter | Component | Field | Need | SizeRule):
         kept = vars(thing).items()
         unset = object()
         return {
@@ -113,6 +117,7 @@ def _facts(data: dict[str, Any]) -> Facts:
         automatic=dict(data["automatic"]),
         families={name: dict(members) for name, members in data["families"].items()},
         ancestors={name: tuple(bases) for name, bases in data["ancestors"].items()},
+        broken=dict(data["broken"]),
     )
 
 
@@ -121,13 +126,22 @@ def _pipeline(data: dict[str, Any]) -> PipelineEntry:
     data["components"] = tuple(_restored(Component, each) for each in data.get("components", ()))
     data["outputs"] = tuple(_restored(Field, each) for each in data.get("outputs", ()))
     data["one_of"] = tuple(tuple(group) for group in data.get("one_of", ()))
+    data["needs"] = _needs(data)
+    data["sizes"] = tuple(
+        SizeRule(**{**each, "parameters": tuple(each["parameters"])}) for each in data.get("sizes", ())
+    )
     data["tasks"] = tuple(data.get("tasks", ()))
     return _restored(PipelineEntry, data)
 
 
 def _scheduler(data: dict[str, Any]) -> SchedulerEntry:
     data["settings"] = tuple(_parameter(each) for each in data.get("settings", ()))
+    data["needs"] = _needs(data)
     return _restored(SchedulerEntry, data)
+
+
+def _needs(data: dict[str, Any]) -> tuple[Need, ...]:
+    return tuple(_restored(Need, each) for each in data.get("needs", ()))
 
 
 def _parameter(data: dict[str, Any]) -> Parameter:
