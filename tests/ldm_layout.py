@@ -27,6 +27,8 @@ RESNET = {
 OUTSIDE = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "conv_in": "input_blocks.0.0",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
@@ -47,19 +49,11 @@ def tiny_sd() -> StableDiffusionPipeline:
         cross_attention_dim=32,
         attention_head_dim=2,
     )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 16),
-        norm_num_groups=4,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        sample_size=16,
-    )
     words = CLIPTextConfig(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
     with bundles.folder("sd1", "StableDiffusionPipeline") as folder:
         tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
     pipe = StableDiffusionPipeline(
-        vae=vae,
+        vae=tiny_vae(),
         text_encoder=CLIPTextModel(words),
         tokenizer=tokenizer,
         unet=unet,
@@ -68,9 +62,21 @@ def tiny_sd() -> StableDiffusionPipeline:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    for part in (unet, vae, pipe.text_encoder):
+    for part in (unet, pipe.vae, pipe.text_encoder):
         part.eval()
     return pipe
+
+
+def tiny_vae() -> AutoencoderKL:
+    """Return a tiny autoencoder with random weights."""
+    return AutoencoderKL(
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        sample_size=16,
+    )
 
 
 def save_single_file(pipe: StableDiffusionPipeline, file: Path, *, without: tuple[str, ...] = ()) -> None:
@@ -82,8 +88,8 @@ def save_single_file(pipe: StableDiffusionPipeline, file: Path, *, without: tupl
         without: Components to leave out.
     """
     made = {
-        "unet": {f"model.diffusion_model.{_unet_name(name)}": part for name, part in pipe.unet.state_dict().items()},
-        "vae": dict(_vae_entry(name, part) for name, part in pipe.vae.state_dict().items()),
+        "unet": {f"model.diffusion_model.{unet_name(name)}": part for name, part in pipe.unet.state_dict().items()},
+        "vae": dict(vae_entry(name, part) for name, part in pipe.vae.state_dict().items()),
         "text_encoder": {
             f"cond_stage_model.transformer.text_model.{name.removeprefix('text_model.')}": part
             for name, part in pipe.text_encoder.state_dict().items()
@@ -98,7 +104,8 @@ def save_single_file(pipe: StableDiffusionPipeline, file: Path, *, without: tupl
         torch.save({"state_dict": weights, "global_step": 1}, file)
 
 
-def _unet_name(name: str) -> str:
+def unet_name(name: str, upsampler: int = 1) -> str:
+    """Return a tensor's original name; its upsampler comes second in a block, or third after an attention."""
     for own, other in OUTSIDE.items():
         if name.startswith(f"{own}."):
             return name.replace(own, other, 1)
@@ -112,8 +119,8 @@ def _unet_name(name: str) -> str:
         if kind == "downsamplers":
             return f"input_blocks.{(block + 1) * width}.0.op.{rest.removeprefix('conv.')}"
         return f"input_blocks.{block * width + layer + 1}.{column}.{rest}"
-    if kind == "upsamplers":  # the first block has no attention, so that its upsampler comes second
-        return f"output_blocks.{block * width + LAYERS}.1.{rest}"
+    if kind == "upsamplers":
+        return f"output_blocks.{block * width + LAYERS}.{upsampler}.{rest}"
     return f"output_blocks.{block * width + layer}.{column}.{rest}"
 
 
@@ -125,7 +132,7 @@ def _split(name: str) -> tuple[str, int, str, int, str]:
     return side, int(block or 0), kind, int(layer), rest
 
 
-def _vae_entry(name: str, part: torch.Tensor) -> tuple[str, torch.Tensor]:
+def vae_entry(name: str, part: torch.Tensor) -> tuple[str, torch.Tensor]:
     """Return a name and a tensor of the autoencoder as the original has them."""
     end, _, inner = name.partition(".")
     if "_block" in inner:

@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.hub.checkpoints import bundles
 from octabox.hub.checkpoints.families import families
 
@@ -103,3 +105,24 @@ def test_a_folder_is_gone_afterwards() -> None:
         assert "X" == json.loads((folder / "model_index.json").read_text())["_class_name"]
 
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("bundle", bundles.names())
+def test_a_bundle_has_all_that_its_pipeline_needs(bundle: str) -> None:
+    """Every component that is not optional, and none that the pipeline does not have."""
+    entry = load_catalog().pipelines[PIPELINES[bundle]]
+    with bundles.folder(bundle, entry.name) as folder:
+        index = json.loads((folder / "model_index.json").read_text())
+
+    parts = {name for name, value in index.items() if isinstance(value, list)}
+    assert entry.required_components <= parts
+    assert parts <= {component.name for component in entry.components}
+    optional = {name for name, value in index.items() if value == [None, None]}
+    assert not optional & {name for name in entry.required_components if name not in _optional(entry.name)}
+
+
+def _optional(pipeline: str) -> list[str]:
+    """Return the components that a class says it may be without."""
+    found = getattr(diffusers, pipeline)._optional_components
+    assert isinstance(found, list)
+    return found
