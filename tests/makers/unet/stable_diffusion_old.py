@@ -27,10 +27,10 @@ def upscaler() -> Any:
     return unets.conditional(
         8,
         out_channels=5,
-        down_block_types=("KDownBlock2D", "KCrossAttnDownBlock2D"),
-        up_block_types=("KCrossAttnUpBlock2D", "KUpBlock2D"),
+        down_block_types=("KDownBlock2D", *["KCrossAttnDownBlock2D"] * 3),
+        up_block_types=(*["KCrossAttnUpBlock2D"] * 3, "KUpBlock2D"),
         mid_block_type=None,
-        block_out_channels=(32, 32),
+        block_out_channels=(32, 32, 64, 64),
         act_fn="gelu",
         norm_num_groups=None,
         conv_in_kernel=1,
