@@ -69,6 +69,10 @@ def arguments(entry: PipelineEntry | None, params: Mapping[str, Any]) -> dict[st
     call = {name: value(given, kinds[name]) for name, given in params.items() if name in kinds}
     for parameter in entry.media(required=True):
         call.setdefault(parameter.name, sample(f"sample:{parameter.kind}"))
+    for parameter in entry.media():
+        sound = call.get(parameter.name)
+        if isinstance(sound, np.ndarray) and "Tensor" in parameter.annotation:
+            call[parameter.name] = torch.from_numpy(np.stack([sound, sound]))[None]
     if "generator" in kinds:
         call.setdefault("generator", torch.Generator().manual_seed(0))
     return call
