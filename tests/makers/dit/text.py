@@ -29,6 +29,12 @@ def diffusion_gemma() -> dict[str, Any]:
 
 
 PIPELINES = (
-    Tiny("LLaDA2Pipeline", llada_2, {"prompt": "a red star", "gen_length": 16, "block_length": 8, "num_inference_steps": 4}),
-    Tiny("DiffusionGemmaPipeline", diffusion_gemma, {"prompt": "a red star", "gen_length": 16, "num_inference_steps": 4}),
+    Tiny(
+        "LLaDA2Pipeline",
+        llada_2,
+        {"prompt": "a red star", "gen_length": 16, "block_length": 8, "num_inference_steps": 4},
+    ),
+    Tiny(
+        "DiffusionGemmaPipeline", diffusion_gemma, {"prompt": "a red star", "gen_length": 16, "num_inference_steps": 4}
+    ),
 )

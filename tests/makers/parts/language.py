@@ -110,7 +110,12 @@ def _qwen3_vl_config(width: int, **settings: Any) -> Any:
 def diffusion_gemma(width: int = WIDTH, canvas: int = 8, **settings: Any) -> Any:
     """Return a DiffusionGemma model, which writes as many tokens at once as its canvas is long."""
     text = _heads(width) | {"num_experts": 2, "top_k_experts": 1, "moe_intermediate_size": 16} | settings
-    text |= {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0, "layer_types": ["sliding_attention", "full_attention"]}
+    text |= {
+        "bos_token_id": 2,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+        "layer_types": ["sliding_attention", "full_attention"],
+    }
     return transformers.DiffusionGemmaForBlockDiffusion(
         transformers.DiffusionGemmaConfig(text_config=text, canvas_length=canvas)
     )
