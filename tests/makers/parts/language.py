@@ -107,20 +107,6 @@ def _qwen3_vl_config(width: int, **settings: Any) -> Any:
     return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **_vision_marks())
 
 
-def diffusion_gemma(width: int = WIDTH, canvas: int = 8, **settings: Any) -> Any:
-    """Return a DiffusionGemma model, which writes as many tokens at once as its canvas is long."""
-    text = _heads(width) | {"num_experts": 2, "top_k_experts": 1, "moe_intermediate_size": 16} | settings
-    text |= {
-        "bos_token_id": 2,
-        "eos_token_id": 1,
-        "pad_token_id": 0,
-        "layer_types": ["sliding_attention", "full_attention"],
-    }
-    return transformers.DiffusionGemmaForBlockDiffusion(
-        transformers.DiffusionGemmaConfig(text_config=text, canvas_length=canvas)
-    )
-
-
 def _mistral3_config(width: int, **settings: Any) -> Any:
     text = _heads(width) | {"model_type": "mistral"} | settings
     vision = {
