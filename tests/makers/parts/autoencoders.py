@@ -66,3 +66,15 @@ def hunyuan_image(latents: int = 8, **settings: Any) -> Any:
         "scaling_factor": 0.75289,
     }
     return diffusers.AutoencoderKLHunyuanImage(**(shape | settings))
+
+
+def hunyuan_refiner(latents: int = 8, **settings: Any) -> Any:
+    """Return an autoencoder as the refiner of Hunyuan-Image has it; a latent is half as high as its picture."""
+    shape = {
+        "latent_channels": latents,
+        "block_out_channels": (32, 32),
+        "layers_per_block": 1,
+        "spatial_compression_ratio": 2,
+        "temporal_compression_ratio": 1,
+    }
+    return diffusers.AutoencoderKLHunyuanImageRefiner(**(shape | settings))

@@ -138,6 +138,37 @@ def fibo() -> dict[str, Any]:
     }
 
 
+def fibo_2() -> dict[str, Any]:
+    """Return what a Bria Fibo 2 pipeline is made of; a tokenizer stands in for its processor, which needs torchvision.
+
+    Six times it reads three of the first 36 layers of its language model.
+    """
+    transformer = diffusers.BriaFibo2Transformer2DModel(
+        in_channels=LATENTS,
+        dim=32,
+        n_layers=5,
+        n_refiner_layers=1,
+        n_heads=2,
+        cap_feat_dim=3 * encoders.WIDTH,
+        injection_layer_ids=(0, 1, 2, 3, 4),
+        perceiver_num_layers=1,
+        min_num_gist_tokens=4,
+        max_num_gist_tokens=8,
+        gist_step=4,
+        gist_min_text_len=4,
+        gist_max_text_len=64,
+        axes_dims=(4, 4, 8),
+        axes_lens=(512, 64, 64),
+    )
+    return {
+        "transformer": transformer,
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        "vae": autoencoders.flux_2(LATENTS),
+        "text_encoder": language.qwen3_vl(num_hidden_layers=36),
+        "processor": tokenizers.qwen2(),
+    }
+
+
 def dreamlite() -> dict[str, Any]:
     """Return what a DreamLite pipeline is made of; a tokenizer stands in for its processor, which needs torchvision."""
     unet = diffusers.DreamLiteUNetModel(
@@ -181,6 +212,7 @@ PIPELINES = (
     # An empty text becomes a token that only the whole vocabulary has.
     Tiny("BriaFiboPipeline", fibo, PARAMS | {"height": 64, "width": 64, "negative_prompt": "a moon"}),
     Tiny("BriaFiboEditPipeline", fibo, EDIT),
+    Tiny("BriaFibo2Pipeline", fibo_2, PARAMS),
     Tiny("DreamLitePipeline", dreamlite, PARAMS),
     Tiny("DreamLiteMobilePipeline", dreamlite, PARAMS),
 )

@@ -75,6 +75,29 @@ def hunyuan_image() -> dict[str, Any]:
     }
 
 
+def hunyuan_refiner() -> dict[str, Any]:
+    """Return what a Hunyuan-Image refiner is made of: two frames of latents make one.
+
+    The latents of the picture lie beside those that it draws.
+    """
+    parts = hunyuan_image()
+    words = {name: parts[name] for name in ("scheduler", "text_encoder", "tokenizer", "guider")}
+    transformer = diffusers.HunyuanImageTransformer2DModel(
+        in_channels=32,
+        out_channels=16,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        num_layers=1,
+        num_single_layers=1,
+        num_refiner_layers=1,
+        mlp_ratio=2.0,
+        patch_size=(1, 1, 1),
+        text_embed_dim=encoders.WIDTH,
+        rope_axes_dim=(4, 4, 8),
+    )
+    return words | {"vae": autoencoders.hunyuan_refiner(8), "transformer": transformer}
+
+
 def kandinsky_5() -> dict[str, Any]:
     """Return what a Kandinsky 5 pipeline is made of; a tokenizer stands in for its processor, which needs torchvision."""
     transformer = diffusers.Kandinsky5Transformer3DModel(
@@ -125,5 +148,6 @@ PIPELINES = (
         PARAMS | STEERED | {"control_mask": "sample:mask:32x32"},
     ),
     Tiny("HunyuanImagePipeline", hunyuan_image, PARAMS),
+    Tiny("HunyuanImageRefinerPipeline", hunyuan_refiner, PARAMS | PICTURE),
     Tiny("Kandinsky5T2IPipeline", kandinsky_5, PARAMS),
 )
