@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import diffusers
+import transformers
+
+from makers.parts import encoders
 
 
 def wan_vae(channels: int = 4, **settings: Any) -> Any:
@@ -24,3 +27,19 @@ def wan_vae(channels: int = 4, **settings: Any) -> Any:
 def flow(**settings: Any) -> Any:
     """Return the scheduler of most transformers."""
     return diffusers.FlowMatchEulerDiscreteScheduler(**settings)
+
+
+def gemma3(width: int = encoders.WIDTH, **settings: Any) -> Any:
+    """Return Gemma 3 of texts and pictures, with two layers: three hidden states."""
+    shared = encoders.causal(width) | {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+    text = shared | {"head_dim": 8, "query_pre_attn_scalar": 8, "layer_types": ["full_attention"] * 2}
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    config = transformers.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, **settings)
+    return transformers.Gemma3ForConditionalGeneration(config)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import diffusers
-import transformers
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
 from makers import Tiny
@@ -54,12 +53,6 @@ def _eyes() -> dict[str, Any]:
     }
 
 
-def _safety() -> Any:
-    text, vision = encoders.clip_text_config().to_dict(), encoders.clip_vision_config().to_dict()
-    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=encoders.WIDTH)
-    return StableDiffusionSafetyChecker(config)
-
-
 def _stable() -> dict[str, Any]:
     # The class brings its pictures to 224x224 by itself, and normalizes groups of 32 channels.
     shape = {**_LEVELS, "block_out_channels": (32, 32)}
@@ -106,7 +99,7 @@ def _zero() -> dict[str, Any]:
         "vae": vaes.kl(),
         "unet": _flat(),
         "scheduler": diffusers.DDIMScheduler(clip_sample=False),
-        "safety_checker": _safety(),
+        "safety_checker": StableDiffusionSafetyChecker(encoders.clip_config()),
         "feature_extractor": encoders.clip_pictures(),
     }
 
