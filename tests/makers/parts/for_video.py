@@ -43,3 +43,14 @@ def gemma3(width: int = encoders.WIDTH, **settings: Any) -> Any:
     }
     config = transformers.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, **settings)
     return transformers.Gemma3ForConditionalGeneration(config)
+
+
+def hunyuan_vae(**settings: Any) -> Any:
+    """Return HunyuanVideo's autoencoder: 8 times smaller, 4 times fewer frames."""
+    known: dict[str, Any] = {
+        "latent_channels": 4,
+        "block_out_channels": (8, 8, 8, 8),
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+    }
+    return diffusers.AutoencoderKLHunyuanVideo(**{**known, **settings})
