@@ -74,6 +74,6 @@ PIPELINES = (
     Tiny("LTXPipeline", _parts, SMALL),
     Tiny("LTXImageToVideoPipeline", _parts, {**SMALL, "image": "sample:image"}),
     Tiny("LTXConditionPipeline", _parts, {**SMALL, "image": "sample:image"}),
-    Tiny("LTXI2VLongMultiPromptPipeline", _long, {**SMALL, "output_type": "pil"}),
+    Tiny("LTXI2VLongMultiPromptPipeline", _long, SMALL),
     Tiny("LTXLatentUpsamplePipeline", _upsampling, {**SMALL, "video": "sample:video"}),
 )
