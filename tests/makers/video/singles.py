@@ -87,11 +87,11 @@ def _sana() -> dict[str, Any]:
     }
 
 
-def _easy() -> dict[str, Any]:
+def _easy(channels: int = 4) -> dict[str, Any]:
     transformer = diffusers.EasyAnimateTransformer3DModel(
         num_attention_heads=2,
         attention_head_dim=16,
-        in_channels=4,
+        in_channels=channels,
         out_channels=4,
         patch_size=2,
         sample_width=2,
@@ -153,6 +153,8 @@ _SANA = {
 
 PIPELINES = (
     Tiny("EasyAnimatePipeline", _easy, _EASY),
+    # It takes a clip as a tensor only, and a mask of one channel.
+    Tiny("EasyAnimateInpaintPipeline", lambda: _easy(9), _EASY),
     Tiny("HeliosPipeline", lambda: _helios(stages=1), {**SMALL, "num_latent_frames_per_chunk": 2}),
     Tiny(
         "HeliosPyramidPipeline",
