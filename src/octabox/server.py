@@ -14,7 +14,7 @@ from octabox.engine.local import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Engine
 from octabox.media.fetching import Fetcher
-from octabox.media.images import MediaLimits
+from octabox.media.limits import MediaLimits
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
 from octabox.service.planning import Limits

@@ -25,7 +25,7 @@ from octabox.errors import (
     UnknownParameterError,
     WorkerDiedError,
 )
-from octabox.types import Generation, OutputFormat, Progress, SchedulerChoice
+from octabox.types import Generation, Progress, SchedulerChoice
 
 
 def pid_of(engine: LocalEngine, name: str = "demo") -> int:
@@ -148,7 +148,6 @@ async def test_a_worker_killed_while_idle_is_replaced(engine: LocalEngine, calls
         ({"width": 1, "height": 1}, InvalidParameterError),
         ({"guidance_scale": "much"}, InvalidParameterError),
         ({"clip_skip": 99}, InvalidParameterError),
-        ({"output": OutputFormat("gif9")}, InvalidParameterError),
         ({"scheduler": SchedulerChoice("EDMEulerScheduler")}, InvalidParameterError),
         ({"scheduler": SchedulerChoice("IPNDMScheduler")}, InvalidParameterError),
         ({"scheduler": SchedulerChoice("DDIMInverseScheduler")}, InvalidParameterError),

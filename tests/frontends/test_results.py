@@ -36,6 +36,15 @@ def test_kept_and_found() -> None:
     assert all(len(name) > 32 and name.endswith(".webp") for name in names)
 
 
+def test_names_end_like_files() -> None:
+    """A name ends as files of its media type do, whatever the media type is called."""
+    results = Results(60)
+    names = [results.keep(Artifact("audio", media_type, b"x")) for media_type in ("audio/mpeg", "model/gltf-binary")]
+    results.close()
+
+    assert [".mp3", ".glb"] == [Path(name).suffix for name in names]
+
+
 def test_expired() -> None:
     """After its time a result is gone, its file too."""
     clock = Clock()
@@ -100,3 +109,17 @@ def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     results.close()
 
     assert found is not None
+
+
+def test_dropped() -> None:
+    """What is dropped is gone, and dropping it again does no harm."""
+    results = Results(60)
+    name = results.keep(artifact())
+    found = results.find(name)
+    results.drop(name)
+    results.drop(name)
+
+    assert found is not None
+    assert not found.path.exists()
+    assert results.find(name) is None
+    results.close()

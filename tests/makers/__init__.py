@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,20 @@ class Tiny:
     own: Callable[[], type] | None = None
     needs: tuple[str, ...] = ()
 
+    @property
+    def missing(self) -> list[str]:
+        """Packages that must be there and are not."""
+        return [name for name in self.needs if find_spec(name) is None]
+
     def make(self) -> Any:
         """Return the pipeline, the same one each time."""
         torch.manual_seed(0)
         kind: Any = self.own() if self.own else getattr(diffusers, self.name)
-        pipe = kind(**self.parts())
+        if issubclass(kind, diffusers.ModularPipeline):
+            pipe = kind()
+            pipe.update_components(**self.parts())
+        else:
+            pipe = kind(**self.parts())
         for part in pipe.components.values():
             if isinstance(part, torch.nn.Module):
                 part.eval()

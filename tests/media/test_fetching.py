@@ -11,7 +11,7 @@ import pytest
 
 from octabox.errors import ForbiddenUrlError, MediaError
 from octabox.media.fetching import Fetcher
-from octabox.media.images import MediaLimits
+from octabox.media.limits import MediaLimits
 from octabox.security.urls import UrlGuard
 
 DATA = bytes(range(250)) + b"??>>"

@@ -3,11 +3,16 @@
 import io
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from octabox.media.audio import Sound
+from octabox.media.audio import encode as encode_sound
 from octabox.media.images import encode
 from octabox.media.metadata import parameters_text, read
+from octabox.media.video import Clip
+from octabox.media.video import encode as encode_clip
 from octabox.types import OutputFormat
 
 METADATA: dict[str, Any] = {
@@ -82,6 +87,30 @@ def test_what_does_not_fit_a_jpeg(length: int, kept: bool) -> None:
 def test_a_picture_without_metadata(name: str) -> None:
     """Nothing was written, nothing is read."""
     assert {} == read(written({}, name))
+
+
+@pytest.mark.parametrize("name", ["mp4", "webm", "gif", "webp"])
+def test_a_clip_holds_metadata(name: str) -> None:
+    """What a clip was made from is read out of its file."""
+    clip = Clip((Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")))
+
+    assert METADATA == read(encode_clip(clip, OutputFormat(name), METADATA)[0])
+    assert {} == read(encode_clip(clip, OutputFormat(name), {})[0])
+
+
+@pytest.mark.parametrize("name", ["wav", "flac", "mp3"])
+def test_a_sound_holds_metadata(name: str) -> None:
+    """What a sound was made from is read out of its file."""
+    sound = Sound(np.zeros((1, 4000), np.float32), 8000)
+
+    assert METADATA == read(encode_sound(sound, OutputFormat(name), METADATA)[0])
+    assert {} == read(encode_sound(sound, OutputFormat(name), {})[0])
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"RIFF\0\0\0\0WAVE", b"RIFF\x10\0\0\0WEBPVP8L\x04\0\0\0abcd"])
+def test_what_is_no_media_holds_none(data: bytes) -> None:
+    """A file of another kind is no reason to fail."""
+    assert {} == read(data)
 
 
 def test_half_of_a_character_is_no_reason_to_fail() -> None:

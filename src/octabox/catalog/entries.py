@@ -31,6 +31,9 @@ ParameterKind = Literal[
 #: Kinds whose values are files, not words or numbers.
 MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
 
+#: Kinds that may be given as files: media, and arrays of numbers.
+FILES: frozenset[str] = MEDIA | {"array"}
+
 #: Kinds that Octabox fills in itself.
 OURS: frozenset[str] = frozenset({"generator", "callback", "internal"})
 
@@ -69,6 +72,11 @@ class Parameter:
     def is_media(self) -> bool:
         """Whether its values are files."""
         return self.kind in MEDIA
+
+    @property
+    def is_file(self) -> bool:
+        """Whether its values may come as files: media, or an array of numbers."""
+        return self.kind in FILES
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,11 @@ class PipelineEntry:
         """Return the call's parameter of this name."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
 
+    def files(self, *, required: bool | None = None) -> frozenset[str]:
+        """Return the names of parameters that may come as files; where it is said, only those that are needed."""
+        found = (parameter for parameter in self.parameters if parameter.is_file)
+        return frozenset(each.name for each in found if required is None or each.required == required)
+
     def media(self, *, required: bool | None = None) -> tuple[Parameter, ...]:
         """Return the parameters that take files; where it is said, only those that are needed, or only the others."""
         found = (parameter for parameter in self.parameters if parameter.is_media)
@@ -186,6 +199,19 @@ def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
 def as_data(entry: Parameter | Component | Field | PipelineEntry | SchedulerEntry) -> dict[str, Any]:
     """Return the fields of an entry by name; those of the entries inside it stay as they are, which is much faster."""
     return {name: getattr(entry, name) for name in FIELDS[type(entry)]}
+
+
+def described(entry: PipelineEntry | SchedulerEntry) -> dict[str, Any]:
+    """Return an entry as JSON has it; a pipeline's output kind is there as ``output``."""
+    if isinstance(entry, SchedulerEntry):
+        return {**as_data(entry), "settings": [as_data(setting) for setting in entry.settings]}
+    return {
+        **as_data(entry),
+        "parameters": [as_data(each) for each in entry.parameters],
+        "components": [as_data(each) for each in entry.components],
+        "outputs": [as_data(each) for each in entry.outputs],
+        "output": entry.output_kind,
+    }
 
 
 #: Names of the fields of each class.

@@ -43,7 +43,7 @@ class Catalog:
         self.schedulers: Mapping[str, SchedulerEntry] = {entry.name: entry for entry in facts.schedulers}
         #: Diffusers' classes that choose a pipeline for a task, by the task's tag.
         self.automatic: Mapping[str, str] = facts.automatic
-        self._siblings: dict[str, tuple[PipelineEntry, ...]] = {}
+        self._siblings: dict[tuple[str, frozenset[str]], tuple[PipelineEntry, ...]] = {}
 
     def pipeline(self, name: str) -> PipelineEntry:
         """Return the pipeline class of this name."""
@@ -74,15 +74,20 @@ class Catalog:
             raise TaskNotFoundError(f"Unknown task {name!r}.", hint=hint, choices=self.tasks())
         return tag
 
-    def for_task(self, task: str, like: str | None = None) -> PipelineEntry:
+    def for_task(self, task: str, like: str | None = None, extra: frozenset[str] = frozenset()) -> PipelineEntry:
         """Return the class that serves a task: on the weights of ``like``, or the plainest that needs nothing else.
+
+        Args:
+            task: The task by any of its names.
+            like: A class whose weights are to serve it.
+            extra: Components that are there beside those of ``like``.
 
         Raises:
             TaskNotFoundError: There is no such task, or the model cannot do it.
         """
         tag = self.task(task)
         if like is not None:
-            return self._sibling_for(tag, self.pipeline(like))
+            return self._sibling_for(tag, self.pipeline(like), extra)
         ranked = [entry for entry in self.ranking(tag) if not tasks.extras(entry, tag)]
         if not ranked:
             raise TaskNotFoundError(
@@ -90,16 +95,17 @@ class Catalog:
             )
         return ranked[0]
 
-    def tasks_like(self, name: str) -> tuple[str, ...]:
+    def tasks_like(self, name: str, extra: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """Return all tasks that a class and its siblings serve, its own first."""
         entry = self.pipeline(name)
-        return tuple(dict.fromkeys(task for each in (entry, *self.siblings(name)) for task in each.tasks))
+        return tuple(dict.fromkeys(task for each in (entry, *self.siblings(name, extra)) for task in each.tasks))
 
-    def siblings(self, name: str) -> tuple[PipelineEntry, ...]:
-        """Return the other classes that run on the weights of this one."""
-        if name not in self._siblings:
-            self._siblings[name] = siblings.siblings(self.pipeline(name), self.pipelines, self.facts.families)
-        return self._siblings[name]
+    def siblings(self, name: str, extra: frozenset[str] = frozenset()) -> tuple[PipelineEntry, ...]:
+        """Return the other classes that run on the weights of this one, with these components beside them."""
+        if (name, extra) not in self._siblings:
+            found = siblings.siblings(self.pipeline(name), self.pipelines, self.facts.families, extra)
+            self._siblings[name, extra] = found
+        return self._siblings[name, extra]
 
     def ranking(self, task: str) -> list[PipelineEntry]:
         """Return every class that serves a task, the plainest first.
@@ -138,11 +144,11 @@ class Catalog:
                 sizes[entry.family] = sizes.get(entry.family, 0) + 1
         return sizes
 
-    def _sibling_for(self, task: str, entry: PipelineEntry) -> PipelineEntry:
-        family = (entry, *self.siblings(entry.name))
+    def _sibling_for(self, task: str, entry: PipelineEntry, extra: frozenset[str]) -> PipelineEntry:
+        family = (entry, *self.siblings(entry.name, extra))
         serving = [each for each in family if task in each.tasks]
         if not serving:
-            can = self.tasks_like(entry.name)
+            can = self.tasks_like(entry.name, extra)
             raise TaskNotFoundError(
                 f"A model of {entry.name} cannot do {task}.", hint=f"It can do: {', '.join(can)}.", choices=can
             )

@@ -3,6 +3,8 @@
 Diffusers' own tables of siblings come first. Besides them, two classes are siblings when they are of one family, are
 made of the same components, and neither was trained for an input of its own: a class that needs a picture but has no
 ``strength`` puts it through weights made for it, while one that has it only starts from the picture in place of noise.
+
+A component that a model has beside those of its class, such as a ControlNet, opens the classes that need it and nothing else.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.reading.annotations import parse
 
 #: How far a call goes from the picture it starts with: its presence says that any weights of the family will do.
 STRENGTH = "strength"
@@ -18,9 +21,19 @@ Families = Mapping[str, Mapping[str, str]]
 
 
 def siblings(
-    entry: PipelineEntry, pipelines: Mapping[str, PipelineEntry], families: Families
+    entry: PipelineEntry,
+    pipelines: Mapping[str, PipelineEntry],
+    families: Families,
+    extra: frozenset[str] = frozenset(),
 ) -> tuple[PipelineEntry, ...]:
-    """Return the other classes that run on this one's weights, the likest first."""
+    """Return the other classes that run on this one's weights, the likest first.
+
+    Args:
+        entry: The class that the weights are of.
+        pipelines: All classes by name.
+        families: Diffusers' own tables of siblings.
+        extra: Components that are there beside those of the class.
+    """
     related = _relatives(entry.name, families)
     listed = {name for members in families.values() for name in members.values()}
     elsewhere = listed.difference(related) if entry.name in listed else set()
@@ -29,7 +42,9 @@ def siblings(
         for other in pipelines.values()
         if other.name in related or (other.name not in elsewhere and _same_make(entry, other))
     ]
-    fitting = [other for other in found if other.name != entry.name and _fits(other, entry)]
+    found = [other for other in found if _fits(other, entry)]
+    found += [other for other in pipelines.values() if other not in found and _opened(other, entry, extra)]
+    fitting = [other for other in found if other.name != entry.name]
     return tuple(sorted(fitting, key=lambda other: (other.name not in related, len(other.name), other.name)))
 
 
@@ -42,6 +57,23 @@ def _relatives(name: str, families: Families) -> dict[str, None]:
 def _fits(other: PipelineEntry, entry: PipelineEntry) -> bool:
     """Return whether a class needs no component that this one's model has not."""
     return other.modular == entry.modular and other.required_components <= {part.name for part in entry.components}
+
+
+def _opened(other: PipelineEntry, entry: PipelineEntry, extra: frozenset[str]) -> bool:
+    """Return whether extra components make a class out of this one's: it needs some of them, and all else is the same."""
+    ours = {part.name: part.annotation for part in entry.components}
+    needed = {part.name: part.annotation for part in other.components if not part.optional}
+    if other.modular or other.deprecated or not extra & needed.keys() or not needed.keys() <= {*ours, *extra}:
+        return False
+    shared = needed.keys() & ours.keys()
+    whole = entry.required_components - extra <= {part.name for part in other.components}
+    return whole and all(_alike(needed[name], ours[name]) for name in shared)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Return whether some class is allowed by both annotations, or one of them names none."""
+    theirs, ours = parse(one).leaves, parse(other).leaves
+    return not theirs or not ours or bool(theirs & ours)
 
 
 def _same_make(entry: PipelineEntry, other: PipelineEntry) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
+from types import MappingProxyType
 from typing import Any
 
 from octabox.catalog.entries import OURS, Parameter, PipelineEntry
@@ -61,10 +62,15 @@ def json_schema(entry: PipelineEntry) -> dict[str, Any]:
     return {**schema, "allOf": choices} if choices else schema
 
 
-def validate(entry: PipelineEntry, params: Mapping[str, object]) -> dict[str, Any]:
+def validate(
+    entry: PipelineEntry, params: Mapping[str, object], files: Mapping[str, Sized] = MappingProxyType({})
+) -> dict[str, Any]:
     """Return the parameters as the pipeline takes them.
 
-    Media may be any object: whoever fetches them knows what they are.
+    Args:
+        entry: The pipeline.
+        params: What a request says.
+        files: What it brings as files, by parameter: one, or several where a list is taken. What they hold is not looked at.
 
     Raises:
         UnknownParameterError: The pipeline has no such parameter, or Octabox sets it itself.
@@ -82,7 +88,8 @@ def validate(entry: PipelineEntry, params: Mapping[str, object]) -> dict[str, An
             checked[name] = check(parameter, value)
         except RequestError as problem:
             problems.append(problem)
-    problems += _missing(entry, {name for name, value in params.items() if value is not None})
+    problems += _wrong_files(entry, files)
+    problems += _missing(entry, {*files, *(name for name, value in params.items() if value is not None)})
     if len(problems) > 1:
         raise InvalidRequestError(problems)
     if problems:
@@ -108,6 +115,11 @@ def check(parameter: Parameter, value: object) -> Any:
     raise InvalidParameterError(
         f"{parameter.name} must be {words}, not {_shown(value)}.", parameter=parameter.name, choices=choices
     )
+
+
+def takes_numbers(parameter: Parameter) -> bool:
+    """Return whether a parameter that takes an array takes plain numbers or lists of them as they are, too."""
+    return bool({"integer", "number"} & _shape(parameter).leaves)
 
 
 def _shape(parameter: Parameter) -> Shape:
@@ -160,6 +172,17 @@ def _unknown(entry: PipelineEntry, name: str, parameter: Parameter | None) -> Un
     return UnknownParameterError(f"{entry.name} has no parameter {name!r}.", hint=hint, parameter=name, choices=known)
 
 
+def _wrong_files(entry: PipelineEntry, files: Mapping[str, Sized]) -> Iterator[RequestError]:
+    """Yield an error for each file that no parameter takes, and for several where one is taken."""
+    for name, given in files.items():
+        parameter = entry.parameter(name)
+        if parameter is None or not parameter.is_file:
+            yield _unknown(entry, name, parameter if parameter and parameter.kind in OURS else None)
+        elif len(given) > 1 and not parameter.many:
+            message = f"{name} takes one {parameter.kind}, not {len(given)}."
+            yield InvalidParameterError(message, hint="Send the others in requests of their own.", parameter=name)
+
+
 def _missing(entry: PipelineEntry, given: set[str]) -> Iterator[MissingParameterError]:
     """Yield an error for each parameter, and for each group of them, of which none was given."""
     groups = [group for group in entry.one_of if len(group) > 1]
@@ -179,6 +202,8 @@ def _missing(entry: PipelineEntry, given: set[str]) -> Iterator[MissingParameter
 
 def _property(parameter: Parameter) -> dict[str, Any]:
     schema = _media_schema(parameter) if parameter.is_media else _value_schema(_shape(parameter))
+    if parameter.kind == "array":
+        schema = {"anyOf": [*schema.get("anyOf", [schema]), *_FILE, _content("application/x-npy")]}
     if parameter.description:
         schema["description"] = parameter.description
     if not parameter.required and parameter.literal and parameter.default is not None:
@@ -189,11 +214,17 @@ def _property(parameter: Parameter) -> dict[str, Any]:
 def _media_schema(parameter: Parameter) -> dict[str, Any]:
     """Return the schema of a file: the address of one, or its content in base64."""
     media = {"mask": "image"}.get(parameter.kind, parameter.kind)
-    one: list[dict[str, Any]] = [
-        {"type": "string", "format": "uri"},
-        {"type": "string", "contentEncoding": "base64", "contentMediaType": f"{media}/*"},
-    ]
+    one: list[dict[str, Any]] = [*_FILE, _content(f"{media}/*")]
     return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}] if parameter.many else one}
+
+
+#: A file by its address.
+_FILE = ({"type": "string", "format": "uri"},)
+
+
+def _content(media_type: str) -> dict[str, Any]:
+    """Return the schema of a file's content in base64."""
+    return {"type": "string", "contentEncoding": "base64", "contentMediaType": media_type}
 
 
 def _value_schema(shape: Shape) -> dict[str, Any]:

@@ -213,8 +213,13 @@ def _task(given: str, goal: str) -> str | None:
     return f"{given}-to-{goal}"
 
 
+def brought(task: str) -> frozenset[str]:
+    """Return the kinds of files that a request for a task brings."""
+    return frozenset(BROUGHT.get(task, {task.partition("-to-")[0]})) & MEDIA
+
+
 def extras(entry: PipelineEntry, task: str) -> int:
     """Return how much a class needs beyond what a request for this task brings: values, files, steering components."""
-    brought = BROUGHT.get(task, {task.partition("-to-")[0]}) | {"text"}
-    values = sum(parameter.required and parameter.kind not in brought for parameter in entry.parameters)
+    known = brought(task) | {"text"}
+    values = sum(parameter.required and parameter.kind not in known for parameter in entry.parameters)
     return values + sum(bool(STEERING_COMPONENTS.search(name)) for name in entry.required_components)

@@ -11,10 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from octabox.errors import ForbiddenPathError, GenerationError
-from octabox.types import Event, Generation, OutputFormat
-
-#: Suffixes of pictures whose format has another name.
-FORMATS = {"jpg": "jpeg"}
+from octabox.media.formats import format_of_suffix, suffix_of
+from octabox.types import Artifact, Event, Generation, OutputFormat
 
 
 class Destination:
@@ -33,8 +31,8 @@ class Destination:
     @property
     def format(self) -> OutputFormat:
         """The format that the file's suffix stands for; None leaves it open."""
-        suffix = "" if self._path is None or self._folder else self._path.suffix.lstrip(".").lower()
-        return OutputFormat(FORMATS.get(suffix, suffix) or None)
+        suffix = "" if self._path is None or self._folder else self._path.suffix
+        return OutputFormat((format_of_suffix(suffix) or suffix.lstrip(".").lower()) or None)
 
     def check(self) -> None:
         """Find out before the work begins that its result can be written.
@@ -54,18 +52,25 @@ class Destination:
     def write(self, generation: Generation) -> list[Path]:
         """Write all artifacts and return their paths."""
         paths = []
-        for index, artifact in enumerate(generation.artifacts):
-            path = self._place(generation, index, artifact.seed, artifact.media_type.rpartition("/")[2])
+        for artifact in generation.artifacts:
+            path = self._place(generation, artifact)
             _write_whole(path, artifact.content)
             paths.append(path)
         return paths
 
-    def _place(self, generation: Generation, index: int, seed: int | None, suffix: str) -> Path:
+    def _place(self, generation: Generation, artifact: Artifact) -> Path:
+        """Return where an artifact goes; one of another format than the others keeps the name and gets its own suffix."""
+        suffix = suffix_of(artifact.media_type)
         if self._path is None or self._folder:
-            return _unused(self._path or Path(), f"{generation.model.replace('/', '-')}-{seed}", suffix)
-        if len(generation.artifacts) == 1:
-            return self._path
-        return self._path.with_stem(f"{self._path.stem}-{index + 1}")
+            seed = "" if artifact.seed is None else f"-{artifact.seed}"
+            return _unused(self._path or Path(), f"{generation.model.replace('/', '-')}{seed}", suffix)
+        wanted = format_of_suffix(self._path.suffix)
+        path = self._path if wanted == format_of_suffix(suffix) else self._path.with_suffix(suffix)
+        alike = [each for each in generation.artifacts if each.media_type == artifact.media_type]
+        if len(alike) == 1:
+            return path
+        number = next(index for index, each in enumerate(alike, 1) if each is artifact)
+        return path.with_stem(f"{path.stem}-{number}")
 
 
 def _write_whole(path: Path, content: bytes) -> None:
@@ -81,10 +86,10 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 def _unused(folder: Path, stem: str, suffix: str) -> Path:
     """Return a path in ``folder`` that no file has yet."""
-    path, number = folder / f"{stem}.{suffix}", 1
+    path, number = folder / f"{stem}{suffix}", 1
     while path.exists():
         number += 1
-        path = folder / f"{stem}-{number}.{suffix}"
+        path = folder / f"{stem}-{number}{suffix}"
     return path
 
 

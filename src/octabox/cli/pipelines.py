@@ -6,11 +6,10 @@ Everything is read from the source of the installed diffusers; nothing is import
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
-from octabox.catalog.entries import Parameter, PipelineEntry, as_data
+from octabox.catalog.entries import Parameter, PipelineEntry, described
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.cli.tables import show_facts, show_table, show_title
 
@@ -34,17 +33,6 @@ def command(name: str | None, task: str | None, as_json: bool) -> None:
         click.echo(json.dumps([described(entry) for entry in entries]))
     else:
         _show_all(entries)
-
-
-def described(entry: PipelineEntry) -> dict[str, Any]:
-    """Return an entry as JSON has it, with its output kind as ``output``."""
-    return {
-        **as_data(entry),
-        "parameters": [as_data(each) for each in entry.parameters],
-        "components": [as_data(each) for each in entry.components],
-        "outputs": [as_data(each) for each in entry.outputs],
-        "output": entry.output_kind,
-    }
 
 
 def _show_all(entries: list[PipelineEntry]) -> None:

@@ -1,4 +1,4 @@
-"""Make a picture from words, or from words and pictures.
+"""Make what a model makes: a picture, a clip, a sound, words, from whatever it takes.
 
 MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,19 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.argument("prompt", required=False)
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="A call parameter of the pipeline.")
-@click.option("-i", "--input", "inputs", multiple=True, metavar="NAME=FILE", help="A picture for a call parameter.")
+@click.option(
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="A picture, clip, sound or .npy array for a call parameter.",
+)
 @click.option("-o", "--out", metavar="FILE|FOLDER/", help="Where the result goes; the suffix decides the format.")
 @click.option("--seed", type=int, help="Seed of the first result; drawn by lot, and reported, if not given.")
 @click.option("-n", "--num-outputs", default=1, show_default=True, help="How many results; each has the next seed.")
 @click.option("--task", help="Task, such as image-to-image, where the inputs do not tell.")
+@click.option("--fps", type=float, help="Frames a second of a clip; the pipeline's own, or 16, if not given.")
 @click.option("--scheduler", help="Noise scheduler: a class of diffusers or an alias.")
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
 @click.option("--dry-run", is_flag=True, help="Print the call that would be made, and stop.")
@@ -67,6 +76,7 @@ def _request(
     num_outputs: int,
     task: str | None,
     scheduler: str | None,
+    fps: float | None,
     **_: Any,
 ) -> GenerationRequest:
     """Return the request that the options mean."""
@@ -83,7 +93,7 @@ def _request(
         seed=seed,
         num_outputs=num_outputs,
         scheduler=SchedulerChoice(scheduler) if scheduler else None,
-        output=destination.format,
+        output=replace(destination.format, fps=fps),
     )
 
 
@@ -134,14 +144,24 @@ def _describe(call: Any) -> dict[str, Any]:
         "runs": [
             {
                 "params": dict(run.params),
-                "inputs": {
-                    name: [f"{p.width}x{p.height} {p.mode}" for p in media] for name, media in run.inputs.items()
-                },
+                "inputs": {name: [_medium(each) for each in media] for name, media in run.inputs.items()},
                 "seed": run.seed,
             }
             for run in call.runs
         ],
     }
+
+
+def _medium(medium: Any) -> str:
+    """Return what is to be seen of a decoded input."""
+    if hasattr(medium, "frames"):
+        first = medium.frames[0]
+        return f"{len(medium.frames)} frames of {first.width}x{first.height} at {medium.fps:g} a second"
+    if hasattr(medium, "samples"):
+        return f"{medium.samples.shape[-1] / medium.rate:.2f} seconds at {medium.rate} Hz"
+    if hasattr(medium, "mode"):
+        return f"{medium.width}x{medium.height} {medium.mode}"
+    return f"{medium.dtype} {list(medium.shape)}"
 
 
 async def _generate(parts: Parts, request: GenerationRequest) -> Generation:
@@ -158,6 +178,6 @@ async def _generate(parts: Parts, request: GenerationRequest) -> Generation:
 def _report(generation: Generation, destination: Destination) -> None:
     """Write the artifacts and say where they are, with which seed, and what was not honoured."""
     for artifact, path in zip(generation.artifacts, destination.write(generation), strict=True):
-        click.echo(f"{path}  (seed {artifact.seed})")
+        click.echo(f"{path}  (seed {artifact.seed})" if artifact.seed is not None else str(path))
     for warning in generation.warnings:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)

@@ -6,10 +6,16 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 from PIL.Image import Image
 
 from octabox.config.model import ModelConfig
+from octabox.media.audio import Sound
+from octabox.media.video import Clip
 from octabox.types import Event, ModelStatus, OutputFormat, SchedulerChoice
+
+#: A decoded input: a picture upright and in RGB (a mask in L), a clip, a sound, or an array of numbers.
+Medium = Image | Clip | Sound | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -18,12 +24,12 @@ class Run:
 
     Args:
         params: Call parameters that are no media, checked and complete.
-        inputs: Pictures by call parameter, upright, in RGB (masks in L); several where the pipeline takes a list.
+        inputs: Media by call parameter; several where the pipeline takes a list.
         seed: Seed of its generator.
     """
 
     params: Mapping[str, Any]
-    inputs: Mapping[str, tuple[Image, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[Medium, ...]] = field(default_factory=dict)
     seed: int = 0
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octabox.errors import CapacityError
+from octabox.media.formats import suffix_of
 from octabox.types import Artifact
 
 #: Bytes of all results together; the oldest make room for the newest.
@@ -52,7 +53,7 @@ class Results:
         Raises:
             CapacityError: The disk is full.
         """
-        name = f"{secrets.token_urlsafe(ADDRESS_BYTES)}.{artifact.media_type.rpartition('/')[2]}"
+        name = f"{secrets.token_urlsafe(ADDRESS_BYTES)}{suffix_of(artifact.media_type)}"
         with self._lock:
             self._make_room(len(artifact.content))
             if self._folder is None:
@@ -72,6 +73,12 @@ class Results:
         with self._lock:
             self._make_room(0)
             return self._kept.get(name)
+
+    def drop(self, name: str) -> None:
+        """Delete a result, if it is still there."""
+        with self._lock:
+            if result := self._kept.pop(name, None):
+                result.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Delete all results."""

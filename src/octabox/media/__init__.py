@@ -1,1 +1,1 @@
-"""Pictures in and out, and the metadata inside them."""
+"""Pictures, clips, sounds, arrays and meshes in and out, and the metadata inside them."""

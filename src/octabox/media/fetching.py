@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes, urljoin
 import httpx
 
 from octabox.errors import ForbiddenUrlError, MediaError
-from octabox.media.images import MediaLimits
+from octabox.media.limits import MediaLimits
 from octabox.security.urls import UrlGuard
 from octabox.types import Source
 

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image, ImageChops, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from octabox.errors import InvalidParameterError, MediaError
+from octabox.media.formats import QUALITY, check, chosen, media_type_of
+from octabox.media.limits import MediaLimits
 from octabox.media.metadata import CHUNK, EXIF_DIRECTORY, TEXT_CHUNK, USER_COMMENT, as_json, comment, parameters_text
 from octabox.types import OutputFormat
 
 #: Formats that are read: raster formats whose decoders are small or much used.
 READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
-#: Formats that are written, with their media types.
-WRITTEN = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-
 #: zlib level of PNG: 1 takes a fifth of the time of Pillow's 6, and files grow by a tenth.
 PNG_LEVEL = 1
-
-#: Quality of lossy formats where the request gives none.
-QUALITY = 90
 
 #: Bytes of a comment that fit into a JPEG's EXIF block, which holds 65,533 with its directories.
 MOST_COMMENT = 64_000
@@ -32,27 +28,14 @@ MOST_COMMENT = 64_000
 OPAQUE = 255
 
 
-@dataclass(frozen=True)
-class MediaLimits:
-    """How large an input may be.
-
-    Args:
-        max_pixels: Pixels of one picture.
-        max_bytes: Bytes of one file.
-    """
-
-    max_pixels: int = 64 * 1024 * 1024
-    max_bytes: int = 50 * 1024 * 1024
-
-
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
     """Return a picture upright and in RGB; what is transparent becomes white.
 
     Raises:
         MediaError: The file is no picture, is damaged, or is too large.
     """
-    picture = _open(data, parameter, limits)
-    return _on_white(picture) if _has_alpha(picture) else _as_eight_bits(picture).convert("RGB")
+    with opened(data, parameter=parameter, limits=limits) as picture:
+        return as_rgb(picture)
 
 
 def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
@@ -63,7 +46,8 @@ def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Im
     Raises:
         MediaError: As for `decode`.
     """
-    picture = _open(data, parameter, limits)
+    with opened(data, parameter=parameter, limits=limits) as opened_picture:
+        picture = ImageOps.exif_transpose(opened_picture)
     if _has_alpha(picture):
         rgba = picture.convert("RGBA")
         alpha = rgba.getchannel("A")
@@ -78,7 +62,8 @@ def encode(picture: Image.Image, output: OutputFormat, metadata: Mapping[str, An
     Raises:
         InvalidParameterError: The format is none that is written, or the picture does not fit it.
     """
-    name = check_format(output)
+    check(output, "image")
+    name = chosen("image", output)
     file, options = io.BytesIO(), _options(name, output, metadata)
     if name == "jpeg" and picture.mode not in ("RGB", "L"):
         picture = _on_white(picture)
@@ -89,29 +74,7 @@ def encode(picture: Image.Image, output: OutputFormat, metadata: Mapping[str, An
         raise InvalidParameterError(
             f"A picture of {size} cannot be written as {name}: {error}.", parameter="output_format"
         ) from error
-    return file.getvalue(), WRITTEN[name]
-
-
-def check_format(output: OutputFormat) -> str:
-    """Return the name of the format to write; png where none was asked for.
-
-    Raises:
-        InvalidParameterError: It is none that is written, or the quality is out of range.
-    """
-    name = (output.format or "png").lower()
-    name = "jpeg" if name == "jpg" else name
-    if name not in WRITTEN:
-        raise InvalidParameterError(
-            f"Pictures are not written as '{name}'.",
-            hint=f"Ask for one of {', '.join(WRITTEN)}.",
-            parameter="output_format",
-            choices=WRITTEN,
-        )
-    if output.quality is not None and not 0 <= output.quality <= 100:  # noqa: PLR2004 (per cent)
-        raise InvalidParameterError(
-            f"The quality must be from 0 to 100, not {output.quality}.", parameter="output_compression"
-        )
-    return name
+    return file.getvalue(), media_type_of(name)
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
@@ -130,25 +93,47 @@ def _options(name: str, output: OutputFormat, metadata: Mapping[str, Any]) -> di
             chunks.add_text(CHUNK, as_json(metadata))
         return {"pnginfo": chunks, "compress_level": PNG_LEVEL}
     options: dict[str, Any] = {"quality": QUALITY if output.quality is None else output.quality}
-    if metadata and (encoded := comment(metadata, MOST_COMMENT)):
-        exif = Image.Exif()
-        exif.get_ifd(EXIF_DIRECTORY)[USER_COMMENT] = encoded
+    if (exif := exif_of(metadata)) is not None:
         options["exif"] = exif
     return options
 
 
-def _open(data: bytes, parameter: str, limits: MediaLimits) -> Image.Image:
-    """Return the first picture of a file, upright; its size is checked before anything is decoded."""
-    if len(data) > limits.max_bytes:
-        raise MediaError(
-            f"The file for '{parameter}' has {len(data)} bytes, more than the {limits.max_bytes} that are allowed.",
-            parameter=parameter,
-        )
+def exif_of(metadata: Mapping[str, Any]) -> Image.Exif | None:
+    """Return an EXIF block with metadata as its comment; None where there is none, or too much."""
+    encoded = comment(metadata, MOST_COMMENT) if metadata else None
+    if encoded is None:
+        return None
+    exif = Image.Exif()
+    exif.get_ifd(EXIF_DIRECTORY)[USER_COMMENT] = encoded
+    return exif
+
+
+def is_picture(data: bytes) -> bool:
+    """Return whether a file is one of the formats that are read here, in whatever state."""
     try:
-        picture = Image.open(io.BytesIO(data), formats=READ)
-        _check_pixels(picture, parameter, limits)
-        picture.load()
-        return ImageOps.exif_transpose(picture)
+        Image.open(io.BytesIO(data), formats=READ).close()
+    except UnidentifiedImageError:
+        return False
+    except Exception:  # noqa: BLE001 (a decoder may raise anything over a damaged file)
+        return True
+    return True
+
+
+@contextmanager
+def opened(data: bytes, *, parameter: str, limits: MediaLimits) -> Iterator[Image.Image]:
+    """Open a picture; its size is checked before anything is decoded.
+
+    Whatever a decoder says of it in the block becomes a `MediaError` too.
+
+    Raises:
+        MediaError: The file is no picture, is damaged, or is too large.
+    """
+    limits.check_bytes(data, parameter)
+    try:
+        with Image.open(io.BytesIO(data), formats=READ) as picture:
+            limits.check_size(*picture.size, parameter)
+            picture.load()
+            yield picture
     except MediaError:
         raise
     except UnidentifiedImageError:
@@ -159,16 +144,6 @@ def _open(data: bytes, parameter: str, limits: MediaLimits) -> Image.Image:
         raise _unreadable(parameter, f"is damaged: {error}".rstrip(".")) from error
 
 
-def _check_pixels(picture: Image.Image, parameter: str, limits: MediaLimits) -> None:
-    if picture.width * picture.height > limits.max_pixels:
-        raise MediaError(
-            f"The picture for '{parameter}' is {picture.width}x{picture.height}, "
-            f"more than the {limits.max_pixels} pixels that are allowed.",
-            hint="Send a smaller one.",
-            parameter=parameter,
-        )
-
-
 def _unreadable(parameter: str, why: str) -> MediaError:
     hint = f"Send one of {', '.join(name.lower() for name in READ)}."
     return MediaError(f"The file for '{parameter}' {why}.", hint=hint, parameter=parameter)
@@ -176,6 +151,12 @@ def _unreadable(parameter: str, why: str) -> MediaError:
 
 def _has_alpha(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Return a picture upright and in RGB; what is transparent becomes white, and 16 bits are scaled to 8."""
+    upright = ImageOps.exif_transpose(picture)
+    return _on_white(upright) if _has_alpha(upright) else _as_eight_bits(upright).convert("RGB")
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What a picture was made from, inside it: as text that other programs read, and as JSON that Octabox can run again."""
+"""What a file was made from, inside it: as text that other programs read, and as JSON that Octabox can run again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+from octabox.errors import MediaError
+from octabox.media.containers import opened
+from octabox.media.limits import MediaLimits
 
 #: Name of the text chunk that the AUTOMATIC1111 web UI writes, and many programs read.
 TEXT_CHUNK = "parameters"
@@ -82,18 +86,41 @@ def comment(metadata: Mapping[str, Any], most: int) -> bytes | None:
     return None
 
 
-def read(picture: bytes) -> dict[str, Any]:
-    """Return the metadata that Octabox wrote into a picture; {} where there is none."""
-    with Image.open(io.BytesIO(picture)) as image:
-        text = image.info.get(CHUNK)
-        if text is None:
-            found = image.getexif().get_ifd(EXIF_DIRECTORY).get(USER_COMMENT)
-            text = _from_comment(found) if isinstance(found, bytes) else None
+def read(data: bytes) -> dict[str, Any]:
+    """Return the metadata that Octabox wrote into a picture, a clip or a sound; {} where there is none."""
+    try:
+        text = _in_picture(data)
+    except UnidentifiedImageError:
+        text = _in_container(data)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return {}
     try:
         metadata = json.loads(text) if text else {}
     except ValueError:
         return {}
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _in_picture(data: bytes) -> str | None:
+    with Image.open(io.BytesIO(data)) as image:
+        text = image.info.get(CHUNK)
+        if isinstance(text, str):
+            return text
+        remark = image.info.get("comment")
+        if isinstance(remark, bytes) and image.format == "GIF":
+            return remark.decode("ascii", errors="replace").removeprefix(f"{CHUNK}: ")
+        found = image.getexif().get_ifd(EXIF_DIRECTORY).get(USER_COMMENT)
+        return _from_comment(found) if isinstance(found, bytes) else None
+
+
+def _in_container(data: bytes) -> str | None:
+    """Return the comment of a clip or a sound; each format has its own spelling of the word."""
+    limits = MediaLimits(max_bytes=len(data))
+    try:
+        with opened(data, parameter="file", limits=limits, hint="") as container:
+            return {key.lower(): text for key, text in container.metadata.items()}.get("comment")
+    except MediaError:
+        return None
 
 
 def _from_comment(encoded: bytes) -> str | None:

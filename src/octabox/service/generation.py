@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator
 from octabox.engine.protocol import Call, Engine, Run
 from octabox.errors import GenerationError, OctaboxError
 from octabox.media.fetching import Fetcher
-from octabox.media.images import MediaLimits, check_format
-from octabox.service.inputs import pictures
+from octabox.media.limits import MediaLimits
+from octabox.service.inputs import decoded
 from octabox.service.models import ModelService
 from octabox.service.planning import Limits, plan
 from octabox.types import Event, Generation, GenerationRequest
@@ -42,10 +42,9 @@ class GenerationService:
             RequestError: A parameter or a picture is wrong.
             SecurityError: A picture's URL leads where it must not.
         """
-        check_format(request.output)
         model = await self._models.served(request.model)
         planned = plan(request, model, self._models.catalog, self._limits)
-        inputs = await pictures(planned.media, planned.pipeline, self._fetcher, self._media_limits)
+        inputs = await decoded(planned.files, planned.pipeline, self._fetcher, self._media_limits)
         return Call(
             id=request.id,
             model=model.config,

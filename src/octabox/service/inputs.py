@@ -3,38 +3,97 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from PIL.Image import Image
 
-from octabox.catalog.entries import PipelineEntry
-from octabox.errors import InvalidParameterError
+from octabox.catalog.entries import ParameterKind, PipelineEntry
+from octabox.catalog.tasks import STEERS
+from octabox.engine.protocol import Medium
+from octabox.errors import InvalidRequestError, MediaError, RequestError
+from octabox.media import arrays, audio, video
 from octabox.media.fetching import Fetcher
-from octabox.media.images import MediaLimits, decode, decode_mask
+from octabox.media.images import decode, decode_mask
+from octabox.media.limits import MediaLimits
 from octabox.types import Source
 
-#: Kinds of parameters whose media can be decoded.
-PICTURES = frozenset({"image", "mask"})
+
+class Decoder(Protocol):
+    """Makes a medium of the bytes of a file."""
+
+    def __call__(self, data: bytes, *, parameter: str, limits: MediaLimits) -> Medium:
+        """Return the medium, or raise MediaError."""
+        ...
 
 
-async def pictures(
-    media: Mapping[str, tuple[Source, ...]], entry: PipelineEntry, fetcher: Fetcher, limits: MediaLimits
-) -> dict[str, tuple[Image, ...]]:
-    """Return the pictures of a request by call parameter, upright and in RGB (masks in L, white where to repaint).
+#: How the files of each kind of parameter are read.
+DECODERS: Mapping[ParameterKind, Decoder] = {
+    "image": decode,
+    "mask": decode_mask,
+    "video": video.decode,
+    "audio": audio.decode,
+    "array": arrays.decode,
+}
+
+#: What a client may give for a parameter: files, or nested lists of numbers.
+Given = Mapping[str, tuple[Source | list[Any], ...]]
+
+
+async def decoded(
+    media: Given, entry: PipelineEntry, fetcher: Fetcher, limits: MediaLimits
+) -> dict[str, tuple[Medium, ...]]:
+    """Return the media of a request by call parameter.
+
+    Pictures are upright and in RGB, masks in L and white where to repaint.
 
     Raises:
-        MediaError: A picture cannot be read, or is too large.
+        MediaError: A medium cannot be read, or is too large, or a mask has not the size of its picture.
         ForbiddenUrlError: A URL leads where it must not.
+        InvalidRequestError: Several of these at once.
     """
-    kinds = {parameter.name: parameter.kind for parameter in entry.parameters}
-    decoded: dict[str, tuple[Image, ...]] = {}
-    for name, sources in media.items():
-        if kinds[name] not in PICTURES:
-            hint = "Only pictures can be given so far."
-            raise InvalidParameterError(
-                f"'{name}' takes {kinds[name]}, which is not served yet.", hint=hint, parameter=name
+    made: dict[str, tuple[Medium, ...]] = {}
+    problems: list[RequestError] = []
+    for name, given in media.items():
+        parameter = entry.parameter(name)
+        assert parameter is not None  # noqa: S101 (the plan has checked the names)
+        read = DECODERS[parameter.kind]
+        try:
+            made[name] = tuple([await _one(each, name, read, fetcher, limits) for each in given])
+        except RequestError as problem:
+            problems.append(problem)
+    problems += _odd_masks(made, entry)
+    if len(problems) > 1:
+        raise InvalidRequestError(problems)
+    if problems:
+        raise problems[0]
+    return made
+
+
+async def _one(given: Source | list[Any], name: str, read: Decoder, fetcher: Fetcher, limits: MediaLimits) -> Medium:
+    """Return one medium; whatever takes long leaves the loop free."""
+    if isinstance(given, list):
+        return await asyncio.to_thread(arrays.from_lists, given, parameter=name)
+    data = await fetcher.fetch(given, parameter=name)
+    work: Callable[[], Medium] = lambda: read(data, parameter=name, limits=limits)  # noqa: E731 (typed)
+    return await asyncio.to_thread(work)
+
+
+def _odd_masks(made: Mapping[str, tuple[Medium, ...]], entry: PipelineEntry) -> list[RequestError]:
+    """Return an error for each mask that has not the size of the picture that it belongs to."""
+    problems: list[RequestError] = []
+    given = [(each, made[each.name][0]) for each in entry.parameters if each.name in made]
+    pictures = [medium for each, medium in given if each.kind == "image" and not STEERS.search(each.name)]
+    masks = [(each.name, medium) for each, medium in given if each.kind == "mask"]
+    for name, mask in masks:
+        picture = pictures[0] if pictures else None
+        if isinstance(picture, Image) and isinstance(mask, Image) and mask.size != picture.size:
+            sizes = [f"{each.width}x{each.height}" for each in (mask, picture)]
+            problems.append(
+                MediaError(
+                    f"The mask '{name}' is {sizes[0]}, and its picture {sizes[1]}.",
+                    hint="Send a mask of the picture's size, white where to repaint.",
+                    parameter=name,
+                )
             )
-        read = decode_mask if kinds[name] == "mask" else decode
-        files = [await fetcher.fetch(source, parameter=name) for source in sources]
-        decoded[name] = tuple([await asyncio.to_thread(read, file, parameter=name, limits=limits) for file in files])
-    return decoded
+    return problems

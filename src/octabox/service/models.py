@@ -15,9 +15,11 @@ from octabox.config.discovery import Shelves
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
-from octabox.errors import LoadError, ModelNotFoundError, OctaboxError
+from octabox.errors import ModelNotFoundError, OctaboxError
+from octabox.hub.checkpoints.families import recognise
 from octabox.hub.inspect import is_hub_id, model_index
-from octabox.service.planning import ServedModel, choose
+from octabox.service.choosing import choose
+from octabox.service.planning import ServedModel
 from octabox.types import ModelInfo, ModelStatus
 
 #: The class that all others derive from: as a model's pipeline it means the model's own.
@@ -115,8 +117,8 @@ class ModelService:
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
         """Return the JSON Schema of what may be asked of a model."""
         config = self.config(name)
-        own = self.catalog.pipeline(self._pipeline_name(config))
-        entry, served = choose(self.catalog, own, task)
+        model = ServedModel(config, self.catalog.pipeline(self._pipeline_name(config)))
+        entry, served = choose(self.catalog, model.own, task, extra=model.extra)
         schema = json_schema(entry)
         for parameter, value in config.defaults.items():
             if parameter in schema["properties"]:
@@ -125,7 +127,7 @@ class ModelService:
             **schema,
             "x-pipeline": entry.name,
             "x-task": served,
-            "x-tasks": list(self.catalog.tasks_like(own.name)),
+            "x-tasks": list(self.catalog.tasks_like(model.own.name, model.extra)),
         }
 
     async def load(self, name: str) -> ModelStatus:
@@ -152,12 +154,9 @@ class ModelService:
         if config.pipeline in self.catalog.pipelines:
             return str(config.pipeline)
         if Path(config.model).is_file():
-            raise LoadError(
-                f"Model '{config.name}' is a single file, and nothing says which pipeline it is for.",
-                hint="Write a configuration with `pipeline:`, such as the class that its author names.",
-                model=config.name,
-            )
-        own = pipeline_of(model_index(config.model, config.revision), self.catalog, source=config.name)
+            own = recognise(Path(config.model)).pipeline
+        else:
+            own = pipeline_of(model_index(config.model, config.revision), self.catalog, source=config.name)
         chosen = config.pipeline
         if chosen is None or chosen == BASE:
             return own
@@ -174,7 +173,7 @@ class ModelService:
         if config.pipeline is None and not Path(config.model).exists():
             return None, ()
         try:
-            name = self._pipeline_name(config)
-            return name, self.catalog.tasks_like(name)
+            model = ServedModel(config, self.catalog.pipeline(self._pipeline_name(config)))
+            return model.own.name, self.catalog.tasks_like(model.own.name, model.extra)
         except OctaboxError:
             return config.pipeline, ()

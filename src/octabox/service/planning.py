@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.signature import validate
+from octabox.catalog.signature import takes_numbers, validate
 from octabox.config.model import ModelConfig
 from octabox.config.schedulers import scheduler_of
-from octabox.errors import InvalidParameterError, UnknownParameterError
+from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
+from octabox.service.choosing import choose
+from octabox.service.outputs import output_arguments
 from octabox.types import MAX_SEED, GenerationRequest, SchedulerChoice, Source
 
 #: Call parameters that ask for several outputs of one prompt; in a request that is `num_outputs`.
 OUTPUTS_PER_PROMPT = re.compile(r"num_\w+_per_prompt")
+
+#: How an error calls what a parameter takes.
+PHRASES = {"image": "a picture", "mask": "a mask", "video": "a clip", "audio": "a sound"}
+
+#: What a request brings for a parameter: files, or nested lists of numbers.
+Files = Mapping[str, tuple[Source | list[Any], ...]]
 
 #: Seeds that are drawn by lot stay below this, so that they are easy to type again.
 DRAWN_SEEDS = 2**32
@@ -30,10 +38,12 @@ class Limits:
     Args:
         outputs: Outputs in all.
         pixels: Pixels of one picture.
+        frames: Frames of one clip.
     """
 
     outputs: int = 10
     pixels: int = 64 * 1024 * 1024
+    frames: int = 2048
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,11 @@ class ServedModel:
 
     config: ModelConfig
     own: PipelineEntry
+
+    @property
+    def extra(self) -> frozenset[str]:
+        """Components that its configuration brings beside those of its class."""
+        return frozenset(self.config.components) - {part.name for part in self.own.components}
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class Plan:
         pipeline: What is to be called.
         task: Hub task tag that is served.
         runs: Parameters of each run, and its seed.
-        media: Media by call parameter.
+        files: Media and arrays by call parameter.
         scheduler: The noise scheduler by class name; None is the model's own.
         warnings: What is not honoured.
     """
@@ -60,7 +75,7 @@ class Plan:
     pipeline: PipelineEntry
     task: str
     runs: tuple[tuple[Mapping[str, Any], int], ...]
-    media: Mapping[str, tuple[Source, ...]]
+    files: Files
     scheduler: SchedulerChoice | None
     warnings: tuple[str, ...] = ()
 
@@ -74,63 +89,41 @@ def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limit
         SchedulerNotFoundError: There is no such scheduler.
     """
     request = _count_outputs(request)
-    params, media = _part_media(request, _family(catalog, model.own))
-    pipeline, task = choose(catalog, model.own, request.task, media)
+    params, files = _part_files(request, _file_parameters(catalog, model))
+    pipeline, task = _chosen(request, model, catalog, params, files)
     accepted = {parameter.name: parameter for parameter in pipeline.parameters}
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
-    params = {**defaults, **{name: value for name, value in request.wishes.items() if name in accepted}, **params}
-    checked = validate(pipeline, {**params, **media})
-    params = {name: value for name, value in checked.items() if name not in media}
-    _check_size(params, limits)
-    runs = _runs(params, accepted, request, limits, model.config.seed)
+    wishes = {name: value for name, value in request.wishes.items() if name in accepted}
+    checked = validate(pipeline, {**defaults, **wishes, **params}, files)
+    checked |= output_arguments(request.output, pipeline)
+    _check_size(checked, limits)
+    runs = _runs(checked, accepted, request, limits, model.config.seed)
     ignored = [name for name in request.wishes if name not in accepted]
     warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
-    return Plan(pipeline, task, runs, media, _scheduler(request, model.config, catalog), warnings)
+    return Plan(pipeline, task, runs, files, _scheduler(request, model.config, catalog), warnings)
 
 
-def choose(
-    catalog: Catalog, own: PipelineEntry, task: str | None, media: Collection[str] = ()
+def _chosen(
+    request: GenerationRequest, model: ServedModel, catalog: Catalog, params: Mapping[str, Any], files: Files
 ) -> tuple[PipelineEntry, str]:
-    """Return the pipeline that serves a request, and the task it serves.
-
-    It is the sibling for the task that was asked for; without a task, the model's own class if that takes all media that the
-    request brings, else the sibling that takes them and the fewest others.
-    """
-    if task is not None:
-        entry = catalog.for_task(task, like=own.name)
-        return entry, catalog.task(task)
-    if set(media) <= media_names(own):
-        return own, own.tasks[0]
-    siblings = {sibling: catalog.for_task(sibling, like=own.name) for sibling in catalog.tasks_like(own.name)}
-    fits = {
-        sibling: entry
-        for sibling, entry in siblings.items()
-        if media_names(entry, required=True) <= set(media) <= media_names(entry)
-    }
-    if not fits:
-        raise _no_taker(siblings, media)
-    best = min(fits, key=lambda sibling: len(media_names(fits[sibling])))
-    return fits[best], best
+    """Return the pipeline and the task of a request; where no pipeline takes its files, all else that is wrong is named too."""
+    try:
+        return choose(catalog, model.own, request.task, files, model.extra)
+    except UnknownParameterError as first:
+        own = {name: given for name, given in files.items() if name in model.own.files()}
+        try:
+            validate(model.own, params, own)
+        except InvalidRequestError as others:
+            raise InvalidRequestError([first, *others.problems]) from None
+        except RequestError as other:
+            raise InvalidRequestError([first, other]) from None
+        raise
 
 
-def _no_taker(siblings: Mapping[str, PipelineEntry], media: Collection[str]) -> UnknownParameterError:
-    """Return the error for media that no pipeline of a model takes together."""
-    unknown = sorted(set(media) - set().union(*map(media_names, siblings.values())))
-    return UnknownParameterError(
-        f"No pipeline of this model takes {' and '.join(unknown or sorted(media))}.",
-        hint=f"Its tasks are {', '.join(siblings)}.",
-        parameter=(unknown or sorted(media))[0],
-    )
-
-
-def media_names(entry: PipelineEntry, *, required: bool | None = None) -> set[str]:
-    """Return the names of a pipeline's parameters that take media; only those that it needs, where that is said."""
-    return {parameter.name for parameter in entry.media(required=required)}
-
-
-def _family(catalog: Catalog, own: PipelineEntry) -> set[str]:
-    """Return the names of all media parameters of a class and its siblings."""
-    return set().union(*map(media_names, (own, *catalog.siblings(own.name))))
+def _file_parameters(catalog: Catalog, model: ServedModel) -> dict[str, Parameter]:
+    """Return all parameters that may come as files, of a model's class and its siblings."""
+    family = (*catalog.siblings(model.own.name, model.extra), model.own)
+    return {each.name: each for entry in family for each in entry.parameters if each.is_file}
 
 
 def _count_outputs(request: GenerationRequest) -> GenerationRequest:
@@ -144,17 +137,47 @@ def _count_outputs(request: GenerationRequest) -> GenerationRequest:
     return replace(request, params=params, num_outputs=outputs)
 
 
-def _part_media(request: GenerationRequest, names: set[str]) -> tuple[dict[str, Any], dict[str, tuple[Source, ...]]]:
-    """Part the media that stand among a request's parameters, as text, from the other parameters."""
-    params, media = dict(request.params), {name: tuple(value) for name, value in request.inputs.items()}
-    for name in names & set(params):
-        value = params.pop(name)
-        sources = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-        if not sources or not all(isinstance(source, (str, bytes)) for source in sources):
-            hint = "Give base64, a data URI or an http(s) URL, or a list of them."
-            raise InvalidParameterError(f"'{name}' must be a picture, not {value!r}.", hint=hint, parameter=name)
-        media[name] = sources
-    return params, media
+def _part_files(request: GenerationRequest, known: Mapping[str, Parameter]) -> tuple[dict[str, Any], Files]:
+    """Part what stands among a request's parameters but is a file, as text or as lists of numbers, from the others."""
+    params = dict(request.params)
+    files: dict[str, tuple[Source | list[Any], ...]] = {name: tuple(each) for name, each in request.inputs.items()}
+    for name in known.keys() & params.keys():
+        value, parameter = params[name], known[name]
+        if value is None or (not parameter.is_media and not _is_array(value, parameter)):
+            continue
+        del params[name]
+        if parameter.is_media:
+            files[name] = _sources(value, parameter)
+        else:
+            files[name] = tuple(value) if isinstance(value, list) and _all_text(value) else (value,)
+    return params, files
+
+
+def _is_array(value: Any, parameter: Parameter) -> bool:
+    """Return whether a value is an array, as a file or as nested lists; plain numbers may be taken as they are."""
+    if isinstance(value, str | bytes) or (isinstance(value, list) and value and _all_text(value)):
+        return True
+    return isinstance(value, list) and not takes_numbers(parameter)
+
+
+def _all_text(values: list[Any]) -> bool:
+    return all(isinstance(value, str | bytes) for value in values)
+
+
+def _sources(value: Any, parameter: Parameter) -> tuple[Source, ...]:
+    """Return the files that a value means.
+
+    Raises:
+        InvalidParameterError: It means none.
+    """
+    sources = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not sources or not all(isinstance(source, str | bytes) for source in sources):
+        raise InvalidParameterError(
+            f"'{parameter.name}' must be {PHRASES[parameter.kind]}, not {str(value)[:60]}.",
+            hint="Give base64, a data URI or an http(s) URL, or a list of them.",
+            parameter=parameter.name,
+        )
+    return sources
 
 
 def _check_size(params: Mapping[str, Any], limits: Limits) -> None:
@@ -162,6 +185,11 @@ def _check_size(params: Mapping[str, Any], limits: Limits) -> None:
     for name, value in (("width", width), ("height", height)):
         if isinstance(value, int) and value < 1:
             raise InvalidParameterError(f"'{name}' must be at least 1, not {value}.", parameter=name)
+    frames = params.get("num_frames")
+    if isinstance(frames, int) and not 1 <= frames <= limits.frames:
+        raise InvalidParameterError(
+            f"'num_frames' must be from 1 to {limits.frames}, not {frames}.", parameter="num_frames"
+        )
     if (width or 1) * (height or 1) > limits.pixels:
         raise InvalidParameterError(
             f"A picture of {width}x{height} has more pixels than the {limits.pixels} that are allowed.",

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import inspect
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
-from diffusers import PipelineQuantizationConfig
+from diffusers import GGUFQuantizationConfig, PipelineQuantizationConfig
 from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as DIFFUSERS_BACKENDS
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as TRANSFORMERS_BACKENDS
 
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.errors import LoadError
+from octabox.errors import LoadError, MissingDependencyError
+from octabox.hub.checkpoints.tensors import read_shapes
+from octabox.hub.folder import CHECKPOINT_SUFFIXES
 
-#: Endings of files that hold a whole model, or all weights of one component.
-CHECKPOINTS = (".safetensors", ".ckpt", ".gguf")
 
-
-def load_component(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype) -> object:
+def load_component(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, built: str) -> object:
     """Load a component from the source that the configuration gives it.
 
     Args:
@@ -26,27 +26,80 @@ def load_component(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype
         name: The component.
         kind: Pipeline class, whose constructor says of which class the component is.
         dtype: Type of numbers, where the component has none of its own.
+        built: Folder or Hub id that says how the components are built, for a source that is a file of weights.
 
     Raises:
         LoadError: The pipeline has no such component, or one that cannot be loaded alone.
     """
     part = config.components[name]
-    annotation: Any = inspect.get_annotations(kind.__init__, eval_str=True).get(name)
-    if not hasattr(annotation, "from_pretrained"):
+    own = component_class(kind, name)
+    if own is None:
         parts = sorted(set(inspect.signature(kind.__init__).parameters) - {"self"})
         raise LoadError(
             f"Model '{config.name}': '{name}' cannot be given a source of its own.",
             hint=f"{kind.__name__} has these components: {', '.join(parts)}.",
             model=config.name,
         )
-    options: dict[str, Any] = {"dtype": component_dtype(part, dtype)}
-    if part.quantization:
-        options["quantization_config"] = _quantization(config, name, annotation)
     source = str(part.model)
-    if Path(source).suffix.lower() in CHECKPOINTS:
-        # The file has weights alone; how the component is built stands with the model that it becomes a part of.
-        return annotation.from_single_file(source, config=config.model, subfolder=part.subfolder or name, **options)
-    return annotation.from_pretrained(source, subfolder=part.subfolder or "", **options)
+    if Path(source).suffix.lower() in CHECKPOINT_SUFFIXES:
+        return load_file(config, name, kind, dtype, source, built)
+    options: dict[str, Any] = {"subfolder": part.subfolder or ""}
+    if issubclass(own, torch.nn.Module):
+        options["dtype"] = component_dtype(part, dtype)
+    if part.quantization:
+        options["quantization_config"] = _quantization(config, name, own)
+    return own.from_pretrained(source, **options)
+
+
+def load_file(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, file: str, built: str) -> object:
+    """Load a component from a file that holds its weights, alone or among others.
+
+    Args:
+        config: The model's configuration.
+        name: The component.
+        kind: Pipeline class, whose constructor says of which class the component is.
+        dtype: Type of numbers, where the component has none of its own.
+        file: The file.
+        built: Folder or Hub id that says how the components are built.
+
+    Raises:
+        LoadError: Components of its class cannot be loaded from a file.
+    """
+    own = component_class(kind, name)
+    if not hasattr(own, "from_single_file"):
+        raise LoadError(
+            f"Model '{config.name}': the component '{name}' cannot be loaded from a single file.",
+            hint="Give it a folder or a Hub id, or leave out its `quantization`.",
+            model=config.name,
+        )
+    part = config.components.get(name, ComponentConfig())
+    read_shapes(Path(file))
+    options: dict[str, Any] = {"dtype": component_dtype(part, dtype)}
+    if file.lower().endswith(".gguf"):
+        options["quantization_config"] = _gguf(config, options["dtype"])
+    elif part.quantization:
+        options["quantization_config"] = _quantization(config, name, own)
+    beside, inside = Path(file).with_name("config.json"), part.subfolder or name
+    if beside.is_file():
+        options |= {"config": str(beside.parent)}
+    elif not Path(built).is_dir() or (Path(built) / inside).is_dir():
+        options |= {"config": built, "subfolder": inside}
+    return own.from_single_file(file, **options)
+
+
+def component_class(kind: Any, name: str) -> Any:
+    """Return the class of a pipeline's component, as the constructor says; None where it cannot be loaded alone."""
+    annotation = inspect.get_annotations(kind.__init__, eval_str=True).get(name)
+    kinds = [annotation, *get_args(annotation)]
+    return next((each for each in kinds if isinstance(each, type) and hasattr(each, "from_pretrained")), None)
+
+
+def _gguf(config: ModelConfig, dtype: torch.dtype) -> GGUFQuantizationConfig:
+    """Return how a file in the format GGUF is computed with: its numbers stay as they are, and are unpacked when used."""
+    if find_spec("gguf") is None:
+        message = f"Model '{config.name}': a file in the format GGUF needs the package gguf."
+        raise MissingDependencyError(message, hint="Install it: pip install gguf", model=config.name)
+    return GGUFQuantizationConfig(compute_dtype=dtype)
 
 
 def component_dtype(part: ComponentConfig, dtype: torch.dtype) -> torch.dtype:
@@ -66,9 +119,8 @@ def component_dtypes(config: ModelConfig, dtype: torch.dtype) -> torch.dtype | d
 
 def pipeline_quantization(config: ModelConfig, kind: Any) -> PipelineQuantizationConfig | None:
     """Return how components that come with the model are to be quantized; None where nothing was asked for."""
-    annotations = inspect.get_annotations(kind.__init__, eval_str=True)
     wanted = [name for name, part in config.components.items() if part.quantization and not part.model]
-    mapping = {name: _quantization(config, name, annotations.get(name)) for name in wanted}
+    mapping = {name: _quantization(config, name, component_class(kind, name)) for name in wanted}
     return PipelineQuantizationConfig(quant_mapping=mapping) if mapping else None
 
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call
+from octabox.engine.worker.arguments import shapes
 from octabox.errors import (
     DownloadError,
     GatedModelError,
@@ -129,7 +130,9 @@ def as_generation_error(error: BaseException, call: Call, steps_taken: int) -> O
     logger.debug("a call of '%s' failed", model, exc_info=error)
     if _is_out_of_memory(error):
         return _out_of_memory(error, model, "running")
-    if isinstance(error, REFUSALS) and not steps_taken:
+    given = any(run.inputs for run in call.runs)
+    if not steps_taken and isinstance(error, (*REFUSALS, RuntimeError) if given else REFUSALS):
+        what += f" (given: {shapes(call.runs[0].inputs)})" if given else ""
         hint = f"`octabox show {model}` lists what {call.runs_as} accepts."
         return InvalidParameterError(f"{call.runs_as} refused the request: {what}", hint=hint, model=model)
     if isinstance(error, (ImportError, NameError)):

@@ -12,9 +12,11 @@ from diffusers import DiffusionPipeline
 from octabox.catalog.loading import import_class
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.components import CHECKPOINTS, component_dtypes, load_component, pipeline_quantization
-from octabox.errors import IncompatibleWeightsError, LoadError
-from octabox.hub.folder import folder_index, index_file, is_hub_id
+from octabox.engine.worker.components import component_dtypes, load_component, pipeline_quantization
+from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
+from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.errors import LoadError
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
 
 
 @dataclass(frozen=True)
@@ -41,24 +43,14 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     kind: Any = import_class(pipeline)
     dtype = choose_dtype(options.dtype if config.dtype == "auto" else config.dtype, device)
     _check_complete(config)
-    own = [name for name, part in config.components.items() if part.model]
-    arguments: dict[str, Any] = {name: load_component(config, name, kind, dtype) for name in own}
-    arguments["dtype"] = component_dtypes(config, dtype)
-    if Path(config.model).suffix.lower() in CHECKPOINTS:
-        pipe = _from_single_file(kind, config, arguments)
+    notes: tuple[str, ...] = ()
+    if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
+        pipe, notes = load_checkpoint(config, kind, dtype), checkpoint_notes(config)
     else:
-        arguments |= {
-            "revision": config.revision,
-            "variant": config.variant or _variant(config),
-            "trust_remote_code": config.allow_remote_code,
-        }
-        arguments["quantization_config"] = pipeline_quantization(config, kind)
-        pipe = kind.from_pretrained(
-            config.model, **{name: value for name, value in arguments.items() if value is not None}
-        )
+        pipe = _from_folder(kind, config, dtype)
     pipe.set_progress_bar_config(disable=True)
     _apply_adapters(pipe, config)
-    return LoadedModel(pipe, device, _place(pipe, config, device))
+    return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)))
 
 
 def _check_complete(config: ModelConfig) -> None:
@@ -114,13 +106,22 @@ def _variant(config: ModelConfig) -> str | None:
     return "fp16" if config.dtype == "float16" and folder.is_dir() and any(folder.glob("*/*.fp16.*")) else None
 
 
-def _from_single_file(kind: type[DiffusionPipeline], config: ModelConfig, options: dict[str, Any]) -> DiffusionPipeline:
-    if not hasattr(kind, "from_single_file"):
-        hint = "Set `pipeline:` to the class that the file was made for, or convert it to a folder."
-        raise IncompatibleWeightsError(
-            f"{kind.__name__} cannot be loaded from a single file.", hint=hint, model=config.name
-        )
-    return kind.from_single_file(config.model, config=config.config, **options)
+def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> DiffusionPipeline:
+    """Load a model in diffusers' own format, from a folder or from the Hub."""
+    trusted = may_run_code(config, config.model)
+    own = [name for name, part in config.components.items() if part.model]
+    options: dict[str, Any] = {name: load_component(config, name, kind, dtype, config.model) for name in own}
+    options |= {
+        "dtype": component_dtypes(config, dtype),
+        "revision": config.revision,
+        "variant": config.variant or _variant(config),
+        "trust_remote_code": trusted,
+        "quantization_config": pipeline_quantization(config, kind),
+    }
+    pipe: DiffusionPipeline = kind.from_pretrained(
+        config.model, **{name: value for name, value in options.items() if value is not None}
+    )
+    return pipe
 
 
 def _apply_adapters(pipe: DiffusionPipeline, config: ModelConfig) -> None:

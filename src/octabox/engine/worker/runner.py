@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import torch
 from diffusers import DiffusionPipeline
-from PIL import Image
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
+from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
+from octabox.engine.worker.arguments import call_arguments
 from octabox.engine.worker.loader import LoadedModel
-from octabox.engine.worker.outputs import pictures, preview, warnings_about
+from octabox.engine.worker.outputs.previews import preview
+from octabox.engine.worker.outputs.products import Product
+from octabox.engine.worker.outputs.reading import Reader
+from octabox.engine.worker.outputs.writing import artifacts
 from octabox.engine.worker.schedulers import fresh
 from octabox.engine.worker.steps import StepWatch
 from octabox.errors import IncompatibleWeightsError
-from octabox.media.images import encode
-from octabox.types import Artifact, Generation, OutputFormat, Progress
+from octabox.types import Generation, Progress
 
 #: Types of values that metadata can hold as they are.
 PLAIN = (str, int, float, bool)
@@ -31,30 +34,26 @@ PLAIN = (str, int, float, bool)
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A call's pictures, before they are encoded."""
+    """What a call made, before it is encoded; each with its seed and what it was made from."""
 
     call: Call
-    pictures: tuple[tuple[Image.Image, int, Mapping[str, Any]], ...]
+    products: tuple[tuple[Product, int | None, Mapping[str, Any]], ...]
     warnings: tuple[str, ...]
     timings: Mapping[str, float]
 
     def encode(self) -> Generation:
-        """Write the pictures as files, each with its own metadata inside."""
-        artifacts = tuple(_artifact(picture, seed, facts, self.call.output) for picture, seed, facts in self.pictures)
+        """Write everything as files, each with its own metadata inside where its format has room for it."""
+        output = self.call.output
+        made = [each for product, seed, facts in self.products for each in artifacts(product, seed, facts, output)]
         return Generation(
             self.call.id,
             self.call.model.name,
             self.call.runs_as,
             self.call.task,
-            artifacts,
+            tuple(made),
             self.warnings,
             self.timings,
         )
-
-
-def _artifact(picture: Image.Image, seed: int | None, metadata: Mapping[str, Any], output: OutputFormat) -> Artifact:
-    content, media_type = encode(picture, output, metadata)
-    return Artifact("image", media_type, content, seed, metadata)
 
 
 class Runner:
@@ -83,18 +82,20 @@ class Runner:
         """
         self.steps_taken = self._previews = 0
         began = time.perf_counter()
-        pipe = self._pipeline(call.runs_as)
-        made: list[tuple[Image.Image, int, Mapping[str, Any]]] = []
+        pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
+        made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
         with _library_warnings() as said:
             for index, run in enumerate(call.runs):
                 check()
                 self._set_scheduler(pipe, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check))
-                output = self._call(pipe, run, watch)
+                output = self._call(pipe, entry, run, watch)
                 check()
-                said.extend(warnings_about(output))
-                facts = self._facts(pipe, call, run)
-                made += [(picture, run.seed, _with_size(facts, picture)) for picture in pictures(output, call.runs_as)]
+                reader = Reader(pipe, entry, run.params, call.output)
+                facts = self._facts(pipe, entry, call, run)
+                seed = run.seed if _takes_seed(entry) else None
+                made += [(product, seed, facts) for product in reader.read(output)]
+                said.extend(reader.warnings)
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
@@ -147,49 +148,53 @@ class Runner:
                 picture = preview(pipe, tensors.get("latents"))
                 if picture:
                     self._previews += 1
-                    artifact = _artifact(picture, call.runs[index].seed, {}, call.output)
+                    artifact = next(
+                        artifacts(Product("preview", "image", picture), call.runs[index].seed, {}, call.output)
+                    )
                     tell(Progress("running", index * total + taken, runs * total, artifact, index))
                 shown += 1
 
         return on_step
 
-    def _call(self, pipe: DiffusionPipeline, run: Run, watch: StepWatch) -> Any:
+    def _call(self, pipe: DiffusionPipeline, entry: PipelineEntry, run: Run, watch: StepWatch) -> Any:
         """Call the pipeline with what it takes."""
-        taken = inspect.signature(type(pipe).__call__).parameters
-        arguments: dict[str, Any] = dict(run.params)
-        for name, media in run.inputs.items():
-            arguments[name] = media[0] if len(media) == 1 else list(media)
-        if "generator" in taken:
-            arguments["generator"] = torch.Generator("cpu").manual_seed(run.seed)
-        arguments |= watch.call_arguments()
+        arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
+        if entry.modular:
+            arguments["output"] = [field.name for field in entry.outputs]
         with watch.installed():
             return pipe(**arguments)
 
-    def _facts(self, pipe: DiffusionPipeline, call: Call, run: Run) -> dict[str, Any]:
-        """Return what a picture was made from, enough to make it again."""
-        signature = inspect.signature(type(pipe).__call__).parameters
-        defaults = {name: part.default for name, part in signature.items() if isinstance(part.default, PLAIN)}
+    def _facts(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run) -> dict[str, Any]:
+        """Return what an output was made from, enough to make it again."""
+        defaults = {
+            each.name: each.default for each in entry.parameters if each.literal and isinstance(each.default, PLAIN)
+        }
         params = {name: value for name, value in {**defaults, **run.params}.items() if name not in INTERNAL}
         scheduler = getattr(pipe, "scheduler", None)
         choice = call.scheduler
-        return {
+        facts = {
             "version": version("octabox"),
             "model": call.model.name,
             "pipeline": call.runs_as,
             "task": call.task,
             "params": {name: value for name, value in params.items() if value is not None},
-            "seed": run.seed,
+            "seed": run.seed if _takes_seed(entry) else None,
+        }
+        if scheduler is None:
+            return facts
+        return {
+            **facts,
             "scheduler": {"name": type(scheduler).__name__, "settings": dict(choice.settings) if choice else {}},
         }
 
 
+def _takes_seed(entry: PipelineEntry) -> bool:
+    """Return whether a pipeline's call can be told a seed."""
+    return any(parameter.kind == "generator" for parameter in entry.parameters)
+
+
 #: Call parameters that say how a result is handed over, not what it shows.
 INTERNAL = frozenset({"output_type", "return_dict", "callback_steps"})
-
-
-def _with_size(facts: Mapping[str, Any], picture: Image.Image) -> dict[str, Any]:
-    """Add the size that the picture really has."""
-    return {**facts, "size": {"width": picture.width, "height": picture.height}}
 
 
 @contextmanager

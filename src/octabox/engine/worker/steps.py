@@ -76,23 +76,24 @@ class StepWatch:
         """Watch by other means, while this lasts, a pipeline that takes no callback."""
         with ExitStack() as stack:
             if not self.call_arguments():
-                if "progress_bar" in _source_names(type(self._pipe)):
-                    stack.enter_context(self._counting_bar())
-                else:
+                owners = _bar_owners(self._pipe)
+                for owner in owners:
+                    stack.enter_context(self._counting_bar(owner))
+                if not owners:
                     for denoiser in _denoisers(self._pipe):
                         stack.callback(denoiser.register_forward_pre_hook(self._before_forward).remove)
             yield
 
     @contextmanager
-    def _counting_bar(self) -> Iterator[None]:
+    def _counting_bar(self, owner: Any) -> Iterator[None]:
         def bar(iterable: Iterable[Any] | None = None, total: int | None = None) -> _CountingBar:
             return _CountingBar(iterable, total, lambda steps: self._step(steps, {}))
 
-        self._pipe.progress_bar = bar
+        owner.progress_bar = bar
         try:
             yield
         finally:
-            del self._pipe.progress_bar
+            del owner.progress_bar
 
     def _step(self, total: int, tensors: Mapping[str, Any]) -> None:
         self.taken += 1
@@ -115,6 +116,21 @@ class StepWatch:
 
     def _before_forward(self, _module: object, _inputs: object) -> None:
         self._step(self._total(), {})
+
+
+def _bar_owners(pipe: Any) -> list[Any]:
+    """Return what draws the progress bars of a pipeline's call: itself, or those of its blocks that loop."""
+    # The property `blocks` returns a copy, which the call does not run.
+    blocks = getattr(pipe, "_blocks", None)
+    if blocks is None:
+        return [pipe] if "progress_bar" in _source_names(type(pipe)) else []
+    owners, waiting = [], [blocks]
+    while waiting:
+        block = waiting.pop()
+        waiting += list(getattr(block, "sub_blocks", {}).values())
+        if hasattr(block, "progress_bar"):
+            owners.append(block)
+    return owners
 
 
 def _source_names(kind: type[DiffusionPipeline]) -> set[str]:

@@ -1,0 +1,147 @@
+"""Bring what a request gives into the form that a pipeline's call takes, as its annotations say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+
+from octabox.catalog.entries import Parameter, PipelineEntry
+from octabox.catalog.reading.annotations import Shape, parse
+from octabox.engine.protocol import Medium, Run
+from octabox.engine.worker.outputs.rates import sampling_rate
+from octabox.errors import InvalidParameterError
+from octabox.media.audio import Sound, resampled
+from octabox.media.video import Clip
+
+
+def call_arguments(pipe: Any, entry: PipelineEntry, run: Run) -> dict[str, Any]:
+    """Return the arguments of a call: its parameters, its media in the form that each is taken in, and its generator.
+
+    Raises:
+        InvalidParameterError: A medium cannot be brought into that form.
+    """
+    arguments: dict[str, Any] = dict(run.params)
+    for name, media in run.inputs.items():
+        parameter = entry.parameter(name)
+        assert parameter is not None  # noqa: S101 (the service has checked the names)
+        arguments[name] = _argument(pipe, parameter, media)
+        arguments |= _rates(entry, arguments, media, pipe)
+    if any(parameter.kind == "generator" for parameter in entry.parameters):
+        name = next(parameter.name for parameter in entry.parameters if parameter.kind == "generator")
+        arguments[name] = torch.Generator("cpu").manual_seed(run.seed)
+    return arguments
+
+
+def _argument(pipe: Any, parameter: Parameter, media: Sequence[Medium]) -> Any:
+    """Return a parameter's media as its annotation wants them; one stands alone where that is allowed."""
+    shape = _shape(parameter)
+    made = [_value(pipe, parameter, shape, medium) for medium in media]
+    if parameter.kind == "video":
+        wants_list = shape.depth > 1 and not _holds_frames(shape)
+    else:
+        wants_list = shape.items is not None and not shape.atoms
+    return made if len(made) > 1 or wants_list else made[0]
+
+
+def _shape(parameter: Parameter) -> Shape:
+    return parse(parameter.annotation)
+
+
+def _holds_frames(shape: Shape) -> bool:
+    """Return whether one list of a type is a clip already: it may hold pictures themselves."""
+    return shape.items is not None and bool(shape.items.atoms)
+
+
+def _value(pipe: Any, parameter: Parameter, shape: Shape, medium: Medium) -> Any:
+    """Return one medium as a pipeline takes it."""
+    if isinstance(medium, Clip):
+        return _frames(pipe, shape, medium)
+    if isinstance(medium, Sound):
+        return _samples(pipe, parameter, shape, medium)
+    if isinstance(medium, np.ndarray):
+        return _numbers(pipe, parameter, shape, medium)
+    return medium
+
+
+def _frames(pipe: Any, shape: Shape, clip: Clip) -> Any:
+    """Return a clip as a list of its frames, which diffusers' own processors take.
+
+    Only a pipeline that has no processor for clips and is typed for tensors alone gets one: of shape
+    (1, channels, frames, height, width), in [0, 1].
+    """
+    is_for_tensors = bool(shape.leaves) and shape.leaves <= {"array"} and shape.items is None
+    if not is_for_tensors or hasattr(pipe, "video_processor"):
+        return list(clip.frames)
+    stacked = np.stack([np.asarray(frame, np.float32) / 255 for frame in clip.frames])
+    return torch.from_numpy(stacked).permute(3, 0, 1, 2)[None]
+
+
+def _samples(pipe: Any, parameter: Parameter, shape: Shape, sound: Sound) -> Any:
+    """Return a sound at the pipeline's own rate: a tensor of shape (1, channels, length), or an array of (length)."""
+    rate = sampling_rate(pipe, {})
+    own = resampled(sound, rate) if rate else sound
+    if "ndarray" in parameter.annotation:
+        return own.samples.mean(axis=0)
+    channels = _channels(pipe)
+    samples = own.samples
+    if channels and len(samples) != channels:
+        samples = np.repeat(samples.mean(axis=0, keepdims=True), channels, axis=0)
+    batch = torch.from_numpy(np.ascontiguousarray(samples))[None]
+    return batch[0] if shape.items is not None and not shape.atoms else batch
+
+
+def _channels(pipe: Any) -> int | None:
+    """Return how many channels of sound a pipeline's own autoencoder takes; None where it does not say."""
+    settings = getattr(getattr(pipe, "vae", None), "config", None) or {}
+    found = next((settings[name] for name in ("audio_channels", "in_channels") if name in settings), None)
+    return found if isinstance(found, int) else None
+
+
+def _rates(entry: PipelineEntry, given: Mapping[str, Any], media: Sequence[Medium], pipe: Any) -> dict[str, Any]:
+    """Return the parameter that tells a sound's rate, where the call has one and the request left it out."""
+    sound = media[0]
+    companion = next((each.name for each in entry.parameters if each.name.endswith("sampling_rate")), None)
+    if not isinstance(sound, Sound) or companion is None or given.get(companion) is not None:
+        return {}
+    return {companion: sampling_rate(pipe, {}) or sound.rate}
+
+
+def _numbers(pipe: Any, parameter: Parameter, shape: Shape, array: np.ndarray) -> Any:
+    """Return an array as a tensor on the pipeline's device, in its type of numbers where it is one of fractions."""
+    if "array" in shape.leaves and "Tensor" not in parameter.annotation:
+        return array
+    try:
+        tensor = torch.from_numpy(array)
+    except TypeError as error:
+        raise InvalidParameterError(
+            f"'{parameter.name}' has numbers of the type {array.dtype}, which torch does not know.",
+            hint="Send float32, int64 or bool.",
+            parameter=parameter.name,
+        ) from error
+    tensor = tensor.to(device=getattr(pipe, "_execution_device", "cpu"))
+    tensor = tensor.to(getattr(pipe, "dtype", torch.float32)) if tensor.is_floating_point() else tensor
+    return list(tensor) if shape.items is not None and not shape.atoms else tensor
+
+
+def asked_size(arguments: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the width and height that a call asks for; None where it leaves one to the pipeline."""
+    width, height = arguments.get("width"), arguments.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+
+
+def shapes(inputs: Mapping[str, Sequence[Medium]]) -> str:
+    """Return the sizes of a call's media in words, for an error about one of them."""
+    return ", ".join(f"{name} {_size(medium)}" for name, media in inputs.items() for medium in media)
+
+
+def _size(medium: Medium) -> str:
+    if isinstance(medium, Image):
+        return f"{medium.width}x{medium.height}"
+    if isinstance(medium, Clip):
+        return f"{len(medium.frames)} frames of {medium.frames[0].width}x{medium.frames[0].height}"
+    array = medium.samples if isinstance(medium, Sound) else medium
+    return f"{list(array.shape)}"

@@ -1,0 +1,106 @@
+"""Tell what an array of numbers shows from its axes: pictures, frames or sounds; and bring it into the usual form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from PIL import Image
+
+#: Numbers of colour channels that a picture may have: grey, RGB, RGBA.
+CHANNELS = (1, 3, 4)
+
+#: Axes of one picture, of a batch of them or of one clip, and of a batch of clips.
+PICTURE, BATCH, CLIPS = 3, 4, 5
+
+
+def as_array(value: torch.Tensor | np.ndarray) -> np.ndarray:
+    """Return a tensor as an array on the host; numbers of half precision become float32, which numpy can write."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+        return value.numpy()
+    return value.astype(np.float32) if value.dtype == np.float16 else value
+
+
+def frames_of(array: np.ndarray) -> list[np.ndarray]:
+    """Return the clips of an array, each of shape (frames, height, width, channels).
+
+    An array of five axes holds several clips. Where its channels stand is told by which axis is as short as channels are:
+    the last one, the one behind the frames, or the one before them.
+    """
+    if array.ndim == CLIPS:
+        return [frames_of(clip)[0] for clip in array]
+    if array.ndim != BATCH:
+        raise ValueError(f"an array of shape {array.shape} is no clip")
+    if array.shape[-1] in CHANNELS:
+        return [array]
+    if array.shape[1] in CHANNELS:
+        return [np.moveaxis(array, 1, -1)]
+    if array.shape[0] in CHANNELS:
+        return [np.moveaxis(array, 0, -1)]
+    raise ValueError(f"an array of shape {array.shape} has no colour channels")
+
+
+def pictures_of(array: np.ndarray) -> list[Image.Image]:
+    """Return the pictures of an array of shape (..., height, width, channels) or (..., channels, height, width)."""
+    if array.ndim == PICTURE - 1:
+        return [as_picture(array)]
+    if array.ndim > BATCH:
+        return [picture for inner in array for picture in pictures_of(inner)]
+    batch = array[None] if array.ndim == PICTURE else array
+    return [as_picture(frame) for frame in frames_of(batch)[0]]
+
+
+def is_picture(array: np.ndarray) -> bool:
+    """Return whether an array may be a batch of pictures or maps: four axes, of which one is as short as channels are."""
+    return array.ndim == BATCH and (array.shape[-1] in CHANNELS or array.shape[1] in CHANNELS)
+
+
+def as_picture(array: np.ndarray) -> Image.Image:
+    """Return one picture of shape (height, width) or (height, width, channels); its range is told from its numbers."""
+    grey = array[..., 0] if array.ndim == PICTURE and array.shape[-1] == 1 else array
+    return Image.fromarray(_as_bytes(grey))
+
+
+def _as_bytes(array: np.ndarray) -> np.ndarray:
+    """Bring numbers of [0, 1], of [-1, 1] or of [0, 255] to bytes; what is no number becomes black."""
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    numbers = np.nan_to_num(np.asarray(array, np.float32))
+    low, high = float(numbers.min(initial=0)), float(numbers.max(initial=0))
+    slack = 0.01
+    if high > 2:  # noqa: PLR2004 (a range of bytes; rounding may pass 1 a little)
+        scaled = numbers
+    elif low < -slack:
+        scaled = (numbers + 1) * 127.5
+    else:
+        scaled = numbers * 255
+    return np.ascontiguousarray(scaled.round().clip(0, 255).astype(np.uint8))
+
+
+def sounds_of(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the sounds of an array, each float32 of shape (channels, length).
+
+    The axes are (length), (sounds, length) or (sounds, channels, length).
+    """
+    array = np.asarray(array)
+    if array.dtype.kind in "iu":
+        array = array / np.float32(np.iinfo(array.dtype).max)
+    array = array.astype(np.float32)
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim == PICTURE - 1:
+        array = array[:, None]
+    if array.ndim != PICTURE:
+        raise ValueError(f"an array of shape {array.shape} is no sound")
+    yield from array
+
+
+def damage(array: np.ndarray) -> str | None:
+    """Return what is wrong with an array's numbers; None where nothing is."""
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return None
+    share = 1 - np.isfinite(array).mean()
+    return f"{share:.0%} of its numbers are none (NaN or infinite)"

@@ -1,0 +1,79 @@
+"""Find how fast an output plays: samples a second of a sound, frames a second of a clip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from octabox.catalog.entries import PipelineEntry
+from octabox.types import OutputFormat
+
+#: Settings that hold a sound's rate, the surest first: a vocoder that raises the rate names both.
+RATES = (re.compile(r"^output_sampl\w*_rate$"), re.compile(r"^sampl\w*_rate$"))
+
+#: Words of the names of components that make a sound, the last to touch it first; others say the rate of what they hear.
+SPEAKERS = ("vocoder", "audio", "sound", "vae", "unet", "mel", "transformer")
+
+#: Call parameters that say how fast a clip plays.
+FRAME_RATES = ("fps", "frame_rate")
+
+#: Frames a second where neither the request nor the pipeline says.
+FPS = 16.0
+
+
+def sampling_rate(pipe: Any, fields: Mapping[str, Any]) -> int | None:
+    """Return the samples a second of what a pipeline speaks; None where nothing says.
+
+    Args:
+        pipe: The pipeline.
+        fields: The fields of its output, which may hold the rate themselves.
+    """
+    for pattern in RATES:
+        for name, value in fields.items():
+            if pattern.search(name) and (told := _number(value)):
+                return told
+    names = sorted(pipe.components, key=_place)
+    for pattern in RATES:
+        for part in (pipe.components[name] for name in names):
+            settings = _settings(part)
+            found = [settings[name] for name in settings if pattern.search(name)]
+            found.append(getattr(part, "sampling_rate", None))
+            if told := next(filter(None, map(_number, found)), None):
+                return told
+    return None
+
+
+def frame_rate(output: OutputFormat, params: Mapping[str, Any], entry: PipelineEntry) -> float:
+    """Return the frames a second of a clip: as the request wants it played, as the call was told, or as the pipeline has it."""
+    if output.fps:
+        return output.fps
+    for name in FRAME_RATES:
+        parameter = entry.parameter(name)
+        default = parameter.default if parameter is not None and parameter.literal else None
+        value = params.get(name, default)
+        if isinstance(value, int | float) and value > 0:
+            return float(value)
+    return FPS
+
+
+def _settings(part: Any) -> dict[str, Any]:
+    """Return a component's configuration, be it diffusers' or transformers'."""
+    config = getattr(part, "config", None)
+    found: Mapping[str, Any] = config if isinstance(config, Mapping) else getattr(config, "to_dict", dict)()
+    return dict(found)
+
+
+def _place(name: str) -> int:
+    """Return how early a component is asked."""
+    return next((place for place, word in enumerate(SPEAKERS) if word in name), len(SPEAKERS))
+
+
+def _number(value: Any) -> int | None:
+    """Return a rate, be it a number or a tensor of one; None where it is none."""
+    if isinstance(value, torch.Tensor | np.ndarray):
+        value = value.flatten()[0].item() if len(value.flatten()) == 1 else None
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None

@@ -1,0 +1,222 @@
+"""Read what a pipeline returned: each field becomes the things that its values are, whatever class it is a field of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from octabox.catalog.entries import PipelineEntry
+from octabox.engine.worker.outputs.numbers import (
+    as_array,
+    as_picture,
+    damage,
+    frames_of,
+    is_picture,
+    pictures_of,
+    sounds_of,
+)
+from octabox.engine.worker.outputs.products import Mesh, Product
+from octabox.engine.worker.outputs.rates import RATES, frame_rate, sampling_rate
+from octabox.errors import GenerationError
+from octabox.media.audio import Sound
+from octabox.media.formats import chosen
+from octabox.media.maps import coloured, normals
+from octabox.media.video import Clip
+from octabox.types import Kind, OutputFormat
+
+#: Fields that say which outputs a safety checker has taken away.
+UNSAFE = re.compile(r"nsfw|unsafe")
+
+#: Fields whose numbers only another model can read.
+ENCODED = re.compile(r"embed|latent")
+
+#: Samples a second of a sound where nothing says.
+SAMPLING_RATE = 44_100
+
+
+class Reader:
+    """Reads the outputs of one call.
+
+    Args:
+        pipe: The pipeline that was called.
+        entry: What the catalog knows of it.
+        params: The call's parameters.
+        output: How artifacts are to be written.
+    """
+
+    def __init__(self, pipe: Any, entry: PipelineEntry, params: Mapping[str, Any], output: OutputFormat) -> None:
+        self._pipe, self._entry = pipe, entry
+        self._fps = frame_rate(output, params, entry)
+        self._named: Mapping[str, Any] = {}
+        self._raw = chosen("array", output) == output.format
+        self.warnings: list[str] = []
+
+    def read(self, output: Any) -> list[Product]:
+        """Return all that an output holds, the chief things first.
+
+        Raises:
+            GenerationError: It holds nothing.
+        """
+        self._named = self._fields(output)
+        found: list[Product] = []
+        numbers: dict[str, np.ndarray] = {}
+        for name, value in self._named.items():
+            for product in self._field(name, self._kind(name), value):
+                if isinstance(product.value, Mapping) and not product.apart:
+                    numbers.update(product.value)
+                else:
+                    found.append(product)
+        if numbers:
+            name = next(iter(numbers)) if len(numbers) == 1 else "arrays"
+            found.append(Product(name, "array", numbers))
+        found = _with_sound(found)
+        if not found:
+            raise GenerationError(f"{self._entry.name} returned {type(output).__name__} with nothing in it.")
+        return sorted(found, key=lambda product: product.kind != self._entry.output_kind)
+
+    def _fields(self, output: Any) -> dict[str, Any]:
+        """Return the fields of an output by name; a bare value goes by the name of the chief kind."""
+        if isinstance(output, Mapping):
+            return dict(output)
+        if is_dataclass(output) and not isinstance(output, type):
+            return {each.name: getattr(output, each.name) for each in fields(output)}
+        names = [each.name for each in self._entry.outputs]
+        if isinstance(output, tuple):
+            return dict(zip([*names, *(f"output_{index}" for index in range(len(names), len(output)))], output))  # noqa: B905 (a tuple may be shorter)
+        return {self._entry.output_kind or "output": output}
+
+    def _kind(self, name: str) -> Kind | None:
+        """Return what the catalog says that a field holds."""
+        if self._raw:
+            return "array"
+        known: dict[str, Kind | None] = {each.name: each.kind for each in self._entry.outputs}
+        chief = self._entry.output_kind
+        kind = known.get(name, chief if name == chief else None)
+        # Where the chief kind is no field's own, it is what the pictures of the output are.
+        return chief if kind == "image" and chief is not None and chief not in known.values() else kind
+
+    def _field(self, name: str, kind: Kind | None, value: Any) -> Iterator[Product]:
+        """Yield the things in one field."""
+        if value is None or RATES[1].search(name):
+            return
+        if isinstance(value, bool) or (isinstance(value, list) and value and _all(value, bool, type(None))):
+            self._note(name, value)
+        elif isinstance(value, str):
+            yield Product(name, "text", value)
+        elif isinstance(value, Image.Image):
+            yield Product(name, "image", value)
+        elif isinstance(value, torch.Tensor | np.ndarray):
+            yield from self._numbers(name, kind, as_array(value))
+        elif hasattr(value, "verts") and hasattr(value, "faces"):
+            yield Product(name, "mesh", _mesh(value))
+        elif isinstance(value, list | tuple):
+            yield from self._list(name, kind, value)
+        elif isinstance(value, int | float):
+            yield Product(name, "array", {name: np.asarray(value)})
+        else:
+            self.warnings.append(f"'{name}' of the output is a {type(value).__name__}, which cannot be written.")
+
+    def _list(self, name: str, kind: Kind | None, values: list[Any] | tuple[Any, ...]) -> Iterator[Product]:
+        """Yield the things of a list: pictures are the frames of a clip where the field holds clips."""
+        if kind == "video" and values and _all(values, Image.Image):
+            yield Product(name, "video", Clip(tuple(values), self._fps))
+        elif kind == "video" and values and all(isinstance(each, torch.Tensor | np.ndarray) for each in values):
+            arrays = [as_array(each) for each in values]
+            whole = np.stack(arrays) if len({array.shape for array in arrays}) == 1 else None
+            for array in [whole] if whole is not None else arrays:
+                yield from self._numbers(name, kind, array)
+        elif kind == "array" and values and _all(values, int, float):
+            yield Product(name, "array", {name: np.asarray(values)})
+        elif kind == "array" and len(values) > 1 and _all(values, torch.Tensor, np.ndarray):
+            yield Product(name, "array", {f"{name}_{index}": as_array(each) for index, each in enumerate(values)})
+        else:
+            for value in values:
+                yield from self._field(name, kind, value)
+
+    def _numbers(self, name: str, kind: Kind | None, array: np.ndarray) -> Iterator[Product]:
+        """Yield what an array holds."""
+        if problem := damage(array):
+            self.warnings.append(f"'{name}' is damaged: {problem}. A larger `dtype` may help.")
+        try:
+            if kind == "image":
+                yield from (Product(name, "image", picture) for picture in pictures_of(array))
+            elif kind == "video":
+                for clip in frames_of(array):
+                    yield Product(name, "video", Clip(tuple(as_picture(frame) for frame in clip), self._fps))
+            elif kind == "audio":
+                yield from (Product(name, "audio", self._sound(samples)) for samples in sounds_of(array))
+            elif (
+                self._entry.output_kind == "array" and not self._raw and is_picture(array) and not ENCODED.search(name)
+            ):
+                yield from _maps(name, array)
+            else:
+                yield Product(name, "array", {name: array})
+        except ValueError as error:
+            self.warnings.append(f"'{name}' is written as numbers: {error}.")
+            yield Product(name, "array", {name: array})
+
+    def _sound(self, samples: np.ndarray) -> Sound:
+        rate = sampling_rate(self._pipe, self._named)
+        if rate is None:
+            self.warnings.append(f"Nothing says how fast this sound plays; {SAMPLING_RATE} samples a second are taken.")
+        peak = float(np.abs(samples).max(initial=0))
+        if peak > 1:
+            self.warnings.append(f"The sound was too loud by {peak:.2f} and was made softer.")
+            samples = samples / peak
+        return Sound(np.nan_to_num(samples), rate or SAMPLING_RATE)
+
+    def _note(self, name: str, value: bool | list[Any]) -> None:
+        """Say which outputs a checker has found something in."""
+        if value is True or (isinstance(value, list) and any(value)):
+            if UNSAFE.search(name):
+                self.warnings.append("The model's safety checker judged the picture unsafe and made it black.")
+            else:
+                self.warnings.append(f"{name.replace('_', ' ')}.".capitalize())
+
+
+def _maps(name: str, array: np.ndarray) -> Iterator[Product]:
+    """Yield each map of a batch twice: as a picture to look at, and as the numbers themselves."""
+    batch = array if array.shape[-1] in (1, 3, 4) else np.moveaxis(array, 1, -1)
+    for one in batch:
+        yield Product(name, "image", _shown(one))
+        yield Product(name, "array", {name: one}, apart=True)
+
+
+def _shown(one: np.ndarray) -> Image.Image:
+    """Return the picture of a map: depth in colours, normals as usual, colours as they are."""
+    if one.shape[-1] == 1:
+        return coloured(one[..., 0])
+    return normals(one) if float(np.nan_to_num(one).min()) < 0 else as_picture(one)
+
+
+def _mesh(value: Any) -> Mesh:
+    """Return the mesh of an object that has its corners and triangles, and may have colours by channel."""
+    channels = getattr(value, "vertex_channels", None) or {}
+    colours = None
+    if {"R", "G", "B"} <= set(channels):
+        colours = np.stack([as_array(channels[name]) for name in "RGB"], axis=-1)
+    return Mesh(as_array(value.verts), as_array(value.faces), colours)
+
+
+def _all(values: list[Any] | tuple[Any, ...], *kinds: type) -> bool:
+    return all(isinstance(value, kinds) for value in values)
+
+
+def _with_sound(products: list[Product]) -> list[Product]:
+    """Give each clip its sound, where there are as many of one as of the other."""
+    sounds = [product for product in products if product.kind == "audio"]
+    clips = [product for product in products if product.kind == "video"]
+    if not sounds or len(sounds) != len(clips):
+        return products
+    joined: list[Product] = []
+    for clip, sound in zip(clips, sounds, strict=True):
+        assert isinstance(clip.value, Clip)  # noqa: S101 (of that kind)
+        assert isinstance(sound.value, Sound)  # noqa: S101 (of that kind)
+        joined.append(replace(clip, value=replace(clip.value, sound=sound.value)))
+    return [*joined, *(product for product in products if product.kind not in ("audio", "video"))]

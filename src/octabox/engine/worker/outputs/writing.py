@@ -1,0 +1,80 @@
+"""Write what a call made as files, with what each was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from PIL.Image import Image
+
+from octabox.engine.worker.outputs.products import Mesh, Product
+from octabox.media import arrays, audio, formats, images, meshes, video
+from octabox.media.audio import Sound
+from octabox.media.video import Clip
+from octabox.types import Artifact, OutputFormat
+
+#: Formats of clips that carry no sound, and those that are single pictures.
+SILENT, STILL = frozenset({"gif", "webp"}), frozenset({"png", "jpeg"})
+
+
+def artifacts(product: Product, seed: int | None, facts: Mapping[str, Any], output: OutputFormat) -> Iterator[Artifact]:
+    """Yield the files of a product: one, but for a clip whose frames or whose sound are wanted by themselves.
+
+    Args:
+        product: What to write.
+        seed: The seed it was made with.
+        facts: What it was made from.
+        output: How it is to be written, where its kind can be.
+    """
+    value, wanted = product.value, replace(output, format=formats.chosen(product.kind, output))
+    if isinstance(value, Clip):
+        if wanted.format in STILL:
+            frames = (Product(product.name, "image", frame) for frame in value.frames)
+            yield from (artifact for frame in frames for artifact in artifacts(frame, seed, facts, output))
+        else:
+            about = {**facts, "fps": value.fps, "num_frames": len(value.frames), **_size(value.frames[0])}
+            yield Artifact("video", *_turned(video.encode(value, wanted, about)), seed, about, product.name)
+        if value.sound is not None and wanted.format in SILENT | STILL:
+            yield from artifacts(Product(f"{product.name}_sound", "audio", value.sound), seed, facts, OutputFormat())
+        return
+    about = {**facts, **_about(product)}
+    content, media_type = _encode(product, wanted, output, about)
+    yield Artifact(product.kind, media_type, content, seed, about, product.name)
+
+
+def _encode(product: Product, wanted: OutputFormat, asked: OutputFormat, about: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Return a product as a file, and its media type."""
+    value = product.value
+    if isinstance(value, Image):
+        return images.encode(value, wanted, about)
+    if isinstance(value, Sound):
+        return audio.encode(value, wanted, about)
+    if isinstance(value, str):
+        return value.encode(), "text/plain"
+    if isinstance(value, Mesh):
+        return meshes.encode(value.vertices, value.faces, value.colours, wanted)
+    assert isinstance(value, Mapping)  # noqa: S101 (clips were written before; nothing else is left)
+    single = product.apart and wanted.format != asked.format
+    return arrays.encode(value, replace(wanted, format="npy") if single else wanted)
+
+
+def _about(product: Product) -> dict[str, Any]:
+    """Return what is to be told of a product besides what it was made from."""
+    value = product.value
+    if isinstance(value, Image):
+        return _size(value)
+    if isinstance(value, Sound):
+        return {"sampling_rate": value.rate, "seconds": round(value.samples.shape[-1] / value.rate, 3)}
+    if isinstance(value, Mapping):
+        return {"arrays": {name: {"shape": list(each.shape), "dtype": str(each.dtype)} for name, each in value.items()}}
+    return {}
+
+
+def _size(picture: Image) -> dict[str, Any]:
+    return {"size": {"width": picture.width, "height": picture.height}}
+
+
+def _turned(encoded: tuple[bytes, str]) -> tuple[str, bytes]:
+    """Return an encoder's answer in the order in which an artifact takes it."""
+    return encoded[1], encoded[0]

@@ -1,0 +1,78 @@
+"""Choose the pipeline that serves a request: among a model's own class and its siblings, by the task and by what it brings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from octabox.catalog.entries import MEDIA, PipelineEntry
+from octabox.catalog.pipelines import Catalog
+from octabox.catalog.tasks import brought
+from octabox.errors import UnknownParameterError
+
+
+def choose(
+    catalog: Catalog,
+    own: PipelineEntry,
+    task: str | None,
+    files: Collection[str] = (),
+    extra: frozenset[str] = frozenset(),
+) -> tuple[PipelineEntry, str]:
+    """Return the pipeline that serves a request, and the task it serves.
+
+    It is one that takes all files that the request brings and needs no other: the model's own class if it does, else the
+    likest of its siblings that serve the task.
+
+    Args:
+        catalog: All pipelines.
+        own: The model's own class.
+        task: Hub task tag, or another name of it; None lets the files decide.
+        files: Names of the call parameters that the request brings files for.
+        extra: Components that the model has beside those of its class.
+
+    Raises:
+        TaskNotFoundError: The model cannot do this task.
+        UnknownParameterError: No pipeline of the model takes these files together.
+    """
+    tag = None if task is None else catalog.task(task)
+    siblings = catalog.siblings(own.name, extra)
+    serving = [entry for entry in (own, *siblings) if tag is None or tag in entry.tasks]
+    if not serving:
+        return catalog.for_task(str(tag), like=own.name, extra=extra), str(tag)
+    given = frozenset(files)
+    fitting = [entry for entry in serving if entry.files(required=True) <= given <= entry.files()]
+    if not fitting:
+        taking = [entry for entry in serving if given <= entry.files()]
+        if not taking:
+            raise _no_taker((own, *siblings), given)
+        # Something is missing, which the check of the parameters will name.
+        fitting = taking[:1]
+    best = fitting[0] if fitting[0] is own else min(fitting, key=lambda entry: _distance(entry, fitting, tag, extra))
+    return best, tag or _served(best, given)
+
+
+def _distance(
+    entry: PipelineEntry, fitting: list[PipelineEntry], tag: str | None, extra: frozenset[str]
+) -> tuple[int, ...]:
+    """Return how far a sibling is from what was asked for: one that uses what was configured beside the model is nearest."""
+    uses_extra = bool(extra & {part.name for part in entry.components})
+    place = entry.tasks.index(tag) if tag else 0
+    return (extra != frozenset() and not uses_extra, place, len(entry.media()), fitting.index(entry))
+
+
+def _served(entry: PipelineEntry, given: frozenset[str]) -> str:
+    """Return the task of a class that a request with these files is for: that which they are most of."""
+    kinds = {parameter.kind for parameter in entry.parameters if parameter.name in given and parameter.kind in MEDIA}
+    possible = [task for task in entry.tasks if brought(task) <= kinds]
+    return max(possible, key=lambda task: len(brought(task)), default=entry.tasks[0])
+
+
+def _no_taker(family: Iterable[PipelineEntry], given: frozenset[str]) -> UnknownParameterError:
+    """Return the error for files that no pipeline of a model takes together."""
+    family = tuple(family)
+    unknown = sorted(given.difference(*(entry.files() for entry in family))) or sorted(given)
+    tasks = dict.fromkeys(task for entry in family for task in entry.tasks)
+    return UnknownParameterError(
+        f"No pipeline of this model takes {' and '.join(unknown)}.",
+        hint=f"Its tasks are {', '.join(tasks)}.",
+        parameter=unknown[0],
+    )

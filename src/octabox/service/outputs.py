@@ -1,0 +1,56 @@
+"""Make sure that a pipeline's outputs can be written as a request wants them, and tell the call so where it must know."""
+
+from __future__ import annotations
+
+import re
+
+from octabox.catalog.entries import PipelineEntry
+from octabox.errors import InvalidParameterError
+from octabox.media.formats import FORMATS, check, chosen
+from octabox.types import Kind, OutputFormat
+
+#: The call parameter that says in which form a result is handed over.
+OUTPUT_TYPE = "output_type"
+
+#: Its values for raw numbers, and for a solid's surface in place of views of it.
+NUMBERS, MESH = "np", "mesh"
+
+
+def output_arguments(output: OutputFormat, entry: PipelineEntry) -> dict[str, str]:
+    """Return the call parameters that make a pipeline hand its result over as the format needs it.
+
+    Raises:
+        InvalidParameterError: No output of the pipeline can be written in this format.
+    """
+    kinds = kinds_made(entry)
+    problem: InvalidParameterError | None = None
+    for kind in kinds:
+        try:
+            check(output, kind)
+        except InvalidParameterError as error:
+            problem = problem or error
+        else:
+            return _arguments(kind, kinds[0], entry) if chosen(kind, output) != chosen(kinds[0], output) else {}
+    assert problem is not None  # noqa: S101 (every pipeline makes something)
+    known = dict.fromkeys(name for kind in kinds for name, each in FORMATS.items() if kind in each.kinds)
+    problem.choices = tuple(known)
+    problem.hint = f"Ask for one of {', '.join(known)}."
+    raise problem
+
+
+def kinds_made(entry: PipelineEntry) -> tuple[Kind, ...]:
+    """Return the kinds of what a pipeline can give, its chief one first; the numbers themselves can always be had."""
+    kinds: list[Kind] = [entry.output_kind or "array", *(field.kind for field in entry.outputs if field.kind)]
+    parameter = entry.parameter(OUTPUT_TYPE)
+    if parameter is not None and re.search(rf"\b{MESH}\b", parameter.description):
+        kinds.append("mesh")
+    # Maps such as depth are numbers that are shown as pictures.
+    kinds += ["image", "array"] if kinds[0] == "array" else ["array"]
+    return tuple(dict.fromkeys(kinds))
+
+
+def _arguments(kind: Kind, chief: Kind, entry: PipelineEntry) -> dict[str, str]:
+    """Return the arguments for a kind that is not the chief one."""
+    if entry.parameter(OUTPUT_TYPE) is None or kind == chief:
+        return {}
+    return {"mesh": {OUTPUT_TYPE: MESH}, "array": {OUTPUT_TYPE: NUMBERS}}.get(kind, {})

@@ -1,0 +1,92 @@
+"""Media for requests, made on the spot: small, smooth and the same every time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from octabox.media import audio, video
+from octabox.media.audio import Sound
+from octabox.media.video import Clip
+from octabox.types import OutputFormat
+
+#: Frames of a clip, and frames a second.
+FRAMES, FPS = 9, 8.0
+
+#: Samples a second of a sound, and its seconds.
+RATE, SECONDS = 16_000, 1.0
+
+#: Width and height of a picture.
+SIDE = 64
+
+
+def picture(width: int = SIDE, height: int = SIDE, *, shift: int = 0) -> Image.Image:
+    """Return a red disc on blue; ``shift`` moves it to the right."""
+    image = Image.new("RGB", (width, height), (40, 60, 200))
+    side = min(width, height)
+    ImageDraw.Draw(image).ellipse((side // 4 + shift, side // 4, side * 3 // 4 + shift, side * 3 // 4), (220, 40, 40))
+    return image
+
+
+def mask(width: int = SIDE, height: int = SIDE) -> Image.Image:
+    """Return a mask that is white in the middle."""
+    image = Image.new("L", (width, height))
+    ImageDraw.Draw(image).rectangle((width // 4, height // 4, width * 3 // 4, height * 3 // 4), 255)
+    return image
+
+
+def clip(width: int = SIDE, height: int = SIDE) -> Clip:
+    """Return a disc that moves to the right."""
+    return Clip(tuple(picture(width, height, shift=index) for index in range(FRAMES)), FPS)
+
+
+def sound() -> Sound:
+    """Return the tone A, in stereo."""
+    wave = np.sin(2 * np.pi * 440 * np.arange(int(RATE * SECONDS)) / RATE) / 2
+    return Sound(np.stack([wave, wave]).astype(np.float32), RATE)
+
+
+def png(image: Image.Image) -> bytes:
+    """Return a picture as a file."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@cache
+def content(kind: str, width: int = SIDE, height: int = SIDE) -> bytes:
+    """Return a file of a kind."""
+    if kind == "video":
+        return video.encode(clip(width, height), OutputFormat("mp4"), {})[0]
+    if kind == "audio":
+        return audio.encode(sound(), OutputFormat("wav"), {})[0]
+    return png(mask(width, height) if kind == "mask" else picture(width, height))
+
+
+def sample(marker: str) -> bytes:
+    """Return the file that a marker such as ``sample:image:64x64`` stands for."""
+    _, kind, *size = marker.split(":")
+    width, height = map(int, size[0].split("x")) if size else (SIDE, SIDE)
+    return content(kind, width, height)
+
+
+def is_marker(value: Any) -> bool:
+    """Return whether a value stands for a sample."""
+    return isinstance(value, str) and value.startswith("sample:")
+
+
+def parted(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[bytes, ...]]]:
+    """Part a maker's parameters into plain ones and the files that its markers stand for."""
+    plain, files = {}, {}
+    for name, value in params.items():
+        values = value if isinstance(value, list) else [value]
+        if values and all(is_marker(each) for each in values):
+            files[name] = tuple(sample(each) for each in values)
+        else:
+            plain[name] = value
+    return plain, files
