@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from makers import Tiny
-from makers.samples import content, parted
+from makers.samples import SIDE, content, parted
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.tasks import STEERS, brought
@@ -48,11 +48,16 @@ def ask(tiny: Tiny, schema: Mapping[str, Any], task: str) -> Ask:
     entry = load_catalog().pipeline(schema["x-pipeline"])
     known = {name: value for name, value in tiny.params.items() if name in schema["properties"]}
     params, files = parted(known)
-    for parameter in entry.media(required=True):
-        files.setdefault(parameter.name, (content(parameter.kind),))
-    for kind in brought(task) - {each.kind for each in entry.parameters if each.name in files}:
-        name = next(each.name for each in entry.parameters if each.kind == kind and not STEERS.search(each.name))
-        files[name] = (content(kind),)
+    kinds = {parameter.name: parameter.kind for parameter in entry.media(required=False)}
+    elsewhere = set().union(*(brought(other) for other in schema["x-tasks"])) - brought(task)
+    files = {name: given for name, given in files.items() if kinds.get(name) not in elsewhere}
+    needed = {parameter.name: parameter.kind for parameter in entry.media(required=True) if parameter.name not in files}
+    for kind in brought(task) - {each.kind for each in entry.parameters if each.name in {*files, *needed}}:
+        takers = {each.kind: each.name for each in reversed(entry.media()) if not STEERS.search(each.name)}
+        # Where a clip is taken, a picture is one of a single frame.
+        needed[takers.get(kind) or takers["video"]] = kind
+    side = Image.open(io.BytesIO(files["image"][0])).size if "image" in files else (SIDE, SIDE)
+    files |= {name: (content(kind, *side),) for name, kind in needed.items()}
     if "strength" in schema["properties"]:
         params.setdefault("strength", 0.75)
     return Ask(tiny.name, task, params, files)

@@ -17,12 +17,13 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.arguments import call_arguments
 from octabox.engine.worker.failures import library_warnings
-from octabox.engine.worker.loader import LoadedModel
+from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.outputs.products import Product
 from octabox.engine.worker.outputs.reading import Reader
 from octabox.engine.worker.outputs.writing import artifacts
 from octabox.engine.worker.schedulers import fresh
+from octabox.engine.worker.sizes import check_sizes, other_sizes
 from octabox.engine.worker.steps import StepWatch
 from octabox.errors import IncompatibleWeightsError
 from octabox.types import Generation, Progress
@@ -91,10 +92,11 @@ class Runner:
                 output = self._call(pipe, entry, run, watch)
                 check()
                 reader = Reader(pipe, entry, run.params, call.output)
+                products = reader.read(output)
                 facts = self._facts(pipe, entry, call, run)
                 seed = run.seed if _takes_seed(entry) else None
-                made += [(product, seed, facts) for product in reader.read(output)]
-                said.extend(reader.warnings)
+                made += [(product, seed, facts) for product in products]
+                said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe)])
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
@@ -157,6 +159,7 @@ class Runner:
 
     def _call(self, pipe: DiffusionPipeline, entry: PipelineEntry, run: Run, watch: StepWatch) -> Any:
         """Call the pipeline with what it takes."""
+        check_sizes(pipe, entry, run.params)
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]

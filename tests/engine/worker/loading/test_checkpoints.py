@@ -16,9 +16,9 @@ from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.conversion import Conversion
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.failures import as_load_error
-from octabox.engine.worker.loader import LoadedModel, load
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes
 from octabox.engine.worker.loading.conversion import _convert
+from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.errors import (
     IncompatibleWeightsError,
     LoadError,
@@ -272,7 +272,7 @@ def test_a_quantized_denoiser_asks_for_the_model_around_it(quantized_folder: Pat
 
 def test_without_the_package_it_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
-    monkeypatch.setattr("octabox.engine.worker.components.find_spec", lambda _: None)
+    monkeypatch.setattr("octabox.engine.worker.loading.components.find_spec", lambda _: None)
     (folder / "empty.gguf").write_bytes(b"GGUF" + (3).to_bytes(4, "little") + b"\x00" * 16)
     components = {"unet": ComponentConfig(model=str(folder / "empty.gguf"))}
 

@@ -17,8 +17,8 @@ from ldm_layout import save_single_file, tiny_sd
 from octabox.config.model import LoraConfig, ModelConfig, SchedulerConfig
 from octabox.engine.conversion import Conversion, Converted
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.loader import load
 from octabox.engine.worker.loading.conversion import _convert
+from octabox.engine.worker.loading.models import load
 from octabox.errors import LoadError
 
 KIND = "StableDiffusionPipeline"

@@ -9,8 +9,8 @@ from diffusers import DDPMPipeline, DDPMScheduler
 
 from octabox.config.model import ComponentConfig, ModelConfig, RemoteCode
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.loader import load
 from octabox.engine.worker.loading import remote_code
+from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.errors import RemoteCodeError
 from tiny import unet

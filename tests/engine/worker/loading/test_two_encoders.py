@@ -15,7 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from ldm_layout import LAYERS, tiny_vae, unet_name, vae_entry
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.loader import load
+from octabox.engine.worker.loading.models import load
 from octabox.hub.checkpoints import bundles
 from octabox.hub.checkpoints.families import recognise
 

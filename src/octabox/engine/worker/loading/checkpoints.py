@@ -11,7 +11,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.components import (
+from octabox.engine.worker.loading.components import (
     component_class,
     component_dtype,
     component_dtypes,

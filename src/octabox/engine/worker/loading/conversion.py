@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from octabox.engine.conversion import Conversion, Converted
 from octabox.engine.worker.failures import as_load_error
-from octabox.engine.worker.loader import load
+from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.process import hush
 from octabox.errors import LoadError, OctaboxError
 from octabox.telemetry.logs import configure

@@ -10,7 +10,7 @@ import torch
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.components import component_class, load_component
+from octabox.engine.worker.loading.components import component_class, load_component
 from octabox.errors import LoadError
 
 

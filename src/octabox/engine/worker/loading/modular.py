@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.components import component_dtypes, load_kind
 from octabox.engine.worker.failures import library_warnings
+from octabox.engine.worker.loading.components import component_dtypes, load_kind
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.errors import LoadError
 

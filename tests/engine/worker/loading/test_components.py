@@ -11,7 +11,7 @@ import torch
 from embedded import Calls, finish
 from octabox.config.model import ComponentConfig, LoraConfig, ModelConfig
 from octabox.engine.local import LocalEngine
-from octabox.engine.worker.components import component_dtypes
+from octabox.engine.worker.loading.components import component_dtypes
 from octabox.errors import LoadError
 
 

@@ -15,8 +15,8 @@ from octabox.catalog.loading import check_packages, import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.components import component_dtypes, load_component, pipeline_quantization
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
+from octabox.engine.worker.loading.components import component_dtypes, load_component, pipeline_quantization
 from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
@@ -76,7 +76,8 @@ def _part_classes(config: ModelConfig) -> list[str] | None:
     folder = Path(config.model)
     if index_file(folder) is None:
         return None
-    named = {name: part[-1] for name, part in folder_index(folder).items() if isinstance(part, list)}
+    # Behind the library stands the class; an index of a modular pipeline tells more behind that.
+    named = {name: part[1] for name, part in folder_index(folder).items() if isinstance(part, list)}
     return [str(part) for name, part in named.items() if part and name not in config.components]
 
 
@@ -87,6 +88,9 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
         LoadError: Some are missing.
     """
     folder = Path(config.model)
+    if not folder.exists() and not is_hub_id(config.model):
+        hint = "Check `model`: a folder, a file or a Hub id."
+        raise LoadError(f"Model '{config.name}': there is nothing at {folder}.", hint=hint, model=config.name)
     if entry.modular or index_file(folder) is None:
         return
     index = {name: part for name, part in folder_index(folder).items() if isinstance(part, list)}
