@@ -52,6 +52,14 @@ FILES = {
         {"guard": False},
     ),
     "an import of its own": ("class Brush:\n    def go(self):\n        import rtmidi", {"rtmidi": False}),
+    "some setting": (
+        "import rtmidi\nclass Brush:\n    def go(self, loud):\n        if loud: rtmidi.play()",
+        {"rtmidi": False},
+    ),
+    "a setting and always": (
+        "import rtmidi\nclass Brush:\n    def go(self, loud):\n        if loud: rtmidi.play()\n        rtmidi.end()",
+        {"rtmidi": True},
+    ),
     "another name": (
         "import cv2 as eyes\nclass Brush:\n    def go(self): eyes.see()",
         {"opencv-python-headless": True},
@@ -131,6 +139,13 @@ def test_a_scheduler_is_chosen_apart(tmp_path: Path) -> None:
         ("OmniGenPipeline", (Need("torchvision", "torchvision"),)),
         ("ConsisIDPipeline", (Need("opencv-python-headless", "cv2"),)),
         ("KolorsPipeline", (Need("sentencepiece", "sentencepiece"),)),
+        (
+            "CosmosTextToWorldPipeline",
+            (
+                Need("cosmos_guardrail", "cosmos_guardrail", certain=False),
+                Need("torchvision", "torchvision", certain=False),
+            ),
+        ),
     ],
 )
 def test_known_pipelines_need_what_they_are_known_to(catalog: Catalog, name: str, expected: tuple[Need, ...]) -> None:

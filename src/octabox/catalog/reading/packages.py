@@ -1,7 +1,8 @@
 """Find the packages that a class uses and that neither diffusers nor Octabox brings.
 
 A file may import a package only where it is installed. A class that then uses it without asking needs it; one that asks
-first, by ``is_x_available()``, does without. So does one for which the file has a substitute. What a class uses is looked
+first, by ``is_x_available()``, does without. So does one for which the file has a substitute, and one that uses it under
+some condition only. What a class uses is looked
 for in its own methods, in the functions and classes of the package that they name, and in what those name in turn.
 """
 
@@ -60,12 +61,14 @@ class Uses:
         certain: Packages that it cannot do without.
         possible: Packages that it can do without.
         asked: Those of them that it asks for first.
+        sometimes: Packages that it cannot do without under some condition.
         places: Where the classes and functions of its own package are that it names.
     """
 
     certain: frozenset[str] = frozenset()
     possible: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
+    sometimes: frozenset[str] = frozenset()
     places: tuple[tuple[str, str], ...] = ()
 
 
@@ -89,6 +92,7 @@ class PackageReader:
         for place in self._reached(starts):
             uses = self._uses(place)
             used |= uses.certain
+            possible |= uses.sometimes
             # Far away, what is only possible concerns other classes more than this one.
             possible |= uses.possible if place[0].rpartition(".")[0] in folders else frozenset()
         for ancestor in self._tree.lineage(owner):
@@ -122,12 +126,37 @@ class PackageReader:
         asked = frozenset(module_of(backend) for backend in self._asked(module, mentions))
         used = {source.foreign[each] for each in mentions & source.foreign.keys() if not self._class(module, each)}
         used |= _outcomes(self._tree, module, mentions)
+        sometimes = self._sometimes(place=(module, name), packages=used - asked - known_packages()["silent"])
         lazy = {each.removeprefix("import ") for each in mentions if each.startswith("import ")}
         replaced = {source.foreign[each] for each in mentions & source.foreign.keys()} - used
         places = [found for each in mentions if (found := self._place(module, each))]
         if owner:
             places += [(each.module, each.name) for each in self._tree.lineage(owner)[1:]]
-        return Uses(frozenset(used - asked), frozenset(asked | lazy | replaced), asked, tuple(places))
+        return Uses(
+            frozenset(used - asked - sometimes),
+            frozenset(asked | lazy | replaced),
+            asked,
+            frozenset(sometimes),
+            tuple(places),
+        )
+
+    def _sometimes(self, place: tuple[str, str], packages: frozenset[str] | set[str]) -> set[str]:
+        """Return those of the packages that a class or function uses under some condition only, such as a setting."""
+        if not packages:
+            return set()
+        module, name = place
+        foreign = self._tree.modules[module].foreign
+        body = ast.parse(self._tree.files[module].read_bytes()).body
+        definition = next(
+            (node for node in ast.walk(ast.Module(body, [])) if getattr(node, "name", None) == name), None
+        )
+        always = {each for each in _unconditional(definition) if each in foreign} if definition else set()
+        named = {foreign[each] for each in self._mentions(module, name) if each in foreign}
+        return {package for package in packages & named if package not in {foreign[each] for each in always}}
+
+    def _mentions(self, module: str, name: str) -> frozenset[str]:
+        owner = self._class(module, name)
+        return owner.mentions if owner else self._tree.modules[module].functions.get(name, frozenset())
 
     def _asked(self, module: str, mentions: frozenset[str]) -> Iterator[str]:
         """Yield the backends that a piece of code asks for, by itself or by a constant that has the answer."""
@@ -155,6 +184,14 @@ class PackageReader:
         # A scheduler is chosen apart, and has needs of its own.
         is_part = found and not any(ancestor.name == SCHEDULER for ancestor in self._tree.lineage(found))
         return (found.module, found.name) if found and is_part else None
+
+
+def _unconditional(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a piece of code reads without an ``if`` around them."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    for child in [node.test] if isinstance(node, ast.If | ast.IfExp) else ast.iter_child_nodes(node):
+        yield from _unconditional(child)
 
 
 def _in_values(owner: ClassSource) -> frozenset[str]:

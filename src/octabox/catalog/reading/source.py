@@ -55,6 +55,8 @@ class SourceTree:
         #: Assignments at the top of modules, by module and name.
         self.constants: dict[str, Mapping[str, ast.expr]] = {}
         self.modules: dict[str, ModuleSource] = {}
+        #: Where each module lies.
+        self.files: dict[str, Path] = {}
         #: Backends that a class cannot do without, by its name, as its stand-in lists them.
         self.backends: dict[str, tuple[str, ...]] = {}
         #: Files that are no valid Python, and why.
@@ -72,6 +74,7 @@ class SourceTree:
             self.broken[path] = str(error)
             return
         self.modules[module] = source
+        self.files[module] = path
         self.constants[module] = source.constants
         self.backends.update(source.backends)
         for each in source.classes:

@@ -1,0 +1,50 @@
+"""The page on pipelines is what the catalog says."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+import pytest
+
+from document_pipelines import PAGE, generated, page
+from octabox.catalog.entries import Component, Facts, Field, Need, Parameter, PipelineEntry
+from octabox.catalog.pipelines import Catalog
+
+
+def test_the_page_is_up_to_date() -> None:
+    """The page is as `make docs` writes it; one of another version of diffusers is not compared."""
+    written = PAGE.read_text(encoding="utf-8")
+    version = re.search(r"\*\*diffusers ([\d.]+\d)\*\*", written)
+
+    assert version is not None
+    if version[1] != metadata.version("diffusers"):
+        pytest.skip(f"the page is of diffusers {version[1]}")
+    assert generated() == written, "run `make docs`"
+
+
+def test_a_row_tells_all() -> None:
+    """A row has the class, its tasks, what it takes and gives, how it stops, what it needs and whether it is tested."""
+    entry = PipelineEntry(
+        "BrushPipeline",
+        "brushes",
+        "brushes",
+        parameters=(
+            Parameter("prompt", kind="text"),
+            Parameter("image", kind="image", required=True),
+            Parameter("steps", kind="integer"),
+        ),
+        components=(Component("vae"),),
+        outputs=(Field("images", kind="image"),),
+        tasks=("image-to-image",),
+        deprecated=True,
+        progress="callback",
+        needs=(Need("ftfy", "ftfy", certain=False),),
+        batches=True,
+    )
+    text = page(Catalog(Facts(pipelines=(entry,))), "9.9", ["BrushPipeline"], {"OldPipeline": "It is\n gone."})
+
+    row = "| `BrushPipeline` *d* | image-to-image | text?, image | image | old callback | yes | ftfy? | yes |"
+    assert row in text.splitlines()
+    assert "**diffusers 9.9**" in text
+    assert "- `OldPipeline`: It is gone." in text

@@ -1,0 +1,124 @@
+"""Write docs/reference/pipelines.md: a row for each pipeline class of the installed diffusers, from the catalog.
+
+Run it as `make docs`. Whether a test serves a class is asked of the makers of tiny pipelines in tests/makers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from importlib import metadata
+from pathlib import Path
+
+import yaml
+
+from octabox.catalog.entries import MEDIA, Parameter, PipelineEntry
+from octabox.catalog.needs import needs_of
+from octabox.catalog.pipelines import Catalog, load_catalog
+from octabox.catalog.plugins import FOLDER_VARIABLE
+from octabox.catalog.reading.packages import known_packages
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reference" / "pipelines.md"
+
+#: Where the tests say which classes no tiny pipeline can be made of, and why.
+IMPOSSIBLE = ROOT / "tests" / "makers" / "impossible.yaml"
+
+#: How a call is told to stop, in the words of the page.
+STOPS = {
+    "callback_on_step_end": "step callback",
+    "callback": "old callback",
+    "progress_bar": "progress bar",
+    "denoiser": "forward pass",
+}
+
+HEAD = """# Pipelines
+
+Every pipeline class of **diffusers {version}**, read from its source by `make docs`; `octabox pipelines NAME` tells more.
+{classic} pipelines and {modular} modular ones (marked *m*), {deprecated} of them deprecated in diffusers (marked *d*);
+a test serves {tested} of them from a tiny model over HTTP.
+
+- **takes**: words and files; those with `?` may be left out.
+- **stops by**: where a running call hears of its cancellation, and tells its progress.
+- **batch**: whether its call takes lists of prompts and generators, so that requests may share it.
+- **needs**: packages that diffusers uses and does not bring; those with `?` only for some settings. Octabox brings ftfy, scipy,
+  sentencepiece and torchsde, and `octabox[full]` all others but {apart}.
+
+| class | tasks | takes | gives | stops by | batch | needs | tested |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Mapping[str, str]) -> str:
+    """Return the page.
+
+    Args:
+        catalog: The pipelines.
+        version: The version of diffusers that they are of.
+        tested: Names of those that a test serves.
+        impossible: Why no test can serve others, by name.
+    """
+    entries = list(catalog.pipelines.values())
+    head = HEAD.format(
+        version=version,
+        classic=sum(not entry.modular for entry in entries),
+        modular=sum(entry.modular for entry in entries),
+        deprecated=sum(entry.deprecated for entry in entries),
+        tested=sum(entry.name in tested for entry in entries),
+        apart=", ".join(known_packages()["apart"]),
+    )
+    rows = [
+        row(entry, "yes" if entry.name in tested else "cannot" if entry.name in impossible else "") for entry in entries
+    ]
+    reasons = [f"- `{name}`: {' '.join(reason.split())}" for name, reason in sorted(impossible.items())]
+    foot = "\nThose that cannot be tested this way:\n\n" + "\n".join(reasons) + "\n" if reasons else ""
+    return head + "\n".join(rows) + "\n" + foot
+
+
+def row(entry: PipelineEntry, tested: str) -> str:
+    """Return the row of a class."""
+    marks = [mark for mark, holds in (("*m*", entry.modular), ("*d*", entry.deprecated)) if holds]
+    needs = [f"{need.name}{'' if need.certain else '?'}" for need in needs_of(entry)]
+    cells = (
+        " ".join([f"`{entry.name}`", *marks]),
+        ", ".join(entry.tasks),
+        ", ".join(takes(entry)),
+        ", ".join(dict.fromkeys(field.kind for field in entry.outputs if field.kind)) or entry.output_kind or "",
+        STOPS[entry.progress],
+        "yes" if entry.batches else "",
+        ", ".join(needs),
+        tested,
+    )
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+
+def takes(entry: PipelineEntry) -> list[str]:
+    """Return the words and files that a call takes, each kind once."""
+    found: dict[str, bool] = {}
+    for parameter in entry.parameters:
+        is_words = parameter.kind == "text" and (parameter.required or parameter.name == "prompt")
+        if is_words or parameter.kind in MEDIA:
+            needed = parameter.required or is_asked_for(entry, parameter)
+            found[parameter.kind] = found.get(parameter.kind, False) or needed
+    return [kind if required else f"{kind}?" for kind, required in found.items()]
+
+
+def is_asked_for(entry: PipelineEntry, parameter: Parameter) -> bool:
+    """Return whether only numbers for a model could stand in a parameter's place."""
+    groups = [group for group in entry.one_of if parameter.name in group]
+    others = [entry.parameter(name) for group in groups for name in group if name != parameter.name]
+    return bool(groups) and all(other is not None and other.kind == "array" for other in others)
+
+
+def generated() -> str:
+    """Return the page for what is installed."""
+    import makers  # noqa: PLC0415 (it needs torch, and the tests' folder on the path)
+
+    os.environ[FOLDER_VARIABLE] = ""
+    impossible = yaml.safe_load(IMPOSSIBLE.read_text(encoding="utf-8")) if IMPOSSIBLE.exists() else {}
+    return page(load_catalog(), metadata.version("diffusers"), makers.pipelines().keys(), impossible or {})
+
+
+if __name__ == "__main__":
+    PAGE.write_text(generated(), encoding="utf-8")
+    print(PAGE.relative_to(ROOT))
