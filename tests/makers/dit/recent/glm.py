@@ -60,7 +60,14 @@ def _writer() -> Any:
     width = encoders.WIDTH
     text = encoders.causal(width) | {"eos_token_id": None, "vision_vocab_size": TOKENS + 2}
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
-    vision = {"depth": 1, "hidden_size": width, "num_heads": 2, "image_size": 32, "patch_size": 8, "intermediate_size": 32}
+    vision = {
+        "depth": 1,
+        "hidden_size": width,
+        "num_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+        "intermediate_size": 32,
+    }
     book = {"embed_dim": 16, "num_embeddings": TOKENS, "latent_channels": width}
     config = transformers.GlmImageConfig(
         text_config=text,
