@@ -7,6 +7,7 @@ import builtins
 import io
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,6 +15,8 @@ import openai
 from fastapi import FastAPI
 from PIL import Image
 
+from octabox.catalog.pipelines import Catalog, load_catalog
+from octabox.catalog.signature import json_schema
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.frontends.http import create_app
@@ -31,14 +34,17 @@ def picture(colour: str = "red", size: tuple[int, int] = (16, 8), mode: str = "R
 class FakeGenerations:
     """Makes pictures whose red is their seed, in the size that is wished for.
 
-    ``error`` is raised before the first event, ``late`` after it; with ``hang`` nothing follows the first event.
+    With ``made`` it makes that instead, with other seeds. ``error`` is raised before the first event, ``late`` after it,
+    and after ``pause`` seconds; with ``hang`` nothing follows the first event.
     """
 
     def __init__(self) -> None:
         self.requests: list[GenerationRequest] = []
+        self.known = {"org/painter", "demo"}
+        self.made: Artifact | None = None
         self.error: Exception | None = None
         self.late: Exception | None = None
-        self.hang = False
+        self.hang, self.pause = False, 0.0
         self.begun, self.cancelled = asyncio.Event(), asyncio.Event()
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
@@ -46,13 +52,15 @@ class FakeGenerations:
         self.requests.append(request)
         if self.error:
             raise self.error
-        if request.model not in {"org/painter", "demo"}:
+        if request.model not in self.known:
             raise ModelNotFoundError(f"There is no model '{request.model}'.", model=request.model)
         if request.num_outputs > 10:
             raise InvalidParameterError("At most 10 outputs.", parameter="num_outputs")
         try:
             yield Progress("queued")
             self.begun.set()
+            if self.pause:
+                await asyncio.sleep(self.pause)
             if self.late:
                 raise self.late
             if self.hang:
@@ -81,6 +89,8 @@ class FakeGenerations:
         raise AssertionError("no result")
 
     def _artifact(self, request: GenerationRequest, seed: int) -> Artifact:
+        if self.made is not None:
+            return replace(self.made, seed=seed)
         size = {"width": int(request.wishes.get("width", 16)), "height": int(request.wishes.get("height", 16))}
         image = Image.new("RGB", (size["width"], size["height"]), (seed % 256, 0, 0))
         facts = {"size": size, "seed": seed, "model": request.model, "params": dict(request.params)}
@@ -98,6 +108,11 @@ class FakeModels:
         ]
         self.loaded = {"demo": ModelStatus("demo", "ready", "FakePipeline", "cpu", {"host": 1024}, 2, 42, 6.5)}
         self.is_ready = True
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog of pipelines and schedulers."""
+        return load_catalog()
 
     def ready(self) -> bool:
         """Return whether requests can be served."""
@@ -117,8 +132,12 @@ class FakeModels:
         )
 
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
-        """Return a schema."""
-        return {"title": self.get(name).name, "x-task": task, "properties": {"prompt": {}}}
+        """Return a schema: that of the model's class, where it is one of the catalog."""
+        own = self.catalog.pipelines.get(self.get(name).pipeline or "")
+        if own is None:
+            return {"title": self.get(name).name, "x-task": task, "properties": {"prompt": {}}}
+        entry = self.catalog.for_task(task, like=own.name) if task else own
+        return {**json_schema(entry), "x-pipeline": entry.name, "x-tasks": list(self.catalog.tasks_like(own.name))}
 
     async def load(self, name: str) -> ModelStatus:
         """Bring a model into memory."""
@@ -163,6 +182,12 @@ class Server:
     async def generate(self, **body: Any) -> httpx.Response:
         """Ask for pictures."""
         return await self.http.post("/v1/images/generations", json=body)
+
+    def add(self, name: str, pipeline: str) -> None:
+        """Add a model of a class of diffusers."""
+        tasks = self.models.catalog.tasks_like(pipeline)
+        self.models.infos.append(ModelInfo(name, name, pipeline, tasks))
+        self.generations.known.add(name)
 
     @property
     def asked(self) -> GenerationRequest:

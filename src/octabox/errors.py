@@ -6,7 +6,8 @@
     │   ├── ModelNotFoundError
     │   ├── PipelineNotFoundError
     │   ├── TaskNotFoundError
-    │   └── SchedulerNotFoundError
+    │   ├── SchedulerNotFoundError
+    │   └── GenerationNotFoundError
     ├── RequestError                the caller asked for something that cannot be
     │   ├── UnknownParameterError
     │   ├── InvalidParameterError
@@ -117,6 +118,10 @@ class TaskNotFoundError(NotFoundError, ValueError):
 
 class SchedulerNotFoundError(NotFoundError):
     """No scheduler has this name."""
+
+
+class GenerationNotFoundError(NotFoundError):
+    """No request of this id is known: there was none, or it is no longer kept."""
 
 
 class RequestError(OctaboxError):

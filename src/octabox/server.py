@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from octabox.catalog.pipelines import use_folder
 from octabox.config.discovery import Shelves, model_of_source
 from octabox.config.settings import Settings
 from octabox.engine.local import LocalEngine
@@ -22,6 +23,9 @@ from octabox.telemetry.logs import configure
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+#: Folder beside the models for pipelines in single files.
+PIPELINES = "pipelines"
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         given: A model by name, folder, file or Hub id, which need not be configured.
     """
     configure(settings.log_level, settings.log_file)
+    use_folder(settings.models / PIPELINES)
     options = WorkerOptions(
         threads=settings.threads,
         device=settings.device,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 import octabox
 from octabox.catalog import loading
+from octabox.catalog.entries import Need
+from octabox.catalog.pipelines import load_catalog
 from octabox.errors import IncompatibleWeightsError, MissingDependencyError, PipelineNotFoundError
 
 
@@ -83,6 +86,37 @@ def test_a_missing_dependency_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(MissingDependencyError, match=r"^DDPMPipeline lacks a dependency\. Needs paint\. pip install"):
         octabox.resolve_pipeline_class("DDPMPipeline")
+
+
+@pytest.fixture
+def needy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Make one pipeline need two packages that are not there, one that fails, one that may be missing, and one that works."""
+    (tmp_path / "broken_paint.py").write_text("raise RuntimeError('operator paint::mix does not exist\\nmore')")
+    (tmp_path / "good_paint.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named = [Need(name, name) for name in ("no_paint", "no_brush", "broken_paint", "good_paint")]
+    entry = replace(
+        load_catalog().pipelines["DDPMPipeline"], needs=(*named, Need("no_easel", "no_easel", certain=False))
+    )
+    monkeypatch.setitem(load_catalog().pipelines, entry.name, entry)
+
+
+def test_all_that_is_missing_is_one_error(needy: None) -> None:
+    """One error names each package that is not installed or does not import, which of the two it is, and what to type."""
+    with pytest.raises(MissingDependencyError) as caught:
+        octabox.resolve_pipeline_class("DDPMPipeline")
+
+    assert (
+        "DDPMPipeline needs more packages: no_brush, no_paint are not installed; broken_paint is installed but cannot be "
+        "imported (operator paint::mix does not exist)."
+    ) == caught.value.message
+    assert 'pip install "no_brush" "no_paint" "broken_paint"' in caught.value.hint
+
+
+def test_what_is_there_is_no_error() -> None:
+    """A class whose packages are all there, and one that needs none, pass; so does a name that is no pipeline's."""
+    for name in ("WanImageToVideoPipeline", "DDPMPipeline", "LMSDiscreteScheduler", "AutoencoderKL"):
+        loading.check_packages(name)
 
 
 class Recorder:

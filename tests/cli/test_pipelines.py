@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.plugins import FOLDER_VARIABLE
 from octabox.cli.main import cli
 from octabox.errors import PipelineNotFoundError, TaskNotFoundError
 
@@ -56,6 +59,24 @@ def test_one_pipeline_is_described() -> None:
     assert ["num_inference_steps", "int", "50", "The", "number", "of", "denoising", "steps."] == row.split()[:8]
 
 
+def test_packages_are_shown() -> None:
+    """With a name, the packages that it needs are shown, and those that are not installed."""
+    page = printed("PixArtAlphaPipeline")
+    installed = {
+        need["module"]: need["installed"] for need in json.loads(printed("ChronoEditPipeline", "--json"))["needs"]
+    }
+
+    assert "ftfy (for some settings)" in page
+    assert {"ftfy": True} == installed
+
+
+def test_sizes_are_shown() -> None:
+    """With a name, the sizes that it takes are shown."""
+    page = printed("WanPipeline")
+
+    assert "height and width multiples of 16; num_frames multiples of vae_scale_factor_temporal plus 1" in page
+
+
 def test_one_pipeline_is_described_as_json() -> None:
     """With a name, JSON is one object."""
     assert "FluxPipeline" == json.loads(printed("FluxPipeline", "--json"))["name"]
@@ -67,6 +88,18 @@ def test_one_pipeline_is_described_as_json() -> None:
 def test_unknown_names_are_typed_errors(arguments: list[str], error: type[Exception]) -> None:
     """What is not there is an error of ours, which the command line shows with its own exit code."""
     assert isinstance(CliRunner().invoke(cli, ["pipelines", *arguments]).exception, error)
+
+
+def test_own_pipelines_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline in a file of the models folder is listed with the others."""
+    monkeypatch.setenv(FOLDER_VARIABLE, "")
+    (tmp_path / "pipelines").mkdir()
+    text = "from diffusers import DDPMPipeline\nclass TinyDreamPipeline(DDPMPipeline): pass\n"
+    (tmp_path / "pipelines" / "tiny.py").write_text(text, encoding="utf-8")
+    names = {entry["name"] for entry in json.loads(printed("--json", "--models", str(tmp_path)))}
+    load_catalog.cache_clear()
+
+    assert {"TinyDreamPipeline", "DDPMPipeline"} <= names
 
 
 def test_the_list_needs_no_torch() -> None:

@@ -1,9 +1,11 @@
 """The configuration of one model."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
-from octabox.config.model import ModelConfig, SchedulerConfig
+from octabox.config.model import ModelConfig, RemoteCode, SchedulerConfig
 
 
 def test_a_name_and_a_source_are_enough() -> None:
@@ -18,6 +20,24 @@ def test_a_scheduler_may_be_a_mere_name() -> None:
     model = ModelConfig.model_validate({"name": "a", "model": "b", "scheduler": "ddim"})
 
     assert SchedulerConfig(name="ddim") == model.scheduler
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        (False, ()),
+        ([], ()),
+        (True, (RemoteCode(repo="."),)),
+        ({"repo": "a/b", "revision": "v1"}, (RemoteCode(repo="a/b", revision="v1"),)),
+        ([{"repo": "a/b", "revision": "v1"}], (RemoteCode(repo="a/b", revision="v1"),)),
+    ],
+)
+def test_permission_for_code_may_be_short(value: Any, meant: tuple[RemoteCode, ...]) -> None:
+    """No code, the model's own, one repository, or a list."""
+    model = ModelConfig.model_validate({"name": "a", "model": "b", "allow_remote_code": value})
+
+    assert meant == model.allow_remote_code
+    assert model == ModelConfig.model_validate(model.model_dump())
 
 
 def test_a_configuration_does_not_change() -> None:

@@ -93,7 +93,11 @@ def test_a_file_may_hold_several_models(read: Callable[[str], Reading]) -> None:
         ),
         ("model: a/b\ndefaults: [1]", "2:1: error: `defaults` must be a mapping (key: value), not [1]."),
         ("model: a/b\nname: 5", '2:1: error: `name` must be text, not 5. (write "5" in quotes)'),
-        ("model: a/b\nallow_remote_code: 7", "2:1: error: `allow_remote_code` must be true or false, not 7."),
+        ("model: a/b\nallow_remote_code: 7", "2:1: error: `allow_remote_code` must be a list, not 7."),
+        (
+            "model: a/b\nallow_remote_code: [{repo: a/b, revision: main}]",
+            "2:33: error: `allow_remote_code.0.revision` must be a commit or a tag, since what is on a branch changes",
+        ),
         (
             "model: a/b\nadapters: [{lora: x, weight: a}]",
             "2:22: error: `adapters.0.weight` must be a number, not 'a'.",

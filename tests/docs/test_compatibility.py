@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from octabox.frontends.native.schema import PREVIEWS, NativeRequest, Output
 from octabox.frontends.openai.schema import ImageRequest
+from octabox.frontends.openai.speech import SpeechRequest
 from octabox.frontends.openai.translate import SPELLINGS
+from octabox.frontends.openai.video_jobs import VideoRequest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "compatibility" / "openai.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "compatibility" / "openai.md").read_text(encoding="utf-8")
+NATIVE = (DOCS / "reference" / "native-api.md").read_text(encoding="utf-8")
 
 
 def test_every_field_is_on_the_page() -> None:
     """Each field that is understood, and each of LocalAI's words, has a row."""
-    assert [] == [name for name in (*ImageRequest.model_fields, *SPELLINGS) if f"`{name}`" not in PAGE]
+    images, videos, speech = (section(name) for name in ("images", "a video", "speech"))
+
+    assert [] == missing((*ImageRequest.model_fields, *SPELLINGS), images)
+    assert [] == missing(VideoRequest.model_fields, videos)
+    assert [] == missing(SpeechRequest.model_fields, speech)
+
+
+def test_every_field_of_our_own_api_is_on_its_page() -> None:
+    """The same holds for the native API."""
+    fields = [*NativeRequest.model_fields, *PREVIEWS, *(f"output.{name}" for name in Output.model_fields)]
+
+    assert [] == missing([name for name in fields if name != "output"], NATIVE)
+
+
+def section(name: str) -> str:
+    """Return the page's part on the fields of a request."""
+    return PAGE.partition(f"## Fields of a request for {name}\n")[2].partition("\n## ")[0]
+
+
+def missing(names: Iterable[str], text: str) -> list[str]:
+    """Return the names that a text does not hold."""
+    return [name for name in names if f"`{name}`" not in text]

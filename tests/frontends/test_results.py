@@ -109,3 +109,17 @@ def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     results.close()
 
     assert found is not None
+
+
+def test_dropped() -> None:
+    """What is dropped is gone, and dropping it again does no harm."""
+    results = Results(60)
+    name = results.keep(artifact())
+    found = results.find(name)
+    results.drop(name)
+    results.drop(name)
+
+    assert found is not None
+    assert not found.path.exists()
+    assert results.find(name) is None
+    results.close()

@@ -40,9 +40,9 @@ def mask(width: int = SIDE, height: int = SIDE) -> Image.Image:
     return image
 
 
-def clip(width: int = SIDE, height: int = SIDE) -> Clip:
+def clip(width: int = SIDE, height: int = SIDE, frames: int = FRAMES) -> Clip:
     """Return a disc that moves to the right."""
-    return Clip(tuple(picture(width, height, shift=index) for index in range(FRAMES)), FPS)
+    return Clip(tuple(picture(width, height, shift=index) for index in range(frames)), FPS)
 
 
 def sound() -> Sound:
@@ -59,20 +59,20 @@ def png(image: Image.Image) -> bytes:
 
 
 @cache
-def content(kind: str, width: int = SIDE, height: int = SIDE) -> bytes:
+def content(kind: str, width: int = SIDE, height: int = SIDE, frames: int = FRAMES) -> bytes:
     """Return a file of a kind."""
     if kind == "video":
-        return video.encode(clip(width, height), OutputFormat("mp4"), {})[0]
+        return video.encode(clip(width, height, frames), OutputFormat("mp4"), {})[0]
     if kind == "audio":
         return audio.encode(sound(), OutputFormat("wav"), {})[0]
     return png(mask(width, height) if kind == "mask" else picture(width, height))
 
 
 def sample(marker: str) -> bytes:
-    """Return the file that a marker such as ``sample:image:64x64`` stands for."""
+    """Return the file that a marker such as ``sample:image:64x64`` or ``sample:video:64x64:5`` stands for."""
     _, kind, *size = marker.split(":")
     width, height = map(int, size[0].split("x")) if size else (SIDE, SIDE)
-    return content(kind, width, height)
+    return content(kind, width, height, *map(int, size[1:]))
 
 
 def is_marker(value: Any) -> bool:

@@ -99,6 +99,40 @@ class Field:
 
 
 @dataclass(frozen=True)
+class SizeRule:
+    """What sizes a call takes: those that, less ``offset``, are multiples of a number.
+
+    Args:
+        parameters: The sizes that it is about.
+        multiple: The number, where the source writes it out.
+        expression: Else the expression for it, in terms of the loaded pipeline, such as ``vae_scale_factor * 2``.
+        offset: What is taken away first.
+        rounded: Whether another size is rounded in place of being refused.
+    """
+
+    parameters: tuple[str, ...]
+    multiple: int | None = None
+    expression: str = ""
+    offset: int = 0
+    rounded: bool = False
+
+
+@dataclass(frozen=True)
+class Need:
+    """A package that a class uses and that neither it nor diffusers brings.
+
+    Args:
+        name: What pip calls it.
+        module: What Python imports.
+        certain: Whether nothing works without it; else only some settings or files need it.
+    """
+
+    name: str
+    module: str
+    certain: bool = True
+
+
+@dataclass(frozen=True)
 class PipelineEntry:
     """A pipeline class.
 
@@ -118,6 +152,10 @@ class PipelineEntry:
         swallows_kwargs: Whether its call takes any name in silence.
         progress: How its call can be watched and stopped.
         single_file: Whether it can be loaded from one checkpoint file.
+        needs: Packages that it uses beside those that come with diffusers.
+        sizes: What sizes it takes, as the class itself checks.
+        binning: Whether it may use the size of a table that is nearest to the one asked for.
+        batches: Whether its call takes a list of prompts and a list of generators.
         description: The first sentence of its docstring.
     """
 
@@ -136,7 +174,27 @@ class PipelineEntry:
     swallows_kwargs: bool = False
     progress: ProgressBy = "denoiser"
     single_file: bool = False
+    needs: tuple[Need, ...] = ()
+    sizes: tuple[SizeRule, ...] = ()
+    binning: bool = False
+    batches: bool = False
     description: str = ""
+
+    def size_rule(self, parameter: str = "height") -> SizeRule | None:
+        """Return the rule for a size."""
+        return next((rule for rule in self.sizes if parameter in rule.parameters), None)
+
+    @property
+    def size_multiple(self) -> int | None:
+        """The number that width and height must be multiples of, where it is known without the model."""
+        rule = self.size_rule()
+        return rule.multiple if rule else None
+
+    @property
+    def size_multiple_of(self) -> str:
+        """The expression for it, where it follows from the model."""
+        rule = self.size_rule()
+        return rule.expression if rule else ""
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the call's parameter of this name."""
@@ -160,12 +218,21 @@ class PipelineEntry:
 
 @dataclass(frozen=True)
 class SchedulerEntry:
-    """A noise scheduler class: its name, module, constructor's settings, and the first sentence of its docstring."""
+    """A noise scheduler class.
+
+    Args:
+        name: Its class name.
+        module: Module that holds it.
+        settings: What its constructor takes.
+        description: The first sentence of its docstring.
+        needs: Packages that it uses beside those that come with diffusers.
+    """
 
     name: str
     module: str
     settings: tuple[Parameter, ...] = ()
     description: str = ""
+    needs: tuple[Need, ...] = ()
 
     def setting(self, name: str) -> Parameter | None:
         """Return the constructor's setting of this name."""
@@ -174,7 +241,7 @@ class SchedulerEntry:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is read from the source of diffusers, as it lies in the cache.
+    """All that is read from the source of a package, as it lies in the cache.
 
     Args:
         pipelines: Every pipeline class.
@@ -182,6 +249,7 @@ class Facts:
         automatic: Diffusers' classes that choose a pipeline for a task, by Hub task tag.
         families: Diffusers' own tables of siblings: for each family, the class by Hub task tag.
         ancestors: Every class of the package, its module, and the names of all it inherits from.
+        broken: Files that are no valid Python, and why.
     """
 
     pipelines: tuple[PipelineEntry, ...] = ()
@@ -189,6 +257,7 @@ class Facts:
     automatic: dict[str, str] = field(default_factory=dict)
     families: dict[str, dict[str, str]] = field(default_factory=dict)
     ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
 
 
 def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
@@ -196,7 +265,7 @@ def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
     return tuple(parameter.name for parameter in parameters)
 
 
-def as_data(entry: Parameter | Component | Field | PipelineEntry | SchedulerEntry) -> dict[str, Any]:
+def as_data(entry: Parameter | Component | Field | Need | SizeRule | PipelineEntry | SchedulerEntry) -> dict[str, Any]:
     """Return the fields of an entry by name; those of the entries inside it stay as they are, which is much faster."""
     return {name: getattr(entry, name) for name in FIELDS[type(entry)]}
 
@@ -204,5 +273,5 @@ def as_data(entry: Parameter | Component | Field | PipelineEntry | SchedulerEntr
 #: Names of the fields of each class.
 FIELDS = {
     kind: tuple(each.name for each in fields(kind))
-    for kind in (Parameter, Component, Field, PipelineEntry, SchedulerEntry)
+    for kind in (Parameter, Component, Field, Need, SizeRule, PipelineEntry, SchedulerEntry)
 }

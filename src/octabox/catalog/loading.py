@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Iterable
 from typing import Any
 
+from octabox.catalog.needs import is_installed, needs_of
 from octabox.catalog.pipelines import PACKAGE, load_catalog
-from octabox.catalog.reading.source import STAND_IN
+from octabox.catalog.plugins import prepare_import
+from octabox.catalog.reading.syntax import STAND_IN
 from octabox.catalog.resolution import resolve_pipeline_name
 from octabox.catalog.tasks import vocabulary
-from octabox.errors import IncompatibleWeightsError, MissingDependencyError, PipelineNotFoundError, nearest
+from octabox.errors import IncompatibleWeightsError, LoadError, MissingDependencyError, PipelineNotFoundError, nearest
 
 logger = logging.getLogger(__name__)
 
@@ -94,19 +97,84 @@ def load_diffusers_pipeline(
     return kind.from_single_file(model_id, **kwargs)
 
 
+def check_packages(name: str, parts: Iterable[str] | None = ()) -> None:
+    """Make sure that all packages are there that a class cannot do without; it imports those that are installed.
+
+    Args:
+        name: A pipeline or a scheduler; any other name needs nothing.
+        parts: Names of the classes that its model is made of; None for those that its constructor is annotated with.
+
+    Raises:
+        MissingDependencyError: Some are not installed, or do not import; it names them all.
+    """
+    catalog = load_catalog()
+    entry = catalog.pipelines.get(name) or catalog.schedulers.get(name)
+    needed = [need for need in needs_of(entry, parts) if need.certain] if entry else []
+    absent = [need.name for need in needed if not is_installed(need.module)]
+    broken = {need.name: reason for need in needed if need.name not in absent and (reason := _failure(need.module))}
+    if not absent and not broken:
+        return
+    reasons = [f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed"] if absent else []
+    reasons += [f"{package} is installed but cannot be imported ({reason})" for package, reason in broken.items()]
+    install = " ".join(f'"{package}"' for package in (*absent, *broken))
+    advice = f"Run `pip install {install}`."
+    if broken:
+        advice += f" Of {', '.join(broken)}, take the build that is made for the installed torch."
+    raise MissingDependencyError(f"{name} needs more packages: {'; '.join(reasons)}.", hint=advice)
+
+
+def _failure(module: str) -> str:
+    """Return why a module cannot be imported; nothing where it can."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 (a package that does not fit the others fails in any way)
+        return _reason(error) or type(error).__name__
+    return ""
+
+
 def import_class(name: str) -> type:
-    """Return a class of diffusers by its name, importing no more than its own module."""
+    """Return a class of diffusers or of a plugin by its name, importing no more than its own module.
+
+    Raises:
+        MissingDependencyError: It, or a package that it needs, cannot be imported.
+        LoadError: The source of a plugin fails.
+    """
+    check_packages(name)
     module = load_catalog().facts.ancestors[name][0]
+    if module.partition(".")[0] != PACKAGE:
+        return _import_plugin(name, module)
     try:
         found = getattr(importlib.import_module(PACKAGE), name, None)
         found = found if found is not None else getattr(importlib.import_module(module), name)
     except (ImportError, RuntimeError, AttributeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise MissingDependencyError(f"{name} cannot be imported: {reason}", hint="Install what is missing.") from error
+        raise MissingDependencyError(
+            f"{name} cannot be imported: {_reason(error)}", hint="Install what is missing."
+        ) from error
     assert isinstance(found, type)  # noqa: S101 (the catalog lists classes only)
     if type(found).__name__ == STAND_IN:
         raise MissingDependencyError(f"{name} lacks a dependency.", hint=_advice(found))
     return found
+
+
+def _import_plugin(name: str, module: str) -> type:
+    """Return a class that is not of diffusers."""
+    prepare_import(module)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{name} of {module} cannot be imported: {_reason(error)}", hint="Install what is missing."
+        ) from error
+    except Exception as error:
+        raise LoadError(
+            f"{name} of {module} cannot be imported: {type(error).__name__}: {_reason(error)}", hint="Mend its source."
+        ) from error
+    assert isinstance(found, type)  # noqa: S101 (the catalog lists classes only)
+    return found
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _advice(stand_in: type) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from octabox.catalog import siblings, tasks
+from octabox.catalog import cache as disk
+from octabox.catalog import plugins, siblings, tasks
 from octabox.catalog.entries import Facts, PipelineEntry, SchedulerEntry
-from octabox.catalog.reading import cache as disk
+from octabox.catalog.plugins import Plugin
 from octabox.catalog.tasks import stem
 from octabox.errors import (
     MissingDependencyError,
@@ -33,10 +36,12 @@ class Catalog:
 
     Args:
         facts: What was read from source.
+        problems: What is wrong with pipelines that are not of diffusers.
     """
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, problems: tuple[str, ...] = ()) -> None:
         self.facts = facts
+        self.problems = problems
         #: Every pipeline class, by name.
         self.pipelines: Mapping[str, PipelineEntry] = {entry.name: entry for entry in facts.pipelines}
         #: Every scheduler class, by name.
@@ -179,21 +184,54 @@ class Catalog:
 
 @cache
 def load_catalog() -> Catalog:
-    """Return the catalog of the installed diffusers."""
+    """Return the catalog of the installed diffusers, and of the pipelines that plugins add to it."""
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(f"The package {PACKAGE} is not installed.", hint=f"pip install {PACKAGE}")
-    return Catalog(read_facts(PACKAGE, Path(spec.submodule_search_locations[0])))
+    folder = Path(spec.submodule_search_locations[0])
+    facts = read_facts(PACKAGE, folder)
+    return Catalog(*plugins.merged(facts, [read_plugin(each, facts, folder) for each in plugins.plugins()]))
+
+
+def use_folder(folder: Path) -> None:
+    """Take pipelines from the single files of a folder too, in this process and in those that it starts from now on.
+
+    A folder that is not there holds none.
+    """
+    os.environ[plugins.FOLDER_VARIABLE] = str(folder.absolute())
+    load_catalog.cache_clear()
 
 
 def read_facts(package: str, folder: Path) -> Facts:
     """Return what the source in a folder says, from the cache where that is up to date."""
-    seal = disk.fingerprint(folder, _version(package))
-    facts = disk.load(folder, seal)
+    return _cached(folder, _version(package), package)
+
+
+def read_plugin(plugin: Plugin, facts: Facts, folder: Path) -> Facts:
+    """Return what a plugin's source says, from the cache where that is up to date.
+
+    Args:
+        plugin: Where it is.
+        facts: What was read of diffusers.
+        folder: Where diffusers lies.
+    """
+    # A plugin's classes are what they inherit, too.
+    version = f"{plugin.version} on {PACKAGE} {_version(PACKAGE)} in {folder}"
+    library = {"package": PACKAGE, "folder": folder, "modules": {name: row[0] for name, row in facts.ancestors.items()}}
+    try:
+        return _cached(plugin.place, version, plugin.package, files=plugin.files, library=library)
+    except Exception as error:
+        logger.debug("Cannot read %s", plugin.place, exc_info=True)
+        return Facts(broken={str(plugin.place): f"{type(error).__name__}: {error}"})
+
+
+def _cached(place: Path, version: str, package: str, **source: Any) -> Facts:
+    seal = disk.fingerprint(place, version)
+    facts = disk.load(place, seal)
     if facts is None:
-        logger.debug("Reading the source of %s in %s", package, folder)
-        facts = _read(package, folder)
-        disk.save(folder, seal, facts)
+        logger.debug("Reading the source of %s in %s", package, place)
+        facts = _read(package, place, **source)
+        disk.save(place, seal, facts)
     return facts
 
 
@@ -204,15 +242,21 @@ def _version(package: str) -> str:
         return ""
 
 
-def _read(package: str, folder: Path) -> Facts:
+def _read(
+    package: str,
+    folder: Path,
+    files: Mapping[str, Path] | None = None,
+    library: Mapping[str, Any] | None = None,
+) -> Facts:
     # Reading takes seconds and its modules are needed only then.
     from octabox.catalog.reading import package as reader  # noqa: PLC0415
+    from octabox.catalog.reading.source import Library  # noqa: PLC0415
 
     # Trees of source hold no cycles worth looking for, and the search would double the time.
     was_on = gc.isenabled()
     gc.disable()
     try:
-        return reader.read(package, folder)
+        return reader.read(package, folder, files, Library(**library) if library else None)
     finally:
         if was_on:
             gc.enable()

@@ -125,6 +125,8 @@ def takes_numbers(parameter: Parameter) -> bool:
 def _shape(parameter: Parameter) -> Shape:
     """Return what a parameter allows: by its annotation, or by its kind where that says nothing."""
     shape = parse(parameter.annotation)
+    if parameter.choices and not shape.choices:
+        return Shape(none=shape.none, choices=parameter.choices)
     if shape.leaves or shape.choices or shape.items:
         return shape
     single = Shape(frozenset({parameter.kind}), none=shape.none) if parameter.kind in JSON_TYPES else shape

@@ -43,9 +43,10 @@ def command(paths: tuple[Path, ...]) -> None:
     Without an argument, the models folder is checked. The exit code is 4 if anything is wrong; warnings do not count.
     """
     findings = Findings()
-    for path in paths or (Settings.load().models,):
+    folder = Settings.load().models
+    for path in paths or (folder,):
         look_at(path, findings)
-    findings.problems += against_catalog(findings.entries)
+    findings.problems += against_catalog(findings.entries, next((path for path in paths if path.is_dir()), folder))
     report(findings)
 
 
@@ -91,11 +92,13 @@ def _look_at_folder(folder: Path, findings: Findings) -> None:
     findings.problems += shelf.problems
 
 
-def against_catalog(entries: Iterable[Entry]) -> list[Problem]:
-    """Check names against the installed diffusers, where the catalog can be read."""
+def against_catalog(entries: Iterable[Entry], folder: Path) -> list[Problem]:
+    """Check names against the installed diffusers and the pipelines of the models folder, where the catalog can be read."""
     if find_spec("octabox.catalog.pipelines") is None:
         return []
-    catalog = importlib.import_module("octabox.catalog.pipelines").load_catalog()
+    module = importlib.import_module("octabox.catalog.pipelines")
+    module.use_folder(folder / "pipelines")
+    catalog = module.load_catalog()
     return check_names(entries, catalog.pipelines, catalog.schedulers)
 
 

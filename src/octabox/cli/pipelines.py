@@ -6,21 +6,32 @@ Everything is read from the source of the installed diffusers; nothing is import
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
 
 import click
 
-from octabox.catalog.entries import Parameter, PipelineEntry, as_data
-from octabox.catalog.pipelines import Catalog, load_catalog
+from octabox.catalog.describing import described
+from octabox.catalog.entries import Need, Parameter, PipelineEntry, SizeRule
+from octabox.catalog.needs import is_installed, needs_of
+from octabox.catalog.pipelines import Catalog, load_catalog, use_folder
 from octabox.cli.tables import show_facts, show_table, show_title
 
 
 @click.command("pipelines")
 @click.argument("name", required=False)
 @click.option("--task", help="Only those that serve this task, the plainest first.")
+@click.option(
+    "--models",
+    type=click.Path(path_type=Path),
+    default="models",
+    envvar="OCTABOX_MODELS",
+    metavar="DIR",
+    help="Folder of models, whose `pipelines` may hold more.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def command(name: str | None, task: str | None, as_json: bool) -> None:
+def command(name: str | None, task: str | None, models: Path, as_json: bool) -> None:
     """List the pipelines that can be served, or describe one of them: its tasks, parts and parameters."""
+    use_folder(models / "pipelines")
     catalog = load_catalog()
     if name is not None:
         entry = catalog.pipeline(name)
@@ -34,17 +45,6 @@ def command(name: str | None, task: str | None, as_json: bool) -> None:
         click.echo(json.dumps([described(entry) for entry in entries]))
     else:
         _show_all(entries)
-
-
-def described(entry: PipelineEntry) -> dict[str, Any]:
-    """Return an entry as JSON has it, with its output kind as ``output``."""
-    return {
-        **as_data(entry),
-        "parameters": [as_data(each) for each in entry.parameters],
-        "components": [as_data(each) for each in entry.components],
-        "outputs": [as_data(each) for each in entry.outputs],
-        "output": entry.output_kind,
-    }
 
 
 def _show_all(entries: list[PipelineEntry]) -> None:
@@ -69,11 +69,26 @@ def _show_one(catalog: Catalog, entry: PipelineEntry) -> None:
             ("siblings", ", ".join(siblings)),
             ("components", ", ".join(f"{part.name}{'?' if part.optional else ''}" for part in entry.components)),
             ("needs", "; ".join(" or ".join(group) for group in entry.one_of)),
+            ("sizes", "; ".join(_size(rule) for rule in entry.sizes)),
+            ("packages", ", ".join(_package(need) for need in needs_of(entry))),
             ("module", entry.module),
             ("status", "deprecated in diffusers" if entry.deprecated else ""),
         ]
     )
     show_table(("PARAMETER", "TYPE", "DEFAULT", "DESCRIPTION"), [parameter_row(each) for each in entry.parameters])
+
+
+def _size(rule: SizeRule) -> str:
+    names = " and ".join(rule.parameters)
+    more = f" plus {rule.offset}" if rule.offset else ""
+    rounded = " (others are rounded)" if rule.rounded else ""
+    return f"{names} multiples of {rule.multiple or rule.expression}{more}{rounded}"
+
+
+def _package(need: Need) -> str:
+    remarks = [] if need.certain else ["for some settings"]
+    remarks += [] if is_installed(need.module) else ["not installed"]
+    return f"{need.name} ({', '.join(remarks)})" if remarks else need.name
 
 
 def parameter_row(parameter: Parameter) -> tuple[str, str, str, str]:

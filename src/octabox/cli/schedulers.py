@@ -6,11 +6,10 @@ Everything is read from the source of the installed diffusers; nothing is import
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
-from octabox.catalog.entries import SchedulerEntry, as_data
+from octabox.catalog.describing import described
 from octabox.catalog.pipelines import load_catalog
 from octabox.cli.pipelines import parameter_row
 from octabox.cli.tables import show_facts, show_table, show_title
@@ -35,8 +34,3 @@ def command(name: str | None, as_json: bool) -> None:
         return
     rows = [(each.name, str(len(each.settings)), each.description) for each in catalog.schedulers.values()]
     show_table(("SCHEDULER", "SETTINGS", "DESCRIPTION"), rows, foot=f"{len(rows)} schedulers.")
-
-
-def described(entry: SchedulerEntry) -> dict[str, Any]:
-    """Return an entry as JSON has it."""
-    return {**as_data(entry), "settings": [as_data(setting) for setting in entry.settings]}

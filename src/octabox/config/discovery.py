@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from octabox import demo
-from octabox.config.model import ModelConfig
+from octabox.config.model import OWN_REPOSITORY, ModelConfig
 from octabox.config.problems import Problem, did_you_mean, whole_file
 from octabox.config.reading import Entry, Reading, read_models
 from octabox.errors import ModelNotFoundError, OctaboxError, nearest
@@ -127,8 +127,13 @@ def place(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
         for name, component in config.components.items()
     }
     adapters = tuple(lora.model_copy(update={"lora": _located(lora.lora, folder)}) for lora in config.adapters)
+    trusted = tuple(
+        code.model_copy(update={"repo": code.repo if code.repo == OWN_REPOSITORY else _located(code.repo, folder)})
+        for code in config.allow_remote_code
+    )
     update = {
         "model": model,
+        "allow_remote_code": trusted,
         "config": _located(config.config, folder) if config.config else None,
         "components": components,
         "adapters": adapters,

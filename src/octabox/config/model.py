@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -11,6 +11,9 @@ from octabox.types import MAX_SEED
 
 #: Types of numbers that weights may be held in; ``auto`` is float32 on a processor, else the half type that it is fast in.
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+
+#: Those that stand for one type.
+DTYPES = tuple(name for name in get_args(Dtype) if name != "auto")
 
 #: How a model shares an accelerator's memory with others; what each does stands with diffusers' methods of that name.
 MemoryMode = Literal["full", "model_cpu_offload", "sequential_cpu_offload", "group_offload"]
@@ -47,12 +50,36 @@ class LoraConfig(_Strict):
     weight: float = Field(default=1.0, description="How strongly it is applied; 1 is as it was trained.", ge=-10, le=10)
 
 
+#: Stands for the model's own repository, at the revision that it is loaded at.
+OWN_REPOSITORY = "."
+
+#: Names of branches, whose content changes.
+_BRANCHES = {"main", "master", "HEAD"}
+
+
+class RemoteCode(_Strict):
+    """A repository or folder whose code may run."""
+
+    repo: str = Field(description="Hub id or folder; `.` is the model's own.", min_length=1)
+    revision: str | None = Field(
+        default=None, description="Commit or tag that the code was read at, for a Hub id; the model's `revision` too."
+    )
+
+    @field_validator("revision")
+    @classmethod
+    def _no_branch(cls, value: str | None) -> str | None:
+        """Refuse a name whose content changes."""
+        if value in _BRANCHES:
+            raise ValueError("must be a commit or a tag, since what is on a branch changes")
+        return value
+
+
 class ModelConfig(_Strict):
     """A model under the name that clients call it by."""
 
     name: Annotated[str, Field(description="What clients call it.", min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
     model: str = Field(
-        description="Hub id, folder, or a .safetensors, .ckpt or .gguf file; relative to the models folder.",
+        description="Hub id, folder, or a .safetensors, .gguf, .ckpt, .pt or .pth file; relative to the models folder.",
         min_length=1,
     )
     pipeline: str | None = Field(
@@ -60,7 +87,7 @@ class ModelConfig(_Strict):
     )
     config: str | None = Field(
         default=None,
-        description="Folder or Hub id that says how a single file's components are built, where diffusers cannot tell.",
+        description="For a single file: folder or Hub id of the whole model, for what the file lacks and does not tell.",
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the Hub.")
     variant: str | None = Field(default=None, description="Variant of the weight files, such as fp16.")
@@ -82,7 +109,9 @@ class ModelConfig(_Strict):
     adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied when the model is loaded.")
     prompt_syntax: Literal["plain"] = Field(default="plain", description="How prompts are read.")
     memory: MemoryMode = Field(default="full", description="What is moved off the accelerator when it is not at work.")
-    allow_remote_code: bool = Field(default=False, description="Whether code that the model's files bring may run.")
+    allow_remote_code: tuple[RemoteCode, ...] = Field(
+        default=(), description="Repositories whose own code may run; `true` is the model's own, at its `revision`."
+    )
     description: str = Field(default="", description="A sentence for people who choose a model.")
     path: Path | None = Field(default=None, exclude=True, description="File that this configuration was read from.")
 
@@ -91,3 +120,11 @@ class ModelConfig(_Strict):
     def _scheduler_by_name(cls, value: Any) -> Any:
         """Take ``scheduler: euler_a`` for ``scheduler: {name: euler_a}``."""
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("allow_remote_code", mode="before")
+    @classmethod
+    def _remote_code_in_short(cls, value: Any) -> Any:
+        """Take true for the model's own repository, false for none, and one mapping for a list of it."""
+        if isinstance(value, bool):
+            return ({"repo": OWN_REPOSITORY},) if value else ()
+        return (value,) if isinstance(value, dict) else value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +31,7 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.PipelineNotFoundError: HttpError(404, _INVALID, "pipeline_not_found"),
     errors.TaskNotFoundError: HttpError(400, _INVALID, "task_not_supported"),
     errors.SchedulerNotFoundError: HttpError(400, _INVALID, "scheduler_not_found"),
+    errors.GenerationNotFoundError: HttpError(404, _INVALID, "generation_not_found"),
     errors.RequestError: HttpError(400, _INVALID, "invalid_request"),
     errors.UnknownParameterError: HttpError(400, _INVALID, "unknown_parameter"),
     errors.InvalidParameterError: HttpError(400, _INVALID, "invalid_value"),
@@ -73,6 +76,21 @@ def body(error: errors.OctaboxError) -> dict[str, Any]:
 def plain_body(message: str, kind: str, code: str) -> dict[str, Any]:
     """Return the body of an error that is none of ours: an unknown route, a body that is no JSON."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+@contextmanager
+def in_clients_words(spelled: Mapping[str, str]) -> Iterator[None]:
+    """Name parameters in errors as the client named them.
+
+    Args:
+        spelled: The client's names of parameters that other rooms call otherwise.
+    """
+    try:
+        yield
+    except errors.OctaboxError as error:
+        if error.parameter is not None:
+            error.parameter = spelled.get(error.parameter, error.parameter)
+        raise
 
 
 def headers(error: errors.OctaboxError) -> dict[str, str]:

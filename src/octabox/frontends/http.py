@@ -21,11 +21,13 @@ from octabox.errors import ConfigError, OctaboxError
 from octabox.frontends import errors, health
 from octabox.frontends.metered import Metered
 from octabox.frontends.middleware import BodyLimit, SafeJson, Unbreakable
-from octabox.frontends.openai import images
+from octabox.frontends.native import catalog, generations
+from octabox.frontends.openai import images, speech, videos
 from octabox.frontends.openai import models as model_routes
 from octabox.frontends.results import Results
 from octabox.frontends.services import Generations, Models, Wire
 from octabox.security.keys import ApiKeys
+from octabox.service.jobs import Jobs
 from octabox.telemetry.metrics import Metrics
 
 #: Starts what the application needs, and ends it.
@@ -51,7 +53,9 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
     """
     metrics = Metrics()
     results = Results(settings.result_ttl)
-    wire = Wire(Metered(generation, metrics), models, settings, results, metrics)
+    metered = Metered(generation, metrics)
+    jobs = Jobs(metered, settings.result_ttl, results.keep, results.drop)
+    wire = Wire(metered, jobs, models, settings, results, metrics)
 
     @contextlib.asynccontextmanager
     async def whole(app: FastAPI) -> AsyncIterator[None]:
@@ -59,11 +63,13 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
             try:
                 yield
             finally:
+                await jobs.close()
                 results.close()
 
     app = FastAPI(title="Octabox", version=_version(), lifespan=whole)
     app.include_router(health.routes(wire))
-    app.include_router(_with_keys(settings, model_routes.routes(wire), images.routes(wire)))
+    rooms = (model_routes, images, videos, speech, generations, catalog)
+    app.include_router(_with_keys(settings, *(room.routes(wire) for room in rooms)))
     _answer_errors(app)
     # The last one added is the outermost: answers of the others need the headers that browsers ask for too.
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
@@ -74,7 +80,7 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
             allow_origins=list(settings.cors_origins),
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["retry-after"],
+            expose_headers=["retry-after", *speech.HEADERS],
         )
     return app
 

@@ -74,6 +74,12 @@ class Results:
             self._make_room(0)
             return self._kept.get(name)
 
+    def drop(self, name: str) -> None:
+        """Delete a result, if it is still there."""
+        with self._lock:
+            if result := self._kept.pop(name, None):
+                result.path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Delete all results."""
         with self._lock:

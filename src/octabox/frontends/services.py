@@ -7,8 +7,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from octabox.catalog.pipelines import Catalog
 from octabox.config.settings import Settings
 from octabox.frontends.results import Results
+from octabox.service.jobs import Jobs
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Event, Generation, GenerationRequest, ModelInfo, ModelStatus
 
@@ -27,6 +29,11 @@ class Generations(Protocol):
 
 class Models(Protocol):
     """The models of this server."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog of pipelines and schedulers."""
+        ...
 
     def ready(self) -> bool:
         """Return whether requests can be served."""
@@ -63,6 +70,7 @@ class Wire:
 
     Args:
         generation: Runs requests.
+        jobs: Runs requests that have an id, and remembers them.
         models: The models of this server.
         settings: Of the server.
         results: Finished files that clients fetch by URL.
@@ -70,6 +78,7 @@ class Wire:
     """
 
     generation: Generations
+    jobs: Jobs
     models: Models
     settings: Settings
     results: Results

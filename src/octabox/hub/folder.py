@@ -12,8 +12,11 @@ from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
 #: Files by which a folder or a repository is a model of diffusers, the usual one first.
 INDEX_FILES = ("model_index.json", "modular_model_index.json")
 
+#: Endings of files that torch pickled.
+PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth"})
+
 #: Endings of files that hold a whole model, or one component of it.
-CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".ckpt", ".gguf"})
+CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".gguf", *PICKLE_SUFFIXES})
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 

@@ -15,7 +15,8 @@ from octabox.config.discovery import Shelves
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
-from octabox.errors import LoadError, ModelNotFoundError, OctaboxError
+from octabox.errors import ModelNotFoundError, OctaboxError
+from octabox.hub.checkpoints.families import recognise
 from octabox.hub.inspect import is_hub_id, model_index
 from octabox.service.choosing import choose
 from octabox.service.planning import ServedModel
@@ -153,12 +154,9 @@ class ModelService:
         if config.pipeline in self.catalog.pipelines:
             return str(config.pipeline)
         if Path(config.model).is_file():
-            raise LoadError(
-                f"Model '{config.name}' is a single file, and nothing says which pipeline it is for.",
-                hint="Write a configuration with `pipeline:`, such as the class that its author names.",
-                model=config.name,
-            )
-        own = pipeline_of(model_index(config.model, config.revision), self.catalog, source=config.name)
+            own = recognise(Path(config.model)).pipeline
+        else:
+            own = pipeline_of(model_index(config.model, config.revision), self.catalog, source=config.name)
         chosen = config.pipeline
         if chosen is None or chosen == BASE:
             return own

@@ -40,17 +40,6 @@ def parts(*, sized: bool) -> dict[str, Any]:
     }
 
 
-def labelled() -> dict[str, Any]:
-    """Return what a DiT pipeline is made of: it draws one of four things that have names."""
-    names = {0: "star, sun", 1: "moon", 2: "tree", 3: "house"}
-    return {
-        "transformer": diffusers.DiTTransformer2DModel(**_shape(), out_channels=8, num_embeds_ada_norm=1000),
-        "vae": vaes.kl(),
-        "scheduler": diffusers.DDIMScheduler(),
-        "id2label": names,
-    }
-
-
 def _shape() -> dict[str, Any]:
     return {
         "num_attention_heads": 3,
@@ -69,5 +58,4 @@ PIPELINES = (
     Tiny("PixArtAlphaPipeline", partial(parts, sized=True), PARAMS),
     Tiny("PixArtSigmaPipeline", SIGMA, PARAMS),
     Tiny("PixArtSigmaPAGPipeline", SIGMA, PARAMS),
-    Tiny("DiTPipeline", labelled, {"class_labels": [1], "num_inference_steps": 2}),
 )

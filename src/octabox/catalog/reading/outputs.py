@@ -11,7 +11,8 @@ import re
 from octabox.catalog.entries import Field
 from octabox.catalog.reading.annotations import Shape, read
 from octabox.catalog.reading.docstrings import arguments
-from octabox.catalog.reading.source import ClassSource, Function, SourceTree
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource, Function
 from octabox.types import Kind
 
 #: Base of diffusers' output classes.

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from octabox.catalog.entries import Facts
+from octabox.catalog.reading.packages import PackageReader
 from octabox.catalog.reading.pipelines import read_pipelines
 from octabox.catalog.reading.schedulers import read_schedulers
-from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.source import Library, SourceTree
 from octabox.catalog.reading.tables import read_automatic, read_families
 
 
-def read(package: str, folder: Path) -> Facts:
-    """Return what the source of a package says, without its cache."""
-    tree = SourceTree(package, folder)
+def read(package: str, folder: Path, files: Mapping[str, Path] | None = None, library: Library | None = None) -> Facts:
+    """Return what the source of a package says, without its cache.
+
+    Args:
+        package: Its name.
+        folder: Where it lies.
+        files: Its files by module, where they are not all those below the folder.
+        library: What it builds on, if that is another package.
+    """
+    tree = SourceTree(package, folder, files, library)
+    packages = PackageReader(tree)
     return Facts(
-        pipelines=read_pipelines(tree),
-        schedulers=read_schedulers(tree),
-        automatic=read_automatic(tree),
-        families=read_families(tree),
+        pipelines=read_pipelines(tree, packages),
+        schedulers=read_schedulers(tree, packages),
+        automatic={} if library else read_automatic(tree),
+        families={} if library else read_families(tree),
         ancestors={
             name: (found[0].module, *(ancestor.name for ancestor in tree.lineage(found[0])))
-            for name, found in tree.classes.items()
+            for name, found in list(tree.classes.items())
+            if tree.owns(found[0].module)
         },
+        broken={str(path): reason for path, reason in tree.broken.items()},
     )

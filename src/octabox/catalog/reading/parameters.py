@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from octabox.catalog.entries import Parameter, ParameterKind
 from octabox.catalog.reading.annotations import Shape, parse, read
 from octabox.catalog.reading.docstrings import Words, arguments
-from octabox.catalog.reading.source import ClassSource, Function, SourceTree, literal
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource, Function, literal
 
 #: Words of a name that tell what its tensor or list of pictures is.
 MASK = re.compile(r"(^|_)masks?(_|$)")
@@ -78,7 +79,7 @@ def _parameter(tree: SourceTree, argument: ast.arg, default: ast.expr | None, kn
         annotation=annotation,
         kind=kind,
         required=default is None or _needed(kind, shape, default, words),
-        default=_plain(value) if is_literal else ast.unparse(default or ast.Constant(None)),
+        default=plain_value(value) if is_literal else ast.unparse(default or ast.Constant(None)),
         literal=is_literal,
         many=_many(kind, shape),
         choices=shape.choices,
@@ -141,8 +142,10 @@ def _is_none(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def _plain(value: object) -> object:
+def plain_value(value: object) -> object:
     """Return a value as JSON would give it back."""
     if isinstance(value, list | tuple | set):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool | dict | None) else repr(value)
+        return [plain_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain_value(item) for key, item in value.items()}
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)

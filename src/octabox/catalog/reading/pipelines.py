@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry, ProgressBy
-from octabox.catalog.reading.blocks import block_components, block_outputs, block_parameters, default_blocks, workflows
+from octabox.catalog.reading.checks.choices import with_choices
+from octabox.catalog.reading.checks.groups import groups
+from octabox.catalog.reading.checks.sizes import size_rules
 from octabox.catalog.reading.docstrings import first_sentence
+from octabox.catalog.reading.modular.blocks import (
+    block_components,
+    block_outputs,
+    block_parameters,
+    default_blocks,
+    workflows,
+)
 from octabox.catalog.reading.outputs import chief_kind, output_fields
+from octabox.catalog.reading.packages import PackageReader
 from octabox.catalog.reading.parameters import call_parameters
-from octabox.catalog.reading.requirements import groups
-from octabox.catalog.reading.source import ClassSource, SourceTree
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource, Function
 from octabox.catalog.reading.tables import read_families
 from octabox.catalog.tasks import derive, named, plain, stem, tag_of, vocabulary
 from octabox.types import Kind
@@ -23,23 +34,28 @@ PIPELINE, MODULAR = "DiffusionPipeline", "ModularPipeline"
 #: Marks a class that diffusers keeps only for old callers.
 DEPRECATED = re.compile(r"(^|\.)deprecated(\.|$)|Deprecated\w*Mixin$")
 
+#: A parameter that lets a pipeline choose the size itself.
+BINNING = re.compile(r"^use_\w*binning$")
 
-def read_pipelines(tree: SourceTree) -> tuple[PipelineEntry, ...]:
+
+def read_pipelines(tree: SourceTree, packages: PackageReader) -> tuple[PipelineEntry, ...]:
     """Return an entry for each class that can be called, by name."""
     listed = _listed(tree)
-    found = (_pipeline(tree, owner) for owner in tree.subclasses(PIPELINE) if owner.name != PIPELINE)
+    found = (_pipeline(tree, owner, packages) for owner in tree.subclasses(PIPELINE) if owner.name != PIPELINE)
     classic = [_with_purpose(entry, listed.get(entry.name, ())) for entry in found]
     usual = _usual(parameter for entry in classic for parameter in entry.parameters)
-    modular = [_modular(tree, owner, usual) for owner in tree.subclasses(MODULAR) if owner.name != MODULAR]
+    modular = [_modular(tree, owner, usual, packages) for owner in tree.subclasses(MODULAR) if owner.name != MODULAR]
     entries = sorted([*classic, *modular], key=lambda entry: entry.name)
     stems = {stem(entry.name): entry for entry in classic if not entry.media(required=True)}
     return tuple(replace(entry, family=_family(entry, stems)) for entry in entries)
 
 
-def _pipeline(tree: SourceTree, owner: ClassSource) -> PipelineEntry:
-    located = tree.function(owner, "__call__")
-    parameters = call_parameters(tree, owner, located[1]) if located else ()
-    outputs = output_fields(tree, *located) if located else ()
+def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> PipelineEntry:
+    calls = _calls(tree, owner)
+    taken = {each.name: each for _, call in reversed(calls) for each in call_parameters(tree, owner, call)}
+    own = [each.name for _, call in calls for each in call_parameters(tree, owner, call)]
+    parameters = with_choices(tree, owner, (taken[name] for name in dict.fromkeys(own)))
+    outputs = next((found for each in calls if (found := output_fields(tree, *each))), ())
     return PipelineEntry(
         name=owner.name,
         module=owner.module,
@@ -49,26 +65,57 @@ def _pipeline(tree: SourceTree, owner: ClassSource) -> PipelineEntry:
         components=_components(tree, owner),
         outputs=outputs,
         deprecated=_is_deprecated(tree, owner),
-        swallows_kwargs=bool(located and located[1].args.kwarg),
+        swallows_kwargs=bool(calls and calls[-1][1].args.kwarg),
         progress=_progress(tree, owner, parameters),
         single_file=any(ancestor.name == "FromSingleFileMixin" for ancestor in tree.lineage(owner)),
+        needs=packages.needs(owner),
+        sizes=size_rules(tree, owner, parameters),
+        binning=any(BINNING.search(parameter.name) for parameter in parameters),
+        batches=_batches(parameters),
         description=first_sentence(owner.doc),
     )
 
 
-def _modular(tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter]) -> PipelineEntry:
+def _calls(tree: SourceTree, owner: ClassSource) -> list[tuple[ClassSource, Function]]:
+    """Return a class's call, and those of its ancestors to which it hands on whatever else it is given."""
+    found: list[tuple[ClassSource, Function]] = []
+    for ancestor in tree.lineage(owner):
+        call = ancestor.functions.get("__call__")
+        if call is not None:
+            found.append((ancestor, call))
+            if not (call.args.kwarg and _hands_on(call)):
+                break
+    return found
+
+
+def _hands_on(call: Function) -> bool:
+    """Return whether a call calls that of its base."""
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr == "__call__"
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Name)
+        and node.value.func.id == "super"
+        for node in ast.walk(call)
+    )
+
+
+def _modular(
+    tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter], packages: PackageReader
+) -> PipelineEntry:
     blocks = default_blocks(tree, owner)
-    parameters = block_parameters(blocks, usual) if blocks else ()
+    parameters = block_parameters(tree, blocks, usual) if blocks else ()
     entry = PipelineEntry(
         name=owner.name,
         module=owner.module,
         package=tree.package,
         modular=True,
         parameters=parameters,
-        components=block_components(blocks) if blocks else (),
-        outputs=block_outputs(blocks) if blocks else (),
+        components=block_components(tree, blocks) if blocks else (),
+        outputs=block_outputs(tree, blocks) if blocks else (),
         deprecated=_is_deprecated(tree, owner),
         progress="progress_bar",
+        needs=packages.needs(owner, blocks),
         description=first_sentence(blocks.doc if blocks else owner.doc),
     )
     entry = _with_purpose(entry)
@@ -118,6 +165,13 @@ def _progress(tree: SourceTree, owner: ClassSource, parameters: Iterable[Paramet
     return "progress_bar" if any("progress_bar" in ancestor.mentions for ancestor in own) else "denoiser"
 
 
+def _batches(parameters: Iterable[Parameter]) -> bool:
+    """Return whether a call takes a list of prompts (if it takes any) and a list of generators."""
+    known = {parameter.name: parameter for parameter in parameters}
+    generator, prompt = known.get("generator"), known.get("prompt")
+    return bool(generator and generator.many and (prompt is None or prompt.many))
+
+
 def _listed(tree: SourceTree) -> dict[str, list[str]]:
     """Return the tasks for which diffusers' own tables name each class."""
     found: dict[str, list[str]] = {}
@@ -148,5 +202,5 @@ def _family(entry: PipelineEntry, stems: Mapping[str, PipelineEntry]) -> str:
         is_other = length < len(words) and words[length].isdigit()
         if root and not is_other and (entry.deprecated or not root.deprecated):
             return stem(root.name)
-    folder = entry.module.split(".")[-2].replace("_", "-")
-    return folder if plain("-".join(words)).startswith(plain(folder)) else "-".join(words)
+    folder = entry.module.rpartition(".")[0].rpartition(".")[2].replace("_", "-")
+    return folder if folder and plain("-".join(words)).startswith(plain(folder)) else "-".join(words)

@@ -9,42 +9,32 @@ import ast
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from octabox.catalog.reading.syntax import ClassSource, Function, ModuleSource, literal, read_module
 
 logger = logging.getLogger(__name__)
 
-#: A class with this metaclass only says that an optional dependency is missing.
-STAND_IN = "DummyObject"
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
 
 @dataclass(frozen=True)
-class ClassSource:
-    """A class as its source tells it.
+class Library:
+    """A package that others build on, of which only what they use is read.
 
     Args:
-        name: Its name.
-        module: Dotted name of its module.
-        bases: Names of its bases, without the modules they are written with.
-        doc: Its docstring.
-        values: Assignments of its body.
-        fields: Annotated names of its body, in order.
-        functions: Its methods and properties.
-        mentions: Every name and attribute that its methods read.
-        imports: Names that its module imports, with the module and the name they stand for.
+        package: Its name.
+        folder: Where its source lies.
+        modules: The module of each of its classes.
     """
 
-    name: str
-    module: str
-    bases: tuple[str, ...]
-    doc: str
-    values: Mapping[str, ast.expr]
-    fields: Mapping[str, ast.expr]
-    functions: Mapping[str, Function]
-    mentions: frozenset[str]
-    imports: Mapping[str, tuple[str, str]] = field(repr=False)
+    package: str
+    folder: Path
+    modules: Mapping[str, str]
+
+    def file_of(self, module: str) -> Path:
+        """Return the file of one of its modules."""
+        path = self.folder.joinpath(*module.split(".")[1:])
+        return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 class SourceTree:
@@ -53,47 +43,68 @@ class SourceTree:
     Args:
         package: Its dotted name.
         folder: Where its source lies.
+        files: Its files by module, where they are not all those below the folder.
+        library: What it builds on, if that is another package.
     """
 
-    def __init__(self, package: str, folder: Path) -> None:
+    def __init__(
+        self, package: str, folder: Path, files: Mapping[str, Path] | None = None, library: Library | None = None
+    ) -> None:
         self.package = package
-        self.folder = folder
         self.classes: dict[str, list[ClassSource]] = {}
         #: Assignments at the top of modules, by module and name.
-        self.constants: dict[str, dict[str, ast.expr]] = {}
-        for path in source_files(folder):
-            self._read(path)
+        self.constants: dict[str, Mapping[str, ast.expr]] = {}
+        self.modules: dict[str, ModuleSource] = {}
+        #: Backends that a class cannot do without, by its name, as its stand-in lists them.
+        self.backends: dict[str, tuple[str, ...]] = {}
+        #: Files that are no valid Python, and why.
+        self.broken: dict[Path, str] = {}
+        self._library = library
+        for module, path in (source_files(package, folder) if files is None else files).items():
+            self._read(module, path)
 
-    def _read(self, path: Path) -> None:
+    def _read(self, module: str, path: Path) -> None:
         """Take up one file; one that is no valid Python is left out, as an import of it would fail too."""
-        module = _module_name(self.package, self.folder, path)
         try:
-            tree = ast.parse(path.read_bytes(), filename=str(path))
-        except (SyntaxError, ValueError) as error:
+            source = read_module(path.read_bytes(), module, is_package=path.name == "__init__.py")
+        except (OSError, SyntaxError, ValueError) as error:
             logger.debug("Left out %s: %s", path, error)
+            self.broken[path] = str(error)
             return
-        imports = _imports(tree, module, is_package=path.name == "__init__.py")
-        constants = self.constants.setdefault(module, {})
-        for node in _top_level(tree):
-            if isinstance(node, ast.ClassDef):
-                if not any(
-                    keyword.arg == "metaclass" and _last(keyword.value) == STAND_IN for keyword in node.keywords
-                ):
-                    self.classes.setdefault(node.name, []).append(_class_source(node, module, imports))
-            elif isinstance(node, ast.Assign):
-                constants.update(_assigned(node))
-                constants.update(_extended(node, constants))
+        self.modules[module] = source
+        self.constants[module] = source.constants
+        self.backends.update(source.backends)
+        for each in source.classes:
+            self.classes.setdefault(each.name, []).append(each)
+
+    def owns(self, module: str) -> bool:
+        """Return whether a module is of this package, and not of the library that it builds on."""
+        return module == self.package or module.startswith(f"{self.package}.")
 
     def find(self, name: str, near: ClassSource | None = None) -> ClassSource | None:
         """Return the class of this name; where several modules have one, that which ``near``'s module means."""
         found = self.classes.get(name)
         if near is not None:
             imported, original = near.imports.get(name, ("", name))
-            found = found or self.classes.get(original)
+            found = found or self._borrowed(name, original) or self.classes.get(original)
             for candidate in found or ():
                 if candidate.module == near.module or (imported and candidate.module.startswith(imported)):
                     return candidate
         return found[0] if found else None
+
+    def _borrowed(self, *names: str) -> list[ClassSource] | None:
+        """Return the classes of the first of these names that the library has, from where it has it."""
+        for name in names if self._library else ():
+            module = self._library.modules.get(name) if self._library else None
+            if module and module not in self.modules:
+                self._borrow(module)
+            if module:
+                return self.classes.get(name)
+        return None
+
+    def _borrow(self, module: str) -> None:
+        if self._library and module not in self.modules:
+            self._read(module, self._library.file_of(module))
 
     def lineage(self, name: str | ClassSource) -> list[ClassSource]:
         """Return a class and all that it inherits from, nearest first; bases outside of the package are left out."""
@@ -111,9 +122,9 @@ class SourceTree:
 
     def subclasses(self, base: str) -> Iterator[ClassSource]:
         """Yield every class that inherits from ``base``, and ``base`` itself."""
-        for named in self.classes.values():
+        for named in list(self.classes.values()):
             for candidate in named[:1]:
-                if any(ancestor.name == base for ancestor in self.lineage(candidate)):
+                if self.owns(candidate.module) and any(ancestor.name == base for ancestor in self.lineage(candidate)):
                     yield candidate
 
     def function(self, owner: ClassSource, name: str) -> tuple[ClassSource, Function] | None:
@@ -132,110 +143,24 @@ class SourceTree:
 
     def alias(self, name: str) -> ast.expr | None:
         """Return what a name stands for that some module assigns, such as a type's alias."""
-        return next((names[name] for names in self.constants.values() if name in names), None)
+        found = next((names[name] for names in self.constants.values() if name in names), None)
+        if found is None and self._library:
+            sources = [module.imports[name] for module in list(self.modules.values()) if name in module.imports]
+            for source, original in sources:
+                if source.partition(".")[0] == self._library.package:
+                    self._borrow(source)
+                    return self.constants.get(source, {}).get(original)
+        return found
 
 
-def source_files(folder: Path) -> Iterator[Path]:
-    """Yield every Python file below a folder, in a fixed order."""
+def source_files(package: str, folder: Path) -> dict[str, Path]:
+    """Return every Python file below a folder, by the name of its module."""
+    found: dict[str, Path] = {}
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name.isidentifier() and name != "__pycache__")
-        yield from (Path(parent, name) for name in sorted(files) if name.endswith(".py"))
-
-
-def literal(node: ast.expr | None) -> object:
-    """Return the value of a literal, or None."""
-    try:
-        return ast.literal_eval(node) if node is not None else None
-    except (ValueError, TypeError):
-        return None
-
-
-def _module_name(package: str, folder: Path, path: Path) -> str:
-    parts = path.relative_to(folder).with_suffix("").parts
-    return ".".join([package, *(parts[:-1] if parts[-1] == "__init__" else parts)])
-
-
-def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield the statements of a module, and those that stand under an ``if``, ``try`` or ``else`` of it."""
-    waiting: list[ast.stmt] = list(tree.body)
-    while waiting:
-        node = waiting.pop(0)
-        yield node
-        if isinstance(node, ast.If):
-            waiting = [*node.body, *node.orelse, *waiting]
-        elif isinstance(node, ast.Try):
-            waiting = [*node.body, *node.orelse, *(inner for each in node.handlers for inner in each.body), *waiting]
-
-
-def _imports(tree: ast.Module, module: str, *, is_package: bool) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for node in _top_level(tree):
-        if isinstance(node, ast.ImportFrom):
-            parts = module.split(".")
-            above = parts[: len(parts) - node.level + (1 if is_package else 0)] if node.level else []
-            source = ".".join([*above, node.module] if node.module else above)
-            found.update({name.asname or name.name: (source, name.name) for name in node.names})
+        for name in sorted(files):
+            if name.endswith(".py"):
+                path = Path(parent, name)
+                parts = path.relative_to(folder).with_suffix("").parts
+                found[".".join([package, *(parts[:-1] if name == "__init__.py" else parts)])] = path
     return found
-
-
-def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[str, str]]) -> ClassSource:
-    values: dict[str, ast.expr] = {}
-    fields: dict[str, ast.expr] = {}
-    functions: dict[str, Function] = {}
-    mentions: set[str] = set()
-    for part in node.body:
-        if isinstance(part, ast.Assign):
-            values.update(_assigned(part))
-        elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
-            fields[part.target.id] = part.annotation
-        elif isinstance(part, Function):
-            functions[part.name] = part
-            mentions.update(_mentions(part))
-    bases = tuple(_last(base) for base in node.bases)
-    return ClassSource(
-        node.name,
-        module,
-        bases,
-        ast.get_docstring(node) or "",
-        values,
-        fields,
-        _kept(functions),
-        frozenset(mentions),
-        imports,
-    )
-
-
-#: Methods whose inside is read later. Of the others only the names that they mention are kept, for source is large.
-KEPT = frozenset({"__call__", "__init__", "check_inputs"})
-
-
-def _kept(functions: Mapping[str, Function]) -> dict[str, Function]:
-    return {name: function for name, function in functions.items() if name in KEPT}
-
-
-def _mentions(function: Function) -> Iterator[str]:
-    for node in ast.walk(function):
-        if isinstance(node, ast.Attribute):
-            yield node.attr
-        elif isinstance(node, ast.Name):
-            yield node.id
-
-
-def _assigned(node: ast.Assign) -> dict[str, ast.expr]:
-    return {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
-
-
-def _extended(node: ast.Assign, known: Mapping[str, ast.expr]) -> dict[str, ast.expr]:
-    """Return the tables that an assignment such as ``TABLE["key"] = value`` makes longer, as lists of their parts."""
-    return {
-        target.value.id: ast.List([known[target.value.id], ast.Tuple([target.slice, node.value])])
-        for target in node.targets
-        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) and target.value.id in known
-    }
-
-
-def _last(node: ast.expr) -> str:
-    """Return the last part of a dotted name: what is inherited, whichever way it was imported."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""

@@ -40,20 +40,13 @@ def _argument(pipe: Any, parameter: Parameter, media: Sequence[Medium]) -> Any:
     """Return a parameter's media as its annotation wants them; one stands alone where that is allowed."""
     shape = _shape(parameter)
     made = [_value(pipe, parameter, shape, medium) for medium in media]
-    if parameter.kind == "video":
-        wants_list = shape.depth > 1 and not _holds_frames(shape)
-    else:
-        wants_list = shape.items is not None and not shape.atoms
+    # A clip is a list already, and one is taken as it is wherever several are.
+    wants_list = parameter.kind != "video" and shape.items is not None and not shape.atoms
     return made if len(made) > 1 or wants_list else made[0]
 
 
 def _shape(parameter: Parameter) -> Shape:
     return parse(parameter.annotation)
-
-
-def _holds_frames(shape: Shape) -> bool:
-    """Return whether one list of a type is a clip already: it may hold pictures themselves."""
-    return shape.items is not None and bool(shape.items.atoms)
 
 
 def _value(pipe: Any, parameter: Parameter, shape: Shape, medium: Medium) -> Any:
@@ -70,14 +63,15 @@ def _value(pipe: Any, parameter: Parameter, shape: Shape, medium: Medium) -> Any
 def _frames(pipe: Any, shape: Shape, clip: Clip) -> Any:
     """Return a clip as a list of its frames, which diffusers' own processors take.
 
-    Only a pipeline that has no processor for clips and is typed for tensors alone gets one: of shape
-    (1, channels, frames, height, width), in [0, 1].
+    A pipeline that is typed for tensors alone gets one in [0, 1]: of shape (1, frames, channels, height, width) where it has
+    a processor for clips, which takes that, else of shape (1, channels, frames, height, width).
     """
     is_for_tensors = bool(shape.leaves) and shape.leaves <= {"array"} and shape.items is None
-    if not is_for_tensors or hasattr(pipe, "video_processor"):
+    if not is_for_tensors:
         return list(clip.frames)
     stacked = np.stack([np.asarray(frame, np.float32) / 255 for frame in clip.frames])
-    return torch.from_numpy(stacked).permute(3, 0, 1, 2)[None]
+    axes = (0, 3, 1, 2) if hasattr(pipe, "video_processor") else (3, 0, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(stacked.transpose(axes)))[None]
 
 
 def _samples(pipe: Any, parameter: Parameter, shape: Shape, sound: Sound) -> Any:
@@ -125,12 +119,6 @@ def _numbers(pipe: Any, parameter: Parameter, shape: Shape, array: np.ndarray) -
     tensor = tensor.to(device=getattr(pipe, "_execution_device", "cpu"))
     tensor = tensor.to(getattr(pipe, "dtype", torch.float32)) if tensor.is_floating_point() else tensor
     return list(tensor) if shape.items is not None and not shape.atoms else tensor
-
-
-def asked_size(arguments: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return the width and height that a call asks for; None where it leaves one to the pipeline."""
-    width, height = arguments.get("width"), arguments.get("height")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 def shapes(inputs: Mapping[str, Sequence[Medium]]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from huggingface_hub.errors import (
@@ -143,3 +145,23 @@ def as_generation_error(error: BaseException, call: Call, steps_taken: int) -> O
         hint="With `--log-level debug` the log says where.",
         model=model,
     )
+
+
+@contextmanager
+def library_warnings() -> Iterator[list[str]]:
+    """Gather what diffusers and transformers warn of while this lasts: a truncated prompt, an argument without effect."""
+    said: list[str] = []
+
+    class Gather(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    handler = Gather(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    for library in loggers:
+        library.addHandler(handler)
+    try:
+        yield said
+    finally:
+        for library in loggers:
+            library.removeHandler(handler)

@@ -33,7 +33,7 @@ from octabox.engine.messages import (
 )
 from octabox.engine.protocol import Call
 from octabox.engine.worker.failures import as_generation_error, as_load_error
-from octabox.engine.worker.loader import load
+from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.memory import bytes_held, clean_up
 from octabox.engine.worker.runner import Runner, Unfinished
 from octabox.errors import GenerationCancelledError
@@ -84,7 +84,7 @@ def serve(connection: Connection) -> None:
     pipe = Pipe(connection)
     start = pipe.receive_start()
     configure(start.options.log_level, start.options.log_file)
-    _hush()
+    hush()
     if start.options.threads:
         torch.set_num_threads(start.options.threads)
     began = time.perf_counter()
@@ -101,7 +101,7 @@ def serve(connection: Connection) -> None:
             _make(pipe.calls.get(), runner, pipe, encoder)
 
 
-def _hush() -> None:
+def hush() -> None:
     """Let the libraries draw no bars, and warn again of what concerns a request."""
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()

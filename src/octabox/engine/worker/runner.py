@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -18,12 +16,14 @@ from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.arguments import call_arguments
-from octabox.engine.worker.loader import LoadedModel
+from octabox.engine.worker.failures import library_warnings
+from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.outputs.products import Product
 from octabox.engine.worker.outputs.reading import Reader
 from octabox.engine.worker.outputs.writing import artifacts
 from octabox.engine.worker.schedulers import fresh
+from octabox.engine.worker.sizes import check_sizes, other_sizes
 from octabox.engine.worker.steps import StepWatch
 from octabox.errors import IncompatibleWeightsError
 from octabox.types import Generation, Progress
@@ -84,7 +84,7 @@ class Runner:
         began = time.perf_counter()
         pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
         made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
-        with _library_warnings() as said:
+        with library_warnings() as said:
             for index, run in enumerate(call.runs):
                 check()
                 self._set_scheduler(pipe, call)
@@ -92,10 +92,11 @@ class Runner:
                 output = self._call(pipe, entry, run, watch)
                 check()
                 reader = Reader(pipe, entry, run.params, call.output)
+                products = reader.read(output)
                 facts = self._facts(pipe, entry, call, run)
                 seed = run.seed if _takes_seed(entry) else None
-                made += [(product, seed, facts) for product in reader.read(output)]
-                said.extend(reader.warnings)
+                made += [(product, seed, facts) for product in products]
+                said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe)])
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
@@ -108,7 +109,7 @@ class Runner:
             kind: Any = import_class(name)
             own = self._model.pipeline
             taken = inspect.signature(kind.__init__).parameters
-            offered = {**own.config, **own.components}
+            offered = {**own.config, **own.components, **self._model.beside}
             try:
                 pipe = kind(**{part: offered[part] for part in taken if part in offered})
             except TypeError as error:
@@ -158,6 +159,7 @@ class Runner:
 
     def _call(self, pipe: DiffusionPipeline, entry: PipelineEntry, run: Run, watch: StepWatch) -> Any:
         """Call the pipeline with what it takes."""
+        check_sizes(pipe, entry, run.params)
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
@@ -195,23 +197,3 @@ def _takes_seed(entry: PipelineEntry) -> bool:
 
 #: Call parameters that say how a result is handed over, not what it shows.
 INTERNAL = frozenset({"output_type", "return_dict", "callback_steps"})
-
-
-@contextmanager
-def _library_warnings() -> Iterator[list[str]]:
-    """Gather what diffusers and transformers warn of while this lasts: a truncated prompt, an argument without effect."""
-    said: list[str] = []
-
-    class Gather(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
-
-    handler = Gather(logging.WARNING)
-    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
-    for library in loggers:
-        library.addHandler(handler)
-    try:
-        yield said
-    finally:
-        for library in loggers:
-            library.removeHandler(handler)

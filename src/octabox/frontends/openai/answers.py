@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from typing import Any
 
+from octabox.frontends.delivery import as_base64, link
 from octabox.frontends.openai.translate import Wanted
 from octabox.frontends.results import Results
 from octabox.types import Artifact, Generation
@@ -33,11 +33,6 @@ def format_of(artifact: Artifact) -> str:
     return artifact.media_type.rpartition("/")[2]
 
 
-async def as_base64(artifact: Artifact) -> str:
-    """Return an artifact's bytes as text."""
-    return (await asyncio.to_thread(base64.b64encode, artifact.content)).decode("ascii")
-
-
 async def to_answer(generation: Generation, wanted: Wanted, results: Results, base_url: str) -> dict[str, Any]:
     """Return the body of an answer.
 
@@ -52,7 +47,7 @@ async def to_answer(generation: Generation, wanted: Wanted, results: Results, ba
         if wanted.response_format == "b64_json":
             item: dict[str, Any] = {"b64_json": await as_base64(artifact)}
         else:
-            item = {"url": f"{base_url}/results/{await asyncio.to_thread(results.keep, artifact)}"}
+            item = {"url": link(base_url, await asyncio.to_thread(results.keep, artifact))}
         data.append({**item, "seed": artifact.seed})
     first = generation.artifacts[0] if generation.artifacts else None
     facts = {

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from octabox.errors import GenerationError, MissingParameterError, ModelNotFoundError
+from octabox.errors import MissingParameterError, ModelNotFoundError
+from octabox.frontends.delivery import base_url
+from octabox.frontends.disconnect import unless_gone
 from octabox.frontends.middleware import SafeJson
 from octabox.frontends.openai.answers import to_answer
-from octabox.frontends.openai.disconnect import unless_gone
-from octabox.frontends.openai.events import EventStream, to_events
+from octabox.frontends.openai.events import to_events
 from octabox.frontends.openai.forms import MASK, read_form
 from octabox.frontends.openai.schema import ImageRequest, from_json
 from octabox.frontends.openai.translate import Wanted, needs_prompt, require_prompt, to_request
 from octabox.frontends.services import Wire
-from octabox.types import Event, Source
+from octabox.frontends.streams import EventStream, ended_by_errors, first_of
+from octabox.types import Source
 
 
 def _documented(media_type: str) -> dict[str, Any]:
@@ -90,22 +91,15 @@ async def _answer(wire: Wire, request: Request, wanted: Wanted, *, stream: bool,
         if stream:
             return await _stream(wire, request, wanted, kind)
         generation = await unless_gone(request.receive, wire.generation.generate(wanted.request))
-    base_url = wire.settings.public_url or str(request.base_url).rstrip("/")
-    return SafeJson(await to_answer(generation, wanted, wire.results, base_url))
+    return SafeJson(await to_answer(generation, wanted, wire.results, base_url(wire, request)))
 
 
 async def _stream(wire: Wire, request: Request, wanted: Wanted, kind: str) -> Response:
     """Answer with events; what goes wrong before the first of them is an answer of its own."""
     events = wire.generation.stream(wanted.request)
     try:
-        first = await unless_gone(request.receive, _first(events))
+        first = await unless_gone(request.receive, first_of(events))
     except BaseException:
         await events.aclose()
         raise
-    return EventStream(to_events(first, events, wanted, kind))
-
-
-async def _first(events: AsyncGenerator[Event, None]) -> Event:
-    async for event in events:
-        return event
-    raise GenerationError("The engine ended a request without a result.")
+    return EventStream(ended_by_errors(to_events(first, events, wanted, kind)), events)

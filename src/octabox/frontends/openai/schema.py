@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from octabox.config.problems import expectation
-from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError
+from octabox.frontends.bodies import check_fields, read_object
 
 
 class ImageRequest(BaseModel):
@@ -63,20 +61,7 @@ def from_json(data: bytes) -> ImageRequest:
     Raises:
         RequestError: It is no JSON object, or a field has a wrong value.
     """
-    try:
-        fields = json.loads(data.decode("utf-8"), parse_constant=refuse_constant)
-        if b"\\u" in data:
-            # Half a character can be escaped, but is no text: nothing behind here can write it.
-            json.dumps(fields, ensure_ascii=False).encode("utf-8")
-    except UnicodeError as error:
-        raise RequestError("The body is not UTF-8.", hint="Send JSON in UTF-8.") from error
-    except (ValueError, RecursionError) as error:
-        raise RequestError(
-            f"The body is no JSON: {error}.", hint='Send an object, such as {"prompt": "..."}.'
-        ) from error
-    if not isinstance(fields, dict):
-        raise RequestError("The body must be a JSON object.", hint='Such as {"prompt": "..."}.')
-    return from_fields(fields)
+    return from_fields(read_object(data))
 
 
 def from_fields(fields: Mapping[str, Any]) -> ImageRequest:
@@ -86,19 +71,4 @@ def from_fields(fields: Mapping[str, Any]) -> ImageRequest:
         InvalidParameterError: A field has a wrong value.
         InvalidRequestError: Several have.
     """
-    try:
-        return ImageRequest.model_validate(dict(fields))
-    except ValidationError as error:
-        problems: dict[str, InvalidParameterError] = {}
-        for details in error.errors():
-            name = str(details["loc"][0])
-            problem = InvalidParameterError(f"'{name}' {expectation(details)}.", parameter=name)
-            problems.setdefault(name, problem)
-        if len(problems) == 1:
-            raise next(iter(problems.values())) from None
-        raise InvalidRequestError(list(problems.values())) from None
-
-
-def refuse_constant(constant: str) -> None:
-    """Take no NaN and no infinity: JSON has none."""
-    raise ValueError(f"{constant} is no number of JSON")
+    return check_fields(ImageRequest, fields)

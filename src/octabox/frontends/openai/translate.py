@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from octabox.errors import InvalidParameterError, MissingParameterError, OctaboxError
+from octabox.errors import InvalidParameterError, MissingParameterError
+from octabox.frontends.bodies import scheduler_choice
+from octabox.frontends.errors import in_clients_words
 from octabox.frontends.openai.schema import ImageRequest
 from octabox.media.formats import check, chosen
-from octabox.types import GenerationRequest, OutputFormat, SchedulerChoice, Source
+from octabox.types import GenerationRequest, OutputFormat, Source
 
 #: LocalAI's spellings of call parameters.
 SPELLINGS = {
@@ -53,15 +55,9 @@ class Wanted:
     warnings: tuple[str, ...] = ()
     spelled: Mapping[str, str] = field(default_factory=dict)
 
-    @contextmanager
-    def in_clients_words(self) -> Iterator[None]:
+    def in_clients_words(self) -> AbstractContextManager[None]:
         """Name parameters in errors as the client named them."""
-        try:
-            yield
-        except OctaboxError as error:
-            if error.parameter is not None:
-                error.parameter = self.spelled.get(error.parameter, error.parameter)
-            raise
+        return in_clients_words(self.spelled)
 
 
 def to_request(body: ImageRequest, model: str, inputs: Inputs | None = None, task: str | None = None) -> Wanted:
@@ -77,9 +73,9 @@ def to_request(body: ImageRequest, model: str, inputs: Inputs | None = None, tas
         RequestError: A field has a wrong value.
     """
     warnings: list[str] = []
-    params, spelled = _call_parameters(body.others, inputs or {})
+    params, spelled = call_parameters(body.others, inputs or {})
     params |= _prompts(body)
-    wishes = _size(body.size, params)
+    wishes = wished_size(body.size, params)
     if wishes:
         spelled = {"width": "size", "height": "size", **spelled}
     wishes |= _quality(body.quality, params, warnings)
@@ -99,7 +95,7 @@ def to_request(body: ImageRequest, model: str, inputs: Inputs | None = None, tas
         inputs=dict(inputs or {}),
         seed=None if body.seed == -1 else body.seed,
         num_outputs=body.n,
-        scheduler=_scheduler(body.scheduler),
+        scheduler=scheduler_choice(body.scheduler),
         output=output,
         partial_images=body.partial_images if body.stream else 0,
     )
@@ -139,7 +135,7 @@ def needs_prompt(body: ImageRequest) -> bool:
     return "image" not in given and "prompt_embeds" not in given and body.task in (None, "text-to-image")
 
 
-def _call_parameters(others: Mapping[str, Any], inputs: Inputs) -> tuple[dict[str, Any], dict[str, str]]:
+def call_parameters(others: Mapping[str, Any], inputs: Inputs) -> tuple[dict[str, Any], dict[str, str]]:
     """Return call parameters by their own names, and the client's spelling of those that it called otherwise."""
     params: dict[str, Any] = {}
     spelled: dict[str, str] = {}
@@ -174,7 +170,7 @@ def _prompts(body: ImageRequest) -> dict[str, Any]:
     return {"prompt": positives if isinstance(body.prompt, list) else positives[0], **found}
 
 
-def _size(size: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
+def wished_size(size: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the wishes that a size means."""
     if size is None or size.strip().lower() in ("", "auto"):
         return {}
@@ -198,19 +194,6 @@ def _quality(quality: str | int | None, params: Mapping[str, Any], warnings: lis
         return {"num_inference_steps": int(text)}
     warnings.append(f"'quality' has no effect as '{text[:50]}'.")
     return {}
-
-
-def _scheduler(given: str | Mapping[str, Any] | None) -> SchedulerChoice | None:
-    """Return the scheduler that was asked for."""
-    if not given:
-        return None
-    if isinstance(given, str):
-        return SchedulerChoice(given)
-    name = given.get("name")
-    if not isinstance(name, str) or not name:
-        hint = 'Such as {"name": "euler", "use_karras_sigmas": true}.'
-        raise InvalidParameterError("'scheduler' has no name.", hint=hint, parameter="scheduler")
-    return SchedulerChoice(name, {key: value for key, value in given.items() if key != "name"})
 
 
 def _response_format(given: str | Mapping[str, Any] | None) -> str:

@@ -63,7 +63,7 @@ def frame_rate(output: OutputFormat, params: Mapping[str, Any], entry: PipelineE
 def _settings(part: Any) -> dict[str, Any]:
     """Return a component's configuration, be it diffusers' or transformers'."""
     config = getattr(part, "config", None)
-    found = config if isinstance(config, Mapping) else config.to_dict() if hasattr(config, "to_dict") else {}
+    found: Mapping[str, Any] = config if isinstance(config, Mapping) else getattr(config, "to_dict", dict)()
     return dict(found)
 
 

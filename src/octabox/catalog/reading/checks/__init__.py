@@ -1,0 +1,1 @@
+"""What pipelines check before they run, and what that says of a request."""

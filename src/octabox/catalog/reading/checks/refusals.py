@@ -1,0 +1,55 @@
+"""Find the conditions under which a pipeline refuses what it is given, or changes it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource, Function
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One condition, at any depth.
+
+    Args:
+        test: The condition.
+        refuses: Whether an error follows; else only a warning.
+        function: Where it stands.
+    """
+
+    test: ast.expr
+    refuses: bool
+    function: Function
+
+    @cached_property
+    def locals(self) -> dict[str, ast.expr]:
+        """What the function assigns to each name that it assigns once."""
+        found: dict[str, list[ast.expr]] = {}
+        for node in ast.walk(self.function):
+            for target in node.targets if isinstance(node, ast.Assign) else ():
+                if isinstance(target, ast.Name) and isinstance(node, ast.Assign):
+                    found.setdefault(target.id, []).append(node.value)
+        return {name: values[0] for name, values in found.items() if len(values) == 1}
+
+
+def refusals(tree: SourceTree, owner: ClassSource) -> Iterator[Refusal]:
+    """Yield every condition in a class's checks and in its call that leads to an error or to a warning."""
+    names = {name for ancestor in tree.lineage(owner) for name in ancestor.functions if name.startswith("check_")}
+    for name in ("__call__", *sorted(names)):
+        located = tree.function(owner, name)
+        for node in ast.walk(located[1]) if located else ():
+            if isinstance(node, ast.If) and located:
+                if any(isinstance(inner, ast.Raise) for inner in node.body):
+                    yield Refusal(node.test, refuses=True, function=located[1])
+                elif any(_warns(inner) for inner in node.body):
+                    yield Refusal(node.test, refuses=False, function=located[1])
+
+
+def _warns(node: ast.stmt) -> bool:
+    call = node.value if isinstance(node, ast.Expr) else None
+    function = call.func if isinstance(call, ast.Call) else None
+    return isinstance(function, ast.Attribute) and function.attr.startswith("warning")

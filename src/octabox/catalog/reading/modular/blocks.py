@@ -1,0 +1,88 @@
+"""Read a modular pipeline: what its default blocks take, need and give, as their docstring says, or else their steps."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from octabox.catalog.entries import Component, Field, Parameter
+from octabox.catalog.reading.annotations import parse
+from octabox.catalog.reading.docstrings import Words, section
+from octabox.catalog.reading.modular.steps import Item, flow
+from octabox.catalog.reading.outputs import field_kind
+from octabox.catalog.reading.parameters import from_words, plain_value
+from octabox.catalog.reading.source import SourceTree
+from octabox.catalog.reading.syntax import ClassSource
+
+#: Attribute of a modular pipeline that names its blocks.
+DEFAULT_BLOCKS = "default_blocks_name"
+
+#: Attribute of blocks that names what they can do, and what each needs.
+WORKFLOWS = "_workflow_map"
+
+COMPONENT = re.compile(r"(\w+)\s+\(`([^`]*)`\)")
+
+
+def default_blocks(tree: SourceTree, owner: ClassSource) -> ClassSource | None:
+    """Return the class of a modular pipeline's blocks."""
+    name = tree.value(owner, DEFAULT_BLOCKS)
+    return tree.find(name, near=owner) if isinstance(name, str) else None
+
+
+def block_parameters(tree: SourceTree, blocks: ClassSource, usual: Mapping[str, Parameter]) -> tuple[Parameter, ...]:
+    """Return what blocks take; where nothing says of which type, it is that of the name in most pipelines."""
+    found = section(blocks.doc, "Inputs") or _words(flow(tree, blocks).inputs)
+    return tuple(_parameter(name, words, usual.get(name)) for name, words in found.items())
+
+
+def block_components(tree: SourceTree, blocks: ClassSource) -> tuple[Component, ...]:
+    """Return what blocks are made of."""
+    listed = re.search(r"Components:\n(.*?)(?:\n\s*\n|\Z)", blocks.doc, re.DOTALL)
+    if listed:
+        return tuple(Component(name, annotation) for name, annotation in COMPONENT.findall(listed[1]))
+    return tuple(Component(name, words.type) for name, words in _words(flow(tree, blocks).components).items())
+
+
+def block_outputs(tree: SourceTree, blocks: ClassSource) -> tuple[Field, ...]:
+    """Return what blocks give back."""
+    found = section(blocks.doc, "Outputs") or _words(flow(tree, blocks).outputs)
+    return tuple(
+        Field(name, words.type, field_kind(name, parse(words.type), words.text), words.text)
+        for name, words in found.items()
+    )
+
+
+def _words(items: Mapping[str, Item]) -> dict[str, Words]:
+    return {name: item.words for name, item in items.items()}
+
+
+def workflows(tree: SourceTree, blocks: ClassSource) -> tuple[str, ...]:
+    """Return the names of what blocks can do, as diffusers calls it."""
+    known = tree.value(blocks, WORKFLOWS)
+    return tuple(known) if isinstance(known, dict) else ()
+
+
+def _parameter(name: str, words: Words, usual: Parameter | None) -> Parameter:
+    default, is_literal = _default(words.default)
+    own = from_words(name, words, default=default)
+    if not words.type and usual is not None:
+        own = replace(
+            own,
+            kind=usual.kind,
+            many=usual.many,
+            choices=usual.choices,
+            annotation=usual.annotation,
+            description=own.description or usual.description,
+        )
+    # A docstring puts no quotes around words: of a text they are the default, of anything else they only tell of it.
+    return replace(own, literal=is_literal or own.kind in ("text", "choice", "internal"))
+
+
+def _default(text: str) -> tuple[object, bool]:
+    """Return the value that a docstring writes, and whether it is one."""
+    try:
+        return (plain_value(ast.literal_eval(text)) if text else None), True
+    except (SyntaxError, ValueError):
+        return text, False

@@ -1,0 +1,124 @@
+"""Write a model out as a folder in diffusers' own format, by a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from octabox.config.model import ModelConfig
+from octabox.engine.forkserver import worker_context
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.worker.entry import convert as work
+from octabox.errors import ForbiddenPathError, OctaboxError, WorkerDiedError
+from octabox.hub.folder import index_file
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What is to be written.
+
+    Args:
+        model: The model's configuration.
+        pipeline: Class of diffusers to load it as.
+        out: Folder to write to.
+        options: Of the process that does it.
+        variant: Part of the weight files' names, such as fp16.
+        max_shard_size: Largest weight file, such as 5GB; None leaves that to diffusers.
+    """
+
+    model: ModelConfig
+    pipeline: str
+    out: Path
+    options: WorkerOptions
+    variant: str | None = None
+    max_shard_size: str | None = None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """From the process: the folder is written."""
+
+    warnings: tuple[str, ...] = ()
+
+
+def convert(order: Conversion, *, force: bool = False) -> Converted:
+    """Write a model out; the folder appears when it is whole, or not at all.
+
+    Args:
+        order: What is to be written.
+        force: Whether to replace a model that is there already.
+
+    Raises:
+        ForbiddenPathError: The folder cannot be made, or something is there.
+        LoadError: The model cannot be loaded or written.
+        WorkerDiedError: The process ended in the middle.
+    """
+    with _place(order.out, force=force) as part:
+        return _run(order, part)
+
+
+def _run(order: Conversion, part: Path) -> Converted:
+    """Let a process write to this folder."""
+    context = worker_context()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        ours.send((order, part))
+        answer = ours.recv()
+    except (EOFError, OSError) as error:
+        process.join()
+        how = f"exit code {process.exitcode}"
+        if process.exitcode == -signal.SIGKILL:
+            how = "SIGKILL, which often means that the machine ran out of memory"
+        message = f"The process that converted '{order.model.name}' ended with {how}."
+        raise WorkerDiedError(message, hint="The log says more.", model=order.model.name) from error
+    finally:
+        process.terminate()
+        process.join()
+        ours.close()
+    if isinstance(answer, OctaboxError):
+        raise answer
+    assert isinstance(answer, Converted)  # noqa: S101 (the process says nothing else)
+    return answer
+
+
+@contextmanager
+def _place(out: Path, *, force: bool) -> Iterator[Path]:
+    """Yield a new folder beside the wanted one, which takes its place in the end, or goes."""
+    _check(out, force=force)
+    part, old = out.with_name(f".{out.name}.{os.getpid()}.part"), out.with_name(f".{out.name}.{os.getpid()}.old")
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        message = f"No folder can be made beside '{out}': {error.strerror}."
+        raise ForbiddenPathError(message, hint="Give another place.") from error
+    try:
+        yield part
+        if out.exists():
+            out.rename(old)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if out.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _check(out: Path, *, force: bool) -> None:
+    """Refuse a place where something is that must not be lost."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise ForbiddenPathError(f"'{out}' is there and is no folder.", hint="Give another place.")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if index_file(out) is None:
+        raise ForbiddenPathError(f"'{out}' is not empty and is no model.", hint="Give another place.")
+    if not force:
+        raise ForbiddenPathError(
+            f"'{out}' holds a model already.", hint="Give another place, or --force to replace it."
+        )

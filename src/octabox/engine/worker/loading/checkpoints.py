@@ -1,0 +1,155 @@
+"""Bring a model from a single file into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+
+from octabox.config.model import ModelConfig
+from octabox.engine.worker.loading.components import (
+    component_class,
+    component_dtype,
+    component_dtypes,
+    load_component,
+    load_file,
+    pipeline_quantization,
+)
+from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.errors import IncompatibleWeightsError
+from octabox.hub.checkpoints import bundles
+from octabox.hub.checkpoints.families import Family, family_of, recognise
+from octabox.hub.checkpoints.tensors import Shapes, read_shapes
+
+
+def load_checkpoint(config: ModelConfig, kind: Any, dtype: torch.dtype) -> DiffusionPipeline:
+    """Load a model from a single file, with the components that it lacks from where the configuration says.
+
+    Args:
+        config: The model's configuration.
+        kind: Pipeline class.
+        dtype: Type of numbers, where a component has none of its own.
+
+    Raises:
+        IncompatibleWeightsError: The file is damaged or no model, lacks a component, or is not for this class.
+        RemoteCodeError: It is a pickle that would run code.
+    """
+    file = Path(config.model)
+    shapes = read_shapes(file)
+    family = family_of(shapes)
+    if not config.config or (family and family.not_a_model):
+        family = recognise(file)
+    if family and _is_alone(family, shapes, config):
+        return _around(config, kind, dtype, family.part or next(iter(family.parts or ())))
+    if not hasattr(kind, "from_single_file"):
+        hint = "Set `pipeline:` to the class that the file was made for, or convert it to a folder."
+        message = f"Model '{config.name}': {kind.__name__} cannot be loaded from a single file."
+        raise IncompatibleWeightsError(message, hint=hint, model=config.name)
+    return _whole(config, kind, dtype, family, shapes)
+
+
+def checkpoint_notes(config: ModelConfig) -> tuple[str, ...]:
+    """Return what was taken for granted of a single file, since neither its tensors nor the configuration tell."""
+    family = None if config.config or config.scheduler else family_of(read_shapes(Path(config.model)))
+    return (family.note,) if family and family.note else ()
+
+
+def _is_alone(family: Family, shapes: Shapes, config: ModelConfig) -> bool:
+    """Tell whether a file holds the denoiser alone, and the rest is to come from a whole model."""
+    if family.part or config.model.lower().endswith(".gguf"):
+        return True
+    return bool(config.config) and len(family.missing(shapes)) == len(family.parts or ()) - 1
+
+
+def _around(config: ModelConfig, kind: Any, dtype: torch.dtype, part: str) -> DiffusionPipeline:
+    """Load a denoiser from the file, and the model around it from the one that `config` names."""
+    if not config.config:
+        family = recognise(Path(config.model))
+        raise IncompatibleWeightsError(
+            f"Model '{config.name}': {config.model} holds the {part} of {family.title} alone.",
+            hint=f"Set `config:` to a folder or Hub id with the whole model, such as {family.repository}.",
+            model=config.name,
+        )
+    trusted = may_run_code(config, config.config)
+    given = _given(config, kind, dtype, config.config)
+    given[part] = load_file(config, part, kind, dtype, config.model, config.config)
+    quantized = {name: each for name, each in config.components.items() if name != part}
+    options = {
+        "revision": config.revision,
+        "variant": config.variant,
+        "trust_remote_code": trusted,
+        "quantization_config": pipeline_quantization(config.model_copy(update={"components": quantized}), kind),
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    pipe: DiffusionPipeline = kind.from_pretrained(
+        config.config, dtype=component_dtypes(config, dtype), **given, **options
+    )
+    return pipe
+
+
+def _whole(
+    config: ModelConfig, kind: Any, dtype: torch.dtype, family: Family | None, shapes: Shapes
+) -> DiffusionPipeline:
+    """Load all components that the file has."""
+    with _built(config, kind, family) as built:
+        given = _given(config, kind, dtype, built)
+        wanted = family.missing(shapes) if family else ()
+        if not config.config and family and family.configs:
+            wanted += bundles.kept_out(family.configs)
+        lacking = [name for name in wanted if name not in given]
+        if lacking and not config.config:
+            raise _lacks(config, family, lacking)
+        for name in lacking:
+            given[name] = component_class(kind, name).from_pretrained(config.config, subfolder=name, dtype=dtype)
+        for name, part in config.components.items():
+            if part.quantization and not part.model:
+                given[name] = load_file(config, name, kind, dtype, config.model, built)
+        options = {"config": built} if built else {}
+        pipe: DiffusionPipeline = kind.from_single_file(
+            config.model, dtype=dtype, local_files_only=not config.config, **given, **options
+        )
+    for name, part in config.components.items():
+        if part.dtype and not part.model:
+            pipe.components[name].to(component_dtype(part, dtype))
+    return pipe
+
+
+@contextmanager
+def _built(config: ModelConfig, kind: Any, family: Family | None) -> Iterator[str]:
+    """Yield the folder or Hub id that says how the components are built."""
+    if config.config:
+        yield config.config
+    elif family and family.configs:
+        with bundles.folder(family.configs, kind.__name__) as place:
+            yield str(place)
+    else:
+        title = family.title if family else "this file"
+        source = f", such as {family.repository}" if family else ""
+        raise IncompatibleWeightsError(
+            f"Model '{config.name}': how the components of {title} are built is not known.",
+            hint=f"Set `config:` to a folder or Hub id with the whole model{source}.",
+            model=config.name,
+        )
+
+
+def _given(config: ModelConfig, kind: Any, dtype: torch.dtype, built: str) -> dict[str, Any]:
+    """Load the components that have a source of their own."""
+    own = [name for name, part in config.components.items() if part.model]
+    return {name: load_component(config, name, kind, dtype, built) for name in own}
+
+
+def _lacks(config: ModelConfig, family: Family | None, names: list[str]) -> IncompatibleWeightsError:
+    """Return the error that names the components that the file does not bring, and where they could come from."""
+    assert family is not None  # noqa: S101 (of a file of no family nothing is known to be missing)
+    names = sorted(names)
+    example = f"`{names[0]}: {{model: {family.repository}, subfolder: {names[0]}}}`"
+    return IncompatibleWeightsError(
+        f"Model '{config.name}': the file is of {family.title} and comes without {', '.join(names)}.",
+        hint=f"Set `config:` to a folder or Hub id with the whole model, such as {family.repository}, "
+        f"or name each under `components:`, such as {example}.",
+        model=config.name,
+    )

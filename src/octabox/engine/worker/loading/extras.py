@@ -1,0 +1,54 @@
+"""Load what a configuration brings beside a model's own components: a ControlNet, an adapter, for siblings that take it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from octabox.catalog.loading import import_class
+from octabox.catalog.pipelines import load_catalog
+from octabox.config.model import ModelConfig
+from octabox.engine.worker.loading.components import component_class, load_component
+from octabox.errors import LoadError
+
+
+def part_configuration(config: ModelConfig, pipeline: str) -> tuple[ModelConfig, tuple[str, ...]]:
+    """Return the configuration without the components that are not of the model's own class, and the names of those.
+
+    Raises:
+        LoadError: No sibling of the class takes them either.
+    """
+    catalog = load_catalog()
+    entry = catalog.pipeline(pipeline)
+    own = {part.name for part in entry.components} or {*config.components}
+    beside = tuple(name for name in config.components if name not in own)
+    takers = catalog.siblings(pipeline, frozenset(beside)) if beside else ()
+    taken = {part.name for sibling in takers for part in sibling.components}
+    if unknown := [name for name in beside if name not in taken]:
+        raise LoadError(
+            f"Model '{config.name}': neither {pipeline} nor a sibling has a component '{unknown[0]}'.",
+            hint=f"{pipeline} has these components: {', '.join(sorted(own))}.",
+            model=config.name,
+        )
+    kept = {name: part for name, part in config.components.items() if name in own}
+    return (config.model_copy(update={"components": kept}) if beside else config), beside
+
+
+def load_beside(
+    config: ModelConfig, pipeline: str, names: tuple[str, ...], dtype: torch.dtype, device: str
+) -> dict[str, Any]:
+    """Return the components of these names, on the model's device."""
+    loaded: dict[str, Any] = {}
+    for name in names:
+        part = load_component(config, name, _taker(pipeline, name, frozenset(names)), dtype, config.model)
+        loaded[name] = part.to(device) if isinstance(part, torch.nn.Module) else part
+    return loaded
+
+
+def _taker(pipeline: str, name: str, names: frozenset[str]) -> Any:
+    """Return a sibling class that has a component of this name, which says of which class that is."""
+    kinds: list[Any] = [import_class(each.name) for each in load_catalog().siblings(pipeline, names)]
+    takers = [kind for kind in kinds if name in inspect.signature(kind.__init__).parameters]
+    return next((kind for kind in takers if component_class(kind, name)), takers[0])

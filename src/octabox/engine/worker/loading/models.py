@@ -1,0 +1,192 @@
+"""Bring a model from its files into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, ModularPipeline
+
+from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.loading import check_packages, import_class
+from octabox.catalog.pipelines import load_catalog
+from octabox.config.model import ModelConfig
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
+from octabox.engine.worker.loading.components import component_dtypes, load_component, pipeline_quantization
+from octabox.engine.worker.loading.extras import load_beside, part_configuration
+from octabox.engine.worker.loading.modular import load_modular
+from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.errors import LoadError
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory.
+
+    Args:
+        pipeline: The model's own pipeline.
+        device: Where it runs.
+        warnings: What could not be honoured.
+        beside: Components that its configuration brings for siblings of the pipeline.
+    """
+
+    pipeline: DiffusionPipeline
+    device: str
+    warnings: tuple[str, ...] = ()
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedModel:
+    """Load a model as its configuration says.
+
+    Args:
+        config: The model's configuration.
+        pipeline: Diffusers class to load it as.
+        options: Device and type of numbers where the configuration names none.
+
+    Raises:
+        LoadError: The configuration asks for what this machine or this class does not have.
+    """
+    device = choose_device(config.device or options.device, config.name)
+    check_packages(pipeline, _part_classes(config))
+    kind: Any = import_class(pipeline)
+    dtype = choose_dtype(options.dtype if config.dtype == "auto" else config.dtype, device)
+    _check_complete(config, load_catalog().pipeline(pipeline))
+    whole, beside = part_configuration(config, pipeline)
+    notes: tuple[str, ...] = ()
+    if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
+        pipe, notes = load_checkpoint(whole, kind, dtype), checkpoint_notes(whole)
+    elif issubclass(kind, ModularPipeline):
+        pipe = load_modular(whole, kind, dtype)
+    else:
+        pipe = _from_folder(kind, whole, dtype)
+    pipe.set_progress_bar_config(disable=True)
+    _apply_adapters(pipe, config)
+    extras = load_beside(config, pipeline, beside, dtype, device)
+    return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)), extras)
+
+
+def _part_classes(config: ModelConfig) -> list[str] | None:
+    """Return the names of the classes that a model's index names; None where it has no index here."""
+    folder = Path(config.model)
+    if index_file(folder) is None:
+        return None
+    # Behind the library stands the class; an index of a modular pipeline tells more behind that.
+    named = {name: part[1] for name, part in folder_index(folder).items() if isinstance(part, list)}
+    return [str(part) for name, part in named.items() if part and name not in config.components]
+
+
+def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
+    """Make sure that a folder has all components that its index names, and all that the class needs.
+
+    Raises:
+        LoadError: Some are missing.
+    """
+    folder = Path(config.model)
+    if not folder.exists() and not is_hub_id(config.model):
+        hint = "Check `model`: a folder, a file or a Hub id."
+        raise LoadError(f"Model '{config.name}': there is nothing at {folder}.", hint=hint, model=config.name)
+    if entry.modular or index_file(folder) is None:
+        return
+    index = {name: part for name, part in folder_index(folder).items() if isinstance(part, list)}
+    named = [name for name, part in index.items() if part[-1]]
+    missing = [name for name in named if name not in config.components and not (folder / name).is_dir()]
+    if missing:
+        raise LoadError(
+            f"Model '{config.name}': {folder} has no folder {', '.join(missing)}, which its model_index.json names.",
+            hint="Fetch the model again, or give the component a source under `components`.",
+            model=config.name,
+        )
+    needed = sorted(entry.required_components - {*index, *config.components})
+    if needed:
+        raise LoadError(
+            f"Model '{config.name}': {entry.name} needs {', '.join(needed)}, which {folder} has not.",
+            hint=f"Write into its configuration: components: {{{needed[0]}: {{model: a folder or Hub id}}}}.",
+            model=config.name,
+        )
+
+
+def choose_device(wanted: str | None, model: str) -> str:
+    """Return the device to use; None asks for the best there is."""
+    if wanted is None:
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator.type if accelerator else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        hint = "Set `device: cpu`, or leave it out to take the best there is."
+        reason = str(error).strip().partition("\n")[0]
+        raise LoadError(
+            f"Model '{model}' asks for device '{wanted}', which is not here: {reason}", hint=hint, model=model
+        ) from error
+    return wanted
+
+
+def choose_dtype(wanted: str | None, device: str) -> torch.dtype:
+    """Return the type of numbers: by name, or float32 on a processor and bfloat16 (else float16) on an accelerator."""
+    if wanted not in (None, "auto"):
+        dtype = getattr(torch, str(wanted))
+        assert isinstance(dtype, torch.dtype)  # noqa: S101 (the configuration takes these names alone)
+        return dtype
+    if device == "cpu":
+        return torch.float32
+    halves = device.startswith("cuda") and not torch.cuda.is_bf16_supported()
+    return torch.float16 if halves else torch.bfloat16
+
+
+def _variant(config: ModelConfig) -> str | None:
+    """Return ``fp16`` where half precision was asked for and the folder has such files; any files serve where it has not."""
+    folder = Path(config.model)
+    return "fp16" if config.dtype == "float16" and folder.is_dir() and any(folder.glob("*/*.fp16.*")) else None
+
+
+def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> DiffusionPipeline:
+    """Load a model in diffusers' own format, from a folder or from the Hub."""
+    trusted = may_run_code(config, config.model)
+    own = [name for name, part in config.components.items() if part.model]
+    options: dict[str, Any] = {name: load_component(config, name, kind, dtype, config.model) for name in own}
+    options |= {
+        "dtype": component_dtypes(config, dtype),
+        "revision": config.revision,
+        "variant": config.variant or _variant(config),
+        "trust_remote_code": trusted,
+        "quantization_config": pipeline_quantization(config, kind),
+    }
+    pipe: DiffusionPipeline = kind.from_pretrained(
+        config.model, **{name: value for name, value in options.items() if value is not None}
+    )
+    return pipe
+
+
+def _apply_adapters(pipe: DiffusionPipeline, config: ModelConfig) -> None:
+    """Load the configuration's LoRAs, each with its own strength."""
+    names = [f"adapter_{index}" for index in range(len(config.adapters))]
+    for name, adapter in zip(names, config.adapters, strict=True):
+        if not hasattr(pipe, "load_lora_weights"):
+            raise LoadError(f"{type(pipe).__name__} takes no LoRA.", hint="Remove `adapters:`.", model=config.name)
+        if not Path(adapter.lora).exists() and not is_hub_id(adapter.lora):
+            hint = "Give a file, a folder or a Hub id."
+            raise LoadError(f"Model '{config.name}': the LoRA {adapter.lora} is missing.", hint=hint, model=config.name)
+        pipe.load_lora_weights(adapter.lora, adapter_name=name)
+    if names:
+        pipe.set_adapters(names, [adapter.weight for adapter in config.adapters])
+
+
+def _place(pipe: DiffusionPipeline, config: ModelConfig, device: str) -> tuple[str, ...]:
+    """Move the model to its device, whole or part by part as the memory mode says; return what could not be honoured."""
+    if config.memory == "full":
+        pipe.to(device)
+    elif device == "cpu":
+        return (
+            f"`memory: {config.memory}` has no effect on a processor: there is no accelerator to move weights from.",
+        )
+    elif config.memory == "group_offload":
+        pipe.enable_group_offload(onload_device=torch.device(device), offload_type="leaf_level")
+    else:
+        getattr(pipe, f"enable_{config.memory}")(device=device)
+    return ()

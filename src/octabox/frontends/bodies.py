@@ -1,0 +1,130 @@
+"""Read what clients send: JSON, and forms with files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from octabox.config.problems import expectation
+from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError
+from octabox.types import SchedulerChoice, Source
+
+Body = TypeVar("Body", bound=BaseModel)
+
+#: Files and fields of one form.
+MOST_FILES, MOST_FIELDS = 64, 500
+
+#: What a form's content type begins with.
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+#: What a refused body might have been.
+EXAMPLE = '{"prompt": "..."}'
+
+
+def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        data: The text.
+        example: What it might have been, for the hint of an error.
+
+    Raises:
+        RequestError: It is none.
+    """
+    try:
+        fields = json.loads(data.decode("utf-8"), parse_constant=refuse_constant)
+        if b"\\u" in data:
+            # Half a character can be escaped, but is no text: nothing behind here can write it.
+            json.dumps(fields, ensure_ascii=False).encode("utf-8")
+    except UnicodeError as error:
+        raise RequestError("The body is not UTF-8.", hint="Send JSON in UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"The body is no JSON: {error}.", hint=f"Send an object, such as {example}.") from error
+    if not isinstance(fields, dict):
+        raise RequestError("The body must be a JSON object.", hint=f"Such as {example}.")
+    return fields
+
+
+def check_fields(shape: type[Body], fields: Mapping[str, Any], prefix: str = "") -> Body:
+    """Check the fields of a request.
+
+    Args:
+        shape: What they must be.
+        fields: The fields.
+        prefix: What stands before their names in errors, where they are inside of another.
+
+    Raises:
+        InvalidParameterError: A field has a wrong value.
+        InvalidRequestError: Several have.
+    """
+    try:
+        return shape.model_validate(dict(fields))
+    except ValidationError as error:
+        problems: dict[str, InvalidParameterError] = {}
+        for details in error.errors():
+            name = f"{prefix}{details['loc'][0]}"
+            problem = InvalidParameterError(f"'{name}' {expectation(details)}.", parameter=name)
+            problems.setdefault(name, problem)
+        if len(problems) == 1:
+            raise next(iter(problems.values())) from None
+        raise InvalidRequestError(list(problems.values())) from None
+
+
+def is_form(request: Request) -> bool:
+    """Return whether a request's body is a form."""
+    return request.headers.get("content-type", "").lower().startswith(FORMS)
+
+
+async def read_parts(request: Request, most_bytes: int) -> list[tuple[str, Source]]:
+    """Return the parts of a form: text as text, and files as bytes.
+
+    Raises:
+        RequestError: It is no form.
+    """
+    if not is_form(request):
+        raise RequestError("The body must be a form.", hint="Send multipart/form-data, with the image as a file.")
+    try:
+        limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": most_bytes}
+        async with request.form(**limits) as form:
+            return [
+                (key, await value.read() if isinstance(value, UploadFile) else value)
+                for key, value in form.multi_items()
+            ]
+    except UnicodeDecodeError as error:
+        raise RequestError("The form is not UTF-8.") from error
+
+
+def meant_by(text: str) -> Any:
+    """Return what a field's text means: JSON where it is some that is no text, else the text itself."""
+    try:
+        value = json.loads(text, parse_constant=refuse_constant)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, (int, float, list, dict)) else text
+
+
+def refuse_constant(constant: str) -> None:
+    """Take no NaN and no infinity: JSON has none."""
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def scheduler_choice(given: str | Mapping[str, Any] | None) -> SchedulerChoice | None:
+    """Return the scheduler that was asked for, by its name or by an object with its name and settings.
+
+    Raises:
+        InvalidParameterError: The object has no name.
+    """
+    if not given:
+        return None
+    if isinstance(given, str):
+        return SchedulerChoice(given)
+    name = given.get("name")
+    if not isinstance(name, str) or not name:
+        hint = 'Such as {"name": "euler", "use_karras_sigmas": true}.'
+        raise InvalidParameterError("'scheduler' has no name.", hint=hint, parameter="scheduler")
+    return SchedulerChoice(name, {key: value for key, value in given.items() if key != "name"})

@@ -1,0 +1,84 @@
+"""The routes that show what can be served: pipelines, schedulers and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from octabox.catalog.describing import described
+from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.pipelines import Catalog
+from octabox.catalog.signature import json_schema
+from octabox.errors import SchedulerNotFoundError
+from octabox.frontends import errors
+from octabox.frontends.middleware import SafeJson
+from octabox.frontends.services import Wire
+
+
+def routes(wire: Wire) -> APIRouter:
+    """Return the routes. Reading the catalog may take seconds where it is new, so it is asked for in a thread."""
+    router = APIRouter(prefix="/catalog", tags=["catalog"])
+
+    async def catalog() -> Catalog:
+        return await asyncio.to_thread(lambda: wire.models.catalog)
+
+    @router.get("/pipelines")
+    async def pipelines(task: str | None = None) -> Response:
+        """List the pipelines; with a task, those that serve it, the plainest first."""
+        known = await catalog()
+        entries = list(known.pipelines.values()) if task is None else known.ranking(known.task(task))
+        return SafeJson({"object": "list", "data": [summary(entry) for entry in entries]})
+
+    @router.get("/pipelines/{name}")
+    async def pipeline(name: str) -> Response:
+        """Describe a pipeline: its tasks, parts, parameters and outputs, and the JSON Schema of what it takes."""
+        known = await catalog()
+        entry = known.pipeline(name)
+        siblings = [other.name for other in known.siblings(name)]
+        return SafeJson({**described(entry), "siblings": siblings, "schema": json_schema(entry)})
+
+    @router.get("/schedulers")
+    async def schedulers() -> Response:
+        """List the noise schedulers."""
+        entries = (await catalog()).schedulers.values()
+        return SafeJson(
+            {"object": "list", "data": [{"name": entry.name, "description": entry.description} for entry in entries]}
+        )
+
+    @router.get("/schedulers/{name}")
+    async def scheduler(name: str) -> Response:
+        """Describe a noise scheduler: every setting it takes."""
+        try:
+            return SafeJson(described((await catalog()).scheduler(name)))
+        except SchedulerNotFoundError as error:
+            # As a word of a request it is a bad one, but here it is an address.
+            return SafeJson(errors.body(error), 404)
+
+    @router.get("/tasks")
+    async def tasks() -> Response:
+        """List the tasks that pipelines serve, each with the pipeline that serves it most plainly."""
+        known = await catalog()
+        data = []
+        for task in known.tasks():
+            ranked = known.ranking(task)
+            data.append({"task": task, "pipeline": ranked[0].name, "pipelines": len(ranked)})
+        return SafeJson({"object": "list", "data": data})
+
+    return router
+
+
+def summary(entry: PipelineEntry) -> dict[str, Any]:
+    """Return a pipeline as a row of the list."""
+    return {
+        "name": entry.name,
+        "tasks": entry.tasks,
+        "output": entry.output_kind,
+        "inputs": [{"name": each.name, "kind": each.kind, "required": each.required} for each in entry.media()],
+        "family": entry.family,
+        "modular": entry.modular,
+        "deprecated": entry.deprecated,
+        "description": entry.description,
+    }

@@ -1,0 +1,171 @@
+"""The routes that make videos: each is a job, which is asked for until it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse, Response
+
+from octabox.errors import GenerationNotFoundError, InvalidParameterError, NotFoundError, RequestError
+from octabox.frontends.bodies import check_fields, is_form, read_object
+from octabox.frontends.disconnect import unless_gone
+from octabox.frontends.errors import in_clients_words
+from octabox.frontends.middleware import SafeJson
+from octabox.frontends.openai.forms import REFERENCE, read_fields
+from octabox.frontends.openai.makers import Maker, first_maker, maker_of
+from octabox.frontends.openai.thumbnails import MEDIA_TYPE, thumbnail
+from octabox.frontends.openai.video_jobs import VideoNote, VideoRequest, kind_of, to_request, told
+from octabox.frontends.results import Result
+from octabox.frontends.services import Wire
+from octabox.service.jobs import Job
+from octabox.types import Source
+
+#: What can be downloaded of a video.
+VARIANTS = ("video", "thumbnail")
+
+
+def _documented() -> dict[str, Any]:
+    """Return what the server's own documentation says of a body that is read by hand."""
+    schema = VideoRequest.model_json_schema()
+    content = {media_type: {"schema": schema} for media_type in ("multipart/form-data", "application/json")}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def routes(wire: Wire) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/videos", tags=["videos"])
+
+    @router.post("", openapi_extra=_documented())
+    async def create(request: Request) -> Response:
+        """Start a video; what is wrong with the request is answered at once."""
+        body, inputs = await _read(wire, request)
+        maker, inputs = await asyncio.to_thread(_placed, wire, body, inputs)
+        wanted, note = to_request(body, maker, inputs)
+        job = wire.jobs.start(wanted, keep=True, note=note)
+        try:
+            with in_clients_words(note.spelled):
+                await unless_gone(request.receive, _begun(job))
+        except BaseException:
+            await wire.jobs.forget(job)
+            raise
+        return SafeJson(told(job, note))
+
+    @router.get("")
+    async def videos(
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        order: Literal["asc", "desc"] = "desc",
+        after: str | None = None,
+    ) -> Response:
+        """List the videos that are being made or are kept."""
+        known = [told(job, job.note) for job in wire.jobs.list() if isinstance(job.note, VideoNote)]
+        known = known if order == "asc" else known[::-1]
+        if after is not None:
+            _find(wire, after)
+            known = known[[each["id"] for each in known].index(after) + 1 :]
+        data = known[:limit]
+        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
+        return SafeJson({"object": "list", "data": data, **ends, "has_more": len(known) > limit})
+
+    @router.get("/{video_id}")
+    async def video(video_id: str) -> Response:
+        """Tell how far a video is."""
+        return SafeJson(told(*_find(wire, video_id)))
+
+    @router.get("/{video_id}/content")
+    async def content(video_id: str, variant: str = VARIANTS[0]) -> Response:
+        """Return a finished video, or its first frame."""
+        _check_variant(variant)
+        file = _file(wire, _find(wire, video_id)[0])
+        headers = {"x-content-type-options": "nosniff"}
+        if variant == VARIANTS[0]:
+            return FileResponse(file.path, media_type=file.media_type, headers=headers)
+        return Response(
+            await asyncio.to_thread(thumbnail, file.path, file.media_type), media_type=MEDIA_TYPE, headers=headers
+        )
+
+    @router.delete("/{video_id}")
+    async def delete(video_id: str) -> Response:
+        """Delete a video; one that is still being made is cancelled."""
+        job, _ = _find(wire, video_id)
+        await wire.jobs.forget(job)
+        return SafeJson({"id": job.id, "object": "video.deleted", "deleted": True})
+
+    return router
+
+
+async def _read(wire: Wire, request: Request) -> tuple[VideoRequest, dict[str, tuple[Source, ...]]]:
+    """Return the fields of a request, and its media by field."""
+    if is_form(request):
+        fields, media = await read_fields(request, wire.settings.max_upload_bytes, VideoRequest)
+    else:
+        fields, media = read_object(await request.body()), {}
+    body = check_fields(VideoRequest, fields)
+    reference = body.input_reference
+    if isinstance(reference, dict):
+        url = reference.get("image_url")
+        if not isinstance(url, str) or not url:
+            hint = "Give an image_url, or send the file with the form."
+            raise InvalidParameterError(f"'{REFERENCE}' has no image_url.", hint=hint, parameter=REFERENCE)
+        reference = url
+    if reference:
+        media.setdefault(REFERENCE, (reference,))
+    return body, media
+
+
+def _placed(
+    wire: Wire, body: VideoRequest, media: dict[str, tuple[Source, ...]]
+) -> tuple[Maker, dict[str, tuple[Source, ...]]]:
+    """Return the pipeline that makes a video, and the media by its parameters."""
+    model = body.model or first_maker(wire, "video")
+    inputs = dict(media)
+    references = inputs.pop(REFERENCE, ())
+    if len(references) > 1:
+        raise InvalidParameterError(f"'{REFERENCE}' is given twice.", parameter=REFERENCE)
+    wanted = (REFERENCE, kind_of(references[0])) if references else None
+    maker = maker_of(wire, model, "video", body.task, wanted)
+    if maker.reference is not None:
+        if maker.reference in inputs or maker.reference in body.others:
+            message = f"'{REFERENCE}' and '{maker.reference}' are the same."
+            raise InvalidParameterError(message, hint="Give one of them.", parameter=REFERENCE)
+        inputs[maker.reference] = references
+    return maker, inputs
+
+
+async def _begun(job: Job) -> None:
+    """Wait until a job waits in the queue; what is wrong with its request comes before that.
+
+    Raises:
+        OctaboxError: It has failed already.
+    """
+    await job.begun.wait()
+    if job.error is not None:
+        raise job.error
+
+
+def _check_variant(variant: str) -> None:
+    if variant not in VARIANTS:
+        message = f"'variant' must be video or thumbnail, not {variant[:50]!r}."
+        raise InvalidParameterError(message, parameter="variant", choices=VARIANTS)
+
+
+def _find(wire: Wire, video_id: str) -> tuple[Job, VideoNote]:
+    """Return a video's job, and what is remembered of its request."""
+    job = wire.jobs.find(video_id)
+    if not isinstance(job.note, VideoNote):
+        raise GenerationNotFoundError(f"There is no video '{video_id}'.", hint="It is a request of another kind.")
+    return job, job.note
+
+
+def _file(wire: Wire, job: Job) -> Result:
+    """Return the file of a finished video."""
+    if job.result is None:
+        status = "has failed" if job.error else "is not finished"
+        hint = "Its `error` says why." if job.error else "Ask for its status until that is completed."
+        raise RequestError(f"Video '{job.id}' {status}.", hint=hint)
+    kinds = [artifact.kind for artifact in job.result.artifacts]
+    found = wire.results.find(job.files[kinds.index("video")]) if "video" in kinds else None
+    if found is None:
+        raise NotFoundError(f"The file of video '{job.id}' is gone.", hint="Results are kept for a while only.")
+    return found

@@ -1,0 +1,1 @@
+"""What a single file holds, told from the names and shapes of its tensors alone, without torch."""

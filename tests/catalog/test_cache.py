@@ -1,0 +1,80 @@
+"""Keeping the catalog on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from octabox.catalog import cache
+from octabox.catalog.entries import Facts
+from octabox.catalog.pipelines import read_facts
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test an empty cache."""
+    monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def kept(folder: Path) -> Facts | None:
+    """Return what the cache holds for a folder as it is now."""
+    return cache.load(folder, cache.fingerprint(folder, ""))
+
+
+def test_the_second_reading_is_from_the_cache(made_up: Path) -> None:
+    """What comes from the cache equals what was read, and is no reading."""
+    first = read_facts("brushes", made_up)
+
+    assert first == kept(made_up)
+    assert [cache.cache_file(made_up)] == list(cache.cache_folder().iterdir())
+
+
+def test_a_changed_file_is_read_again(made_up: Path) -> None:
+    """A file that changes, even to the same size, makes the cache worthless."""
+    read_facts("brushes", made_up)
+    file = made_up / "schedulers" / "scheduling_drip.py"
+    file.write_text(file.read_text(encoding="utf-8").replace("DripSched", "DropSched"), encoding="utf-8")
+    os.utime(file, ns=(0, 0))
+
+    assert kept(made_up) is None
+    assert ["DropScheduler"] == [entry.name for entry in read_facts("brushes", made_up).schedulers]
+
+
+def test_another_version_is_read_again(made_up: Path) -> None:
+    """The version of the package counts besides its files."""
+    assert cache.fingerprint(made_up, "1.0") != cache.fingerprint(made_up, "1.1")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda text: text[: len(text) // 2],
+        lambda _: b"\x80\x04\x95 a pickle",
+        lambda _: b"[]",
+        lambda _: b"null",
+        lambda text: json.dumps({**json.loads(text), "facts": {"pipelines": [{}]}}).encode(),
+        lambda text: json.dumps({**json.loads(text), "facts": {"pipelines": 3}}).encode(),
+    ],
+    ids=["empty", "truncated", "foreign", "a list", "null", "nameless", "of another shape"],
+)
+def test_a_damaged_cache_is_made_anew(made_up: Path, damage: object) -> None:
+    """Whatever lies in the cache's place, the catalog is right, and the cache is whole again."""
+    expected = read_facts("brushes", made_up)
+    file = cache.cache_file(made_up)
+    file.write_bytes(damage(file.read_bytes()))  # type: ignore[operator]
+
+    assert kept(made_up) is None
+    assert expected == read_facts("brushes", made_up)
+    assert expected == kept(made_up)
+
+
+def test_no_place_for_a_cache_is_no_error(made_up: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be written, the catalog is read each time."""
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "file"))
+
+    assert 4 == len(read_facts("brushes", made_up).pipelines)

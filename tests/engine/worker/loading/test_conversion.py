@@ -1,0 +1,103 @@
+"""What a converted model is made of."""
+
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from peft import LoraConfig as PeftConfig
+from peft.utils import get_peft_model_state_dict
+
+from ldm_layout import save_single_file, tiny_sd
+from octabox.config.model import LoraConfig, ModelConfig, SchedulerConfig
+from octabox.engine.conversion import Conversion, Converted
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.worker.loading.conversion import _convert
+from octabox.engine.worker.loading.models import load
+from octabox.errors import LoadError
+
+KIND = "StableDiffusionPipeline"
+OPTIONS = WorkerOptions(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a tiny model, the same in a single file, and a LoRA for it."""
+    place = tmp_path_factory.mktemp("conversion")
+    pipe = tiny_sd()
+    pipe.save_pretrained(place / "whole")
+    save_single_file(pipe, place / "all.safetensors")
+    torch.manual_seed(1)
+    pipe.unet.add_adapter(PeftConfig(r=2, init_lora_weights=False, target_modules=["to_q", "to_v"]))
+    StableDiffusionPipeline.save_lora_weights(place / "lora", get_peft_model_state_dict(pipe.unet))
+    return place
+
+
+def picture(pipe: Any) -> Any:
+    """Return what a pipeline makes of one seed."""
+    pipe.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(0)
+    return pipe("a cat", num_inference_steps=2, width=16, height=16, generator=generator, output_type="np").images
+
+
+def converted(config: ModelConfig, place: Path) -> Converted:
+    """Convert a model."""
+    place.mkdir()
+    return _convert(Conversion(config, KIND, place, OPTIONS), place)
+
+
+def test_a_single_file_becomes_a_folder(folder: Path, tmp_path: Path) -> None:
+    """It makes the same picture, by diffusers alone, and brings its tokenizer."""
+    config = ModelConfig(name="x", model=str(folder / "all.safetensors"), config=str(folder / "whole"))
+    answer = converted(config, tmp_path / "out")
+
+    pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "out")
+    assert () == answer.warnings
+    assert np.array_equal(picture(StableDiffusionPipeline.from_pretrained(folder / "whole")), picture(pipe))
+    assert not [*(tmp_path / "out").rglob("*.bin")]
+
+
+def test_adapters_become_part_of_the_weights(folder: Path, tmp_path: Path) -> None:
+    """With the strength that the configuration gives them."""
+    lora = LoraConfig(lora=str(folder / "lora"), weight=0.5)
+    config = ModelConfig(name="x", model=str(folder / "whole"), adapters=(lora,))
+    converted(config, tmp_path / "out")
+
+    made = picture(StableDiffusionPipeline.from_pretrained(tmp_path / "out"))
+    assert np.allclose(picture(load(config, KIND, OPTIONS).pipeline), made, atol=1e-4)
+    assert not np.allclose(picture(StableDiffusionPipeline.from_pretrained(folder / "whole")), made, atol=1e-3)
+
+
+def test_what_a_folder_cannot_hold_is_told(folder: Path, tmp_path: Path) -> None:
+    """Scheduler and defaults of the configuration stay in the configuration."""
+    scheduler = SchedulerConfig(name="EulerDiscreteScheduler")
+    config = ModelConfig(name="x", model=str(folder / "whole"), scheduler=scheduler, defaults={"guidance_scale": 3})
+
+    assert ["`scheduler`", "`defaults`"] == [
+        each.partition(" ")[0] for each in converted(config, tmp_path / "out").warnings
+    ]
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Let no file become larger than 10 kB, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_disk_that_is_full_is_told(folder: Path, tmp_path: Path) -> None:
+    """The error names the place and asks about room."""
+    with pytest.raises(LoadError, match="could not be written") as caught:
+        converted(ModelConfig(name="x", model=str(folder / "whole")), tmp_path / "out")
+
+    assert "room" in caught.value.hint

@@ -1,0 +1,1 @@
+"""Tiny pipelines that make sound."""

@@ -1,0 +1,1 @@
+"""Tiny pipelines that are of no large family."""

@@ -1,0 +1,1 @@
+"""Tiny pipelines whose transformers make sound."""

@@ -1,0 +1,126 @@
+"""The newest families: Cosmos 3 Omni with its sound, Motif Video and SANA WM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import transformers
+
+from makers import Tiny
+from makers.parts import encoders, for_video, tokenizers
+from makers.video import ltx2
+
+SMALL = {
+    "prompt": "a red star moves",
+    "height": 16,
+    "width": 16,
+    "num_frames": 5,
+    "num_inference_steps": 2,
+    "max_sequence_length": 16,
+}
+
+
+def _cosmos() -> dict[str, Any]:
+    transformer = diffusers.Cosmos3OmniTransformer(
+        head_dim=16,
+        hidden_size=32,
+        intermediate_size=32,
+        latent_channel=4,
+        patch_latent_dim=16,
+        num_attention_heads=2,
+        num_hidden_layers=1,
+        num_key_value_heads=1,
+        rope_axes_dim=(4, 2, 2),
+        sound_dim=4,
+        sound_gen=True,
+        sound_latent_fps=25.0,
+        vocab_size=tokenizers.VOCABULARY,
+    )
+    # 320 samples for each latent: 25 of them a second at 8000 Hz.
+    sound = diffusers.Cosmos3AVAEAudioTokenizer(
+        sampling_rate=8000,
+        vocoder_input_dim=4,
+        dec_dim=4,
+        dec_c_mults=(1, 1, 1),
+        dec_strides=(5, 8, 8),
+        enc_dim=8,
+        enc_num_blocks=1,
+        enc_latent_dim=8,
+        enc_c_mults=(1, 1),
+        enc_strides=(4, 5),
+    )
+    return {
+        "transformer": transformer,
+        "text_tokenizer": tokenizers.qwen2(),
+        "vae": for_video.wan_vae(),
+        "scheduler": diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True),
+        "sound_tokenizer": sound,
+        "enable_safety_checker": False,
+    }
+
+
+def _motif(**settings: Any) -> dict[str, Any]:
+    transformer = diffusers.MotifVideoTransformer3DModel(
+        in_channels=9,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=12,
+        num_layers=1,
+        num_single_layers=1,
+        text_embed_dim=encoders.WIDTH,
+        rope_axes_dim=(4, 4, 4),
+        **settings,
+    )
+    shared = encoders.causal() | {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+    shared |= {"dropout_rate": 0.0, "attention_dropout": 0.0}
+    text = shared | {"head_dim": 8, "query_pre_attn_scalar": 8, "layer_types": ["full_attention"] * 2}
+    vision = encoders.siglip_vision().config.to_dict()
+    config = transformers.T5Gemma2EncoderConfig(text_config=text, vision_config=vision, mm_tokens_per_image=4)
+    return {
+        "scheduler": for_video.flow(),
+        "vae": for_video.wan_vae(),
+        "text_encoder": transformers.models.t5gemma2.modeling_t5gemma2.T5Gemma2Encoder(config),
+        "tokenizer": tokenizers.gemma(),
+        "transformer": transformer,
+        "guider": diffusers.ClassifierFreeGuidance(guidance_scale=2.0),
+    }
+
+
+def _motif_from_picture() -> dict[str, Any]:
+    pictures = transformers.SiglipImageProcessorPil(size={"height": encoders.SIDE, "width": encoders.SIDE})
+    return {**_motif(image_embed_dim=encoders.WIDTH), "feature_extractor": pictures}
+
+
+def _worlds() -> dict[str, Any]:
+    transformer = diffusers.SanaWMTransformer3DModel(
+        in_channels=4,
+        num_layers=2,
+        hidden_size=32,
+        num_attention_heads=2,
+        softmax_every_n=2,
+        linear_head_dim=16,
+        caption_channels=encoders.WIDTH,
+        chunk_plucker_channels=12,
+        chunk_plucker_post_attn_blocks=2,
+        image_size=32,
+    )
+    return {
+        "tokenizer": tokenizers.gemma(),
+        "text_encoder": encoders.gemma2(),
+        "vae": ltx2.vae(),
+        "transformer": transformer,
+        "scheduler": for_video.flow(),
+    }
+
+
+PIPELINES = (
+    Tiny("Cosmos3OmniPipeline", _cosmos, {**SMALL, "enable_sound": True}),
+    Tiny("MotifVideoPipeline", _motif, SMALL),
+    Tiny("MotifVideoImage2VideoPipeline", _motif_from_picture, SMALL),
+    Tiny(
+        "SanaWMPipeline",
+        _worlds,
+        {**SMALL, "height": 32, "width": 32, "action": "w-4", "intrinsics": [64.0, 64.0, 32.0, 32.0]},
+    ),
+)
