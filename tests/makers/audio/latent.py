@@ -1,10 +1,11 @@
-"""AudioLDM, AudioLDM 2 and MusicLDM: latent diffusion over spectrograms, and a vocoder that makes them sound."""
+"""AudioLDM, AudioLDM 2 and MusicLDM: latent diffusion over spectrograms, and what makes them sound."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
+import diffusers
 import transformers
 
 from makers import Tiny
@@ -75,5 +76,19 @@ PIPELINES = (
             unet=unet2,
         ),
         CALL,
+    ),
+    Tiny(
+        "AudioDiffusionPipeline",
+        maker(
+            {
+                # Latents would fail: the pipeline takes the batch off them before it adds noise to a batch.
+                "vqvae": None,
+                "unet": partial(unets.plain, 32, 1),
+                "mel": partial(diffusers.Mel, x_res=32, y_res=32, n_iter=2),
+                "scheduler": diffusers.DDIMScheduler,
+            }
+        ),
+        {"steps": 2},
+        needs=("librosa",),
     ),
 )
