@@ -6,8 +6,10 @@ from functools import partial
 
 import diffusers
 
-from makers.parts import encoders, schedulers
-from makers.unet.stable_diffusion import of, safety_checker
+from makers import Tiny
+from makers.parts import encoders, schedulers, unets, vaes
+from makers.parts.making import maker
+from makers.unet.stable_diffusion import CALL, of, safety_checker
 
 #: A row of numbers for each of 77 tokens.
 WORDS = [[0.1] * encoders.WIDTH] * 77
@@ -33,5 +35,18 @@ PIPELINES = (
         safety_checker=safety_checker,
         feature_extractor=encoders.clip_pictures,
         requires_safety_checker=True,
+    ),
+    Tiny(
+        "VersatileDiffusionImageVariationPipeline",
+        maker(
+            {
+                "image_feature_extractor": encoders.clip_pictures,
+                "image_encoder": encoders.clip_vision_with_projection,
+                "image_unet": unets.conditional,
+                "vae": vaes.kl,
+                "scheduler": schedulers.ddim,
+            }
+        ),
+        CALL,
     ),
 )
