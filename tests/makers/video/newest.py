@@ -21,7 +21,8 @@ SMALL = {
 }
 
 
-def _cosmos() -> dict[str, Any]:
+def cosmos() -> dict[str, Any]:
+    """Return the parts of Cosmos 3 Omni, with what makes its sound."""
     transformer = diffusers.Cosmos3OmniTransformer(
         head_dim=16,
         hidden_size=32,
@@ -115,7 +116,7 @@ def _worlds() -> dict[str, Any]:
 
 
 PIPELINES = (
-    Tiny("Cosmos3OmniPipeline", _cosmos, {**SMALL, "enable_sound": True}),
+    Tiny("Cosmos3OmniPipeline", cosmos, {**SMALL, "enable_sound": True}),
     Tiny("MotifVideoPipeline", _motif, SMALL),
     Tiny("MotifVideoImage2VideoPipeline", _motif_from_picture, SMALL),
     Tiny(
