@@ -1,4 +1,4 @@
-"""The newest families: Cosmos 3 Omni with its sound, Motif Video and SANA WM."""
+"""The newest families: Cosmos 3 Omni with its sound, Kandinsky 5, Motif Video and SANA WM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import diffusers
 import transformers
 
 from makers import Tiny
-from makers.parts import encoders, for_video, tokenizers
+from makers.parts import encoders, for_video, language, tokenizers
 from makers.video import ltx2
 
 SMALL = {
@@ -115,8 +115,39 @@ def _worlds() -> dict[str, Any]:
     }
 
 
+def _kandinsky(**settings: Any) -> dict[str, Any]:
+    transformer = diffusers.Kandinsky5Transformer3DModel(
+        in_visual_dim=4,
+        out_visual_dim=4,
+        in_text_dim=encoders.WIDTH,
+        in_text_dim2=encoders.WIDTH,
+        time_dim=16,
+        model_dim=32,
+        ff_dim=32,
+        num_text_blocks=1,
+        num_visual_blocks=1,
+        axes_dims=(4, 6, 6),
+        **settings,
+    )
+    return {
+        "transformer": transformer,
+        "vae": for_video.hunyuan_vae(),
+        "text_encoder": language.qwen2_5_vl(),
+        # A real one has a processor that cannot be made without torchvision; only its tokenizer is called.
+        "tokenizer": tokenizers.qwen2(),
+        "text_encoder_2": encoders.clip_text(),
+        "tokenizer_2": tokenizers.clip(),
+        "scheduler": for_video.flow(),
+    }
+
+
+# The first four latents are brought near to those that follow, so there must be more.
+_LONGER = {**SMALL, "num_frames": 21, "max_sequence_length": 1024}
+
 PIPELINES = (
     Tiny("Cosmos3OmniPipeline", cosmos, {**SMALL, "enable_sound": True}),
+    Tiny("Kandinsky5T2VPipeline", _kandinsky, {**SMALL, "max_sequence_length": 1024}),
+    Tiny("Kandinsky5I2VPipeline", lambda: _kandinsky(visual_cond=True), _LONGER),
     Tiny("MotifVideoPipeline", _motif, SMALL),
     Tiny("MotifVideoImage2VideoPipeline", _motif_from_picture, SMALL),
     Tiny(
