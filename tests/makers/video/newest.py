@@ -1,4 +1,4 @@
-"""The newest families: Cosmos 3 Omni with its sound, Kandinsky 5, Motif Video and SANA WM."""
+"""The newest families: Cosmos 3 Omni with its sound, Kandinsky 5 and 6, Motif Video and SANA WM."""
 
 from __future__ import annotations
 
@@ -141,11 +141,47 @@ def _kandinsky(**settings: Any) -> dict[str, Any]:
     }
 
 
+def _kandinsky_6() -> dict[str, Any]:
+    transformer = diffusers.Kandinsky6Transformer3DModel(
+        in_visual_dim=4,
+        out_visual_dim=4,
+        in_text_dim=encoders.WIDTH,
+        in_text_dim2=encoders.WIDTH,
+        time_dim=16,
+        model_dim=32,
+        ff_dim=32,
+        num_text_blocks=1,
+        num_visual_blocks=1,
+        axes_dims=(4, 6, 6),
+        in_audio_dim=4,
+        out_audio_dim=4,
+    )
+    sound = diffusers.MMAudioVAE(
+        mel_bins=16,
+        latent_channels=4,
+        hidden_channels=16,
+        layers_per_block=1,
+        sample_rate=16000,
+        n_fft=256,
+        hop_length=64,
+    )
+    vocoder = diffusers.MMAudioVocoder(
+        num_mels=16,
+        upsample_initial_channel=64,
+        upsample_rates=(8, 8),
+        upsample_kernel_sizes=(16, 16),
+        resblock_kernel_sizes=(3,),
+        resblock_dilation_sizes=((1, 3),),
+    )
+    return {**_kandinsky(), "transformer": transformer, "audio_vae": sound, "vocoder": vocoder}
+
+
 # The first four latents are brought near to those that follow, so there must be more.
 _LONGER = {**SMALL, "num_frames": 21, "max_sequence_length": 1024}
 
 PIPELINES = (
     Tiny("Cosmos3OmniPipeline", cosmos, {**SMALL, "enable_sound": True}),
+    Tiny("Kandinsky6TI2VAPipeline", _kandinsky_6, {**SMALL, "max_sequence_length": 1024}),
     Tiny("Kandinsky5T2VPipeline", _kandinsky, {**SMALL, "max_sequence_length": 1024}),
     Tiny("Kandinsky5I2VPipeline", lambda: _kandinsky(visual_cond=True), _LONGER),
     Tiny("MotifVideoPipeline", _motif, SMALL),
