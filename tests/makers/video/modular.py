@@ -44,7 +44,7 @@ _PYRAMID = {**_CHUNKS, "height": 32, "width": 32, "pyramid_num_inference_steps_l
 PIPELINES = (
     Tiny("WanImage2VideoModularPipeline", _wan_from_picture, _PICTURED),
     Tiny("Wan22Image2VideoModularPipeline", _wan_of_two_from_picture, _PICTURED),
-    Tiny("Wan22VaceModularPipeline", _wan_vace, wan.SMALL),
+    Tiny("Wan22VaceModularPipeline", _wan_vace, {**wan.SMALL, "num_frames": 9}),
     Tiny("LTXModularPipeline", ltx.parts, ltx.SMALL),
     Tiny("LTX2ModularPipeline", ltx2.parts, ltx2.SMALL),
     Tiny("LTX25ModularPipeline", lambda: ltx2.parts(**ltx2.decoding()), ltx2.SMALL),

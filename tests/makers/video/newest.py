@@ -153,6 +153,7 @@ def _kandinsky_6() -> dict[str, Any]:
         num_text_blocks=1,
         num_visual_blocks=1,
         axes_dims=(4, 6, 6),
+        visual_token_type_num_embeddings=2,
         in_audio_dim=4,
         out_audio_dim=4,
     )

@@ -108,7 +108,7 @@ PIPELINES = (
     Tiny("WanPipeline", _of_two, SMALL),
     Tiny("WanImageToVideoPipeline", from_picture, SMALL),
     Tiny("WanVideoToVideoPipeline", _parts, {**SMALL, "video": "sample:video", "num_inference_steps": 3}),
-    Tiny("WanVACEPipeline", vace, SMALL),
+    Tiny("WanVACEPipeline", vace, {**SMALL, "num_frames": 9}),
     Tiny("WanAnimatePipeline", _animate, {**SMALL, "segment_frame_length": 5}),
     Tiny("LucyEditPipeline", lambda: _parts(in_channels=8), SMALL),
     Tiny("ChronoEditPipeline", _chrono, SMALL),
