@@ -40,7 +40,8 @@ def vae(**settings: Any) -> Any:
     return diffusers.AutoencoderKLLTXVideo(**{**known, **settings})
 
 
-def _parts() -> dict[str, Any]:
+def parts() -> dict[str, Any]:
+    """Return the parts of an LTX Video pipeline."""
     transformer = diffusers.LTXVideoTransformer3DModel(
         in_channels=8,
         out_channels=8,
@@ -60,7 +61,7 @@ def _parts() -> dict[str, Any]:
 
 
 def _long() -> dict[str, Any]:
-    return {**_parts(), "scheduler": diffusers.LTXEulerAncestralRFScheduler()}
+    return {**parts(), "scheduler": diffusers.LTXEulerAncestralRFScheduler()}
 
 
 def _upsampling() -> dict[str, Any]:
@@ -71,9 +72,9 @@ def _upsampling() -> dict[str, Any]:
 
 
 PIPELINES = (
-    Tiny("LTXPipeline", _parts, SMALL),
-    Tiny("LTXImageToVideoPipeline", _parts, {**SMALL, "image": "sample:image"}),
-    Tiny("LTXConditionPipeline", _parts, {**SMALL, "image": "sample:image"}),
+    Tiny("LTXPipeline", parts, SMALL),
+    Tiny("LTXImageToVideoPipeline", parts, {**SMALL, "image": "sample:image"}),
+    Tiny("LTXConditionPipeline", parts, {**SMALL, "image": "sample:image"}),
     Tiny("LTXI2VLongMultiPromptPipeline", _long, SMALL),
     Tiny("LTXLatentUpsamplePipeline", _upsampling, {**SMALL, "video": "sample:video"}),
 )
