@@ -137,9 +137,9 @@ CLIP = LARGE | {"num_frames": 5, "max_sequence_length": 16}
 PIPELINES = (
     Tiny("AnimaModularPipeline", anima, LARGE | {"max_sequence_length": 16}),
     Tiny("ErnieImageModularPipeline", flux2.ernie, flux2.PARAMS),
-    Tiny("Flux2KleinBaseModularPipeline", klein, flux2.PARAMS),
-    Tiny("Flux2KleinModularPipeline", klein, flux2.PARAMS),
-    Tiny("Flux2ModularPipeline", flux2.flux_2, flux2.PARAMS | {"max_sequence_length": 384}),
+    Tiny("Flux2KleinBaseModularPipeline", klein, flux2.PARAMS | {"image": "sample:image"}),
+    Tiny("Flux2KleinModularPipeline", klein, flux2.PARAMS | {"image": "sample:image"}),
+    Tiny("Flux2ModularPipeline", flux2.flux_2, flux2.PARAMS | {"max_sequence_length": 384, "image": "sample:image"}),
     Tiny("FluxKontextModularPipeline", flux.parts, KONTEXT),
     Tiny("FluxModularPipeline", flux.parts, flux.PARAMS),
     Tiny("Ideogram4ModularPipeline", krea.ideogram_4, krea.STEPS),

@@ -71,10 +71,13 @@ def _upsampling() -> dict[str, Any]:
     return {"vae": flat, "latent_upsampler": upsampler}
 
 
+#: It cuts latents to the length of its temporal tiles, which one tiny clip does not fill.
+NO_PICTURE = {"image-to-video": "Its tiles are longer than a tiny clip."}
+
 PIPELINES = (
     Tiny("LTXPipeline", parts, SMALL),
     Tiny("LTXImageToVideoPipeline", parts, {**SMALL, "image": "sample:image"}),
     Tiny("LTXConditionPipeline", parts, {**SMALL, "image": "sample:image"}),
-    Tiny("LTXI2VLongMultiPromptPipeline", _long, SMALL),
+    Tiny("LTXI2VLongMultiPromptPipeline", _long, SMALL, leaves_out=NO_PICTURE),
     Tiny("LTXLatentUpsamplePipeline", _upsampling, {**SMALL, "video": "sample:video"}),
 )

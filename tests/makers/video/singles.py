@@ -154,7 +154,7 @@ _SANA = {
     "width": 32,
     "frames": 5,
     "use_resolution_binning": False,
-    "complex_human_instruction": None,
+    "complex_human_instruction": [],
 }
 
 PIPELINES = (

@@ -112,10 +112,10 @@ PIPELINES = (
     Tiny("WanAnimatePipeline", _animate, {**SMALL, "segment_frame_length": 5}),
     Tiny("LucyEditPipeline", lambda: _parts(in_channels=8), SMALL),
     Tiny("ChronoEditPipeline", _chrono, SMALL),
-    Tiny("AnyFlowPipeline", lambda: _anyflow("AnyFlowTransformer3DModel"), SMALL),
+    Tiny("AnyFlowPipeline", lambda: _anyflow("AnyFlowTransformer3DModel"), {**SMALL, "video": "sample:video:16x16:1"}),
     Tiny(
         "AnyFlowFARPipeline",
         lambda: _anyflow("AnyFlowFARTransformer3DModel", chunk_partition=(1, 1), full_chunk_limit=2),
-        {**SMALL, "height": 32, "width": 32},
+        {**SMALL, "height": 32, "width": 32, "video": "sample:video:32x32:1"},
     ),
 )
