@@ -97,7 +97,7 @@ class Runner:
                 products = reader.read(output)
                 facts = self._facts(pipe, entry, call, run)
                 made += [(product, run.seed, facts) for product in products]
-                said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe)])
+                said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe, entry)])
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
