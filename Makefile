@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROMPT ?= a large yellow star on a blue background
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint fix check bench docs model clean
+.PHONY: help demo tiny serve test lint fix check bench docs model clean
 
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: $(BIN)/.installed  ## Make a picture from words with the embedded model.
 	@echo "  make demo PROMPT=\"a small red heart on a white background\""
 	@echo "  $(BIN)/octabox show demo       # what may be asked of it"
 	@echo "  $(BIN)/octabox serve           # the same over HTTP, as OpenAI's clients expect it"
+
+tiny: $(BIN)/.installed  ## Write tiny models of every kind, with random weights, into models/.
+	@$(BIN)/python tools/make_tiny_models.py models
 
 serve: $(BIN)/.installed  ## Start the server on http://127.0.0.1:8080.
 	@$(BIN)/octabox serve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,9 @@ import yaml
 from PIL import Image
 
 from octabox.config.reading import read_models
+from octabox.media import audio, video
+from octabox.media.limits import MediaLimits
+from serving import running_server
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,7 +86,46 @@ def test_the_yaml_block_is_a_model(tmp_path: Path) -> None:
     assert "stabilityai/sdxl-turbo" == reading.models[0].model
 
 
-@pytest.mark.parametrize("target", ["demo", "test"])
+def table_cells(start: str) -> list[str]:
+    """Return the commands in the README's table that begin so."""
+    return [cell for cell in re.findall(r"\| `([^`]+)`", README) if cell.startswith(start)]
+
+
+@pytest.fixture(scope="module")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a working folder with what `make tiny` writes."""
+    folder = tmp_path_factory.mktemp("tiny")
+    assert "tools/make_tiny_models.py models" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    run(f"{sys.executable} {ROOT}/tools/make_tiny_models.py models", folder)
+    return folder
+
+
+def test_the_table_runs_on_the_command_line(tiny_models: Path) -> None:
+    """Each command of the table writes the file that it names, of the kind that it says."""
+    commands = table_cells("octabox run")
+    for command in commands:
+        run(command, tiny_models)
+
+    assert 5 == len(commands)
+    clip = video.decode((tiny_models / "star.mp4").read_bytes(), parameter="clip", limits=MediaLimits())
+    assert clip.sound is not None
+    assert audio.decode((tiny_models / "rain.wav").read_bytes(), parameter="rain", limits=MediaLimits()).rate
+    assert {(128, 128), (32, 32)} == {size_of(tiny_models / name) for name in ("star.png", "depth.png")}
+    assert (tiny_models / "depth.npy").is_file()
+    assert (tiny_models / "words.txt").is_file()
+
+
+def test_the_table_runs_over_http(tiny_models: Path) -> None:
+    """Each curl of the table gets an output of the kind that its row names."""
+    commands = table_cells("curl")
+    with running_server(tiny_models / "models") as address:
+        answers = [run(each.replace("http://127.0.0.1:8080", address), tiny_models).stdout for each in commands]
+    kinds = [{output["kind"] for output in json.loads(answer)["outputs"]} for answer in answers]
+
+    assert [{"image"}, {"video"}, {"audio"}, {"image", "array"}, {"text"}] == kinds
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "tiny"])
 def test_the_make_blocks_name_targets(target: str) -> None:
     """The two first commands are targets of the Makefile; CI runs both."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -78,7 +78,9 @@ class Reader:
         found = _with_sound(found)
         if not found:
             raise GenerationError(f"{self._entry.name} returned {type(output).__name__} with nothing in it.")
-        return sorted(found, key=lambda product: product.kind != self._entry.output_kind)
+        # The picture of a map stands before its numbers, which are what such a pipeline is said to give.
+        chief = "image" if self._entry.output_kind == "array" else self._entry.output_kind
+        return sorted(found, key=lambda product: product.kind != chief)
 
     def _fields(self, output: Any) -> dict[str, Any]:
         """Return the fields of an output by name; a bare value goes by the name of the chief kind."""

@@ -1,0 +1,43 @@
+"""Write tiny models with random weights into a folder: one that makes clips with sound, one sounds, one depth maps, one words.
+
+What they make is noise. They show how models of each kind are called, on any machine and without a download.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from makers import pipelines
+from makers.samples import content, is_marker
+
+#: The class of each model, and what it is for.
+MODELS = {
+    "tiny-video": ("LTX2Pipeline", "Noise that moves, with sound: a tiny model with random weights."),
+    "tiny-sound": ("StableAudioPipeline", "Noise to hear: a tiny model with random weights."),
+    "tiny-depth": ("MarigoldDepthPipeline", "A guess at what is near: a tiny model with random weights."),
+    "tiny-text": ("UniDiffuserPipeline", "Words without sense about a picture: a tiny model with random weights."),
+}
+
+
+def main(folder: Path) -> None:
+    """Write the models, their configurations, and a picture to give them."""
+    weights = folder / "weights"
+    for name, (pipeline, description) in MODELS.items():
+        tiny = pipelines()[pipeline]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tiny.make().save_pretrained(str(weights / name))
+        defaults = {key: value for key, value in tiny.params.items() if not is_marker(value) and key != "prompt"}
+        model = {"name": name, "model": f"weights/{name}", "description": description, "defaults": defaults}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(model, sort_keys=False), encoding="utf-8")
+    (folder / "disc.png").write_bytes(content("image", 32, 32))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("models"))
