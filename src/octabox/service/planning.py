@@ -188,7 +188,9 @@ def _check_size(params: Mapping[str, Any], limits: Limits) -> None:
     frames = params.get("num_frames")
     if isinstance(frames, int) and not 1 <= frames <= limits.frames:
         raise InvalidParameterError(
-            f"'num_frames' must be from 1 to {limits.frames}, not {frames}.", parameter="num_frames"
+            f"'num_frames' must be from 1 to {limits.frames}, not {frames}.",
+            hint="More may be asked for where `max_frames` is raised.",
+            parameter="num_frames",
         )
     if (width or 1) * (height or 1) > limits.pixels:
         raise InvalidParameterError(
