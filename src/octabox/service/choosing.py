@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from octabox.catalog.entries import MEDIA, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.tasks import brought
-from octabox.errors import UnknownParameterError
+from octabox.errors import TaskNotFoundError, UnknownParameterError
 
 
 def choose(
@@ -35,9 +35,11 @@ def choose(
     """
     tag = None if task is None else catalog.task(task)
     siblings = catalog.siblings(own.name, extra)
-    serving = [entry for entry in (own, *siblings) if tag is None or tag in entry.tasks]
+    serving = [entry for entry in (own, *siblings) if (entry.tasks if tag is None else tag in entry.tasks)]
     if not serving:
-        return catalog.for_task(str(tag), like=own.name, extra=extra), str(tag)
+        if tag is None or not catalog.tasks_like(own.name, extra):
+            raise _no_tasks(own)
+        return catalog.for_task(tag, like=own.name, extra=extra), tag
     given = frozenset(files)
     fitting = [entry for entry in serving if entry.files(required=True) <= given <= entry.files()]
     if not fitting:
@@ -64,6 +66,14 @@ def _served(entry: PipelineEntry, given: frozenset[str]) -> str:
     kinds = {parameter.kind for parameter in entry.parameters if parameter.name in given and parameter.kind in MEDIA}
     possible = [task for task in entry.tasks if brought(task) <= kinds]
     return max(possible, key=lambda task: len(brought(task)), default=entry.tasks[0])
+
+
+def _no_tasks(own: PipelineEntry) -> TaskNotFoundError:
+    """Return the error for a model of which no task is known."""
+    return TaskNotFoundError(
+        f"Nothing tells what {own.name} makes, so that it serves no task.",
+        hint="Its call must be annotated with the class of its output.",
+    )
 
 
 def _no_taker(family: Iterable[PipelineEntry], given: frozenset[str]) -> UnknownParameterError:
