@@ -14,9 +14,7 @@ from octabox.service.choosing import choose
 PLAIN = "StableDiffusionPipeline"
 
 
-def chosen(
-    own: str, *files: str, task: str | None = None, extra: frozenset[str] = frozenset()
-) -> tuple[str, str]:
+def chosen(own: str, *files: str, task: str | None = None, extra: frozenset[str] = frozenset()) -> tuple[str, str]:
     """Return the class and the task for a request to a model of a class."""
     catalog = load_catalog()
     entry, served = choose(catalog, catalog.pipeline(own), task, files, extra)
@@ -44,7 +42,12 @@ def chosen(
         ("StableAudio3AudioToAudioPipeline", (), None, ("StableAudio3AudioToAudioPipeline", "text-to-audio")),
         ("MarigoldDepthPipeline", ("image",), None, ("MarigoldDepthPipeline", "depth-estimation")),
         ("DanceDiffusionPipeline", (), None, ("DanceDiffusionPipeline", "unconditional-audio-generation")),
-        ("KandinskyV22Pipeline", ("image_embeds", "negative_image_embeds"), None, ("KandinskyV22Pipeline", "text-to-image")),
+        (
+            "KandinskyV22Pipeline",
+            ("image_embeds", "negative_image_embeds"),
+            None,
+            ("KandinskyV22Pipeline", "text-to-image"),
+        ),
     ],
 )
 def test_the_files_of_a_request_choose(
