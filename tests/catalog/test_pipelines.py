@@ -46,7 +46,7 @@ def test_every_exception_is_still_needed(catalog: Catalog) -> None:
         ("StableDiffusionInpaintPipeline", ("inpainting",)),
         ("StableDiffusionUpscalePipeline", ("image-to-image",)),
         ("StableDiffusionControlNetPipeline", ("text-to-image",)),
-        ("FluxFillPipeline", ("inpainting", "image-to-image")),
+        ("FluxFillPipeline", ("inpainting",)),
         ("FluxKontextPipeline", ("text-to-image", "image-to-image")),
         ("QwenImageEditPipeline", ("image-to-image",)),
         ("StableVideoDiffusionPipeline", ("image-to-video",)),

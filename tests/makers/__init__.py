@@ -29,6 +29,7 @@ class Tiny:
             class or its sibling does not have are left out; media that are needed come by themselves.
         own: Returns the class, where it is not of diffusers.
         needs: Packages that must be there, beside those that Octabox installs.
+        leaves_out: Tasks that a tiny one cannot do, with the reason.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Tiny:
     params: Mapping[str, Any] = field(default_factory=dict)
     own: Callable[[], type] | None = None
     needs: tuple[str, ...] = ()
+    leaves_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[str]:

@@ -80,13 +80,17 @@ def is_marker(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("sample:")
 
 
-def parted(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[bytes, ...]]]:
-    """Part a maker's parameters into plain ones and the files that its markers stand for."""
-    plain, files = {}, {}
-    for name, value in params.items():
-        values = value if isinstance(value, list) else [value]
-        if values and all(is_marker(each) for each in values):
-            files[name] = tuple(sample(each) for each in values)
-        else:
-            plain[name] = value
-    return plain, files
+def parted(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a maker's parameters into plain ones and the files that its markers stand for, in whatever lists they lie."""
+    plain = {name: value for name, value in params.items() if not _holds_marker(value)}
+    return plain, {name: _filled(value) for name, value in params.items() if name not in plain}
+
+
+def _holds_marker(value: Any) -> bool:
+    return any(_holds_marker(each) for each in value) if isinstance(value, list) else is_marker(value)
+
+
+def _filled(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_filled(each) for each in value]
+    return None if value is None else sample(value)

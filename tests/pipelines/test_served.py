@@ -25,7 +25,7 @@ def tiny(request: pytest.FixtureRequest, folder: Path) -> Iterator[Tiny]:
     with warnings.catch_warnings():
         # What diffusers says to whoever makes and saves pipelines is no concern of a server.
         warnings.simplefilter("ignore")
-        made.make().save_pretrained(folder / made.name)
+        made.make().save_pretrained(str(folder / made.name))
     yield made
     shutil.rmtree(folder / made.name)
 
@@ -37,13 +37,13 @@ def test_a_pipeline_is_served(tiny: Tiny, server: httpx.Client, record_property:
     schema = _schema(server, tiny.name)
     assert schema["x-pipeline"] == tiny.name
     first: dict[str, Any] = {}
-    for task in schema["x-tasks"]:
+    for task in [each for each in schema["x-tasks"] if each not in tiny.leaves_out]:
         wanted = ask(tiny, _schema(server, tiny.name, task), task)
         answer = _generated(server, wanted)
         assert answer["task"] == task
         entry = load_catalog().pipeline(answer["pipeline"])
         kinds = {output["kind"] for output in answer["outputs"]}
-        assert kinds & expected_kinds(entry), f"{answer['pipeline']} gave {kinds}"
+        assert kinds & expected_kinds(entry, wanted), f"{answer['pipeline']} gave {kinds}"
         for output in answer["outputs"]:
             check_output(output)
         first.setdefault("wanted", wanted)

@@ -11,7 +11,11 @@ from octabox.catalog.needs import is_installed, needs_of
 def described(entry: PipelineEntry | SchedulerEntry) -> dict[str, Any]:
     """Return an entry as JSON has it; a pipeline's output kind is there as ``output``."""
     if isinstance(entry, SchedulerEntry):
-        return {**as_data(entry), "settings": [as_data(setting) for setting in entry.settings]}
+        return {
+            **as_data(entry),
+            "settings": [as_data(setting) for setting in entry.settings],
+            "needs": [{**as_data(need), "installed": is_installed(need.module)} for need in entry.needs],
+        }
     return {
         **as_data(entry),
         "parameters": [as_data(each) for each in entry.parameters],

@@ -42,7 +42,7 @@ def siblings(
         for other in pipelines.values()
         if other.name in related or (other.name not in elsewhere and _same_make(entry, other))
     ]
-    found = [other for other in found if _fits(other, entry)]
+    found = [other for other in found if _fits(other, entry) and _repaints_alike(other, entry)]
     found += [other for other in pipelines.values() if other not in found and _opened(other, entry, extra)]
     fitting = [other for other in found if other.name != entry.name]
     return tuple(sorted(fitting, key=lambda other: (other.name not in related, len(other.name), other.name)))
@@ -57,6 +57,15 @@ def _relatives(name: str, families: Families) -> dict[str, None]:
 def _fits(other: PipelineEntry, entry: PipelineEntry) -> bool:
     """Return whether a class needs no component that this one's model has not."""
     return other.modular == entry.modular and other.required_components <= {part.name for part in entry.components}
+
+
+def _repaints_alike(one: PipelineEntry, other: PipelineEntry) -> bool:
+    """Return whether both or neither need weights that were trained with a mask."""
+    return _needs_mask(one) == _needs_mask(other)
+
+
+def _needs_mask(entry: PipelineEntry) -> bool:
+    return any(each.kind == "mask" for each in entry.media(required=True)) and entry.parameter(STRENGTH) is None
 
 
 def _opened(other: PipelineEntry, entry: PipelineEntry, extra: frozenset[str]) -> bool:

@@ -117,6 +117,12 @@ def check(parameter: Parameter, value: object) -> Any:
     )
 
 
+def is_one_each(parameter: Parameter) -> bool:
+    """Return whether a list of texts means one for each prompt: a single text is taken too."""
+    shape = _shape(parameter)
+    return parameter.kind == "text" and "text" in shape.atoms
+
+
 def takes_numbers(parameter: Parameter) -> bool:
     """Return whether a parameter that takes an array takes plain numbers or lists of them as they are, too."""
     return bool({"integer", "number"} & _shape(parameter).leaves)

@@ -24,7 +24,7 @@ the signature leaves it open. ``tasks.yaml`` holds what people call the tasks, a
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -113,18 +113,22 @@ def derive(entry: PipelineEntry) -> tuple[str, ...]:
 def named(entry: PipelineEntry, derived: tuple[str, ...], listed: Iterable[str]) -> tuple[str, ...]:
     """Return the tasks in order: first those that the class's own name or diffusers' tables of siblings call it by.
 
-    A class that the tables have for files alone, or whose name speaks of inpainting, is not for words alone, even where
-    its signature would do without a file.
+    A class that the tables have for files alone, or whose name speaks of a task that brings some, is not for words alone, even
+    where its signature would do without; and one whose name speaks of inpainting is for that alone.
     """
     goals = {_goal_of(task) for task in derived}
     needs_file = any(not STEERS.search(parameter.name) for parameter in entry.media(required=True))
     listed = [
         task for task in listed if task in derived or (_goal_of(task) in goals and not (needs_file and _is_wordy(task)))
     ]
-    spoken = _in_name(entry.name, {*derived, *listed})
-    order = tuple(dict.fromkeys([*spoken, *(task for task in derived if task in listed), *listed, *derived]))
-    if (listed and not any(_is_wordy(task) for task in listed)) or "inpainting" in spoken:
+    spoken = _in_name(entry.name)
+    known = [task for task in spoken if task in {*derived, *listed}]
+    order = tuple(dict.fromkeys([*known, *(task for task in derived if task in listed), *listed, *derived]))
+    for_files = (listed and not any(_is_wordy(task) for task in listed)) or (spoken and not any(map(_is_wordy, spoken)))
+    if for_files and not all(map(_is_wordy, order)):
         order = tuple(task for task in order if not _is_wordy(task))
+    if "inpainting" in spoken and "inpainting" in order:
+        order = tuple(task for task in order if task == "inpainting" or task in listed)
     return order
 
 
@@ -133,11 +137,11 @@ def stem(name: str) -> str:
     return "-".join(WORDS.findall(name.replace("Pipeline", "").replace("Modular", ""))).lower()
 
 
-def _in_name(name: str, known: Collection[str]) -> list[str]:
-    """Return those of the known tasks that a class name speaks of, in its order."""
+def _in_name(name: str) -> list[str]:
+    """Return the tasks that a class name speaks of, in its order."""
     words = WORDS.findall(name)
     runs = ("".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1))
-    return [tag for tag in (tag_of(run) for run in runs) if tag is not None and tag in known]
+    return [tag for tag in (tag_of(run) for run in runs) if tag is not None]
 
 
 def _is_wordy(task: str) -> bool:

@@ -154,6 +154,8 @@ def _describe(call: Any) -> dict[str, Any]:
 
 def _medium(medium: Any) -> str:
     """Return what is to be seen of a decoded input."""
+    if isinstance(medium, list):
+        return ", ".join(_medium(each) for each in medium)
     if hasattr(medium, "frames"):
         first = medium.frames[0]
         return f"{len(medium.frames)} frames of {first.width}x{first.height} at {medium.fps:g} a second"

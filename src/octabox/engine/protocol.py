@@ -14,8 +14,9 @@ from octabox.media.audio import Sound
 from octabox.media.video import Clip
 from octabox.types import Event, ModelStatus, OutputFormat, SchedulerChoice
 
-#: A decoded input: a picture upright and in RGB (a mask in L), a clip, a sound, or an array of numbers.
-Medium = Image | Clip | Sound | np.ndarray
+#: A decoded input: a picture upright and in RGB (a mask in L), a clip, a sound, or an array of numbers; where a pipeline
+#: takes lists of them, also a list, in which None leaves a place open.
+Medium = Image | Clip | Sound | np.ndarray | list[Any]
 
 
 @dataclass(frozen=True)

@@ -82,3 +82,22 @@ def read_index(file: Path, shown: str) -> dict[str, Any]:
         hint = "Give `pipeline` in the model's configuration, or mend the file."
         raise IncompatibleWeightsError(f"{shown} names no pipeline: `_class_name` is missing.", hint=hint)
     return index
+
+
+def takes_its_own_input(folder: Path) -> bool:
+    """Tell whether a model's UNet was made for more than noise: it has more channels in than the latents of its VAE.
+
+    That is so of those that are trained with a mask or a picture beside the noise; no other task runs on their weights.
+    """
+    taken = _setting(folder / "unet" / "config.json", "in_channels")
+    latent = _setting(folder / "vae" / "config.json", "latent_channels")
+    return taken is not None and latent is not None and taken > latent
+
+
+def _setting(file: Path, name: str) -> int | None:
+    """Return a number that a component's configuration holds; None where there is none."""
+    try:
+        value = json.loads(file.read_bytes()).get(name)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return value if isinstance(value, int) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from octabox.catalog.entries import MEDIA, PipelineEntry
 from octabox.catalog.pipelines import Catalog
@@ -16,6 +16,8 @@ def choose(
     task: str | None,
     files: Collection[str] = (),
     extra: frozenset[str] = frozenset(),
+    *,
+    alone: bool = False,
 ) -> tuple[PipelineEntry, str]:
     """Return the pipeline that serves a request, and the task it serves.
 
@@ -28,28 +30,34 @@ def choose(
         task: Hub task tag, or another name of it; None lets the files decide.
         files: Names of the call parameters that the request brings files for.
         extra: Components that the model has beside those of its class.
+        alone: Whether no sibling runs on its weights.
 
     Raises:
         TaskNotFoundError: The model cannot do this task.
         UnknownParameterError: No pipeline of the model takes these files together.
     """
     tag = None if task is None else catalog.task(task)
-    siblings = catalog.siblings(own.name, extra)
-    serving = [entry for entry in (own, *siblings) if (entry.tasks if tag is None else tag in entry.tasks)]
+    family = family_of(catalog, own, extra, alone=alone)
+    serving = [entry for entry in family if (entry.tasks if tag is None else tag in entry.tasks)]
     if not serving:
-        if tag is None or not catalog.tasks_like(own.name, extra):
-            raise _no_tasks(own)
-        return catalog.for_task(tag, like=own.name, extra=extra), tag
+        raise _cannot(family, tag)
     given = frozenset(files)
     fitting = [entry for entry in serving if entry.files(required=True) <= given <= entry.files()]
     if not fitting:
         taking = [entry for entry in serving if given <= entry.files()]
         if not taking:
-            raise _no_taker((own, *siblings), given)
+            raise _no_taker(family, given)
         # Something is missing, which the check of the parameters will name.
         fitting = taking[:1]
     best = fitting[0] if fitting[0] is own else min(fitting, key=lambda entry: _distance(entry, fitting, tag, extra))
     return best, tag or _served(best, given)
+
+
+def family_of(
+    catalog: Catalog, own: PipelineEntry, extra: frozenset[str] = frozenset(), *, alone: bool = False
+) -> tuple[PipelineEntry, ...]:
+    """Return a model's own class and all others that run on its weights."""
+    return (own,) if alone else (own, *catalog.siblings(own.name, extra))
 
 
 def _distance(
@@ -68,17 +76,19 @@ def _served(entry: PipelineEntry, given: frozenset[str]) -> str:
     return max(possible, key=lambda task: len(brought(task)), default=entry.tasks[0])
 
 
-def _no_tasks(own: PipelineEntry) -> TaskNotFoundError:
-    """Return the error for a model of which no task is known."""
-    return TaskNotFoundError(
-        f"Nothing tells what {own.name} makes, so that it serves no task.",
-        hint="Its call must be annotated with the class of its output.",
-    )
+def _cannot(family: tuple[PipelineEntry, ...], tag: str | None) -> TaskNotFoundError:
+    """Return the error for a task that a model cannot do, and for a model of which no task is known."""
+    can, own = tuple(dict.fromkeys(task for entry in family for task in entry.tasks)), family[0].name
+    if not can:
+        return TaskNotFoundError(
+            f"Nothing tells what {own} makes, so that it serves no task.",
+            hint="Its call must be annotated with the class of its output.",
+        )
+    return TaskNotFoundError(f"A model of {own} cannot do {tag}.", hint=f"It can do: {', '.join(can)}.", choices=can)
 
 
-def _no_taker(family: Iterable[PipelineEntry], given: frozenset[str]) -> UnknownParameterError:
+def _no_taker(family: tuple[PipelineEntry, ...], given: frozenset[str]) -> UnknownParameterError:
     """Return the error for files that no pipeline of a model takes together."""
-    family = tuple(family)
     unknown = sorted(given.difference(*(entry.files() for entry in family))) or sorted(given)
     tasks = dict.fromkeys(task for entry in family for task in entry.tasks)
     return UnknownParameterError(

@@ -71,9 +71,11 @@ async def decoded(
 
 
 async def _one(given: Source | list[Any], name: str, read: Decoder, fetcher: Fetcher, limits: MediaLimits) -> Medium:
-    """Return one medium; whatever takes long leaves the loop free."""
-    if isinstance(given, list):
+    """Return one medium, or a list of them for a list; whatever takes long leaves the loop free."""
+    if isinstance(given, list) and read is arrays.decode:
         return await asyncio.to_thread(arrays.from_lists, given, parameter=name)
+    if isinstance(given, list):
+        return [None if each is None else await _one(each, name, read, fetcher, limits) for each in given]
     data = await fetcher.fetch(given, parameter=name)
     work: Callable[[], Medium] = lambda: read(data, parameter=name, limits=limits)  # noqa: E731 (typed)
     return await asyncio.to_thread(work)
@@ -86,12 +88,12 @@ def _odd_masks(made: Mapping[str, tuple[Medium, ...]], entry: PipelineEntry) -> 
     pictures = [medium for each, medium in given if each.kind == "image" and not STEERS.search(each.name)]
     masks = [(each.name, medium) for each, medium in given if each.kind == "mask"]
     for name, mask in masks:
-        picture = pictures[0] if pictures else None
-        if isinstance(picture, Image) and isinstance(mask, Image) and mask.size != picture.size:
-            sizes = [f"{each.width}x{each.height}" for each in (mask, picture)]
+        sizes = [each.size for each in pictures if isinstance(each, Image)]
+        if isinstance(mask, Image) and sizes and mask.size not in sizes:
+            shown = [f"{width}x{height}" for width, height in (mask.size, sizes[0])]
             problems.append(
                 MediaError(
-                    f"The mask '{name}' is {sizes[0]}, and its picture {sizes[1]}.",
+                    f"The mask '{name}' is {shown[0]}, and its picture {shown[1]}.",
                     hint="Send a mask of the picture's size, white where to repaint.",
                     parameter=name,
                 )

@@ -17,8 +17,9 @@ from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
 from octabox.errors import ModelNotFoundError, OctaboxError
 from octabox.hub.checkpoints.families import recognise
+from octabox.hub.folder import takes_its_own_input
 from octabox.hub.inspect import is_hub_id, model_index
-from octabox.service.choosing import choose
+from octabox.service.choosing import choose, family_of
 from octabox.service.planning import ServedModel
 from octabox.types import ModelInfo, ModelStatus
 
@@ -111,14 +112,22 @@ class ModelService:
         return await asyncio.to_thread(self._served, name)
 
     def _served(self, name: str) -> ServedModel:
-        config = self.config(name)
-        return ServedModel(config, self.catalog.pipeline(self._pipeline_name(config)))
+        return self._model(self.config(name))
+
+    def _model(self, config: ModelConfig) -> ServedModel:
+        own = self.catalog.pipeline(self._pipeline_name(config))
+        return ServedModel(config, own, takes_its_own_input(Path(config.model)))
+
+    def _tasks(self, model: ServedModel) -> tuple[str, ...]:
+        """Return all tasks that a model can do, its own first."""
+        family = family_of(self.catalog, model.own, model.extra, alone=model.alone)
+        return tuple(dict.fromkeys(task for entry in family for task in entry.tasks))
 
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
         """Return the JSON Schema of what may be asked of a model."""
         config = self.config(name)
-        model = ServedModel(config, self.catalog.pipeline(self._pipeline_name(config)))
-        entry, served = choose(self.catalog, model.own, task, extra=model.extra)
+        model = self._model(config)
+        entry, served = choose(self.catalog, model.own, task, extra=model.extra, alone=model.alone)
         schema = json_schema(entry)
         for parameter, value in config.defaults.items():
             if parameter in schema["properties"]:
@@ -127,7 +136,7 @@ class ModelService:
             **schema,
             "x-pipeline": entry.name,
             "x-task": served,
-            "x-tasks": list(self.catalog.tasks_like(model.own.name, model.extra)),
+            "x-tasks": list(self._tasks(model)),
         }
 
     async def load(self, name: str) -> ModelStatus:
@@ -173,7 +182,7 @@ class ModelService:
         if config.pipeline is None and not Path(config.model).exists():
             return None, ()
         try:
-            model = ServedModel(config, self.catalog.pipeline(self._pipeline_name(config)))
-            return model.own.name, self.catalog.tasks_like(model.own.name, model.extra)
+            model = self._model(config)
+            return model.own.name, self._tasks(model)
         except OctaboxError:
             return config.pipeline, ()

@@ -6,11 +6,14 @@ import re
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
-from octabox.media.formats import FORMATS, check, chosen
+from octabox.media.formats import FORMATS, check
 from octabox.types import Kind, OutputFormat
 
 #: The call parameter that says in which form a result is handed over.
 OUTPUT_TYPE = "output_type"
+
+#: Its values for what only another pipeline can read, and for pictures, which are also the frames of a clip.
+LATENT, PICTURES = "latent", "pil"
 
 #: Its values for raw numbers, and for a solid's surface in place of views of it.
 NUMBERS, MESH = "np", "mesh"
@@ -23,6 +26,8 @@ def output_arguments(output: OutputFormat, entry: PipelineEntry) -> dict[str, st
         InvalidParameterError: No output of the pipeline can be written in this format.
     """
     kinds = kinds_made(entry)
+    parameter = entry.parameter(OUTPUT_TYPE)
+    usual = {OUTPUT_TYPE: PICTURES} if parameter is not None and parameter.default == LATENT else {}
     problem: InvalidParameterError | None = None
     for kind in kinds:
         try:
@@ -30,7 +35,7 @@ def output_arguments(output: OutputFormat, entry: PipelineEntry) -> dict[str, st
         except InvalidParameterError as error:
             problem = problem or error
         else:
-            return _arguments(kind, kinds[0], entry) if chosen(kind, output) != chosen(kinds[0], output) else {}
+            return usual | _arguments(kind, kinds[0], entry)
     assert problem is not None  # noqa: S101 (every pipeline makes something)
     if not problem.choices:
         # The format is right, and a number beside it out of range.

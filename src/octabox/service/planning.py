@@ -10,11 +10,11 @@ from typing import Any
 
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.signature import takes_numbers, validate
+from octabox.catalog.signature import is_one_each, takes_numbers, validate
 from octabox.config.model import ModelConfig
 from octabox.config.schedulers import scheduler_of
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
-from octabox.service.choosing import choose
+from octabox.service.choosing import choose, family_of
 from octabox.service.outputs import output_arguments
 from octabox.types import MAX_SEED, GenerationRequest, SchedulerChoice, Source
 
@@ -48,10 +48,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model whose pipeline class is known."""
+    """A model whose pipeline class is known.
+
+    Args:
+        config: Its configuration.
+        own: Its pipeline class.
+        alone: Whether its weights take an input of their own, so that no other class runs on them.
+    """
 
     config: ModelConfig
     own: PipelineEntry
+    alone: bool = False
 
     @property
     def extra(self) -> frozenset[str]:
@@ -108,7 +115,7 @@ def _chosen(
 ) -> tuple[PipelineEntry, str]:
     """Return the pipeline and the task of a request; where no pipeline takes its files, all else that is wrong is named too."""
     try:
-        return choose(catalog, model.own, request.task, files, model.extra)
+        return choose(catalog, model.own, request.task, files, model.extra, alone=model.alone)
     except UnknownParameterError as first:
         own = {name: given for name, given in files.items() if name in model.own.files()}
         try:
@@ -122,7 +129,7 @@ def _chosen(
 
 def _file_parameters(catalog: Catalog, model: ServedModel) -> dict[str, Parameter]:
     """Return all parameters that may come as files, of a model's class and its siblings."""
-    family = (*catalog.siblings(model.own.name, model.extra), model.own)
+    family = reversed(family_of(catalog, model.own, model.extra, alone=model.alone))
     return {each.name: each for entry in family for each in entry.parameters if each.is_file}
 
 
@@ -168,14 +175,23 @@ def _all_text(values: list[Any]) -> bool:
     return all(isinstance(value, str | bytes) for value in values)
 
 
+def _is_source(value: Any, parameter: Parameter) -> bool:
+    """Return whether a value is a file, or a list of files where some may be left open."""
+    if isinstance(value, list):
+        return parameter.many and bool(value) and all(each is None or _is_source(each, parameter) for each in value)
+    return isinstance(value, str | bytes)
+
+
 def _sources(value: Any, parameter: Parameter) -> tuple[Source, ...]:
-    """Return the files that a value means.
+    """Return the files that a value means; a list of one stays a list where lists are taken, and lists may hold lists.
 
     Raises:
         InvalidParameterError: It means none.
     """
     sources = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if not sources or not all(isinstance(source, str | bytes) for source in sources):
+    if parameter.many and isinstance(value, list) and len(value) == 1:
+        sources = (value,)
+    if not sources or not all(_is_source(source, parameter) for source in sources):
         raise InvalidParameterError(
             f"'{parameter.name}' must be {PHRASES[parameter.kind]}, not {str(value)[:60]}.",
             hint="Give base64, a data URI or an http(s) URL, or a list of them.",
@@ -225,7 +241,7 @@ def _runs(
     seed = secrets.randbelow(DRAWN_SEEDS) if seed is None else seed
     if not 0 <= seed <= MAX_SEED - total:
         raise InvalidParameterError(f"'seed' must be from 0 to {MAX_SEED - total}, not {seed}.", parameter="seed")
-    texts = {name for name, value in params.items() if isinstance(value, list) and accepted[name].kind == "text"}
+    texts = {name for name, value in params.items() if isinstance(value, list) and is_one_each(accepted[name])}
     runs = []
     for index in range(total):
         single = {name: _one_of(name, params[name], index // request.num_outputs, count) for name in texts}

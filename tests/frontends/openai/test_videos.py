@@ -153,6 +153,7 @@ async def test_a_finished_video_has_its_own_facts(server: Server, client: openai
 
 async def test_a_length_without_effect_is_a_warning(server: Server) -> None:
     """A pipeline that makes videos of one length, such as that of the clip it is given, says so."""
+    server.generations.hang = True
     video = (await post(server, seconds=4, video="AAAA", task="video-to-video")).json()
 
     assert "auto" == video["seconds"]

@@ -35,6 +35,11 @@ def xl() -> dict[str, Any]:
     }
 
 
+def layered() -> dict[str, Any]:
+    """Return the parts of a Qwen-Image pipeline that takes a picture apart."""
+    return qwen.layered()
+
+
 def anima() -> dict[str, Any]:
     """Return the parts of an Anima pipeline, which reads words with Qwen3 and joins them to those of a T5 tokenizer."""
     conditioner = diffusers.AnimaTextConditioner(
@@ -72,8 +77,13 @@ def anima() -> dict[str, Any]:
     }
 
 
-def wan() -> dict[str, Any]:
-    """Return the parts of a Wan pipeline; its clips are 8 times larger than its latents, and 4 times longer."""
+def wan(channels: int = 4, **settings: Any) -> dict[str, Any]:
+    """Return the parts of a Wan pipeline; its clips are 8 times larger than its latents, and 4 times longer.
+
+    Args:
+        channels: How many the transformer takes: the latents, and where it is shown a picture, that and a mask.
+        **settings: Further settings of the transformer.
+    """
     vae = diffusers.AutoencoderKLWan(
         base_dim=4,
         z_dim=4,
@@ -86,13 +96,14 @@ def wan() -> dict[str, Any]:
     transformer = diffusers.WanTransformer3DModel(
         num_attention_heads=2,
         attention_head_dim=12,
-        in_channels=4,
+        in_channels=channels,
         out_channels=4,
         text_dim=encoders.WIDTH,
         freq_dim=16,
         ffn_dim=16,
         num_layers=1,
         rope_max_seq_len=32,
+        **settings,
     )
     return {
         "text_encoder": encoders.umt5_encoder(),
@@ -108,6 +119,17 @@ def wan_of_two() -> dict[str, Any]:
     return wan() | {"transformer_2": wan()["transformer"]}
 
 
+def wan_shown() -> dict[str, Any]:
+    """Return the parts of a Wan pipeline that is shown a picture, which CLIP sees too."""
+    eyes = {"image_encoder": encoders.clip_vision(), "image_processor": encoders.clip_pictures()}
+    return wan(12, image_dim=encoders.WIDTH, added_kv_proj_dim=24) | eyes
+
+
+def wan_of_two_shown() -> dict[str, Any]:
+    """Return the parts of a Wan 2.2 pipeline that is shown a picture."""
+    return wan(12) | {"transformer_2": wan(12)["transformer"]}
+
+
 KONTEXT = flux.PARAMS | flux.PICTURE | {"max_area": 1024, "_auto_resize": False}
 LARGE = {"prompt": "a red star", "num_inference_steps": 2, "height": 32, "width": 32}
 CLIP = LARGE | {"num_frames": 5, "max_sequence_length": 16}
@@ -115,9 +137,9 @@ CLIP = LARGE | {"num_frames": 5, "max_sequence_length": 16}
 PIPELINES = (
     Tiny("AnimaModularPipeline", anima, LARGE | {"max_sequence_length": 16}),
     Tiny("ErnieImageModularPipeline", flux2.ernie, flux2.PARAMS),
-    Tiny("Flux2KleinBaseModularPipeline", klein, flux2.PARAMS),
-    Tiny("Flux2KleinModularPipeline", klein, flux2.PARAMS),
-    Tiny("Flux2ModularPipeline", flux2.flux_2, flux2.PARAMS | {"max_sequence_length": 384}),
+    Tiny("Flux2KleinBaseModularPipeline", klein, flux2.PARAMS | {"image": "sample:image"}),
+    Tiny("Flux2KleinModularPipeline", klein, flux2.PARAMS | {"image": "sample:image"}),
+    Tiny("Flux2ModularPipeline", flux2.flux_2, flux2.PARAMS | {"max_sequence_length": 384, "image": "sample:image"}),
     Tiny("FluxKontextModularPipeline", flux.parts, KONTEXT),
     Tiny("FluxModularPipeline", flux.parts, flux.PARAMS),
     Tiny("Ideogram4ModularPipeline", krea.ideogram_4, krea.STEPS),
@@ -127,6 +149,11 @@ PIPELINES = (
     Tiny("StableDiffusion3ModularPipeline", sd3.parts, sd3.PARAMS),
     Tiny("StableDiffusionXLModularPipeline", xl, LARGE),
     Tiny("WanModularPipeline", wan, CLIP),
+    Tiny("WanImage2VideoModularPipeline", wan_shown, CLIP | {"image": "sample:image:32x32"}),
+    Tiny("Wan22Image2VideoModularPipeline", wan_of_two_shown, CLIP | {"image": "sample:image:32x32"}),
+    Tiny(
+        "QwenImageLayeredModularPipeline", layered, qwen.PARAMS | qwen.PICTURE | {"layers": 1, "num_inference_steps": 1}
+    ),
     Tiny("Wan22ModularPipeline", wan_of_two, CLIP),
     Tiny("ZImageModularPipeline", z_image, lumina.PARAMS),
 )

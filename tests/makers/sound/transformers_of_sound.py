@@ -18,7 +18,8 @@ _LATENTS = 8
 def _oobleck() -> Any:
     # 128 samples for each latent, 125 latents a second.
     return diffusers.AutoencoderOobleck(
-        encoder_hidden_size=4,
+        # The encoder gives a mean and a deviation for each channel of a latent.
+        encoder_hidden_size=2 * _LATENTS,
         downsampling_ratios=[4, 4, 8],
         channel_multiples=[1, 1, 1],
         decoder_channels=4,

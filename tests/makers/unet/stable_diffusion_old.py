@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 import diffusers
+import transformers
 
-from makers.parts import encoders, unets, vaes
+from makers.parts import encoders, tokenizers, unets, vaes
 from makers.parts.encoders import WIDTH
 from makers.unet.stable_diffusion import SAFELESS, of
 
@@ -47,6 +48,16 @@ def grounded(kind: str) -> Any:
     return unets.conditional(attention_type=kind, cross_attention_dim=WIDTH)
 
 
+def processor() -> Any:
+    """Return what prepares both words and pictures."""
+    return transformers.CLIPProcessor(encoders.clip_pictures(), tokenizers.clip())
+
+
+def image_projection() -> Any:
+    """Return what brings the embedding of a picture to that of words."""
+    return diffusers.CLIPImageProjection(hidden_size=WIDTH)
+
+
 #: Words and the boxes in which they stand, from 0 to 1: left, top, right, bottom.
 BOXES = {"gligen_phrases": ["a star"], "gligen_boxes": [[0.2, 0.2, 0.8, 0.8]]}
 
@@ -77,4 +88,12 @@ PIPELINES = (
     of("StableDiffusionPipelineSafe"),
     of("CycleDiffusionPipeline", params={"source_prompt": "a disk"}),
     of("StableDiffusionGLIGENPipeline", unet=partial(grounded, "gated"), params=BOXES),
+    of(
+        "StableDiffusionGLIGENTextImagePipeline",
+        unet=partial(grounded, "gated-text-image"),
+        processor=processor,
+        image_encoder=encoders.clip_vision_with_projection,
+        image_project=image_projection,
+        params=BOXES | {"gligen_images": ["sample:image"]},
+    ),
 )

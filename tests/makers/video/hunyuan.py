@@ -84,7 +84,8 @@ def _seeing() -> dict[str, Any]:
     }
 
 
-def _second(**settings: Any) -> dict[str, Any]:
+def second(**settings: Any) -> dict[str, Any]:
+    """Return the parts of HunyuanVideo 1.5."""
     text = encoders.causal() | {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2]}}
     transformer = diffusers.HunyuanVideo15Transformer3DModel(
         in_channels=9,
@@ -122,7 +123,7 @@ def _second(**settings: Any) -> dict[str, Any]:
 def _second_from_picture() -> dict[str, Any]:
     # 729 patches of a picture, as the class expects.
     return {
-        **_second(task_type="i2v"),
+        **second(task_type="i2v"),
         "image_encoder": encoders.siglip_vision(image_size=54, patch_size=2),
         "feature_extractor": transformers.SiglipImageProcessorPil(size={"height": 54, "width": 54}),
     }
@@ -133,6 +134,6 @@ PIPELINES = (
     Tiny("HunyuanSkyreelsImageToVideoPipeline", lambda: _parts(in_channels=8), {**SMALL, "true_cfg_scale": 2.0}),
     Tiny("HunyuanVideoImageToVideoPipeline", _seeing, {**SMALL, "num_frames": 9, "max_sequence_length": 640}),
     Tiny("HunyuanVideoFramepackPipeline", _packed, {**SMALL, "num_frames": 5, "latent_window_size": 3}),
-    Tiny("HunyuanVideo15Pipeline", lambda: _second(task_type="t2v"), SMALL),
+    Tiny("HunyuanVideo15Pipeline", lambda: second(task_type="t2v"), SMALL),
     Tiny("HunyuanVideo15ImageToVideoPipeline", _second_from_picture, SMALL),
 )

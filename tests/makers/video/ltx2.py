@@ -97,7 +97,8 @@ def _connectors() -> Any:
     )
 
 
-def _parts(**more: Any) -> dict[str, Any]:
+def parts(**more: Any) -> dict[str, Any]:
+    """Return the parts of an LTX-2 pipeline, and others beside or instead."""
     return {
         "scheduler": for_video.flow(),
         "vae": vae(),
@@ -119,7 +120,7 @@ def _upsampler(**settings: Any) -> Any:
 
 def _refining() -> dict[str, Any]:
     return {
-        **_parts(scheduler=diffusers.LTXEulerAncestralRFScheduler()),
+        **parts(scheduler=diffusers.LTXEulerAncestralRFScheduler()),
         "transformer": _transformer(use_keyframes_abs_pos_embedding=True),
         "temporal_latent_upsampler": _upsampler(spatial_upsample=False, temporal_upsample=True),
     }
@@ -131,7 +132,8 @@ def _upsampling() -> dict[str, Any]:
     return {"vae": vae(**flat), "latent_upsampler": _upsampler()}
 
 
-def _decoding() -> dict[str, Any]:
+def decoding() -> dict[str, Any]:
+    """Return the parts of the decoder that is a diffusion model itself."""
     decoder = diffusers.LTX2VideoDiffusionDecoderModel(
         latent_channels=4,
         patch_size=2,
@@ -155,14 +157,14 @@ def _numbers(*shape: int) -> Any:
 
 
 PIPELINES = (
-    Tiny("LTX2Pipeline", _parts, SMALL),
-    Tiny("LTX2ImageToVideoPipeline", _parts, {**SMALL, "image": "sample:image"}),
-    Tiny("LTX2ConditionPipeline", _parts, SMALL),
-    Tiny("LTX2InContextPipeline", _parts, SMALL),
-    Tiny("LTX2HDRPipeline", _parts, SMALL),
+    Tiny("LTX2Pipeline", parts, SMALL),
+    Tiny("LTX2ImageToVideoPipeline", parts, {**SMALL, "image": "sample:image"}),
+    Tiny("LTX2ConditionPipeline", parts, SMALL),
+    Tiny("LTX2InContextPipeline", parts, SMALL),
+    Tiny("LTX2HDRPipeline", parts, SMALL),
     Tiny(
         "LTX2DFRPipeline",
-        lambda: _parts(transformer=_transformer(use_keyframes_abs_pos_embedding=True)),
+        lambda: parts(transformer=_transformer(use_keyframes_abs_pos_embedding=True)),
         {**SMALL, "sigmas": [1.0, 0.5]},
     ),
     Tiny(
@@ -178,5 +180,5 @@ PIPELINES = (
         },
     ),
     Tiny("LTX2LatentUpsamplePipeline", _upsampling, {**SMALL, "video": "sample:video"}),
-    Tiny("LTX2VideoDiffusionDecodePipeline", _decoding, {"latents": _numbers(1, 4, 3, 4, 4)}),
+    Tiny("LTX2VideoDiffusionDecodePipeline", decoding, {"latents": _numbers(1, 4, 3, 4, 4)}),
 )

@@ -1,4 +1,4 @@
-"""The newest families: Cosmos 3 Omni with its sound, Motif Video and SANA WM."""
+"""The newest families: Cosmos 3 Omni with its sound, Kandinsky 5 and 6, Motif Video and SANA WM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import diffusers
 import transformers
 
 from makers import Tiny
-from makers.parts import encoders, for_video, tokenizers
+from makers.parts import encoders, for_video, language, tokenizers
 from makers.video import ltx2
 
 SMALL = {
@@ -21,7 +21,8 @@ SMALL = {
 }
 
 
-def _cosmos() -> dict[str, Any]:
+def cosmos() -> dict[str, Any]:
+    """Return the parts of Cosmos 3 Omni, with what makes its sound."""
     transformer = diffusers.Cosmos3OmniTransformer(
         head_dim=16,
         hidden_size=32,
@@ -114,8 +115,76 @@ def _worlds() -> dict[str, Any]:
     }
 
 
+def _kandinsky(**settings: Any) -> dict[str, Any]:
+    transformer = diffusers.Kandinsky5Transformer3DModel(
+        in_visual_dim=4,
+        out_visual_dim=4,
+        in_text_dim=encoders.WIDTH,
+        in_text_dim2=encoders.WIDTH,
+        time_dim=16,
+        model_dim=32,
+        ff_dim=32,
+        num_text_blocks=1,
+        num_visual_blocks=1,
+        axes_dims=(4, 6, 6),
+        **settings,
+    )
+    return {
+        "transformer": transformer,
+        "vae": for_video.hunyuan_vae(),
+        "text_encoder": language.qwen2_5_vl(),
+        # A real one has a processor that cannot be made without torchvision; only its tokenizer is called.
+        "tokenizer": tokenizers.qwen2(),
+        "text_encoder_2": encoders.clip_text(),
+        "tokenizer_2": tokenizers.clip(),
+        "scheduler": for_video.flow(),
+    }
+
+
+def _kandinsky_6() -> dict[str, Any]:
+    transformer = diffusers.Kandinsky6Transformer3DModel(
+        in_visual_dim=4,
+        out_visual_dim=4,
+        in_text_dim=encoders.WIDTH,
+        in_text_dim2=encoders.WIDTH,
+        time_dim=16,
+        model_dim=32,
+        ff_dim=32,
+        num_text_blocks=1,
+        num_visual_blocks=1,
+        axes_dims=(4, 6, 6),
+        visual_token_type_num_embeddings=2,
+        in_audio_dim=4,
+        out_audio_dim=4,
+    )
+    sound = diffusers.MMAudioVAE(
+        mel_bins=16,
+        latent_channels=4,
+        hidden_channels=16,
+        layers_per_block=1,
+        sample_rate=16000,
+        n_fft=256,
+        hop_length=64,
+    )
+    vocoder = diffusers.MMAudioVocoder(
+        num_mels=16,
+        upsample_initial_channel=64,
+        upsample_rates=(8, 8),
+        upsample_kernel_sizes=(16, 16),
+        resblock_kernel_sizes=(3,),
+        resblock_dilation_sizes=((1, 3),),
+    )
+    return {**_kandinsky(), "transformer": transformer, "audio_vae": sound, "vocoder": vocoder}
+
+
+# The first four latents are brought near to those that follow, so there must be more.
+_LONGER = {**SMALL, "num_frames": 21, "max_sequence_length": 1024}
+
 PIPELINES = (
-    Tiny("Cosmos3OmniPipeline", _cosmos, {**SMALL, "enable_sound": True}),
+    Tiny("Cosmos3OmniPipeline", cosmos, {**SMALL, "enable_sound": True}),
+    Tiny("Kandinsky6TI2VAPipeline", _kandinsky_6, {**SMALL, "max_sequence_length": 1024}),
+    Tiny("Kandinsky5T2VPipeline", _kandinsky, {**SMALL, "max_sequence_length": 1024}),
+    Tiny("Kandinsky5I2VPipeline", lambda: _kandinsky(visual_cond=True), _LONGER),
     Tiny("MotifVideoPipeline", _motif, SMALL),
     Tiny("MotifVideoImage2VideoPipeline", _motif_from_picture, SMALL),
     Tiny(

@@ -120,7 +120,8 @@ def _easy(channels: int = 4) -> dict[str, Any]:
     }
 
 
-def _helios(**settings: Any) -> dict[str, Any]:
+def helios(**settings: Any) -> dict[str, Any]:
+    """Return the parts of a Helios pipeline."""
     transformer = diffusers.HeliosTransformer3DModel(
         num_attention_heads=2,
         attention_head_dim=12,
@@ -141,6 +142,11 @@ def _helios(**settings: Any) -> dict[str, Any]:
     }
 
 
+def helios_in_stages() -> dict[str, Any]:
+    """Return the parts of a Helios pipeline that begins with small latents; every stage doubles their sides."""
+    return helios(stages=2, stage_range=[0, 0.5, 1], gamma=0.25)
+
+
 _EASY = {**SMALL, "negative_prompt": "blue"}
 _SANA = {
     **SMALL,
@@ -148,17 +154,17 @@ _SANA = {
     "width": 32,
     "frames": 5,
     "use_resolution_binning": False,
-    "complex_human_instruction": None,
+    "complex_human_instruction": [],
 }
 
 PIPELINES = (
     Tiny("EasyAnimatePipeline", _easy, _EASY),
     # It takes a clip as a tensor only, and a mask of one channel.
     Tiny("EasyAnimateInpaintPipeline", lambda: _easy(9), _EASY),
-    Tiny("HeliosPipeline", lambda: _helios(stages=1), {**SMALL, "num_latent_frames_per_chunk": 2}),
+    Tiny("HeliosPipeline", lambda: helios(stages=1), {**SMALL, "num_latent_frames_per_chunk": 2}),
     Tiny(
         "HeliosPyramidPipeline",
-        lambda: _helios(stages=2, stage_range=[0, 0.5, 1], gamma=0.25),
+        helios_in_stages,
         {
             **SMALL,
             "height": 32,

@@ -20,7 +20,8 @@ SMALL = {
 }
 
 
-def _transformer(kind: str = "WanTransformer3DModel", **settings: Any) -> Any:
+def transformer(kind: str = "WanTransformer3DModel", **settings: Any) -> Any:
+    """Return a transformer."""
     known: dict[str, Any] = {
         "num_attention_heads": 2,
         "attention_head_dim": 12,
@@ -41,7 +42,7 @@ def _parts(scheduler: Any = None, **settings: Any) -> dict[str, Any]:
         "text_encoder": encoders.umt5_encoder(),
         "vae": for_video.wan_vae(),
         "scheduler": scheduler or for_video.flow(shift=3.0),
-        "transformer": _transformer(**settings),
+        "transformer": transformer(**settings),
     }
 
 
@@ -50,10 +51,11 @@ def _eyes() -> dict[str, Any]:
 
 
 def _of_two() -> dict[str, Any]:
-    return {**_parts(), "transformer_2": _transformer(), "boundary_ratio": 0.5}
+    return {**_parts(), "transformer_2": transformer(), "boundary_ratio": 0.5}
 
 
-def _from_picture() -> dict[str, Any]:
+def from_picture() -> dict[str, Any]:
+    """Return the parts of the one that begins with a picture."""
     return {
         **_parts(in_channels=12, image_dim=encoders.WIDTH, added_kv_proj_dim=24),
         **_eyes(),
@@ -63,7 +65,7 @@ def _from_picture() -> dict[str, Any]:
 
 def _animate() -> dict[str, Any]:
     sizes = {str(2**power): 4 for power in range(2, 6)}
-    transformer = _transformer(
+    made = transformer(
         kind="WanAnimateTransformer3DModel",
         in_channels=12,
         latent_channels=4,
@@ -80,10 +82,11 @@ def _animate() -> dict[str, Any]:
         inject_face_latents_blocks=2,
     )
     scheduler = diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True)
-    return {**_parts(scheduler), **_eyes(), "transformer": transformer}
+    return {**_parts(scheduler), **_eyes(), "transformer": made}
 
 
-def _vace() -> dict[str, Any]:
+def vace() -> dict[str, Any]:
+    """Return the parts of the one that is steered by a clip."""
     kind = "WanVACETransformer3DModel"
     return {**_parts(kind=kind, num_layers=2, vace_layers=[0], vace_in_channels=8 + 64), "transformer_2": None}
 
@@ -95,24 +98,24 @@ def _chrono() -> dict[str, Any]:
 
 def _anyflow(kind: str, **settings: Any) -> dict[str, Any]:
     known = {"num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 4, "out_channels": 4, "num_layers": 1}
-    transformer = getattr(diffusers, kind)(
+    made = getattr(diffusers, kind)(
         **known, text_dim=encoders.WIDTH, freq_dim=16, ffn_dim=16, rope_max_seq_len=32, **settings
     )
-    return {**_parts(diffusers.FlowMapEulerDiscreteScheduler()), "transformer": transformer}
+    return {**_parts(diffusers.FlowMapEulerDiscreteScheduler()), "transformer": made}
 
 
 PIPELINES = (
     Tiny("WanPipeline", _of_two, SMALL),
-    Tiny("WanImageToVideoPipeline", _from_picture, SMALL),
+    Tiny("WanImageToVideoPipeline", from_picture, SMALL),
     Tiny("WanVideoToVideoPipeline", _parts, {**SMALL, "video": "sample:video", "num_inference_steps": 3}),
-    Tiny("WanVACEPipeline", _vace, SMALL),
+    Tiny("WanVACEPipeline", vace, {**SMALL, "num_frames": 9}),
     Tiny("WanAnimatePipeline", _animate, {**SMALL, "segment_frame_length": 5}),
     Tiny("LucyEditPipeline", lambda: _parts(in_channels=8), SMALL),
     Tiny("ChronoEditPipeline", _chrono, SMALL),
-    Tiny("AnyFlowPipeline", lambda: _anyflow("AnyFlowTransformer3DModel"), SMALL),
+    Tiny("AnyFlowPipeline", lambda: _anyflow("AnyFlowTransformer3DModel"), {**SMALL, "video": "sample:video:16x16:1"}),
     Tiny(
         "AnyFlowFARPipeline",
         lambda: _anyflow("AnyFlowFARTransformer3DModel", chunk_partition=(1, 1), full_chunk_limit=2),
-        {**SMALL, "height": 32, "width": 32},
+        {**SMALL, "height": 32, "width": 32, "video": "sample:video:32x32:1"},
     ),
 )

@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 
-from octabox.catalog.entries import Parameter, ParameterKind
+from octabox.catalog.entries import MEDIA, Parameter, ParameterKind
 from octabox.catalog.reading.annotations import Shape, parse, read
 from octabox.catalog.reading.docstrings import Words, arguments
 from octabox.catalog.reading.source import SourceTree
@@ -26,7 +26,7 @@ IMAGE = re.compile(r"(^|_)(image|images|controls|keyframes)$")
 NUMBERS = re.compile(r"latent|embed|attention|feature|hidden|noise|_codes|atom|padding_mask|mask_token")
 
 #: Parameters that shape the answer in Python, which is for Octabox to decide.
-INTERNAL = re.compile(r"^return_(dict|index)$|^output_type$|^callback_(steps|on_step_end)|callback_on_step_end|^_")
+INTERNAL = re.compile(r"^return_(dict|index)$|^output_type$|^callback_(steps|on_step_end)|callback_on_step_end")
 
 #: Order in which a union is given one kind: the richer wins, for the plainer can mostly be made into it.
 SCALARS: tuple[ParameterKind, ...] = ("text", "mapping", "number", "integer", "boolean")
@@ -81,7 +81,7 @@ def _parameter(tree: SourceTree, argument: ast.arg, default: ast.expr | None, kn
         required=default is None or _needed(kind, shape, default, words),
         default=plain_value(value) if is_literal else ast.unparse(default or ast.Constant(None)),
         literal=is_literal,
-        many=_many(kind, shape),
+        many=_many(kind, shape) or (kind in MEDIA and _many(kind, parse(words.type))),
         choices=shape.choices,
         description=words.text,
     )

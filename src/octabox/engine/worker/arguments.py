@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from octabox.engine.worker.outputs.rates import sampling_rate
 from octabox.errors import InvalidParameterError
 from octabox.media.audio import Sound, resampled
 from octabox.media.video import Clip
+
+#: The method of diffusers' processor for clips that brings them into the form a model takes.
+VIDEO_PROCESSING = "preprocess_video"
 
 
 def call_arguments(pipe: Any, entry: PipelineEntry, run: Run) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def _argument(pipe: Any, parameter: Parameter, media: Sequence[Medium]) -> Any:
     made = [_value(pipe, parameter, shape, medium) for medium in media]
     # A clip is a list already, and one is taken as it is wherever several are.
     wants_list = parameter.kind != "video" and shape.items is not None and not shape.atoms
-    return made if len(made) > 1 or wants_list else made[0]
+    return made if len(made) > 1 or (wants_list and not isinstance(made[0], list)) else made[0]
 
 
 def _shape(parameter: Parameter) -> Shape:
@@ -50,7 +54,9 @@ def _shape(parameter: Parameter) -> Shape:
 
 
 def _value(pipe: Any, parameter: Parameter, shape: Shape, medium: Medium) -> Any:
-    """Return one medium as a pipeline takes it."""
+    """Return one medium, or a list of them, as a pipeline takes it."""
+    if isinstance(medium, list):
+        return [None if each is None else _value(pipe, parameter, shape, each) for each in medium]
     if isinstance(medium, Clip):
         return _frames(pipe, shape, medium)
     if isinstance(medium, Sound):
@@ -63,15 +69,21 @@ def _value(pipe: Any, parameter: Parameter, shape: Shape, medium: Medium) -> Any
 def _frames(pipe: Any, shape: Shape, clip: Clip) -> Any:
     """Return a clip as a list of its frames, which diffusers' own processors take.
 
-    A pipeline that is typed for tensors alone gets one in [0, 1]: of shape (1, frames, channels, height, width) where it has
-    a processor for clips, which takes that, else of shape (1, channels, frames, height, width).
+    A pipeline that is typed for tensors alone gets one in [0, 1]: of shape (1, frames, channels, height, width) where it uses
+    diffusers' processor for clips, which takes that, else of shape (1, channels, frames, height, width).
     """
     is_for_tensors = bool(shape.leaves) and shape.leaves <= {"array"} and shape.items is None
     if not is_for_tensors:
         return list(clip.frames)
     stacked = np.stack([np.asarray(frame, np.float32) / 255 for frame in clip.frames])
-    axes = (0, 3, 1, 2) if hasattr(pipe, "video_processor") else (3, 0, 1, 2)
+    axes = (0, 3, 1, 2) if _uses(pipe, VIDEO_PROCESSING) else (3, 0, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(stacked.transpose(axes)))[None]
+
+
+def _uses(pipe: Any, name: str) -> bool:
+    """Return whether a method of a pipeline's class uses a name."""
+    methods = (inspect.unwrap(each) for kind in type(pipe).__mro__ for each in vars(kind).values() if callable(each))
+    return any(name in each.__code__.co_names for each in methods if hasattr(each, "__code__"))
 
 
 def _samples(pipe: Any, parameter: Parameter, shape: Shape, sound: Sound) -> Any:
@@ -131,5 +143,7 @@ def _size(medium: Medium) -> str:
         return f"{medium.width}x{medium.height}"
     if isinstance(medium, Clip):
         return f"{len(medium.frames)} frames of {medium.frames[0].width}x{medium.frames[0].height}"
+    if isinstance(medium, list):
+        return f"a list of {len(medium)}"
     array = medium.samples if isinstance(medium, Sound) else medium
     return f"{list(array.shape)}"

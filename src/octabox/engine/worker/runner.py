@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+import torch
 from diffusers import DiffusionPipeline
 
 from octabox.catalog.entries import PipelineEntry
@@ -94,9 +96,8 @@ class Runner:
                 reader = Reader(pipe, entry, run.params, call.output)
                 products = reader.read(output)
                 facts = self._facts(pipe, entry, call, run)
-                seed = run.seed if _takes_seed(entry) else None
-                made += [(product, seed, facts) for product in products]
-                said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe)])
+                made += [(product, run.seed, facts) for product in products]
+                said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe, entry)])
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
@@ -160,6 +161,9 @@ class Runner:
     def _call(self, pipe: DiffusionPipeline, entry: PipelineEntry, run: Run, watch: StepWatch) -> Any:
         """Call the pipeline with what it takes."""
         check_sizes(pipe, entry, run.params)
+        # Some draw from the libraries' own generators, beside the one they are given or without one.
+        torch.manual_seed(run.seed)
+        np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the one that pipelines use)
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
@@ -180,7 +184,7 @@ class Runner:
             "pipeline": call.runs_as,
             "task": call.task,
             "params": {name: value for name, value in params.items() if value is not None},
-            "seed": run.seed if _takes_seed(entry) else None,
+            "seed": run.seed,
         }
         if scheduler is None:
             return facts
@@ -188,11 +192,6 @@ class Runner:
             **facts,
             "scheduler": {"name": type(scheduler).__name__, "settings": dict(choice.settings) if choice else {}},
         }
-
-
-def _takes_seed(entry: PipelineEntry) -> bool:
-    """Return whether a pipeline's call can be told a seed."""
-    return any(parameter.kind == "generator" for parameter in entry.parameters)
 
 
 #: Call parameters that say how a result is handed over, not what it shows.

@@ -80,11 +80,11 @@ def _value(node: ast.expr, pipe: Any) -> Any:
     raise ValueError(ast.dump(node))
 
 
-def other_sizes(params: Mapping[str, Any], products: Sequence[Product], pipe: Any) -> list[str]:
-    """Return a sentence where a pipeline made pictures of another size than it was asked for, or than is its own."""
+def other_sizes(params: Mapping[str, Any], products: Sequence[Product], pipe: Any, entry: PipelineEntry) -> list[str]:
+    """Return a sentence where a pipeline made pictures of another size than it was asked for, or, by binning, than its own."""
     made = next((size for product in products if (size := _size(product)) is not None), None)
     asked = params.get("width"), params.get("height")
-    own = _own_size(pipe) if asked == (None, None) and params.get("use_resolution_binning") is not False else None
+    own = _own_size(pipe) if asked == (None, None) and entry.binning else None
     wanted = asked if None not in asked else own
     if made is None or wanted is None or wanted == made:
         return []

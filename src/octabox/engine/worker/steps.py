@@ -86,7 +86,7 @@ class StepWatch:
 
     @contextmanager
     def _counting_bar(self, owner: Any) -> Iterator[None]:
-        def bar(iterable: Iterable[Any] | None = None, total: int | None = None) -> _CountingBar:
+        def bar(iterable: Iterable[Any] | None = None, total: int | None = None, **_: object) -> _CountingBar:
             return _CountingBar(iterable, total, lambda steps: self._step(steps, {}))
 
         owner.progress_bar = bar

@@ -40,17 +40,7 @@ def routes(wire: Wire) -> APIRouter:
     @router.post("", openapi_extra=_documented())
     async def create(request: Request) -> Response:
         """Start a video; what is wrong with the request is answered at once."""
-        body, inputs = await _read(wire, request)
-        maker, inputs = await asyncio.to_thread(_placed, wire, body, inputs)
-        wanted, note = to_request(body, maker, inputs)
-        job = wire.jobs.start(wanted, keep=True, note=note)
-        try:
-            with in_clients_words(note.spelled):
-                await unless_gone(request.receive, _begun(job))
-        except BaseException:
-            await wire.jobs.forget(job)
-            raise
-        return SafeJson(told(job, note))
+        return SafeJson(told(*await _started(wire, request)))
 
     @router.get("")
     async def videos(
@@ -59,11 +49,7 @@ def routes(wire: Wire) -> APIRouter:
         after: str | None = None,
     ) -> Response:
         """List the videos that are being made or are kept."""
-        known = [told(job, job.note) for job in wire.jobs.list() if isinstance(job.note, VideoNote)]
-        known = known if order == "asc" else known[::-1]
-        if after is not None:
-            _find(wire, after)
-            known = known[[each["id"] for each in known].index(after) + 1 :]
+        known = _after(wire, after, newest_first=order == "desc")
         data = known[:limit]
         ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
         return SafeJson({"object": "list", "data": data, **ends, "has_more": len(known) > limit})
@@ -133,6 +119,21 @@ def _placed(
     return maker, inputs
 
 
+async def _started(wire: Wire, request: Request) -> tuple[Job, VideoNote]:
+    """Start the video that a request asks for."""
+    body, inputs = await _read(wire, request)
+    maker, inputs = await asyncio.to_thread(_placed, wire, body, inputs)
+    wanted, note = to_request(body, maker, inputs)
+    job = wire.jobs.start(wanted, keep=True, note=note)
+    try:
+        with in_clients_words(note.spelled):
+            await unless_gone(request.receive, _begun(job))
+    except BaseException:
+        await wire.jobs.forget(job)
+        raise
+    return job, note
+
+
 async def _begun(job: Job) -> None:
     """Wait until a job waits in the queue; what is wrong with its request comes before that.
 
@@ -142,6 +143,16 @@ async def _begun(job: Job) -> None:
     await job.begun.wait()
     if job.error is not None:
         raise job.error
+
+
+def _after(wire: Wire, last: str | None, *, newest_first: bool) -> list[dict[str, Any]]:
+    """Return the videos of the list, or those that follow one of them."""
+    known = [told(job, job.note) for job in wire.jobs.list() if isinstance(job.note, VideoNote)]
+    known = known[::-1] if newest_first else known
+    if last is None:
+        return known
+    _find(wire, last)
+    return known[[each["id"] for each in known].index(last) + 1 :]
 
 
 def _check_variant(variant: str) -> None:

@@ -79,6 +79,6 @@ PIPELINES = (
     Tiny("Flux2Pipeline", flux_2, PARAMS | {"max_sequence_length": 384}),
     Tiny("Flux2KleinPipeline", klein, PARAMS),
     Tiny("Flux2KleinKVPipeline", partial(klein, distilled=True), PARAMS | PICTURE),
-    Tiny("Flux2KleinInpaintPipeline", klein, PARAMS | PICTURE | {"mask_image": "sample:mask:32x32"}),
+    Tiny("Flux2KleinInpaintPipeline", klein, PARAMS | PICTURE | {"mask_image": "sample:mask"}),
     Tiny("ErnieImagePipeline", ernie, PARAMS),
 )

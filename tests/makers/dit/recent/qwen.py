@@ -46,6 +46,17 @@ def steered(extra: int = 0) -> dict[str, Any]:
     return qwen_image() | {"controlnet": net}
 
 
+def layered() -> dict[str, Any]:
+    """Return what a Qwen-Image pipeline is made of that takes a picture apart; a tokenizer stands in for its processor.
+
+    Its pictures are of 640 by 640 at least: a latent is 32 times smaller here. The real one takes pictures with an alpha
+    channel only; this one takes those without.
+    """
+    vae = autoencoders.qwen(LATENTS, base_dim=2, dim_mult=[1] * 6, temperal_downsample=[False] * 5, num_res_blocks=1)
+    transformer = diffusers.QwenImageTransformer2DModel(**_shape(), use_additional_t_cond=True, use_layer3d_rope=True)
+    return qwen_image() | {"vae": vae, "transformer": transformer, "processor": tokenizers.qwen2()}
+
+
 def hunyuan_image() -> dict[str, Any]:
     """Return what a Hunyuan-Image pipeline is made of; a second encoder reads letters of words in quotes."""
     transformer = diffusers.HunyuanImageTransformer2DModel(
@@ -147,6 +158,7 @@ PIPELINES = (
         partial(steered, 4),
         PARAMS | STEERED | {"control_mask": "sample:mask:32x32"},
     ),
+    Tiny("QwenImageLayeredPipeline", layered, PARAMS | PICTURE | {"layers": 1, "num_inference_steps": 1}),
     Tiny("HunyuanImagePipeline", hunyuan_image, PARAMS),
     Tiny("HunyuanImageRefinerPipeline", hunyuan_refiner, PARAMS | PICTURE),
     Tiny("Kandinsky5T2IPipeline", kandinsky_5, PARAMS),

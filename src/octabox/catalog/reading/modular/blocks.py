@@ -34,7 +34,9 @@ def default_blocks(tree: SourceTree, owner: ClassSource) -> ClassSource | None:
 def block_parameters(tree: SourceTree, blocks: ClassSource, usual: Mapping[str, Parameter]) -> tuple[Parameter, ...]:
     """Return what blocks take; where nothing says of which type, it is that of the name in most pipelines."""
     found = section(blocks.doc, "Inputs") or _words(flow(tree, blocks).inputs)
-    return tuple(_parameter(name, words, usual.get(name)) for name, words in found.items())
+    taken = [_parameter(name, words, usual.get(name)) for name, words in found.items()]
+    always = _always_needed(tree, blocks)
+    return tuple(replace(each, required=_is_needed(each, always)) for each in taken)
 
 
 def block_components(tree: SourceTree, blocks: ClassSource) -> tuple[Component, ...]:
@@ -52,6 +54,20 @@ def block_outputs(tree: SourceTree, blocks: ClassSource) -> tuple[Field, ...]:
         Field(name, words.type, field_kind(name, parse(words.type), words.text), words.text)
         for name, words in found.items()
     )
+
+
+def _always_needed(tree: SourceTree, blocks: ClassSource) -> frozenset[str] | None:
+    """Return what all that blocks can do needs; None where they do not say."""
+    known = tree.value(blocks, WORKFLOWS)
+    needs = [frozenset(each) for each in known.values() if isinstance(each, dict)] if isinstance(known, dict) else []
+    return frozenset.intersection(*needs) if needs else None
+
+
+def _is_needed(parameter: Parameter, always: frozenset[str] | None) -> bool:
+    """Return whether a request must give a parameter; the numbers that a block asks for are mostly made by one before it."""
+    if always is not None:
+        return parameter.name in always
+    return parameter.required and (parameter.is_media or parameter.kind == "text")
 
 
 def _words(items: Mapping[str, Item]) -> dict[str, Words]:

@@ -94,7 +94,7 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
     if entry.modular or index_file(folder) is None:
         return
     index = {name: part for name, part in folder_index(folder).items() if isinstance(part, list)}
-    named = [name for name, part in index.items() if part[-1]]
+    named = [name for name, part in index.items() if part[-1] and name in entry.required_components]
     missing = [name for name in named if name not in config.components and not (folder / name).is_dir()]
     if missing:
         raise LoadError(
