@@ -69,9 +69,14 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     shelves = Shelves(settings.models)
     extra = model_of_source(given) if given and given not in shelves.current().named else None
     models = ModelService(shelves, engine, allow_hub=settings.allow_hub, extra={extra.name: extra} if extra else {})
-    media_limits = MediaLimits(max_pixels=settings.max_image_pixels, max_bytes=settings.max_upload_bytes)
+    media_limits = MediaLimits(
+        max_pixels=settings.max_image_pixels,
+        max_bytes=settings.max_upload_bytes,
+        max_frames=settings.max_frames,
+        max_seconds=settings.max_audio_seconds,
+    )
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
-    limits = Limits(settings.max_outputs, settings.max_image_pixels)
+    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames)
     generation = GenerationService(models, engine, fetcher, limits, media_limits)
     return Parts(settings, engine, models, generation, extra.name if extra else given or "")
 

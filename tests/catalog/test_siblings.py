@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry
@@ -62,3 +64,76 @@ def test_a_table_is_stronger_than_likeness() -> None:
 
     assert (other,) == siblings(one, pipelines, {})
     assert () == siblings(one, pipelines, {"a": {"text-to-image": "One"}, "b": {"text-to-image": "Other"}})
+
+
+CONTROLNET = frozenset({"controlnet"})
+
+
+@pytest.mark.parametrize(
+    ("own", "opened", "closed"),
+    [
+        ("StableDiffusionPipeline", "StableDiffusionControlNetPipeline", "StableDiffusionXLControlNetPipeline"),
+        ("StableDiffusionPipeline", "StableDiffusionControlNetInpaintPipeline", "AnimateDiffSparseControlNetPipeline"),
+        ("StableDiffusionXLPipeline", "StableDiffusionXLControlNetPipeline", "StableDiffusionControlNetPipeline"),
+        ("FluxPipeline", "FluxControlNetPipeline", "FluxControlPipeline"),
+        ("StableDiffusion3Pipeline", "StableDiffusion3ControlNetPipeline", "SanaControlNetPipeline"),
+        ("QwenImagePipeline", "QwenImageControlNetInpaintPipeline", "ZImageControlNetPipeline"),
+        ("AnimateDiffPipeline", "AnimateDiffVideoToVideoControlNetPipeline", "StableDiffusionControlNetPipeline"),
+    ],
+)
+def test_an_extra_component_opens_classes(catalog: Catalog, own: str, opened: str, closed: str) -> None:
+    """A ControlNet beside a model opens the classes that need one on the same parts, and no others."""
+    before = {entry.name for entry in catalog.siblings(own)}
+    after = {entry.name for entry in catalog.siblings(own, CONTROLNET)}
+
+    assert opened in after - before
+    assert closed not in after
+    assert before <= after
+
+
+def test_a_component_that_no_class_needs_opens_nothing(catalog: Catalog) -> None:
+    """A part of an unknown name changes nothing."""
+    name = "StableDiffusionPipeline"
+
+    assert catalog.siblings(name) == catalog.siblings(name, frozenset({"gearbox"}))
+
+
+def test_opened_classes_find_all_their_parts(catalog: Catalog) -> None:
+    """Over the whole catalog, what an extra component opens needs nothing else that is not there."""
+    needy = [
+        (name, other.name)
+        for name, own in catalog.pipelines.items()
+        for other in catalog.siblings(name, CONTROLNET)
+        if not other.required_components <= {"controlnet", *(part.name for part in own.components)}
+    ]
+
+    assert [] == needy
+
+
+@pytest.mark.parametrize(
+    ("other", "extra", "is_opened"),
+    [
+        (("unet", "controlnet"), {"controlnet"}, True),
+        (("unet", "controlnet"), {"adapter"}, False),
+        (("unet", "controlnet", "adapter"), {"controlnet"}, False),
+        (("controlnet",), {"controlnet"}, False),
+        (("unet",), {"controlnet"}, True),
+    ],
+)
+def test_all_parts_are_accounted_for(other: tuple[str, ...], extra: set[str], *, is_opened: bool) -> None:
+    """A class is opened where it needs the extra part, has all of the model's parts, and needs no third."""
+    own, made = entry("Own"), entry("Other", parts=other)
+    found = siblings(own, {"Own": own, "Other": made}, {}, frozenset(extra))
+
+    assert is_opened == bool(found)
+
+
+def test_parts_of_other_classes_open_nothing() -> None:
+    """The parts that both have must be able to be the same thing."""
+    own = entry("Own")
+    other = replace(
+        entry("Other", parts=("unet", "controlnet")),
+        components=(Component("unet", "Transformer"), Component("controlnet", "Net")),
+    )
+
+    assert () == siblings(own, {"Own": own, "Other": other}, {}, CONTROLNET)

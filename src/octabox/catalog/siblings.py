@@ -69,10 +69,15 @@ def _needs_mask(entry: PipelineEntry) -> bool:
 
 
 def _opened(other: PipelineEntry, entry: PipelineEntry, extra: frozenset[str]) -> bool:
-    """Return whether extra components make a class out of this one's: it needs some of them, and all else is the same."""
+    """Return whether extra components make a class out of this one's: it needs some of them, and all else is the same.
+
+    Parts that it might do without are to be there, too: Stable Diffusion XL has a second text encoder that may be None, and
+    is not what Stable Diffusion becomes with a ControlNet.
+    """
     ours = {part.name: part.annotation for part in entry.components}
     needed = {part.name: part.annotation for part in other.components if not part.optional}
-    if other.modular or other.deprecated or not extra & needed.keys() or not needed.keys() <= {*ours, *extra}:
+    known = {part.name for part in other.components} <= {*ours, *extra}
+    if other.modular or other.deprecated or not known or not extra & needed.keys():
         return False
     shared = needed.keys() & ours.keys()
     whole = entry.required_components - extra <= {part.name for part in other.components}

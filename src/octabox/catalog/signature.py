@@ -181,11 +181,13 @@ def _unknown(entry: PipelineEntry, name: str, parameter: Parameter | None) -> Un
 
 
 def _wrong_files(entry: PipelineEntry, files: Mapping[str, Sized]) -> Iterator[RequestError]:
-    """Yield an error for each file that no parameter takes, and for several where one is taken."""
+    """Yield an error for each file that no parameter takes, or only as a value, and for several where one is taken."""
     for name, given in files.items():
         parameter = entry.parameter(name)
-        if parameter is None or not parameter.is_file:
-            yield _unknown(entry, name, parameter if parameter and parameter.kind in OURS else None)
+        if parameter is None or parameter.kind in OURS:
+            yield _unknown(entry, name, parameter)
+        elif not parameter.is_file:
+            yield InvalidParameterError(f"{name} must be {_in_words(_shape(parameter))}, not a file.", parameter=name)
         elif len(given) > 1 and not parameter.many:
             message = f"{name} takes one {parameter.kind}, not {len(given)}."
             yield InvalidParameterError(message, hint="Send the others in requests of their own.", parameter=name)

@@ -20,13 +20,11 @@ class Destination:
 
     Args:
         out: A file, or a folder if it is one or ends in a slash; None is a new file in the working folder.
-        count: How many results there will be.
     """
 
-    def __init__(self, out: str | None, count: int) -> None:
+    def __init__(self, out: str | None) -> None:
         self._folder = out is not None and (out.endswith(("/", os.sep)) or Path(out).is_dir())
         self._path = Path(out) if out is not None else None
-        self._count = count
 
     @property
     def format(self) -> OutputFormat:
@@ -44,7 +42,8 @@ class Destination:
         if self._folder:
             with contextlib.suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK) or (not self._folder and self._path and self._path.is_dir()):
+        writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+        if not writable or (not self._folder and self._path and self._path.is_dir()):
             raise ForbiddenPathError(
                 f"Nothing can be written to '{self._path or folder}'.", hint="Give another place with -o."
             )

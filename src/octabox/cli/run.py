@@ -55,7 +55,7 @@ async def _run(model: str, *, models: Path | None, dry_run: bool, verbose: bool,
     flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
     with waiting("getting ready"):
         parts = build(Settings.load(flags), given=model)
-        destination = Destination(options["out"], options["num_outputs"])
+        destination = Destination(options["out"])
         request = _request(parts, destination, **options)
         call = await parts.generation.prepare(request)
     if dry_run:

@@ -26,6 +26,8 @@ import click
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="Folder for what can be made again.")
 @click.option("--max-image-pixels", type=int, help="Largest image that is read or made, in pixels.")
 @click.option("--max-upload-bytes", type=int, help="Largest file or request that is taken, in bytes.")
+@click.option("--max-frames", type=int, help="Longest clip that is read or made, in frames.")
+@click.option("--max-audio-seconds", type=float, help="Longest sound or clip that is read, in seconds.")
 @click.option("--max-outputs", type=int, help="Outputs that one request may ask for.")
 @click.option("--fetch-timeout", type=float, help="Seconds for fetching an input by URL.")
 @click.option("--load-timeout", type=float, help="Seconds for loading a model, its download included.")

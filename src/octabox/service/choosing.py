@@ -38,11 +38,9 @@ def choose(
     """
     tag = None if task is None else catalog.task(task)
     family = family_of(catalog, own, extra, alone=alone)
-    serving = [entry for entry in family if tag is None or tag in entry.tasks]
+    serving = [entry for entry in family if (entry.tasks if tag is None else tag in entry.tasks)]
     if not serving:
-        can = tuple(dict.fromkeys(each for entry in family for each in entry.tasks))
-        message = f"A model of {own.name} cannot do {tag}."
-        raise TaskNotFoundError(message, hint=f"It can do: {', '.join(can)}.", choices=can)
+        raise _cannot(family, tag)
     given = frozenset(files)
     fitting = [entry for entry in serving if entry.files(required=True) <= given <= entry.files()]
     if not fitting:
@@ -76,6 +74,17 @@ def _served(entry: PipelineEntry, given: frozenset[str]) -> str:
     kinds = {parameter.kind for parameter in entry.parameters if parameter.name in given and parameter.kind in MEDIA}
     possible = [task for task in entry.tasks if brought(task) <= kinds]
     return max(possible, key=lambda task: len(brought(task)), default=entry.tasks[0])
+
+
+def _cannot(family: tuple[PipelineEntry, ...], tag: str | None) -> TaskNotFoundError:
+    """Return the error for a task that a model cannot do, and for a model of which no task is known."""
+    can, own = tuple(dict.fromkeys(task for entry in family for task in entry.tasks)), family[0].name
+    if not can:
+        return TaskNotFoundError(
+            f"Nothing tells what {own} makes, so that it serves no task.",
+            hint="Its call must be annotated with the class of its output.",
+        )
+    return TaskNotFoundError(f"A model of {own} cannot do {tag}.", hint=f"It can do: {', '.join(can)}.", choices=can)
 
 
 def _no_taker(family: tuple[PipelineEntry, ...], given: frozenset[str]) -> UnknownParameterError:

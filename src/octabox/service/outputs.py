@@ -37,6 +37,9 @@ def output_arguments(output: OutputFormat, entry: PipelineEntry) -> dict[str, st
         else:
             return usual | _arguments(kind, kinds[0], entry)
     assert problem is not None  # noqa: S101 (every pipeline makes something)
+    if not problem.choices:
+        # The format is right, and a number beside it out of range.
+        raise problem
     known = dict.fromkeys(name for kind in kinds for name, each in FORMATS.items() if kind in each.kinds)
     problem.choices = tuple(known)
     problem.hint = f"Ask for one of {', '.join(known)}."

@@ -148,10 +148,14 @@ def _part_files(request: GenerationRequest, known: Mapping[str, Parameter]) -> t
     """Part what stands among a request's parameters but is a file, as text or as lists of numbers, from the others."""
     params = dict(request.params)
     files: dict[str, tuple[Source | list[Any], ...]] = {name: tuple(each) for name, each in request.inputs.items()}
-    for name in known.keys() & params.keys():
+    for name in sorted(known.keys() & params.keys()):
         value, parameter = params[name], known[name]
         if value is None or (not parameter.is_media and not _is_array(value, parameter)):
             continue
+        if name in files:
+            raise InvalidParameterError(
+                f"'{name}' is given as a file and as a parameter.", hint="Give one of them.", parameter=name
+            )
         del params[name]
         if parameter.is_media:
             files[name] = _sources(value, parameter)
@@ -204,7 +208,9 @@ def _check_size(params: Mapping[str, Any], limits: Limits) -> None:
     frames = params.get("num_frames")
     if isinstance(frames, int) and not 1 <= frames <= limits.frames:
         raise InvalidParameterError(
-            f"'num_frames' must be from 1 to {limits.frames}, not {frames}.", parameter="num_frames"
+            f"'num_frames' must be from 1 to {limits.frames}, not {frames}.",
+            hint="More may be asked for where `max_frames` is raised.",
+            parameter="num_frames",
         )
     if (width or 1) * (height or 1) > limits.pixels:
         raise InvalidParameterError(

@@ -1,0 +1,188 @@
+"""The media of a request, fetched and decoded."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from makers import samples
+from octabox.catalog.entries import Parameter, PipelineEntry
+from octabox.catalog.pipelines import load_catalog
+from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, RequestError
+from octabox.media.audio import Sound
+from octabox.media.fetching import Fetcher
+from octabox.media.limits import MediaLimits
+from octabox.media.video import Clip
+from octabox.service.inputs import DECODERS, decoded
+from octabox.types import Source
+
+LIMITS = MediaLimits(max_frames=12, max_seconds=2.0)
+
+#: A call that takes a file of each kind.
+ENTRY = PipelineEntry(
+    "Everything",
+    "made.up",
+    "made",
+    parameters=(
+        Parameter("control_image", "", "image"),
+        Parameter("image", "", "image", many=True),
+        Parameter("mask_image", "", "mask"),
+        Parameter("video", "", "video"),
+        Parameter("audio", "", "audio"),
+        Parameter("latents", "torch.Tensor", "array", many=True),
+    ),
+)
+
+
+def npy(array: np.ndarray, **options: Any) -> bytes:
+    """Return an array as an .npy file."""
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+async def read(**media: Source | list[Any] | tuple[Source | list[Any], ...]) -> dict[str, tuple[Any, ...]]:
+    """Return decoded media; what stands alone is one file."""
+    given = {name: each if isinstance(each, tuple) else (each,) for name, each in media.items()}
+    return await decoded(given, ENTRY, Fetcher(LIMITS), LIMITS)
+
+
+async def refused(**media: Source | list[Any] | tuple[Source | list[Any], ...]) -> RequestError:
+    """Return the error for media."""
+    with pytest.raises(RequestError) as caught:
+        await read(**media)
+    return caught.value
+
+
+async def test_every_kind_is_decoded() -> None:
+    """A picture in RGB, a mask in L, a clip, a sound and an array, each under its parameter."""
+    content = samples.content
+    found = await read(
+        image=content("image"),
+        mask_image=content("mask"),
+        video=content("video"),
+        audio=content("audio"),
+        latents=npy(np.ones((1, 2), np.float32)),
+    )
+
+    assert ("RGB", "L") == (found["image"][0].mode, found["mask_image"][0].mode)
+    assert isinstance(found["video"][0], Clip)
+    assert samples.FRAMES == len(found["video"][0].frames)
+    assert isinstance(found["audio"][0], Sound)
+    assert (1, 2) == found["latents"][0].shape
+
+
+async def test_media_come_as_text_too() -> None:
+    """Base64 and data URIs give what the bytes give."""
+    text = base64.b64encode(samples.content("image")).decode()
+    found = await read(image=(samples.content("image"), text, f"data:image/png;base64,{text}"))
+
+    assert 1 == len({picture.tobytes() for picture in found["image"]})
+    assert 3 == len(found["image"])
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "shape"),
+    [
+        ([[1.5, 2], [3, 4]], "float32", (2, 2)),
+        ([1, 2, 3], "int64", (3,)),
+        ([[True, False]], "bool", (1, 2)),
+        ([], "float32", (0,)),
+    ],
+)
+async def test_nested_lists_are_arrays(value: list[Any], dtype: str, shape: tuple[int, ...]) -> None:
+    """Fractions become float32, whole numbers int64."""
+    (found,) = (await read(latents=value))["latents"]
+
+    assert (dtype, shape) == (str(found.dtype), found.shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "words"),
+    [
+        ("image", b"text", MediaError, "is no picture"),
+        ("image", samples.content("image")[:60], MediaError, "is damaged"),
+        ("image", samples.content("audio"), MediaError, "is no picture"),
+        ("image", "no base64!", MediaError, "is no base64"),
+        ("mask_image", samples.content("video"), MediaError, "is no picture"),
+        ("video", b"text", MediaError, "is damaged, or of a kind that is not read"),
+        ("video", samples.content("audio"), MediaError, "holds no video"),
+        ("audio", samples.content("image"), MediaError, "is damaged, or of a kind that is not read"),
+        ("audio", samples.content("video"), MediaError, "holds no sound"),
+        ("latents", samples.content("image"), MediaError, "is no .npy file"),
+        ("latents", npy(np.array([{}], object), allow_pickle=True), MediaError, "which are no real numbers"),
+        ("latents", npy(np.zeros(64))[:-1], MediaError, "claims 64 values"),
+        ("latents", [[1, 2], [3]], InvalidParameterError, "several lengths"),
+        ("latents", [["a", "b"]], InvalidParameterError, "numbers only"),
+        ("latents", [None], InvalidParameterError, "numbers only"),
+        ("latents", [{"a": 1}], InvalidParameterError, "numbers only"),
+        ("latents", [10**30], InvalidParameterError, "numbers only"),
+    ],
+)
+async def test_what_cannot_be_read_is_refused(name: str, value: Any, kind: type[RequestError], words: str) -> None:
+    """The error names the parameter and says what is wrong with its file."""
+    error = await refused(**{name: value})
+
+    assert kind is type(error)
+    assert name == error.parameter
+    assert words in error.message
+
+
+async def test_limits_hold_for_clips_and_sounds() -> None:
+    """A clip of too many frames and a sound that is too long are refused, each with its parameter."""
+    long = MediaLimits(max_frames=samples.FRAMES - 1, max_seconds=samples.SECONDS / 2)
+    files: dict[str, tuple[Source | list[Any], ...]] = {name: (samples.content(name),) for name in ("video", "audio")}
+    with pytest.raises(InvalidRequestError) as caught:
+        await decoded(files, ENTRY, Fetcher(long), long)
+
+    assert ["video", "audio"] == [problem.parameter for problem in caught.value.problems]
+    assert "8 frames" in caught.value.message or "0.5 seconds" in caught.value.message
+
+
+async def test_a_picture_is_a_clip_of_one_frame() -> None:
+    """Where a clip is taken, a still picture will do."""
+    (found,) = (await read(video=samples.content("image")))["video"]
+
+    assert 1 == len(found.frames)
+
+
+async def test_sixteen_bits_are_eight() -> None:
+    """A picture of 16 bits a channel is the same as one of 8."""
+    grey = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    files = []
+    for picture in (Image.fromarray(grey), Image.fromarray(grey.astype(np.uint16) * 257)):
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        files.append(file.getvalue())
+    small, large = (await read(image=tuple(files)))["image"]
+
+    assert small.tobytes() == large.tobytes()
+
+
+async def test_a_mask_has_the_size_of_its_picture() -> None:
+    """The error tells both sizes; a picture that only steers is not the mask's."""
+    error = await refused(image=samples.content("image", 64, 64), mask_image=samples.content("mask", 32, 64))
+    steered = await read(control_image=samples.content("image", 64, 64), mask_image=samples.content("mask", 32, 64))
+
+    assert ("mask_image", "The mask 'mask_image' is 32x64, and its picture 64x64.") == (error.parameter, error.message)
+    assert {"control_image", "mask_image"} == steered.keys()
+
+
+async def test_all_that_is_wrong_is_named_at_once() -> None:
+    """Each file that cannot be read is an error of its own."""
+    error = await refused(image=b"text", audio=b"text", latents=[[1], [1, 2]])
+
+    assert isinstance(error, InvalidRequestError)
+    assert ["image", "audio", "latents"] == [problem.parameter for problem in error.problems]
+
+
+def test_every_file_of_every_pipeline_has_a_decoder() -> None:
+    """Over the whole catalog, no parameter takes files of a kind that is not read."""
+    kinds = {each.kind for entry in load_catalog().pipelines.values() for each in entry.parameters if each.is_file}
+
+    assert kinds == set(DECODERS)

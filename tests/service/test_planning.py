@@ -1,0 +1,236 @@
+"""From a request to a call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from octabox.catalog.pipelines import load_catalog
+from octabox.config.model import ComponentConfig, ModelConfig, SchedulerConfig
+from octabox.errors import (
+    InvalidParameterError,
+    InvalidRequestError,
+    RequestError,
+    SchedulerNotFoundError,
+    TaskNotFoundError,
+    UnknownParameterError,
+)
+from octabox.service.planning import Limits, Plan, ServedModel, plan
+from octabox.types import MAX_SEED, GenerationRequest, OutputFormat, SchedulerChoice
+
+PICTURE = b"a picture"
+
+
+def model(own: str = "StableDiffusionPipeline", **config: Any) -> ServedModel:
+    """Return a model of a class."""
+    return ServedModel(ModelConfig(name="thing", model="somewhere", **config), load_catalog().pipeline(own))
+
+
+def planned(served: ServedModel | None = None, limits: Limits | None = None, **options: Any) -> Plan:
+    """Return the plan of a request; options that are no fields are parameters."""
+    names = ("task", "inputs", "seed", "num_outputs", "scheduler", "output", "wishes")
+    fields = {name: options.pop(name) for name in names if name in options}
+    request = GenerationRequest(model="thing", params=options, **fields)
+    return plan(request, served or model(), load_catalog(), limits or Limits())
+
+
+def refused(served: ServedModel | None = None, limits: Limits | None = None, **options: Any) -> RequestError:
+    """Return the error for a request."""
+    with pytest.raises(RequestError) as caught:
+        planned(served, limits, **options)
+    return caught.value
+
+
+def test_values_come_from_the_request_then_wishes_then_the_configuration() -> None:
+    """Each is stronger than the next, and what the class does not take of the last two is left out."""
+    served = model(defaults={"num_inference_steps": 1, "guidance_scale": 1.0, "height": 64, "strength": 0.5})
+    found = planned(served, prompt="x", num_inference_steps=3, wishes={"guidance_scale": 2.0, "num_frames": 5})
+    (params, _), *_ = found.runs
+
+    assert {"prompt": "x", "num_inference_steps": 3, "guidance_scale": 2.0, "height": 64} == params
+    assert ("'num_frames' has no effect: StableDiffusionPipeline has no such parameter.",) == found.warnings
+
+
+@pytest.mark.parametrize("given", [PICTURE, "data:image/png;base64,AAAA", "https://example.com/a.png", ["aa", b"bb"]])
+def test_media_among_the_parameters_are_files(given: Any) -> None:
+    """A picture that stands among the parameters chooses the pipeline as an input does."""
+    found = planned(prompt="x", image=given)
+
+    assert "StableDiffusionImg2ImgPipeline" == found.pipeline.name
+    assert {"image": tuple(given) if isinstance(given, list) else (given,)} == found.files
+    assert "image" not in found.runs[0][0]
+
+
+@pytest.mark.parametrize("given", [5, [], {}, [1], [["a"]], True, [b"a", None]])
+def test_what_means_no_file_is_refused(given: Any) -> None:
+    """A picture is text, bytes, or a list of them."""
+    error = refused(prompt="x", image=given)
+
+    assert ("image", True) == (error.parameter, "must be a picture" in error.message)
+    assert "base64" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("own", "kind"),
+    [("WanVideoToVideoPipeline", "a clip"), ("StableAudio3AudioToAudioPipeline", "a sound")],
+)
+def test_errors_call_media_by_their_kind(own: str, kind: str) -> None:
+    """A clip is asked for where a clip is taken."""
+    options: dict[str, Any] = {"video" if kind == "a clip" else "audio": 5}
+    error = refused(model(own), prompt="x", **options)
+
+    assert f"'{error.parameter}' must be {kind}, not 5." == error.message
+    assert error.parameter in options
+
+
+def test_arrays_are_files_or_lists() -> None:
+    """Nested lists are one array; texts are as many files as there are."""
+    embeds = [[[0.1, 0.2]]]
+
+    assert {"prompt_embeds": (embeds,)} == planned(prompt_embeds=embeds).files
+    assert {"prompt_embeds": ("k05VTVBZ",)} == planned(prompt_embeds="k05VTVBZ").files
+    assert {"prompt_embeds": (b"npy",)} == planned(inputs={"prompt_embeds": (b"npy",)}).files
+    assert (InvalidParameterError, "latents") == (
+        type(refused(prompt="x", latents=["a", "b"])),
+        refused(prompt="x", latents=["a", "b"]).parameter,
+    )
+
+
+@pytest.mark.parametrize("given", [5, 0.5, True, {"a": 1}])
+def test_what_is_no_array_is_refused(given: Any) -> None:
+    """A single number is none where only a tensor is taken."""
+    error = refused(prompt="x", latents=given)
+
+    assert (InvalidParameterError, "latents") == (type(error), error.parameter)
+
+
+def test_numbers_stay_where_they_are_taken_as_they_are() -> None:
+    """A label may be a number or a list of numbers; only nested numbers or files would be arrays."""
+    found = planned(model("DiTPipeline"), class_labels=[3])
+
+    assert ({}, [3]) == (found.files, found.runs[0][0]["class_labels"])
+
+
+def test_nothing_is_given_twice() -> None:
+    """A file and a parameter of the same name contradict each other."""
+    error = refused(prompt="x", image="aaaa", inputs={"image": (PICTURE,)})
+
+    assert ("image", "Give one of them.") == (error.parameter, error.hint)
+
+
+def test_none_means_not_given() -> None:
+    """A file that is none is left to the check of the values."""
+    assert {} == planned(prompt="x", latents=None).files
+    assert "text-to-image" == planned(prompt="x", latents=None).task
+
+
+def test_what_is_wrong_beside_the_files_is_named_too() -> None:
+    """Where no pipeline takes the files, the other mistakes are still told."""
+    error = refused(prompt=3, stepz=1, inputs={"video": (b"",)})
+
+    assert isinstance(error, InvalidRequestError)
+    assert ["video", "prompt", "stepz"] == [problem.parameter for problem in error.problems]
+
+
+def test_one_other_mistake_is_named_too() -> None:
+    """Also where there is only one."""
+    error = refused(prompt=3, inputs={"video": (b"",)})
+
+    assert isinstance(error, InvalidRequestError)
+    assert ["video", "prompt"] == [problem.parameter for problem in error.problems]
+    assert isinstance(refused(prompt="x", inputs={"video": (b"",)}), UnknownParameterError)
+
+
+@pytest.mark.parametrize(
+    ("options", "limits", "parameter", "words"),
+    [
+        ({"width": 0}, Limits(), "width", "at least 1"),
+        ({"height": -8}, Limits(), "height", "at least 1"),
+        ({"width": 4096, "height": 4096}, Limits(pixels=4095 * 4096), "width", "more pixels"),
+        ({"width": 4097}, Limits(pixels=4096), "width", "more pixels"),
+        ({"num_outputs": 0}, Limits(), "num_outputs", "1 to 10"),
+        ({"num_outputs": 11}, Limits(), "num_outputs", "1 to 10"),
+        ({"num_outputs": 2, "prompt": ["a", "b"]}, Limits(outputs=3), "num_outputs", "not 4"),
+        ({"num_images_per_prompt": 0}, Limits(), "num_images_per_prompt", "whole number"),
+        ({"num_images_per_prompt": True}, Limits(), "num_images_per_prompt", "whole number"),
+        ({"num_images_per_prompt": "2"}, Limits(), "num_images_per_prompt", "whole number"),
+        ({"num_images_per_prompt": 4, "num_outputs": 3}, Limits(), "num_outputs", "not 12"),
+        ({"prompt": []}, Limits(), "num_outputs", "not 0"),
+        ({"prompt": ["a", "b"], "negative_prompt": ["c"]}, Limits(), "negative_prompt", "1 texts"),
+        ({"seed": -1}, Limits(), "seed", "from 0"),
+        ({"seed": MAX_SEED}, Limits(), "seed", "from 0"),
+        ({"output": OutputFormat("mp4")}, Limits(), "output_format", "mp4"),
+    ],
+)
+def test_what_is_too_much_is_refused(options: dict[str, Any], limits: Limits, parameter: str, words: str) -> None:
+    """The error names the parameter and the limit."""
+    error = refused(limits=limits, **{"prompt": "x", **options})
+
+    assert (InvalidParameterError, parameter) == (type(error), error.parameter)
+    assert words in error.message
+
+
+@pytest.mark.parametrize("frames", [0, -1, 33])
+def test_a_clip_has_at_most_so_many_frames(frames: int) -> None:
+    """The limit itself is allowed."""
+    served, limits = model("WanPipeline"), Limits(frames=32)
+    error = refused(served, limits, prompt="x", num_frames=frames)
+
+    assert ("num_frames", True) == (error.parameter, "from 1 to 32" in error.message)
+    assert "max_frames" in error.hint
+    assert 32 == planned(served, limits, prompt="x", num_frames=32).runs[0][0]["num_frames"]
+
+
+def test_every_prompt_has_runs_with_seeds_of_their_own() -> None:
+    """Each prompt of a list, as often as outputs were asked for, with the negative prompt in its place."""
+    found = planned(prompt=["a", "b"], negative_prompt=["c", "d"], num_outputs=2, seed=5)
+
+    assert [("a", "c", 5), ("a", "c", 6), ("b", "d", 7), ("b", "d", 8)] == [
+        (params["prompt"], params["negative_prompt"], seed) for params, seed in found.runs
+    ]
+
+
+def test_a_seed_is_drawn_once_for_all_outputs() -> None:
+    """Without a seed, that of the configuration holds; without one, it is drawn, and the outputs' are in a row."""
+    configured = planned(model(seed=9), prompt="x").runs[0][1]
+    (_, first), (_, second) = planned(prompt="x", num_outputs=2).runs
+
+    assert (9, first + 1) == (configured, second)
+    assert 0 <= first < 2**32
+
+
+def test_a_configured_component_opens_its_pipelines() -> None:
+    """A ControlNet beside the model makes a picture one that steers."""
+    served = model(components={"controlnet": ComponentConfig(model="somewhere/else")})
+    found = planned(served, prompt="x", image=PICTURE)
+
+    assert frozenset({"controlnet"}) == served.extra
+    assert ("StableDiffusionControlNetPipeline", "text-to-image") == (found.pipeline.name, found.task)
+    assert frozenset() == model(components={"vae": ComponentConfig(model="x")}).extra
+
+
+def test_the_scheduler_is_the_requests_or_the_configured_one() -> None:
+    """Aliases become classes; an unknown one is an error."""
+    served = model(scheduler=SchedulerConfig(name="euler"))
+    asked = planned(served, prompt="x", scheduler=SchedulerChoice("ddim")).scheduler
+    configured = planned(served, prompt="x").scheduler
+
+    assert asked is not None
+    assert configured is not None
+    assert ("DDIMScheduler", "EulerDiscreteScheduler") == (asked.name, configured.name)
+    assert planned(prompt="x").scheduler is None
+    with pytest.raises(SchedulerNotFoundError):
+        planned(prompt="x", scheduler=SchedulerChoice("no_such"))
+
+
+def test_a_format_of_another_kind_tells_the_call() -> None:
+    """Numbers are asked of the pipeline itself."""
+    assert "np" == planned(prompt="x", output=OutputFormat("npz")).runs[0][0]["output_type"]
+    assert "output_type" not in planned(prompt="x").runs[0][0]
+
+
+def test_a_task_that_the_model_cannot_do_is_refused() -> None:
+    """Whatever the request brings."""
+    with pytest.raises(TaskNotFoundError, match="cannot do text-to-video"):
+        planned(prompt="x", task="text-to-video")
