@@ -53,6 +53,8 @@ def frames_of(array: np.ndarray) -> list[np.ndarray]:
 def pictures_of(array: np.ndarray) -> list[Image.Image]:
     """Return the pictures of an array of shape (..., height, width, channels) or (..., channels, height, width).
 
+    Where no axis of three is as short as channels are, they are (pictures, height, width).
+
     Raises:
         ValueError: No axis is as short as channels are.
     """
@@ -64,11 +66,12 @@ def _pictures(array: np.ndarray) -> list[Image.Image]:
         return [as_picture(array)]
     if array.ndim > BATCH:
         return [picture for inner in array for picture in _pictures(inner)]
-    batch = array[None] if array.ndim == PICTURE else array
-    if batch.shape[-1] not in CHANNELS and batch.shape[1] in CHANNELS:
-        # No clip: its first axis counts pictures, however short it is.
-        batch = np.moveaxis(batch, 1, -1)
-    return [as_picture(frame) for frame in frames_of(batch)[0]]
+    if array.ndim == PICTURE:
+        array = array[None] if is_picture(array[None]) else array[..., None]
+    if not is_picture(array):
+        raise ValueError(f"an array of shape {array.shape} has no colour channels")
+    batch = array if array.shape[-1] in CHANNELS else np.moveaxis(array, 1, -1)
+    return [as_picture(picture) for picture in batch]
 
 
 def is_picture(array: np.ndarray) -> bool:

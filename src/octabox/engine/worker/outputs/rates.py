@@ -41,8 +41,8 @@ def sampling_rate(pipe: Any, fields: Mapping[str, Any]) -> int | None:
                 return told
     names = sorted(pipe.components, key=_place)
     parts = [pipe.components[name] for name in names]
-    told = [value for pattern in RATES for part in parts for value in _matching(part, pattern)]
-    return next((rate for value in told if (rate := _number(value))), None)
+    settings = [value for pattern in RATES for part in parts for value in _matching(part, pattern)]
+    return next((rate for value in settings if (rate := _number(value))), None)
 
 
 def frame_rate(output: OutputFormat, params: Mapping[str, Any], entry: PipelineEntry) -> float:
