@@ -98,7 +98,14 @@ def test_one_picture_alone_and_a_batch_of_batches() -> None:
     assert 1 == len(pictures_of(np.zeros((HEIGHT, WIDTH), np.uint8)))
     assert 1 == len(pictures_of(np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
     assert 1 == len(pictures_of(np.zeros((3, HEIGHT, WIDTH), np.uint8)))
+    assert 5 == len(pictures_of(np.zeros((5, HEIGHT, WIDTH), np.uint8)))
     assert 4 == len(pictures_of(np.zeros((2, 2, 3, HEIGHT, WIDTH), np.uint8)))
+
+
+def test_latents_are_no_pictures() -> None:
+    """Channels that no picture has make numbers for a model."""
+    with pytest.raises(ValueError, match="no colour channels"):
+        pictures_of(np.zeros((1, 16, HEIGHT, WIDTH)))
 
 
 @pytest.mark.parametrize(
