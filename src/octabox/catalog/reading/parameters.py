@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from octabox.catalog.entries import MEDIA, Parameter, ParameterKind
 from octabox.catalog.reading.annotations import Shape, parse, read
@@ -39,7 +40,16 @@ def call_parameters(tree: SourceTree, owner: ClassSource, function: Function) ->
         if function.name == "__init__":
             words = {**arguments(ancestor.doc), **words}
             break
-    return tuple(_parameter(tree, argument, default, words) for argument, default in _signature(function))
+    found = [_parameter(tree, argument, default, words) for argument, default in _signature(function)]
+    kinds = {parameter.kind for parameter in found}
+    # Where there is a sound and no picture, a mask of numbers says which stretches of the sound are meant.
+    return tuple(_of_sound(each) if "audio" in kinds and not kinds & {"image", "video"} else each for each in found)
+
+
+def _of_sound(parameter: Parameter) -> Parameter:
+    """Return a mask that is no picture as the array that it is; any other parameter as it is."""
+    is_array = parameter.kind == "mask" and parse(parameter.annotation).leaves <= {"array"}
+    return replace(parameter, kind="array") if is_array else parameter
 
 
 def from_words(name: str, words: Words, *, default: object = None) -> Parameter:

@@ -20,6 +20,7 @@ from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.arguments import call_arguments
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
+from octabox.engine.worker.outputs.doubts import cast_warnings
 from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.outputs.products import Product
 from octabox.engine.worker.outputs.reading import Reader
@@ -91,7 +92,8 @@ class Runner:
                 check()
                 self._set_scheduler(pipe, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check))
-                output = self._call(pipe, entry, run, watch)
+                with cast_warnings(said):
+                    output = self._call(pipe, entry, run, watch)
                 check()
                 reader = Reader(pipe, entry, run.params, call.output)
                 products = reader.read(output)

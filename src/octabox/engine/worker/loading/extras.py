@@ -18,7 +18,7 @@ def part_configuration(config: ModelConfig, pipeline: str) -> tuple[ModelConfig,
     """Return the configuration without the components that are not of the model's own class, and the names of those.
 
     Raises:
-        LoadError: No sibling of the class takes them either.
+        LoadError: No sibling of the class takes them either, or nothing says where one comes from.
     """
     catalog = load_catalog()
     entry = catalog.pipeline(pipeline)
@@ -30,6 +30,12 @@ def part_configuration(config: ModelConfig, pipeline: str) -> tuple[ModelConfig,
         raise LoadError(
             f"Model '{config.name}': neither {pipeline} nor a sibling has a component '{unknown[0]}'.",
             hint=f"{pipeline} has these components: {', '.join(sorted(own))}.",
+            model=config.name,
+        )
+    if sourceless := [name for name in beside if config.components[name].model is None]:
+        raise LoadError(
+            f"Model '{config.name}': {pipeline} has no component '{sourceless[0]}', and nothing says where it comes from.",
+            hint=f"Write into its configuration: components: {{{sourceless[0]}: {{model: a folder or Hub id}}}}.",
             model=config.name,
         )
     kept = {name: part for name, part in config.components.items() if name in own}

@@ -95,14 +95,15 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
         return
     index = {name: part for name, part in folder_index(folder).items() if isinstance(part, list)}
     named = [name for name, part in index.items() if part[-1] and name in entry.required_components]
-    missing = [name for name in named if name not in config.components and not (folder / name).is_dir()]
+    given = {name for name, part in config.components.items() if part.model}
+    missing = [name for name in named if name not in given and not (folder / name).is_dir()]
     if missing:
         raise LoadError(
             f"Model '{config.name}': {folder} has no folder {', '.join(missing)}, which its model_index.json names.",
             hint="Fetch the model again, or give the component a source under `components`.",
             model=config.name,
         )
-    needed = sorted(entry.required_components - {*index, *config.components})
+    needed = sorted(entry.required_components - {*index, *given})
     if needed:
         raise LoadError(
             f"Model '{config.name}': {entry.name} needs {', '.join(needed)}, which {folder} has not.",

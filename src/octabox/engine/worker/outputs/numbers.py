@@ -11,6 +11,9 @@ from PIL import Image
 #: Numbers of colour channels that a picture may have: grey, RGB, RGBA.
 CHANNELS = (1, 3, 4)
 
+#: The usual number of them.
+COLOURS = 3
+
 #: Axes of one picture, of a batch of them or of one clip, and of a batch of clips.
 PICTURE, BATCH, CLIPS = 3, 4, 5
 
@@ -27,8 +30,11 @@ def as_array(value: torch.Tensor | np.ndarray) -> np.ndarray:
 def frames_of(array: np.ndarray) -> list[np.ndarray]:
     """Return the clips of an array, each of shape (frames, height, width, channels).
 
-    An array of five axes holds several clips. Where its channels stand is told by which axis is as short as channels are:
-    the last one, the one behind the frames, or the one before them.
+    An array of five axes holds several clips. Where the channels stand is told by which axis is as short as they are: the
+    last one, the one behind the frames, or the one before them; between these two, three colours are likelier than others.
+
+    Raises:
+        ValueError: No axis is as short as that.
     """
     if array.ndim == CLIPS:
         return [frames_of(clip)[0] for clip in array]
@@ -36,21 +42,36 @@ def frames_of(array: np.ndarray) -> list[np.ndarray]:
         raise ValueError(f"an array of shape {array.shape} is no clip")
     if array.shape[-1] in CHANNELS:
         return [array]
-    if array.shape[1] in CHANNELS:
+    behind, before = array.shape[1], array.shape[0]
+    if behind in CHANNELS and not (before == COLOURS != behind):
         return [np.moveaxis(array, 1, -1)]
-    if array.shape[0] in CHANNELS:
+    if before in CHANNELS:
         return [np.moveaxis(array, 0, -1)]
     raise ValueError(f"an array of shape {array.shape} has no colour channels")
 
 
 def pictures_of(array: np.ndarray) -> list[Image.Image]:
-    """Return the pictures of an array of shape (..., height, width, channels) or (..., channels, height, width)."""
+    """Return the pictures of an array of shape (..., height, width, channels) or (..., channels, height, width).
+
+    Where no axis of three is as short as channels are, they are (pictures, height, width).
+
+    Raises:
+        ValueError: No axis is as short as channels are.
+    """
+    return _pictures(as_bytes(array))
+
+
+def _pictures(array: np.ndarray) -> list[Image.Image]:
     if array.ndim == PICTURE - 1:
         return [as_picture(array)]
     if array.ndim > BATCH:
-        return [picture for inner in array for picture in pictures_of(inner)]
-    batch = array[None] if array.ndim == PICTURE else array
-    return [as_picture(frame) for frame in frames_of(batch)[0]]
+        return [picture for inner in array for picture in _pictures(inner)]
+    if array.ndim == PICTURE:
+        array = array[None] if is_picture(array[None]) else array[..., None]
+    if not is_picture(array):
+        raise ValueError(f"an array of shape {array.shape} has no colour channels")
+    batch = array if array.shape[-1] in CHANNELS else np.moveaxis(array, 1, -1)
+    return [as_picture(picture) for picture in batch]
 
 
 def is_picture(array: np.ndarray) -> bool:
@@ -61,15 +82,24 @@ def is_picture(array: np.ndarray) -> bool:
 def as_picture(array: np.ndarray) -> Image.Image:
     """Return one picture of shape (height, width) or (height, width, channels); its range is told from its numbers."""
     grey = array[..., 0] if array.ndim == PICTURE and array.shape[-1] == 1 else array
-    return Image.fromarray(_as_bytes(grey))
+    if grey.dtype == np.uint16 and grey.ndim == PICTURE - 1:
+        return Image.fromarray(np.ascontiguousarray(grey))
+    return Image.fromarray(as_bytes(grey))
 
 
-def _as_bytes(array: np.ndarray) -> np.ndarray:
-    """Bring numbers of [0, 1], of [-1, 1] or of [0, 255] to bytes; what is no number becomes black."""
-    if array.dtype == np.uint8:
+def as_bytes(array: np.ndarray) -> np.ndarray:
+    """Bring numbers of [0, 1], of [-1, 1] or of [0, 255] to bytes; what is no number becomes black.
+
+    The range is told from all numbers together, so give whole clips: a dark frame alone would be taken for another range.
+    Whole numbers of 16 bits stay as they are where they are grey, and lose their lower half where they are colours.
+    """
+    if array.dtype == np.uint8 or (array.dtype == np.uint16 and not _is_coloured(array)):
         return np.ascontiguousarray(array)
-    numbers = np.nan_to_num(np.asarray(array, np.float32))
-    low, high = float(numbers.min(initial=0)), float(numbers.max(initial=0))
+    if array.dtype == np.uint16:
+        return np.ascontiguousarray((array >> 8).astype(np.uint8))
+    numbers = np.asarray(array, np.float32)
+    known = np.isfinite(numbers)
+    low, high = (float(edge(numbers, initial=0, where=known)) for edge in (np.min, np.max))
     slack = 0.01
     if high > 2:  # noqa: PLR2004 (a range of bytes; rounding may pass 1 a little)
         scaled = numbers
@@ -77,7 +107,13 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
         scaled = (numbers + 1) * 127.5
     else:
         scaled = numbers * 255
+    scaled = np.where(known, scaled, 0)
     return np.ascontiguousarray(scaled.round().clip(0, 255).astype(np.uint8))
+
+
+def _is_coloured(array: np.ndarray) -> bool:
+    """Return whether an array has an axis of several colours."""
+    return array.ndim > PICTURE - 1 and bool({*array.shape[-3:-2], array.shape[-1]} & set(CHANNELS[1:]))
 
 
 def sounds_of(array: np.ndarray) -> Iterator[np.ndarray]:
@@ -86,9 +122,8 @@ def sounds_of(array: np.ndarray) -> Iterator[np.ndarray]:
     The axes are (length), (sounds, length) or (sounds, channels, length).
     """
     array = np.asarray(array)
-    if array.dtype.kind in "iu":
-        array = array / np.float32(np.iinfo(array.dtype).max)
-    array = array.astype(np.float32)
+    whole = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else 1
+    array = array.astype(np.float32) / np.float32(whole)
     if array.ndim == 1:
         array = array[None]
     if array.ndim == PICTURE - 1:
@@ -100,7 +135,6 @@ def sounds_of(array: np.ndarray) -> Iterator[np.ndarray]:
 
 def damage(array: np.ndarray) -> str | None:
     """Return what is wrong with an array's numbers; None where nothing is."""
-    if array.dtype.kind != "f" or np.isfinite(array).all():
+    if array.dtype.kind not in "fc" or np.isfinite(array).all():
         return None
-    share = 1 - np.isfinite(array).mean()
-    return f"{share:.0%} of its numbers are none (NaN or infinite)"
+    return f"{array.size - int(np.isfinite(array).sum())} of its {array.size} numbers are none (NaN or infinite)"

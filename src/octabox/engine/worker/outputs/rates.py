@@ -15,6 +15,9 @@ from octabox.types import OutputFormat
 #: Settings that hold a sound's rate, the surest first: a vocoder that raises the rate names both.
 RATES = (re.compile(r"^output_sampl\w*_rate$"), re.compile(r"^sampl\w*_rate$"))
 
+#: Name under which a component without such a setting may tell its rate.
+ATTRIBUTE = "sampling_rate"
+
 #: Words of the names of components that make a sound, the last to touch it first; others say the rate of what they hear.
 SPEAKERS = ("vocoder", "audio", "sound", "vae", "unet", "mel", "transformer")
 
@@ -37,14 +40,9 @@ def sampling_rate(pipe: Any, fields: Mapping[str, Any]) -> int | None:
             if pattern.search(name) and (told := _number(value)):
                 return told
     names = sorted(pipe.components, key=_place)
-    for pattern in RATES:
-        for part in (pipe.components[name] for name in names):
-            settings = _settings(part)
-            found = [settings[name] for name in settings if pattern.search(name)]
-            found.append(getattr(part, "sampling_rate", None))
-            if told := next(filter(None, map(_number, found)), None):
-                return told
-    return None
+    parts = [pipe.components[name] for name in names]
+    settings = [value for pattern in RATES for part in parts for value in _matching(part, pattern)]
+    return next((rate for value in settings if (rate := _number(value))), None)
 
 
 def frame_rate(output: OutputFormat, params: Mapping[str, Any], entry: PipelineEntry) -> float:
@@ -58,6 +56,12 @@ def frame_rate(output: OutputFormat, params: Mapping[str, Any], entry: PipelineE
         if isinstance(value, int | float) and value > 0:
             return float(value)
     return FPS
+
+
+def _matching(part: Any, pattern: re.Pattern[str]) -> list[Any]:
+    """Return a component's settings whose names match, and its attribute of the plainest such name."""
+    found = [value for name, value in _settings(part).items() if pattern.search(name)]
+    return [*found, getattr(part, ATTRIBUTE, None)] if pattern.search(ATTRIBUTE) else found
 
 
 def _settings(part: Any) -> dict[str, Any]:
@@ -76,4 +80,5 @@ def _number(value: Any) -> int | None:
     """Return a rate, be it a number or a tensor of one; None where it is none."""
     if isinstance(value, torch.Tensor | np.ndarray):
         value = value.flatten()[0].item() if len(value.flatten()) == 1 else None
+    value = value.item() if isinstance(value, np.generic) else value
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None

@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 
 from octabox.catalog.entries import PipelineEntry
+from octabox.engine.worker.outputs.doubts import black
 from octabox.engine.worker.outputs.numbers import (
     as_array,
+    as_bytes,
     as_picture,
     damage,
     frames_of,
@@ -36,6 +38,9 @@ UNSAFE = re.compile(r"nsfw|unsafe")
 #: Fields whose numbers only another model can read.
 ENCODED = re.compile(r"embed|latent")
 
+#: Axes of one sound.
+CHANNELS_AND_SAMPLES = 2
+
 #: Samples a second of a sound where nothing says.
 SAMPLING_RATE = 44_100
 
@@ -54,7 +59,8 @@ class Reader:
         self._pipe, self._entry = pipe, entry
         self._fps = frame_rate(output, params, entry)
         self._named: Mapping[str, Any] = {}
-        self._raw = chosen("array", output) == output.format
+        self._raw = chosen("array", output) == (output.format or "").lower()
+        self._unsafe = False
         self.warnings: list[str] = []
 
     def read(self, output: Any) -> list[Product]:
@@ -75,6 +81,8 @@ class Reader:
         if numbers:
             name = next(iter(numbers)) if len(numbers) == 1 else "arrays"
             found.append(Product(name, "array", numbers))
+        if not self._unsafe:
+            self.warnings += black(found)
         found = _with_sound(found)
         if not found:
             raise GenerationError(f"{self._entry.name} returned {type(output).__name__} with nothing in it.")
@@ -105,7 +113,8 @@ class Reader:
 
     def _field(self, name: str, kind: Kind | None, value: Any) -> Iterator[Product]:
         """Yield the things in one field."""
-        if value is None or RATES[1].search(name):
+        value = _plain(value)
+        if value is None or any(pattern.search(name) for pattern in RATES):
             return
         if isinstance(value, bool) or (isinstance(value, list) and value and _all(value, bool, type(None))):
             self._note(name, value)
@@ -128,11 +137,15 @@ class Reader:
         """Yield the things of a list: pictures are the frames of a clip where the field holds clips."""
         if kind == "video" and values and _all(values, Image.Image):
             yield Product(name, "video", Clip(tuple(values), self._fps))
-        elif kind == "video" and values and all(isinstance(each, torch.Tensor | np.ndarray) for each in values):
+        elif kind == "video" and values and _all(values, torch.Tensor, np.ndarray):
             arrays = [as_array(each) for each in values]
             whole = np.stack(arrays) if len({array.shape for array in arrays}) == 1 else None
             for array in [whole] if whole is not None else arrays:
                 yield from self._numbers(name, kind, array)
+        elif kind == "audio" and values and _all(values, torch.Tensor, np.ndarray):
+            for array in map(as_array, values):
+                # Two axes are the channels and samples of one sound here, since the list counts the sounds.
+                yield from self._numbers(name, kind, array[None] if array.ndim == CHANNELS_AND_SAMPLES else array)
         elif kind == "array" and values and _all(values, int, float):
             yield Product(name, "array", {name: np.asarray(values)})
         elif kind == "array" and len(values) > 1 and _all(values, torch.Tensor, np.ndarray):
@@ -149,7 +162,7 @@ class Reader:
             if kind == "image":
                 yield from (Product(name, "image", picture) for picture in pictures_of(array))
             elif kind == "video":
-                for clip in frames_of(array):
+                for clip in filter(len, frames_of(as_bytes(array))):
                     yield Product(name, "video", Clip(tuple(as_picture(frame) for frame in clip), self._fps))
             elif kind == "audio":
                 yield from (Product(name, "audio", self._sound(samples)) for samples in sounds_of(array))
@@ -167,16 +180,18 @@ class Reader:
         rate = sampling_rate(self._pipe, self._named)
         if rate is None:
             self.warnings.append(f"Nothing says how fast this sound plays; {SAMPLING_RATE} samples a second are taken.")
-        peak = float(np.abs(samples).max(initial=0))
+        finite = np.asarray(np.nan_to_num(samples, posinf=1.0, neginf=-1.0), np.float32)
+        peak = float(np.abs(finite).max(initial=0))
         if peak > 1:
             self.warnings.append(f"The sound was too loud by {peak:.2f} and was made softer.")
-            samples = samples / peak
-        return Sound(np.nan_to_num(samples), rate or SAMPLING_RATE)
+            finite /= np.float32(peak)
+        return Sound(finite, rate or SAMPLING_RATE)
 
     def _note(self, name: str, value: bool | list[Any]) -> None:
         """Say which outputs a checker has found something in."""
         if value is True or (isinstance(value, list) and any(value)):
             if UNSAFE.search(name):
+                self._unsafe = True
                 self.warnings.append("The model's safety checker judged the picture unsafe and made it black.")
             else:
                 self.warnings.append(f"{name.replace('_', ' ')}.".capitalize())
@@ -195,6 +210,15 @@ def _shown(one: np.ndarray) -> Image.Image:
     if one.shape[-1] == 1:
         return coloured(one[..., 0])
     return normals(one) if float(np.nan_to_num(one).min()) < 0 else as_picture(one)
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's and torch's single numbers, and their lists of yes and no, as Python's own."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.Tensor | np.ndarray) and value.ndim <= 1 and value.dtype in (torch.bool, np.bool_):
+        return value.tolist()
+    return value
 
 
 def _mesh(value: Any) -> Mesh:

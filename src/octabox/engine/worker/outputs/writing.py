@@ -19,7 +19,7 @@ SILENT, STILL = frozenset({"gif", "webp"}), frozenset({"png", "jpeg"})
 
 
 def artifacts(product: Product, seed: int | None, facts: Mapping[str, Any], output: OutputFormat) -> Iterator[Artifact]:
-    """Yield the files of a product: one, but for a clip whose frames or whose sound are wanted by themselves.
+    """Yield the files of a product: one, but for a clip whose frames or sound, or arrays that, are wanted by themselves.
 
     Args:
         product: What to write.
@@ -37,6 +37,11 @@ def artifacts(product: Product, seed: int | None, facts: Mapping[str, Any], outp
             yield Artifact("video", *_turned(video.encode(value, wanted, about)), seed, about, product.name)
         if value.sound is not None and wanted.format in SILENT | STILL:
             yield from artifacts(Product(f"{product.name}_sound", "audio", value.sound), seed, facts, OutputFormat())
+        return
+    if isinstance(value, Mapping) and wanted.format == "npy" and len(value) > 1:
+        # A file of this format holds one array.
+        each = (Product(name, "array", {name: array}) for name, array in value.items())
+        yield from (artifact for one in each for artifact in artifacts(one, seed, facts, output))
         return
     about = {**facts, **_about(product)}
     content, media_type = _encode(product, wanted, output, about)

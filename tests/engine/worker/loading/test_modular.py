@@ -1,0 +1,109 @@
+"""Pipelines of blocks are loaded from where they lie now, and what they cannot load is an error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import makers
+from calling import Watcher, call, run
+from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.runner import Runner
+from octabox.errors import GenerationCancelledError, LoadError
+
+NAME, INDEX = "ZImageModularPipeline", "modular_model_index.json"
+
+OPTIONS = WorkerOptions(device="cpu")
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that a pipeline was moved to after it was saved: what its index names is gone."""
+    place = tmp_path_factory.mktemp("models")
+    makers.pipelines()[NAME].make().save_pretrained(str(place / "before"), safe_serialization=True)
+    return (place / "before").rename(place / "moved")
+
+
+def config(folder: Path, **fields: Any) -> ModelConfig:
+    """Return the configuration of the model in a folder."""
+    return ModelConfig(name="blocks", model=str(folder), **fields)
+
+
+def params() -> dict[str, Any]:
+    """Return the parameters of a call."""
+    return {**makers.pipelines()[NAME].params, "num_inference_steps": STEPS}
+
+
+def test_a_moved_folder_is_loaded_and_run(saved: Path) -> None:
+    """All components come from the folder where it is now, and make the picture of the pipeline that was saved."""
+    loaded = load(config(saved), NAME, OPTIONS)
+    own = Runner(type(loaded)(makers.pipelines()[NAME].make(), "cpu"))
+    made, expected = [run(runner, call(NAME, params())).products[0][0].value for runner in (Runner(loaded), own)]
+
+    assert NAME == type(loaded.pipeline).__name__
+    assert all(getattr(loaded.pipeline, name) is not None for name in ("transformer", "vae", "text_encoder"))
+    assert np.array_equal(np.asarray(made), np.asarray(expected))
+
+
+def test_its_steps_are_counted_and_it_stops(saved: Path) -> None:
+    """A call is watched and cancelled as that of any other pipeline, and the next one is clean."""
+    runner = Runner(load(config(saved), NAME, OPTIONS))
+    watcher, stopped = Watcher(), Watcher(GenerationCancelledError("enough"), 1)
+    with pytest.raises(GenerationCancelledError):
+        run(runner, call(NAME, params()), stopped)
+    run(runner, call(NAME, params()), watcher)
+
+    assert 1 == len(stopped.told)
+    assert [(step, STEPS) for step in range(1, STEPS + 1)] == [(each.step, each.steps) for each in watcher.told]
+
+
+def test_a_type_of_numbers_and_a_component_of_another_source(saved: Path, tmp_path: Path) -> None:
+    """The model's type holds for all; a component may have its own, and may come from elsewhere."""
+    shutil.copytree(saved / "vae", tmp_path / "vae")
+    components = {"vae": ComponentConfig(model=str(tmp_path / "vae"), dtype="float32")}
+    loaded = load(config(saved, dtype="bfloat16", components=components), NAME, OPTIONS)
+
+    assert torch.bfloat16 == loaded.pipeline.transformer.dtype
+    assert torch.float32 == loaded.pipeline.vae.dtype
+
+
+def test_a_wrong_name_is_refused_with_the_right_ones(saved: Path) -> None:
+    """A component that the pipeline has not is an error that names those that it has."""
+    with pytest.raises(LoadError, match="'engine'") as caught:
+        load(config(saved, components={"engine": ComponentConfig(model=str(saved / "vae"))}), NAME, OPTIONS)
+
+    assert "transformer" in caught.value.hint
+
+
+def test_a_component_that_is_not_there_is_named(saved: Path, tmp_path: Path) -> None:
+    """Diffusers would go on without it; the call would fail with words that nobody understands."""
+    folder = tmp_path / "half"
+    shutil.copytree(saved, folder)
+    shutil.rmtree(folder / "vae")
+
+    with pytest.raises(LoadError, match="vae could not be loaded: ") as caught:
+        load(config(folder), NAME, OPTIONS)
+    assert "blocks" == caught.value.model
+
+
+def test_a_component_that_the_index_leaves_open_is_named(saved: Path, tmp_path: Path) -> None:
+    """A place in the index without a source is as empty as one whose files are missing."""
+    folder = tmp_path / "open"
+    shutil.copytree(saved, folder)
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    index["transformer"][2]["pretrained_model_name_or_path"] = None
+    (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
+
+    with pytest.raises(LoadError, match="transformer") as caught:
+        load(config(folder), NAME, OPTIONS)
+    assert "components: {transformer:" in caught.value.hint
