@@ -7,15 +7,22 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
 
 @contextlib.contextmanager
-def running_server(models: Path, *flags: str) -> Iterator[str]:
-    """Run ``octabox serve`` on a free port until the end of the block, and yield its address."""
+def running_server(models: Path, *flags: str, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    """Run ``octabox serve`` on a free port until the end of the block, and yield its address.
+
+    Args:
+        models: Its folder of models.
+        *flags: Other flags.
+        environment: What is set in its environment, beside what is set here.
+    """
     command = [
         sys.executable,
         "-m",
@@ -29,8 +36,8 @@ def running_server(models: Path, *flags: str) -> Iterator[str]:
         "1",
         *flags,
     ]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
         assert process.stderr is not None
         try:
             line = next(line for line in process.stderr if "http://" in line)

@@ -16,6 +16,7 @@ MASK, CONTROL = (
 )
 VIDEO, AUDIO = Parameter("video", kind="video", required=True), Parameter("audio", kind="audio", required=True)
 LABELS = Parameter("class_labels", kind="array", required=True)
+SPECTROGRAM, MELS = (Parameter(name, kind="array", required=True) for name in ("spectrogram", "mel_features"))
 
 
 def entry(
@@ -49,6 +50,9 @@ def entry(
         (entry(PROMPT, gives="video"), ("text-to-video",)),
         (entry(PROMPT, IMAGE, VIDEO, gives="video"), ("video-to-video", "image-to-video")),
         (entry(PROMPT, AUDIO, gives="audio"), ("audio-to-audio",)),
+        (entry(SPECTROGRAM, gives="audio"), ("audio-to-audio",)),
+        (entry(MELS, gives="audio"), ("audio-to-audio",)),
+        (entry(Parameter("caramel", kind="array", required=True), gives="audio"), ("unconditional-audio-generation",)),
         (entry(PROMPT, gives="text"), ("text-generation",)),
         (entry(IMAGE, gives="text"), ("image-to-text",)),
         (entry(PROMPT, gives="array"), ("feature-extraction",)),

@@ -156,6 +156,14 @@ def import_class(name: str) -> type:
     return found
 
 
+def import_parts(names: Iterable[str]) -> None:
+    """Import those classes that are of plugins; diffusers takes components from no other module than one that is imported."""
+    ancestors = load_catalog().facts.ancestors
+    for name in names:
+        if name in ancestors and ancestors[name][0].partition(".")[0] != PACKAGE:
+            import_class(name)
+
+
 def _import_plugin(name: str, module: str) -> type:
     """Return a class that is not of diffusers."""
     prepare_import(module)

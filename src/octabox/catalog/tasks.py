@@ -18,7 +18,8 @@ A task is a tag of the Hub. Which ones a pipeline serves follows from what its c
 
 What a call needs decides the first task; what it may be given besides adds others. Pictures that only steer (those of a
 ControlNet or of an adapter) do not count. The class's own name and diffusers' tables of siblings decide the order where
-the signature leaves it open. ``tasks.yaml`` holds what people call the tasks, and the few classes that nothing fits.
+the signature leaves it open. A spectrogram is a sound in numbers, as embeddings are words. ``tasks.yaml`` holds what people
+call the tasks, and the few classes that nothing fits.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ BROUGHT = {"inpainting": {"image", "mask"}, "depth-estimation": {"image"}}
 
 #: Outputs that only another model can read.
 ENCODED = re.compile(r"embed|latent")
+
+#: Arrays that hold a sound.
+SPECTROGRAM = re.compile(r"spectrogram|(^|_)mels?(_|$)")
 
 #: Parts of a class name: words, capitals, numbers.
 WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
@@ -179,6 +183,8 @@ def _subject(parameter: Parameter, output_kind: Kind | None) -> str | None:
     if parameter.kind == "text" and (parameter.required or parameter.name.startswith("prompt")):
         return "text"
     if parameter.kind == "array" and parameter.required:
+        if SPECTROGRAM.search(parameter.name):
+            return "audio"
         # Words that another model has read, or a work that is half done.
         return "text" if "embed" in parameter.name else output_kind if "latents" in parameter.name else None
     return None

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from diffusers import DDPMPipeline, DDPMScheduler
 
+from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.plugins import FOLDER_VARIABLE
 from octabox.config.model import ComponentConfig, ModelConfig, RemoteCode
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading import remote_code
@@ -92,6 +94,35 @@ def test_a_model_without_code_asks_for_nothing(tmp_path: Path) -> None:
 
     assert not may_run_code(config, str(tmp_path))
     assert not may_run_code(config, str(tmp_path.parent))
+
+
+@pytest.mark.parametrize(
+    ("module", "brings_file", "allowed"),
+    [("octabox_pipelines.brush", False, True), ("octabox_pipelines.brush", True, False), ("brush", False, False)],
+)
+def test_classes_of_plugins_are_no_code_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, brings_file: bool, allowed: bool
+) -> None:
+    """What lies in the folder of pipelines was put there by who runs the server; a file beside the weights was not."""
+    plugins, model = tmp_path / "pipelines", tmp_path / "model"
+    plugins.mkdir()
+    (plugins / "brush.py").write_text("from diffusers import ModelMixin\nclass Bristle(ModelMixin): pass")
+    (model / "bristle").mkdir(parents=True)
+    (model / "model_index.json").write_text(json.dumps({"_class_name": "X", "bristle": [module, "Bristle"]}))
+    if brings_file:
+        (model / "bristle" / f"{module}.py").touch()
+    monkeypatch.setenv(FOLDER_VARIABLE, str(plugins))
+    load_catalog.cache_clear()
+    config = ModelConfig(name="x", model=str(model))
+
+    try:
+        if allowed:
+            assert not may_run_code(config, str(model))
+            return
+        with pytest.raises(RemoteCodeError, match=rf"bristle/{module}\.py"):
+            may_run_code(config, str(model))
+    finally:
+        load_catalog.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from diffusers import DiffusionPipeline, ModularPipeline
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.loading import check_packages, import_class
+from octabox.catalog.loading import check_packages, import_class, import_parts
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
@@ -53,8 +53,10 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
         LoadError: The configuration asks for what this machine or this class does not have.
     """
     device = choose_device(config.device or options.device, config.name)
-    check_packages(pipeline, _part_classes(config))
+    parts = _part_classes(config)
+    check_packages(pipeline, parts)
     kind: Any = import_class(pipeline)
+    import_parts(parts or ())
     dtype = choose_dtype(options.dtype if config.dtype == "auto" else config.dtype, device)
     _check_complete(config, load_catalog().pipeline(pipeline))
     whole, beside = part_configuration(config, pipeline)

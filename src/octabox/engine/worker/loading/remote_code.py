@@ -10,6 +10,7 @@ from typing import Any
 from diffusers import pipelines
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import OWN_REPOSITORY, ModelConfig
 from octabox.errors import RemoteCodeError
 from octabox.hub.folder import index_file
@@ -37,7 +38,7 @@ def may_run_code(config: ModelConfig, source: str) -> bool:
                 model=config.name,
             )
         return True
-    found = _code(model_index(source, config.revision), set(config.components))
+    found = _code(model_index(source, config.revision), set(config.components), Path(source))
     if found:
         entry = f"{{repo: {source}}}" if local else f"{{repo: {source}, revision: {config.revision or 'COMMIT'}}}"
         raise RemoteCodeError(
@@ -62,8 +63,14 @@ def _is_named(config: ModelConfig, source: str, *, local: bool) -> bool:
     return False
 
 
-def _code(index: Mapping[str, Any], given: set[str]) -> list[str]:
-    """Return the files of code that an index names, save those of components that come from elsewhere."""
+def _code(index: Mapping[str, Any], given: set[str], folder: Path) -> list[str]:
+    """Return the files of code that an index names, save those of components that come from elsewhere.
+
+    Args:
+        index: What the index says, by component.
+        given: Components that come from elsewhere.
+        folder: Where the files lie, if they lie here.
+    """
     own = index.get("_class_name")
     found = [f"{own[0]}.py"] if isinstance(own, list) else []
     for part, entry in index.items():
@@ -71,7 +78,15 @@ def _code(index: Mapping[str, Any], given: set[str]) -> list[str]:
             continue
         library = entry[0]
         if isinstance(library, str) and library not in LOADABLE_CLASSES and not hasattr(pipelines, library):
-            found.append(f"{part}/{library}.py")
+            file = f"{part}/{library}.py"
+            is_installed = len(entry) > 1 and _is_announced(library, str(entry[1]))
+            if not is_installed or (folder / file).exists():
+                found.append(file)
     if isinstance(index.get("auto_map"), dict):
         found += sorted({f"{str(name).partition('.')[0]}.py" for name in index["auto_map"].values()})
     return found
+
+
+def _is_announced(module: str, name: str) -> bool:
+    """Tell whether a module is one of a plugin's, which who runs the server has put here, and has this class."""
+    return load_catalog().facts.ancestors.get(name, ("",))[0] == module

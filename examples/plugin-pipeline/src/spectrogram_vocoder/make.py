@@ -1,0 +1,73 @@
+"""Train the denoiser for some seconds on tones, and save a pipeline that Octabox can serve.
+
+Run it as ``python -m spectrogram_vocoder.make FOLDER [--tone HERTZ FILE.npy]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+
+from spectrogram_vocoder.pipeline import SpectrogramDenoiser, SpectrogramVocoderPipeline
+
+#: Settings of the training: steps, sounds a step, samples a sound.
+STEPS, BATCH, SAMPLES = 300, 8, 8192
+
+
+def make(folder: Path) -> SpectrogramVocoderPipeline:
+    """Train a pipeline, save it and return it."""
+    torch.manual_seed(0)
+    denoiser = SpectrogramDenoiser()
+    scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    train(denoiser, scheduler.alphas_cumprod)
+    pipe = SpectrogramVocoderPipeline(denoiser.eval(), scheduler)
+    pipe.save_pretrained(folder)
+    return pipe
+
+
+def train(denoiser: SpectrogramDenoiser, signal_shares: torch.Tensor) -> None:
+    """Teach the denoiser to tell tones from the noise that the scheduler would add to them."""
+    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=STEPS)
+    for _ in range(STEPS):
+        sound = tones(BATCH, SAMPLES, denoiser.config.sampling_rate)
+        share = signal_shares[torch.randint(len(signal_shares), (BATCH,))]
+        noise = torch.randn_like(sound)
+        noisy = share[:, None].sqrt() * sound + (1 - share[:, None]).sqrt() * noise
+        told = denoiser(noisy, 1 - share, denoiser.spectrogram(sound))
+        # What matters is how much of the sound is missed, however little noise there is.
+        loss = ((told - noise).square().mean(1) * (1 - share) / (share + 0.01)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def tones(batch: int, samples: int, sampling_rate: int) -> torch.Tensor:
+    """Return sounds of one to three tones of 60 to 6000 hertz, (batch, samples)."""
+    time = torch.arange(samples) / sampling_rate
+    hertz = 60 * 100 ** torch.rand(batch, 3, 1)
+    volume = torch.rand(batch, 3, 1) * 0.3 * (torch.rand(batch, 3, 1) < torch.tensor([1, 0.5, 0.5])[:, None])
+    return (volume * torch.sin(2 * math.pi * (hertz * time + torch.rand(batch, 3, 1)))).sum(1)
+
+
+def main() -> None:
+    """Make the pipeline that the command line asks for."""
+    parser = argparse.ArgumentParser(description="Train a tiny vocoder and save it.")
+    parser.add_argument("folder", type=Path, help="where the pipeline goes")
+    parser.add_argument("--tone", nargs=2, metavar=("HERTZ", "FILE"), help="save the spectrogram of a tone, too")
+    options = parser.parse_args()
+    denoiser = make(options.folder).denoiser
+    if options.tone:
+        rate = denoiser.config.sampling_rate
+        tone = 0.3 * torch.sin(2 * math.pi * float(options.tone[0]) * torch.arange(rate) / rate)
+        np.save(options.tone[1], denoiser.spectrogram(tone[None])[0].numpy())
+
+
+if __name__ == "__main__":
+    main()
