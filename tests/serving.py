@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,11 +43,12 @@ def running_server(models: Path, *flags: str, environment: Mapping[str, str] = M
         try:
             line = next(line for line in process.stderr if "http://" in line)
             url = line[line.index("http://") :].strip()
+            # A pipe that nobody reads is full some day, and the server then waits for ever.
+            threading.Thread(target=process.stderr.read, daemon=True).start()
             wait_until_ready(url)
             yield url
         finally:
             process.terminate()
-            process.stderr.read()
             process.wait(20)
 
 

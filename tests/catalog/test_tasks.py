@@ -65,7 +65,7 @@ def test_inputs_and_outputs_make_the_task(found: PipelineEntry, tasks: tuple[str
 
 
 def test_a_name_decides_what_a_signature_leaves_open() -> None:
-    """A class called after a task that brings files has it first and is not for words alone; one for inpainting is for nothing else."""
+    """Called after a task that brings files, a class is not for words alone; one for inpainting is for nothing else."""
     edit, fill = entry(PROMPT, MAYBE_IMAGE, name="ThingEditPipeline"), entry(PROMPT, name="ThingFillPipeline")
     open_tasks = ("text-to-image", "image-to-image", "inpainting")
 

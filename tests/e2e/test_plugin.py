@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import os
 import subprocess
@@ -163,7 +162,8 @@ def test_it_can_be_cancelled(http: httpx.Client, made: Path) -> None:
 def test_the_command_line_has_it(environment: dict[str, str], models: Path, made: Path, tmp_path: Path) -> None:
     """It is listed, described and run as those of diffusers are."""
     shown = run(environment, "octabox", "pipelines", NAME).stdout
-    run(environment, "octabox", "run", "vocoder", "-i", f"spectrogram={made / 's.npy'}", "-o", tmp_path / "out.wav", "--seed", 1, "--models", models)  # fmt: skip
+    words = ["vocoder", "-i", f"spectrogram={made / 's.npy'}", "-o", tmp_path / "out.wav", "--seed", 1]
+    run(environment, "octabox", "run", *words, "--models", models)
 
     assert "spectrogram" in shown
     assert "audio-to-audio" in shown

@@ -20,6 +20,7 @@ from octabox.errors import (
     GenerationCancelledError,
     IncompatibleWeightsError,
     InvalidParameterError,
+    InvalidRequestError,
     LoadError,
     QueueFullError,
     UnknownParameterError,
@@ -145,7 +146,8 @@ async def test_a_worker_killed_while_idle_is_replaced(engine: LocalEngine, calls
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"width": 1, "height": 1}, InvalidParameterError),
+        ({"width": 1}, InvalidParameterError),
+        ({"width": 1, "height": 1}, InvalidRequestError),
         ({"guidance_scale": "much"}, InvalidParameterError),
         ({"clip_skip": 99}, InvalidParameterError),
         ({"scheduler": SchedulerChoice("EDMEulerScheduler")}, InvalidParameterError),
@@ -204,7 +206,7 @@ async def test_unload_ends_the_process(engine: LocalEngine, calls: Calls, embedd
         ("/nowhere/at/all", "StableDiffusionPipeline", LoadError, "nowhere"),
         ("{folder}", "StableDiffusionPipeline", LoadError, "model_index.json"),
         ("{demo}", "FluxPipeline", LoadError, "Model 'broken'"),
-        ("{folder}/model.safetensors", "StableDiffusionPipeline", LoadError, "cannot be read"),
+        ("{folder}/model.safetensors", "StableDiffusionPipeline", LoadError, "is no safetensors file"),
     ],
 )
 async def test_a_load_that_fails_says_why(

@@ -39,7 +39,7 @@ def chosen(own: str, *files: str, task: str | None = None, extra: frozenset[str]
         ("UniDiffuserPipeline", ("image",), None, ("UniDiffuserPipeline", "image-to-image")),
         ("UniDiffuserPipeline", ("image",), "image-to-text", ("UniDiffuserPipeline", "image-to-text")),
         ("StableAudio3AudioToAudioPipeline", ("audio",), None, ("StableAudio3AudioToAudioPipeline", "audio-to-audio")),
-        ("StableAudio3AudioToAudioPipeline", (), None, ("StableAudio3AudioToAudioPipeline", "text-to-audio")),
+        ("StableAudio3AudioToAudioPipeline", (), None, ("StableAudio3AudioToAudioPipeline", "audio-to-audio")),
         ("MarigoldDepthPipeline", ("image",), None, ("MarigoldDepthPipeline", "depth-estimation")),
         ("DanceDiffusionPipeline", (), None, ("DanceDiffusionPipeline", "unconditional-audio-generation")),
         (

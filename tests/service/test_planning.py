@@ -62,7 +62,7 @@ def test_media_among_the_parameters_are_files(given: Any) -> None:
     assert "image" not in found.runs[0][0]
 
 
-@pytest.mark.parametrize("given", [5, [], {}, [1], [["a"]], True, [b"a", None]])
+@pytest.mark.parametrize("given", [5, [], {}, [1], [[5]], True, [b"a", None]])
 def test_what_means_no_file_is_refused(given: Any) -> None:
     """A picture is text, bytes, or a list of them."""
     error = refused(prompt="x", image=given)

@@ -58,7 +58,10 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
 
 
 def http_error(error: errors.OctaboxError) -> HttpError:
-    """Return the row of an error."""
+    """Return the row of an error; several that are all of one kind have the row of that kind."""
+    rows = {http_error(each) for each in error.problems} if isinstance(error, errors.InvalidRequestError) else set()
+    if len(rows) == 1:
+        return rows.pop()
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 

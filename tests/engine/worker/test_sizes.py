@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -121,24 +122,25 @@ def test_another_size_than_asked_for_is_told() -> None:
     asked = {"width": 32, "height": 48}
     clip = Product("frames", "video", Clip((Image.new("RGB", (64, 64)),)))
 
-    assert [] == other_sizes(asked, [picture(32, 48)], PIPE)
-    assert ["32x48 was asked for, and the pipeline made 64x64."] == other_sizes(asked, [picture(64, 64)], PIPE)
-    assert ["32x48 was asked for, and the pipeline made 64x64."] == other_sizes(asked, [clip], PIPE)
+    assert [] == other_sizes(asked, [picture(32, 48)], PIPE, entry())
+    assert ["32x48 was asked for, and the pipeline made 64x64."] == other_sizes(asked, [picture(64, 64)], PIPE, entry())
+    assert ["32x48 was asked for, and the pipeline made 64x64."] == other_sizes(asked, [clip], PIPE, entry())
 
 
 def test_another_size_than_the_models_own_is_told() -> None:
-    """Where no size was asked for, the model's own is expected: its samples' size times the scale of its VAE."""
-    told = other_sizes({}, [picture(64, 64)], PIPE)
+    """Where sizes are binned and none was asked for, the model's own is expected: its samples' times the scale of its VAE."""
+    binned = replace(entry(), binning=True)
+    told = other_sizes({}, [picture(64, 64)], PIPE, binned)
 
     assert ["512x512 is the model's own size, and the pipeline made 64x64."] == told
-    assert [] == other_sizes({}, [picture(512, 512)], PIPE)
-    assert [] == other_sizes({}, [picture(64, 64)], SimpleNamespace())
-    assert [] == other_sizes({"use_resolution_binning": False}, [picture(64, 64)], PIPE)
+    assert [] == other_sizes({}, [picture(512, 512)], PIPE, binned)
+    assert [] == other_sizes({}, [picture(64, 64)], SimpleNamespace(), binned)
+    assert [] == other_sizes({}, [picture(64, 64)], PIPE, entry())
 
 
 def test_what_has_no_size_tells_nothing() -> None:
     """Words and numbers are of no size; the first thing that has one counts."""
     words, numbers = Product("text", "text", "a cat"), Product("maps", "array", {"maps": np.zeros(3)})
 
-    assert [] == other_sizes({"width": 32, "height": 32}, [words, numbers], PIPE)
-    assert 1 == len(other_sizes({"width": 32, "height": 32}, [words, picture(64, 64)], PIPE))
+    assert [] == other_sizes({"width": 32, "height": 32}, [words, numbers], PIPE, entry())
+    assert 1 == len(other_sizes({"width": 32, "height": 32}, [words, picture(64, 64)], PIPE, entry()))

@@ -48,7 +48,7 @@ def test_a_component_has_its_own_type_of_numbers(embedded: ModelConfig) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"components": {"engine": ComponentConfig(model="somewhere/else")}}, "'engine' cannot be given a source"),
+        ({"components": {"engine": ComponentConfig(model="somewhere/else")}}, "has a component 'engine'"),
         (
             {"components": {"unet": ComponentConfig(quantization={"quant_backend": "magic"})}},
             "no quantization backend 'magic'",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError, LoadError
 
-NAME, INDEX = "ZImageModularPipeline", "modular_model_index.json"
+NAME = "ZImageModularPipeline"
 
 OPTIONS = WorkerOptions(device="cpu")
 
@@ -30,7 +29,7 @@ STEPS = 3
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder that a pipeline was moved to after it was saved: what its index names is gone."""
     place = tmp_path_factory.mktemp("models")
-    makers.pipelines()[NAME].make().save_pretrained(str(place / "before"), safe_serialization=True)
+    makers.pipelines()[NAME].make().save_pretrained(str(place / "before"), overwrite_modular_index=True)
     return (place / "before").rename(place / "moved")
 
 
@@ -94,16 +93,3 @@ def test_a_component_that_is_not_there_is_named(saved: Path, tmp_path: Path) -> 
     with pytest.raises(LoadError, match="vae could not be loaded: ") as caught:
         load(config(folder), NAME, OPTIONS)
     assert "blocks" == caught.value.model
-
-
-def test_a_component_that_the_index_leaves_open_is_named(saved: Path, tmp_path: Path) -> None:
-    """A place in the index without a source is as empty as one whose files are missing."""
-    folder = tmp_path / "open"
-    shutil.copytree(saved, folder)
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    index["transformer"][2]["pretrained_model_name_or_path"] = None
-    (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
-
-    with pytest.raises(LoadError, match="transformer") as caught:
-        load(config(folder), NAME, OPTIONS)
-    assert "components: {transformer:" in caught.value.hint
