@@ -43,7 +43,7 @@ def text_decoder() -> Any:
         prefix_inner_dim=WIDTH,
         prefix_hidden_dim=WIDTH,
         vocab_size=257,
-        n_positions=128,
+        n_positions=256,
         n_embd=WIDTH,
         n_layer=1,
         n_head=2,
@@ -60,7 +60,7 @@ PIPELINES = (
         maker(
             {
                 "vae": partial(vaes.kl, halvings=1),
-                "text_encoder": encoders.clip_text,
+                "text_encoder": partial(encoders.clip_text, max_position_embeddings=77),
                 "image_encoder": encoders.clip_vision_with_projection,
                 "clip_image_processor": encoders.clip_pictures,
                 "clip_tokenizer": tokenizers.clip,
