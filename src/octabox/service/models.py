@@ -124,10 +124,12 @@ class ModelService:
         return tuple(dict.fromkeys(task for entry in family for task in entry.tasks))
 
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
-        """Return the JSON Schema of what may be asked of a model."""
+        """Return the JSON Schema of what may be asked of a model for a task; without a task, of its own class."""
         config = self.config(name)
         model = self._model(config)
-        entry, served = choose(self.catalog, model.own, task, extra=model.extra, alone=model.alone)
+        entry, served = model.own, next(iter(model.own.tasks), None)
+        if task is not None or served is None:
+            entry, served = choose(self.catalog, model.own, task, extra=model.extra, alone=model.alone)
         schema = json_schema(entry)
         for parameter, value in config.defaults.items():
             if parameter in schema["properties"]:
