@@ -91,7 +91,7 @@ class Runner:
             for index, run in enumerate(call.runs):
                 check()
                 self._set_scheduler(pipe, call)
-                watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check))
+                watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
                 with cast_warnings(said):
                     output = self._call(pipe, entry, run, watch)
                 check()
