@@ -76,12 +76,12 @@ def _needed(entry: PipelineEntry, task: str, files: Mapping[str, Any]) -> dict[s
     """Return the kinds of what a pipeline and a task need beside the files that are there, by parameter."""
     media = entry.media()
     steering = [each for each in media if each.kind == "image" and _is_control(entry, each.name)]
-    needed = {each.name: each.kind for each in [*entry.media(required=True), *steering]}
+    needed: dict[str, str] = {each.name: each.kind for each in [*entry.media(required=True), *steering]}
     there = {each.kind for each in media if each.name in {*files, *needed}}
-    takers = {each.kind: each.name for each in reversed(media) if not STEERS.search(each.name)}
+    takers: dict[str, str] = {each.kind: each.name for each in reversed(media) if not STEERS.search(each.name)}
     for kind in brought(task) - there:
         # Where a clip is taken, a picture is one of a single frame.
-        if taker := takers.get(kind, takers.get("video")):
+        if taker := takers.get(kind) or takers.get("video"):
             needed[taker] = kind
     return {name: kind for name, kind in needed.items() if name not in files}
 

@@ -56,12 +56,7 @@ PIPELINES = (
     ),
     Tiny("HeliosModularPipeline", lambda: singles.helios(stages=1), _CHUNKS),
     Tiny("HeliosPyramidModularPipeline", singles.helios_in_stages, _PYRAMID),
-    Tiny(
-        "HeliosPyramidDistilledModularPipeline",
-        _distilled,
-        _PYRAMID,
-        leaves_out={"image-to-video": "Diffusers 0.42.1 gives this block no embedded words where nothing is guided."},
-    ),
+    Tiny("HeliosPyramidDistilledModularPipeline", _distilled, _PYRAMID),
     Tiny("Cosmos3OmniModularPipeline", newest.cosmos, newest.SMALL),
     Tiny(
         "EchoModularPipeline",

@@ -116,7 +116,8 @@ def _modular(
         outputs=block_outputs(tree, blocks) if blocks else (),
         deprecated=_is_deprecated(tree, owner),
         progress="progress_bar",
-        needs=packages.needs(owner, blocks),
+        # Which blocks run, a request decides: what one of them needs, others do without.
+        needs=tuple(replace(each, certain=False) for each in packages.needs(owner, blocks)),
         description=first_sentence(blocks.doc if blocks else owner.doc),
     )
     entry = _with_purpose(entry)
