@@ -226,6 +226,9 @@ class SchedulerEntry:
         settings: What its constructor takes.
         description: The first sentence of its docstring.
         needs: Packages that it uses beside those that come with diffusers.
+        step_needs: What a step of it asks for beside what every pipeline hands it.
+        timesteps: Whether the steps of a run can be written out for it.
+        reverses: Whether it runs from the picture to the noise, as its docstring says.
     """
 
     name: str
@@ -233,6 +236,9 @@ class SchedulerEntry:
     settings: tuple[Parameter, ...] = ()
     description: str = ""
     needs: tuple[Need, ...] = ()
+    step_needs: tuple[str, ...] = ()
+    timesteps: bool = False
+    reverses: bool = False
 
     def setting(self, name: str) -> Parameter | None:
         """Return the constructor's setting of this name."""
