@@ -23,10 +23,17 @@ Source = bytes | str
 
 @dataclass(frozen=True)
 class SchedulerChoice:
-    """A noise scheduler by class name or alias, and settings of its constructor."""
+    """A noise scheduler.
+
+    Args:
+        name: Its class, or another name for it.
+        settings: Settings of its constructor; in a request, ``schedule`` among them names a schedule.
+        timesteps: Timesteps of a schedule that is written out; for another number of steps they are interpolated.
+    """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    timesteps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

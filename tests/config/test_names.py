@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from octabox.catalog.entries import Parameter, SchedulerEntry
 from octabox.config.model import ModelConfig
 from octabox.config.names import check_names, pipeline_of
 from octabox.config.problems import KeyPath, Place
@@ -20,18 +21,21 @@ class Named:
 
 @dataclass(frozen=True)
 class Entered:
-    """A pipeline or a scheduler of the catalog."""
+    """A pipeline of the catalog."""
 
     parameters: tuple[Named, ...]
 
 
-def takes(*names: str) -> Entered:
-    """Return something that takes these parameters."""
-    return Entered(tuple(map(Named, names)))
+def takes(*names: str) -> tuple[Parameter, ...]:
+    """Return settings of these names."""
+    return tuple(map(Parameter, names))
 
 
-PIPELINES = {"APipeline": takes("prompt", "guidance_scale", "num_inference_steps")}
-SCHEDULERS = {"DDIMScheduler": takes("eta"), "EulerDiscreteScheduler": takes("use_karras_sigmas")}
+PIPELINES = {"APipeline": Entered((Named("prompt"), Named("guidance_scale"), Named("num_inference_steps")))}
+SCHEDULERS = {
+    "DDIMScheduler": SchedulerEntry("DDIMScheduler", "m", takes("eta")),
+    "EulerDiscreteScheduler": SchedulerEntry("EulerDiscreteScheduler", "m", takes("use_karras_sigmas")),
+}
 
 
 def problems(fields: dict[str, object], tasks: tuple[str, ...] = ()) -> list[str]:
@@ -69,6 +73,7 @@ def test_names_that_exist_are_no_problem(fields: dict[str, object]) -> None:
             {"pipeline": "APipeline", "defaults": {"guidance": 9}},
             "f:1:1: error: APipeline has no parameter 'guidance'. (did you mean guidance_scale?)",
         ),
+        ({"scheduler": "euler_turbo"}, "f:1:1: error: Schedule 'turbo' has no equivalent in diffusers."),
         ({"scheduler": "eulr"}, "f:1:1: error: There is no scheduler 'eulr'."),
         (
             {"scheduler": {"name": "ddim", "settings": {"etaa": 1}}},

@@ -84,7 +84,7 @@ def test_a_file_may_hold_several_models(read: Callable[[str], Reading]) -> None:
         ("model: a/b\nxyz: 1", "2:1: error: There is no key `xyz`."),
         ("model: a/b\npath: /etc", "2:1: error: There is no key `path`."),
         (
-            "model: a/b\nscheduler: {name: e, settingx: {}}",
+            "model: a/b\nscheduler: {name: e, settingx: {}, settings: {}}",
             "2:22: error: There is no key `scheduler.settingx`. (did you mean settings?)",
         ),
         (

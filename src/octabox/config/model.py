@@ -26,10 +26,12 @@ class _Strict(BaseModel):
 
 
 class SchedulerConfig(_Strict):
-    """A noise scheduler: a class of diffusers or one of its aliases, and settings of its constructor."""
+    """A noise scheduler: a class of diffusers or another name for one, and settings of its constructor."""
 
-    name: str
-    settings: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(description="Its class or another name; docs/reference/schedulers.md has them all.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of its constructor; they may stand beside the name as well."
+    )
 
 
 class ComponentConfig(_Strict):
@@ -118,8 +120,13 @@ class ModelConfig(_Strict):
     @field_validator("scheduler", mode="before")
     @classmethod
     def _scheduler_by_name(cls, value: Any) -> Any:
-        """Take ``scheduler: euler_a`` for ``scheduler: {name: euler_a}``."""
-        return {"name": value} if isinstance(value, str) else value
+        """Take ``euler_a`` for ``{name: euler_a}``, and settings beside the name for settings."""
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and "settings" not in value:
+            settings = {key: each for key, each in value.items() if key != "name"}
+            return {key: each for key, each in value.items() if key == "name"} | {"settings": settings}
+        return value
 
     @field_validator("allow_remote_code", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Protocol
 from octabox.config.problems import Problem, did_you_mean
 from octabox.config.reading import Entry
 from octabox.config.schedulers import scheduler_of
-from octabox.errors import OctaboxError, SchedulerNotFoundError
+from octabox.errors import InvalidParameterError, OctaboxError, SchedulerNotFoundError
 from octabox.hub.folder import folder_index
 
 #: Classes that stand for whatever the model itself names, so nothing of their own can be checked.
@@ -29,17 +29,25 @@ class Parameter(Protocol):
 
 
 class Signature(Protocol):
-    """A pipeline or a scheduler of the catalog."""
+    """A pipeline of the catalog."""
 
     @property
     def parameters(self) -> Sequence[Parameter]:
-        """What it takes."""
+        """What its call takes."""
+
+
+class Constructor(Protocol):
+    """A noise scheduler of the catalog."""
+
+    @property
+    def settings(self) -> Sequence[Parameter]:
+        """What its constructor takes."""
 
 
 def check_names(
     entries: Iterable[Entry],
     pipelines: Mapping[str, Signature],
-    schedulers: Mapping[str, Signature],
+    schedulers: Mapping[str, Constructor],
     tasks: Collection[str] = (),
 ) -> list[Problem]:
     """Return a problem for each name that leads nowhere.
@@ -92,17 +100,17 @@ def _check_defaults(entry: Entry, pipelines: Mapping[str, Signature]) -> Iterato
             yield entry.problem(("defaults", name), message, did_you_mean(name, known))
 
 
-def _check_scheduler(entry: Entry, schedulers: Mapping[str, Signature]) -> Iterator[Problem]:
+def _check_scheduler(entry: Entry, schedulers: Mapping[str, Constructor]) -> Iterator[Problem]:
     """Check the noise scheduler and its settings, those that an alias brings too."""
     wanted = entry.config.scheduler
     if wanted is None:
         return
     try:
-        name, settings = scheduler_of(wanted.name, wanted.settings, schedulers)
-    except SchedulerNotFoundError as error:
+        name, settings, *_ = scheduler_of(wanted.name, wanted.settings, schedulers)
+    except (SchedulerNotFoundError, InvalidParameterError) as error:
         yield entry.problem(("scheduler", "name"), error.message, error.hint)
         return
-    known = {parameter.name for parameter in schedulers[name].parameters}
+    known = {parameter.name for parameter in schedulers[name].settings}
     for setting in sorted(settings.keys() - known):
         if setting in wanted.settings:
             message = f"{name} has no setting {setting!r}."

@@ -127,4 +127,8 @@ def scheduler_choice(given: str | Mapping[str, Any] | None) -> SchedulerChoice |
     if not isinstance(name, str) or not name:
         hint = 'Such as {"name": "euler", "use_karras_sigmas": true}.'
         raise InvalidParameterError("'scheduler' has no name.", hint=hint, parameter="scheduler")
-    return SchedulerChoice(name, {key: value for key, value in given.items() if key != "name"})
+    settings = {key: value for key, value in given.items() if key != "name"}
+    if len(settings) == 1 and isinstance(nested := settings.get("settings"), Mapping):
+        # As metadata and configurations write it.
+        settings = dict(nested)
+    return SchedulerChoice(name, settings)

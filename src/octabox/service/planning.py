@@ -11,6 +11,7 @@ from typing import Any
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import is_one_each, takes_numbers, validate
+from octabox.config.fitting import check_settings, timesteps_of
 from octabox.config.model import ModelConfig
 from octabox.config.schedulers import scheduler_of
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
@@ -107,7 +108,8 @@ def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limit
     runs = _runs(checked, accepted, request, limits, model.config.seed)
     ignored = [name for name in request.wishes if name not in accepted]
     warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
-    return Plan(pipeline, task, runs, files, _scheduler(request, model.config, catalog), warnings)
+    scheduler, nearly = _scheduler(request, model.config, pipeline, catalog)
+    return Plan(pipeline, task, runs, files, scheduler, warnings + nearly)
 
 
 def _chosen(
@@ -260,11 +262,18 @@ def _one_of(name: str, values: list[Any], place: int, count: int) -> Any:
     return values[place]
 
 
-def _scheduler(request: GenerationRequest, model: ModelConfig, catalog: Catalog) -> SchedulerChoice | None:
-    """Return the scheduler of a request, or of the model's configuration, by class name."""
+def _scheduler(
+    request: GenerationRequest, model: ModelConfig, pipeline: PipelineEntry, catalog: Catalog
+) -> tuple[SchedulerChoice | None, tuple[str, ...]]:
+    """Return the scheduler of a request, or of the model's configuration, by class name, and what is not quite as its name says."""
     choice = request.scheduler
     if choice is None and model.scheduler is not None:
         choice = SchedulerChoice(model.scheduler.name, model.scheduler.settings)
     if choice is None:
-        return None
-    return SchedulerChoice(*scheduler_of(choice.name, choice.settings, catalog.schedulers))
+        return None, ()
+    meant = scheduler_of(choice.name, choice.settings, catalog.schedulers)
+    entry = catalog.schedulers[meant.kind]
+    check_settings(choice.name, meant, entry, choice.settings)
+    timesteps = choice.timesteps or timesteps_of(choice.name, meant, entry, pipeline.family)
+    warnings = (f"Scheduler {choice.name!r} is {meant.kind}: {meant.nearly}",) if meant.nearly else ()
+    return SchedulerChoice(meant.kind, meant.settings, timesteps), warnings

@@ -29,7 +29,7 @@ from octabox.engine.worker.outputs.writing import artifacts
 from octabox.engine.worker.schedulers import fresh
 from octabox.engine.worker.sizes import check_sizes, other_sizes
 from octabox.engine.worker.steps import StepWatch
-from octabox.errors import IncompatibleWeightsError
+from octabox.errors import IncompatibleWeightsError, InvalidParameterError
 from octabox.types import Generation, Progress
 
 #: Types of values that metadata can hold as they are.
@@ -92,7 +92,7 @@ class Runner:
         with library_warnings() as said:
             for index, run in enumerate(call.runs):
                 check()
-                self._set_scheduler(pipe, call)
+                self._set_scheduler(pipe, entry, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
                 with cast_warnings(said):
                     output = self._call(pipe, entry, run, watch)
@@ -123,12 +123,15 @@ class Runner:
             self._siblings[name] = pipe
         return self._siblings[name]
 
-    def _set_scheduler(self, pipe: DiffusionPipeline, call: Call) -> None:
+    def _set_scheduler(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call) -> None:
         """Give the pipeline a scheduler that no earlier call has touched, and guiders, which count their calls, likewise."""
         for name, part in self._settings.items():
             setattr(pipe, name, copy.deepcopy(part))
         if self._scheduler is not None:
-            pipe.scheduler = fresh(self._scheduler, self._pristine, call.scheduler)
+            pipe.scheduler = fresh(self._scheduler, self._pristine, call.scheduler, entry)
+        elif call.scheduler is not None:
+            message = f"{entry.name} has no noise scheduler to put {call.scheduler.name} in place of."
+            raise InvalidParameterError(message, hint="Leave the scheduler out.", parameter="scheduler")
 
     def _reporter(
         self,

@@ -4,82 +4,122 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from diffusers import SchedulerMixin
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
-from octabox.errors import InvalidParameterError, UnknownParameterError
+from octabox.config.fitting import Subject, adapted, check_settings, misfit
+from octabox.config.schedulers import Meaning
+from octabox.errors import InvalidParameterError
 from octabox.types import SchedulerChoice
-
-#: Settings that hold how noise was added in training; a scheduler without those of the model's own cannot undo it.
-NOISE = ("beta_schedule", "shift", "sigma_data")
 
 #: Steps of a trial schedule: enough for solvers that begin with steps of a lower order.
 TRIAL_STEPS = 10
 
-#: What a model was trained to predict where its scheduler's configuration does not say: the noise.
-PREDICTS_NOISE = "epsilon"
+#: Shift of a trial schedule, for those that follow the size of the picture.
+TRIAL_SHIFT = 1.0
+
+#: What a constructor or a schedule raises where settings do not go together.
+REFUSALS = (ValueError, TypeError, NotImplementedError, ArithmeticError, IndexError, RuntimeError, AttributeError)
 
 
-def fresh(scheduler: SchedulerMixin, pristine: Mapping[str, Any], choice: SchedulerChoice | None) -> SchedulerMixin:
+def fresh(
+    scheduler: SchedulerMixin,
+    pristine: Mapping[str, Any],
+    choice: SchedulerChoice | None,
+    pipeline: PipelineEntry | None = None,
+) -> SchedulerMixin:
     """Return a new scheduler for one call.
 
     Args:
         scheduler: The model's own, which no call has touched.
         pristine: The configuration that the model came with.
         choice: Class and settings that the caller asked for; None is the model's own.
+        pipeline: Class of the pipeline that it is for.
 
     Raises:
         SchedulerNotFoundError: There is no such class.
         UnknownParameterError: The class has no such setting.
-        InvalidParameterError: The class cannot work with this model's weights.
+        InvalidParameterError: The class, or a setting, cannot work with this model's weights.
     """
     if choice is None:
         return copy.deepcopy(scheduler)
-    load_catalog().scheduler(choice.name)
+    catalog = load_catalog()
+    entry = catalog.scheduler(choice.name)
+    check_settings(choice.name, Meaning(choice.name, dict(choice.settings)), entry, choice.settings)
+    subject = Subject(type(scheduler).__name__, pristine, pipeline)
     kind: Any = import_class(choice.name)
-    settings = _settings(kind)
-    if unknown := sorted(set(choice.settings) - settings):
-        names = ", ".join(f"'{name}'" for name in unknown)
-        raise UnknownParameterError(
-            f"{choice.name} has no setting {names}.",
+    reason = misfit(entry, subject, choice.settings, catalog.pipelines.values())
+    if reason:
+        raise _refusal(choice.name, reason, subject)
+    kept, settings = adapted(entry, subject, choice.settings)
+    trial = _tried(kind, kept, settings, choice)
+    if float(trial.timesteps[0]) < float(trial.timesteps[-1]):
+        raise _refusal(choice.name, "it runs from the picture to the noise", subject)
+    built: SchedulerMixin = kind.from_config(kept, **settings)
+    if choice.timesteps:
+        _write_out(built, choice.timesteps)
+    return built
+
+
+def _refusal(name: str, reason: str, subject: Subject) -> InvalidParameterError:
+    return InvalidParameterError(
+        f"Scheduler {name} does not fit this model: {reason}.",
+        hint=f"The model's own is {subject.own}.",
+        parameter="scheduler",
+    )
+
+
+def _tried(kind: Any, kept: Mapping[str, Any], settings: Mapping[str, Any], choice: SchedulerChoice) -> Any:
+    """Return a scheduler that was built on trial, with the timesteps of a short run."""
+    try:
+        trial = kind.from_config(dict(kept), **settings)
+        if choice.timesteps:
+            trial.set_timesteps(timesteps=_spread(choice.timesteps, TRIAL_STEPS))
+            return trial
+        moves = trial.config.get("use_dynamic_shifting") and "mu" in inspect.signature(trial.set_timesteps).parameters
+        trial.set_timesteps(TRIAL_STEPS, **({"mu": TRIAL_SHIFT} if moves else {}))
+    except REFUSALS as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise InvalidParameterError(
+            f"{choice.name} refused its settings: {words}",
             hint=f"`octabox schedulers {choice.name}` lists its settings.",
             parameter="scheduler",
-            choices=sorted(settings),
-        )
-    if kind is not type(scheduler):
-        _check_fit(kind, settings, pristine, type(scheduler).__name__)
-    return kind.from_config(pristine, **choice.settings)
+        ) from error
+    return trial
 
 
-def _settings(kind: type[SchedulerMixin]) -> set[str]:
-    """Return the names of a scheduler class's settings."""
-    return set(inspect.signature(kind.__init__).parameters) - {"self", "kwargs"}
+def _write_out(scheduler: Any, timesteps: tuple[int, ...]) -> None:
+    """Let a scheduler take the timesteps of a schedule that is written out, wherever it is told nothing but a number of steps."""
+    plain: Callable[..., None] = scheduler.set_timesteps
+
+    def set_timesteps(
+        num_inference_steps: int | None = None, device: Any = None, timesteps: Any = None, **others: Any
+    ) -> None:
+        if num_inference_steps is None or timesteps is not None or others.get("sigmas") is not None:
+            plain(num_inference_steps, device=device, timesteps=timesteps, **others)
+        else:
+            plain(device=device, timesteps=_spread(written, num_inference_steps), **others)
+
+    written = timesteps
+    scheduler.set_timesteps = set_timesteps
 
 
-def _check_fit(kind: type[SchedulerMixin], settings: set[str], pristine: Mapping[str, Any], own: str) -> None:
-    """Refuse a class that cannot be told what the model was trained with, or that runs from picture to noise."""
-    reason = None
-    prediction = pristine.get("prediction_type", PREDICTS_NOISE)
-    if missing := [name for name in NOISE if pristine.get(name) is not None and name not in settings]:
-        reason = f"it has no setting '{missing[0]}', which the model was trained with"
-    elif prediction != PREDICTS_NOISE and "prediction_type" not in settings:
-        reason = f"the model predicts '{prediction}', and it has no setting 'prediction_type'"
-    elif not _denoises(kind, pristine):
-        reason = "it runs from the picture to the noise"
-    if reason:
+def _spread(timesteps: tuple[int, ...], steps: int) -> list[int]:
+    """Return so many timesteps along those that are written out.
+
+    Raises:
+        InvalidParameterError: There is no room for so many.
+    """
+    places = np.linspace(0, len(timesteps) - 1, steps)
+    spread = [round(float(step)) for step in np.interp(places, range(len(timesteps)), timesteps)]
+    if len(set(spread)) < steps:
         raise InvalidParameterError(
-            f"Scheduler {kind.__name__} does not fit this model: {reason}.",
-            hint=f"The model's own is {own}.",
-            parameter="scheduler",
+            f"This schedule has no room for {steps} steps.", hint="Ask for fewer.", parameter="num_inference_steps"
         )
-
-
-def _denoises(kind: type[SchedulerMixin], pristine: Mapping[str, Any]) -> bool:
-    """Tell whether a class goes from much noise to little: its timesteps fall."""
-    trial = kind.from_config(pristine)
-    trial.set_timesteps(TRIAL_STEPS)
-    return float(trial.timesteps[0]) >= float(trial.timesteps[-1])
+    return spread
