@@ -28,11 +28,13 @@ class SchedulerChoice:
     Args:
         name: Its class, or another name for it.
         settings: Settings of its constructor; in a request, ``schedule`` among them names a schedule.
+        schedule: Name of the schedule that was asked for with it, which the settings or the timesteps stand for.
         timesteps: Timesteps of a schedule that is written out; for another number of steps they are interpolated.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    schedule: str = ""
     timesteps: tuple[int, ...] = ()
 
 

@@ -128,7 +128,8 @@ def scheduler_choice(given: str | Mapping[str, Any] | None) -> SchedulerChoice |
         hint = 'Such as {"name": "euler", "use_karras_sigmas": true}.'
         raise InvalidParameterError("'scheduler' has no name.", hint=hint, parameter="scheduler")
     settings = {key: value for key, value in given.items() if key != "name"}
-    if len(settings) == 1 and isinstance(nested := settings.get("settings"), Mapping):
+    if isinstance(nested := settings.get("settings"), Mapping):
         # As metadata and configurations write it.
-        settings = dict(nested)
+        settings = {**settings, **nested}
+        del settings["settings"]
     return SchedulerChoice(name, settings)

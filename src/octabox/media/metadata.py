@@ -47,6 +47,7 @@ def parameters_text(metadata: Mapping[str, Any]) -> str:
     pairs = {
         "Steps": params.get("num_inference_steps"),
         "Sampler": scheduler.get("name"),
+        "Schedule type": scheduler.get("schedule"),
         "CFG scale": params.get("guidance_scale"),
         "Seed": metadata.get("seed"),
         "Size": _size(metadata.get("size") or params),

@@ -276,4 +276,5 @@ def _scheduler(
     check_settings(choice.name, meant, entry, choice.settings)
     timesteps = choice.timesteps or timesteps_of(choice.name, meant, entry, pipeline.family)
     warnings = (f"Scheduler {choice.name!r} is {meant.kind}: {meant.nearly}",) if meant.nearly else ()
-    return SchedulerChoice(meant.kind, meant.settings, timesteps), warnings
+    schedule = meant.schedule.name if meant.schedule else ""
+    return SchedulerChoice(meant.kind, meant.settings, schedule, timesteps), warnings

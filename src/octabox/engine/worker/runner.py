@@ -197,10 +197,10 @@ class Runner:
         }
         if scheduler is None:
             return facts
-        return {
-            **facts,
-            "scheduler": {"name": type(scheduler).__name__, "settings": dict(choice.settings) if choice else {}},
-        }
+        used = {"name": type(scheduler).__name__, "settings": dict(choice.settings) if choice else {}}
+        if choice and choice.schedule:
+            used["schedule"] = choice.schedule
+        return {**facts, "scheduler": used}
 
 
 def _without_weights(pipe: DiffusionPipeline) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""Names of noise schedulers that other programs' documents list, for tests."""
+
+#: LocalAI's table.
+LOCALAI = (
+    *("ddim", "pndm", "heun", "unipc", "euler", "euler_a", "lms", "k_lms", "dpm_2", "k_dpm_2", "dpm_2_a", "k_dpm_2_a"),
+    *("dpmpp_2m", "k_dpmpp_2m", "dpmpp_sde", "k_dpmpp_sde", "dpmpp_2m_sde", "k_dpmpp_2m_sde"),
+)
+
+#: The web UI's menu, and the names with a schedule that it had before.
+WEB_UI = (
+    *("DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE", "Euler a", "Euler", "LMS"),
+    *("Heun", "DPM2", "DPM2 a", "DDIM", "PLMS", "UniPC", "LCM", "LMS Karras", "DPM2 Karras", "DPM2 a Karras"),
+    *("DPM++ 2S a Karras", "DPM++ 2M Karras", "DPM++ SDE Karras", "DPM++ 2M SDE Karras", "DPM++ 2M SDE Exponential"),
+    *("DPM++ 2M SDE Heun Karras", "DPM++ 2M SDE Heun Exponential", "DPM++ 3M SDE Karras", "DPM++ 3M SDE Exponential"),
+    *("Euler Karras", "Euler Exponential", "Euler SGM Uniform", "DPM++ 2M Simple", "DPM++ 2M Normal", "DPM++ 2M DDIM"),
+    *("DPM++ 2M Automatic", "DPM++ 2M Uniform", "DPM++ 2M Beta", "DPM++ 2M Align Your Steps", "Euler Align Your Steps"),
+    *("DPM++ SDE Beta", "Heun Exponential"),
+)
+
+#: InvokeAI's identifiers.
+INVOKE = (
+    *("ddpm", "deis", "deis_k", "lms_k", "heun_k", "euler_k", "kdpm_2", "kdpm_2_k", "kdpm_2_a", "kdpm_2_a_k", "dpmpp_2s"),
+    *("dpmpp_2s_k", "dpmpp_2m_k", "dpmpp_2m_sde_k", "dpmpp_3m", "dpmpp_3m_k", "dpmpp_sde_k", "unipc_k", "tcd"),
+)
+
+#: Names of these programs that cannot be honoured on a model that predicts velocity, and what the refusal says.
+REFUSED = {
+    "DPM fast": "has no equivalent in diffusers",
+    "DPM adaptive": "none there chooses its own number of steps",
+    "Restart": "none there goes back to noise in between",
+    "HeunPP2": "has no equivalent in diffusers",
+    "DDIM CFG++": "none there has CFG++",
+    "IPNDM": "it has no setting 'beta_schedule', which the model was trained with",
+    "IPNDM_V": "its IPNDM takes even steps only",
+    "er_sde": "has no equivalent in diffusers",
+    "Euler Polyexponential": "'polyexponential' has no equivalent in diffusers",
+    "DPM++ 2M KL Optimal": "has no equivalent in diffusers",
+    "Euler a Karras": "asks for 'use_karras_sigmas', a setting that EulerAncestralDiscreteScheduler does not have",
+    "DDIM Karras": "asks for 'use_karras_sigmas', a setting that DDIMScheduler does not have",
+    "k_unipc_x": "There is no scheduler",
+    "DDIM Align Your Steps": "DDIMScheduler cannot: it chooses its own timesteps",
+}
