@@ -70,7 +70,7 @@ def _show_one(catalog: Catalog, entry: PipelineEntry) -> None:
             ("components", ", ".join(f"{part.name}{'?' if part.optional else ''}" for part in entry.components)),
             ("needs", "; ".join(" or ".join(group) for group in entry.one_of)),
             ("sizes", "; ".join(_size(rule) for rule in entry.sizes)),
-            ("packages", ", ".join(_package(need) for need in needs_of(entry))),
+            ("packages", ", ".join(package(need) for need in needs_of(entry))),
             ("module", entry.module),
             ("status", "deprecated in diffusers" if entry.deprecated else ""),
         ]
@@ -85,7 +85,8 @@ def _size(rule: SizeRule) -> str:
     return f"{names} multiples of {rule.multiple or rule.expression}{more}{rounded}"
 
 
-def _package(need: Need) -> str:
+def package(need: Need) -> str:
+    """Return what a class needs in words."""
     remarks = [] if need.certain else ["for some settings"]
     remarks += [] if is_installed(need.module) else ["not installed"]
     return f"{need.name} ({', '.join(remarks)})" if remarks else need.name

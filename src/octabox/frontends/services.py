@@ -11,6 +11,7 @@ from octabox.catalog.pipelines import Catalog
 from octabox.config.settings import Settings
 from octabox.frontends.results import Results
 from octabox.service.jobs import Jobs
+from octabox.service.schedulers import ModelSchedulers
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Event, Generation, GenerationRequest, ModelInfo, ModelStatus
 
@@ -49,6 +50,14 @@ class Models(Protocol):
 
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
         """Return the JSON Schema of what may be asked of a model."""
+        ...
+
+    def schedulers(self, name: str) -> ModelSchedulers:
+        """Return which noise schedulers fit a model."""
+        ...
+
+    def scheduler_misfit(self, name: str, scheduler: str) -> str:
+        """Return why a scheduler of any name does not fit a model; nothing where it does."""
         ...
 
     async def load(self, name: str) -> ModelStatus:

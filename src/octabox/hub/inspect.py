@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from huggingface_hub.errors import (
 from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, ModelNotFoundError, OctaboxError
 from octabox.hub.folder import INDEX_FILES, folder_index, is_hub_id, read_index
 
-__all__ = ["hub_error", "is_hub_id", "model_index", "pipeline_tag", "repository_index"]
+__all__ = ["hub_error", "is_hub_id", "model_index", "pipeline_tag", "repository_index", "scheduler_config"]
+
+#: Where a model of diffusers keeps the configuration of its noise scheduler.
+SCHEDULER, SCHEDULER_FILE = "scheduler", "scheduler_config.json"
 
 _TOKEN = "log in by `hf auth login`, or set HF_TOKEN"  # noqa: S105 (words, no password)
 
@@ -100,6 +104,29 @@ def repository_index(repo: str, revision: str | None = None) -> dict[str, Any] |
         if file is not None:
             return read_index(file, f"{repo}/{name}")
     return None
+
+
+def scheduler_config(source: str | Path, revision: str | None = None, folder: str = SCHEDULER) -> dict[str, Any] | None:
+    """Return the configuration of a model's noise scheduler; None where it has none. The errors are those of `model_index`.
+
+    Args:
+        source: A folder, or a repository on the Hub.
+        revision: Branch, tag or commit of the repository.
+        folder: Where in it the scheduler is.
+    """
+    name = f"{folder}/{SCHEDULER_FILE}" if folder else SCHEDULER_FILE
+    if isinstance(source, Path) or Path(source).exists() or not is_hub_id(source):
+        file: Path | None = Path(source) / name
+    else:
+        file = _fetch(source, name, revision)
+    if file is None or not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        hint = "The download may have been cut short: fetch the model again."
+        raise IncompatibleWeightsError(f"{source}/{name} is not valid JSON: {error}.", hint=hint) from error
+    return found if isinstance(found, dict) else None
 
 
 def pipeline_tag(repo: str) -> str | None:

@@ -21,6 +21,7 @@ from octabox.hub.folder import takes_its_own_input
 from octabox.hub.inspect import is_hub_id, model_index
 from octabox.service.choosing import choose, family_of
 from octabox.service.planning import ServedModel
+from octabox.service.schedulers import ModelSchedulers, misfit_of, model_schedulers
 from octabox.types import ModelInfo, ModelStatus
 
 #: The class that all others derive from: as a model's pipeline it means the model's own.
@@ -140,6 +141,14 @@ class ModelService:
             "x-task": served,
             "x-tasks": list(self._tasks(model)),
         }
+
+    def schedulers(self, name: str) -> ModelSchedulers:
+        """Return which noise schedulers fit a model; for a Hub id that may fetch one small file."""
+        return model_schedulers(self._model(self.config(name)), self.catalog)
+
+    def scheduler_misfit(self, name: str, scheduler: str) -> str:
+        """Return why a scheduler of any name does not fit a model; nothing where it does."""
+        return misfit_of(scheduler, self._model(self.config(name)), self.catalog)
 
     async def load(self, name: str) -> ModelStatus:
         """Bring a model into memory."""

@@ -12,6 +12,7 @@ from octabox.catalog.describing import described
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import json_schema
+from octabox.config.listing import listed, schedule_rows, shown
 from octabox.errors import SchedulerNotFoundError
 from octabox.frontends import errors
 from octabox.frontends.middleware import SafeJson
@@ -41,21 +42,30 @@ def routes(wire: Wire) -> APIRouter:
         return SafeJson({**described(entry), "siblings": siblings, "schema": json_schema(entry)})
 
     @router.get("/schedulers")
-    async def schedulers() -> Response:
-        """List the noise schedulers."""
+    async def schedulers(model: str | None = None) -> Response:
+        """List the noise schedulers and schedules; with a model, whether each fits it, and which is recommended."""
         entries = (await catalog()).schedulers.values()
-        return SafeJson(
-            {"object": "list", "data": [{"name": entry.name, "description": entry.description} for entry in entries]}
-        )
+        if model is None:
+            return SafeJson(
+                {"object": "list", "data": [listed(entry) for entry in entries], "schedules": schedule_rows()}
+            )
+        known = await asyncio.to_thread(wire.models.schedulers, model)
+        data = [{**listed(entry), **known.about(entry.name)} for entry in entries]
+        return SafeJson({"object": "list", **known.as_data(), "data": data, "schedules": schedule_rows()})
 
     @router.get("/schedulers/{name}")
-    async def scheduler(name: str) -> Response:
-        """Describe a noise scheduler: every setting it takes."""
+    async def scheduler(name: str, model: str | None = None) -> Response:
+        """Describe a noise scheduler by any of its names: every setting it takes; with a model, whether it fits that."""
         try:
-            return SafeJson(described((await catalog()).scheduler(name)))
+            found = shown(name, await catalog())
         except SchedulerNotFoundError as error:
             # As a word of a request it is a bad one, but here it is an address.
             return SafeJson(errors.body(error), 404)
+        if model is None:
+            return SafeJson(found)
+        known = await asyncio.to_thread(wire.models.schedulers, model)
+        misfit = await asyncio.to_thread(wire.models.scheduler_misfit, model, name)
+        return SafeJson({**found, **known.as_data(), **known.about(found["name"], misfit)})
 
     @router.get("/tasks")
     async def tasks() -> Response:

@@ -38,6 +38,14 @@ def kept_out(name: str) -> tuple[str, ...]:
     return tuple(part for part, entry in _parts(name).items() if entry.get("kept_out"))
 
 
+def scheduler_config(name: str) -> dict[str, Any] | None:
+    """Return the configuration of a bundle's noise scheduler, its class among it; None where it has none."""
+    entry = _parts(name).get("scheduler")
+    if entry is None:
+        return None
+    return {"_class_name": entry["class"][1], **next(iter(entry.get("files", {}).values()), {})}
+
+
 @contextmanager
 def folder(name: str, pipeline: str) -> Iterator[Path]:
     """Yield a folder with a pipeline's index and its components' configurations; it is gone afterwards.

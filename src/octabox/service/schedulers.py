@@ -1,0 +1,116 @@
+"""Tell which noise schedulers fit a model, and which is recommended, before the model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from octabox.catalog.pipelines import Catalog
+from octabox.config.fitting import COMPONENT, Subject, check_settings, misfit
+from octabox.config.model import ModelConfig
+from octabox.config.schedulers import scheduler_of
+from octabox.errors import OctaboxError
+from octabox.hub.checkpoints import bundles
+from octabox.hub.checkpoints.families import family_of
+from octabox.hub.checkpoints.tensors import read_shapes
+from octabox.hub.inspect import scheduler_config
+from octabox.service.planning import ServedModel
+
+
+@dataclass(frozen=True)
+class ModelSchedulers:
+    """What is known of the noise schedulers of a model.
+
+    Args:
+        model: Its name.
+        own: Class of its own scheduler; empty where it has none, or where only loading it tells.
+        matches_flows: Whether it was trained by flow matching.
+        recommended: Class of the one that is used where a request names none: its configuration's, else its own.
+        settings: Settings that its configuration gives that one.
+        misfits: For each class, why it does not fit; empty for those that do.
+    """
+
+    model: str
+    own: str = ""
+    matches_flows: bool = False
+    recommended: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    misfits: Mapping[str, str] = field(default_factory=dict)
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the facts about the model as JSON has them."""
+        recommended = {"name": self.recommended, "settings": dict(self.settings)} if self.recommended else None
+        return {
+            "model": self.model,
+            "own": self.own or None,
+            "matches_flows": self.matches_flows if self.own else None,
+            "recommended": recommended,
+        }
+
+    def about(self, kind: str, settings_misfit: str = "") -> dict[str, Any]:
+        """Return what is to be said of one class for this model; nothing where it is not known."""
+        if kind not in self.misfits:
+            return {}
+        reason = self.misfits[kind] or settings_misfit
+        return {"fits": not reason, "reason": reason or None, "recommended": kind == self.recommended}
+
+
+def model_schedulers(model: ServedModel, catalog: Catalog) -> ModelSchedulers:
+    """Return which schedulers fit a model.
+
+    Raises:
+        LoadError: Its files are broken or cannot be had.
+    """
+    config, found = model.config, subject_of(model, catalog)
+    own = found.own if found else ""
+    recommended, settings = own, {}
+    if config.scheduler is not None:
+        recommended, settings, *_ = scheduler_of(config.scheduler.name, config.scheduler.settings, catalog.schedulers)
+    if found is None:
+        return ModelSchedulers(config.name, recommended=recommended, settings=settings)
+    pipelines = catalog.pipelines.values()
+    misfits = {name: misfit(entry, found, {}, pipelines) for name, entry in catalog.schedulers.items()}
+    return ModelSchedulers(config.name, own, found.matches_flows, recommended, settings, misfits)
+
+
+def misfit_of(name: str, model: ServedModel, catalog: Catalog) -> str:
+    """Return why a scheduler of any name does not fit a model, its settings included; nothing where it does."""
+    found = subject_of(model, catalog)
+    if found is None:
+        return ""
+    meant = scheduler_of(name, {}, catalog.schedulers)
+    entry = catalog.schedulers[meant.kind]
+    try:
+        check_settings(name, meant, entry, {})
+    except OctaboxError as error:
+        return error.message
+    return misfit(entry, found, meant.settings, catalog.pipelines.values())
+
+
+def subject_of(model: ServedModel, catalog: Catalog) -> Subject | None:
+    """Return a model as far as schedulers are concerned; None where only loading it tells."""
+    if COMPONENT not in {part.name for part in model.own.components}:
+        return None
+    told = _config_of(model.config)
+    entry = catalog.schedulers.get(str(told.get("_class_name"))) if told else None
+    if told is None or entry is None:
+        return None
+    defaults = {setting.name: setting.default for setting in entry.settings if setting.literal and not setting.required}
+    return Subject(entry.name, {**defaults, **told}, model.own)
+
+
+def _config_of(config: ModelConfig) -> dict[str, Any] | None:
+    """Return the configuration of a model's own scheduler, from wherever it would be loaded."""
+    part = config.components.get(COMPONENT)
+    if part is not None and (part.model or part.subfolder):
+        folder = part.subfolder if part.subfolder is not None else "" if part.model else COMPONENT
+        source = part.model or config.model
+        return scheduler_config(source, config.revision if source == config.model else None, folder)
+    if not Path(config.model).is_file():
+        return scheduler_config(config.model, config.revision)
+    if config.config:
+        return scheduler_config(config.config)
+    family = family_of(read_shapes(Path(config.model)))
+    return bundles.scheduler_config(family.configs) if family and family.configs else None
