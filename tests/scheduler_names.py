@@ -8,7 +8,17 @@ LOCALAI = (
 
 #: The web UI's menu, and the names with a schedule that it had before.
 WEB_UI = (
-    *("DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE", "Euler a", "Euler", "LMS"),
+    *(
+        "DPM++ 2M",
+        "DPM++ SDE",
+        "DPM++ 2M SDE",
+        "DPM++ 2M SDE Heun",
+        "DPM++ 2S a",
+        "DPM++ 3M SDE",
+        "Euler a",
+        "Euler",
+        "LMS",
+    ),
     *("Heun", "DPM2", "DPM2 a", "DDIM", "PLMS", "UniPC", "LCM", "LMS Karras", "DPM2 Karras", "DPM2 a Karras"),
     *("DPM++ 2S a Karras", "DPM++ 2M Karras", "DPM++ SDE Karras", "DPM++ 2M SDE Karras", "DPM++ 2M SDE Exponential"),
     *("DPM++ 2M SDE Heun Karras", "DPM++ 2M SDE Heun Exponential", "DPM++ 3M SDE Karras", "DPM++ 3M SDE Exponential"),
@@ -19,7 +29,19 @@ WEB_UI = (
 
 #: InvokeAI's identifiers.
 INVOKE = (
-    *("ddpm", "deis", "deis_k", "lms_k", "heun_k", "euler_k", "kdpm_2", "kdpm_2_k", "kdpm_2_a", "kdpm_2_a_k", "dpmpp_2s"),
+    *(
+        "ddpm",
+        "deis",
+        "deis_k",
+        "lms_k",
+        "heun_k",
+        "euler_k",
+        "kdpm_2",
+        "kdpm_2_k",
+        "kdpm_2_a",
+        "kdpm_2_a_k",
+        "dpmpp_2s",
+    ),
     *("dpmpp_2s_k", "dpmpp_2m_k", "dpmpp_2m_sde_k", "dpmpp_3m", "dpmpp_3m_k", "dpmpp_sde_k", "unipc_k", "tcd"),
 )
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.config.schedulers import names, schedules, scheduler_of
+from octabox.config.schedulers import names, scheduler_of, schedules
 from octabox.errors import InvalidParameterError, SchedulerNotFoundError
 
 KNOWN = frozenset(named.kind for named in names()) | {"MyOwnScheduler"}
@@ -134,7 +134,17 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["DPM fast", "DPM adaptive", "k_dpm_fast", "Restart", "HeunPP2", "DDIM CFG++", "IPNDM_V", "er_sde", "DPM fast Karras"],
+    [
+        "DPM fast",
+        "DPM adaptive",
+        "k_dpm_fast",
+        "Restart",
+        "HeunPP2",
+        "DDIM CFG++",
+        "IPNDM_V",
+        "er_sde",
+        "DPM fast Karras",
+    ],
 )
 def test_a_name_without_equivalent_says_so(name: str) -> None:
     """What other programs know and diffusers has not is told from what nobody knows."""
@@ -154,7 +164,7 @@ def test_a_schedule_without_equivalent_says_so(name: str, words: str) -> None:
 
 def test_an_unknown_schedule_is_refused_with_all_there_are() -> None:
     """As a setting, where nothing else could be meant."""
-    with pytest.raises(InvalidParameterError, match="There is no schedule 'karas'.") as caught:
+    with pytest.raises(InvalidParameterError, match="There is no schedule 'karas'") as caught:
         scheduler_of("euler", {"schedule": "karas"}, KNOWN)
 
     assert "karras" in caught.value.choices

@@ -1,4 +1,4 @@
-"""Tell whether a noise scheduler can undo what a model was trained with, and how it is to be set up for that, from configurations alone."""
+"""Tell from configurations alone whether a noise scheduler can undo what a model was trained with, and by which settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from octabox.catalog.entries import PipelineEntry, SchedulerEntry
+from octabox.catalog.entries import Parameter, PipelineEntry, SchedulerEntry
 from octabox.catalog.reading.annotations import parse
 from octabox.catalog.signature import check
 from octabox.config.schedulers import Meaning, table
@@ -106,8 +106,10 @@ def timesteps_of(name: str, meant: Meaning, entry: SchedulerEntry, family: str) 
     return meant.schedule.timesteps[family]
 
 
-def adapted(entry: SchedulerEntry, subject: Subject, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a scheduler is built of: what it takes over from the model's configuration, and settings that stand above that.
+def adapted(
+    entry: SchedulerEntry, subject: Subject, settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a scheduler takes over from the model's configuration, and the settings that stand above that.
 
     Args:
         entry: The class.
@@ -185,25 +187,30 @@ def _misfit_of_flows(entry: SchedulerEntry, subject: Subject) -> str:
 
 def _misfit_of_noise(entry: SchedulerEntry, subject: Subject) -> str:
     """Return why a scheduler cannot undo the noise that a model was trained on."""
-    config = subject.config
-    for name in table()["noise"]:
-        setting, value = entry.setting(name), config.get(name)
-        if value in (None, False):
-            continue
-        if setting is None:
-            return f"it has no setting '{name}', which the model was trained with"
-        if setting.choices and value not in setting.choices:
-            return f"its '{name}' cannot be {value!r}, which the model was trained with"
-        if name in table()["alike"] and setting.default != value:
-            return f"its '{name}' is {setting.default}, and the model was trained with {value}"
-    foreign = [name for name in table()["kinds"] if entry.setting(name) and config.get(name) is None]
+    noise = {name: subject.config.get(name) for name in table()["noise"]}
+    for name, value in noise.items():
+        reason = "" if value in (None, False) else _misfit_of_value(entry.setting(name), name, value)
+        if reason:
+            return reason
+    foreign = [name for name in table()["kinds"] if entry.setting(name) and subject.config.get(name) is None]
     if foreign:
         return f"it has a setting '{foreign[0]}', of which the model's own scheduler says nothing"
-    prediction = entry.setting("prediction_type")
-    if prediction is None and subject.prediction != PREDICTS_NOISE:
+    known = entry.setting("prediction_type")
+    if known is None and subject.prediction != PREDICTS_NOISE:
         return f"the model predicts '{subject.prediction}', and it has no setting 'prediction_type'"
-    if prediction is not None and prediction.choices and subject.prediction not in prediction.choices:
-        return f"the model predicts '{subject.prediction}', and it knows {', '.join(map(repr, prediction.choices))} only"
+    if known is not None and known.choices and subject.prediction not in known.choices:
+        return f"the model predicts '{subject.prediction}', and it knows {', '.join(map(repr, known.choices))} only"
+    return ""
+
+
+def _misfit_of_value(setting: Parameter | None, name: str, value: object) -> str:
+    """Return why a scheduler cannot be told what a model was trained with."""
+    if setting is None:
+        return f"it has no setting '{name}', which the model was trained with"
+    if setting.choices and value not in setting.choices:
+        return f"its '{name}' cannot be {value!r}, which the model was trained with"
+    if name in table()["alike"] and setting.default != value:
+        return f"its '{name}' is {setting.default}, and the model was trained with {value}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Find the noise scheduler that a name means: a class of diffusers, or a name from ``schedulers.yaml``, with a schedule behind it."""
+"""Find the noise scheduler that a name means: a class of diffusers, or a name from ``schedulers.yaml``, and a schedule."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Schedule:
 
 
 class Meaning(NamedTuple):
-    """What a name and the settings beside it mean: a class, settings of its constructor, a schedule, and what is not quite so."""
+    """What a name means: a class, settings of its constructor, a schedule, and what is not quite as the name says."""
 
     kind: str
     settings: dict[str, Any]
@@ -111,8 +111,8 @@ def scheduler_of(name: str, settings: Mapping[str, Any], known: Collection[str])
     """Return what a name means, with the settings that were given beside it, which are the strongest.
 
     Args:
-        name: A class, with or without ``Scheduler`` at its end, or another name; with a schedule behind it, or with ``k_`` before
-            it for Karras sigmas.
+        name: A class, with or without ``Scheduler`` at its end, or another name; with a schedule behind it, or with ``k_``
+            before it for Karras sigmas.
         settings: Settings that were given beside the name; ``schedule`` among them names a schedule.
         known: The scheduler classes that there are.
 
@@ -131,8 +131,8 @@ def scheduler_of(name: str, settings: Mapping[str, Any], known: Collection[str])
             f"Scheduler {name!r} is {named.kind}, which is not installed.", hint=hint, parameter="scheduler"
         )
     given = dict(settings)
-    if (wanted := given.pop(SCHEDULE, None)) is not None:
-        schedule = wanted
+    wanted = given.pop(SCHEDULE, None)
+    schedule = schedule if wanted is None else str(wanted)
     chosen = _schedule(schedule, named) if schedule is not None else None
     if any(given.get(flag) for flag in table()["exclusive"]):
         chosen = None
@@ -200,14 +200,14 @@ def _labels() -> Mapping[str, str]:
     return own | {label: label for label in other}
 
 
-def _schedule(name: object, named: Named) -> Schedule | None:
+def _schedule(name: str, named: Named) -> Schedule | None:
     """Return the schedule of a name; None where that is the scheduler's own."""
-    spelled = _spelled(str(name))
-    label = _labels().get(spelled) or _labels().get(spelled.replace("_", ""))
+    spelled = _spelled(name)
+    label = _labels().get(spelled) or _labels().get(spelled.replace("_", ""), "")
     if label == table()["automatic"]:
-        label = named.automatic
-        if label is None:
+        if named.automatic is None:
             return None
+        return schedules()[named.automatic]
     if label in schedules():
         return schedules()[label]
     is_known = label in table()["no_schedule"]
@@ -232,7 +232,7 @@ def _not_found(name: str, spelled: str, known: Collection[str]) -> SchedulerNotF
 
 
 def _absence(spelled: str) -> str | None:
-    """Return why diffusers has no scheduler of a name that other programs know, as far as that can be said; None where none knows it."""
+    """Return why diffusers has no scheduler of a name, as far as there is more to say; None where no program knows it."""
     reasons = {name.replace("_", ""): reason or "" for name, reason in table()["unavailable"].items()}
     together = spelled.replace("_", "")
     for label in ("", *sorted(_labels(), key=len, reverse=True)):

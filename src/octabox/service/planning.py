@@ -265,7 +265,7 @@ def _one_of(name: str, values: list[Any], place: int, count: int) -> Any:
 def _scheduler(
     request: GenerationRequest, model: ModelConfig, pipeline: PipelineEntry, catalog: Catalog
 ) -> tuple[SchedulerChoice | None, tuple[str, ...]]:
-    """Return the scheduler of a request, or of the model's configuration, by class name, and what is not quite as its name says."""
+    """Return the scheduler of a request or of the model's configuration, and what is not quite as its name says."""
     choice = request.scheduler
     if choice is None and model.scheduler is not None:
         choice = SchedulerChoice(model.scheduler.name, model.scheduler.settings)

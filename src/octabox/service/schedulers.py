@@ -65,7 +65,8 @@ def model_schedulers(model: ServedModel, catalog: Catalog) -> ModelSchedulers:
     """
     config, found = model.config, subject_of(model, catalog)
     own = found.own if found else ""
-    recommended, settings = own, {}
+    recommended = own
+    settings: dict[str, Any] = {}
     if config.scheduler is not None:
         recommended, settings, *_ = scheduler_of(config.scheduler.name, config.scheduler.settings, catalog.schedulers)
     if found is None:

@@ -1,4 +1,4 @@
-"""Every scheduler that people name, on the embedded model: the picture has the colours of its prompt, or the name is refused."""
+"""Every scheduler that people name, on the embedded model: its picture has the colours of the prompt, or it is refused."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def _scheduler(tree: SourceTree, owner: ClassSource, packages: PackageReader) ->
     located = tree.function(owner, "__init__")
     settings = call_parameters(tree, *located) if located else ()
     step, plan = tree.function(owner, "step"), tree.function(owner, PLAN)
-    asked = tuple(name for name, required in _arguments(step[1]) if required and name not in STEP) if step else ("step",)
+    asked = tuple(name for name, needed in _arguments(step[1]) if needed and name not in STEP) if step else ("step",)
     description = first_sentence(owner.doc)
     return SchedulerEntry(
         owner.name,
@@ -41,7 +41,7 @@ def _scheduler(tree: SourceTree, owner: ClassSource, packages: PackageReader) ->
         description,
         packages.needs(owner),
         step_needs=asked,
-        timesteps=bool(plan) and "timesteps" in dict(_arguments(plan[1])),
+        timesteps=plan is not None and "timesteps" in dict(_arguments(plan[1])),
         reverses=bool(REVERSE.search(description)),
     )
 

@@ -151,7 +151,9 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
 
 
 #: Methods whose inside is read later. Of the others only the names that they mention are kept, for source is large.
-KEPT = re.compile(r"^(__call__|__init__|check_\w+|inputs|intermediate_outputs|expected_components|loop_\w+|set_timesteps|step)$")
+KEPT = re.compile(
+    r"^(__call__|__init__|check_\w+|inputs|intermediate_outputs|expected_components|loop_\w+|set_timesteps|step)$"
+)
 
 
 def _kept(functions: Mapping[str, Function]) -> dict[str, Function]:

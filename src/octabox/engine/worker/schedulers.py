@@ -95,7 +95,7 @@ def _tried(kind: Any, kept: Mapping[str, Any], settings: Mapping[str, Any], choi
 
 
 def _write_out(scheduler: Any, timesteps: tuple[int, ...]) -> None:
-    """Let a scheduler take the timesteps of a schedule that is written out, wherever it is told nothing but a number of steps."""
+    """Let a scheduler take timesteps that are written out, wherever it is told nothing but their number."""
     plain: Callable[..., None] = scheduler.set_timesteps
 
     def set_timesteps(

@@ -23,28 +23,42 @@ def routes(wire: Wire) -> APIRouter:
     """Return the routes. Reading the catalog may take seconds where it is new, so it is asked for in a thread."""
     router = APIRouter(prefix="/catalog", tags=["catalog"])
 
-    async def catalog() -> Catalog:
-        return await asyncio.to_thread(lambda: wire.models.catalog)
-
     @router.get("/pipelines")
     async def pipelines(task: str | None = None) -> Response:
         """List the pipelines; with a task, those that serve it, the plainest first."""
-        known = await catalog()
+        known = await _catalog(wire)
         entries = list(known.pipelines.values()) if task is None else known.ranking(known.task(task))
         return SafeJson({"object": "list", "data": [summary(entry) for entry in entries]})
 
     @router.get("/pipelines/{name}")
     async def pipeline(name: str) -> Response:
         """Describe a pipeline: its tasks, parts, parameters and outputs, and the JSON Schema of what it takes."""
-        known = await catalog()
+        known = await _catalog(wire)
         entry = known.pipeline(name)
         siblings = [other.name for other in known.siblings(name)]
         return SafeJson({**described(entry), "siblings": siblings, "schema": json_schema(entry)})
 
+    @router.get("/tasks")
+    async def tasks() -> Response:
+        """List the tasks that pipelines serve, each with the pipeline that serves it most plainly."""
+        known = await _catalog(wire)
+        data = []
+        for task in known.tasks():
+            ranked = known.ranking(task)
+            data.append({"task": task, "pipeline": ranked[0].name, "pipelines": len(ranked)})
+        return SafeJson({"object": "list", "data": data})
+
+    _add_schedulers(router, wire)
+    return router
+
+
+def _add_schedulers(router: APIRouter, wire: Wire) -> None:
+    """Add the routes of noise schedulers."""
+
     @router.get("/schedulers")
     async def schedulers(model: str | None = None) -> Response:
         """List the noise schedulers and schedules; with a model, whether each fits it, and which is recommended."""
-        entries = (await catalog()).schedulers.values()
+        entries = (await _catalog(wire)).schedulers.values()
         if model is None:
             return SafeJson(
                 {"object": "list", "data": [listed(entry) for entry in entries], "schedules": schedule_rows()}
@@ -57,7 +71,7 @@ def routes(wire: Wire) -> APIRouter:
     async def scheduler(name: str, model: str | None = None) -> Response:
         """Describe a noise scheduler by any of its names: every setting it takes; with a model, whether it fits that."""
         try:
-            found = shown(name, await catalog())
+            found = shown(name, await _catalog(wire))
         except SchedulerNotFoundError as error:
             # As a word of a request it is a bad one, but here it is an address.
             return SafeJson(errors.body(error), 404)
@@ -67,17 +81,10 @@ def routes(wire: Wire) -> APIRouter:
         misfit = await asyncio.to_thread(wire.models.scheduler_misfit, model, name)
         return SafeJson({**found, **known.as_data(), **known.about(found["name"], misfit)})
 
-    @router.get("/tasks")
-    async def tasks() -> Response:
-        """List the tasks that pipelines serve, each with the pipeline that serves it most plainly."""
-        known = await catalog()
-        data = []
-        for task in known.tasks():
-            ranked = known.ranking(task)
-            data.append({"task": task, "pipeline": ranked[0].name, "pipelines": len(ranked)})
-        return SafeJson({"object": "list", "data": data})
 
-    return router
+async def _catalog(wire: Wire) -> Catalog:
+    """Return the catalog."""
+    return await asyncio.to_thread(lambda: wire.models.catalog)
 
 
 def summary(entry: PipelineEntry) -> dict[str, Any]:
