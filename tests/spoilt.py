@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from makers.samples import png, sound
+from makers.samples import picture, png, sound
 from octabox.media import audio
 from octabox.types import OutputFormat
 
@@ -79,10 +79,10 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
-def jpeg(image: Image.Image, **options: Any) -> bytes:
-    """Return a picture as a JPEG."""
+def jpeg(image: Image.Image | None = None, **options: Any) -> bytes:
+    """Return a picture as a JPEG; a red disc if none is given."""
     file = io.BytesIO()
-    image.save(file, "JPEG", **options)
+    (image or picture()).save(file, "JPEG", **options)
     return file.getvalue()
 
 

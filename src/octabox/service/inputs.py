@@ -36,6 +36,9 @@ DECODERS: Mapping[ParameterKind, Decoder] = {
     "array": arrays.decode,
 }
 
+#: What files are called, where that is not the kind of the parameter.
+MEDIA_OF: Mapping[ParameterKind, str] = {"mask": "image"}
+
 #: What a client may give for a parameter: files, or nested lists of numbers.
 Given = Mapping[str, tuple[Source | list[Any], ...]]
 
@@ -61,6 +64,8 @@ async def decoded(
         try:
             made[name] = tuple([await _one(each, name, read, fetcher, limits) for each in given])
         except RequestError as problem:
+            if isinstance(problem, MediaError):
+                problem.medium = MEDIA_OF.get(parameter.kind, parameter.kind)
             problems.append(problem)
     problems += _odd_masks(made, entry)
     if len(problems) > 1:
