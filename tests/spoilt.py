@@ -89,4 +89,3 @@ def jpeg(image: Image.Image | None = None, **options: Any) -> bytes:
 def deep(image: Image.Image) -> bytes:
     """Return a picture as a PNG of 16 bits of grey."""
     return png(Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257))
-

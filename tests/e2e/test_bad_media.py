@@ -172,7 +172,13 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
     "an object as a picture": (PAINTER, {"image": {"url": "x"}}, "invalid_value", "image", "must be a picture"),
     "numbers as a picture": (PAINTER, {"image": [[1, 2], [3, 4]]}, "invalid_value", "image", "must be a picture"),
     "numbers as a clip": (MOVER, {"video": [[1, 2], [3, 4]]}, "invalid_value", "video", "must be a clip"),
-    "truth as a sound": (PLAYER, {"initial_audio_waveforms": True}, "invalid_value", "initial_audio_waveforms", "a sound"),
+    "truth as a sound": (
+        PLAYER,
+        {"initial_audio_waveforms": True},
+        "invalid_value",
+        "initial_audio_waveforms",
+        "a sound",
+    ),
     "no pictures": (PAINTER, {"image": []}, "invalid_value", "image", "must be a picture, not []"),
     "no clips": (MOVER, {"video": []}, "invalid_value", "video", "must be a clip, not []"),
     "no numbers": (READER, {"prompt_embeds": []}, "invalid_value", "prompt_embeds", "holds no numbers"),
@@ -189,7 +195,13 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
     "no picture": (PAINTER, {"image": None}, "missing_required_parameter", "image", "needs image"),
     "no mask": (PAINTER, {"mask_image": None}, "missing_required_parameter", "mask_image", "needs mask_image"),
     "no picture for depth": (SEER, {"image": None}, "missing_required_parameter", "image", "needs image"),
-    "neither words nor numbers": (READER, {"prompt_embeds": None}, "missing_required_parameter", "prompt", "needs prompt"),
+    "neither words nor numbers": (
+        READER,
+        {"prompt_embeds": None},
+        "missing_required_parameter",
+        "prompt",
+        "needs prompt",
+    ),
     "a small mask": (
         PAINTER,
         {"mask_image": content("mask", 32, 64)},
@@ -197,15 +209,51 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         "mask_image",
         "is 32x64, and its picture 64x64. Send a mask of the picture's size",
     ),
-    "lists of several lengths": (READER, {"prompt_embeds": [[[1], [1, 2]]]}, "invalid_value", "prompt_embeds", "several lengths"),
+    "lists of several lengths": (
+        READER,
+        {"prompt_embeds": [[[1], [1, 2]]]},
+        "invalid_value",
+        "prompt_embeds",
+        "several lengths",
+    ),
     "lists of words": (READER, {"prompt_embeds": [[["a", 1]]]}, "invalid_value", "prompt_embeds", "numbers only"),
-    "an array of one axis": (READER, {"prompt_embeds": spoilt.npy(EMBEDS[0, 0])}, "invalid_value", "prompt_embeds", "[32]"),
-    "an array of four axes": (READER, {"prompt_embeds": spoilt.npy(EMBEDS[None])}, "invalid_value", "prompt_embeds", "[1, 1, 16, 32]"),
-    "an array too narrow": (READER, {"prompt_embeds": spoilt.npy(EMBEDS[..., :31])}, "invalid_value", "prompt_embeds", "[1, 16, 31]"),
+    "an array of one axis": (
+        READER,
+        {"prompt_embeds": spoilt.npy(EMBEDS[0, 0])},
+        "invalid_value",
+        "prompt_embeds",
+        "[32]",
+    ),
+    "an array of four axes": (
+        READER,
+        {"prompt_embeds": spoilt.npy(EMBEDS[None])},
+        "invalid_value",
+        "prompt_embeds",
+        "[1, 1, 16, 32]",
+    ),
+    "an array too narrow": (
+        READER,
+        {"prompt_embeds": spoilt.npy(EMBEDS[..., :31])},
+        "invalid_value",
+        "prompt_embeds",
+        "[1, 16, 31]",
+    ),
     "noise of one axis": (READER, {"latents": spoilt.npy(EMBEDS[0, 0])}, "invalid_value", None, "latents [32]"),
-    "a picture where none is taken": (READER, {"control_image": content("image")}, "unknown_parameter", "control_image", "no"),
-    "a clip for a painter": (PAINTER, {"video": content("video")}, "unknown_parameter", "video", "No pipeline"),
-    "a file for a number": (PAINTER, {"strength": content("image")}, "invalid_value", "strength", "must be a number"),
+    "a picture where none is taken": (
+        READER,
+        {"control_image": content("image")},
+        "unknown_parameter",
+        "control_image",
+        "control_image",
+    ),
+    "a clip for a painter": (
+        PAINTER,
+        {"video": content("video")},
+        "unknown_parameter",
+        "video",
+        "no parameter 'video'",
+    ),
+    "text for a number": (PAINTER, {"strength": content("image")}, "invalid_value", "strength", "must be a number"),
     "a misspelt picture": (SEER, {"imagee": content("image")}, "unknown_parameter", "imagee", "Did you mean image?"),
 }
 
@@ -220,12 +268,19 @@ def test_files_that_do_not_fit_the_call(http: httpx.Client, before: dict[str, li
     assert before[model] == contents(ask(http, model))
 
 
-@pytest.mark.parametrize("name", ["two clips", "two pictures for one mask", "a small mask", "an array of one axis", "a file for a number", "a misspelt picture"])
+@pytest.mark.parametrize(
+    "name", ["two clips", "two pictures for one mask", "a small mask", "an array of one axis", "a misspelt picture"]
+)
 def test_files_of_a_form_that_do_not_fit_the_call(http: httpx.Client, name: str) -> None:
     """A form says the same as JSON."""
     model, change, code, parameter, words = ODD[name]
 
     check(ask(http, model, form=True, **change), code, parameter, words)
+
+
+def test_a_file_for_a_number(http: httpx.Client) -> None:
+    """A part of a form that has a file name is a file, whatever it holds."""
+    check(ask(http, PAINTER, form=True, strength=b"0.5"), "invalid_value", "strength", "takes no file")
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])

@@ -116,7 +116,7 @@ def _chosen(
     """Return the pipeline and the task of a request; where no pipeline takes its files, all else that is wrong is named too."""
     try:
         return choose(catalog, model.own, request.task, files, model.extra, alone=model.alone)
-    except UnknownParameterError as first:
+    except (UnknownParameterError, InvalidParameterError) as first:
         own = {name: given for name, given in files.items() if name in model.own.files()}
         try:
             validate(model.own, params, own)
