@@ -69,7 +69,11 @@ def poisoned_picture(pipe: Any) -> None:
 #: Models by name: the class, what is done to it, and what is said of its outputs.
 MODELS: dict[str, tuple[str, Callable[[Any], None], list[str]]] = {
     "fine": ("StableDiffusionPipeline", lenient, []),
-    "strict": ("StableDiffusionPipeline", strict, ["judged the picture unsafe and made it black"]),
+    "strict": (
+        "StableDiffusionPipeline",
+        strict,
+        ["Potential NSFW content", "judged the picture unsafe and made it black"],
+    ),
     "black": ("StableDiffusionPipeline", blacken, ["a picture that is all black"]),
     "nan": (
         "StableDiffusionPipeline",
