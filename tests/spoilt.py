@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import struct
 import wave
@@ -40,8 +41,6 @@ class Trap:
         self._path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        import os
-
         return os.mkdir, (self._path,)
 
 

@@ -31,6 +31,9 @@ SIDE = 16
 
 MEDIA = {"image": picture, "mask": mask}
 
+#: Parameters that are given wherever they are taken; others are for adapters that the model has not.
+BROUGHT = ("image", "mask_image", "control_image")
+
 
 def tensors() -> list[torch.Tensor]:
     """Return all tensors in this process."""
@@ -58,9 +61,7 @@ def ask(name: str) -> Any:
     """Return a short call of a class, with the media that it needs."""
     entry = load_catalog().pipeline(name)
     params = {"prompt": "a red star", "num_inference_steps": 2, "guidance_scale": 1.0, "height": SIDE, "width": SIDE}
-    inputs = {each.name: (MEDIA[each.kind](SIDE, SIDE),) for each in entry.media(required=True)}
-    if "control_image" in {each.name for each in entry.media()} | ({"image"} if name.endswith("NetPipeline") else set()):
-        inputs.setdefault("control_image", (picture(SIDE, SIDE),))
+    inputs = {each.name: (MEDIA[each.kind](SIDE, SIDE),) for each in entry.media() if each.name in BROUGHT}
     params |= {"strength": 1.0} if entry.parameter("strength") else {}
     return call(name, {key: value for key, value in params.items() if entry.parameter(key)}, inputs=inputs)
 
@@ -78,7 +79,8 @@ def main(folder: str, net: str, *siblings: str) -> None:
     for name in siblings:
         run(runner, ask(name))
     after = held(), resident()
-    print(json.dumps({"tensors": [before[0], after[0]], "resident": [before[1], after[1]], "made": len(runner.pipelines)}))
+    found = {"tensors": [before[0], after[0]], "resident": [before[1], after[1]], "made": len(runner.pipelines)}
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

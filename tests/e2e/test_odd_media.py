@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,39 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import makers
 import spoilt
-from makers.samples import SIDE, content, mask, picture, png
-from pipelines.requests import in_base64
-from serving import running_server
-
-MODEL = "StableDiffusionInpaintPipeline"
-PARAMS = {"prompt": "a red star", "num_inference_steps": 2, "height": 32, "width": 32}
+from bringing import PAINTER, ask
+from makers.samples import SIDE, mask, picture, png
 
 #: EXIF tag of how a camera was held, and its value for a quarter turn to the right.
 ORIENTATION, TURNED = 0x0112, 6
 
 
-@pytest.fixture(scope="module")
-def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Return a client of a server of one model that repaints."""
-    folder = tmp_path_factory.mktemp("models")
-    with warnings.catch_warnings():
-        # What diffusers says to whoever makes and saves pipelines is no concern of a server.
-        warnings.simplefilter("ignore")
-        makers.pipelines()[MODEL].make().save_pretrained(str(folder / MODEL))
-    with running_server(folder) as url, httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
-        yield client
-
-
-def made(http: httpx.Client, **files: bytes) -> bytes:
+def made(takers: httpx.Client, **files: Any) -> bytes:
     """Return what is made of a picture and a mask."""
-    given = {"image": content("image"), "mask_image": content("mask"), **files}
-    params = {**PARAMS, **{name: in_base64(file) for name, file in given.items()}}
-    answer = http.post(
-        "/v1/generations",
-        json={"model": MODEL, "params": params, "seed": 1, "output": {"response": "b64_json"}},
-    )
+    answer = ask(takers, PAINTER, **files)
     assert answer.is_success, answer.text
     return base64.b64decode(answer.json()["outputs"][0]["b64_json"])
 
@@ -102,13 +79,13 @@ PICTURES: dict[str, Callable[[], tuple[bytes, bytes]]] = {
 
 
 @pytest.mark.parametrize("name", list(PICTURES))
-def test_a_picture_is_what_it_shows(http: httpx.Client, name: str) -> None:
+def test_a_picture_is_what_it_shows(takers: httpx.Client, name: str) -> None:
     """The same comes of it as of a plain PNG of eight bits a colour that shows the same, and other than of another picture."""
     odd, plain = PICTURES[name]()
-    found = made(http, image=odd)
+    found = made(takers, image=odd)
 
-    assert made(http, image=plain) == found
-    assert made(http) != found
+    assert made(takers, image=plain) == found
+    assert made(takers) != found
 
 
 MASKS: dict[str, Callable[[], tuple[bytes, bytes]]] = {
@@ -120,10 +97,10 @@ MASKS: dict[str, Callable[[], tuple[bytes, bytes]]] = {
 
 
 @pytest.mark.parametrize("name", list(MASKS))
-def test_a_mask_is_what_it_shows(http: httpx.Client, name: str) -> None:
+def test_a_mask_is_what_it_shows(takers: httpx.Client, name: str) -> None:
     """The same comes of it as of a mask of eight bits of grey, and other than of a mask that is white all over."""
     odd, plain = MASKS[name]()
-    found = made(http, mask_image=odd)
+    found = made(takers, mask_image=odd)
 
-    assert made(http, mask_image=plain) == found
-    assert made(http, mask_image=saved(Image.new("L", (SIDE, SIDE), 255))) != found
+    assert made(takers, mask_image=plain) == found
+    assert made(takers, mask_image=saved(Image.new("L", (SIDE, SIDE), 255))) != found

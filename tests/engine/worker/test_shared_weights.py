@@ -70,5 +70,4 @@ def test_siblings_take_no_memory(folder: Path, net: str, siblings: tuple[str, ..
     assert 1 + len(siblings) == found["made"]
     assert LARGE < tensors < resident
     assert tensors_after <= 1.01 * tensors
-    print(found)
     assert resident_after <= 1.01 * resident, f"{resident} bytes became {resident_after}"
