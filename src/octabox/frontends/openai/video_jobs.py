@@ -14,8 +14,8 @@ from octabox.errors import InvalidParameterError, MissingParameterError
 from octabox.frontends import errors
 from octabox.frontends.bodies import scheduler_choice
 from octabox.frontends.openai.answers import size_of
-from octabox.frontends.openai.makers import Maker
-from octabox.frontends.openai.translate import call_parameters, wished_size
+from octabox.frontends.wording.makers import Maker
+from octabox.frontends.wording.parameters import call_parameters, wished_size
 from octabox.media.formats import MOST_FPS, check
 from octabox.service.jobs import Job
 from octabox.types import Artifact, GenerationRequest, Kind, OutputFormat, Source
