@@ -167,7 +167,7 @@ async def test_inpainting_that_is_refused(server: Server, fields: dict[str, Any]
 @pytest.mark.parametrize("path", ["/v1/images/upscale", "/images/upscale"])
 async def test_a_picture_becomes_larger(server: Server, path: str, scale: str | None, side: int) -> None:
     """A model that makes it four times as large can make it twice as large (G15); the answer says that it was scaled."""
-    answer = await enlarged(server, path, **({"scale": scale} if scale else {}))
+    answer = await enlarged(server, path, scale=scale or "")
     told = answer.json()
 
     assert (side, side) == opened((await server.http.get(told["data"][0]["url"])).content).size
