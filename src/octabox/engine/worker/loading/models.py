@@ -20,6 +20,7 @@ from octabox.engine.worker.loading.components import component_dtypes, load_comp
 from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.loading.storage import keep_small
 from octabox.errors import LoadError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
 
@@ -70,6 +71,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     pipe.set_progress_bar_config(disable=True)
     _apply_adapters(pipe, config)
     extras = load_beside(config, pipeline, beside, dtype, device)
+    keep_small(config, {**pipe.components, **extras})
     return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)), extras)
 
 
