@@ -111,7 +111,9 @@ def test_sanas_parts_compute_in_bfloat16(tmp_path: Path) -> None:
     assert "image" == made(model, name).artifacts[0].kind
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Of diffusers' scheduler, with new numpy.
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # Of diffusers' scheduler, with new numpy.
 def test_stable_video_leaves_the_accelerator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its parts wait on the host until they are at work (L6), and frames are decoded eight at a time (G9)."""
     name = "StableVideoDiffusionPipeline"
