@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.localai import table
+from octabox.config.presetting import preset_of_alias
+from octabox.config.schedulers import scheduler_of
 from octabox.frontends.localai.schema import InpaintingForm, UpscaleForm, VideoRequest
 from octabox.frontends.wording.parameters import SPELLINGS
+from octabox.service.models import BASE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "compatibility" / "localai.md").read_text(encoding="utf-8")
@@ -74,6 +78,23 @@ def test_every_field_of_ours_is_named(section: str, shape: Any) -> None:
     """Fields that LocalAI has not, too."""
     assert [] == [name for name in shape.model_fields if name not in rows(section)]
     assert SPELLINGS.keys() <= rows("POST /v1/images/generations").keys()
+
+
+@pytest.mark.parametrize("name", NAMES["sections"]["Pipeline types"])
+def test_every_pipeline_type_loads_as_something(name: str) -> None:
+    """A class of the catalog, the model's own for a task, or a preset."""
+    catalog = load_catalog()
+    is_preset = preset_of_alias(name) is not None
+
+    assert is_preset or name in {*catalog.pipelines, *catalog.automatic.values(), BASE}
+
+
+@pytest.mark.parametrize("name", NAMES["sections"]["Schedulers"])
+def test_every_scheduler_is_a_class(name: str) -> None:
+    """Each name of its pages has a meaning, its default's odd spelling too."""
+    assert scheduler_of(name, {}, load_catalog().schedulers)[0].startswith(
+        ("DDIM", "DDPM", "DPM", "Euler", "Heun", "KDPM2", "LMS", "PNDM", "UniPC")
+    )
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
