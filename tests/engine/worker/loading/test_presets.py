@@ -128,7 +128,9 @@ def test_stable_video_leaves_the_accelerator(tmp_path: Path, monkeypatch: pytest
     weights = [part for part in placed.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     assert {"cpu"} == {weight.device.type for part in weights for weight in part.parameters()}
     assert placed.pipeline._all_hooks
-    clip = made(loaded(config, name), name, **whole.defaults).artifacts[0]
+    on_processor = loaded(config, name)
+    assert () == on_processor.warnings
+    clip = made(on_processor, name, **whole.defaults).artifacts[0]
     assert ("video", 8, 7) == (clip.kind, clip.metadata["params"]["decode_chunk_size"], clip.metadata["params"]["fps"])
 
 

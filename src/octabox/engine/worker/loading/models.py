@@ -14,6 +14,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import check_packages, import_class, import_parts
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
+from octabox.config.presetting import settings_for
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
 from octabox.engine.worker.loading.components import component_dtypes, load_component, pipeline_quantization
@@ -187,6 +188,9 @@ def _place(pipe: DiffusionPipeline, config: ModelConfig, device: str) -> tuple[s
     if config.memory == "full":
         pipe.to(device)
     elif device == "cpu":
+        # What a preset says is meant for accelerators alone; nobody has asked for it.
+        if settings_for(type(pipe).__name__).get("memory") == config.memory:
+            return ()
         return (
             f"`memory: {config.memory}` has no effect on a processor: there is no accelerator to move weights from.",
         )
