@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,14 @@ def test_a_size_that_is_none_is_refused(tmp_path: Path, size: str) -> None:
 
     assert 2 == result.exit_code
     assert "no size" in result.output
+
+
+def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
+    """The error names the place and asks about room, and nothing is left there. No file may become larger than 10 kB here."""
+    command = f"ulimit -f 10; trap '' XFSZ; exec {sys.executable} -m octabox convert demo {tmp_path / 'out'}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+
+    assert 0 < done.returncode < 64, done.stderr
+    assert f"could not be written to {tmp_path / 'out'}" in done.stderr
+    assert "room" in done.stderr
+    assert [] == list(tmp_path.iterdir())

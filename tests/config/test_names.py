@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from octabox.catalog.entries import Parameter, SchedulerEntry
 from octabox.config.model import ModelConfig
 from octabox.config.names import check_names, pipeline_of
 from octabox.config.problems import KeyPath, Place
@@ -26,15 +25,22 @@ class Entered:
     parameters: tuple[Named, ...]
 
 
-def takes(*names: str) -> tuple[Parameter, ...]:
-    """Return settings of these names."""
-    return tuple(map(Parameter, names))
+@dataclass(frozen=True)
+class Scheduler:
+    """A noise scheduler of the catalog."""
+
+    settings: tuple[Named, ...]
 
 
-PIPELINES = {"APipeline": Entered((Named("prompt"), Named("guidance_scale"), Named("num_inference_steps")))}
+def takes(*names: str) -> Entered:
+    """Return something that takes these parameters."""
+    return Entered(tuple(map(Named, names)))
+
+
+PIPELINES = {"APipeline": takes("prompt", "guidance_scale", "num_inference_steps")}
 SCHEDULERS = {
-    "DDIMScheduler": SchedulerEntry("DDIMScheduler", "m", takes("eta")),
-    "EulerDiscreteScheduler": SchedulerEntry("EulerDiscreteScheduler", "m", takes("use_karras_sigmas")),
+    "DDIMScheduler": Scheduler((Named("eta"),)),
+    "EulerDiscreteScheduler": Scheduler((Named("use_karras_sigmas"),)),
 }
 
 

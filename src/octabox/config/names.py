@@ -36,7 +36,7 @@ class Signature(Protocol):
         """What its call takes."""
 
 
-class Constructor(Protocol):
+class Scheduler(Protocol):
     """A noise scheduler of the catalog."""
 
     @property
@@ -47,7 +47,7 @@ class Constructor(Protocol):
 def check_names(
     entries: Iterable[Entry],
     pipelines: Mapping[str, Signature],
-    schedulers: Mapping[str, Constructor],
+    schedulers: Mapping[str, Scheduler],
     tasks: Collection[str] = (),
 ) -> list[Problem]:
     """Return a problem for each name that leads nowhere.
@@ -100,7 +100,7 @@ def _check_defaults(entry: Entry, pipelines: Mapping[str, Signature]) -> Iterato
             yield entry.problem(("defaults", name), message, did_you_mean(name, known))
 
 
-def _check_scheduler(entry: Entry, schedulers: Mapping[str, Constructor]) -> Iterator[Problem]:
+def _check_scheduler(entry: Entry, schedulers: Mapping[str, Scheduler]) -> Iterator[Problem]:
     """Check the noise scheduler and its settings, those that an alias brings too."""
     wanted = entry.config.scheduler
     if wanted is None:
@@ -110,7 +110,7 @@ def _check_scheduler(entry: Entry, schedulers: Mapping[str, Constructor]) -> Ite
     except (SchedulerNotFoundError, InvalidParameterError) as error:
         yield entry.problem(("scheduler", "name"), error.message, error.hint)
         return
-    known = {parameter.name for parameter in schedulers[name].settings}
+    known = {setting.name for setting in schedulers[name].settings}
     for setting in sorted(settings.keys() - known):
         if setting in wanted.settings:
             message = f"{name} has no setting {setting!r}."

@@ -176,8 +176,8 @@ def _named(name: str, spelled: str, known: Collection[str]) -> Named | None:
     if not is_prefixed and together in _run_together():
         return _run_together()[together]
     kinds = {kind.lower(): kind for kind in known}
-    kind = kinds.get(together) or kinds.get(f"{together}scheduler")
-    return Named(kind, kind) if kind else None
+    found = kinds.get(together) or kinds.get(f"{together}scheduler")
+    return Named(found, found) if found else None
 
 
 @cache

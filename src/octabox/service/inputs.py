@@ -38,6 +38,9 @@ DECODERS: Mapping[ParameterKind, Decoder] = {
     "array": arrays.decode,
 }
 
+#: What files are called, where that is not the kind of the parameter.
+MEDIA_OF: Mapping[ParameterKind, str] = {"mask": "image"}
+
 #: What a client may give for a parameter: files, or nested lists of numbers.
 Given = Mapping[str, tuple[Source | list[Any], ...]]
 
@@ -64,6 +67,8 @@ async def decoded(
             media_of = [await _one(each, name, read, fetcher, limits) for each in given]
             made[name] = tuple(_one_clip(media_of) if parameter.kind == "video" else media_of)
         except RequestError as problem:
+            if isinstance(problem, MediaError):
+                problem.medium = MEDIA_OF.get(parameter.kind, parameter.kind)
             problems.append(problem)
     problems += _odd_masks(made, entry)
     if len(problems) > 1:

@@ -1,8 +1,5 @@
 """What a converted model is made of."""
 
-import resource
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ from octabox.engine.conversion import Conversion, Converted
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import load
-from octabox.errors import LoadError
 
 KIND = "StableDiffusionPipeline"
 OPTIONS = WorkerOptions(device="cpu")
@@ -81,23 +77,3 @@ def test_what_a_folder_cannot_hold_is_told(folder: Path, tmp_path: Path) -> None
     assert ["`scheduler`", "`defaults`"] == [
         each.partition(" ")[0] for each in converted(config, tmp_path / "out").warnings
     ]
-
-
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """Let no file become larger than 10 kB, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
-@pytest.mark.usefixtures("small_files")
-def test_a_disk_that_is_full_is_told(folder: Path, tmp_path: Path) -> None:
-    """The error names the place and asks about room."""
-    with pytest.raises(LoadError, match="could not be written") as caught:
-        converted(ModelConfig(name="x", model=str(folder / "whole")), tmp_path / "out")
-
-    assert "room" in caught.value.hint
