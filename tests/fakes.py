@@ -15,12 +15,16 @@ import openai
 from fastapi import FastAPI
 from PIL import Image
 
+from octabox import demo
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.signature import json_schema
+from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.frontends.http import create_app
 from octabox.media.images import encode
+from octabox.service.planning import ServedModel
+from octabox.service.schedulers import ModelSchedulers, misfit_of, model_schedulers
 from octabox.types import Artifact, Event, Generation, GenerationRequest, ModelInfo, ModelStatus, Progress
 
 
@@ -138,6 +142,18 @@ class FakeModels:
             return {"title": self.get(name).name, "x-task": task, "properties": {"prompt": {}}}
         entry = self.catalog.for_task(task, like=own.name) if task else own
         return {**json_schema(entry), "x-pipeline": entry.name, "x-tasks": list(self.catalog.tasks_like(own.name))}
+
+    def schedulers(self, name: str) -> ModelSchedulers:
+        """Return which schedulers fit a model, as if it were the embedded one."""
+        return model_schedulers(self._served(name), self.catalog)
+
+    def scheduler_misfit(self, name: str, scheduler: str) -> str:
+        """Return why a scheduler does not fit it."""
+        return misfit_of(scheduler, self._served(name), self.catalog)
+
+    def _served(self, name: str) -> ServedModel:
+        config = ModelConfig(name=self.get(name).name, model=str(demo.FOLDER))
+        return ServedModel(config, self.catalog.pipelines["StableDiffusionPipeline"])
 
     async def load(self, name: str) -> ModelStatus:
         """Bring a model into memory."""

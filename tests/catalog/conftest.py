@@ -145,6 +145,9 @@ MADE_UP = {
 
             def __init__(self, speed: float = 0.5):
                 pass
+
+            def set_timesteps(self, num_inference_steps: int):
+                pass
     ''',
     "utils/dummy_objects.py": "class BrushPipeline(metaclass=DummyObject):\n    pass",
     "broken.py": "def (",

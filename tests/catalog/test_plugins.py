@@ -47,6 +47,9 @@ BRUSH = """
 
     class DripScheduler(SchedulerMixin):
         def __init__(self, speed: float = 0.5): pass
+
+        def set_timesteps(self, num_inference_steps: int):
+            pass
 """
 
 

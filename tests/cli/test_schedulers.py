@@ -16,11 +16,13 @@ def printed(*arguments: str) -> str:
 
 
 def test_all_schedulers_are_listed() -> None:
-    """Each scheduler is a line with the number of its settings, and the count stands at the end."""
+    """Each scheduler is a line with its other names and the schedules it can follow, and the count stands at the end."""
     lines = printed().splitlines()
+    row = next(line for line in lines if line.startswith("DPMSolverMultistepScheduler "))
 
-    assert any(line.startswith("EulerDiscreteScheduler ") for line in lines)
     assert f"{len(lines) - 3} schedulers." == lines[-1]
+    assert "dpmpp_2m" in row
+    assert "align_your_steps" in row
 
 
 def test_one_scheduler_is_described() -> None:
@@ -32,12 +34,38 @@ def test_one_scheduler_is_described() -> None:
     assert ["num_train_timesteps", "int", "1000"] == row.split()[:3]
 
 
-def test_json_is_for_programs() -> None:
-    """JSON is a list of all, or the one that is named."""
-    one = json.loads(printed("EulerDiscreteScheduler", "--json"))
+def test_any_name_is_described_by_what_it_means() -> None:
+    """Another name leads to the class, and its own settings are told."""
+    text = printed("DPM++ 2M Karras")
 
-    assert one in json.loads(printed("--json"))
+    assert text.startswith("DPMSolverMultistepScheduler")
+    assert "use_karras_sigmas: true" in text
+
+
+def test_json_is_for_programs() -> None:
+    """JSON is a list of all, or the one that is named, with what its name means."""
+    one = json.loads(printed("EulerDiscreteScheduler", "--json"))
+    named = json.loads(printed("k_euler", "--json"))
+
+    assert {key: value for key, value in one.items() if key != "means"} in json.loads(printed("--json"))
     assert "num_train_timesteps" == one["settings"][0]["name"]
+    assert {"use_karras_sigmas": True} == named["means"]["settings"]
+
+
+def test_those_that_fit_a_model_stand_first() -> None:
+    """With a model, each has a word on whether it fits, the recommended one first; nothing is loaded."""
+    lines = printed("--model", "demo").splitlines()
+    first = lines[next(number for number, line in enumerate(lines) if line.startswith("SCHEDULER ")) + 1]
+
+    assert "DDIMScheduler" in next(line for line in lines if line.startswith("its own"))
+    assert ["DDIMScheduler", "yes,", "recommended", "ddim"] == first.split()
+    assert any(line.startswith("EDMEulerScheduler") and "no: it has no setting 'beta_schedule'" in line for line in lines)
+
+
+def test_one_is_told_to_fit_a_model_or_not() -> None:
+    """With a name and a model, its settings count too."""
+    assert "fits demo  yes" in printed("DPM++ 2M Karras", "--model", "demo")
+    assert "fits demo  no: it runs from the picture to the noise" in printed("DDIMInverse", "--model", "demo")
 
 
 def test_an_unknown_scheduler_is_a_typed_error() -> None:

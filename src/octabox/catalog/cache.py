@@ -112,8 +112,8 @@ def _plain(thing: Any) -> Any:
 
 def _facts(data: dict[str, Any]) -> Facts:
     return Facts(
-        pipelines=tuple(_pipeline(each) for each in data["pipelines"]),
-        schedulers=tuple(_scheduler(each) for each in data["schedulers"]),
+        pipelines=tuple(_pipeline(each) for each in data.get("pipelines", ())),
+        schedulers=tuple(_scheduler(each) for each in data.get("schedulers", ())),
         automatic=dict(data["automatic"]),
         families={name: dict(members) for name, members in data["families"].items()},
         ancestors={name: tuple(bases) for name, bases in data["ancestors"].items()},

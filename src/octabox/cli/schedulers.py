@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from octabox.catalog.describing import described
 from octabox.catalog.pipelines import load_catalog
 from octabox.cli.pipelines import package, parameter_row
 from octabox.cli.tables import show_facts, show_table, show_title
@@ -81,7 +82,7 @@ def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
     if service is None:
         rows = [listed(entry) for entry in entries]
         if as_json:
-            click.echo(json.dumps({"data": rows, "schedules": schedule_rows()}))
+            click.echo(json.dumps([{**described(entry), **listed(entry)} for entry in entries]))
             return
         table = [(each["name"], ", ".join(each["names"]), ", ".join(each["schedules"])) for each in rows]
         show_table(("SCHEDULER", "OTHER NAMES", "SCHEDULES"), table, foot=f"{len(rows)} schedulers.")

@@ -17,7 +17,7 @@ from octabox.errors import InvalidParameterError, SchedulerNotFoundError, neares
 SCHEDULE = "schedule"
 
 #: What stands between the words of a name.
-BETWEEN = re.compile(r"[\s_-]+")
+BETWEEN = re.compile(r"[\s-]+")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def scheduler_of(name: str, settings: Mapping[str, Any], known: Collection[str])
 
 def _spelled(name: str) -> str:
     """Return a name in lower case, with one underscore between words."""
-    return BETWEEN.sub("_", name.strip().lower().replace("++", "pp")).strip("_")
+    return BETWEEN.sub("_", name.strip().lower().replace("++", "pp"))
 
 
 def _readings(spelled: str, name: str, known: Collection[str]) -> Iterator[tuple[Named, str | None]]:
@@ -171,7 +171,7 @@ def _named(name: str, spelled: str, known: Collection[str]) -> Named | None:
     if spelled in _spellings():
         return _spellings()[spelled]
     # Run together, `k_dpm_2` would be InvokeAI's `kdpm_2`, which has no Karras sigmas.
-    is_prefixed = any(spelled.startswith(prefix) for prefix in table()["prefix"])
+    is_prefixed = spelled.startswith(("_", *table()["prefix"]))
     together = spelled.replace("_", "")
     if not is_prefixed and together in _run_together():
         return _run_together()[together]

@@ -47,12 +47,30 @@ async def test_a_pipeline_is_described_as_by_the_command_line() -> None:
 
 
 async def test_schedulers() -> None:
-    """Schedulers are listed, and each is described with its settings."""
+    """Schedulers are listed with their other names, and each is described with its settings, by any name."""
     _, listed = await get("schedulers")
     _, one = await get("schedulers/EulerDiscreteScheduler")
+    _, named = await get("schedulers/DPM++ 2M Karras")
+    names = {row["name"]: row["names"] for row in listed["data"]}
 
-    assert "EulerDiscreteScheduler" in [row["name"] for row in listed["data"]]
+    assert "euler" in names["EulerDiscreteScheduler"]
     assert "use_karras_sigmas" in [setting["name"] for setting in one["settings"]]
+    assert ("DPMSolverMultistepScheduler", "karras") == (named["name"], named["means"]["schedule"])
+    assert "align_your_steps" in [row["name"] for row in listed["schedules"]]
+
+
+async def test_schedulers_of_a_model() -> None:
+    """With a model each is told to fit or not, with the reason, and one is recommended."""
+    _, listed = await get("schedulers?model=demo")
+    _, one = await get("schedulers/EDMEuler?model=demo")
+    rows = {row["name"]: row for row in listed["data"]}
+
+    assert ("DDIMScheduler", False) == (listed["own"], listed["matches_flows"])
+    assert {"name": "DDIMScheduler", "settings": {}} == listed["recommended"]
+    assert rows["DDIMScheduler"]["fits"]
+    assert "beta_schedule" in rows["EDMEulerScheduler"]["reason"]
+    assert "beta_schedule" in one["reason"]
+    assert 404 == (await get("schedulers?model=no-such-model"))[0]
 
 
 async def test_tasks() -> None:
