@@ -52,6 +52,7 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 
 docs: $(BIN)/.installed-dev  ## Write the pages that are made from the code.
 	PYTHONPATH=tests $(BIN)/python tools/document_pipelines.py
+	$(BIN)/python tools/document_schedulers.py
 
 model: $(BIN)/.installed-dev  ## Train the embedded model (two hours) and measure it.
 	$(BIN)/python tools/train_demo_model.py
