@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.config.fitting import Subject, adapted, check_settings, misfit, timesteps_of
+from octabox.config.fitting import Build, Subject, adapted, check_settings, misfit, timesteps_of
 from octabox.config.schedulers import scheduler_of
 from octabox.errors import InvalidParameterError, UnknownParameterError
 
@@ -66,7 +66,8 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
         ("ScoreSdeVpScheduler", "DDIMScheduler", NOISE, "", "no method 'step'"),
         (FLOW, "DDIMScheduler", NOISE, "", "no setting 'beta_schedule'"),
         (EULER, FLOW, FLOWS, "", "the model matches flows, and it cannot"),
-        ("DEISMultistepScheduler", FLOW, FLOWS, "", ""),
+        (MULTISTEP, FLOW, FLOWS, "", ""),
+        ("DEISMultistepScheduler", FLOW, FLOWS, "", "it stops short of the end of a flow"),
         ("FlowMatchHeunDiscreteScheduler", FLOW, FLOWS, "", ""),
         (
             "FlowMatchHeunDiscreteScheduler",
@@ -102,7 +103,7 @@ def test_all_that_diffusers_calls_compatible_fits() -> None:
     kinds = [kind.__name__ for kind in DDIMScheduler().compatibles]
 
     assert len(kinds) > 10
-    assert [] == [kind for kind in kinds if reason(kind, "DDIMScheduler", NOISE)]
+    assert ["EDMEulerScheduler"] == [kind for kind in kinds if reason(kind, "DDIMScheduler", NOISE)]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_settings_that_contradict_the_training_are_refused(
     assert bool(words) == bool(told)
 
 
-def built(name: str, own: str, config: dict[str, Any], **settings: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def built(name: str, own: str, config: dict[str, Any], **settings: Any) -> Build:
     """Return what a scheduler is built of."""
     return adapted(load_catalog().scheduler(name), Subject(own, config), settings)
 
@@ -134,17 +135,18 @@ def test_a_solver_takes_its_form_for_flows() -> None:
     """With the model's shift, whatever its own scheduler calls that."""
     form = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
 
-    assert form == built(MULTISTEP, FLOW, FLOWS)[1]
-    assert {"shift": 5.0} == built(FLOW, UNIPC, FLOWS_OF_UNIPC)[1]
-    assert {} == built(UNIPC, UNIPC, FLOWS_OF_UNIPC)[1]
+    assert form == built(MULTISTEP, FLOW, FLOWS).above
+    assert {"shift": 5.0} == built(FLOW, UNIPC, FLOWS_OF_UNIPC).above
+    assert {} == built(UNIPC, UNIPC, FLOWS_OF_UNIPC).above
 
 
 def test_words_of_one_class_are_not_carried_to_another() -> None:
     """A way of solving that only the model's own class knows is left out."""
-    kept, _ = built(MULTISTEP, UNIPC, FLOWS_OF_UNIPC)
+    solver = built(MULTISTEP, UNIPC, FLOWS_OF_UNIPC | {"base_shift": 0.5})
 
-    assert "solver_type" not in kept
-    assert "linear" == kept["beta_schedule"]
+    assert "solver_type" not in solver.kept
+    assert "linear" == solver.kept["beta_schedule"]
+    assert {"base_shift": 0.5} == solver.beside
 
 
 def test_a_schedule_that_is_asked_for_takes_the_place_of_the_models() -> None:
@@ -152,9 +154,9 @@ def test_a_schedule_that_is_asked_for_takes_the_place_of_the_models() -> None:
     config = NOISE | {"use_karras_sigmas": True}
 
     assert {"use_karras_sigmas": False, "use_exponential_sigmas": True} == (
-        built(EULER, EULER, config, use_exponential_sigmas=True)[1]
+        built(EULER, EULER, config, use_exponential_sigmas=True).above
     )
-    assert {} == built(EULER, EULER, config)[1]
+    assert {} == built(EULER, EULER, config).above
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ PREDICTS_NOISE = "epsilon"
 #: What a model that matches flows predicts.
 PREDICTS_FLOW = "flow_prediction"
 
+#: The setting of solvers that can go on until no noise is left.
+LAST = "final_sigmas_type"
+
 #: The component of a pipeline that is meant.
 COMPONENT = "scheduler"
 
@@ -106,21 +109,37 @@ def timesteps_of(name: str, meant: Meaning, entry: SchedulerEntry, family: str) 
     return meant.schedule.timesteps[family]
 
 
-def adapted(
-    entry: SchedulerEntry, subject: Subject, settings: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a scheduler takes over from the model's configuration, and the settings that stand above that.
+@dataclass(frozen=True)
+class Build:
+    """What a scheduler is built of.
+
+    Args:
+        kept: What it takes over from the model's configuration.
+        above: Settings that stand above that.
+        beside: What its constructor does not know, but a pipeline may look up in its configuration.
+    """
+
+    kept: Mapping[str, Any]
+    above: Mapping[str, Any]
+    beside: Mapping[str, Any]
+
+
+def adapted(entry: SchedulerEntry, subject: Subject, settings: Mapping[str, Any]) -> Build:
+    """Return what a scheduler is built of.
 
     Args:
         entry: The class.
         subject: The model.
         settings: What was asked for.
     """
-    kept = dict(subject.config)
-    for setting in entry.settings:
+    known = {setting.name: setting for setting in entry.settings}
+    kept: dict[str, Any] = {}
+    for name, value in subject.config.items():
         # Words that only the model's own class knows are of its own way of solving, such as its `solver_type`.
-        if setting.choices and setting.name in kept and kept[setting.name] not in (None, *setting.choices):
-            del kept[setting.name]
+        choices = known[name].choices if name in known else ()
+        if (name in known or name.startswith("_")) and (value is None or not choices or value in choices):
+            kept[name] = value
+    beside = {name: value for name, value in subject.config.items() if name not in known and not name.startswith("_")}
     above: dict[str, Any] = {}
     if subject.matches_flows and entry.name != subject.own:
         above = _flow_form(entry, subject)
@@ -128,7 +147,7 @@ def adapted(
     if any(settings.get(flag) for flag in exclusive) or "timestep_spacing" in settings:
         # A schedule that is asked for takes the place of the model's.
         above |= {flag: False for flag in exclusive if kept.get(flag) and entry.setting(flag)}
-    return kept, {**above, **settings}
+    return Build(kept, {**above, **settings}, beside)
 
 
 def _flow_form(entry: SchedulerEntry, subject: Subject) -> dict[str, Any]:
@@ -181,6 +200,9 @@ def _misfit_of_flows(entry: SchedulerEntry, subject: Subject) -> str:
     """Return why a scheduler cannot work with a model that matches flows."""
     if not entry.setting("shift") and not (entry.setting("use_flow_sigmas") and entry.setting("prediction_type")):
         return "the model matches flows, and it cannot"
+    if not entry.setting("shift") and not entry.setting(LAST):
+        # The last noise level of the others is the one before, which is next to nothing only where noise is undone.
+        return f"it stops short of the end of a flow: it has no setting '{LAST}'"
     missing = [name for name in table()["flow"] if subject.config.get(name) and not entry.setting(name)]
     return f"it has no setting '{missing[0]}', which the model asks for" if missing else ""
 

@@ -13,7 +13,7 @@ from diffusers import SchedulerMixin
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
-from octabox.config.fitting import Subject, adapted, check_settings, misfit
+from octabox.config.fitting import Build, Subject, adapted, check_settings, misfit
 from octabox.config.schedulers import Meaning
 from octabox.errors import InvalidParameterError
 from octabox.types import SchedulerChoice
@@ -57,14 +57,15 @@ def fresh(
     reason = misfit(entry, subject, choice.settings, catalog.pipelines.values())
     if reason:
         raise _refusal(choice.name, reason, subject)
-    kept, settings = adapted(entry, subject, choice.settings)
-    trial = _tried(kind, kept, settings, choice)
+    parts = adapted(entry, subject, choice.settings)
+    trial = _tried(kind, parts, choice)
     if float(trial.timesteps[0]) < float(trial.timesteps[-1]):
         raise _refusal(choice.name, "it runs from the picture to the noise", subject)
-    built: SchedulerMixin = kind.from_config(kept, **settings)
+    built = _built(kind, parts)
     if choice.timesteps:
         _write_out(built, choice.timesteps)
-    return built
+    scheduler_of_call: SchedulerMixin = built
+    return scheduler_of_call
 
 
 def _refusal(name: str, reason: str, subject: Subject) -> InvalidParameterError:
@@ -75,10 +76,17 @@ def _refusal(name: str, reason: str, subject: Subject) -> InvalidParameterError:
     )
 
 
-def _tried(kind: Any, kept: Mapping[str, Any], settings: Mapping[str, Any], choice: SchedulerChoice) -> Any:
+def _built(kind: Any, parts: Build) -> Any:
+    """Return a new scheduler of a class."""
+    built = kind.from_config(dict(parts.kept), **parts.above)
+    built.register_to_config(**parts.beside)
+    return built
+
+
+def _tried(kind: Any, parts: Build, choice: SchedulerChoice) -> Any:
     """Return a scheduler that was built on trial, with the timesteps of a short run."""
     try:
-        trial = kind.from_config(dict(kept), **settings)
+        trial = _built(kind, parts)
         if choice.timesteps:
             trial.set_timesteps(timesteps=_spread(choice.timesteps, TRIAL_STEPS))
             return trial
