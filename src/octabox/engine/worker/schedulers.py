@@ -61,11 +61,10 @@ def fresh(
     trial = _tried(kind, parts, choice)
     if float(trial.timesteps[0]) < float(trial.timesteps[-1]):
         raise _refusal(choice.name, "it runs from the picture to the noise", subject)
-    built = _built(kind, parts)
+    built: SchedulerMixin = _built(kind, parts)
     if choice.timesteps:
         _write_out(built, choice.timesteps)
-    scheduler_of_call: SchedulerMixin = built
-    return scheduler_of_call
+    return built
 
 
 def _refusal(name: str, reason: str, subject: Subject) -> InvalidParameterError:
