@@ -16,7 +16,7 @@ from octabox.catalog.entries import SchedulerEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.plugins import FOLDER_VARIABLE
 from octabox.config.fitting import Subject, misfit
-from octabox.config.listing import other_names, schedules_of
+from octabox.config.listing import schedules_of
 from octabox.config.schedulers import names, schedules, table
 
 ROOT = Path(__file__).parents[1]
@@ -32,21 +32,23 @@ KINDS = {
 
 HEAD = """# Noise schedulers
 
-A request chooses one by its name, `"scheduler": "dpmpp_2m"`, or with settings of its constructor,
-`"scheduler": {{"name": "dpmpp_2m", "use_karras_sigmas": true}}`; so does a model's configuration, where it is the one that is
-recommended for the model. It is always built anew from the configuration that the model came with. What cannot be honoured is an
-error that says why, and no other scheduler is taken in its place.
+A request chooses one by its name, `"scheduler": "dpmpp_2m"`, or with settings of its constructor, `"scheduler":
+{{"name": "dpmpp_2m", "use_karras_sigmas": true}}`; so does a model's configuration, where it is the one that is
+recommended for the model. It is always built anew from the configuration that the model came with. What cannot be
+honoured is an error that says why, and no other scheduler is taken in its place.
 
-`octabox schedulers NAME` and `GET /v1/catalog/schedulers/NAME` show every setting of one, before any model is loaded; with
-`--model M` or `?model=M`, whether it fits the model. This page is written by `make docs` for **diffusers {version}**.
+`octabox schedulers NAME` and `GET /v1/catalog/schedulers/NAME` show every setting of one, before any model is loaded;
+with `--model M` or `?model=M`, whether it fits the model. This page is written by `make docs` for **diffusers
+{version}**.
 
-Names are read without regard to letter case, blanks, dashes and underscores, with `++` as `pp`: `DPM++ 2M` is `dpmpp_2m`. A class goes
-by its own name too, with or without `Scheduler` at its end. A schedule may stand behind any name (`DPM++ 2M Karras`,
-`euler_exponential`), or be the setting `schedule`; {prefix} stands before a name for Karras.
+Names are read without regard to letter case, blanks, dashes and underscores, with `++` as `pp`: `DPM++ 2M` is
+`dpmpp_2m`. A class goes by its own name too, with or without `Scheduler` at its end. A schedule may stand behind any
+name (`DPM++ 2M Karras`, `euler_exponential`), or be the setting `schedule`; {prefix} stands before a name for Karras.
 
 ## Names
 
-The schedule *automatic* is the one that the web UI takes for a name where none is chosen; only the word `automatic` asks for it here.
+The schedule *automatic* is the one that the web UI takes for a name where none is chosen; only the word `automatic`
+asks for it here.
 
 | name | other names | class | settings | automatic |
 |---|---|---|---|---|
@@ -55,8 +57,9 @@ The schedule *automatic* is the one that the web UI takes for a name where none 
 SCHEDULES = """
 ## Schedules
 
-How the noise levels of the steps are spread. With few steps `beta` makes large ones at the end: `sa_solver` and solvers of third order
-that add noise need some 30 steps with it. For another number of steps than it has, `align_your_steps` takes timesteps in between.
+How the noise levels of the steps are spread. With few steps `beta` makes large ones at the end: `sa_solver` and solvers
+of third order that add noise need some 30 steps with it. For another number of steps than it has, `align_your_steps`
+takes timesteps in between.
 
 | schedule | other names | settings |
 |---|---|---|
@@ -65,10 +68,11 @@ that add noise need some 30 steps with it. For another number of steps than it h
 CLASSES = """
 ## Classes
 
-Which of them fit, told from configurations, for four kinds of models: those that predict the **noise**, those that predict the
-**velocity** (`v_prediction`), those that match **flows**, and those of **EDM**. A solver that has a form for flows is put into it, with
-the model's own shift. What a model's configuration asks for beside that (`use_dynamic_shifting`, `rescale_betas_zero_snr` ...) can rule
-out more. Packages marked *always* are needed always, the others for some settings.
+Which of them fit, told from configurations, for four kinds of models: those that predict the **noise**, those that
+predict the **velocity** (`v_prediction`), those that match **flows**, and those of **EDM**. A solver that has a form
+for flows is put into it, with the model's own shift. What a model's configuration asks for beside that
+(`use_dynamic_shifting`, `rescale_betas_zero_snr` ...) can rule out more. Packages marked *always* are needed always,
+the others for some settings.
 
 | class | fits | schedules | needs |
 |---|---|---|---|

@@ -59,7 +59,9 @@ def test_those_that_fit_a_model_stand_first() -> None:
 
     assert "DDIMScheduler" in next(line for line in lines if line.startswith("its own"))
     assert ["DDIMScheduler", "yes,", "recommended", "ddim"] == first.split()
-    assert any(line.startswith("EDMEulerScheduler") and "no: it has no setting 'beta_schedule'" in line for line in lines)
+    assert any(
+        line.startswith("EDMEulerScheduler") and "no: it has no setting 'beta_schedule'" in line for line in lines
+    )
 
 
 def test_one_is_told_to_fit_a_model_or_not() -> None:

@@ -22,6 +22,15 @@ def test_a_scheduler_may_be_a_mere_name() -> None:
     assert SchedulerConfig(name="ddim") == model.scheduler
 
 
+def test_a_schedulers_settings_may_stand_beside_its_name() -> None:
+    """As a request writes them."""
+    fields = {"name": "a", "model": "b", "scheduler": {"name": "dpmpp_2m", "use_karras_sigmas": True}}
+
+    assert SchedulerConfig(name="dpmpp_2m", settings={"use_karras_sigmas": True}) == (
+        ModelConfig.model_validate(fields).scheduler
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "meant"),
     [

@@ -52,5 +52,7 @@ def test_schedulers() -> None:
     assert scheduler_choice(None) is None
     assert SchedulerChoice("euler") == scheduler_choice("euler")
     assert SchedulerChoice("euler", {"a": 1}) == scheduler_choice({"name": "euler", "a": 1})
+    recorded = {"name": "euler", "settings": {"a": 1}, "schedule": "karras"}
+    assert SchedulerChoice("euler", {"a": 1, "schedule": "karras"}) == scheduler_choice(recorded)
     with pytest.raises(InvalidParameterError, match="no name"):
         scheduler_choice({"name": 3})

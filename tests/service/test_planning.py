@@ -249,3 +249,33 @@ def test_a_task_that_the_model_cannot_do_is_refused() -> None:
     """Whatever the request brings."""
     with pytest.raises(TaskNotFoundError, match="cannot do text-to-video"):
         planned(prompt="x", task="text-to-video")
+
+
+def test_a_schedulers_settings_are_checked_before_the_model_is_loaded() -> None:
+    """What its class does not have is an error that lists what it has, and so is a schedule that it cannot follow."""
+    problem = refused(prompt="x", scheduler=SchedulerChoice("dpmpp_2m", {"use_karras": True}))
+
+    assert "DPMSolverMultistepScheduler has no setting 'use_karras'." == problem.message
+    assert "use_karras_sigmas" in problem.choices
+    assert "solver_order" in problem.hint
+    assert "asks for 'use_karras_sigmas'" in refused(prompt="x", scheduler=SchedulerChoice("Euler a Karras")).message
+    assert "There is no schedule" in refused(prompt="x", scheduler=SchedulerChoice("euler", {"schedule": "x"})).message
+
+
+def test_a_schedule_that_is_written_out_is_that_of_the_family() -> None:
+    """A model of another family is refused, for which nobody has written one."""
+    choice = planned(prompt="x", scheduler=SchedulerChoice("DPM++ 2M Align Your Steps")).scheduler
+    other = refused(model("FluxPipeline"), prompt="x", scheduler=SchedulerChoice("DPM++ 2M", {"schedule": "ays"}))
+
+    assert choice is not None
+    assert ("align_your_steps", 999, 10) == (choice.schedule, choice.timesteps[0], len(choice.timesteps))
+    assert "not for flux" in other.message
+
+
+def test_what_is_not_quite_as_its_name_says_is_a_warning() -> None:
+    """It is in the answer, and the scheduler is used."""
+    found = planned(prompt="x", scheduler=SchedulerChoice("DPM++ 2S a Karras"))
+
+    assert found.scheduler is not None
+    assert "karras" == found.scheduler.schedule
+    assert any("no ancestral solver" in warning for warning in found.warnings)

@@ -126,3 +126,11 @@ def _optional(pipeline: str) -> list[str]:
     found = getattr(diffusers, pipeline)._optional_components
     assert isinstance(found, list)
     return found
+
+
+def test_a_bundle_tells_its_noise_scheduler() -> None:
+    """With its class, as its folder would."""
+    found = bundles.scheduler_config("sd2")
+
+    assert found is not None
+    assert ("DDIMScheduler", "v_prediction") == (found["_class_name"], found["prediction_type"])
