@@ -1,7 +1,7 @@
-"""Write docs/reference/schedulers.md: every name of a noise scheduler, every schedule, and every class of the installed diffusers.
+"""Write docs/reference/schedulers.md: every name of a noise scheduler, every schedule, and every class of diffusers.
 
-Run it as `make docs`. The names come from src/octabox/config/schedulers.yaml, all else from the catalog; which classes fit is told
-for four ways of training, by the rule that requests are checked with.
+Run it as `make docs`. The names come from src/octabox/config/schedulers.yaml, all else from the catalog; which classes
+fit is told for four ways of training, by the rule that requests are checked with.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ KINDS = {
 
 HEAD = """# Noise schedulers
 
-A request chooses one by its name, `"scheduler": "dpmpp_2m"`, or with settings of its constructor, `"scheduler":
-{{"name": "dpmpp_2m", "use_karras_sigmas": true}}`; so does a model's configuration, where it is the one that is
-recommended for the model. It is always built anew from the configuration that the model came with. What cannot be
-honoured is an error that says why, and no other scheduler is taken in its place.
+A request chooses one by its name, or with settings of its constructor: `"scheduler": "dpmpp_2m"`, or
+`"scheduler": {{"name": "dpmpp_2m", "use_karras_sigmas": true}}`. So does a model's configuration, where it is the one
+that is recommended for the model. It is always built anew from the configuration that the model came with. What cannot
+be honoured is an error that says why, and no other scheduler is taken in its place.
 
 `octabox schedulers NAME` and `GET /v1/catalog/schedulers/NAME` show every setting of one, before any model is loaded;
-with `--model M` or `?model=M`, whether it fits the model. This page is written by `make docs` for **diffusers
-{version}**.
+with `--model M` or `?model=M`, whether it fits the model. This page is written by `make docs` for
+**diffusers {version}**.
 
 Names are read without regard to letter case, blanks, dashes and underscores, with `++` as `pp`: `DPM++ 2M` is
 `dpmpp_2m`. A class goes by its own name too, with or without `Scheduler` at its end. A schedule may stand behind any

@@ -93,7 +93,7 @@ def test_what_only_loading_tells_is_not_guessed(tmp_path: Path, pipeline: str) -
 @pytest.mark.parametrize("content", ["{", "\x00", "[1", '{"_class_name": '])
 def test_a_broken_file_is_a_typed_error(tmp_path: Path, content: str) -> None:
     """With its name."""
-    with pytest.raises(IncompatibleWeightsError, match="scheduler_config.json is not valid JSON"):
+    with pytest.raises(IncompatibleWeightsError, match=r"scheduler_config\.json is not valid JSON"):
         known(served(folder(tmp_path, content)))
 
 
