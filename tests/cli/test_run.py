@@ -47,6 +47,18 @@ def test_a_picture_is_written_with_what_made_it(elsewhere: Path) -> None:
     assert ("a red star", 7) == (facts["params"]["prompt"], facts["seed"])
 
 
+def test_a_scheduler_goes_by_any_name_and_takes_settings(elsewhere: Path) -> None:
+    """What the name means is in the picture's metadata; settings go in as JSON."""
+    named = run("demo", "a red star", *STEPS, "--scheduler", "DPM++ 2M Align Your Steps", "-o", "star.png")
+    facts = read((elsewhere / "star.png").read_bytes())["scheduler"]
+    asked = run("demo", "a red star", "--scheduler", '{"name": "unipc", "solver_order": 3}', "--dry-run")
+
+    assert 0 == named.exit_code, named.exception
+    assert ("DPMSolverMultistepScheduler", "align_your_steps") == (facts["name"], facts["schedule"])
+    assert {"solver_order": 3} == json.loads(asked.output)["scheduler"]["settings"]
+    assert "no JSON" in failure("demo", "a red star", "--scheduler", '{"name": ').message
+
+
 def test_several_results_have_several_files(elsewhere: Path) -> None:
     """Each of several results has a file and a seed of its own; the suffix decides the format."""
     result = run("demo", "a red star", *STEPS, "-n", "2", "--seed", "1", "-o", "star.jpg")

@@ -72,7 +72,7 @@ INVOKE = {
     "kdpm_2": ("KDPM2DiscreteScheduler", {}),
     "kdpm_2_a_k": ("KDPM2AncestralDiscreteScheduler", KARRAS),
     "deis_k": ("DEISMultistepScheduler", KARRAS),
-    "dpmpp_2s_k": ("DPMSolverSinglestepScheduler", SECOND | KARRAS),
+    "dpmpp_2s_k": ("DPMSolverSinglestepScheduler", SECOND | {"lower_order_final": True} | KARRAS),
     "dpmpp_3m": (MULTISTEP, {"algorithm_type": "dpmsolver++", "solver_order": 3}),
 }
 

@@ -18,7 +18,7 @@ from octabox.errors import InvalidParameterError, MediaError
 if TYPE_CHECKING:
     from octabox.cli.outcome import Destination
     from octabox.server import Parts
-    from octabox.types import Generation, GenerationRequest
+    from octabox.types import Generation, GenerationRequest, SchedulerChoice
 
 
 @click.command(help=__doc__)
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("-n", "--num-outputs", default=1, show_default=True, help="How many results; each has the next seed.")
 @click.option("--task", help="Task, such as image-to-image, where the inputs do not tell.")
 @click.option("--fps", type=float, help="Frames a second of a clip; the pipeline's own, or 16, if not given.")
-@click.option("--scheduler", help="Noise scheduler: a class of diffusers or an alias.")
+@click.option("--scheduler", help='Noise scheduler: any of its names, or JSON such as {"name": "unipc", "solver_order": 3}.')
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
 @click.option("--dry-run", is_flag=True, help="Print the call that would be made, and stop.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the log, the libraries' warnings included.")
@@ -80,7 +80,7 @@ def _request(
     **_: Any,
 ) -> GenerationRequest:
     """Return the request that the options mean."""
-    from octabox.types import GenerationRequest, SchedulerChoice
+    from octabox.types import GenerationRequest
 
     given = _parse_params(params, parts.models.schema(parts.name, task)["properties"])
     if prompt is not None:
@@ -92,9 +92,21 @@ def _request(
         inputs=_read_inputs(inputs),
         seed=seed,
         num_outputs=num_outputs,
-        scheduler=SchedulerChoice(scheduler) if scheduler else None,
+        scheduler=_scheduler(scheduler),
         output=replace(destination.format, fps=fps),
     )
+
+
+def _scheduler(text: str | None) -> SchedulerChoice | None:
+    """Return the scheduler that an option means, by name or as JSON with settings."""
+    from octabox.frontends.bodies import scheduler_choice
+
+    if not text or not text.lstrip().startswith("{"):
+        return scheduler_choice(text)
+    try:
+        return scheduler_choice(json.loads(text))
+    except ValueError as error:
+        raise InvalidParameterError(f"'scheduler' is no JSON: {error}.", parameter="scheduler") from error
 
 
 def _parse_params(texts: tuple[str, ...], properties: dict[str, Any]) -> dict[str, Any]:
