@@ -156,6 +156,7 @@ class PipelineEntry:
         sizes: What sizes it takes, as the class itself checks.
         binning: Whether it may use the size of a table that is nearest to the one asked for.
         batches: Whether its call takes a list of prompts and a list of generators.
+        sigmas: Whether its call hands any scheduler noise levels of its own.
         description: The first sentence of its docstring.
     """
 
@@ -178,6 +179,7 @@ class PipelineEntry:
     sizes: tuple[SizeRule, ...] = ()
     binning: bool = False
     batches: bool = False
+    sigmas: bool = False
     description: str = ""
 
     def size_rule(self, parameter: str = "height") -> SizeRule | None:
@@ -228,6 +230,7 @@ class SchedulerEntry:
         needs: Packages that it uses beside those that come with diffusers.
         step_needs: What a step of it asks for beside what every pipeline hands it.
         timesteps: Whether the steps of a run can be written out for it.
+        sigmas: Whether their noise levels can.
         reverses: Whether it runs from the picture to the noise, as its docstring says.
     """
 
@@ -238,6 +241,7 @@ class SchedulerEntry:
     needs: tuple[Need, ...] = ()
     step_needs: tuple[str, ...] = ()
     timesteps: bool = False
+    sigmas: bool = False
     reverses: bool = False
 
     def setting(self, name: str) -> Parameter | None:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 @click.option("-n", "--num-outputs", default=1, show_default=True, help="How many results; each has the next seed.")
 @click.option("--task", help="Task, such as image-to-image, where the inputs do not tell.")
 @click.option("--fps", type=float, help="Frames a second of a clip; the pipeline's own, or 16, if not given.")
-@click.option("--scheduler", help='Noise scheduler: any of its names, or JSON such as {"name": "unipc", "solver_order": 3}.')
+@click.option(
+    "--scheduler", help='Noise scheduler: any of its names, or JSON such as {"name": "unipc", "solver_order": 3}.'
+)
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
 @click.option("--dry-run", is_flag=True, help="Print the call that would be made, and stop.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the log, the libraries' warnings included.")

@@ -203,6 +203,8 @@ def _misfit_of_flows(entry: SchedulerEntry, subject: Subject) -> str:
     if not entry.setting("shift") and not entry.setting(LAST):
         # The last noise level of the others is the one before, which is next to nothing only where noise is undone.
         return f"it stops short of the end of a flow: it has no setting '{LAST}'"
+    if subject.pipeline is not None and subject.pipeline.sigmas and not entry.sigmas:
+        return f"{subject.pipeline.name} hands it noise levels of its own, which it does not take"
     missing = [name for name in table()["flow"] if subject.config.get(name) and not entry.setting(name)]
     return f"it has no setting '{missing[0]}', which the model asks for" if missing else ""
 

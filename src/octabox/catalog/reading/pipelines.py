@@ -32,6 +32,9 @@ from octabox.types import Kind
 
 PIPELINE, MODULAR = "DiffusionPipeline", "ModularPipeline"
 
+#: What a call looks up in a scheduler's configuration before it hands it noise levels.
+FLOW_FORM = "use_flow_sigmas"
+
 #: Marks a class that diffusers keeps only for old callers.
 DEPRECATED = re.compile(r"(^|\.)deprecated(\.|$)|Deprecated\w*Mixin$")
 
@@ -73,8 +76,17 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> 
         sizes=size_rules(tree, owner, parameters),
         binning=any(BINNING.search(parameter.name) for parameter in parameters),
         batches=_batches(parameters),
+        sigmas=any(_hands_sigmas(call) for _, call in calls),
         description=first_sentence(owner.doc),
     )
+
+
+def _hands_sigmas(call: Function) -> bool:
+    """Return whether a call always makes noise levels for its scheduler, and does not ask whether that wants any."""
+    if any(FLOW_FORM in (getattr(node, "attr", ""), getattr(node, "value", "")) for node in ast.walk(call)):
+        return False
+    assigned = (each for line in call.body if isinstance(line, ast.Assign) for each in line.targets)
+    return any(isinstance(each, ast.Name) and each.id == "sigmas" for each in assigned)
 
 
 def _calls(tree: SourceTree, owner: ClassSource) -> list[tuple[ClassSource, Function]]:

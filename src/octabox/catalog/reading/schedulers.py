@@ -42,6 +42,7 @@ def _scheduler(tree: SourceTree, owner: ClassSource, packages: PackageReader) ->
         packages.needs(owner),
         step_needs=asked,
         timesteps=plan is not None and "timesteps" in dict(_arguments(plan[1])),
+        sigmas=plan is not None and "sigmas" in dict(_arguments(plan[1])),
         reverses=bool(REVERSE.search(description)),
     )
 
