@@ -175,3 +175,17 @@ def test_settings_that_do_not_go_together_are_refused_in_the_class_own_words(set
 
     with pytest.raises(InvalidParameterError, match="EulerDiscreteScheduler refused its settings: "):
         fresh(own, dict(own.config), SchedulerChoice("EulerDiscreteScheduler", settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("DPMSolverSDEScheduler", "torchsde"), ("LMSDiscreteScheduler", "scipy")]
+)
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str, package: str) -> None:
+    """With how to install it."""
+    monkeypatch.setattr("octabox.catalog.loading.is_installed", lambda module: module != package)
+    own = DDIMScheduler(beta_schedule="scaled_linear")
+
+    with pytest.raises(MissingDependencyError, match=f"{package} is not installed") as caught:
+        fresh(own, dict(own.config), SchedulerChoice(name))
+
+    assert f'pip install "{package}"' in caught.value.hint
