@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octabox.catalog.pipelines import use_folder
@@ -23,6 +25,8 @@ from octabox.telemetry.logs import configure
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from octabox.frontends.localai.grpc.environment import Environment
 
 #: Folder beside the models for pipelines in single files.
 PIPELINES = "pipelines"
@@ -99,3 +103,38 @@ def app(parts: Parts) -> FastAPI:
             await parts.engine.close()
 
     return create_app(parts.generation, parts.models, parts.settings, lifespan)
+
+
+async def serve_localai(
+    parts: Parts, address: str, environment: Environment, paths: Iterable[Path], announce: Callable[[str], None]
+) -> int:
+    """Serve LocalAI's core until told to stop; return the exit code.
+
+    Args:
+        parts: The parts; their engine is started and ended.
+        address: ``host:port`` to listen on.
+        environment: LocalAI's variables.
+        paths: Folders that requests may name files in, besides LocalAI's own.
+        announce: Called with the address once it is listened on.
+    """
+    from octabox.frontends.localai.grpc.listening import serve  # noqa: PLC0415 (nothing else needs gRPC)
+    from octabox.frontends.localai.grpc.loading.resident import Residence  # noqa: PLC0415
+    from octabox.frontends.localai.grpc.loading.turns import Turns  # noqa: PLC0415
+    from octabox.frontends.localai.grpc.making.files import Roots  # noqa: PLC0415
+    from octabox.frontends.localai.grpc.servicer import Servicer  # noqa: PLC0415
+
+    settings = parts.settings
+    turns = Turns(environment.python_grpc_max_workers, settings.queue_size)
+    writable = (environment.generated_content_path, Path(tempfile.gettempdir()), *paths)
+    readable = (environment.upload_path, *filter(None, [environment.models_path]))
+    roots = Roots(writable, readable, settings.max_upload_bytes)
+    servicer = Servicer(Residence(parts.models, turns), parts.generation, environment, roots, settings.device)
+    getting_ready = [asyncio.create_task(work) for work in (parts.engine.start(()), parts.models.prepare())]
+
+    try:
+        return await serve(servicer, address, environment, announce)
+    finally:
+        for task in getting_ready:
+            task.cancel()
+        await asyncio.gather(*getting_ready, return_exceptions=True)
+        await parts.engine.close()
