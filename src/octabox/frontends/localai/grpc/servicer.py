@@ -13,13 +13,13 @@ import grpc
 
 from octabox.errors import OctaboxError
 from octabox.frontends.localai.grpc import contract
-from octabox.frontends.localai.grpc.making import files, requests, results
 from octabox.frontends.localai.grpc.contract import Message
 from octabox.frontends.localai.grpc.environment import Environment
 from octabox.frontends.localai.grpc.errors import code_of, details_of
 from octabox.frontends.localai.grpc.loading.options import to_model
-from octabox.frontends.localai.grpc.making.requests import Context
 from octabox.frontends.localai.grpc.loading.resident import Residence, Resident
+from octabox.frontends.localai.grpc.making import files, requests, results
+from octabox.frontends.localai.grpc.making.requests import Context
 from octabox.frontends.localai.grpc.making.takers import takers_of
 from octabox.types import Artifact, Generation, GenerationRequest
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -39,49 +39,59 @@ class Wanted:
     warnings: tuple[str, ...] = ()
 
 
-def fitted(wanted: Wanted, entry: PipelineEntry) -> Wanted:
+def fitted(wanted: Wanted, own: PipelineEntry, known: Collection[str]) -> Wanted:
     """Return the model with what only its pipeline can tell: which component an option or a quantization is about.
+
+    Args:
+        wanted: The model.
+        own: Its pipeline.
+        known: Call parameters of that and of all others that run on its weights.
 
     Raises:
         InvalidParameterError: An option is neither a call parameter nor a component of the pipeline, nor a file.
         ConfigError: It is not known which component is to be quantized.
     """
-    config, warnings = wanted.config, list(wanted.warnings)
-    known, parts = {each.name for each in entry.parameters}, {each.name for each in entry.components}
-    defaults, components = dict(config.defaults), dict(config.components)
+    parts, warnings = {each.name for each in own.components}, list(wanted.warnings)
+    defaults, components = dict(wanted.config.defaults), dict(wanted.config.components)
     for name in [each for each in wanted.options if each not in known]:
         value = defaults.pop(name)
-        file = (wanted.folder or Path()) / value if isinstance(value, str) and value else None
+        file = os.path.abspath((wanted.folder or Path()) / str(value))  # noqa: PTH100 (pathlib raises on odd paths)
+        there = isinstance(value, str) and bool(value) and os.path.exists(file)  # noqa: PTH110 (likewise)
         if name in parts and isinstance(value, str):
-            source = str(file.absolute()) if file and file.exists() else value
-            components[name] = components.get(name, ComponentConfig()).model_copy(update={"model": source})
-        elif file and file.exists():
+            components[name] = _component(components, name, {"model": file if there else value})
+        elif there:
             # LocalAI's core names every file that it has fetched beside a model this way, used or not.
-            warnings.append(f"The file of option '{name}' is not used: {entry.name} has no such component.")
+            warnings.append(f"The file of option '{name}' is not used: {own.name} has no such component.")
         else:
-            hint = did_you_mean(name, {*known, *parts}).capitalize() or f"It takes {', '.join(sorted(known))}."
-            raise InvalidParameterError(f"{entry.name} has no parameter '{name}'.", hint=hint, parameter=name)
+            hint = did_you_mean(name, {*known, *parts}).capitalize() or f"There are {', '.join(sorted(known))}."
+            raise InvalidParameterError(f"{own.name} has no parameter '{name}'.", hint=hint, parameter=name)
     if wanted.quantization:
-        denoiser = next((name for name in _table()["denoisers"] if name in parts), None)
+        denoiser = next((name for name in table()["denoisers"] if name in parts), None)
         if denoiser is None:
-            hint = 'Name it: quantization: \'{"COMPONENT": {"quant_backend": ...}}\'.'
-            raise ConfigError(f"It cannot be told which component of {entry.name} is to be quantized.", hint=hint)
-        update = {"quantization": dict(wanted.quantization)}
-        components[denoiser] = components.get(denoiser, ComponentConfig()).model_copy(update=update)
-    config = config.model_copy(update={"defaults": defaults, "components": components})
+            hint = 'Name it in JSON: {"COMPONENT": {"quant_backend": ...}}.'
+            message = f"It cannot be told which component of {own.name} is to be quantized."
+            raise ConfigError(message, hint=hint, parameter="Quantization")
+        components[denoiser] = _component(components, denoiser, {"quantization": dict(wanted.quantization)})
+    config = wanted.config.model_copy(update={"defaults": defaults, "components": components})
     return Wanted(config, wanted.identity, (), None, wanted.folder, tuple(warnings))
 
 
+def _component(components: Mapping[str, ComponentConfig], name: str, update: Mapping[str, Any]) -> ComponentConfig:
+    """Return a component with some fields changed."""
+    return components.get(name, ComponentConfig()).model_copy(update=dict(update))
+
+
 @cache
-def _table() -> dict[str, Any]:
-    """Return the table of words for quantization."""
-    found: dict[str, Any] = yaml.safe_load(files(__package__).joinpath("quantization.yaml").read_text(encoding="utf-8"))
+def table() -> dict[str, Any]:
+    """Return what is known of the words of LocalAI's options."""
+    text = Path(__file__).with_name("options.yaml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)
     return found
 
 
 def quantization(text: str) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
     """Return the quantization of components by name, and that of the denoiser."""
-    words = _table()["words"]
+    words = table()["quantization"]
     if not text.strip():
         return {}, None
     if text.lstrip().startswith("{"):

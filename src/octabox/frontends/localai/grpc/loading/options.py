@@ -19,7 +19,8 @@ from octabox.config.reading import Entry
 from octabox.errors import ConfigError, ModelNotFoundError
 from octabox.frontends.localai.grpc.contract import Message
 from octabox.frontends.localai.grpc.environment import Environment
-from octabox.frontends.localai.grpc.loading.fitting import Wanted, json_object, quantization
+from octabox.frontends.localai.grpc.loading.fitting import Wanted, json_object, quantization, table
+from octabox.frontends.localai.grpc.loading.weights import check_safe
 from octabox.hub.folder import is_hub_id
 
 #: Stands for a file in messages about what LocalAI's core sent.
@@ -70,6 +71,8 @@ def to_model(options: Message, environment: Environment, device: str | None = No
     if options.F16Memory and fields.get("device") == "cpu" and translation.origins.get(("dtype",)) == "f16":
         fields["dtype"] = "float32"
         warnings.append("`f16` has no effect on a processor, which computes in float32.")
+    if options.PipelineType in table()["lone_parts"]:
+        fields["config"] = environment.bfl_repo
     if environment.disable_cpu_offload:
         fields["memory"] = "full"
     fields = _merged(fields, _engine_args(options.EngineArgs))
@@ -85,6 +88,8 @@ def to_model(options: Message, environment: Environment, device: str | None = No
     fields["defaults"] = {**(demo_model().defaults if embedded else {}), **defaults}
     config = _validated({**fields, "name": _name(options, source), "model": str(demo.FOLDER) if embedded else source})
     placed, _ = place(Entry(config, SENT), folder)
+    if environment.safetensors:
+        check_safe(Path(placed.config.model))
     return Wanted(placed.config, options.Model, given, denoiser, folder if options.ModelPath else None, tuple(warnings))
 
 
@@ -92,7 +97,7 @@ def _source(options: Message, folder: Path) -> str:
     """Return where the model is: the file that the core has found, else what its configuration says."""
     wanted = options.Model
     for path in (options.ModelFile, str(folder / wanted) if wanted else ""):
-        if path and Path(path).exists():
+        if path and os.path.exists(path):  # noqa: PTH110 (pathlib raises on odd paths)
             return str(Path(path).absolute())
     if is_hub_id(wanted) or wanted == demo.NAME:
         return str(wanted)
@@ -114,12 +119,11 @@ def _document(options: Message, source: str) -> dict[str, Any]:
         if value := getattr(options, field):
             section, _, name = key.rpartition(".")
             (document[section] if section else document)[name or key] = value
-    if options.LoraScale == 0 and options.LoraAdapter:
-        document.pop("lora_scale", None)
     if not options.LoraAdapter:
         document.pop("lora_base", None)
         document.pop("lora_scale", None)
-    document["lora_adapters"], document["lora_scales"] = list(options.LoraAdapters), list(options.LoraScales)
+    if options.LoraAdapters:
+        document["lora_adapters"], document["lora_scales"] = list(options.LoraAdapters), list(options.LoraScales)
     document["options"] = [option for option in options.Options if option.strip()]
     return {**document, "f16": options.F16Memory, "parameters": {"model": source}}
 
@@ -159,6 +163,9 @@ def _engine_args(text: str) -> dict[str, Any]:
         if name not in known:
             hint = did_you_mean(name, known).capitalize() or f"There are {', '.join(sorted(known))}."
             raise ConfigError(f"EngineArgs: there is no key '{name}'.", hint=hint, parameter=name)
+    for name in ("defaults", "components"):
+        if not isinstance(given.get(name, {}), dict):
+            raise ConfigError(f"EngineArgs: `{name}` must be an object, not {shown(given[name])}.", parameter=name)
     return given
 
 

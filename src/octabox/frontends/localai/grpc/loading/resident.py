@@ -15,6 +15,7 @@ from octabox.config.model import ModelConfig
 from octabox.errors import LoadError, ModelNotFoundError
 from octabox.frontends.localai.grpc.loading.fitting import Wanted, fitted
 from octabox.frontends.localai.grpc.loading.turns import Turns
+from octabox.frontends.localai.grpc.making.takers import takers_of
 from octabox.service.planning import ServedModel
 from octabox.types import ModelStatus
 
@@ -166,7 +167,8 @@ class Residence:
         self._models.add(wanted.config)
         try:
             served = await self._models.served(wanted.config.name)
-            wanted = fitted(wanted, served.own)
+            family = takers_of(served, self.catalog).entries
+            wanted = fitted(wanted, served.own, {each.name for entry in family for each in entry.parameters})
             self._models.add(wanted.config)
             return Resident(wanted, await self._models.served(wanted.config.name))
         finally:

@@ -221,10 +221,11 @@ def _prompt(text: str, context: Context) -> dict[str, str]:
 
 def _positive(values: Mapping[str, float]) -> dict[str, Any]:
     """Return what was given: 0 stands for nothing, and so does a name that no pipeline has."""
-    for name, value in values.items():
+    given = {name: value for name, value in values.items() if value and name}
+    for name, value in given.items():
         if value < 0:
-            raise InvalidParameterError(f"'{name}' must be at least 1, not {value}.", parameter=name)
-    return {name: value for name, value in values.items() if value and name}
+            raise InvalidParameterError(f"'{name}' must not be below 0, as {value:g} is.", parameter=name)
+    return given
 
 
 def _keep_enabled(enabled: str, params: dict[str, Any], wishes: dict[str, Any]) -> None:
