@@ -17,7 +17,11 @@ def test_defaults_are_the_documented_ones() -> None:
     assert (False, False, True, True) == (read.compel, read.xpu, read.clipskip, read.safetensors)
     assert (8, 7, 64, 1) == (read.chunk_size, read.fps, read.frames, read.python_grpc_max_workers)
     assert (False, "ChuckMcSneed/FLUX.1-dev") == (read.disable_cpu_offload, read.bfl_repo)
-    assert ("", True, 2.0) == (read.token, read.localai_backend_parent_watch, read.localai_backend_parent_watch_interval)
+    assert ("", True, 2.0) == (
+        read.token,
+        read.localai_backend_parent_watch,
+        read.localai_backend_parent_watch_interval,
+    )
 
 
 def test_every_variable_is_read() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from octabox.errors import CapacityError, ForbiddenPathError, InvalidParameterError, MediaError, MissingParameterError
@@ -66,12 +65,14 @@ class Roots:
             raise MissingParameterError(
                 f"'{parameter}' is missing.", hint="Say where the file goes.", parameter=parameter
             )
+        _real(path, parameter)
         # A link in the file's own place is replaced, not followed.
         place = _real(os.path.dirname(path) or ".", parameter) / os.path.basename(path)  # noqa: PTH119, PTH120 (text)
         if place.name in ("", ".", "..") or not any(place.is_relative_to(root) for root in self._writable):
             raise _forbidden(path, parameter)
-        if not place.parent.is_dir() or place.is_dir():
-            what = "is a folder" if place.is_dir() else "lies in a folder that is not there"
+        taken = os.path.isdir(place)  # noqa: PTH112 (pathlib raises on odd paths)
+        if taken or not place.parent.is_dir():
+            what = "is a folder" if taken else "lies in a folder that is not there"
             raise InvalidParameterError(f"'{parameter}': {path} {what}.", parameter=parameter)
         return place
 
@@ -90,8 +91,8 @@ def write(place: Path, content: bytes) -> None:
         Path(name).chmod(place.stat().st_mode & 0o777 if place.is_file() else _RIGHTS)
         Path(name).replace(place)
     except OSError as error:
-        with suppress(OSError):
-            Path(name or os.devnull).unlink() if name else None
+        if name:
+            Path(name).unlink(missing_ok=True)
         raise CapacityError(f"'dst': {place} cannot be written: {error.strerror}.", parameter="dst") from error
 
 
