@@ -27,7 +27,7 @@ FILES = {
     "/red.png": RED,
     "/blue.png": BLUE,
     "/clip.mp4": b"\0\0\0\x20ftypisom",
-    "/sound.wav": b"RIFF....WAVE",
+    "/sound.wav": b"RIFF1234WAVE",
     "/inpaint.json": json.dumps(IN_BASE64).encode(),
     "/odd.json": b'{"image": 3}',
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -15,7 +16,6 @@ from octabox.frontends.localai.grpc.contract import Message
 from octabox.frontends.localai.grpc.environment import Environment
 from octabox.frontends.localai.grpc.making.takers import FRAMES, RATES, SECONDS, Takers
 from octabox.media.formats import FORMATS, format_of_suffix
-from octabox.media.images import is_picture
 from octabox.types import GenerationRequest, Kind, OutputFormat, Source
 
 #: Reads the file at a path that a field of a message names.
@@ -27,8 +27,9 @@ LISTED = ("negative_prompt", "num_inference_steps", "clip_skip")
 #: Keys of the JSON file that brings a picture and its mask.
 PICTURE, MASK = "image", "mask_image"
 
-#: Beginnings of files of sound; a file that is neither a picture nor this is a clip.
-_SOUNDS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
+#: How files of sound and of clips begin; any other is taken for a picture, and refused as one where it is none.
+_SOUNDS = re.compile(rb"RIFF.{4}WAVE|fLaC|OggS|ID3|\xff[\xf2\xf3\xfb]", re.DOTALL)
+_CLIPS = re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -206,9 +207,9 @@ def _with_mask(content: bytes) -> tuple[str, str]:
 
 def _kind_of(content: bytes) -> ParameterKind:
     """Return what a file is, by how it begins."""
-    if is_picture(content):
-        return "image"
-    return "audio" if content.startswith(_SOUNDS) else "video"
+    if _SOUNDS.match(content):
+        return "audio"
+    return "video" if _CLIPS.match(content) else "image"
 
 
 def _prompt(text: str, context: Context) -> dict[str, str]:
