@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -87,12 +89,21 @@ def command(*arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running_backend(*arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[Client]:
-    """Run ``octabox backend`` until the end of the block, and yield a client of it."""
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
-    with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True, env=env) as process:
+def running(arguments: list[str], **options: Any) -> Iterator[Client]:
+    """Run a command that starts a backend until the end of the block, and yield a client of the backend.
+
+    Args:
+        arguments: The command.
+        **options: Options of the process; ``env`` are variables beside those of this process.
+    """
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", **options.pop("env", {})}
+    # A file, not a pipe: what the backend leaves behind for a moment would hold a pipe open.
+    with (
+        tempfile.NamedTemporaryFile("w+", suffix=".log") as log,
+        subprocess.Popen(arguments, stderr=log, text=True, env=env, **options) as process,
+    ):
         try:
-            client = Client(listened(process), process)
+            client = Client(_listened(process, Path(log.name)), process)
             yield client
             client.channel.close()
         finally:
@@ -100,12 +111,23 @@ def running_backend(*arguments: str, environment: Mapping[str, str] = MappingPro
             process.wait(20)
 
 
-def listened(process: subprocess.Popen[str]) -> str:
-    """Return the address that a backend says it listens on, and read on so that its log never fills."""
-    assert process.stderr is not None
-    line = next(line for line in process.stderr if "serves LocalAI at" in line)
-    threading.Thread(target=process.stderr.read, daemon=True).start()
-    return line.rpartition(" ")[2].strip()
+def running_backend(
+    *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> AbstractContextManager[Client]:
+    """Run ``octabox backend`` until the end of the block, and yield a client of it."""
+    return running(command(*arguments), env=environment)
+
+
+def _listened(process: subprocess.Popen[str], log: Path) -> str:
+    """Return the address that a backend says it listens on."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        text = log.read_text(encoding="utf-8")
+        if found := re.search(r"serves LocalAI at (\S+)\n", text):
+            return found[1]
+        assert process.poll() is None, text
+        time.sleep(0.02)
+    raise AssertionError("the backend did not listen")
 
 
 @contextlib.contextmanager

@@ -129,10 +129,14 @@ async def serve_localai(
     readable = (environment.upload_path, *filter(None, [environment.models_path]))
     roots = Roots(writable, readable, settings.max_upload_bytes)
     servicer = Servicer(Residence(parts.models, turns), parts.generation, environment, roots, settings.device)
-    getting_ready = [asyncio.create_task(work) for work in (parts.engine.start(()), parts.models.prepare())]
+    getting_ready: list[asyncio.Task[None]] = []
+
+    def listening(address: str) -> None:
+        getting_ready.extend(asyncio.create_task(work) for work in (parts.engine.start(()), parts.models.prepare()))
+        announce(address)
 
     try:
-        return await serve(servicer, address, environment, announce)
+        return await serve(servicer, address, environment, listening)
     finally:
         for task in getting_ready:
             task.cancel()

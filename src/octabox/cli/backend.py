@@ -6,9 +6,10 @@ LocalAI starts it through `backends/localai/run.sh`, or calls it where it listen
 from __future__ import annotations
 
 import asyncio
-import sys
+import logging
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -42,4 +43,10 @@ def command(addr: str, config: Path | None, paths: tuple[Path, ...], **flags: An
     def announce(address: str) -> None:
         click.echo(f"Octabox serves LocalAI at {address}", err=True)
 
-    sys.exit(asyncio.run(serve_localai(build(settings), addr, environment, paths, announce)))
+    async def run() -> NoReturn:
+        code = await serve_localai(build(settings), addr, environment, paths, announce)
+        logging.shutdown()
+        # Python would wait for its threads, of which one may still be reading the catalog; everything else has ended.
+        os._exit(code)
+
+    asyncio.run(run())

@@ -95,8 +95,8 @@ def test_only_what_is_masked_is_repainted(backend: Client, tiny: Make, tmp_path:
         Image.new("L", (32, 32), colour).save(tmp_path / "mask.png")
         mask = base64.b64encode((tmp_path / "mask.png").read_bytes()).decode()
         (tmp_path / "src.json").write_text(json.dumps({"image": picture, "mask_image": mask}), encoding="utf-8")
-        fields = {"src": str(tmp_path / "src.json"), "ref_images": [str(tmp_path / "mask.png")]}
-        assert backend.image(tmp_path / name, **fields).success
+        references = [str(tmp_path / "mask.png")]
+        assert backend.image(tmp_path / name, src=str(tmp_path / "src.json"), ref_images=references).success
         made.append((tmp_path / name).read_bytes())
 
     assert made[0] == made[2] != made[1]

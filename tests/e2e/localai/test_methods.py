@@ -106,7 +106,7 @@ def test_a_seed_makes_the_same_picture_again(loaded: Client, tmp_path: Path) -> 
 
 
 def test_the_identity_is_checked(loaded: Client, tmp_path: Path) -> None:
-    """A caller that takes the model for another is told so in the words that LocalAI's router knows; who says nothing is served."""
+    """A caller that takes the model for another is told so in the words that LocalAI's router knows."""
     with failing() as told:
         loaded.image(tmp_path / "a.png", ModelIdentity="another")
 
