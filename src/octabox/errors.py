@@ -141,7 +141,9 @@ class MissingParameterError(RequestError):
 
 
 class MediaError(RequestError):
-    """A picture or other input cannot be read, or is too large."""
+    """A picture or other input cannot be read, or is too large; ``medium`` is the kind of file that was to be read."""
+
+    medium = "image"
 
 
 class InvalidRequestError(RequestError):

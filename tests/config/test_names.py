@@ -20,9 +20,16 @@ class Named:
 
 @dataclass(frozen=True)
 class Entered:
-    """A pipeline or a scheduler of the catalog."""
+    """A pipeline of the catalog."""
 
     parameters: tuple[Named, ...]
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """A noise scheduler of the catalog."""
+
+    settings: tuple[Named, ...]
 
 
 def takes(*names: str) -> Entered:
@@ -31,7 +38,10 @@ def takes(*names: str) -> Entered:
 
 
 PIPELINES = {"APipeline": takes("prompt", "guidance_scale", "num_inference_steps")}
-SCHEDULERS = {"DDIMScheduler": takes("eta"), "EulerDiscreteScheduler": takes("use_karras_sigmas")}
+SCHEDULERS = {
+    "DDIMScheduler": Scheduler((Named("eta"),)),
+    "EulerDiscreteScheduler": Scheduler((Named("use_karras_sigmas"),)),
+}
 
 
 def problems(fields: dict[str, object], tasks: tuple[str, ...] = ()) -> list[str]:

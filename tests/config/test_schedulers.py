@@ -85,3 +85,12 @@ def test_an_alias_for_a_class_that_is_not_installed_says_so() -> None:
     """The name is right, the library is old."""
     with pytest.raises(SchedulerNotFoundError, match="TCDScheduler, which is not installed"):
         scheduler_of("tcd", {}, {"DDIMScheduler"})
+
+
+def test_one_name_leaves_nothing_behind_for_the_next() -> None:
+    """Karras sigmas of one lookup are not those of another (L12), and only the prefix itself is a prefix."""
+    scheduler_of("k_euler", {}, KNOWN)
+
+    assert {} == scheduler_of("euler", {}, KNOWN)[1]
+    with pytest.raises(SchedulerNotFoundError):
+        scheduler_of("k__euler", {}, KNOWN)

@@ -8,8 +8,8 @@ from pathlib import Path
 from octabox.frontends.native.schema import PREVIEWS, NativeRequest, Output
 from octabox.frontends.openai.schema import ImageRequest
 from octabox.frontends.openai.speech import SpeechRequest
-from octabox.frontends.openai.translate import SPELLINGS
 from octabox.frontends.openai.video_jobs import VideoRequest
+from octabox.frontends.wording.parameters import SPELLINGS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "compatibility" / "openai.md").read_text(encoding="utf-8")

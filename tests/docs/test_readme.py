@@ -102,7 +102,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_table_runs_on_the_command_line(tiny_models: Path) -> None:
     """Each command of the table writes the file that it names, of the kind that it says."""
-    commands = table_cells("octabox run")
+    commands = table_cells("octabox run ")
     for command in commands:
         run(command, tiny_models)
 

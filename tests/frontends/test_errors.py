@@ -36,6 +36,16 @@ def test_every_error_has_a_row(kind: type[errors.OctaboxError]) -> None:
     assert error.parameter == told["param"]
 
 
+@pytest.mark.parametrize("medium", ["image", "video", "audio", "array"])
+def test_the_code_of_a_file_tells_its_kind(medium: str) -> None:
+    """A clip that cannot be read is no invalid image."""
+    error = errors.MediaError("What.")
+    error.medium = medium
+
+    assert f"invalid_{medium}" == http_error(error).code
+    assert f"invalid_{medium}" == http_error(errors.InvalidRequestError([error, error])).code
+
+
 def test_blame_matches_the_status() -> None:
     """What is the server's fault is called so, and only that."""
     ours = {kind.__name__ for kind, row in TABLE.items() if row.type == "server_error" and row.status != 499}

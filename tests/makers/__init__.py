@@ -30,6 +30,7 @@ class Tiny:
         own: Returns the class, where it is not of diffusers.
         needs: Packages that must be there, beside those that Octabox installs.
         leaves_out: Tasks that a tiny one cannot do, with the reason.
+        unsteady: Why the same seed does not make the same again; empty where it does.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Tiny:
     own: Callable[[], type] | None = None
     needs: tuple[str, ...] = ()
     leaves_out: Mapping[str, str] = field(default_factory=dict)
+    unsteady: str = ""
 
     @property
     def missing(self) -> list[str]:
@@ -65,5 +67,6 @@ def pipelines() -> dict[str, Tiny]:
     found: dict[str, Tiny] = {}
     for module in pkgutil.walk_packages([str(Path(__file__).parent)], f"{__name__}."):
         for tiny in getattr(importlib.import_module(module.name), "PIPELINES", ()):
-            found.setdefault(tiny.name, tiny)
+            assert tiny.name not in found, f"{tiny.name} is made twice"
+            found[tiny.name] = tiny
     return dict(sorted(found.items()))

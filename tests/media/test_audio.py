@@ -151,7 +151,7 @@ STREAM = written(tone(48000), "flac")
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"", "of a kind that is not read"),
+        (b"", "is empty"),
         (b"hello" * 100, "of a kind that is not read"),
         (np.random.default_rng(0).bytes(20_000), "of a kind that is not read"),
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", "of a kind that is not read"),

@@ -60,6 +60,31 @@ def test_sixteen_bits_are_scaled() -> None:
     assert (127, 127, 127) == picture.getpixel((0, 0))
 
 
+def test_a_shade_of_sixteen_bits_may_be_transparent() -> None:
+    """The shade that stands for nothing becomes white and is repainted; all others are scaled, not cut off."""
+    shades = np.array([[0, 257, 32896, 65535]], np.uint16)
+    file = file_of(Image.fromarray(shades), transparency=0)
+
+    assert [255, 1, 128, 255] == np.asarray(read(file))[0, :, 0].tolist()
+    assert [255, 0, 0, 0] == np.asarray(mask(file))[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (b"text", "png, jpeg"),
+        (file_of(Image.new("RGB", (32, 32)))[:60], "whole"),
+        (file_of(Image.new("L", (65, 64))), "smaller"),
+    ],
+)
+def test_the_hint_says_what_to_send(data: bytes, hint: str) -> None:
+    """Another kind of file, the whole of it, or a smaller one."""
+    with pytest.raises(MediaError) as caught:
+        read(data)
+
+    assert hint in caught.value.hint
+
+
 def test_what_is_transparent_is_white() -> None:
     """Colours behind full transparency do not show."""
     assert WHITE == read(file_of(Image.new("RGBA", (4, 4), CLEAR))).getpixel((0, 0))
@@ -104,7 +129,7 @@ NOISE = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"", "is no picture"),
+        (b"", "is empty"),
         (b"hello", "is no picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture"),

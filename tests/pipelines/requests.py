@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,44 +56,46 @@ def in_base64(given: Any) -> Any:
 def ask(tiny: Tiny, schema: Mapping[str, Any], task: str) -> Ask:
     """Return a request for a task: the maker's parameters, and the files that the task and the pipeline need."""
     entry = load_catalog().pipeline(schema["x-pipeline"])
-    open_to_requests = schema["properties"].keys()
-    known = {name: value for name, value in tiny.params.items() if name in open_to_requests}
-    params, files = parted(known)
-    kinds = {parameter.name: parameter.kind for parameter in entry.media(required=False)}
-    elsewhere = set().union(*(brought(other) for other in schema["x-tasks"])) - brought(task)
-    files = {name: each for name, each in files.items() if STEERS.search(name) or kinds.get(name) not in elsewhere}
-    needed: dict[str, str] = {
-        parameter.name: parameter.kind for parameter in entry.media(required=True) if parameter.name not in files
-    }
-    for kind in brought(task) - {each.kind for each in entry.parameters if each.name in {*files, *needed}}:
-        takers: dict[str, str] = {
-            each.kind: each.name for each in reversed(entry.media()) if not STEERS.search(each.name)
-        }
-        # Where a clip is taken, a picture is one of a single frame.
-        taker = takers.get(kind) or takers.get("video")
-        needed |= {taker: kind} if taker else {}
-    for each in entry.media():
-        if (
-            not entry.modular
-            and "controlnet" in entry.required_components
-            and "control" in each.name
-            and each.kind == "image"
-        ):
-            needed.setdefault(each.name, each.kind)
-    needed = {name: kind for name, kind in needed.items() if name not in files}
-    asked = known.get("width"), known.get("height")
-    side = (
-        Image.open(io.BytesIO(files["image"])).size
-        if isinstance(files.get("image"), bytes)
-        else asked
-        if None not in asked
-        else (SIDE, SIDE)
-    )
-    files |= {name: content(kind, *side) for name, kind in needed.items()}
+    params, files = parted({name: value for name, value in tiny.params.items() if name in schema["properties"]})
+    files = {name: each for name, each in files.items() if name not in _of_other_tasks(entry, schema["x-tasks"], task)}
+    size = _size(params, files)
+    files |= {name: content(kind, *size) for name, kind in _needed(entry, task, files).items()}
     if "strength" in schema["properties"]:
         params.setdefault("strength", 0.75)
     asked_type = tiny.params.get("output_type")
     return Ask(tiny.name, task, params, files, {"format": FORMATS[asked_type]} if asked_type else {})
+
+
+def _of_other_tasks(entry: PipelineEntry, tasks: Iterable[str], task: str) -> set[str]:
+    """Return the parameters of media that other tasks of a model bring, and this one does not."""
+    elsewhere = set().union(*map(brought, tasks)) - brought(task)
+    return {each.name for each in entry.media() if each.kind in elsewhere and not STEERS.search(each.name)}
+
+
+def _needed(entry: PipelineEntry, task: str, files: Mapping[str, Any]) -> dict[str, str]:
+    """Return the kinds of what a pipeline and a task need beside the files that are there, by parameter."""
+    media = entry.media()
+    steering = [each for each in media if each.kind == "image" and _is_control(entry, each.name)]
+    needed: dict[str, str] = {each.name: each.kind for each in [*entry.media(required=True), *steering]}
+    there = {each.kind for each in media if each.name in {*files, *needed}}
+    takers: dict[str, str] = {each.kind: each.name for each in reversed(media) if not STEERS.search(each.name)}
+    for kind in brought(task) - there:
+        # Where a clip is taken, a picture is one of a single frame.
+        if taker := takers.get(kind) or takers.get("video"):
+            needed[taker] = kind
+    return {name: kind for name, kind in needed.items() if name not in files}
+
+
+def _is_control(entry: PipelineEntry, name: str) -> bool:
+    """Return whether a parameter is the picture that a ControlNet cannot do without."""
+    return not entry.modular and "controlnet" in entry.required_components and "control" in name
+
+
+def _size(params: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the size of the media that are still to be made: that of the picture that is there, or what is asked for."""
+    if isinstance(files.get("image"), bytes):
+        return Image.open(io.BytesIO(files["image"])).size
+    return params.get("width") or SIDE, params.get("height") or SIDE
 
 
 def check_output(output: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from octabox.catalog.entries import Facts, PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
-from octabox.errors import TaskNotFoundError, UnknownParameterError
+from octabox.errors import InvalidParameterError, TaskNotFoundError, UnknownParameterError
 from octabox.service.choosing import choose
 
 PLAIN = "StableDiffusionPipeline"
@@ -94,6 +94,22 @@ def test_files_that_no_pipeline_takes_are_named() -> None:
 
     assert "video" == caught.value.parameter
     assert "inpainting" in caught.value.hint
+
+
+def test_a_misspelt_file_is_told_the_likest() -> None:
+    """The hint has the right name, of whatever sibling."""
+    with pytest.raises(UnknownParameterError, match="takes mask_imagee") as caught:
+        chosen(PLAIN, "image", "mask_imagee")
+
+    assert "Did you mean mask_image" in caught.value.hint
+
+
+def test_a_file_for_a_value_is_refused() -> None:
+    """The parameter is known, and takes no file."""
+    with pytest.raises(InvalidParameterError, match="'strength' takes no file") as caught:
+        chosen(PLAIN, "image", "strength")
+
+    assert "strength" == caught.value.parameter
 
 
 def test_files_that_are_never_taken_together_are_named() -> None:

@@ -75,7 +75,9 @@ async def test_a_picture_and_a_mask_choose_inpainting(parts: Parts) -> None:
     call = await parts.generation.prepare(request(inputs={"image": (picture,), "mask_image": (picture,)}))
 
     assert "inpainting" == call.task
-    assert "L" == call.runs[0].inputs["mask_image"][0].mode
+    (mask,) = call.runs[0].inputs["mask_image"]
+    assert isinstance(mask, Image.Image)
+    assert "L" == mask.mode
 
 
 async def test_configured_values_hold_where_a_request_gives_none(parts: Parts) -> None:

@@ -92,7 +92,6 @@ async def test_media_come_as_text_too() -> None:
         ([[1.5, 2], [3, 4]], "float32", (2, 2)),
         ([1, 2, 3], "int64", (3,)),
         ([[True, False]], "bool", (1, 2)),
-        ([], "float32", (0,)),
     ],
 )
 async def test_nested_lists_are_arrays(value: list[Any], dtype: str, shape: tuple[int, ...]) -> None:
@@ -179,6 +178,18 @@ async def test_all_that_is_wrong_is_named_at_once() -> None:
 
     assert isinstance(error, InvalidRequestError)
     assert ["image", "audio", "latents"] == [problem.parameter for problem in error.problems]
+
+
+@pytest.mark.parametrize(
+    ("name", "medium"),
+    [("image", "image"), ("mask_image", "image"), ("video", "video"), ("audio", "audio"), ("latents", "array")],
+)
+async def test_an_error_tells_what_was_to_be_read(name: str, medium: str) -> None:
+    """A mask is a picture; every other kind of file goes by its own name."""
+    error = await refused(**{name: b"text"})
+
+    assert isinstance(error, MediaError)
+    assert medium == error.medium
 
 
 def test_every_file_of_every_pipeline_has_a_decoder() -> None:

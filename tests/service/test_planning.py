@@ -11,6 +11,7 @@ from octabox.config.model import ComponentConfig, ModelConfig, SchedulerConfig
 from octabox.errors import (
     InvalidParameterError,
     InvalidRequestError,
+    MissingParameterError,
     RequestError,
     SchedulerNotFoundError,
     TaskNotFoundError,
@@ -120,9 +121,23 @@ def test_nothing_is_given_twice() -> None:
 
 
 def test_none_means_not_given() -> None:
-    """A file that is none is left to the check of the values."""
-    assert {} == planned(prompt="x", latents=None).files
-    assert "text-to-image" == planned(prompt="x", latents=None).task
+    """A file that is none neither decides the task nor is called unknown where another class serves."""
+    found = planned(prompt="x", latents=None, image=None)
+
+    assert ({}, "text-to-image") == (found.files, found.task)
+    assert {"latents", "image"}.isdisjoint(found.runs[0][0])
+
+
+def test_a_needed_file_that_is_none_is_missing() -> None:
+    """That is all that is said of it."""
+    error = refused(model("StableDiffusionImg2ImgPipeline"), prompt="x", image=None, task="image-to-image")
+
+    assert (MissingParameterError, "image") == (type(error), error.parameter)
+
+
+def test_an_empty_list_is_an_array_of_no_numbers() -> None:
+    """It is no list of no files; whoever reads it will say what is wrong."""
+    assert ([],) == planned(prompt="x", latents=[]).files["latents"]
 
 
 def test_what_is_wrong_beside_the_files_is_named_too() -> None:

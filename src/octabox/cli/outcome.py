@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
@@ -42,8 +43,7 @@ class Destination:
         if self._folder:
             with contextlib.suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)
-        writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-        if not writable or (not self._folder and self._path and self._path.is_dir()):
+        if not _takes_files(folder) or (not self._folder and self._path and self._path.is_dir()):
             raise ForbiddenPathError(
                 f"Nothing can be written to '{self._path or folder}'.", hint="Give another place with -o."
             )
@@ -70,6 +70,15 @@ class Destination:
             return path
         number = next(index for index, each in enumerate(alike, 1) if each is artifact)
         return path.with_stem(f"{path.stem}-{number}")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Return whether a file can be made in a folder, by making one that has no name; rights alone do not tell."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _write_whole(path: Path, content: bytes) -> None:

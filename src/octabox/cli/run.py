@@ -122,8 +122,8 @@ def _read_inputs(texts: tuple[str, ...]) -> dict[str, tuple[bytes | str, ...]]:
     """Read ``name=file`` pairs; a URL stays as it is, and a name that is given twice makes a list."""
     inputs: dict[str, tuple[bytes | str, ...]] = {}
     for text in texts:
-        name, equals, source = text.partition("=")
-        if not equals:
+        name, _, source = text.partition("=")
+        if not name or not source:
             raise InvalidParameterError(f"'{text}' is no NAME=FILE.", hint="Write for example: -i image=photo.png")
         try:
             content = source if source.startswith(("http://", "https://")) else Path(source).read_bytes()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from octabox.config.presetting import beneath, presets, settings_for
 from octabox.types import MAX_SEED
 
 #: Types of numbers that weights may be held in; ``auto`` is float32 on a processor, else the half type that it is fast in.
@@ -14,6 +16,9 @@ Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 #: Those that stand for one type.
 DTYPES = tuple(name for name in get_args(Dtype) if name != "auto")
+
+#: Types that numbers can be kept in between uses; to compute, they are brought into the component's own type.
+Storage = Literal["float8_e4m3fn", "float8_e5m2"]
 
 #: How a model shares an accelerator's memory with others; what each does stands with diffusers' methods of that name.
 MemoryMode = Literal["full", "model_cpu_offload", "sequential_cpu_offload", "group_offload"]
@@ -38,6 +43,10 @@ class ComponentConfig(_Strict):
     model: str | None = Field(default=None, description="Another source: Hub id, folder or single file.")
     subfolder: str | None = Field(default=None, description="Folder of the component inside that source.")
     dtype: Dtype | None = Field(default=None, description="Type of its numbers, where it is not the model's.")
+    storage: Storage | None = Field(
+        default=None,
+        description="Type that the weights of its layers are kept in between uses; half the memory of float16.",
+    )
     quantization: dict[str, Any] | None = Field(
         default=None, description="Arguments of diffusers' quantization configuration, with `quant_backend` among them."
     )
@@ -82,6 +91,9 @@ class ModelConfig(_Strict):
         description="Hub id, folder, or a .safetensors, .gguf, .ckpt, .pt or .pth file; relative to the models folder.",
         min_length=1,
     )
+    preset: str | None = Field(
+        default=None, description="Name of a preset, whose values hold where this configuration has none."
+    )
     pipeline: str | None = Field(
         default=None, description="Class of diffusers or task, where it is not the one that the model itself names."
     )
@@ -115,6 +127,22 @@ class ModelConfig(_Strict):
     description: str = Field(default="", description="A sentence for people who choose a model.")
     path: Path | None = Field(default=None, exclude=True, description="File that this configuration was read from.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_preset(cls, fields: Any) -> Any:
+        """Take a preset's values where there are none."""
+        preset = presets().get(str(fields.get("preset"))) if isinstance(fields, dict) else None
+        return fields if preset is None else beneath(fields, preset.settings)
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, value: str | None) -> str | None:
+        """Refuse a name that leads nowhere."""
+        if value is not None and value not in presets():
+            names = ", ".join(f"'{name}'" for name in presets())
+            raise PydanticCustomError("literal_error", "unknown preset", {"expected": names})
+        return value
+
     @field_validator("scheduler", mode="before")
     @classmethod
     def _scheduler_by_name(cls, value: Any) -> Any:
@@ -128,3 +156,11 @@ class ModelConfig(_Strict):
         if isinstance(value, bool):
             return ({"repo": OWN_REPOSITORY},) if value else ()
         return (value,) if isinstance(value, dict) else value
+
+    def as_a(self, pipeline: str) -> ModelConfig:
+        """Return this configuration, for a model of a class, with what holds for that class where it says nothing."""
+        preset = settings_for(pipeline)
+        if not preset:
+            return self
+        own = self.model_dump(exclude_unset=True)
+        return ModelConfig.model_validate({**beneath(own, preset), "path": self.path})

@@ -29,17 +29,25 @@ class Parameter(Protocol):
 
 
 class Signature(Protocol):
-    """A pipeline or a scheduler of the catalog."""
+    """A pipeline of the catalog."""
 
     @property
     def parameters(self) -> Sequence[Parameter]:
-        """What it takes."""
+        """What its call takes."""
+
+
+class Scheduler(Protocol):
+    """A noise scheduler of the catalog."""
+
+    @property
+    def settings(self) -> Sequence[Parameter]:
+        """What its constructor takes."""
 
 
 def check_names(
     entries: Iterable[Entry],
     pipelines: Mapping[str, Signature],
-    schedulers: Mapping[str, Signature],
+    schedulers: Mapping[str, Scheduler],
     tasks: Collection[str] = (),
 ) -> list[Problem]:
     """Return a problem for each name that leads nowhere.
@@ -92,7 +100,7 @@ def _check_defaults(entry: Entry, pipelines: Mapping[str, Signature]) -> Iterato
             yield entry.problem(("defaults", name), message, did_you_mean(name, known))
 
 
-def _check_scheduler(entry: Entry, schedulers: Mapping[str, Signature]) -> Iterator[Problem]:
+def _check_scheduler(entry: Entry, schedulers: Mapping[str, Scheduler]) -> Iterator[Problem]:
     """Check the noise scheduler and its settings, those that an alias brings too."""
     wanted = entry.config.scheduler
     if wanted is None:
@@ -102,7 +110,7 @@ def _check_scheduler(entry: Entry, schedulers: Mapping[str, Signature]) -> Itera
     except SchedulerNotFoundError as error:
         yield entry.problem(("scheduler", "name"), error.message, error.hint)
         return
-    known = {parameter.name for parameter in schedulers[name].parameters}
+    known = {setting.name for setting in schedulers[name].settings}
     for setting in sorted(settings.keys() - known):
         if setting in wanted.settings:
             message = f"{name} has no setting {setting!r}."

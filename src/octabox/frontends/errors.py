@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox import errors
@@ -62,7 +62,8 @@ def http_error(error: errors.OctaboxError) -> HttpError:
     rows = {http_error(each) for each in error.problems} if isinstance(error, errors.InvalidRequestError) else set()
     if len(rows) == 1:
         return rows.pop()
-    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+    row = next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+    return replace(row, code=f"invalid_{error.medium}") if isinstance(error, errors.MediaError) else row
 
 
 def body(error: errors.OctaboxError) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from octabox.config.settings import Settings
 from octabox.errors import ConfigError, OctaboxError
 from octabox.frontends import errors, health
+from octabox.frontends.localai import routes as localai
 from octabox.frontends.metered import Metered
 from octabox.frontends.middleware import BodyLimit, SafeJson, Unbreakable
 from octabox.frontends.native import catalog, generations
@@ -69,7 +70,10 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
     app = FastAPI(title="Octabox", version=_version(), lifespan=whole)
     app.include_router(health.routes(wire))
     rooms = (model_routes, images, videos, speech, generations, catalog)
-    app.include_router(_with_keys(settings, *(room.routes(wire) for room in rooms)))
+    pictures = localai.picture_routes(wire)
+    app.include_router(_with_keys(settings, "/v1", *(room.routes(wire) for room in rooms), pictures))
+    # LocalAI's clients leave out the version, too.
+    app.include_router(_with_keys(settings, "", images.routes(wire), pictures, localai.video_routes(wire)))
     _answer_errors(app)
     # The last one added is the outermost: answers of the others need the headers that browsers ask for too.
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
@@ -172,14 +176,14 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _with_keys(settings: Settings, *routers: APIRouter) -> APIRouter:
-    """Return these routes behind the API keys."""
+def _with_keys(settings: Settings, prefix: str, *routers: APIRouter) -> APIRouter:
+    """Return these routes behind the API keys, each below a prefix."""
     keys = ApiKeys(key.get_secret_value() for key in settings.api_keys)
 
     async def check(request: Request) -> None:
         keys.check(request.headers.get("authorization"))
 
-    guarded = APIRouter(prefix="/v1", dependencies=[Depends(check)])
+    guarded = APIRouter(prefix=prefix, dependencies=[Depends(check)])
     for router in routers:
         guarded.include_router(router)
     return guarded

@@ -29,6 +29,9 @@ LONGEST_HEADER = 10_000
 #: Kinds of values that are numbers: booleans, integers with and without a sign, floats.
 NUMBERS = "biuf"
 
+#: What to do about numbers that nothing can be made of.
+SENSE = "Send finite numbers, at least one."
+
 HINT = "Send an .npy file of numbers, as numpy.save writes it."
 
 
@@ -36,7 +39,7 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> npt.NDArray[A
     """Return the array of an .npy file; what its header claims is checked before anything is allocated.
 
     Raises:
-        MediaError: The file is no .npy file of numbers, is damaged or is too large.
+        MediaError: The file is no .npy file of numbers, is damaged or too large, or its numbers are none.
     """
     limits.check_bytes(data, parameter)
     try:
@@ -53,9 +56,12 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> npt.NDArray[A
     try:
         flat = np.frombuffer(data, kind, count, begin)
         # A copy: what is passed on may be written to, and has the byte order of the machine.
-        return flat.reshape(shape, order="F" if fortran else "C").astype(kind.newbyteorder("="))
+        array = flat.reshape(shape, order="F" if fortran else "C").astype(kind.newbyteorder("="))
     except (ValueError, OverflowError, MemoryError) as error:
         raise _unreadable(parameter, f"cannot be read: {error}") from error
+    if problem := _senseless(array):
+        raise MediaError(f"The file for '{parameter}' {problem}.", hint=SENSE, parameter=parameter)
+    return array
 
 
 def _header(data: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
@@ -76,6 +82,15 @@ def _header(data: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     return np.dtype(name), shape, fortran, begin + length
 
 
+def _senseless(array: npt.NDArray[Any]) -> str | None:
+    """Return why nothing can be made of an array; None where something can."""
+    if not array.size:
+        return f"holds no numbers: its shape is {list(array.shape)}"
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return f"holds numbers that are none (NaN) or infinite: {int((~np.isfinite(array)).sum())} of {array.size}"
+    return None
+
+
 def _unreadable(parameter: str, why: str) -> MediaError:
     return MediaError(f"The file for '{parameter}' {why}.", hint=HINT, parameter=parameter)
 
@@ -84,7 +99,7 @@ def from_lists(value: Any, *, parameter: str) -> npt.NDArray[Any]:
     """Return nested lists of numbers as an array: integers as int64, else float32, as models take them.
 
     Raises:
-        InvalidParameterError: The lists are not of one length on each level, or hold something else than numbers.
+        InvalidParameterError: The lists are not of one length on each level, or hold something else than finite numbers.
     """
     try:
         found = np.asarray(value)
@@ -96,6 +111,8 @@ def from_lists(value: Any, *, parameter: str) -> npt.NDArray[Any]:
         ) from error
     if found.dtype.kind not in NUMBERS:
         raise InvalidParameterError(f"'{parameter}' must hold numbers only.", parameter=parameter)
+    if problem := _senseless(found):
+        raise InvalidParameterError(f"'{parameter}' {problem}.", hint=SENSE, parameter=parameter)
     return found.astype(np.float32) if found.dtype.kind == "f" else found
 
 

@@ -34,6 +34,7 @@ WHOLE = 0.9
 ROUNDING = 0.1
 
 CLIPS = "Send a clip as MP4, WebM, MOV, MKV, AVI, GIF, WebP or APNG."
+ENTIRE = "Send the whole file."
 SOUNDS = "Send a sound as WAV, FLAC, MP3, OGG or M4A."
 
 
@@ -82,14 +83,14 @@ def frames(
     end = 0.0
     for packet in container.demux(streams):
         if packet.is_corrupt and whole != math.inf:
-            raise unreadable(parameter, "is damaged, or was cut off")
+            raise unreadable(parameter, "is damaged, or was cut off", ENTIRE)
         if packet.pts is not None and packet.time_base is not None:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         for frame in packet.decode():
             if isinstance(frame, (VideoFrame, AudioFrame)):
                 yield frame
     if whole is not None and whole != math.inf and end + ROUNDING < WHOLE * whole:
-        raise unreadable(parameter, f"was cut off: it claims {whole:.1f} seconds and has {end:.1f}")
+        raise unreadable(parameter, f"was cut off: it claims {whole:.1f} seconds and has {end:.1f}", ENTIRE)
 
 
 def claimed_seconds(container: InputContainer, data: bytes) -> float | None:

@@ -21,6 +21,8 @@ REDIRECTS = 5
 #: The longest word before a colon that is taken for a scheme; base64 has no colons, but may be very long.
 LONGEST_SCHEME = 32
 
+HINT = "Send base64, a data URI or an http(s) URL."
+
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 
@@ -113,11 +115,12 @@ def _decode(text: str, parameter: str) -> bytes:
 def _from_base64(text: str, parameter: str) -> bytes:
     """Decode base64 of either alphabet (RFC 4648), with or without padding and line breaks."""
     compact = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    if not compact:
+        raise MediaError(f"The file for '{parameter}' is empty.", hint=HINT, parameter=parameter)
     try:
         content = base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except (binascii.Error, ValueError):
         content = b""
     if not content:
-        hint = "Send base64, a data URI or an http(s) URL."
-        raise MediaError(f"'{parameter}' is no base64 and no URL.", hint=hint, parameter=parameter)
+        raise MediaError(f"'{parameter}' is no base64 and no URL.", hint=HINT, parameter=parameter)
     return content

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageChops, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from octabox.errors import InvalidParameterError, MediaError
+from octabox.media.containers import ENTIRE, unreadable
 from octabox.media.formats import QUALITY, check, chosen, media_type_of
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata import CHUNK, EXIF_DIRECTORY, TEXT_CHUNK, USER_COMMENT, as_json, comment, parameters_text
@@ -47,13 +49,13 @@ def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Im
         MediaError: As for `decode`.
     """
     with opened(data, parameter=parameter, limits=limits) as opened_picture:
-        picture = ImageOps.exif_transpose(opened_picture)
+        picture = _as_eight_bits(ImageOps.exif_transpose(opened_picture))
     if _has_alpha(picture):
         rgba = picture.convert("RGBA")
         alpha = rgba.getchannel("A")
         # A file that is opaque all over has an alpha channel only because its program always writes one.
         return ImageChops.invert(alpha) if alpha.getextrema()[0] != OPAQUE else rgba.convert("L")
-    return _as_eight_bits(picture).convert("L")
+    return picture.convert("L")
 
 
 def encode(picture: Image.Image, output: OutputFormat, metadata: Mapping[str, Any]) -> tuple[bytes, str]:
@@ -137,16 +139,12 @@ def opened(data: bytes, *, parameter: str, limits: MediaLimits) -> Iterator[Imag
     except MediaError:
         raise
     except UnidentifiedImageError:
-        raise _unreadable(parameter, "is no picture, or of a kind that is not read") from None
+        hint = f"Send one of {', '.join(name.lower() for name in READ)}."
+        raise unreadable(parameter, "is no picture, or of a kind that is not read", hint) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _unreadable(parameter, "has more pixels than are allowed") from error
+        raise unreadable(parameter, "has more pixels than are allowed", "Send a smaller one.") from error
     except Exception as error:  # a decoder may raise anything over a damaged file
-        raise _unreadable(parameter, f"is damaged: {error}".rstrip(".")) from error
-
-
-def _unreadable(parameter: str, why: str) -> MediaError:
-    hint = f"Send one of {', '.join(name.lower() for name in READ)}."
-    return MediaError(f"The file for '{parameter}' {why}.", hint=hint, parameter=parameter)
+        raise unreadable(parameter, f"is damaged: {error}".rstrip("."), ENTIRE) from error
 
 
 def _has_alpha(picture: Image.Image) -> bool:
@@ -155,8 +153,8 @@ def _has_alpha(picture: Image.Image) -> bool:
 
 def as_rgb(picture: Image.Image) -> Image.Image:
     """Return a picture upright and in RGB; what is transparent becomes white, and 16 bits are scaled to 8."""
-    upright = ImageOps.exif_transpose(picture)
-    return _on_white(upright) if _has_alpha(upright) else _as_eight_bits(upright).convert("RGB")
+    upright = _as_eight_bits(ImageOps.exif_transpose(picture))
+    return _on_white(upright) if _has_alpha(upright) else upright.convert("RGB")
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
@@ -167,6 +165,13 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 def _as_eight_bits(picture: Image.Image) -> Image.Image:
     """Scale a picture of 16 bits to 8; Pillow would cut them off."""
-    if picture.mode.startswith("I"):
-        return picture.convert("I").point(lambda value: value / 257).convert("L")
-    return picture
+    if not picture.mode.startswith("I"):
+        return picture
+    whole = picture.convert("I")
+    scaled = whole.point(lambda value: value / 257).convert("L")
+    clear = picture.info.get("transparency")
+    if isinstance(clear, int):
+        # The one shade that stands for nothing is told in 16 bits.
+        alpha = np.where(np.asarray(whole) == clear, 0, OPAQUE).astype(np.uint8)
+        scaled.putalpha(Image.fromarray(alpha))
+    return scaled

@@ -26,11 +26,15 @@ class MediaLimits:
     max_clip_pixels: int = 1024 * 1024 * 1024
 
     def check_bytes(self, data: bytes, parameter: str) -> None:
-        """Make sure that a file is not too long.
+        """Make sure that a file is neither empty nor too long.
 
         Raises:
             MediaError: It is.
         """
+        if not data:
+            raise MediaError(
+                f"The file for '{parameter}' is empty.", hint="Send one with content.", parameter=parameter
+            )
         if len(data) > self.max_bytes:
             raise MediaError(
                 f"The file for '{parameter}' has {len(data)} bytes, more than the {self.max_bytes} that are allowed.",

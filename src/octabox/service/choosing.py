@@ -6,8 +6,9 @@ from collections.abc import Collection
 
 from octabox.catalog.entries import MEDIA, PipelineEntry
 from octabox.catalog.pipelines import Catalog
+from octabox.catalog.signature import settable
 from octabox.catalog.tasks import brought
-from octabox.errors import TaskNotFoundError, UnknownParameterError
+from octabox.errors import InvalidParameterError, RequestError, TaskNotFoundError, UnknownParameterError, nearest
 
 
 def choose(
@@ -35,6 +36,7 @@ def choose(
     Raises:
         TaskNotFoundError: The model cannot do this task.
         UnknownParameterError: No pipeline of the model takes these files together.
+        InvalidParameterError: A file is given for a parameter that takes a value.
     """
     tag = None if task is None else catalog.task(task)
     family = family_of(catalog, own, extra, alone=alone)
@@ -87,12 +89,16 @@ def _cannot(family: tuple[PipelineEntry, ...], tag: str | None) -> TaskNotFoundE
     return TaskNotFoundError(f"A model of {own} cannot do {tag}.", hint=f"It can do: {', '.join(can)}.", choices=can)
 
 
-def _no_taker(family: tuple[PipelineEntry, ...], given: frozenset[str]) -> UnknownParameterError:
+def _no_taker(family: tuple[PipelineEntry, ...], given: frozenset[str]) -> RequestError:
     """Return the error for files that no pipeline of a model takes together."""
-    unknown = sorted(given.difference(*(entry.files() for entry in family))) or sorted(given)
+    known = frozenset[str]().union(*(entry.files() for entry in family))
+    unknown = sorted(given - known) or sorted(given)
+    values = {each.name for entry in family for each in settable(entry)} - known
+    if plain := [name for name in unknown if name in values]:
+        return InvalidParameterError(f"'{plain[0]}' takes no file.", hint="Give it as a value.", parameter=plain[0])
     tasks = dict.fromkeys(task for entry in family for task in entry.tasks)
+    like = [] if unknown[0] in known else nearest(unknown[0], sorted(known))
+    hint = f"Did you mean {' or '.join(like)}?" if like else f"Its tasks are {', '.join(tasks)}."
     return UnknownParameterError(
-        f"No pipeline of this model takes {' and '.join(unknown)}.",
-        hint=f"Its tasks are {', '.join(tasks)}.",
-        parameter=unknown[0],
+        f"No pipeline of this model takes {' and '.join(unknown)}.", hint=hint, parameter=unknown[0], choices=like
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from PIL.Image import Image
@@ -16,6 +17,7 @@ from octabox.media import arrays, audio, video
 from octabox.media.fetching import Fetcher
 from octabox.media.images import decode, decode_mask
 from octabox.media.limits import MediaLimits
+from octabox.media.video import Clip
 from octabox.types import Source
 
 
@@ -35,6 +37,9 @@ DECODERS: Mapping[ParameterKind, Decoder] = {
     "audio": audio.decode,
     "array": arrays.decode,
 }
+
+#: What files are called, where that is not the kind of the parameter.
+MEDIA_OF: Mapping[ParameterKind, str] = {"mask": "image"}
 
 #: What a client may give for a parameter: files, or nested lists of numbers.
 Given = Mapping[str, tuple[Source | list[Any], ...]]
@@ -59,8 +64,11 @@ async def decoded(
         assert parameter is not None  # noqa: S101 (the plan has checked the names)
         read = DECODERS[parameter.kind]
         try:
-            made[name] = tuple([await _one(each, name, read, fetcher, limits) for each in given])
+            media_of = [await _one(each, name, read, fetcher, limits) for each in given]
+            made[name] = tuple(_one_clip(media_of) if parameter.kind == "video" else media_of)
         except RequestError as problem:
+            if isinstance(problem, MediaError):
+                problem.medium = MEDIA_OF.get(parameter.kind, parameter.kind)
             problems.append(problem)
     problems += _odd_masks(made, entry)
     if len(problems) > 1:
@@ -79,6 +87,15 @@ async def _one(given: Source | list[Any], name: str, read: Decoder, fetcher: Fet
     data = await fetcher.fetch(given, parameter=name)
     work: Callable[[], Medium] = lambda: read(data, parameter=name, limits=limits)  # noqa: E731 (typed)
     return await asyncio.to_thread(work)
+
+
+def _one_clip(media: list[Medium]) -> list[Medium]:
+    """Return pictures that are given where a clip is taken as the frames of one; clips as they are."""
+    stills = media[0] if len(media) == 1 and isinstance(media[0], list) else media
+    clips = [each for each in stills if isinstance(each, Clip) and len(each.frames) == 1]
+    if not clips or len(clips) < len(stills):
+        return media
+    return [replace(clips[0], frames=tuple(each.frames[0] for each in clips))]
 
 
 def _odd_masks(made: Mapping[str, tuple[Medium, ...]], entry: PipelineEntry) -> list[RequestError]:

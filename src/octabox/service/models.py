@@ -116,7 +116,7 @@ class ModelService:
 
     def _model(self, config: ModelConfig) -> ServedModel:
         own = self.catalog.pipeline(self._pipeline_name(config))
-        return ServedModel(config, own, takes_its_own_input(Path(config.model)))
+        return ServedModel(config.as_a(own.name), own, takes_its_own_input(Path(config.model)))
 
     def _tasks(self, model: ServedModel) -> tuple[str, ...]:
         """Return all tasks that a model can do, its own first."""
@@ -125,13 +125,12 @@ class ModelService:
 
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
         """Return the JSON Schema of what may be asked of a model for a task; without a task, of its own class."""
-        config = self.config(name)
-        model = self._model(config)
+        model = self._model(self.config(name))
         entry, served = model.own, next(iter(model.own.tasks), None)
         if task is not None or served is None:
             entry, served = choose(self.catalog, model.own, task, extra=model.extra, alone=model.alone)
         schema = json_schema(entry)
-        for parameter, value in config.defaults.items():
+        for parameter, value in model.config.defaults.items():
             if parameter in schema["properties"]:
                 schema["properties"][parameter] = {**schema["properties"][parameter], "default": value}
         return {

@@ -116,7 +116,7 @@ def _chosen(
     """Return the pipeline and the task of a request; where no pipeline takes its files, all else that is wrong is named too."""
     try:
         return choose(catalog, model.own, request.task, files, model.extra, alone=model.alone)
-    except UnknownParameterError as first:
+    except (UnknownParameterError, InvalidParameterError) as first:
         own = {name: given for name, given in files.items() if name in model.own.files()}
         try:
             validate(model.own, params, own)
@@ -150,7 +150,11 @@ def _part_files(request: GenerationRequest, known: Mapping[str, Parameter]) -> t
     files: dict[str, tuple[Source | list[Any], ...]] = {name: tuple(each) for name, each in request.inputs.items()}
     for name in sorted(known.keys() & params.keys()):
         value, parameter = params[name], known[name]
-        if value is None or (not parameter.is_media and not _is_array(value, parameter)):
+        if value is None:
+            # Nothing was given: it must not keep a class from serving that does not know the name.
+            del params[name]
+            continue
+        if not parameter.is_media and not _is_array(value, parameter):
             continue
         if name in files:
             raise InvalidParameterError(
@@ -166,13 +170,13 @@ def _part_files(request: GenerationRequest, known: Mapping[str, Parameter]) -> t
 
 def _is_array(value: Any, parameter: Parameter) -> bool:
     """Return whether a value is an array, as a file or as nested lists; plain numbers may be taken as they are."""
-    if isinstance(value, str | bytes) or (isinstance(value, list) and value and _all_text(value)):
+    if isinstance(value, str | bytes) or (isinstance(value, list) and _all_text(value)):
         return True
     return isinstance(value, list) and not takes_numbers(parameter)
 
 
 def _all_text(values: list[Any]) -> bool:
-    return all(isinstance(value, str | bytes) for value in values)
+    return bool(values) and all(isinstance(value, str | bytes) for value in values)
 
 
 def _is_source(value: Any, parameter: Parameter) -> bool:

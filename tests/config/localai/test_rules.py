@@ -97,16 +97,16 @@ def test_one_of_two_keys_is_enough_for_cuda() -> None:
     assert "device" not in translated().fields
 
 
-def test_names_that_only_localai_has_are_no_pipelines() -> None:
-    """One has another name in diffusers, the other another configuration."""
+def test_names_that_only_localai_has_are_presets() -> None:
+    """Neither is a class of diffusers; what LocalAI does for them stands in a file of ours."""
     video, flux = (
         translated(diffusers={"pipeline_type": f"{name}"})
         for name in ("VideoDiffusionPipeline", "FluxTransformer2DModel")
     )
 
-    assert "DiffusionPipeline" == video.fields["pipeline"]
-    assert ["'FluxTransformer2DModel' is a name of LocalAI's, and no pipeline."] == messages(flux)
-    assert "components.transformer.model" in flux.problems[0].hint
+    assert ("video", "flux-transformer") == (video.fields["preset"], flux.fields["preset"])
+    assert [] == [*messages(video), *messages(flux)]
+    assert not {"pipeline"} & {*video.fields, *flux.fields}
 
 
 def test_img2img_is_a_task_where_no_class_is_given() -> None:

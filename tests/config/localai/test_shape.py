@@ -168,6 +168,44 @@ def test_flux_as_it_is_shared_loads() -> None:
     assert {"num_inference_steps": 25, "guidance_scale": 1} == model.defaults
 
 
+def from_the_gallery(name: str) -> ModelConfig:
+    """Read a configuration of LocalAI's gallery, of which some things are explained."""
+    return read_models(DOCUMENTED_FILES / f"{name}.yaml").models[0]
+
+
+def test_guidance_of_zero_is_zero() -> None:
+    """LocalAI cannot say it, though two models of its gallery ask for it (D4)."""
+    model = from_the_gallery("qwen-image")
+
+    assert {"guidance_scale": 0, "num_inference_steps": 50, "true_cfg_scale": 4.0} == model.defaults
+    assert ("bfloat16", None, "model_cpu_offload") == (model.dtype, model.variant, model.memory)
+
+
+def test_half_precision_without_cuda_is_for_the_best_device() -> None:
+    """LocalAI runs it on the processor, since its switch for CUDA is off where it is not given (L14)."""
+    model = from_the_gallery("stable-diffusion-x4-upscaler")
+
+    assert ("float16", None, None) == (model.dtype, model.device, model.variant)
+
+
+def test_a_clip_model_of_the_gallery_loads() -> None:
+    """Low memory means that parts leave the accelerator, for this class as for any (L6)."""
+    model = from_the_gallery("ltx-2")
+
+    assert ("LTX2ImageToVideoPipeline", "model_cpu_offload", "bfloat16") == (model.pipeline, model.memory, model.dtype)
+
+
+def test_a_transformer_in_a_file_loads() -> None:
+    """The name that only LocalAI has means a preset, which says where the rest comes from."""
+    model = from_the_gallery("flux-file")
+
+    assert ("flux-transformer", "FluxPipeline", "ChuckMcSneed/FLUX.1-dev") == (
+        model.preset,
+        model.pipeline,
+        model.config,
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -72,3 +73,23 @@ def test_a_failed_call_is_told_by_when_it_failed(
 ) -> None:
     """What a pipeline refuses before its first step was asked wrongly; later it is its own failure."""
     assert kind is type(as_generation_error(raised, Calls(embedded)(), steps))
+
+
+@pytest.mark.parametrize(
+    ("words", "inputs", "parameter"),
+    [
+        ("`prompt` has to be text", {}, "prompt"),
+        ("`guidance_scale` and `image` do not go together", {"image": (np.zeros(1),)}, "guidance_scale"),
+        ("expected 4 axes", {"latents": (np.zeros(1),)}, "latents"),
+        ("expected 4 axes", {"latents": (np.zeros(1),), "image": (np.zeros(1),)}, None),
+        ("expected 4 axes", {}, None),
+        ("`strength` is needed", {}, None),
+    ],
+)
+def test_a_refusal_names_its_parameter(
+    embedded: ModelConfig, words: str, inputs: dict[str, Any], parameter: str | None
+) -> None:
+    """The first of those given that it speaks of, else the only file; it is left open where several may be meant."""
+    told = as_generation_error(ValueError(words), Calls(embedded)(inputs=inputs), 0)
+
+    assert parameter == told.parameter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import diffusers
 import pytest
 from PIL import Image
 
@@ -11,6 +12,7 @@ from demo_pictures import border_colour, centre_colour
 from embedded import Calls, finish
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.local import LocalEngine
+from octabox.engine.worker.schedulers import fresh
 from octabox.errors import InvalidParameterError, MissingDependencyError, OctaboxError, UnknownParameterError
 from octabox.types import SchedulerChoice
 
@@ -72,6 +74,15 @@ async def test_a_scheduler_that_cannot_work_is_refused(engine: LocalEngine, call
         await finish(engine, calls(scheduler=SchedulerChoice(name)))
 
     assert "DDIMScheduler" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "DDIMScheduler"])
+def test_a_flow_keeps_what_it_was_trained_with(name: str) -> None:
+    """A scheduler that cannot be told of a flow is refused, or is told of it; LocalAI swaps it and says nothing (L11)."""
+    own = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+
+    with pytest.raises(InvalidParameterError, match="'shift', which the model was trained with"):
+        fresh(own, dict(own.config), SchedulerChoice(name))
 
 
 async def test_every_scheduler_is_served_or_refused(engine: LocalEngine, calls: Calls) -> None:

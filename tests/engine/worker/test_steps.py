@@ -20,6 +20,7 @@ from diffusers import (
 from diffusers.utils import BaseOutput
 
 from octabox import demo
+from octabox.catalog.entries import ProgressBy
 from octabox.engine.worker.steps import StepWatch
 from tiny import unet
 
@@ -67,7 +68,12 @@ def with_nothing() -> DiffusionPipeline:
     return BarePipeline(unet(), DDIMScheduler())
 
 
-WAYS = (with_callback, with_older_callback, with_progress_bar, with_nothing)
+WAYS = (
+    (with_callback, "callback_on_step_end"),
+    (with_older_callback, "callback"),
+    (with_progress_bar, "progress_bar"),
+    (with_nothing, "denoiser"),
+)
 
 
 def call(pipe: DiffusionPipeline, watch: StepWatch) -> Any:
@@ -78,8 +84,8 @@ def call(pipe: DiffusionPipeline, watch: StepWatch) -> Any:
         return pipe(**arguments, num_inference_steps=STEPS, **watch.call_arguments())
 
 
-@pytest.mark.parametrize("make", WAYS)
-def test_every_step_is_counted(make: Any) -> None:
+@pytest.mark.parametrize(("make", "by"), WAYS)
+def test_every_step_is_counted(make: Any, by: ProgressBy) -> None:
     """Each step is told once, with the true number of steps."""
     told: list[tuple[int, int]] = []
 
@@ -87,13 +93,13 @@ def test_every_step_is_counted(make: Any) -> None:
         told.append((taken, total))
 
     pipe = make()
-    call(pipe, StepWatch(pipe, on_step))
+    call(pipe, StepWatch(pipe, on_step, by))
 
     assert [(taken, STEPS) for taken in range(1, STEPS + 1)] == told
 
 
-@pytest.mark.parametrize("make", WAYS)
-def test_a_call_stops_between_two_steps(make: Any) -> None:
+@pytest.mark.parametrize(("make", "by"), WAYS)
+def test_a_call_stops_between_two_steps(make: Any, by: ProgressBy) -> None:
     """What is raised at a step ends the call there; the pipeline is as it was, and the next call counts anew."""
     told: list[int] = []
 
@@ -104,7 +110,7 @@ def test_a_call_stops_between_two_steps(make: Any) -> None:
 
     pipe = make()
     with pytest.raises(StopHereError):
-        call(pipe, StepWatch(pipe, stop_at_two))
-    call(pipe, StepWatch(pipe, stop_at_two))
+        call(pipe, StepWatch(pipe, stop_at_two, by))
+    call(pipe, StepWatch(pipe, stop_at_two, by))
 
     assert [1, 2, *range(1, STEPS + 1)] == told

@@ -35,7 +35,7 @@ def test_previews_are_partial_images() -> None:
         ({"sede": 3}, "Did you mean seed"),
         ({"num_output": 3}, "Did you mean num_outputs"),
         ({"guidance_scale": 3}, "Call parameters go into 'params'."),
-        ({"output": {"formt": "png"}}, "Did you mean output.format?"),
+        ({"output": {"formats": "png"}}, "Did you mean output.format?"),
         ({"output": {"zzz": "png"}}, "Known are format, quality, fps, response."),
     ],
 )

@@ -7,30 +7,13 @@ import pytest
 
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, MissingParameterError, RequestError
 from octabox.frontends.openai.schema import from_fields, from_json
-from octabox.frontends.openai.translate import Wanted, needs_prompt, require_prompt, split_prompt, to_request
+from octabox.frontends.openai.translate import Wanted, needs_prompt, require_prompt, to_request
 from octabox.types import OutputFormat, SchedulerChoice
 
 
 def wanted(**fields: Any) -> Wanted:
     """Translate a request with these fields."""
     return to_request(from_fields({"prompt": "x", **fields}), "demo")
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("a cat", ("a cat", None)),
-        ("a cat|blurry", ("a cat", "blurry")),
-        ("a cat | blurry | grey", ("a cat", "blurry | grey")),
-        (r"a \| b", ("a | b", None)),
-        (r"a \| b|c \| d", ("a | b", "c | d")),
-        ("|blurry", ("", "blurry")),
-        ("a|", ("a", "")),
-    ],
-)
-def test_split_prompt(text: str, parts: tuple[str, str | None]) -> None:
-    """The first bar that is not escaped parts the prompt."""
-    assert parts == split_prompt(text)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +25,7 @@ def test_split_prompt(text: str, parts: tuple[str, str | None]) -> None:
         ({"step": 5, "cfg_scale": 2.5}, {"prompt": "x", "num_inference_steps": 5, "guidance_scale": 2.5}),
         ({"file": "aGk="}, {"prompt": "x", "image": "aGk="}),
         ({"ref_images": ["a", "b"]}, {"prompt": "x", "image": ["a", "b"]}),
+        ({"ref_images": ["b"], "file": "a", "files": []}, {"prompt": "x", "image": ["a", "b"]}),
         ({"clip_skip": 1, "eta": None}, {"prompt": "x", "clip_skip": 1}),
         ({"user": "me", "model": "demo"}, {"prompt": "x"}),
     ],
@@ -77,6 +61,7 @@ def test_wishes(fields: dict[str, Any], wishes: dict[str, Any]) -> None:
         ({"output_compression": 50, "output_format": "jpeg"}, ()),
         ({"partial_images": 2}, ("'partial_images' has no effect without 'stream'.",)),
         ({"partial_images": 2, "stream": True}, ()),
+        ({"backend": "diffusers"}, ("'backend' has no effect: every model is of one kind here.",)),
     ],
 )
 def test_warnings(fields: dict[str, Any], warnings: tuple[str, ...]) -> None:

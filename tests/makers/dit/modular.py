@@ -119,17 +119,6 @@ def wan_of_two() -> dict[str, Any]:
     return wan() | {"transformer_2": wan()["transformer"]}
 
 
-def wan_shown() -> dict[str, Any]:
-    """Return the parts of a Wan pipeline that is shown a picture, which CLIP sees too."""
-    eyes = {"image_encoder": encoders.clip_vision(), "image_processor": encoders.clip_pictures()}
-    return wan(12, image_dim=encoders.WIDTH, added_kv_proj_dim=24) | eyes
-
-
-def wan_of_two_shown() -> dict[str, Any]:
-    """Return the parts of a Wan 2.2 pipeline that is shown a picture."""
-    return wan(12) | {"transformer_2": wan(12)["transformer"]}
-
-
 KONTEXT = flux.PARAMS | flux.PICTURE | {"max_area": 1024, "_auto_resize": False}
 LARGE = {"prompt": "a red star", "num_inference_steps": 2, "height": 32, "width": 32}
 CLIP = LARGE | {"num_frames": 5, "max_sequence_length": 16}
@@ -149,8 +138,6 @@ PIPELINES = (
     Tiny("StableDiffusion3ModularPipeline", sd3.parts, sd3.PARAMS),
     Tiny("StableDiffusionXLModularPipeline", xl, LARGE),
     Tiny("WanModularPipeline", wan, CLIP),
-    Tiny("WanImage2VideoModularPipeline", wan_shown, CLIP | {"image": "sample:image:32x32"}),
-    Tiny("Wan22Image2VideoModularPipeline", wan_of_two_shown, CLIP | {"image": "sample:image:32x32"}),
     Tiny(
         "QwenImageLayeredModularPipeline", layered, qwen.PARAMS | qwen.PICTURE | {"layers": 1, "num_inference_steps": 1}
     ),

@@ -48,10 +48,20 @@ PIPELINES = (
     Tiny("LTXModularPipeline", ltx.parts, ltx.SMALL),
     Tiny("LTX2ModularPipeline", ltx2.parts, ltx2.SMALL),
     Tiny("LTX25ModularPipeline", lambda: ltx2.parts(**ltx2.decoding()), ltx2.SMALL),
-    Tiny("HunyuanVideo15ModularPipeline", lambda: hunyuan.second(task_type="t2v"), hunyuan.SMALL),
+    Tiny(
+        "HunyuanVideo15ModularPipeline",
+        lambda: hunyuan.second(task_type="t2v"),
+        hunyuan.SMALL,
+        leaves_out={"image-to-video": "Weights for it are others: these were trained for words alone."},
+    ),
     Tiny("HeliosModularPipeline", lambda: singles.helios(stages=1), _CHUNKS),
     Tiny("HeliosPyramidModularPipeline", singles.helios_in_stages, _PYRAMID),
     Tiny("HeliosPyramidDistilledModularPipeline", _distilled, _PYRAMID),
     Tiny("Cosmos3OmniModularPipeline", newest.cosmos, newest.SMALL),
-    Tiny("EchoModularPipeline", lambda: _unnamed(ltx2.parts(), "scheduler"), {**ltx2.SMALL, "sigmas": [1.0, 0.5, 0.0]}),
+    Tiny(
+        "EchoModularPipeline",
+        lambda: _unnamed(ltx2.parts(), "scheduler"),
+        {**ltx2.SMALL, "sigmas": [1.0, 0.5, 0.0]},
+        leaves_out={"audio-to-video": "It remembers a sound only beside a picture."},
+    ),
 )

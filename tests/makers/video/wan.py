@@ -117,5 +117,6 @@ PIPELINES = (
         "AnyFlowFARPipeline",
         lambda: _anyflow("AnyFlowFARTransformer3DModel", chunk_partition=(1, 1), full_chunk_limit=2),
         {**SMALL, "height": 32, "width": 32, "video": "sample:video:32x32:1"},
+        unsteady="Its cache of keys is sometimes read where nothing was written.",
     ),
 )

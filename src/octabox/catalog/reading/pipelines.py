@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry, ProgressBy
+from octabox.catalog.reading.annotations import parse
 from octabox.catalog.reading.checks.choices import with_choices
 from octabox.catalog.reading.checks.groups import groups
 from octabox.catalog.reading.checks.sizes import size_rules
@@ -115,7 +116,8 @@ def _modular(
         outputs=block_outputs(tree, blocks) if blocks else (),
         deprecated=_is_deprecated(tree, owner),
         progress="progress_bar",
-        needs=packages.needs(owner, blocks),
+        # Which blocks run, a request decides: what one of them needs, others do without.
+        needs=tuple(replace(each, certain=False) for each in packages.needs(owner, blocks)),
         description=first_sentence(blocks.doc if blocks else owner.doc),
     )
     entry = _with_purpose(entry)
@@ -124,15 +126,15 @@ def _modular(
 
 
 def _with_purpose(entry: PipelineEntry, listed: Iterable[str] = ()) -> PipelineEntry:
-    """Return the entry with its output kind and its tasks: by the rules, or as the data file says."""
+    """Return the entry with its output kind and its tasks: by the rules, or, as its progress too, as the data file says."""
     said = vocabulary().exceptions.get(entry.name, {})
     kind: Kind | None = said.get("output", chief_kind(entry.outputs))
-    entry = replace(entry, output_kind=kind)
+    entry = replace(entry, output_kind=kind, progress=said.get("progress", entry.progress))
     return replace(entry, tasks=tuple(said.get("tasks", ())) or named(entry, derive(entry), listed))
 
 
 def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
-    """Return what a pipeline's constructor takes, without plain settings such as flags and numbers."""
+    """Return what a pipeline's constructor takes, without plain settings such as flags, numbers and lists of them."""
     located = tree.function(owner, "__init__")
     if located is None or located[0].name == PIPELINE:
         return ()
@@ -147,8 +149,14 @@ def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
             part.name in names or (not part.required and part.literal and part.default is None),
         )
         for part in found
-        if part.kind not in settings
+        if part.kind not in settings and not _is_plain_list(part.annotation)
     )
+
+
+def _is_plain_list(annotation: str) -> bool:
+    """Return whether an annotation is that of a list, and of no class that might be in it."""
+    shape = parse(annotation)
+    return shape.items is not None and not shape.atoms and not any(name[:1].isupper() for name in shape.leaves)
 
 
 def _is_deprecated(tree: SourceTree, owner: ClassSource) -> bool:

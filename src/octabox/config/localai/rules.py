@@ -8,6 +8,7 @@ from typing import Any
 
 from octabox.config.localai.keys import table
 from octabox.config.localai.translation import Translation
+from octabox.config.presetting import preset_of_alias
 from octabox.config.problems import did_you_mean, shown
 
 
@@ -82,19 +83,19 @@ def _cuda(translation: Translation, key: str, value: bool) -> None:
 
 
 def _pipeline_type(translation: Translation, key: str, value: str) -> None:
-    """Keep the class as written, unless it is one that only LocalAI has."""
-    theirs = table()["pipelines"].get(value, {})
-    if "instead" in theirs:
-        translation.report(key, f"{value!r} is a name of LocalAI's, and no pipeline.", theirs["instead"])
+    """Keep the class as written, unless it is one that only LocalAI has: that is a preset."""
+    preset = preset_of_alias(value)
+    if preset is not None:
+        translation.put("preset", preset.name, key)
     elif value:
-        translation.put("pipeline", theirs.get("to", value), key)
+        translation.put("pipeline", value, key)
 
 
 def _img2img(translation: Translation, key: str, value: bool) -> None:
     """Take it for the task where no class is given."""
     if not value:
         return
-    if "pipeline" in translation.fields:
+    if "pipeline" in translation.fields or "preset" in translation.fields:
         translation.warn(key, "`diffusers.pipeline_type` says what the model does")
     else:
         translation.put("pipeline", "image-to-image", key)

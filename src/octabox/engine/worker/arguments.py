@@ -76,14 +76,16 @@ def _frames(pipe: Any, shape: Shape, clip: Clip) -> Any:
     if not is_for_tensors:
         return list(clip.frames)
     stacked = np.stack([np.asarray(frame, np.float32) / 255 for frame in clip.frames])
-    axes = (0, 3, 1, 2) if _uses(pipe, VIDEO_PROCESSING) else (3, 0, 1, 2)
+    axes = (0, 3, 1, 2) if _processes_clips(pipe) else (3, 0, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(stacked.transpose(axes)))[None]
 
 
-def _uses(pipe: Any, name: str) -> bool:
-    """Return whether a method of a pipeline's class uses a name."""
+def _processes_clips(pipe: Any) -> bool:
+    """Return whether diffusers' processor for clips is a component of a pipeline, or a method of its class uses one."""
+    if any(hasattr(part, VIDEO_PROCESSING) for part in getattr(pipe, "components", {}).values()):
+        return True
     methods = (inspect.unwrap(each) for kind in type(pipe).__mro__ for each in vars(kind).values() if callable(each))
-    return any(name in each.__code__.co_names for each in methods if hasattr(each, "__code__"))
+    return any(VIDEO_PROCESSING in each.__code__.co_names for each in methods if hasattr(each, "__code__"))
 
 
 def _samples(pipe: Any, parameter: Parameter, shape: Shape, sound: Sound) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -136,7 +137,10 @@ def as_generation_error(error: BaseException, call: Call, steps_taken: int) -> O
     if not steps_taken and isinstance(error, (*REFUSALS, RuntimeError) if given else REFUSALS):
         what += f" (given: {shapes(call.runs[0].inputs)})" if given else ""
         hint = f"`octabox show {model}` lists what {call.runs_as} accepts."
-        return InvalidParameterError(f"{call.runs_as} refused the request: {what}", hint=hint, model=model)
+        concerned = _concerned(str(error), call)
+        return InvalidParameterError(
+            f"{call.runs_as} refused the request: {what}", hint=hint, model=model, parameter=concerned
+        )
     if isinstance(error, (ImportError, NameError)):
         hint = "Install the package that is named, in the environment that Octabox runs in."
         return MissingDependencyError(f"{call.runs_as} needs a package: {what}", hint=hint, model=model)
@@ -145,6 +149,14 @@ def as_generation_error(error: BaseException, call: Call, steps_taken: int) -> O
         hint="With `--log-level debug` the log says where.",
         model=model,
     )
+
+
+def _concerned(message: str, call: Call) -> str | None:
+    """Return the parameter that a refusal is about: the first it names, else the only file; None where that is open."""
+    run = call.runs[0]
+    given = {*run.inputs, *(name for name, value in run.params.items() if value is not None)}
+    named = next((word for word in re.findall(r"\w+", message) if word in given), None)
+    return named or (next(iter(run.inputs)) if len(run.inputs) == 1 else None)
 
 
 @contextmanager

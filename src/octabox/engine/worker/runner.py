@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
@@ -68,6 +69,7 @@ class Runner:
         scheduler = getattr(model.pipeline, "scheduler", None)
         self._scheduler = scheduler
         self._pristine = dict(scheduler.config) if scheduler is not None else {}
+        self._settings = copy.deepcopy(_without_weights(model.pipeline))
         self.steps_taken = self._previews = 0
 
     @property
@@ -91,7 +93,7 @@ class Runner:
             for index, run in enumerate(call.runs):
                 check()
                 self._set_scheduler(pipe, call)
-                watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check))
+                watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
                 with cast_warnings(said):
                     output = self._call(pipe, entry, run, watch)
                 check()
@@ -122,7 +124,9 @@ class Runner:
         return self._siblings[name]
 
     def _set_scheduler(self, pipe: DiffusionPipeline, call: Call) -> None:
-        """Give the pipeline a scheduler that no earlier call has touched."""
+        """Give the pipeline a scheduler that no earlier call has touched, and guiders, which count their calls, likewise."""
+        for name, part in self._settings.items():
+            setattr(pipe, name, copy.deepcopy(part))
         if self._scheduler is not None:
             pipe.scheduler = fresh(self._scheduler, self._pristine, call.scheduler)
 
@@ -194,6 +198,15 @@ class Runner:
             **facts,
             "scheduler": {"name": type(scheduler).__name__, "settings": dict(choice.settings) if choice else {}},
         }
+
+
+def _without_weights(pipe: DiffusionPipeline) -> dict[str, Any]:
+    """Return the components of a pipeline of blocks that hold nothing but settings, and what they note of a call."""
+    return {
+        name: part
+        for name, part in pipe.components.items()
+        if isinstance(pipe, ModularPipeline) and isinstance(part, ConfigMixin) and not isinstance(part, torch.nn.Module)
+    }
 
 
 #: Call parameters that say how a result is handed over, not what it shows.

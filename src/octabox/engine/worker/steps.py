@@ -15,6 +15,8 @@ import torch
 from diffusers import DiffusionPipeline
 from typing_extensions import Self
 
+from octabox.catalog.entries import ProgressBy
+
 #: Called after each step with the number of steps taken, the number there will be (0: not known), and tensors by name.
 OnStep = Callable[[int, int, Mapping[str, Any]], None]
 
@@ -56,19 +58,20 @@ class StepWatch:
     Args:
         pipe: The pipeline.
         on_step: Called after each step; what it raises ends the call at once.
+        by: Which of its places the catalog says is to be used.
     """
 
-    def __init__(self, pipe: DiffusionPipeline, on_step: OnStep) -> None:
-        self._pipe, self._on_step = pipe, on_step
-        self._parameters = inspect.signature(type(pipe).__call__).parameters
+    def __init__(self, pipe: DiffusionPipeline, on_step: OnStep, by: ProgressBy) -> None:
+        self._pipe, self._on_step, self._by = pipe, on_step, by
         self.taken = 0
 
     def call_arguments(self) -> dict[str, Any]:
         """Return the arguments that make the pipeline report its steps; none where it takes no callback."""
-        if "callback_on_step_end" in self._parameters:
+        if self._by == "callback_on_step_end":
             return {"callback_on_step_end": self._step_end}
-        if {"callback", "callback_steps"} <= set(self._parameters):
-            return {"callback": self._legacy, "callback_steps": 1}
+        if self._by == "callback":
+            counted = "callback_steps" in inspect.signature(type(self._pipe).__call__).parameters
+            return {"callback": self._legacy, **({"callback_steps": 1} if counted else {})}
         return {}
 
     @contextmanager

@@ -1,1 +1,1 @@
-"""LocalAI's wires: its HTTP routes, and its contract of gRPC."""
+"""LocalAI's wires."""

@@ -14,11 +14,12 @@ from octabox.frontends.disconnect import unless_gone
 from octabox.frontends.middleware import SafeJson
 from octabox.frontends.openai.answers import to_answer
 from octabox.frontends.openai.events import to_events
-from octabox.frontends.openai.forms import MASK, read_form
+from octabox.frontends.openai.forms import read_form
 from octabox.frontends.openai.schema import ImageRequest, from_json
 from octabox.frontends.openai.translate import Wanted, needs_prompt, require_prompt, to_request
 from octabox.frontends.services import Wire
 from octabox.frontends.streams import EventStream, ended_by_errors, first_of
+from octabox.frontends.wording.forms import MASK
 from octabox.types import Source
 
 

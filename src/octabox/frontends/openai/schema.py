@@ -31,6 +31,7 @@ class ImageRequest(BaseModel):
     moderation: str | None = Field(None, description="Taken for compatibility.")
     style: str | None = Field(None, description="Taken for compatibility.")
     input_fidelity: str | None = Field(None, description="Taken for compatibility.")
+    backend: str | None = Field(None, description="Taken for compatibility.")
     seed: int | None = Field(None, description="Seed of the first picture; -1 draws one by lot.")
     task: str | None = Field(None, description="Task of the Hub, such as image-to-image.")
     scheduler: str | dict[str, Any] | None = Field(None, description='A name, or {"name": ..., settings}.')

@@ -13,8 +13,8 @@ from octabox.errors import GenerationError, InvalidParameterError, MissingParame
 from octabox.frontends.bodies import check_fields, read_object, scheduler_choice
 from octabox.frontends.disconnect import unless_gone
 from octabox.frontends.errors import in_clients_words
-from octabox.frontends.openai.makers import Maker, first_maker, maker_of
 from octabox.frontends.services import Wire
+from octabox.frontends.wording.makers import Maker, first_maker, maker_of
 from octabox.media.formats import check
 from octabox.types import Artifact, GenerationRequest, OutputFormat
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,24 +9,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from octabox.errors import InvalidParameterError, MissingParameterError
+from octabox.errors import MissingParameterError
 from octabox.frontends import errors
 from octabox.frontends.bodies import scheduler_choice
 from octabox.frontends.openai.answers import size_of
-from octabox.frontends.openai.makers import Maker
-from octabox.frontends.openai.translate import call_parameters, wished_size
+from octabox.frontends.wording.clips import FRAMES, PACKED, frame_rate, frames_of
+from octabox.frontends.wording.makers import Maker
+from octabox.frontends.wording.parameters import call_parameters, wished_size
 from octabox.media.formats import MOST_FPS, check
 from octabox.service.jobs import Job
-from octabox.types import Artifact, GenerationRequest, Kind, OutputFormat, Source
-
-#: Call parameters that say how many frames to make, and how many of them a second has.
-FRAMES, RATES = ("num_frames", "video_length", "frames"), ("fps", "frame_rate")
-
-#: Frames a second where neither the client nor the pipeline says.
-RATE = 16.0
-
-#: Frames that video models pack into one, behind the first: they make 4k + 1.
-PACKED = 4
+from octabox.types import Artifact, GenerationRequest, OutputFormat, Source
 
 #: OpenAI's words for where a job is.
 STATUSES = {"cancelled": "failed"}
@@ -103,10 +94,10 @@ def to_request(
     params |= {"prompt": body.prompt} if body.prompt else {}
     wishes = wished_size(body.size, params)
     spelled = {"width": "size", "height": "size", **spelled} if wishes else spelled
-    rate = _rate(body, maker, params)
+    rate = frame_rate(body.fps, maker, params)
     warnings: list[str] = []
     if body.seconds is not None:
-        frames = _frames(body.seconds, maker, rate, params, warnings)
+        frames = frames_of(body.seconds, maker, rate, params, warnings)
         wishes |= frames
         spelled = {**dict.fromkeys(frames, "seconds"), **spelled}
     request = GenerationRequest(
@@ -124,15 +115,6 @@ def to_request(
     whole = {**maker.defaults, **wishes, **params}
     note = VideoNote(body.prompt or "", _length(whole, maker, rate), _size(whole), tuple(warnings), spelled)
     return request, note
-
-
-def kind_of(reference: Source) -> Kind:
-    """Return whether a reference is a clip or a picture, by its first bytes or its data URI; a link is a picture."""
-    if isinstance(reference, str):
-        return "video" if reference.lstrip()[:11].lower() == "data:video/" else "image"
-    # MP4 and its kin name their type behind a length; Matroska and WebM begin with EBML's mark; AVI is a RIFF file.
-    is_clip = reference[4:8] == b"ftyp" or reference[:4] == b"\x1aE\xdf\xa3" or reference[8:12] == b"AVI "
-    return "video" if is_clip and reference[8:12] not in (b"avif", b"heic") else "image"
 
 
 def told(job: Job, note: VideoNote) -> dict[str, Any]:
@@ -169,34 +151,6 @@ def _percent(job: Job) -> int:
     if job.status == "completed":
         return 100
     return 99 * job.progress.step // job.progress.steps if job.progress.steps else 0
-
-
-def _rate(body: VideoRequest, maker: Maker, params: dict[str, Any]) -> float:
-    """Return the frames a second; where the pipeline has a parameter of it, it is told too."""
-    name = maker.named(*RATES)
-    if name is not None and body.fps is not None:
-        if name in params:
-            raise InvalidParameterError(f"'fps' and '{name}' say the same.", hint="Give one of them.", parameter=name)
-        params[name] = int(body.fps) if body.fps.is_integer() else body.fps
-    given = body.fps if name is None else params.get(name, maker.defaults.get(name))
-    is_number = isinstance(given, (int, float)) and not isinstance(given, bool) and math.isfinite(given) and given > 0
-    return float(given) if is_number and given is not None else RATE
-
-
-def _frames(
-    seconds: float, maker: Maker, rate: float, params: Mapping[str, Any], warnings: list[str]
-) -> dict[str, int]:
-    """Return the wish that a length means."""
-    name = maker.named(*FRAMES)
-    if name is None:
-        warnings.append(f"'seconds' has no effect: {maker.entry.name} makes videos of one length.")
-        return {}
-    if name in params:
-        raise InvalidParameterError(f"'seconds' and '{name}' say the same.", hint="Give one of them.", parameter=name)
-    count = max(1, round(seconds * rate))
-    usual = maker.defaults.get(name)
-    packs = not isinstance(usual, int) or usual % PACKED == 1
-    return {name: count - count % PACKED + 1 if packs else count}
 
 
 def _length(params: Mapping[str, Any], maker: Maker, rate: float) -> float | None:

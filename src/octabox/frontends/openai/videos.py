@@ -13,12 +13,13 @@ from octabox.frontends.bodies import check_fields, is_form, read_object
 from octabox.frontends.disconnect import unless_gone
 from octabox.frontends.errors import in_clients_words
 from octabox.frontends.middleware import SafeJson
-from octabox.frontends.openai.forms import REFERENCE, read_fields
-from octabox.frontends.openai.makers import Maker, first_maker, maker_of
 from octabox.frontends.openai.thumbnails import MEDIA_TYPE, thumbnail
-from octabox.frontends.openai.video_jobs import VideoNote, VideoRequest, kind_of, to_request, told
+from octabox.frontends.openai.video_jobs import VideoNote, VideoRequest, to_request, told
 from octabox.frontends.results import Result
 from octabox.frontends.services import Wire
+from octabox.frontends.wording.clips import kind_of
+from octabox.frontends.wording.forms import REFERENCE, read_fields
+from octabox.frontends.wording.makers import Maker, first_maker, maker_of
 from octabox.service.jobs import Job
 from octabox.types import Source
 

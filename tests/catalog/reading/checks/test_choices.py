@@ -18,6 +18,7 @@ from octabox.errors import InvalidParameterError
     ("check", "choices"),
     [
         ('if mode not in ["wet", "dry"]:\n            raise ValueError', ("wet", "dry")),
+        ('if mode not in {"wet", "dry", "damp"}:\n            raise ValueError', ("damp", "dry", "wet")),
         ("if mode not in MODES:\n            raise ValueError", ("oil", "ink")),
         ("if mode not in self.modes:\n            raise ValueError", ("big", "small")),
         ('if mode not in ["wet", "dry"]:\n            logger.warning("")', ()),

@@ -76,8 +76,8 @@ def _parts(**settings: Any) -> dict[str, Any]:
 
 PIPELINES = (
     # What the model is told of its task comes first, in 1 token for each letter.
-    Tiny("Flux2Pipeline", flux_2, PARAMS | {"max_sequence_length": 384}),
-    Tiny("Flux2KleinPipeline", klein, PARAMS),
+    Tiny("Flux2Pipeline", flux_2, PARAMS | PICTURE | {"max_sequence_length": 384}),
+    Tiny("Flux2KleinPipeline", klein, PARAMS | PICTURE),
     Tiny("Flux2KleinKVPipeline", partial(klein, distilled=True), PARAMS | PICTURE),
     Tiny("Flux2KleinInpaintPipeline", klein, PARAMS | PICTURE | {"mask_image": "sample:mask"}),
     Tiny("ErnieImagePipeline", ernie, PARAMS),

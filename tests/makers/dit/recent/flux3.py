@@ -85,10 +85,14 @@ def flux_3(*, distilled: bool = False) -> dict[str, Any]:
     }
 
 
+WORDS = PARAMS | {"max_new_tokens": 8}
+NO_PROCESSOR = {"image-to-image": "Qwen3-VL's processor of pictures needs torchvision."}
+BLIND = {"image-to-image": "The small language model that writes prompts anew cannot see."}
+
 PIPELINES = (
-    Tiny("QwenImage21Pipeline", qwen_image, PARAMS),
-    Tiny("Flux3DistilledModularPipeline", partial(flux_3, distilled=True), PARAMS | {"max_new_tokens": 8}),
-    Tiny("Flux3ModularPipeline", flux_3, PARAMS | {"max_new_tokens": 8}),
-    Tiny("QwenImage21ModularPipeline", qwen_image, PARAMS),
-    Tiny("QwenImage21TurboModularPipeline", qwen_image, PARAMS),
+    Tiny("QwenImage21Pipeline", qwen_image, PARAMS, leaves_out=NO_PROCESSOR),
+    Tiny("Flux3DistilledModularPipeline", partial(flux_3, distilled=True), WORDS, leaves_out=BLIND),
+    Tiny("Flux3ModularPipeline", flux_3, WORDS, leaves_out=BLIND),
+    Tiny("QwenImage21ModularPipeline", qwen_image, PARAMS, leaves_out=NO_PROCESSOR),
+    Tiny("QwenImage21TurboModularPipeline", qwen_image, PARAMS, leaves_out=NO_PROCESSOR),
 )

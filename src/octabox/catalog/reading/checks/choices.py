@@ -36,4 +36,7 @@ def _words(tree: SourceTree, owner: ClassSource, node: ast.expr) -> tuple[str, .
     elif isinstance(node, ast.Attribute):
         value = tree.value(owner, node.attr)
     words = tuple(value) if isinstance(value, list | tuple | set | dict) else ()
-    return tuple(word for word in words if isinstance(word, str)) if all(isinstance(w, str) for w in words) else ()
+    if not all(isinstance(word, str) for word in words):
+        return ()
+    # A set has another order in every process.
+    return tuple(sorted(words)) if isinstance(value, set) else words

@@ -14,12 +14,14 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import check_packages, import_class, import_parts
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
+from octabox.config.presetting import settings_for
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
 from octabox.engine.worker.loading.components import component_dtypes, load_component, pipeline_quantization
 from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.loading.storage import keep_small
 from octabox.errors import LoadError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
 
@@ -70,6 +72,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     pipe.set_progress_bar_config(disable=True)
     _apply_adapters(pipe, config)
     extras = load_beside(config, pipeline, beside, dtype, device)
+    keep_small(config, {**pipe.components, **extras})
     return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)), extras)
 
 
@@ -185,6 +188,9 @@ def _place(pipe: DiffusionPipeline, config: ModelConfig, device: str) -> tuple[s
     if config.memory == "full":
         pipe.to(device)
     elif device == "cpu":
+        # What a preset says is meant for accelerators alone; nobody has asked for it.
+        if settings_for(type(pipe).__name__).get("memory") == config.memory:
+            return ()
         return (
             f"`memory: {config.memory}` has no effect on a processor: there is no accelerator to move weights from.",
         )

@@ -28,6 +28,7 @@ def artifacts(product: Product, seed: int | None, facts: Mapping[str, Any], outp
         output: How it is to be written, where its kind can be.
     """
     value, wanted = product.value, replace(output, format=formats.chosen(product.kind, output))
+    asked = {output.format} - {wanted.format}
     if isinstance(value, Clip):
         if wanted.format in STILL:
             frames = (Product(product.name, "image", frame) for frame in value.frames)
@@ -35,8 +36,9 @@ def artifacts(product: Product, seed: int | None, facts: Mapping[str, Any], outp
         else:
             about = {**facts, "fps": value.fps, "num_frames": len(value.frames), **_size(value.frames[0])}
             yield Artifact("video", *_turned(video.encode(value, wanted, about)), seed, about, product.name)
-        if value.sound is not None and wanted.format in SILENT | STILL:
-            yield from artifacts(Product(f"{product.name}_sound", "audio", value.sound), seed, facts, OutputFormat())
+        # Its sound is a file of its own where the clip's has no room for it, or where a format for sounds was asked for.
+        if value.sound is not None and (wanted.format in SILENT | STILL or formats.chosen("audio", output) in asked):
+            yield from artifacts(Product(f"{product.name}_sound", "audio", value.sound), seed, facts, output)
         return
     if isinstance(value, Mapping) and wanted.format == "npy" and len(value) > 1:
         # A file of this format holds one array.

@@ -1,0 +1,52 @@
+"""Keep the weights of components small between uses; each layer is brought into its own type of numbers when it is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from diffusers.hooks import apply_layerwise_casting
+from diffusers.hooks.layerwise_casting import DEFAULT_SKIP_MODULES_PATTERN
+
+from octabox.config.model import ModelConfig
+from octabox.errors import LoadError
+
+#: Attributes by which classes name the layers that must not lose precision.
+KEPT = ("_keep_in_fp32_modules", "_skip_layerwise_casting_patterns")
+
+
+def keep_small(config: ModelConfig, components: Mapping[str, object]) -> None:
+    """Keep the components small for which the configuration says so.
+
+    Args:
+        config: The model's configuration.
+        components: All components by name.
+
+    Raises:
+        LoadError: One has no weights.
+    """
+    for name, part in config.components.items():
+        if part.storage is None:
+            continue
+        component = components.get(name)
+        if not isinstance(component, torch.nn.Module):
+            raise LoadError(
+                f"Model '{config.name}': the component '{name}' has no weights to keep as {part.storage}.",
+                hint="Leave out its `storage`.",
+                model=config.name,
+            )
+        _keep(component, getattr(torch, part.storage))
+
+
+def _keep(component: torch.nn.Module, storage: torch.dtype) -> None:
+    """Keep the weights of a component's layers in a type of numbers between uses."""
+    adapters = ("lora_",)
+    skipped = [pattern for attribute in KEPT for pattern in getattr(component, attribute, None) or ()]
+    apply_layerwise_casting(
+        component,
+        storage,
+        next(weight.dtype for weight in component.parameters() if weight.is_floating_point()),
+        skip_modules_pattern=(*DEFAULT_SKIP_MODULES_PATTERN, *skipped, *adapters),
+        # Text encoders tell their type of numbers by their first weights, which are these.
+        skip_modules_classes=(torch.nn.Embedding,),
+    )

@@ -1,0 +1,1 @@
+"""What clients' words mean, on whichever wire they come."""

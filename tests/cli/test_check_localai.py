@@ -1,0 +1,46 @@
+"""``octabox check`` on LocalAI's configurations, as its documentation, its gallery and its users have them."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from octabox.cli.check import command
+from octabox.config.reading import read_models
+
+FILES = Path(__file__).parents[1] / "config" / "localai" / "documented"
+
+#: What is said of those that are not simply right: the lines, and a part of each sentence.
+EXPLAINED = {
+    "chroma": {8: "`f16` is understood but has no effect here: `options.0` says 'bfloat16'"},
+    "dreamshaper": {3: "There is no 'DreamShaper_8_pruned.safetensors' in the models folder yet"},
+    "flux-file": {3: "There is no 'flux1-dev.safetensors' in the models folder yet"},
+    "ltx-2": {9: "what a model can do is read from its pipeline"},
+    "qwen-image": {8: "it leaves out `true_cfg_scale`", 10: "`options.1` says 'bfloat16'"},
+    "qwen-image-edit": {
+        8: "it leaves out `true_cfg_scale`",
+        10: "`options.1` says 'bfloat16'",
+        13: "what a model can do is read from its pipeline",
+    },
+    "stable-diffusion-x4-upscaler": {8: "what a model can do is read from its pipeline"},
+    "stablediffusion": {3: "There is no 'toonyou_beta6.safetensors' in the models folder yet"},
+    "wan": {12: "what a model can do is read from its pipeline"},
+}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of this machine out."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("file", sorted(FILES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_each_is_a_model_and_is_explained(file: Path) -> None:
+    """It loads unchanged, and what has no effect in it is said, line by line."""
+    result = CliRunner().invoke(command, [str(file)])
+    told = result.output.replace(str(file), "").splitlines()
+    wanted = EXPLAINED.get(file.stem, {})
+
+    assert (0, [file.stem]) == (result.exit_code, [model.name for model in read_models(file).models])
+    assert list(wanted) == [int(line.split(":")[1]) for line in told[:-1]] if wanted else told[0].startswith(": OK")
+    assert [] == [part for line, part in zip(told, wanted.values(), strict=False) if part not in line]

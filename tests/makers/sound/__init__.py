@@ -1,1 +1,0 @@
-"""Tiny pipelines whose transformers make sound."""
