@@ -73,16 +73,21 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     shelves = Shelves(settings.models)
     extra = model_of_source(given) if given and given not in shelves.current().named else None
     models = ModelService(shelves, engine, allow_hub=settings.allow_hub, extra={extra.name: extra} if extra else {})
-    media_limits = MediaLimits(
+    media_limits = _media_limits(settings)
+    fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
+    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames)
+    generation = GenerationService(models, engine, fetcher, limits, media_limits)
+    return Parts(settings, engine, models, generation, extra.name if extra else given or "")
+
+
+def _media_limits(settings: Settings) -> MediaLimits:
+    """Return how large media may be."""
+    return MediaLimits(
         max_pixels=settings.max_image_pixels,
         max_bytes=settings.max_upload_bytes,
         max_frames=settings.max_frames,
         max_seconds=settings.max_audio_seconds,
     )
-    fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
-    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames)
-    generation = GenerationService(models, engine, fetcher, limits, media_limits)
-    return Parts(settings, engine, models, generation, extra.name if extra else given or "")
 
 
 def app(parts: Parts) -> FastAPI:
@@ -128,7 +133,8 @@ async def serve_localai(
     writable = (environment.generated_content_path, Path(tempfile.gettempdir()), *paths)
     readable = (environment.upload_path, *filter(None, [environment.models_path]))
     roots = Roots(writable, readable, settings.max_upload_bytes)
-    servicer = Servicer(Residence(parts.models, turns), parts.generation, environment, roots, settings.device)
+    residence, limits = Residence(parts.models, turns), _media_limits(settings)
+    servicer = Servicer(residence, parts.generation, environment, roots, limits, settings.device)
     getting_ready: list[asyncio.Task[None]] = []
 
     def listening(address: str) -> None:

@@ -115,17 +115,14 @@ def test_a_picture_becomes_larger(backend: Client, tiny: Make, tmp_path: Path, s
 
 
 def test_what_enlarges_nothing_says_so(backend: Client, tiny: Make, tmp_path: Path) -> None:
-    """Nothing is enlarged by another way than the model, and a scale that the model does not reach is refused."""
+    """Nothing is enlarged by another way than a model that is made for it."""
     (tmp_path / "src.png").write_bytes(content("image", 16, 16))
     fields = {"src": str(tmp_path / "src.png"), "dst": str(tmp_path / "made.png")}
-    load(backend, tiny("StableDiffusionUpscalePipeline"))
-    with failing() as told:
-        backend.stub.UpscaleImage(messages.UpscaleImageRequest(scale=9, **fields), timeout=120)
-    assert grpc.StatusCode.UNIMPLEMENTED == told[0]
-    load(backend, tiny("StableDiffusionPipeline"))
-    with failing() as told:
-        backend.stub.UpscaleImage(messages.UpscaleImageRequest(scale=2, **fields), timeout=120)
-    assert grpc.StatusCode.INVALID_ARGUMENT == told[0]
+    for name in ("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"):
+        load(backend, tiny(name))
+        with failing() as told:
+            backend.stub.UpscaleImage(messages.UpscaleImageRequest(scale=2, **fields), timeout=120)
+        assert grpc.StatusCode.INVALID_ARGUMENT == told[0]
     assert ["src.png"] == [path.name for path in tmp_path.iterdir()]
 
 

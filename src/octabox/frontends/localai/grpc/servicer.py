@@ -21,6 +21,8 @@ from octabox.frontends.localai.grpc.loading.resident import Residence, Resident
 from octabox.frontends.localai.grpc.making import files, requests, results
 from octabox.frontends.localai.grpc.making.requests import Context
 from octabox.frontends.localai.grpc.making.takers import takers_of
+from octabox.frontends.localai.upscaling import enlarged
+from octabox.media.limits import MediaLimits
 from octabox.types import Artifact, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.localai")
@@ -28,8 +30,11 @@ logger = logging.getLogger("octabox.localai")
 #: From a message to a request.
 Translate = Callable[[Message, Context], GenerationRequest]
 
-#: From what was made to the file to write, and what to say of it.
-Finish = Callable[[Generation], tuple[Artifact, str]]
+#: From what was made to the file to write.
+Finish = Callable[[Generation], Artifact]
+
+#: From a request to what was made.
+Run = Callable[[GenerationRequest], Awaitable[Generation]]
 
 
 class Generations(Protocol):
@@ -49,6 +54,7 @@ class Servicer:
         generations: Runs requests.
         environment: LocalAI's variables.
         roots: Folders that requests may name files in.
+        limits: How large pictures may be.
         device: Device of the server's settings.
     """
 
@@ -56,6 +62,7 @@ class Servicer:
     generations: Generations
     environment: Environment
     roots: files.Roots
+    limits: MediaLimits
     device: str | None = None
 
     async def Health(self, request: Message, context: Any) -> Message:  # noqa: ARG002, N802 (the contract's)
@@ -91,54 +98,52 @@ class Servicer:
     async def GenerateImage(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
         """Make a picture, or an animated one of a clip."""
 
-        def finish(generation: Generation) -> tuple[Artifact, str]:
+        def finish(generation: Generation) -> Artifact:
             entry = self.residence.catalog.pipelines.get(generation.pipeline)
             moving = entry is not None and entry.output_kind == "video"
-            return results.picture(generation, moving=moving, fps=self.environment.fps), ""
+            return results.picture(generation, moving=moving, fps=self.environment.fps)
 
         return await _answer(context, self._make(request, request.ModelIdentity, requests.image_request, finish))
 
     async def GenerateVideo(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
         """Make a clip."""
 
-        def finish(generation: Generation) -> tuple[Artifact, str]:
-            return results.of_kind(generation, "video"), ""
+        def finish(generation: Generation) -> Artifact:
+            return results.of_kind(generation, "video")
 
         return await _answer(context, self._make(request, request.ModelIdentity, requests.video_request, finish))
 
     async def SoundGeneration(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
         """Make a sound."""
 
-        def finish(generation: Generation) -> tuple[Artifact, str]:
-            return results.of_kind(generation, "audio"), ""
+        def finish(generation: Generation) -> Artifact:
+            return results.of_kind(generation, "audio")
 
         return await _answer(context, self._make(request, request.ModelIdentity, requests.sound_request, finish))
 
     async def UpscaleImage(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
         """Enlarge a picture."""
-        source = b""
 
-        def translate(message: Message, about: Context) -> GenerationRequest:
-            nonlocal source
-            wanted = requests.upscale_request(message, about)
-            source = next(given for each in wanted.inputs.values() for given in each if isinstance(given, bytes))
-            return wanted
+        async def run(wanted: GenerationRequest) -> Generation:
+            return await enlarged(self.generations, wanted, request.scale or None, self.limits)
 
-        def finish(generation: Generation) -> tuple[Artifact, str]:
-            return results.enlarged(results.picture(generation, moving=False, fps=1), source, request.scale)
+        def finish(generation: Generation) -> Artifact:
+            return results.picture(generation, moving=False, fps=1)
 
-        return await _answer(context, self._make(request, "", translate, finish))
+        return await _answer(context, self._make(request, "", requests.upscale_request, finish, run))
 
-    async def _make(self, message: Message, identity: str, translate: Translate, finish: Finish) -> str:
+    async def _make(
+        self, message: Message, identity: str, translate: Translate, finish: Finish, run: Run | None = None
+    ) -> str:
         """Run a request and write its file; return what to say of it."""
         place = await asyncio.to_thread(self.roots.target, message.dst)
         async with self._using(identity) as resident:
             wanted = await asyncio.to_thread(translate, message, self._context(resident))
-            generation = await self.generations.generate(wanted)
-            artifact, note = await asyncio.to_thread(finish, generation)
+            generation = await (run or self.generations.generate)(wanted)
+            artifact = await asyncio.to_thread(finish, generation)
             await asyncio.to_thread(files.write, place, artifact.content)
         seed = f"Its seed is {artifact.seed}." if artifact.seed is not None else ""
-        return " ".join(filter(None, [f"{place.name} is written.", seed, note, *generation.warnings]))
+        return " ".join(filter(None, [f"{place.name} is written.", seed, *generation.warnings]))
 
     def _using(self, identity: str) -> AbstractAsyncContextManager[Resident]:
         return self.residence.using(identity)

@@ -267,3 +267,21 @@ def test_the_chunk_of_frames_comes_from_its_variable() -> None:
     """CHUNK_SIZE is the number of frames that are decoded at once, as a number; an option is stronger."""
     assert 2 == config(environ={"CHUNK_SIZE": "2"}).defaults["decode_chunk_size"]
     assert 3 == config(environ={"CHUNK_SIZE": "2"}, Options=["decode_chunk_size:3"]).defaults["decode_chunk_size"]
+
+
+def test_a_lone_transformer_is_completed_from_its_repository() -> None:
+    """FluxTransformer2DModel is a preset, and BFL_REPO the repository of what the file lacks."""
+    fields: dict[str, Any] = {"PipelineType": "FluxTransformer2DModel"}
+    changed = config(environ={"BFL_REPO": "me/flux"}, **fields)
+
+    assert ("flux-transformer", "ChuckMcSneed/FLUX.1-dev") == (config(**fields).preset, config(**fields).config)
+    assert "me/flux" == changed.config
+
+
+def test_the_frames_of_the_alias_for_clips_come_from_their_variable() -> None:
+    """VideoDiffusionPipeline makes 64 frames, or as many as FRAMES says, or an option."""
+    fields: dict[str, Any] = {"PipelineType": "VideoDiffusionPipeline"}
+
+    assert 64 == config(**fields).defaults["num_frames"]
+    assert 8 == config(environ={"FRAMES": "8"}, **fields).defaults["num_frames"]
+    assert 4 == config(environ={"FRAMES": "8"}, Options=["num_frames:4"], **fields).defaults["num_frames"]

@@ -14,12 +14,13 @@ from octabox import demo
 from octabox.config import localai
 from octabox.config.discovery import demo_model, place
 from octabox.config.model import ModelConfig
+from octabox.config.presetting import presets
 from octabox.config.problems import did_you_mean, dotted, expectation, shown
 from octabox.config.reading import Entry
 from octabox.errors import ConfigError, ModelNotFoundError
 from octabox.frontends.localai.grpc.contract import Message
 from octabox.frontends.localai.grpc.environment import Environment
-from octabox.frontends.localai.grpc.loading.fitting import Wanted, json_object, quantization, table
+from octabox.frontends.localai.grpc.loading.fitting import Wanted, json_object, quantization
 from octabox.frontends.localai.grpc.loading.weights import check_safe
 from octabox.hub.folder import is_hub_id
 
@@ -71,8 +72,6 @@ def to_model(options: Message, environment: Environment, device: str | None = No
     if options.F16Memory and fields.get("device") == "cpu" and translation.origins.get(("dtype",)) == "f16":
         fields["dtype"] = "float32"
         warnings.append("`f16` has no effect on a processor, which computes in float32.")
-    if options.PipelineType in table()["lone_parts"]:
-        fields["config"] = environment.bfl_repo
     if environment.disable_cpu_offload:
         fields["memory"] = "full"
     fields = _merged(fields, _engine_args(options.EngineArgs))
@@ -81,7 +80,10 @@ def to_model(options: Message, environment: Environment, device: str | None = No
     if environment.compel or environment.sd_embed:
         warnings.append("COMPEL and SD_EMBED have no effect yet: prompts are taken as they are.")
     given = tuple(name for name in fields.get("defaults", {}) if _is_option(translation.origins, name))
-    defaults = {**_usual(environment), **fields.pop("defaults", {})}
+    preset = presets()[fields["preset"]].settings if fields.get("preset") in presets() else {}
+    if "config" in preset:
+        fields.setdefault("config", environment.bfl_repo)
+    defaults = {**_usual(environment, preset), **fields.pop("defaults", {})}
     if not environment.clipskip:
         defaults.pop("clip_skip", None)
     embedded = source == demo.NAME
@@ -139,9 +141,10 @@ def _device(options: Message, environment: Environment, device: str | None) -> d
     return {} if sys.platform == "darwin" else {"device": "cpu"}
 
 
-def _usual(environment: Environment) -> dict[str, Any]:
-    """Return call parameters that LocalAI's variables give to pipelines that have them."""
-    return {"decode_chunk_size": environment.chunk_size}
+def _usual(environment: Environment, preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return call parameters that LocalAI's variables give to pipelines that have them, or in place of a preset's."""
+    usual = {"decode_chunk_size": environment.chunk_size}
+    return {**usual, "num_frames": environment.frames} if "num_frames" in preset.get("defaults", {}) else usual
 
 
 def _is_option(origins: Mapping[tuple[int | str, ...], str], name: str) -> bool:

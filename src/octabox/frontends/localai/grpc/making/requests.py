@@ -15,6 +15,7 @@ from octabox.errors import InvalidParameterError, MediaError, MissingParameterEr
 from octabox.frontends.localai.grpc.contract import Message
 from octabox.frontends.localai.grpc.environment import Environment
 from octabox.frontends.localai.grpc.making.takers import FRAMES, RATES, SECONDS, Takers
+from octabox.frontends.localai.upscaling import check_enlarges
 from octabox.media.formats import FORMATS, format_of_suffix
 from octabox.types import GenerationRequest, Kind, OutputFormat, Source
 
@@ -133,12 +134,12 @@ def upscale_request(message: Message, context: Context) -> GenerationRequest:
         raise MissingParameterError("'src' is missing.", hint="Name the picture to enlarge.", parameter="src")
     if message.scale < 0:
         raise InvalidParameterError(f"'scale' must be at least 1, not {message.scale}.", parameter="scale")
-    own = Takers(takers.model, takers.entries[:1])
-    source = context.read(message.src, "src")
+    check_enlarges(takers.own, takers.model)
+    name = Takers(takers.model, takers.entries[:1]).medium("image", "src")
     return GenerationRequest(
         model=takers.model,
         wishes=_prompt("", context),
-        inputs={own.medium("image", "src"): (source,)},
+        inputs={name: (context.read(message.src, "src"),)},
         output=OutputFormat("png"),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from octabox.errors import GenerationError, TaskNotFoundError
+from octabox.errors import GenerationError
 from octabox.types import Artifact, Generation, Kind
 
 PNG = "image/png"
@@ -35,34 +35,6 @@ def of_kind(generation: Generation, kind: Kind) -> Artifact:
         if artifact.kind == kind:
             return artifact
     raise GenerationError(f"The model made no {kind}.", model=generation.model)
-
-
-def enlarged(artifact: Artifact, source: bytes, scale: int) -> tuple[Artifact, str]:
-    """Return a picture of as many times the size of its source as was asked for, and what to say of it.
-
-    Args:
-        artifact: What the model made of the source.
-        source: The picture that was to be enlarged.
-        scale: How many times it was to be enlarged; 0 is as often as the model does.
-
-    Raises:
-        TaskNotFoundError: The model does not enlarge pictures, or not so much.
-    """
-    with Image.open(io.BytesIO(source)) as before, Image.open(io.BytesIO(artifact.content)) as after:
-        (wide, high), factor = before.size, after.width / before.width
-        if factor <= 1:
-            message = f"The model makes no larger pictures: {wide}x{high} became {after.width}x{after.height}."
-            raise TaskNotFoundError(message, hint="Load a model that enlarges pictures.")
-        if scale > factor + 0.01:
-            message = f"The model enlarges pictures {factor:g} times, not {scale} times."
-            raise TaskNotFoundError(message, hint=f"Ask for a scale of {factor:g}.")
-        wanted = (wide * scale, high * scale)
-        if scale < 1 or after.size == wanted:
-            return artifact, ""
-        file = io.BytesIO()
-        after.resize(wanted, Image.Resampling.LANCZOS).save(file, "PNG")
-    note = f"The model enlarges pictures {factor:g} times; the result was reduced to {scale} times."
-    return replace(artifact, content=file.getvalue()), note
 
 
 def _animated(frames: list[bytes], fps: float) -> bytes:
