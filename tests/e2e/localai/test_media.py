@@ -9,12 +9,16 @@ from pathlib import Path
 
 import grpc
 import pytest
+from diffusers import StableDiffusionPipeline
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
 from PIL import Image
 
 from e2e.localai.conftest import Model
 from localai_backend import Client, Message, failing, messages
+from makers import pipelines
 from makers.samples import content
-from octabox.media import audio, video
+from octabox.media import audio, metadata, video
 from octabox.media.limits import MediaLimits
 
 #: Makes a tiny model of a class.
@@ -164,3 +168,54 @@ def test_a_scheduler_a_type_and_a_folder_are_honoured(backend: Client, tiny: Mak
         backend.load(model.folder, SchedulerType="no_such")
         backend.image(tmp_path / "none.png")
     assert grpc.StatusCode.INVALID_ARGUMENT == told[0]
+
+
+def test_loras_are_applied(backend: Client, tiny: Make, tmp_path: Path) -> None:
+    """Each LoRA changes the picture by its scale; none, and one that counts for nothing, change nothing."""
+    model = tiny("StableDiffusionPipeline")
+    unet = pipelines()["StableDiffusionPipeline"].make().unet
+    unet.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=["to_q", "to_v"]))
+    StableDiffusionPipeline.save_lora_weights(tmp_path / "lora", get_peft_model_state_dict(unet))
+    file, made = "lora/pytorch_lora_weights.safetensors", []
+    for fields in (
+        {},
+        {"LoraAdapter": file, "LoraScale": 0.5},
+        {"LoraAdapters": [file], "LoraScales": [0.5]},
+        {"LoraAdapters": [file], "LoraScales": [0.0]},
+        {"LoraAdapters": [file]},
+    ):
+        load(backend, model, ModelPath=str(tmp_path), **fields)
+        assert backend.image(tmp_path / "made.png", step=3).success
+        with Image.open(tmp_path / "made.png") as picture:
+            made.append(picture.tobytes())
+
+    none, half, also_half, nothing, full = made
+    assert none == nothing
+    assert half == also_half
+    assert 3 == len({none, half, full})
+
+
+def test_a_controlnet_leads_the_picture(backend: Client, tiny: Make, tmp_path: Path) -> None:
+    """With a ControlNet beside the model, the source is what leads it."""
+    guided = tiny("StableDiffusionControlNetPipeline")
+    (tmp_path / "src.png").write_bytes(content("image", 32, 32))
+    load(backend, tiny("StableDiffusionPipeline"), ControlNet=str(guided.folder / "controlnet"))
+    answer = backend.image(tmp_path / "made.png", src=str(tmp_path / "src.png"), width=32, height=32)
+
+    assert answer.success
+    assert "StableDiffusionControlNetPipeline" in metadata.read((tmp_path / "made.png").read_bytes())["pipeline"]
+
+
+def test_engine_args_say_what_no_field_can(backend: Client, tiny: Make, tmp_path: Path) -> None:
+    """What EngineArgs say of the model is done, and a component that there is none of is refused."""
+    model, made = tiny("StableDiffusionPipeline"), []
+    for arguments in ("", '{"dtype": "bfloat16"}'):
+        load(backend, model, EngineArgs=arguments)
+        assert backend.image(tmp_path / "made.png").success
+        made.append((tmp_path / "made.png").read_bytes())
+    with failing() as told:
+        load(backend, model, EngineArgs='{"components": {"no_such_part": {"dtype": "bfloat16"}}}')
+
+    assert made[0] != made[1]
+    assert grpc.StatusCode.FAILED_PRECONDITION == told[0]
+    assert "no_such_part" in told[1]

@@ -243,6 +243,17 @@ def test_a_failed_load_leaves_the_old_model_or_none(loaded: Client, tmp_path: Pa
     assert READY == loaded.status().state
 
 
+def test_a_load_whose_caller_leaves_is_not_left_half_done(backend: Client, tmp_path: Path) -> None:
+    """LocalAI's core may give a slow load up and ask again: what was begun is finished, and is there then."""
+    backend.free()
+    call = backend.stub.LoadModel.future(messages.ModelOptions(Model="slow", ModelFile=str(demo.FOLDER)))
+    wait_for(backend, BUSY)
+    call.cancel()
+
+    assert backend.image(tmp_path / "made.png", ModelIdentity="slow").success
+    assert READY == backend.status().state
+
+
 def test_another_model_takes_the_place_of_the_first(loaded: Client, tmp_path: Path) -> None:
     """A second LoadModel waits for the calls that run, and replaces the model; only one is in memory."""
     with ThreadPoolExecutor(2) as pool:

@@ -216,7 +216,7 @@ def test_engine_args_say_the_rest() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[1]", "no json", '{"varian": "x"}', '{"defaults": 3}', '{"memory": "none"}', '{"model": "other"}']
+    "text", ["[1]", "no json", '{"variants": "x"}', '{"defaults": 3}', '{"memory": "none"}', '{"model": "other"}']
 )
 def test_wrong_engine_args_are_refused(text: str) -> None:
     """EngineArgs that are no object, or name what is no field, are errors."""

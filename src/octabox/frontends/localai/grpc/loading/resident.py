@@ -163,17 +163,21 @@ class Residence:
             return new.wanted.warnings
 
     async def _checked(self, wanted: Wanted) -> Resident:
-        """Return the model once it is known which pipeline it is of; nothing is loaded for that."""
+        """Return the model once it is known which pipeline it is of; nothing is loaded for that, and the old one stays."""
+        name, old = wanted.config.name, self._resident
+        replaced = old.served.config if old is not None and old.served.config.name == name else None
         self._models.add(wanted.config)
         try:
-            served = await self._models.served(wanted.config.name)
+            served = await self._models.served(name)
             family = takers_of(served, self.catalog).entries
             wanted = fitted(wanted, served.own, {each.name for entry in family for each in entry.parameters})
             self._models.add(wanted.config)
-            return Resident(wanted, await self._models.served(wanted.config.name))
+            return Resident(wanted, await self._models.served(name))
         finally:
-            if self._resident:
-                self._models.add(self._resident.served.config)
+            if replaced is not None:
+                self._models.add(replaced)
+            else:
+                await self._models.remove(name)
 
     async def _free(self) -> bool:
         async with self._turns.alone():
