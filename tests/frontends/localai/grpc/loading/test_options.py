@@ -151,12 +151,13 @@ def test_an_option_without_a_colon_is_refused() -> None:
 
 
 def test_an_option_that_nothing_takes_is_refused() -> None:
-    """An option that is no parameter of the pipeline is named, with the nearest that is."""
-    with pytest.raises(InvalidParameterError) as caught:
-        fit(Options=["guidance_scal:3"])
+    """An option, or a default of EngineArgs, that is no parameter of the pipeline is named, with the nearest that is."""
+    for fields in ({"Options": ["guidance_scal:3"]}, {"EngineArgs": '{"defaults": {"guidance_scal": 3}}'}):
+        with pytest.raises(InvalidParameterError) as caught:
+            fit(**fields)
 
-    assert "guidance_scal" == caught.value.parameter
-    assert "guidance_scale" in caught.value.hint
+        assert "guidance_scal" == caught.value.parameter
+        assert "guidance_scale" in caught.value.hint
 
 
 def test_an_option_may_bring_a_component(tmp_path: Path) -> None:

@@ -74,12 +74,14 @@ def to_model(options: Message, environment: Environment, device: str | None = No
         warnings.append("`f16` has no effect on a processor, which computes in float32.")
     if environment.disable_cpu_offload:
         fields["memory"] = "full"
-    fields = _merged(fields, _engine_args(options.EngineArgs))
+    arguments = _engine_args(options.EngineArgs)
+    fields = _merged(fields, arguments)
     components, denoiser = quantization(options.Quantization)
     fields = _merged(fields, {"components": {name: {"quantization": each} for name, each in components.items()}})
     if environment.compel or environment.sd_embed:
         warnings.append("COMPEL and SD_EMBED have no effect yet: prompts are taken as they are.")
-    given = tuple(name for name in fields.get("defaults", {}) if _is_option(translation.origins, name))
+    said = arguments.get("defaults", {})
+    given = tuple(name for name in fields.get("defaults", {}) if name in said or _is_option(translation.origins, name))
     preset = presets()[fields["preset"]].settings if fields.get("preset") in presets() else {}
     if "config" in preset:
         fields.setdefault("config", environment.bfl_repo)
