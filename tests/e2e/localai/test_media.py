@@ -166,7 +166,6 @@ def test_a_scheduler_a_type_and_a_folder_are_honoured(backend: Client, tiny: Mak
     assert 4 == len(set(made))
     with failing() as told:
         backend.load(model.folder, SchedulerType="no_such")
-        backend.image(tmp_path / "none.png")
     assert grpc.StatusCode.INVALID_ARGUMENT == told[0]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.signature import check
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.config.problems import did_you_mean, shown
 from octabox.errors import ConfigError, InvalidParameterError
@@ -48,7 +49,8 @@ def fitted(wanted: Wanted, own: PipelineEntry, known: Collection[str]) -> Wanted
         known: Call parameters of that and of all others that run on its weights.
 
     Raises:
-        InvalidParameterError: An option is neither a call parameter nor a component of the pipeline, nor a file.
+        InvalidParameterError: An option is neither a call parameter nor a component of the pipeline, nor a file, or a call
+            parameter has a value of the wrong type.
         ConfigError: It is not known which component is to be quantized.
     """
     parts, warnings = {each.name for each in own.components}, list(wanted.warnings)
@@ -72,6 +74,9 @@ def fitted(wanted: Wanted, own: PipelineEntry, known: Collection[str]) -> Wanted
             message = f"It cannot be told which component of {own.name} is to be quantized."
             raise ConfigError(message, hint=hint, parameter="Quantization")
         components[denoiser] = _component(components, denoiser, {"quantization": dict(wanted.quantization)})
+    for each in own.parameters:
+        if each.name in defaults:
+            check(each, defaults[each.name])
     config = wanted.config.model_copy(update={"defaults": defaults, "components": components})
     return Wanted(config, wanted.identity, (), None, wanted.folder, tuple(warnings))
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from octabox.catalog.pipelines import Catalog
 from octabox.config.model import ModelConfig
+from octabox.config.schedulers import scheduler_of
 from octabox.errors import LoadError, ModelNotFoundError
 from octabox.frontends.localai.grpc.loading.fitting import Wanted, fitted
 from octabox.frontends.localai.grpc.loading.turns import Turns
@@ -171,6 +172,8 @@ class Residence:
             served = await self._models.served(name)
             family = takers_of(served, self.catalog).entries
             wanted = fitted(wanted, served.own, {each.name for entry in family for each in entry.parameters})
+            if scheduler := wanted.config.scheduler:
+                scheduler_of(scheduler.name, scheduler.settings, self.catalog.schedulers)
             self._models.add(wanted.config)
             return Resident(wanted, await self._models.served(name))
         finally:
