@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROMPT ?= a large yellow star on a blue background
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tiny serve test lint fix check bench docs model clean
+.PHONY: help demo tiny serve test lint fix check bench docs proto model clean
 
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,10 +49,14 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 	$(BIN)/python benchmarks/catalog.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/server.py
+	$(BIN)/python benchmarks/localai.py
 
 docs: $(BIN)/.installed-dev  ## Write the pages that are made from the code.
 	PYTHONPATH=tests $(BIN)/python tools/document_pipelines.py
 	$(BIN)/python tools/document_schedulers.py
+
+proto: $(BIN)/.installed-dev  ## Compile LocalAI's contract.
+	$(BIN)/python tools/compile_proto.py
 
 model: $(BIN)/.installed-dev  ## Train the embedded model (two hours) and measure it.
 	$(BIN)/python tools/train_demo_model.py

@@ -15,6 +15,8 @@ from octabox.engine.messages import WorkerOptions
 from serving import running_server
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tiny models gain nothing by a second thread, which would only wait for the first.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octabox.catalog.pipelines import use_folder
@@ -23,6 +25,8 @@ from octabox.telemetry.logs import configure
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from octabox.frontends.localai.grpc.environment import Environment
 
 #: Folder beside the models for pipelines in single files.
 PIPELINES = "pipelines"
@@ -69,16 +73,21 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     shelves = Shelves(settings.models)
     extra = model_of_source(given) if given and given not in shelves.current().named else None
     models = ModelService(shelves, engine, allow_hub=settings.allow_hub, extra={extra.name: extra} if extra else {})
-    media_limits = MediaLimits(
+    media_limits = _media_limits(settings)
+    fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
+    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames)
+    generation = GenerationService(models, engine, fetcher, limits, media_limits)
+    return Parts(settings, engine, models, generation, extra.name if extra else given or "")
+
+
+def _media_limits(settings: Settings) -> MediaLimits:
+    """Return how large media may be."""
+    return MediaLimits(
         max_pixels=settings.max_image_pixels,
         max_bytes=settings.max_upload_bytes,
         max_frames=settings.max_frames,
         max_seconds=settings.max_audio_seconds,
     )
-    fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
-    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames)
-    generation = GenerationService(models, engine, fetcher, limits, media_limits)
-    return Parts(settings, engine, models, generation, extra.name if extra else given or "")
 
 
 def app(parts: Parts) -> FastAPI:
@@ -99,3 +108,43 @@ def app(parts: Parts) -> FastAPI:
             await parts.engine.close()
 
     return create_app(parts.generation, parts.models, parts.settings, lifespan)
+
+
+async def serve_localai(
+    parts: Parts, address: str, environment: Environment, paths: Iterable[Path], announce: Callable[[str], None]
+) -> int:
+    """Serve LocalAI's core until told to stop; return the exit code.
+
+    Args:
+        parts: The parts; their engine is started and ended.
+        address: ``host:port`` to listen on.
+        environment: LocalAI's variables.
+        paths: Folders that requests may name files in, besides LocalAI's own.
+        announce: Called with the address once it is listened on.
+    """
+    from octabox.frontends.localai.grpc.listening import serve  # noqa: PLC0415 (nothing else needs gRPC)
+    from octabox.frontends.localai.grpc.loading.resident import Residence  # noqa: PLC0415
+    from octabox.frontends.localai.grpc.loading.turns import Turns  # noqa: PLC0415
+    from octabox.frontends.localai.grpc.making.files import Roots  # noqa: PLC0415
+    from octabox.frontends.localai.grpc.servicer import Servicer  # noqa: PLC0415
+
+    settings = parts.settings
+    turns = Turns(environment.python_grpc_max_workers, settings.queue_size)
+    writable = (environment.generated_content_path, Path(tempfile.gettempdir()), *paths)
+    readable = (environment.upload_path, *filter(None, [environment.models_path]))
+    roots = Roots(writable, readable, settings.max_upload_bytes)
+    residence, limits = Residence(parts.models, turns), _media_limits(settings)
+    servicer = Servicer(residence, parts.generation, environment, roots, limits, settings.device)
+    getting_ready: list[asyncio.Task[None]] = []
+
+    def listening(address: str) -> None:
+        getting_ready.extend(asyncio.create_task(work) for work in (parts.engine.start(()), parts.models.prepare()))
+        announce(address)
+
+    try:
+        return await serve(servicer, address, environment, listening)
+    finally:
+        for task in getting_ready:
+            task.cancel()
+        await asyncio.gather(*getting_ready, return_exceptions=True)
+        await parts.engine.close()

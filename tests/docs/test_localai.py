@@ -27,9 +27,6 @@ VERDICTS = ("honoured", "differently", "no effect", "refused", "not served")
 #: All defects by their numbers.
 DEFECTS = [f"{kind}{number}" for kind, count in NAMES["defects"].items() for number in range(1, count + 1)]
 
-#: Stands in the place of a test of another part of the project, until it is there.
-OPEN = "TODO(grpc)"
-
 #: A test as the page names it.
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
@@ -103,7 +100,7 @@ def test_every_defect_has_its_proof(defect: str) -> None:
     what, proof = rows("Defects")[defect]
 
     assert what
-    assert TEST.search(proof) or OPEN in proof
+    assert TEST.search(proof)
 
 
 def test_tests_that_are_named_are_there() -> None:

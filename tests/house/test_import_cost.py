@@ -25,6 +25,7 @@ def modules_after(code: str) -> set[str]:
         "import octabox.cli.main",
         "import octabox.server",
         "import octabox.frontends.http",
+        "import octabox.frontends.localai.grpc.listening",
         "import octabox.engine.local",
         "from octabox.catalog.pipelines import load_catalog; load_catalog()",
         "from octabox.cli.main import cli; cli.main(['pipelines', '--json'], standalone_mode=False)",

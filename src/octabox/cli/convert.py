@@ -46,8 +46,8 @@ def command(
 
     from octabox.cli.outcome import waiting
     from octabox.config.settings import Settings
-    from octabox.engine.conversion import Conversion, convert
-    from octabox.engine.messages import WorkerOptions
+    from octabox.engine.conversion import convert
+    from octabox.engine.messages import Conversion, WorkerOptions
     from octabox.server import build
 
     level = "debug" if verbose else "error"

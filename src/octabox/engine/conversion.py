@@ -7,43 +7,13 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from octabox.config.model import ModelConfig
 from octabox.engine.forkserver import worker_context
-from octabox.engine.messages import WorkerOptions
+from octabox.engine.messages import Conversion, Converted
 from octabox.engine.worker.entry import convert as work
 from octabox.errors import ForbiddenPathError, OctaboxError, WorkerDiedError
 from octabox.hub.folder import index_file
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """What is to be written.
-
-    Args:
-        model: The model's configuration.
-        pipeline: Class of diffusers to load it as.
-        out: Folder to write to.
-        options: Of the process that does it.
-        variant: Part of the weight files' names, such as fp16.
-        max_shard_size: Largest weight file, such as 5GB; None leaves that to diffusers.
-    """
-
-    model: ModelConfig
-    pipeline: str
-    out: Path
-    options: WorkerOptions
-    variant: str | None = None
-    max_shard_size: str | None = None
-
-
-@dataclass(frozen=True)
-class Converted:
-    """From the process: the folder is written."""
-
-    warnings: tuple[str, ...] = ()
 
 
 def convert(order: Conversion, *, force: bool = False) -> Converted:

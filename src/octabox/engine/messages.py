@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call
@@ -116,3 +117,31 @@ class Memory:
 
 ToWorker = RunCall | CancelCall
 FromWorker = Loaded | LoadFailed | Began | Progressed | Ran | Finished | Failed | Memory
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """To a process that writes a model out: what is to be written.
+
+    Args:
+        model: The model's configuration.
+        pipeline: Class of diffusers to load it as.
+        out: Folder to write to.
+        options: Of the process that does it.
+        variant: Part of the weight files' names, such as fp16.
+        max_shard_size: Largest weight file, such as 5GB; None leaves that to diffusers.
+    """
+
+    model: ModelConfig
+    pipeline: str
+    out: Path
+    options: WorkerOptions
+    variant: str | None = None
+    max_shard_size: str | None = None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """From that process: the folder is written."""
+
+    warnings: tuple[str, ...] = ()

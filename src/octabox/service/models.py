@@ -149,6 +149,16 @@ class ModelService:
         """Return why a scheduler of any name does not fit a model; nothing where it does."""
         return misfit_of(scheduler, self._model(self.config(name)), self.catalog)
 
+    def add(self, config: ModelConfig) -> None:
+        """Serve a model besides those on the shelves, in place of one of the same name."""
+        # Its files may be others than those that were there when it was last looked at.
+        self._named.pop((config.model, config.pipeline), None)
+        self._extra[config.name] = config
+
+    async def remove(self, name: str) -> bool:
+        """Serve a model no longer that was added, and take it out of memory; return whether it was there."""
+        return self._extra.pop(name, None) is not None and await self._engine.unload(name)
+
     async def load(self, name: str) -> ModelStatus:
         """Bring a model into memory."""
         model = await self.served(name)

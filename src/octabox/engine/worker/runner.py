@@ -19,6 +19,7 @@ from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.arguments import call_arguments
+from octabox.engine.worker.encoders import layers_in_reach
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.doubts import cast_warnings
@@ -176,7 +177,7 @@ class Runner:
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
-        with watch.installed():
+        with watch.installed(), layers_in_reach(pipe, run.params):
             return pipe(**arguments)
 
     def _facts(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from peft.utils import get_peft_model_state_dict
 
 from ldm_layout import save_single_file, tiny_sd
 from octabox.config.model import LoraConfig, ModelConfig, SchedulerConfig
-from octabox.engine.conversion import Conversion, Converted
-from octabox.engine.messages import WorkerOptions
+from octabox.engine.messages import Conversion, Converted, WorkerOptions
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import load
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from diffusers import DiffusionPipeline
 from safetensors import SafetensorError
 
-from octabox.engine.conversion import Conversion, Converted
+from octabox.engine.messages import Conversion, Converted
 from octabox.engine.worker.failures import as_load_error
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.process import hush

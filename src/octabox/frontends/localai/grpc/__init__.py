@@ -1,0 +1,1 @@
+"""LocalAI's contract between its core and a backend, over gRPC."""

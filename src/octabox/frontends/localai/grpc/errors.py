@@ -1,0 +1,62 @@
+"""What an error is called over gRPC: the one table of this wire."""
+
+from __future__ import annotations
+
+import grpc
+
+from octabox import errors
+from octabox.errors import OctaboxError
+
+_CODE = grpc.StatusCode
+
+#: By class; a class that has no row of its own takes that of the nearest class it is derived from. LocalAI's core tells its
+#: own clients of INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION and UNIMPLEMENTED by statuses of their own.
+TABLE: dict[type[OctaboxError], grpc.StatusCode] = {
+    errors.OctaboxError: _CODE.INTERNAL,
+    errors.ConfigError: _CODE.INVALID_ARGUMENT,
+    errors.NotFoundError: _CODE.NOT_FOUND,
+    errors.ModelNotFoundError: _CODE.NOT_FOUND,
+    errors.PipelineNotFoundError: _CODE.INVALID_ARGUMENT,
+    errors.TaskNotFoundError: _CODE.UNIMPLEMENTED,
+    errors.SchedulerNotFoundError: _CODE.INVALID_ARGUMENT,
+    errors.GenerationNotFoundError: _CODE.NOT_FOUND,
+    errors.RequestError: _CODE.INVALID_ARGUMENT,
+    errors.UnknownParameterError: _CODE.INVALID_ARGUMENT,
+    errors.InvalidParameterError: _CODE.INVALID_ARGUMENT,
+    errors.MissingParameterError: _CODE.INVALID_ARGUMENT,
+    errors.MediaError: _CODE.INVALID_ARGUMENT,
+    errors.InvalidRequestError: _CODE.INVALID_ARGUMENT,
+    errors.CapacityError: _CODE.RESOURCE_EXHAUSTED,
+    errors.QueueFullError: _CODE.RESOURCE_EXHAUSTED,
+    errors.OutOfMemoryError: _CODE.RESOURCE_EXHAUSTED,
+    errors.LoadError: _CODE.FAILED_PRECONDITION,
+    errors.DownloadError: _CODE.FAILED_PRECONDITION,
+    errors.GatedModelError: _CODE.FAILED_PRECONDITION,
+    errors.IncompatibleWeightsError: _CODE.FAILED_PRECONDITION,
+    errors.RemoteCodeError: _CODE.FAILED_PRECONDITION,
+    errors.MissingDependencyError: _CODE.FAILED_PRECONDITION,
+    errors.GenerationError: _CODE.INTERNAL,
+    errors.GenerationCancelledError: _CODE.CANCELLED,
+    errors.WorkerDiedError: _CODE.INTERNAL,
+    errors.SecurityError: _CODE.PERMISSION_DENIED,
+    errors.AuthenticationError: _CODE.UNAUTHENTICATED,
+    errors.ForbiddenUrlError: _CODE.INVALID_ARGUMENT,
+    errors.ForbiddenPathError: _CODE.INVALID_ARGUMENT,
+}
+
+#: Characters of a status's details: they travel as a header, which is small.
+MOST_DETAILS = 1000
+
+
+def code_of(error: OctaboxError) -> grpc.StatusCode:
+    """Return the status of an error; several that are all of one kind have the status of that kind."""
+    codes = {code_of(each) for each in error.problems} if isinstance(error, errors.InvalidRequestError) else set()
+    if len(codes) == 1:
+        return codes.pop()
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+
+
+def details_of(error: OctaboxError) -> str:
+    """Return the details of a status: one line, no longer than a header may be."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= MOST_DETAILS else f"{text[:MOST_DETAILS]}..."

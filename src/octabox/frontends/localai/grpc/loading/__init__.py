@@ -1,0 +1,1 @@
+"""Bring the model in that LocalAI's core asks for."""

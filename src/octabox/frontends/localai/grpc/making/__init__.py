@@ -1,0 +1,1 @@
+"""Make what LocalAI's core asks for, and write it where it wants it."""
