@@ -35,18 +35,14 @@ class TextEncoder:
         module: Its weights.
         tokenizer: Component that makes its tokens; empty where none is known.
         kind: How Compel takes it; empty where it does not know it.
+        places: How many tokens it takes at once, marks included; 0 where that is not fixed.
     """
 
     name: str
     module: Any
     tokenizer: str = ""
     kind: Kind = ""
-
-    @property
-    def places(self) -> int:
-        """How many tokens it takes at once, marks included; 0 where that is not fixed."""
-        found = getattr(self.module.config, "max_position_embeddings", 0)
-        return int(found) if self.kind == "clip" else 0
+    places: int = 0
 
     @property
     def layers(self) -> int:
@@ -69,5 +65,8 @@ def text_encoders(pipe: Any) -> list[TextEncoder]:
         own = name.replace(ENCODER, TOKENIZER) if ENCODER in name else ""
         tokenizer = own if own in names else next(iter(names)) if len(names) == 1 else ""
         kind: Kind = KINDS.get(getattr(part.config, "model_type", ""), "")
-        found.append(TextEncoder(name, part, tokenizer, kind if tokenizer else ""))
+        places = 0
+        if kind == "clip" and tokenizer:
+            places = min(int(part.config.max_position_embeddings), int(names[tokenizer].model_max_length))
+        found.append(TextEncoder(name, part, tokenizer, kind if tokenizer else "", places))
     return found

@@ -133,7 +133,7 @@ def _compel(text: str, parameter: str) -> Reading:
     sections = sections or plain("").sections
     for section in sections:
         check_weight("the section", section.weight, parameter)
-    words = " ".join(each.text for part in sections for strand in part.strands for each in strand)
+    words = " ".join("".join(each.text for each in strand) for part in sections for strand in part.strands)
     return Reading(parameter, words, sections, tuple(_doubts(text, parameter)))
 
 
@@ -152,7 +152,10 @@ def _strand(prompt: Any, parameter: str) -> tuple[Fragment, ...]:
     fragments = [part for child in prompt.children for part in (getattr(child, "original", None) or [child])]
     for each in fragments:
         check_weight(each.text, each.weight, parameter)
-    return tuple(Fragment(each.text, float(each.weight)) for each in fragments)
+    # Compel leaves out the spaces between them.
+    return tuple(
+        Fragment(f" {each.text}" if index else each.text, float(each.weight)) for index, each in enumerate(fragments)
+    )
 
 
 def _doubts(text: str, parameter: str) -> list[str]:

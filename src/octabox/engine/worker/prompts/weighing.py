@@ -120,7 +120,25 @@ class Weigher:
 
     def _kept(self, strand: Iterable[Fragment]) -> list[Fragment]:
         """Return the fragments that hold a word; Compel looks in vain for those that hold none."""
-        stripped = [Fragment(each.text.strip(), each.weight) for each in strand]
         numbers = self._compel.conditioning_provider.get_token_ids
-        kept = [each for each in stripped if each.text and numbers([each.text], include_start_and_end_markers=False)[0]]
+        kept = [
+            each
+            for each in _spaced(strand)
+            if each.text.strip() and numbers([each.text], include_start_and_end_markers=False)[0]
+        ]
         return kept or [Fragment("")]
+
+
+def _spaced(strand: Iterable[Fragment]) -> list[Fragment]:
+    """Return fragments where a space between two stands before the second, as tokenizers that heed spaces have it."""
+    found: list[Fragment] = []
+    space = ""
+    for each in strand:
+        text = space + each.text
+        words = text.rstrip()
+        space = " " if words != text and (found or words) else ""
+        if not found:
+            words = words.lstrip()
+        if words:
+            found.append(Fragment(words, each.weight))
+    return found
