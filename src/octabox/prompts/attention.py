@@ -19,24 +19,28 @@ EMPHASIS = 1.1
 #: Weights outside of this make noise of any prompt.
 MOST = 10.0
 
+#: Brackets that one prompt may open.
+MOST_BRACKETS = 1000
+
 #: The pieces that a prompt is made of; what is no other piece is a word.
 PIECE = re.compile(
     r"\\(?P<escaped>[()\[\]\\])"
     r"|(?P<open>[(\[])"
-    r"|:\s*(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+))\s*\)"
+    r"|:\s*(?P<weight>[+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*\)"
     r"|(?P<close>[)\]])"
     r"|(?P<words>[^\\()\[\]:]+|.)",
     re.DOTALL,
 )
 
 #: What parts sections.
-BREAK = re.compile(r"\s*\bBREAK\b\s*")
+BREAK = re.compile(r"\bBREAK\b")
 
-#: What looks like a weight and is none.
-NO_NUMBER = re.compile(r":\s*([+-]?(?:nan|inf(?:inity)?|[.\d]+e[+-]?\d+|[\d.]*\.[\d.]*\.[\d.]*))\s*\)", re.IGNORECASE)
+#: What looks like a weight, and what is one.
+LIKE_NUMBER = re.compile(r":\s*([+-]?(?:nan|inf|[\d.][\w.+-]{0,40}))\s*\)", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 
-#: What the web UI reads as a change of the prompt between steps.
-EDIT = re.compile(r"\[[^\[\]]*[:|][^\[\]]*\]")
+#: What stands in square brackets; the web UI reads a colon or a stroke there as a change of the prompt between steps.
+IN_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ class _Reader:
         for index, each in enumerate(words):
             if index:
                 self._parts.append(None)
+            if len(words) > 1:
+                each = each.rstrip() if not index else each.strip() if index < len(words) - 1 else each.lstrip()  # noqa: PLW2901
             if each:
                 self._parts.append([each, 1.0])
 
@@ -116,8 +122,10 @@ def read(text: str, parameter: str = "prompt") -> Weighted:
         parameter: The call parameter that it was given for, for errors.
 
     Raises:
-        InvalidParameterError: A weight is out of range.
+        InvalidParameterError: A weight is out of range, or there are too many brackets.
     """
+    if text.count("(") + text.count("[") > MOST_BRACKETS:
+        raise InvalidParameterError(f"'{parameter}' opens more than {MOST_BRACKETS} brackets.", parameter=parameter)
     reader = _Reader()
     sections: list[list[Fragment]] = [[]]
     for part in reader.read(text):
@@ -154,8 +162,8 @@ def _doubts(text: str, unclosed: int, parameter: str) -> list[str]:
     found = []
     if unclosed:
         found.append(f"A bracket of '{parameter}' is never closed: it weighs all that follows.")
-    if wrong := NO_NUMBER.search(text):
-        found.append(f"'{wrong[1]}' in '{parameter}' is no weight: it was taken for words.")
-    if edit := EDIT.search(text):
+    if wrong := next((each[1] for each in LIKE_NUMBER.finditer(text) if not NUMBER.fullmatch(each[1])), ""):
+        found.append(f"'{wrong}' in '{parameter}' is no weight: it was taken for words.")
+    if edit := next((each for each in IN_BRACKETS.finditer(text) if set(each[1]) & set(":|")), None):
         found.append(f"'{edit[0]}' in '{parameter}' does not change the prompt between steps: it was taken for words.")
     return found

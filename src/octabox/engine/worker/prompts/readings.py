@@ -11,6 +11,7 @@ from typing import Any
 from octabox.prompts import attention
 from octabox.prompts.attention import Fragment, check_weight
 from octabox.prompts.names import is_prompt
+from octabox.prompts.wildcards import unescaped
 
 logger = logging.getLogger("octabox.prompts")
 
@@ -104,7 +105,8 @@ def readings(params: Mapping[str, Any], syntax: str) -> dict[str, Reading]:
         InvalidParameterError: A weight is out of range.
     """
     read = READERS[syntax]
-    return {name: read(text, name) for name, text in params.items() if is_prompt(name) and isinstance(text, str)}
+    texts = {name: text for name, text in params.items() if is_prompt(name) and isinstance(text, str)}
+    return {name: read(text if syntax == "plain" else unescaped(text), name) for name, text in texts.items()}
 
 
 def _web_ui(text: str, parameter: str) -> Reading:
