@@ -29,6 +29,9 @@ EMBEDDINGS = "prompt_embeds"
 #: Tokens of a piece that are marks of its begin and end.
 MARKS = 2
 
+#: Where pipelines look for the last norm of a CLIP; transformers 5 has it in the model itself.
+OLDER_NAME = "text_model"
+
 #: By how many pieces a prompt may go into an encoder.
 MOST_PIECES = 32
 
@@ -60,7 +63,7 @@ class PromptWatch:
         adapters: Hashable = (),
         clip_skip: int | None = None,
     ) -> None:
-        self._memory, self._adapters, self._normed = memory, adapters, bool(clip_skip)
+        self._memory, self._adapters, self._normed = memory, adapters, clip_skip is not None
         self._encoders = text_encoders(pipe)
         _check_skip(clip_skip, self._encoders)
         self._tokenizers = tokenizers(pipe)
@@ -84,6 +87,7 @@ class PromptWatch:
                 norm = last_norm(encoder) if self._normed else None
                 if norm is not None:
                     stack.enter_context(_replaced(norm, self._norm(norm.forward)))
+                    stack.enter_context(_within_itself(encoder.module))
             yield
 
     def warnings(self) -> list[str]:
@@ -238,6 +242,20 @@ def _replaced(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[
             del module.forward
         else:
             module.forward = before
+
+
+@contextmanager
+def _within_itself(module: torch.nn.Module) -> Iterator[None]:
+    """Let pipelines find a CLIP's layers by the name that older versions of transformers have for them."""
+    if hasattr(module, OLDER_NAME):
+        yield
+        return
+    # Past torch, for which a module that holds itself has no end.
+    object.__setattr__(module, OLDER_NAME, module)
+    try:
+        yield
+    finally:
+        object.__delattr__(module, OLDER_NAME)
 
 
 def _distinct(readings: Iterable[Reading]) -> tuple[list[Reading], list[str]]:
