@@ -1,6 +1,7 @@
 """Make what a model makes: a picture, a clip, a sound, words, from whatever it takes.
 
-MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model.
+MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model. Each PROMPT makes a result
+of its own.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from octabox.errors import InvalidParameterError, MediaError
 if TYPE_CHECKING:
     from octabox.cli.outcome import Destination
     from octabox.server import Parts
-    from octabox.types import Generation, GenerationRequest
+    from octabox.types import Generation, GenerationRequest, SchedulerChoice
 
 
 @click.command(help=__doc__)
-@click.argument("model")
-@click.argument("prompt", required=False)
+@click.argument("model", required=False)
+@click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
+@click.option("--prompt-file", type=click.Path(path_type=Path), help="File with a prompt in each line.")
+@click.option("--prompt-syntax", help="How prompts are read: plain, or with weights and wildcards as a1111 or compel.")
+@click.option("--style", "styles", multiple=True, metavar="NAME", help="A style that is laid over the prompts.")
+@click.option("--from", "source", type=click.Path(path_type=Path), help="A file that was made before, to make again.")
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="A call parameter of the pipeline.")
 @click.option(
     "-i",
@@ -47,16 +52,23 @@ def command(**options: Any) -> None:
     asyncio.run(_run(**options))
 
 
-async def _run(model: str, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
+async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
     from octabox.cli.outcome import Destination, waiting
+    from octabox.cli.wishes import facts_of, model_of, prompts_of
     from octabox.config.settings import Settings
     from octabox.server import build
 
+    prompts = prompts_of(options["prompts"], options["prompt_file"])
+    facts = facts_of(options["source"]) if options["source"] else {}
+    model = model_of(facts, model)
     flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
+    if (total := len(prompts) * options["num_outputs"]) > 1:
+        # Whoever asks on his own machine is not to be kept from it.
+        flags["max_outputs"] = max(total, Settings.load(flags).max_outputs)
     with waiting("getting ready"):
         parts = build(Settings.load(flags), given=model)
         destination = Destination(options["out"])
-        request = _request(parts, destination, **options)
+        request = _request(parts, destination, facts, prompts, **options)
         call = await parts.generation.prepare(request)
     if dry_run:
         click.echo(json.dumps(_describe(call), indent=2, default=str))
@@ -68,8 +80,9 @@ async def _run(model: str, *, models: Path | None, dry_run: bool, verbose: bool,
 def _request(
     parts: Parts,
     destination: Destination,
+    facts: dict[str, Any],
+    prompts: list[str],
     *,
-    prompt: str | None,
     params: tuple[str, ...],
     inputs: tuple[str, ...],
     seed: int | None,
@@ -77,24 +90,41 @@ def _request(
     task: str | None,
     scheduler: str | None,
     fps: float | None,
+    prompt_syntax: str | None,
+    styles: tuple[str, ...],
     **_: Any,
 ) -> GenerationRequest:
-    """Return the request that the options mean."""
+    """Return the request that the options mean, over that of a file that is to be made again."""
     from octabox.types import GenerationRequest, SchedulerChoice
 
-    given = _parse_params(params, parts.models.schema(parts.name, task)["properties"])
-    if prompt is not None:
-        given["prompt"] = prompt
+    task = task or facts.get("task")
+    given = {**facts.get("params", {}), **_parse_params(params, parts.models.schema(parts.name, task)["properties"])}
+    if prompts:
+        given["prompt"] = prompts[0] if len(prompts) == 1 else prompts
+    written = {
+        name: text for name, text in facts.get("written", {}).items() if given.get(name) == facts["params"].get(name)
+    }
     return GenerationRequest(
         model=parts.name,
         task=task,
         params=given,
         inputs=_read_inputs(inputs),
-        seed=seed,
+        seed=facts.get("seed") if seed is None else seed,
         num_outputs=num_outputs,
-        scheduler=SchedulerChoice(scheduler) if scheduler else None,
+        scheduler=SchedulerChoice(scheduler) if scheduler else _scheduler_of(facts),
+        prompt_syntax=prompt_syntax or (facts.get("prompt_syntax", "plain") if facts else None),
+        styles=styles,
+        written=written,
         output=replace(destination.format, fps=fps),
     )
+
+
+def _scheduler_of(facts: dict[str, Any]) -> SchedulerChoice | None:
+    """Return the scheduler that a file was made with."""
+    from octabox.types import SchedulerChoice
+
+    told = facts.get("scheduler")
+    return SchedulerChoice(told["name"], told.get("settings", {})) if told else None
 
 
 def _parse_params(texts: tuple[str, ...], properties: dict[str, Any]) -> dict[str, Any]:

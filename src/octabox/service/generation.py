@@ -79,7 +79,7 @@ class GenerationService:
     def _write(self, request: GenerationRequest, planned: Plan, syntax: str) -> list[Written]:
         """Return the prompts of each run, written out."""
         write = self._writer.write
-        return [write(params, seed, syntax, request.styles, planned.pipeline) for params, seed in planned.runs]
+        return [write(params, seed, syntax, request, planned.pipeline) for params, seed in planned.runs]
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""

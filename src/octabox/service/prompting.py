@@ -66,7 +66,7 @@ class PromptWriter:
         return name
 
     def write(
-        self, params: Mapping[str, Any], seed: int, syntax: str, styles: tuple[str, ...], pipeline: PipelineEntry
+        self, params: Mapping[str, Any], seed: int, syntax: str, request: GenerationRequest, pipeline: PipelineEntry
     ) -> Written:
         """Return the prompts of a run as the model is to see them.
 
@@ -76,19 +76,20 @@ class PromptWriter:
             params: The run's parameters.
             seed: Its seed, which wildcards follow from.
             syntax: How prompts are read; wildcards are written out in all but plain ones.
-            styles: Names of styles.
+            request: What names the styles.
             pipeline: What is to be called.
 
         Raises:
             InvalidParameterError: There is no such style or wildcard, or wildcards go round in a circle.
             ConfigError: The styles cannot be read.
         """
-        made, warnings = self._styled(params, styles, pipeline) if styles else (dict(params), ())
+        made, warnings = self._styled(params, request.styles, pipeline) if request.styles else (dict(params), ())
         if syntax != PLAIN:
             wildcards = Wildcards(self.wildcards)
             texts = {name: text for name, text in made.items() if is_prompt(name) and isinstance(text, str)}
             made |= {name: wildcards.expand(text, seed, name) for name, text in texts.items()}
         before = {name: str(params.get(name) or "") for name, text in made.items() if text != params.get(name)}
+        before = {**before, **request.written}
         return Written(made, before, warnings)
 
     def _styled(
