@@ -10,6 +10,8 @@ from PIL import Image
 
 from octabox.cli.main import cli
 from octabox.errors import MediaError
+from octabox.media.images import encode
+from octabox.types import OutputFormat
 
 
 def test_show_lists_what_may_be_asked() -> None:
@@ -29,14 +31,17 @@ def test_show_prints_a_schema() -> None:
     assert 20 == schema["properties"]["num_inference_steps"]["default"]
 
 
-def test_show_tells_what_a_picture_was_made_from() -> None:
-    """The prompt, the seed and all else that the file holds; one that holds nothing is an error that says so."""
-    picture = Path(__file__).parents[2] / "docs" / "images" / "embedded.png"
+def test_show_tells_what_a_picture_was_made_from(tmp_path: Path) -> None:
+    """The prompt, the seed and all else that the file holds."""
+    picture, made_from = tmp_path / "star.png", {"params": {"prompt": "a red star"}, "seed": 7, "model": "demo"}
+    picture.write_bytes(encode(Image.new("RGB", (8, 8)), OutputFormat("png"), made_from)[0])
     facts = json.loads(CliRunner().invoke(cli, ["show", str(picture), "--json"]).output)
     output = CliRunner().invoke(cli, ["show", str(picture)], catch_exceptions=False).output
 
-    assert facts["params"]["prompt"] in output
-    assert str(facts["seed"]) in output
+    assert made_from == facts
+    assert {"params.prompt", "a red star", "seed", "7", "demo"} <= {
+        each.strip() for each in output.replace("  ", "\n").split("\n")
+    }
 
 
 def test_a_picture_that_tells_nothing(tmp_path: Path) -> None:

@@ -58,8 +58,9 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     from octabox.config.settings import Settings
     from octabox.server import build
 
-    prompts = prompts_of(options["prompts"], options["prompt_file"])
-    facts = facts_of(options["source"]) if options["source"] else {}
+    prompts = prompts_of(options.pop("prompts"), options.pop("prompt_file"))
+    source = options.pop("source")
+    facts = facts_of(source) if source else {}
     model = model_of(facts, model)
     flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
     if (total := len(prompts) * options["num_outputs"]) > 1:
