@@ -99,6 +99,7 @@ def state_of(encoder: torch.nn.Module) -> Hashable:
             tuple(sorted(layer.scaling.items())),
             tuple(getattr(layer, "merged_adapters", ())),
             bool(getattr(layer, "disable_adapters", False)),
+            tuple((each.data_ptr(), each._version) for each in layer.parameters()),  # noqa: SLF001 (as above)
         )
         for layer in layers
     )
