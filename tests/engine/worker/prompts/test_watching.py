@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -207,6 +208,14 @@ def test_words_of_several_tokens_are_written_out() -> None:
     plain, _ = encoded(SD, "a <cat>", "", pipe=pipe)
 
     assert torch.allclose(plain[0], near[0], atol=1e-2)
+
+
+def test_a_watched_encoder_has_its_own_signature() -> None:
+    """Transformers looks at it before it generates."""
+    pipe = makers.pipelines()[SD].make()
+    own = inspect.signature(pipe.text_encoder.forward)
+    with PromptWatch(pipe, load_catalog().pipeline(SD), {}, Memory()).installed():
+        assert own == inspect.signature(pipe.text_encoder.forward)
 
 
 def test_what_the_libraries_say_of_cuts_is_left_out() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -133,6 +133,8 @@ class PromptWatch:
         """Return what stands in for an encoder's forward pass."""
         own = encoder.module.forward
 
+        # Whoever looks at its signature, as transformers does before it generates, sees that of the encoder.
+        @wraps(own)
         def forward(*args: Any, **options: Any) -> Any:
             ids = args[0] if args else options.get("input_ids")
             rows = self._tokenizing.rows(encoder, ids)
