@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from octabox.engine.worker.prompts.memory import Memory, copied, key_of
+from octabox.engine.worker.prompts.memory import Memory, copied, key_of, state_of
 
 
 def tensor(value: float, count: int = 1) -> torch.Tensor:
@@ -103,3 +103,14 @@ def test_outputs_are_copied_whole() -> None:
 
     assert isinstance(copy, BaseModelOutput)
     assert torch.equal(tensor(3.0), copy.hidden_states[1])
+
+
+def test_a_table_of_words_that_changes_is_seen() -> None:
+    """So are new words; a model that does not tell transformers where its words are has a state as well."""
+    encoder = torch.nn.Sequential(torch.nn.Embedding(4, 2), torch.nn.Linear(2, 2))
+    before = state_of(encoder)
+    assert before == state_of(encoder)
+    with torch.no_grad():
+        encoder[0].weight.mul_(2)
+
+    assert before != state_of(encoder)

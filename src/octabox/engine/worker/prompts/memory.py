@@ -84,10 +84,9 @@ def key_of(value: Any) -> Hashable:
 
 
 def state_of(encoder: torch.nn.Module) -> Hashable:
-    """Return what changes when adapters or new words do: the adapters in its layers, and its table of words."""
-    table = getattr(encoder, "get_input_embeddings", lambda: None)()
-    weight = getattr(table, "weight", None)
-    words = (weight.shape, weight.data_ptr(), weight._version) if weight is not None else ()  # noqa: SLF001 (torch's own)
+    """Return what changes when adapters or new words do: the adapters in its layers, and its tables of words."""
+    tables = [each.weight for each in encoder.modules() if isinstance(each, torch.nn.Embedding)]
+    words = tuple((each.shape, each.data_ptr(), each._version) for each in tables)  # noqa: SLF001 (torch's own)
     if not hasattr(encoder, "peft_config"):
         return words, str(getattr(encoder, "dtype", ""))
     layers: Iterator[Any] = (
