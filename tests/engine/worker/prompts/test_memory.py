@@ -107,10 +107,11 @@ def test_outputs_are_copied_whole() -> None:
 
 def test_a_table_of_words_that_changes_is_seen() -> None:
     """So are new words; a model that does not tell transformers where its words are has a state as well."""
-    encoder = torch.nn.Sequential(torch.nn.Embedding(4, 2), torch.nn.Linear(2, 2))
+    table = torch.nn.Embedding(4, 2)
+    encoder = torch.nn.Sequential(table, torch.nn.Linear(2, 2))
     before = state_of(encoder)
     assert before == state_of(encoder)
     with torch.no_grad():
-        encoder[0].weight.mul_(2)
+        table.weight.mul_(2)
 
     assert before != state_of(encoder)
