@@ -21,6 +21,7 @@ from octabox.media.limits import MediaLimits
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
 from octabox.service.planning import Limits
+from octabox.service.prompting import PromptWriter
 from octabox.telemetry.logs import configure
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     media_limits = _media_limits(settings)
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
     limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames)
-    generation = GenerationService(models, engine, fetcher, limits, media_limits)
+    writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
+    generation = GenerationService(models, engine, fetcher, limits, media_limits, writer)
     return Parts(settings, engine, models, generation, extra.name if extra else given or "")
 
 

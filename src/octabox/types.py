@@ -68,6 +68,9 @@ class GenerationRequest:
         scheduler: The noise scheduler of this request; None is the model's own.
         output: How artifacts are to be written.
         partial_images: How many unfinished pictures to send while the request runs.
+        prompt_syntax: How its prompts are to be read; one of `octabox.prompts.names.SYNTAXES`. None is the model's own.
+        styles: Names of styles that are laid over its prompts, in this order.
+        written: What its prompts were before they were written out, where that has been done: for the metadata alone.
         id: Name of the request, by which it can be cancelled.
     """
 
@@ -81,6 +84,9 @@ class GenerationRequest:
     scheduler: SchedulerChoice | None = None
     output: OutputFormat = field(default_factory=OutputFormat)
     partial_images: int = 0
+    prompt_syntax: str | None = None
+    styles: tuple[str, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from octabox import demo
 from octabox.cli.errors import exit_code
@@ -117,3 +117,94 @@ def test_what_cannot_be_is_one_sentence(
     assert words in str(error)
     assert exit_code(error) > 1
     assert [] == list(elsewhere.iterdir())
+
+
+def test_several_prompts_make_several_pictures(elsewhere: Path) -> None:
+    """Prompts of the command line come first, then each line of a file; a file may have more than a request usually may."""
+    (elsewhere / "prompts.txt").write_text("# colours\n" + "\n\n".join(f"a star {number}" for number in range(11)))
+    call = json.loads(run("demo", "a red star", "a blue star", "--prompt-file", "prompts.txt", "--dry-run").output)
+
+    assert ["a red star", "a blue star", "a star 0"] == [each["params"]["prompt"] for each in call["runs"][:3]]
+    assert 13 == len({each["seed"] for each in call["runs"]})
+
+
+def test_wildcards_and_styles_of_the_folder(elsewhere: Path) -> None:
+    """They are those beside the work, and the metadata hold what was drawn and what was written."""
+    (elsewhere / "wildcards").mkdir()
+    (elsewhere / "wildcards" / "shape.txt").write_text("star\n")
+    (elsewhere / "styles").mkdir()
+    (elsewhere / "styles" / "dark.json").write_text('{"prompt": "{prompt} on a black background"}')
+    given = ("demo", "a (red:1.2) __shape__", *STEPS, "--prompt-syntax", "a1111", "--style", "dark", "-o", "a.png")
+    assert 0 == run(*given).exit_code
+    facts = read((elsewhere / "a.png").read_bytes())
+
+    assert "a (red:1.2) star on a black background" == facts["params"]["prompt"]
+    assert {"prompt": "a (red:1.2) __shape__"} == facts["written"]
+    assert "a1111" == facts["prompt_syntax"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("a red star", "-p", "clip_skip=1"),
+        ("a {red|blue} [star]", "-p", "negative_prompt=a (green:1.2) circle", "--prompt-syntax", "a1111"),
+        ("a red++ star", "--prompt-syntax", "compel", "--scheduler", "EulerDiscreteScheduler"),
+    ],
+)
+# The scheduler reads a tensor in a way that numpy announces the end of.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_picture_is_made_again(elsewhere: Path, given: tuple[str, ...]) -> None:
+    """From nothing but the picture, the same bytes."""
+    assert 0 == run("demo", *given, *STEPS, "--seed", "3", "-o", "one.png").exit_code
+    again = run("--from", "one.png", "-o", "two.png")
+
+    assert 0 == again.exit_code, again.exception
+    assert (elsewhere / "one.png").read_bytes() == (elsewhere / "two.png").read_bytes()
+
+
+def test_a_picture_is_made_again_with_changes(elsewhere: Path) -> None:
+    """What the command line says is stronger than what the picture does."""
+    run("demo", "a red star", *STEPS, "--seed", "3", "-o", "one.png")
+    call = json.loads(run("--from", "one.png", "demo", "a blue star", "--seed", "4", "--dry-run").output)
+
+    assert ("a blue star", 4, 3) == (
+        call["runs"][0]["params"]["prompt"],
+        call["runs"][0]["seed"],
+        call["runs"][0]["params"]["num_inference_steps"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("demo", "__nothing__", "--prompt-syntax", "a1111"), "no wildcard 'nothing'"),
+        (("demo", "x", "--style", "ink"), "no style 'ink'"),
+        (("demo", "x", "--prompt-syntax", "a111"), "no prompt syntax 'a111'"),
+        (("demo", "--prompt-file", "nowhere.txt"), "nowhere.txt"),
+        (("--from", "nowhere.png"), "nowhere.png"),
+        ((), "No model is given"),
+    ],
+)
+def test_prompts_that_cannot_be(elsewhere: Path, arguments: tuple[str, ...], words: str) -> None:
+    """Each is a typed error that names the thing."""
+    assert words in str(failure(*arguments))
+
+
+def test_a_picture_of_the_web_ui(elsewhere: Path) -> None:
+    """What it was made from is read by the web UI's syntax; the model has to be given."""
+    text = "a (red:1.2) star\nNegative prompt: blue\nSteps: 4, Sampler: Euler, CFG scale: 3, Seed: 0, Size: 64x64, Model: sd"
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("parameters", text)
+    Image.new("RGB", (8, 8)).save("theirs.png", pnginfo=chunks)
+    call = json.loads(run("--from", "theirs.png", "demo", "--dry-run", "--scheduler", "euler").output)
+
+    assert "No model is given. The file was made by 'sd', elsewhere." in str(failure("--from", "theirs.png"))
+    assert 0 == call["runs"][0]["seed"]
+    assert {
+        "prompt": "a (red:1.2) star",
+        "negative_prompt": "blue",
+        "num_inference_steps": 4,
+        "guidance_scale": 3.0,
+        "width": 64,
+        "height": 64,
+    } == call["runs"][0]["params"]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from click.testing import CliRunner
+from PIL import Image
 
 from octabox.cli.main import cli
+from octabox.errors import MediaError
+from octabox.media.images import encode
+from octabox.types import OutputFormat
 
 
 def test_show_lists_what_may_be_asked() -> None:
@@ -24,3 +29,27 @@ def test_show_prints_a_schema() -> None:
     assert {"image", "mask_image", "strength"} <= set(schema["properties"])
     assert schema["additionalProperties"] is False
     assert 20 == schema["properties"]["num_inference_steps"]["default"]
+
+
+def test_show_tells_what_a_picture_was_made_from(tmp_path: Path) -> None:
+    """The prompt, the seed and all else that the file holds."""
+    picture, made_from = tmp_path / "star.png", {"params": {"prompt": "a red star"}, "seed": 7, "model": "demo"}
+    picture.write_bytes(encode(Image.new("RGB", (8, 8)), OutputFormat("png"), made_from)[0])
+    facts = json.loads(CliRunner().invoke(cli, ["show", str(picture), "--json"]).output)
+    output = CliRunner().invoke(cli, ["show", str(picture)], catch_exceptions=False).output
+
+    assert made_from == facts
+    assert {"params.prompt", "a red star", "seed", "7", "demo"} <= {
+        each.strip() for each in output.replace("  ", "\n").split("\n")
+    }
+
+
+def test_a_picture_that_tells_nothing(tmp_path: Path) -> None:
+    """It is an error of its own, and so is what only looks like a picture."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    for name in ("bare.png", "no.png"):
+        result = CliRunner().invoke(cli, ["show", str(tmp_path / name)], standalone_mode=False)
+
+        assert isinstance(result.exception, MediaError)
+        assert name in str(result.exception)

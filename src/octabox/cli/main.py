@@ -16,7 +16,7 @@ from octabox.cli.errors import exit_code, show
 from octabox.errors import OctaboxError
 
 #: Files of this folder that are no verbs.
-NOT_VERBS = {"main", "errors", "tables", "client", "outcome"}
+NOT_VERBS = {"main", "errors", "tables", "client", "outcome", "wishes"}
 
 
 class Verbs(click.Group):

@@ -1,6 +1,7 @@
 """Make what a model makes: a picture, a clip, a sound, words, from whatever it takes.
 
-MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model.
+MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model. Each PROMPT makes a result
+of its own.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 
 
 @click.command(help=__doc__)
-@click.argument("model")
-@click.argument("prompt", required=False)
+@click.argument("model", required=False)
+@click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
+@click.option("--prompt-file", type=click.Path(path_type=Path), help="File with a prompt in each line.")
+@click.option("--prompt-syntax", help="How prompts are read: plain, or with weights and wildcards as a1111 or compel.")
+@click.option("--style", "styles", multiple=True, metavar="NAME", help="A style that is laid over the prompts.")
+@click.option("--from", "source", type=click.Path(path_type=Path), help="A file that was made before, to make again.")
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="A call parameter of the pipeline.")
 @click.option(
     "-i",
@@ -49,16 +54,24 @@ def command(**options: Any) -> None:
     asyncio.run(_run(**options))
 
 
-async def _run(model: str, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
+async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
     from octabox.cli.outcome import Destination, waiting
+    from octabox.cli.wishes import facts_of, model_of, prompts_of
     from octabox.config.settings import Settings
     from octabox.server import build
 
+    prompts = prompts_of(options.pop("prompts"), options.pop("prompt_file"))
+    source = options.pop("source")
+    facts = facts_of(source) if source else {}
+    model = model_of(facts, model)
     flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
+    if (total := len(prompts) * options["num_outputs"]) > 1:
+        # Whoever asks on his own machine is not to be kept from it.
+        flags["max_outputs"] = max(total, Settings.load(flags).max_outputs)
     with waiting("getting ready"):
         parts = build(Settings.load(flags), given=model)
         destination = Destination(options["out"])
-        request = _request(parts, destination, **options)
+        request = _request(parts, destination, facts, prompts, **options)
         call = await parts.generation.prepare(request)
     if dry_run:
         click.echo(json.dumps(_describe(call), indent=2, default=str))
@@ -70,8 +83,9 @@ async def _run(model: str, *, models: Path | None, dry_run: bool, verbose: bool,
 def _request(
     parts: Parts,
     destination: Destination,
+    facts: dict[str, Any],
+    prompts: list[str],
     *,
-    prompt: str | None,
     params: tuple[str, ...],
     inputs: tuple[str, ...],
     seed: int | None,
@@ -79,31 +93,40 @@ def _request(
     task: str | None,
     scheduler: str | None,
     fps: float | None,
+    prompt_syntax: str | None,
+    styles: tuple[str, ...],
     **_: Any,
 ) -> GenerationRequest:
-    """Return the request that the options mean."""
+    """Return the request that the options mean, over that of a file that is to be made again."""
     from octabox.types import GenerationRequest
 
-    given = _parse_params(params, parts.models.schema(parts.name, task)["properties"])
-    if prompt is not None:
-        given["prompt"] = prompt
+    task = task or facts.get("task")
+    given = {**facts.get("params", {}), **_parse_params(params, parts.models.schema(parts.name, task)["properties"])}
+    if prompts:
+        given["prompt"] = prompts[0] if len(prompts) == 1 else prompts
+    written = {
+        name: text for name, text in facts.get("written", {}).items() if given.get(name) == facts["params"].get(name)
+    }
     return GenerationRequest(
         model=parts.name,
         task=task,
         params=given,
         inputs=_read_inputs(inputs),
-        seed=seed,
+        seed=facts.get("seed") if seed is None else seed,
         num_outputs=num_outputs,
-        scheduler=_scheduler(scheduler),
+        scheduler=_scheduler(scheduler or facts.get("scheduler")),
+        prompt_syntax=prompt_syntax or (facts.get("prompt_syntax", "plain") if facts else None),
+        styles=styles,
+        written=written,
         output=replace(destination.format, fps=fps),
     )
 
 
-def _scheduler(text: str | None) -> SchedulerChoice | None:
-    """Return the scheduler that an option means, by name or as JSON with settings."""
+def _scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
+    """Return the scheduler that an option means, by name or as JSON with settings, or what a file's metadata say of it."""
     from octabox.frontends.bodies import scheduler_choice
 
-    if not text or not text.lstrip().startswith("{"):
+    if not isinstance(text, str) or not text.lstrip().startswith("{"):
         return scheduler_choice(text)
     try:
         return scheduler_choice(json.loads(text))

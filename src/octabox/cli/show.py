@@ -1,6 +1,6 @@
-"""Show what may be asked of a model.
+"""Show what may be asked of a model, or what a picture was made from.
 
-MODEL is a configured name, a folder, a checkpoint file or `demo`.
+MODEL is a configured name, a folder, a checkpoint file or `demo`; or a picture, clip or sound that was made before.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
     """Print a model's facts and the schema of its parameters."""
     from octabox.cli.tables import show_facts, show_table, show_title
     from octabox.config.settings import Settings
+    from octabox.media.formats import format_of_suffix
     from octabox.server import build
 
+    if format_of_suffix(Path(model).suffix) and Path(model).is_file():
+        _show_file(Path(model), as_json=as_json)
+        return
     parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), given=model)
     schema = parts.models.schema(parts.name, task)
     if as_json:
@@ -45,6 +49,25 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
         for name, part in schema["properties"].items()
     ]
     show_table(["parameter", "type", "default", "meaning"], rows)
+
+
+def _show_file(file: Path, *, as_json: bool) -> None:
+    """Print what a file was made from."""
+    from octabox.cli.tables import show_facts, show_title
+    from octabox.cli.wishes import facts_of
+
+    facts = facts_of(file)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    show_title(file.name, "")
+    plain = {name: value for name, value in facts.items() if not isinstance(value, dict)}
+    inside = {
+        f"{name}.{key}": value for name, part in facts.items() if isinstance(part, dict) for key, value in part.items()
+    }
+    show_facts(
+        [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in {**plain, **inside}.items()]
+    )
 
 
 def _type(schema: dict[str, Any]) -> str:

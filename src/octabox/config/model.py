@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_core import PydanticCustomError
 
 from octabox.config.presetting import beneath, presets, settings_for
+from octabox.prompts.names import Syntax
 from octabox.types import MAX_SEED
 
 #: Types of numbers that weights may be held in; ``auto`` is float32 on a processor, else the half type that it is fast in.
@@ -121,7 +122,10 @@ class ModelConfig(_Strict):
     )
     components: dict[str, ComponentConfig] = Field(default_factory=dict, description="What differs for one component.")
     adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied when the model is loaded.")
-    prompt_syntax: Literal["plain"] = Field(default="plain", description="How prompts are read.")
+    prompt_syntax: Syntax | None = Field(
+        default=None,
+        description="How prompts are read: as they stand, or with weights as A1111 or Compel; the server's, if not given.",
+    )
     memory: MemoryMode = Field(default="full", description="What is moved off the accelerator when it is not at work.")
     allow_remote_code: tuple[RemoteCode, ...] = Field(
         default=(), description="Repositories whose own code may run; `true` is the model's own, at its `revision`."

@@ -15,6 +15,7 @@ from octabox.config.document import read_document
 from octabox.config.model import Dtype
 from octabox.config.problems import did_you_mean, expectation, nearest_place, shown
 from octabox.errors import ConfigError, nearest
+from octabox.prompts.names import Syntax
 
 #: What every environment variable of ours begins with.
 PREFIX = "OCTABOX_"
@@ -60,6 +61,14 @@ class Settings(BaseModel):
         default=None, description="Device of models that name none; the best there is, if not given."
     )
     dtype: Dtype = Field(default="auto", description="Type of numbers of models that name none.")
+    prompt_syntax: Syntax = Field(
+        default="plain",
+        description="How prompts are read where neither model nor request says: plain, a1111 or compel.",
+    )
+    wildcards: Path = Field(default=Path("wildcards"), description="Folder of wildcards for prompts: text files.")
+    styles: Path = Field(
+        default=Path("styles"), description="File or folder of styles for prompts: JSON, or A1111's CSV."
+    )
     public_url: str | None = Field(
         default=None, description="Address by which clients reach the server, for links in its answers."
     )
@@ -88,7 +97,7 @@ class Settings(BaseModel):
         """Take text with commas for a list: an environment variable has no other way to say it."""
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("log_level", "dtype", mode="before")
+    @field_validator("log_level", "dtype", "prompt_syntax", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         """Take words in any letter case, as environments often have them."""

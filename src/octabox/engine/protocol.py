@@ -27,11 +27,13 @@ class Run:
         params: Call parameters that are no media, checked and complete.
         inputs: Media by call parameter; several where the pipeline takes a list.
         seed: Seed of its generator.
+        written: Prompts as the caller wrote them, by call parameter, where wildcards or styles made others of them.
     """
 
     params: Mapping[str, Any]
     inputs: Mapping[str, tuple[Medium, ...]] = field(default_factory=dict)
     seed: int = 0
+    written: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Call:
         scheduler: Noise scheduler for this request; None is the model's own.
         output: How artifacts are to be written.
         partial_images: How many unfinished pictures to send of each run.
+        prompt_syntax: How the prompts are to be read; one of `octabox.prompts.names.SYNTAXES`.
         warnings: What the service already has to say.
     """
 
@@ -60,6 +63,7 @@ class Call:
     scheduler: SchedulerChoice | None = None
     output: OutputFormat = field(default_factory=OutputFormat)
     partial_images: int = 0
+    prompt_syntax: str = "plain"
     warnings: tuple[str, ...] = ()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,8 +26,11 @@ USER_COMMENT, EXIF_DIRECTORY = 0x9286, 0x8769
 #: How an EXIF comment says that it is UTF-16.
 UNICODE = b"UNICODE\0"
 
-#: Call parameters that have a word of their own in that text, and stand behind the size there.
-WORDS = {"strength": "Denoising strength", "clip_skip": "Clip skip"}
+#: A pair of that text's last line; a line with fewer than so many of them belongs to the prompt.
+PAIR, FEWEST_PAIRS = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'), 3
+
+#: How that text begins its negative prompt.
+NEGATIVE = "Negative prompt:"
 
 
 def as_json(metadata: Mapping[str, Any]) -> str:
@@ -52,7 +56,9 @@ def parameters_text(metadata: Mapping[str, Any]) -> str:
         "Seed": metadata.get("seed"),
         "Size": _size(metadata.get("size") or params),
         "Model": metadata.get("model"),
-        **{word: params.get(name) for name, word in WORDS.items()},
+        "Denoising strength": params.get("strength"),
+        # The web UI counts the layer that it takes, from 1; diffusers those that it leaves out.
+        "Clip skip": params["clip_skip"] + 1 if isinstance(params.get("clip_skip"), int) else None,
         "Pipeline": metadata.get("pipeline"),
         "Version": f"octabox {metadata['version']}" if "version" in metadata else None,
     }
@@ -129,3 +135,81 @@ def _from_comment(encoded: bytes) -> str | None:
     text = "\n" + encoded.removeprefix(UNICODE).decode("utf-16-be", errors="replace")
     _, mark, found = text.rpartition(f"\n{CHUNK}: ")
     return found if mark else None
+
+
+def read_parameters(data: bytes) -> dict[str, Any]:
+    """Return what the AUTOMATIC1111 web UI wrote into a picture, in our words; {} where there is nothing.
+
+    The model is named as the web UI names it, and a prompt is to be read by its syntax.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            text = image.info.get(TEXT_CHUNK)
+            comment_ = image.getexif().get_ifd(EXIF_DIRECTORY).get(USER_COMMENT)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return {}
+    if not isinstance(text, str):
+        text = (
+            comment_.removeprefix(UNICODE).decode("utf-16-be", errors="replace") if isinstance(comment_, bytes) else ""
+        )
+    return from_parameters(text) if text.strip() else {}
+
+
+def from_parameters(text: str) -> dict[str, Any]:
+    """Return what a text of the AUTOMATIC1111 web UI says, in our words."""
+    *lines, last = text.strip().split("\n")
+    pairs = {name.strip(): _unquoted(value) for name, value in PAIR.findall(last)}
+    if len(pairs) < FEWEST_PAIRS:
+        lines, pairs = [*lines, last], {}
+    start = next((index for index, line in enumerate(lines) if line.startswith(NEGATIVE)), len(lines))
+    params: dict[str, Any] = {"prompt": "\n".join(lines[:start]).strip()}
+    if negative := "\n".join(lines[start:]).removeprefix(NEGATIVE).strip():
+        params["negative_prompt"] = negative
+    facts: dict[str, Any] = {"params": params | _params(pairs), "prompt_syntax": "a1111"}
+    if (seed := _number(pairs.get("Seed"), int)) is not None:
+        facts["seed"] = seed
+    if model := pairs.get("Model"):
+        facts["model"] = model
+    names = [pairs.get(name, AUTOMATIC) for name in ("Sampler", "Schedule type")]
+    if sampler := " ".join(name for name in names if name != AUTOMATIC):
+        facts["scheduler"] = {"name": sampler, "settings": {}}
+    return facts
+
+
+#: How the web UI calls the schedule of timesteps that a sampler has by itself.
+AUTOMATIC = "Automatic"
+
+#: Call parameters by that text's words, and what kind of number they are.
+FROM_WORDS: dict[str, tuple[str, type[int | float]]] = {
+    "num_inference_steps": ("Steps", int),
+    "guidance_scale": ("CFG scale", float),
+    "strength": ("Denoising strength", float),
+    "clip_skip": ("Clip skip", int),
+}
+
+
+def _params(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Return the call parameters that the pairs of that text mean."""
+    params: dict[str, Any] = {}
+    for name, (word, kind) in FROM_WORDS.items():
+        if (number := _number(pairs.get(word), kind)) is not None:
+            params[name] = number
+    if "clip_skip" in params:
+        params["clip_skip"] = max(params["clip_skip"] - 1, 0)
+    if size := re.fullmatch(r"(\d{1,6})x(\d{1,6})", pairs.get("Size", "")):
+        params |= {"width": int(size[1]), "height": int(size[2])}
+    return params
+
+
+def _number(text: str | None, kind: type[int | float]) -> float | None:
+    try:
+        return None if text is None else kind(text)
+    except ValueError:
+        return None
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return str(json.loads(value)) if value.startswith('"') else value.strip()
+    except ValueError:
+        return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 
@@ -11,7 +12,8 @@ from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.inputs import decoded
 from octabox.service.models import ModelService
-from octabox.service.planning import Limits, plan
+from octabox.service.planning import Limits, Plan, plan
+from octabox.service.prompting import PromptWriter, Written
 from octabox.types import Event, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.generation")
@@ -26,13 +28,21 @@ class GenerationService:
         fetcher: Fetches media that requests refer to.
         limits: How much one request may ask for.
         media_limits: How large its pictures may be.
+        writer: Writes out styles and wildcards.
     """
 
     def __init__(
-        self, models: ModelService, engine: Engine, fetcher: Fetcher, limits: Limits, media_limits: MediaLimits
+        self,
+        models: ModelService,
+        engine: Engine,
+        fetcher: Fetcher,
+        limits: Limits,
+        media_limits: MediaLimits,
+        writer: PromptWriter | None = None,
     ) -> None:
         self._models, self._engine, self._fetcher = models, engine, fetcher
         self._limits, self._media_limits = limits, media_limits
+        self._writer = writer or PromptWriter()
 
     async def prepare(self, request: GenerationRequest) -> Call:
         """Return the call that a request means; nothing is loaded for that.
@@ -44,6 +54,8 @@ class GenerationService:
         """
         model = await self._models.served(request.model)
         planned = plan(request, model, self._models.catalog, self._limits)
+        syntax = self._writer.syntax_of(request, model.config.prompt_syntax)
+        written = await asyncio.to_thread(self._write, request, planned, syntax)
         inputs = await decoded(planned.files, planned.pipeline, self._fetcher, self._media_limits)
         return Call(
             id=request.id,
@@ -51,12 +63,23 @@ class GenerationService:
             pipeline=model.own.name,
             runs_as=planned.pipeline.name,
             task=planned.task,
-            runs=tuple(Run(params, inputs, seed) for params, seed in planned.runs),
+            runs=tuple(
+                Run(each.params, inputs, seed, each.before)
+                for each, (_, seed) in zip(written, planned.runs, strict=True)
+            ),
             scheduler=planned.scheduler,
             output=request.output,
             partial_images=request.partial_images,
-            warnings=planned.warnings,
+            prompt_syntax=syntax,
+            warnings=tuple(
+                dict.fromkeys([*planned.warnings, *(warning for each in written for warning in each.warnings)])
+            ),
         )
+
+    def _write(self, request: GenerationRequest, planned: Plan, syntax: str) -> list[Written]:
+        """Return the prompts of each run, written out."""
+        write = self._writer.write
+        return [write(params, seed, syntax, request, planned.pipeline) for params, seed in planned.runs]
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""

@@ -228,11 +228,12 @@ def test_numbers_that_are_none_are_told() -> None:
 
 
 def test_what_a_library_warns_of_is_told(runner: Runner) -> None:
-    """A prompt that is longer than what the text encoder reads is cut, and the answer says so; so does what the call brings."""
-    done = run(runner, call(OWN, PARAMS | {"prompt": "a red star " * 60}, warnings=("said before",)))
+    """What a denoiser ignores is told in the answer, as is what the call brings."""
+    ignored = {"cross_attention_kwargs": {"nonsense": 1}}
+    done = run(runner, call(OWN, PARAMS | ignored, warnings=("said before",)))
 
     assert "said before" == done.warnings[0]
-    assert any("truncated" in warning for warning in done.warnings)
+    assert any("nonsense" in warning for warning in done.warnings)
 
 
 def test_an_answer_can_be_made_again_from_its_metadata(runner: Runner) -> None:

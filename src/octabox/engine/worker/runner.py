@@ -6,7 +6,7 @@ import copy
 import inspect
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -19,7 +19,6 @@ from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.arguments import call_arguments
-from octabox.engine.worker.encoders import layers_in_reach
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.doubts import cast_warnings
@@ -27,6 +26,9 @@ from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.outputs.products import Product
 from octabox.engine.worker.outputs.reading import Reader
 from octabox.engine.worker.outputs.writing import artifacts
+from octabox.engine.worker.prompts.memory import Memory
+from octabox.engine.worker.prompts.readings import readings
+from octabox.engine.worker.prompts.watching import PromptWatch, without_cuts
 from octabox.engine.worker.schedulers import fresh
 from octabox.engine.worker.sizes import check_sizes, other_sizes
 from octabox.engine.worker.steps import StepWatch
@@ -71,6 +73,7 @@ class Runner:
         self._scheduler = scheduler
         self._pristine = dict(scheduler.config) if scheduler is not None else {}
         self._settings = copy.deepcopy(_without_weights(model.pipeline))
+        self._memory = Memory()
         self.steps_taken = self._previews = 0
 
     @property
@@ -95,9 +98,11 @@ class Runner:
                 check()
                 self._set_scheduler(pipe, entry, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
-                with cast_warnings(said):
-                    output = self._call(pipe, entry, run, watch)
+                prompts, spoken = self._read_prompts(pipe, entry, call, run)
+                with cast_warnings(said), prompts.installed():
+                    output = self._call(pipe, entry, spoken, watch)
                 check()
+                said.extend(prompts.warnings())
                 reader = Reader(pipe, entry, run.params, call.output)
                 products = reader.read(output)
                 facts = self._facts(pipe, entry, call, run)
@@ -106,7 +111,7 @@ class Runner:
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
-        warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *said])
+        warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *without_cuts(said)])
         return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began})
 
     def _pipeline(self, name: str) -> DiffusionPipeline:
@@ -168,6 +173,16 @@ class Runner:
 
         return on_step
 
+    def _read_prompts(
+        self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run
+    ) -> tuple[PromptWatch, Run]:
+        """Return what watches over a run's prompts, and the run with their plain words."""
+        read = readings(run.params, call.prompt_syntax)
+        spoken = replace(run, params={**run.params, **{name: each.plain for name, each in read.items()}})
+        # Adapters that a call brings belong in here, so that no prompt is remembered as other adapters encoded it.
+        watch = PromptWatch(pipe, entry, read, self._memory, clip_skip=run.params.get("clip_skip"))
+        return watch, spoken
+
     def _call(self, pipe: DiffusionPipeline, entry: PipelineEntry, run: Run, watch: StepWatch) -> Any:
         """Call the pipeline with what it takes."""
         check_sizes(pipe, entry, run.params)
@@ -177,7 +192,7 @@ class Runner:
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
-        with watch.installed(), layers_in_reach(pipe, run.params):
+        with watch.installed():
             return pipe(**arguments)
 
     def _facts(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run) -> dict[str, Any]:
@@ -196,6 +211,10 @@ class Runner:
             "params": {name: value for name, value in params.items() if value is not None},
             "seed": run.seed,
         }
+        if call.prompt_syntax != "plain":
+            facts["prompt_syntax"] = call.prompt_syntax
+        if run.written:
+            facts["written"] = dict(run.written)
         if scheduler is None:
             return facts
         used = {"name": type(scheduler).__name__, "settings": dict(choice.settings) if choice else {}}

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError, nearest
 from octabox.frontends.bodies import check_fields
 from octabox.media.formats import MOST_FPS
+from octabox.prompts.names import Syntax
 
 #: Another word for a field.
 PREVIEWS = {"previews": "partial_images"}
@@ -46,6 +47,11 @@ class NativeRequest(BaseModel):
     seed: int | None = Field(None, description="Seed of the first output; -1 draws one by lot, as none does.")
     num_outputs: int = Field(1, ge=1, description="How many outputs to make of each prompt.")
     scheduler: str | dict[str, Any] | None = Field(None, description='A name, or {"name": ..., settings}.')
+    prompt_syntax: Syntax | None = Field(
+        None,
+        description="How prompts are read: plain, or with weights and wildcards as a1111 or compel; the model's own else.",
+    )
+    styles: list[str] = Field(default_factory=list, description="Names of styles that are laid over the prompts.")
     output: Output = Field(
         default_factory=lambda: Output.model_validate({}), description="How the outputs are written and answered."
     )

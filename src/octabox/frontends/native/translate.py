@@ -48,6 +48,8 @@ def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) ->
         num_outputs=body.num_outputs,
         scheduler=scheduler_choice(body.scheduler),
         output=OutputFormat(body.output.format, body.output.quality, body.output.fps),
+        prompt_syntax=body.prompt_syntax,
+        styles=tuple(body.styles),
         partial_images=body.partial_images if body.stream else 0,
         id=body.id or uuid.uuid4().hex,
     )

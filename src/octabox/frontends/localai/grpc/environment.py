@@ -25,8 +25,8 @@ class Environment(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    compel: bool = Field(default=False, description="Read weights in prompts, as Compel does.")
-    sd_embed: bool = Field(default=False, description="Read weights in prompts, as sd_embed does.")
+    compel: bool = Field(default=False, description="Read weights in prompts as Compel writes them.")
+    sd_embed: bool = Field(default=False, description="Read weights in prompts as A1111 writes them.")
     xpu: bool = Field(default=False, description="Run on an Intel GPU.")
     clipskip: bool = Field(default=True, description="Whether CLIPSkip is honoured, where the pipeline has it.")
     safetensors: bool = Field(
@@ -85,6 +85,11 @@ class Environment(BaseModel):
         if match is None:
             raise ValueError("must be a duration such as 500ms, 2s or 1m")
         return float(match[1]) * _UNITS[match[2] or "s"]
+
+    @property
+    def prompt_syntax(self) -> str:
+        """How prompts are read; empty: as the server's settings say. What sd_embed reads is A1111's syntax."""
+        return "compel" if self.compel else "a1111" if self.sd_embed else ""
 
     @property
     def token(self) -> str:

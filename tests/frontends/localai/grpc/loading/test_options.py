@@ -241,8 +241,15 @@ def test_quantization_is_for_the_denoiser() -> None:
 def test_what_cannot_be_honoured_is_said() -> None:
     """Several devices for one model are not to be had; the model is loaded all the same, and that is told."""
     assert any("tensor_parallel_size" in warning for warning in wanted(TensorParallelSize=2).warnings)
-    assert any("COMPEL" in warning for warning in wanted(environ={"COMPEL": "1"}).warnings)
     assert () == wanted(TensorParallelSize=1).warnings
+
+
+def test_weights_in_prompts_are_read_where_a_variable_says_so() -> None:
+    """COMPEL and SD_EMBED each mean the syntax that their users write; what the core says of a model is stronger."""
+    assert "compel" == config(environ={"COMPEL": "1"}).prompt_syntax
+    assert "a1111" == config(environ={"SD_EMBED": "1"}).prompt_syntax
+    assert "plain" == config(environ={"COMPEL": "1"}, EngineArgs='{"prompt_syntax": "plain"}').prompt_syntax
+    assert config().prompt_syntax is None
 
 
 def test_remote_code_runs_only_where_it_is_trusted() -> None:

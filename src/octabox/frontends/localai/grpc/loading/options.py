@@ -78,8 +78,8 @@ def to_model(options: Message, environment: Environment, device: str | None = No
     fields = _merged(fields, arguments)
     components, denoiser = quantization(options.Quantization)
     fields = _merged(fields, {"components": {name: {"quantization": each} for name, each in components.items()}})
-    if environment.compel or environment.sd_embed:
-        warnings.append("COMPEL and SD_EMBED have no effect yet: prompts are taken as they are.")
+    if environment.prompt_syntax:
+        fields.setdefault("prompt_syntax", environment.prompt_syntax)
     said = arguments.get("defaults", {})
     given = tuple(name for name in fields.get("defaults", {}) if name in said or _is_option(translation.origins, name))
     preset = presets()[fields["preset"]].settings if fields.get("preset") in presets() else {}

@@ -1,0 +1,60 @@
+"""What a request is made of beside its options: prompts from files, and what a picture was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from octabox.errors import InvalidParameterError, MediaError, MissingParameterError
+
+
+def prompts_of(given: tuple[str, ...], file: Path | None) -> list[str]:
+    """Return the prompts of a command line, then those of a file: one in each line, less empty ones and remarks (`#`).
+
+    Raises:
+        InvalidParameterError: The file cannot be read, or has no prompts.
+    """
+    if file is None:
+        return list(given)
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidParameterError(f"'{file}' cannot be read: {error}.", parameter="prompt") from error
+    found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not found:
+        raise InvalidParameterError(f"'{file}' has no prompts.", hint="Write one in each line.", parameter="prompt")
+    return [*given, *found]
+
+
+def facts_of(file: Path) -> dict[str, Any]:
+    """Return what a file was made from: as we wrote it, else as the AUTOMATIC1111 web UI did.
+
+    Raises:
+        MediaError: The file cannot be read, or does not tell.
+    """
+    from octabox.media.metadata import read, read_parameters
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise MediaError(f"'{file}' cannot be read: {error.strerror}.") from error
+    facts = read(data) or read_parameters(data)
+    if not facts:
+        hint = "It may have been written by another program, or sent by one that leaves such things out."
+        raise MediaError(f"'{file}' does not tell what it was made from.", hint=hint)
+    return facts
+
+
+def model_of(facts: Mapping[str, Any], given: str | None) -> str:
+    """Return the model of a request: the one that is given, else the one that made the file.
+
+    Raises:
+        MissingParameterError: There is neither.
+    """
+    model = given or (facts.get("model") if "pipeline" in facts else None)
+    if not model:
+        hint = "Write it before the prompt: octabox run demo 'a red star'."
+        made_by = f" The file was made by '{facts['model']}', elsewhere." if facts.get("model") else ""
+        raise MissingParameterError(f"No model is given.{made_by}", hint=hint, parameter="model")
+    return str(model)

@@ -1,0 +1,1 @@
+"""What becomes of a prompt in a worker: its weights, its length, and what is remembered of it."""

@@ -1,0 +1,105 @@
+"""Lay styles over prompts: named pieces of text, from JSON or from the CSV of the AUTOMATIC1111 web UI."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from octabox.errors import ConfigError, InvalidParameterError, nearest
+
+#: Where in a style the prompt goes; in one that has no such place, it goes before.
+PLACE = "{prompt}"
+
+#: Keys by which files call the negative text.
+NEGATIVE = ("negative_prompt", "negative")
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style.
+
+    Args:
+        name: What clients call it.
+        prompt: What it makes of a prompt.
+        negative_prompt: What it makes of a negative prompt.
+    """
+
+    name: str
+    prompt: str = ""
+    negative_prompt: str = ""
+
+
+def load_styles(place: Path) -> dict[str, Style]:
+    """Return the styles of a file, or of all files of a folder, by name; of two of one name the later file's.
+
+    Raises:
+        ConfigError: A file cannot be read.
+    """
+    if place.is_dir():
+        files = sorted(each for each in place.rglob("*") if each.suffix.lower() in (".json", ".csv"))
+    else:
+        files = [place] if place.is_file() else []
+    return {style.name: style for file in files for style in _read(file)}
+
+
+def _read(file: Path) -> list[Style]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        return _from_csv(text) if file.suffix.lower() == ".csv" else _from_json(json.loads(text), file.stem)
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        hint = "Styles are JSON, or CSV as A1111 has it."
+        raise ConfigError(f"{file}: its styles cannot be read: {error}.", hint=hint) from error
+
+
+def _from_csv(text: str) -> list[Style]:
+    """Read ``name,prompt,negative_prompt``; files of older programs call the prompt ``text``."""
+    rows = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    return [
+        Style(row["name"].strip(), row.get("prompt") or row.get("text") or "", row.get("negative_prompt") or "")
+        for row in rows
+        if (row.get("name") or "").strip()
+    ]
+
+
+def _from_json(data: Any, name: str) -> list[Style]:
+    """Read one style, a list of them, or styles by name."""
+    if isinstance(data, list):
+        return [style for each in data for style in _from_json(each, name)]
+    if not isinstance(data, dict):
+        raise ValueError("a style is a mapping (JSON object)")  # noqa: TRY004 (what a file holds, not an argument)
+    if "prompt" in data or any(key in data for key in NEGATIVE):
+        negative = next((data[key] for key in NEGATIVE if data.get(key)), "")
+        return [Style(str(data.get("name") or name), str(data.get("prompt") or ""), str(negative))]
+    return [style for key, each in data.items() for style in _from_json(each, str(key))]
+
+
+def chosen(names: Iterable[str], known: Mapping[str, Style]) -> list[Style]:
+    """Return the styles of these names.
+
+    Raises:
+        InvalidParameterError: There is none of a name.
+    """
+    names = tuple(names)
+    for name in names:
+        if name not in known:
+            close = nearest(name, known)
+            hint = f"Did you mean '{close[0]}'?" if close else f"There are {', '.join(sorted(known)[:20]) or 'none'}."
+            raise InvalidParameterError(
+                f"There is no style '{name}'.", hint=hint, parameter="styles", choices=sorted(known)
+            )
+    return [known[name] for name in names]
+
+
+def laid_over(text: str, pieces: Iterable[str]) -> str:
+    """Return a prompt with the pieces of styles laid over it, one after the other."""
+    for piece in pieces:
+        if PLACE in piece:
+            text = piece.replace(PLACE, text)
+        else:
+            text = ", ".join(part for part in (text.strip(" ,") if piece.strip() else text, piece.strip()) if part)
+    return text

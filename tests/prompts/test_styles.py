@@ -1,0 +1,81 @@
+"""Styles from JSON and from the CSV of the AUTOMATIC1111 web UI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from octabox.errors import ConfigError, InvalidParameterError
+from octabox.prompts.styles import Style, chosen, laid_over, load_styles
+
+CSV = """name,prompt,negative_prompt
+ink,"{prompt}, ink drawing, ""bold"" lines","photo, blurry"
+,nameless,
+noir,film noir,
+"""
+
+
+def test_csv(tmp_path: Path) -> None:
+    """Quotes, commas and empty fields are as in CSV; a row without a name is none."""
+    file = tmp_path / "styles.csv"
+    file.write_text(CSV, encoding="utf-8-sig")
+
+    assert {
+        "ink": Style("ink", '{prompt}, ink drawing, "bold" lines', "photo, blurry"),
+        "noir": Style("noir", "film noir", ""),
+    } == load_styles(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "ink", "prompt": "ink", "negative": "photo", "extra": ""}',
+        '[{"name": "ink", "prompt": "ink", "negative_prompt": "photo"}]',
+        '{"ink": {"prompt": "ink", "negative_prompt": "photo"}}',
+    ],
+)
+def test_json(text: str, tmp_path: Path) -> None:
+    """One style, a list, or styles by name, in a folder of files."""
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "one.json").write_text(text)
+    (tmp_path / "readme.txt").write_text("no style")
+
+    assert {"ink": Style("ink", "ink", "photo")} == load_styles(tmp_path)
+
+
+def test_no_styles(tmp_path: Path) -> None:
+    """A place that is not there has none."""
+    assert {} == load_styles(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ["{", "5", '[["a"]]', "\ud800"])
+def test_a_file_that_is_wrong(text: str, tmp_path: Path) -> None:
+    """The error names the file."""
+    (tmp_path / "wrong.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+
+    with pytest.raises(ConfigError, match=r"wrong\.json"):
+        load_styles(tmp_path)
+
+
+def test_an_unknown_style() -> None:
+    """The error names the nearest."""
+    with pytest.raises(InvalidParameterError, match="no style 'inc'") as caught:
+        chosen(["inc"], {"ink": Style("ink")})
+
+    assert ("styles", "Did you mean 'ink'?") == (caught.value.parameter, caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "expected"),
+    [
+        ("a cat", ["{prompt}, in ink", "bold"], "a cat, in ink, bold"),
+        ("a cat, ", ["bold"], "a cat, bold"),
+        ("", ["bold"], "bold"),
+        ("a cat", [""], "a cat"),
+        ("{prompt}", ["x {prompt} y"], "x {prompt} y"),
+    ],
+)
+def test_laying_over(text: str, pieces: list[str], expected: str) -> None:
+    """The prompt goes where the style has a place for it, else before it."""
+    assert expected == laid_over(text, pieces)

@@ -1,0 +1,93 @@
+"""Prompts of a request, written out before a model sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from octabox.catalog.pipelines import load_catalog
+from octabox.errors import InvalidParameterError
+from octabox.service.prompting import PromptWriter, Written
+from octabox.types import GenerationRequest
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> PromptWriter:
+    """Return a writer with a wildcard and some styles."""
+    (tmp_path / "wildcards").mkdir()
+    (tmp_path / "wildcards" / "colour.txt").write_text("red\nblue\n")
+    (tmp_path / "styles.csv").write_text(
+        'name,prompt,negative_prompt\nink,"{prompt}, __colour__ ink",photo\nbold,bold,\nround,,__colour__ corners\n'
+    )
+    return PromptWriter(tmp_path / "wildcards", tmp_path / "styles.csv", "a1111")
+
+
+def written(
+    writer: PromptWriter, params: dict[str, Any], *styles: str, seed: int = 0, syntax: str = "a1111"
+) -> Written:
+    """Return the prompts of a run of Stable Diffusion."""
+    request = GenerationRequest("thing", styles=styles)
+    return writer.write(params, seed, syntax, request, load_catalog().pipeline("StableDiffusionPipeline"))
+
+
+def test_wildcards_follow_the_seed(writer: PromptWriter) -> None:
+    """Each seed has its own words, and what was written stays known."""
+    params = {"prompt": "a __colour__ {star|circle}", "negative_prompt": "ugly", "guidance_scale": 3.0}
+    found = [written(writer, params, seed=seed) for seed in range(20)]
+
+    assert {f"a {colour} {shape}" for colour in ("red", "blue") for shape in ("star", "circle")} == {
+        each.params["prompt"] for each in found
+    }
+    assert {"prompt": "a __colour__ {star|circle}"} == found[0].before
+    assert ("ugly", 3.0) == (found[0].params["negative_prompt"], found[0].params["guidance_scale"])
+    assert found[3] == written(writer, params, seed=3)
+
+
+def test_plain_prompts_have_no_wildcards(writer: PromptWriter) -> None:
+    """There every sign stands for itself; styles are laid over them all the same."""
+    found = written(writer, {"prompt": "a {red|blue} __init__"}, "bold", syntax="plain")
+
+    assert "a {red|blue} __init__, bold" == found.params["prompt"]
+
+
+def test_styles_come_first(writer: PromptWriter) -> None:
+    """A style's own wildcards are written out, and one that says something of the negative prompt makes one."""
+    found = written(writer, {"prompt": "a star", "negative_prompt": None}, "ink", "bold", "round")
+
+    assert found.params["prompt"] in ("a star, red ink, bold", "a star, blue ink, bold")
+    assert found.params["negative_prompt"] in ("photo, red corners", "photo, blue corners")
+    assert {"prompt": "a star", "negative_prompt": ""} == found.before
+
+
+def test_a_style_where_there_is_no_negative_prompt(writer: PromptWriter) -> None:
+    """What a pipeline has no parameter for has no effect, and that is said."""
+    request = GenerationRequest("thing", styles=("ink",))
+    entry = load_catalog().pipeline("PixArtSigmaPAGPipeline")
+    without = next(each for each in load_catalog().pipelines.values() if each.parameter("negative_prompt") is None)
+
+    assert () == writer.write({"prompt": "x"}, 0, "a1111", request, entry).warnings
+    found = writer.write({"prompt": "x"}, 0, "a1111", request, without)
+    assert "negative_prompt" not in found.params
+    assert "has no effect" in found.warnings[0]
+
+
+def test_an_unknown_style_is_named(writer: PromptWriter) -> None:
+    """It is an error, with the nearest."""
+    with pytest.raises(InvalidParameterError, match="no style 'inc'"):
+        written(writer, {"prompt": "x"}, "inc")
+
+
+def test_the_syntax_is_the_request_s_then_the_model_s_then_the_server_s(writer: PromptWriter) -> None:
+    """Each is stronger than the next, and there are no others."""
+    said, silent = GenerationRequest("thing", prompt_syntax="plain"), GenerationRequest("thing")
+
+    assert ["plain", "compel", "a1111"] == [
+        writer.syntax_of(said, "compel"),
+        writer.syntax_of(silent, "compel"),
+        writer.syntax_of(silent, None),
+    ]
+    with pytest.raises(InvalidParameterError, match="no prompt syntax") as caught:
+        writer.syntax_of(GenerationRequest("thing", prompt_syntax="a111"), None)
+    assert ("prompt_syntax", "Did you mean 'a1111'?") == (caught.value.parameter, caught.value.hint)
