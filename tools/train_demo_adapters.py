@@ -19,7 +19,6 @@ from typing import Any
 import click
 import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
-from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from PIL import Image, ImageDraw, ImageFilter
@@ -165,8 +164,8 @@ class Lesson:
         stage.run(loss_of, after)
 
 
-def train_lora(lesson: Lesson, out: Path, steps: int, title: str, *, text: bool) -> None:
-    """Train a LoRA of the UNet, and of the text encoder where asked for, and write it in diffusers' layout."""
+def train_lora(lesson: Lesson, out: Path, steps: int, rate: float, title: str, *, text: bool) -> None:
+    """Train a LoRA of the UNet, and of the text encoder where asked for, and write it in PEFT's layout."""
     torch.manual_seed(0)
     parts = {"unet": (lesson.pipe.unet, UNET_MODULES)}
     if text:
@@ -174,10 +173,10 @@ def train_lora(lesson: Lesson, out: Path, steps: int, title: str, *, text: bool)
     for part, modules in parts.values():
         part.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=modules, init_lora_weights="gaussian"))
     weights = [weight for part, _ in parts.values() for weight in part.parameters() if weight.requires_grad]
-    lesson.train(weights, steps, 3e-3)
+    lesson.train(weights, steps, rate)
     tensors = {}
     for name, (part, _) in parts.items():
-        state = convert_state_dict_to_diffusers(get_peft_model_state_dict(part))
+        state = get_peft_model_state_dict(part)
         tensors |= {f"{name}.{key}": value.half().contiguous() for key, value in state.items()}
     facts = {"modelspec.title": lesson.name, "modelspec.description": title, "ss_base_model_version": "octabox-demo"}
     save_file(tensors, out / "loras" / f"{lesson.name}.safetensors", {"format": "pt", **facts})
@@ -234,8 +233,8 @@ def main(model: Path, work: Path, out: Path, only: tuple[str, ...], steps: int, 
         return Lesson(model, work, name, example)
 
     plan: dict[str, Callable[[], None]] = {
-        "hearts": lambda: train_lora(lesson("hearts", hearts), out, steps, "every shape is a heart", text=True),
-        "frame": lambda: train_lora(lesson("frame", frame), out, steps, "a black frame", text=False),
+        "hearts": lambda: train_lora(lesson("hearts", hearts), out, steps, 3e-3, "every shape is a heart", text=True),
+        "frame": lambda: train_lora(lesson("frame", frame), out, steps, 1.5e-3, "a black frame", text=False),
         "ruby": lambda: train_embedding(lesson("ruby", ruby), out, steps // 2, ["colour"]),
         "plumstar": lambda: train_embedding(lesson("plumstar", plumstar), out, steps // 2, ["colour", "shape"]),
         "edges": lambda: train_controlnet(lesson("edges", outlined), out, steps * 2),

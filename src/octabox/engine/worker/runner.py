@@ -18,6 +18,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
+from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.arguments import call_arguments
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
@@ -30,7 +31,7 @@ from octabox.engine.worker.schedulers import fresh
 from octabox.engine.worker.sizes import check_sizes, other_sizes
 from octabox.engine.worker.steps import StepWatch
 from octabox.errors import IncompatibleWeightsError
-from octabox.types import Generation, Progress
+from octabox.types import AdapterReport, Generation, Progress
 
 #: Types of values that metadata can hold as they are.
 PLAIN = (str, int, float, bool)
@@ -44,6 +45,7 @@ class Unfinished:
     products: tuple[tuple[Product, int | None, Mapping[str, Any]], ...]
     warnings: tuple[str, ...]
     timings: Mapping[str, float]
+    adapters: tuple[AdapterReport, ...] = ()
 
     def encode(self) -> Generation:
         """Write everything as files, each with its own metadata inside where its format has room for it."""
@@ -57,6 +59,7 @@ class Unfinished:
             tuple(made),
             self.warnings,
             self.timings,
+            self.adapters,
         )
 
 
@@ -69,6 +72,7 @@ class Runner:
         scheduler = getattr(model.pipeline, "scheduler", None)
         self._scheduler = scheduler
         self._pristine = dict(scheduler.config) if scheduler is not None else {}
+        self._loras = model.loras or Loras(model.pipeline)
         self._settings = copy.deepcopy(_without_weights(model.pipeline))
         self.steps_taken = self._previews = 0
 
@@ -89,9 +93,12 @@ class Runner:
         began = time.perf_counter()
         pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
         made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
+        adapters: list[AdapterReport] = []
         with library_warnings() as said:
             for index, run in enumerate(call.runs):
                 check()
+                applied = self._apply_loras(call, run, said)
+                adapters += [each for each in applied if each not in adapters]
                 self._set_scheduler(pipe, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
                 with cast_warnings(said):
@@ -99,14 +106,14 @@ class Runner:
                 check()
                 reader = Reader(pipe, entry, run.params, call.output)
                 products = reader.read(output)
-                facts = self._facts(pipe, entry, call, run)
+                facts = {**self._facts(pipe, entry, call, run), **_told(applied)}
                 made += [(product, run.seed, facts) for product in products]
                 said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe, entry)])
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
         warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *said])
-        return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began})
+        return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
 
     def _pipeline(self, name: str) -> DiffusionPipeline:
         """Return a pipeline of this class over the loaded components."""
@@ -122,6 +129,13 @@ class Runner:
             pipe.set_progress_bar_config(disable=True)
             self._siblings[name] = pipe
         return self._siblings[name]
+
+    def _apply_loras(self, call: Call, run: Run, said: list[str]) -> list[AdapterReport]:
+        """Make the model what it is with the LoRAs of this run alone, and return what became of them."""
+        chosen = configured(call.model) if run.adapters is None else run.adapters
+        reports, notes = self._loras.apply(chosen)
+        said.extend(notes)
+        return reports
 
     def _set_scheduler(self, pipe: DiffusionPipeline, call: Call) -> None:
         """Give the pipeline a scheduler that no earlier call has touched, and guiders, which count their calls, likewise."""
@@ -198,6 +212,15 @@ class Runner:
             **facts,
             "scheduler": {"name": type(scheduler).__name__, "settings": dict(choice.settings) if choice else {}},
         }
+
+
+def _told(reports: list[AdapterReport]) -> dict[str, Any]:
+    """Return the LoRAs of a run as they stand in its outputs' metadata."""
+    told = [
+        {"lora": each.lora, "weight": each.weight, **({"weights": dict(each.weights)} if each.weights else {})}
+        for each in reports
+    ]
+    return {"adapters": told} if told else {}
 
 
 def _without_weights(pipe: DiffusionPipeline) -> dict[str, Any]:

@@ -1,0 +1,120 @@
+"""Load a LoRA into a pipeline and count which of its tensors found a place there."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from octabox.hub.adapters.networks import weights_of
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What became of a LoRA's tensors.
+
+    Args:
+        keys: How many there are.
+        used: How many of them the model took.
+        strange: Some of those that have no place in it.
+        parts: Components that took any.
+    """
+
+    keys: int
+    used: int
+    strange: tuple[str, ...]
+    parts: tuple[str, ...]
+
+
+def lora_parts(pipe: Any) -> dict[str, torch.nn.Module]:
+    """Return the components of a pipeline that may take a LoRA."""
+    names = getattr(type(pipe), "_lora_loadable_modules", ())
+    found = {name: getattr(pipe, name, None) for name in names}
+    return {name: part for name, part in found.items() if isinstance(part, torch.nn.Module)}
+
+
+def load_counted(pipe: Any, file: Path, adapter: str, keys: int) -> Counted:
+    """Load a LoRA under a name and count its tensors.
+
+    Args:
+        pipe: A pipeline that takes LoRAs.
+        file: The LoRA's file.
+        adapter: Name to load it under.
+        keys: How many tensors with weights the file has.
+    """
+    read: dict[str, Any] = {}
+    # A file's names are turned into the model's on the way; what they were turned into is what can be counted.
+    own = pipe.lora_state_dict
+
+    def watched(*args: Any, **options: Any) -> Any:
+        answer = own(*args, **options)
+        read.update(answer[0] if isinstance(answer, tuple) else answer)
+        return answer
+
+    with _quietly(), _replaced(pipe, "lora_state_dict", watched):
+        pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=adapter)
+    return _counted(pipe, adapter, weights_of(read), keys)
+
+
+def _counted(pipe: Any, adapter: str, wanted: list[str], keys: int) -> Counted:
+    """Compare the names that were to be loaded with the tensors that are there now."""
+    parts = lora_parts(pipe)
+    there = {name: _tensors(part, adapter) for name, part in parts.items()}
+    asked = Counter(name.partition(".")[0] for name in wanted)
+    used = sum(min(asked[name], count) for name, count in there.items())
+    strange = [name for name in wanted if name.partition(".")[0] not in parts]
+    strange += [name for name in wanted if (part := parts.get(name.partition(".")[0])) and not _has(part, name)]
+    # One tensor of the file may become several of the model's: only what is missing there is missing here.
+    lost = max(len(wanted) - used, keys - len(wanted) if any("dora" in name for name in wanted) else 0)
+    taken = 0 if not used else max(0, keys - lost)
+    return Counted(keys, taken, tuple(dict.fromkeys(strange)), tuple(name for name, count in there.items() if count))
+
+
+def _tensors(part: torch.nn.Module, adapter: str) -> int:
+    """Return how many tensors of this adapter a component has."""
+    return sum(adapter in name.split(".") for name, _ in part.named_parameters())
+
+
+def _has(part: torch.nn.Module, name: str) -> bool:
+    """Tell whether a component has the module that a tensor is for; of names in an older layout that is not asked."""
+    place = name.partition(".")[2].partition(".lora_")[0]
+    if "processor" in name or place == name.partition(".")[2]:
+        return True
+    try:
+        part.get_submodule(place)
+    except AttributeError:
+        return False
+    return True
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
+    """Let an object have another method while this lasts."""
+    setattr(owner, name, stand_in)
+    try:
+        yield
+    finally:
+        delattr(owner, name)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Let the libraries say nothing of unknown names, which is told in other words."""
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers", "peft")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)

@@ -1,0 +1,192 @@
+"""Apply LoRAs to a loaded model for one call, and take them off again without a trace.
+
+They are never merged into the weights: each stands beside the layers that it changes, so that one call switches it on with its
+own strength, and the next one does not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from octabox.config.model import ModelConfig
+from octabox.engine.worker.adapters.counting import Counted, load_counted, lora_parts
+from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
+from octabox.hub.adapters.fetching import lora_file
+from octabox.hub.adapters.files import check_lora, read_lora
+from octabox.hub.adapters.networks import kind_of, weights_of
+from octabox.types import AdapterChoice, AdapterReport
+
+logger = logging.getLogger("octabox.adapters")
+
+#: Where a LoRA comes from, and what tells whether the file is still the same.
+Key = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A LoRA in memory: the name that it was loaded under, and what became of its tensors."""
+
+    adapter: str
+    counted: Counted
+
+
+class Loras:
+    """The LoRAs of one loaded model.
+
+    Args:
+        pipe: The model's own pipeline; others over its components share what is applied to them.
+        most: How many to keep in memory, those of a call that needs more of them aside.
+    """
+
+    def __init__(self, pipe: Any, most: int = 8) -> None:
+        self._pipe, self._most = pipe, most
+        self._held: OrderedDict[Key, Held] = OrderedDict()
+        self._numbers = itertools.count()
+        self._applied: object = ()
+
+    @property
+    def state(self) -> object:
+        """Something that differs where the model is changed otherwise: a key for what is kept of its work."""
+        return self._applied
+
+    def apply(self, choices: Sequence[AdapterChoice]) -> tuple[list[AdapterReport], list[str]]:
+        """Make the model what it is with these LoRAs and no others.
+
+        Returns:
+            What became of each, and warnings.
+
+        Raises:
+            NotFoundError: One is not there.
+            LoadError: One cannot be read, or does not fit the model.
+            RequestError: The model takes no LoRA, or has no such component.
+        """
+        if not choices and not self._held:
+            return [], []
+        self._applied = None
+        try:
+            chosen = [(choice, self._load(choice)) for choice in choices]
+        except BaseException:
+            self._activate({})
+            raise
+        strengths = {held.adapter: _strengths(choice, held) for choice, held in chosen}
+        self._activate({name: each for name, each in strengths.items() if any(each.values())})
+        self._evict({held.adapter for _, held in chosen})
+        self._applied = tuple((name, *sorted(each.items())) for name, each in sorted(strengths.items()))
+        return [_report(*each) for each in chosen], [text for each in chosen for text in _warnings(*each)]
+
+    def _load(self, choice: AdapterChoice) -> Held:
+        """Return a LoRA that is in memory, loading it if need be."""
+        if not hasattr(self._pipe, "load_lora_weights"):
+            raise UnknownParameterError(f"{type(self._pipe).__name__} takes no LoRA.", parameter="adapters")
+        file = lora_file(choice.lora)
+        stat = file.stat()
+        key = (str(file.absolute()), stat.st_mtime_ns, stat.st_size)
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        self._forget([old for old in self._held if old[0] == key[0]])
+        held = self._read(file, choice)
+        self._held[key] = held
+        return held
+
+    def _read(self, file: Path, choice: AdapterChoice) -> Held:
+        """Load a LoRA into the model; after any failure nothing of it is left there."""
+        shapes, _ = check_lora(file)
+        names = weights_of(shapes)
+        adapter = f"octabox{next(self._numbers):06d}"
+        try:
+            counted = load_counted(self._pipe, file, adapter, len(names))
+        except BaseException as error:
+            self._remove(adapter)
+            if not isinstance(error, Exception) or isinstance(
+                error, OctaboxError | MemoryError | torch.OutOfMemoryError
+            ):
+                raise
+            logger.debug("the LoRA %s could not be loaded", file, exc_info=error)
+            raise self._unfit(file, choice, kind_of(names) or "", str(error)) from error
+        if not counted.used:
+            self._remove(adapter)
+            raise self._unfit(
+                file, choice, kind_of(names) or "", f"it has no place for any of its {counted.keys} tensors"
+            )
+        return Held(adapter, counted)
+
+    def _unfit(self, file: Path, choice: AdapterChoice, kind: str, reason: str) -> IncompatibleAdapterError:
+        """Return the error for a LoRA that the model cannot take."""
+        base, model = read_lora(file, choice.called).base, type(self._pipe).__name__
+        reason = " ".join(reason.split())[:300]
+        if kind not in {"LoRA", "DoRA"}:
+            message = f"LoRA '{choice.called}' is of the kind {kind}, which cannot be applied to a {model}: {reason}"
+            return IncompatibleAdapterError(message, hint="Give one of the plain kind LoRA.", parameter="adapters")
+        hint = f"It was trained for {base}." if base else "`octabox adapters` tells what it was trained for."
+        message = f"LoRA '{choice.called}' does not fit this model of {model}: {reason.rstrip('.')}."
+        return IncompatibleAdapterError(message, hint=hint, parameter="adapters")
+
+    def _activate(self, strengths: Mapping[str, Mapping[str, float]]) -> None:
+        """Switch these on, each with its strength by component, and all others off."""
+        if not self._held:
+            return
+        if not strengths:
+            self._pipe.disable_lora()
+            return
+        self._pipe.enable_lora()
+        self._pipe.set_adapters(list(strengths), [dict(each) for each in strengths.values()])
+
+    def _evict(self, needed: Iterable[str]) -> None:
+        """Take those out of memory that were not needed for longest."""
+        needed, spare = set(needed), len(self._held) - self._most
+        old = [key for key, held in self._held.items() if held.adapter not in needed]
+        self._forget(old[: max(0, spare)])
+
+    def _forget(self, keys: list[Key]) -> None:
+        for key in keys:
+            self._remove(self._held.pop(key).adapter)
+
+    def _remove(self, adapter: str) -> None:
+        """Take a LoRA out of the model; with the last one the layers become what they were."""
+        if not self._held:
+            self._pipe.unload_lora_weights()
+            return
+        self._pipe.delete_adapters(adapter)
+        for part in lora_parts(self._pipe).values():
+            getattr(part, "peft_config", {}).pop(adapter, None)
+
+
+def configured(config: ModelConfig) -> tuple[AdapterChoice, ...]:
+    """Return the LoRAs of a model's configuration."""
+    return tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in config.adapters)
+
+
+def _strengths(choice: AdapterChoice, held: Held) -> dict[str, float]:
+    """Return how strongly a LoRA is applied to each component that it changes."""
+    unknown = sorted(set(choice.weights) - set(held.counted.parts))
+    if unknown:
+        raise InvalidParameterError(
+            f"LoRA '{choice.called}' changes nothing in '{unknown[0]}'.",
+            hint=f"It changes {' and '.join(held.counted.parts)}.",
+            parameter="adapters",
+            choices=held.counted.parts,
+        )
+    return {part: float(choice.weights.get(part, choice.weight)) for part in held.counted.parts}
+
+
+def _report(choice: AdapterChoice, held: Held) -> AdapterReport:
+    return AdapterReport(choice.called, choice.weight, dict(choice.weights), held.counted.keys, held.counted.used)
+
+
+def _warnings(choice: AdapterChoice, held: Held) -> list[str]:
+    """Return what to say of a LoRA that the model took only a part of."""
+    counted = held.counted
+    left = counted.keys - counted.used
+    if not left:
+        return []
+    such = f", such as {', '.join(counted.strange[:3])}" if counted.strange else ""
+    return [f"LoRA '{choice.called}': {left} of its {counted.keys} tensors have no place in this model{such}."]
