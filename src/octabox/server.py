@@ -14,6 +14,7 @@ from octabox.config.settings import Settings
 from octabox.engine.local import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Engine
+from octabox.hub.adapters.shelf import AdapterShelf
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.generation import GenerationService
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 #: Folder beside the models for pipelines in single files.
 PIPELINES = "pipelines"
+
+#: Folders beside the models for LoRAs and for embeddings, where the settings name no others.
+LORAS, EMBEDDINGS = "loras", "embeddings"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,17 @@ class Parts:
     name: str = ""
 
 
+def adapter_shelf(settings: Settings, *, any_path: bool = False) -> AdapterShelf:
+    """Return the LoRAs and embeddings that the settings name.
+
+    Args:
+        settings: The settings.
+        any_path: Whether a LoRA may be named by any path: whoever asks sits at this machine.
+    """
+    loras, embeddings = settings.loras or settings.models / LORAS, settings.embeddings or settings.models / EMBEDDINGS
+    return AdapterShelf(loras, embeddings, any_path=any_path, any_hub=settings.allow_hub)
+
+
 def build(settings: Settings, given: str | None = None) -> Parts:
     """Put the parts together.
 
@@ -62,13 +77,21 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         dtype=settings.dtype,
         log_level=settings.log_level,
         log_file=str(settings.log_file) if settings.log_file else None,
+        embeddings=str(settings.embeddings or settings.models / EMBEDDINGS),
+        max_adapters=settings.max_adapters,
     )
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
     )
     shelves = Shelves(settings.models)
     extra = model_of_source(given) if given and given not in shelves.current().named else None
-    models = ModelService(shelves, engine, allow_hub=settings.allow_hub, extra={extra.name: extra} if extra else {})
+    models = ModelService(
+        shelves,
+        engine,
+        allow_hub=settings.allow_hub,
+        extra={extra.name: extra} if extra else {},
+        adapters=adapter_shelf(settings, any_path=given is not None),
+    )
     media_limits = MediaLimits(
         max_pixels=settings.max_image_pixels,
         max_bytes=settings.max_upload_bytes,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from octabox.errors import InvalidParameterError, MediaError
 if TYPE_CHECKING:
     from octabox.cli.outcome import Destination
     from octabox.server import Parts
-    from octabox.types import Generation, GenerationRequest
+    from octabox.types import AdapterChoice, Generation, GenerationRequest
 
 
 @click.command(help=__doc__)
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--task", help="Task, such as image-to-image, where the inputs do not tell.")
 @click.option("--fps", type=float, help="Frames a second of a clip; the pipeline's own, or 16, if not given.")
 @click.option("--scheduler", help="Noise scheduler: a class of diffusers or an alias.")
+@click.option("--lora", "loras", multiple=True, metavar="NAME[:WEIGHT]", help="A LoRA by name, file, folder or Hub id.")
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
 @click.option("--dry-run", is_flag=True, help="Print the call that would be made, and stop.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the log, the libraries' warnings included.")
@@ -77,6 +78,7 @@ def _request(
     task: str | None,
     scheduler: str | None,
     fps: float | None,
+    loras: tuple[str, ...],
     **_: Any,
 ) -> GenerationRequest:
     """Return the request that the options mean."""
@@ -93,8 +95,20 @@ def _request(
         seed=seed,
         num_outputs=num_outputs,
         scheduler=SchedulerChoice(scheduler) if scheduler else None,
+        adapters=tuple(map(_lora, loras)),
         output=replace(destination.format, fps=fps),
     )
+
+
+def _lora(text: str) -> AdapterChoice:
+    """Read ``name`` or ``name:weight``; a colon before anything but a number belongs to the name."""
+    from octabox.types import AdapterChoice
+
+    name, _, weight = text.rpartition(":")
+    try:
+        return AdapterChoice(name or text, float(weight) if name else 1.0)
+    except ValueError:
+        return AdapterChoice(text)
 
 
 def _parse_params(texts: tuple[str, ...], properties: dict[str, Any]) -> dict[str, Any]:
@@ -146,6 +160,7 @@ def _describe(call: Any) -> dict[str, Any]:
                 "params": dict(run.params),
                 "inputs": {name: [_medium(each) for each in media] for name, media in run.inputs.items()},
                 "seed": run.seed,
+                **({"adapters": [asdict(each) for each in run.adapters]} if run.adapters else {}),
             }
             for run in call.runs
         ],
@@ -181,5 +196,7 @@ def _report(generation: Generation, destination: Destination) -> None:
     """Write the artifacts and say where they are, with which seed, and what was not honoured."""
     for artifact, path in zip(generation.artifacts, destination.write(generation), strict=True):
         click.echo(f"{path}  (seed {artifact.seed})" if artifact.seed is not None else str(path))
+    for each in generation.adapters:
+        click.echo(f"LoRA {each.lora}: {each.used} of {each.keys} tensors, strength {each.weight:g}")
     for warning in generation.warnings:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)

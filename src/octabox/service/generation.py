@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from octabox.engine.protocol import Call, Engine, Run
 from octabox.errors import GenerationError, OctaboxError
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
+from octabox.service.adapters import chosen_adapters
 from octabox.service.inputs import decoded
 from octabox.service.models import ModelService
 from octabox.service.planning import Limits, plan
@@ -38,12 +40,16 @@ class GenerationService:
         """Return the call that a request means; nothing is loaded for that.
 
         Raises:
-            NotFoundError: The model, the task or the scheduler is not there.
+            NotFoundError: The model, the task, the scheduler or a LoRA is not there.
             RequestError: A parameter or a picture is wrong.
             SecurityError: A picture's URL leads where it must not.
         """
         model = await self._models.served(request.model)
         planned = plan(request, model, self._models.catalog, self._limits)
+        runs = []
+        for params, seed in planned.runs:
+            plain, adapters = chosen_adapters(params, request.adapters, model.config, self._models.adapters)
+            runs.append(Run(plain, seed=seed, adapters=adapters))
         inputs = await decoded(planned.files, planned.pipeline, self._fetcher, self._media_limits)
         return Call(
             id=request.id,
@@ -51,7 +57,7 @@ class GenerationService:
             pipeline=model.own.name,
             runs_as=planned.pipeline.name,
             task=planned.task,
-            runs=tuple(Run(params, inputs, seed) for params, seed in planned.runs),
+            runs=tuple(replace(run, inputs=inputs) for run in runs),
             scheduler=planned.scheduler,
             output=request.output,
             partial_images=request.partial_images,

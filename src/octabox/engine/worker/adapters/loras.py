@@ -30,6 +30,10 @@ logger = logging.getLogger("octabox.adapters")
 Key = tuple[str, int, int]
 
 
+#: What a strength may be given for, beside the components by their own names.
+TEXT, DENOISERS = "text_encoder", ("unet", "transformer")
+
+
 @dataclass(frozen=True)
 class Held:
     """A LoRA in memory: the name that it was loaded under, and what became of its tensors."""
@@ -76,7 +80,8 @@ class Loras:
         except BaseException:
             self._activate({})
             raise
-        strengths = {held.adapter: _strengths(choice, held) for choice, held in chosen}
+        parts = lora_parts(self._pipe)
+        strengths = {held.adapter: _strengths(choice, held, parts) for choice, held in chosen}
         self._activate({name: each for name, each in strengths.items() if any(each.values())})
         self._evict({held.adapter for _, held in chosen})
         self._applied = tuple((name, *sorted(each.items())) for name, each in sorted(strengths.items()))
@@ -165,17 +170,28 @@ def configured(config: ModelConfig) -> tuple[AdapterChoice, ...]:
     return tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in config.adapters)
 
 
-def _strengths(choice: AdapterChoice, held: Held) -> dict[str, float]:
-    """Return how strongly a LoRA is applied to each component that it changes."""
-    unknown = sorted(set(choice.weights) - set(held.counted.parts))
+def _strengths(choice: AdapterChoice, held: Held, parts: Iterable[str]) -> dict[str, float]:
+    """Return how strongly a LoRA is applied to each component that it changes.
+
+    A strength for ``text_encoder`` holds for the others that have none of their own, and one for ``unet`` or ``transformer``
+    for the denoiser, whichever of the two it is.
+    """
+    unknown = sorted(set(choice.weights) - {*parts, *DENOISERS, TEXT})
     if unknown:
+        choices = sorted(parts)
         raise InvalidParameterError(
-            f"LoRA '{choice.called}' changes nothing in '{unknown[0]}'.",
-            hint=f"It changes {' and '.join(held.counted.parts)}.",
+            f"LoRA '{choice.called}' has a strength for '{unknown[0]}', which takes no LoRA in this model.",
+            hint=f"These do: {', '.join(choices)}.",
             parameter="adapters",
-            choices=held.counted.parts,
+            choices=choices,
         )
-    return {part: float(choice.weights.get(part, choice.weight)) for part in held.counted.parts}
+    return {part: _strength(choice, part) for part in held.counted.parts}
+
+
+def _strength(choice: AdapterChoice, part: str) -> float:
+    family = (TEXT,) if part.startswith(TEXT) else DENOISERS
+    names = [name for name in (part, *family) if name in choice.weights]
+    return float(choice.weights[names[0]] if names else choice.weight)
 
 
 def _report(choice: AdapterChoice, held: Held) -> AdapterReport:
