@@ -20,6 +20,7 @@ from octabox.catalog.signature import json_schema
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.frontends.http import create_app
+from octabox.hub.adapters.shelf import AdapterShelf
 from octabox.media.images import encode
 from octabox.types import Artifact, Event, Generation, GenerationRequest, ModelInfo, ModelStatus, Progress
 
@@ -108,6 +109,7 @@ class FakeModels:
         ]
         self.loaded = {"demo": ModelStatus("demo", "ready", "FakePipeline", "cpu", {"host": 1024}, 2, 42, 6.5)}
         self.is_ready = True
+        self.adapters = AdapterShelf(None, None)
 
     @property
     def catalog(self) -> Catalog:

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 #: Folder beside the models for pipelines in single files.
 PIPELINES = "pipelines"
 
-#: Folders beside the models for LoRAs and for embeddings, where the settings name no others.
-LORAS, EMBEDDINGS = "loras", "embeddings"
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -51,17 +48,6 @@ class Parts:
     name: str = ""
 
 
-def adapter_shelf(settings: Settings, *, any_path: bool = False) -> AdapterShelf:
-    """Return the LoRAs and embeddings that the settings name.
-
-    Args:
-        settings: The settings.
-        any_path: Whether a LoRA may be named by any path: whoever asks sits at this machine.
-    """
-    loras, embeddings = settings.loras or settings.models / LORAS, settings.embeddings or settings.models / EMBEDDINGS
-    return AdapterShelf(loras, embeddings, any_path=any_path, any_hub=settings.allow_hub)
-
-
 def build(settings: Settings, given: str | None = None) -> Parts:
     """Put the parts together.
 
@@ -77,7 +63,7 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         dtype=settings.dtype,
         log_level=settings.log_level,
         log_file=str(settings.log_file) if settings.log_file else None,
-        embeddings=str(settings.embeddings or settings.models / EMBEDDINGS),
+        embeddings=str(settings.embedding_folder),
         max_adapters=settings.max_adapters,
     )
     engine = LocalEngine(
@@ -90,7 +76,10 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         engine,
         allow_hub=settings.allow_hub,
         extra={extra.name: extra} if extra else {},
-        adapters=adapter_shelf(settings, any_path=given is not None),
+        # Whoever names the model by its place sits at this machine.
+        adapters=AdapterShelf(
+            settings.lora_folder, settings.embedding_folder, any_path=given is not None, any_hub=settings.allow_hub
+        ),
     )
     media_limits = MediaLimits(
         max_pixels=settings.max_image_pixels,

@@ -109,6 +109,16 @@ class Settings(BaseModel):
         return value.rstrip("/") if value else None
 
     @property
+    def lora_folder(self) -> Path:
+        """Folder of LoRAs."""
+        return self.loras or self.models / "loras"
+
+    @property
+    def embedding_folder(self) -> Path:
+        """Folder of embeddings."""
+        return self.embeddings or self.models / "embeddings"
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What was found odd while they were read, but stops nothing."""
         return self._warnings

@@ -21,7 +21,7 @@ from octabox.errors import ConfigError, OctaboxError
 from octabox.frontends import errors, health
 from octabox.frontends.metered import Metered
 from octabox.frontends.middleware import BodyLimit, SafeJson, Unbreakable
-from octabox.frontends.native import catalog, generations
+from octabox.frontends.native import adapters, catalog, generations
 from octabox.frontends.openai import images, speech, videos
 from octabox.frontends.openai import models as model_routes
 from octabox.frontends.results import Results
@@ -68,7 +68,7 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
 
     app = FastAPI(title="Octabox", version=_version(), lifespan=whole)
     app.include_router(health.routes(wire))
-    rooms = (model_routes, images, videos, speech, generations, catalog)
+    rooms = (model_routes, images, videos, speech, generations, catalog, adapters)
     app.include_router(_with_keys(settings, *(room.routes(wire) for room in rooms)))
     _answer_errors(app)
     # The last one added is the outermost: answers of the others need the headers that browsers ask for too.

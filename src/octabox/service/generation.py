@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
+from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine, Run
 from octabox.errors import GenerationError, OctaboxError
 from octabox.media.fetching import Fetcher
@@ -13,7 +15,7 @@ from octabox.media.limits import MediaLimits
 from octabox.service.adapters import chosen_adapters
 from octabox.service.inputs import decoded
 from octabox.service.models import ModelService
-from octabox.service.planning import Limits, plan
+from octabox.service.planning import Limits, Plan, plan
 from octabox.types import Event, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.generation")
@@ -46,10 +48,7 @@ class GenerationService:
         """
         model = await self._models.served(request.model)
         planned = plan(request, model, self._models.catalog, self._limits)
-        runs = []
-        for params, seed in planned.runs:
-            plain, adapters = chosen_adapters(params, request.adapters, model.config, self._models.adapters)
-            runs.append(Run(plain, seed=seed, adapters=adapters))
+        runs = await asyncio.to_thread(self._runs, planned, request, model.config)
         inputs = await decoded(planned.files, planned.pipeline, self._fetcher, self._media_limits)
         return Call(
             id=request.id,
@@ -63,6 +62,14 @@ class GenerationService:
             partial_images=request.partial_images,
             warnings=planned.warnings,
         )
+
+    def _runs(self, planned: Plan, request: GenerationRequest, model: ModelConfig) -> list[Run]:
+        """Return the runs of a plan, with the LoRAs that each is to be made with."""
+        runs = []
+        for params, seed in planned.runs:
+            plain, adapters = chosen_adapters(params, request.adapters, model, self._models.adapters)
+            runs.append(Run(plain, seed=seed, adapters=adapters))
+        return runs
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""

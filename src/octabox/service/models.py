@@ -55,13 +55,18 @@ class ModelService:
     ) -> None:
         self._shelves, self._engine, self._allow_hub = shelves, engine, allow_hub
         self._extra = dict(extra or {})
-        self.adapters = adapters or AdapterShelf(None, None)
+        self._adapters = adapters or AdapterShelf(None, None)
         self._named: dict[tuple[str, str | None], str] = {}
 
     @property
     def catalog(self) -> Catalog:
         """The catalog of pipelines and schedulers."""
         return load_catalog()
+
+    @property
+    def adapters(self) -> AdapterShelf:
+        """The LoRAs and embeddings of this server."""
+        return self._adapters
 
     def ready(self) -> bool:
         """Return whether requests can be served at once: the catalog has been read."""
@@ -117,7 +122,7 @@ class ModelService:
         return await asyncio.to_thread(self._served, name)
 
     def _served(self, name: str) -> ServedModel:
-        return self._model(with_loras(self.config(name), self.adapters))
+        return self._model(with_loras(self.config(name), self._adapters))
 
     def _model(self, config: ModelConfig) -> ServedModel:
         own = self.catalog.pipeline(self._pipeline_name(config))
