@@ -50,7 +50,8 @@ def _row(row: dict[str, object], *, fits: bool) -> tuple[str, ...]:
     kind = row["network"] or row["kind"]
     rank = row["rank"] or row["vectors"] or ""
     words = row["words"] if isinstance(row["words"], list) else []
-    told = {None: "?", True: "yes", False: "no"}[row["fits"] if isinstance(row.get("fits"), bool) else None]
+    fit = row.get("fits")
+    told = "?" if fit is None else "yes" if fit else "no"
     cells = (str(row["name"]), str(kind), str(row["base"] or ""), str(rank), ", ".join(words), _size(row["size"]))
     return (*cells, *((told,) if fits else ()), str(row.get("reason") or row["problem"] or ""))
 

@@ -58,7 +58,7 @@ def load_counted(pipe: Any, file: Path, adapter: str, keys: int) -> Counted:
         read.update(answer[0] if isinstance(answer, tuple) else answer)
         return answer
 
-    with _quietly(), _replaced(pipe, "lora_state_dict", watched):
+    with quiet_libraries(), _replaced(pipe, "lora_state_dict", watched):
         pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=adapter)
     return _counted(pipe, adapter, weights_of(read), keys)
 
@@ -105,7 +105,7 @@ def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """Let the libraries say nothing of unknown names, which is told in other words."""
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers", "peft")]
     levels = [each.level for each in loggers]

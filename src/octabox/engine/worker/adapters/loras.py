@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.adapters.counting import Counted, load_counted, lora_parts
+from octabox.engine.worker.adapters.counting import Counted, load_counted, lora_parts, quiet_libraries
 from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
 from octabox.hub.adapters.fetching import lora_file
 from octabox.hub.adapters.files import check_lora, read_lora
@@ -82,8 +82,9 @@ class Loras:
             raise
         parts = lora_parts(self._pipe)
         strengths = {held.adapter: _strengths(choice, held, parts) for choice, held in chosen}
-        self._activate({name: each for name, each in strengths.items() if any(each.values())})
+        # In this order: where the one that is on is taken out, PEFT switches another one on.
         self._evict({held.adapter for _, held in chosen})
+        self._activate({name: each for name, each in strengths.items() if any(each.values())})
         self._applied = tuple((name, *sorted(each.items())) for name, each in sorted(strengths.items()))
         return [_report(*each) for each in chosen], [text for each in chosen for text in _warnings(*each)]
 
@@ -160,7 +161,8 @@ class Loras:
         if not self._held:
             self._pipe.unload_lora_weights()
             return
-        self._pipe.delete_adapters(adapter)
+        with quiet_libraries():
+            self._pipe.delete_adapters(adapter)
         for part in lora_parts(self._pipe).values():
             getattr(part, "peft_config", {}).pop(adapter, None)
 
