@@ -27,8 +27,8 @@ FOREIGN_WORDS = frozenset({"hypernet"})
 #: What A1111 calls the parts of a model in tags, and what they are called here.
 TAG_PARTS = {"te": "text_encoder", "unet": "unet"}
 
-#: Blanks and commas that a tag leaves behind it.
-_LEFT = re.compile(r"(?:\s*,)*\s*,(?=\s*(?:,|$))|[ \t]{2,}")
+#: Tags of LoRAs in a row, with the blanks and commas that part them from what is around.
+_ROW = re.compile(r"\s*(,?)(?:[\s,]*<\s*(?:lora|lyco)\s*:[^<>]*>)+\s*(,?)\s*", re.IGNORECASE)
 
 
 def chosen_adapters(
@@ -127,8 +127,13 @@ def _number(text: str, tag: str, parameter: str) -> float:
 
 def _without(text: str) -> str:
     """Return a text without its tags, nor the commas and blanks that only parted them."""
-    plain = TAG.sub(lambda match: "" if match[1].lower() in LORA_WORDS else match[0], text)
-    return _LEFT.sub(lambda match: "" if "," in match[0] else " ", plain).strip().strip(",").strip()
+
+    def between(row: re.Match[str]) -> str:
+        if row.start() == 0 or row.end() == len(text):
+            return ""
+        return ", " if row[1] or row[2] else " "
+
+    return _ROW.sub(between, text)
 
 
 def _located(choice: AdapterChoice, shelf: AdapterShelf) -> AdapterChoice:
