@@ -39,7 +39,18 @@ RANK = 4
 FRAME = 8
 
 #: Modules of the UNet and of the text encoder that a LoRA changes.
-UNET_MODULES = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "conv1", "conv2", "proj_in", "proj_out"]
+UNET_MODULES = [
+    "to_q",
+    "to_k",
+    "to_v",
+    "to_out.0",
+    "ff.net.0.proj",
+    "ff.net.2",
+    "conv1",
+    "conv2",
+    "proj_in",
+    "proj_out",
+]
 TEXT_MODULES = ["q_proj", "k_proj", "v_proj", "out_proj"]
 
 
@@ -174,7 +185,7 @@ def train_lora(lesson: Lesson, out: Path, steps: int, rate: float, title: str, *
         part.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=modules, init_lora_weights="gaussian"))
     weights = [weight for part, _ in parts.values() for weight in part.parameters() if weight.requires_grad]
     lesson.train(weights, steps, rate)
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, (part, _) in parts.items():
         state = get_peft_model_state_dict(part)
         tensors |= {f"{name}.{key}": value.half().contiguous() for key, value in state.items()}
@@ -189,7 +200,9 @@ def train_embedding(lesson: Lesson, out: Path, steps: int, start: list[str]) -> 
     tokenizer.add_tokens(pieces)
     encoder.resize_token_embeddings(len(tokenizer))
     table = encoder.get_input_embeddings().weight
-    lesson.examples = [replace(each, words=each.words.replace(lesson.name, " ".join(pieces))) for each in lesson.examples]
+    lesson.examples = [
+        replace(each, words=each.words.replace(lesson.name, " ".join(pieces))) for each in lesson.examples
+    ]
     places = tokenizer.convert_tokens_to_ids(pieces)
     with torch.no_grad():
         table[places] = table[tokenizer.convert_tokens_to_ids([f"{word}</w>" for word in start])]
@@ -221,7 +234,9 @@ def train_controlnet(lesson: Lesson, out: Path, steps: int) -> None:
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/demo-adapters"), help="For checkpoints.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("tests/data/adapters"), help="For the adapters.")
 @click.option("--only", multiple=True, help="Names of those to train; all, if none is given.")
-@click.option("--steps", default=400, show_default=True, help="Steps of a LoRA; an embedding takes half, a ControlNet double.")
+@click.option(
+    "--steps", default=400, show_default=True, help="Steps of a LoRA; an embedding takes half, a ControlNet double."
+)
 @click.option("--threads", default=1, show_default=True, help="Processor threads.")
 def main(model: Path, work: Path, out: Path, only: tuple[str, ...], steps: int, threads: int) -> None:
     """Train the adapters and save them."""
