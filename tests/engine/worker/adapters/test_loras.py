@@ -187,6 +187,35 @@ def kohya(name: str) -> str:
     return f"{prefix}{place}.{'lora_down' if matrix.startswith('A') else 'lora_up'}.weight"
 
 
+def test_a_layout_of_two_minds(pipe: Any, loras: Loras, tmp_path: Path) -> None:
+    """Trainers of diffusers write attention in one layout and convolutions in another: nothing of it is lost."""
+    weights = load_file(FRAME)
+    mixed = {older_matrix(name) if ".attn" in name else name: value for name, value in weights.items()}
+    save_file(mixed, tmp_path / "mixed.safetensors")
+    loras.apply(chosen(FRAME))
+    expected = picture(pipe)
+    reports, _ = loras.apply(chosen(str(tmp_path / "mixed.safetensors")))
+
+    assert len(weights) == reports[0].used
+    assert expected.tobytes() == picture(pipe).tobytes()
+
+
+def older_matrix(name: str) -> str:
+    """Return what diffusers calls a matrix behind the name of its layer."""
+    return name.replace(".lora_A.", ".lora.down.").replace(".lora_B.", ".lora.up.")
+
+
+def test_what_makes_a_dora_is_told_to_be_lost(loras: Loras, tmp_path: Path) -> None:
+    """The library reads it as a LoRA."""
+    renamed = {kohya(name): value for name, value in load_file(FRAME).items()}
+    first = next(name for name in renamed if name.endswith("lora_up.weight")).partition(".")[0]
+    save_file(renamed | {f"{first}.dora_scale": torch.ones(1, 48)}, tmp_path / "dora.safetensors")
+    reports, warnings = loras.apply(chosen(str(tmp_path / "dora.safetensors")))
+
+    assert (len(renamed) + 1, len(renamed)) == (reports[0].keys, reports[0].used)
+    assert "dora_scale" in warnings[0]
+
+
 def test_diffusers_older_layout(pipe: Any, loras: Loras, tmp_path: Path) -> None:
     """Layers for attention alone, under the names of diffusers' first years."""
     weights = {name: value for name, value in load_file(FRAME).items() if ".attn" in name}
@@ -243,9 +272,10 @@ def broken(folder: Path) -> dict[str, Path]:
     save_file(foreign, folder / "foreign.safetensors")
     (folder / "short.safetensors").write_bytes(Path(HEARTS).read_bytes()[:-100])
     save_file({"model.weight": torch.zeros(4)}, folder / "whole.safetensors")
-    names = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
     place = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
-    save_file({f"{place}.{name}": torch.zeros(4, 4) for name in names}, folder / "loha.safetensors")
+    save_file({f"{place}.oft_blocks": torch.zeros(4, 4, 4)}, folder / "oft.safetensors")
+    names = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2")
+    save_file({f"{place}.{name}": torch.zeros(4, 4) for name in names}, folder / "tucker.safetensors")
     torch.save({"call": print}, folder / "pickle.pt")
     (folder / "text.pt").write_text("no weights at all")
     return {path.stem: path for path in folder.iterdir()}
@@ -258,7 +288,8 @@ def broken(folder: Path) -> dict[str, Path]:
         ("foreign", IncompatibleAdapterError, "does not fit"),
         ("short", IncompatibleWeightsError, "cut short"),
         ("whole", IncompatibleWeightsError, "is no LoRA"),
-        ("loha", IncompatibleAdapterError, "LoHa"),
+        ("oft", IncompatibleAdapterError, "of the kind OFT"),
+        ("tucker", IncompatibleAdapterError, "Tucker's form cannot"),
         ("pickle", RemoteCodeError, "would run code"),
         ("text", IncompatibleWeightsError, "cannot be read"),
     ],

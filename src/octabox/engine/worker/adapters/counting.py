@@ -40,14 +40,14 @@ def lora_parts(pipe: Any) -> dict[str, torch.nn.Module]:
     return {name: part for name, part in found.items() if isinstance(part, torch.nn.Module)}
 
 
-def load_counted(pipe: Any, file: Path, adapter: str, keys: int) -> Counted:
+def load_counted(pipe: Any, weights: Path | dict[str, torch.Tensor], adapter: str, names: list[str]) -> Counted:
     """Load a LoRA under a name and count its tensors.
 
     Args:
         pipe: A pipeline that takes LoRAs.
-        file: The LoRA's file.
+        weights: The LoRA's file, or its tensors.
         adapter: Name to load it under.
-        keys: How many tensors with weights the file has.
+        names: Names of the file's tensors with weights.
     """
     read: dict[str, Any] = {}
     # A file's names are turned into the model's on the way; what they were turned into is what can be counted.
@@ -59,11 +59,14 @@ def load_counted(pipe: Any, file: Path, adapter: str, keys: int) -> Counted:
         return answer
 
     with quiet_libraries(), _replaced(pipe, "lora_state_dict", watched):
-        pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=adapter)
-    return _counted(pipe, adapter, weights_of(read), keys)
+        if isinstance(weights, Path):
+            pipe.load_lora_weights(str(weights.parent), weight_name=weights.name, adapter_name=adapter)
+        else:
+            pipe.load_lora_weights(weights, adapter_name=adapter)
+    return _counted(pipe, adapter, weights_of(read), names)
 
 
-def _counted(pipe: Any, adapter: str, wanted: list[str], keys: int) -> Counted:
+def _counted(pipe: Any, adapter: str, wanted: list[str], names: list[str]) -> Counted:
     """Compare the names that were to be loaded with the tensors that are there now."""
     parts = lora_parts(pipe)
     there = {name: _tensors(part, adapter) for name, part in parts.items()}
@@ -71,10 +74,12 @@ def _counted(pipe: Any, adapter: str, wanted: list[str], keys: int) -> Counted:
     used = sum(min(asked[name], count) for name, count in there.items())
     strange = [name for name in wanted if name.partition(".")[0] not in parts]
     strange += [name for name in wanted if (part := parts.get(name.partition(".")[0])) and not _has(part, name)]
-    # One tensor of the file may become several of the model's: only what is missing there is missing here.
-    lost = max(len(wanted) - used, keys - len(wanted) if any("dora" in name for name in wanted) else 0)
-    taken = 0 if not used else max(0, keys - lost)
-    return Counted(keys, taken, tuple(dict.fromkeys(strange)), tuple(name for name, count in there.items() if count))
+    # diffusers reads most DoRAs as plain LoRAs, without the lengths that make them what they are.
+    dropped = [] if any("magnitude" in name for name in wanted) else [name for name in names if "dora_scale" in name]
+    # One tensor of the file may become several of the model's, or several one: what is lost is told in parts of the whole.
+    taken = (len(names) - len(dropped)) * used // len(wanted) if wanted else 0
+    parted = tuple(name for name, count in there.items() if count)
+    return Counted(len(names), taken, tuple(dict.fromkeys([*dropped, *strange])), parted)
 
 
 def _tensors(part: torch.nn.Module, adapter: str) -> int:

@@ -18,6 +18,7 @@ import torch
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.adapters.counting import Counted, load_counted, lora_parts, quiet_libraries
+from octabox.engine.worker.adapters.lycoris import kernels, plain_lora
 from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
 from octabox.hub.adapters.fetching import lora_file
 from octabox.hub.adapters.files import check_lora, read_lora
@@ -107,9 +108,11 @@ class Loras:
         """Load a LoRA into the model; after any failure nothing of it is left there."""
         shapes, _ = check_lora(file)
         names = weights_of(shapes)
+        kind = kind_of(names) or ""
         adapter = f"octabox{next(self._numbers):06d}"
         try:
-            counted = load_counted(self._pipe, file, adapter, len(names))
+            plain = plain_lora(file, kind, choice.called, kernels(self._pipe))
+            counted = load_counted(self._pipe, plain or file, adapter, names)
         except BaseException as error:
             self._remove(adapter)
             if not isinstance(error, Exception) or isinstance(
@@ -117,19 +120,17 @@ class Loras:
             ):
                 raise
             logger.debug("the LoRA %s could not be loaded", file, exc_info=error)
-            raise self._unfit(file, choice, kind_of(names) or "", str(error)) from error
+            raise self._unfit(file, choice, kind, str(error)) from error
         if not counted.used:
             self._remove(adapter)
-            raise self._unfit(
-                file, choice, kind_of(names) or "", f"it has no place for any of its {counted.keys} tensors"
-            )
+            raise self._unfit(file, choice, kind, f"it has no place for any of its {counted.keys} tensors")
         return Held(adapter, counted)
 
     def _unfit(self, file: Path, choice: AdapterChoice, kind: str, reason: str) -> IncompatibleAdapterError:
         """Return the error for a LoRA that the model cannot take."""
         base, model = read_lora(file, choice.called).base, type(self._pipe).__name__
         reason = " ".join(reason.split())[:300]
-        if kind not in {"LoRA", "DoRA"}:
+        if kind not in {"LoRA", "DoRA", "LoHa", "LoKr"}:
             message = f"LoRA '{choice.called}' is of the kind {kind}, which cannot be applied to a {model}: {reason}"
             return IncompatibleAdapterError(message, hint="Give one of the plain kind LoRA.", parameter="adapters")
         hint = f"It was trained for {base}." if base else "`octabox adapters` tells what it was trained for."
