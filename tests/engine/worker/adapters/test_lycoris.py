@@ -44,9 +44,7 @@ def change(made: Mapping[str, torch.Tensor]) -> torch.Tensor:
 def save(folder: Path, made: Mapping[str, torch.Tensor], place: str = PLACE) -> Path:
     """Write a network of one layer."""
     file = folder / "x.safetensors"
-    save_file(
-        {f"{PLACE}.{name}": tensor for name, tensor in made.items()} | {f"{PLACE}.alpha": torch.tensor(1.0)}, file
-    )
+    save_file({f"{place}.{name}": tensor for name, tensor in {**made, "alpha": torch.tensor(1.0)}.items()}, file)
     return file
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import textwrap
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ logger = logging.getLogger("octabox.adapters")
 #: Where a LoRA comes from, and what tells whether the file is still the same.
 Key = tuple[str, int, int]
 
+
+#: Longest part of a library's message that is passed on.
+LONGEST = 300
 
 #: What a strength may be given for, beside the components by their own names.
 TEXT, DENOISERS = "text_encoder", ("unet", "transformer")
@@ -129,12 +133,12 @@ class Loras:
     def _unfit(self, file: Path, choice: AdapterChoice, kind: str, reason: str) -> IncompatibleAdapterError:
         """Return the error for a LoRA that the model cannot take."""
         base, model = read_lora(file, choice.called).base, type(self._pipe).__name__
-        reason = " ".join(reason.split())[:300]
+        reason = textwrap.shorten(reason, LONGEST, placeholder=" ...").rstrip(".")
         if kind not in {"LoRA", "DoRA", "LoHa", "LoKr"}:
-            message = f"LoRA '{choice.called}' is of the kind {kind}, which cannot be applied to a {model}: {reason}"
+            message = f"LoRA '{choice.called}' is of the kind {kind}, which cannot be applied to a {model}: {reason}."
             return IncompatibleAdapterError(message, hint="Give one of the plain kind LoRA.", parameter="adapters")
         hint = f"It was trained for {base}." if base else "`octabox adapters` tells what it was trained for."
-        message = f"LoRA '{choice.called}' does not fit this model of {model}: {reason.rstrip('.')}."
+        message = f"LoRA '{choice.called}' does not fit this model of {model}: {reason}."
         return IncompatibleAdapterError(message, hint=hint, parameter="adapters")
 
     def _activate(self, strengths: Mapping[str, Mapping[str, float]]) -> None:
