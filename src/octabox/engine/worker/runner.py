@@ -133,7 +133,7 @@ class Runner:
     def _apply_loras(self, call: Call, run: Run, said: list[str]) -> list[AdapterReport]:
         """Make the model what it is with the LoRAs of this run alone, and return what became of them."""
         chosen = configured(call.model) if run.adapters is None else run.adapters
-        reports, notes = self._loras.apply(chosen)
+        reports, notes = self._loras.apply(chosen, beside=_scales(run.params))
         said.extend(notes)
         return reports
 
@@ -212,6 +212,12 @@ class Runner:
             **facts,
             "scheduler": {"name": type(scheduler).__name__, "settings": dict(choice.settings) if choice else {}},
         }
+
+
+def _scales(params: Mapping[str, Any]) -> bool:
+    """Tell whether a call scales LoRAs by a parameter of its own."""
+    given = [value for name, value in params.items() if name.endswith("attention_kwargs")]
+    return any(isinstance(value, Mapping) and "scale" in value for value in given)
 
 
 def _told(reports: list[AdapterReport]) -> dict[str, Any]:

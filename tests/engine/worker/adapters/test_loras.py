@@ -34,8 +34,7 @@ def loras(pipe: Any) -> Any:
     """Return what applies LoRAs to the model; in the end it holds none."""
     loras = Loras(pipe, most=2)
     yield loras
-    loras._most = 0
-    loras.apply([])
+    loras.clear()
 
 
 def chosen(*files: str, weight: float = 1.0) -> list[AdapterChoice]:
@@ -121,10 +120,9 @@ def test_no_trace_over_many_calls(pipe: Any, loras: Loras) -> None:
 def test_with_the_last_one_the_layers_are_what_they_were(pipe: Any) -> None:
     """Nothing of a LoRA is left in the modules once it has been taken out of memory."""
     loras, before = Loras(pipe, most=1), names(pipe)
-    loras.apply(chosen(HEARTS))
+    loras.apply(chosen(HEARTS), beside=True)
     assert before != names(pipe)
-    loras._most = 0
-    loras.apply([])
+    loras.clear()
 
     assert before == names(pipe)
     assert not hasattr(pipe.unet, "peft_config")

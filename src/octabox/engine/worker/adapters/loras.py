@@ -1,7 +1,7 @@
 """Apply LoRAs to a loaded model for one call, and take them off again without a trace.
 
-They are never merged into the weights: each stands beside the layers that it changes, so that one call switches it on with its
-own strength, and the next one does not.
+The model's own weights are never changed: each LoRA stands beside the layers that it changes, and one call switches it on with
+its own strength, and the next one does not. What is on is kept as it is for the next call that asks for the same.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.adapters.counting import Counted, load_counted, lora_parts, quiet_libraries
+from octabox.engine.worker.adapters.layers import Layers
 from octabox.engine.worker.adapters.lycoris import kernels, plain_lora
 from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
 from octabox.hub.adapters.fetching import lora_file
@@ -53,21 +54,28 @@ class Loras:
     Args:
         pipe: The model's own pipeline; others over its components share what is applied to them.
         most: How many to keep in memory, those of a call that needs more of them aside.
+        moved: Whether parts of the model move between devices, so that no weights may be exchanged.
     """
 
-    def __init__(self, pipe: Any, most: int = 8) -> None:
-        self._pipe, self._most = pipe, most
+    def __init__(self, pipe: Any, most: int = 8, *, moved: bool = False) -> None:
+        self._pipe, self._most, self._moved = pipe, most, moved
+        self._layers = Layers(lambda: lora_parts(pipe))
         self._held: OrderedDict[Key, Held] = OrderedDict()
         self._numbers = itertools.count()
         self._applied: object = ()
+        self._on: object = ()
 
     @property
     def state(self) -> object:
-        """Something that differs where the model is changed otherwise: a key for what is kept of its work."""
-        return self._applied
+        """Something that differs where LoRAs change the model otherwise: a key for what is kept of its work."""
+        return self._on
 
-    def apply(self, choices: Sequence[AdapterChoice]) -> tuple[list[AdapterReport], list[str]]:
+    def apply(self, choices: Sequence[AdapterChoice], *, beside: bool = False) -> tuple[list[AdapterReport], list[str]]:
         """Make the model what it is with these LoRAs and no others.
+
+        Args:
+            choices: The LoRAs, by file or Hub id.
+            beside: Whether they must stand beside their layers, since the call scales them itself.
 
         Returns:
             What became of each, and warnings.
@@ -79,19 +87,21 @@ class Loras:
         """
         if not choices and not self._held:
             return [], []
-        self._applied = None
         try:
             chosen = [(choice, self._load(choice)) for choice in choices]
+            parts = lora_parts(self._pipe)
+            strengths = {held.adapter: _strengths(choice, held, parts) for choice, held in chosen}
         except BaseException:
             self._activate({})
             raise
-        parts = lora_parts(self._pipe)
-        strengths = {held.adapter: _strengths(choice, held, parts) for choice, held in chosen}
         # In this order: where the one that is on is taken out, PEFT switches another one on.
         self._evict({held.adapter for _, held in chosen})
-        self._activate({name: each for name, each in strengths.items() if any(each.values())})
-        self._applied = tuple((name, *sorted(each.items())) for name, each in sorted(strengths.items()))
+        self._activate({name: each for name, each in strengths.items() if any(each.values())}, beside=beside)
         return [_report(*each) for each in chosen], [text for each in chosen for text in _warnings(*each)]
+
+    def clear(self) -> None:
+        """Take all out of memory; the model is then as it was loaded."""
+        self._forget(list(self._held))
 
     def _load(self, choice: AdapterChoice) -> Held:
         """Return a LoRA that is in memory, loading it if need be."""
@@ -113,6 +123,7 @@ class Loras:
         shapes, _ = check_lora(file)
         names = weights_of(shapes)
         kind = kind_of(names) or ""
+        self._attach()
         adapter = f"octabox{next(self._numbers):06d}"
         try:
             plain = plain_lora(file, kind, choice.called, kernels(self._pipe))
@@ -141,15 +152,29 @@ class Loras:
         message = f"LoRA '{choice.called}' does not fit this model of {model}: {reason}."
         return IncompatibleAdapterError(message, hint=hint, parameter="adapters")
 
-    def _activate(self, strengths: Mapping[str, Mapping[str, float]]) -> None:
+    def _activate(self, strengths: Mapping[str, Mapping[str, float]], *, beside: bool = False) -> None:
         """Switch these on, each with its strength by component, and all others off."""
-        if not self._held:
+        wanted = tuple((name, *sorted(each.items())) for name, each in sorted(strengths.items()))
+        if not self._held or (wanted == self._applied and not beside):
             return
+        self._attach()
+        self._on = wanted
         if not strengths:
             self._pipe.disable_lora()
+            if not (beside or self._moved):
+                self._layers.detach()
+                self._applied = wanted
             return
         self._pipe.enable_lora()
         self._pipe.set_adapters(list(strengths), [dict(each) for each in strengths.values()])
+        # What stands beside its layers is set anew for each call, which may scale it and be ended amid that.
+        if not (beside or self._moved) and self._layers.merge():
+            self._applied = wanted
+
+    def _attach(self) -> None:
+        """Let the libraries find what is loaded; what was applied must be applied anew."""
+        self._applied = None
+        self._layers.attach()
 
     def _evict(self, needed: Iterable[str]) -> None:
         """Take those out of memory that were not needed for longest."""
@@ -163,6 +188,7 @@ class Loras:
 
     def _remove(self, adapter: str) -> None:
         """Take a LoRA out of the model; with the last one the layers become what they were."""
+        self._attach()
         if not self._held:
             self._pipe.unload_lora_weights()
             return

@@ -175,9 +175,10 @@ def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> Diffusio
 
 def _apply_adapters(pipe: DiffusionPipeline, config: ModelConfig, most: int) -> tuple[Loras, tuple[str, ...]]:
     """Load the configuration's LoRAs, each with its own strength, and return what holds them."""
-    loras = Loras(pipe, most)
+    loras = Loras(pipe, most, moved=config.memory != "full")
     try:
-        _, notes = loras.apply(configured(config))
+        # Beside their layers, since the model has yet to be moved to its device.
+        _, notes = loras.apply(configured(config), beside=True)
     except (NotFoundError, RequestError) as error:
         message = f"Model '{config.name}': {error.message}"
         raise LoadError(message, hint=error.hint, model=config.name, choices=error.choices) from error
