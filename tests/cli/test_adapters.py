@@ -30,7 +30,7 @@ def test_all_are_listed() -> None:
     """Each is a line with what is known of it, and the count stands at the end."""
     lines = printed(*FOLDERS).splitlines()
 
-    assert ["hearts", "LoRA", "octabox-demo", "4", "110 kB"] == next(
+    assert ["hearts", "LoRA", "octabox-demo", "4", "247", "kB"] == next(
         line for line in lines if line.startswith("hearts")
     ).split()
     assert "4 adapters." == lines[-1]
