@@ -46,6 +46,7 @@ fix: $(BIN)/.installed-dev  ## Mend format and style.
 check: lint test  ## Lint and test.
 
 bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
+	$(BIN)/python benchmarks/adapters.py
 	$(BIN)/python benchmarks/catalog.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/server.py

@@ -22,6 +22,7 @@ from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.frontends.http import create_app
+from octabox.hub.adapters.shelf import AdapterShelf
 from octabox.media.images import encode
 from octabox.service.planning import ServedModel
 from octabox.service.schedulers import ModelSchedulers, misfit_of, model_schedulers
@@ -112,6 +113,7 @@ class FakeModels:
         ]
         self.loaded = {"demo": ModelStatus("demo", "ready", "FakePipeline", "cpu", {"host": 1024}, 2, 42, 6.5)}
         self.is_ready = True
+        self.adapters = AdapterShelf(None, None)
 
     @property
     def catalog(self) -> Catalog:

@@ -7,6 +7,7 @@
     │   ├── PipelineNotFoundError
     │   ├── TaskNotFoundError
     │   ├── SchedulerNotFoundError
+    │   ├── AdapterNotFoundError
     │   └── GenerationNotFoundError
     ├── RequestError                the caller asked for something that cannot be
     │   ├── UnknownParameterError
@@ -21,6 +22,7 @@
     │   ├── DownloadError
     │   ├── GatedModelError
     │   ├── IncompatibleWeightsError
+    │   │   └── IncompatibleAdapterError
     │   ├── RemoteCodeError
     │   └── MissingDependencyError
     ├── GenerationError             a call began and did not end well
@@ -120,6 +122,10 @@ class SchedulerNotFoundError(NotFoundError):
     """No scheduler has this name."""
 
 
+class AdapterNotFoundError(NotFoundError):
+    """No LoRA has this name."""
+
+
 class GenerationNotFoundError(NotFoundError):
     """No request of this id is known: there was none, or it is no longer kept."""
 
@@ -186,6 +192,10 @@ class GatedModelError(LoadError):
 
 class IncompatibleWeightsError(LoadError):
     """The files are there, but they are not a model of the kind that was asked for."""
+
+
+class IncompatibleAdapterError(IncompatibleWeightsError):
+    """A LoRA is there, but it does not fit the model, or is of a kind that cannot be applied."""
 
 
 class RemoteCodeError(LoadError):

@@ -16,6 +16,7 @@ from octabox.config.settings import Settings
 from octabox.engine.local import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Engine
+from octabox.hub.adapters.shelf import AdapterShelf
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.generation import GenerationService
@@ -67,13 +68,24 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         dtype=settings.dtype,
         log_level=settings.log_level,
         log_file=str(settings.log_file) if settings.log_file else None,
+        embeddings=str(settings.embedding_folder),
+        max_adapters=settings.max_adapters,
     )
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
     )
     shelves = Shelves(settings.models)
     extra = model_of_source(given) if given and given not in shelves.current().named else None
-    models = ModelService(shelves, engine, allow_hub=settings.allow_hub, extra={extra.name: extra} if extra else {})
+    models = ModelService(
+        shelves,
+        engine,
+        allow_hub=settings.allow_hub,
+        extra={extra.name: extra} if extra else {},
+        # Whoever names the model by its place sits at this machine.
+        adapters=AdapterShelf(
+            settings.lora_folder, settings.embedding_folder, any_path=given is not None, any_hub=settings.allow_hub
+        ),
+    )
     media_limits = _media_limits(settings)
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
     limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames)

@@ -39,6 +39,47 @@ class SchedulerChoice:
 
 
 @dataclass(frozen=True)
+class AdapterChoice:
+    """A LoRA, and how strongly it is applied.
+
+    Args:
+        lora: Its name, or, once that has been looked up, its file or Hub id.
+        weight: Its strength: 1 is as it was trained, 0 is without it.
+        weights: Strength by component, such as ``unet`` or ``text_encoder``, where it is not ``weight``.
+        name: What the caller called it, where ``lora`` no longer says so.
+    """
+
+    lora: str
+    weight: float = 1.0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        """The name that the caller knows it by."""
+        return self.name or self.lora
+
+
+@dataclass(frozen=True)
+class AdapterReport:
+    """What became of a LoRA in a call.
+
+    Args:
+        lora: The name that the caller knows it by.
+        weight: Its strength.
+        weights: Strength by component, where that is another.
+        keys: How many tensors with weights its file has.
+        used: How many of them the model took.
+    """
+
+    lora: str
+    weight: float
+    weights: Mapping[str, float]
+    keys: int
+    used: int
+
+
+@dataclass(frozen=True)
 class OutputFormat:
     """How artifacts are to be written.
 
@@ -66,6 +107,8 @@ class GenerationRequest:
         seed: Seed of the first output; the next ones have seed + 1, seed + 2 and so on. None draws one by lot.
         num_outputs: How many outputs to make of each prompt.
         scheduler: The noise scheduler of this request; None is the model's own.
+        adapters: LoRAs of this request, by name, beside those of the model's configuration; one that is there too has the
+            strength that is given here.
         output: How artifacts are to be written.
         partial_images: How many unfinished pictures to send while the request runs.
         prompt_syntax: How its prompts are to be read; one of `octabox.prompts.names.SYNTAXES`. None is the model's own.
@@ -82,6 +125,7 @@ class GenerationRequest:
     seed: int | None = None
     num_outputs: int = 1
     scheduler: SchedulerChoice | None = None
+    adapters: tuple[AdapterChoice, ...] = ()
     output: OutputFormat = field(default_factory=OutputFormat)
     partial_images: int = 0
     prompt_syntax: str | None = None
@@ -123,6 +167,7 @@ class Generation:
         artifacts: All outputs, in the order of their seeds.
         warnings: What was honoured only in part, one sentence each.
         timings: Seconds by phase: ``queue``, ``load``, ``run``, ``encode``.
+        adapters: What became of each LoRA, the model's own included.
     """
 
     id: str
@@ -132,6 +177,7 @@ class Generation:
     artifacts: tuple[Artifact, ...]
     warnings: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
+    adapters: tuple[AdapterReport, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def test_keys_of_nested_mappings_are_known() -> None:
     """Suggestions come from the mapping that the wrong key stands in."""
     assert {"name", "settings"} == fields_at(("scheduler",))
     assert "subfolder" in fields_at(("components", "vae"))
-    assert {"lora", "weight"} == fields_at(("adapters", 0))
+    assert {"lora", "weight", "weights"} == fields_at(("adapters", 0))
     assert frozenset() == fields_at(("defaults", "x"))
     assert "path" not in fields_at(())
 

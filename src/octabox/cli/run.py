@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from octabox.errors import InvalidParameterError, MediaError
 if TYPE_CHECKING:
     from octabox.cli.outcome import Destination
     from octabox.server import Parts
-    from octabox.types import Generation, GenerationRequest, SchedulerChoice
+    from octabox.types import AdapterChoice, Generation, GenerationRequest, SchedulerChoice
 
 
 @click.command(help=__doc__)
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "--scheduler", help='Noise scheduler: any of its names, or JSON such as {"name": "unipc", "solver_order": 3}.'
 )
+@click.option("--lora", "loras", multiple=True, metavar="NAME[:WEIGHT]", help="A LoRA by name, file, folder or Hub id.")
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
 @click.option("--dry-run", is_flag=True, help="Print the call that would be made, and stop.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the log, the libraries' warnings included.")
@@ -95,6 +96,7 @@ def _request(
     fps: float | None,
     prompt_syntax: str | None,
     styles: tuple[str, ...],
+    loras: tuple[str, ...],
     **_: Any,
 ) -> GenerationRequest:
     """Return the request that the options mean, over that of a file that is to be made again."""
@@ -115,6 +117,7 @@ def _request(
         seed=facts.get("seed") if seed is None else seed,
         num_outputs=num_outputs,
         scheduler=_scheduler(scheduler or facts.get("scheduler")),
+        adapters=tuple(map(_lora, loras)) or _loras_of(facts),
         prompt_syntax=prompt_syntax or (facts.get("prompt_syntax", "plain") if facts else None),
         styles=styles,
         written=written,
@@ -132,6 +135,24 @@ def _scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
         return scheduler_choice(json.loads(text))
     except ValueError as error:
         raise InvalidParameterError(f"'scheduler' is no JSON: {error}.", parameter="scheduler") from error
+
+
+def _lora(text: str) -> AdapterChoice:
+    """Read ``name`` or ``name:weight``; a colon before anything but a number belongs to the name."""
+    from octabox.types import AdapterChoice
+
+    name, _, weight = text.rpartition(":")
+    try:
+        return AdapterChoice(name or text, float(weight) if name else 1.0)
+    except ValueError:
+        return AdapterChoice(text)
+
+
+def _loras_of(facts: dict[str, Any]) -> tuple[AdapterChoice, ...]:
+    """Return the LoRAs that a file was made with."""
+    from octabox.types import AdapterChoice
+
+    return tuple(AdapterChoice(**told) for told in facts.get("adapters", ()))
 
 
 def _parse_params(texts: tuple[str, ...], properties: dict[str, Any]) -> dict[str, Any]:
@@ -183,6 +204,7 @@ def _describe(call: Any) -> dict[str, Any]:
                 "params": dict(run.params),
                 "inputs": {name: [_medium(each) for each in media] for name, media in run.inputs.items()},
                 "seed": run.seed,
+                **({"adapters": [asdict(each) for each in run.adapters]} if run.adapters else {}),
             }
             for run in call.runs
         ],
@@ -218,5 +240,7 @@ def _report(generation: Generation, destination: Destination) -> None:
     """Write the artifacts and say where they are, with which seed, and what was not honoured."""
     for artifact, path in zip(generation.artifacts, destination.write(generation), strict=True):
         click.echo(f"{path}  (seed {artifact.seed})" if artifact.seed is not None else str(path))
+    for each in generation.adapters:
+        click.echo(f"LoRA {each.lora}: {each.used} of {each.keys} tensors, strength {each.weight:g}")
     for warning in generation.warnings:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)

@@ -55,11 +55,21 @@ class ComponentConfig(_Strict):
     )
 
 
-class LoraConfig(_Strict):
-    """A LoRA that is applied whenever the model is loaded."""
+#: Strongest that a LoRA may be applied: beyond that there is only noise.
+MOST_WEIGHT = 10
 
-    lora: str = Field(description="Hub id, folder or file.")
-    weight: float = Field(default=1.0, description="How strongly it is applied; 1 is as it was trained.", ge=-10, le=10)
+#: How strongly a LoRA is applied.
+Weight = Annotated[float, Field(ge=-MOST_WEIGHT, le=MOST_WEIGHT, allow_inf_nan=False)]
+
+
+class LoraConfig(_Strict):
+    """A LoRA that is applied in every call of the model, where the request does not say otherwise."""
+
+    lora: str = Field(description="Hub id, folder or file, or a name in the folder of LoRAs.", min_length=1)
+    weight: Weight = Field(default=1.0, description="How strongly it is applied; 1 is as it was trained.")
+    weights: dict[str, Weight] = Field(
+        default_factory=dict, description="Strength by component, such as unet or text_encoder, where it is another."
+    )
 
 
 #: Stands for the model's own repository, at the revision that it is loaded at.
@@ -121,7 +131,7 @@ class ModelConfig(_Strict):
         default=None, description="Seed of requests that give none; by lot, if not given.", ge=0, le=MAX_SEED
     )
     components: dict[str, ComponentConfig] = Field(default_factory=dict, description="What differs for one component.")
-    adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied when the model is loaded.")
+    adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied in every call.")
     prompt_syntax: Syntax | None = Field(
         default=None,
         description="How prompts are read: as they stand, or with weights as A1111 or Compel; the server's, if not given.",

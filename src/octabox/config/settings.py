@@ -39,6 +39,12 @@ class Settings(BaseModel):
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 is every one of this machine.")
     port: int = Field(default=8080, description="Port to listen on; 0 takes a free one.", ge=0, le=65535)
     models: Path = Field(default=Path("models"), description="Folder of models and their configurations.")
+    loras: Path | None = Field(default=None, description="Folder of LoRAs; by default `loras` in the folder of models.")
+    embeddings: Path | None = Field(
+        default=None,
+        description="Folder of embeddings, each a word of prompts; by default `embeddings` in that of models.",
+    )
+    max_adapters: int = Field(default=8, description="LoRAs that one model keeps in memory.", ge=1)
     cache_dir: Path = Field(
         default_factory=lambda: user_cache_path("octabox"),
         description="Folder for what can be made again; by default `octabox` in the user's cache folder.",
@@ -110,6 +116,16 @@ class Settings(BaseModel):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must be a web address (http:// or https://)")
         return value.rstrip("/") if value else None
+
+    @property
+    def lora_folder(self) -> Path:
+        """Folder of LoRAs."""
+        return self.loras or self.models / "loras"
+
+    @property
+    def embedding_folder(self) -> Path:
+        """Folder of embeddings."""
+        return self.embeddings or self.models / "embeddings"
 
     @property
     def warnings(self) -> tuple[str, ...]:

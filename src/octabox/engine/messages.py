@@ -22,6 +22,8 @@ class WorkerOptions:
         dtype: Type of numbers for models whose own is ``auto``.
         log_level: Level of the worker's log.
         log_file: File that the log goes to; None is the terminal.
+        embeddings: Folder of embeddings; None is none.
+        max_adapters: LoRAs that one model keeps in memory.
     """
 
     threads: int = 0
@@ -29,6 +31,8 @@ class WorkerOptions:
     dtype: str = "auto"
     log_level: str = "info"
     log_file: str | None = None
+    embeddings: str | None = None
+    max_adapters: int = 8
 
 
 @dataclass(frozen=True)

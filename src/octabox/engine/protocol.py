@@ -12,7 +12,7 @@ from PIL.Image import Image
 from octabox.config.model import ModelConfig
 from octabox.media.audio import Sound
 from octabox.media.video import Clip
-from octabox.types import Event, ModelStatus, OutputFormat, SchedulerChoice
+from octabox.types import AdapterChoice, Event, ModelStatus, OutputFormat, SchedulerChoice
 
 #: A decoded input: a picture upright and in RGB (a mask in L), a clip, a sound, or an array of numbers; where a pipeline
 #: takes lists of them, also a list, in which None leaves a place open.
@@ -28,12 +28,14 @@ class Run:
         inputs: Media by call parameter; several where the pipeline takes a list.
         seed: Seed of its generator.
         written: Prompts as the caller wrote them, by call parameter, where wildcards or styles made others of them.
+        adapters: LoRAs to apply, by file or Hub id; None are those of the model's configuration.
     """
 
     params: Mapping[str, Any]
     inputs: Mapping[str, tuple[Medium, ...]] = field(default_factory=dict)
     seed: int = 0
     written: Mapping[str, str] = field(default_factory=dict)
+    adapters: tuple[AdapterChoice, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from octabox.frontends import errors, health
 from octabox.frontends.localai import routes as localai
 from octabox.frontends.metered import Metered
 from octabox.frontends.middleware import BodyLimit, SafeJson, Unbreakable
-from octabox.frontends.native import catalog, generations
+from octabox.frontends.native import adapters, catalog, generations
 from octabox.frontends.openai import images, speech, videos
 from octabox.frontends.openai import models as model_routes
 from octabox.frontends.results import Results
@@ -69,7 +69,7 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
 
     app = FastAPI(title="Octabox", version=_version(), lifespan=whole)
     app.include_router(health.routes(wire))
-    rooms = (model_routes, images, videos, speech, generations, catalog)
+    rooms = (model_routes, images, videos, speech, generations, catalog, adapters)
     pictures = localai.picture_routes(wire)
     app.include_router(_with_keys(settings, "/v1", *(room.routes(wire) for room in rooms), pictures))
     # LocalAI's clients leave out the version, too.

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from octabox.catalog.pipelines import Catalog
 from octabox.config.settings import Settings
 from octabox.frontends.results import Results
+from octabox.hub.adapters.shelf import AdapterShelf
 from octabox.service.jobs import Jobs
 from octabox.service.schedulers import ModelSchedulers
 from octabox.telemetry.metrics import Metrics
@@ -34,6 +35,11 @@ class Models(Protocol):
     @property
     def catalog(self) -> Catalog:
         """The catalog of pipelines and schedulers."""
+        ...
+
+    @property
+    def adapters(self) -> AdapterShelf:
+        """The LoRAs and embeddings of this server."""
         ...
 
     def ready(self) -> bool:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
+from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine, Run
 from octabox.errors import GenerationError, OctaboxError
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
+from octabox.service.adapters import chosen_adapters
 from octabox.service.inputs import decoded
 from octabox.service.models import ModelService
 from octabox.service.planning import Limits, Plan, plan
-from octabox.service.prompting import PromptWriter, Written
+from octabox.service.prompting import PromptWriter
 from octabox.types import Event, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.generation")
@@ -48,14 +51,14 @@ class GenerationService:
         """Return the call that a request means; nothing is loaded for that.
 
         Raises:
-            NotFoundError: The model, the task or the scheduler is not there.
+            NotFoundError: The model, the task, the scheduler or a LoRA is not there.
             RequestError: A parameter or a picture is wrong.
             SecurityError: A picture's URL leads where it must not.
         """
         model = await self._models.served(request.model)
         planned = plan(request, model, self._models.catalog, self._limits)
         syntax = self._writer.syntax_of(request, model.config.prompt_syntax)
-        written = await asyncio.to_thread(self._write, request, planned, syntax)
+        runs, warnings = await asyncio.to_thread(self._runs, planned, request, model.config, syntax)
         inputs = await decoded(planned.files, planned.pipeline, self._fetcher, self._media_limits)
         return Call(
             id=request.id,
@@ -63,23 +66,27 @@ class GenerationService:
             pipeline=model.own.name,
             runs_as=planned.pipeline.name,
             task=planned.task,
-            runs=tuple(
-                Run(each.params, inputs, seed, each.before)
-                for each, (_, seed) in zip(written, planned.runs, strict=True)
-            ),
+            runs=tuple(replace(run, inputs=inputs) for run in runs),
             scheduler=planned.scheduler,
             output=request.output,
             partial_images=request.partial_images,
             prompt_syntax=syntax,
-            warnings=tuple(
-                dict.fromkeys([*planned.warnings, *(warning for each in written for warning in each.warnings)])
-            ),
+            warnings=tuple(dict.fromkeys([*planned.warnings, *warnings])),
         )
 
-    def _write(self, request: GenerationRequest, planned: Plan, syntax: str) -> list[Written]:
-        """Return the prompts of each run, written out."""
-        write = self._writer.write
-        return [write(params, seed, syntax, request, planned.pipeline) for params, seed in planned.runs]
+    def _runs(
+        self, planned: Plan, request: GenerationRequest, model: ModelConfig, syntax: str
+    ) -> tuple[list[Run], list[str]]:
+        """Return the runs of a plan, each with its prompts written out and with its LoRAs, and what has no effect."""
+        runs: list[Run] = []
+        warnings: list[str] = []
+        for params, seed in planned.runs:
+            written = self._writer.write(params, seed, syntax, request, planned.pipeline)
+            # Last, since tags may come of a style or a wildcard.
+            plain, adapters = chosen_adapters(written.params, request.adapters, model, self._models.adapters)
+            runs.append(Run(plain, seed=seed, written=written.before, adapters=adapters))
+            warnings += written.warnings
+        return runs, warnings
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""

@@ -16,9 +16,11 @@ from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
 from octabox.errors import ModelNotFoundError, OctaboxError
+from octabox.hub.adapters.shelf import AdapterShelf
 from octabox.hub.checkpoints.families import recognise
 from octabox.hub.folder import takes_its_own_input
 from octabox.hub.inspect import is_hub_id, model_index
+from octabox.service.adapters import with_loras
 from octabox.service.choosing import choose, family_of
 from octabox.service.planning import ServedModel
 from octabox.service.schedulers import ModelSchedulers, misfit_of, model_schedulers
@@ -40,6 +42,7 @@ class ModelService:
         engine: Where they are held in memory.
         allow_hub: Whether a Hub id that is not configured is a model too.
         extra: Models besides those on the shelves; they win over a shelf's of the same name.
+        adapters: The LoRAs and embeddings of this server; none, if not given.
     """
 
     def __init__(
@@ -49,15 +52,22 @@ class ModelService:
         *,
         allow_hub: bool = False,
         extra: Mapping[str, ModelConfig] | None = None,
+        adapters: AdapterShelf | None = None,
     ) -> None:
         self._shelves, self._engine, self._allow_hub = shelves, engine, allow_hub
         self._extra = dict(extra or {})
+        self._adapters = adapters or AdapterShelf(None, None)
         self._named: dict[tuple[str, str | None], str] = {}
 
     @property
     def catalog(self) -> Catalog:
         """The catalog of pipelines and schedulers."""
         return load_catalog()
+
+    @property
+    def adapters(self) -> AdapterShelf:
+        """The LoRAs and embeddings of this server."""
+        return self._adapters
 
     def ready(self) -> bool:
         """Return whether requests can be served at once: the catalog has been read."""
@@ -113,7 +123,7 @@ class ModelService:
         return await asyncio.to_thread(self._served, name)
 
     def _served(self, name: str) -> ServedModel:
-        return self._model(self.config(name))
+        return self._model(with_loras(self.config(name), self._adapters))
 
     def _model(self, config: ModelConfig) -> ServedModel:
         own = self.catalog.pipeline(self._pipeline_name(config))

@@ -18,6 +18,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
+from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.arguments import call_arguments
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
@@ -33,7 +34,7 @@ from octabox.engine.worker.schedulers import fresh
 from octabox.engine.worker.sizes import check_sizes, other_sizes
 from octabox.engine.worker.steps import StepWatch
 from octabox.errors import IncompatibleWeightsError, InvalidParameterError
-from octabox.types import Generation, Progress
+from octabox.types import AdapterReport, Generation, Progress
 
 #: Types of values that metadata can hold as they are.
 PLAIN = (str, int, float, bool)
@@ -47,6 +48,7 @@ class Unfinished:
     products: tuple[tuple[Product, int | None, Mapping[str, Any]], ...]
     warnings: tuple[str, ...]
     timings: Mapping[str, float]
+    adapters: tuple[AdapterReport, ...] = ()
 
     def encode(self) -> Generation:
         """Write everything as files, each with its own metadata inside where its format has room for it."""
@@ -60,6 +62,7 @@ class Unfinished:
             tuple(made),
             self.warnings,
             self.timings,
+            self.adapters,
         )
 
 
@@ -72,6 +75,7 @@ class Runner:
         scheduler = getattr(model.pipeline, "scheduler", None)
         self._scheduler = scheduler
         self._pristine = dict(scheduler.config) if scheduler is not None else {}
+        self._loras = model.loras or Loras(model.pipeline)
         self._settings = copy.deepcopy(_without_weights(model.pipeline))
         self._memory = Memory()
         self.steps_taken = self._previews = 0
@@ -93,9 +97,12 @@ class Runner:
         began = time.perf_counter()
         pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
         made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
+        adapters: list[AdapterReport] = []
         with library_warnings() as said:
             for index, run in enumerate(call.runs):
                 check()
+                applied = self._apply_loras(call, run, said)
+                adapters += [each for each in applied if each not in adapters]
                 self._set_scheduler(pipe, entry, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
@@ -105,14 +112,14 @@ class Runner:
                 said.extend(prompts.warnings())
                 reader = Reader(pipe, entry, run.params, call.output)
                 products = reader.read(output)
-                facts = self._facts(pipe, entry, call, run)
+                facts = {**self._facts(pipe, entry, call, run), **_told(applied)}
                 made += [(product, run.seed, facts) for product in products]
                 said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe, entry)])
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
         warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *without_cuts(said)])
-        return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began})
+        return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
 
     def _pipeline(self, name: str) -> DiffusionPipeline:
         """Return a pipeline of this class over the loaded components."""
@@ -128,6 +135,13 @@ class Runner:
             pipe.set_progress_bar_config(disable=True)
             self._siblings[name] = pipe
         return self._siblings[name]
+
+    def _apply_loras(self, call: Call, run: Run, said: list[str]) -> list[AdapterReport]:
+        """Make the model what it is with the LoRAs of this run alone, and return what became of them."""
+        chosen = configured(call.model) if run.adapters is None else run.adapters
+        reports, notes = self._loras.apply(chosen, beside=_scales(run.params))
+        said.extend(notes)
+        return reports
 
     def _set_scheduler(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call) -> None:
         """Give the pipeline a scheduler that no earlier call has touched, and guiders, which count their calls, likewise."""
@@ -179,8 +193,8 @@ class Runner:
         """Return what watches over a run's prompts, and the run with their plain words."""
         read = readings(run.params, call.prompt_syntax)
         spoken = replace(run, params={**run.params, **{name: each.plain for name, each in read.items()}})
-        # Adapters that a call brings belong in here, so that no prompt is remembered as other adapters encoded it.
-        watch = PromptWatch(pipe, entry, read, self._memory, clip_skip=run.params.get("clip_skip"))
+        state = self._loras.state
+        watch = PromptWatch(pipe, entry, read, self._memory, state, clip_skip=run.params.get("clip_skip"))
         return watch, spoken
 
     def _call(self, pipe: DiffusionPipeline, entry: PipelineEntry, run: Run, watch: StepWatch) -> Any:
@@ -221,6 +235,21 @@ class Runner:
         if choice and choice.schedule:
             used["schedule"] = choice.schedule
         return {**facts, "scheduler": used}
+
+
+def _scales(params: Mapping[str, Any]) -> bool:
+    """Tell whether a call scales LoRAs by a parameter of its own."""
+    given = [value for name, value in params.items() if name.endswith("attention_kwargs")]
+    return any(isinstance(value, Mapping) and "scale" in value for value in given)
+
+
+def _told(reports: list[AdapterReport]) -> dict[str, Any]:
+    """Return the LoRAs of a run as they stand in its outputs' metadata."""
+    told = [
+        {"lora": each.lora, "weight": each.weight, **({"weights": dict(each.weights)} if each.weights else {})}
+        for each in reports
+    ]
+    return {"adapters": told} if told else {}
 
 
 def _without_weights(pipe: DiffusionPipeline) -> dict[str, Any]:

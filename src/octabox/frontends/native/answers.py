@@ -8,7 +8,7 @@ from typing import Any
 from octabox.frontends import errors
 from octabox.frontends.delivery import as_base64, link
 from octabox.service.jobs import Job
-from octabox.types import Artifact, Generation, Progress
+from octabox.types import AdapterReport, Artifact, Generation, Progress
 
 
 async def told_output(artifact: Artifact, address: str | None) -> dict[str, Any]:
@@ -45,7 +45,19 @@ def whole(generation: Generation, outputs: Sequence[dict[str, Any]], warnings: I
         "task": generation.task,
         "outputs": outputs,
         "warnings": [*warnings, *generation.warnings],
+        "adapters": [told_adapter(each) for each in generation.adapters],
         "timings": dict(generation.timings),
+    }
+
+
+def told_adapter(report: AdapterReport) -> dict[str, Any]:
+    """Return what became of a LoRA: how strongly it was applied, and how many of its tensors the model took."""
+    return {
+        "lora": report.lora,
+        "weight": report.weight,
+        "weights": dict(report.weights),
+        "keys": report.keys,
+        "used": report.used,
     }
 
 

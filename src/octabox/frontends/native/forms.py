@@ -15,7 +15,7 @@ from octabox.types import Source
 REQUEST = "request"
 
 #: Fields whose text is JSON.
-STRUCTURED = ("params", "output", "scheduler", "styles")
+STRUCTURED = ("params", "output", "scheduler", "adapters", "styles")
 
 #: What a body might have been.
 EXAMPLE = '{"model": "demo", "params": {"prompt": "..."}}'

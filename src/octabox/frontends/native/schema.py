@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from octabox.config.model import LoraConfig
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError, nearest
 from octabox.frontends.bodies import check_fields
 from octabox.media.formats import MOST_FPS
@@ -15,6 +16,9 @@ from octabox.prompts.names import Syntax
 
 #: Another word for a field.
 PREVIEWS = {"previews": "partial_images"}
+
+#: LoRAs that one request may name.
+MOST_ADAPTERS = 32
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -47,6 +51,11 @@ class NativeRequest(BaseModel):
     seed: int | None = Field(None, description="Seed of the first output; -1 draws one by lot, as none does.")
     num_outputs: int = Field(1, ge=1, description="How many outputs to make of each prompt.")
     scheduler: str | dict[str, Any] | None = Field(None, description='A name, or {"name": ..., settings}.')
+    adapters: list[LoraConfig] = Field(
+        default_factory=list,
+        max_length=MOST_ADAPTERS,
+        description='LoRAs: names, or {"lora": name, "weight": 0.8, "weights": {"unet": 1, "text_encoder": 0}}.',
+    )
     prompt_syntax: Syntax | None = Field(
         None,
         description="How prompts are read: plain, or with weights and wildcards as a1111 or compel; the model's own else.",
@@ -66,6 +75,14 @@ class NativeRequest(BaseModel):
         if isinstance(value, bool):
             raise ValueError("must be a whole number")  # noqa: TRY004 (pydantic's way to refuse)
         return value
+
+    @field_validator("adapters", mode="before")
+    @classmethod
+    def _adapters_by_name(cls, value: Any) -> Any:
+        """Take a name for a LoRA of full strength."""
+        if not isinstance(value, list):
+            return value
+        return [{"lora": each} if isinstance(each, str) else each for each in value]
 
     @field_validator("id")
     @classmethod
@@ -107,7 +124,9 @@ def from_fields(fields: Mapping[str, Any]) -> NativeRequest:
 def body_schema() -> dict[str, Any]:
     """Return the JSON Schema of a request, for the server's own documentation."""
     schema = NativeRequest.model_json_schema()
-    schema["properties"]["output"] = schema.pop("$defs")["Output"]
+    parts = schema.pop("$defs")
+    schema["properties"]["output"] = parts["Output"]
+    schema["properties"]["adapters"]["items"] = {"anyOf": [{"type": "string"}, parts["LoraConfig"]]}
     return schema
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from octabox.frontends.bodies import scheduler_choice
 from octabox.frontends.native.schema import NativeRequest
-from octabox.types import GenerationRequest, OutputFormat, Source
+from octabox.types import AdapterChoice, GenerationRequest, OutputFormat, Source
 
 #: Our fields for what other rooms call otherwise in their errors.
 SPELLED = {"output_format": "output.format", "output_compression": "output.quality"}
@@ -47,6 +47,7 @@ def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) ->
         seed=None if body.seed == -1 else body.seed,
         num_outputs=body.num_outputs,
         scheduler=scheduler_choice(body.scheduler),
+        adapters=tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in body.adapters),
         output=OutputFormat(body.output.format, body.output.quality, body.output.fps),
         prompt_syntax=body.prompt_syntax,
         styles=tuple(body.styles),

@@ -49,6 +49,15 @@ def read_safetensors(file: Path) -> Shapes:
     Raises:
         IncompatibleWeightsError: Its header is broken, or tells of more bytes than the file has.
     """
+    return read_header(file)[0]
+
+
+def read_header(file: Path) -> tuple[Shapes, Mapping[str, str]]:
+    """Return the shape of every tensor in a .safetensors file, and what its author noted in it.
+
+    Raises:
+        IncompatibleWeightsError: Its header is broken, or tells of more bytes than the file has.
+    """
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -57,7 +66,8 @@ def read_safetensors(file: Path) -> Shapes:
         text = stream.read(length)
     try:
         header = json.loads(text)
-        header.pop("__metadata__", None)
+        noted = header.pop("__metadata__", None) or {}
+        notes = {str(name): value for name, value in noted.items() if isinstance(value, str)}
         shapes = {name: tuple(map(int, entry["shape"])) for name, entry in header.items()}
         end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
@@ -67,7 +77,7 @@ def read_safetensors(file: Path) -> Shapes:
         raise IncompatibleWeightsError(
             f"{file} was cut short: {missing} bytes of its tensors are missing.", hint=_DAMAGED
         )
-    return shapes
+    return shapes, notes
 
 
 def listed(shapes: Mapping[str, Any], count: int = 4) -> str:

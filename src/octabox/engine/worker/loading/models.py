@@ -16,13 +16,15 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.config.presetting import settings_for
 from octabox.engine.messages import WorkerOptions
+from octabox.engine.worker.adapters.embeddings import load_embeddings
+from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
 from octabox.engine.worker.loading.components import component_dtypes, load_component, pipeline_quantization
 from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.loading.storage import keep_small
-from octabox.errors import LoadError
+from octabox.errors import LoadError, NotFoundError, RequestError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
 
 
@@ -35,12 +37,16 @@ class LoadedModel:
         device: Where it runs.
         warnings: What could not be honoured.
         beside: Components that its configuration brings for siblings of the pipeline.
+        loras: What applies LoRAs to it; None where the model was not loaded from a configuration.
+        words: Embeddings that its prompts may hold, by name.
     """
 
     pipeline: DiffusionPipeline
     device: str
     warnings: tuple[str, ...] = ()
     beside: Mapping[str, Any] = field(default_factory=dict)
+    loras: Loras | None = None
+    words: tuple[str, ...] = ()
 
 
 def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedModel:
@@ -70,10 +76,11 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     else:
         pipe = _from_folder(kind, whole, dtype)
     pipe.set_progress_bar_config(disable=True)
-    _apply_adapters(pipe, config)
+    words = load_embeddings(pipe, options.embeddings)
+    loras, _ = _apply_adapters(pipe, config, options.max_adapters)
     extras = load_beside(config, pipeline, beside, dtype, device)
     keep_small(config, {**pipe.components, **extras})
-    return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)), extras)
+    return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)), extras, loras, words)
 
 
 def _part_classes(config: ModelConfig) -> list[str] | None:
@@ -169,18 +176,16 @@ def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> Diffusio
     return pipe
 
 
-def _apply_adapters(pipe: DiffusionPipeline, config: ModelConfig) -> None:
-    """Load the configuration's LoRAs, each with its own strength."""
-    names = [f"adapter_{index}" for index in range(len(config.adapters))]
-    for name, adapter in zip(names, config.adapters, strict=True):
-        if not hasattr(pipe, "load_lora_weights"):
-            raise LoadError(f"{type(pipe).__name__} takes no LoRA.", hint="Remove `adapters:`.", model=config.name)
-        if not Path(adapter.lora).exists() and not is_hub_id(adapter.lora):
-            hint = "Give a file, a folder or a Hub id."
-            raise LoadError(f"Model '{config.name}': the LoRA {adapter.lora} is missing.", hint=hint, model=config.name)
-        pipe.load_lora_weights(adapter.lora, adapter_name=name)
-    if names:
-        pipe.set_adapters(names, [adapter.weight for adapter in config.adapters])
+def _apply_adapters(pipe: DiffusionPipeline, config: ModelConfig, most: int) -> tuple[Loras, tuple[str, ...]]:
+    """Load the configuration's LoRAs, each with its own strength, and return what holds them."""
+    loras = Loras(pipe, most, moved=config.memory != "full")
+    try:
+        # Beside their layers, since the model has yet to be moved to its device.
+        _, notes = loras.apply(configured(config), beside=True)
+    except (NotFoundError, RequestError) as error:
+        message = f"Model '{config.name}': {error.message}"
+        raise LoadError(message, hint=error.hint, model=config.name, choices=error.choices) from error
+    return loras, tuple(notes)
 
 
 def _place(pipe: DiffusionPipeline, config: ModelConfig, device: str) -> tuple[str, ...]:

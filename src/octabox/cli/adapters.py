@@ -1,0 +1,62 @@
+"""List the LoRAs and embeddings that are there, and what each is for.
+
+Everything is read from the heads of their files; nothing is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("adapters")
+@click.option("--model", metavar="NAME", help="Tell of each whether it fits this model, and why not.")
+@click.option("--models", type=click.Path(path_type=Path), metavar="DIR", help="Folder of models.")
+@click.option("--loras", type=click.Path(path_type=Path), metavar="DIR", help="Folder of LoRAs.")
+@click.option("--embeddings", type=click.Path(path_type=Path), metavar="DIR", help="Folder of embeddings.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def command(
+    *, model: str | None, models: Path | None, loras: Path | None, embeddings: Path | None, as_json: bool
+) -> None:
+    """List the LoRAs and embeddings that are there: the model each is for, its rank, its words and its size."""
+    from octabox.cli.tables import show_table
+    from octabox.config.discovery import discover, model_of_source
+    from octabox.config.settings import Settings
+    from octabox.hub.adapters.shelf import AdapterShelf
+    from octabox.hub.adapters.telling import told
+
+    settings = Settings.load({"models": models, "loras": loras, "embeddings": embeddings})
+    folder = None
+    if model is not None:
+        shelf = discover(settings.models)
+        source = None if model in shelf.named else model_of_source(model)
+        folder = Path((source or shelf.find(model)).model)
+    found = AdapterShelf(settings.lora_folder, settings.embedding_folder)
+    rows = [told(each, folder) for each in (*found.loras(), *found.embeddings())]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not rows:
+        click.echo(f"There are none in {settings.lora_folder} and {settings.embedding_folder}.")
+        return
+    headings = ("NAME", "KIND", "BASE", "RANK", "WORDS", "SIZE", *(("FITS",) if model else ()), "")
+    show_table(headings, [_row(row, fits=model is not None) for row in rows], foot=f"{len(rows)} adapters.")
+
+
+def _row(row: dict[str, object], *, fits: bool) -> tuple[str, ...]:
+    """Return an adapter as a row of the table."""
+    kind = row["network"] or row["kind"]
+    rank = row["rank"] or row["vectors"] or ""
+    words = row["words"] if isinstance(row["words"], list) else []
+    fit = row.get("fits")
+    told = "?" if fit is None else "yes" if fit else "no"
+    cells = (str(row["name"]), str(kind), str(row["base"] or ""), str(rank), ", ".join(words), _size(row["size"]))
+    return (*cells, *((told,) if fits else ()), str(row.get("reason") or row["problem"] or ""))
+
+
+def _size(count: object) -> str:
+    """Return a number of bytes in words."""
+    size = float(count) if isinstance(count, int) else 0.0
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"  # noqa: PLR2004 (a million bytes)

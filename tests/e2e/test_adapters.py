@@ -1,0 +1,187 @@
+"""LoRAs, embeddings and a ControlNet on a real server and the embedded model; what the pictures show is checked."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from demo_pictures import Scene, draw
+from octabox import demo
+from serving import running_server
+from train_demo_adapters import edges_of
+from trained import EDGES, EMBEDDINGS, FRAME, LORAS, PROMPT, shows
+
+PATH = "/v1/generations"
+PARAMS = {"prompt": PROMPT, "num_inference_steps": 12, "guidance_scale": 3}
+
+
+@pytest.fixture(scope="module")
+def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Return a client of a server whose folders hold the trained adapters."""
+    models = tmp_path_factory.mktemp("models")
+    shutil.copytree(LORAS, models / "loras")
+    shutil.copytree(EMBEDDINGS, models / "embeddings")
+    save_file({"emb_params": torch.zeros(1, 768)}, models / "embeddings" / "wide.safetensors")
+    (models / "loras" / "short.safetensors").write_bytes(Path(FRAME).read_bytes()[:-100])
+    (models / "framed.yaml").write_text(f"model: {demo.FOLDER}\nadapters: [{{lora: frame}}]\n")
+    (models / "outlined.yaml").write_text(f"model: {demo.FOLDER}\ncomponents: {{controlnet: {{model: {EDGES}}}}}\n")
+    with running_server(models) as address, httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
+        yield client
+
+
+def ask(http: httpx.Client, prompt: str = PROMPT, **change: Any) -> httpx.Response:
+    """Ask for a picture."""
+    body = {"model": "demo", "params": {**PARAMS, "prompt": prompt}, "seed": 0, "output": {"response": "b64_json"}}
+    return http.post(PATH, json={**body, **change})
+
+
+def content(answer: httpx.Response) -> bytes:
+    """Return the file of an answer, the metadata taken out."""
+    return Image.open(io.BytesIO(base64.b64decode(answer.json()["outputs"][0]["b64_json"]))).tobytes()
+
+
+def shown(answer: httpx.Response) -> tuple[str, str, str]:
+    """Return what the picture of an answer shows."""
+    assert answer.is_success, answer.text
+    return shows(Image.open(io.BytesIO(base64.b64decode(answer.json()["outputs"][0]["b64_json"]))))
+
+
+def test_by_field_and_by_tag(http: httpx.Client) -> None:
+    """Both together; the answer and the metadata tell which, how strong and how much of each was used."""
+    answer = ask(http, f"{PROMPT} <lora:hearts:0.9>", adapters=["frame"])
+    (output,) = answer.json()["outputs"]
+
+    assert ("heart", "red", "black") == shown(answer)
+    assert [("frame", 1.0, 128, 128), ("hearts", 0.9, 144, 144)] == [
+        (each["lora"], each["weight"], each["keys"], each["used"]) for each in answer.json()["adapters"]
+    ]
+    assert [{"lora": "frame", "weight": 1.0}, {"lora": "hearts", "weight": 0.9}] == output["metadata"]["adapters"]
+    assert PROMPT == output["metadata"]["params"]["prompt"]
+
+
+def test_each_prompt_of_a_list_has_its_own(http: httpx.Client) -> None:
+    """A tag holds for the prompt that it stands in."""
+    answer = ask(http, [f"{PROMPT} <lora:hearts>", f"{PROMPT} <lora:frame>", PROMPT])  # type: ignore[arg-type]
+    files = [base64.b64decode(each["b64_json"]) for each in answer.json()["outputs"]]
+
+    assert [("heart", "white"), ("circle", "black"), ("circle", "white")] == [
+        shows(Image.open(io.BytesIO(each)))[::2] for each in files
+    ]
+    assert ["hearts", "frame"] == [each["lora"] for each in answer.json()["adapters"]]
+
+
+def test_a_models_own(http: httpx.Client) -> None:
+    """It is applied unless the request says otherwise, and again in the next request."""
+    for weight, border in ((None, "black"), (0, "white"), (None, "black")):
+        adapters = [] if weight is None else [{"lora": "frame", "weight": weight}]
+        assert border == shown(ask(http, model="framed", adapters=adapters))[2]
+
+
+def test_other_wires_read_tags_too(http: httpx.Client) -> None:
+    """A tag is part of a prompt, wherever that comes from."""
+    body = {"model": "demo", "prompt": f"{PROMPT} <lora:hearts>", "response_format": "b64_json", "seed": 0}
+    answer = http.post("/v1/images/generations", json=body).raise_for_status().json()
+
+    assert "heart" == shows(Image.open(io.BytesIO(base64.b64decode(answer["data"][0]["b64_json"]))))[0]
+
+
+def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
+    """They are ready in any prompt, together with a LoRA too."""
+    answer = ask(http, "a ruby square on a white background", adapters=["frame"])
+
+    assert ("square", "red", "black") == shown(answer)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code", "said"),
+    [
+        ({"adapters": ["heart"]}, 400, "adapter_not_found", "Did you mean hearts"),
+        ({"adapters": ["short"]}, 500, "incompatible_weights", "cut short"),
+        ({"adapters": [{"lora": "hearts", "weight": 1e9}]}, 400, "invalid_value", "at most 10"),
+        ({"adapters": [{"lora": "hearts", "weights": {"vae": 1}}]}, 400, "invalid_value", "'vae'"),
+        ({"adapters": [{"lora": "hearts", "scale": 1}]}, 400, "invalid_value", "adapters"),
+        ({"adapters": [{"lora": str(FRAME)}]}, 400, "forbidden_path", "by its place"),
+        ({"adapters": "hearts"}, 400, "invalid_value", "must be a list"),
+        ({"prompt": "<hypernet:x:1>"}, 400, "invalid_value", "is no tag"),
+        ({"prompt": "<lora:hearts:nan>"}, 400, "invalid_value", "not nan"),
+        ({"prompt": "<lora:nothing:1>"}, 400, "adapter_not_found", "'nothing'"),
+    ],
+)
+def test_what_is_wrong_is_told_and_leaves_no_trace(
+    http: httpx.Client, change: dict[str, Any], status: int, code: str, said: str
+) -> None:
+    """The error names it, and the next picture is as if nobody had asked."""
+    before = content(ask(http))
+    answer = ask(http, **change)
+
+    assert (status, code) == (answer.status_code, answer.json()["error"]["code"]), answer.text
+    assert said in answer.json()["error"]["message"]
+    assert before == content(ask(http))
+
+
+def test_cancelling_leaves_no_trace(http: httpx.Client) -> None:
+    """A request with a LoRA that is cancelled amid its steps changes nothing in the next one without."""
+    before = content(ask(http))
+    params = {**PARAMS, "num_inference_steps": 500}
+    body = {"model": "demo", "params": params, "adapters": ["hearts", "frame"], "id": "long"}
+    asking = threading.Thread(target=http.post, args=(PATH,), kwargs={"json": body})
+    asking.start()
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        told = http.get(f"{PATH}/long")
+        if told.is_success and told.json()["progress"]["step"] > 2:
+            break
+        time.sleep(0.02)
+    http.delete(f"{PATH}/long").raise_for_status()
+    asking.join()
+
+    assert before == content(ask(http))
+
+
+def test_what_there_is(http: httpx.Client) -> None:
+    """All adapters are listed, and for a model whether each fits it."""
+    rows = {row["name"]: row for row in http.get("/v1/adapters?model=demo").raise_for_status().json()["data"]}
+
+    assert {"frame", "hearts", "short", "plumstar", "ruby", "wide"} == set(rows)
+    assert {"frame": True, "hearts": True, "short": False, "plumstar": True, "ruby": True, "wide": False} == {
+        name: row["fits"] for name, row in rows.items()
+    }
+    assert ("cut short" in rows["short"]["problem"], "768" in rows["wide"]["reason"]) == (True, True)
+    assert 404 == http.get("/v1/adapters?model=nothing").status_code
+
+
+@pytest.mark.parametrize(("shape", "dx", "dy"), [("star", 0.12, 0.1), ("square", -0.12, -0.1), ("triangle", 0.1, -0.1)])
+def test_a_controlnet_draws_the_outline_it_is_shown(http: httpx.Client, shape: str, dx: float, dy: float) -> None:
+    """Where the prompt says only `shape`, the outline decides which and where; at scale 0 it decides nothing."""
+    scene = Scene(shape, "red", "white", radius=0.25, dx=dx, dy=dy)
+    file = io.BytesIO()
+    edges_of(draw(scene)).save(file, "PNG")
+    made = {}
+    for scale in (1.0, 0.0):
+        params = {**PARAMS, "prompt": "a red shape on a white background", "controlnet_conditioning_scale": scale}
+        params["image"] = base64.b64encode(file.getvalue()).decode()
+        answer = ask(http, model="outlined", params=params)
+        assert answer.is_success, answer.text
+        made[scale] = overlap(content(answer), draw(scene))
+
+    assert made[1.0] > 0.8 > made[0.0]
+
+
+def overlap(made: bytes, drawn: Image.Image) -> float:
+    """Return how much of what is red in two pictures they have in common: intersection over union."""
+    pictures = np.frombuffer(made, np.uint8).reshape(128, 128, 3), np.asarray(drawn)
+    first, second = ((each[..., 1] < 140) & (each[..., 0] > 140) for each in pictures)
+    return float((first & second).sum() / (first | second).sum())
