@@ -76,6 +76,10 @@ class Pipe:
                     self.cancelled.add(message.id)
         except (EOFError, OSError):
             os._exit(0)  # The server is gone, or has closed the pipe; a call that runs is of no use to anyone.
+        except Exception:
+            # Whoever sent it waits for an answer that would never come.
+            logger.exception("A message of the server cannot be read")
+            os._exit(1)
 
 
 def serve(connection: Connection) -> None:
