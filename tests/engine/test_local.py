@@ -182,11 +182,13 @@ async def test_a_scheduler_of_one_call_is_gone_in_the_next(engine: LocalEngine, 
     assert before.artifacts[0].content == after.artifacts[0].content != other.artifacts[0].content
 
 
-async def test_a_prompt_that_is_cut_is_a_warning(engine: LocalEngine, calls: Calls) -> None:
-    """A prompt that is longer than the text encoder reads is honoured in part, and the answer says so."""
-    generation = await finish(engine, calls(prompt="a red circle " * 30))
+async def test_a_long_prompt_is_read_to_its_end(engine: LocalEngine, calls: Calls) -> None:
+    """Of a prompt that is longer than the text encoder reads at once, the last words count, too."""
+    ends = ("on a blue background", "on a yellow background")
+    made = [await finish(engine, calls(prompt="a red circle " * 30 + end)) for end in ends]
 
-    assert any("truncated" in warning for warning in generation.warnings)
+    assert [(), ()] == [generation.warnings for generation in made]
+    assert made[0].artifacts[0].content != made[1].artifacts[0].content
 
 
 async def test_unload_ends_the_process(engine: LocalEngine, calls: Calls, embedded: ModelConfig) -> None:
