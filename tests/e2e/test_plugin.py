@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 import os
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import yaml
 
 from octabox.media import audio
 from octabox.media.limits import MediaLimits
@@ -170,8 +172,9 @@ def test_the_command_line_has_it(environment: dict[str, str], models: Path, made
     check_sound((tmp_path / "out.wav").read_bytes())
 
 
-def test_a_single_file_is_served(made: Path, tmp_path: Path) -> None:
-    """The same class serves from a file in the folder of pipelines, where nothing is installed."""
+@pytest.mark.parametrize("named", ["SpectrogramVocoderPipeline", ["pipeline", "SpectrogramVocoderPipeline"]])
+def test_a_single_file_is_served(made: Path, tmp_path: Path, named: str | list[str]) -> None:
+    """The class serves from a file in the folder of pipelines; also where weights name it as code of their repository."""
     (tmp_path / "pipelines").mkdir()
     source = EXAMPLE / "src" / "spectrogram_vocoder" / "pipeline.py"
     (tmp_path / "pipelines" / "vocoder.py").write_bytes(source.read_bytes())
@@ -182,7 +185,10 @@ def test_a_single_file_is_served(made: Path, tmp_path: Path) -> None:
     index = (weights / "model_index.json").read_text(encoding="utf-8")
     (weights / "model_index.json").unlink()
     index = index.replace("spectrogram_vocoder.pipeline", "octabox_pipelines.vocoder")
-    (weights / "model_index.json").write_text(index, encoding="utf-8")
+    (weights / "model_index.json").write_text(json.dumps({**json.loads(index), "_class_name": named}), encoding="utf-8")
+    if isinstance(named, list):
+        model = {"name": "vocoder", "model": str(weights), "pipeline": NAME, "allow_remote_code": True}
+        (tmp_path / "vocoder.yaml").write_text(yaml.safe_dump(model), encoding="utf-8")
     with running_server(tmp_path) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         check_served(client, made)
 

@@ -72,7 +72,11 @@ def pipeline_of(model_index: Mapping[str, Any], catalog: Catalog | None = None, 
     catalog = catalog or load_catalog()
     name = model_index.get("_class_name")
     if isinstance(name, list):
-        hint = "It brings code of its own; name a class of diffusers to load it with."
+        hint = (
+            "It brings code of its own. If you have read it and trust it, put its file into the folder `pipelines` of the "
+            "models folder, name its class as `pipeline`, and its repository under `allow_remote_code`; "
+            "or name a class of diffusers."
+        )
         raise PipelineNotFoundError(f"{source} names the class {name!r}, which is not of diffusers.", hint=hint)
     if not isinstance(name, str) or not name:
         raise PipelineNotFoundError(
