@@ -149,6 +149,7 @@ def test_wildcards_and_styles_of_the_folder(elsewhere: Path) -> None:
         ("a red star", "-p", "clip_skip=1"),
         ("a {red|blue} [star]", "-p", "negative_prompt=a (green:1.2) circle", "--prompt-syntax", "a1111"),
         ("a red++ star", "--prompt-syntax", "compel", "--scheduler", "EulerDiscreteScheduler"),
+        ("a red star", "--scheduler", "DPM++ 2M Karras"),
     ],
 )
 # The scheduler reads a tensor in a way that numpy announces the end of.

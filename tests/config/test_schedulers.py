@@ -108,6 +108,14 @@ def test_given_settings_are_stronger_than_a_names() -> None:
     assert (MULTISTEP, SECOND | EXPONENTIAL) == meaning("k_dpmpp_2m", schedule="Exponential")
 
 
+def test_what_metadata_say_means_the_same_again() -> None:
+    """They hold the class, its settings, and the schedule that some of these come from."""
+    first = scheduler_of("DPM++ 2M Karras", {}, KNOWN)
+    assert first.schedule is not None
+
+    assert first == scheduler_of(first.kind, {**first.settings, "schedule": first.schedule.name}, KNOWN)
+
+
 def test_a_schedule_that_is_written_out_brings_its_timesteps() -> None:
     """Align Your Steps sets nothing of the constructor, but has ten timesteps for each family that it is known for."""
     meant = scheduler_of("DPM++ 2M Align Your Steps", {}, KNOWN)
@@ -130,6 +138,8 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     assert "There is no scheduler 'eulr'." == caught.value.message
     assert "euler" in caught.value.hint
     assert {"euler", "MyOwnScheduler"} <= set(caught.value.choices)
+    with pytest.raises(SchedulerNotFoundError, match="Did you mean dpmpp_2m_karras"):
+        scheduler_of("DPM++ 2M Karas", {}, KNOWN)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,10 @@ EXIT_CODES: dict[type[OctaboxError], int] = {
 }
 
 
+#: Choices that are still read; of more, the hint tells the nearest or where they are listed.
+FEW = 30
+
+
 def exit_code(error: OctaboxError) -> int:
     """Return the exit code of an error."""
     return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
@@ -39,7 +43,7 @@ def show(error: OctaboxError) -> None:
     """Write an error to the terminal: what happened, what would have been accepted, and what to do."""
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(error.message, err=True)
-    if error.choices and not all(choice in str(error) for choice in error.choices):
+    if 0 < len(error.choices) <= FEW and not all(choice in str(error) for choice in error.choices):
         click.echo(f"Choices: {', '.join(error.choices)}", err=True)
     if error.hint:
         click.secho("Hint: ", fg="cyan", nl=False, err=True)

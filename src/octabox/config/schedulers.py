@@ -134,7 +134,8 @@ def scheduler_of(name: str, settings: Mapping[str, Any], known: Collection[str])
     wanted = given.pop(SCHEDULE, None)
     schedule = schedule if wanted is None else str(wanted)
     chosen = _schedule(schedule, named) if schedule is not None else None
-    if any(given.get(flag) for flag in table()["exclusive"]):
+    if any(given.get(flag) and not (chosen and chosen.settings.get(flag)) for flag in table()["exclusive"]):
+        # A flag for another schedule is the stronger word.
         chosen = None
     implied = {**named.settings, **(chosen.settings if chosen else {})}
     return Meaning(named.kind, {**implied, **given}, chosen, named.nearly)
@@ -226,7 +227,8 @@ def _not_found(name: str, spelled: str, known: Collection[str]) -> SchedulerNotF
         message = f"Scheduler {name!r} has no equivalent in diffusers{f': {reason}' if reason else ''}."
         hint = "Choose another; `octabox schedulers` lists them all."
         return SchedulerNotFoundError(message, hint=hint, parameter="scheduler", choices=choices)
-    like = nearest(name, [*_spellings(), *sorted(known)])
+    scheduled = (f"{each}_{schedule}" for each in _spellings() for schedule in schedules())
+    like = nearest(spelled, [*_spellings(), *scheduled]) or nearest(name, sorted(known))
     hint = f"Did you mean {' or '.join(like)}?" if like else "`octabox schedulers` lists them all."
     return SchedulerNotFoundError(f"There is no scheduler {name!r}.", hint=hint, parameter="scheduler", choices=choices)
 

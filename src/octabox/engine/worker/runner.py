@@ -231,7 +231,7 @@ class Runner:
             facts["written"] = dict(run.written)
         if scheduler is None:
             return facts
-        used = {"name": type(scheduler).__name__, "settings": dict(choice.settings) if choice else {}}
+        used = {"name": type(scheduler).__name__, "settings": dict(sorted(choice.settings.items())) if choice else {}}
         if choice and choice.schedule:
             used["schedule"] = choice.schedule
         return {**facts, "scheduler": used}
