@@ -21,6 +21,7 @@ NEXT = {
         class SchedulerMixin: pass
         class BreezeScheduler(SchedulerMixin):
             def __init__(self, gust: float = 0.1): pass
+            def set_timesteps(self, num_inference_steps: int): pass
     """,
     "pipelines/pipeline_utils.py": "class DiffusionPipeline: pass",
     "pipelines/zephyr/zephyr.py": '''
