@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import io
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -200,6 +201,29 @@ class Server:
     async def generate(self, **body: Any) -> httpx.Response:
         """Ask for pictures."""
         return await self.http.post("/v1/images/generations", json=body)
+
+    async def leave(self, path: str, **body: Any) -> None:
+        """Send a request, and go away once it has begun; httpx cannot, since it waits for the answer."""
+        messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        messages.put_nowait({"type": "http.request", "body": json.dumps(body).encode(), "more_body": False})
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "method": "POST",
+            "path": path,
+            "query_string": b"",
+            "headers": [],
+            "server": ("test", 80),
+            "scheme": "http",
+        }
+
+        async def send(message: Any) -> None:
+            """Take what the server sends."""
+
+        running = asyncio.create_task(self.app(scope, messages.get, send))
+        await asyncio.wait_for(self.generations.begun.wait(), 5)
+        messages.put_nowait({"type": "http.disconnect"})
+        await asyncio.wait_for(running, 5)
 
     def add(self, name: str, pipeline: str) -> None:
         """Add a model of a class of diffusers."""

@@ -259,27 +259,7 @@ async def test_an_id_that_runs_is_taken(server: Server) -> None:
 async def test_a_client_that_leaves_cancels(server: Server, *, stream: bool) -> None:
     """When its client goes away a request is cancelled."""
     server.generations.hang = True
-    messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    body = json.dumps({**GOOD, "stream": stream, "id": "x"}).encode()
-    messages.put_nowait({"type": "http.request", "body": body, "more_body": False})
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "method": "POST",
-        "path": PATH,
-        "query_string": b"",
-        "headers": [],
-        "server": ("test", 80),
-        "scheme": "http",
-    }
-
-    async def send(message: Any) -> None:
-        """Take what the server sends."""
-
-    running = asyncio.create_task(server.app(scope, messages.get, send))
-    await asyncio.wait_for(server.generations.begun.wait(), 5)
-    messages.put_nowait({"type": "http.disconnect"})
-    await asyncio.wait_for(running, 5)
+    await server.leave(PATH, **GOOD, stream=stream, id="x")
 
     assert server.generations.cancelled.is_set()
     assert "cancelled" == (await server.http.get(f"{PATH}/x")).json()["status"]

@@ -1,9 +1,7 @@
 """Making pictures over HTTP, by plain requests and by OpenAI's own client."""
 
-import asyncio
 import base64
 import io
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -249,26 +247,6 @@ async def test_edit_without_image_or_prompt(server: Server) -> None:
 async def test_client_that_goes_away_cancels(server: Server, *, stream: bool) -> None:
     """When the client goes away, its request is cancelled, streaming or not."""
     server.generations.hang = True
-    messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    body = json.dumps({"prompt": "x", "stream": stream}).encode()
-    messages.put_nowait({"type": "http.request", "body": body, "more_body": False})
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "method": "POST",
-        "path": GENERATIONS,
-        "query_string": b"",
-        "headers": [],
-        "server": ("test", 80),
-        "scheme": "http",
-    }
-
-    async def send(message: Any) -> None:
-        """Take what the server sends."""
-
-    running = asyncio.create_task(server.app(scope, messages.get, send))
-    await asyncio.wait_for(server.generations.begun.wait(), 5)
-    messages.put_nowait({"type": "http.disconnect"})
-    await asyncio.wait_for(running, 5)
+    await server.leave(GENERATIONS, prompt="x", stream=stream)
 
     assert server.generations.cancelled.is_set()
