@@ -10,6 +10,8 @@ import warnings
 from pathlib import Path
 
 import yaml
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -27,6 +29,10 @@ MODELS = {
 
 def main(folder: Path) -> None:
     """Write the models, their configurations, and a picture to give them."""
+    for library in (diffusers_logging, transformers_logging):
+        # What they say to whoever makes and saves weights helps nobody who wants to try them.
+        library.set_verbosity_error()
+        library.disable_progress_bar()
     weights = folder / "weights"
     for name, (pipeline, description) in MODELS.items():
         tiny = pipelines()[pipeline]
@@ -36,6 +42,7 @@ def main(folder: Path) -> None:
         defaults = {key: value for key, value in tiny.params.items() if not is_marker(value) and key != "prompt"}
         model = {"name": name, "model": f"weights/{name}", "description": description, "defaults": defaults}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(model, sort_keys=False), encoding="utf-8")
+        print(f"{folder / name}.yaml: {description}")
     (folder / "disc.png").write_bytes(content("image", 32, 32))
 
 
