@@ -106,7 +106,7 @@ def test_new_classes_are_described(coming: Catalog) -> None:
     """A new class has its family, components, needs, sizes and schema."""
     zephyr: PipelineEntry = coming.pipeline("ZephyrPipeline")
 
-    assert ("zephyr", 12, True) == (zephyr.family, zephyr.size_multiple, zephyr.batches)
+    assert ("zephyr", 12, True) == (zephyr.family, zephyr.sizes[0].multiple, zephyr.batches)
     assert ["librosa"] == [need.name for need in zephyr.needs]
     assert frozenset({"transformer", "scheduler"}) == zephyr.required_components
     assert ["prompt"] == json_schema(zephyr)["required"]

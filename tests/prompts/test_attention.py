@@ -89,7 +89,12 @@ def test_what_is_no_number(number: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a (b", "never closed"), ("[cat:dog:0.5]", "between steps"), ("a [red|blue] ball", "between steps")],
+    [
+        ("a (b", "never closed"),
+        ("a cat AND a dog", "a word"),
+        ("[cat:dog:0.5]", "between steps"),
+        ("a [red|blue] ball", "between steps"),
+    ],
 )
 def test_doubts(text: str, words: str) -> None:
     """What may have been meant otherwise is said."""

@@ -182,22 +182,6 @@ class PipelineEntry:
     sigmas: bool = False
     description: str = ""
 
-    def size_rule(self, parameter: str = "height") -> SizeRule | None:
-        """Return the rule for a size."""
-        return next((rule for rule in self.sizes if parameter in rule.parameters), None)
-
-    @property
-    def size_multiple(self) -> int | None:
-        """The number that width and height must be multiples of, where it is known without the model."""
-        rule = self.size_rule()
-        return rule.multiple if rule else None
-
-    @property
-    def size_multiple_of(self) -> str:
-        """The expression for it, where it follows from the model."""
-        rule = self.size_rule()
-        return rule.expression if rule else ""
-
     def parameter(self, name: str) -> Parameter | None:
         """Return the call's parameter of this name."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)

@@ -35,6 +35,9 @@ PIECE = re.compile(
 #: What parts sections.
 BREAK = re.compile(r"\bBREAK\b")
 
+#: Parts that the web UI draws at once, each by a prompt of its own.
+AND = re.compile(r"\bAND\b")
+
 #: What looks like a weight, and what is one.
 LIKE_NUMBER = re.compile(r":\s*([+-]?(?:nan|inf|[\d.][\w.+-]{0,40}))\s*\)", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
@@ -160,6 +163,8 @@ def check_weight(words: str, weight: float, parameter: str) -> None:
 def _doubts(text: str, unclosed: int, parameter: str) -> list[str]:
     """Return warnings of what may have been meant otherwise."""
     found = []
+    if AND.search(text):
+        found.append(f"'AND' in '{parameter}' is taken for a word: a call has one prompt.")
     if unclosed:
         found.append(f"A bracket of '{parameter}' is never closed: it weighs all that follows.")
     if wrong := next((each[1] for each in LIKE_NUMBER.finditer(text) if not NUMBER.fullmatch(each[1])), ""):

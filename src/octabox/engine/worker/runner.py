@@ -103,7 +103,7 @@ class Runner:
                 check()
                 applied = self._apply_loras(call, run, said)
                 adapters += [each for each in applied if each not in adapters]
-                self._set_scheduler(pipe, entry, call)
+                self._begin_anew(pipe, entry, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
                 with cast_warnings(said), prompts.installed():
@@ -143,7 +143,7 @@ class Runner:
         said.extend(notes)
         return reports
 
-    def _set_scheduler(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call) -> None:
+    def _begin_anew(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call) -> None:
         """Give the pipeline a scheduler that no earlier call has touched, and guiders, which count their calls, likewise."""
         for name, part in self._settings.items():
             setattr(pipe, name, copy.deepcopy(part))
