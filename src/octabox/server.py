@@ -23,6 +23,8 @@ from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
 from octabox.service.planning import Limits
 from octabox.service.prompting import PromptWriter
+from octabox.service.workflows.chains import ChainMaker
+from octabox.service.workflows.running import WorkflowService
 from octabox.telemetry.logs import configure
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Parts:
     settings: Settings
     engine: Engine
     models: ModelService
-    generation: GenerationService
+    generation: WorkflowService
     name: str = ""
 
 
@@ -90,7 +92,8 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
     limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
-    generation = GenerationService(models, engine, fetcher, limits, media_limits, writer)
+    single = GenerationService(models, engine, fetcher, limits, media_limits, writer)
+    generation = WorkflowService(single, ChainMaker(single, models, media_limits))
     return Parts(settings, engine, models, generation, extra.name if extra else given or "")
 
 

@@ -80,6 +80,19 @@ class AdapterReport:
 
 
 @dataclass(frozen=True)
+class Variation:
+    """Noise of another seed that is mixed into that of a request's own.
+
+    Args:
+        seed: The other seed; that of the next outputs is one higher each, while their own seed stays.
+        strength: How much of it, from 0 to 1: 0 is the request's own seed alone, 1 the other alone.
+    """
+
+    seed: int
+    strength: float
+
+
+@dataclass(frozen=True)
 class OutputFormat:
     """How artifacts are to be written.
 
@@ -87,11 +100,13 @@ class OutputFormat:
         format: A format such as ``png``, ``jpeg`` or ``webp``; None means the best lossless one for the kind.
         quality: 0 to 100 for lossy formats; None means the format's usual one.
         fps: Frames a second of a clip; None means the request's own, the pipeline's, or 16.
+        latents: Whether to stop before the latents are decoded, and to give them as an array.
     """
 
     format: str | None = None
     quality: int | None = None
     fps: float | None = None
+    latents: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +129,8 @@ class GenerationRequest:
         prompt_syntax: How its prompts are to be read; one of `octabox.prompts.names.SYNTAXES`. None is the model's own.
         styles: Names of styles that are laid over its prompts, in this order.
         written: What its prompts were before they were written out, where that has been done: for the metadata alone.
+        variation: Noise of another seed to mix in.
+        workflow: What is done before and after, by its name, with its settings; see `octabox.service.workflows.settings`.
         id: Name of the request, by which it can be cancelled.
     """
 
@@ -131,6 +148,8 @@ class GenerationRequest:
     prompt_syntax: str | None = None
     styles: tuple[str, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
+    variation: Variation | None = None
+    workflow: Mapping[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -191,6 +210,8 @@ class Progress:
         preview: An unfinished picture, where one was asked for.
         output: Index of the output that the preview belongs to.
         position: How many requests are ahead, while ``phase`` is ``queued``.
+        part: Which part of a workflow this is of, from 1.
+        parts: How many it has.
     """
 
     phase: Phase
@@ -199,6 +220,8 @@ class Progress:
     preview: Artifact | None = None
     output: int = 0
     position: int = 0
+    part: int = 1
+    parts: int = 1
 
 
 #: What a running request yields: any number of `Progress`, then one `Generation`.

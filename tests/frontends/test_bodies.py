@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from octabox.config.schedulers import scheduler_choice
 from octabox.errors import InvalidParameterError, RequestError
-from octabox.frontends.bodies import meant_by, read_object, scheduler_choice
+from octabox.frontends.bodies import meant_by, read_object
 from octabox.types import SchedulerChoice
 
 

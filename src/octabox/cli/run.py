@@ -127,7 +127,7 @@ def _request(
 
 def _scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
     """Return the scheduler that an option means, by name or as JSON with settings, or what a file's metadata say of it."""
-    from octabox.frontends.bodies import scheduler_choice
+    from octabox.config.schedulers import scheduler_choice
 
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
         return scheduler_choice(text)

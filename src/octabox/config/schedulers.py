@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from octabox.errors import InvalidParameterError, SchedulerNotFoundError, nearest
+from octabox.types import SchedulerChoice
 
 #: The setting that names a schedule; no class has one of this name.
 SCHEDULE = "schedule"
@@ -243,3 +244,25 @@ def _absence(spelled: str) -> str | None:
             if bare in reasons:
                 return str(reasons[bare])
     return None
+
+
+def scheduler_choice(given: str | Mapping[str, Any] | None) -> SchedulerChoice | None:
+    """Return the scheduler that was asked for, by its name or by an object with its name and settings.
+
+    Raises:
+        InvalidParameterError: The object has no name.
+    """
+    if not given:
+        return None
+    if isinstance(given, str):
+        return SchedulerChoice(given)
+    name = given.get("name")
+    if not isinstance(name, str) or not name:
+        hint = 'Such as {"name": "euler", "use_karras_sigmas": true}.'
+        raise InvalidParameterError("'scheduler' has no name.", hint=hint, parameter="scheduler")
+    settings = {key: value for key, value in given.items() if key != "name"}
+    if isinstance(nested := settings.get("settings"), Mapping):
+        # As metadata and configurations write it.
+        settings = {**settings, **nested}
+        del settings["settings"]
+    return SchedulerChoice(name, settings)

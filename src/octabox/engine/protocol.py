@@ -12,7 +12,7 @@ from PIL.Image import Image
 from octabox.config.model import ModelConfig
 from octabox.media.audio import Sound
 from octabox.media.video import Clip
-from octabox.types import AdapterChoice, Event, ModelStatus, OutputFormat, SchedulerChoice
+from octabox.types import AdapterChoice, Event, ModelStatus, OutputFormat, SchedulerChoice, Variation
 
 #: A decoded input: a picture upright and in RGB (a mask in L), a clip, a sound, or an array of numbers; where a pipeline
 #: takes lists of them, also a list, in which None leaves a place open.
@@ -29,6 +29,7 @@ class Run:
         seed: Seed of its generator.
         written: Prompts as the caller wrote them, by call parameter, where wildcards or styles made others of them.
         adapters: LoRAs to apply, by file or Hub id; None are those of the model's configuration.
+        variation: Noise of another seed to mix in.
     """
 
     params: Mapping[str, Any]
@@ -36,6 +37,7 @@ class Run:
     seed: int = 0
     written: Mapping[str, str] = field(default_factory=dict)
     adapters: tuple[AdapterChoice, ...] | None = None
+    variation: Variation | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from octabox.config.problems import expectation
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError
-from octabox.types import SchedulerChoice, Source
+from octabox.types import Source
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -111,25 +111,3 @@ def meant_by(text: str) -> Any:
 def refuse_constant(constant: str) -> None:
     """Take no NaN and no infinity: JSON has none."""
     raise ValueError(f"{constant} is no number of JSON")
-
-
-def scheduler_choice(given: str | Mapping[str, Any] | None) -> SchedulerChoice | None:
-    """Return the scheduler that was asked for, by its name or by an object with its name and settings.
-
-    Raises:
-        InvalidParameterError: The object has no name.
-    """
-    if not given:
-        return None
-    if isinstance(given, str):
-        return SchedulerChoice(given)
-    name = given.get("name")
-    if not isinstance(name, str) or not name:
-        hint = 'Such as {"name": "euler", "use_karras_sigmas": true}.'
-        raise InvalidParameterError("'scheduler' has no name.", hint=hint, parameter="scheduler")
-    settings = {key: value for key, value in given.items() if key != "name"}
-    if isinstance(nested := settings.get("settings"), Mapping):
-        # As metadata and configurations write it.
-        settings = {**settings, **nested}
-        del settings["settings"]
-    return SchedulerChoice(name, settings)

@@ -7,15 +7,16 @@ import logging
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.config.model import ModelConfig
-from octabox.engine.protocol import Call, Engine, Run
+from octabox.engine.protocol import Call, Engine, Medium, Run
 from octabox.errors import GenerationError, OctaboxError
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.adapters import chosen_adapters
 from octabox.service.inputs import decoded
 from octabox.service.models import ModelService
-from octabox.service.planning import Limits, Plan, plan
+from octabox.service.planning import Files, Limits, Plan, ServedModel, plan
 from octabox.service.prompting import PromptWriter
 from octabox.types import Event, Generation, GenerationRequest
 
@@ -55,11 +56,10 @@ class GenerationService:
             RequestError: A parameter or a picture is wrong.
             SecurityError: A picture's URL leads where it must not.
         """
-        model = await self._models.served(request.model)
-        planned = plan(request, model, self._models.catalog, self._limits)
+        model, planned = await self.plan(request)
         syntax = self._writer.syntax_of(request, model.config.prompt_syntax)
         runs, warnings = await asyncio.to_thread(self._runs, planned, request, model.config, syntax)
-        inputs = await decoded(planned.files, planned.pipeline, self._fetcher, self._media_limits)
+        inputs = await self.media(planned.files, planned.pipeline)
         return Call(
             id=request.id,
             model=model.config,
@@ -74,23 +74,51 @@ class GenerationService:
             warnings=tuple(dict.fromkeys([*planned.warnings, *warnings])),
         )
 
+    async def plan(self, request: GenerationRequest) -> tuple[ServedModel, Plan]:
+        """Return the model of a request, and what is to be called; its media are not looked at yet.
+
+        Raises:
+            NotFoundError: The model, the task or the scheduler is not there.
+            RequestError: A parameter is wrong.
+        """
+        model = await self._models.served(request.model)
+        return model, plan(request, model, self._models.catalog, self._limits)
+
+    async def media(self, files: Files, pipeline: PipelineEntry) -> dict[str, tuple[Medium, ...]]:
+        """Return files as media, by call parameter of the pipeline that they are for.
+
+        Raises:
+            RequestError: One cannot be read.
+            SecurityError: A URL leads where it must not.
+        """
+        return await decoded(files, pipeline, self._fetcher, self._media_limits)
+
     def _runs(
         self, planned: Plan, request: GenerationRequest, model: ModelConfig, syntax: str
     ) -> tuple[list[Run], list[str]]:
         """Return the runs of a plan, each with its prompts written out and with its LoRAs, and what has no effect."""
         runs: list[Run] = []
         warnings: list[str] = []
-        for params, seed in planned.runs:
+        for index, (params, seed) in enumerate(planned.runs):
             written = self._writer.write(params, seed, syntax, request, planned.pipeline)
             # Last, since tags may come of a style or a wildcard.
             plain, adapters = chosen_adapters(written.params, request.adapters, model, self._models.adapters)
-            runs.append(Run(plain, seed=seed, written=written.before, adapters=adapters))
+            other = request.variation and replace(request.variation, seed=request.variation.seed + index)
+            runs.append(Run(plain, seed=seed, written=written.before, adapters=adapters, variation=other))
             warnings += written.warnings
         return runs, warnings
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
-        call = await self.prepare(request)
+        events = self.run(await self.prepare(request))
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
+
+    async def run(self, call: Call) -> AsyncGenerator[Event, None]:
+        """Run a call that `prepare` has returned, and yield as `stream` does."""
         events = self._engine.generate(call)
         try:
             async for event in events:

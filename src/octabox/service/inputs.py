@@ -85,6 +85,9 @@ async def _one(given: Source | list[Any], name: str, read: Decoder, fetcher: Fet
     if isinstance(given, list):
         return [None if each is None else await _one(each, name, read, fetcher, limits) for each in given]
     data = await fetcher.fetch(given, parameter=name)
+    if read is decode and data.startswith(arrays.MAGIC):
+        # Latents in place of a picture, as pipelines that begin from pictures take them.
+        read = arrays.decode
     work: Callable[[], Medium] = lambda: read(data, parameter=name, limits=limits)  # noqa: E731 (typed)
     return await asyncio.to_thread(work)
 

@@ -27,6 +27,10 @@ def output_arguments(output: OutputFormat, entry: PipelineEntry) -> dict[str, st
     """
     kinds = kinds_made(entry)
     parameter = entry.parameter(OUTPUT_TYPE)
+    if output.latents:
+        if parameter is None:
+            raise InvalidParameterError(f"{entry.name} does not hand over latents.", parameter="output_format")
+        return {OUTPUT_TYPE: LATENT}
     usual = {OUTPUT_TYPE: PICTURES} if parameter is not None and parameter.default == LATENT else {}
     problem: InvalidParameterError | None = None
     for kind in kinds:

@@ -251,7 +251,8 @@ def _runs(
     runs = []
     for index in range(total):
         single = {name: _one_of(name, params[name], index // request.num_outputs, count) for name in texts}
-        runs.append(({**params, **single}, seed + index))
+        # Variations of one picture share its seed, and differ by the other.
+        runs.append(({**params, **single}, seed if request.variation else seed + index))
     return tuple(runs)
 
 

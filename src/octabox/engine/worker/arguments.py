@@ -120,7 +120,7 @@ def _rates(entry: PipelineEntry, given: Mapping[str, Any], media: Sequence[Mediu
 
 def _numbers(pipe: Any, parameter: Parameter, shape: Shape, array: np.ndarray) -> Any:
     """Return an array as a tensor on the pipeline's device, in its type of numbers where it is one of fractions."""
-    if "array" in shape.leaves and "Tensor" not in parameter.annotation:
+    if "array" in shape.leaves and "Tensor" not in parameter.annotation and parameter.kind != "image":
         return array
     try:
         tensor = torch.from_numpy(array)

@@ -6,7 +6,7 @@ import copy
 import inspect
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -22,6 +22,7 @@ from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.arguments import call_arguments
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
+from octabox.engine.worker.noise import varied
 from octabox.engine.worker.outputs.doubts import cast_warnings
 from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.outputs.products import Product
@@ -206,7 +207,7 @@ class Runner:
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
-        with watch.installed():
+        with watch.installed(), varied(arguments, run.variation):
             return pipe(**arguments)
 
     def _facts(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run) -> dict[str, Any]:
@@ -229,6 +230,8 @@ class Runner:
             facts["prompt_syntax"] = call.prompt_syntax
         if run.written:
             facts["written"] = dict(run.written)
+        if run.variation:
+            facts["variation"] = asdict(run.variation)
         if scheduler is None:
             return facts
         used = {"name": type(scheduler).__name__, "settings": dict(sorted(choice.settings.items())) if choice else {}}

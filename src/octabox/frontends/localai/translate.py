@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
+from octabox.config.schedulers import scheduler_choice
 from octabox.errors import InvalidParameterError, MissingParameterError
-from octabox.frontends.bodies import meant_by, scheduler_choice
+from octabox.frontends.bodies import meant_by
 from octabox.frontends.errors import in_clients_words
 from octabox.frontends.localai.schema import InpaintingForm, LocalAIRequest, UpscaleForm, VideoRequest
 from octabox.frontends.wording.answers import response_format_of

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from octabox.frontends.bodies import scheduler_choice
+from octabox.config.schedulers import scheduler_choice
 from octabox.frontends.native.schema import NativeRequest
 from octabox.types import AdapterChoice, GenerationRequest, OutputFormat, Source
 

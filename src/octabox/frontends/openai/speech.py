@@ -9,8 +9,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from octabox.config.schedulers import scheduler_choice
 from octabox.errors import GenerationError, InvalidParameterError, MissingParameterError
-from octabox.frontends.bodies import check_fields, read_object, scheduler_choice
+from octabox.frontends.bodies import check_fields, read_object
 from octabox.frontends.disconnect import unless_gone
 from octabox.frontends.errors import in_clients_words
 from octabox.frontends.services import Wire

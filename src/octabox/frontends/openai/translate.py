@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
+from octabox.config.schedulers import scheduler_choice
 from octabox.errors import MissingParameterError
-from octabox.frontends.bodies import scheduler_choice
 from octabox.frontends.errors import in_clients_words
 from octabox.frontends.openai.schema import ImageRequest
 from octabox.frontends.wording.answers import response_format_of

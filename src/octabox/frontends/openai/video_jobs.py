@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from octabox.config.schedulers import scheduler_choice
 from octabox.errors import MissingParameterError
 from octabox.frontends import errors
-from octabox.frontends.bodies import scheduler_choice
 from octabox.frontends.openai.answers import size_of
 from octabox.frontends.wording.clips import FRAMES, PACKED, frame_rate, frames_of
 from octabox.frontends.wording.makers import Maker

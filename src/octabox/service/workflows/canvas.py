@@ -1,0 +1,246 @@
+"""Lay a picture out before it is painted, and lay what was painted back: inpainting of a region, and outpainting."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from octabox.catalog.entries import Parameter, PipelineEntry
+from octabox.catalog.tasks import STEERS
+from octabox.engine.protocol import Medium
+from octabox.errors import InvalidParameterError, MissingParameterError
+from octabox.media.regions import (
+    Box,
+    Sides,
+    Size,
+    binary,
+    blurred,
+    laid_back,
+    new_room,
+    region_of,
+    surroundings,
+    widened,
+)
+from octabox.service.choosing import family_of
+from octabox.service.generation import GenerationService
+from octabox.service.models import ModelService
+from octabox.service.planning import Plan, ServedModel
+from octabox.service.workflows.settings import InpaintPart, OutpaintPart
+from octabox.types import GenerationRequest, Source
+
+#: The task that both are.
+TASK = "inpainting"
+
+#: Pixels that the sides of what is painted are multiples of: what all but a few pipelines work in.
+MULTIPLE = 16
+
+#: How a picture is to be changed into what the model sees, and a mask likewise.
+Change = Callable[[Image.Image], Image.Image]
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A request whose picture has been laid out.
+
+    Args:
+        request: The request as it is to be made.
+        finish: Lays what it made back.
+    """
+
+    request: GenerationRequest
+    finish: Change
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a request brings: its plan, and its media decoded."""
+
+    model: ServedModel
+    plan: Plan
+    picture: Parameter
+    mask: Parameter
+    media: Mapping[str, tuple[Medium, ...]]
+
+    def one(self, parameter: Parameter) -> Image.Image:
+        """Return the only picture of a parameter."""
+        media = self.media[parameter.name]
+        if len(media) != 1 or not isinstance(media[0], Image.Image):
+            raise InvalidParameterError(
+                f"'{parameter.name}' has {len(media)} pictures, and one is laid out at a time.",
+                hint="Send one request for each.",
+                parameter=parameter.name,
+            )
+        return media[0]
+
+
+class CanvasMaker:
+    """Lays out the pictures of requests.
+
+    Args:
+        inner: Plans requests, and fetches their media.
+        models: Where models are looked up.
+    """
+
+    def __init__(self, inner: GenerationService, models: ModelService) -> None:
+        self._inner, self._models = inner, models
+
+    async def inpainting(self, request: GenerationRequest, settings: InpaintPart) -> Canvas:
+        """Return a request that paints the masked part alone.
+
+        Raises:
+            RequestError: There is no picture or no mask, or the mask is black.
+        """
+        given = await self._given(request)
+        return await asyncio.to_thread(_inpainting, request, settings, given)
+
+    async def outpainting(self, request: GenerationRequest, settings: OutpaintPart) -> Canvas:
+        """Return a request that paints what is beyond the edges of a picture.
+
+        Raises:
+            RequestError: There is no picture, or a mask, which this makes itself.
+        """
+        model = await self._models.served(request.model)
+        mask = self._mask_of(model)
+        if mask in request.inputs or mask in request.params:
+            raise InvalidParameterError(
+                f"'{mask}' is given, and outpainting makes it.", hint="Leave it out.", parameter=mask
+            )
+        blank = replace(request, task=TASK, inputs={**request.inputs, mask: (_png(Image.new("L", (8, 8))),)})
+        given = await self._given(blank, made={mask})
+        return await asyncio.to_thread(_outpainting, blank, settings, given)
+
+    def _mask_of(self, model: ServedModel) -> str:
+        """Return the parameter for the mask of a model's likest pipeline that inpaints."""
+        family = family_of(self._models.catalog, model.own, model.extra, alone=model.alone)
+        inpainting = [entry for entry in family if TASK in entry.tasks]
+        found = next((each.name for entry in inpainting for each in entry.parameters if each.kind == "mask"), None)
+        if found is None:
+            raise InvalidParameterError(
+                f"A model of {model.own.name} cannot paint a part of a picture.",
+                hint="Take a model that does inpainting.",
+                parameter="workflow.outpaint",
+            )
+        return found
+
+    async def _given(self, request: GenerationRequest, made: frozenset[str] | set[str] = frozenset()) -> _Given:
+        """Return what a request brings; ``made`` are media that stand for others, and are not to be looked at."""
+        model, planned = await self._inner.plan(request)
+        files = {name: each for name, each in planned.files.items() if name not in made}
+        pictures = [each for each in _of_kind(planned.pipeline, "image", planned.files) if not STEERS.search(each.name)]
+        masks = _of_kind(planned.pipeline, "mask", planned.files)
+        for what, found in (("a picture", pictures), ("a mask", masks)):
+            if not found:
+                raise MissingParameterError(
+                    f"There is no {what.removeprefix('a ')} to lay out.",
+                    hint=f"Send {what} for one of the call parameters of {planned.pipeline.name}.",
+                    parameter="image" if found is pictures else "mask_image",
+                )
+        media = await self._inner.media(files, planned.pipeline)
+        return _Given(model, planned, pictures[0], masks[0], media)
+
+
+def _of_kind(entry: PipelineEntry, kind: str, files: Mapping[str, Any]) -> list[Parameter]:
+    return [each for each in entry.parameters if each.kind == kind and each.name in files]
+
+
+def _inpainting(request: GenerationRequest, settings: InpaintPart, given: _Given) -> Canvas:
+    picture, mask = given.one(given.picture), given.one(given.mask)
+    if settings.invert:
+        mask = mask.point(lambda value: 255 - value)
+    alpha = blurred(mask, settings.mask_blur)
+    size = _target(given, picture.size)
+    box = region_of(alpha, settings.padding, size)
+    if box is None:
+        raise InvalidParameterError(
+            f"'{given.mask.name}' is black all over: there is nothing to paint.",
+            hint="White is painted; `invert` turns that round.",
+            parameter=given.mask.name,
+        )
+    if settings.area == "whole":
+        box = (0, 0, *picture.size)
+    filled = surroundings(picture, mask) if settings.fill == "surroundings" else picture
+
+    def cut(medium: Image.Image) -> Image.Image:
+        return medium.crop(box).resize(size, Image.Resampling.LANCZOS)
+
+    seen = {given.picture.name: cut(filled), given.mask.name: binary(cut(mask))}
+    return Canvas(
+        _seeing(request, given, {**_companions(given, picture.size, cut), **seen}, size), _finish(picture, box, alpha)
+    )
+
+
+def _outpainting(request: GenerationRequest, settings: OutpaintPart, given: _Given) -> Canvas:
+    picture = given.one(given.picture)
+    sides = Sides(settings.left, settings.top, settings.right, settings.bottom)
+    inset = new_room(picture.size, sides, inset=settings.mask_blur)
+    # What is new is new altogether; inside the old edges it fades out.
+    alpha = blurred(inset, settings.mask_blur / 2)
+    alpha.paste(255, mask=new_room(picture.size, sides))
+    whole = widened(picture, sides)
+    size = _rounded(whole.size)
+    more = Sides(right=size[0] - whole.width, bottom=size[1] - whole.height)
+
+    def room(medium: Image.Image) -> Image.Image:
+        return widened(widened(medium, sides), more)
+
+    mask = Image.new("L", size, 255)
+    mask.paste(inset, (0, 0))
+    seen = {given.picture.name: room(picture), given.mask.name: mask}
+    wide = _seeing(request, given, {**_companions(given, picture.size, room), **seen}, size)
+    if given.plan.pipeline.parameter("strength") and "strength" not in given.plan.runs[0][0]:
+        wide = replace(wide, params={**wide.params, "strength": 1.0})
+    box = (0, 0, *whole.size)
+    laid = _finish(whole, box, alpha)
+    return Canvas(wide, lambda made: laid(made.resize(size, Image.Resampling.LANCZOS).crop(box)))
+
+
+def _finish(picture: Image.Image, box: Box, alpha: Image.Image) -> Change:
+    return lambda made: laid_back(picture, made, box, alpha)
+
+
+def _companions(given: _Given, size: Size, change: Change) -> dict[str, Image.Image]:
+    """Return the other pictures of a request that lie over the one that is laid out, changed as it is."""
+    return {
+        each.name: change(media[0])
+        for each in given.plan.pipeline.parameters
+        if (media := given.media.get(each.name)) and isinstance(media[0], Image.Image) and media[0].size == size
+    }
+
+
+def _seeing(
+    request: GenerationRequest, given: _Given, pictures: Mapping[str, Image.Image], size: Size
+) -> GenerationRequest:
+    """Return a request with these pictures in place of its own, at their size."""
+    inputs: dict[str, tuple[Source, ...]] = {
+        name: each for name, each in request.inputs.items() if name not in pictures
+    }
+    params = {name: each for name, each in request.params.items() if name not in pictures}
+    sides = dict(zip(("width", "height"), size, strict=True))
+    if all(given.plan.pipeline.parameter(name) for name in sides):
+        params |= sides
+    files = {name: (_png(each),) for name, each in pictures.items()}
+    return replace(request, task=given.plan.task, params=params, inputs={**inputs, **files})
+
+
+def _target(given: _Given, size: Size) -> Size:
+    """Return the size that a region is painted at: what the request or the model says, else that of the whole picture."""
+    params = given.plan.runs[0][0]
+    width, height = params.get("width"), params.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else _rounded(size)
+
+
+def _rounded(size: Size) -> Size:
+    """Return the next size whose sides are multiples."""
+    width, height = (-(-side // MULTIPLE) * MULTIPLE for side in size)
+    return width, height
+
+
+def _png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()

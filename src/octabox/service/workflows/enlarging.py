@@ -1,0 +1,70 @@
+"""Enlarge pictures and latents without a model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from octabox.errors import GenerationError
+
+#: Filters for pictures, by the names that Pillow has for them.
+FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
+    {
+        each.name.lower(): each
+        for each in (
+            Image.Resampling.LANCZOS,
+            Image.Resampling.BICUBIC,
+            Image.Resampling.BILINEAR,
+            Image.Resampling.NEAREST,
+        )
+    }
+)
+
+#: Filters for latents, by the names of the AUTOMATIC1111 web UI in the form of the others.
+LATENT_FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
+    {
+        "latent": Image.Resampling.BILINEAR,
+        "latent-bicubic": Image.Resampling.BICUBIC,
+        "latent-nearest": Image.Resampling.NEAREST,
+    }
+)
+
+#: Axes of the latents of pictures: batch, channels, height, width.
+LATENT_AXES = 4
+
+
+def enlarged_latents(latents: npt.NDArray[np.floating], scale: float, name: str) -> npt.NDArray[np.float32]:
+    """Return latents with larger sides.
+
+    Args:
+        latents: Of shape (batch, channels, height, width).
+        scale: How many times larger.
+        name: One of `LATENT_FILTERS`.
+
+    Raises:
+        GenerationError: They have another shape: some pipelines pack them.
+    """
+    if latents.ndim != LATENT_AXES:
+        raise GenerationError(
+            f"The latents of this pipeline have the shape {list(latents.shape)}, and cannot be enlarged as a picture can.",
+            hint=f"Take one of the upscalers {', '.join(FILTERS)}.",
+        )
+    size = round(latents.shape[3] * scale), round(latents.shape[2] * scale)
+    planes = latents.astype(np.float32).reshape(-1, *latents.shape[2:])
+    larger = [np.asarray(Image.fromarray(plane).resize(size, LATENT_FILTERS[name])) for plane in planes]
+    return np.stack(larger).reshape(*latents.shape[:2], size[1], size[0])
+
+
+def enlarged(content: bytes, size: tuple[int, int], name: str = "lanczos") -> bytes:
+    """Return a picture's file with the picture at another size; one that has it already is left as it is."""
+    with Image.open(io.BytesIO(content)) as picture:
+        if picture.size == size:
+            return content
+        file = io.BytesIO()
+        picture.resize(size, FILTERS[name]).save(file, "PNG", compress_level=1)
+    return file.getvalue()
