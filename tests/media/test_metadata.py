@@ -10,7 +10,8 @@ from PIL import Image
 from octabox.media.audio import Sound
 from octabox.media.audio import encode as encode_sound
 from octabox.media.images import encode
-from octabox.media.metadata import from_parameters, parameters_text, read
+from octabox.media.infotext import parameters_text
+from octabox.media.metadata import read
 from octabox.media.video import Clip
 from octabox.media.video import encode as encode_clip
 from octabox.types import OutputFormat
@@ -37,23 +38,6 @@ METADATA: dict[str, Any] = {
 def written(metadata: dict[str, Any], name: str) -> bytes:
     """Return a picture with metadata inside."""
     return encode(Image.new("RGB", (8, 8)), OutputFormat(name), metadata)[0]
-
-
-def test_the_text_of_the_web_ui() -> None:
-    """The text is as other programs expect it, with our own names behind."""
-    expected = (
-        "a red circle\n"
-        "Negative prompt: blur, noise\n"
-        "Steps: 20, Sampler: DDIMScheduler, CFG scale: 7, Seed: 1, Size: 128x96, Model: demo, Denoising strength: 0.5, "
-        "Pipeline: StableDiffusionPipeline, Version: octabox 0.1.0"
-    )
-
-    assert expected == parameters_text(METADATA)
-
-
-def test_values_that_hold_separators_are_quoted() -> None:
-    """A comma inside a value does not end it."""
-    assert 'Seed: 2, Model: "a, b"' in parameters_text({"model": "a, b", "seed": 2})
 
 
 def test_a_png_holds_the_text() -> None:
@@ -119,58 +103,3 @@ def test_half_of_a_character_is_no_reason_to_fail() -> None:
         found = image.info["parameters"]
 
     assert "x?\n" == found
-
-
-def test_the_web_ui_s_text_is_read_back() -> None:
-    """What we write for other programs is read as the web UI's own text is: the last line in our words."""
-    params = {
-        "prompt": "a (red:1.2) star,\nSteps: none",
-        "negative_prompt": "blue: yes",
-        "num_inference_steps": 20,
-        "guidance_scale": 3.5,
-        "width": 64,
-        "height": 32,
-        "clip_skip": 1,
-        "strength": 0.5,
-    }
-    facts = {
-        "params": params,
-        "seed": 0,
-        "model": "a, b",
-        "scheduler": {"name": "Euler"},
-        "pipeline": "P",
-        "version": "1",
-    }
-
-    assert {
-        "params": params,
-        "prompt_syntax": "a1111",
-        "seed": 0,
-        "model": "a, b",
-        "scheduler": {"name": "Euler", "settings": {}},
-    } == from_parameters(parameters_text(facts))
-    assert "Clip skip: 2" in parameters_text(facts)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a star", {"prompt": "a star"}),
-        ("a star\nSteps: 4, Seed: 1", {"prompt": "a star\nSteps: 4, Seed: 1"}),
-        (
-            "a\nNegative prompt: b\nc\nSteps: x, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Clip skip: 2",
-            {"prompt": "a", "negative_prompt": "b\nc", "guidance_scale": 7.0, "clip_skip": 1},
-        ),
-    ],
-)
-def test_texts_of_the_web_ui(text: str, expected: dict[str, Any]) -> None:
-    """Few pairs are words of the prompt, and what is no number is left out."""
-    assert expected == from_parameters(text)["params"]
-
-
-def test_the_web_ui_s_schedule_belongs_to_its_sampler() -> None:
-    """Both are one name, less what the web UI calls automatic."""
-    pairs = "a\nSteps: 4, Sampler: DPM++ 2M, Schedule type: {}, CFG scale: 7"
-
-    assert "DPM++ 2M Karras" == from_parameters(pairs.format("Karras"))["scheduler"]["name"]
-    assert "DPM++ 2M" == from_parameters(pairs.format("Automatic"))["scheduler"]["name"]

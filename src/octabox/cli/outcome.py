@@ -117,5 +117,6 @@ async def watch(events: AsyncGenerator[Event, None]) -> Generation:
             async for event in events:
                 if isinstance(event, Generation):
                     return event
-                bar.update(shown, description=event.phase, completed=event.step, total=event.steps or None)
+                part = f" ({event.part} of {event.parts})" if event.parts > 1 else ""
+                bar.update(shown, description=f"{event.phase}{part}", completed=event.step, total=event.steps or None)
     raise GenerationError("The request ended without a result.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from octabox.cli import workflows
 from octabox.errors import InvalidParameterError, MediaError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     "--scheduler", help='Noise scheduler: any of its names, or JSON such as {"name": "unipc", "solver_order": 3}.'
 )
 @click.option("--lora", "loras", multiple=True, metavar="NAME[:WEIGHT]", help="A LoRA by name, file, folder or Hub id.")
+@workflows.options
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
 @click.option("--dry-run", is_flag=True, help="Print the call that would be made, and stop.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the log, the libraries' warnings included.")
@@ -62,7 +64,7 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     from octabox.server import build
 
     prompts = prompts_of(options.pop("prompts"), options.pop("prompt_file"))
-    source = options.pop("source")
+    source, workflow = options.pop("source"), workflows.taken(options)
     facts = facts_of(source) if source else {}
     model = model_of(facts, model)
     flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
@@ -72,7 +74,7 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     with waiting("getting ready"):
         parts = build(Settings.load(flags), given=model)
         destination = Destination(options["out"])
-        request = _request(parts, destination, facts, prompts, **options)
+        request = replace(_request(parts, destination, facts, prompts, **options), workflow=_workflow(facts, workflow))
         call = await parts.generation.prepare(request)
     if dry_run:
         click.echo(json.dumps(_describe(call), indent=2, default=str))
@@ -123,6 +125,12 @@ def _request(
         written=written,
         output=replace(destination.format, fps=fps),
     )
+
+
+def _workflow(facts: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the workflow that a file was made by, with what the options say of it."""
+    made_by = dict(facts.get("workflow", {}))
+    return made_by | ({"variation": facts["variation"]} if "variation" in facts else {}) | given
 
 
 def _scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:

@@ -81,6 +81,8 @@ def told_progress(progress: Progress) -> dict[str, Any]:
         "steps": progress.steps,
         "position": progress.position,
         "output": progress.output,
+        "part": progress.part,
+        "parts": progress.parts,
     }
 
 

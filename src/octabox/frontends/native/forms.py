@@ -15,7 +15,7 @@ from octabox.types import Source
 REQUEST = "request"
 
 #: Fields whose text is JSON.
-STRUCTURED = ("params", "output", "scheduler", "adapters", "styles")
+STRUCTURED = ("params", "output", "scheduler", "adapters", "styles", "workflow")
 
 #: What a body might have been.
 EXAMPLE = '{"model": "demo", "params": {"prompt": "..."}}'

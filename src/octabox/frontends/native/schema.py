@@ -13,6 +13,7 @@ from octabox.errors import InvalidParameterError, InvalidRequestError, RequestEr
 from octabox.frontends.bodies import check_fields
 from octabox.media.formats import MOST_FPS
 from octabox.prompts.names import Syntax
+from octabox.service.workflows import settings as workflows
 
 #: Another word for a field.
 PREVIEWS = {"previews": "partial_images"}
@@ -61,6 +62,10 @@ class NativeRequest(BaseModel):
         description="How prompts are read: plain, or with weights and wildcards as a1111 or compel; the model's own else.",
     )
     styles: list[str] = Field(default_factory=list, description="Names of styles that are laid over the prompts.")
+    workflow: dict[str, Any] = Field(
+        default_factory=dict,
+        description='What is done before and after, such as {"hires": {"scale": 2}} or {"upscale": 4}.',
+    )
     output: Output = Field(
         default_factory=lambda: Output.model_validate({}), description="How the outputs are written and answered."
     )
@@ -126,8 +131,18 @@ def body_schema() -> dict[str, Any]:
     schema = NativeRequest.model_json_schema()
     parts = schema.pop("$defs")
     schema["properties"]["output"] = parts["Output"]
+    schema["properties"]["workflow"] |= _workflow_schema()
     schema["properties"]["adapters"]["items"] = {"anyOf": [{"type": "string"}, parts["LoraConfig"]]}
     return schema
+
+
+def _workflow_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a workflow, each part in its place; a number stands for a part's chief setting."""
+    whole = workflows.schema()
+    parts = whole["$defs"]
+    names = {name: each["anyOf"][0]["$ref"].rpartition("/")[2] for name, each in whole["properties"].items()}
+    properties = {name: {"anyOf": [parts[part], {"type": "number"}]} for name, part in names.items()}
+    return {"properties": properties, "additionalProperties": False}
 
 
 def _unknown(fields: Mapping[str, Any], shape: type[BaseModel], prefix: str = "") -> list[RequestError]:

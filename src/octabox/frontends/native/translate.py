@@ -51,6 +51,7 @@ def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) ->
         output=OutputFormat(body.output.format, body.output.quality, body.output.fps),
         prompt_syntax=body.prompt_syntax,
         styles=tuple(body.styles),
+        workflow=body.workflow,
         partial_images=body.partial_images if body.stream else 0,
         id=body.id or uuid.uuid4().hex,
     )

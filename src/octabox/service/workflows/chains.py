@@ -20,13 +20,10 @@ from octabox.service.models import ModelService
 from octabox.service.outputs import kinds_made
 from octabox.service.planning import DRAWN_SEEDS
 from octabox.service.workflows.canvas import Canvas, CanvasMaker
-from octabox.service.workflows.enlarging import FILTERS, LATENT_FILTERS, enlarged, enlarged_latents
+from octabox.service.workflows.enlarging import FILTERS, LANCZOS, LATENT_FILTERS, enlarged, enlarged_latents
 from octabox.service.workflows.passes import SIDES, Passes
-from octabox.service.workflows.settings import HiresPart, UpscalePart, VariationPart, Workflow, read
+from octabox.service.workflows.settings import USUAL_SCALE, HiresPart, UpscalePart, VariationPart, Workflow, read
 from octabox.types import Artifact, GenerationRequest, OutputFormat, Variation
-
-#: How many times larger a picture becomes where nothing says.
-USUAL_SCALE = 2.0
 
 #: Sides of a second pass are multiples of this, as nearly all pipelines need.
 MULTIPLE = 8
@@ -255,7 +252,7 @@ def _enlarged_latents(made: bytes, scale: float, name: str) -> bytes:
 
 def _filter(name: str) -> str:
     """Return the filter that brings a picture to its size: the one asked for, or the best behind a model."""
-    return name if name in FILTERS else "lanczos"
+    return name if name in FILTERS else LANCZOS
 
 
 def _size(content: bytes) -> tuple[int, int] | None:

@@ -12,6 +12,9 @@ from PIL import Image
 
 from octabox.errors import GenerationError
 
+#: The filter that is taken where none is named.
+LANCZOS = "lanczos"
+
 #: Filters for pictures, by the names that Pillow has for them.
 FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
     {
@@ -60,7 +63,7 @@ def enlarged_latents(latents: npt.NDArray[np.floating], scale: float, name: str)
     return np.stack(larger).reshape(*latents.shape[:2], size[1], size[0])
 
 
-def enlarged(content: bytes, size: tuple[int, int], name: str = "lanczos") -> bytes:
+def enlarged(content: bytes, size: tuple[int, int], name: str = LANCZOS) -> bytes:
     """Return a picture's file with the picture at another size; one that has it already is left as it is."""
     with Image.open(io.BytesIO(content)) as picture:
         if picture.size == size:

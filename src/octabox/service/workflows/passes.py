@@ -31,9 +31,6 @@ STRENGTH, STEPS = "strength", "num_inference_steps"
 #: What the size of a picture is asked for by.
 SIDES = ("width", "height")
 
-#: How much the second pass changes, where nothing says: enlarged latents show nothing good before they are painted over.
-USUAL_STRENGTH, LATENT_STRENGTH = 0.5, 0.7
-
 #: A control picture, where the name for pictures is taken by the picture itself.
 PICTURE, CONTROL = "image", "control_image"
 
@@ -204,12 +201,10 @@ class SecondPass:
 
     def _strength(self) -> dict[str, Any]:
         """Return how strongly the second pass is to change the picture, in how many steps."""
-        usual = LATENT_STRENGTH if self.settings.upscaler in LATENT_FILTERS else USUAL_STRENGTH
-        strength = self.settings.strength or usual
-        given: dict[str, Any] = {STRENGTH: strength}
+        given: dict[str, Any] = {STRENGTH: self.settings.strength}
         if self.settings.steps is not None and self.entry.parameter(STEPS):
             # Diffusers counts the steps of a whole call, of which it takes the strength's part.
-            given[STEPS] = math.ceil(round(self.settings.steps / strength, 6))
+            given[STEPS] = math.ceil(round(self.settings.steps / self.settings.strength, 6))
         return given
 
 

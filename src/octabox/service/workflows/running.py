@@ -68,11 +68,11 @@ class WorkflowService:
             made: list[Drawn] = []
             for index, each in enumerate(drawn):
                 async with aclosing(self._step(step, each, told, index, len(drawn))) as done:
-                    async for event in done:
-                        if isinstance(event, Drawn):
-                            made.append(event)
+                    async for told_or_drawn in done:
+                        if isinstance(told_or_drawn, Drawn):
+                            made.append(told_or_drawn)
                         else:
-                            yield event
+                            yield told_or_drawn
             drawn = made
         yield Progress("encoding", part=told.parts, parts=told.parts)
         artifacts = await asyncio.to_thread(_encoded, chain, first, drawn, request.output)

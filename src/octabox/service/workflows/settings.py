@@ -15,7 +15,11 @@ from octabox.errors import (
     UnknownParameterError,
     nearest,
 )
+from octabox.service.workflows.enlarging import FILTERS, LANCZOS, LATENT_FILTERS
 from octabox.types import MAX_SEED
+
+#: How many times larger a picture becomes, and how much a second pass changes, where nothing says.
+USUAL_SCALE, USUAL_STRENGTH, LATENT_STRENGTH = 2.0, 0.5, 0.7
 
 #: Pixels of the longest side that can be asked for, or added.
 MOST_SIDE = 16_384
@@ -51,22 +55,36 @@ class _Part(BaseModel):
     @classmethod
     def _from_one(cls, value: Any) -> Any:
         """Take a single number for the settings that it stands for, and an empty text or yes for none."""
-        if value is True or value is None:
-            return {}
+        value = {} if value is True or value is None else value
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return dict.fromkeys(cls.short, value)
-        return value
+            value = dict.fromkeys(cls.short, value)
+        if not isinstance(value, Mapping):
+            return value
+        given = {name: each for name, each in value.items() if each is not None}
+        return {**cls.usual(given), **given}
+
+    @classmethod
+    def usual(cls, given: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003 (for those that look)
+        """Return what holds where a setting is not given, but for what stands at the settings themselves."""
+        return {}
 
 
 class _Larger(_Part):
     """A part that makes a picture larger."""
 
     upscaler: str = Field(
-        "lanczos", min_length=1, description="A filter, or a model that enlarges pictures, by its name."
+        LANCZOS, min_length=1, description="A filter, or a model that enlarges pictures, by its name."
     )
     scale: Scale | None = Field(None, description="How many times larger each side becomes.")
     width: Side | None = Field(None, description="Width in pixels, in place of the scale.")
     height: Side | None = Field(None, description="Height in pixels, in place of the scale.")
+
+    @classmethod
+    def usual(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a scale where no size is given; a model that enlarges has one of its own."""
+        sized = {"scale", "width", "height"} & set(given)
+        by_filter = given.get("upscaler", LANCZOS) in FILTERS or cls is HiresPart
+        return {} if sized or not by_filter else {"scale": USUAL_SCALE}
 
     @model_validator(mode="after")
     def _one_size(self) -> _Larger:
@@ -133,8 +151,8 @@ class HiresPart(_Larger):
 
     short = ("scale",)
 
-    strength: float | None = Field(
-        None,
+    strength: float = Field(
+        USUAL_STRENGTH,
         gt=0,
         le=1,
         allow_inf_nan=False,
@@ -151,6 +169,12 @@ class HiresPart(_Larger):
     params: dict[str, Any] = Field(
         default_factory=dict, description="Call parameters of the second pass that differ from the first's."
     )
+
+    @classmethod
+    def usual(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a scale and a strength; enlarged latents show nothing good before they are painted over."""
+        latent = given.get("upscaler") in LATENT_FILTERS
+        return {**super().usual(given), "strength": LATENT_STRENGTH if latent else USUAL_STRENGTH}
 
 
 class UpscalePart(_Larger):

@@ -1,0 +1,139 @@
+"""What a picture was made from, in the words of the AUTOMATIC1111 web UI."""
+
+from typing import Any
+
+import pytest
+
+from octabox.media.infotext import from_parameters, parameters_text
+
+METADATA: dict[str, Any] = {
+    "version": "0.1.0",
+    "model": "demo",
+    "pipeline": "StableDiffusionPipeline",
+    "task": "text-to-image",
+    "params": {
+        "prompt": "a red circle",
+        "negative_prompt": "blur, noise",
+        "num_inference_steps": 20,
+        "guidance_scale": 7,
+        "strength": 0.5,
+        "width": 128,
+        "height": 96,
+    },
+    "seed": 1,
+    "scheduler": {"name": "DDIMScheduler", "settings": {"eta": 0.5}},
+}
+
+
+def test_the_text_of_the_web_ui() -> None:
+    """The text is as other programs expect it, with our own names behind."""
+    expected = (
+        "a red circle\n"
+        "Negative prompt: blur, noise\n"
+        "Steps: 20, Sampler: DDIMScheduler, CFG scale: 7, Seed: 1, Size: 128x96, Model: demo, Denoising strength: 0.5, "
+        "Pipeline: StableDiffusionPipeline, Version: octabox 0.1.0"
+    )
+
+    assert expected == parameters_text(METADATA)
+
+
+def test_values_that_hold_separators_are_quoted() -> None:
+    """A comma inside a value does not end it."""
+    assert 'Seed: 2, Model: "a, b"' in parameters_text({"model": "a, b", "seed": 2})
+
+
+def test_the_web_ui_s_text_is_read_back() -> None:
+    """What we write for other programs is read as the web UI's own text is: the last line in our words."""
+    params = {
+        "prompt": "a (red:1.2) star,\nSteps: none",
+        "negative_prompt": "blue: yes",
+        "num_inference_steps": 20,
+        "guidance_scale": 3.5,
+        "width": 64,
+        "height": 32,
+        "clip_skip": 1,
+        "strength": 0.5,
+    }
+    facts = {
+        "params": params,
+        "seed": 0,
+        "model": "a, b",
+        "scheduler": {"name": "Euler"},
+        "pipeline": "P",
+        "version": "1",
+    }
+
+    assert {
+        "params": params,
+        "prompt_syntax": "a1111",
+        "seed": 0,
+        "model": "a, b",
+        "scheduler": {"name": "Euler", "settings": {}},
+    } == from_parameters(parameters_text(facts))
+    assert "Clip skip: 2" in parameters_text(facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a star", {"prompt": "a star"}),
+        ("a star\nSteps: 4, Seed: 1", {"prompt": "a star\nSteps: 4, Seed: 1"}),
+        (
+            "a\nNegative prompt: b\nc\nSteps: x, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Clip skip: 2",
+            {"prompt": "a", "negative_prompt": "b\nc", "guidance_scale": 7.0, "clip_skip": 1},
+        ),
+    ],
+)
+def test_texts_of_the_web_ui(text: str, expected: dict[str, Any]) -> None:
+    """Few pairs are words of the prompt, and what is no number is left out."""
+    assert expected == from_parameters(text)["params"]
+
+
+def test_the_web_ui_s_schedule_belongs_to_its_sampler() -> None:
+    """Both are one name, less what the web UI calls automatic."""
+    pairs = "a\nSteps: 4, Sampler: DPM++ 2M, Schedule type: {}, CFG scale: 7"
+
+    assert "DPM++ 2M Karras" == from_parameters(pairs.format("Karras"))["scheduler"]["name"]
+    assert "DPM++ 2M" == from_parameters(pairs.format("Automatic"))["scheduler"]["name"]
+
+
+WORKFLOWS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"hires": {"upscaler": "latent-nearest", "scale": 1.5, "steps": 9, "strength": 0.7}},
+        "Denoising strength: 0.7, Hires upscale: 1.5, Hires steps: 9, Hires upscaler: Latent (nearest)",
+    ),
+    (
+        {"hires": {"upscaler": "4x-mine", "width": 512, "height": 768, "strength": 0.5}},
+        "Denoising strength: 0.5, Hires resize: 512x768, Hires upscaler: 4x-mine",
+    ),
+    ({"inpaint": {"padding": 16, "mask_blur": 6}}, "Inpaint area: Only masked, Masked area padding: 16, Mask blur: 6"),
+]
+
+
+@pytest.mark.parametrize(("workflow", "text"), WORKFLOWS)
+def test_workflows_in_the_words_of_the_web_ui(workflow: dict[str, Any], text: str) -> None:
+    """What the web UI can do too is written as it writes it, and read back."""
+    told = {**workflow, **({"inpaint": {**workflow["inpaint"], "area": "masked"}} if "inpaint" in workflow else {})}
+    facts = {"params": {"prompt": "a", "num_inference_steps": 20}, "seed": 1, "workflow": told}
+    written = parameters_text({**facts, "size": {"width": 999, "height": 999}})
+
+    assert text in written
+    assert workflow == from_parameters(written)["workflow"]
+    assert "strength" not in from_parameters(written)["params"]
+
+
+def test_a_size_is_that_of_the_first_pass() -> None:
+    """Readers multiply it by the enlargement of the second."""
+    facts = {"params": {"width": 64, "height": 32}, "size": {"width": 128, "height": 64}}
+
+    assert "Size: 64x32" in parameters_text({**facts, "workflow": {"hires": {"scale": 2}}})
+    assert "Size: 128x64" in parameters_text({**facts, "workflow": {"upscale": {"scale": 2}}})
+
+
+def test_a_variation_is_read_back() -> None:
+    """The other seed and how much of it."""
+    variation = {"seed": 0, "strength": 0.25}
+    text = parameters_text({"params": {"prompt": "a"}, "seed": 1, "variation": variation})
+
+    assert "Variation seed: 0, Variation seed strength: 0.25" in text
+    assert variation == from_parameters(text)["variation"]
