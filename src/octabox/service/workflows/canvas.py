@@ -110,6 +110,13 @@ class CanvasMaker:
             raise InvalidParameterError(
                 f"'{mask}' is given, and outpainting makes it.", hint="Leave it out.", parameter=mask
             )
+        for side in ("width", "height"):
+            if side in request.params:
+                raise InvalidParameterError(
+                    f"'{side}' follows from the picture and from how far it is widened.",
+                    hint="Leave it out.",
+                    parameter=side,
+                )
         blank = replace(request, task=TASK, inputs={**request.inputs, mask: (_png(Image.new("L", (8, 8))),)})
         given = await self._given(blank, made={mask})
         return await asyncio.to_thread(_outpainting, blank, settings, given)

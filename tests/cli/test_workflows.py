@@ -1,0 +1,109 @@
+"""The options of `octabox run` for workflows, with the embedded model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from octabox.cli.main import cli
+from octabox.cli.workflows import PARTS, taken
+from octabox.errors import InvalidParameterError, OctaboxError
+from octabox.media.images import dimensions
+from octabox.media.metadata import read
+from octabox.service.workflows.settings import Workflow
+
+STEPS = ("-p", "num_inference_steps=3")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    """Run the verb."""
+    return CliRunner().invoke(cli, ["run", *arguments], standalone_mode=False)
+
+
+def given(**texts: str) -> dict[str, Any]:
+    """Return what these options mean."""
+    return taken({name: texts.get(name) for name in PARTS})
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("2", 2),
+        ("1.5", 1.5),
+        ("", {}),
+        ("scale=2", {"scale": 2}),
+        ("scale=1.5, upscaler=latent,steps=4", {"scale": 1.5, "upscaler": "latent", "steps": 4}),
+        ("upscaler=a=b", {"upscaler": "a=b"}),
+        ('{"scale": 2, "params": {"prompt": "a, b"}}', {"scale": 2, "params": {"prompt": "a, b"}}),
+    ],
+)
+def test_a_part_is_a_number_or_pairs_or_json(text: str, part: Any) -> None:
+    """All three mean what the native API takes."""
+    assert {"hires": part} == given(hires=text)
+
+
+@pytest.mark.parametrize("text", ["twice", "scale=2,twice", "=2", "[1]", '"x"'])
+def test_anything_else_is_refused(text: str) -> None:
+    """The error shows how it is written."""
+    with pytest.raises(InvalidParameterError, match="--hires SCALE"):
+        given(hires=text)
+
+
+def test_each_part_has_an_option() -> None:
+    """None of them is forgotten here."""
+    assert set(Workflow.model_fields) == set(PARTS)
+
+
+def test_a_picture_of_a_workflow_is_made_again(elsewhere: Path) -> None:
+    """It is larger, says how it was made, and comes out the same from what it says."""
+    first = run("demo", "a red star", *STEPS, "--hires", "1.5", "--upscale", "2", "--variation", "0.2", "-o", "a.png")
+    again = run("--from", "a.png", "-o", "b.png")
+    larger = run("--from", "a.png", "--upscale", "scale=3,upscaler=nearest", "-o", "c.png")
+    facts = read((elsewhere / "a.png").read_bytes())
+
+    assert [0, 0, 0] == [each.exit_code for each in (first, again, larger)], (first.exception, again.exception)
+    assert {"hires", "upscale"} == set(facts["workflow"])
+    assert (elsewhere / "a.png").read_bytes() == (elsewhere / "b.png").read_bytes()
+    assert [(384, 384), (576, 576)] == [dimensions((elsewhere / name).read_bytes()) for name in ("a.png", "c.png")]
+
+
+def test_a_picture_is_continued(elsewhere: Path) -> None:
+    """The picture goes in by its parameter, and comes out wider; made again it is the same."""
+    run("demo", "a red star", *STEPS, "-o", "small.png")
+    picture = ("-i", "image=small.png")
+    made = run("demo", "a red star", *STEPS, *picture, "--outpaint", "left=32", "-o", "wide.png")
+    again = run("--from", "wide.png", *picture, "-o", "again.png")
+
+    assert [0, 0] == [made.exit_code, again.exit_code], (made.exception, again.exception)
+    assert (160, 128) == dimensions((elsewhere / "wide.png").read_bytes())
+    assert (elsewhere / "wide.png").read_bytes() == (elsewhere / "again.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parameter"),
+    [
+        (("--hires", "scale=none"), "workflow.hires.scale"),
+        (("--upscale", "upscaler=nobody"), "workflow.upscale.upscaler"),
+        (("--outpaint", "8"), "image"),
+        (("--inpaint", "paddin=8"), "workflow.inpaint.paddin"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_runs(
+    elsewhere: Path, arguments: tuple[str, ...], parameter: str
+) -> None:
+    """Nothing is written."""
+    error = run("demo", "a red star", *arguments).exception
+
+    assert isinstance(error, OctaboxError)
+    assert parameter == error.parameter
+    assert [] == list(elsewhere.iterdir())

@@ -1,0 +1,59 @@
+"""What the tests of workflows share: the embedded model behind the one door, and pictures it has made."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import AsyncIterator
+
+import pytest
+import yaml
+
+from makers import pipelines
+from octabox import demo
+from octabox.config.settings import Settings
+from octabox.server import Parts, build
+from trained import LORAS
+from workflow_pictures import STEPS, Drawing
+
+
+@pytest.fixture(scope="session")
+async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts]:
+    """Return all parts over a models folder with a tiny upscaler, a model of clips, and one that takes no pictures."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, kind in {
+        "larger": "StableDiffusionUpscalePipeline",
+        "clips": "LTXPipeline",
+        "alone": "PixArtAlphaPipeline",
+    }.items():
+        tiny = pipelines()[kind]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tiny.make().save_pretrained(str(folder / "weights" / name))
+        defaults = {key: each for key, each in tiny.params.items() if isinstance(each, int | float)}
+        config = {"name": name, "model": f"weights/{name}", "defaults": defaults}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    shutil.copytree(LORAS, folder / "loras")
+    broken = shutil.copytree(demo.FOLDER, folder / "weights" / "broken")
+    weights = next((broken / "unet").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-100])
+    (folder / "broken.yaml").write_text("model: weights/broken\n", encoding="utf-8")
+    twin = {"name": "twin", "model": str(demo.FOLDER), "defaults": {"num_inference_steps": STEPS}}
+    (folder / "twin.yaml").write_text(yaml.safe_dump(twin), encoding="utf-8")
+    limits = {"max_image_pixels": 1024 * 1024, "max_outputs": 4}
+    parts = build(Settings.load({"models": folder, "threads": 1, "log_level": "error", **limits}))
+    await parts.engine.start([])
+    yield parts
+    await parts.engine.close()
+
+
+@pytest.fixture
+def draw(parts: Parts) -> Drawing:
+    """Return what asks for pictures."""
+    return Drawing(parts)
+
+
+@pytest.fixture(scope="session")
+async def plain(parts: Parts) -> bytes:
+    """Return the file of a picture of the embedded model."""
+    return (await Drawing(parts)()).artifacts[0].content
