@@ -14,7 +14,7 @@ from PIL import Image
 from octabox.cli.main import cli
 from octabox.cli.run import _lora
 from octabox.errors import AdapterNotFoundError, ModelNotFoundError
-from octabox.media.metadata import read
+from octabox.media.metadata.chunks import read
 from octabox.types import AdapterChoice
 from trained import EMBEDDINGS, HEARTS, LORAS, PROMPT, shows
 

@@ -13,7 +13,7 @@ from octabox import demo
 from octabox.cli.errors import exit_code
 from octabox.cli.main import cli
 from octabox.errors import ForbiddenPathError, ModelNotFoundError, OctaboxError, RequestError, UnknownParameterError
-from octabox.media.metadata import read
+from octabox.media.metadata.chunks import read
 
 STEPS = ("-p", "num_inference_steps=3")
 

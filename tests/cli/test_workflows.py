@@ -12,7 +12,7 @@ from octabox.cli.main import cli
 from octabox.cli.workflows import PARTS, taken
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.media.images import dimensions
-from octabox.media.metadata import read
+from octabox.media.metadata.chunks import read
 from octabox.service.workflows.settings import Workflow
 
 STEPS = ("-p", "num_inference_steps=3")

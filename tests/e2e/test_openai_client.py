@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from demo_pictures import Scene, border_colour, centre_colour, draw
-from octabox.media.metadata import read
+from octabox.media.metadata.chunks import read
 
 STEPS: dict[str, Any] = {"num_inference_steps": 20, "guidance_scale": 3}
 PROMPT = "a large yellow star on a blue background"

@@ -33,7 +33,7 @@ def facts_of(file: Path) -> dict[str, Any]:
     Raises:
         MediaError: The file cannot be read, or does not tell.
     """
-    from octabox.media.metadata import read, read_parameters
+    from octabox.media.metadata.chunks import read, read_parameters
 
     try:
         data = file.read_bytes()

@@ -11,7 +11,7 @@ from PIL import Image, ImageSequence
 from octabox.media.formats import QUALITY
 from octabox.media.images import as_rgb, exif_of, opened
 from octabox.media.limits import MediaLimits
-from octabox.media.metadata import CHUNK, as_json
+from octabox.media.metadata.chunks import CHUNK, as_json
 
 #: Frames a second of the fastest GIF that browsers show at its own pace.
 GIF_FPS = 50.0

@@ -19,7 +19,7 @@ from octabox.errors import GenerationError, InvalidParameterError
 from octabox.media.containers import SOUNDS, claimed_seconds, frames, opened, unreadable
 from octabox.media.formats import QUALITY, check, chosen, media_type_of
 from octabox.media.limits import MediaLimits
-from octabox.media.metadata import as_json
+from octabox.media.metadata.chunks import as_json
 from octabox.types import OutputFormat
 
 #: FFmpeg's encoder of each format, and the layout of samples that it takes.

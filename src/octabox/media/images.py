@@ -13,9 +13,9 @@ from PIL import Image, ImageChops, ImageOps, PngImagePlugin, UnidentifiedImageEr
 from octabox.errors import InvalidParameterError, MediaError
 from octabox.media.containers import ENTIRE, unreadable
 from octabox.media.formats import QUALITY, check, chosen, media_type_of
-from octabox.media.infotext import parameters_text
 from octabox.media.limits import MediaLimits
-from octabox.media.metadata import CHUNK, EXIF_DIRECTORY, TEXT_CHUNK, USER_COMMENT, as_json, comment
+from octabox.media.metadata.chunks import CHUNK, EXIF_DIRECTORY, TEXT_CHUNK, USER_COMMENT, as_json, comment
+from octabox.media.metadata.infotext import parameters_text
 from octabox.types import OutputFormat
 
 #: Formats that are read: raster formats whose decoders are small or much used.

@@ -27,7 +27,7 @@ from octabox.media.audio import LAYOUTS, Recording, Sound, fitted
 from octabox.media.containers import CLIPS, claimed_seconds, frames, opened, unreadable
 from octabox.media.formats import MOST_FPS, QUALITY, check, chosen, media_type_of
 from octabox.media.limits import MediaLimits
-from octabox.media.metadata import as_json
+from octabox.media.metadata.chunks import as_json
 from octabox.types import OutputFormat
 
 #: Frames a second where nobody says how many.

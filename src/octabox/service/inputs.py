@@ -41,6 +41,9 @@ DECODERS: Mapping[ParameterKind, Decoder] = {
 #: What files are called, where that is not the kind of the parameter.
 MEDIA_OF: Mapping[ParameterKind, str] = {"mask": "image"}
 
+#: Axes of the latents of pictures: batch, channels, height, width.
+LATENT_AXES = 4
+
 #: What a client may give for a parameter: files, or nested lists of numbers.
 Given = Mapping[str, tuple[Source | list[Any], ...]]
 
@@ -86,10 +89,25 @@ async def _one(given: Source | list[Any], name: str, read: Decoder, fetcher: Fet
         return [None if each is None else await _one(each, name, read, fetcher, limits) for each in given]
     data = await fetcher.fetch(given, parameter=name)
     if read is decode and data.startswith(arrays.MAGIC):
-        # Latents in place of a picture, as pipelines that begin from pictures take them.
-        read = arrays.decode
+        read = _latents
     work: Callable[[], Medium] = lambda: read(data, parameter=name, limits=limits)  # noqa: E731 (typed)
     return await asyncio.to_thread(work)
+
+
+def _latents(data: bytes, *, parameter: str, limits: MediaLimits) -> Medium:
+    """Return latents in place of a picture, as pipelines that begin from pictures take them.
+
+    Raises:
+        MediaError: It is no array with the axes batch, channels, height and width.
+    """
+    array = arrays.decode(data, parameter=parameter, limits=limits)
+    if array.ndim != LATENT_AXES:
+        raise MediaError(
+            f"The file for '{parameter}' is no picture: it is an array of {list(array.shape)}.",
+            hint="Send a picture, or latents of (batch, channels, height, width).",
+            parameter=parameter,
+        )
+    return array
 
 
 def _one_clip(media: list[Medium]) -> list[Medium]:

@@ -18,8 +18,9 @@ from e2e.localai.conftest import Model
 from localai_backend import Client, Message, failing, messages
 from makers import pipelines
 from makers.samples import content
-from octabox.media import audio, metadata, video
+from octabox.media import audio, video
 from octabox.media.limits import MediaLimits
+from octabox.media.metadata import chunks as metadata
 
 #: Makes a tiny model of a class.
 Make = Callable[[str], Model]

@@ -165,7 +165,16 @@ async def test_a_stream(server: Server) -> None:
 
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert ["progress", "progress", "output", "output", "done"] == names
-    assert {"id": "x", "phase": "queued", "step": 0, "steps": 0, "position": 0, "output": 0} == told[0][1]
+    assert {
+        "id": "x",
+        "phase": "queued",
+        "step": 0,
+        "steps": 0,
+        "position": 0,
+        "output": 0,
+        "part": 1,
+        "parts": 1,
+    } == told[0][1]
     assert (1, 3) == (told[1][1]["step"], told[1][1]["steps"])
     assert told[1][1]["preview"].startswith("data:image/png;base64,")
     assert [(0, 5), (1, 6)] == [(data["index"], data["seed"]) for name, data in told if name == "output"]

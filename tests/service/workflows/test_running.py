@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from octabox.errors import LoadError
-from octabox.media.metadata import read
+from octabox.media.metadata.chunks import read
 from octabox.types import AdapterChoice, Generation, Progress, Variation
 from workflow_pictures import PROMPT, Drawing, opened
 

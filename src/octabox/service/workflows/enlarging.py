@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from octabox.errors import GenerationError
+from octabox.service.inputs import LATENT_AXES
 
 #: The filter that is taken where none is named.
 LANCZOS = "lanczos"
@@ -36,9 +37,6 @@ LATENT_FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
         "latent-nearest": Image.Resampling.NEAREST,
     }
 )
-
-#: Axes of the latents of pictures: batch, channels, height, width.
-LATENT_AXES = 4
 
 
 def enlarged_latents(latents: npt.NDArray[np.floating], scale: float, name: str) -> npt.NDArray[np.float32]:

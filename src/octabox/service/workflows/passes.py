@@ -62,7 +62,8 @@ class Passes:
         control = self._control()
         entry, subject = self._begins_from_pictures(model, control)
         kept = {each: files for each, files in control.items() if entry.parameter(each)}
-        lost = [f"The second pass does not see '{name}'." for name in control.keys() - kept.keys()]
+        called = {CONTROL: PICTURE} if CONTROL not in self.files else {}
+        lost = [f"The second pass does not see '{called.get(each, each)}'." for each in control.keys() - kept.keys()]
         lost += [
             f"'{name}' has no effect in the second pass: {entry.name} has no such parameter."
             for name in self.request.params

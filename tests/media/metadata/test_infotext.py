@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from octabox.media.infotext import from_parameters, parameters_text
+from octabox.media.metadata.infotext import from_parameters, parameters_text
 
 METADATA: dict[str, Any] = {
     "version": "0.1.0",

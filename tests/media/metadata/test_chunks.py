@@ -10,8 +10,8 @@ from PIL import Image
 from octabox.media.audio import Sound
 from octabox.media.audio import encode as encode_sound
 from octabox.media.images import encode
-from octabox.media.infotext import parameters_text
-from octabox.media.metadata import read
+from octabox.media.metadata.chunks import read
+from octabox.media.metadata.infotext import parameters_text
 from octabox.media.video import Clip
 from octabox.media.video import encode as encode_clip
 from octabox.types import OutputFormat

@@ -11,8 +11,8 @@ from PIL import Image, UnidentifiedImageError
 
 from octabox.errors import MediaError
 from octabox.media.containers import opened
-from octabox.media.infotext import from_parameters, parameters_text
 from octabox.media.limits import MediaLimits
+from octabox.media.metadata.infotext import from_parameters, parameters_text
 
 #: Name of the text chunk that the AUTOMATIC1111 web UI writes, and many programs read.
 TEXT_CHUNK = "parameters"
