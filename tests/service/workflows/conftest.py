@@ -13,7 +13,7 @@ from makers import pipelines
 from octabox import demo
 from octabox.config.settings import Settings
 from octabox.server import Parts, build
-from trained import LORAS
+from trained import EDGES, LORAS
 from workflow_pictures import STEPS, Drawing
 
 
@@ -38,6 +38,8 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
     weights = next((broken / "unet").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-100])
     (folder / "broken.yaml").write_text("model: weights/broken\n", encoding="utf-8")
+    outlined = f"model: {demo.FOLDER}\ncomponents: {{controlnet: {{model: {EDGES}}}}}\n"
+    (folder / "outlined.yaml").write_text(outlined, encoding="utf-8")
     twin = {"name": "twin", "model": str(demo.FOLDER), "defaults": {"num_inference_steps": STEPS}}
     (folder / "twin.yaml").write_text(yaml.safe_dump(twin), encoding="utf-8")
     limits = {"max_image_pixels": 1024 * 1024, "max_outputs": 4}

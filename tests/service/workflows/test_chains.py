@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from demo_pictures import border_colour, centre_colour
+from demo_pictures import Scene, border_colour, centre_colour, shape_of
+from demo_pictures import draw as picture_of
 from octabox.errors import InvalidParameterError, ModelNotFoundError, OctaboxError, UnknownParameterError
 from octabox.types import OutputFormat, SchedulerChoice
+from train_demo_adapters import edges_of
 from trained import distance
-from workflow_pictures import Drawing, opened
+from workflow_pictures import Drawing, opened, png
 
 #: What enlarges without a model, for pictures and for latents.
 UPSCALERS = ["lanczos", "bicubic", "bilinear", "nearest", "latent", "latent-bicubic", "latent-nearest"]
@@ -89,6 +91,21 @@ async def test_a_model_enlarges_before_the_second_pass(draw: Drawing) -> None:
 
     assert (48, 48) == made.size
     assert {1, 2, 3} == {each.part for each in draw.progress}
+
+
+async def test_a_control_picture_steers_both_passes(draw: Drawing) -> None:
+    """It goes on under the name that the second pass has for it; a model that has none is a warning."""
+    edges = {"image": (png(edges_of(picture_of(Scene("triangle", "red", "white")))),)}
+    hires = {"scale": 1.25, "strength": 1.0}
+    words = {"prompt": "a red triangle on a white background", "model": "outlined", "inputs": edges}
+    both = await draw({"hires": hires}, **words)
+    first = await draw({"hires": {**hires, "model": "demo"}}, **words)
+    pictures = [opened(each.artifacts[0].content) for each in (both, first)]
+
+    assert () == both.warnings
+    assert ("The second pass does not see 'image'.",) == first.warnings
+    assert "triangle" == shape_of(pictures[0].resize((128, 128)), "red", "white")
+    assert pictures[0].tobytes() != pictures[1].tobytes()
 
 
 async def test_an_enlargement_by_a_filter_is_that_of_the_filter(draw: Drawing, plain: bytes) -> None:
