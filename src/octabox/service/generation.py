@@ -56,6 +56,7 @@ class GenerationService:
             SecurityError: A picture's URL leads where it must not.
         """
         model = await self._models.served(request.model)
+        request, unused = await asyncio.to_thread(self._writer.with_styles, request)
         planned = plan(request, model, self._models.catalog, self._limits)
         syntax = self._writer.syntax_of(request, model.config.prompt_syntax)
         runs, warnings = await asyncio.to_thread(self._runs, planned, request, model.config, syntax)
@@ -71,7 +72,7 @@ class GenerationService:
             output=request.output,
             partial_images=request.partial_images,
             prompt_syntax=syntax,
-            warnings=tuple(dict.fromkeys([*planned.warnings, *warnings])),
+            warnings=tuple(dict.fromkeys([*planned.warnings, *unused, *warnings])),
         )
 
     def _runs(
