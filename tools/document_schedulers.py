@@ -78,6 +78,11 @@ the others for some settings.
 |---|---|---|---|
 """
 
+UNREAD = """
+Taken by their constructors, and read by nothing in diffusers; a request that sets one has a warning:
+
+"""
+
 ABSENT = """
 ## Names without equivalent
 
@@ -101,6 +106,8 @@ def page(catalog: Catalog, version: str) -> str:
         parts.append(_row(cells))
     parts.append(CLASSES)
     parts += [_row(_class_cells(entry, catalog)) for entry in catalog.schedulers.values()]
+    unread = [f"`{each.name}`: {_words(each.unread)}" for each in catalog.schedulers.values() if each.unread]
+    parts += [UNREAD, _listed(unread)]
     absent = table()["unavailable"].items()
     parts += [ABSENT, _listed(f"`{name}`{f': {reason}' if reason else ''}" for name, reason in absent)]
     parts.append(f"\nand of schedules {_words(table()['no_schedule'])}.\n")
