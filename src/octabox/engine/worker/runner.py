@@ -17,6 +17,7 @@ from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
+from octabox.engine.inputs import inputs_told
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.arguments import call_arguments
@@ -97,6 +98,7 @@ class Runner:
         began = time.perf_counter()
         pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
         made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
+        brought = {id(inputs): inputs_told(inputs) for inputs in (run.inputs for run in call.runs) if inputs}
         adapters: list[AdapterReport] = []
         with library_warnings() as said:
             for index, run in enumerate(call.runs):
@@ -112,7 +114,7 @@ class Runner:
                 said.extend(prompts.warnings())
                 reader = Reader(pipe, entry, run.params, call.output)
                 products = reader.read(output)
-                facts = {**self._facts(pipe, entry, call, run), **_told(applied)}
+                facts = {**self._facts(pipe, entry, call, run), **_told(applied, brought.get(id(run.inputs)))}
                 made += [(product, run.seed, facts) for product in products]
                 said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe, entry)])
         wanted = call.partial_images * len(call.runs)
@@ -243,13 +245,13 @@ def _scales(params: Mapping[str, Any]) -> bool:
     return any(isinstance(value, Mapping) and "scale" in value for value in given)
 
 
-def _told(reports: list[AdapterReport]) -> dict[str, Any]:
-    """Return the LoRAs of a run as they stand in its outputs' metadata."""
+def _told(reports: list[AdapterReport], inputs: dict[str, list[Any]] | None) -> dict[str, Any]:
+    """Return the LoRAs and the inputs of a run as they stand in its outputs' metadata."""
     told = [
         {"lora": each.lora, "weight": each.weight, **({"weights": dict(each.weights)} if each.weights else {})}
         for each in reports
     ]
-    return {"adapters": told} if told else {}
+    return {**({"adapters": told} if told else {}), **({"inputs": inputs} if inputs else {})}
 
 
 def _without_weights(pipe: DiffusionPipeline) -> dict[str, Any]:
