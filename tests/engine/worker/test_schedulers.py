@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from diffusers import (
+    DDIMScheduler,
+    DEISMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SASolverScheduler,
+    UniPCMultistepScheduler,
+)
 from PIL import Image
 
 from embedded import Calls, finish
@@ -147,6 +154,15 @@ def test_solvers_of_noise_that_have_a_form_for_flows_are_among_them() -> None:
 
     assert all(wanted <= set(fitting(own)) for own in FLOWS.values())
     assert "EulerDiscreteScheduler" not in fitting(FLOWS["plain"])
+
+
+@pytest.mark.parametrize("kind", [DEISMultistepScheduler, SASolverScheduler])
+def test_those_that_stop_short_would_leave_noise(kind: Any) -> None:
+    """They have a form for flows, and are refused with reason: of a perfect model an eighth of the noise is left."""
+    form = kind(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0)
+
+    assert type(form).__name__ not in fitting(FLOWS["plain"])
+    assert 0.2 > remainder(form) > 0.125
 
 
 def test_the_shift_is_the_models_own() -> None:
