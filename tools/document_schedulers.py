@@ -72,7 +72,8 @@ Which of them fit, told from configurations, for four kinds of models: those tha
 predict the **velocity** (`v_prediction`), those that match **flows**, and those of **EDM**. A solver that has a form
 for flows is put into it, with the model's own shift; one whose form ends before the noise is gone, since it has no
 `final_sigmas_type`, is refused (DEIS and SASolver leave 13 % of the noise after 20 steps of shift 3). What a model's
-configuration asks for beside that (`use_dynamic_shifting`, `rescale_betas_zero_snr` ...) can rule out more. Packages marked *always* are needed always, the others for some settings.
+configuration asks for beside that (`use_dynamic_shifting`, `rescale_betas_zero_snr` ...) can rule out more. Packages
+marked *always* are needed always, the others for some settings.
 
 | class | fits | schedules | needs |
 |---|---|---|---|
