@@ -175,6 +175,24 @@ def test_a_picture_is_made_again_with_changes(elsewhere: Path) -> None:
     )
 
 
+def test_what_a_style_sets_and_what_is_plain(elsewhere: Path) -> None:
+    """A style of SD.Next sets the steps; what of it, or of a plain prompt, has no effect is a warning."""
+    (elsewhere / "styles").mkdir()
+    (elsewhere / "styles" / "quick.json").write_text(
+        '{"name": "quick", "prompt": "ink", "extra": "steps: 2, seed: 5, hires: yes"}'
+    )
+    made = run("demo", "a (red:1.3) star", "--style", "quick", "-o", "one.png")
+    facts = read(Path("one.png").read_bytes())
+
+    assert (2, 5, "a (red:1.3) star, ink") == (
+        facts["params"]["num_inference_steps"],
+        facts["seed"],
+        facts["params"]["prompt"],
+    )
+    assert "Warning: 'hires: yes' in the style 'quick' has no effect." in made.output
+    assert "Warning: '(red:1.3)' weighs nothing in 'prompt', which is plain." in made.output
+
+
 def test_a_picture_that_was_made_from_one(elsewhere: Path) -> None:
     """Made again from the same picture, in whatever file, it is the same; another one is a warning, and none an error."""
     Image.new("RGB", (64, 64), "blue").save("blue.png")
