@@ -1,4 +1,4 @@
-"""Time requests with a LoRA against those without, and look for traces over many that alternate.
+"""Time requests with a LoRA against those without, and look for traces over many that alternate; time remembered prompts.
 
 Targets: a request with a LoRA that is in memory takes at most 1.05 times one that is otherwise the same, without it;
 200 requests that alternate adapters leave no trace in the pictures of those without, and less than 5 % more memory.
@@ -27,6 +27,15 @@ LORAS = Path(__file__).parents[1] / "tests" / "data" / "adapters" / "loras"
 #: Pairs of requests that are timed, requests that alternate, and steps of each.
 PAIRS, ALTERNATING, STEPS = 20, 200, 20
 
+#: Prompts that are timed by how they are read: a short one, and a long one with many weights.
+PROMPTS = {
+    "plain": "a large {colour} star number {number} on a blue background",
+    "a1111": ", ".join(["a (large:1.2) ({colour}:1.3) star number {number} on a [blue] background"] * 6),
+}
+
+#: What takes turns in them, so that each is new, and the steps of those requests: few, for it is the prompt that is timed.
+COLOURS, FEW = ("red", "green", "blue", "yellow", "white"), 4
+
 #: What the requests that alternate ask for, in turn.
 KINDS: tuple[tuple[Any, ...], ...] = (
     (),
@@ -44,13 +53,17 @@ def main() -> None:
         shutil.copytree(LORAS, Path(folder) / "loras")
         with server(Path(folder), "--threads", "1") as (client, _, _):
             time_requests(client)
+            time_prompts(client)
             alternate(client)
 
 
-def ask(client: httpx.Client, *adapters: Any, steps: int = STEPS) -> tuple[bytes, float]:
+def ask(
+    client: httpx.Client, *adapters: Any, steps: int = STEPS, prompt: str = demo.PROMPT, syntax: str = "plain"
+) -> tuple[bytes, float]:
     """Return the pixels of a picture, and the seconds of its run."""
-    params = {"prompt": demo.PROMPT, "num_inference_steps": steps, "guidance_scale": 3}
+    params = {"prompt": prompt, "num_inference_steps": steps, "guidance_scale": 3}
     body = {"model": demo.NAME, "params": params, "seed": 1, "adapters": adapters, "output": {"response": "b64_json"}}
+    body |= {"prompt_syntax": syntax}
     answer = client.post("/v1/generations", json=body).raise_for_status().json()
     content = base64.b64decode(answer["outputs"][0]["b64_json"])
     return Image.open(io.BytesIO(content)).tobytes(), answer["timings"]["run"]
@@ -72,6 +85,23 @@ def time_requests(client: httpx.Client) -> None:
     print(f"next with a LoRA         {statistics.median(row[3] for row in rows) * 1000:8.1f} ms")
     print(f"switched on              {changed:8.2f} times one without")
     print(f"next                     {within:8.2f} times one without (target: at most 1.05)")
+
+
+def time_prompts(client: httpx.Client) -> None:
+    """Print how long a request takes whose prompt is remembered, against one whose prompt is new."""
+    for syntax, words in PROMPTS.items():
+        rows = []
+        for number in range(PAIRS + 1):
+            prompt = words.format(colour=COLOURS[number % len(COLOURS)], number=number)
+            (first, new), (second, known) = (ask(client, steps=FEW, prompt=prompt, syntax=syntax) for _ in range(2))
+            if first != second:
+                raise SystemExit(f"a remembered prompt gave another picture: {prompt}")
+            rows.append((new, known))
+        rows = rows[1:]  # The very first loads what reads prompts of this syntax.
+        new = statistics.median(row[0] for row in rows)
+        ratio = statistics.median(known / new for new, known in rows)
+        print(f"{syntax} prompt, new {'':6} {new * 1000:8.1f} ms ({FEW} steps, median of {PAIRS})")
+        print(f"{syntax} prompt, remembered {ratio:7.2f} times one that is new")
 
 
 def alternate(client: httpx.Client) -> None:

@@ -175,6 +175,44 @@ def test_a_picture_is_made_again_with_changes(elsewhere: Path) -> None:
     )
 
 
+def test_what_a_style_sets_and_what_is_plain(elsewhere: Path) -> None:
+    """A style of SD.Next sets the steps; what of it, or of a plain prompt, has no effect is a warning."""
+    (elsewhere / "styles").mkdir()
+    (elsewhere / "styles" / "quick.json").write_text(
+        '{"name": "quick", "prompt": "ink", "extra": "steps: 2, seed: 5, hires: yes"}'
+    )
+    made = run("demo", "a (red:1.3) star", "--style", "quick", "-o", "one.png")
+    facts = read(Path("one.png").read_bytes())
+
+    assert (2, 5, "a (red:1.3) star, ink") == (
+        facts["params"]["num_inference_steps"],
+        facts["seed"],
+        facts["params"]["prompt"],
+    )
+    assert "Warning: 'hires: yes' in the style 'quick' has no effect." in made.output
+    assert "Warning: '(red:1.3)' weighs nothing in 'prompt', which is plain." in made.output
+
+
+def test_a_picture_that_was_made_from_one(elsewhere: Path) -> None:
+    """Made again from the same picture, in whatever file, it is the same; another one is a warning, and none an error."""
+    Image.new("RGB", (64, 64), "blue").save("blue.png")
+    Image.new("RGB", (64, 64), "blue").save("same.webp", lossless=True)
+    Image.new("RGB", (64, 64), "red").save("red.png")
+    run("demo", "a red star", *STEPS, "--seed", "3", "-i", "image=blue.png", "-o", "one.png")
+    again = run("--from", "one.png", "-i", "image=same.webp", "-o", "two.png")
+    other = run("--from", "one.png", "-i", "image=red.png", "--dry-run")
+
+    assert (64, 64) == tuple(
+        read(Path("one.png").read_bytes())["inputs"]["image"][0][side] for side in ("width", "height")
+    )
+    assert (0, False) == (again.exit_code, "Warning" in again.output)
+    assert (elsewhere / "one.png").read_bytes() == (elsewhere / "two.png").read_bytes()
+    assert "Warning: 'image' is not what it was made from, which was a picture of 64x64" in other.output
+    missing = failure("--from", "one.png")
+    assert "It was made from 'image', which is not given: a picture of 64x64 (SHA-256" in str(missing)
+    assert "-i image=FILE" in str(missing)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

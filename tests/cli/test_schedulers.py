@@ -34,6 +34,14 @@ def test_one_scheduler_is_described() -> None:
     assert ["num_train_timesteps", "int", "1000"] == row.split()[:3]
 
 
+def test_a_setting_that_nothing_reads_is_marked() -> None:
+    """It is there, for the class takes it, and its row says that it has no effect."""
+    rows = {line.split()[0]: line for line in printed("lcm").splitlines() if line.strip()}
+
+    assert "is read by nothing" in rows["timestep_spacing"]
+    assert "is read by nothing" not in rows["original_inference_steps"]
+
+
 def test_any_name_is_described_by_what_it_means() -> None:
     """Another name leads to the class, and its own settings are told."""
     text = printed("DPM++ 2M Karras")

@@ -83,10 +83,16 @@ def test_a_picture_is_continued(elsewhere: Path) -> None:
     picture = ("-i", "image=small.png")
     made = run("demo", "a red star", *STEPS, *picture, "--outpaint", "left=32", "-o", "wide.png")
     again = run("--from", "wide.png", *picture, "-o", "again.png")
+    missing = run("--from", "wide.png", "-o", "never.png").exception
+    other = run("--from", "wide.png", "-i", "image=wide.png", "-o", "wider.png")
 
     assert [0, 0] == [made.exit_code, again.exit_code], (made.exception, again.exception)
     assert (160, 128) == dimensions((elsewhere / "wide.png").read_bytes())
     assert (elsewhere / "wide.png").read_bytes() == (elsewhere / "again.png").read_bytes()
+    assert "Warning" not in again.output
+    assert isinstance(missing, OctaboxError)
+    assert ("image", True) == (missing.parameter, "a picture of 128x128" in missing.message)
+    assert "'image' is not what it was made from" in other.output
 
 
 @pytest.mark.parametrize(

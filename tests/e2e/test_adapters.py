@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import math
+import os
+import pickle
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +30,25 @@ from train_demo_adapters import edges_of
 from trained import EDGES, EMBEDDINGS, FRAME, LORAS, PROMPT, shows
 
 PATH = "/v1/generations"
+
 PARAMS = {"prompt": PROMPT, "num_inference_steps": 12, "guidance_scale": 3}
+
+#: Layers of models of other families, and their widths.
+FOREIGN = {
+    "flux": ("transformer.single_transformer_blocks.0.attn.to_q", 3072),
+    "large": ("unet.mid_block.attentions.0.proj_in", 1280),
+}
+
+#: What a pickle makes where it is run.
+CAUGHT = Path(tempfile.gettempdir()) / f"octabox-caught-{os.getpid()}"
+
+
+class Evil:
+    """What is no weights, and makes a file if it is unpickled without care."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return a call."""
+        return Path.touch, (CAUGHT,)
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +58,36 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     shutil.copytree(LORAS, models / "loras")
     shutil.copytree(EMBEDDINGS, models / "embeddings")
     save_file({"emb_params": torch.zeros(1, 768)}, models / "embeddings" / "wide.safetensors")
-    (models / "loras" / "short.safetensors").write_bytes(Path(FRAME).read_bytes()[:-100])
+    spoil(models)
+    for name, line in (("day", "__night__"), ("night", "__day__")):
+        (models / "wildcards").mkdir(exist_ok=True)
+        (models / "wildcards" / f"{name}.txt").write_text(line)
     (models / "framed.yaml").write_text(f"model: {demo.FOLDER}\nadapters: [{{lora: frame}}]\n")
     (models / "outlined.yaml").write_text(f"model: {demo.FOLDER}\ncomponents: {{controlnet: {{model: {EDGES}}}}}\n")
-    with running_server(models) as address, httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
+    wildcards = {"OCTABOX_WILDCARDS": str(models / "wildcards")}
+    with (
+        running_server(models, environment=wildcards) as address,
+        httpx.Client(base_url=address, timeout=120, trust_env=False) as client,
+    ):
         yield client
+
+
+def spoil(models: Path) -> None:
+    """Write adapters that the model cannot take: cut short, of other families, and no weights at all."""
+    (models / "loras" / "short.safetensors").write_bytes(Path(FRAME).read_bytes()[:-100])
+    for name, (layer, width) in FOREIGN.items():
+        halves = {f"{layer}.lora_A.weight": torch.ones(4, width), f"{layer}.lora_B.weight": torch.ones(width, 4)}
+        save_file(halves, models / "loras" / f"{name}.safetensors")
+    for folder in ("loras", "embeddings"):
+        (models / folder / "evil.pt").write_bytes(pickle.dumps(Evil()))
 
 
 def ask(http: httpx.Client, prompt: str = PROMPT, **change: Any) -> httpx.Response:
     """Ask for a picture."""
     body = {"model": "demo", "params": {**PARAMS, "prompt": prompt}, "seed": 0, "output": {"response": "b64_json"}}
-    return http.post(PATH, json={**body, **change})
+    # As text, for httpx refuses to write what is no number, and other clients do not.
+    text = json.dumps({**body, **change})
+    return http.post(PATH, content=text, headers={"content-type": "application/json"})
 
 
 def content(answer: httpx.Response) -> bytes:
@@ -108,6 +150,13 @@ def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("change", "status", "code", "said"),
     [
+        ({"adapters": ["flux"]}, 400, "incompatible_adapter", "no place for any of its 2 tensors"),
+        ({"adapters": ["hearts", "large"]}, 400, "incompatible_adapter", "'large' does not fit this model"),
+        ({"adapters": ["evil"]}, 403, "remote_code_refused", "it would call pathlib.Path.touch"),
+        ({"adapters": [{"lora": "hearts", "weight": math.nan}]}, 400, "invalid_request", "NaN is no number"),
+        ({"prompt": "a __day__ star", "prompt_syntax": "a1111"}, 400, "invalid_value", "day -> night -> day"),
+        ({"prompt": "a (star:1000000000)", "prompt_syntax": "a1111"}, 400, "invalid_value", "not between -10 and 10"),
+        ({"prompt": "(" * 2000, "prompt_syntax": "a1111"}, 400, "invalid_value", "more than 1000 brackets"),
         ({"adapters": ["heart"]}, 400, "adapter_not_found", "Did you mean hearts"),
         ({"adapters": ["short"]}, 500, "incompatible_weights", "cut short"),
         ({"adapters": [{"lora": "hearts", "weight": 1e9}]}, 400, "invalid_value", "at most 10"),
@@ -129,6 +178,19 @@ def test_what_is_wrong_is_told_and_leaves_no_trace(
 
     assert (status, code) == (answer.status_code, answer.json()["error"]["code"]), answer.text
     assert said in answer.json()["error"]["message"]
+    assert before == content(ask(http))
+    assert not CAUGHT.exists()
+
+
+@pytest.mark.parametrize("syntax", ["a1111", "compel", "plain"])
+def test_brackets_that_do_not_match_harm_nothing(http: httpx.Client, syntax: str) -> None:
+    """Each makes a picture, and the next one without is as ever."""
+    before = content(ask(http))
+    odd = ["a (red star", "a red) star]", "((((", "a [red (star]:1.2", "a (red:", '("a", "b', "{red|green"]
+    answer = ask(http, params={**PARAMS, "prompt": odd, "num_inference_steps": 2}, prompt_syntax=syntax)
+
+    assert answer.is_success, answer.text
+    assert len(odd) == len(answer.json()["outputs"])
     assert before == content(ask(http))
 
 
@@ -155,10 +217,9 @@ def test_what_there_is(http: httpx.Client) -> None:
     """All adapters are listed, and for a model whether each fits it."""
     rows = {row["name"]: row for row in http.get("/v1/adapters?model=demo").raise_for_status().json()["data"]}
 
-    assert {"frame", "hearts", "short", "plumstar", "ruby", "wide"} == set(rows)
-    assert {"frame": True, "hearts": True, "short": False, "plumstar": True, "ruby": True, "wide": False} == {
-        name: row["fits"] for name, row in rows.items()
-    }
+    unfit = {"short", "wide", "evil", "flux", "large"}
+    assert {"frame", "hearts", "plumstar", "ruby"} | unfit == set(rows)
+    assert unfit == {name for name, row in rows.items() if not row["fits"]}
     assert ("cut short" in rows["short"]["problem"], "768" in rows["wide"]["reason"]) == (True, True)
     assert 404 == http.get("/v1/adapters?model=nothing").status_code
 

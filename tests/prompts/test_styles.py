@@ -44,6 +44,23 @@ def test_json(text: str, tmp_path: Path) -> None:
     assert {"ink": Style("ink", "ink", "photo")} == load_styles(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "sdnext.json",
+            '{"name": "ink", "prompt": "ink", "extra": "steps: 20", "wildcards": "a=b", "preview": "x.jpg"}',
+        ),
+        ("other.csv", "name,text,extra,wildcards,preview\nink,ink,steps: 20,a=b,x.jpg\n"),
+    ],
+)
+def test_other_fields(name: str, text: str, tmp_path: Path) -> None:
+    """What a style sets is kept, what is not known is named, and what only tells of the style is neither."""
+    (tmp_path / name).write_text(text)
+
+    assert {"ink": Style("ink", "ink", extra="steps: 20", unused=("wildcards",))} == load_styles(tmp_path)
+
+
 def test_no_styles(tmp_path: Path) -> None:
     """A place that is not there has none."""
     assert {} == load_styles(tmp_path / "nowhere")

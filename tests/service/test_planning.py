@@ -262,6 +262,17 @@ def test_a_schedulers_settings_are_checked_before_the_model_is_loaded() -> None:
     assert "There is no schedule" in refused(prompt="x", scheduler=SchedulerChoice("euler", {"schedule": "x"})).message
 
 
+@pytest.mark.parametrize(
+    "choice", [SchedulerChoice("LCM Simple"), SchedulerChoice("lcm", {"timestep_spacing": "leading"})]
+)
+def test_a_setting_that_nothing_reads_is_told(choice: SchedulerChoice) -> None:
+    """Whether it is given, or comes of a schedule's name; one that counts is no cause for a word."""
+    (said,) = planned(prompt="x", scheduler=choice).warnings
+
+    assert "'timestep_spacing' of LCMScheduler has no effect: diffusers reads it nowhere." == said
+    assert () == planned(prompt="x", scheduler=SchedulerChoice("lcm", {"original_inference_steps": 20})).warnings
+
+
 def test_a_schedule_that_is_written_out_is_that_of_the_family() -> None:
     """A model of another family is refused, for which nobody has written one."""
     choice = planned(prompt="x", scheduler=SchedulerChoice("DPM++ 2M Align Your Steps")).scheduler

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
 from octabox.service.prompting import PromptWriter, Written
-from octabox.types import GenerationRequest
+from octabox.types import GenerationRequest, SchedulerChoice
 
 
 @pytest.fixture
@@ -91,3 +93,68 @@ def test_the_syntax_is_the_request_s_then_the_model_s_then_the_server_s(writer: 
     with pytest.raises(InvalidParameterError, match="no prompt syntax") as caught:
         writer.syntax_of(GenerationRequest("thing", prompt_syntax="a111"), None)
     assert ("prompt_syntax", "Did you mean 'a1111'?") == (caught.value.parameter, caught.value.hint)
+
+
+STYLES = """[
+    {"name": "quick", "prompt": "rough", "extra": "steps: 4, cfg_scale: 2, seed: 5, sampler: DEIS", "preview": "a.jpg"},
+    {"name": "slow", "prompt": "fine", "extra": "steps: 40, hires: yes", "wildcards": "a=b"},
+    {"name": "quiet", "prompt": "plain", "extra": "", "wildcards": ""}
+]"""
+
+
+def test_styles_set_what_the_request_leaves_open(tmp_path: Path) -> None:
+    """The later style holds, and over all what the request says; where neither says anything the request is as it was."""
+    (tmp_path / "styles.json").write_text(STYLES)
+    writer = PromptWriter(styles=tmp_path / "styles.json")
+    made, _ = writer.with_styles(GenerationRequest("thing", styles=("quick", "slow"), wishes={"guidance_scale": 3.0}))
+    own = GenerationRequest("thing", params={"num_inference_steps": 9}, seed=1, scheduler=SchedulerChoice("euler"))
+
+    assert {"num_inference_steps": 40, "guidance_scale": 3.0} == made.wishes
+    assert (5, SchedulerChoice("DEIS")) == (made.seed, made.scheduler)
+    assert ({"guidance_scale": 2.0}, 1, "euler") == _said(writer, replace(own, styles=("quick",)))
+    silent = GenerationRequest("thing", styles=("quiet",))
+    assert (silent, ()) == writer.with_styles(silent)
+
+
+def _said(writer: PromptWriter, request: GenerationRequest) -> tuple[Mapping[str, Any], int | None, str]:
+    made, _ = writer.with_styles(request)
+    return made.wishes, made.seed, made.scheduler.name if made.scheduler else ""
+
+
+def test_what_of_a_style_has_no_effect_is_said(tmp_path: Path) -> None:
+    """Only of styles that are used, with the name of style and field."""
+    (tmp_path / "styles.json").write_text(STYLES)
+    writer = PromptWriter(styles=tmp_path / "styles.json")
+
+    _, said = writer.with_styles(GenerationRequest("thing", styles=("slow", "quiet")))
+    _, nothing = writer.with_styles(GenerationRequest("thing", styles=("quick",)))
+
+    assert ("'wildcards' of the style 'slow' has no effect.", "'hires: yes' in the style 'slow' has no effect.") == said
+    assert () == nothing
+
+
+def test_what_another_syntax_would_read_is_told(writer: PromptWriter) -> None:
+    """Where a prompt is plain and nobody has said that it is to be, wildcards that are there and weights are named once."""
+    params = {"prompt": "a __colour__ __init__ (star:1.3), (sky:0.5)", "negative_prompt": "__colour__", "height": 8}
+    told = written(writer, params, syntax="plain").warnings
+
+    assert ["'__colour__'", "'(star:1.3)'", "'__colour__'"] == [each.partition(" ")[0] for each in told]
+    assert all("prompt_syntax" in each for each in told)
+    assert () == written(writer, {"prompt": "a __colour__ (star:1.3)"}).warnings
+    meant = GenerationRequest("thing", prompt_syntax="plain")
+    assert () == writer.write(params, 0, "plain", meant, load_catalog().pipeline("StableDiffusionPipeline")).warnings
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a clock (12:30) on a wall, John (3:16), a map (scale 1:2.5)",
+        "a man (left), a woman (right: smiling); def __init__(self): pass",
+        '{"prompt": "__colour__"}',
+        "a price list (eggs: 1.30), file__name__here {red}",
+        "a \\(star:1.3)",
+    ],
+)
+def test_prose_is_no_cause_for_alarm(writer: PromptWriter, text: str) -> None:
+    """Times, verses, scales and code are left alone."""
+    assert () == written(writer, {"prompt": text}, syntax="plain").warnings

@@ -137,7 +137,7 @@ def _pipeline(data: dict[str, Any]) -> PipelineEntry:
 def _scheduler(data: dict[str, Any]) -> SchedulerEntry:
     data["settings"] = tuple(_parameter(each) for each in data.get("settings", ()))
     data["needs"] = _needs(data)
-    data["step_needs"] = tuple(data.get("step_needs", ()))
+    data["step_needs"], data["unread"] = tuple(data.get("step_needs", ())), tuple(data.get("unread", ()))
     return _restored(SchedulerEntry, data)
 
 

@@ -216,6 +216,7 @@ class SchedulerEntry:
         timesteps: Whether the steps of a run can be written out for it.
         sigmas: Whether their noise levels can.
         reverses: Whether it runs from the picture to the noise, as its docstring says.
+        unread: Settings that its constructor takes and nothing reads, so that they have no effect.
     """
 
     name: str
@@ -227,6 +228,7 @@ class SchedulerEntry:
     timesteps: bool = False
     sigmas: bool = False
     reverses: bool = False
+    unread: tuple[str, ...] = ()
 
     def setting(self, name: str) -> Parameter | None:
         """Return the constructor's setting of this name."""

@@ -59,7 +59,7 @@ def command(**options: Any) -> None:
 
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
     from octabox.cli.outcome import Destination, waiting
-    from octabox.cli.wishes import facts_of, model_of, prompts_of
+    from octabox.cli.wishes import check_inputs, facts_of, model_of, other_inputs, prompts_of
     from octabox.config.settings import Settings
     from octabox.server import build
 
@@ -75,7 +75,10 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
         parts = build(Settings.load(flags), given=model)
         destination = Destination(options["out"])
         request = replace(_request(parts, destination, facts, prompts, **options), workflow=_workflow(facts, workflow))
+        check_inputs(facts, request.inputs.keys() | request.params.keys())
         call = await parts.generation.prepare(request)
+    for warning in other_inputs(facts, call):
+        click.secho(f"Warning: {warning}", fg="yellow", err=True)
     if dry_run:
         click.echo(json.dumps(_describe(call), indent=2, default=str))
         return

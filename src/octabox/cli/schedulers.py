@@ -17,7 +17,11 @@ from octabox.cli.pipelines import package, parameter_row
 from octabox.cli.tables import show_facts, show_table, show_title
 
 if TYPE_CHECKING:
+    from octabox.catalog.entries import Parameter, SchedulerEntry
     from octabox.service.models import ModelService
+
+#: What is said of a setting that its class takes and nothing reads.
+UNREAD = "(No effect: is read by nothing.)"
 
 
 @click.command("schedulers")
@@ -71,7 +75,13 @@ def _one(name: str, service: ModelService | None, model: str, *, as_json: bool) 
             (f"fits {model}", _fit(found)),
         ]
     )
-    show_table(("SETTING", "TYPE", "DEFAULT", "DESCRIPTION"), [parameter_row(each) for each in entry.settings])
+    show_table(("SETTING", "TYPE", "DEFAULT", "DESCRIPTION"), [_setting_row(entry, each) for each in entry.settings])
+
+
+def _setting_row(entry: SchedulerEntry, setting: Parameter) -> tuple[str, str, str, str]:
+    """Return a setting as a row of a table."""
+    name, annotation, default, words = parameter_row(setting)
+    return name, annotation, default, f"{UNREAD} {words}".strip() if setting.name in entry.unread else words
 
 
 def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:

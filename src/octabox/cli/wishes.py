@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from octabox.engine.inputs import in_words
+from octabox.engine.protocol import Call
 from octabox.errors import InvalidParameterError, MediaError, MissingParameterError
 
 
@@ -58,3 +61,36 @@ def model_of(facts: Mapping[str, Any], given: str | None) -> str:
         made_by = f" The file was made by '{facts['model']}', elsewhere." if facts.get("model") else ""
         raise MissingParameterError(f"No model is given.{made_by}", hint=hint, parameter="model")
     return str(model)
+
+
+def check_inputs(facts: Mapping[str, Any], given: Collection[str]) -> None:
+    """See to it that what an output was made from is given again; the files themselves are not in it.
+
+    Args:
+        facts: What it was made from.
+        given: Names of the inputs of the command line.
+
+    Raises:
+        MissingParameterError: One is not given.
+    """
+    for name, media in _inputs_of(facts).items():
+        if name not in given:
+            message = f"It was made from '{name}', which is not given: {in_words(media)}."
+            raise MissingParameterError(message, hint=f"Give it again: -i {name}=FILE", parameter=name)
+
+
+def other_inputs(facts: Mapping[str, Any], call: Call) -> list[str]:
+    """Return a warning for each input of a call that is not what the facts say that there was."""
+    was = _inputs_of(facts)
+    # Through JSON, as the facts have been.
+    return [
+        f"'{name}' is not what it was made from, which was {in_words(was[name])}; this is {in_words(media)}."
+        for name, media in json.loads(json.dumps(call.brought)).items()
+        if name in was and media != was[name]
+    ]
+
+
+def _inputs_of(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the inputs that facts tell of; another program's, or an older file's, tell of none."""
+    inputs = facts.get("inputs")
+    return inputs if isinstance(inputs, dict) else {}

@@ -25,7 +25,7 @@ def _can_follow(entry: SchedulerEntry, schedule: Schedule) -> bool:
     """Return whether a class can follow a schedule."""
     if schedule.timesteps:
         return entry.timesteps and entry.setting("beta_schedule") is not None
-    return all(entry.setting(name) for name in schedule.settings)
+    return all(entry.setting(name) and name not in entry.unread for name in schedule.settings)
 
 
 def listed(entry: SchedulerEntry) -> dict[str, Any]:

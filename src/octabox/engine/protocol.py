@@ -55,6 +55,7 @@ class Call:
         output: How artifacts are to be written.
         partial_images: How many unfinished pictures to send of each run.
         prompt_syntax: How the prompts are to be read; one of `octabox.prompts.names.SYNTAXES`.
+        brought: What its inputs are, as metadata tell of them; those of the client, before anything was made of them.
         warnings: What the service already has to say.
     """
 
@@ -68,6 +69,7 @@ class Call:
     output: OutputFormat = field(default_factory=OutputFormat)
     partial_images: int = 0
     prompt_syntax: str = "plain"
+    brought: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 

@@ -42,6 +42,9 @@ AND = re.compile(r"\bAND\b")
 LIKE_NUMBER = re.compile(r":\s*([+-]?(?:nan|inf|[\d.][\w.+-]{0,40}))\s*\)", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 
+#: A weight that is none by accident: a word, a colon and a decimal, with no blank between them: `(word:1.3)`.
+WEIGHTED = re.compile(r"(?<!\\)\([^()\n]{0,200}[^\W\d_]['\"]?:\d{1,2}\.\d{1,3}\)")
+
 #: What stands in square brackets; the web UI reads a colon or a stroke there as a change of the prompt between steps.
 IN_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
@@ -172,3 +175,9 @@ def _doubts(text: str, unclosed: int, parameter: str) -> list[str]:
     if edit := next((each for each in IN_BRACKETS.finditer(text) if set(each[1]) & set(":|")), None):
         found.append(f"'{edit[0]}' in '{parameter}' does not change the prompt between steps: it was taken for words.")
     return found
+
+
+def looks_weighted(text: str) -> str:
+    """Return the first words of a prompt that have a weight beyond doubt, as they are written; nothing where none have."""
+    found = WEIGHTED.search(text)
+    return found[0] if found else ""

@@ -18,6 +18,12 @@ PLACE = "{prompt}"
 #: Keys by which files call the negative text.
 NEGATIVE = ("negative_prompt", "negative")
 
+#: The key of SD.Next for what a style sets beside its prompts.
+EXTRA = "extra"
+
+#: Keys that tell of a style, and change nothing that is made with it.
+ABOUT = ("name", "description", "preview", "filename", "mtime")
+
 
 @dataclass(frozen=True)
 class Style:
@@ -27,11 +33,15 @@ class Style:
         name: What clients call it.
         prompt: What it makes of a prompt.
         negative_prompt: What it makes of a negative prompt.
+        extra: What it sets beside them, as SD.Next writes it.
+        unused: Other fields of it, that say something which is not known here.
     """
 
     name: str
     prompt: str = ""
     negative_prompt: str = ""
+    extra: str = ""
+    unused: tuple[str, ...] = ()
 
 
 def load_styles(place: Path) -> dict[str, Style]:
@@ -59,9 +69,10 @@ def _read(file: Path) -> list[Style]:
 def _from_csv(text: str) -> list[Style]:
     """Read ``name,prompt,negative_prompt``; files of older programs call the prompt ``text``."""
     rows = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    texts = ({key: value for key, value in row.items() if key} for row in rows)
     return [
-        Style(row["name"].strip(), row.get("prompt") or row.get("text") or "", row.get("negative_prompt") or "")
-        for row in rows
+        _style(row["name"].strip(), {**row, "prompt": row.get("prompt") or row.get("text"), "text": None})
+        for row in texts
         if (row.get("name") or "").strip()
     ]
 
@@ -73,9 +84,16 @@ def _from_json(data: Any, name: str) -> list[Style]:
     if not isinstance(data, dict):
         raise ValueError("a style is a mapping (JSON object)")  # noqa: TRY004 (what a file holds, not an argument)
     if "prompt" in data or any(key in data for key in NEGATIVE):
-        negative = next((data[key] for key in NEGATIVE if data.get(key)), "")
-        return [Style(str(data.get("name") or name), str(data.get("prompt") or ""), str(negative))]
+        return [_style(str(data.get("name") or name), data)]
     return [style for key, each in data.items() for style in _from_json(each, str(key))]
+
+
+def _style(name: str, data: Mapping[str, Any]) -> Style:
+    """Return the style of these fields."""
+    negative = next((data[key] for key in NEGATIVE if data.get(key)), "")
+    used = {"prompt", *NEGATIVE, EXTRA, *ABOUT}
+    unused = tuple(key for key, value in data.items() if key not in used and value)
+    return Style(name, str(data.get("prompt") or ""), str(negative), str(data.get(EXTRA) or ""), unused)
 
 
 def chosen(names: Iterable[str], known: Mapping[str, Style]) -> list[Style]:

@@ -74,6 +74,11 @@ class Wildcards:
             ]
         return self._known
 
+    def named_in(self, text: str) -> list[str]:
+        """Return the wildcards that a prompt names and that are there, each once."""
+        named = dict.fromkeys(found["name"] for found in NAME.finditer(text))
+        return [name for name in named if self._files(name) and not _is_json(text)]
+
     def expand(self, text: str, seed: int, parameter: str = "prompt") -> str:
         """Return a prompt with every choice made.
 
@@ -137,12 +142,16 @@ class Wildcards:
         state.depth -= 1
         return made
 
-    def _read(self, name: str, state: _Expansion) -> list[Option]:
-        """Return the lines of a wildcard's file: that of its whole name, else the first of that name in any folder."""
+    def _files(self, name: str) -> list[str]:
+        """Return which files a wildcard may mean: that of its whole name, else those of that name in any folder."""
         names = self.names()
-        alike = [each for each in names if each == name] or [each for each in names if each.endswith(f"/{name}")]
+        return [each for each in names if each == name] or [each for each in names if each.endswith(f"/{name}")]
+
+    def _read(self, name: str, state: _Expansion) -> list[Option]:
+        """Return the lines of a wildcard's file: the first that it may mean."""
+        alike = self._files(name)
         if not alike:
-            close = nearest(name, names)
+            close = nearest(name, self.names())
             hint = f"Did you mean __{close[0]}__?" if close else f"Wildcards are text files in '{self._folder}'."
             raise state.refuse(f"There is no wildcard '{name}'.", hint, close)
         file = self._folder / f"{alike[0]}{SUFFIX}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.model import ModelConfig
+from octabox.engine.inputs import inputs_told
 from octabox.engine.protocol import Call, Engine, Medium, Run
 from octabox.errors import GenerationError, OctaboxError
 from octabox.media.fetching import Fetcher
@@ -21,6 +22,23 @@ from octabox.service.prompting import PromptWriter
 from octabox.types import Event, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.generation")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request whose model and pipeline are known.
+
+    Args:
+        request: The request, with what its styles set beside its prompts.
+        model: Its model.
+        plan: What is to be called.
+        warnings: What of its styles has no effect.
+    """
+
+    request: GenerationRequest
+    model: ServedModel
+    plan: Plan
+    warnings: tuple[str, ...]
 
 
 class GenerationService:
@@ -56,7 +74,8 @@ class GenerationService:
             RequestError: A parameter or a picture is wrong.
             SecurityError: A picture's URL leads where it must not.
         """
-        model, planned = await self.plan(request)
+        resolved = await self.resolve(request)
+        request, model, planned = resolved.request, resolved.model, resolved.plan
         syntax = self._writer.syntax_of(request, model.config.prompt_syntax)
         runs, warnings = await asyncio.to_thread(self._runs, planned, request, model.config, syntax)
         inputs = await self.media(planned.files, planned.pipeline)
@@ -71,18 +90,20 @@ class GenerationService:
             output=request.output,
             partial_images=request.partial_images,
             prompt_syntax=syntax,
-            warnings=tuple(dict.fromkeys([*planned.warnings, *warnings])),
+            brought=await asyncio.to_thread(inputs_told, inputs),
+            warnings=tuple(dict.fromkeys([*planned.warnings, *resolved.warnings, *warnings])),
         )
 
-    async def plan(self, request: GenerationRequest) -> tuple[ServedModel, Plan]:
-        """Return the model of a request, and what is to be called; its media are not looked at yet.
+    async def resolve(self, request: GenerationRequest) -> Resolved:
+        """Return what is to be called for a request; its media are not looked at yet.
 
         Raises:
             NotFoundError: The model, the task or the scheduler is not there.
             RequestError: A parameter is wrong.
         """
         model = await self._models.served(request.model)
-        return model, plan(request, model, self._models.catalog, self._limits)
+        styled, unused = await asyncio.to_thread(self._writer.with_styles, request)
+        return Resolved(styled, model, plan(styled, model, self._models.catalog, self._limits), unused)
 
     async def media(self, files: Files, pipeline: PipelineEntry) -> dict[str, tuple[Medium, ...]]:
         """Return files as media, by call parameter of the pipeline that they are for.

@@ -280,6 +280,8 @@ def _scheduler(
     entry = catalog.schedulers[meant.kind]
     check_settings(choice.name, meant, entry, choice.settings)
     timesteps = choice.timesteps or timesteps_of(choice.name, meant, entry, pipeline.family)
-    warnings = (f"Scheduler {choice.name!r} is {meant.kind}: {meant.nearly}",) if meant.nearly else ()
+    warnings = [f"Scheduler {choice.name!r} is {meant.kind}: {meant.nearly}"] if meant.nearly else []
+    unread = [name for name in meant.settings if name in entry.unread]
+    warnings += [f"'{name}' of {entry.name} has no effect: diffusers reads it nowhere." for name in unread]
     schedule = meant.schedule.name if meant.schedule else ""
-    return SchedulerChoice(meant.kind, meant.settings, schedule, timesteps), warnings
+    return SchedulerChoice(meant.kind, meant.settings, schedule, timesteps), tuple(warnings)

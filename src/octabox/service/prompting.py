@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, nearest
+from octabox.prompts.attention import looks_weighted
+from octabox.prompts.extra import read_extra
 from octabox.prompts.names import SYNTAXES, is_prompt
 from octabox.prompts.styles import chosen, laid_over, load_styles
 from octabox.prompts.wildcards import Wildcards
-from octabox.types import GenerationRequest
+from octabox.types import GenerationRequest, SchedulerChoice
 
 #: The prompts that a style is laid over.
 PROMPT, NEGATIVE = "prompt", "negative_prompt"
@@ -65,6 +67,32 @@ class PromptWriter:
             )
         return name
 
+    def with_styles(self, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
+        """Return a request with what its styles set beside its prompts, and what of them has no effect.
+
+        Of several styles the later one holds, and what the request itself says, over all.
+
+        Raises:
+            InvalidParameterError: There is no such style.
+            ConfigError: The styles cannot be read.
+        """
+        warnings: list[str] = []
+        wishes: dict[str, Any] = {}
+        seed, sampler = None, ""
+        for style in chosen(request.styles, load_styles(self.styles)) if request.styles else ():
+            extra = read_extra(style.extra)
+            wishes |= extra.params
+            seed, sampler = seed if extra.seed is None else extra.seed, extra.sampler or sampler
+            warnings += [f"'{field}' of the style '{style.name}' has no effect." for field in style.unused]
+            warnings += [f"'{part}' in the style '{style.name}' has no effect." for part in extra.unused]
+        made = replace(
+            request,
+            wishes={name: value for name, value in wishes.items() if name not in request.params} | {**request.wishes},
+            seed=seed if request.seed is None else request.seed,
+            scheduler=request.scheduler or (SchedulerChoice(sampler) if sampler else None),
+        )
+        return made, tuple(warnings)
+
     def write(
         self, params: Mapping[str, Any], seed: int, syntax: str, request: GenerationRequest, pipeline: PipelineEntry
     ) -> Written:
@@ -84,13 +112,15 @@ class PromptWriter:
             ConfigError: The styles cannot be read.
         """
         made, warnings = self._styled(params, request.styles, pipeline) if request.styles else (dict(params), ())
+        wildcards = Wildcards(self.wildcards)
+        texts = {name: text for name, text in made.items() if is_prompt(name) and isinstance(text, str)}
         if syntax != PLAIN:
-            wildcards = Wildcards(self.wildcards)
-            texts = {name: text for name, text in made.items() if is_prompt(name) and isinstance(text, str)}
             made |= {name: wildcards.expand(text, seed, name) for name, text in texts.items()}
         before = {name: str(params.get(name) or "") for name, text in made.items() if text != params.get(name)}
         before = {**before, **request.written}
-        return Written(made, before, warnings)
+        # Whoever asked for plain prompts has meant them so.
+        letters = () if syntax != PLAIN or request.prompt_syntax else _letters(texts, wildcards)
+        return Written(made, before, (*warnings, *letters))
 
     def _styled(
         self, params: Mapping[str, Any], names: tuple[str, ...], pipeline: PipelineEntry
@@ -107,3 +137,13 @@ class PromptWriter:
             elif isinstance(made.get(parameter), str | None):
                 made[parameter] = laid_over(made.get(parameter) or "", pieces)
         return made, tuple(warnings)
+
+
+def _letters(texts: Mapping[str, str], wildcards: Wildcards) -> Iterator[str]:
+    """Yield what plain prompts have that another syntax would read, unmistakably; nobody said that they are to be plain."""
+    hint = f"Say so with the prompt_syntax '{PLAIN}', or ask for 'a1111'."
+    for parameter, text in texts.items():
+        for name in wildcards.named_in(text):
+            yield f"'__{name}__' stands for itself in '{parameter}', which is plain. {hint}"
+        if weight := looks_weighted(text):
+            yield f"'{weight}' weighs nothing in '{parameter}', which is plain. {hint}"

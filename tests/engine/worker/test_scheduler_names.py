@@ -20,7 +20,7 @@ from octabox.engine.worker.runner import Runner
 from octabox.errors import OctaboxError
 from octabox.service.planning import Limits, ServedModel, plan
 from octabox.types import GenerationRequest, SchedulerChoice
-from scheduler_names import INVOKE, LOCALAI, REFUSED, WEB_UI
+from scheduler_names import INVOKE, LOCALAI, REFUSED, SDNEXT, WEB_UI
 
 #: What numpy and torchsde say of diffusers' own ways; a worker would log it.
 pytestmark = [
@@ -79,7 +79,7 @@ def painter() -> Painter:
     return Painter()
 
 
-@pytest.mark.parametrize("name", [*LOCALAI, *WEB_UI, *INVOKE])
+@pytest.mark.parametrize("name", [*LOCALAI, *WEB_UI, *SDNEXT, *INVOKE])
 def test_a_name_of_another_program_makes_the_picture(painter: Painter, name: str) -> None:
     """The picture has the colours of its prompt after 20 steps."""
     assert ("red", "blue") == painter.colours(name)

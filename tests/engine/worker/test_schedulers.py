@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import io
 from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from diffusers import (
+    DDIMScheduler,
+    DEISMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SASolverScheduler,
+    UniPCMultistepScheduler,
+)
+from PIL import Image
 
 from embedded import Calls, finish
 from octabox.catalog.pipelines import load_catalog
@@ -69,6 +78,33 @@ async def test_every_scheduler_is_served_or_refused(engine: LocalEngine, calls: 
     assert set(REFUSED) <= {name for name, outcome in outcomes.items() if outcome == "refused"}
 
 
+#: Settings that the catalog says nothing reads, of classes that fit the embedded model, and some that are read.
+SETTINGS = [
+    ("LCMScheduler", {"timestep_spacing": "trailing"}, False),
+    ("TCDScheduler", {"timestep_spacing": "linspace"}, False),
+    ("TCDScheduler", {"timestep_scaling": 0.1}, False),
+    ("TCDScheduler", {"thresholding": True, "dynamic_thresholding_ratio": 0.1, "sample_max_value": 0.5}, False),
+    ("TCDScheduler", {"clip_sample_range": 0.1}, False),
+    ("LCMScheduler", {"original_inference_steps": 20}, True),
+    ("LCMScheduler", {"timestep_scaling": 0.1}, True),
+    ("DDIMScheduler", {"timestep_spacing": "trailing"}, True),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "counts"), SETTINGS)
+async def test_what_nothing_reads_changes_nothing(
+    engine: LocalEngine, calls: Calls, name: str, settings: dict[str, Any], counts: bool
+) -> None:
+    """A picture is the same to the last bit whatever is said of it, and of no setting that counts is this told."""
+    with_, without = [
+        Image.open(io.BytesIO((await finish(engine, calls(scheduler=choice))).artifacts[0].content)).tobytes()
+        for choice in (SchedulerChoice(name, settings), SchedulerChoice(name))
+    ]
+
+    assert counts == (with_ != without)
+    assert counts == (not set(settings) & set(load_catalog().scheduler(name).unread))
+
+
 #: A pipeline whose models match flows, with one scheduler or another.
 PIPELINE = load_catalog().pipelines["WanPipeline"]
 
@@ -118,6 +154,15 @@ def test_solvers_of_noise_that_have_a_form_for_flows_are_among_them() -> None:
 
     assert all(wanted <= set(fitting(own)) for own in FLOWS.values())
     assert "EulerDiscreteScheduler" not in fitting(FLOWS["plain"])
+
+
+@pytest.mark.parametrize("kind", [DEISMultistepScheduler, SASolverScheduler])
+def test_those_that_stop_short_would_leave_noise(kind: Any) -> None:
+    """They have a form for flows, and are refused with reason: of a perfect model an eighth of the noise is left."""
+    form = kind(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0)
+
+    assert type(form).__name__ not in fitting(FLOWS["plain"])
+    assert 0.2 > remainder(form) > 0.125
 
 
 def test_the_shift_is_the_models_own() -> None:

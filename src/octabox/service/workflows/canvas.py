@@ -12,10 +12,10 @@ from PIL import Image
 
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.tasks import STEERS
+from octabox.engine.inputs import inputs_told
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidParameterError, MissingParameterError
 from octabox.media.regions import (
-    Box,
     Sides,
     Size,
     binary,
@@ -50,17 +50,18 @@ class Canvas:
     Args:
         request: The request as it is to be made.
         finish: Lays what it made back.
+        brought: What the client brought, as metadata tell of it.
     """
 
     request: GenerationRequest
     finish: Change
+    brought: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class _Given:
     """What a request brings: its plan, and its media decoded."""
 
-    model: ServedModel
     plan: Plan
     picture: Parameter
     mask: Parameter
@@ -136,7 +137,8 @@ class CanvasMaker:
 
     async def _given(self, request: GenerationRequest, made: frozenset[str] | set[str] = frozenset()) -> _Given:
         """Return what a request brings; ``made`` are media that stand for others, and are not to be looked at."""
-        model, planned = await self._inner.plan(request)
+        resolved = await self._inner.resolve(request)
+        planned = resolved.plan
         files = {name: each for name, each in planned.files.items() if name not in made}
         pictures = [each for each in _of_kind(planned.pipeline, "image", planned.files) if not STEERS.search(each.name)]
         masks = _of_kind(planned.pipeline, "mask", planned.files)
@@ -148,7 +150,7 @@ class CanvasMaker:
                     parameter="image" if found is pictures else "mask_image",
                 )
         media = await self._inner.media(files, planned.pipeline)
-        return _Given(model, planned, pictures[0], masks[0], media)
+        return _Given(planned, pictures[0], masks[0], media)
 
 
 def _of_kind(entry: PipelineEntry, kind: str, files: Mapping[str, Any]) -> list[Parameter]:
@@ -176,9 +178,8 @@ def _inpainting(request: GenerationRequest, settings: InpaintPart, given: _Given
         return medium.crop(box).resize(size, Image.Resampling.LANCZOS)
 
     seen = {given.picture.name: cut(filled), given.mask.name: binary(cut(mask))}
-    return Canvas(
-        _seeing(request, given, {**_companions(given, picture.size, cut), **seen}, size), _finish(picture, box, alpha)
-    )
+    changed = _seeing(request, given, {**_companions(given, picture.size, cut), **seen}, size)
+    return Canvas(changed, lambda made: laid_back(picture, made, box, alpha), inputs_told(given.media))
 
 
 def _outpainting(request: GenerationRequest, settings: OutpaintPart, given: _Given) -> Canvas:
@@ -202,12 +203,11 @@ def _outpainting(request: GenerationRequest, settings: OutpaintPart, given: _Giv
     if given.plan.pipeline.parameter("strength") and "strength" not in given.plan.runs[0][0]:
         wide = replace(wide, params={**wide.params, "strength": 1.0})
     box = (0, 0, *whole.size)
-    laid = _finish(whole, box, alpha)
-    return Canvas(wide, lambda made: laid(made.resize(size, Image.Resampling.LANCZOS).crop(box)))
 
+    def finish(made: Image.Image) -> Image.Image:
+        return laid_back(whole, made.resize(size, Image.Resampling.LANCZOS).crop(box), box, alpha)
 
-def _finish(picture: Image.Image, box: Box, alpha: Image.Image) -> Change:
-    return lambda made: laid_back(picture, made, box, alpha)
+    return Canvas(wide, finish, inputs_told(given.media))
 
 
 def _companions(given: _Given, size: Size, change: Change) -> dict[str, Image.Image]:

@@ -104,13 +104,17 @@ class ChainMaker:
         if not workflow.told():
             return Chain(workflow, await self._inner.prepare(first))
         formats.check(request.output, "image")
-        first, steps = await self._laid_out(replace(first, output=LOSSLESS), workflow)
+        first = replace(first, output=LOSSLESS)
+        canvas = await self._laid_out(first, workflow)
+        steps = [Step(then=lambda made, _: _finished(canvas, made))] if canvas else []
+        first = canvas.request if canvas else first
         if workflow.hires and workflow.hires.upscaler in LATENT_FILTERS:
             first = replace(first, output=LATENTS)
-        _, planned = await self._inner.plan(first)
-        _check_pictures(planned.pipeline)
+        resolved = await self._inner.resolve(first)
+        _check_pictures(resolved.plan.pipeline)
         call = await self._inner.prepare(first)
-        passes = Passes(self._models, first, call, planned.files)
+        call = replace(call, brought=canvas.brought) if canvas else call
+        passes = Passes(self._models, resolved.request, call, resolved.plan.files)
         warnings: list[str] = []
         if workflow.hires:
             more, warnings = await self._hires(workflow.hires, passes)
@@ -121,21 +125,20 @@ class ChainMaker:
         await self._check(chain)
         return chain
 
-    async def _laid_out(self, request: GenerationRequest, workflow: Workflow) -> tuple[GenerationRequest, list[Step]]:
-        """Return a request whose picture has been laid out, if it is to be, and the step that lays it back."""
-        if workflow.inpaint:
-            canvas = await self._canvas.inpainting(request, workflow.inpaint)
-        elif workflow.outpaint:
-            canvas = await self._canvas.outpainting(request, workflow.outpaint)
-        else:
-            return request, []
+    async def _laid_out(self, request: GenerationRequest, workflow: Workflow) -> Canvas | None:
+        """Return a request whose picture has been laid out; None where nothing asks for that."""
+        if workflow.inpaint is None and workflow.outpaint is None:
+            return None
         if workflow.hires and workflow.hires.upscaler in LATENT_FILTERS:
             raise InvalidParameterError(
                 f"A picture that is laid back has no latents for '{workflow.hires.upscaler}'.",
                 hint=f"Take one of {', '.join(FILTERS)}.",
                 parameter="workflow.hires.upscaler",
             )
-        return canvas.request, [Step(then=lambda made, _: _finished(canvas, made))]
+        if workflow.inpaint:
+            return await self._canvas.inpainting(request, workflow.inpaint)
+        assert workflow.outpaint is not None  # noqa: S101 (nothing else is left)
+        return await self._canvas.outpainting(request, workflow.outpaint)
 
     async def _hires(self, settings: HiresPart, passes: Passes) -> tuple[list[Step], list[str]]:
         """Return the steps of a second pass, and what has no effect in it."""
