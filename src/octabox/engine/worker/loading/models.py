@@ -70,7 +70,8 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     whole, beside = part_configuration(config, pipeline)
     notes: tuple[str, ...] = ()
     if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
-        pipe, notes = load_checkpoint(whole, kind, dtype), checkpoint_notes(whole)
+        pipe = load_checkpoint(whole, kind, dtype)
+        notes = checkpoint_notes(whole, pipe, dtype)
     elif issubclass(kind, ModularPipeline):
         pipe = load_modular(whole, kind, dtype)
     else:
