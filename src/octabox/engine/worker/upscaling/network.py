@@ -45,13 +45,19 @@ class Upscaler(torch.nn.Module):
             RemoteCodeError: It is a pickle that would run code.
         """
         shapes = read_shapes(file)
+        state = spandrel.canonicalize_state_dict(_tensors(file))
         try:
-            state = spandrel.canonicalize_state_dict(_tensors(file))
             descriptor = spandrel.ModelLoader().load_from_state_dict(state)
         except spandrel.UnsupportedModelError as error:
             raise IncompatibleWeightsError(
                 f"{file} is of no architecture that spandrel {spandrel.__version__} knows: its tensors are {listed(shapes)}.",
                 hint="Choose a model for super-resolution that spandrel lists, or update spandrel.",
+            ) from error
+        except Exception as error:  # each architecture reads its settings from the weights, and fails in its own way
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise IncompatibleWeightsError(
+                f"{file} is like a network that spandrel {spandrel.__version__} knows, and does not fit it: {reason}",
+                hint="Fetch the file again, or update spandrel.",
             ) from error
         _check(descriptor, file)
         return cls(descriptor.float())
@@ -89,10 +95,19 @@ class Upscaler(torch.nn.Module):
 
 
 def _tensors(file: Path) -> dict[str, Any]:
-    """Return what a file holds."""
-    if file.suffix.lower() not in PICKLE_SUFFIXES:
-        return dict(load_file(file))
-    content = torch.load(file, map_location="cpu", weights_only=True)
+    """Return what a file holds.
+
+    Raises:
+        IncompatibleWeightsError: Its numbers cannot be read.
+    """
+    try:
+        if file.suffix.lower() not in PICKLE_SUFFIXES:
+            return dict(load_file(file))
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken file may raise anything
+        raise IncompatibleWeightsError(
+            f"{file} cannot be read as weights of torch.", hint="The file is damaged or was cut short; fetch it again."
+        ) from error
     assert isinstance(content, dict)  # noqa: S101 (names were found in it before)
     return content
 
