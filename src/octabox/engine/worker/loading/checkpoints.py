@@ -55,14 +55,18 @@ def load_checkpoint(config: ModelConfig, kind: Any, dtype: torch.dtype) -> Diffu
     return _whole(config, kind, dtype, family, shapes)
 
 
-def checkpoint_notes(config: ModelConfig, pipe: Any, dtype: torch.dtype) -> tuple[str, ...]:
-    """Return what was taken for granted of a single file, and whether its model computes in another type of numbers."""
+def checkpoint_notes(config: ModelConfig) -> tuple[str, ...]:
+    """Return what was taken for granted of a single file, since neither its tensors nor the configuration tell."""
     family = None if config.config or config.scheduler else family_of(read_shapes(Path(config.model)))
-    notes = [family.note] if family and family.note else []
-    if _knows_files(type(pipe)) and pipe.dtype != dtype:
-        own, asked = (str(each).removeprefix("torch.") for each in (pipe.dtype, dtype))
-        notes.append(f"The model computes in {own}: its kind of network does not do so rightly in {asked}.")
-    return tuple(notes)
+    return (family.note,) if family and family.note else ()
+
+
+def dtype_notes(pipe: Any, dtype: torch.dtype) -> tuple[str, ...]:
+    """Return whether a pipeline that loads files in a way of its own computes in another type of numbers than it should."""
+    if not _knows_files(type(pipe)) or pipe.dtype == dtype:
+        return ()
+    own, asked = (str(each).removeprefix("torch.") for each in (pipe.dtype, dtype))
+    return (f"The model computes in {own}: its kind of network does not do so rightly in {asked}.",)
 
 
 def _knows_files(kind: Any) -> bool:
