@@ -113,6 +113,16 @@ def test_all_that_is_missing_is_one_error(needy: None) -> None:
     assert 'pip install "no_brush" "no_paint" "broken_paint"' in caught.value.hint
 
 
+def test_what_is_imported_apart_is_not_tried(needy: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that its user imports in a way of its own need only be installed."""
+    known = {**loading.known_packages(), "imported_apart": ["broken_paint", "no_paint"]}
+    monkeypatch.setattr(loading, "known_packages", lambda: known)
+
+    with pytest.raises(MissingDependencyError) as caught:
+        octabox.resolve_pipeline_class("DDPMPipeline")
+    assert "DDPMPipeline needs more packages: no_brush, no_paint are not installed." == caught.value.message
+
+
 def test_what_is_there_is_no_error() -> None:
     """A class whose packages are all there, and one that needs none, pass; so does a name that is no pipeline's."""
     for name in ("WanImageToVideoPipeline", "DDPMPipeline", "LMSDiscreteScheduler", "AutoencoderKL"):

@@ -24,7 +24,12 @@ OTHERS = {"GFPGAN": "face-restoration", "RestoreFormer": "autoencoder"}
 
 #: What some architectures cannot be made without.
 NEEDED: dict[str, dict[str, Any]] = {
-    "AuraSR": {"dim": 8, "image_size": 64, "input_image_size": 16},
+    "AuraSR": {
+        "dim": 8,
+        "image_size": 64,
+        "input_image_size": 16,
+        "style_network": {"dim_in": 8, "dim_out": 8, "depth": 1},
+    },
     "MMRealSR": {"num_in_ch": 3, "num_out_ch": 3, "scale": 4, "num_feat": 4, "num_block": 1},
     "SAFMN": {"dim": 8},
     "SAFMNBCIE": {"dim": 8},
