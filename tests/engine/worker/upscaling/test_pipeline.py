@@ -127,6 +127,22 @@ def test_progress_is_told_by_tiles(twice: ImageUpscalingPipeline, monkeypatch: p
     assert 12 == len(taken)
 
 
+@pytest.mark.parametrize(("settings", "told"), [({}, 0), ({"tile": 0}, 0), ({"tile": 16, "tile_overlap": 4}, 1)])
+def test_a_network_that_looks_far_is_better_without_tiles(
+    settings: dict[str, int], told: int, twice: ImageUpscalingPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where spandrel discourages tiles, those who use some hear of it, once."""
+    larger(twice, picture(), **settings)
+    assert not caplog.messages
+    descriptor = twice.upscaler._descriptor
+    descriptor.tiling = type(descriptor.tiling).DISCOURAGED
+    larger(twice, picture(), **settings)
+
+    assert [
+        "Networks of the architecture RealESRGAN Compact look at a whole picture: `tile` 0 may make a better one."
+    ] * (told) == caplog.messages
+
+
 @pytest.mark.parametrize(
     ("settings", "parameter"),
     [

@@ -82,6 +82,11 @@ class Upscaler(torch.nn.Module):
         """Where its numbers are."""
         return next(self.parameters()).device
 
+    @property
+    def looks_far(self) -> bool:
+        """Whether it makes each part of a picture by looking at all of it, so that it makes another of tiles."""
+        return bool(self._descriptor.tiling is not spandrel.ModelTiling.SUPPORTED)
+
     def computes_in(self, dtype: torch.dtype) -> bool:
         """Tell whether the network makes the same in this type of numbers as in float32, but for rounding."""
         halves = {torch.float16: "supports_half", torch.bfloat16: "supports_bfloat16"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from typing_extensions import Self
 from octabox.engine.worker.upscaling.network import Upscaler
 from octabox.engine.worker.upscaling.tiles import enlarged, spans
 from octabox.errors import InvalidParameterError
+
+#: Its warnings are among those of the answer.
+logger = logging.getLogger(__name__)
 
 #: Most pixels of a picture that is made; each takes three bytes.
 MOST_PIXELS = 256 * 1024 * 1024
@@ -71,8 +75,14 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
         self._check(pictures, tile, tile_overlap)
         overlap = tile_overlap if tile else 0
         plans = [(spans(each.height, tile, overlap), spans(each.width, tile, overlap)) for each in pictures]
+        tiles = sum(len(rows) * len(columns) for rows, columns in plans)
+        if tiles > len(pictures) and self.upscaler.looks_far:
+            name = self.upscaler.architecture
+            logger.warning(
+                "Networks of the architecture %s look at a whole picture: `tile` 0 may make a better one.", name
+            )
         made: list[Any] = []
-        with self.progress_bar(total=sum(len(rows) * len(columns) for rows, columns in plans)) as bar:
+        with self.progress_bar(total=tiles) as bar:
 
             def make(part: torch.Tensor) -> torch.Tensor:
                 result: torch.Tensor = (
