@@ -202,10 +202,10 @@ def test_a_wrong_request_names_the_parameter(http: httpx.Client, params: dict[st
 
 def test_pictures_that_would_be_too_large_are_refused(http: httpx.Client) -> None:
     """What would be made counts, and nothing is."""
-    response = http.post("/v1/generations", json=body("4x-nearest", np.zeros((4097, 4096, 3), np.uint8)))
+    response = http.post("/v1/generations", json=body("4x-nearest", np.zeros((4096, 2049, 3), np.uint8)))
 
     assert 400 == response.status_code
-    assert "4096x4097 becomes 4 times as wide" in response.json()["error"]["message"]
+    assert "2049x4096 becomes 4 times as wide" in response.json()["error"]["message"]
 
 
 def octabox(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:

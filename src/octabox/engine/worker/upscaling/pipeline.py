@@ -19,8 +19,8 @@ from octabox.errors import InvalidParameterError
 #: Its warnings are among those of the answer.
 logger = logging.getLogger(__name__)
 
-#: Most pixels of a picture that is made; each takes three bytes.
-MOST_PIXELS = 256 * 1024 * 1024
+#: Most pixels of a picture that is made; each takes three bytes, and many readers refuse larger files.
+MOST_PIXELS = 128 * 1024 * 1024
 
 
 class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
