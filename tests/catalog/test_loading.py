@@ -14,6 +14,7 @@ import octabox
 from octabox.catalog import loading
 from octabox.catalog.entries import Need
 from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.reading.packages import known_packages
 from octabox.errors import IncompatibleWeightsError, MissingDependencyError, PipelineNotFoundError
 
 
@@ -115,7 +116,7 @@ def test_all_that_is_missing_is_one_error(needy: None) -> None:
 
 def test_what_is_imported_apart_is_not_tried(needy: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that its user imports in a way of its own need only be installed."""
-    known = {**loading.known_packages(), "imported_apart": ["broken_paint", "no_paint"]}
+    known = {**known_packages(), "imported_apart": ["broken_paint", "no_paint"]}
     monkeypatch.setattr(loading, "known_packages", lambda: known)
 
     with pytest.raises(MissingDependencyError) as caught:
