@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import yaml
 
 from octabox.catalog.entries import MEDIA, Parameter, PipelineEntry
 from octabox.catalog.needs import needs_of
-from octabox.catalog.pipelines import Catalog, load_catalog
+from octabox.catalog.pipelines import PACKAGE, Catalog, load_catalog
 from octabox.catalog.plugins import FOLDER_VARIABLE
 from octabox.catalog.reading.packages import known_packages
 
@@ -116,7 +117,15 @@ def generated() -> str:
 
     os.environ[FOLDER_VARIABLE] = ""
     impossible = yaml.safe_load(IMPOSSIBLE.read_text(encoding="utf-8")) if IMPOSSIBLE.exists() else {}
-    return page(load_catalog(), metadata.version("diffusers"), makers.pipelines().keys(), impossible or {})
+    facts = load_catalog().facts
+    # A pipeline of a plugin, our own among them, is not of diffusers.
+    theirs = tuple(entry for entry in facts.pipelines if entry.package == PACKAGE)
+    return page(
+        Catalog(replace(facts, pipelines=theirs)),
+        metadata.version("diffusers"),
+        makers.pipelines().keys(),
+        impossible or {},
+    )
 
 
 if __name__ == "__main__":

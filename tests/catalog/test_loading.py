@@ -14,6 +14,7 @@ import octabox
 from octabox.catalog import loading
 from octabox.catalog.entries import Need
 from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.reading.packages import known_packages
 from octabox.errors import IncompatibleWeightsError, MissingDependencyError, PipelineNotFoundError
 
 
@@ -111,6 +112,16 @@ def test_all_that_is_missing_is_one_error(needy: None) -> None:
         "imported (operator paint::mix does not exist)."
     ) == caught.value.message
     assert 'pip install "no_brush" "no_paint" "broken_paint"' in caught.value.hint
+
+
+def test_what_is_imported_apart_is_not_tried(needy: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that its user imports in a way of its own need only be installed."""
+    known = {**known_packages(), "imported_apart": ["broken_paint", "no_paint"]}
+    monkeypatch.setattr(loading, "known_packages", lambda: known)
+
+    with pytest.raises(MissingDependencyError) as caught:
+        octabox.resolve_pipeline_class("DDPMPipeline")
+    assert "DDPMPipeline needs more packages: no_brush, no_paint are not installed." == caught.value.message
 
 
 def test_what_is_there_is_no_error() -> None:

@@ -102,6 +102,21 @@ def test_single_files_are_served(folder: Path) -> None:
     assert 0.5 == load_catalog().scheduler("DripScheduler").settings[0].default
 
 
+def test_our_own_is_announced_as_any_other() -> None:
+    """The pipeline that comes with Octabox is known by its entry point, and by nothing else in the catalog."""
+    own = load_catalog().pipeline("ImageUpscalingPipeline")
+
+    assert (("image-to-image",), "image", "progress_bar", True) == (
+        own.tasks,
+        own.output_kind,
+        own.progress,
+        own.single_file,
+    )
+    assert ["image", "tile", "tile_overlap"] == [each.name for each in own.parameters if each.kind != "internal"]
+    assert (Need("spandrel", "spandrel"),) == own.needs
+    assert () == load_catalog().siblings(own.name)
+
+
 def test_what_is_inherited_from_diffusers_is_known(folder: Path) -> None:
     """A class that adds nothing to one of diffusers takes, gives and needs what that one does."""
     catalog = load_catalog()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import makers
-from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.pipelines import PACKAGE, load_catalog
 from serving import running_server
 
 #: Classes that passed in this run.
@@ -48,14 +48,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many classes were served, and why the others were not."""
     if not served:
         return
-    catalog = load_catalog()
+    known = [entry.name for entry in load_catalog().pipelines.values() if entry.package == PACKAGE]
     reasons: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(set(catalog.pipelines) - served):
+    for name in sorted(set(known) - served):
         reasons[why_not(name)].append(name)
     terminalreporter.section("pipelines served over HTTP")
-    terminalreporter.line(
-        f"{len(served)} of {len(catalog.pipelines)} classes, each from its folder, for all its tasks."
-    )
+    terminalreporter.line(f"{len(served)} of {len(known)} classes, each from its folder, for all its tasks.")
     for reason, names in sorted(reasons.items()):
         shown = f": {', '.join(names)}" if reason != NOT_NOW else ""
         terminalreporter.line(f"{len(names)} not run: {reason}{shown}")

@@ -10,6 +10,7 @@ from typing import Any
 from octabox.catalog.needs import is_installed, needs_of
 from octabox.catalog.pipelines import PACKAGE, load_catalog
 from octabox.catalog.plugins import prepare_import
+from octabox.catalog.reading.packages import known_packages
 from octabox.catalog.reading.syntax import STAND_IN
 from octabox.catalog.resolution import resolve_pipeline_name
 from octabox.catalog.tasks import vocabulary
@@ -111,7 +112,10 @@ def check_packages(name: str, parts: Iterable[str] | None = ()) -> None:
     entry = catalog.pipelines.get(name) or catalog.schedulers.get(name)
     needed = [need for need in needs_of(entry, parts) if need.certain] if entry else []
     absent = [need.name for need in needed if not is_installed(need.module)]
-    broken = {need.name: reason for need in needed if need.name not in absent and (reason := _failure(need.module))}
+    tried = [
+        need for need in needed if need.name not in absent and need.module not in known_packages()["imported_apart"]
+    ]
+    broken = {need.name: reason for need in tried if (reason := _failure(need.module))}
     if not absent and not broken:
         return
     reasons = [f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed"] if absent else []

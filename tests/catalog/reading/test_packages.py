@@ -44,6 +44,10 @@ FILES = {
         "CAN = is_ftfy_available()\nclass Brush:\n    def go(self): return CAN",
         {"ftfy": False},
     ),
+    "an import under something": (
+        "with silence():\n    import rtmidi\nclass Brush:\n    def go(self): rtmidi.play()",
+        {"rtmidi": True},
+    ),
     "a substitute": (
         (
             "if is_guard_available():\n    from guard import Checker\nelse:\n    class Checker: pass\n"

@@ -14,6 +14,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from PIL import Image
 
+import upscalers
 from e2e.localai.conftest import Model
 from localai_backend import Client, Message, failing, messages
 from makers import pipelines
@@ -117,6 +118,19 @@ def test_a_picture_becomes_larger(backend: Client, tiny: Make, tmp_path: Path, s
     assert backend.stub.UpscaleImage(request, timeout=120).success
     with Image.open(tmp_path / "made.tmp") as picture:
         assert ("PNG", (side, side)) == (picture.format, picture.size)
+
+
+def test_a_network_in_a_file_makes_it_larger(backend: Client, tmp_path: Path) -> None:
+    """A network of the ESRGAN kind is loaded by its file, as LocalAI names it, and asked as often as the scale needs."""
+    file = upscalers.save(upscalers.nearest(2), tmp_path / "2x.pth")
+    assert backend.load(file).success
+    (tmp_path / "src.png").write_bytes(content("image", 16, 16))
+    for scale in (2, 4):
+        names = {"src": str(tmp_path / "src.png"), "dst": str(tmp_path / "made.png")}
+        assert backend.stub.UpscaleImage(messages.UpscaleImageRequest(scale=scale, **names), timeout=120).success
+        with Image.open(tmp_path / "src.png") as given, Image.open(tmp_path / "made.png") as made:
+            expected = given.convert("RGB").resize((16 * scale, 16 * scale), Image.Resampling.NEAREST)
+            assert expected.tobytes() == made.tobytes()
 
 
 def test_what_enlarges_nothing_says_so(backend: Client, tiny: Make, tmp_path: Path) -> None:

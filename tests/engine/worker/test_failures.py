@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from huggingface_hub.errors import (
 from embedded import Calls
 from octabox import errors
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.failures import as_generation_error, as_load_error
+from octabox.engine.worker.failures import as_generation_error, as_load_error, library_warnings
 
 #: An answer of the Hub; which HTTP library it is of depends on huggingface_hub's version.
 ANSWER: Any = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
@@ -93,3 +94,14 @@ def test_a_refusal_names_its_parameter(
     told = as_generation_error(ValueError(words), Calls(embedded)(inputs=inputs), 0)
 
     assert parameter == told.parameter
+
+
+def test_what_libraries_warn_of_is_gathered() -> None:
+    """Warnings of diffusers count, and those of the package that brings a pipeline; no others, and none afterwards."""
+    with library_warnings("easel") as said:
+        for name in ("diffusers.pipelines.brush", "easel.brush", "other"):
+            logging.getLogger(name).warning("%s warns", name)
+        logging.getLogger("easel.brush").info("easel tells")
+    logging.getLogger("easel.brush").warning("too late")
+
+    assert ["diffusers.pipelines.brush warns", "easel.brush warns"] == said

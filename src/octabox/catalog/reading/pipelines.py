@@ -71,7 +71,7 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> 
         deprecated=_is_deprecated(tree, owner),
         swallows_kwargs=bool(calls and calls[-1][1].args.kwarg),
         progress=_progress(tree, owner, parameters),
-        single_file=any(ancestor.name == "FromSingleFileMixin" for ancestor in tree.lineage(owner)),
+        single_file=_loads_files(tree, owner),
         needs=packages.needs(owner),
         sizes=size_rules(tree, owner, parameters),
         binning=any(BINNING.search(parameter.name) for parameter in parameters),
@@ -79,6 +79,12 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> 
         sigmas=any(_hands_sigmas(call) for _, call in calls),
         description=first_sentence(owner.doc),
     )
+
+
+def _loads_files(tree: SourceTree, owner: ClassSource) -> bool:
+    """Return whether a class loads a single file: as those of diffusers do, or in a way of its own."""
+    mixed_in = any(ancestor.name == "FromSingleFileMixin" for ancestor in tree.lineage(owner))
+    return mixed_in or tree.function(owner, "from_single_file") is not None
 
 
 def _hands_sigmas(call: Function) -> bool:

@@ -101,7 +101,7 @@ def literal(node: ast.expr | None) -> object:
 
 
 def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield the statements of a module, and those that stand under an ``if``, ``try`` or ``else`` of it."""
+    """Yield the statements of a module, and those that stand under an ``if``, ``try``, ``else`` or ``with`` of it."""
     waiting: list[ast.stmt] = list(tree.body)
     while waiting:
         node = waiting.pop(0)
@@ -110,6 +110,8 @@ def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
             waiting = [*node.body, *node.orelse, *waiting]
         elif isinstance(node, ast.Try):
             waiting = [*node.body, *node.orelse, *(inner for each in node.handlers for inner in each.body), *waiting]
+        elif isinstance(node, ast.With):
+            waiting = [*node.body, *waiting]
 
 
 def _imports(tree: ast.Module, module: str, *, is_package: bool) -> dict[str, tuple[str, str]]:
@@ -152,7 +154,7 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
 
 #: Methods whose inside is read later. Of the others only the names that they mention are kept, for source is large.
 KEPT = re.compile(
-    r"^(__call__|__init__|check_\w+|inputs|intermediate_outputs|expected_components|loop_\w+|set_timesteps|step)$"
+    r"^(__call__|__init__|from_single_file|check_\w+|inputs|intermediate_outputs|expected_components|loop_\w+|set_timesteps|step)$"
 )
 
 

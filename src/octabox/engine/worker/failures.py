@@ -160,8 +160,8 @@ def _concerned(message: str, call: Call) -> str | None:
 
 
 @contextmanager
-def library_warnings() -> Iterator[list[str]]:
-    """Gather what diffusers and transformers warn of while this lasts: a truncated prompt, an argument without effect."""
+def library_warnings(*packages: str) -> Iterator[list[str]]:
+    """Gather what diffusers, transformers and these packages log as warnings while this lasts, such as a truncated prompt."""
     said: list[str] = []
 
     class Gather(logging.Handler):
@@ -169,7 +169,7 @@ def library_warnings() -> Iterator[list[str]]:
             said.append(record.getMessage())
 
     handler = Gather(logging.WARNING)
-    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    loggers = [logging.getLogger(name) for name in {"diffusers", "transformers", *packages}]
     for library in loggers:
         library.addHandler(handler)
     try:

@@ -99,7 +99,7 @@ class Runner:
         pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
         made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
         adapters: list[AdapterReport] = []
-        with library_warnings() as said:
+        with library_warnings(entry.package) as said:
             for index, run in enumerate(call.runs):
                 check()
                 applied = self._apply_loras(call, run, said)

@@ -47,9 +47,12 @@ def routes(wire: Wire) -> APIRouter:
         """Change a picture by words, all of it or where a mask is transparent or white."""
         body, inputs = await read_form(request, wire.settings.max_upload_bytes)
         _require_image(inputs)
-        require_prompt(body)
         task = "inpainting" if MASK in inputs else "image-to-image"
-        wanted = to_request(body, await _model(wire, body), inputs, task)
+        model = await _model(wire, body)
+        wordless = not await _takes_prompt(wire, model, body.task or task)
+        if not wordless:
+            require_prompt(body)
+        wanted = to_request(body, model, inputs, task, wordless=wordless)
         return await _answer(wire, request, wanted, stream=body.stream, kind="image_edit")
 
     @router.post("/variations", openapi_extra=_documented("multipart/form-data"))
@@ -57,8 +60,10 @@ def routes(wire: Wire) -> APIRouter:
         """Make pictures that are like a picture."""
         body, inputs = await read_form(request, wire.settings.max_upload_bytes)
         _require_image(inputs)
-        body = body.model_copy(update={"prompt": body.prompt or ""})
-        wanted = to_request(body, await _model(wire, body), inputs, "image-to-image")
+        task, model = "image-to-image", await _model(wire, body)
+        wordless = not await _takes_prompt(wire, model, body.task or task)
+        body = body.model_copy(update={"prompt": body.prompt or (None if wordless else "")})
+        wanted = to_request(body, model, inputs, task, wordless=wordless)
         return await _answer(wire, request, wanted, stream=body.stream, kind="image_edit")
 
     return router
@@ -80,9 +85,9 @@ async def _model(wire: Wire, body: ImageRequest) -> str:
     return models[0].name
 
 
-async def _takes_prompt(wire: Wire, model: str) -> bool:
-    """Return whether a model is told by words what to paint."""
-    schema = await asyncio.to_thread(wire.models.schema, model)
+async def _takes_prompt(wire: Wire, model: str, task: str | None = None) -> bool:
+    """Return whether a model is told by words what to paint, for a task of its own or this one."""
+    schema = await asyncio.to_thread(wire.models.schema, model, task)
     return "prompt" in schema["properties"]
 
 

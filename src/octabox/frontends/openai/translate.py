@@ -45,7 +45,9 @@ class Wanted:
         return in_clients_words(self.spelled)
 
 
-def to_request(body: ImageRequest, model: str, inputs: Inputs | None = None, task: str | None = None) -> Wanted:
+def to_request(
+    body: ImageRequest, model: str, inputs: Inputs | None = None, task: str | None = None, *, wordless: bool = False
+) -> Wanted:
     """Return what a client wants.
 
     Args:
@@ -53,16 +55,19 @@ def to_request(body: ImageRequest, model: str, inputs: Inputs | None = None, tas
         model: The model that serves it.
         inputs: Media that came as files.
         task: Hub task tag where the client names none.
+        wordless: Whether the model takes no prompt: OpenAI's clients send one all the same, which is then only a wish.
 
     Raises:
         RequestError: A field has a wrong value.
     """
     warnings: list[str] = []
     params, spelled = call_parameters(body.others, inputs or {})
-    params |= prompts_of(body.prompt, body.negative_prompt)
+    prompts = prompts_of(body.prompt, body.negative_prompt)
+    params |= {} if wordless else prompts
     wishes = wished_size(body.size, params)
     if wishes:
         spelled = {"width": "size", "height": "size", **spelled}
+    wishes |= {name: prompt for name, prompt in prompts.items() if wordless and prompt}
     wishes |= _quality(body.quality, params, warnings)
     output = OutputFormat(body.output_format, body.output_compression)
     check(output, "image")

@@ -23,8 +23,8 @@ _OLD_MAGIC, _OLD_PREFACE = 0x1950A86A20F9469CFC6C, 2
 #: Modules whose names are only types of numbers and of storages.
 _NAMES_ONLY = ("torch", "torch.storage")
 
-#: Entries in which trainers put the weights; the last is that of an embedding.
-_WRAPPERS = ("state_dict", "model_state_dict", "string_to_param")
+#: Entries in which trainers put the weights: of models, of upscalers (the better ones first), and of an embedding.
+_WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params-ema", "params", "string_to_param")
 
 
 class _Name:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.loaders import FromSingleFileMixin
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.loading.components import (
@@ -41,6 +42,8 @@ def load_checkpoint(config: ModelConfig, kind: Any, dtype: torch.dtype) -> Diffu
     file = Path(config.model)
     shapes = read_shapes(file)
     family = family_of(shapes)
+    if _knows_files(kind) and not (family and family.not_a_model):
+        return _of_its_own(config, kind, dtype)
     if not config.config or (family and family.not_a_model):
         family = recognise(file)
     if family and _is_alone(family, shapes, config):
@@ -56,6 +59,32 @@ def checkpoint_notes(config: ModelConfig) -> tuple[str, ...]:
     """Return what was taken for granted of a single file, since neither its tensors nor the configuration tell."""
     family = None if config.config or config.scheduler else family_of(read_shapes(Path(config.model)))
     return (family.note,) if family and family.note else ()
+
+
+def dtype_notes(pipe: Any, dtype: torch.dtype) -> tuple[str, ...]:
+    """Return whether a pipeline that loads files in a way of its own computes in another type of numbers than it should."""
+    if not _knows_files(type(pipe)) or pipe.dtype == dtype:
+        return ()
+    own, asked = (str(each).removeprefix("torch.") for each in (pipe.dtype, dtype))
+    return (f"The model computes in {own}: its kind of network does not do so rightly in {asked}.",)
+
+
+def _knows_files(kind: Any) -> bool:
+    """Tell whether a class, which is none of diffusers, loads files in a way of its own, and needs nothing beside them."""
+    return hasattr(kind, "from_single_file") and not issubclass(kind, FromSingleFileMixin)
+
+
+def _of_its_own(config: ModelConfig, kind: Any, dtype: torch.dtype) -> DiffusionPipeline:
+    """Load a file by a class that knows how."""
+    given = next((name for name in ("config", "components") if getattr(config, name)), None)
+    if given:
+        raise IncompatibleWeightsError(
+            f"Model '{config.name}': {kind.__name__} takes all it needs from {config.model}, and nothing from `{given}:`.",
+            hint=f"Leave out `{given}:`.",
+            model=config.name,
+        )
+    pipe: DiffusionPipeline = kind.from_single_file(config.model, dtype=dtype)
+    return pipe
 
 
 def _is_alone(family: Family, shapes: Shapes, config: ModelConfig) -> bool:

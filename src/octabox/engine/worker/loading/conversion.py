@@ -7,6 +7,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import torch
 from diffusers import DiffusionPipeline
 from safetensors import SafetensorError
 
@@ -37,6 +38,7 @@ def _convert(order: Conversion, place: Path) -> Converted:
     parts = {name: part.model_copy(update={"storage": None}) for name, part in order.model.components.items()}
     config = order.model.model_copy(update={"device": "cpu", "memory": "full", "components": parts})
     loaded = load(config, order.pipeline, replace(order.options, device="cpu"))
+    _check_writable(loaded.pipeline, config.name)
     _make_plain(loaded.pipeline, len(config.adapters))
     options = {"max_shard_size": order.max_shard_size} if order.max_shard_size else {}
     try:
@@ -50,6 +52,22 @@ def _convert(order: Conversion, place: Path) -> Converted:
     left = [name for name in ("scheduler", "defaults") if getattr(config, name)]
     notes = [f"`{name}` of the configuration is not written: a folder holds the model as it came." for name in left]
     return Converted((*loaded.warnings, *notes))
+
+
+def _check_writable(pipe: DiffusionPipeline, model: str) -> None:
+    """Make sure that all weights can be written in diffusers' format.
+
+    Raises:
+        LoadError: A component's class knows of no such format.
+    """
+    parts = [name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)]
+    unfit = [name for name in parts if not hasattr(pipe.components[name], "save_pretrained")]
+    if unfit:
+        raise LoadError(
+            f"Model '{model}' cannot be written as a folder: diffusers has no format for its {', '.join(unfit)}.",
+            hint="Use the file as it is.",
+            model=model,
+        )
 
 
 def _make_plain(pipe: DiffusionPipeline, adapters: int) -> None:

@@ -18,7 +18,7 @@ from octabox.config.presetting import settings_for
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.adapters.embeddings import load_embeddings
 from octabox.engine.worker.adapters.loras import Loras, configured
-from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
+from octabox.engine.worker.loading.checkpoints import checkpoint_notes, dtype_notes, load_checkpoint
 from octabox.engine.worker.loading.components import component_dtypes, load_component, pipeline_quantization
 from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.modular import load_modular
@@ -70,7 +70,8 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     whole, beside = part_configuration(config, pipeline)
     notes: tuple[str, ...] = ()
     if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
-        pipe, notes = load_checkpoint(whole, kind, dtype), checkpoint_notes(whole)
+        pipe = load_checkpoint(whole, kind, dtype)
+        notes = (*checkpoint_notes(whole), *dtype_notes(pipe, dtype))
     elif issubclass(kind, ModularPipeline):
         pipe = load_modular(whole, kind, dtype)
     else:

@@ -1,0 +1,72 @@
+"""Models of one network, loaded as their configurations say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import upscalers
+from octabox.config.model import ModelConfig
+from octabox.engine.messages import Conversion, WorkerOptions
+from octabox.engine.worker.loading.conversion import _convert
+from octabox.engine.worker.loading.models import LoadedModel, load
+from octabox.engine.worker.upscaling.network import Upscaler
+from octabox.errors import IncompatibleWeightsError, LoadError
+
+PIPELINE = "ImageUpscalingPipeline"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return a file with a network."""
+    return upscalers.save(upscalers.nearest(2), tmp_path / "2x.pth")
+
+
+def loaded(file: Path, **fields: Any) -> LoadedModel:
+    """Load a file."""
+    return load(ModelConfig(name="x", model=str(file), **fields), PIPELINE, WorkerOptions(device="cpu"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_the_type_of_numbers_is_that_of_the_configuration(dtype: str, file: Path) -> None:
+    """The network computes in the type that was asked for, and nothing is to be said of it."""
+    model = loaded(file, dtype=dtype)
+
+    assert getattr(torch, dtype) == model.pipeline.dtype
+    assert () == model.warnings
+
+
+def test_a_network_that_needs_full_precision_has_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What spandrel says does not work is not tried, and that is a warning."""
+    monkeypatch.setattr(Upscaler, "computes_in", lambda self, dtype: False)
+    model = loaded(file, dtype="float16")
+
+    assert torch.float32 == model.pipeline.dtype
+    assert ("The model computes in float32: its kind of network does not do so rightly in float16.",) == model.warnings
+
+
+@pytest.mark.parametrize("fields", [{"config": "some/model"}, {"components": {"upscaler": {"dtype": "float16"}}}])
+def test_what_has_no_effect_is_refused(fields: dict[str, Any], file: Path) -> None:
+    """The file is all that there is of such a model."""
+    with pytest.raises(IncompatibleWeightsError, match=f"nothing from `{next(iter(fields))}:`"):
+        loaded(file, **fields)
+
+
+def test_a_named_pipeline_takes_files_of_no_family(tmp_path: Path) -> None:
+    """Where the configuration names the pipeline, spandrel is asked what the file is."""
+    weights = upscalers.esrgan(2).state_dict()
+    torch.save({f"module.{name}": tensor for name, tensor in weights.items()}, tmp_path / "x.pth")
+
+    assert 2 == loaded(tmp_path / "x.pth").pipeline.upscaler.scale
+
+
+def test_there_is_no_folder_of_it(file: Path, tmp_path: Path) -> None:
+    """To write it in diffusers' format is refused, and not done without its weights."""
+    config = ModelConfig(name="x", model=str(file))
+    place = tmp_path / "out"
+    order = Conversion(config, PIPELINE, place, WorkerOptions(device="cpu"))
+
+    with pytest.raises(LoadError, match="no format for its upscaler"):
+        _convert(order, place)
+    assert not place.exists()
