@@ -14,6 +14,7 @@ from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.media.images import dimensions
 from octabox.media.metadata.chunks import read
 from octabox.service.workflows.settings import Workflow
+from upscalers import nearest, save
 
 STEPS = ("-p", "num_inference_steps=3")
 
@@ -75,6 +76,20 @@ def test_a_picture_of_a_workflow_is_made_again(elsewhere: Path) -> None:
     assert {"hires", "upscale"} == set(facts["workflow"])
     assert (elsewhere / "a.png").read_bytes() == (elsewhere / "b.png").read_bytes()
     assert [(384, 384), (576, 576)] == [dimensions((elsewhere / name).read_bytes()) for name in ("a.png", "c.png")]
+
+
+def test_a_network_is_named_by_its_file(elsewhere: Path) -> None:
+    """It need not be in the models folder, and a setting that it does not have is an error."""
+    save(nearest(2), elsewhere / "twice.pth")
+    made = run("demo", "a red star", *STEPS, "--upscale", "upscaler=./twice.pth", "-o", "large.png")
+    again = run("--from", "large.png", "-o", "again.png")
+    wrong = run("demo", "a red star", "--upscale", '{"upscaler": "twice.pth", "params": {"tiles": 8}}').exception
+
+    assert [0, 0] == [made.exit_code, again.exit_code], (made.exception, again.exception)
+    assert (256, 256) == dimensions((elsewhere / "large.png").read_bytes())
+    assert (elsewhere / "large.png").read_bytes() == (elsewhere / "again.png").read_bytes()
+    assert isinstance(wrong, OctaboxError)
+    assert "tiles" == wrong.parameter
 
 
 def test_a_picture_is_continued(elsewhere: Path) -> None:

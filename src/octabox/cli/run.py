@@ -74,7 +74,8 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     with waiting("getting ready"):
         parts = build(Settings.load(flags), given=model)
         destination = Destination(options["out"])
-        request = replace(_request(parts, destination, facts, prompts, **options), workflow=_workflow(facts, workflow))
+        workflow = workflows.placed(_workflow(facts, workflow), parts.models)
+        request = replace(_request(parts, destination, facts, prompts, **options), workflow=workflow)
         check_inputs(facts, request.inputs.keys() | request.params.keys())
         call = await parts.generation.prepare(request)
     for warning in other_inputs(facts, call):

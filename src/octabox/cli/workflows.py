@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from octabox.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from octabox.service.models import ModelService
 
 #: The parts of a workflow: what a single number stands for, and what each does.
 PARTS = {
@@ -18,6 +22,9 @@ PARTS = {
     "hires": ("SCALE", "Paint the finished picture over at a larger size."),
     "upscale": ("SCALE", "Enlarge the finished picture, by a filter or a model."),
 }
+
+#: Settings that name a model.
+NAMING = {"upscaler", "model"}
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:
@@ -35,6 +42,22 @@ def taken(given: dict[str, Any]) -> dict[str, Any]:
     """
     texts = {name: given.pop(name) for name in PARTS}
     return {name: _part(name, text.strip()) for name, text in texts.items() if text is not None}
+
+
+def placed(workflow: Mapping[str, Any], models: ModelService) -> dict[str, Any]:
+    """Serve the models that a workflow names by their files or folders; return it with the names they then have."""
+    from octabox.config.discovery import model_of_source
+
+    made = {name: dict(part) if isinstance(part, Mapping) else part for name, part in workflow.items()}
+    for part in filter(lambda each: isinstance(each, dict), made.values()):
+        for key in NAMING & part.keys():
+            place = str(part[key])
+            config = model_of_source(place) if Path(place).expanduser().exists() else None
+            if config is not None and place not in {each.name for each in models.configurations()}:
+                # With its ending the name of a file is none that a model has by chance.
+                models.add(config.model_copy(update={"name": Path(place).name}))
+                part[key] = Path(place).name
+    return made
 
 
 def _part(name: str, text: str) -> Any:

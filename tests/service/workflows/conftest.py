@@ -14,6 +14,7 @@ from octabox import demo
 from octabox.config.settings import Settings
 from octabox.server import Parts, build
 from trained import EDGES, LORAS
+from upscalers import nearest, save
 from workflow_pictures import STEPS, Drawing
 
 
@@ -40,6 +41,7 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
     (folder / "broken.yaml").write_text("model: weights/broken\n", encoding="utf-8")
     outlined = f"model: {demo.FOLDER}\ncomponents: {{controlnet: {{model: {EDGES}}}}}\n"
     (folder / "outlined.yaml").write_text(outlined, encoding="utf-8")
+    save(nearest(2), folder / "twice.pth")
     twin = {"name": "twin", "model": str(demo.FOLDER), "defaults": {"num_inference_steps": STEPS}}
     (folder / "twin.yaml").write_text(yaml.safe_dump(twin), encoding="utf-8")
     limits = {"max_image_pixels": 1024 * 1024, "max_outputs": 4}

@@ -93,6 +93,18 @@ async def test_a_model_enlarges_before_the_second_pass(draw: Drawing) -> None:
     assert {1, 2, 3} == {each.part for each in draw.progress}
 
 
+async def test_a_network_in_a_file_enlarges(draw: Drawing, plain: bytes) -> None:
+    """This one repeats each pixel: alone, and brought to another size by a filter."""
+    twice = opened(plain).resize((256, 256), Image.Resampling.NEAREST)
+    own = await draw.picture({"upscale": {"upscaler": "twice", "params": {"tile": 64}}})
+    fitted = await draw.picture({"upscale": {"upscaler": "twice", "scale": 1.5}})
+    painted = await draw.picture({"hires": {"upscaler": "twice", "scale": 1.5, "strength": 0.2}})
+
+    assert twice.tobytes() == own.tobytes()
+    assert twice.resize((192, 192), Image.Resampling.LANCZOS).tobytes() == fitted.tobytes()
+    assert 0 < distance(fitted, painted) < 10
+
+
 async def test_a_control_picture_steers_both_passes(draw: Drawing) -> None:
     """It goes on under the name that the second pass has for it; a model that has none is a warning."""
     edges = {"image": (png(edges_of(picture_of(Scene("triangle", "red", "white")))),)}
