@@ -44,7 +44,7 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
     save(nearest(2), folder / "twice.pth")
     twin = {"name": "twin", "model": str(demo.FOLDER), "defaults": {"num_inference_steps": STEPS}}
     (folder / "twin.yaml").write_text(yaml.safe_dump(twin), encoding="utf-8")
-    limits = {"max_image_pixels": 1024 * 1024, "max_outputs": 4}
+    limits = {"max_image_pixels": 1024 * 1024, "max_outputs": 4, "queue_size": 4}
     parts = build(Settings.load({"models": folder, "threads": 1, "log_level": "error", **limits}))
     await parts.engine.start([])
     yield parts

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from octabox.errors import LoadError
+from octabox.errors import LoadError, QueueFullError
 from octabox.media.metadata.chunks import read
-from octabox.types import AdapterChoice, Generation, Progress, Variation
+from octabox.server import Parts
+from octabox.types import AdapterChoice, Generation, Progress, SchedulerChoice, Variation
 from workflow_pictures import PROMPT, Drawing, opened
 
 #: Two passes and an enlargement.
@@ -86,6 +87,33 @@ async def test_an_error_in_a_later_part_harms_nothing(draw: Drawing, plain: byte
     again = await draw()
 
     assert plain == again.artifacts[0].content
+
+
+async def test_a_full_queue_loses_nothing(draw: Drawing, parts: Parts) -> None:
+    """What waits for its second pass gets it, however many come in between."""
+    request = draw.request({"hires": {"scale": 1, "strength": 1.0, "steps": 2}}, num_inference_steps=20)
+    others: list[asyncio.Task[Generation]] = []
+    async with aclosing(parts.generation.stream(request)) as events:
+        async for event in events:
+            if not others and isinstance(event, Progress) and event.phase == "running":
+                quick = [draw.request(num_inference_steps=2) for _ in range(8)]
+                others = [asyncio.create_task(parts.generation.generate(each)) for each in quick]
+            last = event
+    results = await asyncio.gather(*others, return_exceptions=True)
+
+    assert any(isinstance(each, QueueFullError) for each in results)
+    assert isinstance(last, Generation)
+    assert 1 == len(last.artifacts)
+
+
+async def test_what_another_model_does_not_take_is_said(draw: Drawing) -> None:
+    """LoRAs and the scheduler belong to the model of the request."""
+    options = {"adapters": (AdapterChoice("hearts"),), "scheduler": SchedulerChoice("euler")}
+    alone = await draw({"hires": {"scale": 1}}, **options)
+    other = await draw({"hires": {"scale": 1, "model": "twin"}}, **options)
+
+    assert () == alone.warnings
+    assert ["LoRAs", "scheduler"] == [word for word in ("LoRAs", "scheduler") if word in " ".join(other.warnings)]
 
 
 async def test_adapters_hold_in_both_passes(draw: Drawing) -> None:

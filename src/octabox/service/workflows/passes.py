@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,7 +69,16 @@ class Passes:
             for name in self.request.params
             if not entry.parameter(name) and name not in self.files and name not in SIDES
         ]
-        return SecondPass(self, settings, model, entry, subject, kept, tuple(lost))
+        return SecondPass(self, settings, model, entry, subject, kept, (*lost, *self._left_to_the_first(settings)))
+
+    def _left_to_the_first(self, settings: HiresPart) -> Iterator[str]:
+        """Yield what belongs to the first pass's model alone, where another makes the second."""
+        if settings.model in (None, self.request.model):
+            return
+        if any(run.adapters for run in self.call.runs):
+            yield f"The LoRAs of the request are not applied in the second pass, which '{settings.model}' makes."
+        if self.request.scheduler is not None and settings.scheduler is None:
+            yield f"The second pass has the scheduler of '{settings.model}': give it another under 'workflow.hires'."
 
     def _control(self) -> dict[str, tuple[Any, ...]]:
         """Return what steers the first pass, by the names under which a second one takes it."""

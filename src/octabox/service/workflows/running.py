@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image
 
 from octabox.engine.protocol import Call
-from octabox.errors import GenerationError
+from octabox.errors import GenerationError, QueueFullError
 from octabox.media import images
 from octabox.service.generation import GenerationService
 from octabox.service.workflows.chains import Chain, ChainMaker, Drawn, Step
 from octabox.types import Artifact, Event, Generation, GenerationRequest, OutputFormat, Progress
+
+#: Seconds between two tries to get into a queue that is full.
+AGAIN = 0.2
 
 
 class WorkflowService:
@@ -75,9 +79,22 @@ class WorkflowService:
                             yield told_or_drawn
             drawn = made
         yield Progress("encoding", part=told.parts, parts=told.parts)
-        artifacts = await asyncio.to_thread(_encoded, chain, first, drawn, request.output)
+        with told.timed("encode"):
+            artifacts = await asyncio.to_thread(_encoded, chain, first, drawn, request.output)
         warnings = tuple(dict.fromkeys([*chain.warnings, *told.warnings]))
         yield replace(first, id=request.id, artifacts=artifacts, warnings=warnings, timings=told.timings)
+
+    async def _patient(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run a request; while too many wait, wait too: what was made so far is not to be lost."""
+        while True:
+            try:
+                async with aclosing(self._inner.stream(request)) as events:
+                    async for event in events:
+                        yield event
+            except QueueFullError:
+                await asyncio.sleep(AGAIN)
+            else:
+                return
 
     async def _step(
         self, step: Step, drawn: Drawn, told: _Told, index: int, count: int
@@ -85,7 +102,7 @@ class WorkflowService:
         """Do one step to one picture; yield how far it is, then what came of it."""
         content = drawn.content
         if step.ask is not None:
-            events = told.follow(self._inner.stream(step.ask(drawn)), index, count)
+            events = told.follow(self._patient(step.ask(drawn)), index, count)
             async with aclosing(events):
                 async for event in events:
                     yield event
@@ -138,6 +155,13 @@ class _Told:
                 step, steps = index * event.steps + event.step, count * event.steps
                 output = event.output if count == 1 else index
                 yield replace(event, step=step, steps=steps, output=output, part=self.part, parts=self.parts)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the time of what is done inside to a phase."""
+        began = time.perf_counter()
+        yield
+        self.timings = {**self.timings, phase: self.timings.get(phase, 0.0) + time.perf_counter() - began}
 
     def _note(self, generation: Generation) -> None:
         self._last = generation
