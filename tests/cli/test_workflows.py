@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,13 @@ def test_a_picture_of_a_workflow_is_made_again(elsewhere: Path) -> None:
     assert {"hires", "upscale"} == set(facts["workflow"])
     assert (elsewhere / "a.png").read_bytes() == (elsewhere / "b.png").read_bytes()
     assert [(384, 384), (576, 576)] == [dimensions((elsewhere / name).read_bytes()) for name in ("a.png", "c.png")]
+
+
+def test_a_dry_run_tells_the_first_call_and_the_workflow() -> None:
+    """What would be called first, and what would follow."""
+    told = json.loads(run("demo", "a red star", "--hires", "2", "--dry-run").output)
+
+    assert ("text-to-image", {"hires": 2}) == (told["task"], told["workflow"])
 
 
 def test_a_network_is_named_by_its_file(elsewhere: Path) -> None:

@@ -81,7 +81,8 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     for warning in other_inputs(facts, call):
         click.secho(f"Warning: {warning}", fg="yellow", err=True)
     if dry_run:
-        click.echo(json.dumps(_describe(call), indent=2, default=str))
+        told = _describe(call) | ({"workflow": workflow} if workflow else {})
+        click.echo(json.dumps(told, indent=2, default=str))
         return
     destination.check()
     _report(await _generate(parts, request), destination)
