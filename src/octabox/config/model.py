@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from octabox.config.presetting import beneath, presets, settings_for
@@ -54,6 +55,15 @@ class ComponentConfig(_Strict):
         default=None, description="Arguments of diffusers' quantization configuration, with `quant_backend` among them."
     )
 
+
+#: What stands among the keys of a mistake for one component and for a list of them, where pydantic tells them apart.
+ONE, SEVERAL = "<one>", "<several>"
+
+#: A component, or a list of them where a pipeline takes several of the kind, such as ControlNets.
+Components = Annotated[
+    Annotated[ComponentConfig, Tag(ONE)] | Annotated[tuple[ComponentConfig, ...], Tag(SEVERAL), Field(min_length=1)],
+    Discriminator(lambda value: SEVERAL if isinstance(value, list | tuple) else ONE),
+]
 
 #: Strongest that a LoRA may be applied: beyond that there is only noise.
 MOST_WEIGHT = 10
@@ -130,7 +140,7 @@ class ModelConfig(_Strict):
     seed: int | None = Field(
         default=None, description="Seed of requests that give none; by lot, if not given.", ge=0, le=MAX_SEED
     )
-    components: dict[str, ComponentConfig] = Field(default_factory=dict, description="What differs for one component.")
+    components: dict[str, Components] = Field(default_factory=dict, description="What differs for one component.")
     adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied in every call.")
     prompt_syntax: Syntax | None = Field(
         default=None,
@@ -178,6 +188,32 @@ class ModelConfig(_Strict):
             return ({"repo": OWN_REPOSITORY},) if value else ()
         return (value,) if isinstance(value, dict) else value
 
+    @field_validator("components")
+    @classmethod
+    def _several_with_sources(cls, value: dict[str, Components]) -> dict[str, Components]:
+        """Refuse a list of components of which one has no source: a model brings no such list itself."""
+        for name, parts in value.items():
+            if isinstance(parts, tuple) and not all(part.model for part in parts):
+                raise ValueError(f"`{name}` is a list, and each of a list needs a `model`")
+        return value
+
+    def parts(self) -> Iterator[tuple[str, ComponentConfig]]:
+        """Yield the name and the configuration of every component, those of a list one by one."""
+        for name, parts in self.components.items():
+            for part in parts if isinstance(parts, tuple) else (parts,):
+                yield name, part
+
+    def without_storage(self) -> ModelConfig:
+        """Return this configuration with nothing said of how weights are kept between uses."""
+        plain = {"storage": None}
+        components = {
+            name: tuple(part.model_copy(update=plain) for part in parts)
+            if isinstance(parts, tuple)
+            else parts.model_copy(update=plain)
+            for name, parts in self.components.items()
+        }
+        return self.model_copy(update={"components": components})
+
     def as_a(self, pipeline: str) -> ModelConfig:
         """Return this configuration, for a model of a class, with what holds for that class where it says nothing."""
         preset = settings_for(pipeline)
@@ -185,3 +221,8 @@ class ModelConfig(_Strict):
             return self
         own = self.model_dump(exclude_unset=True)
         return ModelConfig.model_validate({**beneath(own, preset), "path": self.path})
+
+
+def way(loc: Iterable[str | int]) -> tuple[str | int, ...]:
+    """Return the way to a value that pydantic refused, as the configuration's author knows it."""
+    return tuple(part for part in loc if part not in {ONE, SEVERAL})

@@ -22,6 +22,7 @@ from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.arguments import call_arguments
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
+from octabox.engine.worker.loading.several import grouped
 from octabox.engine.worker.outputs.doubts import cast_warnings
 from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.outputs.products import Product
@@ -129,7 +130,7 @@ class Runner:
             taken = inspect.signature(kind.__init__).parameters
             offered = {**own.config, **own.components, **self._model.beside}
             try:
-                pipe = kind(**{part: offered[part] for part in taken if part in offered})
+                pipe = kind(**{part: grouped(kind, part, offered[part]) for part in taken if part in offered})
             except TypeError as error:
                 raise IncompatibleWeightsError(f"{name} needs more than this model has: {error}.") from error
             pipe.set_progress_bar_config(disable=True)

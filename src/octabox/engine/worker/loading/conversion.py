@@ -34,8 +34,7 @@ def serve(connection: Connection) -> None:
 def _convert(order: Conversion, place: Path) -> Converted:
     """Load the model onto the processor and write it."""
     # How a model is held in memory says nothing of its files.
-    parts = {name: part.model_copy(update={"storage": None}) for name, part in order.model.components.items()}
-    config = order.model.model_copy(update={"device": "cpu", "memory": "full", "components": parts})
+    config = order.model.without_storage().model_copy(update={"device": "cpu", "memory": "full"})
     loaded = load(config, order.pipeline, replace(order.options, device="cpu"))
     _make_plain(loaded.pipeline, len(config.adapters))
     options = {"max_shard_size": order.max_shard_size} if order.max_shard_size else {}

@@ -107,7 +107,7 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
         return
     index = {name: part for name, part in folder_index(folder).items() if isinstance(part, list)}
     named = [name for name, part in index.items() if part[-1] and name in entry.required_components]
-    given = {name for name, part in config.components.items() if part.model}
+    given = {name for name, part in config.parts() if part.model}
     missing = [name for name in named if name not in given and not (folder / name).is_dir()]
     if missing:
         raise LoadError(
@@ -161,7 +161,7 @@ def _variant(config: ModelConfig) -> str | None:
 def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> DiffusionPipeline:
     """Load a model in diffusers' own format, from a folder or from the Hub."""
     trusted = may_run_code(config, config.model)
-    own = [name for name, part in config.components.items() if part.model]
+    own = {name for name, part in config.parts() if part.model}
     options: dict[str, Any] = {name: load_component(config, name, kind, dtype, config.model) for name in own}
     options |= {
         "dtype": component_dtypes(config, dtype),
