@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from octabox.config.presetting import beneath, presets, settings_for
@@ -59,9 +59,20 @@ class ComponentConfig(_Strict):
 #: What stands among the keys of a mistake for one component and for a list of them, where pydantic tells them apart.
 ONE, SEVERAL = "<one>", "<several>"
 
+
+def _each_with_source(parts: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
+    """Refuse a list of components of which one has no source: a model brings no such list itself."""
+    if not all(part.model for part in parts):
+        raise ValueError("is a list, each of which needs a `model`")
+    return parts
+
+
+#: Several components of one kind.
+_Several = Annotated[tuple[ComponentConfig, ...], Field(min_length=1), AfterValidator(_each_with_source)]
+
 #: A component, or a list of them where a pipeline takes several of the kind, such as ControlNets.
 Components = Annotated[
-    Annotated[ComponentConfig, Tag(ONE)] | Annotated[tuple[ComponentConfig, ...], Tag(SEVERAL), Field(min_length=1)],
+    Annotated[ComponentConfig, Tag(ONE)] | Annotated[_Several, Tag(SEVERAL)],
     Discriminator(lambda value: SEVERAL if isinstance(value, list | tuple) else ONE),
 ]
 
@@ -188,14 +199,11 @@ class ModelConfig(_Strict):
             return ({"repo": OWN_REPOSITORY},) if value else ()
         return (value,) if isinstance(value, dict) else value
 
-    @field_validator("components")
-    @classmethod
-    def _several_with_sources(cls, value: dict[str, Components]) -> dict[str, Components]:
-        """Refuse a list of components of which one has no source: a model brings no such list itself."""
-        for name, parts in value.items():
-            if isinstance(parts, tuple) and not all(part.model for part in parts):
-                raise ValueError(f"`{name}` is a list, and each of a list needs a `model`")
-        return value
+    def part(self, name: str) -> ComponentConfig:
+        """Return what differs for a component that is no list; nothing does where its name is not here."""
+        part = self.components.get(name, ComponentConfig())
+        assert isinstance(part, ComponentConfig)  # noqa: S101 (whoever asks has taken lists apart)
+        return part
 
     def parts(self) -> Iterator[tuple[str, ComponentConfig]]:
         """Yield the name and the configuration of every component, those of a list one by one."""

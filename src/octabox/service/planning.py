@@ -17,6 +17,7 @@ from octabox.config.schedulers import scheduler_of
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
 from octabox.service.choosing import choose, family_of
 from octabox.service.outputs import output_arguments
+from octabox.service.steering import check_steering
 from octabox.types import MAX_SEED, GenerationRequest, SchedulerChoice, Source
 
 #: Call parameters that ask for several outputs of one prompt; in a request that is `num_outputs`.
@@ -103,6 +104,7 @@ def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limit
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
     wishes = {name: value for name, value in request.wishes.items() if name in accepted}
     checked = validate(pipeline, {**defaults, **wishes, **params}, files)
+    check_steering(pipeline, model.config, checked, files)
     checked |= output_arguments(request.output, pipeline)
     _check_size(checked, limits)
     runs = _runs(checked, accepted, request, limits, model.config.seed)

@@ -33,6 +33,7 @@ from octabox.engine.worker.prompts.readings import readings
 from octabox.engine.worker.prompts.watching import PromptWatch, without_cuts
 from octabox.engine.worker.schedulers import fresh
 from octabox.engine.worker.sizes import check_sizes, other_sizes
+from octabox.engine.worker.steering import steering_arguments
 from octabox.engine.worker.steps import StepWatch
 from octabox.errors import IncompatibleWeightsError, InvalidParameterError
 from octabox.types import AdapterReport, Generation, Progress
@@ -205,6 +206,7 @@ class Runner:
         torch.manual_seed(run.seed)
         np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the one that pipelines use)
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
+        arguments |= steering_arguments(pipe, entry, arguments)
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
         with watch.installed():

@@ -16,7 +16,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as TRA
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.engine.worker.loading.several import grouped, load_each, one_part
+from octabox.engine.worker.loading.several import grouped, load_each
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
@@ -45,7 +45,7 @@ def load_parts(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, bu
 
 def _load_one(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, built: str) -> object:
     """Load a component that is no list."""
-    source = str(one_part(config, name).model)
+    source = str(config.part(name).model)
     if Path(source).suffix.lower() in CHECKPOINT_SUFFIXES:
         return load_file(config, name, kind, dtype, source, built)
     own = component_class(kind, name)
@@ -61,7 +61,7 @@ def _load_one(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, bui
 
 def load_kind(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype) -> object:
     """Load a component of this class, or of the one that its own folder names, from where the configuration says."""
-    part = one_part(config, name)
+    part = config.part(name)
     kind = _stated_class(Path(str(part.model)) / (part.subfolder or "")) or kind
     options: dict[str, Any] = {"subfolder": part.subfolder or ""}
     if issubclass(kind, torch.nn.Module):
@@ -101,7 +101,7 @@ def load_file(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, fil
             hint="Give it a folder or a Hub id, or leave out its `quantization`.",
             model=config.name,
         )
-    part = one_part(config, name)
+    part = config.part(name)
     read_shapes(Path(file))
     options: dict[str, Any] = {"dtype": component_dtype(part, dtype)}
     if file.lower().endswith(".gguf"):
@@ -155,7 +155,7 @@ def pipeline_quantization(config: ModelConfig, kind: Any) -> PipelineQuantizatio
 
 def _quantization(config: ModelConfig, name: str, annotation: Any) -> Any:
     """Return a component's quantization, as the library that its class is of takes it."""
-    arguments = dict(one_part(config, name).quantization or {})
+    arguments = dict(config.part(name).quantization or {})
     library = getattr(annotation, "__module__", "").partition(".")[0]
     backends = TRANSFORMERS_BACKENDS if library == "transformers" else DIFFUSERS_BACKENDS
     backend = arguments.pop("quant_backend", None)

@@ -13,13 +13,6 @@ from octabox.engine.worker.failures import as_load_error
 from octabox.errors import LoadError, OctaboxError
 
 
-def one_part(config: ModelConfig, name: str) -> ComponentConfig:
-    """Return what a configuration says of a component that is no list."""
-    part = config.components.get(name, ComponentConfig())
-    assert isinstance(part, ComponentConfig)  # noqa: S101 (lists are taken apart before)
-    return part
-
-
 def load_each(config: ModelConfig, name: str, kind: Any, load: Callable[[ModelConfig], object]) -> Any:
     """Load a component, or each of a list.
 
@@ -44,7 +37,12 @@ def load_each(config: ModelConfig, name: str, kind: Any, load: Callable[[ModelCo
             hint=f"Write into its configuration: components: {{{name}: {{model: a folder or Hub id}}}}.",
             model=config.name,
         )
-    return [_load_one_of(config, name, place, load) for place in range(len(parts))]
+    loaded: list[object] = []
+    for place, part in enumerate(parts):
+        # What stands there twice is loaded once.
+        first = parts.index(part)
+        loaded.append(loaded[first] if first < place else _load_one_of(config, name, place, load))
+    return loaded
 
 
 def _load_one_of(config: ModelConfig, name: str, place: int, load: Callable[[ModelConfig], object]) -> object:
@@ -59,7 +57,8 @@ def _load_one_of(config: ModelConfig, name: str, place: int, load: Callable[[Mod
             raise
         found = as_load_error(error, config.model_copy(update={"model": part.model}))
         found.message = f"{name} {place + 1} of {len(parts)}: {found.message}"
-        found.hint = found.hint if isinstance(error, OctaboxError) else f"Check `components.{name}.{place}`."
+        if type(found) is LoadError and not isinstance(error, OctaboxError):
+            found.hint = f"Check `components.{name}.{place}`."
         raise found from error
 
 
@@ -70,19 +69,22 @@ def takes_several(kind: Any, name: str) -> bool:
 
 
 def grouped(kind: Any, name: str, component: Any) -> Any:
-    """Return several components as a pipeline's constructor takes them; a single one stays as it is."""
+    """Return several components as a pipeline's constructor takes them; one alone, of a list too, stays as it is."""
     if not isinstance(component, list):
         return component
     group = _group(_annotation(kind, name))
+    if len(component) == 1:
+        return component[0]
     return component if group is None else group(component)
 
 
 def single(component: Any) -> list[Any]:
-    """Return the members of a list of components, or of a module that holds one; a component alone as a list of it."""
+    """Return the members of a list of components, or of a module that is nothing but one; else the component alone."""
     if isinstance(component, list):
         return component
-    lists = [child for child in component.children() if isinstance(child, torch.nn.ModuleList)]
-    return list(lists[0])
+    children = list(component.children()) if isinstance(component, torch.nn.Module) else []
+    only = children[0] if len(children) == 1 else None
+    return list(only) if isinstance(only, torch.nn.ModuleList) else [component]
 
 
 def _annotation(kind: Any, name: str) -> Any:
