@@ -1,4 +1,4 @@
-"""ControlNets of the embedded model, alone and several at once: how closely a picture follows the outlines they are shown."""
+"""ControlNets and T2I-Adapters of the embedded model, alone and several at once: how closely outlines are followed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.engine.worker.runner import Runner
 from octabox.engine.worker.steering import steering_arguments
 from steering import OTHER, PARAMS, SCENE, differ, drawn, made, outline, runner
-from trained import EDGES, overlap
+from trained import EDGES, SKETCH, overlap
 
-GUIDED = "StableDiffusionControlNetPipeline"
+# The class for T2I-Adapters decodes in a way that diffusers itself deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:The decode_latents method:FutureWarning")
+
+GUIDED, SKETCHED = "StableDiffusionControlNetPipeline", "StableDiffusionAdapterPipeline"
 SCALE, START, END = "controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end"
+ADAPTED = "adapter_conditioning_scale"
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +109,39 @@ def test_nothing_else_of_a_call_changes() -> None:
     pipe = torch.nn.Module()
 
     assert {} == steering_arguments(pipe, load_catalog().pipeline("StableDiffusionPipeline"), PARAMS)
+
+
+@pytest.fixture(scope="module")
+def adapter() -> Runner:
+    """Return the embedded model with one T2I-Adapter, which looks at grey pictures."""
+    return runner(components={"adapter": {"model": str(SKETCH)}})
+
+
+def test_an_adapter_is_followed_as_closely_as_its_strength_says(adapter: Runner) -> None:
+    """It is opened as a ControlNet is; at 0 it is as if there were none, before and after it was at work too."""
+    plain = made(adapter)
+    pictures = [made(adapter, SKETCHED, shown(SCENE), **{ADAPTED: scale}) for scale in (0, 0.5, 1)]
+    followed = [overlap(each, drawn()) for each in pictures]
+
+    assert 0 == differ(plain, pictures[0])
+    assert followed[0] < followed[1] < followed[2]
+    assert followed[2] > 0.7
+    assert 0 == differ(plain, made(adapter))
+
+
+def test_two_adapters_add_up() -> None:
+    """Each has its own picture and its own number; one number is for both."""
+    two = runner(components={"adapter": [{"model": str(SKETCH)}, {"model": str(SKETCH)}]})
+    alone = made(two, SKETCHED, shown(SCENE, OTHER), **{ADAPTED: [1, 0]})
+    halves = made(two, SKETCHED, shown(SCENE, SCENE), **{ADAPTED: 0.5})
+
+    assert overlap(alone, drawn()) > 0.7 > overlap(alone, drawn(OTHER))
+    assert differ(alone, halves) <= 2
+
+
+def test_the_size_of_the_picture_is_that_of_the_result(adapter: Runner) -> None:
+    """Where the call names no size; the control picture is fitted to one that it names."""
+    wide = {"image": (outline().resize((160, 96)),)}
+
+    assert (160, 96) == made(adapter, SKETCHED, wide, num_inference_steps=1).size
+    assert (128, 128) == made(adapter, SKETCHED, wide, num_inference_steps=1, width=128, height=128).size

@@ -229,11 +229,11 @@ def test_quantization_is_for_the_denoiser() -> None:
     """A word quantizes the component that makes the steps; JSON names components."""
     by_word = fit(Quantization="qint8").config.part("unet").quantization
     flux = fit("FluxPipeline", Quantization="nf4").config.components
-    named = fit(Quantization='{"vae": {"quant_backend": "quanto", "weights_dtype": "int4"}}').config.components
+    named = fit(Quantization='{"vae": {"quant_backend": "quanto", "weights_dtype": "int4"}}').config
 
     assert {"quant_backend": "quanto", "weights_dtype": "int8"} == by_word
     assert ["transformer"] == list(flux)
-    assert {"quant_backend": "quanto", "weights_dtype": "int4"} == named["vae"].quantization
+    assert {"quant_backend": "quanto", "weights_dtype": "int4"} == named.part("vae").quantization
     with pytest.raises(ConfigError, match="q4_k_m"):
         config(Quantization="q4_k_m")
 
