@@ -125,6 +125,7 @@ def place(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
         for name, parts in config.components.items()
     }
     adapters = tuple(lora.model_copy(update={"lora": _located(lora.lora, folder)}) for lora in config.adapters)
+    ip_adapters = tuple(each.model_copy(update={"model": _located(each.model, folder)}) for each in config.ip_adapters)
     trusted = tuple(
         code.model_copy(update={"repo": code.repo if code.repo == OWN_REPOSITORY else _located(code.repo, folder)})
         for code in config.allow_remote_code
@@ -135,6 +136,7 @@ def place(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
         "config": _located(config.config, folder) if config.config else None,
         "components": components,
         "adapters": adapters,
+        "ip_adapters": ip_adapters,
     }
     return Entry(config.model_copy(update=update), entry.file, entry.places), problems
 
@@ -241,6 +243,7 @@ def _sources(config: ModelConfig) -> Iterable[str]:
     yield from filter(None, [config.config])
     yield from (part.model for _, part in config.parts() if part.model)
     yield from (lora.lora for lora in config.adapters)
+    yield from (each.model for each in config.ip_adapters)
 
 
 def _listing(folder: Path) -> object:

@@ -93,6 +93,19 @@ class LoraConfig(_Strict):
     )
 
 
+class IPAdapterConfig(_Strict):
+    """An IP-Adapter: weights that let a model take pictures as prompts."""
+
+    model: str = Field(description="Hub id, folder or file.", min_length=1)
+    subfolder: str = Field(default="", description="Folder of the file inside that source.")
+    weight_name: str | None = Field(default=None, description="Name of the file, where there are several.")
+    image_encoder_folder: str | None = Field(
+        default="image_encoder",
+        description="Folder of the image encoder, inside `subfolder` or, with a slash, inside the source.",
+    )
+    scale: Weight = Field(default=1.0, description="How strongly it works where a request does not say.")
+
+
 #: Stands for the model's own repository, at the revision that it is loaded at.
 OWN_REPOSITORY = "."
 
@@ -153,6 +166,7 @@ class ModelConfig(_Strict):
     )
     components: dict[str, Components] = Field(default_factory=dict, description="What differs for one component.")
     adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied in every call.")
+    ip_adapters: tuple[IPAdapterConfig, ...] = Field(default=(), description="IP-Adapters, for pictures as prompts.")
     prompt_syntax: Syntax | None = Field(
         default=None,
         description="How prompts are read: as they stand, or with weights as A1111 or Compel; the server's, if not given.",
@@ -190,6 +204,12 @@ class ModelConfig(_Strict):
             settings = {key: each for key, each in value.items() if key != "name"}
             return {key: each for key, each in value.items() if key == "name"} | {"settings": settings}
         return value
+
+    @field_validator("ip_adapters", mode="before")
+    @classmethod
+    def _one_ip_adapter(cls, value: Any) -> Any:
+        """Take one mapping for a list of it."""
+        return (value,) if isinstance(value, dict) else value
 
     @field_validator("allow_remote_code", mode="before")
     @classmethod

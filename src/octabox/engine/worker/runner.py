@@ -6,6 +6,7 @@ import copy
 import inspect
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 
+from octabox.catalog.conditions.image_prompts import SCALE
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
@@ -78,6 +80,7 @@ class Runner:
         self._scheduler = scheduler
         self._pristine = dict(scheduler.config) if scheduler is not None else {}
         self._loras = model.loras or Loras(model.pipeline)
+        self._image_prompts = model.image_prompts
         self._settings = copy.deepcopy(_without_weights(model.pipeline))
         self._memory = Memory()
         self.steps_taken = self._previews = 0
@@ -207,9 +210,10 @@ class Runner:
         np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the one that pipelines use)
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
         arguments |= steering_arguments(pipe, entry, arguments)
+        arguments.pop(SCALE, None)
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
-        with watch.installed():
+        with watch.installed(), self._image_prompts.installed(run) if self._image_prompts else nullcontext():
             return pipe(**arguments)
 
     def _facts(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run) -> dict[str, Any]:

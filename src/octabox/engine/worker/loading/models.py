@@ -17,6 +17,7 @@ from octabox.config.model import ModelConfig
 from octabox.config.presetting import settings_for
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.adapters.embeddings import load_embeddings
+from octabox.engine.worker.adapters.image_prompts import ImagePrompts, load_image_prompts
 from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
 from octabox.engine.worker.loading.components import component_dtypes, load_component, pipeline_quantization
@@ -39,6 +40,7 @@ class LoadedModel:
         beside: Components that its configuration brings for siblings of the pipeline.
         loras: What applies LoRAs to it; None where the model was not loaded from a configuration.
         words: Embeddings that its prompts may hold, by name.
+        image_prompts: What lets it take pictures as prompts; None where it has no IP-Adapter.
     """
 
     pipeline: DiffusionPipeline
@@ -47,6 +49,7 @@ class LoadedModel:
     beside: Mapping[str, Any] = field(default_factory=dict)
     loras: Loras | None = None
     words: tuple[str, ...] = ()
+    image_prompts: ImagePrompts | None = None
 
 
 def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedModel:
@@ -77,10 +80,15 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
         pipe = _from_folder(kind, whole, dtype)
     pipe.set_progress_bar_config(disable=True)
     words = load_embeddings(pipe, options.embeddings)
+    image_prompts = load_image_prompts(pipe, config, dtype)
     loras, _ = _apply_adapters(pipe, config, options.max_adapters)
     extras = load_beside(config, pipeline, beside, dtype, device)
     keep_small(config, {**pipe.components, **extras})
-    return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)), extras, loras, words)
+    # What is to be moved between devices is told of IP-Adapters too, while they are there.
+    notes += _place(pipe, config, device)
+    if image_prompts:
+        image_prompts.take_out()
+    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts)
 
 
 def _part_classes(config: ModelConfig) -> list[str] | None:
