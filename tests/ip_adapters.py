@@ -1,4 +1,4 @@
-"""IP-Adapters for the embedded model and image encoders for them, with random weights: they change pictures, and mean nothing."""
+"""IP-Adapters for the embedded model with random weights: they change pictures, and mean nothing."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ import torch
 from octabox.catalog.conditions.image_prompts import SCALE, image_prompts
 from octabox.config.model import IPAdapterConfig, ModelConfig
 from octabox.engine.protocol import Run
+from octabox.engine.worker.adapters.counting import quiet_libraries
 from octabox.engine.worker.adapters.denoisers import State, differing, put, state_of
 from octabox.engine.worker.failures import as_load_error
 from octabox.engine.worker.loading.components import component_class
@@ -173,11 +174,12 @@ def _load(pipe: Any, files: list[Path]) -> None:
         pipe.register_modules(**{EXTRACTOR: kind(size=side, crop_size=side)})
     sources, names = [str(file.parent) for file in files], [file.name for file in files]
     alone = len(files) == 1
-    pipe.load_ip_adapter(
-        sources[0] if alone else sources,
-        subfolder="" if alone else [""] * len(files),
-        weight_name=names[0] if alone else names,
-    )
+    with quiet_libraries():
+        pipe.load_ip_adapter(
+            sources[0] if alone else sources,
+            subfolder="" if alone else [""] * len(files),
+            weight_name=names[0] if alone else names,
+        )
 
 
 def _check_counts(pipe: Any, config: ModelConfig, files: list[Path], within: State) -> None:

@@ -34,7 +34,7 @@ def serve(connection: Connection) -> None:
 def _convert(order: Conversion, place: Path) -> Converted:
     """Load the model onto the processor and write it."""
     # How a model is held in memory says nothing of its files.
-    config = order.model.without_storage().model_copy(update={"device": "cpu", "memory": "full"})
+    config = order.model.without_storage().model_copy(update={"device": "cpu", "memory": "full", "ip_adapters": ()})
     loaded = load(config, order.pipeline, replace(order.options, device="cpu"))
     _make_plain(loaded.pipeline, len(config.adapters))
     options = {"max_shard_size": order.max_shard_size} if order.max_shard_size else {}
@@ -46,7 +46,7 @@ def _convert(order: Conversion, place: Path) -> Converted:
             hint="Is there room on the disk? Nothing is left of what was written.",
             model=config.name,
         ) from error
-    left = [name for name in ("scheduler", "defaults") if getattr(config, name)]
+    left = [name for name in ("scheduler", "defaults", "ip_adapters") if getattr(order.model, name)]
     notes = [f"`{name}` of the configuration is not written: a folder holds the model as it came." for name in left]
     return Converted((*loaded.warnings, *notes))
 
