@@ -1,4 +1,4 @@
-"""Pictures that steer a call, on a real server and the embedded model: ControlNets and T2I-Adapters, one and several."""
+"""Pictures that steer a call or are its prompt, on a real server and the embedded model: one and several."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from ip_adapters import save_all
 from octabox import demo
 from serving import running_server
 from steering import OTHER, PARAMS, SCENE, drawn, outline
@@ -31,6 +32,11 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     models = tmp_path_factory.mktemp("models")
     for name, components in MODELS.items():
         (models / f"{name}.yaml").write_text(f"model: {demo.FOLDER}\ncomponents: {components}\n")
+    adapter = "{{model: {0}, subfolder: models, weight_name: {1}.safetensors, scale: 0.3}}"
+    folder = save_all(tmp_path_factory.mktemp("adapters"))
+    first, second, missing = (adapter.format(folder, name) for name in ("first", "second", "third"))
+    for name, adapters in (("prompted", first), ("paired", f"[{first}, {second}]"), ("absent", missing)):
+        (models / f"{name}.yaml").write_text(f"model: {demo.FOLDER}\nip_adapters: {adapters}\n")
     with running_server(models) as address, httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
         yield client
 
@@ -97,6 +103,53 @@ def test_an_adapter_steers_too(http: httpx.Client) -> None:
     assert before == made(ask(http, "sketch")).tobytes()
 
 
+def test_pictures_as_prompts_leave_no_trace(http: httpx.Client) -> None:
+    """Their strength stands in the metadata; a request without them is that of the model itself, again and again."""
+    plain = made(ask(http, "sketch")).tobytes()
+    results = {}
+    for scale in (None, 0, 1, 0.3):
+        params = {} if scale is None else {"ip_adapter_scale": scale}
+        answer = ask(http, "prompted", ip_adapter_image=encoded(drawn()), **params)
+        results[scale] = made(answer).tobytes()
+
+        assert (0.3 if scale is None else scale) == answer.json()["outputs"][0]["metadata"]["params"][
+            "ip_adapter_scale"
+        ]
+        assert plain == made(ask(http, "prompted")).tobytes()
+
+    assert plain == results[0]
+    assert results[None] == results[0.3] != results[1]
+    assert plain != results[0.3]
+
+
+def test_two_pictures_as_prompts(http: httpx.Client) -> None:
+    """Each IP-Adapter has its own picture and its own strength."""
+    pictures = [encoded(drawn()), encoded(drawn(OTHER))]
+    first, second, both = (
+        made(ask(http, "paired", ip_adapter_image=pictures, ip_adapter_scale=scale)).tobytes()
+        for scale in ([0.5, 0], [0, 0.5], 0.5)
+    )
+
+    assert 3 == len({first, second, both})
+    alone = ask(http, "prompted", ip_adapter_image=pictures[0], ip_adapter_scale=0.5)
+    assert first == made(alone).tobytes()
+
+
+def test_the_strength_is_in_the_schema(http: httpx.Client) -> None:
+    """As a parameter of the models that have an IP-Adapter, with its default."""
+    told = {name: http.get(f"/v1/models/{name}/schema").json()["properties"] for name in ("both", "prompted", "paired")}
+
+    assert "ip_adapter_scale" not in told["both"]
+    assert [0.3, 0.3] == [told[name]["ip_adapter_scale"]["default"] for name in ("prompted", "paired")]
+
+
+def test_a_strength_without_a_picture_is_a_warning(http: httpx.Client) -> None:
+    """Nothing is dropped in silence."""
+    answer = ask(http, "prompted", ip_adapter_scale=1)
+
+    assert answer.json()["warnings"] == ["'ip_adapter_scale' has no effect without 'ip_adapter_image'."]
+
+
 @pytest.mark.parametrize(
     ("model", "params", "parameter", "said"),
     [
@@ -115,15 +168,21 @@ def test_an_adapter_steers_too(http: httpx.Client) -> None:
             "adapter_conditioning_scale",
             "must be a number",
         ),
+        ("prompted", {"ip_adapter_image": 2}, "ip_adapter_image", "has one IP-Adapter"),
+        ("paired", {"ip_adapter_image": 1}, "ip_adapter_image", "has 2 IP-Adapters"),
+        ("paired", {"ip_adapter_image": 2, "ip_adapter_scale": [1]}, "ip_adapter_scale", "has 1 numbers"),
+        ("prompted", {"ip_adapter_image": 1, "ip_adapter_scale": 1e9}, "ip_adapter_scale", "from -10 to 10"),
+        ("prompted", {"ip_adapter_image": 1, "ip_adapter_scale": "x"}, "ip_adapter_scale", "must be a number"),
+        ("both", {"ip_adapter_image": 1}, "ip_adapter_image", "has no IP-Adapter"),
     ],
 )
 def test_wrong_requests_are_refused(
     http: httpx.Client, model: str, params: dict[str, Any], parameter: str, said: str
 ) -> None:
     """Before anything runs, with the parameter that is wrong."""
-    count = params["image"]
+    picture, count = next(iter(params.items()))
     pictures = [encoded(outline())] * count if count > 1 else encoded(outline())
-    answer = ask(http, model, **{**params, "image": pictures})
+    answer = ask(http, model, **{**params, picture: pictures})
     error = answer.json()["error"]
 
     assert (400, parameter) == (answer.status_code, error["param"]), answer.text
@@ -131,7 +190,12 @@ def test_wrong_requests_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("model", "said"), [("lacking", "controlnet 2 of 2"), ("listed", "takes one component 'vae', not a list")]
+    ("model", "said"),
+    [
+        ("lacking", "controlnet 2 of 2"),
+        ("listed", "takes one component 'vae', not a list"),
+        ("absent", "There is no IP-Adapter"),
+    ],
 )
 def test_wrong_configurations_are_told_apart(http: httpx.Client, model: str, said: str) -> None:
     """A model that cannot be loaded names the component, and which of a list."""
