@@ -170,7 +170,7 @@ def test_a_strength_without_a_picture_is_a_warning(http: httpx.Client) -> None:
         ),
         ("prompted", {"ip_adapter_image": 2}, "ip_adapter_image", "has one IP-Adapter"),
         ("paired", {"ip_adapter_image": 1}, "ip_adapter_image", "has 2 IP-Adapters"),
-        ("paired", {"ip_adapter_image": 2, "ip_adapter_scale": [1]}, "ip_adapter_scale", "has 1 numbers"),
+        ("paired", {"ip_adapter_image": 2, "ip_adapter_scale": [1]}, "ip_adapter_scale", "has 1 number"),
         ("prompted", {"ip_adapter_image": 1, "ip_adapter_scale": 1e9}, "ip_adapter_scale", "from -10 to 10"),
         ("prompted", {"ip_adapter_image": 1, "ip_adapter_scale": "x"}, "ip_adapter_scale", "must be a number"),
         ("both", {"ip_adapter_image": 1}, "ip_adapter_image", "has no IP-Adapter"),

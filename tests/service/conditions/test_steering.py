@@ -50,7 +50,7 @@ def test_one_for_each_or_one_number_for_all(params: dict[str, Any]) -> None:
         (2, b"one", {}, "image", "is 1 picture, and this model has 2 components 'controlnet'"),
         (2, [b"one", b"two", b"three"], {}, "image", "is 3 pictures"),
         (1, [b"one", b"two"], {}, "image", "one component 'controlnet'"),
-        (2, [b"one", b"two"], {SCALE: [1]}, SCALE, "has 1 numbers, and this model has 2"),
+        (2, [b"one", b"two"], {SCALE: [1]}, SCALE, "has 1 number, and this model has 2"),
         (2, [b"one", b"two"], {SCALE: [1, 1, 1]}, SCALE, "Give one number for all, or a list of 2"),
         (1, b"one", {SCALE: [1, 1]}, SCALE, "Give one number"),
         (1, b"one", {END: [1, 0.5]}, END, "has 2 numbers"),

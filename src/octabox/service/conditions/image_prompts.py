@@ -68,7 +68,7 @@ def _odd_scales(scale: Any, count: int) -> Iterator[InvalidParameterError]:
     scales = scale if isinstance(scale, list) else [scale]
     if isinstance(scale, list) and len(scale) != count:
         yield InvalidParameterError(
-            f"'{SCALE}' has {len(scale)} numbers, and this model has {count} IP-Adapter{'s'[: count > 1]}.",
+            f"'{SCALE}' has {len(scale)} number{'s'[: len(scale) > 1]}, and this model has {count} IP-Adapter{'s'[: count > 1]}.",
             hint=f"Give one number for all, or a list of {count}." if count > 1 else "Give one number.",
             parameter=SCALE,
         )

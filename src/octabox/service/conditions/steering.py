@@ -59,7 +59,7 @@ def _miscounted(
         value = params.get(each.name)
         if isinstance(value, list) and len(value) != count:
             yield InvalidParameterError(
-                f"'{each.name}' has {len(value)} numbers, and {there}.",
+                f"'{each.name}' has {len(value)} number{'s'[: len(value) > 1]}, and {there}.",
                 hint=f"Give one number for all, or a list of {count}." if count > 1 else "Give one number.",
                 parameter=each.name,
             )
