@@ -67,7 +67,7 @@ def test_without_a_picture_nothing_is_said() -> None:
         ((1.0, 1.0), {PICTURES: b"one"}, PICTURES, "is 1 picture, and this model has 2 IP-Adapters"),
         ((1.0, 1.0), {PICTURES: [b"one", None]}, PICTURES, "must be a picture"),
         ((1.0, 1.0), {PICTURES: [[b"one", None], b"two"]}, PICTURES, "leaves a place open"),
-        ((1.0,), {PICTURES: b"one", SCALE: [1, 1]}, SCALE, "has 2 numbers, and this model has 1 IP-Adapter"),
+        ((1.0,), {PICTURES: b"one", SCALE: [1, 1]}, SCALE, "has 2 numbers, and this model has one IP-Adapter"),
         ((1.0, 1.0), {PICTURES: [b"one", b"two"], SCALE: [1]}, SCALE, "Give one number for all, or a list of 2"),
         ((1.0,), {PICTURES: b"one", SCALE: 1e9}, SCALE, "from -10 to 10, not 1e+09"),
         ((1.0,), {PICTURES: b"one", SCALE: float("nan")}, SCALE, "not nan"),

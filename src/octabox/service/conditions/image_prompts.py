@@ -67,8 +67,9 @@ def _odd_scales(scale: Any, count: int) -> Iterator[InvalidParameterError]:
     """Yield an error where there are not as many strengths as IP-Adapters, or one is beyond all measure."""
     scales = scale if isinstance(scale, list) else [scale]
     if isinstance(scale, list) and len(scale) != count:
+        there = f"this model has {count} IP-Adapters" if count > 1 else "this model has one IP-Adapter"
         yield InvalidParameterError(
-            f"'{SCALE}' has {len(scale)} number{'s'[: len(scale) > 1]}, and this model has {count} IP-Adapter{'s'[: count > 1]}.",
+            f"'{SCALE}' has {len(scale)} number{'s'[: len(scale) > 1]}, and {there}.",
             hint=f"Give one number for all, or a list of {count}." if count > 1 else "Give one number.",
             parameter=SCALE,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from calling import Watcher, call, run
 from ip_adapters import WIDTH, save_all, save_encoder, save_ip_adapter
@@ -170,7 +170,15 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     save_ip_adapter(tmp_path / "many.safetensors", layers=16)
     save_ip_adapter(tmp_path / "few.safetensors", layers=2)
     save_encoder(tmp_path / "image_encoder")
-    for name, said in (("wide", "96"), ("many", "16 layers, and this model has 4"), ("few", "to_k_ip")):
+    tensors = load_file(folder / "models" / "first.safetensors")
+    del tensors["image_proj.norm.bias"]
+    save_file(tensors, tmp_path / "lacking.safetensors")
+    for name, said in (
+        ("lacking", "nothing for encoder_hid_proj"),
+        ("wide", "96"),
+        ("many", "16 layers, and this model has 4"),
+        ("few", "to_k_ip"),
+    ):
         error = refused(ip_adapters={"model": str(tmp_path), "weight_name": f"{name}.safetensors"})
 
         assert isinstance(error, IncompatibleAdapterError)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: How the names of attention processors end, behind that of the layer.
+PROCESSOR = ".processor"
+
 #: Stands for an attribute that is not there.
 ABSENT = object()
 
@@ -32,11 +35,12 @@ def state_of(denoiser: Any) -> State:
 
 def differing(before: State, after: State) -> tuple[State, State]:
     """Return what differs between two states: as it was, and as it is."""
-    processors = [name for name, each in after.processors.items() if each is not before.processors.get(name)]
+    # What has come with a new part, such as a projection with attention of its own, goes with it.
+    processors = [name for name, each in before.processors.items() if each is not after.processors.get(name)]
     parts, settings = _changed(before.parts, after.parts), _changed(before.settings, after.settings)
     first, second = (
         State(
-            dict(state.processors) if processors else {},
+            {name: state.processors[name] for name in processors},
             {name: state.parts.get(name, ABSENT) for name in parts},
             {name: state.settings.get(name, ABSENT) for name in settings},
         )
@@ -47,9 +51,8 @@ def differing(before: State, after: State) -> tuple[State, State]:
 
 def put(denoiser: Any, state: State) -> None:
     """Make a denoiser what it is in a state."""
-    if state.processors:
-        # Diffusers empties the mapping that it is given.
-        denoiser.set_attn_processor(dict(state.processors))
+    for place, processor in state.processors.items():
+        denoiser.get_submodule(place.removesuffix(PROCESSOR)).set_processor(processor)
     for thing, attributes in ((denoiser, state.parts), (denoiser.config, state.settings)):
         for name, value in attributes.items():
             if value is not ABSENT:

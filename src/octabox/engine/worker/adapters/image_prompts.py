@@ -118,7 +118,7 @@ def load_image_prompts(pipe: Any, config: ModelConfig, dtype: torch.dtype) -> Im
         logger.debug("the IP-Adapters of %s could not be loaded", config.name, exc_info=error)
         raise _unfit(pipe, config, files, error) from error
     without, within = differing(before, state_of(denoiser))
-    _check_counts(pipe, config, files, within)
+    _check_whole(pipe, config, files, within)
     return ImagePrompts(pipe, denoiser, without, within, len(files))
 
 
@@ -182,8 +182,13 @@ def _load(pipe: Any, files: list[Path]) -> None:
         )
 
 
-def _check_counts(pipe: Any, config: ModelConfig, files: list[Path], within: State) -> None:
-    """Refuse files that have more for attention layers than the model has of them: they were made for another one."""
+def _check_whole(pipe: Any, config: ModelConfig, files: list[Path], within: State) -> None:
+    """Refuse files that have not all that was put in, or more for attention layers than the model has of them."""
+    put_in = {**within.processors, **within.parts}
+    modules = [(name, each) for name, each in put_in.items() if isinstance(each, torch.nn.Module)]
+    empty = [f"{name}.{key}" for name, each in modules for key, value in each.named_parameters() if value.is_meta]
+    if empty:
+        raise _unfit(pipe, config, files, ValueError(f"it has nothing for {empty[0]}"))
     places = sum(1 for each in within.processors.values() if isinstance(each, torch.nn.Module))
     for file in files:
         found = sum(1 for name in check_ip_adapter(file) if name.endswith("to_k_ip.weight"))
