@@ -157,6 +157,18 @@ def test_a_single_file_and_an_encoder_of_its_own(folder: Path, one: Runner) -> N
     assert 0 == differ(result, made(beside, PLAIN, shown(drawn()), **{SCALE: 1}))
 
 
+def test_weights_that_are_kept_small(folder: Path) -> None:
+    """Those of the model are; those of an IP-Adapter keep the type of numbers that they compute in."""
+    small = {"components": {"unet": {"storage": "float8_e4m3fn"}}}
+    both, model = runner(ip_adapters=[entry(folder)], **small), runner(**small)
+    plain = made(model)
+
+    assert 0 == differ(plain, made(both))
+    assert 0 == differ(plain, made(both, PLAIN, shown(drawn()), **{SCALE: 0}))
+    assert differ(plain, made(both, PLAIN, shown(drawn()), **{SCALE: 1})) > 5
+    assert 0 == differ(plain, made(both))
+
+
 def refused(**fields: Any) -> OctaboxError:
     """Return the error for a model that cannot be loaded."""
     with pytest.raises(LoadError) as caught:

@@ -58,9 +58,14 @@ class ImagePrompts:
         self._pipe, self._denoiser = pipe, denoiser
         self._without, self._within, self._count = without, within, count
 
-    def take_out(self) -> None:
-        """Make the denoiser what it is without them."""
-        put(self._denoiser, self._without)
+    @contextmanager
+    def put_in(self) -> Iterator[None]:
+        """Let them be part of the model while this lasts."""
+        put(self._denoiser, self._within)
+        try:
+            yield
+        finally:
+            put(self._denoiser, self._without)
 
     @contextmanager
     def installed(self, run: Run) -> Iterator[None]:
@@ -68,12 +73,9 @@ class ImagePrompts:
         if not image_prompts(run.inputs):
             yield
             return
-        put(self._denoiser, self._within)
-        try:
+        with self.put_in():
             self._pipe.set_ip_adapter_scale(self._scale(run.params))
             yield
-        finally:
-            self.take_out()
 
     def _scale(self, params: Mapping[str, Any]) -> Any:
         """Return how strongly each works, as diffusers takes it: one number for one, which some classes want."""
@@ -83,7 +85,7 @@ class ImagePrompts:
 
 
 def load_image_prompts(pipe: Any, config: ModelConfig, dtype: torch.dtype) -> ImagePrompts | None:
-    """Load the IP-Adapters of a configuration, and leave them in the model.
+    """Load the IP-Adapters of a configuration, beside the model.
 
     Args:
         pipe: The model's own pipeline.
@@ -91,7 +93,7 @@ def load_image_prompts(pipe: Any, config: ModelConfig, dtype: torch.dtype) -> Im
         dtype: Type of numbers of an image encoder that is loaded for them.
 
     Returns:
-        What takes them out and puts them in; None where there are none.
+        What puts them in; None where there are none.
 
     Raises:
         LoadError: The model takes none, or one of them cannot be read or does not fit it.
@@ -116,9 +118,10 @@ def load_image_prompts(pipe: Any, config: ModelConfig, dtype: torch.dtype) -> Im
         if isinstance(error, OctaboxError | MemoryError | torch.OutOfMemoryError):
             raise
         logger.debug("the IP-Adapters of %s could not be loaded", config.name, exc_info=error)
-        raise _unfit(pipe, config, files, error) from error
+        raise _unfit(pipe, config, files, _lacking(denoiser) or error) from error
     without, within = differing(before, state_of(denoiser))
-    _check_whole(pipe, config, files, within)
+    _check_whole(pipe, config, files, denoiser, within)
+    put(denoiser, without)
     return ImagePrompts(pipe, denoiser, without, within, len(files))
 
 
@@ -182,19 +185,22 @@ def _load(pipe: Any, files: list[Path]) -> None:
         )
 
 
-def _check_whole(pipe: Any, config: ModelConfig, files: list[Path], within: State) -> None:
+def _check_whole(pipe: Any, config: ModelConfig, files: list[Path], denoiser: Any, within: State) -> None:
     """Refuse files that have not all that was put in, or more for attention layers than the model has of them."""
-    put_in = {**within.processors, **within.parts}
-    modules = [(name, each) for name, each in put_in.items() if isinstance(each, torch.nn.Module)]
-    empty = [f"{name}.{key}" for name, each in modules for key, value in each.named_parameters() if value.is_meta]
-    if empty:
-        raise _unfit(pipe, config, files, ValueError(f"it has nothing for {empty[0]}"))
+    if lacking := _lacking(denoiser):
+        raise _unfit(pipe, config, files, lacking)
     places = sum(1 for each in within.processors.values() if isinstance(each, torch.nn.Module))
     for file in files:
         found = sum(1 for name in check_ip_adapter(file) if name.endswith("to_k_ip.weight"))
         if found > places:
             reason = f"it has weights for {found} layers, and this model has {places}"
             raise _unfit(pipe, config, [file], ValueError(reason))
+
+
+def _lacking(denoiser: Any) -> ValueError | None:
+    """Return what is wrong with files that do not hold all that was put in: diffusers leaves the rest without numbers."""
+    empty = next((name for name, value in denoiser.named_parameters() if value.is_meta), None)
+    return ValueError(f"it has nothing for {empty}") if empty else None
 
 
 def _unfit(pipe: Any, config: ModelConfig, files: list[Path], error: Exception) -> IncompatibleAdapterError:

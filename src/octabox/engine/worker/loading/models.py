@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,8 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     extras = load_beside(config, pipeline, beside, dtype, device)
     keep_small(config, {**pipe.components, **extras})
     # What is to be moved between devices is told of IP-Adapters too, while they are there.
-    notes += _place(pipe, config, device)
-    if image_prompts:
-        image_prompts.take_out()
+    with image_prompts.put_in() if image_prompts else nullcontext():
+        notes += _place(pipe, config, device)
     return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts)
 
 
