@@ -99,6 +99,14 @@ def test_several_pictures_for_one_adapter() -> None:
     assert ([[b"one", b"two"]],) == planned(1.0, **{PICTURES: [[b"one", b"two"]]}).files[PICTURES]
 
 
+def test_an_array_is_not_counted() -> None:
+    """What another model has made of pictures may be one array for all of them."""
+    found = planned(1.0, 1.0, ip_adapter_image_embeds=[[[[0.0, 1.0]]], [[[2.0, 3.0]]]])
+
+    assert ["ip_adapter_image_embeds"] == list(found.files)
+    assert [1.0, 1.0] == found.runs[0][0][SCALE]
+
+
 def test_siblings_take_them_too() -> None:
     """The picture to start from chooses the class, which takes the other as well."""
     found = planned(0.5, **{PICTURES: b"one", "image": b"two"})

@@ -41,7 +41,8 @@ def with_image_prompts(
         )
     scale = params.get(SCALE)
     chosen = [each.scale for each in config.ip_adapters] if scale is None else scale
-    problems = [*_miscounted(given, files, count), *_odd_scales(chosen, count)]
+    pictures = [each.name for each in entry.media() if each.name in given]
+    problems = [*_miscounted(pictures, files, count), *_odd_scales(chosen, count)]
     if len(problems) > 1:
         raise InvalidRequestError(problems)
     if problems:
