@@ -90,6 +90,16 @@ def test_one_component_with_modes_may_be_shown_several() -> None:
     assert "StableDiffusionXLControlNetUnionPipeline" == found.pipeline.name
 
 
+def test_a_list_of_one_may_be_shown_several() -> None:
+    """Whether its class can do that, the class says."""
+    config = {"name": "thing", "model": "somewhere", "components": {"controlnet": [{"model": "union"}]}}
+    served = ServedModel(ModelConfig.model_validate(config), load_catalog().pipeline("QwenImagePipeline"))
+    params = {"prompt": "x", "control_image": [b"one", b"two"], SCALE: [1, 0.5]}
+    found = plan(GenerationRequest(model="thing", params=params), served, load_catalog(), Limits())
+
+    assert "QwenImageControlNetPipeline" == found.pipeline.name
+
+
 def test_other_lists_of_components_count_too() -> None:
     """A T2I-Adapter is steered as a ControlNet is."""
     with pytest.raises(RequestError) as caught:

@@ -29,22 +29,32 @@ def steering_arguments(pipe: Any, entry: PipelineEntry, given: Mapping[str, Any]
     if not isinstance(component, torch.nn.Module):
         return {}
     members = single(component)
-    several = len(members) > 1
+    picture = control_picture(entry)
+    shown = given.get(picture.name) if picture is not None else None
+    changed: dict[str, Any] = {}
+    if members == [component]:
+        count = 0
+        if picture is not None and shown is not None:
+            changed[picture.name] = _shown(shown, component)
+    else:
+        pictures = shown if isinstance(shown, list) else [shown]
+        # One that was trained for several kinds of pictures may be shown several.
+        looking = members * len(pictures) if len(members) == 1 else members
+        count = len(looking)
+        if picture is not None and shown is not None and len(pictures) == count:
+            changed[picture.name] = [_shown(*each) for each in zip(pictures, looking, strict=True)]
+    return changed | _numbers(entry, given, count)
+
+
+def _numbers(entry: PipelineEntry, given: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Return the strengths and the spans of a call: as lists of so many, or, where the count is 0, as single numbers."""
     changed: dict[str, Any] = {}
     for each in strengths(entry):
         value = given.get(each.name, each.default)
         if isinstance(value, list):
             changed[each.name] = [float(number) for number in value]
         elif isinstance(value, int | float):
-            changed[each.name] = [float(value)] * len(members) if several else float(value)
-    picture = control_picture(entry)
-    if picture is not None and picture.name in given:
-        shown = given[picture.name]
-        changed[picture.name] = (
-            [_shown(one, member) for one, member in zip(shown, members, strict=True)]
-            if several and isinstance(shown, list) and len(shown) == len(members)
-            else _shown(shown, members[0])
-        )
+            changed[each.name] = [float(value)] * count if count else float(value)
     return changed
 
 

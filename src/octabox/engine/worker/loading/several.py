@@ -69,13 +69,19 @@ def takes_several(kind: Any, name: str) -> bool:
 
 
 def grouped(kind: Any, name: str, component: Any) -> Any:
-    """Return several components as a pipeline's constructor takes them; one alone, of a list too, stays as it is."""
+    """Return a list of components as a pipeline's constructor takes it; one alone stays as it is."""
     if not isinstance(component, list):
         return component
     group = _group(_annotation(kind, name))
-    if len(component) == 1:
+    if group is None:
+        return component
+    try:
+        return group(component)
+    except ValueError:
+        if len(component) > 1:
+            raise
+        # Some groups are of several alone.
         return component[0]
-    return component if group is None else group(component)
 
 
 def single(component: Any) -> list[Any]:
