@@ -23,6 +23,7 @@ from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, load_checkpoint
 from octabox.engine.worker.loading.components import component_dtypes, load_component, pipeline_quantization
 from octabox.engine.worker.loading.extras import load_beside, part_configuration
+from octabox.engine.worker.loading.fitting import check_steering
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.loading.storage import keep_small
@@ -84,6 +85,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     image_prompts = load_image_prompts(pipe, config, dtype)
     loras, _ = _apply_adapters(pipe, config, options.max_adapters)
     extras = load_beside(config, pipeline, beside, dtype, device)
+    check_steering(config, pipe.components, extras)
     keep_small(config, {**pipe.components, **extras})
     # What is to be moved between devices is told of IP-Adapters too, while they are there.
     with image_prompts.put_in() if image_prompts else nullcontext():
