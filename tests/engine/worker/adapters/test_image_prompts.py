@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,34 @@ def test_a_single_file_and_an_encoder_of_its_own(folder: Path, one: Runner) -> N
 
     assert 0 == differ(result, made(apart, PLAIN, shown(drawn()), **{SCALE: 1}))
     assert 0 == differ(result, made(beside, PLAIN, shown(drawn()), **{SCALE: 1}))
+
+
+def test_a_pickle_is_read_for_its_weights_alone(folder: Path, one: Runner, tmp_path: Path) -> None:
+    """As most are published; one that would run code is refused, and does not."""
+    tensors = load_file(folder / "models" / "first.safetensors")
+    nested: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        nested[part][rest] = value
+    torch.save(nested, tmp_path / "first.bin")
+    save_encoder(tmp_path / "image_encoder")
+    pickled = runner(ip_adapters={"model": str(tmp_path)})
+
+    assert 0 == differ(made(one, PLAIN, shown(drawn())), made(pickled, PLAIN, shown(drawn())))
+    (tmp_path / "evil.bin").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+    error = refused(ip_adapters={"model": str(tmp_path / "evil.bin")})
+    assert isinstance(error, IncompatibleAdapterError)
+    assert not (tmp_path / "ran").exists()
+
+
+class Evil:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
 
 
 def test_weights_that_are_kept_small(folder: Path) -> None:
