@@ -47,6 +47,7 @@ def _convert(order: Conversion, place: Path) -> Converted:
             model=config.name,
         ) from error
     left = [name for name in ("scheduler", "defaults", "ip_adapters") if getattr(order.model, name)]
+    left += [f"components.{name}" for name in loaded.beside]
     notes = [f"`{name}` of the configuration is not written: a folder holds the model as it came." for name in left]
     return Converted((*loaded.warnings, *notes))
 
