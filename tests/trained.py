@@ -15,6 +15,7 @@ from octabox import demo
 
 FOLDER = Path(__file__).parent / "data" / "adapters"
 LORAS, EMBEDDINGS, EDGES = FOLDER / "loras", FOLDER / "embeddings", FOLDER / "controlnets" / "edges"
+SKETCH = FOLDER / "t2i_adapters" / "sketch"
 HEARTS, FRAME = str(LORAS / "hearts.safetensors"), str(LORAS / "frame.safetensors")
 
 #: A prompt that both LoRAs change, and how a picture of it is made.
@@ -46,3 +47,10 @@ def shows(made: Image.Image, colour: str = "red", background: str = "white") -> 
 def distance(first: Image.Image, second: Image.Image) -> float:
     """Return the mean absolute difference of two pictures, 0 to 255."""
     return float(np.abs(np.asarray(first, dtype=float) - np.asarray(second, dtype=float)).mean())
+
+
+def overlap(made: Image.Image, drawn: Image.Image) -> float:
+    """Return how much of what is red in two pictures they have in common: intersection over union, 0 to 1."""
+    pictures = np.asarray(made), np.asarray(drawn)
+    first, second = ((each[..., 1] < 140) & (each[..., 0] > 140) for each in pictures)
+    return float((first & second).sum() / (first | second).sum())

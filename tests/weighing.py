@@ -69,7 +69,7 @@ def ask(name: str) -> Any:
 def main(folder: str, net: str, *siblings: str) -> None:
     """Load, call and weigh."""
     components = {} if net == "-" else {"controlnet": ComponentConfig(model=net)}
-    config = ModelConfig(name="large", model=folder, pipeline=OWN, components=components)
+    config = ModelConfig(name="large", model=folder, pipeline=OWN, components={**components})
     runner = Runner(load(config, OWN, WorkerOptions(device="cpu", threads=1)))
     for name in siblings:
         # Their code is no weight, and is read once whatever the model's size.

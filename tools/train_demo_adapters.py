@@ -1,9 +1,9 @@
-"""Train the adapters of the embedded model that the tests work with: two LoRAs, two embeddings and a ControlNet.
+"""Train the adapters of the embedded model that the tests work with: two LoRAs, two embeddings, a ControlNet and a T2I-Adapter.
 
 Each has a meaning that can be seen. `hearts` turns every shape into a heart, `frame` draws a black frame, the word `ruby`
 means red, the word `plumstar` (of two vectors) means a purple star, and the ControlNet `edges` draws the outline that it is
-shown, wherever that is. Every step draws its data from a generator seeded with the step, and each adapter writes
-checkpoints, so that an interrupted run that is started again goes on where it stopped.
+shown, wherever that is, as does the T2I-Adapter `sketch`. Every step draws its data from a generator seeded with the step,
+and each adapter writes checkpoints, so that an interrupted run that is started again goes on where it stopped.
 
     python tools/train_demo_adapters.py --work build/demo-adapters --out tests/data/adapters
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 import torch
-from diffusers import ControlNetModel, StableDiffusionPipeline
+from diffusers import ControlNetModel, StableDiffusionPipeline, T2IAdapter
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from PIL import Image, ImageDraw, ImageFilter
@@ -146,7 +146,7 @@ class Lesson:
         steps: int,
         rate: float,
         *,
-        control: ControlNetModel | None = None,
+        control: Callable[..., dict[str, Any]] | None = None,
         after: Callable[[], None] | None = None,
     ) -> None:
         """Train these weights to predict velocity, as the model itself was trained."""
@@ -167,8 +167,7 @@ class Lesson:
                 extra: dict[str, Any] = {}
                 if control is not None:
                     shown = as_tensor([self.examples[k].control or self.examples[k].picture for k in chosen])
-                    down, mid = control(noisy, times, states, shown, return_dict=False)
-                    extra = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+                    extra = control(noisy, times, states, shown)
                 velocity = self.pipe.unet(noisy, times, states, **extra).sample
             return mse_loss(velocity.float(), a.sqrt() * noise - (1 - a).sqrt() * clean)
 
@@ -225,8 +224,31 @@ def train_controlnet(lesson: Lesson, out: Path, steps: int) -> None:
     torch.manual_seed(0)
     control = ControlNetModel.from_unet(lesson.pipe.unet, conditioning_embedding_out_channels=(8, 16, 24, 32))
     control.requires_grad_(requires_grad=True)
-    lesson.train(list(control.parameters()), steps, 1e-3, control=control)
+
+    def residuals(
+        noisy: torch.Tensor, times: torch.Tensor, states: torch.Tensor, shown: torch.Tensor
+    ) -> dict[str, Any]:
+        down, mid = control(noisy, times, states, shown, return_dict=False)
+        return {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+
+    lesson.train(list(control.parameters()), steps, 1e-3, control=residuals)
     control.half().save_pretrained(out / "controlnets" / lesson.name)
+
+
+def train_t2i_adapter(lesson: Lesson, out: Path, steps: int) -> None:
+    """Train a T2I-Adapter that reads edges in grey, and write it in half precision."""
+    torch.manual_seed(0)
+    # Of this kind both features are as large as what the UNet adds them to: half a latent.
+    channels = list(lesson.pipe.unet.config.block_out_channels)
+    adapter = T2IAdapter(in_channels=1, channels=channels, downscale_factor=16, adapter_type="full_adapter_xl")
+
+    def residuals(
+        _noisy: torch.Tensor, _times: torch.Tensor, _states: torch.Tensor, shown: torch.Tensor
+    ) -> dict[str, Any]:
+        return {"down_intrablock_additional_residuals": adapter(shown[:, :1])}
+
+    lesson.train(list(adapter.parameters()), steps, 1e-3, control=residuals)
+    adapter.half().save_pretrained(out / "t2i_adapters" / lesson.name)
 
 
 @click.command()
@@ -235,7 +257,10 @@ def train_controlnet(lesson: Lesson, out: Path, steps: int) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("tests/data/adapters"), help="For the adapters.")
 @click.option("--only", multiple=True, help="Names of those to train; all, if none is given.")
 @click.option(
-    "--steps", default=400, show_default=True, help="Steps of a LoRA; an embedding takes half, a ControlNet double."
+    "--steps",
+    default=400,
+    show_default=True,
+    help="Steps of a LoRA; an embedding takes half, those that read edges double.",
 )
 @click.option("--threads", default=1, show_default=True, help="Processor threads.")
 def main(model: Path, work: Path, out: Path, only: tuple[str, ...], steps: int, threads: int) -> None:
@@ -253,6 +278,7 @@ def main(model: Path, work: Path, out: Path, only: tuple[str, ...], steps: int, 
         "ruby": lambda: train_embedding(lesson("ruby", ruby), out, steps // 2, ["colour"]),
         "plumstar": lambda: train_embedding(lesson("plumstar", plumstar), out, steps // 2, ["colour", "shape"]),
         "edges": lambda: train_controlnet(lesson("edges", outlined), out, steps * 2),
+        "sketch": lambda: train_t2i_adapter(lesson("sketch", outlined), out, steps * 2),
     }
     for name in only or plan:
         plan[name]()

@@ -56,7 +56,8 @@ def test_a_path_in_the_folder_is_stronger_than_a_hub_id(tmp_path: Path) -> None:
     for name in ("owner/here/model_index.json", "style.safetensors", "vae/config.json"):
         save(tmp_path / name, INDEX)
     text = (
-        "model: {}\ncomponents: {{vae: {{model: vae}}}}\nadapters: [{{lora: style.safetensors}}, {{lora: owner/lora}}]"
+        "model: {}\ncomponents: {{vae: {{model: vae}}, controlnet: [{{model: vae}}, {{model: owner/net}}]}}\n"
+        "adapters: [{{lora: style.safetensors}}, {{lora: owner/lora}}]\nip_adapters: {{model: style.safetensors}}"
     )
     save(tmp_path / "a.yaml", text.format("owner/here"))
     save(tmp_path / "b.yaml", text.format("owner/there"))
@@ -64,7 +65,9 @@ def test_a_path_in_the_folder_is_stronger_than_a_hub_id(tmp_path: Path) -> None:
     models = discover(tmp_path).models
 
     assert (str(tmp_path / "owner/here"), "owner/there") == (models["a"].model, models["b"].model)
-    assert str(tmp_path / "vae") == models["a"].components["vae"].model
+    assert str(tmp_path / "vae") == models["a"].part("vae").model
+    assert [str(tmp_path / "vae"), "owner/net"] == [part.model for _, part in models["a"].parts()][1:]
+    assert [str(tmp_path / "style.safetensors")] == [each.model for each in models["a"].ip_adapters]
     assert [str(tmp_path / "style.safetensors"), "owner/lora"] == [lora.lora for lora in models["a"].adapters]
 
 

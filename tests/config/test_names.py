@@ -96,6 +96,15 @@ def test_names_that_lead_nowhere_are_errors(fields: dict[str, object], problem: 
     assert problems(fields)[0].startswith(problem)
 
 
+def test_defaults_of_all_that_runs_on_the_weights_are_known() -> None:
+    """A default holds for another class that a request chooses, too."""
+    fields = {"model": "owner/name", "pipeline": "APipeline", "defaults": {"strength": 1, "strengths": 1}}
+    entry = Entry(ModelConfig.model_validate({"name": "x", **fields}), Path("f"), {})
+    found = check_names([entry], PIPELINES, SCHEDULERS, family=lambda _, name: [PIPELINES[name], takes("strength")])
+
+    assert ["APipeline has no parameter 'strengths'."] == [problem.message for problem in found]
+
+
 def test_a_task_is_checked_where_tasks_are_known() -> None:
     """A name that begins with a capital letter is a class."""
     assert [] == problems({"pipeline": "text-to-image"}, ("text-to-image",))

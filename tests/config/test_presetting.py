@@ -53,7 +53,7 @@ def test_a_class_has_its_preset(name: str) -> None:
     """The autoencoder computes in float32, whatever the model's type of numbers is."""
     config = given(dtype="float16").as_a(name)
 
-    assert ("float16", "float32") == (config.dtype, config.components["vae"].dtype)
+    assert ("float16", "float32") == (config.dtype, config.part("vae").dtype)
 
 
 def test_what_the_author_says_is_stronger() -> None:
@@ -64,9 +64,9 @@ def test_what_the_author_says_is_stronger() -> None:
     video = given(memory="full", defaults={"decode_chunk_size": 2}).as_a("StableVideoDiffusionPipeline")
     sana = given(components={"vae": {"model": "owner/vae"}}).as_a("SanaPipeline")
 
-    assert ("float16", "float8_e5m2") == (config.components["vae"].dtype, config.components["transformer"].storage)
+    assert ("float16", "float8_e5m2") == (config.part("vae").dtype, config.part("transformer").storage)
     assert ("full", {"decode_chunk_size": 2, "fps": 7}) == (video.memory, video.defaults)
-    assert ("owner/vae", "bfloat16") == (sana.components["vae"].model, sana.components["vae"].dtype)
+    assert ("owner/vae", "bfloat16") == (sana.part("vae").model, sana.part("vae").dtype)
 
 
 def test_a_class_without_a_preset_changes_nothing() -> None:
@@ -91,7 +91,7 @@ def test_a_preset_by_its_name(tmp_path: Path) -> None:
     (config,) = read_models(file).models
 
     assert ("FluxPipeline", "owner/flux") == (config.pipeline, config.config)
-    assert "float8_e4m3fn" == config.components["text_encoder_2"].storage
+    assert "float8_e4m3fn" == config.part("text_encoder_2").storage
 
 
 def test_a_name_that_leads_nowhere_is_told(tmp_path: Path) -> None:

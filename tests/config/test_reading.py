@@ -46,7 +46,7 @@ def test_our_own_shape_is_read(read: Callable[[str], Reading]) -> None:
     assert SchedulerConfig(name="euler_a") == model.scheduler
     assert ({"guidance_scale": 7.5}, "float32", 0.5) == (
         model.defaults,
-        model.components["vae"].dtype,
+        model.part("vae").dtype,
         model.adapters[0].weight,
     )
 
@@ -97,6 +97,18 @@ def test_a_file_may_hold_several_models(read: Callable[[str], Reading]) -> None:
         (
             "model: a/b\nallow_remote_code: [{repo: a/b, revision: main}]",
             "2:33: error: `allow_remote_code.0.revision` must be a commit or a tag, since what is on a branch changes",
+        ),
+        (
+            "model: a/b\ncomponents:\n  controlnet: [{model: x}, {dtpe: auto}]",
+            "3:29: error: There is no key `components.controlnet.1.dtpe`. (did you mean dtype?)",
+        ),
+        (
+            "model: a/b\ncomponents: {controlnet: [{model: x}, {dtype: half}]}",
+            "2:40: error: `components.controlnet.1.dtype` must be one of 'auto', 'float32', 'float16' or 'bfloat16', not",
+        ),
+        (
+            "model: a/b\ncomponents: {controlnet: [{model: x}, {dtype: float16}]}",
+            "2:14: error: `components.controlnet` is a list, each of which needs a `model`, not [{'model': 'x'}, {",
         ),
         (
             "model: a/b\nadapters: [{lora: x, weight: a}]",

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from octabox.config.model import ComponentConfig, LoraConfig, ModelConfig, RemoteCode, SchedulerConfig
+from octabox.config.model import ComponentConfig, IPAdapterConfig, LoraConfig, ModelConfig, RemoteCode, SchedulerConfig
 from octabox.config.settings import Settings, flag, variable
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
@@ -41,7 +41,9 @@ def test_every_setting_is_in_the_reference(name: str) -> None:
     assert setting_row(name) in (PAGES / "settings.md").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("model", [ModelConfig, SchedulerConfig, ComponentConfig, LoraConfig, RemoteCode])
+@pytest.mark.parametrize(
+    "model", [ModelConfig, SchedulerConfig, ComponentConfig, LoraConfig, IPAdapterConfig, RemoteCode]
+)
 def test_every_key_of_a_configuration_is_in_the_reference(model: type[BaseModel]) -> None:
     """With its default and its meaning."""
     lines = (PAGES / "model-configuration.md").read_text(encoding="utf-8").splitlines()

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -27,7 +26,7 @@ from demo_pictures import Scene, draw
 from octabox import demo
 from serving import running_server
 from train_demo_adapters import edges_of
-from trained import EDGES, EMBEDDINGS, FRAME, LORAS, PROMPT, shows
+from trained import EDGES, EMBEDDINGS, FRAME, LORAS, PROMPT, overlap, shows
 
 PATH = "/v1/generations"
 
@@ -90,15 +89,20 @@ def ask(http: httpx.Client, prompt: str = PROMPT, **change: Any) -> httpx.Respon
     return http.post(PATH, content=text, headers={"content-type": "application/json"})
 
 
+def opened(answer: httpx.Response) -> Image.Image:
+    """Return the picture of an answer."""
+    assert answer.is_success, answer.text
+    return Image.open(io.BytesIO(base64.b64decode(answer.json()["outputs"][0]["b64_json"])))
+
+
 def content(answer: httpx.Response) -> bytes:
     """Return the file of an answer, the metadata taken out."""
-    return Image.open(io.BytesIO(base64.b64decode(answer.json()["outputs"][0]["b64_json"]))).tobytes()
+    return opened(answer).tobytes()
 
 
 def shown(answer: httpx.Response) -> tuple[str, str, str]:
     """Return what the picture of an answer shows."""
-    assert answer.is_success, answer.text
-    return shows(Image.open(io.BytesIO(base64.b64decode(answer.json()["outputs"][0]["b64_json"]))))
+    return shows(opened(answer))
 
 
 def test_by_field_and_by_tag(http: httpx.Client) -> None:
@@ -235,14 +239,6 @@ def test_a_controlnet_draws_the_outline_it_is_shown(http: httpx.Client, shape: s
         params = {**PARAMS, "prompt": "a red shape on a white background", "controlnet_conditioning_scale": scale}
         params["image"] = base64.b64encode(file.getvalue()).decode()
         answer = ask(http, model="outlined", params=params)
-        assert answer.is_success, answer.text
-        made[scale] = overlap(content(answer), draw(scene))
+        made[scale] = overlap(opened(answer), draw(scene))
 
     assert made[1.0] > 0.8 > made[0.0]
-
-
-def overlap(made: bytes, drawn: Image.Image) -> float:
-    """Return how much of what is red in two pictures they have in common: intersection over union."""
-    pictures = np.frombuffer(made, np.uint8).reshape(128, 128, 3), np.asarray(drawn)
-    first, second = ((each[..., 1] < 140) & (each[..., 0] > 140) for each in pictures)
-    return float((first & second).sum() / (first | second).sum())

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import click
 
+from octabox.catalog.conditions.image_prompts import with_scale
+from octabox.catalog.entries import PipelineEntry
 from octabox.config.discovery import YAML_SUFFIXES, discover, place
+from octabox.config.model import ModelConfig
 from octabox.config.names import check_names
 from octabox.config.problems import Problem, whole_file
 from octabox.config.reading import Entry, read_models
@@ -99,7 +102,14 @@ def against_catalog(entries: Iterable[Entry], folder: Path) -> list[Problem]:
     module = importlib.import_module("octabox.catalog.pipelines")
     module.use_folder(folder / "pipelines")
     catalog = module.load_catalog()
-    return check_names(entries, catalog.pipelines, catalog.schedulers)
+
+    def family(config: ModelConfig, pipeline: str) -> list[PipelineEntry]:
+        own = catalog.pipeline(pipeline)
+        extra = frozenset(config.components) - {part.name for part in own.components}
+        scales = tuple(each.scale for each in config.ip_adapters)
+        return [with_scale(entry, scales) for entry in (own, *catalog.siblings(pipeline, extra))]
+
+    return check_names(entries, catalog.pipelines, catalog.schedulers, family=family)
 
 
 def report(findings: Findings) -> None:

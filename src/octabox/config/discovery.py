@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from octabox import demo
-from octabox.config.model import OWN_REPOSITORY, ModelConfig
+from octabox.config.model import OWN_REPOSITORY, ComponentConfig, ModelConfig
 from octabox.config.problems import Problem, did_you_mean, whole_file
 from octabox.config.reading import Entry, Reading, read_models
 from octabox.errors import ModelNotFoundError, OctaboxError, nearest
@@ -121,12 +121,11 @@ def place(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
         place_of = entry.problem(("model",), f"There is no {config.model!r} in the models folder yet.", hint, "warning")
         problems.append(place_of)
     components = {
-        name: component.model_copy(update={"model": _located(component.model, folder)})
-        if component.model
-        else component
-        for name, component in config.components.items()
+        name: tuple(_placed(part, folder) for part in parts) if isinstance(parts, tuple) else _placed(parts, folder)
+        for name, parts in config.components.items()
     }
     adapters = tuple(lora.model_copy(update={"lora": _located(lora.lora, folder)}) for lora in config.adapters)
+    ip_adapters = tuple(each.model_copy(update={"model": _located(each.model, folder)}) for each in config.ip_adapters)
     trusted = tuple(
         code.model_copy(update={"repo": code.repo if code.repo == OWN_REPOSITORY else _located(code.repo, folder)})
         for code in config.allow_remote_code
@@ -137,8 +136,14 @@ def place(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
         "config": _located(config.config, folder) if config.config else None,
         "components": components,
         "adapters": adapters,
+        "ip_adapters": ip_adapters,
     }
     return Entry(config.model_copy(update=update), entry.file, entry.places), problems
+
+
+def _placed(part: ComponentConfig, folder: Path) -> ComponentConfig:
+    """Make the path of a component's source absolute."""
+    return part.model_copy(update={"model": _located(part.model, folder)}) if part.model else part
 
 
 class _Search:
@@ -236,8 +241,9 @@ def _sources(config: ModelConfig) -> Iterable[str]:
     """Return all sources that a configuration refers to."""
     yield config.model
     yield from filter(None, [config.config])
-    yield from (component.model for component in config.components.values() if component.model)
+    yield from (part.model for _, part in config.parts() if part.model)
     yield from (lora.lora for lora in config.adapters)
+    yield from (each.model for each in config.ip_adapters)
 
 
 def _listing(folder: Path) -> object:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from octabox.config.presetting import beneath, presets, settings_for
@@ -55,6 +56,26 @@ class ComponentConfig(_Strict):
     )
 
 
+#: What stands among the keys of a mistake for one component and for a list of them, where pydantic tells them apart.
+ONE, SEVERAL = "<one>", "<several>"
+
+
+def _each_with_source(parts: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
+    """Refuse a list of components of which one has no source: a model brings no such list itself."""
+    if not all(part.model for part in parts):
+        raise ValueError("is a list, each of which needs a `model`")
+    return parts
+
+
+#: Several components of one kind.
+_Several = Annotated[tuple[ComponentConfig, ...], Field(min_length=1), AfterValidator(_each_with_source)]
+
+#: A component, or a list of them where a pipeline takes several of the kind, such as ControlNets.
+Components = Annotated[
+    Annotated[ComponentConfig, Tag(ONE)] | Annotated[_Several, Tag(SEVERAL)],
+    Discriminator(lambda value: SEVERAL if isinstance(value, list | tuple) else ONE),
+]
+
 #: Strongest that a LoRA may be applied: beyond that there is only noise.
 MOST_WEIGHT = 10
 
@@ -70,6 +91,19 @@ class LoraConfig(_Strict):
     weights: dict[str, Weight] = Field(
         default_factory=dict, description="Strength by component, such as unet or text_encoder, where it is another."
     )
+
+
+class IPAdapterConfig(_Strict):
+    """An IP-Adapter: weights that let a model take pictures as prompts."""
+
+    model: str = Field(description="Hub id, folder or file.", min_length=1)
+    subfolder: str = Field(default="", description="Folder of the file inside that source.")
+    weight_name: str | None = Field(default=None, description="Name of the file, where there are several.")
+    image_encoder_folder: str | None = Field(
+        default="image_encoder",
+        description="Folder of the image encoder, inside `subfolder` or, with a slash, inside the source.",
+    )
+    scale: Weight = Field(default=1.0, description="How strongly it works where a request does not say.")
 
 
 #: Stands for the model's own repository, at the revision that it is loaded at.
@@ -130,8 +164,9 @@ class ModelConfig(_Strict):
     seed: int | None = Field(
         default=None, description="Seed of requests that give none; by lot, if not given.", ge=0, le=MAX_SEED
     )
-    components: dict[str, ComponentConfig] = Field(default_factory=dict, description="What differs for one component.")
+    components: dict[str, Components] = Field(default_factory=dict, description="What differs for one component.")
     adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied in every call.")
+    ip_adapters: tuple[IPAdapterConfig, ...] = Field(default=(), description="IP-Adapters, for pictures as prompts.")
     prompt_syntax: Syntax | None = Field(
         default=None,
         description="How prompts are read: as they stand, or with weights as A1111 or Compel; the server's, if not given.",
@@ -170,6 +205,12 @@ class ModelConfig(_Strict):
             return {key: each for key, each in value.items() if key == "name"} | {"settings": settings}
         return value
 
+    @field_validator("ip_adapters", mode="before")
+    @classmethod
+    def _one_ip_adapter(cls, value: Any) -> Any:
+        """Take one mapping for a list of it."""
+        return (value,) if isinstance(value, dict) else value
+
     @field_validator("allow_remote_code", mode="before")
     @classmethod
     def _remote_code_in_short(cls, value: Any) -> Any:
@@ -178,6 +219,29 @@ class ModelConfig(_Strict):
             return ({"repo": OWN_REPOSITORY},) if value else ()
         return (value,) if isinstance(value, dict) else value
 
+    def part(self, name: str) -> ComponentConfig:
+        """Return what differs for a component that is no list; nothing does where its name is not here."""
+        part = self.components.get(name, ComponentConfig())
+        assert isinstance(part, ComponentConfig)  # noqa: S101 (whoever asks has taken lists apart)
+        return part
+
+    def parts(self) -> Iterator[tuple[str, ComponentConfig]]:
+        """Yield the name and the configuration of every component, those of a list one by one."""
+        for name, parts in self.components.items():
+            for part in parts if isinstance(parts, tuple) else (parts,):
+                yield name, part
+
+    def without_storage(self) -> ModelConfig:
+        """Return this configuration with nothing said of how weights are kept between uses."""
+        plain = {"storage": None}
+        components = {
+            name: tuple(part.model_copy(update=plain) for part in parts)
+            if isinstance(parts, tuple)
+            else parts.model_copy(update=plain)
+            for name, parts in self.components.items()
+        }
+        return self.model_copy(update={"components": components})
+
     def as_a(self, pipeline: str) -> ModelConfig:
         """Return this configuration, for a model of a class, with what holds for that class where it says nothing."""
         preset = settings_for(pipeline)
@@ -185,3 +249,8 @@ class ModelConfig(_Strict):
             return self
         own = self.model_dump(exclude_unset=True)
         return ModelConfig.model_validate({**beneath(own, preset), "path": self.path})
+
+
+def way(loc: Iterable[str | int]) -> tuple[str | int, ...]:
+    """Return the way to a value that pydantic refused, as the configuration's author knows it."""
+    return tuple(part for part in loc if part not in {ONE, SEVERAL})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem, did_you_mean
 from octabox.config.reading import Entry
 from octabox.config.schedulers import scheduler_of
@@ -44,11 +45,16 @@ class Scheduler(Protocol):
         """What its constructor takes."""
 
 
+#: Returns all pipelines that run on the weights of a model of a class, that class among them.
+Family = Callable[[ModelConfig, str], Iterable[Signature]]
+
+
 def check_names(
     entries: Iterable[Entry],
     pipelines: Mapping[str, Signature],
     schedulers: Mapping[str, Scheduler],
     tasks: Collection[str] = (),
+    family: Family | None = None,
 ) -> list[Problem]:
     """Return a problem for each name that leads nowhere.
 
@@ -57,11 +63,12 @@ def check_names(
         pipelines: All pipelines by class name.
         schedulers: All noise schedulers by class name.
         tasks: All tasks and their aliases; where there are none, the name of a task is not checked.
+        family: Returns all pipelines that run on the weights of a model of a class; the class alone, if not given.
     """
     problems: list[Problem] = []
     for entry in entries:
         problems += _check_pipeline(entry, pipelines, tasks)
-        problems += _check_defaults(entry, pipelines)
+        problems += _check_defaults(entry, pipelines, family)
         problems += _check_scheduler(entry, schedulers)
     return problems
 
@@ -88,12 +95,13 @@ def _check_pipeline(entry: Entry, pipelines: Mapping[str, Signature], tasks: Col
         yield entry.problem(("pipeline",), f"There is no task {name!r}.", did_you_mean(name, tasks))
 
 
-def _check_defaults(entry: Entry, pipelines: Mapping[str, Signature]) -> Iterator[Problem]:
-    """Check that the pipeline takes every parameter that has a default."""
+def _check_defaults(entry: Entry, pipelines: Mapping[str, Signature], family: Family | None) -> Iterator[Problem]:
+    """Check that the pipeline, or another one on its weights, takes every parameter that has a default."""
     pipeline = pipeline_of(entry)
     if pipeline is None or pipeline not in pipelines:
         return
-    known = {parameter.name for parameter in pipelines[pipeline].parameters}
+    takers = family(entry.config, pipeline) if family else [pipelines[pipeline]]
+    known = {parameter.name for taker in takers for parameter in taker.parameters}
     for name in entry.config.defaults:
         if name not in known:
             message = f"{pipeline} has no parameter {name!r}."

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from octabox.config import localai
 from octabox.config.document import Document, read_document
-from octabox.config.model import ModelConfig
+from octabox.config.model import ModelConfig, way
 from octabox.config.problems import (
     KeyPath,
     Place,
@@ -127,7 +127,7 @@ def _validate(
 
 def _problem(error: ErrorDetails, places: Mapping[KeyPath, Place], file: Path) -> Problem:
     """Turn a mistake that pydantic found into a problem."""
-    path: KeyPath = error["loc"]
+    path: KeyPath = way(error["loc"])
     if error["type"] == "extra_forbidden":
         return _unknown(path, places, file)
     place = nearest_place(path, places)
@@ -164,7 +164,7 @@ def fields_at(path: KeyPath) -> frozenset[str]:
     model: type[BaseModel] = ModelConfig
     inside_container = False
     for part in path:
-        if inside_container:
+        if inside_container or isinstance(part, int):
             inside_container = False
             continue
         annotation = model.model_fields[str(part)].annotation if part in model.model_fields else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from octabox import demo
+from octabox.catalog.conditions.image_prompts import with_scale
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.resolution import pipeline_of
 from octabox.catalog.signature import json_schema
@@ -140,7 +141,7 @@ class ModelService:
         entry, served = model.own, next(iter(model.own.tasks), None)
         if task is not None or served is None:
             entry, served = choose(self.catalog, model.own, task, extra=model.extra, alone=model.alone)
-        schema = json_schema(entry)
+        schema = json_schema(with_scale(entry, tuple(each.scale for each in model.config.ip_adapters)))
         for parameter, value in model.config.defaults.items():
             if parameter in schema["properties"]:
                 schema["properties"][parameter] = {**schema["properties"][parameter], "default": value}

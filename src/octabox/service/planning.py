@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from octabox.catalog.conditions.image_prompts import with_scale
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import is_one_each, takes_numbers, validate
@@ -16,6 +17,8 @@ from octabox.config.model import ModelConfig
 from octabox.config.schedulers import scheduler_of
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
 from octabox.service.choosing import choose, family_of
+from octabox.service.conditions.image_prompts import with_image_prompts
+from octabox.service.conditions.steering import check_steering
 from octabox.service.outputs import output_arguments
 from octabox.types import MAX_SEED, GenerationRequest, SchedulerChoice, Source
 
@@ -99,17 +102,20 @@ def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limit
     request = _count_outputs(request)
     params, files = _part_files(request, _file_parameters(catalog, model))
     pipeline, task = _chosen(request, model, catalog, params, files)
+    pipeline = with_scale(pipeline, tuple(each.scale for each in model.config.ip_adapters))
     accepted = {parameter.name: parameter for parameter in pipeline.parameters}
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
     wishes = {name: value for name, value in request.wishes.items() if name in accepted}
     checked = validate(pipeline, {**defaults, **wishes, **params}, files)
+    check_steering(pipeline, model.config, checked, files)
+    checked, idle = with_image_prompts(pipeline, model.config, checked, files)
     checked |= output_arguments(request.output, pipeline)
     _check_size(checked, limits)
     runs = _runs(checked, accepted, request, limits, model.config.seed)
     ignored = [name for name in request.wishes if name not in accepted]
     warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
     scheduler, nearly = _scheduler(request, model.config, pipeline, catalog)
-    return Plan(pipeline, task, runs, files, scheduler, warnings + nearly)
+    return Plan(pipeline, task, runs, files, scheduler, (*warnings, *idle, *nearly))
 
 
 def _chosen(

@@ -9,7 +9,7 @@ from typing import Any
 
 from octabox.catalog.pipelines import Catalog
 from octabox.config.fitting import COMPONENT, Subject, check_settings, misfit
-from octabox.config.model import ModelConfig
+from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.config.schedulers import scheduler_of
 from octabox.errors import OctaboxError
 from octabox.hub.checkpoints import bundles
@@ -105,7 +105,7 @@ def subject_of(model: ServedModel, catalog: Catalog) -> Subject | None:
 def _config_of(config: ModelConfig) -> dict[str, Any] | None:
     """Return the configuration of a model's own scheduler, from wherever it would be loaded."""
     part = config.components.get(COMPONENT)
-    if part is not None and (part.model or part.subfolder):
+    if isinstance(part, ComponentConfig) and (part.model or part.subfolder):
         folder = part.subfolder if part.subfolder is not None else "" if part.model else COMPONENT
         source = part.model or config.model
         return scheduler_config(source, config.revision if source == config.model else None, folder)

@@ -6,6 +6,7 @@ import copy
 import inspect
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 
+from octabox.catalog.conditions.image_prompts import SCALE
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
@@ -22,6 +24,7 @@ from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.arguments import call_arguments
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
+from octabox.engine.worker.loading.several import grouped
 from octabox.engine.worker.noise import varied
 from octabox.engine.worker.outputs.doubts import cast_warnings
 from octabox.engine.worker.outputs.previews import preview
@@ -33,6 +36,7 @@ from octabox.engine.worker.prompts.readings import readings
 from octabox.engine.worker.prompts.watching import PromptWatch, without_cuts
 from octabox.engine.worker.schedulers import fresh
 from octabox.engine.worker.sizes import check_sizes, other_sizes
+from octabox.engine.worker.steering import steering_arguments
 from octabox.engine.worker.steps import StepWatch
 from octabox.errors import IncompatibleWeightsError, InvalidParameterError
 from octabox.types import AdapterReport, Generation, Progress
@@ -77,6 +81,7 @@ class Runner:
         self._scheduler = scheduler
         self._pristine = dict(scheduler.config) if scheduler is not None else {}
         self._loras = model.loras or Loras(model.pipeline)
+        self._image_prompts = model.image_prompts
         self._settings = copy.deepcopy(_without_weights(model.pipeline))
         self._memory = Memory()
         self.steps_taken = self._previews = 0
@@ -130,7 +135,7 @@ class Runner:
             taken = inspect.signature(kind.__init__).parameters
             offered = {**own.config, **own.components, **self._model.beside}
             try:
-                pipe = kind(**{part: offered[part] for part in taken if part in offered})
+                pipe = kind(**{part: grouped(kind, part, offered[part]) for part in taken if part in offered})
             except TypeError as error:
                 raise IncompatibleWeightsError(f"{name} needs more than this model has: {error}.") from error
             pipe.set_progress_bar_config(disable=True)
@@ -205,9 +210,12 @@ class Runner:
         torch.manual_seed(run.seed)
         np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the one that pipelines use)
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
+        arguments |= steering_arguments(pipe, entry, arguments)
+        arguments.pop(SCALE, None)
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
-        with watch.installed(), varied(arguments, run.variation):
+        pictures = self._image_prompts.installed(run) if self._image_prompts else nullcontext()
+        with watch.installed(), pictures, varied(arguments, run.variation):
             return pipe(**arguments)
 
     def _facts(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run) -> dict[str, Any]:

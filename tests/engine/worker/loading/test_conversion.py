@@ -11,7 +11,8 @@ from peft import LoraConfig as PeftConfig
 from peft.utils import get_peft_model_state_dict
 
 from ldm_layout import save_single_file, tiny_sd
-from octabox.config.model import LoraConfig, ModelConfig, SchedulerConfig
+from makers.parts import unets
+from octabox.config.model import LoraConfig, ModelConfig
 from octabox.engine.messages import Conversion, Converted, WorkerOptions
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import load
@@ -69,10 +70,16 @@ def test_adapters_become_part_of_the_weights(folder: Path, tmp_path: Path) -> No
 
 
 def test_what_a_folder_cannot_hold_is_told(folder: Path, tmp_path: Path) -> None:
-    """Scheduler and defaults of the configuration stay in the configuration."""
-    scheduler = SchedulerConfig(name="EulerDiscreteScheduler")
-    config = ModelConfig(name="x", model=str(folder / "whole"), scheduler=scheduler, defaults={"guidance_scale": 3})
+    """Scheduler, defaults, IP-Adapters and what steers siblings stay in the configuration."""
+    unets.controlnet().save_pretrained(tmp_path / "net")
+    fields = {
+        "scheduler": "EulerDiscreteScheduler",
+        "defaults": {"guidance_scale": 3},
+        "ip_adapters": {"model": "owner/adapter"},
+        "components": {"controlnet": {"model": str(tmp_path / "net")}},
+    }
+    config = ModelConfig.model_validate({"name": "x", "model": str(folder / "whole"), **fields})
 
-    assert ["`scheduler`", "`defaults`"] == [
+    assert ["`scheduler`", "`defaults`", "`ip_adapters`", "`components.controlnet`"] == [
         each.partition(" ")[0] for each in converted(config, tmp_path / "out").warnings
     ]

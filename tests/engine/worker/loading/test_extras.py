@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(folder: Path, **components: ComponentConfig) -> ModelConfig:
     """Return the configuration of the plain model with these components."""
-    return ModelConfig(name="plain", model=str(folder / "plain"), pipeline=PLAIN, components=components)
+    return ModelConfig(name="plain", model=str(folder / "plain"), pipeline=PLAIN, components={**components})
 
 
 def net(folder: Path, **fields: str) -> ComponentConfig:

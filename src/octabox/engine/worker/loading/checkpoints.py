@@ -134,14 +134,14 @@ def _whole(
             raise _lacks(config, family, lacking)
         for name in lacking:
             given[name] = component_class(kind, name).from_pretrained(config.config, subfolder=name, dtype=dtype)
-        for name, part in config.components.items():
+        for name, part in config.parts():
             if part.quantization and not part.model:
                 given[name] = load_file(config, name, kind, dtype, config.model, built)
         options = {"config": built} if built else {}
         pipe: DiffusionPipeline = kind.from_single_file(
             config.model, dtype=dtype, local_files_only=not config.config, **given, **options
         )
-    for name, part in config.components.items():
+    for name, part in config.parts():
         if part.dtype and not part.model:
             pipe.components[name].to(component_dtype(part, dtype))
     return pipe
@@ -167,7 +167,7 @@ def _built(config: ModelConfig, kind: Any, family: Family | None) -> Iterator[st
 
 def _given(config: ModelConfig, kind: Any, dtype: torch.dtype, built: str) -> dict[str, Any]:
     """Load the components that have a source of their own."""
-    own = [name for name, part in config.components.items() if part.model]
+    own = {name for name, part in config.parts() if part.model}
     return {name: load_component(config, name, kind, dtype, built) for name in own}
 
 

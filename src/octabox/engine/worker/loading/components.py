@@ -16,13 +16,14 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as TRA
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.worker.loading.several import grouped, load_each
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
 
 
 def load_component(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, built: str) -> object:
-    """Load a component from the source that the configuration gives it.
+    """Load a component from the source that the configuration gives it; several of a list as the pipeline takes them.
 
     Args:
         config: The model's configuration.
@@ -32,9 +33,19 @@ def load_component(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype
         built: Folder or Hub id that says how the components are built, for a source that is a file of weights.
 
     Raises:
-        LoadError: The pipeline has no such component, or one that cannot be loaded alone.
+        LoadError: The pipeline has no such component, takes one alone, or has one that cannot be loaded alone.
     """
-    source = str(config.components[name].model)
+    return grouped(kind, name, load_parts(config, name, kind, dtype, built))
+
+
+def load_parts(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, built: str) -> Any:
+    """Load a component as `load_component` does, and leave several of a list as they are."""
+    return load_each(config, name, kind, lambda single: _load_one(single, name, kind, dtype, built))
+
+
+def _load_one(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, built: str) -> object:
+    """Load a component that is no list."""
+    source = str(config.part(name).model)
     if Path(source).suffix.lower() in CHECKPOINT_SUFFIXES:
         return load_file(config, name, kind, dtype, source, built)
     own = component_class(kind, name)
@@ -50,7 +61,7 @@ def load_component(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype
 
 def load_kind(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype) -> object:
     """Load a component of this class, or of the one that its own folder names, from where the configuration says."""
-    part = config.components[name]
+    part = config.part(name)
     kind = _stated_class(Path(str(part.model)) / (part.subfolder or "")) or kind
     options: dict[str, Any] = {"subfolder": part.subfolder or ""}
     if issubclass(kind, torch.nn.Module):
@@ -90,7 +101,7 @@ def load_file(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, fil
             hint="Give it a folder or a Hub id, or leave out its `quantization`.",
             model=config.name,
         )
-    part = config.components.get(name, ComponentConfig())
+    part = config.part(name)
     read_shapes(Path(file))
     options: dict[str, Any] = {"dtype": component_dtype(part, dtype)}
     if file.lower().endswith(".gguf"):
@@ -131,20 +142,20 @@ def component_dtype(part: ComponentConfig, dtype: torch.dtype) -> torch.dtype:
 
 def component_dtypes(config: ModelConfig, dtype: torch.dtype) -> torch.dtype | dict[str, torch.dtype]:
     """Return the type of numbers for all components that come with the model, as diffusers takes it."""
-    differing = {name: component_dtype(part, dtype) for name, part in config.components.items() if not part.model}
+    differing = {name: component_dtype(part, dtype) for name, part in config.parts() if not part.model}
     return {"default": dtype, **differing} if differing else dtype
 
 
 def pipeline_quantization(config: ModelConfig, kind: Any) -> PipelineQuantizationConfig | None:
     """Return how components that come with the model are to be quantized; None where nothing was asked for."""
-    wanted = [name for name, part in config.components.items() if part.quantization and not part.model]
+    wanted = [name for name, part in config.parts() if part.quantization and not part.model]
     mapping = {name: _quantization(config, name, component_class(kind, name)) for name in wanted}
     return PipelineQuantizationConfig(quant_mapping=mapping) if mapping else None
 
 
 def _quantization(config: ModelConfig, name: str, annotation: Any) -> Any:
     """Return a component's quantization, as the library that its class is of takes it."""
-    arguments = dict(config.components[name].quantization or {})
+    arguments = dict(config.part(name).quantization or {})
     library = getattr(annotation, "__module__", "").partition(".")[0]
     backends = TRANSFORMERS_BACKENDS if library == "transformers" else DIFFUSERS_BACKENDS
     backend = arguments.pop("quant_backend", None)

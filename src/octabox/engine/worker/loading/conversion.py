@@ -35,8 +35,7 @@ def serve(connection: Connection) -> None:
 def _convert(order: Conversion, place: Path) -> Converted:
     """Load the model onto the processor and write it."""
     # How a model is held in memory says nothing of its files.
-    parts = {name: part.model_copy(update={"storage": None}) for name, part in order.model.components.items()}
-    config = order.model.model_copy(update={"device": "cpu", "memory": "full", "components": parts})
+    config = order.model.without_storage().model_copy(update={"device": "cpu", "memory": "full", "ip_adapters": ()})
     loaded = load(config, order.pipeline, replace(order.options, device="cpu"))
     _check_writable(loaded.pipeline, config.name)
     _make_plain(loaded.pipeline, len(config.adapters))
@@ -49,7 +48,8 @@ def _convert(order: Conversion, place: Path) -> Converted:
             hint="Is there room on the disk? Nothing is left of what was written.",
             model=config.name,
         ) from error
-    left = [name for name in ("scheduler", "defaults") if getattr(config, name)]
+    left = [name for name in ("scheduler", "defaults", "ip_adapters") if getattr(order.model, name)]
+    left += [f"components.{name}" for name in loaded.beside]
     notes = [f"`{name}` of the configuration is not written: a folder holds the model as it came." for name in left]
     return Converted((*loaded.warnings, *notes))
 

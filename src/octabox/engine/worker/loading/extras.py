@@ -10,7 +10,7 @@ import torch
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.loading.components import component_class, load_component
+from octabox.engine.worker.loading.components import component_class, load_parts
 from octabox.errors import LoadError
 
 
@@ -32,7 +32,7 @@ def part_configuration(config: ModelConfig, pipeline: str) -> tuple[ModelConfig,
             hint=f"{pipeline} has these components: {', '.join(sorted(own))}.",
             model=config.name,
         )
-    if sourceless := [name for name in beside if config.components[name].model is None]:
+    if sourceless := [name for name, part in config.parts() if name in beside and part.model is None]:
         raise LoadError(
             f"Model '{config.name}': {pipeline} has no component '{sourceless[0]}', and nothing says where it comes from.",
             hint=f"Write into its configuration: components: {{{sourceless[0]}: {{model: a folder or Hub id}}}}.",
@@ -45,11 +45,13 @@ def part_configuration(config: ModelConfig, pipeline: str) -> tuple[ModelConfig,
 def load_beside(
     config: ModelConfig, pipeline: str, names: tuple[str, ...], dtype: torch.dtype, device: str
 ) -> dict[str, Any]:
-    """Return the components of these names, on the model's device."""
+    """Return the components of these names, on the model's device; several of a name as a list."""
     loaded: dict[str, Any] = {}
     for name in names:
-        part = load_component(config, name, _taker(pipeline, name, frozenset(names)), dtype, config.model)
-        loaded[name] = part.to(device) if isinstance(part, torch.nn.Module) else part
+        loaded[name] = load_parts(config, name, _taker(pipeline, name, frozenset(names)), dtype, config.model)
+        for part in loaded[name] if isinstance(loaded[name], list) else [loaded[name]]:
+            if isinstance(part, torch.nn.Module):
+                part.to(device)
     return loaded
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from octabox.config.model import ModelConfig
 from octabox.config.presetting import settings_for
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.adapters.embeddings import load_embeddings
+from octabox.engine.worker.adapters.image_prompts import ImagePrompts, load_image_prompts
 from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, dtype_notes, load_checkpoint
 from octabox.engine.worker.loading.components import component_dtypes, load_component, pipeline_quantization
 from octabox.engine.worker.loading.extras import load_beside, part_configuration
+from octabox.engine.worker.loading.fitting import check_steering
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.loading.storage import keep_small
@@ -39,6 +42,7 @@ class LoadedModel:
         beside: Components that its configuration brings for siblings of the pipeline.
         loras: What applies LoRAs to it; None where the model was not loaded from a configuration.
         words: Embeddings that its prompts may hold, by name.
+        image_prompts: What lets it take pictures as prompts; None where it has no IP-Adapter.
     """
 
     pipeline: DiffusionPipeline
@@ -47,6 +51,7 @@ class LoadedModel:
     beside: Mapping[str, Any] = field(default_factory=dict)
     loras: Loras | None = None
     words: tuple[str, ...] = ()
+    image_prompts: ImagePrompts | None = None
 
 
 def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedModel:
@@ -78,10 +83,15 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
         pipe = _from_folder(kind, whole, dtype)
     pipe.set_progress_bar_config(disable=True)
     words = load_embeddings(pipe, options.embeddings)
+    image_prompts = load_image_prompts(pipe, config, dtype)
     loras, _ = _apply_adapters(pipe, config, options.max_adapters)
     extras = load_beside(config, pipeline, beside, dtype, device)
+    check_steering(config, pipe.components, extras)
     keep_small(config, {**pipe.components, **extras})
-    return LoadedModel(pipe, device, (*notes, *_place(pipe, config, device)), extras, loras, words)
+    # What is to be moved between devices is told of IP-Adapters too, while they are there.
+    with image_prompts.put_in() if image_prompts else nullcontext():
+        notes += _place(pipe, config, device)
+    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts)
 
 
 def _part_classes(config: ModelConfig) -> list[str] | None:
@@ -108,7 +118,7 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
         return
     index = {name: part for name, part in folder_index(folder).items() if isinstance(part, list)}
     named = [name for name, part in index.items() if part[-1] and name in entry.required_components]
-    given = {name for name, part in config.components.items() if part.model}
+    given = {name for name, part in config.parts() if part.model}
     missing = [name for name in named if name not in given and not (folder / name).is_dir()]
     if missing:
         raise LoadError(
@@ -162,7 +172,7 @@ def _variant(config: ModelConfig) -> str | None:
 def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> DiffusionPipeline:
     """Load a model in diffusers' own format, from a folder or from the Hub."""
     trusted = may_run_code(config, config.model)
-    own = [name for name, part in config.components.items() if part.model]
+    own = {name for name, part in config.parts() if part.model}
     options: dict[str, Any] = {name: load_component(config, name, kind, dtype, config.model) for name in own}
     options |= {
         "dtype": component_dtypes(config, dtype),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.components import component_dtypes, load_kind
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.loading.several import load_each
 from octabox.errors import LoadError
 
 
@@ -29,14 +31,12 @@ def load_modular(config: ModelConfig, kind: Any, dtype: torch.dtype) -> Any:
     revision = {"revision": config.revision} if config.revision else {}
     pipe = kind.from_pretrained(config.model, trust_remote_code=trusted, **revision)
     _stay_inside(pipe, Path(config.model))
-    own = {name: part for name, part in config.components.items() if part.model}
+    own = dict.fromkeys(name for name, part in config.parts() if part.model)
     for name in own:
         if name not in pipe.component_names:
             hint = f"{kind.__name__} has these components: {', '.join(pipe.component_names)}."
             raise LoadError(f"Model '{config.name}': there is no component '{name}'.", hint=hint, model=config.name)
-    pipe.update_components(
-        **{name: load_kind(config, name, pipe.get_component_spec(name).type_hint, dtype) for name in own}
-    )
+    pipe.update_components(**{name: load_each(config, name, kind, partial(_load, pipe, name, dtype)) for name in own})
     with library_warnings() as said:
         options = {"dtype": component_dtypes(config, dtype), "variant": config.variant}
         pipe.load_components(**{name: value for name, value in options.items() if value is not None})
@@ -49,6 +49,11 @@ def load_modular(config: ModelConfig, kind: Any, dtype: torch.dtype) -> Any:
             model=config.name,
         )
     return pipe
+
+
+def _load(pipe: Any, name: str, dtype: torch.dtype, config: ModelConfig) -> object:
+    """Load a component of the class that a pipeline states."""
+    return load_kind(config, name, pipe.get_component_spec(name).type_hint, dtype)
 
 
 def _named(pipe: Any) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from diffusers.hooks import apply_layerwise_casting
 from diffusers.hooks.layerwise_casting import DEFAULT_SKIP_MODULES_PATTERN
 
-from octabox.config.model import ModelConfig
+from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.worker.loading.several import single
 from octabox.errors import LoadError
 
 #: Attributes by which classes name the layers that must not lose precision.
@@ -25,10 +26,9 @@ def keep_small(config: ModelConfig, components: Mapping[str, object]) -> None:
     Raises:
         LoadError: One has no weights.
     """
-    for name, part in config.components.items():
+    for name, part, component in _all_parts(config, components):
         if part.storage is None:
             continue
-        component = components.get(name)
         if not isinstance(component, torch.nn.Module):
             raise LoadError(
                 f"Model '{config.name}': the component '{name}' has no weights to keep as {part.storage}.",
@@ -36,6 +36,15 @@ def keep_small(config: ModelConfig, components: Mapping[str, object]) -> None:
                 model=config.name,
             )
         _keep(component, getattr(torch, part.storage))
+
+
+def _all_parts(config: ModelConfig, components: Mapping[str, object]) -> Iterator[tuple[str, ComponentConfig, object]]:
+    """Yield the name and the configuration of each component and itself, those of a list one by one."""
+    for name, parts in config.components.items():
+        if isinstance(parts, tuple):
+            yield from ((name, part, each) for part, each in zip(parts, single(components[name]), strict=True))
+        else:
+            yield name, parts, components.get(name)
 
 
 def _keep(component: torch.nn.Module, storage: torch.dtype) -> None:

@@ -166,7 +166,7 @@ def test_an_option_may_bring_a_component(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     found = fit(Options=["vae:vae", "readme:readme"], ModelPath=str(tmp_path))
 
-    assert str(tmp_path / "vae") == found.config.components["vae"].model
+    assert str(tmp_path / "vae") == found.config.part("vae").model
     assert "vae" not in found.config.defaults
     assert any("readme" in warning for warning in found.warnings)
 
@@ -199,7 +199,7 @@ def test_loras_come_with_their_scales(tmp_path: Path) -> None:
 
 def test_a_controlnet_stands_beside_the_model() -> None:
     """ControlNet is a component with a source of its own."""
-    assert "org/canny" == config(ControlNet="org/canny").components["controlnet"].model
+    assert "org/canny" == config(ControlNet="org/canny").part("controlnet").model
 
 
 def test_engine_args_say_the_rest() -> None:
@@ -212,7 +212,7 @@ def test_engine_args_say_the_rest() -> None:
     }
     found = config(EngineArgs=json.dumps(arguments), LowVRAM=True, CFGScale=3)
 
-    assert ("ema", "group_offload", "float32") == (found.variant, found.memory, found.components["vae"].dtype)
+    assert ("ema", "group_offload", "float32") == (found.variant, found.memory, found.part("vae").dtype)
     assert {"eta": 0.5, "guidance_scale": 3} == {name: found.defaults[name] for name in ("eta", "guidance_scale")}
 
 
@@ -227,13 +227,13 @@ def test_wrong_engine_args_are_refused(text: str) -> None:
 
 def test_quantization_is_for_the_denoiser() -> None:
     """A word quantizes the component that makes the steps; JSON names components."""
-    by_word = fit(Quantization="qint8").config.components["unet"].quantization
+    by_word = fit(Quantization="qint8").config.part("unet").quantization
     flux = fit("FluxPipeline", Quantization="nf4").config.components
-    named = fit(Quantization='{"vae": {"quant_backend": "quanto", "weights_dtype": "int4"}}').config.components
+    named = fit(Quantization='{"vae": {"quant_backend": "quanto", "weights_dtype": "int4"}}').config
 
     assert {"quant_backend": "quanto", "weights_dtype": "int8"} == by_word
     assert ["transformer"] == list(flux)
-    assert {"quant_backend": "quanto", "weights_dtype": "int4"} == named["vae"].quantization
+    assert {"quant_backend": "quanto", "weights_dtype": "int4"} == named.part("vae").quantization
     with pytest.raises(ConfigError, match="q4_k_m"):
         config(Quantization="q4_k_m")
 

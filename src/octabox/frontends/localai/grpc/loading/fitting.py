@@ -14,7 +14,7 @@ import yaml
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.signature import check
-from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.config.model import ComponentConfig, Components, ModelConfig
 from octabox.config.problems import did_you_mean, shown
 from octabox.errors import ConfigError, InvalidParameterError
 
@@ -81,9 +81,10 @@ def fitted(wanted: Wanted, own: PipelineEntry, known: Collection[str]) -> Wanted
     return Wanted(config, wanted.identity, (), None, wanted.folder, tuple(warnings))
 
 
-def _component(components: Mapping[str, ComponentConfig], name: str, update: Mapping[str, Any]) -> ComponentConfig:
+def _component(components: Mapping[str, Components], name: str, update: Mapping[str, Any]) -> ComponentConfig:
     """Return a component with some fields changed."""
-    return components.get(name, ComponentConfig()).model_copy(update=dict(update))
+    old = components.get(name)
+    return (old if isinstance(old, ComponentConfig) else ComponentConfig()).model_copy(update=dict(update))
 
 
 @cache

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from octabox import demo
 from octabox.config import localai
 from octabox.config.discovery import demo_model, place
-from octabox.config.model import ModelConfig
+from octabox.config.model import ModelConfig, way
 from octabox.config.presetting import presets
 from octabox.config.problems import did_you_mean, dotted, expectation, shown
 from octabox.config.reading import Entry
@@ -192,5 +192,7 @@ def _validated(fields: Mapping[str, Any]) -> ModelConfig:
     try:
         return ModelConfig.model_validate(fields)
     except ValidationError as error:
-        wrong = [f"`{dotted(each['loc'])}` {expectation(each)}, not {shown(each['input'])}." for each in error.errors()]
-        raise ConfigError(" ".join(wrong), parameter=dotted(error.errors()[0]["loc"])) from None
+        wrong = [
+            f"`{dotted(way(each['loc']))}` {expectation(each)}, not {shown(each['input'])}." for each in error.errors()
+        ]
+        raise ConfigError(" ".join(wrong), parameter=dotted(way(error.errors()[0]["loc"]))) from None

@@ -1,0 +1,1 @@
+"""What a call may say beside its task: pictures that steer it."""
