@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import yaml
 
+from ip_adapters import save_all
 from makers import pipelines
 from octabox import demo
 from octabox.config.settings import Settings
@@ -41,6 +43,10 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
     (folder / "broken.yaml").write_text("model: weights/broken\n", encoding="utf-8")
     outlined = f"model: {demo.FOLDER}\ncomponents: {{controlnet: {{model: {EDGES}}}}}\n"
     (folder / "outlined.yaml").write_text(outlined, encoding="utf-8")
+    pictures = save_all(tmp_path_factory.mktemp("pictures"))
+    prompted: dict[str, Any] = {"name": "prompted", "model": str(demo.FOLDER)}
+    prompted["ip_adapters"] = {"model": str(pictures), "subfolder": "models", "weight_name": "first.safetensors"}
+    (folder / "prompted.yaml").write_text(yaml.safe_dump(prompted), encoding="utf-8")
     save(nearest(2), folder / "twice.pth")
     twin = {"name": "twin", "model": str(demo.FOLDER), "defaults": {"num_inference_steps": STEPS}}
     (folder / "twin.yaml").write_text(yaml.safe_dump(twin), encoding="utf-8")

@@ -120,6 +120,31 @@ async def test_a_control_picture_steers_both_passes(draw: Drawing) -> None:
     assert pictures[0].tobytes() != pictures[1].tobytes()
 
 
+async def test_a_picture_as_prompt_holds_in_both_passes(draw: Drawing) -> None:
+    """It goes along with its strength, and what is painted differs by it."""
+    shown = {"ip_adapter_image": (png(picture_of(Scene("star", "blue", "white"))),)}
+    pictures = []
+    for scale in (0.0, 0.5):
+        workflow = {"hires": {"scale": 1, "params": {"ip_adapter_scale": scale}}}
+        made = await draw(workflow, model="prompted", inputs=shown, ip_adapter_scale=0.5)
+        assert () == made.warnings
+        pictures.append(opened(made.artifacts[0].content).tobytes())
+    same = await draw.picture({"hires": 1}, model="prompted", inputs=shown, ip_adapter_scale=0.5)
+
+    assert pictures[0] != pictures[1] == same.tobytes()
+
+
+async def test_a_second_pass_over_what_was_inpainted(draw: Drawing, plain: bytes) -> None:
+    """The mask is of the first pass alone, and nothing to be warned of."""
+    mask = Image.new("L", (128, 128))
+    mask.paste(255, (48, 48, 80, 80))
+    inputs = {"image": (plain,), "mask_image": (png(mask),)}
+    made = await draw({"inpaint": 8, "hires": {"scale": 1.25, "strength": 0.2}}, inputs=inputs)
+
+    assert () == made.warnings
+    assert (160, 160) == opened(made.artifacts[0].content).size
+
+
 async def test_an_enlargement_by_a_filter_is_that_of_the_filter(draw: Drawing, plain: bytes) -> None:
     """Nothing else is done to the picture."""
     made = await draw.picture({"upscale": {"upscaler": "nearest", "scale": 3}})

@@ -104,7 +104,7 @@ class ChainMaker:
         if not workflow.told():
             return Chain(workflow, await self._inner.prepare(first))
         formats.check(request.output, "image")
-        first = replace(first, output=LOSSLESS)
+        whole = first = replace(first, output=LOSSLESS)
         canvas = await self._laid_out(first, workflow)
         steps = [Step(then=lambda made, _: _finished(canvas, made))] if canvas else []
         first = canvas.request if canvas else first
@@ -114,6 +114,9 @@ class ChainMaker:
         _check_pictures(resolved.plan.pipeline)
         call = await self._inner.prepare(first)
         call = replace(call, brought=canvas.brought) if canvas else call
+        if workflow.inpaint:
+            # The second pass sees the whole picture, and with it all of what steers.
+            resolved = await self._inner.resolve(whole)
         passes = Passes(self._models, resolved.request, call, resolved.plan.files)
         warnings: list[str] = []
         if workflow.hires:

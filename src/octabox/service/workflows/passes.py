@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from octabox.catalog.conditions.image_prompts import with_scale
+from octabox.catalog.conditions.steering import control_picture
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.signature import settable
 from octabox.catalog.tasks import STEERS
@@ -31,9 +33,6 @@ STRENGTH, STEPS = "strength", "num_inference_steps"
 #: What the size of a picture is asked for by.
 SIDES = ("width", "height")
 
-#: A control picture, where the name for pictures is taken by the picture itself.
-PICTURE, CONTROL = "image", "control_image"
-
 
 @dataclass(frozen=True)
 class Passes:
@@ -57,13 +56,12 @@ class Passes:
         Raises:
             RequestError: The model has no pipeline that begins from a picture and a strength.
         """
-        name = settings.model or self.request.model
-        model = await self.models.served(name)
-        control = self._control()
+        model = await self.models.served(settings.model or self.request.model)
+        control = self._steering(model)
         entry, subject = self._begins_from_pictures(model, control)
-        kept = {each: files for each, files in control.items() if entry.parameter(each)}
-        called = {CONTROL: PICTURE} if CONTROL not in self.files else {}
-        lost = [f"The second pass does not see '{called.get(each, each)}'." for each in control.keys() - kept.keys()]
+        entry = with_scale(entry, tuple(each.scale for each in model.config.ip_adapters))
+        kept = {name: files for name, (_, files) in control.items() if entry.parameter(name) and name != subject}
+        lost = [f"The second pass does not see '{own}'." for name, (own, _) in control.items() if name not in kept]
         lost += [
             f"'{name}' has no effect in the second pass: {entry.name} has no such parameter."
             for name in self.request.params
@@ -80,20 +78,26 @@ class Passes:
         if self.request.scheduler is not None and settings.scheduler is None:
             yield f"The second pass has the scheduler of '{settings.model}': give it another under 'workflow.hires'."
 
-    def _control(self) -> dict[str, tuple[Any, ...]]:
-        """Return what steers the first pass, by the names under which a second one takes it."""
-        files = {name: each for name, each in self.files.items() if name != PICTURE or self.call.task != TASK}
-        if PICTURE in files and CONTROL not in files:
-            files[CONTROL] = files.pop(PICTURE)
-        return files
+    def _steering(self, model: ServedModel) -> dict[str, tuple[str, tuple[Any, ...]]]:
+        """Return what steers the first pass: by its name in a second one, its own name and its files."""
+        control = control_picture(self.models.catalog.pipeline(self.call.runs_as))
+        found = {name: (name, tuple(files)) for name, files in self.files.items() if STEERS.search(name)}
+        if control is None or control.name not in self.files:
+            return found
+        # Its name may be that of the picture to paint over.
+        named = (control_picture(entry) for entry in self._family(model) if TASK in entry.tasks)
+        name = next((each.name for each in named if each is not None), control.name)
+        found.pop(control.name, None)
+        return {**found, name: (control.name, tuple(self.files[control.name]))}
 
-    def _begins_from_pictures(self, model: ServedModel, control: Mapping[str, Any]) -> tuple[PipelineEntry, str]:
+    def _family(self, model: ServedModel) -> tuple[PipelineEntry, ...]:
+        return family_of(self.models.catalog, model.own, model.extra, alone=model.alone)
+
+    def _begins_from_pictures(self, model: ServedModel, control: Collection[str]) -> tuple[PipelineEntry, str]:
         """Return a model's pipeline that paints a picture over, as strongly as it is told, and its name for the picture."""
         catalog = self.models.catalog
-        family = family_of(catalog, model.own, model.extra, alone=model.alone)
-        subjects = {
-            entry.name: subject_of(entry) for entry in family if TASK in entry.tasks and entry.parameter(STRENGTH)
-        }
+        painting = [entry for entry in self._family(model) if TASK in entry.tasks and entry.parameter(STRENGTH)]
+        subjects = {entry.name: subject_of(entry) for entry in painting}
         for name in dict.fromkeys(each.name for each in subjects.values() if each):
             for files in ({name, *control}, {name}):
                 try:
