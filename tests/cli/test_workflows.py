@@ -124,7 +124,7 @@ def test_a_picture_is_continued(elsewhere: Path) -> None:
         (("--hires", "scale=none"), "workflow.hires.scale"),
         (("--upscale", "upscaler=nobody"), "workflow.upscale.upscaler"),
         (("--outpaint", "8"), "image"),
-        (("--inpaint", "paddin=8"), "workflow.inpaint.paddin"),
+        (("--inpaint", "pad=8"), "workflow.inpaint.pad"),
     ],
 )
 def test_what_is_wrong_is_named_before_anything_runs(

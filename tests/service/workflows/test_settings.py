@@ -71,7 +71,7 @@ def test_values_that_are_refused(given: dict[str, Any], parameter: str, words: s
     [
         ({"hire": 2}, "workflow.hire", "hires"),
         ({"upscale": {"upscalr": "x"}}, "workflow.upscale.upscalr", "upscaler"),
-        ({"variation": {"strenght": 1}}, "workflow.variation.strenght", "strength"),
+        ({"variation": {"stren": 1}}, "workflow.variation.stren", "strength"),
     ],
 )
 def test_names_that_there_are_not(given: dict[str, Any], parameter: str, like: str) -> None:
