@@ -53,6 +53,22 @@ def test_a_picture_shows_what_the_words_said(client: openai.OpenAI) -> None:
     assert ("yellow", "blue") == (centre_colour(shown), border_colour(shown))
 
 
+def test_workflows_and_weights_go_along(client: openai.OpenAI) -> None:
+    """What steers a picture in our own API does so here, as JSON and, in an edit, as a field of a form."""
+    words = {"prompt": "a (yellow:1.3) star on a blue background", "prompt_syntax": "a1111"}
+    larger = picture(generate(client, **words, workflow={"upscale": 2}).data[0].b64_json)
+    wide = client.images.edit(
+        model="demo",
+        image=as_png(draw(Scene("star", "yellow", "blue"))),
+        prompt=PROMPT,
+        response_format="b64_json",
+        extra_body={**STEPS, "seed": 1, "workflow": '{"outpaint": {"left": 32}}'},
+    )
+
+    assert (256, 256) == larger.size
+    assert (160, 128) == picture((wide.data or [])[0].b64_json).size
+
+
 def test_three_pictures_have_three_seeds(client: openai.OpenAI) -> None:
     """``n`` pictures are different, and each item reports its own seed."""
     answer = generate(client, n=3, seed=41)

@@ -9,13 +9,14 @@ from starlette.requests import Request
 from octabox.errors import InvalidParameterError
 from octabox.frontends.bodies import is_form, meant_by, read_object, read_parts
 from octabox.frontends.native.schema import NativeRequest, from_fields
+from octabox.frontends.wording.steering import STRUCTURED
 from octabox.types import Source
 
 #: The part that holds the whole request as JSON.
 REQUEST = "request"
 
 #: Fields whose text is JSON.
-STRUCTURED = ("params", "output", "scheduler", "adapters", "styles", "workflow")
+SHAPED = ("params", "output", *STRUCTURED)
 
 #: What a body might have been.
 EXAMPLE = '{"model": "demo", "params": {"prompt": "..."}}'
@@ -53,7 +54,7 @@ async def read_request(request: Request, most_bytes: int) -> tuple[NativeRequest
 def _whole(texts: dict[str, str]) -> NativeRequest:
     """Return the request that the fields of a form mean."""
     fields: dict[str, Any] = {
-        name: meant_by(text) if name in STRUCTURED else text for name, text in texts.items() if text and name != REQUEST
+        name: meant_by(text) if name in SHAPED else text for name, text in texts.items() if text and name != REQUEST
     }
     if REQUEST not in texts:
         return from_fields(fields)

@@ -8,18 +8,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from octabox.config.model import LoraConfig
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError, nearest
 from octabox.frontends.bodies import check_fields
+from octabox.frontends.wording.steering import Steering, documented
 from octabox.media.formats import MOST_FPS
-from octabox.prompts.names import Syntax
-from octabox.service.workflows import settings as workflows
 
 #: Another word for a field.
 PREVIEWS = {"previews": "partial_images"}
-
-#: LoRAs that one request may name.
-MOST_ADAPTERS = 32
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -37,7 +32,7 @@ class Output(BaseModel):
     response: Literal["url", "b64_json"] = Field("url", description="Whether to answer with links or with content.")
 
 
-class NativeRequest(BaseModel):
+class NativeRequest(Steering):
     """A request for anything that a pipeline makes."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -51,21 +46,6 @@ class NativeRequest(BaseModel):
     )
     seed: int | None = Field(None, description="Seed of the first output; -1 draws one by lot, as none does.")
     num_outputs: int = Field(1, ge=1, description="How many outputs to make of each prompt.")
-    scheduler: str | dict[str, Any] | None = Field(None, description='A name, or {"name": ..., settings}.')
-    adapters: list[LoraConfig] = Field(
-        default_factory=list,
-        max_length=MOST_ADAPTERS,
-        description='LoRAs: names, or {"lora": name, "weight": 0.8, "weights": {"unet": 1, "text_encoder": 0}}.',
-    )
-    prompt_syntax: Syntax | None = Field(
-        None,
-        description="How prompts are read: plain, or with weights and wildcards as a1111 or compel; the model's own else.",
-    )
-    styles: list[str] = Field(default_factory=list, description="Names of styles that are laid over the prompts.")
-    workflow: dict[str, Any] = Field(
-        default_factory=dict,
-        description='What is done before and after, such as {"hires": {"scale": 2}} or {"upscale": 4}.',
-    )
     output: Output = Field(
         default_factory=lambda: Output.model_validate({}), description="How the outputs are written and answered."
     )
@@ -80,14 +60,6 @@ class NativeRequest(BaseModel):
         if isinstance(value, bool):
             raise ValueError("must be a whole number")  # noqa: TRY004 (pydantic's way to refuse)
         return value
-
-    @field_validator("adapters", mode="before")
-    @classmethod
-    def _adapters_by_name(cls, value: Any) -> Any:
-        """Take a name for a LoRA of full strength."""
-        if not isinstance(value, list):
-            return value
-        return [{"lora": each} if isinstance(each, str) else each for each in value]
 
     @field_validator("id")
     @classmethod
@@ -128,21 +100,9 @@ def from_fields(fields: Mapping[str, Any]) -> NativeRequest:
 
 def body_schema() -> dict[str, Any]:
     """Return the JSON Schema of a request, for the server's own documentation."""
-    schema = NativeRequest.model_json_schema()
-    parts = schema.pop("$defs")
-    schema["properties"]["output"] = parts["Output"]
-    schema["properties"]["workflow"] |= _workflow_schema()
-    schema["properties"]["adapters"]["items"] = {"anyOf": [{"type": "string"}, parts["LoraConfig"]]}
+    schema = documented(NativeRequest.model_json_schema())
+    schema["properties"]["output"] = schema.pop("$defs")["Output"]
     return schema
-
-
-def _workflow_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a workflow, each part in its place; a number stands for a part's chief setting."""
-    whole = workflows.schema()
-    parts = whole["$defs"]
-    names = {name: each["anyOf"][0]["$ref"].rpartition("/")[2] for name, each in whole["properties"].items()}
-    properties = {name: {"anyOf": [parts[part], {"type": "number"}]} for name, part in names.items()}
-    return {"properties": properties, "additionalProperties": False}
 
 
 def _unknown(fields: Mapping[str, Any], shape: type[BaseModel], prefix: str = "") -> list[RequestError]:

@@ -6,9 +6,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from octabox.config.schedulers import scheduler_choice
 from octabox.frontends.native.schema import NativeRequest
-from octabox.types import AdapterChoice, GenerationRequest, OutputFormat, Source
+from octabox.types import GenerationRequest, OutputFormat, Source
 
 #: Our fields for what other rooms call otherwise in their errors.
 SPELLED = {"output_format": "output.format", "output_compression": "output.quality"}
@@ -46,15 +45,10 @@ def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) ->
         inputs=dict(inputs),
         seed=None if body.seed == -1 else body.seed,
         num_outputs=body.num_outputs,
-        scheduler=scheduler_choice(body.scheduler),
-        adapters=tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in body.adapters),
         output=OutputFormat(body.output.format, body.output.quality, body.output.fps),
-        prompt_syntax=body.prompt_syntax,
-        styles=tuple(body.styles),
-        workflow=body.workflow,
         partial_images=body.partial_images if body.stream else 0,
         id=body.id or uuid.uuid4().hex,
     )
     vain = body.partial_images and not body.stream
     warnings = ("'partial_images' has no effect without 'stream'.",) if vain else ()
-    return Wanted(request, body.output.response == "url", warnings)
+    return Wanted(body.steered(request), body.output.response == "url", warnings)

@@ -20,12 +20,18 @@ from octabox.frontends.openai.translate import Wanted, needs_prompt, require_pro
 from octabox.frontends.services import Wire
 from octabox.frontends.streams import EventStream, ended_by_errors, first_of
 from octabox.frontends.wording.forms import MASK
+from octabox.frontends.wording.steering import documented
 from octabox.types import Source
 
 
 def _documented(media_type: str) -> dict[str, Any]:
     """Return what the server's own documentation says of a body that is read by hand."""
-    return {"requestBody": {"required": True, "content": {media_type: {"schema": ImageRequest.model_json_schema()}}}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {media_type: {"schema": documented(ImageRequest.model_json_schema())}},
+        }
+    }
 
 
 def routes(wire: Wire) -> APIRouter:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from octabox.frontends.bodies import check_fields, read_object
+from octabox.frontends.wording.steering import Steering
 
 
-class ImageRequest(BaseModel):
+class ImageRequest(Steering):
     """A request for pictures. Fields that are not listed are call parameters of the pipeline, by their own names."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
@@ -34,7 +35,6 @@ class ImageRequest(BaseModel):
     backend: str | None = Field(None, description="Taken for compatibility.")
     seed: int | None = Field(None, description="Seed of the first picture; -1 draws one by lot.")
     task: str | None = Field(None, description="Task of the Hub, such as image-to-image.")
-    scheduler: str | dict[str, Any] | None = Field(None, description='A name, or {"name": ..., settings}.')
 
     @field_validator("n", "seed", "partial_images", "output_compression", mode="before")
     @classmethod

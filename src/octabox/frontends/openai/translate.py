@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from octabox.config.schedulers import scheduler_choice
 from octabox.errors import MissingParameterError
 from octabox.frontends.errors import in_clients_words
 from octabox.frontends.openai.schema import ImageRequest
@@ -86,13 +85,12 @@ def to_request(
         inputs=dict(inputs or {}),
         seed=None if body.seed == -1 else body.seed,
         num_outputs=body.n,
-        scheduler=scheduler_choice(body.scheduler),
         output=output,
         partial_images=body.partial_images if body.stream else 0,
     )
     quality = None if body.quality is None else str(body.quality)
     spelled = {"num_outputs": "n", "mask_image": "mask" if "mask_image" in (inputs or {}) else "mask_image", **spelled}
-    return Wanted(request, response_format_of(body.response_format), quality, tuple(warnings), spelled)
+    return Wanted(body.steered(request), response_format_of(body.response_format), quality, tuple(warnings), spelled)
 
 
 def require_prompt(body: ImageRequest) -> None:
