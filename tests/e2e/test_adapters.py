@@ -167,7 +167,7 @@ def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
         ({"adapters": [{"lora": "hearts", "weights": {"vae": 1}}]}, 400, "invalid_value", "'vae'"),
         ({"adapters": [{"lora": "hearts", "scale": 1}]}, 400, "invalid_value", "adapters"),
         ({"adapters": [{"lora": str(FRAME)}]}, 400, "forbidden_path", "by its place"),
-        ({"adapters": "hearts"}, 400, "invalid_value", "must be a list"),
+        ({"adapters": {"lora": "hearts"}}, 400, "invalid_value", "must be a list"),
         ({"prompt": "<hypernet:x:1>"}, 400, "invalid_value", "is no tag"),
         ({"prompt": "<lora:hearts:nan>"}, 400, "invalid_value", "not nan"),
         ({"prompt": "<lora:nothing:1>"}, 400, "adapter_not_found", "'nothing'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 import httpx
@@ -105,3 +106,19 @@ def test_what_libraries_warn_of_is_gathered() -> None:
     logging.getLogger("easel.brush").warning("too late")
 
     assert ["diffusers.pipelines.brush warns", "easel.brush warns"] == said
+
+
+def test_warnings_are_gathered_where_a_log_keeps_them_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that logs errors alone still answers with what a plugin warned of, and logs it no more than before."""
+    easel = logging.getLogger("easel.quiet")
+    handler = logging.StreamHandler(sys.stderr)
+    easel.addHandler(handler)
+    easel.propagate = False
+    easel.setLevel(logging.ERROR)
+    with library_warnings("easel.quiet") as said:
+        logging.getLogger("easel.quiet.brush").warning("The paint is thin.")
+        logging.getLogger("easel.quiet.brush").error("The paint is gone.")
+
+    assert ["The paint is thin.", "The paint is gone."] == said
+    assert "The paint is gone.\n" == capsys.readouterr().err
+    assert (logging.ERROR, logging.NOTSET) == (easel.level, handler.level)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from huggingface_hub.errors import (
@@ -168,12 +168,26 @@ def library_warnings(*packages: str) -> Iterator[list[str]]:
         def emit(self, record: logging.LogRecord) -> None:
             said.append(record.getMessage())
 
-    handler = Gather(logging.WARNING)
-    loggers = [logging.getLogger(name) for name in {"diffusers", "transformers", *packages}]
-    for library in loggers:
-        library.addHandler(handler)
-    try:
+    with ExitStack() as stack:
+        for name in {"diffusers", "transformers", *packages}:
+            stack.enter_context(_listening(logging.getLogger(name), Gather(logging.WARNING)))
         yield said
+
+
+@contextmanager
+def _listening(library: logging.Logger, handler: logging.Handler) -> Iterator[None]:
+    """Hand a logger's warnings to a handler while this lasts, those too that it keeps from its own handlers."""
+    level, own = library.level, [(each, each.level) for each in library.handlers]
+    least = library.getEffectiveLevel()
+    if least > logging.WARNING:
+        library.setLevel(logging.WARNING)
+        for each, its in own:
+            each.setLevel(max(its, least))
+    library.addHandler(handler)
+    try:
+        yield
     finally:
-        for library in loggers:
-            library.removeHandler(handler)
+        library.removeHandler(handler)
+        library.setLevel(level)
+        for each, its in own:
+            each.setLevel(its)
