@@ -80,6 +80,11 @@ def encode(picture: Image.Image, output: OutputFormat, metadata: Mapping[str, An
     return file.getvalue(), media_type_of(name)
 
 
+def lossless(picture: Image.Image) -> bytes:
+    """Return a picture as a PNG file that holds nothing besides it."""
+    return encode(picture, OutputFormat("png"), {})[0]
+
+
 def dimensions(data: bytes) -> tuple[int, int]:
     """Return width and height of a picture that we wrote, from its first bytes."""
     with Image.open(io.BytesIO(data), formats=READ) as picture:

@@ -74,7 +74,10 @@ class GenerationService:
             RequestError: A parameter or a picture is wrong.
             SecurityError: A picture's URL leads where it must not.
         """
-        resolved = await self.resolve(request)
+        return await self.call(await self.resolve(request))
+
+    async def call(self, resolved: Resolved) -> Call:
+        """Return the call that a request means once it is resolved; `prepare` tells what may be wrong with it."""
         request, model, planned = resolved.request, resolved.model, resolved.plan
         syntax = self._writer.syntax_of(request, model.config.prompt_syntax)
         runs, warnings = await asyncio.to_thread(self._runs, planned, request, model.config, syntax)
@@ -90,7 +93,7 @@ class GenerationService:
             output=request.output,
             partial_images=request.partial_images,
             prompt_syntax=syntax,
-            brought=await asyncio.to_thread(inputs_told, inputs),
+            brought=await asyncio.to_thread(inputs_told, inputs) if inputs else {},
             warnings=tuple(dict.fromkeys([*planned.warnings, *resolved.warnings, *warnings])),
         )
 
@@ -102,8 +105,10 @@ class GenerationService:
             RequestError: A parameter is wrong.
         """
         model = await self._models.served(request.model)
-        styled, unused = await asyncio.to_thread(self._writer.with_styles, request)
-        return Resolved(styled, model, plan(styled, model, self._models.catalog, self._limits), unused)
+        unused: tuple[str, ...] = ()
+        if request.styles:
+            request, unused = await asyncio.to_thread(self._writer.with_styles, request)
+        return Resolved(request, model, plan(request, model, self._models.catalog, self._limits), unused)
 
     async def media(self, files: Files, pipeline: PipelineEntry) -> dict[str, tuple[Medium, ...]]:
         """Return files as media, by call parameter of the pipeline that they are for.

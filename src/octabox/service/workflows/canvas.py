@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from octabox.catalog.tasks import STEERS
 from octabox.engine.inputs import inputs_told
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidParameterError, MissingParameterError
+from octabox.media.images import lossless
 from octabox.media.regions import (
     Sides,
     Size,
@@ -118,7 +118,7 @@ class CanvasMaker:
                     hint="Leave it out.",
                     parameter=side,
                 )
-        blank = replace(request, task=TASK, inputs={**request.inputs, mask: (_png(Image.new("L", (8, 8))),)})
+        blank = replace(request, task=TASK, inputs={**request.inputs, mask: (lossless(Image.new("L", (8, 8))),)})
         given = await self._given(blank, made={mask})
         return await asyncio.to_thread(_outpainting, blank, settings, given)
 
@@ -230,7 +230,7 @@ def _seeing(
     sides = dict(zip(("width", "height"), size, strict=True))
     if all(given.plan.pipeline.parameter(name) for name in sides):
         params |= sides
-    files = {name: (_png(each),) for name, each in pictures.items()}
+    files = {name: (lossless(each),) for name, each in pictures.items()}
     return replace(request, task=given.plan.task, params=params, inputs={**inputs, **files})
 
 
@@ -245,9 +245,3 @@ def _rounded(size: Size) -> Size:
     """Return the next size whose sides are multiples."""
     width, height = (-(-side // MULTIPLE) * MULTIPLE for side in size)
     return width, height
-
-
-def _png(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
-    return file.getvalue()

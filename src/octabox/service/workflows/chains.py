@@ -14,6 +14,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.engine.protocol import Call, Run
 from octabox.errors import InvalidParameterError
 from octabox.media import arrays, formats
+from octabox.media.images import lossless
 from octabox.media.limits import MediaLimits
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
@@ -112,7 +113,7 @@ class ChainMaker:
             first = replace(first, output=LATENTS)
         resolved = await self._inner.resolve(first)
         _check_pictures(resolved.plan.pipeline)
-        call = await self._inner.prepare(first)
+        call = await self._inner.call(resolved)
         call = replace(call, brought=canvas.brought) if canvas else call
         if workflow.inpaint:
             # The second pass sees the whole picture, and with it all of what steers.
@@ -221,7 +222,7 @@ class ChainMaker:
     async def _check(self, chain: Chain) -> None:
         """Check all requests of a chain, with a blank picture in place of those that are not made yet."""
         latents = chain.call.output.latents
-        content = _file(np.zeros((1, 4, *BLANK), np.float32)) if latents else _png(Image.new("RGB", BLANK))
+        content = _file(np.zeros((1, 4, *BLANK), np.float32)) if latents else lossless(Image.new("RGB", BLANK))
         drawn = Drawn(content, chain.call.runs[0], Artifact("image", "image/png", content))
         for step in chain.steps:
             if step.ask is not None:
@@ -249,7 +250,7 @@ def _check_pictures(entry: PipelineEntry) -> None:
 
 def _finished(canvas: Canvas, made: bytes) -> bytes:
     with Image.open(io.BytesIO(made)) as picture:
-        return _png(canvas.finish(picture.convert("RGB")))
+        return lossless(canvas.finish(picture.convert("RGB")))
 
 
 def _enlarged_latents(made: bytes, scale: float, name: str) -> bytes:
@@ -271,9 +272,3 @@ def _size(content: bytes) -> tuple[int, int] | None:
 
 def _file(array: np.ndarray) -> bytes:
     return arrays.encode({"latents": array}, OutputFormat("npy"))[0]
-
-
-def _png(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
-    return file.getvalue()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from octabox.errors import GenerationError
+from octabox.media.images import lossless
 from octabox.service.inputs import LATENT_AXES
 
 #: The filter that is taken where none is named.
@@ -66,6 +67,4 @@ def enlarged(content: bytes, size: tuple[int, int], name: str = LANCZOS) -> byte
     with Image.open(io.BytesIO(content)) as picture:
         if picture.size == size:
             return content
-        file = io.BytesIO()
-        picture.resize(size, FILTERS[name]).save(file, "PNG", compress_level=1)
-    return file.getvalue()
+        return lossless(picture.resize(size, FILTERS[name]))
