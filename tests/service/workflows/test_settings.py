@@ -22,6 +22,14 @@ from octabox.service.workflows.settings import read
         ({"upscale": True}, {"upscale": {"upscaler": "lanczos", "scale": 2.0}}),
         ({"upscale": {"upscaler": "mine"}}, {"upscale": {"upscaler": "mine"}}),
         ({"outpaint": 8}, {"outpaint": {"left": 8, "top": 8, "right": 8, "bottom": 8, "mask_blur": 8}}),
+        (
+            {"inpaint": {}},
+            {"inpaint": {"area": "masked", "padding": 32, "mask_blur": 4, "fill": "original", "invert": False}},
+        ),
+        (
+            {"inpaint": {"area": "whole"}},
+            {"inpaint": {"area": "whole", "mask_blur": 4, "fill": "original", "invert": False}},
+        ),
         ({"variation": {"seed": 3}}, {}),
     ],
 )
@@ -55,6 +63,8 @@ def test_what_is_told_means_the_same() -> None:
         ({"outpaint": {}}, "workflow.outpaint", "adds nothing"),
         ({"outpaint": {"left": 10**6}}, "workflow.outpaint.left", "16384"),
         ({"inpaint": {"area": "all"}}, "workflow.inpaint.area", "masked"),
+        ({"inpaint": {"area": "whole", "padding": 8}}, "workflow.inpaint", "padding"),
+        ({"upscale": {"params": {"tile": 8}}}, "workflow.upscale", "params"),
         ({"inpaint": {}, "outpaint": 8}, "workflow", "not both"),
     ],
 )

@@ -163,7 +163,7 @@ def _inpainting(request: GenerationRequest, settings: InpaintPart, given: _Given
         mask = mask.point(lambda value: 255 - value)
     alpha = blurred(mask, settings.mask_blur)
     size = _target(given, picture.size)
-    box = region_of(alpha, settings.padding, size)
+    box = region_of(alpha, settings.padding or 0, size)
     if box is None:
         raise InvalidParameterError(
             f"'{given.mask.name}' is black all over: there is nothing to paint.",

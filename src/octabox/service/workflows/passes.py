@@ -67,6 +67,8 @@ class Passes:
             for name in self.request.params
             if not entry.parameter(name) and name not in self.files and name not in SIDES
         ]
+        if settings.steps is not None and not entry.parameter(STEPS):
+            lost.append(f"'workflow.hires.steps' has no effect: {entry.name} has no number of steps.")
         return SecondPass(self, settings, model, entry, subject, kept, (*lost, *self._left_to_the_first(settings)))
 
     def _left_to_the_first(self, settings: HiresPart) -> Iterator[str]:
@@ -130,7 +132,9 @@ class Passes:
         subject = subject_of(model.own)
         if subject is None or model.own.output_kind != "image":
             raise InvalidParameterError(
-                f"The model '{name}' is a {model.own.name}, which enlarges no pictures.", parameter=parameter
+                f"The model '{name}' is a {model.own.name}, which enlarges no pictures.",
+                hint=f"Take one of {', '.join([*FILTERS, *self._upscalers()])}.",
+                parameter=parameter,
             )
         params = settings.params if isinstance(settings, UpscalePart) else {}
         return Upscaler(self, model, subject.name, params)

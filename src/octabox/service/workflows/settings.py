@@ -21,6 +21,9 @@ from octabox.types import MAX_SEED
 #: How many times larger a picture becomes, and how much a second pass changes, where nothing says.
 USUAL_SCALE, USUAL_STRENGTH, LATENT_STRENGTH = 2.0, 0.5, 0.7
 
+#: Pixels around a mask that are cut out with it where nothing says.
+USUAL_PADDING = 32
+
 #: Pixels of the longest side that can be asked for, or added.
 MOST_SIDE = 16_384
 
@@ -117,14 +120,29 @@ class InpaintPart(_Part):
     area: Literal["masked", "whole"] = Field(
         "masked", description="Whether only the masked region is painted, at the full size, or the whole picture."
     )
-    padding: int = Field(
-        32, ge=0, le=MOST_SIDE, description="Pixels around the mask that the model is to see with the region."
+    padding: int | None = Field(
+        None,
+        ge=0,
+        le=MOST_SIDE,
+        description="Pixels around the mask that the model is to see with the region; 32, if not given.",
     )
     mask_blur: Blur = Field(4, description="Radius in pixels over which old and new run into each other.")
     fill: Fill = Field(
         "original", description="What the model finds under the mask: what is there, or colours around it."
     )
     invert: bool = Field(default=False, description="Whether to paint all but the mask.")
+
+    @classmethod
+    def usual(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a padding where a region is cut out."""
+        return {} if given.get("area") == "whole" else {"padding": USUAL_PADDING}
+
+    @model_validator(mode="after")
+    def _padding_of_a_region(self) -> InpaintPart:
+        """Refuse a padding where nothing is cut out."""
+        if self.area == "whole" and self.padding is not None:
+            raise ValueError("has a padding, which is for the area 'masked' alone")
+        return self
 
 
 class OutpaintPart(_Part):
@@ -185,6 +203,13 @@ class UpscalePart(_Larger):
     params: dict[str, Any] = Field(
         default_factory=dict, description="Call parameters of the upscaler, where it is a model."
     )
+
+    @model_validator(mode="after")
+    def _params_of_a_model(self) -> UpscalePart:
+        """Refuse call parameters for a filter, which is not called with any."""
+        if self.params and self.upscaler in FILTERS:
+            raise ValueError(f"has params, which the filter '{self.upscaler}' does not take: name a model as upscaler")
+        return self
 
 
 class Workflow(BaseModel):
