@@ -34,7 +34,7 @@ from octabox.engine.messages import (
 from octabox.engine.protocol import Call
 from octabox.engine.worker.failures import as_generation_error, as_load_error
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.memory import bytes_held, clean_up
+from octabox.engine.worker.placement.process_memory import bytes_held, clean_up
 from octabox.engine.worker.runner import Runner, Unfinished
 from octabox.errors import GenerationCancelledError
 from octabox.telemetry.logs import configure

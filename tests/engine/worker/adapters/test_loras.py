@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import makers
 from octabox.engine.worker.adapters.loras import Loras
-from octabox.engine.worker.memory import bytes_held
+from octabox.engine.worker.placement.process_memory import bytes_held
 from octabox.errors import (
     AdapterNotFoundError,
     IncompatibleAdapterError,

@@ -15,7 +15,6 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import check_packages, import_class, import_parts
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
-from octabox.config.presetting import settings_for
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.adapters.embeddings import load_embeddings
 from octabox.engine.worker.adapters.image_prompts import ImagePrompts, load_image_prompts
@@ -26,7 +25,10 @@ from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.fitting import check_steering
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
-from octabox.engine.worker.loading.storage import keep_small
+from octabox.engine.worker.placement.device import choose_device
+from octabox.engine.worker.placement.dtype import choose_dtype, choose_variant
+from octabox.engine.worker.placement.layerwise import apply_storage
+from octabox.engine.worker.placement.offload import place
 from octabox.errors import LoadError, NotFoundError, RequestError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
 
@@ -87,10 +89,10 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     loras, _ = _apply_adapters(pipe, config, options.max_adapters)
     extras = load_beside(config, pipeline, beside, dtype, device)
     check_steering(config, pipe.components, extras)
-    keep_small(config, {**pipe.components, **extras})
+    apply_storage(config, {**pipe.components, **extras})
     # What is to be moved between devices is told of IP-Adapters too, while they are there.
     with image_prompts.put_in() if image_prompts else nullcontext():
-        notes += _place(pipe, config, device)
+        notes += place(pipe, config, device)
     return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts)
 
 
@@ -135,40 +137,6 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
         )
 
 
-def choose_device(wanted: str | None, model: str) -> str:
-    """Return the device to use; None asks for the best there is."""
-    if wanted is None:
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return accelerator.type if accelerator else "cpu"
-    try:
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        hint = "Set `device: cpu`, or leave it out to take the best there is."
-        reason = str(error).strip().partition("\n")[0]
-        raise LoadError(
-            f"Model '{model}' asks for device '{wanted}', which is not here: {reason}", hint=hint, model=model
-        ) from error
-    return wanted
-
-
-def choose_dtype(wanted: str | None, device: str) -> torch.dtype:
-    """Return the type of numbers: by name, or float32 on a processor and bfloat16 (else float16) on an accelerator."""
-    if wanted not in (None, "auto"):
-        dtype = getattr(torch, str(wanted))
-        assert isinstance(dtype, torch.dtype)  # noqa: S101 (the configuration takes these names alone)
-        return dtype
-    if device == "cpu":
-        return torch.float32
-    halves = device.startswith("cuda") and not torch.cuda.is_bf16_supported()
-    return torch.float16 if halves else torch.bfloat16
-
-
-def _variant(config: ModelConfig) -> str | None:
-    """Return ``fp16`` where half precision was asked for and the folder has such files; any files serve where it has not."""
-    folder = Path(config.model)
-    return "fp16" if config.dtype == "float16" and folder.is_dir() and any(folder.glob("*/*.fp16.*")) else None
-
-
 def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> DiffusionPipeline:
     """Load a model in diffusers' own format, from a folder or from the Hub."""
     trusted = may_run_code(config, config.model)
@@ -177,7 +145,7 @@ def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> Diffusio
     options |= {
         "dtype": component_dtypes(config, dtype),
         "revision": config.revision,
-        "variant": config.variant or _variant(config),
+        "variant": config.variant or choose_variant(config),
         "trust_remote_code": trusted,
         "quantization_config": pipeline_quantization(config, kind),
     }
@@ -197,21 +165,3 @@ def _apply_adapters(pipe: DiffusionPipeline, config: ModelConfig, most: int) -> 
         message = f"Model '{config.name}': {error.message}"
         raise LoadError(message, hint=error.hint, model=config.name, choices=error.choices) from error
     return loras, tuple(notes)
-
-
-def _place(pipe: DiffusionPipeline, config: ModelConfig, device: str) -> tuple[str, ...]:
-    """Move the model to its device, whole or part by part as the memory mode says; return what could not be honoured."""
-    if config.memory == "full":
-        pipe.to(device)
-    elif device == "cpu":
-        # What a preset says is meant for accelerators alone; nobody has asked for it.
-        if settings_for(type(pipe).__name__).get("memory") == config.memory:
-            return ()
-        return (
-            f"`memory: {config.memory}` has no effect on a processor: there is no accelerator to move weights from.",
-        )
-    elif config.memory == "group_offload":
-        pipe.enable_group_offload(onload_device=torch.device(device), offload_type="leaf_level")
-    else:
-        getattr(pipe, f"enable_{config.memory}")(device=device)
-    return ()

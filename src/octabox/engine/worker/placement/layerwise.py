@@ -16,7 +16,7 @@ from octabox.errors import LoadError
 KEPT = ("_keep_in_fp32_modules", "_skip_layerwise_casting_patterns")
 
 
-def keep_small(config: ModelConfig, components: Mapping[str, object]) -> None:
+def apply_storage(config: ModelConfig, components: Mapping[str, object]) -> None:
     """Keep the components small for which the configuration says so.
 
     Args:

@@ -1,0 +1,1 @@
+"""Where a model's weights are, in which dtype, and when they move."""
