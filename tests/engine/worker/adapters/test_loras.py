@@ -104,13 +104,14 @@ def test_a_strength_for_a_part_that_takes_none_is_refused(loras: Loras) -> None:
     assert ("text_encoder", "unet") == caught.value.choices
 
 
-def test_no_trace_over_many_calls(pipe: Any, loras: Loras) -> None:
-    """In 200 calls with one LoRA, another, both and none by turns those with none are all alike, and memory stays."""
+@pytest.mark.parametrize("count", [24, pytest.param(200, marks=pytest.mark.slow)])
+def test_no_trace_over_many_calls(pipe: Any, loras: Loras, count: int) -> None:
+    """In many calls with one LoRA, another, both and none by turns those with none are all alike, and memory stays."""
     plain = picture(pipe, steps=1).tobytes()
     held = 0
     kinds = [(HEARTS,), (), (FRAME,), (), (HEARTS, FRAME), ()]
     seen: dict[tuple[str, ...], set[bytes]] = {}
-    for number in range(200):
+    for number in range(count):
         files = kinds[number % len(kinds)]
         loras.apply(chosen(*files, weight=0.5 + number % 3 / 4 if files else 1))
         seen.setdefault(files, set()).add(picture(pipe, steps=1).tobytes())
