@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
@@ -33,9 +34,16 @@ def processes(cores: int, memory: int) -> int:
     return found if found > 1 else 0
 
 
-def cores() -> int:
+def own_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Return how many bytes of memory are free; what all processes need where the system does not tell."""
+    file = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable: +(\d+) kB$", file.read_text("ascii"), re.MULTILINE) if file.exists() else None
+    return int(found[1]) * 1024 if found else MOST * NEEDED
 
 
 def unit(nodeid: str) -> str:
@@ -49,7 +57,7 @@ def turn(item: pytest.Item) -> tuple[bool, int]:
     return item.get_closest_marker("slow") is None, next(places, len(FIRST))
 
 
-class Scheduling(LoadFileScheduling):
+class Scheduling(LoadFileScheduling):  # type: ignore[misc] # it ships no types
     """Gives whole files to processes, so that what a file prepares is prepared once."""
 
     def _split_scope(self, nodeid: str) -> str:
@@ -67,7 +75,7 @@ class Spreading:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_auto_num_workers(self) -> int:
         """Return how many processes this machine has room for."""
-        return processes(cores(), psutil.virtual_memory().available)
+        return processes(own_cores(), free_memory())
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Scheduling | None:
