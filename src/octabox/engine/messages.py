@@ -11,6 +11,9 @@ from octabox.engine.protocol import Call
 from octabox.errors import OctaboxError
 from octabox.types import Generation, Progress
 
+#: Exit code of a worker that has reported a failure of its device and ends by itself, so that the next call gets a new one.
+DEVICE_BROKEN = 75
+
 
 @dataclass(frozen=True)
 class WorkerOptions:
@@ -114,9 +117,15 @@ class Failed:
 
 @dataclass(frozen=True)
 class Memory:
-    """From a worker, now and then: bytes it holds, by place."""
+    """From a worker, now and then: the memory it holds.
+
+    Args:
+        bytes: Bytes by place: resident on the ``host``, and reserved on its accelerator, such as ``cuda:0``.
+        allocated: Bytes in use by tensors, by accelerator; the rest of what is reserved is kept for reuse.
+    """
 
     bytes: Mapping[str, int] = field(default_factory=dict)
+    allocated: Mapping[str, int] = field(default_factory=dict)
 
 
 ToWorker = RunCall | CancelCall
