@@ -6,8 +6,10 @@ its pages. See `multiprocessing.forkserver` for how it works, and `docs/adr/0003
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from multiprocessing import forkserver
@@ -34,3 +36,11 @@ def worker_context() -> ForkServerContext | SpawnContext:
     if "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin":
         return multiprocessing.get_context("forkserver")
     return multiprocessing.get_context("spawn")
+
+
+def end_fork_server() -> None:
+    """End the fork server by a signal of ours, since it does not answer; the next worker gets a new one."""
+    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -62,6 +62,16 @@ class CancelCall:
 
 
 @dataclass(frozen=True)
+class Ping:
+    """To a worker: show that you are alive."""
+
+
+@dataclass(frozen=True)
+class Alive:
+    """From a worker, whatever it does: the answer to `Ping`."""
+
+
+@dataclass(frozen=True)
 class Loaded:
     """From a worker: the model is ready."""
 
@@ -128,8 +138,8 @@ class Memory:
     allocated: Mapping[str, int] = field(default_factory=dict)
 
 
-ToWorker = RunCall | CancelCall
-FromWorker = Loaded | LoadFailed | Began | Progressed | Ran | Finished | Failed | Memory
+ToWorker = RunCall | CancelCall | Ping
+FromWorker = Loaded | LoadFailed | Began | Progressed | Ran | Finished | Failed | Memory | Alive
 
 
 @dataclass(frozen=True)

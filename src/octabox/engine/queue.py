@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from octabox.config.model import ModelConfig
+from octabox.engine.forkserver import end_fork_server
 from octabox.engine.messages import (
+    Alive,
     Began,
     CancelCall,
     Failed,
@@ -18,16 +22,33 @@ from octabox.engine.messages import (
     Loaded,
     LoadFailed,
     Memory,
+    Ping,
     Progressed,
     Ran,
     RunCall,
     Start,
     WorkerOptions,
 )
-from octabox.engine.process import WorkerProcess
+from octabox.engine.process import GRACE, WorkerProcess
 from octabox.engine.protocol import Call
-from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, QueueFullError
+from octabox.errors import (
+    DeviceError,
+    GenerationCancelledError,
+    GenerationError,
+    LoadError,
+    NotFoundError,
+    OctaboxError,
+    QueueFullError,
+    RequestError,
+    WorkerDiedError,
+)
 from octabox.types import Event, Generation, ModelStatus, Progress
+
+logger = logging.getLogger("octabox.engine")
+
+#: Seconds between questions to a worker that is to end, whether it is alive; seconds without an answer until it is ended by
+#: force; and seconds without progress of its call, however alive, after which it is ended as well.
+PING_SECONDS, SILENCE_SECONDS, STALL_SECONDS = 2.0, 20.0, 1800.0
 
 
 @dataclass(eq=False)
@@ -74,6 +95,9 @@ class ModelQueue:
         self._loaded: asyncio.Future[Loaded] | None = None
         self._loaded_for: tuple[ModelConfig, str] | None = None
         self._memory: dict[str, int] = {}
+        self._allocated: dict[str, int] = {}
+        self._heard = self._progressed = time.monotonic()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ran, self._drained = asyncio.Event(), asyncio.Event()
         self._drained.set()
         self._serving = asyncio.Lock()
@@ -103,18 +127,44 @@ class ModelQueue:
             await self._leave(ticket)
 
     async def unload(self) -> bool:
-        """End the worker once it is idle; return whether there was one."""
-        async with self._serving:
-            await self._drained.wait()  # The last call's artifacts may still be being encoded.
-            was_resident = self.resident
-            await self._stop()
+        """End the worker once it is idle, or at once where it shows no sign of life; return whether there was one."""
+        watch = asyncio.create_task(self._end_if_silent(), name=f"watch over {self.name}")
+        try:
+            async with self._serving:
+                await self._drained.wait()  # The last call's artifacts may still be being encoded.
+                was_resident = self.resident
+                await self._stop()
+        finally:
+            watch.cancel()
         self._freed()
         return was_resident
+
+    async def _end_if_silent(self) -> None:
+        """End the worker where it answers no longer, or reports no progress for very long."""
+        began = self._heard = self._progressed = time.monotonic()
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            now = time.monotonic()
+            if self._worker is None:
+                continue
+            if now - self._heard > SILENCE_SECONDS:
+                await self._worker.kill(f"gave no sign of life for {now - self._heard:.0f} seconds")
+            elif now - max(self._progressed, began) > STALL_SECONDS:
+                await self._worker.kill(f"made no progress for {now - self._progressed:.0f} seconds")
+            else:
+                self._background(self._worker.send(Ping()))
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody is to wait for: a pipe may be full."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Cancel everything that waits or runs, and end the worker."""
         if self._server:
             self._server.cancel()
+            await asyncio.wait({self._server}, timeout=3 * GRACE)
         for ticket in [*self._waiting, *self._calls.values()]:
             ticket.events.put_nowait(GenerationCancelledError("The server is being stopped.", model=self.name))
         self._waiting.clear()
@@ -132,6 +182,7 @@ class ModelQueue:
             pipeline=self._loaded_for[1] if loaded else None,
             device=loaded.device if loaded else None,
             memory=dict(self._memory),
+            allocated=dict(self._allocated),
             waiting=len(self._waiting),
             pid=self._worker.pid,
             since=self._since,
@@ -156,7 +207,7 @@ class ModelQueue:
             self._tell_positions()
         ticket.cancelled = True
         if ticket.call and ticket.call.id in self._calls and self._worker:
-            await self._worker.send(CancelCall(ticket.call.id))
+            self._background(self._worker.send(CancelCall(ticket.call.id)))
 
     def _tell_positions(self) -> None:
         ahead = 1 if self._current else 0
@@ -174,12 +225,31 @@ class ModelQueue:
                 self._tell_positions()
                 try:
                     await self._serve_one(ticket)
-                except OctaboxError as error:
-                    ticket.events.put_nowait(error)
+                except Exception as error:  # noqa: BLE001 (whatever it is, it ends this request alone)
+                    self._fail(ticket, error)
                 finally:
+                    self._give_up(ticket)
                     self._current = None
                     self.last_used = time.time()
         self._freed()
+
+    def _fail(self, ticket: Ticket, error: Exception) -> None:
+        """End a ticket with a typed error, and log it."""
+        if not isinstance(error, OctaboxError):
+            logger.error("Serving model '%s' failed", self.name, exc_info=error)
+            message = f"A request of model '{self.name}' failed in the server: {type(error).__name__}: {error}"
+            error = GenerationError(message, hint="The log says where.", model=self.name)
+        elif not ticket.call:
+            _log(error, self.name)
+        if ticket.call and ticket.call.id in self._calls:
+            self._finish(ticket.call.id, error)
+        else:
+            ticket.events.put_nowait(error)
+
+    def _give_up(self, ticket: Ticket) -> None:
+        """Forget a call that no worker has taken up, so that nobody waits for its end."""
+        if ticket.call and not ticket.begun and self._calls.pop(ticket.call.id, None) and not self._calls:
+            self._drained.set()
 
     async def _serve_one(self, ticket: Ticket) -> None:
         worker = await self._worker_for(ticket)
@@ -202,6 +272,8 @@ class ModelQueue:
         """Return a worker that has loaded the ticket's model, starting one if need be."""
         wanted = (ticket.model, ticket.pipeline)
         if self._worker and (self._loaded_for != wanted or not self._worker.alive):
+            if self._worker.alive:
+                await self._drained.wait()  # The last call's artifacts may still be being encoded.
             await self._stop()
         if self._worker is None:
             began = time.perf_counter()
@@ -209,9 +281,12 @@ class ModelQueue:
             await self._make_room(self)
             self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
             try:
-                self._worker = await WorkerProcess.start(Start(*wanted, self._options), self._hear)
+                order = Start(*wanted, self._options)
+                self._worker = await asyncio.wait_for(WorkerProcess.start(order, self._hear), self._load_timeout)
                 await asyncio.wait_for(asyncio.shield(self._loaded), self._load_timeout)
             except asyncio.TimeoutError:
+                if self._worker is None:
+                    end_fork_server()
                 await self._stop()
                 hint = "Raise `load_timeout`, or fetch the model's files first."
                 message = f"Model '{self.name}' was not loaded within {self._load_timeout:g} seconds."
@@ -225,12 +300,20 @@ class ModelQueue:
 
     async def _stop(self) -> None:
         worker, self._worker = self._worker, None
-        self._loaded_for, self._memory = None, {}
+        self._loaded_for, self._memory, self._allocated = None, {}, {}
         if worker:
             await worker.stop()
+        error = WorkerDiedError(f"The worker process of model '{self.name}' was ended.", model=self.name)
+        for call_id in [call_id for call_id, ticket in self._calls.items() if ticket.begun]:
+            self._finish(call_id, error)
+        self._ran.set()
 
     def _hear(self, message: FromWorker | None) -> None:
         """Take a message from the worker, or its end."""
+        self._heard = time.monotonic()
+        if isinstance(message, Alive):
+            return
+        self._progressed = self._heard
         if isinstance(message, Progressed):
             self._tell(message.id, message.progress)
         elif isinstance(message, Began):
@@ -244,7 +327,7 @@ class ModelQueue:
             self._finish(message.id, message.error)
             self._ran.set()
         elif isinstance(message, Memory):
-            self._memory = dict(message.bytes)
+            self._memory, self._allocated = dict(message.bytes), dict(message.allocated)
         elif isinstance(message, Loaded):
             self._settle(message)
         elif isinstance(message, LoadFailed):
@@ -262,7 +345,9 @@ class ModelQueue:
             self._drained.set()
         if ticket is None:
             return
-        if isinstance(outcome, Generation):
+        if isinstance(outcome, OctaboxError):
+            _log(outcome, self.name)
+        else:
             outcome = replace(outcome, timings={**ticket.timings, **outcome.timings})
         ticket.events.put_nowait(outcome)
         ticket.events.put_nowait(None)
@@ -279,13 +364,23 @@ class ModelQueue:
         if self._worker is None:  # We ended it ourselves.
             return
         error = self._worker.epitaph(self.name)
+        if not isinstance(error, DeviceError):  # That has been reported with the call that it ended.
+            logger.warning("%s", error)
         self._settle(error)
         for call_id, ticket in list(self._calls.items()):
             if ticket.begun:
                 self._finish(call_id, error)
-        self._worker, self._loaded_for, self._memory = None, None, {}
+        self._worker, self._loaded_for, self._memory, self._allocated = None, None, {}, {}
         self._ran.set()
         self._freed()
+
+
+def _log(error: OctaboxError, model: str) -> None:
+    """Log that a request failed: as an error where the device did, and not at all where the request was wrong or cancelled."""
+    if isinstance(error, DeviceError):
+        logger.error("%s: %s", model, error)
+    elif not isinstance(error, RequestError | NotFoundError | GenerationCancelledError | WorkerDiedError):
+        logger.warning("%s: %s", model, error)
 
 
 def _succeeded(future: asyncio.Future[Loaded]) -> bool:

@@ -99,7 +99,7 @@ def _words(error: BaseException) -> str:
 def hardware_error(
     error: BaseException, model: str, doing: str, device: str | None = None
 ) -> OutOfMemoryError | DeviceError | None:
-    """Return the error that reports that memory ran out or that the device failed, whatever was raised over it; None if neither.
+    """Return the error that reports that memory ran out or that the device failed, however it was wrapped; None if neither.
 
     Args:
         error: What was raised.

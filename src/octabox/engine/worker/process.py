@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from octabox.engine.messages import (
     DEVICE_BROKEN,
+    Alive,
     Began,
     CancelCall,
     Failed,
@@ -26,6 +27,7 @@ from octabox.engine.messages import (
     FromWorker,
     Loaded,
     LoadFailed,
+    Ping,
     Progressed,
     Ran,
     RunCall,
@@ -83,6 +85,8 @@ class Pipe:
                     self.calls.put(message.call)
                 elif isinstance(message, CancelCall):
                     self.cancelled.add(message.id)
+                elif isinstance(message, Ping):
+                    self.send(Alive())
         except (EOFError, OSError):
             os._exit(0)  # The server is gone, or has closed the pipe; a call that runs is of no use to anyone.
         except Exception:

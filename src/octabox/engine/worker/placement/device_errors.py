@@ -15,8 +15,7 @@ QUOTING = (ValueError, TypeError, LookupError, OctaboxError)
 
 #: Words of exceptions that mean that memory ran out, by where they come from.
 OUT_OF_MEMORY_WORDS = (
-    # torch's allocators ("CUDA out of memory", "MPS backend out of memory", "CUDA error: out of memory"), CUDA, HIP, SYCL, Level
-    # Zero, Metal, XLA
+    # torch's allocators ("CUDA out of memory", "MPS backend out of memory"), CUDA, HIP, SYCL, Level Zero, Metal, XLA
     r"out[ _]of[ _](?:\w+[ _])?memory",
     r"OutOf(?:Device|Host)?Memory",
     r"OUT_OF_RESOURCES",
@@ -37,7 +36,7 @@ OUT_OF_MEMORY_WORDS = (
 #: Words of exceptions that mean that a device, its driver or a kernel failed.
 DEVICE_WORDS = (
     r"device-side assert",
-    # "CUDA error: ...", "CUDA driver error", "HIP runtime error", "Triton Error [CUDA]", "cuDNN error", "NCCL Error 1"
+    # As in "CUDA error: ...", "CUDA driver error", "HIP runtime error", "Triton Error [CUDA]", "NCCL Error 1"
     r"\b(?:CUDA|HIP|ROCm|XPU|SYCL|MPS|Metal|NPU|ACL|MUSA|MLU|CNRT|HPU|MTIA|Triton|NCCL|RCCL|HSA|{backend})(?: \w+)? error\b",
     r"\b(?:cu|hip|roc|mu)(?:DNN|BLAS(?:Lt)?|FFT|SPARSE(?:Lt)?|SOLVER|RAND) error\b",
     r"\bMIOpen error\b",

@@ -111,7 +111,7 @@ def _attempt(action: Callable[[], object]) -> None:
     """Call something that may fail after another failure."""
     try:
         action()
-    except Exception as error:  # noqa: BLE001 (the failure that came first is the one to report)
+    except Exception as error:
         logger.debug("cleaning up failed: %s", error, exc_info=error)
 
 
@@ -122,7 +122,7 @@ def _modules(pipelines: Iterable[DiffusionPipeline]) -> list[torch.nn.Module]:
 
 
 def _plain_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield a module's own floating-point weights and buffers; quantised ones, which are of classes of their own, are left out."""
+    """Yield a module's own floating-point weights and buffers, without quantised ones, which are of classes of their own."""
     for name, tensor in [*module._parameters.items(), *module._buffers.items()]:  # noqa: SLF001 (without those of submodules)
         plain = type(tensor) in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
         if tensor is not None and plain and tensor.is_floating_point():
@@ -130,7 +130,7 @@ def _plain_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]
 
 
 def _offloads(module: torch.nn.Module) -> Iterator[Callable[[], object]]:
-    """Yield what moves a module's weights off the device, where accelerate or diffusers would do so at the end of its forward."""
+    """Yield what moves a module's weights off the device, as accelerate or diffusers do at the end of its forward pass."""
     hook = getattr(module, "_hf_hook", None)
     for each in getattr(hook, "hooks", (hook,)):
         weights = module.parameters(recurse=bool(getattr(each, "place_submodules", False)))
