@@ -8,9 +8,10 @@ import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+from typing import Any
 
-from octabox.engine.forkserver import worker_context
 from octabox.engine.messages import FromWorker, Start, ToWorker
 from octabox.engine.worker.entry import work
 from octabox.errors import OctaboxError, WorkerDiedError
@@ -50,20 +51,16 @@ class WorkerProcess:
         threading.Thread(target=receive, name=f"pipe of worker {process.pid}", daemon=True).start()
 
     @classmethod
-    async def start(cls, order: Start, listener: Listener) -> WorkerProcess:
+    async def start(cls, order: Start, listener: Listener, context: BaseContext) -> WorkerProcess:
         """Start a process that loads the ordered model; the answer comes as a message."""
-        context = worker_context()
-        ours, theirs = context.Pipe()
 
-        def fork() -> BaseProcess:
-            process = context.Process(target=work, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()
-            ours.send(order)
-            return process
+        def begin() -> tuple[BaseProcess, Connection]:
+            process, connection = start_process(context, work)
+            connection.send(order)
+            return process, connection
 
         try:
-            process = await asyncio.to_thread(fork)
+            process, ours = await asyncio.to_thread(begin)
         except OSError as error:
             raise WorkerDiedError(
                 f"No worker process could be started for '{order.model.name}': {error}.",
@@ -110,6 +107,55 @@ class WorkerProcess:
         else:
             how, hint = f"ended with exit code {code}", "The log says more."
         return WorkerDiedError(f"The worker process of model '{model}' {how}.", hint=hint, model=model)
+
+
+def start_process(context: BaseContext, function: Callable[[Connection], None]) -> tuple[BaseProcess, Connection]:
+    """Start a process that runs a function with its end of a pipe; return the process and our end."""
+    ours, theirs = context.Pipe()
+    process: BaseProcess = context.Process(target=function, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def ask_process(
+    context: BaseContext, function: Callable[[Connection], None], order: object = None, timeout: float | None = None
+) -> Any:
+    """Run a function in a process of its own, and return its first message.
+
+    Args:
+        context: Makes the process.
+        function: What it runs, with its end of a pipe.
+        order: What is sent to it first; None is nothing.
+        timeout: Seconds to wait; None waits as long as the process lives.
+
+    Raises:
+        ProcessEndedError: It ended, or was ended after ``timeout``, without a message.
+    """
+    process, ours = start_process(context, function)
+    ended = None
+    try:
+        if order is not None:
+            ours.send(order)
+        if ours.poll(timeout):
+            return ours.recv()
+    except (EOFError, OSError):
+        process.join()
+        ended = process.exitcode
+    finally:
+        process.terminate()
+        process.join(GRACE)
+        process.kill()
+        ours.close()
+    raise ProcessEndedError(ended)
+
+
+class ProcessEndedError(Exception):
+    """A process ended without an answer; ``exit_code`` is None where it was ended because it took too long."""
+
+    def __init__(self, exit_code: int | None) -> None:
+        super().__init__(f"ended with exit code {exit_code}" if exit_code is not None else "took too long")
+        self.exit_code = exit_code
 
 
 def _post(loop: asyncio.AbstractEventLoop, deliver: Listener, message: FromWorker | None) -> None:

@@ -6,10 +6,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Protocol
 
 from octabox.config.model import ModelConfig
+from octabox.engine.forkserver import ProcessStarter
 from octabox.engine.messages import (
+    BadFork,
     Began,
     CancelCall,
     Failed,
@@ -25,23 +28,23 @@ from octabox.engine.messages import (
     WorkerOptions,
 )
 from octabox.engine.process import WorkerProcess
-from octabox.engine.protocol import Call
+from octabox.engine.ticket import Ticket
 from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, QueueFullError
 from octabox.types import Event, Generation, ModelStatus, Progress
 
 
-@dataclass(eq=False)
-class Ticket:
-    """A place in the queue: a call, or the wish to have the model loaded."""
+class Host(Protocol):
+    """What holds the queues of all models, and shares the machine between them."""
 
-    model: ModelConfig
-    pipeline: str
-    call: Call | None = None
-    events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
-    cancelled: bool = False
-    begun: bool = False
-    queued: float = field(default_factory=time.perf_counter)
-    timings: dict[str, float] = field(default_factory=dict)
+    processes: ProcessStarter
+
+    async def load_on_device(
+        self, queue: ModelQueue, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]]
+    ) -> None:
+        """Make room for one more model, choose its device, and load its configuration for that device."""
+
+    def notice_freed(self) -> None:
+        """Take notice that a model has become idle, or has been unloaded."""
 
 
 class ModelQueue:
@@ -51,28 +54,20 @@ class ModelQueue:
         name: Name of the model.
         limit: How many calls may wait.
         options: What its workers must know.
-        make_room: Awaited before a worker starts, so that others can be ended first.
-        freed: Called whenever this model becomes idle.
+        host: Shares the machine between the models.
         load_timeout: Seconds for loading the model.
     """
 
-    def __init__(
-        self,
-        name: str,
-        limit: int,
-        options: WorkerOptions,
-        make_room: Callable[[ModelQueue], Awaitable[None]],
-        freed: Callable[[], None],
-        load_timeout: float,
-    ) -> None:
+    def __init__(self, name: str, limit: int, options: WorkerOptions, host: Host, load_timeout: float) -> None:
         self.name, self._limit, self._options = name, limit, options
-        self._make_room, self._freed, self._load_timeout = make_room, freed, load_timeout
+        self._host, self._load_timeout = host, load_timeout
         self._waiting: deque[Ticket] = deque()
         self._calls: dict[str, Ticket] = {}
         self._current: Ticket | None = None
         self._worker: WorkerProcess | None = None
-        self._loaded: asyncio.Future[Loaded] | None = None
+        self._loaded: asyncio.Future[Loaded | BadFork] | None = None
         self._loaded_for: tuple[ModelConfig, str] | None = None
+        self._device: str | None = None
         self._memory: dict[str, int] = {}
         self._ran, self._drained = asyncio.Event(), asyncio.Event()
         self._drained.set()
@@ -91,6 +86,11 @@ class ModelQueue:
         """Whether the model is in memory and nothing waits for it or runs on it."""
         return self.resident and not self._serving.locked() and not self._calls and not self._waiting
 
+    @property
+    def device(self) -> str | None:
+        """Where the model runs, or is being loaded; None while that is not known."""
+        return self._device
+
     async def events(self, ticket: Ticket) -> AsyncGenerator[Event, None]:
         """Queue a ticket and yield what comes of it; closing the iterator gives the place up or cancels the call."""
         self._enter(ticket)
@@ -108,7 +108,7 @@ class ModelQueue:
             await self._drained.wait()  # The last call's artifacts may still be being encoded.
             was_resident = self.resident
             await self._stop()
-        self._freed()
+        self._host.notice_freed()
         return was_resident
 
     async def close(self) -> None:
@@ -125,12 +125,12 @@ class ModelQueue:
         """Return what the model does now; None if it is not in memory."""
         if self._worker is None or self._loaded_for is None:
             return None
-        loaded = self._loaded.result() if self._loaded and _succeeded(self._loaded) else None
+        loaded = self._loaded is not None and _succeeded(self._loaded)
         return ModelStatus(
             model=self.name,
-            state="loading" if loaded is None else "busy" if self._current or self._calls else "ready",
+            state="loading" if not loaded else "busy" if self._current or self._calls else "ready",
             pipeline=self._loaded_for[1] if loaded else None,
-            device=loaded.device if loaded else None,
+            device=self._device,
             memory=dict(self._memory),
             waiting=len(self._waiting),
             pid=self._worker.pid,
@@ -179,7 +179,7 @@ class ModelQueue:
                 finally:
                     self._current = None
                     self.last_used = time.time()
-        self._freed()
+        self._host.notice_freed()
 
     async def _serve_one(self, ticket: Ticket) -> None:
         worker = await self._worker_for(ticket)
@@ -206,11 +206,8 @@ class ModelQueue:
         if self._worker is None:
             began = time.perf_counter()
             ticket.events.put_nowait(Progress("loading"))
-            await self._make_room(self)
-            self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
             try:
-                self._worker = await WorkerProcess.start(Start(*wanted, self._options), self._hear)
-                await asyncio.wait_for(asyncio.shield(self._loaded), self._load_timeout)
+                await self._host.load_on_device(self, ticket.model, lambda model: self._load(model, wanted))
             except asyncio.TimeoutError:
                 await self._stop()
                 hint = "Raise `load_timeout`, or fetch the model's files first."
@@ -223,9 +220,25 @@ class ModelQueue:
             ticket.timings["load"] = time.perf_counter() - began
         return self._worker
 
+    async def _load(self, model: ModelConfig, wanted: tuple[ModelConfig, str]) -> None:
+        """Start a worker that loads the model; where a forked one cannot use the accelerators, a spawned one."""
+        while True:
+            self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
+            self._device, spawned = model.device, self._host.processes.spawns
+            order = Start(model, wanted[1], self._options)
+            self._worker = await WorkerProcess.start(order, self._hear, self._host.processes.context)
+            answer = await asyncio.wait_for(asyncio.shield(self._loaded), self._load_timeout)
+            if isinstance(answer, Loaded):
+                self._device = answer.device
+                return
+            await self._stop()
+            if spawned:
+                raise LoadError(f"A new process cannot use {', '.join(answer.device_types)}.", model=self.name)
+            self._host.processes.use_spawn(answer)
+
     async def _stop(self) -> None:
         worker, self._worker = self._worker, None
-        self._loaded_for, self._memory = None, {}
+        self._loaded_for, self._device, self._memory = None, None, {}
         if worker:
             await worker.stop()
 
@@ -245,7 +258,7 @@ class ModelQueue:
             self._ran.set()
         elif isinstance(message, Memory):
             self._memory = dict(message.bytes)
-        elif isinstance(message, Loaded):
+        elif isinstance(message, Loaded | BadFork):
             self._settle(message)
         elif isinstance(message, LoadFailed):
             self._settle(message.error)
@@ -267,7 +280,7 @@ class ModelQueue:
         ticket.events.put_nowait(outcome)
         ticket.events.put_nowait(None)
 
-    def _settle(self, outcome: Loaded | OctaboxError) -> None:
+    def _settle(self, outcome: Loaded | BadFork | OctaboxError) -> None:
         if self._loaded and not self._loaded.done():
             if isinstance(outcome, OctaboxError):
                 self._loaded.set_exception(outcome)
@@ -283,11 +296,12 @@ class ModelQueue:
         for call_id, ticket in list(self._calls.items()):
             if ticket.begun:
                 self._finish(call_id, error)
-        self._worker, self._loaded_for, self._memory = None, None, {}
+        self._worker, self._loaded_for, self._device, self._memory = None, None, None, {}
         self._ran.set()
-        self._freed()
+        self._host.notice_freed()
 
 
-def _succeeded(future: asyncio.Future[Loaded]) -> bool:
-    """Tell whether a future has a result, not an error."""
-    return future.done() and not future.cancelled() and future.exception() is None
+def _succeeded(future: asyncio.Future[Loaded | BadFork]) -> bool:
+    """Return whether a model has been loaded."""
+    done = future.done() and not future.cancelled() and future.exception() is None
+    return done and isinstance(future.result(), Loaded)
