@@ -16,6 +16,8 @@ Phase = Literal["queued", "loading", "running", "decoding", "encoding"]
 #: Largest seed: torch takes 64 bits, but clients keep numbers as doubles, which are exact only up to here.
 MAX_SEED = 2**53 - 1
 
+#: Device of a model's configuration that stands for the best accelerator, of whatever type; without one, the load fails.
+ACCELERATOR = "accelerator"
 
 #: An input as a client gives it: the bytes of a file, or text that is raw base64, a data URI or an http(s) URL.
 Source = bytes | str

@@ -20,7 +20,7 @@ class WorkerOptions:
     """What a worker must know besides its model.
 
     Args:
-        threads: Processor threads for torch; 0 leaves that to torch.
+        threads: Processor threads for torch; 0 is as many as `octabox.engine.threads` counts.
         device: Device for models that name none; None takes the best there is.
         dtype: Type of numbers for models whose own is ``auto``.
         log_level: Level of the worker's log.
@@ -73,11 +73,54 @@ class Alive:
 
 @dataclass(frozen=True)
 class Loaded:
-    """From a worker: the model is ready."""
+    """From a worker: the model is ready.
+
+    Args:
+        device: Where it runs, with its index, such as ``cuda:0``, or ``cpu``.
+        seconds: How long the load took.
+        warnings: What could not be honoured.
+    """
 
     device: str
     seconds: float
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BadFork:
+    """From a forked process, before it does anything: it cannot use accelerators, which were initialised before the fork.
+
+    Args:
+        device_types: Types of those accelerators, such as ``cuda``.
+    """
+
+    device_types: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """An accelerator.
+
+    Args:
+        name: Its name with its index, such as ``cuda:0``.
+        free: Bytes that are free on it; None where that was not asked for or is not known.
+    """
+
+    name: str
+    free: int | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """From a process that looks for accelerators.
+
+    Args:
+        devices: Those that are available, in the order of their indices; none is a machine with processors alone.
+        problem: Why they could not be found out; empty where they could.
+    """
+
+    devices: tuple[DeviceMemory, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +182,7 @@ class Memory:
 
 
 ToWorker = RunCall | CancelCall | Ping
-FromWorker = Loaded | LoadFailed | Began | Progressed | Ran | Finished | Failed | Memory | Alive
+FromWorker = BadFork | Loaded | LoadFailed | Began | Progressed | Ran | Finished | Failed | Memory | Alive
 
 
 @dataclass(frozen=True)

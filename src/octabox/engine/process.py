@@ -8,16 +8,17 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from octabox.engine.forkserver import worker_context
-from octabox.engine.messages import DEVICE_BROKEN, FromWorker, RunCall, Start, ToWorker
+from octabox.engine.limits import in_daemon_thread, pack
+from octabox.engine.messages import DEVICE_BROKEN, Alive, FromWorker, Ping, Start, ToWorker
 from octabox.engine.worker.entry import work
-from octabox.errors import DeviceError, InvalidParameterError, OctaboxError, WorkerDiedError
+from octabox.errors import DeviceError, OctaboxError, WorkerDiedError
 
 logger = logging.getLogger("octabox.engine")
 
@@ -29,6 +30,9 @@ SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 #: Seconds that a worker has to end by itself before it is killed.
 GRACE = 5.0
+
+#: Seconds without an answer until a worker that is to end is killed, and seconds without progress, however alive it is.
+SILENCE, STALL = 20.0, 1800.0
 
 #: What a worker's end of its pipe hands over: a message, or None when the process has ended.
 Listener = Callable[[FromWorker | None], None]
@@ -46,12 +50,17 @@ class WorkerProcess:
         self._writing = threading.Lock()
         self._ended = asyncio.Event()
         self._reason, self._gone = "", False
+        self._progressed, self._asked = time.monotonic(), 0.0
+        self._question: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
 
         def deliver(message: FromWorker | None) -> None:
             if message is None:
                 self._ended.set()
-            listener(message)
+            self._asked = 0.0
+            if not isinstance(message, Alive):
+                self._progressed = time.monotonic()
+                listener(message)
 
         def receive() -> None:
             try:
@@ -69,20 +78,16 @@ class WorkerProcess:
         threading.Thread(target=receive, name=f"pipe of worker {process.pid}", daemon=True).start()
 
     @classmethod
-    async def start(cls, order: Start, listener: Listener) -> WorkerProcess:
+    async def start(cls, order: Start, listener: Listener, context: BaseContext) -> WorkerProcess:
         """Start a process that loads the ordered model; the answer comes as a message."""
-        context = worker_context()
-        ours, theirs = context.Pipe()
 
-        def fork() -> BaseProcess:
-            process = context.Process(target=work, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()
-            ours.send(order)
-            return process
+        def begin() -> tuple[BaseProcess, Connection]:
+            process, connection = start_process(context, work)
+            connection.send(order)
+            return process, connection
 
         try:
-            process = await _in_daemon_thread(fork)
+            process, ours = await in_daemon_thread(begin)
         except (OSError, EOFError) as error:
             raise WorkerDiedError(
                 f"No worker process could be started for '{order.model.name}': {error}.",
@@ -110,7 +115,7 @@ class WorkerProcess:
         await asyncio.to_thread(self._send, message)
 
     def _send(self, message: ToWorker) -> None:
-        content = _packed(message)
+        content = pack(message)
         with contextlib.suppress(OSError), self._writing:
             self._connection.send_bytes(content)
 
@@ -123,6 +128,17 @@ class WorkerProcess:
         except asyncio.TimeoutError:
             await self.kill("did not end when it was told to")
         self._connection.close()
+
+    async def check(self) -> None:
+        """Ask the process whether it is alive; kill it where it has long not answered, or has long made no progress."""
+        now = time.monotonic()
+        if self._asked and now - self._asked > SILENCE:
+            await self.kill(f"gave no sign of life for {now - self._asked:.0f} seconds")
+        elif now - self._progressed > STALL:
+            await self.kill(f"made no progress for {now - self._progressed:.0f} seconds")
+        elif not self._asked:
+            # In the background, since a pipe that nobody reads may be full.
+            self._asked, self._question = now, asyncio.create_task(self.send(Ping()))
 
     async def kill(self, reason: str) -> None:
         """End the process by force, and wait until it is gone, but not for ever.
@@ -146,9 +162,8 @@ class WorkerProcess:
             if self._process.sentinel in wait(waited) and not self._connection.poll():
                 if not self._lives():
                     return False
-                waited = [
-                    self._connection
-                ]  # Only its fork server has ended; from now on the pipe alone reports its end.
+                # Only its fork server has ended; from now on the pipe alone reports its end.
+                waited = [self._connection]
         return True
 
     def _lives(self) -> bool:
@@ -191,61 +206,53 @@ class WorkerProcess:
         return WorkerDiedError(f"The worker process of model '{model}' {how}.", hint=hint, model=model)
 
 
-async def _in_daemon_thread(start: Callable[[], BaseProcess]) -> BaseProcess:
-    """Start a process in a thread that the end of the server does not wait for, since a fork server may never answer.
-
-    A process that is there only after nobody waits for it any more ends by itself: its pipe is closed.
-    """
-    loop = asyncio.get_running_loop()
-    started: asyncio.Future[BaseProcess] = loop.create_future()
-
-    def settle(process: BaseProcess | None, error: BaseException | None) -> None:
-        if not started.done() and error is not None:
-            started.set_exception(error)
-        elif not started.done() and process is not None:
-            started.set_result(process)
-
-    def run() -> None:
-        try:
-            outcome: tuple[BaseProcess | None, BaseException | None] = start(), None
-        except Exception as error:  # noqa: BLE001 (it is raised where the process is awaited)
-            outcome = None, error
-        with contextlib.suppress(RuntimeError):  # The loop has ended.
-            loop.call_soon_threadsafe(settle, *outcome)
-
-    threading.Thread(target=run, name="start of a worker", daemon=True).start()
-    return await started
+def start_process(context: BaseContext, function: Callable[[Connection], None]) -> tuple[BaseProcess, Connection]:
+    """Start a process that runs a function with its end of a pipe; return the process and our end."""
+    ours, theirs = context.Pipe()
+    process: BaseProcess = context.Process(target=function, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+    process.start()
+    theirs.close()
+    return process, ours
 
 
-def _packed(message: ToWorker) -> Any:
-    """Return a message as bytes.
+def ask_process(
+    context: BaseContext, function: Callable[[Connection], None], order: object = None, timeout: float | None = None
+) -> Any:
+    """Run a function in a process of its own, and return its first message.
+
+    Args:
+        context: Makes the process.
+        function: What it runs, with its end of a pipe.
+        order: What is sent to it first; None is nothing.
+        timeout: Seconds to wait; None waits as long as the process lives.
 
     Raises:
-        InvalidParameterError: It holds a parameter that cannot be sent.
+        ProcessEndedError: It ended, or was ended after ``timeout``, without a message.
     """
+    process, ours = start_process(context, function)
+    ended = None
     try:
-        return ForkingPickler.dumps(message)
-    except Exception as error:
-        if not isinstance(message, RunCall):
-            raise
-        params = [item for run in message.call.runs for item in run.params.items()]
-        name = next((name for name, value in params if not _can_pack(value)), None)
-        reason = "is nested too deeply" if isinstance(error, RecursionError) else f"cannot be sent to a worker: {error}"
-        raise InvalidParameterError(
-            f"{f'`{name}`' if name else 'The request'} {reason}.",
-            hint="Send plain values, in few levels.",
-            model=message.call.model.name,
-            parameter=name,
-        ) from error
+        if order is not None:
+            ours.send(order)
+        if ours.poll(timeout):
+            return ours.recv()
+    except (EOFError, OSError):
+        process.join()
+        ended = process.exitcode
+    finally:
+        process.terminate()
+        process.join(GRACE)
+        process.kill()
+        ours.close()
+    raise ProcessEndedError(ended)
 
 
-def _can_pack(value: Any) -> bool:
-    """Return whether a value can be sent."""
-    try:
-        ForkingPickler.dumps(value)
-    except Exception:  # noqa: BLE001 (classes raise what they like)
-        return False
-    return True
+class ProcessEndedError(Exception):
+    """A process ended without an answer; ``exit_code`` is None where it was ended because it took too long."""
+
+    def __init__(self, exit_code: int | None) -> None:
+        super().__init__(f"ended with exit code {exit_code}" if exit_code is not None else "took too long")
+        self.exit_code = exit_code
 
 
 def _post(loop: asyncio.AbstractEventLoop, deliver: Listener, message: FromWorker | None) -> None:

@@ -34,8 +34,10 @@ from octabox.engine.messages import (
     Start,
 )
 from octabox.engine.protocol import Call
+from octabox.engine.threads import default_threads
 from octabox.engine.worker.failures import as_generation_error, as_load_error
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.placement.process_memory import measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
 from octabox.engine.worker.runner import Runner, Unfinished
@@ -102,8 +104,12 @@ def serve(connection: Connection) -> None:
     start = pipe.receive_start()
     configure(start.options.log_level, start.options.log_file)
     hush()
-    if start.options.threads:
-        torch.set_num_threads(start.options.threads)
+    # A model that runs on the processor needs no accelerator, whatever became of that before the fork.
+    if (start.model.device or start.options.device) != "cpu" and (bad_fork := find_bad_fork()):
+        pipe.send(bad_fork)
+        return
+    if threads := start.options.threads or default_threads():
+        torch.set_num_threads(threads)
     began = time.perf_counter()
     try:
         loaded = load(start.model, start.pipeline, start.options)

@@ -36,7 +36,7 @@ OUT_OF_MEMORY_WORDS = (
 #: Words of exceptions that mean that a device, its driver or a kernel failed.
 DEVICE_WORDS = (
     r"device-side assert",
-    # As in "CUDA error: ...", "CUDA driver error", "HIP runtime error", "Triton Error [CUDA]", "NCCL Error 1"
+    # As in the messages "CUDA error: ...", "CUDA driver error", "HIP runtime error", "Triton Error [CUDA]" and the like
     r"\b(?:CUDA|HIP|ROCm|XPU|SYCL|MPS|Metal|NPU|ACL|MUSA|MLU|CNRT|HPU|MTIA|Triton|NCCL|RCCL|HSA|{backend})(?: \w+)? error\b",
     r"\b(?:cu|hip|roc|mu)(?:DNN|BLAS(?:Lt)?|FFT|SPARSE(?:Lt)?|SOLVER|RAND) error\b",
     r"\bMIOpen error\b",
