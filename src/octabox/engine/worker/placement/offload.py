@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
@@ -15,6 +16,8 @@ from octabox.engine.worker.placement.borrowing import BorrowedWeights
 from octabox.engine.worker.placement.groups import MovedGroups
 from octabox.engine.worker.placement.layers import MovedLayers
 from octabox.engine.worker.placement.residency import MovedComponent, Residency
+
+logger = logging.getLogger("octabox.worker")
 
 
 class Mover(Protocol):
@@ -70,9 +73,8 @@ class Placement:
             for name, module in _modules(components).items():
                 if not self.moves:
                     _place_whole(module, self.device)
-                elif (mover := self._mover(name, module)) is not None:
+                elif (mover := self._installed(name, module)) is not None:
                     self._movers.append(mover)
-                    mover.install()
 
     @contextmanager
     def calling(self) -> Iterator[None]:
@@ -118,14 +120,24 @@ class Placement:
         with self._residency.together():
             yield
 
-    def _mover(self, name: str, module: torch.nn.Module) -> Mover | None:
-        """Return what moves a component; None where it has to stay where it is."""
+    def _installed(self, name: str, module: torch.nn.Module) -> Mover | None:
+        """Return what moves a component, at work already; None where the component has to stay where it is."""
         try:
             module.to(HOST)
         except (ValueError, RuntimeError, NotImplementedError) as error:
             reason = " ".join(str(error).split())
             self.notes += (f"`memory: {self.mode}` does not move the component '{name}': {reason}",)
             return None
+        mover = self._mover(name, module)
+        try:
+            mover.install()
+        except ValueError as error:
+            logger.info("the component '%s' is moved as a whole: %s", name, error)
+            mover = MovedComponent(name, module, self._residency)
+            mover.install()
+        return mover
+
+    def _mover(self, name: str, module: torch.nn.Module) -> Mover:
         # Weights that are packed are moved by methods of their own, all together.
         by_layers = self.mode != "model_cpu_offload" and not _is_quantized(module)
         if by_layers and self.mode == "sequential_cpu_offload":
