@@ -98,6 +98,7 @@ def test_components_are_found_however_they_are_used(
     torch.manual_seed(0)
     part = Component().eval().requires_grad_(requires_grad=False)
     wanted = use(part)
+    gc.collect()
     placement = Placement(mode, "fake:0")
     placement.install({"part": part, "setting": 3})
     waiting = accelerator.allocated()

@@ -73,13 +73,17 @@ def _placed(kind: Any, device: torch.device) -> Any:
 
 
 def align(arguments: Any, device: torch.device) -> Any:
-    """Return arguments with all their tensors on a device; the very same objects where they are there already.
+    """Return arguments with all their tensors on a device; each argument is the very same object where it is there already.
 
     A pipeline may hand over a list that the module writes to, so nothing is copied without need.
     """
-    return (
-        send_to_device(arguments, device) if any(each.device != device for each in _tensors(arguments)) else arguments
-    )
+    if all(each.device == device for each in _tensors(arguments)):
+        return arguments
+    if type(arguments) is tuple:
+        return tuple(align(each, device) for each in arguments)
+    if type(arguments) is dict:
+        return {name: align(each, device) for name, each in arguments.items()}
+    return send_to_device(arguments, device)
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
