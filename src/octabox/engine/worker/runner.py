@@ -86,6 +86,7 @@ class Runner:
         self._settings = copy.deepcopy(_without_weights(model.pipeline))
         self._memory = Memory()
         self.device, self.state = model.device, ModelState([model.pipeline])
+        self._placement = model.placement
         self.steps_taken = self._previews = 0
 
     @property
@@ -122,7 +123,7 @@ class Runner:
                 self._begin_anew(pipe, entry, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
-                with cast_warnings(said), prompts.installed():
+                with self._placement.calling(), cast_warnings(said), prompts.installed():
                     output = self._call(pipe, entry, spoken, watch)
                 check()
                 said.extend(prompts.warnings())
@@ -192,7 +193,8 @@ class Runner:
                 and taken * (call.partial_images + 1) >= (shown + 1) * total
                 and shown < call.partial_images
             ):
-                picture = preview(pipe, tensors.get("latents"))
+                with self._placement.together():
+                    picture = preview(pipe, tensors.get("latents"))
                 if picture:
                     self._previews += 1
                     artifact = next(

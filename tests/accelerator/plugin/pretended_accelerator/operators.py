@@ -47,6 +47,7 @@ class Operators:
             "_copy_from": self._copy,
             "convolution_overrideable": lambda *args: self.run(aten.convolution.default, *args),
             "convolution_backward_overrideable": self._convolution_backward,
+            "native_group_norm": lambda *args: self.run(aten.native_group_norm.default, *args),
             "_fused_sdp_choice": lambda *_, **__: 0,
         }
         for name, kernel in kernels.items():
