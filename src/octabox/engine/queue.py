@@ -67,7 +67,8 @@ class ModelQueue:
         self._worker: WorkerProcess | None = None
         self._loaded: asyncio.Future[Loaded | BadFork] | None = None
         self._loaded_for: tuple[ModelConfig, str] | None = None
-        self._device: str | None = None
+        self._ready = False
+        self.device: str | None = None  # Where the model runs, or is being loaded.
         self._memory: dict[str, int] = {}
         self._ran, self._drained = asyncio.Event(), asyncio.Event()
         self._drained.set()
@@ -85,11 +86,6 @@ class ModelQueue:
     def idle(self) -> bool:
         """Whether the model is in memory and nothing waits for it or runs on it."""
         return self.resident and not self._serving.locked() and not self._calls and not self._waiting
-
-    @property
-    def device(self) -> str | None:
-        """Where the model runs, or is being loaded; None while that is not known."""
-        return self._device
 
     async def events(self, ticket: Ticket) -> AsyncGenerator[Event, None]:
         """Queue a ticket and yield what comes of it; closing the iterator gives the place up or cancels the call."""
@@ -125,12 +121,11 @@ class ModelQueue:
         """Return what the model does now; None if it is not in memory."""
         if self._worker is None or self._loaded_for is None:
             return None
-        loaded = self._loaded is not None and _succeeded(self._loaded)
         return ModelStatus(
             model=self.name,
-            state="loading" if not loaded else "busy" if self._current or self._calls else "ready",
-            pipeline=self._loaded_for[1] if loaded else None,
-            device=self._device,
+            state="loading" if not self._ready else "busy" if self._current or self._calls else "ready",
+            pipeline=self._loaded_for[1] if self._ready else None,
+            device=self.device,
             memory=dict(self._memory),
             waiting=len(self._waiting),
             pid=self._worker.pid,
@@ -224,12 +219,12 @@ class ModelQueue:
         """Start a worker that loads the model; where a forked one cannot use the accelerators, a spawned one."""
         while True:
             self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
-            self._device, spawned = model.device, self._host.processes.spawns
+            self._ready, self.device, spawned = False, model.device, self._host.processes.spawns
             order = Start(model, wanted[1], self._options)
             self._worker = await WorkerProcess.start(order, self._hear, self._host.processes.context)
             answer = await asyncio.wait_for(asyncio.shield(self._loaded), self._load_timeout)
             if isinstance(answer, Loaded):
-                self._device = answer.device
+                self._ready, self.device = True, answer.device
                 return
             await self._stop()
             if spawned:
@@ -238,7 +233,7 @@ class ModelQueue:
 
     async def _stop(self) -> None:
         worker, self._worker = self._worker, None
-        self._loaded_for, self._device, self._memory = None, None, {}
+        self._loaded_for, self.device, self._memory = None, None, {}
         if worker:
             await worker.stop()
 
@@ -296,12 +291,6 @@ class ModelQueue:
         for call_id, ticket in list(self._calls.items()):
             if ticket.begun:
                 self._finish(call_id, error)
-        self._worker, self._loaded_for, self._device, self._memory = None, None, None, {}
+        self._worker, self._loaded_for, self.device, self._memory = None, None, None, {}
         self._ran.set()
         self._host.notice_freed()
-
-
-def _succeeded(future: asyncio.Future[Loaded | BadFork]) -> bool:
-    """Return whether a model has been loaded."""
-    done = future.done() and not future.cancelled() and future.exception() is None
-    return done and isinstance(future.result(), Loaded)
