@@ -76,9 +76,9 @@ def _free_bytes(name: str) -> int | None:
 def _not_available(requested: str | None, model: str, names: list[str], reason: str) -> LoadError:
     """Return the error that lists the devices that there are."""
     choices = ["cpu", *names]
-    reason = reason.strip().partition("\n")[0]
+    reason = reason.strip().partition("\n")[0].rstrip(".")
     return LoadError(
-        f"Model '{model}' asks for device '{requested}', which is not here: {reason}",
+        f"Model '{model}' asks for device '{requested}', which is not here: {reason}.",
         hint=f"Set `device` to one of {', '.join(choices)}, or leave it out to take the best there is.",
         model=model,
         parameter="device",
