@@ -24,13 +24,10 @@ def choose_device(requested: str | None, model: str) -> str:
     Raises:
         LoadError: The requested device is not available.
     """
-    names: list[str] = []
+    names = [] if requested == "cpu" else device_names()
+    if requested is None:
+        requested = names[0] if names else "cpu"
     try:
-        if requested is not None and requested != ACCELERATOR and torch.device(requested).type == "cpu":
-            return "cpu"
-        names = device_names()
-        if requested is None:
-            requested = names[0] if names else "cpu"
         device = torch.device(names[0] if requested == ACCELERATOR and names else requested)
         name = f"{device.type}:{device.index or 0}" if device.type != "cpu" else "cpu"
         if name in names:
