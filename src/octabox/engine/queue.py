@@ -70,7 +70,8 @@ class ModelQueue:
         self._worker: WorkerProcess | None = None
         self._loaded: asyncio.Future[Loaded | BadFork] | None = None
         self._loaded_for: tuple[ModelConfig, str] | None = None
-        self._device: str | None = None
+        self._ready = False
+        self.device: str | None = None  # Where the model runs, or is being loaded.
         self._memory = Memory()
         self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
@@ -86,11 +87,6 @@ class ModelQueue:
     def idle(self) -> bool:
         """Whether the model is in memory and nothing waits for it or runs on it."""
         return self.resident and not self._serving.locked() and not self._sent and not self._waiting
-
-    @property
-    def device(self) -> str | None:
-        """Where the model runs, or is being loaded; None while that is not known."""
-        return self._device
 
     async def events(self, ticket: Ticket) -> AsyncGenerator[Event, None]:
         """Queue a ticket and yield what comes of it; closing the iterator gives the place up or cancels the call."""
@@ -125,12 +121,11 @@ class ModelQueue:
         """Return what the model does now; None if it is not in memory."""
         if self._worker is None or self._loaded_for is None:
             return None
-        loaded = self._loaded is not None and _succeeded(self._loaded)
         return ModelStatus(
             model=self.name,
-            state="loading" if not loaded else "busy" if self._current or self._sent else "ready",
-            pipeline=self._loaded_for[1] if loaded else None,
-            device=self._device,
+            state="loading" if not self._ready else "busy" if self._current or self._sent else "ready",
+            pipeline=self._loaded_for[1] if self._ready else None,
+            device=self.device,
             memory=dict(self._memory.bytes),
             allocated=dict(self._memory.allocated),
             waiting=len(self._waiting),
@@ -228,13 +223,13 @@ class ModelQueue:
         """Start a worker that loads the model; where a forked one cannot use the accelerators, a spawned one."""
         while True:
             self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
-            self._device, spawned = model.device, self._host.processes.spawns
+            self._ready, self.device, spawned = False, model.device, self._host.processes.spawns
             order = Start(model, wanted[1], self._options)
             start = WorkerProcess.start(order, self._hear, self._host.processes.context)
             self._worker = await asyncio.wait_for(start, self._load_timeout)
             answer = await asyncio.wait_for(asyncio.shield(self._loaded), self._load_timeout)
             if isinstance(answer, Loaded):
-                self._device = answer.device
+                self._ready, self.device = True, answer.device
                 return
             await self._stop()
             if spawned:
@@ -243,7 +238,7 @@ class ModelQueue:
 
     async def _stop(self) -> None:
         worker, self._worker = self._worker, None
-        self._loaded_for, self._device, self._memory = None, None, Memory()
+        self._loaded_for, self.device, self._memory = None, None, Memory()
         if worker:
             await worker.stop()
             self._sent.finish_begun(WorkerDiedError(f"The worker of model '{self.name}' was ended.", model=self.name))
@@ -285,12 +280,6 @@ class ModelQueue:
         if not isinstance(error, DeviceError):  # That has been logged with the call that it ended.
             logger.warning("%s", error)
         self._settle(error)
-        self._worker, self._loaded_for, self._device, self._memory = None, None, None, Memory()
+        self._worker, self._loaded_for, self.device, self._memory = None, None, None, Memory()
         self._sent.finish_begun(error)
         self._host.notice_freed()
-
-
-def _succeeded(future: asyncio.Future[Loaded | BadFork]) -> bool:
-    """Return whether a model has been loaded."""
-    done = future.done() and not future.cancelled() and future.exception() is None
-    return done and isinstance(future.result(), Loaded)

@@ -24,19 +24,19 @@ def choose_device(requested: str | None, model: str) -> str:
     Raises:
         LoadError: The requested device is not available.
     """
+    names = [] if requested == "cpu" else device_names()
+    if requested is None:
+        requested = names[0] if names else "cpu"
     try:
-        if requested is not None and requested != ACCELERATOR and torch.device(requested).type == "cpu":
-            return "cpu"
-        names = device_names()
-        if requested is None:
-            requested = names[0] if names else "cpu"
         device = torch.device(names[0] if requested == ACCELERATOR and names else requested)
         name = f"{device.type}:{device.index or 0}" if device.type != "cpu" else "cpu"
         if name in names:
             torch.accelerator.set_device_index(device.index or 0)
         torch.zeros(1, device=name).item()  # A device without numbers, such as meta, fails here too.
+    except torch.OutOfMemoryError:
+        raise  # It is there.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise _not_available(requested, model, str(error)) from error
+        raise _not_available(requested, model, names, str(error)) from error
     return name
 
 
@@ -59,7 +59,7 @@ def find_bad_fork() -> BadFork | None:
     """Return which accelerators were initialised before this process was forked, so that it cannot use them; None if none."""
     # Each module of torch for a type of device has this function, that of a plugin too; looked up without side effects.
     checks = {name: inspect.getattr_static(module, "_is_in_bad_fork", None) for name, module in vars(torch).items()}
-    bad = sorted(name for name, check in checks.items() if check is not None and vars(torch)[name]._is_in_bad_fork())
+    bad = sorted(name for name, check in checks.items() if check and getattr(torch, name)._is_in_bad_fork())  # noqa: SLF001
     return BadFork(tuple(bad)) if bad else None
 
 
@@ -70,12 +70,12 @@ def _free_bytes(name: str) -> int | None:
     return None if ask is None else int(ask(device.index)[0])
 
 
-def _not_available(requested: str | None, model: str, reason: str) -> LoadError:
+def _not_available(requested: str | None, model: str, names: list[str], reason: str) -> LoadError:
     """Return the error that lists the devices that there are."""
-    choices = ["cpu", *device_names()]
-    reason = reason.strip().partition("\n")[0]
+    choices = ["cpu", *names]
+    reason = reason.strip().partition("\n")[0].rstrip(".")
     return LoadError(
-        f"Model '{model}' asks for device '{requested}', which is not here: {reason}",
+        f"Model '{model}' asks for device '{requested}', which is not here: {reason}.",
         hint=f"Set `device` to one of {', '.join(choices)}, or leave it out to take the best there is.",
         model=model,
         parameter="device",
