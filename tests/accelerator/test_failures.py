@@ -100,7 +100,7 @@ def test_memory_is_given_back_after_it_ran_out(worker: Callable[..., Worker], ac
         assert isinstance(error, OutOfMemoryError), (operator, after, error)
         assert (2 * 2**30, True) == (error.requested, made.usable)
         assert accelerator.allocated() <= held, (operator, after)
-        assert accelerator.allocated() == accelerator.reserved()
+        assert accelerator.reserved() - accelerator.allocated() < 2**10
     assert image == made.make()
     assert mode != "full" or held == accelerator.allocated()
 
@@ -133,7 +133,7 @@ def test_every_kind_of_exhausted_memory_is_one(
     assert isinstance(made.make(), OutOfMemoryError)
     assert made.usable
     accelerator.fail(fault)
-    with pytest.raises(Exception, match="memory|ALLOC_FAILED") as caught:
+    with pytest.raises(Exception, match=r"memory|ALLOC_FAILED") as caught:
         load(embedded, "StableDiffusionPipeline", WorkerOptions())
     assert isinstance(as_load_error(caught.value, embedded), OutOfMemoryError)
 
