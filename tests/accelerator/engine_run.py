@@ -42,14 +42,16 @@ class Outcome:
     log: list[str] = field(default_factory=list)
 
 
-def run_engine(steps: list[dict[str, Any]], environment: dict[str, str]) -> Outcome:
+def run_engine(steps: list[dict[str, Any]], environment: dict[str, str], python: str = sys.executable) -> Outcome:
     """Run steps with an engine in a new process, and return what came of them.
 
     Args:
-        steps: Each is ``{"load": [names], "device": ...}``, ``{"generate": name}``, ``{"convert": folder}`` or ``{"status": None}``.
+        steps: Each is ``{"load": [names], "device": ...}``, ``{"generate": name}``, ``{"convert": folder}`` or
+            ``{"status": None}``.
         environment: The environment of the process.
+        python: Its interpreter.
     """
-    command = [sys.executable, str(Path(__file__)), json.dumps(steps)]
+    command = [python, str(Path(__file__)), json.dumps(steps)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert 0 == done.returncode, done.stderr
     *results, last = map(json.loads, done.stdout.splitlines())
@@ -63,10 +65,16 @@ async def main(steps: list[dict[str, Any]]) -> None:
     await engine.start([model])
     try:
         for step in steps:
-            print(json.dumps(await _result(engine, model, step)), flush=True)
+            _write(await _result(engine, model, step))
     finally:
         await engine.close()
-    print(json.dumps({"fork_server": forkserver._forkserver._forkserver_pid}))  # type: ignore[attr-defined]
+    _write({"fork_server": forkserver._forkserver._forkserver_pid})  # type: ignore[attr-defined]
+
+
+def _write(result: Any) -> None:
+    """Write a line of JSON."""
+    sys.stdout.write(json.dumps(result) + "\n")
+    sys.stdout.flush()
 
 
 async def _result(engine: LocalEngine, model: ModelConfig, step: dict[str, Any]) -> Any:

@@ -222,6 +222,7 @@ class ModelQueue:
     async def _load(self, model: ModelConfig, wanted: tuple[ModelConfig, str]) -> None:
         """Start a worker that loads the model; where a forked one cannot use the accelerators, a spawned one."""
         while True:
+            await self._stop()  # One that failed to load may still be ending, and its end is not that of the next.
             self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
             self._ready, self.device, spawned = False, model.device, self._host.processes.spawns
             order = Start(model, wanted[1], self._options)
@@ -231,7 +232,6 @@ class ModelQueue:
             if isinstance(answer, Loaded):
                 self._ready, self.device = True, answer.device
                 return
-            await self._stop()
             if spawned:
                 raise LoadError(f"A new process cannot use {', '.join(answer.device_types)}.", model=self.name)
             self._host.processes.use_spawn(answer)
