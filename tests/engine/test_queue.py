@@ -57,6 +57,7 @@ async def own_engine(embedded: ModelConfig) -> AsyncIterator[LocalEngine]:
     """Return an engine whose worker may be harmed."""
     engine = LocalEngine(WorkerOptions(threads=1))
     await engine.start([embedded])
+    await engine.load(embedded, "StableDiffusionPipeline")  # The first one waits for the fork server's imports.
     yield engine
     await asyncio.wait_for(engine.close(), LIMIT)
 
@@ -201,7 +202,7 @@ async def test_a_fork_server_that_does_not_answer_is_ended(embedded: ModelConfig
         with pytest.raises(LoadError, match="within 3 seconds"):
             await asyncio.wait_for(engine.load(embedded, "StableDiffusionPipeline"), LIMIT)
         assert not alive(fork_server)
-        engine._queues["demo"]._load_timeout = LIMIT
+        engine._queues["demo"]._load_timeout = engine._devices._timeout = LIMIT
         assert "ready" == (await asyncio.wait_for(engine.load(embedded, "StableDiffusionPipeline"), LIMIT)).state
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from octabox.config.model import ModelConfig
 from octabox.engine.forkserver import ProcessStarter
+from octabox.engine.limits import in_daemon_thread
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.engine.process import ProcessEndedError, ask_process
 from octabox.engine.worker.entry import survey as work
@@ -32,10 +33,11 @@ class DevicePool:
 
     Args:
         processes: Starts that process; where that is forked and finds accelerators that it cannot use, all are spawned.
+        timeout: Seconds to wait for it, its start included: the fork server that makes it may not answer.
     """
 
-    def __init__(self, processes: ProcessStarter) -> None:
-        self._processes = processes
+    def __init__(self, processes: ProcessStarter, timeout: float = 1800.0) -> None:
+        self._processes, self._timeout = processes, timeout
         self._known: Survey | None = None
         self._choosing = asyncio.Lock()
         self._loading: Counter[str] = Counter()
@@ -95,7 +97,7 @@ class DevicePool:
     async def _survey(self) -> Survey:
         """Return the accelerators, with their free memory where there are several."""
         if self._known is None or len(self._known.devices) > 1:
-            self._known = await asyncio.to_thread(self._ask)
+            self._known = await asyncio.wait_for(in_daemon_thread(self._ask), self._timeout)
         return self._known
 
     def _ask(self) -> Survey:

@@ -43,7 +43,7 @@ class LocalEngine:
         self._queue_size, self._max_resident = queue_size, max_resident
         self._load_timeout = load_timeout
         self.processes = ProcessStarter()
-        self._devices = DevicePool(self.processes)
+        self._devices = DevicePool(self.processes, load_timeout)
         self._queues: dict[str, ModelQueue] = {}
         self._freed = asyncio.Condition()
         self._notices: set[asyncio.Task[None]] = set()

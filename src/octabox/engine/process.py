@@ -49,7 +49,7 @@ class WorkerProcess:
         self._connection = connection
         self._writing = threading.Lock()
         self._ended = asyncio.Event()
-        self._reason, self._gone = "", False
+        self._reason, self._gone, self._stopped = "", False, False
         self._progressed, self._asked = time.monotonic(), 0.0
         self._question: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
@@ -58,7 +58,7 @@ class WorkerProcess:
             if message is None:
                 self._ended.set()
             self._asked = 0.0
-            if not isinstance(message, Alive):
+            if not isinstance(message, Alive) and not self._stopped:
                 self._progressed = time.monotonic()
                 listener(message)
 
@@ -127,6 +127,7 @@ class WorkerProcess:
             await asyncio.wait_for(self._ended.wait(), GRACE)
         except asyncio.TimeoutError:
             await self.kill("did not end when it was told to")
+        self._stopped = True  # Where it has not ended even now, its end must not be taken for that of the next one.
         self._connection.close()
 
     async def check(self) -> None:
