@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from diffusers.utils import logging as diffusers_logging
 from PIL.Image import Image
+from transformers.utils import logging as transformers_logging
 
 from makers import Tiny
 from octabox.config.discovery import Shelves
@@ -167,3 +169,10 @@ def numbers(product: Product) -> Iterator[tuple[str, np.ndarray]]:
         yield product.name, np.asarray(value.vertices, np.float64)
     elif isinstance(value, Mapping):
         yield from ((f"{product.name} {name}", np.asarray(each).astype(np.float64)) for name, each in value.items())
+
+
+def hush() -> None:
+    """Keep diffusers and transformers from logging and drawing bars while pipelines are made and tried."""
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
