@@ -69,7 +69,12 @@ def test_a_poisoned_context_stays_so(kind: str, accelerator: Control) -> None:
     tensor = torch.ones(2, device="fake")
     accelerator.fail(kind)
 
-    for use in (lambda: tensor + 1, lambda: tensor.cpu(), lambda: torch.zeros(1, device="fake"), torch.accelerator.empty_cache):
+    for use in (
+        lambda: tensor + 1,
+        lambda: tensor.cpu(),
+        lambda: torch.zeros(1, device="fake"),
+        torch.accelerator.empty_cache,
+    ):
         with pytest.raises(torch.AcceleratorError, match="CUDA error: "):
             use()
     assert accelerator.poisoned
@@ -77,7 +82,11 @@ def test_a_poisoned_context_stays_so(kind: str, accelerator: Control) -> None:
 
 def test_each_fault_has_the_words_of_the_real_one(accelerator: Control) -> None:
     """What runs out of memory in another way is no `torch.OutOfMemoryError`."""
-    for kind, words in {"cublas": "CUBLAS_STATUS_ALLOC_FAILED", "mps out of memory": "MPS backend", "cudnn": "CUDNN_STATUS"}.items():
+    for kind, words in {
+        "cublas": "CUBLAS_STATUS_ALLOC_FAILED",
+        "mps out of memory": "MPS backend",
+        "cudnn": "CUDNN_STATUS",
+    }.items():
         accelerator.fail(kind)
         with pytest.raises(RuntimeError, match=words) as caught:
             torch.ones(1, device="fake")

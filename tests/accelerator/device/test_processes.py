@@ -25,7 +25,9 @@ def output(code: str, folder: Path | None = None, variables: dict[str, str] | No
 def events(folder: Path) -> list[str]:
     """Return what has happened in processes that share a folder."""
     file = folder / "events.jsonl"
-    return [json.loads(line)["event"] for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    return (
+        [json.loads(line)["event"] for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    )
 
 
 def test_without_the_variable_there_is_no_device() -> None:
@@ -50,7 +52,9 @@ os.waitpid(pid, 0)
 """
 
 
-@pytest.mark.parametrize("use", ["torch.ones(1, device='fake')", "torch.accelerator.is_available()", "torch.fake.mem_get_info()"])
+@pytest.mark.parametrize(
+    "use", ["torch.ones(1, device='fake')", "torch.accelerator.is_available()", "torch.fake.mem_get_info()"]
+)
 def test_a_fork_after_use_is_bad(use: str, tmp_path: Path) -> None:
     """As with CUDA, even counting devices initializes them."""
     assert "Cannot re-initialize CUDA in forked subprocess" in output(FORK.format(before=use), tmp_path)

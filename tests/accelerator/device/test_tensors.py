@@ -20,7 +20,9 @@ def ones(*size: int, device: str = "fake") -> torch.Tensor:
 def test_numbers_are_those_of_the_host() -> None:
     """Operators on the device return what they return on the host."""
     torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.GroupNorm(2, 4), torch.nn.Flatten(), torch.nn.LazyLinear(2))
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.GroupNorm(2, 4), torch.nn.Flatten(), torch.nn.LazyLinear(2)
+    )
     image = torch.randn(1, 3, 8, 8)
     expected = module(image)
 
