@@ -28,7 +28,7 @@ from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.device import choose_device
 from octabox.engine.worker.placement.dtype import choose_dtype, choose_variant
 from octabox.engine.worker.placement.layerwise import apply_storage
-from octabox.engine.worker.placement.offload import place
+from octabox.engine.worker.placement.offload import Placement, prepare_placement
 from octabox.errors import LoadError, NotFoundError, RequestError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
 
@@ -45,6 +45,7 @@ class LoadedModel:
         loras: What applies LoRAs to it; None where the model was not loaded from a configuration.
         words: Embeddings that its prompts may hold, by name.
         image_prompts: What lets it take pictures as prompts; None where it has no IP-Adapter.
+        placement: Where its components are.
     """
 
     pipeline: DiffusionPipeline
@@ -54,6 +55,7 @@ class LoadedModel:
     loras: Loras | None = None
     words: tuple[str, ...] = ()
     image_prompts: ImagePrompts | None = None
+    placement: Placement = field(default_factory=Placement)
 
 
 def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedModel:
@@ -85,15 +87,15 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
         pipe = _from_folder(kind, whole, dtype)
     pipe.set_progress_bar_config(disable=True)
     words = load_embeddings(pipe, options.embeddings)
-    image_prompts = load_image_prompts(pipe, config, dtype)
-    loras, _ = _apply_adapters(pipe, config, options.max_adapters)
-    extras = load_beside(config, pipeline, beside, dtype, device)
+    placement = prepare_placement(config, pipeline, device)
+    image_prompts = load_image_prompts(pipe, config, dtype, placement)
+    loras, _ = _apply_adapters(pipe, config, options.max_adapters, placement)
+    extras = load_beside(config, pipeline, beside, dtype)
     check_steering(config, pipe.components, extras)
     apply_storage(config, {**pipe.components, **extras})
-    # What is to be moved between devices is told of IP-Adapters too, while they are there.
-    with image_prompts.put_in() if image_prompts else nullcontext():
-        notes += place(pipe, config, device)
-    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts)
+    placement.install({**pipe.components, **extras}, image_prompts.put_in if image_prompts else nullcontext)
+    notes += placement.notes
+    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts, placement)
 
 
 def _part_classes(config: ModelConfig) -> list[str] | None:
@@ -155,9 +157,11 @@ def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> Diffusio
     return pipe
 
 
-def _apply_adapters(pipe: DiffusionPipeline, config: ModelConfig, most: int) -> tuple[Loras, tuple[str, ...]]:
+def _apply_adapters(
+    pipe: DiffusionPipeline, config: ModelConfig, most: int, placement: Placement
+) -> tuple[Loras, tuple[str, ...]]:
     """Load the configuration's LoRAs, each with its own strength, and return what holds them."""
-    loras = Loras(pipe, most, moved=config.memory != "full")
+    loras = Loras(pipe, most, placement)
     try:
         # Beside their layers, since the model has yet to be moved to its device.
         _, notes = loras.apply(configured(config), beside=True)
