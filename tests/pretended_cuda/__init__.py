@@ -47,7 +47,8 @@ def install() -> None:
     if torch.version.cuda is None:
         build: Any = torch._C
         build._cuda_getDeviceCount = _counted("_cuda_getDeviceCount", 1)
-        build._cuda_init = _counted("_cuda_init", None)
+        for name in ("_cuda_init", "_cuda_getCurrentRawStream"):
+            setattr(build, name, _counted(name, None))
         build._accelerator_getAccelerator = lambda: torch.device("cuda")
 
 
