@@ -103,7 +103,7 @@ def plain(model: Runner, **_: Any) -> None:
 
 def scheduler(model: Runner, **_: Any) -> None:
     """Make a call by another scheduler."""
-    make(model, scheduler=SchedulerChoice("DPMSolverMultistepScheduler"))
+    make(model, scheduler=SchedulerChoice("DDIMScheduler"))
 
 
 def loras(model: Runner, **_: Any) -> None:

@@ -149,7 +149,8 @@ def test_a_remembered_prompt_needs_no_encoder(accelerator: Control) -> None:
     encoder = sum(each.nbytes for each in model.pipelines[0].text_encoder.parameters())
 
     assert (4, 2) == (model._memory.hits, model._memory.misses)
-    assert moved[1] <= moved[0] - encoder
+    # What is found is copied to the device instead.
+    assert moved[1] < moved[0] - 0.9 * encoder
     assert moved[1] == moved[2]
 
 
@@ -161,8 +162,10 @@ def test_loras_stay_beside_their_layers_where_memory_is_short(accelerator: Contr
     accelerator.fail("out of memory", after=5, operator="aten::mm")
     interrupted = call_of(model, lora)
     assert model._loras._applied is None
+    gc.collect()
+    torch.accelerator.reset_peak_memory_stats()
     call_of(model)
-    accelerator.settings.memory = accelerator.allocated() + 6_000_000
+    accelerator.settings.memory = accelerator.peak() + 1_000_000
     short = call_of(model, lora)
 
     assert model._loras._applied is None
