@@ -62,9 +62,7 @@ class Component(torch.nn.Module):
 
 def by_forward(part: Component) -> torch.Tensor:
     """Call it, with inputs on the host."""
-    cache: list[Any] = []
-    made = part(torch.ones(1, 2, WIDTH), cache)
-    assert len(cache) == 1
+    made: torch.Tensor = part(torch.ones(1, 2, WIDTH))
     return made
 
 
@@ -113,6 +111,18 @@ def test_components_are_found_however_they_are_used(
         assert waiting == accelerator.allocated()
 
     assert waiting < 2 * WIDTH * 4 + 1
+
+
+@pytest.mark.parametrize("mode", ["model_cpu_offload", "sequential_cpu_offload"])
+def test_what_a_component_writes_to_is_the_pipelines_own(mode: str) -> None:
+    """A list stays the same one, beside an input that has to be brought to the device."""
+    part, cache = Component().requires_grad_(requires_grad=False), list[Any]()
+    placement = Placement(mode, "fake:0")
+    placement.install({"part": part})
+    with placement.calling():
+        part(torch.ones(1, 2, WIDTH), cache)
+
+    assert ["fake"] == [each.device.type for each in cache]
 
 
 def call_of(model: Runner, *adapters: AdapterChoice, **fields: Any) -> np.ndarray:
