@@ -11,11 +11,11 @@ import torch
 
 from octabox.config.model import ModelConfig
 from octabox.config.presetting import settings_for
-from octabox.engine.worker.placement.alignment import HOST
-from octabox.engine.worker.placement.borrowing import BorrowedWeights
-from octabox.engine.worker.placement.groups import MovedGroups
-from octabox.engine.worker.placement.layers import MovedLayers
-from octabox.engine.worker.placement.residency import MovedComponent, Residency
+from octabox.engine.worker.placement.movers.alignment import HOST
+from octabox.engine.worker.placement.movers.borrowing import BorrowedWeights
+from octabox.engine.worker.placement.movers.groups import MovedGroups
+from octabox.engine.worker.placement.movers.layers import MovedLayers
+from octabox.engine.worker.placement.movers.residency import MovedComponent, Residency
 
 logger = logging.getLogger("octabox.worker")
 
