@@ -27,7 +27,8 @@
     │   └── MissingDependencyError
     ├── GenerationError             a call began and did not end well
     │   ├── GenerationCancelledError
-    │   └── WorkerDiedError
+    │   ├── WorkerDiedError
+    │   └── DeviceError
     └── SecurityError               refused to keep the server, its host or its network safe
         ├── AuthenticationError
         ├── ForbiddenUrlError
@@ -175,7 +176,31 @@ class QueueFullError(CapacityError):
 
 
 class OutOfMemoryError(CapacityError):
-    """The device or the host has not enough memory for this model or this call."""
+    """The device or the host has not enough memory for this model or this call.
+
+    Args:
+        message: What happened.
+        hint: What the caller can do about it.
+        model: Name of the model.
+        parameter: Name of the parameter concerned.
+        choices: What would have been accepted.
+        requested: Bytes of the allocation that failed; None where they are not known.
+        free: Bytes that were free then; None likewise.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        model: str | None = None,
+        parameter: str | None = None,
+        choices: Iterable[str] = (),
+        requested: int | None = None,
+        free: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, model=model, parameter=parameter, choices=choices)
+        self.requested, self.free = requested, free
 
 
 class LoadError(OctaboxError):
@@ -216,6 +241,10 @@ class GenerationCancelledError(GenerationError):
 
 class WorkerDiedError(GenerationError):
     """The process that held the model ended while the request ran."""
+
+
+class DeviceError(GenerationError):
+    """The device that the model runs on failed: its hardware, its driver or a kernel; neither the request nor the files."""
 
 
 class SecurityError(OctaboxError):

@@ -16,6 +16,8 @@ Phase = Literal["queued", "loading", "running", "decoding", "encoding"]
 #: Largest seed: torch takes 64 bits, but clients keep numbers as doubles, which are exact only up to here.
 MAX_SEED = 2**53 - 1
 
+#: Device of a model's configuration that stands for the best accelerator, of whatever type; without one, the load fails.
+ACCELERATOR = "accelerator"
 
 #: An input as a client gives it: the bytes of a file, or text that is raw base64, a data URI or an http(s) URL.
 Source = bytes | str
@@ -237,10 +239,11 @@ class ModelStatus:
         state: ``loading``, ``ready`` (idle) or ``busy``.
         pipeline: The diffusers class that was loaded; None while loading.
         device: Where it runs, such as ``cpu`` or ``cuda:0``.
-        memory: Bytes that its process holds: resident memory on the host, and on the accelerator.
+        memory: Bytes that its process holds, by place: resident memory on the ``host``, reserved memory on an accelerator.
         waiting: Requests in its queue.
         pid: Its process.
         since: Time of its load, in seconds since the epoch.
+        allocated: Bytes of the reserved memory that tensors use, by accelerator; the rest is kept for reuse.
     """
 
     model: str
@@ -251,6 +254,7 @@ class ModelStatus:
     waiting: int = 0
     pid: int | None = None
     since: float | None = None
+    allocated: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
 def _row(model: dict[str, Any]) -> list[str]:
     """Return a model's line of the table."""
     status = model["status"]
-    memory = ", ".join(f"{place} {amount / 2**20:.0f} MiB" for place, amount in status["memory"].items())
+    allocated = status.get("allocated", {})
+    memory = ", ".join(_amount(place, held, allocated.get(place)) for place, held in status["memory"].items())
     shown = (
         status["state"],
         status["pipeline"] or "",
@@ -38,3 +39,9 @@ def _row(model: dict[str, Any]) -> list[str]:
         status["pid"],
     )
     return [model["id"], *map(str, shown)]
+
+
+def _amount(place: str, held: int, allocated: int | None) -> str:
+    """Return the memory that is held at a place, and how much of an accelerator's is in use."""
+    used = "" if allocated is None else f" ({allocated / 2**20:.0f} in use)"
+    return f"{place} {held / 2**20:.0f} MiB{used}"

@@ -155,7 +155,8 @@ class ModelConfig(_Strict):
         description="Type of the weights' numbers in memory; auto is float32 on a processor, a half type elsewhere.",
     )
     device: str | None = Field(
-        default=None, description="Such as cpu, cuda, cuda:1, mps or xpu; the best there is, if not given."
+        default=None,
+        description="Such as cpu, cuda, cuda:1, mps or xpu; accelerator is one of any type; the best there is, if not given.",
     )
     scheduler: SchedulerConfig | None = Field(default=None, description="Noise scheduler in place of the model's own.")
     defaults: dict[str, Any] = Field(

@@ -62,7 +62,9 @@ class Settings(BaseModel):
     allow_hub: bool = Field(default=False, description="Whether clients may ask for any model of the Hub by its id.")
     queue_size: int = Field(default=32, description="Requests that may wait for one model.", ge=1)
     max_resident: int = Field(default=0, description="Models that may be in memory at once; 0 is no limit.", ge=0)
-    threads: int = Field(default=0, description="Processor threads of each model; 0 leaves it to torch.", ge=0)
+    threads: int = Field(
+        default=0, description="Processor threads of each model; 0 is one for each physical core.", ge=0
+    )
     device: str | None = Field(
         default=None, description="Device of models that name none; the best there is, if not given."
     )

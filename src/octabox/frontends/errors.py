@@ -52,6 +52,7 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.GenerationError: HttpError(500, _SERVER, "generation_failed"),
     errors.GenerationCancelledError: HttpError(499, _SERVER, "cancelled"),
     errors.WorkerDiedError: HttpError(500, _SERVER, "worker_died"),
+    errors.DeviceError: HttpError(500, _SERVER, "device_failed"),
     errors.SecurityError: HttpError(403, "permission_error", "forbidden"),
     errors.AuthenticationError: HttpError(401, "authentication_error", "invalid_api_key"),
     errors.ForbiddenUrlError: HttpError(400, _INVALID, "forbidden_url"),
@@ -76,7 +77,9 @@ def body(error: errors.OctaboxError) -> dict[str, Any]:
         [body(problem)["error"] for problem in error.problems] if isinstance(error, errors.InvalidRequestError) else []
     )
     more = {"hint": error.hint, "choices": list(error.choices), "problems": problems}
-    return {"error": {**told, **{name: value for name, value in more.items() if value}}}
+    if isinstance(error, errors.OutOfMemoryError):
+        more |= {"requested_bytes": error.requested, "free_bytes": error.free}
+    return {"error": {**told, **{name: value for name, value in more.items() if value not in (None, "", [])}}}
 
 
 def plain_body(message: str, kind: str, code: str) -> dict[str, Any]:

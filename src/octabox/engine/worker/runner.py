@@ -31,6 +31,7 @@ from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.outputs.products import Product
 from octabox.engine.worker.outputs.reading import Reader
 from octabox.engine.worker.outputs.writing import artifacts
+from octabox.engine.worker.placement.recovery import ModelState
 from octabox.engine.worker.prompts.memory import Memory
 from octabox.engine.worker.prompts.readings import readings
 from octabox.engine.worker.prompts.watching import PromptWatch, without_cuts
@@ -84,6 +85,7 @@ class Runner:
         self._image_prompts = model.image_prompts
         self._settings = copy.deepcopy(_without_weights(model.pipeline))
         self._memory = Memory()
+        self.device, self.state = model.device, ModelState([model.pipeline])
         self._placement = model.placement
         self.steps_taken = self._previews = 0
 
@@ -91,6 +93,14 @@ class Runner:
     def pipelines(self) -> list[DiffusionPipeline]:
         """All pipelines over this model's components."""
         return list(self._siblings.values())
+
+    def note_state(self) -> None:
+        """Note what a call may change of the components and, if it fails, leave changed."""
+        self.state.note(self.pipelines)
+
+    def forget_prompts(self) -> None:
+        """Release the encoded prompts that are kept for later calls."""
+        self._memory.forget()
 
     def run(self, call: Call, tell: Callable[[Progress], None], check: Callable[[], None]) -> Unfinished:
         """Make a call.

@@ -65,5 +65,5 @@ def describe(info: ModelInfo, status: ModelStatus | None) -> dict[str, Any]:
     }
     if status is not None:
         shown = {field.name: getattr(status, field.name) for field in fields(status) if field.name != "model"}
-        told["status"] = {**shown, "memory": dict(status.memory)}
+        told["status"] = {**shown, "memory": dict(status.memory), "allocated": dict(status.allocated)}
     return told

@@ -27,6 +27,7 @@ It cannot show speed, streams, limits of real kernels, or code that names ``cuda
 
 from __future__ import annotations
 
+import importlib
 import os
 
 from pretended_accelerator.control import Control
@@ -58,6 +59,7 @@ def control() -> Control:
     Raises:
         RuntimeError: This process has none.
     """
+    importlib.import_module("torch")  # which installs the device, where that has not been done
     if _control is None:
         raise RuntimeError(f"This process has no pretended accelerator: {PREFIX} was not set when it imported torch.")
     return _control

@@ -84,6 +84,11 @@ class Memory:
 
     def to_host(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a tensor of the host over the memory of one of a device."""
+        # DLPack has no word for numbers that are to be read as conjugate or negative.
+        if tensor.is_conj():
+            return self.to_host(tensor.conj()).conj()
+        if tensor.is_neg():
+            return torch._neg_view(self.to_host(torch._neg_view(tensor)))
         return _at_device(tensor.detach(), _HOST, 0)
 
     @property

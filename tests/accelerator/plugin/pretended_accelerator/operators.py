@@ -7,12 +7,11 @@ each device: memory, copies, and the names by which it calls a device's own conv
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
 
 from pretended_accelerator.driver import Driver
 from pretended_accelerator.generators import generator_device
@@ -52,19 +51,21 @@ class Operators:
         }
         for name, kernel in kernels.items():
             own.impl(name, kernel, "PrivateUse1")
+        for key in ("Conjugate", "Negative"):
+            # By itself torch would copy what is to be copied first, and so on for ever.
+            own.impl("_copy_from", torch.library.fallthrough_kernel, key)
 
     def run(self, operator: Any, *args: Any, **kwargs: Any) -> Any:
         """Run an operator on the host, and return what it returns as tensors of the device."""
-        name = operator.name().partition(".")[0]
-        values = tree_leaves((args, kwargs))
+        name, values = name_of(operator), list(leaves((*args, *kwargs.values())))
         index = device_index(values, self._driver.current)
         self._driver.run(name, index)
         check(name, values, index)
         if is_view(operator):
             # Sizes and strides are all that these look at; the storage stays what it is.
             return operator.redispatch(_CPU, *args, **kwargs)
-        lent: dict[int, torch.Tensor] = {}
-        empty = [id(each) for each in written(operator, args, kwargs) if each.numel() == 0]
+        memory, lent = self._driver.memory, dict[int, torch.Tensor]()
+        empty = {id(each) for each in written(operator, args, kwargs) if each.numel() == 0}
 
         def lend(value: Any) -> Any:
             if isinstance(value, torch.device) and value.type == NAME:
@@ -72,7 +73,7 @@ class Operators:
             if not is_ours(value):
                 return value
             # An output that was given without a size gets memory of its own.
-            made = torch.empty(0, dtype=value.dtype) if id(value) in empty else self._driver.memory.to_host(value)
+            made = torch.empty(0, dtype=value.dtype) if id(value) in empty else memory.to_host(value)
             lent[id(made)] = value
             return made
 
@@ -81,12 +82,14 @@ class Operators:
                 return value
             owner = lent.get(id(value))
             if owner is None:
-                return self._driver.memory.to_device(value, index)
+                return memory.to_device(value, index)
             if owner.shape != value.shape:
-                replace_storage(owner, self._driver.memory.to_device(value, index))
+                replace_storage(owner, memory.to_device(value, index))
             return owner
 
-        return tree_map(take, on_host(operator, *tree_map(lend, (args, kwargs))))
+        args = tuple(replaced(value, lend) for value in args)
+        kwargs = {key: replaced(value, lend) for key, value in kwargs.items()}
+        return replaced(on_host(operator, args, kwargs), take)
 
     def _empty(self, size: list[int], **options: Any) -> torch.Tensor:
         form = options.get("memory_format") or torch.contiguous_format
@@ -166,10 +169,38 @@ def is_view(operator: Any) -> bool:
 
 def written(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
     """Yield the tensors that an operator writes into."""
-    for place, argument in enumerate(operator._schema.arguments):
-        value = args[place] if place < len(args) else kwargs.get(argument.name)
-        if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, torch.Tensor):
+    for place, name in _places_written(operator):
+        value = args[place] if place < len(args) else kwargs.get(name)
+        if isinstance(value, torch.Tensor):
             yield value
+
+
+@cache
+def _places_written(operator: Any) -> list[tuple[int, str]]:
+    arguments = enumerate(operator._schema.arguments)
+    return [(place, each.name) for place, each in arguments if each.alias_info and each.alias_info.is_write]
+
+
+@cache
+def name_of(operator: Any) -> str:
+    """Return an operator's name without that of its overload."""
+    return str(operator.name()).partition(".")[0]
+
+
+def leaves(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield values, and those in lists among them."""
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from leaves(value)
+        else:
+            yield value
+
+
+def replaced(value: Any, function: Callable[[Any], Any]) -> Any:
+    """Return what a function makes of a value, or of each in a list."""
+    if isinstance(value, (list, tuple)):
+        return type(value)([replaced(each, function) for each in value])
+    return function(value)
 
 
 def replace_storage(tensor: torch.Tensor, new: torch.Tensor) -> None:
@@ -178,7 +209,7 @@ def replace_storage(tensor: torch.Tensor, new: torch.Tensor) -> None:
     operator.redispatch(_CPU, tensor, new.untyped_storage(), new.storage_offset(), new.size(), new.stride())
 
 
-def on_host(operator: Any, args: Any, kwargs: Any) -> Any:
+def on_host(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run an operator on the host; in float32 where the host has no kernel for half precision."""
     try:
         return operator(*args, **kwargs)
@@ -188,10 +219,11 @@ def on_host(operator: Any, args: Any, kwargs: Any) -> Any:
             return operator.overloadpacket(*args, **kwargs)
         if not _LACKING.search(str(error)):
             raise
-    halves = {value.dtype for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)}
+    halves = {value.dtype for value in leaves((*args, *kwargs.values())) if isinstance(value, torch.Tensor)}
     half = next(dtype for dtype in (torch.float16, torch.bfloat16) if dtype in halves)
-    args, kwargs = tree_map(lambda value: _cast(value, half, torch.float32), (args, kwargs))
-    return tree_map(lambda value: _cast(value, torch.float32, half), operator(*args, **kwargs))
+    args = replaced(args, lambda value: _cast(value, half, torch.float32))
+    kwargs = {key: replaced(value, lambda value: _cast(value, half, torch.float32)) for key, value in kwargs.items()}
+    return replaced(operator(*args, **kwargs), lambda value: _cast(value, torch.float32, half))
 
 
 def _cast(value: Any, one: torch.dtype, other: torch.dtype) -> Any:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import makers
 from octabox.engine.worker.adapters.loras import Loras
-from octabox.engine.worker.placement.process_memory import bytes_held
+from octabox.engine.worker.placement.process_memory import measure_memory
 from octabox.errors import (
     AdapterNotFoundError,
     IncompatibleAdapterError,
@@ -115,11 +115,11 @@ def test_no_trace_over_many_calls(pipe: Any, loras: Loras) -> None:
         loras.apply(chosen(*files, weight=0.5 + number % 3 / 4 if files else 1))
         seen.setdefault(files, set()).add(picture(pipe, steps=1).tobytes())
         if number == 2 * len(kinds):
-            held = bytes_held()["host"]
+            held = measure_memory("cpu").bytes["host"]
 
     assert {plain} == seen[()]
     assert plain not in seen[(HEARTS,)] | seen[(FRAME,)]
-    assert bytes_held()["host"] < 1.05 * held
+    assert measure_memory("cpu").bytes["host"] < 1.05 * held
 
 
 def test_with_the_last_one_the_layers_are_what_they_were(pipe: Any) -> None:

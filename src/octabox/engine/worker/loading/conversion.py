@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from octabox.engine.messages import Conversion, Converted
 from octabox.engine.worker.failures import as_load_error
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.process import hush
 from octabox.errors import LoadError, OctaboxError
 from octabox.telemetry.logs import configure
@@ -25,6 +26,9 @@ def serve(connection: Connection) -> None:
     order, place = connection.recv()
     configure(order.options.log_level, order.options.log_file)
     hush()
+    if bad_fork := find_bad_fork():
+        connection.send(bad_fork)
+        return
     try:
         answer: Converted | OctaboxError = _convert(order, place)
     except Exception as error:  # noqa: BLE001 (whatever a load may raise, the other side must hear of it)

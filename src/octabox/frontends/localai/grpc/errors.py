@@ -40,6 +40,7 @@ TABLE: dict[type[OctaboxError], grpc.StatusCode] = {
     errors.GenerationError: _CODE.INTERNAL,
     errors.GenerationCancelledError: _CODE.CANCELLED,
     errors.WorkerDiedError: _CODE.INTERNAL,
+    errors.DeviceError: _CODE.INTERNAL,
     errors.SecurityError: _CODE.PERMISSION_DENIED,
     errors.AuthenticationError: _CODE.UNAUTHENTICATED,
     errors.ForbiddenUrlError: _CODE.INVALID_ARGUMENT,
