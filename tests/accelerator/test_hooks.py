@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pretended_accelerator import Control, control
 from safetensors.torch import save_file
 
 from calling import Watcher, call, run
@@ -18,7 +19,6 @@ from ip_adapters import save_all
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError, OctaboxError
 from octabox.types import AdapterChoice, SchedulerChoice
-from pretended_accelerator import Control, control
 from steering import PARAMS, PLAIN, drawn, outline, runner
 from trained import EDGES, FRAME, HEARTS
 
@@ -103,7 +103,7 @@ def plain(model: Runner, **_: Any) -> None:
 
 def scheduler(model: Runner, **_: Any) -> None:
     """Make a call by another scheduler."""
-    make(model, scheduler=SchedulerChoice("DPMSolverMultistepScheduler"))
+    make(model, scheduler=SchedulerChoice("DDIMScheduler"))
 
 
 def loras(model: Runner, **_: Any) -> None:

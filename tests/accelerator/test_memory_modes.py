@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pretended_accelerator import Control
 
 from calling import call, run
 from octabox.engine.worker.placement.offload import Placement
 from octabox.engine.worker.runner import Runner
 from octabox.types import AdapterChoice
-from pretended_accelerator import Control
 from steering import PARAMS, PLAIN, runner
 from trained import HEARTS
 
@@ -62,9 +62,7 @@ class Component(torch.nn.Module):
 
 def by_forward(part: Component) -> torch.Tensor:
     """Call it, with inputs on the host."""
-    cache: list[Any] = []
-    made = part(torch.ones(1, 2, WIDTH), cache)
-    assert len(cache) == 1
+    made: torch.Tensor = part(torch.ones(1, 2, WIDTH))
     return made
 
 
@@ -115,6 +113,18 @@ def test_components_are_found_however_they_are_used(
     assert waiting < 2 * WIDTH * 4 + 1
 
 
+@pytest.mark.parametrize("mode", ["model_cpu_offload", "sequential_cpu_offload"])
+def test_what_a_component_writes_to_is_the_pipelines_own(mode: str) -> None:
+    """A list stays the same one, beside an input that has to be brought to the device."""
+    part, cache = Component().requires_grad_(requires_grad=False), list[Any]()
+    placement = Placement(mode, "fake:0")
+    placement.install({"part": part})
+    with placement.calling():
+        part(torch.ones(1, 2, WIDTH), cache)
+
+    assert ["fake"] == [each.device.type for each in cache]
+
+
 def call_of(model: Runner, *adapters: AdapterChoice, **fields: Any) -> np.ndarray:
     """Return the image of a short call."""
     wanted = call(PLAIN, {**PARAMS, "num_inference_steps": 2}, **fields)
@@ -149,7 +159,8 @@ def test_a_remembered_prompt_needs_no_encoder(accelerator: Control) -> None:
     encoder = sum(each.nbytes for each in model.pipelines[0].text_encoder.parameters())
 
     assert (4, 2) == (model._memory.hits, model._memory.misses)
-    assert moved[1] <= moved[0] - encoder
+    # What is found is copied to the device instead.
+    assert moved[1] < moved[0] - 0.9 * encoder
     assert moved[1] == moved[2]
 
 
@@ -161,8 +172,10 @@ def test_loras_stay_beside_their_layers_where_memory_is_short(accelerator: Contr
     accelerator.fail("out of memory", after=5, operator="aten::mm")
     interrupted = call_of(model, lora)
     assert model._loras._applied is None
+    gc.collect()
+    torch.accelerator.reset_peak_memory_stats()
     call_of(model)
-    accelerator.settings.memory = accelerator.allocated() + 6_000_000
+    accelerator.settings.memory = accelerator.peak() + 1_000_000
     short = call_of(model, lora)
 
     assert model._loras._applied is None

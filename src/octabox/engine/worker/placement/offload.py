@@ -11,11 +11,11 @@ import torch
 
 from octabox.config.model import ModelConfig
 from octabox.config.presetting import settings_for
-from octabox.engine.worker.placement.alignment import HOST
-from octabox.engine.worker.placement.borrowing import BorrowedWeights
-from octabox.engine.worker.placement.groups import MovedGroups
-from octabox.engine.worker.placement.layers import MovedLayers
-from octabox.engine.worker.placement.residency import MovedComponent, Residency
+from octabox.engine.worker.placement.movers.alignment import HOST
+from octabox.engine.worker.placement.movers.borrowing import BorrowedWeights
+from octabox.engine.worker.placement.movers.groups import MovedGroups
+from octabox.engine.worker.placement.movers.layers import MovedLayers
+from octabox.engine.worker.placement.movers.residency import MovedComponent, Residency
 
 logger = logging.getLogger("octabox.worker")
 
@@ -47,7 +47,8 @@ class Placement:
     """
 
     def __init__(self, mode: str = "full", device: str = "cpu") -> None:
-        self.device = torch.device(device)
+        # With the index that its tensors have.
+        self.device = torch.empty(0, device=device).device
         self.mode = mode if self.device != HOST else "full"
         self._residency = Residency(self.device)
         self._movers: list[Mover] = []
@@ -84,18 +85,28 @@ class Placement:
             with BorrowedWeights(self.device) if by_layers else nullcontext():
                 yield
         except BaseException:
-            # diffusers notes the order of layers in the first call, which has ended amid them.
-            with self.changing():
-                pass
+            self._recover()
             raise
-        finally:
-            self.restore()
+        self.restore()
 
     def restore(self) -> None:
-        """Move every component to where it waits."""
+        """Move every component to where it waits, and release the memory that they leave to other processes."""
         for mover in self._movers:
             mover.unload()
         self._residency.begin_call()
+        release = getattr(torch.get_device_module(self.device), "empty_cache", None)
+        if self._movers and release is not None:
+            release()
+
+    def _recover(self) -> None:
+        """Do the same after a call that failed; what goes wrong then is of no interest beside why it failed."""
+        try:
+            # diffusers notes the order of layers in the first call, which may have ended amid them.
+            with self.changing():
+                pass
+            self.restore()
+        except Exception as error:
+            logger.debug("the components could not be moved back: %s", error, exc_info=error)
 
     @contextmanager
     def changing(self) -> Iterator[None]:

@@ -30,7 +30,7 @@ class ComputeDevice:
     def __init__(self, module: torch.nn.Module, device: torch.device, load: Callable[[], None] = lambda: None) -> None:
         self._module, self._device, self._load = module, device, load
         self._handles: list[Any] = []
-        self._class: type[torch.nn.Module] | None = None
+        self._class: Any = None
 
     def install(self) -> None:
         """Begin; the hook comes before all that are there."""
