@@ -150,6 +150,10 @@ class ModelConfig(_Strict):
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the Hub.")
     variant: str | None = Field(default=None, description="Variant of the weight files, such as fp16.")
+    disable_mmap: bool = Field(
+        default=False,
+        description="Read files of weights whole, not through a map into memory: faster from network drives.",
+    )
     dtype: Dtype = Field(
         default="auto",
         description="Type of the weights' numbers in memory; auto is float32 on a processor, a half type elsewhere.",

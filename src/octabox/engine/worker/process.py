@@ -34,8 +34,9 @@ from octabox.engine.messages import (
 from octabox.engine.protocol import Call
 from octabox.engine.worker.failures import as_generation_error, as_load_error
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.loading.trial import TrialRunner
 from octabox.engine.worker.placement.process_memory import bytes_held, clean_up
-from octabox.engine.worker.runner import Runner, Unfinished
+from octabox.engine.worker.runner import Unfinished
 from octabox.errors import GenerationCancelledError
 from octabox.telemetry.logs import configure
 from octabox.types import Progress
@@ -97,9 +98,10 @@ def serve(connection: Connection) -> None:
     except Exception as error:  # noqa: BLE001 (whatever a load may raise, the server must hear of it)
         pipe.send(LoadFailed(as_load_error(error, start.model)))
         return
-    runner = Runner(loaded)
+    runner = TrialRunner(loaded, start)
     pipe.send(Memory(bytes_held()))
     pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings))
+    del loaded  # The runner alone holds the model, and may have to give it up.
     with ThreadPoolExecutor(1, "encoder") as encoder:
         while True:
             _make(pipe.calls.get(), runner, pipe, encoder)
@@ -113,7 +115,7 @@ def hush() -> None:
     disable_progress_bars()
 
 
-def _make(call: Call, runner: Runner, pipe: Pipe, encoder: ThreadPoolExecutor) -> None:
+def _make(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> None:
     """Make a call and leave its encoding to another thread; after any failure the model is as clean as before."""
 
     def tell(progress: Progress) -> None:
