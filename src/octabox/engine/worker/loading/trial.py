@@ -37,7 +37,7 @@ class TrialRunner:
     """
 
     def __init__(self, loaded: LoadedModel, start: Start) -> None:
-        self._start = start
+        self._start, self._device = start, loaded.device
         self._choice = loaded.dtypes
         self._attempt = loaded.dtypes.attempts[0] if loaded.dtypes else None
         self._runner = Runner(loaded)
@@ -138,7 +138,8 @@ class TrialRunner:
             return
         try:
             self._load(attempt)
-        except Exception:
+        except Exception as failure:
+            traceback.clear_frames(failure.__traceback__)
             logger.info("It cannot be loaded in %s; it is loaded in %s again", attempt, before)
             self._attempt = before
             try:
@@ -151,9 +152,11 @@ class TrialRunner:
 
     def _load(self, attempt: Precision | None) -> None:
         """Load the model again, when what was loaded before has left memory."""
-        del self._runner, self._loaded
+        module = torch.get_device_module(torch.device(self._device))
+        for name in ("_runner", "_loaded"):
+            vars(self).pop(name, None)
         gc.collect()
-        if torch.accelerator.is_available():
-            torch.accelerator.empty_cache()
+        if callable(empty_cache := getattr(module, "empty_cache", None)):
+            empty_cache()
         self._loaded = load(self._start.model, self._start.pipeline, self._start.options, attempt)
         self._runner = Runner(self._loaded)

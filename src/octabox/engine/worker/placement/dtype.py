@@ -32,7 +32,8 @@ _MISMATCH = re.compile(
 
 #: What they say where an operator or a format has no such dtype.
 _UNSUPPORTED = re.compile(
-    r"unsupported ScalarType|not implemented for '(?:Half|BFloat16)'"
+    r"unsupported ScalarType|unsupported dtype (?:Half|BFloat16)|not implemented for '(?:Half|BFloat16)'"
+    r"|in half precision|low precision dtypes not supported"
     r"|(?:Half|BFloat16|float16)\b.* (?:is not supported|not implemented)"
     r"|(?:does not|doesn't|do not) support .*(?:Half|BFloat16|float16)",
     re.IGNORECASE,
