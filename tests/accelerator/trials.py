@@ -16,7 +16,6 @@ from PIL.Image import Image
 from transformers.utils import logging as transformers_logging
 
 from makers import Tiny
-from octabox.config.discovery import Shelves
 from octabox.config.settings import Settings
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call

@@ -13,7 +13,7 @@ from octabox.config.presetting import beneath, presets, settings_for
 from octabox.prompts.names import Syntax
 from octabox.types import MAX_SEED
 
-#: Types of numbers that weights may be held in; ``auto`` is float32 on a processor, else the half type that it is fast in.
+#: Dtypes of weights; ``auto`` is float32 on a processor, else one that the device, the weights and the class have in common.
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 #: Those that stand for one type.
@@ -150,9 +150,13 @@ class ModelConfig(_Strict):
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the Hub.")
     variant: str | None = Field(default=None, description="Variant of the weight files, such as fp16.")
+    disable_mmap: bool = Field(
+        default=False,
+        description="Read files of weights whole, not through a map into memory: faster from network drives.",
+    )
     dtype: Dtype = Field(
         default="auto",
-        description="Type of the weights' numbers in memory; auto is float32 on a processor, a half type elsewhere.",
+        description="Dtype of the weights in memory; auto is float32 on a processor, else a half type in which it runs.",
     )
     device: str | None = Field(
         default=None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from pretended_accelerator import Control
 
 #: Bytes of what these tests allocate at once.

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-
 from pretended_accelerator import Control
 
 

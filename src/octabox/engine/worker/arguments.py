@@ -77,7 +77,7 @@ def _frames(pipe: Any, shape: Shape, clip: Clip) -> Any:
         return list(clip.frames)
     stacked = np.stack([np.asarray(frame, np.float32) / 255 for frame in clip.frames])
     axes = (0, 3, 1, 2) if _processes_clips(pipe) else (3, 0, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(stacked.transpose(axes)))[None]
+    return _tensor(pipe, stacked.transpose(axes))[None]
 
 
 def _processes_clips(pipe: Any) -> bool:
@@ -98,7 +98,7 @@ def _samples(pipe: Any, parameter: Parameter, shape: Shape, sound: Sound) -> Any
     samples = own.samples
     if channels and len(samples) != channels:
         samples = np.repeat(samples.mean(axis=0, keepdims=True), channels, axis=0)
-    batch = torch.from_numpy(np.ascontiguousarray(samples))[None]
+    batch = _tensor(pipe, samples)[None]
     return batch[0] if shape.items is not None and not shape.atoms else batch
 
 
@@ -119,20 +119,29 @@ def _rates(entry: PipelineEntry, given: Mapping[str, Any], media: Sequence[Mediu
 
 
 def _numbers(pipe: Any, parameter: Parameter, shape: Shape, array: np.ndarray) -> Any:
-    """Return an array as a tensor on the pipeline's device, in its type of numbers where it is one of fractions."""
+    """Return an array as a pipeline takes it: an array, a tensor, or a list of tensors."""
     if "array" in shape.leaves and "Tensor" not in parameter.annotation and parameter.kind != "image":
         return array
     try:
-        tensor = torch.from_numpy(array)
+        tensor = _tensor(pipe, array)
     except TypeError as error:
         raise InvalidParameterError(
             f"'{parameter.name}' has numbers of the type {array.dtype}, which torch does not know.",
             hint="Send float32, int64 or bool.",
             parameter=parameter.name,
         ) from error
-    tensor = tensor.to(device=getattr(pipe, "_execution_device", "cpu"))
-    tensor = tensor.to(getattr(pipe, "dtype", torch.float32)) if tensor.is_floating_point() else tensor
     return list(tensor) if shape.items is not None and not shape.atoms else tensor
+
+
+def _tensor(pipe: Any, array: np.ndarray) -> torch.Tensor:
+    """Return an array as a tensor on the device that a pipeline runs on, in its dtype where the numbers are floating.
+
+    Raises:
+        TypeError: Torch has no such dtype.
+    """
+    tensor = torch.from_numpy(np.asarray(array, order="C"))
+    dtype = getattr(pipe, "dtype", torch.float32) if tensor.is_floating_point() else tensor.dtype
+    return tensor.to(device=getattr(pipe, "_execution_device", "cpu"), dtype=dtype)
 
 
 def shapes(inputs: Mapping[str, Sequence[Medium]]) -> str:

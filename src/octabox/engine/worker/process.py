@@ -37,10 +37,11 @@ from octabox.engine.protocol import Call
 from octabox.engine.threads import default_threads
 from octabox.engine.worker.failures import as_generation_error, as_load_error
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.loading.trial import TrialRunner
 from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.placement.process_memory import measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
-from octabox.engine.worker.runner import Runner, Unfinished
+from octabox.engine.worker.runner import Unfinished
 from octabox.errors import DeviceError, GenerationCancelledError, GenerationError, OctaboxError, OutOfMemoryError
 from octabox.telemetry.logs import configure
 from octabox.types import Progress
@@ -116,9 +117,10 @@ def serve(connection: Connection) -> None:
     except Exception as error:  # noqa: BLE001 (whatever a load may raise, the server must hear of it)
         pipe.send(LoadFailed(as_load_error(error, start.model)))
         return
-    runner = Runner(loaded)
+    runner = TrialRunner(loaded, start)
     pipe.send(measure_memory(runner.device))
     pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings))
+    del loaded  # The runner alone holds the model, and may have to give it up.
     with ThreadPoolExecutor(1, "encoder") as encoder:
         while _make(pipe.calls.get(), runner, pipe, encoder):
             pass
@@ -136,7 +138,7 @@ def hush() -> None:
     disable_progress_bars()
 
 
-def _make(call: Call, runner: Runner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
+def _make(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
     """Make a call and leave its encoding to another thread; after any failure the model is as it was before.
 
     Returns:
@@ -166,7 +168,7 @@ def _make(call: Call, runner: Runner, pipe: Pipe, encoder: ThreadPoolExecutor) -
     return failure is None or _recover(call, failure, runner, pipe)
 
 
-def _recover(call: Call, failure: OctaboxError, runner: Runner, pipe: Pipe) -> bool:
+def _recover(call: Call, failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> bool:
     """Report a failed call and put the model in order; return whether its device can still be used."""
     if isinstance(failure, DeviceError):
         # First, since any use of a broken device may end the process. No later call can trust this process.

@@ -31,6 +31,7 @@ from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.outputs.products import Product
 from octabox.engine.worker.outputs.reading import Reader
 from octabox.engine.worker.outputs.writing import artifacts
+from octabox.engine.worker.placement.decoding import decoding_again
 from octabox.engine.worker.placement.recovery import ModelState
 from octabox.engine.worker.prompts.memory import Memory
 from octabox.engine.worker.prompts.readings import readings
@@ -123,7 +124,12 @@ class Runner:
                 self._begin_anew(pipe, entry, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
-                with self._placement.calling(), cast_warnings(said), prompts.installed():
+                with (
+                    self._placement.calling(),
+                    cast_warnings(said),
+                    prompts.installed(),
+                    decoding_again(pipe, said),
+                ):
                     output = self._call(pipe, entry, spoken, watch)
                 check()
                 said.extend(prompts.warnings())

@@ -21,19 +21,21 @@ from octabox.engine.worker.loading.components import (
     pipeline_quantization,
 )
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.placement.dtype import DtypeChoice, choose_variant
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints import bundles
 from octabox.hub.checkpoints.families import Family, family_of, recognise
 from octabox.hub.checkpoints.tensors import Shapes, read_shapes
 
 
-def load_checkpoint(config: ModelConfig, kind: Any, dtype: torch.dtype) -> DiffusionPipeline:
+def load_checkpoint(config: ModelConfig, kind: Any, dtype: torch.dtype, dtypes: DtypeChoice) -> DiffusionPipeline:
     """Load a model from a single file, with the components that it lacks from where the configuration says.
 
     Args:
         config: The model's configuration.
         kind: Pipeline class.
         dtype: Type of numbers, where a component has none of its own.
+        dtypes: What it may compute in: a class that loads files in a way of its own may not do so in all of them.
 
     Raises:
         IncompatibleWeightsError: The file is damaged or no model, lacks a component, or is not for this class.
@@ -43,7 +45,7 @@ def load_checkpoint(config: ModelConfig, kind: Any, dtype: torch.dtype) -> Diffu
     shapes = read_shapes(file)
     family = family_of(shapes)
     if _knows_files(kind) and not (family and family.not_a_model):
-        return _of_its_own(config, kind, dtype)
+        return _of_its_own(config, kind, dtype, dtypes)
     if not config.config or (family and family.not_a_model):
         family = recognise(file)
     if family and _is_alone(family, shapes, config):
@@ -74,8 +76,8 @@ def _knows_files(kind: Any) -> bool:
     return hasattr(kind, "from_single_file") and not issubclass(kind, FromSingleFileMixin)
 
 
-def _of_its_own(config: ModelConfig, kind: Any, dtype: torch.dtype) -> DiffusionPipeline:
-    """Load a file by a class that knows how."""
+def _of_its_own(config: ModelConfig, kind: Any, dtype: torch.dtype, dtypes: DtypeChoice) -> DiffusionPipeline:
+    """Load a file by a class that knows how; in the next dtype where its kind of network computes in another than it should."""
     given = next((name for name in ("config", "components") if getattr(config, name)), None)
     if given:
         raise IncompatibleWeightsError(
@@ -84,6 +86,9 @@ def _of_its_own(config: ModelConfig, kind: Any, dtype: torch.dtype) -> Diffusion
             model=config.name,
         )
     pipe: DiffusionPipeline = kind.from_single_file(config.model, dtype=dtype)
+    others = (each.dtype for each in dtypes.attempts if dtypes.automatic and each.dtype != dtype)
+    while pipe.dtype != dtype and (dtype := next(others, pipe.dtype)) != pipe.dtype:
+        pipe = kind.from_single_file(config.model, dtype=dtype)
     return pipe
 
 
@@ -109,9 +114,10 @@ def _around(config: ModelConfig, kind: Any, dtype: torch.dtype, part: str) -> Di
     quantized = {name: each for name, each in config.components.items() if name != part}
     options = {
         "revision": config.revision,
-        "variant": config.variant,
+        "variant": choose_variant(config.variant, config.config, dtype),
+        "disable_mmap": config.disable_mmap or None,
         "trust_remote_code": trusted,
-        "quantization_config": pipeline_quantization(config.model_copy(update={"components": quantized}), kind),
+        "quantization_config": pipeline_quantization(config.model_copy(update={"components": quantized}), kind, dtype),
     }
     options = {name: value for name, value in options.items() if value is not None}
     pipe: DiffusionPipeline = kind.from_pretrained(
@@ -133,11 +139,16 @@ def _whole(
         if lacking and not config.config:
             raise _lacks(config, family, lacking)
         for name in lacking:
-            given[name] = component_class(kind, name).from_pretrained(config.config, subfolder=name, dtype=dtype)
+            variant = choose_variant(None, Path(str(config.config)) / name, dtype)
+            options = {"variant": variant} if variant else {}
+            own = component_class(kind, name)
+            given[name] = own.from_pretrained(config.config, subfolder=name, dtype=dtype, **options)
         for name, part in config.parts():
             if part.quantization and not part.model:
                 given[name] = load_file(config, name, kind, dtype, config.model, built)
         options = {"config": built} if built else {}
+        if config.disable_mmap:
+            options["disable_mmap"] = True
         pipe: DiffusionPipeline = kind.from_single_file(
             config.model, dtype=dtype, local_files_only=not config.config, **given, **options
         )

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from diffusers import GGUFQuantizationConfig, PipelineQuantizationConfig
-from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as DIFFUSERS_BACKENDS
-from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as TRANSFORMERS_BACKENDS
+from diffusers import GGUFQuantizationConfig, ModelMixin, PipelineQuantizationConfig
 
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.worker.loading.quantization import quantization
 from octabox.engine.worker.loading.several import grouped, load_each
+from octabox.engine.worker.placement.dtype import choose_variant
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
@@ -62,12 +62,17 @@ def _load_one(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, bui
 def load_kind(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype) -> object:
     """Load a component of this class, or of the one that its own folder names, from where the configuration says."""
     part = config.part(name)
-    kind = _stated_class(Path(str(part.model)) / (part.subfolder or "")) or kind
+    folder = Path(str(part.model)) / (part.subfolder or "")
+    kind = _stated_class(folder) or kind
     options: dict[str, Any] = {"subfolder": part.subfolder or ""}
     if issubclass(kind, torch.nn.Module):
         options["dtype"] = component_dtype(part, dtype)
+        if variant := choose_variant(None, folder, options["dtype"]):
+            options["variant"] = variant
+    if config.disable_mmap and issubclass(kind, ModelMixin):
+        options["disable_mmap"] = True
     if part.quantization:
-        options["quantization_config"] = _quantization(config, name, kind)
+        options["quantization_config"] = quantization(config, name, kind, dtype)
     return kind.from_pretrained(str(part.model), **options)
 
 
@@ -104,10 +109,12 @@ def load_file(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, fil
     part = config.part(name)
     read_shapes(Path(file))
     options: dict[str, Any] = {"dtype": component_dtype(part, dtype)}
+    if config.disable_mmap:
+        options["disable_mmap"] = True
     if file.lower().endswith(".gguf"):
         options["quantization_config"] = _gguf(config, options["dtype"])
     elif part.quantization:
-        options["quantization_config"] = _quantization(config, name, own)
+        options["quantization_config"] = quantization(config, name, own, dtype)
     beside, inside = Path(file).with_name("config.json"), part.subfolder or name
     if beside.is_file():
         options |= {"config": str(beside.parent)}
@@ -121,6 +128,23 @@ def component_class(kind: Any, name: str) -> Any:
     annotation = inspect.get_annotations(kind.__init__, eval_str=True).get(name)
     kinds = [annotation, *get_args(annotation)]
     return next((each for each in kinds if isinstance(each, type) and hasattr(each, "from_pretrained")), None)
+
+
+def check_packed_weights(config: ModelConfig, device: str) -> None:
+    """Make sure that weights which stay packed are not to be moved tensor by tensor, which only plain ones can be.
+
+    Raises:
+        LoadError: A file in the format GGUF is to be offloaded sequentially.
+    """
+    sources = {"model": config.model, **{f"components.{name}": part.model or "" for name, part in config.parts()}}
+    packed = [key for key, source in sources.items() if source.lower().endswith(".gguf")]
+    if device != "cpu" and config.memory == "sequential_cpu_offload" and packed:
+        raise LoadError(
+            f"Model '{config.name}': `memory: {config.memory}` cannot move the weights of a file in the format GGUF "
+            f"(`{packed[0]}`): they stay packed.",
+            hint="Set `memory: model_cpu_offload`.",
+            model=config.name,
+        )
 
 
 def _gguf(config: ModelConfig, dtype: torch.dtype) -> GGUFQuantizationConfig:
@@ -146,24 +170,8 @@ def component_dtypes(config: ModelConfig, dtype: torch.dtype) -> torch.dtype | d
     return {"default": dtype, **differing} if differing else dtype
 
 
-def pipeline_quantization(config: ModelConfig, kind: Any) -> PipelineQuantizationConfig | None:
+def pipeline_quantization(config: ModelConfig, kind: Any, dtype: torch.dtype) -> PipelineQuantizationConfig | None:
     """Return how components that come with the model are to be quantized; None where nothing was asked for."""
     wanted = [name for name, part in config.parts() if part.quantization and not part.model]
-    mapping = {name: _quantization(config, name, component_class(kind, name)) for name in wanted}
+    mapping = {name: quantization(config, name, component_class(kind, name), dtype) for name in wanted}
     return PipelineQuantizationConfig(quant_mapping=mapping) if mapping else None
-
-
-def _quantization(config: ModelConfig, name: str, annotation: Any) -> Any:
-    """Return a component's quantization, as the library that its class is of takes it."""
-    arguments = dict(config.part(name).quantization or {})
-    library = getattr(annotation, "__module__", "").partition(".")[0]
-    backends = TRANSFORMERS_BACKENDS if library == "transformers" else DIFFUSERS_BACKENDS
-    backend = arguments.pop("quant_backend", None)
-    if backend not in backends:
-        raise LoadError(
-            f"Model '{config.name}', component '{name}': there is no quantization backend '{backend}'.",
-            hint="Set `quant_backend` to one of the choices.",
-            model=config.name,
-            choices=sorted(backends),
-        )
-    return backends[backend](**arguments)

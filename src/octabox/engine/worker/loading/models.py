@@ -20,13 +20,20 @@ from octabox.engine.worker.adapters.embeddings import load_embeddings
 from octabox.engine.worker.adapters.image_prompts import ImagePrompts, load_image_prompts
 from octabox.engine.worker.adapters.loras import Loras, configured
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, dtype_notes, load_checkpoint
-from octabox.engine.worker.loading.components import component_dtypes, load_component, pipeline_quantization
+from octabox.engine.worker.loading.components import (
+    check_packed_weights,
+    component_dtypes,
+    load_component,
+    pipeline_quantization,
+)
+from octabox.engine.worker.loading.direct import load_direct, loads_direct
 from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.fitting import check_steering
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.placement.casting import differing_dtypes, install_casts
 from octabox.engine.worker.placement.device import choose_device
-from octabox.engine.worker.placement.dtype import choose_dtype, choose_variant
+from octabox.engine.worker.placement.dtype import DtypeChoice, Precision, choose_dtypes, choose_variant
 from octabox.engine.worker.placement.layerwise import apply_storage
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
 from octabox.errors import LoadError, NotFoundError, RequestError
@@ -46,6 +53,7 @@ class LoadedModel:
         words: Embeddings that its prompts may hold, by name.
         image_prompts: What lets it take pictures as prompts; None where it has no IP-Adapter.
         placement: Where its components are.
+        dtypes: What it may compute in; the first of them is in use. None where it was not loaded from a configuration.
     """
 
     pipeline: DiffusionPipeline
@@ -56,15 +64,17 @@ class LoadedModel:
     words: tuple[str, ...] = ()
     image_prompts: ImagePrompts | None = None
     placement: Placement = field(default_factory=Placement)
+    dtypes: DtypeChoice | None = None
 
 
-def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedModel:
+def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: Precision | None = None) -> LoadedModel:
     """Load a model as its configuration says.
 
     Args:
         config: The model's configuration.
         pipeline: Diffusers class to load it as.
         options: Device and type of numbers where the configuration names none.
+        precision: What it is to compute in; None is the first of what the configuration leads to.
 
     Raises:
         LoadError: The configuration asks for what this machine or this class does not have.
@@ -74,17 +84,20 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     check_packages(pipeline, parts)
     kind: Any = import_class(pipeline)
     import_parts(parts or ())
-    dtype = choose_dtype(options.dtype if config.dtype == "auto" else config.dtype, device)
+    dtypes = choose_dtypes(config, options.dtype, device, kind, parts)
+    precision = precision or dtypes.attempts[0]
+    dtype = precision.dtype
+    check_packed_weights(config, device)
     _check_complete(config, load_catalog().pipeline(pipeline))
     whole, beside = part_configuration(config, pipeline)
     notes: tuple[str, ...] = ()
     if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
-        pipe = load_checkpoint(whole, kind, dtype)
+        pipe = load_checkpoint(whole, kind, dtype, dtypes)
         notes = (*checkpoint_notes(whole), *dtype_notes(pipe, dtype))
     elif issubclass(kind, ModularPipeline):
-        pipe = load_modular(whole, kind, dtype)
+        pipe = load_modular(whole, kind, dtype, device)
     else:
-        pipe = _from_folder(kind, whole, dtype)
+        pipe = _from_folder(kind, whole, dtype, device)
     pipe.set_progress_bar_config(disable=True)
     words = load_embeddings(pipe, options.embeddings)
     placement = prepare_placement(config, pipeline, device)
@@ -92,10 +105,13 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     loras, _ = _apply_adapters(pipe, config, options.max_adapters, placement)
     extras = load_beside(config, pipeline, beside, dtype)
     check_steering(config, pipe.components, extras)
-    apply_storage(config, {**pipe.components, **extras})
-    placement.install({**pipe.components, **extras}, image_prompts.put_in if image_prompts else nullcontext)
+    components = {**pipe.components, **extras}
+    if precision.casts or differing_dtypes(components.values()):
+        install_casts(components.values())
+    apply_storage(config, components)
+    placement.install(components, image_prompts.put_in if image_prompts else nullcontext)
     notes += placement.notes
-    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts, placement)
+    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts, placement, dtypes)
 
 
 def _part_classes(config: ModelConfig) -> list[str] | None:
@@ -139,17 +155,21 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
         )
 
 
-def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype) -> DiffusionPipeline:
+def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype, device: str) -> DiffusionPipeline:
     """Load a model in diffusers' own format, from a folder or from the Hub."""
     trusted = may_run_code(config, config.model)
     own = {name for name, part in config.parts() if part.model}
+    dtypes = component_dtypes(config, dtype)
     options: dict[str, Any] = {name: load_component(config, name, kind, dtype, config.model) for name in own}
+    if loads_direct(config, device):
+        options |= load_direct(config, dtypes if isinstance(dtypes, dict) else {}, dtype, device)
     options |= {
-        "dtype": component_dtypes(config, dtype),
+        "dtype": dtypes,
         "revision": config.revision,
-        "variant": config.variant or choose_variant(config),
+        "variant": choose_variant(config.variant, config.model, dtype),
+        "disable_mmap": config.disable_mmap or None,
         "trust_remote_code": trusted,
-        "quantization_config": pipeline_quantization(config, kind),
+        "quantization_config": pipeline_quantization(config, kind, dtype),
     }
     pipe: DiffusionPipeline = kind.from_pretrained(
         config.model, **{name: value for name, value in options.items() if value is not None}

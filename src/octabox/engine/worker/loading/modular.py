@@ -7,22 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import ModelMixin
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.components import component_dtypes, load_kind
+from octabox.engine.worker.loading.direct import MODELS, loads_direct
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.loading.several import load_each
+from octabox.engine.worker.placement.dtype import choose_variant
 from octabox.errors import LoadError
 
 
-def load_modular(config: ModelConfig, kind: Any, dtype: torch.dtype) -> Any:
+def load_modular(config: ModelConfig, kind: Any, dtype: torch.dtype, device: str) -> Any:
     """Load a modular pipeline with all its components.
 
     Args:
         config: The model's configuration.
         kind: Pipeline class.
         dtype: Type of numbers, where a component has none of its own.
+        device: Where it is to run.
 
     Raises:
         LoadError: A component cannot be loaded.
@@ -38,8 +42,7 @@ def load_modular(config: ModelConfig, kind: Any, dtype: torch.dtype) -> Any:
             raise LoadError(f"Model '{config.name}': there is no component '{name}'.", hint=hint, model=config.name)
     pipe.update_components(**{name: load_each(config, name, kind, partial(_load, pipe, name, dtype)) for name in own})
     with library_warnings() as said:
-        options = {"dtype": component_dtypes(config, dtype), "variant": config.variant}
-        pipe.load_components(**{name: value for name, value in options.items() if value is not None})
+        pipe.load_components(dtype=component_dtypes(config, dtype), **_options(pipe, config, dtype, device))
     if failed := [name for name in _named(pipe) if getattr(pipe, name, None) is None]:
         # diffusers goes on without what it could not load, and prints a traceback whose last line says why.
         why = " ".join(said).strip().splitlines()[-1:] or ["no reason was given"]
@@ -49,6 +52,21 @@ def load_modular(config: ModelConfig, kind: Any, dtype: torch.dtype) -> Any:
             model=config.name,
         )
     return pipe
+
+
+def _options(pipe: Any, config: ModelConfig, dtype: torch.dtype, device: str) -> dict[str, Any]:
+    """Return how components are read, each by name: which variant of the files, how, and whether straight onto the device."""
+    kinds = {name: kind for name in _named(pipe) if isinstance(kind := pipe.get_component_spec(name).type_hint, type)}
+    folders = {name: Path(config.model) / name for name in _named(pipe)}
+    variants = {name: choose_variant(None, folder, dtype) for name, folder in folders.items()}
+    placed = [name for name, kind in kinds.items() if loads_direct(config, device) and issubclass(kind, MODELS)]
+    read = [name for name, kind in kinds.items() if config.disable_mmap and issubclass(kind, ModelMixin)]
+    options = {
+        "variant": config.variant or {name: variant for name, variant in variants.items() if variant},
+        "device_map": {name: {"": torch.device(device)} for name in placed},
+        "disable_mmap": dict.fromkeys(read, True),
+    }
+    return {name: value for name, value in options.items() if value}
 
 
 def _load(pipe: Any, name: str, dtype: torch.dtype, config: ModelConfig) -> object:

@@ -34,6 +34,9 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     model_cpu_offload_seq = "upscaler"
 
+    #: Half types, the better one first: float16 has finer shades.
+    preferred_dtypes = (torch.float16, torch.bfloat16)
+
     def __init__(self, upscaler: Upscaler) -> None:
         super().__init__()
         self.register_modules(upscaler=upscaler)

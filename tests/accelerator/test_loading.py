@@ -1,0 +1,102 @@
+"""Models that are read straight onto an accelerator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pretended_accelerator import Control
+
+import makers
+from calling import call, run
+from octabox.config.model import ModelConfig
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.worker.loading import models, modular
+from octabox.engine.worker.loading.direct import load_direct, loads_direct
+from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.runner import Runner
+
+#: Classes with components of diffusers alone, of transformers too, with tied weights, and of blocks.
+CLASSES = ("DDPMPipeline", "StableDiffusionPipeline", "FluxPipeline", "StableDiffusionXLModularPipeline")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a tiny model of each class."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in CLASSES:
+        makers.pipelines()[name].make().save_pretrained(str(folder / name))
+    return folder
+
+
+def config(folder: Path, name: str, **fields: Any) -> ModelConfig:
+    """Return a model's configuration."""
+    return ModelConfig.model_validate({"name": "x", "model": str(folder / name), "dtype": "float32", **fields})
+
+
+def loaded(folder: Path, name: str, accelerator: Control, **fields: Any) -> tuple[Any, int, int]:
+    """Return what a model makes, the bytes that it has on the device, and the most that there were while it was loaded."""
+    before = accelerator.allocated()
+    model = load(config(folder, name, **fields), name, WorkerOptions(device="fake"))
+    held, most = accelerator.allocated() - before, accelerator.peak() - before
+    made = run(Runner(model), call(name, dict(makers.pipelines()[name].params)))
+    return np.asarray(made.products[0][0].value), held, most
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_model_is_the_same_by_either_way(
+    name: str, dtype: str, folder: Path, accelerator: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Components read onto the device make the bytes of those that are moved there, and take no more of its memory."""
+    if (name, dtype) == ("DDPMPipeline", "float16"):
+        dtype = "float32"
+    direct, held, most = loaded(folder, name, accelerator, dtype=dtype)
+    accelerator.reset()
+    for module in (models, modular):
+        monkeypatch.setattr(module, "loads_direct", lambda *_: False)
+    moved, held_then, _ = loaded(folder, name, accelerator, dtype=dtype)
+
+    assert np.array_equal(direct, moved)
+    assert held_then >= held
+    assert held * 1.2 + 100_000 > most
+
+
+@pytest.mark.parametrize("name", [each for each in CLASSES if "Modular" not in each])
+def test_weights_are_never_all_on_the_host(name: str, folder: Path) -> None:
+    """Each component that is read has all its weights on the device before a pipeline is made of it, in its own dtype."""
+    parts = load_direct(config(folder, name), {"unet": torch.float16}, torch.bfloat16, "fake")
+
+    assert parts
+    for part_name, part in parts.items():
+        assert {"fake"} == {weight.device.type for weight in [*part.parameters(), *part.buffers()]}
+        assert (torch.float16 if part_name == "unet" else torch.bfloat16) == part.dtype
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"memory": "model_cpu_offload"},
+        {"adapters": [{"lora": "some/lora"}]},
+        {"ip_adapters": {"model": "some/adapter"}},
+        {"components": {"unet": {"storage": "float8_e4m3fn"}}},
+        {"components": {"unet": {"quantization": {"quant_backend": "torchao"}}}},
+    ],
+)
+def test_what_is_yet_to_be_changed_goes_by_the_host(fields: dict[str, Any], folder: Path) -> None:
+    """Where weights are to leave the device again, or are not final as they are read, nothing is read onto it."""
+    assert not loads_direct(config(folder, CLASSES[0], **fields), "fake")
+    assert loads_direct(config(folder, CLASSES[0]), "fake")
+    assert not loads_direct(config(folder, CLASSES[0]), "cpu")
+
+
+def test_a_file_may_be_read_as_a_whole(folder: Path, accelerator: Control) -> None:
+    """`disable_mmap` changes how files are read, and not what is made."""
+    name = "StableDiffusionPipeline"
+    plain, _, _ = loaded(folder, name, accelerator)
+    whole, _, _ = loaded(folder, name, accelerator, disable_mmap=True)
+
+    assert np.array_equal(plain, whole)
