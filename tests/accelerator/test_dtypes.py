@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,6 @@ def pixels(unfinished: Unfinished) -> Any:
         ({}, "variant", torch.bfloat16),
         ({"emulates": ["bfloat16"]}, "plain", torch.float16),
         ({"lacks": ["bfloat16"]}, "plain", torch.float16),
-        ({"lacks": ["bfloat16", "float16"]}, "plain", torch.float32),
     ],
 )
 def test_auto_is_a_dtype_that_the_device_computes_in(
@@ -141,8 +141,10 @@ def test_an_overflow_is_decoded_again_in_every_memory_mode(memory: str, folder: 
 def test_audio_is_given_where_the_model_is(dtype: str, tmp_path: Path) -> None:
     """Audio of a request reaches a model on the device, in its dtype."""
     name = "StableAudioPipeline"
-    tiny = makers.pipelines()[name]
-    tiny.make().save_pretrained(tmp_path / name)
+    with warnings.catch_warnings():
+        # What diffusers says to whoever makes and saves pipelines is no concern here.
+        warnings.simplefilter("ignore")
+        makers.pipelines()[name].make().save_pretrained(tmp_path / name)
     runner = started(tmp_path, name, name, dtype=dtype)
     sound = Sound(np.zeros((2, 1600), np.float32), 16000)
     params = {"prompt": "rain", "num_inference_steps": 2, "audio_end_in_s": 0.1}

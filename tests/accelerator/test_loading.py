@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,11 @@ CLASSES = ("DDPMPipeline", "StableDiffusionPipeline", "FluxPipeline", "StableDif
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tiny model of each class."""
     folder = tmp_path_factory.mktemp("models")
-    for name in CLASSES:
-        makers.pipelines()[name].make().save_pretrained(str(folder / name))
+    with warnings.catch_warnings():
+        # What diffusers says to whoever makes and saves pipelines is no concern here.
+        warnings.simplefilter("ignore")
+        for name in CLASSES:
+            makers.pipelines()[name].make().save_pretrained(str(folder / name))
     return folder
 
 
