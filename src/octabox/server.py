@@ -72,6 +72,8 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         log_file=str(settings.log_file) if settings.log_file else None,
         embeddings=str(settings.embedding_folder),
         max_adapters=settings.max_adapters,
+        profile=settings.profile,
+        cache_dir=str(settings.cache_dir),
     )
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout

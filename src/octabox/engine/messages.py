@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from octabox.config.model import ModelConfig
+from octabox.config.performance import Profile
 from octabox.engine.protocol import Call
 from octabox.errors import OctaboxError
-from octabox.types import Generation, Progress
+from octabox.types import Generation, PerformanceReport, Progress
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class WorkerOptions:
         log_file: File that the log goes to; None is the terminal.
         embeddings: Folder of embeddings; None is none.
         max_adapters: LoRAs that one model keeps in memory.
+        profile: Performance profile of models that name none.
+        cache_dir: Folder for what can be made again, such as compiled code; None leaves that to torch.
     """
 
     threads: int = 0
@@ -33,6 +36,8 @@ class WorkerOptions:
     log_file: str | None = None
     embeddings: str | None = None
     max_adapters: int = 8
+    profile: Profile = "exact"
+    cache_dir: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Loaded:
     device: str
     seconds: float
     warnings: tuple[str, ...] = ()
+    performance: PerformanceReport = field(default_factory=PerformanceReport)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,8 @@ def serve(connection: Connection) -> None:
         return
     runner = Runner(loaded)
     pipe.send(Memory(bytes_held()))
-    pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings))
+    report = loaded.performance.report
+    pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings, report))
     with ThreadPoolExecutor(1, "encoder") as encoder:
         while True:
             _make(pipe.calls.get(), runner, pipe, encoder)

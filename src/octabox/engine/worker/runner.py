@@ -104,7 +104,8 @@ class Runner:
         pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
         made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
         adapters: list[AdapterReport] = []
-        with library_warnings(entry.package) as said:
+        performance = self._model.performance
+        with library_warnings(entry.package) as said, performance.running(pipe, tell) as tell:
             for index, run in enumerate(call.runs):
                 check()
                 applied = self._apply_loras(call, run, said)
@@ -124,6 +125,7 @@ class Runner:
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
+        said.extend(performance.take_warnings())
         warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *without_cuts(said)])
         return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
 
@@ -145,6 +147,7 @@ class Runner:
     def _apply_loras(self, call: Call, run: Run, said: list[str]) -> list[AdapterReport]:
         """Make the model what it is with the LoRAs of this run alone, and return what became of them."""
         chosen = configured(call.model) if run.adapters is None else run.adapters
+        self._model.performance.prepare_adapters(chosen)
         reports, notes = self._loras.apply(chosen, beside=_scales(run.params))
         said.extend(notes)
         return reports
@@ -233,6 +236,7 @@ class Runner:
             "task": call.task,
             "params": {name: value for name, value in params.items() if value is not None},
             "seed": run.seed,
+            **self._model.performance.facts,
         }
         if call.prompt_syntax != "plain":
             facts["prompt_syntax"] = call.prompt_syntax

@@ -25,6 +25,8 @@ from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.fitting import check_steering
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.performance.applying import AppliedPerformance, apply_performance
+from octabox.engine.worker.performance.planning import plan_performance
 from octabox.engine.worker.placement.device import choose_device
 from octabox.engine.worker.placement.dtype import choose_dtype, choose_variant
 from octabox.engine.worker.placement.layerwise import apply_storage
@@ -45,6 +47,7 @@ class LoadedModel:
         loras: What applies LoRAs to it; None where the model was not loaded from a configuration.
         words: Embeddings that its prompts may hold, by name.
         image_prompts: What lets it take pictures as prompts; None where it has no IP-Adapter.
+        performance: Its performance settings, in effect.
     """
 
     pipeline: DiffusionPipeline
@@ -54,6 +57,7 @@ class LoadedModel:
     loras: Loras | None = None
     words: tuple[str, ...] = ()
     image_prompts: ImagePrompts | None = None
+    performance: AppliedPerformance = field(default_factory=AppliedPerformance)
 
 
 def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedModel:
@@ -68,6 +72,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
         LoadError: The configuration asks for what this machine or this class does not have.
     """
     device = choose_device(config.device or options.device, config.name)
+    plan = plan_performance(config, options, device)
     parts = _part_classes(config)
     check_packages(pipeline, parts)
     kind: Any = import_class(pipeline)
@@ -93,7 +98,10 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions) -> LoadedMo
     # What is to be moved between devices is told of IP-Adapters too, while they are there.
     with image_prompts.put_in() if image_prompts else nullcontext():
         notes += place(pipe, config, device)
-    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts)
+    adapted = bool(image_prompts or config.adapters)
+    performance = apply_performance(pipe, {**pipe.components, **extras}, plan, adapted=adapted)
+    notes += performance.warnings
+    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts, performance)
 
 
 def _part_classes(config: ModelConfig) -> list[str] | None:

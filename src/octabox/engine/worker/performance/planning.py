@@ -1,0 +1,117 @@
+"""Decide before a model is loaded which performance settings hold for it, and refuse those that cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from octabox.config.model import ModelConfig
+from octabox.config.performance import GRAPH_MODES, NO_CACHE, PerformanceConfig, effective_settings
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.worker.performance.attention import check_attention
+from octabox.engine.worker.performance.caches import check_cache
+from octabox.errors import LoadError
+
+#: Memory mode that moves each layer by itself, and with it the addresses that compiled code reads.
+LAYER_BY_LAYER = "sequential_cpu_offload"
+
+
+@dataclass
+class PerformancePlan:
+    """The performance settings of one model, and what has become of each.
+
+    Args:
+        model: Name of the model.
+        device: Where it runs.
+        settings: All settings that hold for it.
+        given: Names of those that its configuration states itself; the others are of its profile.
+        memory: Its memory mode.
+        cache_dir: Folder for compiled code; None leaves that to torch.
+        applied: What each setting that is in effect did.
+        skipped: Why each setting of the profile is not in effect.
+        warnings: Why each setting of the configuration is not.
+    """
+
+    model: str
+    device: str
+    settings: PerformanceConfig
+    given: frozenset[str] = frozenset()
+    memory: str = "full"
+    cache_dir: str | None = None
+    applied: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether the device is one of CUDA's kind, ROCm's included."""
+        return self.device.partition(":")[0] == "cuda"
+
+    def skip(self, setting: str, reason: str) -> None:
+        """Note that a setting has no effect; one that the configuration states is a warning."""
+        self.skipped[setting] = reason
+        if setting in self.given:
+            self.warnings.append(f"`performance.{setting}` has no effect: {reason}.")
+
+    def refuse(self, setting: str, reason: str, choices: Iterable[str]) -> None:
+        """Note that a setting of the profile is impossible.
+
+        Raises:
+            LoadError: The configuration states it itself.
+        """
+        if setting not in self.given:
+            self.skip(setting, reason)
+            return
+        choices = tuple(choices)
+        raise LoadError(
+            f"Model '{self.model}': `performance.{setting}` is not possible: {reason}.",
+            hint=f"Choose one of: {', '.join(choices)}.",
+            model=self.model,
+            parameter=f"performance.{setting}",
+            choices=choices,
+        )
+
+
+def plan_performance(config: ModelConfig, options: WorkerOptions, device: str) -> PerformancePlan:
+    """Return the performance settings of a model that is about to be loaded.
+
+    Args:
+        config: The model's configuration.
+        options: The profile of models that name none, and the folder for compiled code.
+        device: Where the model will run.
+
+    Raises:
+        LoadError: A setting that the configuration states is not possible here; the error names those that are.
+        MissingDependencyError: It needs a package that is not installed.
+    """
+    settings = effective_settings(config.performance, options.profile)
+    given: dict[str, Any] = config.performance.given
+    plan = PerformancePlan(
+        config.name, device, settings, frozenset(given), memory=config.memory, cache_dir=options.cache_dir
+    )
+    if settings.attention:
+        check_attention(settings.attention, config.name)
+    if settings.cache and settings.cache.method != NO_CACHE:
+        check_cache(settings.cache, config.name)
+    if settings.compile != "off":
+        _check_compile(plan)
+    return plan
+
+
+def _check_compile(plan: PerformancePlan) -> None:
+    """See to it that a model may be compiled as the settings say, and leave out what of a profile may not."""
+    settings, update = plan.settings, dict[str, Any]()
+    if plan.memory == LAYER_BY_LAYER and plan.device != "cpu":
+        plan.refuse("compile", f"with `memory: {plan.memory}` each layer moves by itself", ["off"])
+        update["compile"] = "off"
+    elif settings.compile_mode in GRAPH_MODES:
+        modes = ["default", "max-autotune-no-cudagraphs"]
+        if plan.memory != "full" and plan.device != "cpu":
+            plan.refuse(
+                "compile_mode", f"CUDA graphs need weights that stay, unlike with `memory: {plan.memory}`", modes
+            )
+            update["compile_mode"] = "default"
+        elif not plan.on_cuda:
+            plan.skip("compile_mode", f"there are no CUDA graphs on {plan.device}; code is compiled without them")
+    plan.settings = settings.model_copy(update=update)
