@@ -105,13 +105,13 @@ class Runner:
         made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
         adapters: list[AdapterReport] = []
         performance = self._model.performance
-        with library_warnings(entry.package) as said, performance.running(pipe, tell) as tell:
+        with library_warnings(entry.package) as said, performance.running(pipe, tell) as publish:
             for index, run in enumerate(call.runs):
                 check()
                 applied = self._apply_loras(call, run, said)
                 adapters += [each for each in applied if each not in adapters]
                 self._begin_anew(pipe, entry, call)
-                watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
+                watch = StepWatch(pipe, self._reporter(pipe, call, index, publish, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
                 with cast_warnings(said), prompts.installed():
                     output = self._call(pipe, entry, spoken, watch)

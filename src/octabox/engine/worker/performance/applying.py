@@ -65,9 +65,8 @@ class AppliedPerformance:
         """What every answer must say: settings without effect, and whether results differ."""
         if self._plan is None:
             return ()
-        lossy = f"The performance profile '{self._plan.settings.profile}' is lossy"
         by = self._plan.applied.get("cache") or self._plan.applied.get("attention")
-        return (*self._plan.warnings, *([f"{lossy}: {by}."] if self.lossy else []))
+        return (*self._plan.warnings, *([f"The performance settings are lossy: {by}."] if self.lossy else []))
 
     @property
     def facts(self) -> dict[str, Any]:

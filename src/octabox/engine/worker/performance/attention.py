@@ -54,7 +54,9 @@ def check_attention(name: str, model: str) -> None:
     if name not in known:
         likely = nearest(name, known, count=1)
         message = f"Model '{model}': there is no attention backend '{name}'."
-        hint = f"Did you mean '{likely[0]}'?" if likely else f"These can be used here: {', '.join(available_backends())}."
+        hint = (
+            f"Did you mean '{likely[0]}'?" if likely else f"These can be used here: {', '.join(available_backends())}."
+        )
         raise LoadError(
             message, hint=hint, model=model, parameter="performance.attention", choices=available_backends()
         )

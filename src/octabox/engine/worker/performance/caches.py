@@ -121,7 +121,7 @@ class StepCaches:
         self._running = pipe
         reason = self._context_reason(pipe) if self._enabled and self._needs_context else ""
         try:
-            for module, config in self._enabled.values():
+            for module, _ in self._enabled.values():
                 # A call that was ended before its end has left what it kept.
                 module._reset_stateful_cache()  # noqa: SLF001 (diffusers has no other way)
                 if reason:
@@ -177,9 +177,10 @@ class StepCaches:
             return "it is not installed (pip install cache-dit)"
         import cache_dit  # noqa: PLC0415 (an extra)
 
-        budget = {} if cache.budget is None else {BUDGETS[-1]: cache.budget}
+        # As the first block cache does, one block decides; it takes eight else, which small models do not have.
+        settings = {"Fn_compute_blocks": 1} | ({} if cache.budget is None else {BUDGETS[-1]: cache.budget})
         try:
-            cache_dit.enable_cache(self._pipe, cache_config=cache_dit.DBCacheConfig(**{**budget, **cache.settings}))
+            cache_dit.enable_cache(self._pipe, cache_config=cache_dit.DBCacheConfig(**settings | cache.settings))
         except Exception as error:  # noqa: BLE001 (it knows some classes, and fails in its own ways on others)
             return " ".join(str(error).split()) or type(error).__name__
         return ""

@@ -121,15 +121,20 @@ class Compiler:
             self._on_compile = lambda: None
 
     def take_warnings(self) -> list[str]:
-        """Return what has come up since the last time, each thing once."""
+        """Return what has come up since the last time, each thing once; what only costs speed is logged."""
+        for reason in counters["graph_break"]:
+            self._report(f"The compiled model runs in pieces: {_shorten(reason)}")
         found = [f"torch's compiler: {text}" for text in self._messages]
-        found += [f"The compiled model runs in pieces: {_shorten(reason)}" for reason in counters["graph_break"]]
         if self.failure:
             found.append(f"The model could not be compiled, and runs as it is: {self.failure}")
         self._messages.clear()
-        new = [text for text in dict.fromkeys(found) if text not in self._reported]
-        self._reported.update(new)
-        for text in new:
+        return [text for text in found if self._report(text)]
+
+    def _report(self, text: str) -> bool:
+        """Log something that has not been logged before; return whether it is new."""
+        new = text not in self._reported
+        self._reported.add(text)
+        if new:
             logger.warning("%s", text)
         return new
 
