@@ -13,6 +13,10 @@ from octabox.errors import OctaboxError
 from octabox.types import Generation, PerformanceReport, Progress
 
 
+#: Variable by which torch is told where compiled code is kept.
+COMPILED_CODE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+
+
 @dataclass(frozen=True)
 class WorkerOptions:
     """What a worker must know besides its model.
@@ -26,7 +30,7 @@ class WorkerOptions:
         embeddings: Folder of embeddings; None is none.
         max_adapters: LoRAs that one model keeps in memory.
         profile: Performance profile of models that name none.
-        cache_dir: Folder for what can be made again, such as compiled code; None leaves that to torch.
+        cache_dir: Folder for what can be made again, such as compiled code; None leaves that to torch and its variable.
     """
 
     threads: int = 0

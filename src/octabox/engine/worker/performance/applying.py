@@ -192,7 +192,7 @@ def _compile(plan: PerformancePlan, denoisers: Mapping[str, torch.nn.Module]) ->
     )
 
     check_backend(str(settings.compile_backend), plan.model)
-    compiler = Compiler(settings, plan.cache_dir)
+    compiler = Compiler(settings)
     plan.applied["compile"] = f"{compile_denoisers(compiler, denoisers)} by {settings.compile_backend}"
     if settings.compile_mode != "default" and "compile_mode" not in plan.skipped:
         plan.applied["compile_mode"] = str(settings.compile_mode)

@@ -6,12 +6,10 @@ This file is imported only where a model is compiled: torch's compiler takes sec
 from __future__ import annotations
 
 import logging
-import os
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,9 +23,6 @@ from octabox.config.performance import GRAPH_MODES, PerformanceConfig
 from octabox.errors import LoadError
 
 logger = logging.getLogger("octabox.performance")
-
-#: Variable by which torch is told where compiled code is kept, and our folder for it.
-CACHE_VARIABLE, CACHE_FOLDER = "TORCHINDUCTOR_CACHE_DIR", "compiled"
 
 #: Share of a module's weights from which on its repeated blocks alone are worth compiling.
 MOST_OF_IT = 0.5
@@ -64,12 +59,9 @@ class Compiler:
 
     Args:
         settings: How to compile.
-        cache_dir: Folder to keep compiled code in; None leaves that to torch.
     """
 
-    def __init__(self, settings: PerformanceConfig, cache_dir: str | None = None) -> None:
-        if cache_dir is not None:
-            os.environ.setdefault(CACHE_VARIABLE, str(Path(cache_dir) / CACHE_FOLDER))
+    def __init__(self, settings: PerformanceConfig) -> None:
         self._settings = settings
         self._graphs = settings.compile_mode in GRAPH_MODES
         self._modules: list[Any] = []

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from octabox.config.model import ModelConfig
 from octabox.config.performance import GRAPH_MODES, NO_CACHE, PerformanceConfig, effective_settings
-from octabox.engine.messages import WorkerOptions
+from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.worker.performance.attention import check_attention
 from octabox.engine.worker.performance.caches import check_cache
 from octabox.errors import LoadError
+
+#: Our folder for compiled code.
+CACHE_FOLDER = "compiled"
 
 #: Memory mode that moves each layer by itself, and with it the addresses that compiled code reads.
 LAYER_BY_LAYER = "sequential_cpu_offload"
@@ -27,7 +32,6 @@ class PerformancePlan:
         settings: All settings that hold for it.
         given: Names of those that its configuration states itself; the others are of its profile.
         memory: Its memory mode.
-        cache_dir: Folder for compiled code; None leaves that to torch.
         applied: What each setting that is in effect did.
         skipped: Why each setting of the profile is not in effect.
         warnings: Why each setting of the configuration is not.
@@ -38,7 +42,6 @@ class PerformancePlan:
     settings: PerformanceConfig
     given: frozenset[str] = frozenset()
     memory: str = "full"
-    cache_dir: str | None = None
     applied: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -87,16 +90,22 @@ def plan_performance(config: ModelConfig, options: WorkerOptions, device: str) -
     """
     settings = effective_settings(config.performance, options.profile)
     given: dict[str, Any] = config.performance.given
-    plan = PerformancePlan(
-        config.name, device, settings, frozenset(given), memory=config.memory, cache_dir=options.cache_dir
-    )
+    plan = PerformancePlan(config.name, device, settings, frozenset(given), memory=config.memory)
     if settings.attention:
         check_attention(settings.attention, config.name)
     if settings.cache and settings.cache.method != NO_CACHE:
         check_cache(settings.cache, config.name)
     if settings.compile != "off":
         _check_compile(plan)
+        keep_compiled_code(options.cache_dir)
     return plan
+
+
+def keep_compiled_code(cache_dir: str | None) -> None:
+    """Let torch keep compiled code in a folder of ours; None leaves it to torch."""
+    if cache_dir is not None:
+        # Torch itself has set it by now, when it was imported; what the user sets is known to the server alone.
+        os.environ[COMPILED_CODE_VARIABLE] = str(Path(cache_dir) / CACHE_FOLDER)
 
 
 def _check_compile(plan: PerformancePlan) -> None:
