@@ -12,7 +12,6 @@ from octabox.engine.protocol import Call
 from octabox.errors import OctaboxError
 from octabox.types import Generation, PerformanceReport, Progress
 
-
 #: Variable by which torch is told where compiled code is kept.
 COMPILED_CODE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 

@@ -12,6 +12,7 @@ import torch
 import makers
 from octabox import demo
 from octabox.config.model import ModelConfig
+from octabox.config.performance import PerformanceConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.performance.layout import fuse_projections, split_projections, use_channels_last
@@ -66,7 +67,7 @@ def test_packed_weights_are_not_fused(pipe: Any) -> None:
 
 def test_a_lora_is_seen_though_projections_were_fused(calls: Any) -> None:
     """The first LoRA ends fused projections, which would hide it, and the answer says so once."""
-    config = ModelConfig(name="demo", model=str(demo.FOLDER), performance={"fuse_qkv": True})
+    config = ModelConfig(name="demo", model=str(demo.FOLDER), performance=PerformanceConfig(fuse_qkv=True))
     model = load(config, "StableDiffusionPipeline", WorkerOptions(threads=1))
     runner, choice = Runner(model), AdapterChoice(HEARTS, name="hearts")
     call = calls(prompt="a red circle on a white background")

@@ -15,6 +15,7 @@ import makers
 from embedded import Calls, finish
 from octabox import demo
 from octabox.config.model import ModelConfig
+from octabox.config.performance import PerformanceConfig
 from octabox.engine.local import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call, Run
@@ -80,7 +81,10 @@ async def test_turbo_without_a_cache_says_that_it_is_none(engine: LocalEngine, c
 
 def test_turbo_says_that_it_is_lossy() -> None:
     """Every answer warns of it, and its metadata name the profile."""
-    name, config = "FluxPipeline", ModelConfig(name="m", model="x", performance={"profile": "turbo", "compile": "off"})
+    name, config = (
+        "FluxPipeline",
+        ModelConfig(name="m", model="x", performance=PerformanceConfig(profile="turbo", compile="off")),
+    )
     pipe = makers.pipelines()[name].make()
     pipe.set_progress_bar_config(disable=True)
     plan = plan_performance(config, WorkerOptions(), "cpu")

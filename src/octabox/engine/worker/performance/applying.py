@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from octabox.config.performance import NO_CACHE
 from octabox.engine.worker.performance.attention import NATIVE, is_lossy, set_attention
 from octabox.engine.worker.performance.caches import StepCaches
+from octabox.engine.worker.performance.compiling import Compiler, compile_denoisers
 from octabox.engine.worker.performance.layout import fuse_projections, split_projections, use_channels_last
 from octabox.engine.worker.performance.parts import find_denoisers, find_modules
 from octabox.engine.worker.performance.planning import PerformancePlan
 from octabox.engine.worker.performance.switches import set_switches
 from octabox.types import PerformanceReport, Progress
-
-if TYPE_CHECKING:
-    from octabox.engine.worker.performance.compiling import Compiler
 
 #: Memory modes under which a new layer moves with the others.
 FUSABLE_MODES = frozenset({"full", "model_cpu_offload"})
@@ -185,13 +183,6 @@ def _compile(plan: PerformancePlan, denoisers: Mapping[str, torch.nn.Module]) ->
     if not denoisers:
         plan.skip("compile", "it has no denoiser")
         return None
-    from octabox.engine.worker.performance.compiling import (  # noqa: PLC0415 (it takes seconds to import)
-        Compiler,
-        check_backend,
-        compile_denoisers,
-    )
-
-    check_backend(str(settings.compile_backend), plan.model)
     compiler = Compiler(settings)
     plan.applied["compile"] = f"{compile_denoisers(compiler, denoisers)} by {settings.compile_backend}"
     if settings.compile_mode != "default" and "compile_mode" not in plan.skipped:

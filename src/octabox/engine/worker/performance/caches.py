@@ -154,7 +154,9 @@ class StepCaches:
     def _configuration(self, method: str, cache: CacheConfig) -> Any:
         kind = cache_classes()[method]
         names = {field.name for field in fields(kind)}
-        settings = {name: cache.budget for name in BUDGETS if name in names and cache.budget is not None}
+        settings: dict[str, Any] = {
+            name: cache.budget for name in BUDGETS if name in names and cache.budget is not None
+        }
         if TIMESTEP_CALLBACK in names:
             settings[TIMESTEP_CALLBACK] = lambda: self._running.current_timestep
         return kind(**{**settings, **cache.settings})

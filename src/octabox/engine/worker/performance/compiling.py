@@ -1,7 +1,4 @@
-"""Compile a model's denoisers by torch's compiler, and go back to running them as they are where that fails.
-
-This file is imported only where a model is compiled: torch's compiler takes seconds to import.
-"""
+"""Compile a model's denoisers by torch's compiler, and go back to running them as they are where that fails."""
 
 from __future__ import annotations
 
@@ -154,7 +151,7 @@ class Compiler:
                 if not self._graphs:
                     return compiled(*args, **kwargs)
                 # What a recorded graph returns lies where its next run writes.
-                torch.compiler.cudagraph_mark_step_begin()
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                 return _pytree.tree_map_only(torch.Tensor, torch.Tensor.clone, compiled(*args, **kwargs))
             except TorchDynamoException as error:
                 self.failure = _shorten(str(error)) or type(error).__name__

@@ -13,6 +13,7 @@ from octabox.config.performance import GRAPH_MODES, NO_CACHE, PerformanceConfig,
 from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.worker.performance.attention import check_attention
 from octabox.engine.worker.performance.caches import check_cache
+from octabox.engine.worker.performance.compiling import check_backend
 from octabox.errors import LoadError
 
 #: Our folder for compiled code.
@@ -96,6 +97,7 @@ def plan_performance(config: ModelConfig, options: WorkerOptions, device: str) -
     if settings.cache and settings.cache.method != NO_CACHE:
         check_cache(settings.cache, config.name)
     if settings.compile != "off":
+        check_backend(str(settings.compile_backend), config.name)
         _check_compile(plan)
         keep_compiled_code(options.cache_dir)
     return plan

@@ -10,7 +10,7 @@ from octabox.engine.worker.performance.planning import PerformancePlan
 def set_switches(plan: PerformancePlan) -> None:
     """Set cuDNN's benchmark and the precision of float32 products as the plan says."""
     if plan.settings.cudnn_benchmark:
-        if plan.on_cuda and torch.backends.cudnn.is_available():
+        if plan.on_cuda and torch.backends.cudnn.is_available():  # type: ignore[no-untyped-call]
             torch.backends.cudnn.benchmark = True
             plan.applied["cudnn_benchmark"] = "each new size of a convolution is tried out once"
         else:
