@@ -59,6 +59,7 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 	$(BIN)/python benchmarks/catalog.py
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/profiles.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/localai.py
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from octabox.catalog.pipelines import use_folder
 from octabox.config.discovery import Shelves, model_of_source
 from octabox.config.settings import Settings
 from octabox.engine.local import LocalEngine
-from octabox.engine.messages import WorkerOptions
+from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.protocol import Engine
 from octabox.hub.adapters.shelf import AdapterShelf
 from octabox.media.fetching import Fetcher
@@ -72,6 +73,8 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         log_file=str(settings.log_file) if settings.log_file else None,
         embeddings=str(settings.embedding_folder),
         max_adapters=settings.max_adapters,
+        profile=settings.profile,
+        cache_dir=None if os.environ.get(COMPILED_CODE_VARIABLE) else str(settings.cache_dir),
     )
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout

@@ -10,8 +10,9 @@ from typing import Any, Literal
 #: What an artifact or an input is, whatever format it is written in.
 Kind = Literal["image", "video", "audio", "mesh", "text", "array"]
 
-#: Where a request is: waiting, waiting for its model, in the denoising loop, turning latents into media, writing the file.
-Phase = Literal["queued", "loading", "running", "decoding", "encoding"]
+#: Where a request is: waiting, waiting for its model, compiling it, in the denoising loop, turning latents into media, writing
+#: the file.
+Phase = Literal["queued", "loading", "compiling", "running", "decoding", "encoding"]
 
 #: Largest seed: torch takes 64 bits, but clients keep numbers as doubles, which are exact only up to here.
 MAX_SEED = 2**53 - 1
@@ -231,6 +232,23 @@ Event = Progress | Generation
 
 
 @dataclass(frozen=True)
+class PerformanceReport:
+    """What became of a model's performance settings.
+
+    Args:
+        profile: The profile in use.
+        applied: What each setting that is in effect did, by the setting's name.
+        skipped: Why each setting of the profile that is not in effect is not, by its name.
+        lossy: Whether results differ visibly from those of diffusers itself.
+    """
+
+    profile: str = "exact"
+    applied: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    lossy: bool = False
+
+
+@dataclass(frozen=True)
 class ModelStatus:
     """A model in memory, or on its way there or out.
 
@@ -244,6 +262,7 @@ class ModelStatus:
         pid: Its process.
         since: Time of its load, in seconds since the epoch.
         allocated: Bytes of the reserved memory that tensors use, by accelerator; the rest is kept for reuse.
+        performance: What became of its performance settings; None while loading.
     """
 
     model: str
@@ -255,6 +274,7 @@ class ModelStatus:
     pid: int | None = None
     since: float | None = None
     allocated: Mapping[str, int] = field(default_factory=dict)
+    performance: PerformanceReport | None = None
 
 
 @dataclass(frozen=True)

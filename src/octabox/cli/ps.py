@@ -22,7 +22,8 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
-    show_table(["model", "state", "pipeline", "device", "memory", "waiting", "pid"], [_row(model) for model in models])
+    columns = ["model", "state", "pipeline", "device", "profile", "memory", "waiting", "pid"]
+    show_table(columns, [_row(model) for model in models])
 
 
 def _row(model: dict[str, Any]) -> list[str]:
@@ -34,6 +35,7 @@ def _row(model: dict[str, Any]) -> list[str]:
         status["state"],
         status["pipeline"] or "",
         status["device"] or "",
+        (status.get("performance") or {}).get("profile", ""),
         memory,
         status["waiting"],
         status["pid"],

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Valid
 
 from octabox.config.document import read_document
 from octabox.config.model import Dtype
+from octabox.config.performance import Profile
 from octabox.config.problems import did_you_mean, expectation, nearest_place, shown
 from octabox.errors import ConfigError, nearest
 from octabox.prompts.names import Syntax
@@ -69,6 +70,9 @@ class Settings(BaseModel):
         default=None, description="Device of models that name none; the best there is, if not given."
     )
     dtype: Dtype = Field(default="auto", description="Type of numbers of models that name none.")
+    profile: Profile = Field(
+        default="exact", description="Performance profile of models that name none: exact, fast or turbo."
+    )
     prompt_syntax: Syntax = Field(
         default="plain",
         description="How prompts are read where neither model nor request says: plain, a1111 or compel.",
@@ -105,7 +109,7 @@ class Settings(BaseModel):
         """Take text with commas for a list: an environment variable has no other way to say it."""
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("log_level", "dtype", "prompt_syntax", mode="before")
+    @field_validator("log_level", "dtype", "profile", "prompt_syntax", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         """Take words in any letter case, as environments often have them."""

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from octabox.config.model import ModelConfig
+from octabox.config.performance import Profile
 from octabox.engine.protocol import Call
 from octabox.errors import OctaboxError
-from octabox.types import Generation, Progress
+from octabox.types import Generation, PerformanceReport, Progress
+
+#: Variable by which torch is told where compiled code is kept.
+COMPILED_CODE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 #: Exit code of a worker that has reported a failure of its device and ends by itself, so that the next call gets a new one.
 DEVICE_BROKEN = 75
@@ -27,6 +31,8 @@ class WorkerOptions:
         log_file: File that the log goes to; None is the terminal.
         embeddings: Folder of embeddings; None is none.
         max_adapters: LoRAs that one model keeps in memory.
+        profile: Performance profile of models that name none.
+        cache_dir: Folder for what can be made again, such as compiled code; None leaves that to torch and its variable.
     """
 
     threads: int = 0
@@ -36,6 +42,8 @@ class WorkerOptions:
     log_file: str | None = None
     embeddings: str | None = None
     max_adapters: int = 8
+    profile: Profile = "exact"
+    cache_dir: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ class Loaded:
     device: str
     seconds: float
     warnings: tuple[str, ...] = ()
+    performance: PerformanceReport = field(default_factory=PerformanceReport)
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ class ModelQueue:
             waiting=len(self._waiting),
             pid=self._worker.pid,
             since=self._since,
+            performance=loaded.performance if loaded else None,
         )
 
     def _enter(self, ticket: Ticket) -> None:

@@ -119,7 +119,8 @@ def serve(connection: Connection) -> None:
         return
     runner = TrialRunner(loaded, start)
     pipe.send(measure_memory(runner.device))
-    pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings))
+    report = loaded.performance.report
+    pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings, report))
     del loaded  # The runner alone holds the model, and may have to give it up.
     with ThreadPoolExecutor(1, "encoder") as encoder:
         while _make(pipe.calls.get(), runner, pipe, encoder):

@@ -116,13 +116,14 @@ class Runner:
         pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
         made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
         adapters: list[AdapterReport] = []
-        with library_warnings(entry.package) as said:
+        performance = self._model.performance
+        with library_warnings(entry.package) as said, performance.running(pipe, tell) as publish:
             for index, run in enumerate(call.runs):
                 check()
                 applied = self._apply_loras(call, run, said)
                 adapters += [each for each in applied if each not in adapters]
                 self._begin_anew(pipe, entry, call)
-                watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
+                watch = StepWatch(pipe, self._reporter(pipe, call, index, publish, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
                 with (
                     self._placement.calling(),
@@ -141,6 +142,7 @@ class Runner:
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
+        said.extend(performance.take_warnings())
         warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *without_cuts(said)])
         return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
 
@@ -162,6 +164,7 @@ class Runner:
     def _apply_loras(self, call: Call, run: Run, said: list[str]) -> list[AdapterReport]:
         """Make the model what it is with the LoRAs of this run alone, and return what became of them."""
         chosen = configured(call.model) if run.adapters is None else run.adapters
+        self._model.performance.prepare_adapters(chosen)
         reports, notes = self._loras.apply(chosen, beside=_scales(run.params))
         said.extend(notes)
         return reports
@@ -251,6 +254,7 @@ class Runner:
             "task": call.task,
             "params": {name: value for name, value in params.items() if value is not None},
             "seed": run.seed,
+            **self._model.performance.facts,
         }
         if call.prompt_syntax != "plain":
             facts["prompt_syntax"] = call.prompt_syntax

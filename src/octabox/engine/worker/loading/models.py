@@ -31,6 +31,8 @@ from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.fitting import check_steering
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.performance.applying import AppliedPerformance, apply_performance
+from octabox.engine.worker.performance.planning import plan_performance
 from octabox.engine.worker.placement.casting import differing_dtypes, install_casts
 from octabox.engine.worker.placement.device import choose_device
 from octabox.engine.worker.placement.dtype import DtypeChoice, Precision, choose_dtypes, choose_variant
@@ -54,6 +56,7 @@ class LoadedModel:
         image_prompts: What lets it take pictures as prompts; None where it has no IP-Adapter.
         placement: Where its components are.
         dtypes: What it may compute in; the first of them is in use. None where it was not loaded from a configuration.
+        performance: Its performance settings, in effect.
     """
 
     pipeline: DiffusionPipeline
@@ -65,6 +68,7 @@ class LoadedModel:
     image_prompts: ImagePrompts | None = None
     placement: Placement = field(default_factory=Placement)
     dtypes: DtypeChoice | None = None
+    performance: AppliedPerformance = field(default_factory=AppliedPerformance)
 
 
 def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: Precision | None = None) -> LoadedModel:
@@ -80,6 +84,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
         LoadError: The configuration asks for what this machine or this class does not have.
     """
     device = choose_device(config.device or options.device, config.name)
+    plan = plan_performance(config, options, device)
     parts = _part_classes(config)
     check_packages(pipeline, parts)
     kind: Any = import_class(pipeline)
@@ -110,8 +115,9 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
         install_casts(components.values())
     apply_storage(config, components)
     placement.install(components, image_prompts.put_in if image_prompts else nullcontext)
-    notes += placement.notes
-    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts, placement, dtypes)
+    performance = apply_performance(pipe, components, plan, adapted=bool(image_prompts or config.adapters))
+    notes += (*placement.notes, *performance.warnings)
+    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts, placement, dtypes, performance)
 
 
 def _part_classes(config: ModelConfig) -> list[str] | None:
