@@ -1,0 +1,24 @@
+"""Each profile of speed of a model, served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gpu_checks.bench import Bench
+from gpu_checks.checks.modes import serve
+from gpu_checks.runner import CheckSkippedError, Row
+from octabox.config.model import ModelConfig
+
+#: Key of a model's configuration that names one.
+KEY = "performance"
+
+
+def serve_profile(bench: Bench, model: str, profile: str) -> Iterator[Row]:
+    """Serve a model with a profile.
+
+    Raises:
+        CheckSkippedError: This Octabox has no profiles.
+    """
+    if KEY not in ModelConfig.model_fields:
+        raise CheckSkippedError(f"this Octabox has no key `{KEY}`")
+    yield from serve(bench, model, profile, **{KEY: profile})
