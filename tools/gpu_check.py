@@ -1,101 +1,25 @@
 """Try Octabox on an accelerator, without a network, in at most ten minutes: one command, a JSON file and a page.
 
-Models of full size with random weights are written to a temporary folder and served as a user would serve them. Each check has a
-limit, what does not fit into the budget is listed as not run, and results are written after every check.
-docs/guides/gpu-check.md says what the figures mean.
+Models of full size with random weights are written to a temporary folder and served as a user would serve them. Each check has
+a limit, what does not fit into the budget is listed as not run, and results are written after every check.
+docs/reference/gpu-check.md says what the figures mean.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import os
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+SOURCE = str(Path(__file__).parents[1] / "src")
 
-# The checkout is checked, whether it is installed or not; and processes that are started here find it too.
-sys.path.insert(0, str(ROOT / "src"))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
+# The checkout is tried, whether it is installed or not; processes that are started find it too.
+sys.path.insert(0, SOURCE)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH"))))
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
-from gpu_checks import machine
-from gpu_checks.bench import Bench
-from gpu_checks.checks import CHECKS
-from gpu_checks.report import PAGE, Report, counted
-from gpu_checks.runner import Outcome, run_checks
-
-
-def main() -> int:
-    """Run the checks, and return 1 where one has failed."""
-    flags = arguments().parse_args()
-    out = flags.out or Path(os.environ.get("OUT") or ".")
-    checks = [check for check in CHECKS if not flags.only or any(word in check.name for word in flags.only)]
-    settings = {"budget": f"{flags.budget_s} s", "models": "tiny" if flags.smoke else "full size"}
-    report = Report(out, machine.describe(), settings)
-    told = 0
-
-    def write(outcomes: list[Outcome]) -> None:
-        nonlocal told
-        report.write(outcomes)
-        done = [each for each in outcomes[told:] if each.status != "not run" or each.error]
-        for each in done:
-            print(f"{each.status:8} {each.seconds:6.1f} s  {each.name}{each.error and ': '}{each.error}", flush=True)
-        told += len(done)
-
-    with models_folder(flags.folder) as folder, ended_by_signals():
-        bench = Bench(folder, out, smoke=flags.smoke, threads=flags.threads)
-        try:
-            outcomes = run_checks(
-                checks, bench, flags.budget_s, write, planned=not flags.smoke, failed=lambda each: each.close()
-            )
-        finally:
-            bench.close()
-    print(f"{counted(outcomes)}; see {out / PAGE}")
-    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
-
-
-def arguments() -> argparse.ArgumentParser:
-    """Return what the command line takes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", action="store_true", help="tiny models and few calls: every check in about a minute")
-    parser.add_argument("--budget-s", type=float, default=540, help="seconds for all checks (540)")
-    parser.add_argument("--out", type=Path, help="folder for the results ($OUT, else the current one)")
-    parser.add_argument("--folder", type=Path, help="folder for the models, which stay there (a temporary one)")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads of a model (Octabox's default)")
-    parser.add_argument("--only", action="append", metavar="WORD", help="only checks whose name contains this")
-    return parser
-
-
-@contextlib.contextmanager
-def models_folder(folder: Path | None) -> Iterator[Path]:
-    """Yield the folder for the models: the one that is given, else one that is gone afterwards."""
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-    else:
-        with tempfile.TemporaryDirectory(prefix="gpu-check-") as made:
-            yield Path(made)
-
-
-@contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Let a signal that ends this process end the server and the temporary folder too."""
-
-    def end(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
+from gpu_checks.command import main  # noqa: E402 (needs the path above)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__))

@@ -109,7 +109,7 @@ def main(threads: int) -> None:
                 pipe, seconds = _load(order["load"])
             else:
                 seconds = _call(pipe, order)
-            answer = {"seconds": seconds, **_peaks()}
+            answer: dict[str, Any] = {"seconds": seconds, **_peaks()}
         except Exception as error:  # noqa: BLE001 (whatever goes wrong is the answer)
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)

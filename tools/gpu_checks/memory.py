@@ -12,6 +12,7 @@ from types import TracebackType
 
 import psutil
 import torch
+from typing_extensions import Self
 
 #: Seconds between two looks.
 INTERVAL = 0.02
@@ -42,7 +43,7 @@ def forget_peak(pid: int) -> None:
 
 
 def peak_of(pid: int) -> int:
-    """Return the largest resident memory of a process in bytes; what it is now, where the system keeps no largest; 0 once it ended."""
+    """Return the largest resident memory of a process in bytes, or what it is now where the system keeps no largest."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
@@ -64,7 +65,7 @@ class Watch:
         self.host = 0
         self.device: int | None = device_used()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         for each in self._process.children(recursive=True):
             forget_peak(each.pid)
         if self.device is not None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from gpu_checks.runner import Outcome
 
+#: Digits of a number that count.
+DIGITS = 3
+
 #: Names of the two files.
 JSON, PAGE = "gpu_check.json", "gpu_check.md"
 
@@ -80,11 +83,11 @@ def as_table(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    """Return a value as a cell: numbers with three digits that count, nothing for None."""
+    """Return a value as a cell: numbers with the digits that count, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        return f"{value:.{DIGITS}g}" if abs(value) < 10**DIGITS else f"{value:.0f}"
     if isinstance(value, (list, tuple)):
         return ", ".join(_cell(each) for each in value)
     return str(value).replace("|", "\\|").replace("\n", " ")

@@ -8,34 +8,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from gpu_checks.bench import Bench, gigabytes
 from gpu_checks.direct import DirectError
-from gpu_checks.runner import CheckFailedError, Row
+from gpu_checks.runner import Row, require
 
 
 def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
-    """Call a model for several images at once, as many as there is memory for.
-
-    Raises:
-        CheckFailedError: Not even one image could be made.
-    """
+    """Call a model for several images at once, as many as there is memory for."""
     bench.server.close()  # Its models would hold memory.
     params = bench.params(model, num_inference_steps=bench.sizes.batch_steps)
     row: Row = {"model": model, "memory mode": memory}
     bench.load_as_worker(model, memory=memory)
     bench.direct.call(params)
-    done = []
+    done: dict[int, dict[str, Any]] = {}
     with contextlib.suppress(DirectError):  # Out of memory: larger batches would be too.
         for images in bench.sizes.batches:
-            done.append((images, bench.direct.call(params, images)))
+            done[images] = bench.direct.call(params, images)
     bench.direct.close()
     for images in bench.sizes.batches:
-        call = dict(done).get(images)
-        row[f"it/s, batch {images}"] = call and images * bench.sizes.batch_steps / call["seconds"]
-    if not done:
-        yield row
-        raise CheckFailedError("not even one image could be made")
-    row["host GB"] = gigabytes(max(call["host"] for _, call in done))
-    row["device GB by batch"] = [round(call["device"] / 1e9, 2) for _, call in done if call["device"] is not None]
+        seconds = done[images]["seconds"] if images in done else None
+        row[f"it/s, batch {images}"] = seconds and images * bench.sizes.batch_steps / seconds
+    row["host GB"] = gigabytes(max((call["host"] for call in done.values()), default=None))
+    row["device GB by batch"] = [gigabytes(call["device"]) for call in done.values()]
     yield row
+    require(done, "not even one image could be made")

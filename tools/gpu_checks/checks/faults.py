@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from gpu_checks.bench import Bench, gigabytes
-from gpu_checks.memory import device_used, scarce
 from gpu_checks.checks.modes import CLOSE
+from gpu_checks.memory import device_used, scarce
 from gpu_checks.runner import CheckFailedError, Row, require
 from gpu_checks.serving import Answer, ServedError
 
@@ -48,7 +48,7 @@ def cancel(bench: Bench, model: str) -> Iterator[Row]:
     """Cancel a request in the middle; the worker is free within a step, and the next request is as before."""
     name, before = _serve_once(bench, model)
     held = device_used()
-    code, seconds = _interrupt(bench, name, model, lambda job: bench.server.cancel(job))
+    code, seconds = _interrupt(bench, name, model, bench.server.cancel)
     after = bench.server.generate(name, bench.params(model))
     yield {
         "fault": "cancelled",

@@ -12,6 +12,9 @@ from octabox.config.model import ModelConfig
 #: Key of a model's configuration that names one.
 KEY = "performance"
 
+#: With tiny models: the compiler is left out, since it would take most of the time of all checks.
+UNCOMPILED = {"compile_backend": "eager"}
+
 
 def serve_profile(bench: Bench, model: str, profile: str) -> Iterator[Row]:
     """Serve a model with a profile.
@@ -21,4 +24,4 @@ def serve_profile(bench: Bench, model: str, profile: str) -> Iterator[Row]:
     """
     if KEY not in ModelConfig.model_fields:
         raise CheckSkippedError(f"this Octabox has no key `{KEY}`")
-    yield from serve(bench, model, profile, **{KEY: profile})
+    yield from serve(bench, model, profile, **{KEY: {"profile": profile, **(UNCOMPILED if bench.smoke else {})}})

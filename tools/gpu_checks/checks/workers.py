@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +48,7 @@ def device_files(pid: int) -> list[str]:
     found = set()
     for link in Path(f"/proc/{pid}/fd").glob("*"):
         try:
-            target = os.readlink(link)
+            target = str(link.readlink())
         except OSError:  # Closed meanwhile.
             continue
         if target.startswith(DEVICE_FILES):
