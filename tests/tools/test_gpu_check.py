@@ -9,13 +9,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from accelerator.environment import accelerator_environment
+from gpu_checks.checks import CHECKS
+from gpu_checks.command import select
+from gpu_checks.models import architectures
 from gpu_checks.report import JSON, PAGE, Report
 from gpu_checks.runner import Check, CheckSkippedError, Outcome, Row, require, run_checks, time_limit
+from octabox.config.model import Dtype, MemoryMode
+from octabox.hub.checkpoints import bundles
 
 ROOT = Path(__file__).parents[2]
 
@@ -142,6 +147,32 @@ def test_the_page_has_a_table_for_each_subject(tmp_path: Path) -> None:
     assert "| two | failed | 2 | a \\| b |" in page
     assert "| three | not run | 0 |  |" in page
     assert "driver" not in page
+
+
+def test_a_selected_check_brings_what_it_needs() -> None:
+    """Checks are selected by a word of their names, in their order, with those that they need."""
+    assert ["build sd15", "kill"] == [check.name for check in select(["kill"])]
+    assert list(CHECKS) == select([""])
+
+
+def test_checks_are_ordered_by_need() -> None:
+    """A check stands behind those that it needs, has a name of its own, and may take longer than is expected."""
+    names = [check.name for check in CHECKS]
+
+    assert len(names) == len(set(names))
+    assert all(names.index(need) < names.index(check.name) for check in CHECKS for need in check.needs)
+    assert all(check.cost < check.limit for check in CHECKS)
+    assert {"exact", "fast", "turbo"} <= {name.rpartition(" ")[2] for name in names}
+    assert set(get_args(MemoryMode)) | set(get_args(Dtype)) - {"float16"} <= {name.rpartition(" ")[2] for name in names}
+
+
+@pytest.mark.parametrize("tiny", [True, False])
+def test_models_have_the_published_architectures(tiny: bool) -> None:
+    """Each model is a bundle of Octabox's own, and differs from it in components that it has."""
+    for architecture in architectures(tiny=tiny).values():
+        with bundles.folder(architecture.bundle, architecture.pipeline) as folder:
+            assert set(architecture.changes) <= {part.name for part in folder.iterdir()}
+        assert bool(tiny) <= bool(architecture.changes)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from gpu_checks.direct import Direct
 from gpu_checks.machine import device
 from gpu_checks.memory import Watch
 from gpu_checks.models import Architecture, architectures
-from gpu_checks.serving import Server
+from gpu_checks.serving import Answer, Server
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class Bench:
         out: Where logs are written.
         smoke: Tiny models and few calls.
         threads: Processor threads of a model; 0 leaves that to Octabox.
+
+    Attributes:
+        images: By model, the image that others are compared with.
     """
 
     def __init__(self, folder: Path, out: Path, *, smoke: bool, threads: int) -> None:
@@ -52,6 +55,7 @@ class Bench:
         self.sizes = SMOKE if smoke else Sizes()
         self.device = device()
         self.architectures = architectures(tiny=smoke)
+        self.images: dict[str, Answer] = {}
         self.log = out / "gpu_check.log"
         self.log.unlink(missing_ok=True)
         (folder / "weights").mkdir(parents=True, exist_ok=True)
@@ -60,11 +64,14 @@ class Bench:
     def server(self) -> Server:
         """The server; it starts when it is first asked."""
         flags = ("--threads", str(self.threads)) if self.threads else ()
-        return Server(self.folder, self.log, *flags)
+        # Compiled code of an earlier run would hide how long it takes to compile.
+        return Server(
+            self.folder, self.log, *flags, environment={"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "compiled")}
+        )
 
     def weights(self, model: str) -> Path:
         """Return the folder of a model's weights."""
-        return self.folder / "weights" / model
+        return self.folder / "weights" / (f"{model}-tiny" if self.smoke else model)
 
     def configure(self, model: str, label: str, **settings: Any) -> str:
         """Write a configuration of a model, and return the name that it is served by.
@@ -75,7 +82,7 @@ class Bench:
             **settings: What it sets.
         """
         settings = {"dtype": self.architecture(model).dtype, **settings}
-        return self.server.configure(f"{model}-{label}", model=f"weights/{model}", **settings)
+        return self.server.configure(f"{model}-{label}", model=str(self.weights(model)), **settings)
 
     def architecture(self, model: str) -> Architecture:
         """Return the architecture of a model."""

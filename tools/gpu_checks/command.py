@@ -7,14 +7,14 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gpu_checks import machine
 from gpu_checks.bench import Bench
 from gpu_checks.checks import CHECKS
 from gpu_checks.report import PAGE, Report, counted
-from gpu_checks.runner import Outcome, run_checks
+from gpu_checks.runner import Check, Outcome, run_checks
 
 
 def main(description: str) -> int:
@@ -25,7 +25,7 @@ def main(description: str) -> int:
     """
     flags = arguments(description).parse_args()
     out = flags.out or Path(os.environ.get("OUT") or ".")
-    checks = [check for check in CHECKS if not flags.only or any(word in check.name for word in flags.only)]
+    checks = select(flags.only or [""])
     settings = {"budget": f"{flags.budget_s} s", "models": "tiny" if flags.smoke else "full size"}
     report = Report(out, machine.describe(), settings)
     told = 0
@@ -48,6 +48,13 @@ def main(description: str) -> int:
             bench.close()
     print(f"{counted(outcomes)}; see {out / PAGE}")
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def select(words: Sequence[str]) -> list[Check]:
+    """Return the checks whose name contains one of some words, and those that they need."""
+    named = [check for check in CHECKS if any(word in check.name for word in words)]
+    needed = {name for check in named for name in (check.name, *check.needs)}
+    return [check for check in CHECKS if check.name in needed]
 
 
 def arguments(description: str) -> argparse.ArgumentParser:

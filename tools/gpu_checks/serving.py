@@ -44,10 +44,12 @@ class Server:
         models: The folder.
         log: File that its log goes to.
         *flags: Further flags.
+        environment: What is set in its environment.
     """
 
-    def __init__(self, models: Path, log: Path, *flags: str) -> None:
+    def __init__(self, models: Path, log: Path, *flags: str, environment: Mapping[str, str]) -> None:
         self._models, self._log, self._flags = models, log, flags
+        self._environment = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
         self._process: subprocess.Popen[bytes] | None = None
         self._client = httpx.Client(trust_env=False)
 
@@ -73,11 +75,10 @@ class Server:
         self.close()
         began = time.perf_counter()
         command = [sys.executable, "-m", "octabox", "serve", "--port", "0", "--models", str(self._models)]
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         with self._log.open("ab") as log:
             seen = log.tell()
             self._process = subprocess.Popen(
-                [*command, "--max-resident", "1", *self._flags], stderr=log, stdout=log, env=environment
+                [*command, "--max-resident", "1", *self._flags], stderr=log, stdout=log, env=self._environment
             )
         while time.perf_counter() - began < READY and self._process.poll() is None:
             found = re.search(r" at (http://\S+)\n", self._log.read_bytes()[seen:].decode("utf-8", "replace"))

@@ -65,7 +65,7 @@ CHECKS: tuple[Check, ...] = (
     _build("flux", 40, 150),
     _mode("flux", "full", 25, 90),
     _profile("sd15", "exact", 8, 60),
-    _profile("sd15", "fast", 60, 180),
+    _profile("sd15", "fast", 75, 180),
     _profile("sd15", "turbo", 20, 120),
     Check("sd15 swaps", SWAPS, partial(swap, model="sd15"), 60, 150, ("build sd15",)),
     _batches("sd15", "model_cpu_offload", 20, 90),
