@@ -212,8 +212,8 @@ _data: Any = torch._C.TensorBase.data
 _compatible = torch._has_compatible_shallow_copy_type
 
 
-def _can_exchange_data(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return is_ours(one) or is_ours(other) or _compatible(one, other)
+def _can_exchange_data(input: torch.Tensor, from_: torch.Tensor) -> bool:  # noqa: A002 (dynamo compares the names)
+    return is_ours(input) or is_ours(from_) or _compatible(input, from_)
 
 
 def _get_data(tensor: torch.Tensor) -> Any:
