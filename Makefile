@@ -11,7 +11,7 @@ PROMPT ?= a large yellow star on a blue background
 .PHONY: help demo tiny serve test lint fix check bench docs proto model clean
 
 help:  ## List these commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(BIN)/.installed  ## Make a picture from words with the embedded model.
 	@$(BIN)/octabox run demo "$(PROMPT)" --seed 1 -o demo.png

@@ -24,6 +24,7 @@ class Sizes:
         batch_steps: Steps of those calls.
         swaps: How often one model makes room for another.
         long: Steps of a call that is interrupted.
+        left: Bytes that are left where memory is made scarce.
     """
 
     pairs: int = 5
@@ -31,10 +32,11 @@ class Sizes:
     batch_steps: int = 10
     swaps: int = 20
     long: int = 300
+    left: int = 2**30
 
 
 #: What `--smoke` asks: each kind once, the least of it.
-SMOKE = Sizes(pairs=2, batches=(1, 2), batch_steps=2, swaps=4)
+SMOKE = Sizes(pairs=2, batches=(1, 2), batch_steps=2, swaps=4, left=16 * 2**20)
 
 
 class Bench:

@@ -17,9 +17,6 @@ from typing_extensions import Self
 #: Seconds between two looks.
 INTERVAL = 0.02
 
-#: Bytes that are left free where memory is made scarce: on an accelerator, and of a worker's address space.
-LEFT_ON_DEVICE, LEFT_ON_HOST = 2**30, 64 * 2**20
-
 
 def device_memory() -> tuple[int, int] | None:
     """Return the free and all bytes of the accelerator, whoever holds them; None where there is no accelerator."""
@@ -87,24 +84,27 @@ class Watch:
 
 
 @contextlib.contextmanager
-def scarce(worker: int, device: str) -> Iterator[None]:
+def scarce(worker: int, device: str, left: int) -> Iterator[None]:
     """Leave a worker little more memory than it holds within the context.
 
     On an accelerator this process takes what is free, so that the worker meets what it would meet on a full one. On a processor
     the worker's address space is limited.
+
+    Args:
+        worker: Its process.
+        device: Where it runs.
+        left: Bytes that it may still take.
     """
     memory = device_memory()
     if memory is not None:
-        ballast = torch.empty(max(memory[0] - LEFT_ON_DEVICE, 0), dtype=torch.uint8, device=device)
+        ballast = torch.empty(max(memory[0] - left, 0), dtype=torch.uint8, device=device)
         try:
             yield
         finally:
             del ballast
             torch.accelerator.empty_cache()
         return
-    limits = limit_address_space(
-        worker, (psutil.Process(worker).memory_info().vms + LEFT_ON_HOST, resource.RLIM_INFINITY)
-    )
+    limits = limit_address_space(worker, (psutil.Process(worker).memory_info().vms + left, resource.RLIM_INFINITY))
     try:
         yield
     finally:

@@ -98,7 +98,7 @@ def _write(kind: Any, folder: Path, architecture: Architecture, device: str) -> 
         configuration = getattr(kind, "config_class", None)
         component = kind.from_config(settings) if configuration is None else kind(configuration(**settings))
     component.save_pretrained(folder, max_shard_size=SHARD)
-    count = sum(weight.numel() for weight in component.parameters())
+    count = int(sum(weight.numel() for weight in component.parameters()))
     del component
     gc.collect()
     if device != "cpu":

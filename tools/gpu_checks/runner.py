@@ -14,6 +14,9 @@ from typing import Any, Literal, TypeVar
 #: One row of a table: what was measured, by the name of its column.
 Row = dict[str, Any]
 
+#: Seconds after which a check that took no notice of its limit is ended again.
+AGAIN = 5.0
+
 #: What a check is given.
 BenchT = TypeVar("BenchT")
 
@@ -156,7 +159,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise CheckTimeoutError
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), AGAIN)
     try:
         yield
     finally:

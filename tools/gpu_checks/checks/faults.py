@@ -22,7 +22,7 @@ def run_out_of_memory(bench: Bench, model: str) -> Iterator[Row]:
     """Ask for more than there is memory for; the error says so, and the same worker serves the next smaller request."""
     name, before = _serve_once(bench, model)
     held, status = device_used(), _status(bench, name)
-    with scarce(status["pid"], bench.device):
+    with scarce(status["pid"], bench.device, bench.sizes.left):
         refused = ""
         try:
             bench.server.generate(name, bench.params(model, **bench.architecture(model).large))
