@@ -195,6 +195,6 @@ def test_every_check_runs(pretended: bool, tmp_path: Path) -> None:
     odd = {each["name"]: each["error"] for each in content["checks"] if each["status"] != "ok"}
     assert {} == {name: error for name, error in odd.items() if error not in MAY_BE_SKIPPED}, done.stderr
     assert 0 == done.returncode, done.stdout
-    assert ("fake" if pretended else None) == content["machine"]["accelerator"]
+    assert ("Pretended accelerator 0" if pretended else None) == content["machine"]["accelerator"]
     assert all(each["rows"] for each in content["checks"] if each["status"] == "ok")
     assert "### Batches (direct calls)" in (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
