@@ -16,6 +16,7 @@ import pytest
 from accelerator.environment import accelerator_environment
 from gpu_checks.checks import CHECKS
 from gpu_checks.command import select
+from gpu_checks.memory import came_back
 from gpu_checks.models import architectures
 from gpu_checks.report import JSON, PAGE, Report
 from gpu_checks.runner import Check, CheckSkippedError, Outcome, Row, require, run_checks, time_limit
@@ -23,6 +24,8 @@ from octabox.config.model import Dtype, MemoryMode
 from octabox.hub.checkpoints import bundles
 
 ROOT = Path(__file__).parents[2]
+
+GB = 10**9
 
 #: Checks whose reason to be left out is the machine's, not theirs.
 MAY_BE_SKIPPED = {"this Octabox has no key `performance`"}
@@ -147,6 +150,13 @@ def test_the_page_has_a_table_for_each_subject(tmp_path: Path) -> None:
     assert "| two | failed | 2 | a \\| b |" in page
     assert "| three | not run | 0 |  |" in page
     assert "driver" not in page
+
+
+def test_memory_must_come_back() -> None:
+    """A little more in use is what an allocator keeps; more than that is lost, and without an accelerator nothing is."""
+    assert came_back(10 * GB, 10 * GB + GB // 5)
+    assert not came_back(10 * GB, 11 * GB)
+    assert came_back(None, None)
 
 
 def test_a_selected_check_brings_what_it_needs() -> None:

@@ -17,6 +17,9 @@ from typing_extensions import Self
 #: Seconds between two looks.
 INTERVAL = 0.02
 
+#: How much more memory may be in use after something than before it: as a part, and in bytes, for an allocator's blocks.
+GROWN, SLACK = 1.01, 256 * 2**20
+
 
 def device_memory() -> tuple[int, int] | None:
     """Return the free and all bytes of the accelerator, whoever holds them; None where there is no accelerator."""
@@ -31,6 +34,11 @@ def device_used() -> int | None:
     """Return the bytes of the accelerator that are in use, whoever holds them; None where there is no accelerator."""
     memory = device_memory()
     return None if memory is None else memory[1] - memory[0]
+
+
+def came_back(before: int | None, after: int | None) -> bool:
+    """Return whether no more memory is in use than before; where there is no accelerator, none can be lost."""
+    return before is None or after is None or after <= before * GROWN + SLACK
 
 
 def forget_peak(pid: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gpu_checks.bench import Bench, gigabytes
 from gpu_checks.checks.modes import CLOSE
-from gpu_checks.memory import device_used, scarce
+from gpu_checks.memory import came_back, device_used, scarce
 from gpu_checks.runner import CheckFailedError, Row, require
 from gpu_checks.serving import Answer, ServedError
 
@@ -29,7 +29,7 @@ def run_out_of_memory(bench: Bench, model: str) -> Iterator[Row]:
         except ServedError as error:
             refused = error.code
         smaller = bench.server.generate(name, bench.params(model))
-    after = _status(bench, name)
+    after, left = _status(bench, name), device_used()
     yield {
         "fault": "out of memory",
         "model": model,
@@ -38,10 +38,11 @@ def run_out_of_memory(bench: Bench, model: str) -> Iterator[Row]:
         "the same worker": after["pid"] == status["pid"],
         "difference of the next": smaller.difference(before),
         "device GB before": gigabytes(held),
-        "device GB after": gigabytes(device_used()),
+        "device GB after": gigabytes(left),
     }
     require(refused == "out_of_memory", f"the error of a request that is too large is {refused or 'missing'}")
     require(smaller.difference(before) <= CLOSE, "the next image differs")
+    require(came_back(held, left), "memory of the accelerator did not come back")
 
 
 def cancel(bench: Bench, model: str) -> Iterator[Row]:
@@ -49,7 +50,7 @@ def cancel(bench: Bench, model: str) -> Iterator[Row]:
     name, before = _serve_once(bench, model)
     held = device_used()
     code, seconds = _interrupt(bench, name, model, bench.server.cancel)
-    after = bench.server.generate(name, bench.params(model))
+    after, left = bench.server.generate(name, bench.params(model)), device_used()
     yield {
         "fault": "cancelled",
         "model": model,
@@ -58,10 +59,11 @@ def cancel(bench: Bench, model: str) -> Iterator[Row]:
         "next request": "served",
         "difference of the next": after.difference(before),
         "device GB before": gigabytes(held),
-        "device GB after": gigabytes(device_used()),
+        "device GB after": gigabytes(left),
     }
     require(code == "cancelled", f"the request ended with {code}")
     require(after.difference(before) <= CLOSE, "the next image differs")
+    require(came_back(held, left), "memory of the accelerator did not come back")
 
 
 def kill(bench: Bench, model: str) -> Iterator[Row]:
@@ -71,20 +73,22 @@ def kill(bench: Bench, model: str) -> Iterator[Row]:
     code, seconds = _interrupt(bench, name, model, lambda _: os.kill(pid, signal.SIGKILL))
     began = time.perf_counter()
     after = bench.server.generate(name, bench.params(model))
+    seconds_to_next, left = time.perf_counter() - began, device_used()
     yield {
         "fault": "killed",
         "model": model,
         "answer": code,
         "ended after s": seconds,
         "next request": "served",
-        "next served in s": time.perf_counter() - began,
+        "next served in s": seconds_to_next,
         "the same worker": _status(bench, name)["pid"] == pid,
         "difference of the next": after.difference(before),
         "device GB before": gigabytes(held),
-        "device GB after": gigabytes(device_used()),
+        "device GB after": gigabytes(left),
     }
     require(code == "worker_died", f"the request ended with {code}")
     require(after.difference(before) <= CLOSE, "the next image differs")
+    require(came_back(held, left), "memory of the accelerator did not come back")
 
 
 def _serve_once(bench: Bench, model: str) -> tuple[str, Answer]:

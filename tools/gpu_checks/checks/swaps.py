@@ -8,11 +8,8 @@ from collections.abc import Iterator
 import psutil
 
 from gpu_checks.bench import Bench, gigabytes
-from gpu_checks.memory import device_used
+from gpu_checks.memory import came_back, device_used
 from gpu_checks.runner import Row, require
-
-#: How much more memory of the accelerator may be in use after all swaps than before, as a part of it and in bytes.
-GROWN, SLACK = 1.01, 64 * 2**20
 
 
 def swap(bench: Bench, model: str) -> Iterator[Row]:
@@ -39,8 +36,7 @@ def swap(bench: Bench, model: str) -> Iterator[Row]:
         "server MB after": _server_memory(bench) / 1e6,
         "largest difference of an image": max(differences),
     }
-    if before is not None and after is not None:
-        require(after <= before * GROWN + SLACK, "memory of the accelerator did not come back")
+    require(came_back(before, after), "memory of the accelerator did not come back")
 
 
 def _server_memory(bench: Bench) -> int:
