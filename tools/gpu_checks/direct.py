@@ -52,6 +52,10 @@ class Direct:
         """
         return self._ask({"params": dict(params), "images": images, "seed": seed})
 
+    def unload(self) -> None:
+        """Give up the pipeline, and keep the process: to import the libraries takes longer than to load a model."""
+        self._ask({"unload": True})
+
     def close(self) -> None:
         """End the process, and with it all that it holds."""
         process, self._process = self._process, None
@@ -100,14 +104,15 @@ def main(threads: int) -> None:
     pipe: Any = None
     for line in sys.stdin:
         order = json.loads(line)
-        if "load" in order:
+        if "params" not in order:
             pipe = None
             gc.collect()
         _forget_peaks()
+        seconds = 0.0
         try:
             if "load" in order:
                 pipe, seconds = _load(order["load"])
-            else:
+            elif "params" in order:
                 seconds = _call(pipe, order)
             answer: dict[str, Any] = {"seconds": seconds, **_peaks()}
         except Exception as error:  # noqa: BLE001 (whatever goes wrong is the answer)

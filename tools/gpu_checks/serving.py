@@ -118,6 +118,12 @@ class Server:
         """Take a model out of memory."""
         self._ask("POST", f"/v1/models/{name}/unload")
 
+    def unload_all(self) -> None:
+        """Take every model out of memory."""
+        for model in self._ask("GET", "/v1/models")["data"]:
+            if model.get("status"):
+                self.unload(model["id"])
+
     def status(self, name: str) -> dict[str, Any] | None:
         """Return the status of a model; None where it is not in memory."""
         status = self._ask("GET", f"/v1/models/{name}").get("status")

@@ -17,7 +17,7 @@ from gpu_checks.runner import Row, require
 
 def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
     """Call a model for several images at once, as many as there is memory for."""
-    bench.server.close()  # Its models would hold memory.
+    bench.server.unload_all()
     params = bench.params(model, num_inference_steps=bench.sizes.batch_steps)
     row: Row = {"model": model, "memory mode": memory}
     bench.load_as_worker(model, memory=memory)
@@ -26,7 +26,7 @@ def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
     with contextlib.suppress(DirectError):  # Out of memory: larger batches would be too.
         for images in bench.sizes.batches:
             done[images] = bench.direct.call(params, images)
-    bench.direct.close()
+    bench.direct.unload()
     for images in bench.sizes.batches:
         seconds = done[images]["seconds"] if images in done else None
         row[f"it/s, batch {images}"] = seconds and images * bench.sizes.batch_steps / seconds

@@ -24,7 +24,7 @@ def compare_with_direct(bench: Bench, model: str) -> Iterator[Row]:
     pairs = [
         (bench.direct.call(params)["seconds"], bench.server.generate(name, params)) for _ in range(bench.sizes.pairs)
     ]
-    bench.direct.close()
+    bench.direct.unload()
     plain = statistics.median(pair[0] for pair in pairs)
     yield {
         "model": model,
