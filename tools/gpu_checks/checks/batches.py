@@ -6,13 +6,15 @@ loads it.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 from gpu_checks.bench import Bench, gigabytes
 from gpu_checks.direct import DirectError
 from gpu_checks.runner import Row, require
+
+#: Letters of an error that are kept.
+LONGEST = 200
 
 
 def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
@@ -23,14 +25,18 @@ def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
     bench.load_as_worker(model, memory=memory)
     bench.direct.call(params)
     done: dict[int, dict[str, Any]] = {}
-    with contextlib.suppress(DirectError):  # Out of memory: larger batches would be too.
+    ended = None
+    try:
         for images in bench.sizes.batches:
             done[images] = bench.direct.call(params, images)
+    except DirectError as error:  # Out of memory, as a rule: larger batches would be too.
+        ended = str(error)[:LONGEST]
     bench.direct.unload()
     for images in bench.sizes.batches:
         seconds = done[images]["seconds"] if images in done else None
         row[f"it/s, batch {images}"] = seconds and images * bench.sizes.batch_steps / seconds
     row["host GB"] = gigabytes(max((call["host"] for call in done.values()), default=None))
     row["device GB by batch"] = [gigabytes(call["device"]) for call in done.values()]
+    row["ended by"] = ended
     yield row
     require(done, "not even one image could be made")
