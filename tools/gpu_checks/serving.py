@@ -21,7 +21,7 @@ import yaml
 from PIL import Image
 
 #: Seconds until a server must be ready, and in which it must end.
-READY, END = 120, 20
+READY, END = 300, 20
 
 
 class ServedError(Exception):

@@ -36,7 +36,7 @@ def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
         seconds = done[images]["seconds"] if images in done else None
         row[f"it/s, batch {images}"] = seconds and images * bench.sizes.batch_steps / seconds
     row["host GB"] = gigabytes(max((call["host"] for call in done.values()), default=None))
-    row["device GB by batch"] = [gigabytes(call["device"]) for call in done.values()]
+    row["device GB by batch"] = [gigabytes(call["device"]) for call in done.values() if call["device"] is not None]
     row["ended by"] = ended
     yield row
     require(done, "not even one image could be made")
