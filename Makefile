@@ -63,6 +63,10 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/localai.py
 
+.PHONY: gpu-check
+gpu-check: $(BIN)/.installed  ## Try Octabox on this machine's accelerator: at most ten minutes, results in gpu_check.md.
+	$(BIN)/python tools/gpu_check.py
+
 docs: $(BIN)/.installed-dev  ## Write the pages that are made from the code.
 	PYTHONPATH=tests $(BIN)/python tools/document_pipelines.py
 	$(BIN)/python tools/document_schedulers.py
