@@ -14,6 +14,7 @@
     │   ├── InvalidParameterError
     │   ├── MissingParameterError
     │   ├── MediaError
+    │   ├── MediaTypeError
     │   └── InvalidRequestError     several of the above at once
     ├── CapacityError               right request, wrong moment
     │   ├── QueueFullError
@@ -32,7 +33,9 @@
     └── SecurityError               refused to keep the server, its host or its network safe
         ├── AuthenticationError
         ├── ForbiddenUrlError
-        └── ForbiddenPathError
+        ├── ForbiddenPathError
+        ├── ForbiddenHostError
+        └── ForbiddenOriginError
 
 Each says what happened, to which thing, and, in ``hint``, what to do. None knows a status number: every frontend maps the tree
 in one table of its own.
@@ -153,6 +156,10 @@ class MediaError(RequestError):
     medium = "image"
 
 
+class MediaTypeError(RequestError):
+    """The body is of a media type that the route does not take."""
+
+
 class InvalidRequestError(RequestError):
     """Several things are wrong with one request; ``problems`` holds an error for each."""
 
@@ -261,3 +268,11 @@ class ForbiddenUrlError(SecurityError):
 
 class ForbiddenPathError(SecurityError):
     """The path lies outside the folders that may be read."""
+
+
+class ForbiddenHostError(SecurityError):
+    """The request is addressed to a host that is not this server's."""
+
+
+class ForbiddenOriginError(SecurityError):
+    """A web page of another site sent the request."""

@@ -20,9 +20,9 @@ from octabox.engine.protocol import Engine
 from octabox.hub.adapters.shelf import AdapterShelf
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
+from octabox.service.bounds import Limits
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
-from octabox.service.planning import Limits
 from octabox.service.prompting import PromptWriter
 from octabox.service.workflows.chains import ChainMaker
 from octabox.service.workflows.running import WorkflowService
@@ -93,7 +93,7 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     )
     media_limits = _media_limits(settings)
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
-    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames)
+    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
     single = GenerationService(models, engine, fetcher, limits, media_limits, writer)
     generation = WorkflowService(single, ChainMaker(single, models, media_limits))

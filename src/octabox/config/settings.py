@@ -96,14 +96,20 @@ class Settings(BaseModel):
         default=600.0, description="Longest sound, and longest clip, that is read, in seconds.", gt=0
     )
     max_outputs: int = Field(default=10, description="Outputs that one request may ask for.", ge=1)
+    max_steps: int = Field(default=1000, description="Denoising steps that one request may ask for.", ge=1)
     fetch_timeout: float = Field(default=30.0, description="Seconds for fetching an input by URL.", gt=0)
     load_timeout: float = Field(default=1800.0, description="Seconds for loading a model, its download included.", gt=0)
     cors_origins: tuple[str, ...] = Field(
         default=(), description="Web origins whose pages may call the server; `*` is any."
     )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Host names that clients may use for the server, such as `gpu.example.org` or `*.example.org`; `*` is any. "
+        "Not given: loopback names where `host` is a loopback address, any elsewhere.",
+    )
     preload: tuple[str, ...] = Field(default=(), description="Models to load when the server starts.")
 
-    @field_validator("api_keys", "cors_origins", "preload", mode="before")
+    @field_validator("api_keys", "cors_origins", "allowed_hosts", "preload", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Take text with commas for a list: an environment variable has no other way to say it."""

@@ -38,6 +38,7 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.InvalidParameterError: HttpError(400, _INVALID, "invalid_value"),
     errors.MissingParameterError: HttpError(400, _INVALID, "missing_required_parameter"),
     errors.MediaError: HttpError(400, _INVALID, "invalid_image"),
+    errors.MediaTypeError: HttpError(415, _INVALID, "unsupported_media_type"),
     errors.InvalidRequestError: HttpError(400, _INVALID, "invalid_request"),
     errors.CapacityError: HttpError(503, _SERVER, "no_capacity"),
     errors.QueueFullError: HttpError(429, "rate_limit_error", "queue_full"),
@@ -57,6 +58,8 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.AuthenticationError: HttpError(401, "authentication_error", "invalid_api_key"),
     errors.ForbiddenUrlError: HttpError(400, _INVALID, "forbidden_url"),
     errors.ForbiddenPathError: HttpError(400, _INVALID, "forbidden_path"),
+    errors.ForbiddenHostError: HttpError(403, "permission_error", "forbidden_host"),
+    errors.ForbiddenOriginError: HttpError(403, "permission_error", "forbidden_origin"),
 }
 
 
