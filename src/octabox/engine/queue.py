@@ -70,7 +70,7 @@ class ModelQueue:
         self._worker: WorkerProcess | None = None
         self._loaded: asyncio.Future[Loaded | BadFork] | None = None
         self._loaded_for: tuple[ModelConfig, str] | None = None
-        self._ready = False
+        self._ready: Loaded | None = None
         self.device: str | None = None  # Where the model runs, or is being loaded.
         self._memory = Memory()
         self._serving = asyncio.Lock()
@@ -131,7 +131,7 @@ class ModelQueue:
             waiting=len(self._waiting),
             pid=self._worker.pid,
             since=self._since,
-            performance=loaded.performance if loaded else None,
+            performance=self._ready.performance if self._ready else None,
         )
 
     def _enter(self, ticket: Ticket) -> None:
@@ -225,13 +225,13 @@ class ModelQueue:
         while True:
             await self._stop()  # One that failed to load may still be ending, and its end is not that of the next.
             self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
-            self._ready, self.device, spawned = False, model.device, self._host.processes.spawns
+            self._ready, self.device, spawned = None, model.device, self._host.processes.spawns
             order = Start(model, wanted[1], self._options)
             start = WorkerProcess.start(order, self._hear, self._host.processes.context)
             self._worker = await asyncio.wait_for(start, self._load_timeout)
             answer = await asyncio.wait_for(asyncio.shield(self._loaded), self._load_timeout)
             if isinstance(answer, Loaded):
-                self._ready, self.device = True, answer.device
+                self._ready, self.device = answer, answer.device
                 return
             if spawned:
                 raise LoadError(f"A new process cannot use {', '.join(answer.device_types)}.", model=self.name)
