@@ -29,7 +29,7 @@ def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
     try:
         for images in bench.sizes.batches:
             done[images] = bench.direct.call(params, images)
-    except DirectError as error:  # Out of memory, as a rule: larger batches would be too.
+    except DirectError as error:  # If memory has run out, it would for larger batches too.
         ended = str(error)[:LONGEST]
     bench.direct.unload()
     for images in bench.sizes.batches:
@@ -39,4 +39,5 @@ def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
     row["device GB by batch"] = [gigabytes(call["device"]) for call in done.values() if call["device"] is not None]
     row["ended by"] = ended
     yield row
+    require(ended is None or "memory" in ended, f"a larger batch failed for another reason: {ended}")
     require(done, "not even one image could be made")
