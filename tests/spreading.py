@@ -16,8 +16,8 @@ MOST = 8
 #: Bytes of memory for one process: diffusers in itself, in the fork server of its engine, and in the servers that it starts.
 NEEDED = 3 << 30
 
-#: Folders whose tests are spread one by one, for each takes long and prepares what it needs by itself.
-ONE_BY_ONE = ("tests/pipelines/",)
+#: Folders and files whose tests are spread one by one, for each takes long and prepares what it needs by itself.
+ONE_BY_ONE = ("tests/pipelines/", "tests/accelerator/test_pipelines.py")
 
 #: Folders whose files take longest: what begins last decides when all is done.
 FIRST = ("tests/pipelines/", "tests/e2e/", "tests/docs/", "tests/service/workflows/", "tests/cli/", "tests/engine/")
