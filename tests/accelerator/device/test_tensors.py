@@ -103,7 +103,7 @@ def test_what_cuda_takes_is_taken() -> None:
 
 def test_numpy_is_refused() -> None:
     """A tensor must be brought to the host first."""
-    with pytest.raises(TypeError, match="Use Tensor.cpu"):
+    with pytest.raises(TypeError, match=r"Use Tensor\.cpu"):
         ones(2).numpy()
 
 
