@@ -115,9 +115,9 @@ def is_asked_for(entry: PipelineEntry, parameter: Parameter) -> bool:
 ACCELERATOR = """
 ## On an accelerator
 
-`python tests/accelerator/table.py` runs tiny models of these classes on a pretended accelerator, which refuses what CUDA refuses
-(see `tests/accelerator`): in float32 and in the dtype that `auto` selects there, and in float32 in each memory mode. In float32
-the results are those of a processor. **{good} of {pairs}** pairs of class and mode run.
+`python tests/accelerator/table.py` runs tiny models of these classes on a pretended accelerator, which refuses what CUDA
+refuses (see `tests/accelerator`): in float32 and in the dtype that `auto` selects there, and in float32 in each memory mode.
+In float32 the results are those of a processor. **{good} of {pairs}** pairs of class and mode run.
 
 | mode | works | falls back, with a warning | does not run | of these not ours to mend |
 |---|---|---|---|---|

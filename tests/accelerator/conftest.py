@@ -48,7 +48,7 @@ def accelerator() -> Iterator[pretended_accelerator.Control]:
 
 @pytest.fixture
 def accelerator_server() -> Iterator[Callable[..., str]]:
-    """Return what starts a server with the device over a folder of models: flags, and settings by name; it returns the address."""
+    """Return what starts a server with the device over a folder of models, with flags and settings, and returns its address."""
     with ExitStack() as stack:
 
         def start(models: Path, *flags: str, **settings: Any) -> str:

@@ -1,8 +1,8 @@
 """Run the tests of this folder in a process of their own, whose torch has the pretended accelerator.
 
-Torch loads a device when it is imported, and diffusers then takes it for the one to use; so tests that need it and tests that must
-not see it cannot share a process. Pytest asks `Child` for the reports of a test here, and the child, which is pytest too, runs the
-tests that it is asked for one by one.
+Torch loads a device when it is imported, and diffusers then takes it for the one to use; so tests that need it and tests
+that must not see it cannot share a process. Pytest asks `Child` for the reports of a test here, and the child, which is
+pytest too, runs the tests that it is asked for one by one.
 """
 
 from __future__ import annotations

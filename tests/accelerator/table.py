@@ -84,7 +84,7 @@ def reason_of(name: str, outcome: str, reasons: list[Reason]) -> Reason | None:
 
 
 def counts(table: Table, reasons: list[Reason]) -> dict[str, Counter[str]]:
-    """Return by mode how often each kind of outcome is in a table, and how many have a reason that is not ours (``excused``)."""
+    """Return by mode how often each kind of outcome is in a table; ``excused`` are those with a reason that is not ours."""
     found: dict[str, Counter[str]] = {}
     for name, outcomes in table.items():
         for mode, outcome in outcomes.items():
@@ -160,7 +160,8 @@ def _try(names: list[str], part: int, parts: int, into: Path) -> None:
             warnings.simplefilter("ignore")
             trial = Trial(tiny, Path(folder))
             table[tiny.name] = {mode: trial.outcome(mode) for mode in MODES}
-        print(tiny.name, *[f"{mode}: {each}" for mode, each in table[tiny.name].items() if rank(each)], flush=True)  # noqa: T201
+        bad = [f"{mode}: {each}" for mode, each in table[tiny.name].items() if rank(each)]
+        print(tiny.name, *bad, flush=True)  # noqa: T201 (as above)
     into.write_text(yaml.safe_dump(table), encoding="utf-8")
 
 

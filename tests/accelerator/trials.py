@@ -1,4 +1,4 @@
-"""Try tiny pipelines on the pretended accelerator, from a saved folder through Octabox's own loader and runner, in every mode."""
+"""Try tiny pipelines on the pretended accelerator in every mode, from a folder through Octabox's own loader and runner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from octabox.engine.protocol import Call
 from octabox.engine.worker.failures import as_generation_error, as_load_error
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.products import Product
-from octabox.engine.worker.placement.process_memory import clean_up
+from octabox.engine.worker.placement.recovery import clean_up
 from octabox.engine.worker.runner import Runner
 from octabox.errors import OctaboxError
 from octabox.server import build
@@ -114,7 +114,7 @@ class Trial:
         config = self._calls[0].model.model_copy(update=settings)
         try:
             loaded = load(config, self._calls[0].pipeline, WorkerOptions(device=device))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (as a worker does)
             made = as_load_error(error, config)
             made.refused = True  # type: ignore[attr-defined]
             raise made from None
@@ -125,13 +125,13 @@ class Trial:
             for call in calls:
                 try:
                     made = runner.run(call, lambda _: None, lambda: None)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 (as a worker does)
                     raise as_generation_error(error, call, runner.steps_taken) from None
                 notes.update(made.warnings)
                 for product, *_ in made.products:
                     values |= {f"{call.task} {name}": each for name, each in numbers(product)}
         finally:
-            clean_up(runner.pipelines)
+            clean_up(runner.pipelines, runner.device, runner.state)
         return Outcome(values, frozenset(notes))
 
     def _differing(self, expected: Outcome, found: Outcome, *, exact: bool) -> str:

@@ -1,7 +1,7 @@
 """A pretended accelerator: a device of torch in plain Python, for tests on machines that have no GPU.
 
-Its tensors are ordinary tensors of torch's PrivateUse1 device, named ``fake``, with their own sizes, strides and storages; their
-memory is the host's. Every operator runs on the host, after what CUDA refuses has been refused:
+Its tensors are ordinary tensors of torch's PrivateUse1 device, named ``fake``, with their own sizes, strides and storages;
+their memory is the host's. Every operator runs on the host, after what CUDA refuses has been refused:
 
 - tensors of two devices in one operator, a generator of another device, ``.numpy()`` of a tensor that is not on the host;
 - more memory than there is, dtypes that the device lacks, devices that are not there;
@@ -9,9 +9,9 @@ memory is the host's. Every operator runs on the host, after what CUDA refuses h
 
 Beside that it counts: operators, bytes held and copied, how often a process has initialized the device.
 
-Torch loads it by itself, by its entry point of the group ``torch.backends``, in every process whose ``PYTHONPATH`` has the folder
-above and whose environment sets ``OCTABOX_PRETENDED_ACCELERATOR``. Other settings are in `settings.Settings`; `control.Control`
-changes them in a process that runs.
+Torch loads it by itself, by its entry point of the group ``torch.backends``, in every process whose ``PYTHONPATH`` has the
+folder above and whose environment sets ``OCTABOX_PRETENDED_ACCELERATOR``. Other settings are in `settings.Settings`;
+`control.Control` changes them in a process that runs.
 
 Where to look:
 
@@ -22,7 +22,8 @@ Where to look:
 - ``interface.py``: ``torch.fake`` and what ``torch.accelerator`` knows of it;
 - ``control.py``: what a test holds in its hands.
 
-It cannot show speed, streams, limits of real kernels, or code that names ``cuda``. It relies on names of torch that are private.
+It cannot show speed, streams, limits of real kernels, or code that names ``cuda``. It relies on names of torch that are
+private.
 """
 
 from __future__ import annotations

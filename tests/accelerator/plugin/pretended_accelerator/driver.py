@@ -15,7 +15,10 @@ from pretended_accelerator.memory import Memory
 from pretended_accelerator.settings import Settings
 
 #: What a use of CUDA raises in a fork of a process that has used it.
-BAD_FORK = "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the 'spawn' start method"
+BAD_FORK = (
+    "Cannot re-initialize CUDA in forked subprocess. "
+    "To use CUDA with multiprocessing, you must use the 'spawn' start method"
+)
 
 _AcceleratorError: type[Exception] = getattr(torch, "AcceleratorError", RuntimeError)
 

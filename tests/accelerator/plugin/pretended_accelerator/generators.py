@@ -1,7 +1,7 @@
 """Which generators of random numbers belong to the device.
 
-Torch makes none for a device of Python, so those of the device are the host's own. An operator is given another Python object for the
-same generator, so they are known by the address of what stands behind.
+Torch makes none for a device of Python, so those of the device are the host's own. An operator is given another Python
+object for the same generator, so they are known by the address of what stands behind.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from typing_extensions import Self
 
 from pretended_accelerator.driver import Driver
 from pretended_accelerator.generators import GENERATORS, generator_device, implementation
@@ -162,7 +163,7 @@ def _answer_for_accelerator(driver: Driver) -> None:
         return {"allocated_bytes": {"all": allocated}, "reserved_bytes": {"all": reserved}}
 
     answers = {
-        "getDeviceIndex": lambda: module.current_device(),
+        "getDeviceIndex": module.current_device,
         "setDeviceIndex": module.set_device,
         "exchangeDevice": exchange,
         "maybeExchangeDevice": exchange,
@@ -189,7 +190,7 @@ class _Generator(torch._C.Generator, metaclass=_AnyGenerator):
 
     driver: Driver
 
-    def __new__(cls, device: Any = "cpu") -> _Generator:
+    def __new__(cls, device: Any = "cpu") -> Self:
         asked = torch.device(device)
         made = super().__new__(cls, "cpu" if asked.type == NAME else asked)
         if asked.type == NAME:

@@ -1,7 +1,7 @@
 """The device's memory: how tensors of the host become the device's without a copy and back, and who holds how many bytes.
 
-DLPack describes a tensor by an address, sizes, strides and a device; only the device is overwritten here. Between the memory and
-torch stands an array whose end is noticed.
+DLPack describes a tensor by an address, sizes, strides and a device; only the device is overwritten here. Between the
+memory and torch stands an array whose end is noticed.
 """
 
 from __future__ import annotations

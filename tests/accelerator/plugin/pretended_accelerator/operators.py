@@ -1,7 +1,7 @@
 """How operators run on the device: on the host's kernels, after what CUDA refuses has been refused.
 
-One fallback serves every operator that torch does not compose of others by itself. The few kernels beside it are what torch asks of
-each device: memory, copies, and the names by which it calls a device's own convolution and attention.
+One fallback serves every operator that torch does not compose of others by itself. The few kernels beside it are what torch
+asks of each device: memory, copies, and the names by which it calls a device's own convolution and attention.
 """
 
 from __future__ import annotations
