@@ -7,11 +7,17 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 #: What `make demo` asks for.
 PROMPT ?= a large yellow star on a blue background
 
+#: More options for pytest: `make test PYTEST="-n 0"` is one process, `make test PYTEST="tests/media -k mask"` a few tests.
+PYTEST ?=
+
+# Files of tests are spread over processes; tests/spreading.py says how many.
+RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
+
 .DEFAULT_GOAL := help
-.PHONY: help demo tiny serve test lint fix check bench docs proto model clean
+.PHONY: help demo tiny serve test test-all lint fix check bench docs proto model clean
 
 help:  ## List these commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(BIN)/.installed  ## Make a picture from words with the embedded model.
 	@$(BIN)/octabox run demo "$(PROMPT)" --seed 1 -o demo.png
@@ -28,8 +34,11 @@ tiny: $(BIN)/.installed  ## Write tiny models of every kind, with random weights
 serve: $(BIN)/.installed  ## Start the server on http://127.0.0.1:8080.
 	@$(BIN)/octabox serve
 
-test: $(BIN)/.installed-dev  ## Run all tests.
-	$(BIN)/python -m pytest -q
+test: $(BIN)/.installed-dev  ## Run the tests, but for those that take long for a reason.
+	$(RUN_TESTS) $(PYTEST)
+
+test-all: $(BIN)/.installed-dev  ## Run all tests, every tiny pipeline among them.
+	$(RUN_TESTS) -m "not gpu and not network" $(PYTEST)
 
 lint: $(BIN)/.installed-dev  ## Check format, style, types, import rules, test sentences and spelling.
 	$(BIN)/ruff format --check .
@@ -50,8 +59,13 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 	$(BIN)/python benchmarks/catalog.py
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/profiles.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/localai.py
+
+.PHONY: gpu-check
+gpu-check: $(BIN)/.installed  ## Try Octabox on this machine's accelerator: at most ten minutes, results in gpu_check.md.
+	$(BIN)/python tools/gpu_check.py
 
 docs: $(BIN)/.installed-dev  ## Write the pages that are made from the code.
 	PYTHONPATH=tests $(BIN)/python tools/document_pipelines.py

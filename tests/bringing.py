@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import httpx
-import numpy as np
 
 import spoilt
 from makers.samples import content
@@ -18,9 +17,6 @@ PATH = "/v1/generations"
 #: Models that are served, one for each kind of file.
 PAINTER, MOVER, PLAYER = "StableDiffusionInpaintPipeline", "WanVideoToVideoPipeline", "StableAudioPipeline"
 READER, SEER = "StableDiffusionPipeline", "MarigoldDepthPipeline"
-
-#: Numbers that stand for a text of 16 tokens.
-EMBEDS = np.linspace(-1, 1, 16 * 32, dtype=np.float32).reshape(1, 16, 32)
 
 #: The parameter whose file is bad, and the code of a file that cannot be read, by model.
 TAKES = {
@@ -41,7 +37,7 @@ def good(model: str) -> dict[str, Any]:
         PAINTER: {**words, **size, "image": content("image"), "mask_image": content("mask")},
         MOVER: {**words, "height": 16, "width": 16, "num_inference_steps": 3, "video": content("video")},
         PLAYER: {**words, "audio_end_in_s": 0.1, "initial_audio_waveforms": spoilt.wav(1600)},
-        READER: {**size, "num_inference_steps": 2, "guidance_scale": 1.0, "prompt_embeds": spoilt.npy(EMBEDS)},
+        READER: {**size, "num_inference_steps": 2, "guidance_scale": 1.0, "prompt_embeds": spoilt.npy(spoilt.EMBEDS)},
         SEER: {"num_inference_steps": 2, "image": content("image", 32, 32)},
     }[model]
 

@@ -1,8 +1,10 @@
-"""What all tests share: one engine, whose fork server is warm, and calls of the embedded model."""
+"""What all tests share: one engine, whose fork server is warm, calls of the embedded model, and the catalog's cache."""
 
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,10 +15,26 @@ from octabox.config.model import ModelConfig
 from octabox.engine.local import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from serving import running_server
+from spreading import Spreading
+from summaries import Summaries
+
+#: Seconds after which what lies in the catalog's cache is removed: tests write pipelines into folders that are gone soon.
+OLD = 24 * 60 * 60
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing by a second thread, which would only wait for the first.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how tests are spread over processes, what the end tells, and where all processes keep the catalog."""
+    config.pluginmanager.register(Spreading())
+    config.pluginmanager.register(Summaries())
+    if cache := getattr(config, "cache", None):
+        folder = cache.mkdir(f"catalog-{sys.implementation.cache_tag}")
+        for file in [each for each in folder.iterdir() if each.stat().st_mtime < time.time() - OLD]:
+            file.unlink(missing_ok=True)
+        os.environ.setdefault("OCTABOX_CACHE_DIR", str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -190,13 +190,13 @@ class Server:
             self.lived.append("ended")
 
         self.app = create_app(self.generations, self.models, Settings.model_validate(settings), lifespan)
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test")
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")
 
     def client(self, api_key: str = "x") -> openai.AsyncOpenAI:
         """Return OpenAI's client of this server."""
         # Its type names another package in some versions, which takes the same transports.
         http: Any = httpx.AsyncClient(transport=httpx.ASGITransport(self.app))
-        return openai.AsyncOpenAI(base_url="http://test/v1", api_key=api_key, http_client=http, max_retries=0)
+        return openai.AsyncOpenAI(base_url="http://localhost/v1", api_key=api_key, http_client=http, max_retries=0)
 
     async def generate(self, **body: Any) -> httpx.Response:
         """Ask for pictures."""
@@ -212,8 +212,8 @@ class Server:
             "method": "POST",
             "path": path,
             "query_string": b"",
-            "headers": [],
-            "server": ("test", 80),
+            "headers": [(b"content-type", b"application/json")],
+            "server": ("localhost", 80),
             "scheme": "http",
         }
 

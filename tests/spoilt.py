@@ -8,14 +8,18 @@ import pickle
 import struct
 import wave
 import zlib
+from functools import cache
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from makers.samples import picture, png, sound
+from makers.samples import content, picture, png, sound
 from octabox.media import audio
 from octabox.types import OutputFormat
+
+#: Numbers that stand for a text of 16 tokens.
+EMBEDS = np.linspace(-1, 1, 16 * 32, dtype=np.float32).reshape(1, 16, 32)
 
 
 def cut(data: bytes, part: float = 0.5) -> bytes:
@@ -88,3 +92,42 @@ def jpeg(image: Image.Image | None = None, **options: Any) -> bytes:
 def deep(image: Image.Image) -> bytes:
     """Return a picture as a PNG of 16 bits of grey."""
     return png(Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257))
+
+
+@cache
+def unreadable() -> dict[str, tuple[str, bytes, str]]:
+    """Return files that cannot be read, by name: the kind that each was to be, the file, and what is said of it."""
+    return {
+        "text as a picture": ("image", b"a picture, believe me", "is no picture"),
+        "a cut PNG": ("image", cut(content("image")), "Send the whole file."),
+        "a cut JPEG": ("image", cut(jpeg()), "Send the whole file."),
+        "a picture too large": ("image", bomb(20_000, 20_000), "Send a smaller one."),
+        "a picture beyond all sizes": ("image", bomb(2**31 - 1, 2**31 - 1), "Send a smaller one."),
+        "no bytes as a picture": ("image", b"", "is empty"),
+        "a sound as a picture": ("image", wav(100), "is no picture"),
+        "a clip as a picture": ("image", content("video"), "is no picture"),
+        "an array as a picture": ("image", npy(EMBEDS), "is no picture"),
+        "text as MP4": ("video", b"\0\0\0\x20ftypisom but no more", "of a kind that is not read"),
+        "a cut MP4": ("video", cut(content("video")), "Send the whole file."),
+        "an MP4 without its end": ("video", content("video")[:-100], "Send the whole file."),
+        "no bytes as a clip": ("video", b"", "is empty"),
+        "a sound as a clip": ("video", wav(100), "holds no video"),
+        "an array as a clip": ("video", npy(EMBEDS), "Send a clip as MP4"),
+        "a cut picture as a clip": ("video", cut(content("image")), "is damaged"),
+        "a WAV of no samples": ("audio", wav(0), "holds a sound of no length"),
+        "a cut WAV": ("audio", wav(1600)[:100], "is damaged"),
+        "a cut FLAC": ("audio", cut(flac()), "is damaged"),
+        "no bytes as a sound": ("audio", b"", "is empty"),
+        "text as a sound": ("audio", b"la la la", "Send a sound as WAV"),
+        "a picture as a sound": ("audio", content("image"), "Send a sound as WAV"),
+        "a silent clip as a sound": ("audio", content("video"), "holds no sound"),
+        "text as an array": ("array", b"1 2 3", "is no .npy file"),
+        "a picture as an array": ("array", content("image"), "is no .npy file"),
+        "no bytes as an array": ("array", b"", "is empty"),
+        "a cut array": ("array", npy(EMBEDS)[:-4], "claims 1x16x32 values of 4 bytes"),
+        "an array of words": ("array", npy(np.array(["a"])), "no real numbers"),
+        "an array of complex numbers": ("array", npy(EMBEDS * 1j), "no real numbers"),
+        "an array of no numbers": ("array", npy(EMBEDS[:, :0]), "holds no numbers"),
+        "an array with a NaN": ("array", npy(np.where(EMBEDS == 1, np.nan, EMBEDS)), "1 of 512"),
+        "an array with infinity": ("array", npy(np.where(EMBEDS == 1, np.inf, EMBEDS)), "infinite: 1 of 512"),
+    }

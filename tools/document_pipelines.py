@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from accelerator.table import RANKS, Reason, Table, counts, rank, read_reasons, read_table, reason_of
 from octabox.catalog.entries import MEDIA, Parameter, PipelineEntry
 from octabox.catalog.needs import needs_of
 from octabox.catalog.pipelines import PACKAGE, Catalog, load_catalog
@@ -111,6 +112,46 @@ def is_asked_for(entry: PipelineEntry, parameter: Parameter) -> bool:
     return bool(groups) and all(other is not None and other.kind == "array" for other in others)
 
 
+ACCELERATOR = """
+## On an accelerator
+
+`python tests/accelerator/table.py` runs tiny models of these classes on a pretended accelerator, which refuses what CUDA refuses
+(see `tests/accelerator`): in float32 and in the dtype that `auto` selects there, and in float32 in each memory mode. In float32
+the results are those of a processor. **{good} of {pairs}** pairs of class and mode run.
+
+| mode | works | falls back, with a warning | does not run | of these not ours to mend |
+|---|---|---|---|---|
+"""
+
+
+def on_accelerator(table: Table, reasons: list[Reason]) -> str:
+    """Return the section on what runs on the pretended accelerator, from the table that the tests keep."""
+    if not table:
+        return ""
+    found = counts(table, reasons)
+    good = sum(count["works"] + count["falls back"] for count in found.values())
+    rows = []
+    for mode, count in found.items():
+        bad = sum(count[kind] for kind in RANKS[2:])
+        rows.append(f"| `{mode}` | {count['works']} | {count['falls back']} | {bad} | {count['excused']} |")
+    groups: dict[str, dict[str, list[str]]] = {}
+    for name, outcomes in sorted(table.items()):
+        for mode, outcome in outcomes.items():
+            if rank(outcome):
+                why = reason_of(name, outcome, reasons)
+                words = f"{why.text} ({why.whose})" if why else outcome.replace(name, "the class")
+                groups.setdefault(words, {}).setdefault(mode, []).append(name)
+    lines = [f"- {words}" + "".join(_classes(modes)) for words, modes in sorted(groups.items())]
+    head = ACCELERATOR.format(good=good, pairs=sum(len(outcomes) for outcomes in table.values()))
+    return (
+        head + "\n".join(rows) + "\n" + ("\nWhat does not simply work:\n\n" + "\n".join(lines) + "\n" if lines else "")
+    )
+
+
+def _classes(modes: Mapping[str, list[str]]) -> list[str]:
+    return [f"\n    - `{mode}`: {', '.join(f'`{name}`' for name in names)}" for mode, names in modes.items()]
+
+
 def generated() -> str:
     """Return the page for what is installed."""
     import makers  # noqa: PLC0415 (it needs torch, and the tests' folder on the path)
@@ -120,12 +161,13 @@ def generated() -> str:
     facts = load_catalog().facts
     # A pipeline of a plugin, our own among them, is not of diffusers.
     theirs = tuple(entry for entry in facts.pipelines if entry.package == PACKAGE)
-    return page(
+    written = page(
         Catalog(replace(facts, pipelines=theirs)),
         metadata.version("diffusers"),
         makers.pipelines().keys(),
         impossible or {},
     )
+    return written + on_accelerator(read_table(), read_reasons())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@
     │   ├── InvalidParameterError
     │   ├── MissingParameterError
     │   ├── MediaError
+    │   ├── MediaTypeError
     │   └── InvalidRequestError     several of the above at once
     ├── CapacityError               right request, wrong moment
     │   ├── QueueFullError
@@ -27,11 +28,14 @@
     │   └── MissingDependencyError
     ├── GenerationError             a call began and did not end well
     │   ├── GenerationCancelledError
-    │   └── WorkerDiedError
+    │   ├── WorkerDiedError
+    │   └── DeviceError
     └── SecurityError               refused to keep the server, its host or its network safe
         ├── AuthenticationError
         ├── ForbiddenUrlError
-        └── ForbiddenPathError
+        ├── ForbiddenPathError
+        ├── ForbiddenHostError
+        └── ForbiddenOriginError
 
 Each says what happened, to which thing, and, in ``hint``, what to do. None knows a status number: every frontend maps the tree
 in one table of its own.
@@ -152,6 +156,10 @@ class MediaError(RequestError):
     medium = "image"
 
 
+class MediaTypeError(RequestError):
+    """The body is of a media type that the route does not take."""
+
+
 class InvalidRequestError(RequestError):
     """Several things are wrong with one request; ``problems`` holds an error for each."""
 
@@ -175,7 +183,31 @@ class QueueFullError(CapacityError):
 
 
 class OutOfMemoryError(CapacityError):
-    """The device or the host has not enough memory for this model or this call."""
+    """The device or the host has not enough memory for this model or this call.
+
+    Args:
+        message: What happened.
+        hint: What the caller can do about it.
+        model: Name of the model.
+        parameter: Name of the parameter concerned.
+        choices: What would have been accepted.
+        requested: Bytes of the allocation that failed; None where they are not known.
+        free: Bytes that were free then; None likewise.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        model: str | None = None,
+        parameter: str | None = None,
+        choices: Iterable[str] = (),
+        requested: int | None = None,
+        free: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, model=model, parameter=parameter, choices=choices)
+        self.requested, self.free = requested, free
 
 
 class LoadError(OctaboxError):
@@ -218,6 +250,10 @@ class WorkerDiedError(GenerationError):
     """The process that held the model ended while the request ran."""
 
 
+class DeviceError(GenerationError):
+    """The device that the model runs on failed: its hardware, its driver or a kernel; neither the request nor the files."""
+
+
 class SecurityError(OctaboxError):
     """Refused to keep the server, its host or its network safe."""
 
@@ -232,3 +268,11 @@ class ForbiddenUrlError(SecurityError):
 
 class ForbiddenPathError(SecurityError):
     """The path lies outside the folders that may be read."""
+
+
+class ForbiddenHostError(SecurityError):
+    """The request is addressed to a host that is not this server's."""
+
+
+class ForbiddenOriginError(SecurityError):
+    """A web page of another site sent the request."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -14,14 +15,14 @@ from octabox.catalog.pipelines import use_folder
 from octabox.config.discovery import Shelves, model_of_source
 from octabox.config.settings import Settings
 from octabox.engine.local import LocalEngine
-from octabox.engine.messages import WorkerOptions
+from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.protocol import Engine
 from octabox.hub.adapters.shelf import AdapterShelf
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
+from octabox.service.bounds import Limits
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
-from octabox.service.planning import Limits
 from octabox.service.prompting import PromptWriter
 from octabox.service.workflows.chains import ChainMaker
 from octabox.service.workflows.running import WorkflowService
@@ -72,6 +73,8 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         log_file=str(settings.log_file) if settings.log_file else None,
         embeddings=str(settings.embedding_folder),
         max_adapters=settings.max_adapters,
+        profile=settings.profile,
+        cache_dir=None if os.environ.get(COMPILED_CODE_VARIABLE) else str(settings.cache_dir),
     )
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
@@ -90,7 +93,7 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     )
     media_limits = _media_limits(settings)
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
-    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames)
+    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
     single = GenerationService(models, engine, fetcher, limits, media_limits, writer)
     generation = WorkflowService(single, ChainMaker(single, models, media_limits))

@@ -10,12 +10,15 @@ from typing import Any, Literal
 #: What an artifact or an input is, whatever format it is written in.
 Kind = Literal["image", "video", "audio", "mesh", "text", "array"]
 
-#: Where a request is: waiting, waiting for its model, in the denoising loop, turning latents into media, writing the file.
-Phase = Literal["queued", "loading", "running", "decoding", "encoding"]
+#: Where a request is: waiting, waiting for its model, compiling it, in the denoising loop, turning latents into media, writing
+#: the file.
+Phase = Literal["queued", "loading", "compiling", "running", "decoding", "encoding"]
 
 #: Largest seed: torch takes 64 bits, but clients keep numbers as doubles, which are exact only up to here.
 MAX_SEED = 2**53 - 1
 
+#: Device of a model's configuration that stands for the best accelerator, of whatever type; without one, the load fails.
+ACCELERATOR = "accelerator"
 
 #: An input as a client gives it: the bytes of a file, or text that is raw base64, a data URI or an http(s) URL.
 Source = bytes | str
@@ -229,6 +232,23 @@ Event = Progress | Generation
 
 
 @dataclass(frozen=True)
+class PerformanceReport:
+    """What became of a model's performance settings.
+
+    Args:
+        profile: The profile in use.
+        applied: What each setting that is in effect did, by the setting's name.
+        skipped: Why each setting of the profile that is not in effect is not, by its name.
+        lossy: Whether results differ visibly from those of diffusers itself.
+    """
+
+    profile: str = "exact"
+    applied: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    lossy: bool = False
+
+
+@dataclass(frozen=True)
 class ModelStatus:
     """A model in memory, or on its way there or out.
 
@@ -237,10 +257,12 @@ class ModelStatus:
         state: ``loading``, ``ready`` (idle) or ``busy``.
         pipeline: The diffusers class that was loaded; None while loading.
         device: Where it runs, such as ``cpu`` or ``cuda:0``.
-        memory: Bytes that its process holds: resident memory on the host, and on the accelerator.
+        memory: Bytes that its process holds, by place: resident memory on the ``host``, reserved memory on an accelerator.
         waiting: Requests in its queue.
         pid: Its process.
         since: Time of its load, in seconds since the epoch.
+        allocated: Bytes of the reserved memory that tensors use, by accelerator; the rest is kept for reuse.
+        performance: What became of its performance settings; None while loading.
     """
 
     model: str
@@ -251,6 +273,8 @@ class ModelStatus:
     waiting: int = 0
     pid: int | None = None
     since: float | None = None
+    allocated: Mapping[str, int] = field(default_factory=dict)
+    performance: PerformanceReport | None = None
 
 
 @dataclass(frozen=True)

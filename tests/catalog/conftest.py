@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -154,17 +153,8 @@ MADE_UP = {
 }
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep the catalog's cache of these tests apart from the user's."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OCTABOX_CACHE_DIR", str(folder))
-        yield folder
-
-
 @pytest.fixture(scope="session")
-def catalog(cache_folder: Path) -> Catalog:
+def catalog() -> Catalog:
     """Return the catalog of the installed diffusers."""
     return load_catalog()
 

@@ -154,7 +154,7 @@ def test_a_family_means_its_plain_class(catalog: Catalog, family: str, name: str
     assert name == entry.name
 
 
-def test_reading_imports_nothing(cache_folder: object) -> None:
+def test_reading_imports_nothing() -> None:
     """The catalog is there without torch, diffusers or transformers."""
     code = "import sys; from octabox.catalog.pipelines import load_catalog; load_catalog(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -7,6 +7,7 @@ import json
 import httpx
 from click.testing import CliRunner
 
+from octabox.cli import ps
 from octabox.cli.main import cli
 from octabox.errors import NotFoundError
 
@@ -31,3 +32,18 @@ def test_no_server_is_said_plainly() -> None:
 
     assert isinstance(result.exception, NotFoundError)
     assert "octabox serve" in result.exception.hint
+
+
+def test_ps_tells_reserved_memory_from_memory_in_use() -> None:
+    """Of what a process has reserved on an accelerator, a part is in use; on the host there is one figure."""
+    status = {
+        "state": "ready",
+        "pipeline": "FluxPipeline",
+        "device": "cuda:1",
+        "memory": {"host": 2**30, "cuda:1": 3 * 2**30},
+        "allocated": {"cuda:1": 2**31},
+        "waiting": 0,
+        "pid": 7,
+    }
+
+    assert "host 1024 MiB, cuda:1 3072 MiB (2048 in use)" in ps._row({"id": "flux", "status": status})

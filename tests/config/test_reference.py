@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from octabox.config.model import ComponentConfig, IPAdapterConfig, LoraConfig, ModelConfig, RemoteCode, SchedulerConfig
+from octabox.config.performance import CacheConfig, PerformanceConfig
 from octabox.config.settings import Settings, flag, variable
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
@@ -39,6 +40,14 @@ def key_row(model: type[BaseModel], name: str) -> str:
 def test_every_setting_is_in_the_reference(name: str) -> None:
     """With its variable, its flag, its default and its meaning."""
     assert setting_row(name) in (PAGES / "settings.md").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("model", [CacheConfig, PerformanceConfig])
+def test_every_performance_setting_is_in_the_reference(model: type[BaseModel]) -> None:
+    """The page on performance has each of them with its default and its meaning."""
+    lines = (PAGES / "performance.md").read_text(encoding="utf-8").splitlines()
+
+    assert [] == [name for name in model.model_fields if key_row(model, name) not in lines]
 
 
 @pytest.mark.parametrize(

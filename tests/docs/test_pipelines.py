@@ -7,7 +7,8 @@ from importlib import metadata
 
 import pytest
 
-from document_pipelines import PAGE, generated, page
+from accelerator.table import Reason
+from document_pipelines import PAGE, generated, on_accelerator, page
 from octabox.catalog.entries import Component, Facts, Field, Need, Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 
@@ -48,3 +49,18 @@ def test_a_row_tells_all() -> None:
     assert row in text.splitlines()
     assert "**diffusers 9.9**" in text
     assert "- `OldPipeline`: It is gone." in text
+
+
+def test_what_runs_on_an_accelerator_is_counted() -> None:
+    """The section has a row for each mode, and says of all that does not run what happens, or why."""
+    table = {
+        "BrushPipeline": {"float32": "works", "group_offload": "refused: LoadError: BrushPipeline cannot."},
+        "PenPipeline": {"float32": "falls back: It is slow.", "group_offload": "fails: GenerationError: torn"},
+    }
+    text = on_accelerator(table, [Reason("It tears.", "diffusers", "torn")])
+
+    assert "**2 of 4** pairs" in text
+    assert "| `float32` | 1 | 1 | 0 | 0 |" in text.splitlines()
+    assert "| `group_offload` | 0 | 0 | 2 | 1 |" in text.splitlines()
+    assert "- refused: LoadError: the class cannot.\n    - `group_offload`: `BrushPipeline`\n" in text
+    assert "- It tears. (diffusers)\n    - `group_offload`: `PenPipeline`\n" in text

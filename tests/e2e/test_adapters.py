@@ -71,6 +71,12 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def before(http: httpx.Client) -> bytes:
+    """Return what the embedded model makes while nothing else is asked."""
+    return content(ask(http))
+
+
 def spoil(models: Path) -> None:
     """Write adapters that the model cannot take: cut short, of other families, and no weights at all."""
     (models / "loras" / "short.safetensors").write_bytes(Path(FRAME).read_bytes()[:-100])
@@ -174,10 +180,9 @@ def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
     ],
 )
 def test_what_is_wrong_is_told_and_leaves_no_trace(
-    http: httpx.Client, change: dict[str, Any], status: int, code: str, said: str
+    http: httpx.Client, before: bytes, change: dict[str, Any], status: int, code: str, said: str
 ) -> None:
     """The error names it, and the next picture is as if nobody had asked."""
-    before = content(ask(http))
     answer = ask(http, **change)
 
     assert (status, code) == (answer.status_code, answer.json()["error"]["code"]), answer.text
@@ -187,9 +192,8 @@ def test_what_is_wrong_is_told_and_leaves_no_trace(
 
 
 @pytest.mark.parametrize("syntax", ["a1111", "compel", "plain"])
-def test_brackets_that_do_not_match_harm_nothing(http: httpx.Client, syntax: str) -> None:
+def test_brackets_that_do_not_match_harm_nothing(http: httpx.Client, before: bytes, syntax: str) -> None:
     """Each makes a picture, and the next one without is as ever."""
-    before = content(ask(http))
     odd = ["a (red star", "a red) star]", "((((", "a [red (star]:1.2", "a (red:", '("a", "b', "{red|green"]
     answer = ask(http, params={**PARAMS, "prompt": odd, "num_inference_steps": 2}, prompt_syntax=syntax)
 
@@ -198,9 +202,8 @@ def test_brackets_that_do_not_match_harm_nothing(http: httpx.Client, syntax: str
     assert before == content(ask(http))
 
 
-def test_cancelling_leaves_no_trace(http: httpx.Client) -> None:
+def test_cancelling_leaves_no_trace(http: httpx.Client, before: bytes) -> None:
     """A request with a LoRA that is cancelled amid its steps changes nothing in the next one without."""
-    before = content(ask(http))
     params = {**PARAMS, "num_inference_steps": 500}
     body = {"model": "demo", "params": params, "adapters": ["hearts", "frame"], "id": "long"}
     asking = threading.Thread(target=http.post, args=(PATH,), kwargs={"json": body})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +13,6 @@ from PIL import Image
 
 from ip_adapters import save_all
 from octabox import demo
-from serving import running_server
 from steering import OTHER, PARAMS, SCENE, drawn, outline
 from trained import EDGES, SKETCH, overlap
 
@@ -27,18 +26,16 @@ MODELS = {
 
 
 @pytest.fixture(scope="module")
-def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def http(shelf: Path, shared: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> httpx.Client:
     """Return a client of a server with these models."""
-    models = tmp_path_factory.mktemp("models")
     for name, components in MODELS.items():
-        (models / f"{name}.yaml").write_text(f"model: {demo.FOLDER}\ncomponents: {components}\n")
+        (shelf / f"{name}.yaml").write_text(f"model: {demo.FOLDER}\ncomponents: {components}\n")
     adapter = "{{model: {0}, subfolder: models, weight_name: {1}.safetensors, scale: 0.3}}"
     folder = save_all(tmp_path_factory.mktemp("adapters"))
     first, second, missing = (adapter.format(folder, name) for name in ("first", "second", "third"))
     for name, adapters in (("prompted", first), ("paired", f"[{first}, {second}]"), ("absent", missing)):
-        (models / f"{name}.yaml").write_text(f"model: {demo.FOLDER}\nip_adapters: {adapters}\n")
-    with running_server(models) as address, httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
-        yield client
+        (shelf / f"{name}.yaml").write_text(f"model: {demo.FOLDER}\nip_adapters: {adapters}\n")
+    return shared
 
 
 def encoded(picture: Image.Image) -> str:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import upscalers
-from serving import running_server
 
 PIPELINE = "ImageUpscalingPipeline"
 
@@ -36,32 +34,30 @@ class Code:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(shelf: Path) -> Path:
     """Return a folder of models: networks that repeat pixels, one with a configuration, and files that are none."""
-    folder = tmp_path_factory.mktemp("models")
-    upscalers.save(upscalers.nearest(4), folder / "4x-nearest.pth", "params_ema")
-    upscalers.save(upscalers.esrgan(2), folder / "2x-esrgan.safetensors")
-    upscalers.save(upscalers.nearest(2), folder / "twice.pth")
-    (folder / "small-tiles.yaml").write_text(
+    upscalers.save(upscalers.nearest(4), shelf / "4x-nearest.pth", "params_ema")
+    upscalers.save(upscalers.esrgan(2), shelf / "2x-esrgan.safetensors")
+    upscalers.save(upscalers.nearest(2), shelf / "twice.pth")
+    (shelf / "small-tiles.yaml").write_text(
         "name: small-tiles\nmodel: twice.pth\ndefaults: {tile: 16, tile_overlap: 4}\n", encoding="utf-8"
     )
     lora = {"unet.up.lora_A.weight": torch.zeros(1, 2), "unet.up.lora_B.weight": torch.zeros(2, 1)}
-    save_file(lora, folder / "lora.safetensors")
+    save_file(lora, shelf / "lora.safetensors")
     for name in ("stranger", "unknown"):
-        save_file({"some.weight": torch.zeros(2)}, folder / f"{name}.safetensors")
-    (folder / "code.pth").write_bytes(pickle.dumps({"body.0.weight": Code()}))
-    whole = (folder / "2x-esrgan.safetensors").read_bytes()
-    (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
-    (folder / "named.yaml").write_text(f"model: unknown.safetensors\npipeline: {PIPELINE}\n", encoding="utf-8")
-    (folder / "dressed.yaml").write_text("model: twice.pth\nconfig: some/model\n", encoding="utf-8")
-    return folder
+        save_file({"some.weight": torch.zeros(2)}, shelf / f"{name}.safetensors")
+    (shelf / "code.pth").write_bytes(pickle.dumps({"body.0.weight": Code()}))
+    whole = (shelf / "2x-esrgan.safetensors").read_bytes()
+    (shelf / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    (shelf / "named.yaml").write_text(f"model: unknown.safetensors\npipeline: {PIPELINE}\n", encoding="utf-8")
+    (shelf / "dressed.yaml").write_text("model: twice.pth\nconfig: some/model\n", encoding="utf-8")
+    return shelf
 
 
 @pytest.fixture(scope="module")
-def http(models: Path) -> Iterator[httpx.Client]:
+def http(models: Path, shared: httpx.Client) -> httpx.Client:
     """Return a client of a server over the folder."""
-    with running_server(models) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-        yield client
+    return shared
 
 
 def pixels(width: int = 24, height: int = 16) -> np.ndarray:

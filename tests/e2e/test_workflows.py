@@ -18,11 +18,17 @@ PATH = "/v1/generations"
 PARAMS = {"prompt": "a red circle on a white background", "num_inference_steps": 8, "guidance_scale": 3}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def http(address: str) -> Iterator[httpx.Client]:
     """Return a client of a server."""
     with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def before(http: httpx.Client) -> bytes:
+    """Return the picture of a good request."""
+    return picture(http.post(PATH, json=body({"upscale": 2}))).tobytes()
 
 
 def body(workflow: Any, **change: Any) -> dict[str, Any]:
@@ -103,9 +109,8 @@ def test_events_tell_the_parts(http: httpx.Client) -> None:
         ({"hires": {"width": 16000, "height": 16000}}, "workflow.hires.width"),
     ],
 )
-def test_bad_workflows(http: httpx.Client, workflow: Any, parameter: str) -> None:
+def test_bad_workflows(http: httpx.Client, before: bytes, workflow: Any, parameter: str) -> None:
     """Each is a 400 that names the setting, and the next good request makes the same picture."""
-    before = picture(http.post(PATH, json=body({"upscale": 2}))).tobytes()
     answer = http.post(PATH, json=body(workflow))
 
     assert (400, parameter) == (answer.status_code, answer.json()["error"]["param"])

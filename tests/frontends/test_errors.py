@@ -80,3 +80,12 @@ def test_other_headers() -> None:
     """A missing key names its scheme; other errors have no headers."""
     assert {"www-authenticate": "Bearer"} == headers(errors.AuthenticationError("x"))
     assert {} == headers(errors.MediaError("x"))
+
+
+def test_exhausted_memory_is_told_in_numbers() -> None:
+    """A client reads how much was requested and how much was free, where that is known; none is a number, too."""
+    known = body(errors.OutOfMemoryError("x", requested=2048, free=0))["error"]
+    unknown = body(errors.OutOfMemoryError("x"))["error"]
+
+    assert (2048, 0) == (known["requested_bytes"], known["free_bytes"])
+    assert {"message", "type", "param", "code"} == set(unknown)

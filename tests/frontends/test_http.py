@@ -65,8 +65,8 @@ async def test_body_that_is_too_large(path: str, *, declared: bool) -> None:
     """A body over the limit is refused, whether a header tells its length or not; a good request is served after it."""
     server = Server(max_upload_bytes=1000)
     content = b" " * 2000 if declared else bodies(2000)
-    headers = {"content-type": "multipart/form-data; boundary=x"} if path.endswith("edits") else {}
-    answer = await server.http.post(path, content=content, headers=headers)
+    kind = "multipart/form-data; boundary=x" if path.endswith("edits") else "application/json"
+    answer = await server.http.post(path, content=content, headers={"content-type": kind})
 
     assert (413, "request_too_large") == (answer.status_code, answer.json()["error"]["code"])
     assert 200 == (await server.generate(prompt="x")).status_code
@@ -119,6 +119,64 @@ async def test_cors() -> None:
     assert 200 == preflight.status_code
     assert "https://page.example" == refused.headers["access-control-allow-origin"]
     assert "access-control-allow-origin" not in stranger.headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"origin": "http://evil.example"}, "forbidden_origin"),
+        ({"origin": "null"}, "forbidden_origin"),
+        ({"host": "evil.example"}, "forbidden_host"),
+        ({"host": "evil.example", "origin": "http://evil.example"}, "forbidden_host"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/images/generations", "/v1/models/one/unload", "/healthz", "/nowhere"])
+async def test_pages_of_other_sites_are_refused(path: str, headers: dict[str, str], code: str) -> None:
+    """A request that a page of another site sent, or by a name that leads elsewhere, reaches no route."""
+    server = Server()
+    body = b'{"prompt": "x"}'
+    answer = await server.http.post(path, content=body, headers={"content-type": "application/json", **headers})
+
+    assert (403, code) == (answer.status_code, answer.json()["error"]["code"])
+    assert [] == server.generations.requests
+
+
+async def test_the_public_address_is_one_of_the_servers_own() -> None:
+    """Pages and hosts of `public_url` need no further setting."""
+    server = Server(public_url="https://images.example.org/octabox")
+    headers = {"origin": "https://images.example.org", "host": "images.example.org"}
+
+    assert 200 == (await server.http.get(MODELS, headers=headers)).status_code
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"])
+@pytest.mark.parametrize(
+    "path", ["/v1/images/generations", "/v1/generations", "/v1/videos", "/v1/audio/speech", "/video"]
+)
+async def test_json_says_that_it_is(path: str, kind: str) -> None:
+    """What a browser sends without asking, text and forms, is never taken for JSON."""
+    server = Server()
+    answer = await server.http.post(path, content=b'{"prompt": "x"}', headers={"content-type": kind} if kind else {})
+
+    # Some of these routes take forms too, and look for other fields there.
+    assert 415 == answer.status_code or ("form" in kind and answer.is_client_error)
+    assert [] == server.generations.requests
+
+
+async def test_a_body_is_bounded_before_it_is_read() -> None:
+    """A million small values and a nest of lists are refused; an array with as many numbers as embeddings have is read."""
+    server = Server()
+    many = await server.generate(prompt="x", latents=[0] * 1_000_002)
+    deep = await server.http.post(
+        "/v1/generations",
+        content=b'{"model": "one", "params": {"scale": ' + b"[" * 500 + b"]" * 500 + b"}}",
+        headers={"content-type": "application/json"},
+    )
+
+    assert (400, 400) == (many.status_code, deep.status_code)
+    assert ".npy" in many.json()["error"]["message"]
+    assert "nested" in deep.json()["error"]["message"]
+    assert 200 == (await server.generate(prompt="x", prompt_embeds=[[0.0] * 768] * 77)).status_code
 
 
 async def test_results_go_with_the_server() -> None:

@@ -14,6 +14,9 @@ import pytest
 from makers import Tiny, pipelines
 from octabox.catalog.pipelines import load_catalog
 from pipelines.requests import MANY_STEPS, Ask, ask, check_output, events, expected_kinds
+from summaries import SERVED
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(params=list(pipelines()))
@@ -51,7 +54,7 @@ def test_a_pipeline_is_served(tiny: Tiny, server: httpx.Client, record_property:
     _cancel(server, first["wanted"])
     again = _generated(server, first["wanted"])
     assert tiny.unsteady or _contents(again) == _contents(first["answer"])
-    record_property("served", tiny.name)
+    record_property(SERVED, tiny.name)
 
 
 def _schema(server: httpx.Client, name: str, task: str | None = None) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from octabox.errors import (
     TaskNotFoundError,
     UnknownParameterError,
 )
-from octabox.service.planning import Limits, Plan, ServedModel, plan
+from octabox.service.bounds import Limits
+from octabox.service.planning import Plan, ServedModel, plan
 from octabox.types import MAX_SEED, GenerationRequest, OutputFormat, SchedulerChoice
 
 PICTURE = b"a picture"

@@ -29,6 +29,17 @@ def test_models_as_they_are_now() -> None:
     assert "demo" not in second
 
 
+def test_memory_of_an_accelerator_is_reserved_or_in_use() -> None:
+    """What is reserved on a device and what of it tensors use are two figures."""
+    metrics, held = Metrics(), {"host": 5, "cuda:1": 9}
+    text = metrics.render([ModelStatus("demo", "ready", memory=held, allocated={"cuda:1": 7})]).decode()
+
+    assert 'octabox_memory_bytes{model="demo",place="cuda:1"} 9.0' in text
+    assert 'octabox_memory_allocated_bytes{model="demo",place="cuda:1"} 7.0' in text
+    assert 'octabox_memory_allocated_bytes{model="demo",place="host"}' not in text
+    assert "cuda:1" not in metrics.render([]).decode()
+
+
 def test_two_servers_in_one_process() -> None:
     """Each server has figures of its own."""
     one, two = Metrics(), Metrics()

@@ -22,19 +22,28 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
-    show_table(["model", "state", "pipeline", "device", "memory", "waiting", "pid"], [_row(model) for model in models])
+    columns = ["model", "state", "pipeline", "device", "profile", "memory", "waiting", "pid"]
+    show_table(columns, [_row(model) for model in models])
 
 
 def _row(model: dict[str, Any]) -> list[str]:
     """Return a model's line of the table."""
     status = model["status"]
-    memory = ", ".join(f"{place} {amount / 2**20:.0f} MiB" for place, amount in status["memory"].items())
+    allocated = status.get("allocated", {})
+    memory = ", ".join(_amount(place, held, allocated.get(place)) for place, held in status["memory"].items())
     shown = (
         status["state"],
         status["pipeline"] or "",
         status["device"] or "",
+        (status.get("performance") or {}).get("profile", ""),
         memory,
         status["waiting"],
         status["pid"],
     )
     return [model["id"], *map(str, shown)]
+
+
+def _amount(place: str, held: int, allocated: int | None) -> str:
+    """Return the memory that is held at a place, and how much of an accelerator's is in use."""
+    used = "" if allocated is None else f" ({allocated / 2**20:.0f} in use)"
+    return f"{place} {held / 2**20:.0f} MiB{used}"

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     "--scheduler", help='Noise scheduler: any of its names, or JSON such as {"name": "unipc", "solver_order": 3}.'
 )
 @click.option("--lora", "loras", multiple=True, metavar="NAME[:WEIGHT]", help="A LoRA by name, file, folder or Hub id.")
+@click.option("--profile", help="Performance profile in place of the model's own: exact, fast or turbo.")
 @workflows.options
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
 @click.option("--dry-run", is_flag=True, help="Print the call that would be made, and stop.")
@@ -59,13 +60,13 @@ def command(**options: Any) -> None:
 
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
     from octabox.cli.outcome import Destination, waiting
-    from octabox.cli.wishes import check_inputs, facts_of, model_of, other_inputs, prompts_of
+    from octabox.cli.wishes import check_inputs, facts_of, model_of, other_inputs, prompts_of, use_performance
     from octabox.config.settings import Settings
     from octabox.server import build
 
     prompts = prompts_of(options.pop("prompts"), options.pop("prompt_file"))
     source, workflow = options.pop("source"), workflows.taken(options)
-    facts = facts_of(source) if source else {}
+    facts, profile = facts_of(source) if source else {}, options.pop("profile")
     model = model_of(facts, model)
     flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
     if (total := len(prompts) * options["num_outputs"]) > 1:
@@ -73,6 +74,7 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
         flags["max_outputs"] = max(total, Settings.load(flags).max_outputs)
     with waiting("getting ready"):
         parts = build(Settings.load(flags), given=model)
+        use_performance(parts.models, parts.name, facts, profile)
         destination = Destination(options["out"])
         workflow = workflows.placed(_workflow(facts, workflow), parts.models)
         request = replace(_request(parts, destination, facts, prompts, **options), workflow=workflow)

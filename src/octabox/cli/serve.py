@@ -29,18 +29,21 @@ import click
 @click.option("--max-frames", type=int, help="Longest clip that is read or made, in frames.")
 @click.option("--max-audio-seconds", type=float, help="Longest sound or clip that is read, in seconds.")
 @click.option("--max-outputs", type=int, help="Outputs that one request may ask for.")
+@click.option("--max-steps", type=int, help="Denoising steps that one request may ask for.")
 @click.option("--fetch-timeout", type=float, help="Seconds for fetching an input by URL.")
 @click.option("--load-timeout", type=float, help="Seconds for loading a model, its download included.")
 @click.option("--prompt-syntax", help="How prompts are read: plain, a1111 or compel.  [plain]")
 @click.option("--wildcards", type=click.Path(path_type=Path), help="Folder of wildcards for prompts.  [wildcards]")
 @click.option("--styles", type=click.Path(path_type=Path), help="File or folder of styles for prompts.  [styles]")
 @click.option("--cors-origins", metavar="ORIGIN,...", help="Web origins whose pages may call the server.")
+@click.option("--allowed-hosts", metavar="HOST,...", help="Host names that clients may reach the server by.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Least level to log.")
 @click.option("--log-file", type=click.Path(path_type=Path), help="File to log to.")
 def command(config: Path | None, **flags: Any) -> None:
     """Read the settings, build the server and run it until it is told to stop."""
     from octabox.config.settings import Settings
     from octabox.frontends.http import listen
+    from octabox.security.hosts import is_loopback
     from octabox.server import app, build
 
     settings = Settings.load(flags, config)
@@ -49,6 +52,15 @@ def command(config: Path | None, **flags: Any) -> None:
         click.secho(str(problem), fg="yellow", err=True)
     for warning in settings.warnings:
         click.secho(warning, fg="yellow", err=True)
+
+    if not (settings.api_keys or is_loopback(settings.host)):
+        click.secho(
+            f"Warning: anyone who can reach {settings.host}:{settings.port} may use this server, load and unload its models. "
+            "Set `api_keys`, or listen on 127.0.0.1.",
+            fg="red",
+            bold=True,
+            err=True,
+        )
 
     def announce(url: str) -> None:
         names = [config.name for config in parts.models.configurations()]

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from octabox.server import Parts
 
 
 @click.command(help=__doc__)
@@ -41,6 +44,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
             ("pipeline", schema["x-pipeline"]),
             ("task", schema["x-task"]),
             ("other tasks", others),
+            ("performance", _performance(parts)),
         ]
     )
     required = set(schema.get("required", ()))
@@ -68,6 +72,13 @@ def _show_file(file: Path, *, as_json: bool) -> None:
     show_facts(
         [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in {**plain, **inside}.items()]
     )
+
+
+def _performance(parts: Parts) -> str:
+    """Return a model's performance profile and its single settings, as they are configured."""
+    config = parts.models.config(parts.name).performance
+    single = [f"{name}: {json.dumps(value)}" for name, value in config.given.items()]
+    return ", ".join([config.profile or parts.settings.profile, *single])
 
 
 def _type(schema: dict[str, Any]) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octabox.engine.inputs import in_words
 from octabox.engine.protocol import Call
 from octabox.errors import InvalidParameterError, MediaError, MissingParameterError
+
+if TYPE_CHECKING:
+    from octabox.service.models import ModelService
 
 
 def prompts_of(given: tuple[str, ...], file: Path | None) -> list[str]:
@@ -61,6 +64,35 @@ def model_of(facts: Mapping[str, Any], given: str | None) -> str:
         made_by = f" The file was made by '{facts['model']}', elsewhere." if facts.get("model") else ""
         raise MissingParameterError(f"No model is given.{made_by}", hint=hint, parameter="model")
     return str(model)
+
+
+def use_performance(models: ModelService, name: str, facts: Mapping[str, Any], profile: str | None) -> None:
+    """Let a model run by a performance profile, or as a file that is to be made again was made.
+
+    Args:
+        models: The models, of which one is changed.
+        name: Name of the model.
+        facts: What the file was made from; nothing where there is none.
+        profile: The profile that is given; it is stronger than the file's.
+
+    Raises:
+        InvalidParameterError: There is no such profile.
+    """
+    from octabox.config.performance import PROFILES, PerformanceConfig
+
+    if profile is not None and profile not in PROFILES:
+        message = f"There is no performance profile '{profile}'."
+        hint = f"There are: {', '.join(PROFILES)}."
+        raise InvalidParameterError(message, hint=hint, parameter="profile", choices=PROFILES)
+    config = models.config(name)
+    performance = config.performance
+    if "pipeline" in facts:
+        # Results that differ from diffusers' own say so; all others are exact.
+        performance = PerformanceConfig.model_validate(facts.get("performance") or {"profile": "exact"})
+    if profile is not None:
+        performance = PerformanceConfig.model_validate({**performance.given, "profile": profile})
+    if performance != config.performance:
+        models.add(config.model_copy(update={"performance": performance}))
 
 
 def check_inputs(facts: Mapping[str, Any], given: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from octabox.config.performance import Performance, PerformanceConfig
 from octabox.config.presetting import beneath, presets, settings_for
 from octabox.prompts.names import Syntax
 from octabox.types import MAX_SEED
@@ -159,7 +160,8 @@ class ModelConfig(_Strict):
         description="Dtype of the weights in memory; auto is float32 on a processor, else a half type in which it runs.",
     )
     device: str | None = Field(
-        default=None, description="Such as cpu, cuda, cuda:1, mps or xpu; the best there is, if not given."
+        default=None,
+        description="Such as cpu, cuda, cuda:1, mps or xpu; accelerator is one of any type; the best there is, if not given.",
     )
     scheduler: SchedulerConfig | None = Field(default=None, description="Noise scheduler in place of the model's own.")
     defaults: dict[str, Any] = Field(
@@ -176,6 +178,9 @@ class ModelConfig(_Strict):
         description="How prompts are read: as they stand, or with weights as A1111 or Compel; the server's, if not given.",
     )
     memory: MemoryMode = Field(default="full", description="What is moved off the accelerator when it is not at work.")
+    performance: Performance = Field(
+        default_factory=PerformanceConfig, description="How fast it is to run: a profile, or a mapping."
+    )
     allow_remote_code: tuple[RemoteCode, ...] = Field(
         default=(), description="Repositories whose own code may run; `true` is the model's own, at its `revision`."
     )

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Valid
 
 from octabox.config.document import read_document
 from octabox.config.model import Dtype
+from octabox.config.performance import Profile
 from octabox.config.problems import did_you_mean, expectation, nearest_place, shown
 from octabox.errors import ConfigError, nearest
 from octabox.prompts.names import Syntax
@@ -62,11 +63,16 @@ class Settings(BaseModel):
     allow_hub: bool = Field(default=False, description="Whether clients may ask for any model of the Hub by its id.")
     queue_size: int = Field(default=32, description="Requests that may wait for one model.", ge=1)
     max_resident: int = Field(default=0, description="Models that may be in memory at once; 0 is no limit.", ge=0)
-    threads: int = Field(default=0, description="Processor threads of each model; 0 leaves it to torch.", ge=0)
+    threads: int = Field(
+        default=0, description="Processor threads of each model; 0 is one for each physical core.", ge=0
+    )
     device: str | None = Field(
         default=None, description="Device of models that name none; the best there is, if not given."
     )
     dtype: Dtype = Field(default="auto", description="Type of numbers of models that name none.")
+    profile: Profile = Field(
+        default="exact", description="Performance profile of models that name none: exact, fast or turbo."
+    )
     prompt_syntax: Syntax = Field(
         default="plain",
         description="How prompts are read where neither model nor request says: plain, a1111 or compel.",
@@ -90,20 +96,26 @@ class Settings(BaseModel):
         default=600.0, description="Longest sound, and longest clip, that is read, in seconds.", gt=0
     )
     max_outputs: int = Field(default=10, description="Outputs that one request may ask for.", ge=1)
+    max_steps: int = Field(default=1000, description="Denoising steps that one request may ask for.", ge=1)
     fetch_timeout: float = Field(default=30.0, description="Seconds for fetching an input by URL.", gt=0)
     load_timeout: float = Field(default=1800.0, description="Seconds for loading a model, its download included.", gt=0)
     cors_origins: tuple[str, ...] = Field(
         default=(), description="Web origins whose pages may call the server; `*` is any."
     )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Host names that clients may use for the server, such as `gpu.example.org` or `*.example.org`; `*` is any. "
+        "Not given: loopback names where `host` is a loopback address, any elsewhere.",
+    )
     preload: tuple[str, ...] = Field(default=(), description="Models to load when the server starts.")
 
-    @field_validator("api_keys", "cors_origins", "preload", mode="before")
+    @field_validator("api_keys", "cors_origins", "allowed_hosts", "preload", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Take text with commas for a list: an environment variable has no other way to say it."""
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("log_level", "dtype", "prompt_syntax", mode="before")
+    @field_validator("log_level", "dtype", "profile", "prompt_syntax", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         """Take words in any letter case, as environments often have them."""

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from octabox.engine.forkserver import worker_context
-from octabox.engine.messages import Conversion, Converted
+from octabox.engine.forkserver import ProcessStarter
+from octabox.engine.messages import BadFork, Conversion, Converted
+from octabox.engine.process import ProcessEndedError, ask_process
 from octabox.engine.worker.entry import convert as work
 from octabox.errors import ForbiddenPathError, OctaboxError, WorkerDiedError
 from octabox.hub.folder import index_file
@@ -33,26 +34,19 @@ def convert(order: Conversion, *, force: bool = False) -> Converted:
 
 
 def _run(order: Conversion, part: Path) -> Converted:
-    """Let a process write to this folder."""
-    context = worker_context()
-    ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(theirs,), daemon=True)
-    process.start()
-    theirs.close()
+    """Let a process write to this folder: a forked one, or a spawned one where a fork cannot use the accelerators."""
+    processes = ProcessStarter()
     try:
-        ours.send((order, part))
-        answer = ours.recv()
-    except (EOFError, OSError) as error:
-        process.join()
-        how = f"exit code {process.exitcode}"
-        if process.exitcode == -signal.SIGKILL:
-            how = "SIGKILL, which often means that the machine ran out of memory"
-        message = f"The process that converted '{order.model.name}' ended with {how}."
+        answer = ask_process(processes.context, work, (order, part))
+        if isinstance(answer, BadFork):
+            processes.use_spawn(answer)
+            answer = ask_process(processes.context, work, (order, part))
+    except ProcessEndedError as error:
+        how = str(error)
+        if error.exit_code == -signal.SIGKILL:
+            how = "was ended by SIGKILL, which often means that the machine ran out of memory"
+        message = f"The process that converted '{order.model.name}' {how}."
         raise WorkerDiedError(message, hint="The log says more.", model=order.model.name) from error
-    finally:
-        process.terminate()
-        process.join()
-        ours.close()
     if isinstance(answer, OctaboxError):
         raise answer
     assert isinstance(answer, Converted)  # noqa: S101 (the process says nothing else)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterable
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 from octabox.config.model import ModelConfig
-from octabox.engine import forkserver
+from octabox.engine.devices import DevicePool
+from octabox.engine.forkserver import ProcessStarter
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
-from octabox.engine.queue import ModelQueue, Ticket
+from octabox.engine.queue import ModelQueue
+from octabox.engine.ticket import Ticket
+from octabox.errors import OutOfMemoryError
 from octabox.types import Event, ModelStatus
+
+logger = logging.getLogger("octabox.engine")
 
 
 class LocalEngine:
@@ -36,6 +42,8 @@ class LocalEngine:
         self._options = options or WorkerOptions()
         self._queue_size, self._max_resident = queue_size, max_resident
         self._load_timeout = load_timeout
+        self.processes = ProcessStarter()
+        self._devices = DevicePool(self.processes, load_timeout)
         self._queues: dict[str, ModelQueue] = {}
         self._freed = asyncio.Condition()
         self._notices: set[asyncio.Task[None]] = set()
@@ -43,7 +51,7 @@ class LocalEngine:
     async def start(self, models: Iterable[ModelConfig] = ()) -> None:
         """Start the fork server, which imports what these models need in the background."""
         warm = sorted({name for model in models for name in component_classes(model)})
-        await asyncio.to_thread(forkserver.start, warm)
+        await asyncio.to_thread(self.processes.start, warm)
 
     async def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call, loading its model if need be; closing the iterator cancels it."""
@@ -76,15 +84,41 @@ class LocalEngine:
 
     def _queue(self, name: str) -> ModelQueue:
         if name not in self._queues:
-            self._queues[name] = ModelQueue(
-                name,
-                self._queue_size,
-                self._options,
-                self._make_room,
-                self._notice_freed,
-                self._load_timeout,
-            )
+            self._queues[name] = ModelQueue(name, self._queue_size, self._options, self, self._load_timeout)
         return self._queues[name]
+
+    async def load_on_device(
+        self, queue: ModelQueue, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]]
+    ) -> None:
+        """Make room for one more model, choose its device, and load its configuration for that device.
+
+        Where memory runs out, the model on that device that was idle longest is unloaded, and the load is tried once more.
+
+        Args:
+            queue: The model's queue.
+            model: The model's configuration.
+            load: Loads a configuration.
+        """
+        await self._make_room(queue)
+        requested = model.device or self._options.device
+        in_use = [other.device for other in self._queues.values() if other.device and other is not queue]
+        async with self._devices.assigned(model, requested, in_use) as device:
+            placed = model if device is None else model.model_copy(update={"device": device})
+            try:
+                await load(placed)
+            except OutOfMemoryError as error:
+                idle = self._longest_idle(device, queue)
+                if idle is None:
+                    raise
+                logger.warning("%s: %s is unloaded, and the load is tried once more", error.message, idle.name)
+                await idle.unload()
+                await load(placed)
+
+    def _longest_idle(self, device: str | None, newcomer: ModelQueue) -> ModelQueue | None:
+        """Return the model on a device that was idle longest; None where none is idle there."""
+        others = [queue for queue in self._queues.values() if queue.idle and queue is not newcomer]
+        here = [queue for queue in others if device in (None, queue.device)]
+        return min(here, key=lambda queue: queue.last_used, default=None)
 
     async def _make_room(self, newcomer: ModelQueue) -> None:
         """Unload models that were idle longest until one more may come; wait where all are busy."""
@@ -99,7 +133,7 @@ class LocalEngine:
                 async with self._freed:
                     await self._freed.wait()
 
-    def _notice_freed(self) -> None:
+    def notice_freed(self) -> None:
         """Wake those that wait for room."""
 
         async def notify() -> None:

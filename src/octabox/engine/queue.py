@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from octabox.config.model import ModelConfig
+from octabox.engine.forkserver import ProcessStarter, end_fork_server
+from octabox.engine.limits import watched
 from octabox.engine.messages import (
+    BadFork,
     Began,
     CancelCall,
     Failed,
@@ -24,24 +28,26 @@ from octabox.engine.messages import (
     Start,
     WorkerOptions,
 )
-from octabox.engine.process import WorkerProcess
-from octabox.engine.protocol import Call
-from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, QueueFullError
-from octabox.types import Event, Generation, ModelStatus, Progress
+from octabox.engine.process import GRACE, WorkerProcess
+from octabox.engine.ticket import SentCalls, Ticket
+from octabox.errors import DeviceError, LoadError, OctaboxError, QueueFullError, WorkerDiedError
+from octabox.types import Event, ModelStatus, Progress
+
+logger = logging.getLogger("octabox.engine")
 
 
-@dataclass(eq=False)
-class Ticket:
-    """A place in the queue: a call, or the wish to have the model loaded."""
+class Host(Protocol):
+    """What holds the queues of all models, and shares the machine between them."""
 
-    model: ModelConfig
-    pipeline: str
-    call: Call | None = None
-    events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
-    cancelled: bool = False
-    begun: bool = False
-    queued: float = field(default_factory=time.perf_counter)
-    timings: dict[str, float] = field(default_factory=dict)
+    processes: ProcessStarter
+
+    async def load_on_device(
+        self, queue: ModelQueue, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]]
+    ) -> None:
+        """Make room for one more model, choose its device, and load its configuration for that device."""
+
+    def notice_freed(self) -> None:
+        """Take notice that a model has become idle, or has been unloaded."""
 
 
 class ModelQueue:
@@ -51,31 +57,22 @@ class ModelQueue:
         name: Name of the model.
         limit: How many calls may wait.
         options: What its workers must know.
-        make_room: Awaited before a worker starts, so that others can be ended first.
-        freed: Called whenever this model becomes idle.
+        host: Shares the machine between the models.
         load_timeout: Seconds for loading the model.
     """
 
-    def __init__(
-        self,
-        name: str,
-        limit: int,
-        options: WorkerOptions,
-        make_room: Callable[[ModelQueue], Awaitable[None]],
-        freed: Callable[[], None],
-        load_timeout: float,
-    ) -> None:
+    def __init__(self, name: str, limit: int, options: WorkerOptions, host: Host, load_timeout: float) -> None:
         self.name, self._limit, self._options = name, limit, options
-        self._make_room, self._freed, self._load_timeout = make_room, freed, load_timeout
+        self._host, self._load_timeout = host, load_timeout
         self._waiting: deque[Ticket] = deque()
-        self._calls: dict[str, Ticket] = {}
+        self._sent = SentCalls(name)
         self._current: Ticket | None = None
         self._worker: WorkerProcess | None = None
-        self._loaded: asyncio.Future[Loaded] | None = None
+        self._loaded: asyncio.Future[Loaded | BadFork] | None = None
         self._loaded_for: tuple[ModelConfig, str] | None = None
-        self._memory: dict[str, int] = {}
-        self._ran, self._drained = asyncio.Event(), asyncio.Event()
-        self._drained.set()
+        self._ready = False
+        self.device: str | None = None  # Where the model runs, or is being loaded.
+        self._memory = Memory()
         self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
         self._call_seconds = 1.0
@@ -89,7 +86,7 @@ class ModelQueue:
     @property
     def idle(self) -> bool:
         """Whether the model is in memory and nothing waits for it or runs on it."""
-        return self.resident and not self._serving.locked() and not self._calls and not self._waiting
+        return self.resident and not self._serving.locked() and not self._sent and not self._waiting
 
     async def events(self, ticket: Ticket) -> AsyncGenerator[Event, None]:
         """Queue a ticket and yield what comes of it; closing the iterator gives the place up or cancels the call."""
@@ -103,38 +100,38 @@ class ModelQueue:
             await self._leave(ticket)
 
     async def unload(self) -> bool:
-        """End the worker once it is idle; return whether there was one."""
-        async with self._serving:
-            await self._drained.wait()  # The last call's artifacts may still be being encoded.
+        """End the worker once it is idle, or sooner where it shows no sign of life; return whether there was one."""
+        async with watched(lambda: self._worker), self._serving:
+            await self._sent.drained.wait()  # The last call's artifacts may still be being encoded.
             was_resident = self.resident
             await self._stop()
-        self._freed()
+        self._host.notice_freed()
         return was_resident
 
     async def close(self) -> None:
         """Cancel everything that waits or runs, and end the worker."""
+        self._sent.close([*self._waiting, *([self._current] if self._current else [])])
+        self._waiting.clear()
         if self._server:
             self._server.cancel()
-        for ticket in [*self._waiting, *self._calls.values()]:
-            ticket.events.put_nowait(GenerationCancelledError("The server is being stopped.", model=self.name))
-        self._waiting.clear()
-        self._calls.clear()
+            await asyncio.wait({self._server}, timeout=3 * GRACE)
         await self._stop()
 
     def status(self) -> ModelStatus | None:
         """Return what the model does now; None if it is not in memory."""
         if self._worker is None or self._loaded_for is None:
             return None
-        loaded = self._loaded.result() if self._loaded and _succeeded(self._loaded) else None
         return ModelStatus(
             model=self.name,
-            state="loading" if loaded is None else "busy" if self._current or self._calls else "ready",
-            pipeline=self._loaded_for[1] if loaded else None,
-            device=loaded.device if loaded else None,
-            memory=dict(self._memory),
+            state="loading" if not self._ready else "busy" if self._current or self._sent else "ready",
+            pipeline=self._loaded_for[1] if self._ready else None,
+            device=self.device,
+            memory=dict(self._memory.bytes),
+            allocated=dict(self._memory.allocated),
             waiting=len(self._waiting),
             pid=self._worker.pid,
             since=self._since,
+            performance=loaded.performance if loaded else None,
         )
 
     def _enter(self, ticket: Ticket) -> None:
@@ -155,7 +152,7 @@ class ModelQueue:
             self._waiting.remove(ticket)
             self._tell_positions()
         ticket.cancelled = True
-        if ticket.call and ticket.call.id in self._calls and self._worker:
+        if ticket.call and ticket.call.id in self._sent and self._worker:
             await self._worker.send(CancelCall(ticket.call.id))
 
     def _tell_positions(self) -> None:
@@ -174,12 +171,13 @@ class ModelQueue:
                 self._tell_positions()
                 try:
                     await self._serve_one(ticket)
-                except OctaboxError as error:
-                    ticket.events.put_nowait(error)
+                except Exception as error:  # noqa: BLE001 (whatever it is, it ends this request alone)
+                    self._sent.fail(ticket, error)
                 finally:
+                    self._sent.give_up(ticket)
                     self._current = None
                     self.last_used = time.time()
-        self._freed()
+        self._host.notice_freed()
 
     async def _serve_one(self, ticket: Ticket) -> None:
         worker = await self._worker_for(ticket)
@@ -188,11 +186,9 @@ class ModelQueue:
             return
         began = time.perf_counter()
         while not ticket.cancelled:
-            self._calls[ticket.call.id] = ticket
-            self._drained.clear()
-            self._ran.clear()
+            self._sent.add(ticket.call.id, ticket)
             await worker.send(RunCall(ticket.call))
-            await self._ran.wait()
+            await self._sent.ran.wait()
             if ticket.begun:
                 break
             worker = await self._worker_for(ticket)  # The last one had died before it took the call up.
@@ -202,16 +198,17 @@ class ModelQueue:
         """Return a worker that has loaded the ticket's model, starting one if need be."""
         wanted = (ticket.model, ticket.pipeline)
         if self._worker and (self._loaded_for != wanted or not self._worker.alive):
+            async with watched(lambda: self._worker):
+                await self._sent.drained.wait()  # As in `unload`.
             await self._stop()
         if self._worker is None:
             began = time.perf_counter()
             ticket.events.put_nowait(Progress("loading"))
-            await self._make_room(self)
-            self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
             try:
-                self._worker = await WorkerProcess.start(Start(*wanted, self._options), self._hear)
-                await asyncio.wait_for(asyncio.shield(self._loaded), self._load_timeout)
+                await self._host.load_on_device(self, ticket.model, lambda model: self._load(model, wanted))
             except asyncio.TimeoutError:
+                if self._worker is None:
+                    end_fork_server()
                 await self._stop()
                 hint = "Raise `load_timeout`, or fetch the model's files first."
                 message = f"Model '{self.name}' was not loaded within {self._load_timeout:g} seconds."
@@ -223,51 +220,53 @@ class ModelQueue:
             ticket.timings["load"] = time.perf_counter() - began
         return self._worker
 
+    async def _load(self, model: ModelConfig, wanted: tuple[ModelConfig, str]) -> None:
+        """Start a worker that loads the model; where a forked one cannot use the accelerators, a spawned one."""
+        while True:
+            await self._stop()  # One that failed to load may still be ending, and its end is not that of the next.
+            self._loaded, self._loaded_for = asyncio.get_running_loop().create_future(), wanted
+            self._ready, self.device, spawned = False, model.device, self._host.processes.spawns
+            order = Start(model, wanted[1], self._options)
+            start = WorkerProcess.start(order, self._hear, self._host.processes.context)
+            self._worker = await asyncio.wait_for(start, self._load_timeout)
+            answer = await asyncio.wait_for(asyncio.shield(self._loaded), self._load_timeout)
+            if isinstance(answer, Loaded):
+                self._ready, self.device = True, answer.device
+                return
+            if spawned:
+                raise LoadError(f"A new process cannot use {', '.join(answer.device_types)}.", model=self.name)
+            self._host.processes.use_spawn(answer)
+
     async def _stop(self) -> None:
         worker, self._worker = self._worker, None
-        self._loaded_for, self._memory = None, {}
+        self._loaded_for, self.device, self._memory = None, None, Memory()
         if worker:
             await worker.stop()
+            self._sent.finish_begun(WorkerDiedError(f"The worker of model '{self.name}' was ended.", model=self.name))
 
     def _hear(self, message: FromWorker | None) -> None:
         """Take a message from the worker, or its end."""
         if isinstance(message, Progressed):
-            self._tell(message.id, message.progress)
+            self._sent.publish(message.id, message.progress)
         elif isinstance(message, Began):
-            if ticket := self._calls.get(message.id):
-                ticket.begun = True
+            self._sent.begin(message.id)
         elif isinstance(message, Ran):
-            self._ran.set()
+            self._sent.ran.set()
         elif isinstance(message, Finished):
-            self._finish(message.id, message.generation)
+            self._sent.finish(message.id, message.generation)
         elif isinstance(message, Failed):
-            self._finish(message.id, message.error)
-            self._ran.set()
+            self._sent.finish(message.id, message.error)
+            self._sent.ran.set()
         elif isinstance(message, Memory):
-            self._memory = dict(message.bytes)
-        elif isinstance(message, Loaded):
+            self._memory = message
+        elif isinstance(message, Loaded | BadFork):
             self._settle(message)
         elif isinstance(message, LoadFailed):
             self._settle(message.error)
         else:
             self._mourn()
 
-    def _tell(self, call_id: str, event: Event) -> None:
-        if ticket := self._calls.get(call_id):
-            ticket.events.put_nowait(event)
-
-    def _finish(self, call_id: str, outcome: Generation | OctaboxError) -> None:
-        ticket = self._calls.pop(call_id, None)
-        if not self._calls:
-            self._drained.set()
-        if ticket is None:
-            return
-        if isinstance(outcome, Generation):
-            outcome = replace(outcome, timings={**ticket.timings, **outcome.timings})
-        ticket.events.put_nowait(outcome)
-        ticket.events.put_nowait(None)
-
-    def _settle(self, outcome: Loaded | OctaboxError) -> None:
+    def _settle(self, outcome: Loaded | BadFork | OctaboxError) -> None:
         if self._loaded and not self._loaded.done():
             if isinstance(outcome, OctaboxError):
                 self._loaded.set_exception(outcome)
@@ -279,15 +278,9 @@ class ModelQueue:
         if self._worker is None:  # We ended it ourselves.
             return
         error = self._worker.epitaph(self.name)
+        if not isinstance(error, DeviceError):  # That has been logged with the call that it ended.
+            logger.warning("%s", error)
         self._settle(error)
-        for call_id, ticket in list(self._calls.items()):
-            if ticket.begun:
-                self._finish(call_id, error)
-        self._worker, self._loaded_for, self._memory = None, None, {}
-        self._ran.set()
-        self._freed()
-
-
-def _succeeded(future: asyncio.Future[Loaded]) -> bool:
-    """Tell whether a future has a result, not an error."""
-    return future.done() and not future.cancelled() and future.exception() is None
+        self._worker, self._loaded_for, self.device, self._memory = None, None, None, Memory()
+        self._sent.finish_begun(error)
+        self._host.notice_freed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -11,7 +12,8 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from octabox.config.problems import expectation
-from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError
+from octabox.errors import InvalidParameterError, InvalidRequestError, MediaTypeError, RequestError
+from octabox.security.nesting import MAX_VALUES, check_nesting
 from octabox.types import Source
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -22,8 +24,39 @@ MOST_FILES, MOST_FIELDS = 64, 500
 #: What a form's content type begins with.
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
+#: Bytes of a body from which on it is read beside the event loop.
+LARGE = 64 * 1024
+
 #: What a refused body might have been.
 EXAMPLE = '{"prompt": "..."}'
+
+
+async def read_json(request: Request, example: str = EXAMPLE) -> dict[str, Any]:
+    """Read a request's body, which must be a JSON object and say so by its media type.
+
+    Browsers send JSON of another site's page only after they have asked, but text and forms without asking: taking those for
+    JSON would open the server to every page.
+
+    Args:
+        request: The request.
+        example: What the body might have been, for the hint of an error.
+
+    Raises:
+        MediaTypeError: Its media type is not that of JSON.
+        RequestError: It is not a JSON object.
+    """
+    header = request.headers.get("content-type", "")
+    media_type = header.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        what = f"not '{header[:100]}'" if header else "and the request has none"
+        raise MediaTypeError(
+            f"The content type must be application/json, {what}.", hint="Send 'Content-Type: application/json'."
+        )
+    data = await request.body()
+    # Reading holds the interpreter all the same, but lets it go now and then.
+    return await asyncio.to_thread(read_object, data, example) if len(data) > LARGE else read_object(data, example)
 
 
 def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:
@@ -34,8 +67,11 @@ def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:
         example: What it might have been, for the hint of an error.
 
     Raises:
-        RequestError: It is none.
+        RequestError: It is none, or holds more than a request may.
     """
+    if data.count(b",") > MAX_VALUES:
+        # Telling so many values apart takes seconds, in which no other request is served.
+        raise RequestError(f"The body has more than {MAX_VALUES} values.", hint="Send arrays as files of NumPy (.npy).")
     try:
         fields = json.loads(data.decode("utf-8"), parse_constant=refuse_constant)
         if b"\\u" in data:
@@ -47,6 +83,8 @@ def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:
         raise RequestError(f"The body is no JSON: {error}.", hint=f"Send an object, such as {example}.") from error
     if not isinstance(fields, dict):
         raise RequestError("The body must be a JSON object.", hint=f"Such as {example}.")
+    for name, value in fields.items():
+        check_nesting(value, name)
     return fields
 
 

@@ -38,6 +38,7 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.InvalidParameterError: HttpError(400, _INVALID, "invalid_value"),
     errors.MissingParameterError: HttpError(400, _INVALID, "missing_required_parameter"),
     errors.MediaError: HttpError(400, _INVALID, "invalid_image"),
+    errors.MediaTypeError: HttpError(415, _INVALID, "unsupported_media_type"),
     errors.InvalidRequestError: HttpError(400, _INVALID, "invalid_request"),
     errors.CapacityError: HttpError(503, _SERVER, "no_capacity"),
     errors.QueueFullError: HttpError(429, "rate_limit_error", "queue_full"),
@@ -52,10 +53,13 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.GenerationError: HttpError(500, _SERVER, "generation_failed"),
     errors.GenerationCancelledError: HttpError(499, _SERVER, "cancelled"),
     errors.WorkerDiedError: HttpError(500, _SERVER, "worker_died"),
+    errors.DeviceError: HttpError(500, _SERVER, "device_failed"),
     errors.SecurityError: HttpError(403, "permission_error", "forbidden"),
     errors.AuthenticationError: HttpError(401, "authentication_error", "invalid_api_key"),
     errors.ForbiddenUrlError: HttpError(400, _INVALID, "forbidden_url"),
     errors.ForbiddenPathError: HttpError(400, _INVALID, "forbidden_path"),
+    errors.ForbiddenHostError: HttpError(403, "permission_error", "forbidden_host"),
+    errors.ForbiddenOriginError: HttpError(403, "permission_error", "forbidden_origin"),
 }
 
 
@@ -76,7 +80,9 @@ def body(error: errors.OctaboxError) -> dict[str, Any]:
         [body(problem)["error"] for problem in error.problems] if isinstance(error, errors.InvalidRequestError) else []
     )
     more = {"hint": error.hint, "choices": list(error.choices), "problems": problems}
-    return {"error": {**told, **{name: value for name, value in more.items() if value}}}
+    if isinstance(error, errors.OutOfMemoryError):
+        more |= {"requested_bytes": error.requested, "free_bytes": error.free}
+    return {"error": {**told, **{name: value for name, value in more.items() if value not in (None, "", [])}}}
 
 
 def plain_body(message: str, kind: str, code: str) -> dict[str, Any]:

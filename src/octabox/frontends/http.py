@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -21,12 +22,13 @@ from octabox.errors import ConfigError, OctaboxError
 from octabox.frontends import errors, health
 from octabox.frontends.localai import routes as localai
 from octabox.frontends.metered import Metered
-from octabox.frontends.middleware import BodyLimit, SafeJson, Unbreakable
+from octabox.frontends.middleware import BodyLimit, HostGuard, SafeJson, Unbreakable
 from octabox.frontends.native import adapters, catalog, generations
 from octabox.frontends.openai import images, speech, videos
 from octabox.frontends.openai import models as model_routes
 from octabox.frontends.results import Results
 from octabox.frontends.services import Generations, Models, Wire
+from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
 from octabox.service.jobs import Jobs
 from octabox.telemetry.metrics import Metrics
@@ -77,6 +79,7 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
     _answer_errors(app)
     # The last one added is the outermost: answers of the others need the headers that browsers ask for too.
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
+    app.add_middleware(HostGuard, policy=host_policy(settings))
     app.add_middleware(Unbreakable)
     if settings.cors_origins:
         app.add_middleware(
@@ -87,6 +90,20 @@ def create_app(generation: Generations, models: Models, settings: Settings, life
             expose_headers=["retry-after", *speech.HEADERS],
         )
     return app
+
+
+def host_policy(settings: Settings) -> HostPolicy:
+    """Return which hosts and origins the settings allow; the host of ``public_url`` is this server's too."""
+    public = [hostname(urlsplit(settings.public_url).netloc)] if settings.public_url else []
+    # Where nothing is named, a public server answers to every host, and naming its address is no wish to change that.
+    hosts = (*settings.allowed_hosts, *public) if settings.allowed_hosts or is_loopback(settings.host) else ()
+    return HostPolicy(settings.host, hosts, (*settings.cors_origins, *_origin_of(settings.public_url)))
+
+
+def _origin_of(url: str | None) -> tuple[str, ...]:
+    """Return the origin of a URL's pages."""
+    parts = urlsplit(url or "")
+    return (f"{parts.scheme}://{parts.netloc}",) if parts.netloc else ()
 
 
 async def _nothing() -> None:

@@ -6,11 +6,14 @@ import json
 import logging
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from octabox.frontends.errors import plain_body
+from octabox.errors import SecurityError
+from octabox.frontends.errors import body, http_error, plain_body
+from octabox.security.hosts import HostPolicy
 
 logger = logging.getLogger("octabox.http")
 
@@ -49,6 +52,29 @@ class Unbreakable:
                 raise
             message = "Something went wrong inside the server; its log says what."
             await SafeJson(plain_body(message, "server_error", "internal_error"), 500)(scope, receive, send)
+
+
+class HostGuard:
+    """Refuses requests of other sites' pages, and those to hosts that are not this server's.
+
+    Args:
+        app: What is behind.
+        policy: Decides which are.
+    """
+
+    def __init__(self, app: ASGIApp, policy: HostPolicy) -> None:
+        self._app, self._policy = app, policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            try:
+                self._policy.check(headers.get("host"), headers.get("origin"), scope["scheme"])
+            except SecurityError as error:
+                await SafeJson(body(error), http_error(error).status)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:

@@ -15,9 +15,10 @@ from octabox.errors import GenerationError, OctaboxError
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.adapters import chosen_adapters
+from octabox.service.bounds import Limits
 from octabox.service.inputs import decoded
 from octabox.service.models import ModelService
-from octabox.service.planning import Files, Limits, Plan, ServedModel, plan
+from octabox.service.planning import Files, Plan, ServedModel, plan
 from octabox.service.prompting import PromptWriter
 from octabox.types import Event, Generation, GenerationRequest
 

@@ -16,6 +16,7 @@ from octabox.config.fitting import check_settings, timesteps_of
 from octabox.config.model import ModelConfig
 from octabox.config.schedulers import scheduler_of
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
+from octabox.service.bounds import Limits, check_amounts, check_bounds, check_texts
 from octabox.service.choosing import choose, family_of
 from octabox.service.conditions.image_prompts import with_image_prompts
 from octabox.service.conditions.steering import check_steering
@@ -33,21 +34,6 @@ Files = Mapping[str, tuple[Source | list[Any], ...]]
 
 #: Seeds that are drawn by lot stay below this, so that they are easy to type again.
 DRAWN_SEEDS = 2**32
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much one request may ask for.
-
-    Args:
-        outputs: Outputs in all.
-        pixels: Pixels of one picture.
-        frames: Frames of one clip.
-    """
-
-    outputs: int = 10
-    pixels: int = 64 * 1024 * 1024
-    frames: int = 2048
 
 
 @dataclass(frozen=True)
@@ -99,6 +85,7 @@ def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limit
         TaskNotFoundError: The model cannot do this task.
         SchedulerNotFoundError: There is no such scheduler.
     """
+    check_bounds(request)
     request = _count_outputs(request)
     params, files = _part_files(request, _file_parameters(catalog, model))
     pipeline, task = _chosen(request, model, catalog, params, files)
@@ -107,10 +94,11 @@ def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limit
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
     wishes = {name: value for name, value in request.wishes.items() if name in accepted}
     checked = validate(pipeline, {**defaults, **wishes, **params}, files)
+    check_texts(checked)
     check_steering(pipeline, model.config, checked, files)
     checked, idle = with_image_prompts(pipeline, model.config, checked, files)
     checked |= output_arguments(request.output, pipeline)
-    _check_size(checked, limits)
+    check_amounts(checked, limits)
     runs = _runs(checked, accepted, request, limits, model.config.seed)
     ignored = [name for name in request.wishes if name not in accepted]
     warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
@@ -210,26 +198,6 @@ def _sources(value: Any, parameter: Parameter) -> tuple[Source, ...]:
             parameter=parameter.name,
         )
     return sources
-
-
-def _check_size(params: Mapping[str, Any], limits: Limits) -> None:
-    width, height = params.get("width"), params.get("height")
-    for name, value in (("width", width), ("height", height)):
-        if isinstance(value, int) and value < 1:
-            raise InvalidParameterError(f"'{name}' must be at least 1, not {value}.", parameter=name)
-    frames = params.get("num_frames")
-    if isinstance(frames, int) and not 1 <= frames <= limits.frames:
-        raise InvalidParameterError(
-            f"'num_frames' must be from 1 to {limits.frames}, not {frames}.",
-            hint="More may be asked for where `max_frames` is raised.",
-            parameter="num_frames",
-        )
-    if (width or 1) * (height or 1) > limits.pixels:
-        raise InvalidParameterError(
-            f"A picture of {width}x{height} has more pixels than the {limits.pixels} that are allowed.",
-            hint="Ask for a smaller one, or raise `max_image_pixels`.",
-            parameter="width",
-        )
 
 
 def _runs(

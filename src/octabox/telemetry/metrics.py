@@ -33,7 +33,16 @@ class Metrics:
         self._artifacts = Counter("octabox_artifacts", "Artifacts made.", ["model", "kind"], registry=self._registry)
         self._waiting = Gauge("octabox_waiting", "Requests that wait.", ["model"], registry=self._registry)
         self._memory = Gauge(
-            "octabox_memory_bytes", "Memory that a model holds.", ["model", "place"], registry=self._registry
+            "octabox_memory_bytes",
+            "Memory that a model holds: resident on the host, reserved on an accelerator.",
+            ["model", "place"],
+            registry=self._registry,
+        )
+        self._allocated = Gauge(
+            "octabox_memory_allocated_bytes",
+            "Memory of an accelerator that a model's tensors use.",
+            ["model", "place"],
+            registry=self._registry,
         )
 
     def ended(self, model: str, outcome: str, seconds: float, kinds: Iterable[str] = ()) -> None:
@@ -47,8 +56,11 @@ class Metrics:
         """Return all figures in Prometheus' text format, those of the models as they are now."""
         self._waiting.clear()
         self._memory.clear()
+        self._allocated.clear()
         for status in models:
             self._waiting.labels(status.model).set(status.waiting)
             for place, amount in status.memory.items():
                 self._memory.labels(status.model, place).set(amount)
+            for place, amount in status.allocated.items():
+                self._allocated.labels(status.model, place).set(amount)
         return generate_latest(self._registry)

@@ -91,8 +91,8 @@ def test_an_option_that_says_nothing_is_an_error(option: Any, message: str) -> N
 
 def test_one_of_two_keys_is_enough_for_cuda() -> None:
     """The two are read as LocalAI reads them; without either the best device is taken."""
-    assert "cuda" == translated(cuda=False, diffusers={"cuda": True}).fields["device"]
-    assert "cuda" == translated(cuda=True, diffusers={"cuda": False}).fields["device"]
+    assert "accelerator" == translated(cuda=False, diffusers={"cuda": True}).fields["device"]
+    assert "accelerator" == translated(cuda=True, diffusers={"cuda": False}).fields["device"]
     assert "cpu" == translated(diffusers={"cuda": False}).fields["device"]
     assert "device" not in translated().fields
 

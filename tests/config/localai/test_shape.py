@@ -136,7 +136,7 @@ def test_the_documented_example_of_a_local_file_loads() -> None:
     model = documented("stablediffusion")
 
     assert {"num_inference_steps": 30, "guidance_scale": 8, "clip_skip": 11} == model.defaults
-    assert ("float16", None, "cuda") == (model.dtype, model.variant, model.device)
+    assert ("float16", None, "accelerator") == (model.dtype, model.variant, model.device)
 
 
 def test_the_documented_example_of_image_to_image_loads() -> None:

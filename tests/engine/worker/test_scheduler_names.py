@@ -18,7 +18,8 @@ from octabox.config.model import ModelConfig
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.runner import Runner
 from octabox.errors import OctaboxError
-from octabox.service.planning import Limits, ServedModel, plan
+from octabox.service.bounds import Limits
+from octabox.service.planning import ServedModel, plan
 from octabox.types import GenerationRequest, SchedulerChoice
 from scheduler_names import INVOKE, LOCALAI, REFUSED, SDNEXT, WEB_UI
 

@@ -142,7 +142,7 @@ async def test_a_bad_form(server: Server, data: Any, files: Any, parameter: str 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff"])
 async def test_a_body_that_is_no_object(server: Server, content: bytes) -> None:
     """What is no JSON object is refused with an example of one."""
-    answer = await server.http.post(PATH, content=content)
+    answer = await server.http.post(PATH, content=content, headers={"content-type": "application/json"})
 
     assert 400 == answer.status_code
 

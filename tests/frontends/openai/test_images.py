@@ -222,7 +222,7 @@ async def test_bad_fields(server: Server, body: dict[str, Any], param: str, code
 )
 async def test_bad_bodies(server: Server, content: bytes) -> None:
     """A body that is no JSON object in UTF-8 is a bad request in OpenAI's shape."""
-    answer = await server.http.post(GENERATIONS, content=content)
+    answer = await server.http.post(GENERATIONS, content=content, headers={"content-type": "application/json"})
 
     assert 400 == answer.status_code
     assert "invalid_request_error" == answer.json()["error"]["type"]

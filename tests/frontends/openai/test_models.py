@@ -39,6 +39,7 @@ async def test_model_in_memory_has_its_status(server: Server) -> None:
             "pipeline": "FakePipeline",
             "device": "cpu",
             "memory": {"host": 1024},
+            "allocated": {},
             "waiting": 2,
             "pid": 42,
             "since": 6.5,

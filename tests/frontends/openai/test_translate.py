@@ -1,12 +1,12 @@
 """From OpenAI's and LocalAI's words to diffusers'."""
 
-import json
 from typing import Any
 
 import pytest
 
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, MissingParameterError, RequestError
-from octabox.frontends.openai.schema import from_fields, from_json
+from octabox.frontends.bodies import read_object
+from octabox.frontends.openai.schema import from_fields
 from octabox.frontends.openai.translate import Wanted, needs_prompt, require_prompt, to_request
 from octabox.types import OutputFormat, SchedulerChoice
 
@@ -172,7 +172,7 @@ def test_several_problems_at_once() -> None:
 
 def test_null_is_not_given() -> None:
     """Null stands for the default, as in OpenAI's API."""
-    body = from_json(json.dumps({"n": None, "stream": None, "partial_images": None, "size": None}).encode())
+    body = from_fields({"n": None, "stream": None, "partial_images": None, "size": None})
 
     assert (1, False, 0, None) == (body.n, body.stream, body.partial_images, body.size)
 
@@ -181,4 +181,4 @@ def test_null_is_not_given() -> None:
 def test_no_json(data: bytes) -> None:
     """What is no JSON object in UTF-8 is refused."""
     with pytest.raises(RequestError):
-        from_json(data)
+        from_fields(read_object(data))

@@ -9,7 +9,8 @@ import pytest
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.errors import InvalidRequestError, RequestError
-from octabox.service.planning import Limits, Plan, ServedModel, plan
+from octabox.service.bounds import Limits
+from octabox.service.planning import Plan, ServedModel, plan
 from octabox.types import GenerationRequest
 
 PICTURES, SCALE = "ip_adapter_image", "ip_adapter_scale"

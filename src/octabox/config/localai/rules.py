@@ -10,6 +10,7 @@ from octabox.config.localai.keys import table
 from octabox.config.localai.translation import Translation
 from octabox.config.presetting import preset_of_alias
 from octabox.config.problems import did_you_mean, shown
+from octabox.types import ACCELERATOR
 
 
 def _backend(translation: Translation, key: str, value: str) -> None:
@@ -76,9 +77,9 @@ def _no_number(text: str) -> None:
 
 
 def _cuda(translation: Translation, key: str, value: bool) -> None:
-    """Run on CUDA if one of the two keys says so; a plain ``false`` means the processor."""
+    """Run on an accelerator, of whatever maker, if one of the two keys says so; a plain ``false`` means the processor."""
     if value or "device" not in translation.fields:
-        translation.fields["device"] = "cuda" if value else "cpu"
+        translation.fields["device"] = ACCELERATOR if value else "cpu"
         translation.origins["device",] = key
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import torch
 from huggingface_hub.errors import (
     GatedRepoError,
     LocalEntryNotFoundError,
@@ -20,9 +19,13 @@ from safetensors import SafetensorError
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call
 from octabox.engine.worker.arguments import shapes
+from octabox.engine.worker.placement.device_errors import bytes_free, bytes_requested, causes, hardware_cause
+from octabox.engine.worker.placement.process_memory import free_memory
 from octabox.errors import (
+    DeviceError,
     DownloadError,
     GatedModelError,
+    GenerationCancelledError,
     GenerationError,
     IncompatibleWeightsError,
     InvalidParameterError,
@@ -93,46 +96,76 @@ def _words(error: BaseException) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
-def _caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool:
-    """Tell whether an error, or one that it was raised from or over, is of one of these kinds."""
-    while error is not None and not isinstance(error, kinds):
-        error = error.__cause__ or error.__context__
-    return error is not None
+def hardware_error(
+    error: BaseException, model: str, doing: str, device: str | None = None
+) -> OutOfMemoryError | DeviceError | None:
+    """Return the error that reports that memory ran out or that the device failed, however it was wrapped; None if neither.
 
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error is one of the ways in which memory runs out."""
-    return _caused_by(error, MemoryError, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _out_of_memory(error: BaseException, model: str, doing: str) -> OutOfMemoryError:
+    Args:
+        error: What was raised.
+        model: Name of the model.
+        doing: What was done with it, such as loading.
+        device: The device that it runs on; None while that is not known.
+    """
+    found = hardware_cause(error)
+    if found is None or isinstance(error, OutOfMemoryError | DeviceError | GenerationCancelledError):
+        return None
+    kind, cause = found
+    if (
+        kind == "device" and type(error) is LoadError
+    ):  # It says already what is wrong with the device, and which ones there are.
+        return None
+    words, place = _words(cause), f" on {device}" if device else ""
+    if kind == "device":
+        return DeviceError(
+            f"The device failed while {doing} '{model}'{place}: {words}",
+            hint="The next request gets a new worker process. If it fails likewise, look at the device's driver and its log.",
+            model=model,
+        )
+    requested, free = bytes_requested(words), bytes_free(words)
+    if free is None and not isinstance(cause, MemoryError):
+        free = free_memory(device)
+    told = [
+        f"{size_text(size)} {what}" for size, what in ((requested, "requested"), (free, "free")) if size is not None
+    ]
+    amounts = f" ({', '.join(told)})" if told else ""
     return OutOfMemoryError(
-        f"Memory ran out while {doing} '{model}': {_words(error)}",
-        hint="Ask for a smaller picture, unload another model, or set `memory: model_cpu_offload` or a smaller `dtype`.",
+        f"Memory ran out while {doing} '{model}'{place}{amounts}: {words}",
+        hint="Ask for a smaller image, unload another model, or set `memory: model_cpu_offload` or a smaller `dtype`.",
         model=model,
+        requested=requested,
+        free=free,
     )
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as it is written for people."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= factor:
+            return f"{size / factor:.2f} {unit}"
+    return f"{size} bytes"
 
 
 def as_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:
     """Return the error that tells why a model could not be loaded."""
+    logger.debug("loading '%s' failed", model.name, exc_info=error)
+    if found := hardware_error(error, model.name, "loading", model.device):
+        return found
     if isinstance(error, OctaboxError):
         return error
-    logger.debug("loading '%s' failed", model.name, exc_info=error)
-    if _is_out_of_memory(error):
-        return _out_of_memory(error, model.name, "loading")
-    kind, what, hint = next(row[1:] for row in LOAD_ERRORS if _caused_by(error, *row[0]))
+    kind, what, hint = next(row[1:] for row in LOAD_ERRORS if any(isinstance(each, row[0]) for each in causes(error)))
     message = f"Model '{model.name}' ({model.model}) {what}: {_words(error)}"
     return kind(message, hint=hint.format(source=model.model), model=model.name)
 
 
-def as_generation_error(error: BaseException, call: Call, steps_taken: int) -> OctaboxError:
+def as_generation_error(error: BaseException, call: Call, steps_taken: int, device: str | None = None) -> OctaboxError:
     """Return the error that tells why a call failed; what a pipeline refuses before its first step was asked wrongly."""
-    if isinstance(error, OctaboxError):
-        return error
     model, what = call.model.name, _words(error)
     logger.debug("a call of '%s' failed", model, exc_info=error)
-    if _is_out_of_memory(error):
-        return _out_of_memory(error, model, "running")
+    if found := hardware_error(error, model, "running", device):
+        return found
+    if isinstance(error, OctaboxError):
+        return error
     given = any(run.inputs for run in call.runs)
     if not steps_taken and isinstance(error, (*REFUSALS, RuntimeError) if given else REFUSALS):
         what += f" (given: {shapes(call.runs[0].inputs)})" if given else ""

@@ -76,9 +76,10 @@ def between(first: torch.Tensor, second: torch.Tensor, strength: float) -> torch
         second: Noise of the same shape.
         strength: How far along: 0 is the first, 1 the second.
     """
-    one, other = first.double().flatten(), second.double().flatten()
+    # Some devices have no double precision.
+    one, other = (each.to("cpu", torch.float64).flatten() for each in (first, second))
     angle = torch.arccos((torch.dot(one, other) / (one.norm() * other.norm())).clamp(-1, 1))
     if not torch.isfinite(angle) or angle.sin() < SMALLEST_SINE:
         return first + strength * (second - first)
     shares = torch.sin((1 - strength) * angle) / angle.sin(), torch.sin(strength * angle) / angle.sin()
-    return (shares[0] * one + shares[1] * other).reshape(first.shape).to(first.dtype)
+    return (shares[0] * one + shares[1] * other).reshape(first.shape).to(first)

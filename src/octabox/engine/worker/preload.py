@@ -1,4 +1,7 @@
-"""What the fork server imports once for all workers; imported by name, first thing, in the fork server itself."""
+"""What a worker needs imported: the fork server imports it once for all workers, and a spawned worker first thing.
+
+Nothing here may use an accelerator: no process that is forked from one that has done so can use it (`find_bad_fork`).
+"""
 
 import contextlib
 import gc
@@ -9,6 +12,10 @@ import threading
 
 # Ctrl-C goes to every process of the terminal; the server alone decides what it means.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
+# diffusers asks for the best device while it is imported. Asked this way, CUDA's driver is not initialised to answer it.
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+# Threads that spin while they wait for each other take the processors from other models; OpenMP reads this when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # What the libraries say while they are imported concerns nobody; a worker listens to them while it loads and runs.
 os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DIFFUSERS_VERBOSITY"] = "error"
 

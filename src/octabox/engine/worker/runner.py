@@ -32,6 +32,7 @@ from octabox.engine.worker.outputs.products import Product
 from octabox.engine.worker.outputs.reading import Reader
 from octabox.engine.worker.outputs.writing import artifacts
 from octabox.engine.worker.placement.decoding import decoding_again
+from octabox.engine.worker.placement.recovery import ModelState
 from octabox.engine.worker.prompts.memory import Memory
 from octabox.engine.worker.prompts.readings import readings
 from octabox.engine.worker.prompts.watching import PromptWatch, without_cuts
@@ -85,12 +86,22 @@ class Runner:
         self._image_prompts = model.image_prompts
         self._settings = copy.deepcopy(_without_weights(model.pipeline))
         self._memory = Memory()
+        self.device, self.state = model.device, ModelState([model.pipeline])
+        self._placement = model.placement
         self.steps_taken = self._previews = 0
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
         """All pipelines over this model's components."""
         return list(self._siblings.values())
+
+    def note_state(self) -> None:
+        """Note what a call may change of the components and, if it fails, leave changed."""
+        self.state.note(self.pipelines)
+
+    def forget_prompts(self) -> None:
+        """Release the encoded prompts that are kept for later calls."""
+        self._memory.forget()
 
     def run(self, call: Call, tell: Callable[[Progress], None], check: Callable[[], None]) -> Unfinished:
         """Make a call.
@@ -105,15 +116,21 @@ class Runner:
         pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
         made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
         adapters: list[AdapterReport] = []
-        with library_warnings(entry.package) as said:
+        performance = self._model.performance
+        with library_warnings(entry.package) as said, performance.running(pipe, tell) as publish:
             for index, run in enumerate(call.runs):
                 check()
                 applied = self._apply_loras(call, run, said)
                 adapters += [each for each in applied if each not in adapters]
                 self._begin_anew(pipe, entry, call)
-                watch = StepWatch(pipe, self._reporter(pipe, call, index, tell, check), entry.progress)
+                watch = StepWatch(pipe, self._reporter(pipe, call, index, publish, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
-                with cast_warnings(said), prompts.installed(), decoding_again(pipe, said):
+                with (
+                    self._placement.calling(),
+                    cast_warnings(said),
+                    prompts.installed(),
+                    decoding_again(pipe, said),
+                ):
                     output = self._call(pipe, entry, spoken, watch)
                 check()
                 said.extend(prompts.warnings())
@@ -125,6 +142,7 @@ class Runner:
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
+        said.extend(performance.take_warnings())
         warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *without_cuts(said)])
         return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
 
@@ -146,6 +164,7 @@ class Runner:
     def _apply_loras(self, call: Call, run: Run, said: list[str]) -> list[AdapterReport]:
         """Make the model what it is with the LoRAs of this run alone, and return what became of them."""
         chosen = configured(call.model) if run.adapters is None else run.adapters
+        self._model.performance.prepare_adapters(chosen)
         reports, notes = self._loras.apply(chosen, beside=_scales(run.params))
         said.extend(notes)
         return reports
@@ -183,7 +202,8 @@ class Runner:
                 and taken * (call.partial_images + 1) >= (shown + 1) * total
                 and shown < call.partial_images
             ):
-                picture = preview(pipe, tensors.get("latents"))
+                with self._placement.together():
+                    picture = preview(pipe, tensors.get("latents"))
                 if picture:
                     self._previews += 1
                     artifact = next(
@@ -234,6 +254,7 @@ class Runner:
             "task": call.task,
             "params": {name: value for name, value in params.items() if value is not None},
             "seed": run.seed,
+            **self._model.performance.facts,
         }
         if call.prompt_syntax != "plain":
             facts["prompt_syntax"] = call.prompt_syntax

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
-from octabox.frontends.bodies import check_fields, read_object
+from octabox.frontends.bodies import check_fields, read_json
 from octabox.frontends.delivery import base_url
 from octabox.frontends.disconnect import unless_gone
 from octabox.frontends.localai.answers import to_answer
@@ -74,7 +74,7 @@ def video_routes(wire: Wire) -> APIRouter:
     @router.post("/video", openapi_extra=_documented(VideoRequest, "application/json"))
     async def video(request: Request) -> Response:
         """Make a clip, and answer when it is made."""
-        body = check_fields(VideoRequest, read_object(await request.body(), EXAMPLE))
+        body = check_fields(VideoRequest, await read_json(request, EXAMPLE))
         wanted = await asyncio.to_thread(_video, wire, body)
         return await _answer(wire, request, wanted)
 

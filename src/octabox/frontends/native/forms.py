@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from octabox.errors import InvalidParameterError
-from octabox.frontends.bodies import is_form, meant_by, read_object, read_parts
+from octabox.frontends.bodies import is_form, meant_by, read_json, read_object, read_parts
 from octabox.frontends.native.schema import NativeRequest, from_fields
 from octabox.frontends.wording.steering import STRUCTURED
 from octabox.types import Source
@@ -32,7 +32,7 @@ async def read_request(request: Request, most_bytes: int) -> tuple[NativeRequest
         RequestError: It cannot be read, or a field is unknown or has a wrong value.
     """
     if not is_form(request):
-        return from_fields(read_object(await request.body(), EXAMPLE)), {}
+        return from_fields(await read_json(request, EXAMPLE)), {}
     texts: dict[str, str] = {}
     files: dict[str, list[Source]] = {}
     for name, value in await read_parts(request, most_bytes):

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from octabox.errors import MissingParameterError, ModelNotFoundError
+from octabox.frontends.bodies import read_json
 from octabox.frontends.delivery import base_url
 from octabox.frontends.disconnect import unless_gone
 from octabox.frontends.middleware import SafeJson
 from octabox.frontends.openai.answers import to_answer
 from octabox.frontends.openai.events import to_events
 from octabox.frontends.openai.forms import read_form
-from octabox.frontends.openai.schema import ImageRequest, from_json
+from octabox.frontends.openai.schema import ImageRequest, from_fields
 from octabox.frontends.openai.translate import Wanted, needs_prompt, require_prompt, to_request
 from octabox.frontends.services import Wire
 from octabox.frontends.streams import EventStream, ended_by_errors, first_of
@@ -41,7 +42,7 @@ def routes(wire: Wire) -> APIRouter:
     @router.post("/generations", openapi_extra=_documented("application/json"))
     async def generations(request: Request) -> Response:
         """Make pictures from words, and from pictures where the model takes some."""
-        body = from_json(await request.body())
+        body = from_fields(await read_json(request))
         model = await _model(wire, body)
         if needs_prompt(body) and (body.prompt or await _takes_prompt(wire, model)):
             require_prompt(body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -64,6 +64,5 @@ def describe(info: ModelInfo, status: ModelStatus | None) -> dict[str, Any]:
         "description": info.description,
     }
     if status is not None:
-        shown = {field.name: getattr(status, field.name) for field in fields(status) if field.name != "model"}
-        told["status"] = {**shown, "memory": dict(status.memory)}
+        told["status"] = {name: value for name, value in asdict(status).items() if name != "model"}
     return told

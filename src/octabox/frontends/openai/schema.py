@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator
 
-from octabox.frontends.bodies import check_fields, read_object
+from octabox.frontends.bodies import check_fields
 from octabox.frontends.wording.steering import Steering
 
 
@@ -54,15 +54,6 @@ class ImageRequest(Steering):
     def others(self) -> dict[str, Any]:
         """The fields that are not listed; null stands for not given."""
         return {name: value for name, value in (self.model_extra or {}).items() if value is not None}
-
-
-def from_json(data: bytes) -> ImageRequest:
-    """Read a request's body.
-
-    Raises:
-        RequestError: It is no JSON object, or a field has a wrong value.
-    """
-    return from_fields(read_object(data))
 
 
 def from_fields(fields: Mapping[str, Any]) -> ImageRequest:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from octabox.config.schedulers import scheduler_choice
 from octabox.errors import GenerationError, InvalidParameterError, MissingParameterError
-from octabox.frontends.bodies import check_fields, read_object
+from octabox.frontends.bodies import check_fields, read_json
 from octabox.frontends.disconnect import unless_gone
 from octabox.frontends.errors import in_clients_words
 from octabox.frontends.services import Wire
@@ -62,7 +62,7 @@ def routes(wire: Wire) -> APIRouter:
     @router.post("/speech", openapi_extra={"requestBody": {"required": True, "content": content}})
     async def speech(request: Request) -> Response:
         """Make sound from words, and answer with the file."""
-        body = check_fields(SpeechRequest, read_object(await request.body(), '{"model": "...", "input": "..."}'))
+        body = check_fields(SpeechRequest, await read_json(request, '{"model": "...", "input": "..."}'))
         maker = await asyncio.to_thread(_maker, wire, body)
         wanted, warnings = to_request(body, maker)
         with in_clients_words(SPELLED):

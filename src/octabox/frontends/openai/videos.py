@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 
 from octabox.errors import GenerationNotFoundError, InvalidParameterError, NotFoundError, RequestError
-from octabox.frontends.bodies import check_fields, is_form, read_object
+from octabox.frontends.bodies import check_fields, is_form, read_json
 from octabox.frontends.disconnect import unless_gone
 from octabox.frontends.errors import in_clients_words
 from octabox.frontends.middleware import SafeJson
@@ -87,7 +87,7 @@ async def _read(wire: Wire, request: Request) -> tuple[VideoRequest, dict[str, t
     if is_form(request):
         fields, media = await read_fields(request, wire.settings.max_upload_bytes, VideoRequest)
     else:
-        fields, media = read_object(await request.body()), {}
+        fields, media = await read_json(request), {}
     body = check_fields(VideoRequest, fields)
     reference = body.input_reference
     if isinstance(reference, dict):

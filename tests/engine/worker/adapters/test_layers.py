@@ -10,6 +10,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from octabox.engine.worker.adapters.loras import Loras
+from octabox.engine.worker.placement.offload import Placement
 from octabox.types import AdapterChoice
 from trained import FRAME, HEARTS, distance, picture, pipeline
 
@@ -82,7 +83,7 @@ def test_the_same_again_is_as_it_was(pipe: Any, loras: Loras) -> None:
 @pytest.mark.parametrize("reason", ["size", "moved", "numbers"])
 def test_where_weights_cannot_be_exchanged(pipe: Any, loras: Loras, reason: str) -> None:
     """Too many of them, parts that move between devices, packed numbers: LoRAs stay beside their layers."""
-    loras._moved = reason == "moved"
+    loras._placement = Placement("model_cpu_offload", "meta" if reason == "moved" else "cpu")
     loras._layers._most = 0 if reason == "size" else 2**30
     layer = pipe.unet.down_blocks[0].resnets[0].conv1
     before, plain = weights(pipe), picture(pipe, steps=2)

@@ -23,6 +23,7 @@ from octabox.engine.worker.adapters.counting import quiet_libraries
 from octabox.engine.worker.adapters.denoisers import State, differing, put, state_of
 from octabox.engine.worker.failures import as_load_error
 from octabox.engine.worker.loading.components import component_class
+from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, LoadError, OctaboxError
 from octabox.hub.adapters.ip_adapters import check_ip_adapter, ip_adapter_file
 
@@ -52,10 +53,13 @@ class ImagePrompts:
         without: Its parts without them.
         within: The same parts with them.
         count: How many there are.
+        placement: Where the model's components are.
     """
 
-    def __init__(self, pipe: Any, denoiser: Any, without: State, within: State, count: int) -> None:
-        self._pipe, self._denoiser = pipe, denoiser
+    def __init__(
+        self, pipe: Any, denoiser: Any, without: State, within: State, count: int, placement: Placement
+    ) -> None:
+        self._pipe, self._denoiser, self._placement = pipe, denoiser, placement
         self._without, self._within, self._count = without, within, count
 
     @contextmanager
@@ -65,6 +69,8 @@ class ImagePrompts:
         try:
             yield
         finally:
+            # Else they would stay where they are at work, where nothing that is done to the model reaches them.
+            self._placement.restore()
             put(self._denoiser, self._without)
 
     @contextmanager
@@ -84,13 +90,14 @@ class ImagePrompts:
         return scales if self._count > 1 else scales[0]
 
 
-def load_image_prompts(pipe: Any, config: ModelConfig, dtype: torch.dtype) -> ImagePrompts | None:
+def load_image_prompts(pipe: Any, config: ModelConfig, dtype: torch.dtype, placement: Placement) -> ImagePrompts | None:
     """Load the IP-Adapters of a configuration, beside the model.
 
     Args:
         pipe: The model's own pipeline.
         config: The model's configuration.
         dtype: Type of numbers of an image encoder that is loaded for them.
+        placement: Where the model's components are to be; None where they stay.
 
     Returns:
         What puts them in; None where there are none.
@@ -122,7 +129,7 @@ def load_image_prompts(pipe: Any, config: ModelConfig, dtype: torch.dtype) -> Im
     without, within = differing(before, state_of(denoiser))
     _check_whole(pipe, config, files, denoiser, within)
     put(denoiser, without)
-    return ImagePrompts(pipe, denoiser, without, within, len(files))
+    return ImagePrompts(pipe, denoiser, without, within, len(files), placement or Placement())
 
 
 def _checked(pipe: Any, part: IPAdapterConfig, config: ModelConfig, dtype: torch.dtype) -> Path:

@@ -7,7 +7,7 @@ tensors: the model's own ones are set aside as they are, and put back, so that n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 #: Most bytes of weights that are held a second time for that; where the layers have more, LoRAs stay beside them.
 MOST_BYTES = 2 * 2**30
+
+#: Share of an accelerator's free memory that such weights may take; the call itself needs the rest.
+SHARE = 0.5
 
 #: Types of numbers that sums can be made of; others are packed.
 NUMBERS = frozenset({torch.float32, torch.float16, torch.bfloat16})
@@ -55,9 +58,14 @@ class Layers:
         weights = [getattr(layer.base_layer, "weight", None) for layer, _ in changed]
         if not all(_plain(layer, names) for layer, names in changed) or not all(map(_summable, weights)):
             return False
-        if sum(weight.nbytes for weight in weights if weight is not None) > self._most:
+        needed = sum(weight.nbytes for weight in weights if weight is not None)
+        if needed > min(self._most, SHARE * _free_memory(weights)):
             return False
-        sums = [_sum(layer, names) for layer, names in changed]
+        try:
+            sums = [_sum(layer, names) for layer, names in changed]
+        except torch.OutOfMemoryError:
+            # Something else on the device has taken what was free. Without sums the call is slower, and makes the same.
+            return False
         for weight, total in zip(weights, sums, strict=True):
             assert isinstance(weight, torch.nn.Parameter)  # noqa: S101 (asked above)
             self._own.append((weight, weight.data))
@@ -88,6 +96,17 @@ def _plain(layer: Any, names: list[str]) -> bool:
 def _summable(weight: object) -> bool:
     """Tell whether weights are numbers that can be added to."""
     return type(weight) is torch.nn.Parameter and weight.dtype in NUMBERS and weight.device.type != "meta"
+
+
+def _free_memory(weights: Sequence[torch.Tensor | None]) -> float:
+    """Return the bytes that are free on the accelerator where weights are; without end on a host, or where it does not say."""
+    device = next((weight.device for weight in weights if weight is not None), torch.device("cpu"))
+    module = torch.get_device_module(device)
+    if device.type == "cpu" or not hasattr(module, "mem_get_info"):
+        return float("inf")
+    free, _ = module.mem_get_info(device.index or 0)
+    # What torch keeps for reuse is free as well.
+    return float(free + module.memory_reserved(device.index or 0) - module.memory_allocated(device.index or 0))
 
 
 @torch.no_grad()

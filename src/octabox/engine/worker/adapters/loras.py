@@ -21,6 +21,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.worker.adapters.counting import Counted, load_counted, lora_parts, quiet_libraries
 from octabox.engine.worker.adapters.layers import Layers
 from octabox.engine.worker.adapters.lycoris import kernels, plain_lora
+from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
 from octabox.hub.adapters.fetching import lora_file
 from octabox.hub.adapters.files import check_lora, read_lora
@@ -54,11 +55,12 @@ class Loras:
     Args:
         pipe: The model's own pipeline; others over its components share what is applied to them.
         most: How many to keep in memory, those of a call that needs more of them aside.
-        moved: Whether parts of the model move between devices, so that no weights may be exchanged.
+        placement: Where the model's components are; while they move between devices, no weights are exchanged.
     """
 
-    def __init__(self, pipe: Any, most: int = 8, *, moved: bool = False) -> None:
-        self._pipe, self._most, self._moved = pipe, most, moved
+    def __init__(self, pipe: Any, most: int = 8, placement: Placement | None = None) -> None:
+        self._pipe, self._most = pipe, most
+        self._placement = placement or Placement()
         self._layers = Layers(lambda: lora_parts(pipe))
         self._held: OrderedDict[Key, Held] = OrderedDict()
         self._numbers = itertools.count()
@@ -127,7 +129,8 @@ class Loras:
         adapter = f"octabox{next(self._numbers):06d}"
         try:
             plain = plain_lora(file, kind, choice.called, kernels(self._pipe))
-            counted = load_counted(self._pipe, plain or file, adapter, names)
+            with self._placement.changing():
+                counted = load_counted(self._pipe, plain or file, adapter, names)
         except BaseException as error:
             self._remove(adapter)
             if not isinstance(error, Exception) or isinstance(
@@ -161,14 +164,14 @@ class Loras:
         self._on = wanted
         if not strengths:
             self._pipe.disable_lora()
-            if not (beside or self._moved):
+            if not (beside or self._placement.moves):
                 self._layers.detach()
                 self._applied = wanted
             return
         self._pipe.enable_lora()
         self._pipe.set_adapters(list(strengths), [dict(each) for each in strengths.values()])
         # What stands beside its layers is set anew for each call, which may scale it and be ended amid that.
-        if not (beside or self._moved) and self._layers.merge():
+        if not (beside or self._placement.moves) and self._layers.merge():
             self._applied = wanted
 
     def _attach(self) -> None:
@@ -189,6 +192,10 @@ class Loras:
     def _remove(self, adapter: str) -> None:
         """Take a LoRA out of the model; with the last one the layers become what they were."""
         self._attach()
+        with self._placement.changing():
+            self._delete(adapter)
+
+    def _delete(self, adapter: str) -> None:
         if not self._held:
             self._pipe.unload_lora_weights()
             return

@@ -11,9 +11,11 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors import SafetensorError
 
+from octabox.config.performance import PerformanceConfig
 from octabox.engine.messages import Conversion, Converted
 from octabox.engine.worker.failures import as_load_error
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.process import hush
 from octabox.errors import LoadError, OctaboxError
 from octabox.telemetry.logs import configure
@@ -25,6 +27,9 @@ def serve(connection: Connection) -> None:
     order, place = connection.recv()
     configure(order.options.log_level, order.options.log_file)
     hush()
+    if bad_fork := find_bad_fork():
+        connection.send(bad_fork)
+        return
     try:
         answer: Converted | OctaboxError = _convert(order, place)
     except Exception as error:  # noqa: BLE001 (whatever a load may raise, the other side must hear of it)
@@ -35,7 +40,9 @@ def serve(connection: Connection) -> None:
 def _convert(order: Conversion, place: Path) -> Converted:
     """Load the model onto the processor and write it."""
     # How a model is held in memory says nothing of its files.
-    config = order.model.without_storage().model_copy(update={"device": "cpu", "memory": "full", "ip_adapters": ()})
+    config = order.model.without_storage().model_copy(
+        update={"device": "cpu", "memory": "full", "ip_adapters": (), "performance": PerformanceConfig(profile="exact")}
+    )
     loaded = load(config, order.pipeline, replace(order.options, device="cpu"))
     _check_writable(loaded.pipeline, config.name)
     _make_plain(loaded.pipeline, len(config.adapters))

@@ -42,17 +42,11 @@ def part_configuration(config: ModelConfig, pipeline: str) -> tuple[ModelConfig,
     return (config.model_copy(update={"components": kept}) if beside else config), beside
 
 
-def load_beside(
-    config: ModelConfig, pipeline: str, names: tuple[str, ...], dtype: torch.dtype, device: str
-) -> dict[str, Any]:
-    """Return the components of these names, on the model's device; several of a name as a list."""
-    loaded: dict[str, Any] = {}
-    for name in names:
-        loaded[name] = load_parts(config, name, _taker(pipeline, name, frozenset(names)), dtype, config.model)
-        for part in loaded[name] if isinstance(loaded[name], list) else [loaded[name]]:
-            if isinstance(part, torch.nn.Module):
-                part.to(device)
-    return loaded
+def load_beside(config: ModelConfig, pipeline: str, names: tuple[str, ...], dtype: torch.dtype) -> dict[str, Any]:
+    """Return the components of these names, on the host; several of a name as a list."""
+    return {
+        name: load_parts(config, name, _taker(pipeline, name, frozenset(names)), dtype, config.model) for name in names
+    }
 
 
 def _taker(pipeline: str, name: str, names: frozenset[str]) -> Any:

@@ -31,11 +31,13 @@ from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.fitting import check_steering
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.performance.applying import AppliedPerformance, apply_performance
+from octabox.engine.worker.performance.planning import plan_performance
 from octabox.engine.worker.placement.casting import differing_dtypes, install_casts
 from octabox.engine.worker.placement.device import choose_device
 from octabox.engine.worker.placement.dtype import DtypeChoice, Precision, choose_dtypes, choose_variant
 from octabox.engine.worker.placement.layerwise import apply_storage
-from octabox.engine.worker.placement.offload import place
+from octabox.engine.worker.placement.offload import Placement, prepare_placement
 from octabox.errors import LoadError, NotFoundError, RequestError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
 
@@ -52,7 +54,9 @@ class LoadedModel:
         loras: What applies LoRAs to it; None where the model was not loaded from a configuration.
         words: Embeddings that its prompts may hold, by name.
         image_prompts: What lets it take pictures as prompts; None where it has no IP-Adapter.
+        placement: Where its components are.
         dtypes: What it may compute in; the first of them is in use. None where it was not loaded from a configuration.
+        performance: Its performance settings, in effect.
     """
 
     pipeline: DiffusionPipeline
@@ -62,7 +66,9 @@ class LoadedModel:
     loras: Loras | None = None
     words: tuple[str, ...] = ()
     image_prompts: ImagePrompts | None = None
+    placement: Placement = field(default_factory=Placement)
     dtypes: DtypeChoice | None = None
+    performance: AppliedPerformance = field(default_factory=AppliedPerformance)
 
 
 def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: Precision | None = None) -> LoadedModel:
@@ -78,6 +84,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
         LoadError: The configuration asks for what this machine or this class does not have.
     """
     device = choose_device(config.device or options.device, config.name)
+    plan = plan_performance(config, options, device)
     parts = _part_classes(config)
     check_packages(pipeline, parts)
     kind: Any = import_class(pipeline)
@@ -98,18 +105,19 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
         pipe = _from_folder(kind, whole, dtype, device)
     pipe.set_progress_bar_config(disable=True)
     words = load_embeddings(pipe, options.embeddings)
-    image_prompts = load_image_prompts(pipe, config, dtype)
-    loras, _ = _apply_adapters(pipe, config, options.max_adapters)
-    extras = load_beside(config, pipeline, beside, dtype, device)
+    placement = prepare_placement(config, pipeline, device)
+    image_prompts = load_image_prompts(pipe, config, dtype, placement)
+    loras, _ = _apply_adapters(pipe, config, options.max_adapters, placement)
+    extras = load_beside(config, pipeline, beside, dtype)
     check_steering(config, pipe.components, extras)
     components = {**pipe.components, **extras}
     if precision.casts or differing_dtypes(components.values()):
         install_casts(components.values())
     apply_storage(config, components)
-    # What is to be moved between devices is told of IP-Adapters too, while they are there.
-    with image_prompts.put_in() if image_prompts else nullcontext():
-        notes += place(pipe, config, device)
-    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts, dtypes)
+    placement.install(components, image_prompts.put_in if image_prompts else nullcontext)
+    performance = apply_performance(pipe, components, plan, adapted=bool(image_prompts or config.adapters))
+    notes += (*placement.notes, *performance.warnings)
+    return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts, placement, dtypes, performance)
 
 
 def _part_classes(config: ModelConfig) -> list[str] | None:
@@ -175,9 +183,11 @@ def _from_folder(kind: Any, config: ModelConfig, dtype: torch.dtype, device: str
     return pipe
 
 
-def _apply_adapters(pipe: DiffusionPipeline, config: ModelConfig, most: int) -> tuple[Loras, tuple[str, ...]]:
+def _apply_adapters(
+    pipe: DiffusionPipeline, config: ModelConfig, most: int, placement: Placement
+) -> tuple[Loras, tuple[str, ...]]:
     """Load the configuration's LoRAs, each with its own strength, and return what holds them."""
-    loras = Loras(pipe, most, moved=config.memory != "full")
+    loras = Loras(pipe, most, placement)
     try:
         # Beside their layers, since the model has yet to be moved to its device.
         _, notes = loras.apply(configured(config), beside=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from octabox.engine.protocol import Call
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.placement.casting import install_casts
 from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, other_dtypes
+from octabox.engine.worker.placement.recovery import ModelState, clear_frames
 from octabox.engine.worker.placement.verdicts import record_failures
 from octabox.engine.worker.runner import Runner, Unfinished
 from octabox.errors import GenerationError, OctaboxError
@@ -37,7 +37,7 @@ class TrialRunner:
     """
 
     def __init__(self, loaded: LoadedModel, start: Start) -> None:
-        self._start, self._device = start, loaded.device
+        self._start, self.device = start, loaded.device
         self._choice = loaded.dtypes
         self._attempt = loaded.dtypes.attempts[0] if loaded.dtypes else None
         self._runner = Runner(loaded)
@@ -47,6 +47,19 @@ class TrialRunner:
     def pipelines(self) -> list[DiffusionPipeline]:
         """All pipelines over the model's components."""
         return self._runner.pipelines
+
+    @property
+    def state(self) -> ModelState:
+        """What the last call may have changed of the components, as it was before."""
+        return self._runner.state
+
+    def note_state(self) -> None:
+        """Note what a call may change of the components and, if it fails, leave changed."""
+        self._runner.note_state()
+
+    def forget_prompts(self) -> None:
+        """Release the encoded prompts that are kept for later calls."""
+        self._runner.forget_prompts()
 
     @property
     def steps_taken(self) -> int:
@@ -78,7 +91,7 @@ class TrialRunner:
                     self._give_up(failed, call, error)
                     raise
                 # Its frames hold tensors and, by them, the model that is to leave memory.
-                traceback.clear_frames(error.__traceback__)
+                clear_frames(error)
             else:
                 return self._noted(done, failed) if failed else done
             logger.info("%s: %s does not run in %s: %s", call.model.name, call.runs_as, self._attempt, found[0])
@@ -111,7 +124,7 @@ class TrialRunner:
         first, reason = next(iter(failed.items()))
         automatic, dtype = self._choice.automatic, first.dtype
         if automatic and self._attempt != first:
-            traceback.clear_frames(error.__traceback__)
+            clear_frames(error)
             self._change_to(first)
         others = [] if dtype == torch.float32 else other_dtypes(dtype, self._choice)
         if automatic:
@@ -139,7 +152,7 @@ class TrialRunner:
         try:
             self._load(attempt)
         except Exception as failure:
-            traceback.clear_frames(failure.__traceback__)
+            clear_frames(failure)
             logger.info("It cannot be loaded in %s; it is loaded in %s again", attempt, before)
             self._attempt = before
             try:
@@ -152,7 +165,7 @@ class TrialRunner:
 
     def _load(self, attempt: Precision | None) -> None:
         """Load the model again, when what was loaded before has left memory."""
-        module = torch.get_device_module(torch.device(self._device))
+        module = torch.get_device_module(torch.device(self.device))
         for name in ("_runner", "_loaded"):
             vars(self).pop(name, None)
         gc.collect()

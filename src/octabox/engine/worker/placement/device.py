@@ -1,31 +1,83 @@
-"""The device that a model runs on."""
+"""The device that a model runs on, and the devices that there are."""
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 
+from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.errors import LoadError
+from octabox.types import ACCELERATOR
 
 
 def choose_device(requested: str | None, model: str) -> str:
-    """Return the device to use.
+    """Return the device to use, and make it the current one before anything else creates a context on another.
 
     Args:
-        requested: Device such as ``cuda:1``; None selects the best there is.
+        requested: Device such as ``cuda:1``; ``accelerator`` is the first of any type, None that or the processor.
         model: Name of the model, for errors.
+
+    Returns:
+        The device with its index, such as ``cuda:1``, or ``cpu``.
 
     Raises:
         LoadError: The requested device is not available.
     """
+    names = [] if requested == "cpu" else device_names()
     if requested is None:
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return accelerator.type if accelerator else "cpu"
+        requested = names[0] if names else "cpu"
     try:
-        torch.empty(0, device=requested)
+        device = torch.device(names[0] if requested == ACCELERATOR and names else requested)
+        name = f"{device.type}:{device.index or 0}" if device.type != "cpu" else "cpu"
+        if name in names:
+            torch.accelerator.set_device_index(device.index or 0)
+        torch.zeros(1, device=name).item()  # A device without numbers, such as meta, fails here too.
+    except torch.OutOfMemoryError:
+        raise  # It is there.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        hint = "Set `device: cpu`, or leave it out to take the best there is."
-        reason = str(error).strip().partition("\n")[0]
-        raise LoadError(
-            f"Model '{model}' asks for device '{requested}', which is not here: {reason}", hint=hint, model=model
-        ) from error
-    return requested
+        raise _not_available(requested, model, names, str(error)) from error
+    return name
+
+
+def device_names() -> list[str]:
+    """Return the accelerators that are available, with their indices, such as ``cuda:0``."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return [f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())] if accelerator else []
+
+
+def survey_devices() -> Survey:
+    """Return the accelerators, and the free memory of each where there are several to choose from.
+
+    Asking for memory creates a context on each device, so the calling process should end soon.
+    """
+    names = device_names()
+    return Survey(tuple(DeviceMemory(name, _free_bytes(name) if len(names) > 1 else None) for name in names))
+
+
+def find_bad_fork() -> BadFork | None:
+    """Return which accelerators were initialised before this process was forked, so that it cannot use them; None if none."""
+    # Each module of torch for a type of device has this function, that of a plugin too; looked up without side effects.
+    checks = {name: inspect.getattr_static(module, "_is_in_bad_fork", None) for name, module in vars(torch).items()}
+    bad = sorted(name for name, check in checks.items() if check and getattr(torch, name)._is_in_bad_fork())  # noqa: SLF001
+    return BadFork(tuple(bad)) if bad else None
+
+
+def _free_bytes(name: str) -> int | None:
+    """Return the bytes that are free on a device; None where its module of torch cannot tell."""
+    device = torch.device(name)
+    ask = getattr(torch.get_device_module(device), "mem_get_info", None)
+    return None if ask is None else int(ask(device.index)[0])
+
+
+def _not_available(requested: str | None, model: str, names: list[str], reason: str) -> LoadError:
+    """Return the error that lists the devices that there are."""
+    choices = ["cpu", *names]
+    reason = reason.strip().partition("\n")[0].rstrip(".")
+    return LoadError(
+        f"Model '{model}' asks for device '{requested}', which is not here: {reason}.",
+        hint=f"Set `device` to one of {', '.join(choices)}, or leave it out to take the best there is.",
+        model=model,
+        parameter="device",
+        choices=choices,
+    )

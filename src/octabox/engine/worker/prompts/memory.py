@@ -1,13 +1,19 @@
-"""What an encoder made of a prompt is remembered, so that the next request with the same prompt need not wait for it."""
+"""What an encoder made of a prompt is remembered, so that the next request with the same prompt need not wait for it.
+
+It is kept on the host, where it takes no memory that a call needs.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+
+#: Where it is remembered.
+HOST = torch.device("cpu")
 
 #: What may be remembered of one model: encoded prompts, and their bytes in all.
 MOST, MOST_BYTES = 64, 256 * 1024**2
@@ -23,7 +29,7 @@ class Memory:
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
-        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Any, list[torch.device], int]] = OrderedDict()
         self.hits = self.misses = 0
 
     def recall(self, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -31,13 +37,15 @@ class Memory:
         if key in self._kept:
             self._kept.move_to_end(key)
             self.hits += 1
-            return copied(self._kept[key][0])
+            kept, devices, _ = self._kept[key]
+            return copied(kept, devices)
         self.misses += 1
         made = make()
         size = sum(each.nbytes for each in tensors(made))
         if size <= self._most_bytes:
-            self._kept[key] = (copied(made), size)
-            while len(self._kept) > self._most or sum(bytes_ for _, bytes_ in self._kept.values()) > self._most_bytes:
+            devices = [each.device for each in tensors(made)]
+            self._kept[key] = (copied(made, [HOST] * len(devices)), devices, size)
+            while len(self._kept) > self._most or sum(size for *_, size in self._kept.values()) > self._most_bytes:
                 self._kept.popitem(last=False)
         return made
 
@@ -46,14 +54,23 @@ class Memory:
         self._kept.clear()
 
 
-def copied(value: Any) -> Any:
-    """Return a copy of an encoder's output, its tensors included."""
+def copied(value: Any, devices: Sequence[torch.device] = ()) -> Any:
+    """Return a copy of an encoder's output, its tensors included.
+
+    Args:
+        value: The output.
+        devices: Where its tensors are to be, in their order; without any, where they are.
+    """
+    return _copied(value, iter(devices))
+
+
+def _copied(value: Any, devices: Iterator[torch.device]) -> Any:
     if isinstance(value, torch.Tensor):
-        return value.clone()
+        return value.to(next(devices, value.device), copy=True)
     if isinstance(value, Mapping):
         # A model's output is a mapping of its fields, and is made from them.
-        return type(value)(**{name: copied(each) for name, each in value.items()})
-    return type(value)(map(copied, value)) if isinstance(value, tuple | list) else value
+        return type(value)(**{name: _copied(each, devices) for name, each in value.items()})
+    return type(value)([_copied(each, devices) for each in value]) if isinstance(value, tuple | list) else value
 
 
 def tensors(value: Any) -> Iterator[torch.Tensor]:
@@ -84,9 +101,11 @@ def key_of(value: Any) -> Hashable:
 
 
 def state_of(encoder: torch.nn.Module) -> Hashable:
-    """Return what changes when adapters or new words do: the adapters in its layers, and its tables of words."""
-    tables = [each.weight for each in encoder.modules() if isinstance(each, torch.nn.Embedding)]
-    words = tuple((each.shape, each.data_ptr(), each._version) for each in tables)  # noqa: SLF001 (torch's own)
+    """Return what changes within a call when a pipeline scales adapters, and when new words come: sizes of its tables of words.
+
+    It holds no address of a weight, since weights move. What a LoRA changes is told by `Loras.state`.
+    """
+    words = tuple(each.weight.shape for each in encoder.modules() if isinstance(each, torch.nn.Embedding))
     if not hasattr(encoder, "peft_config"):
         return words, str(getattr(encoder, "dtype", ""))
     layers: Iterator[Any] = (
@@ -98,7 +117,6 @@ def state_of(encoder: torch.nn.Module) -> Hashable:
             tuple(sorted(layer.scaling.items())),
             tuple(getattr(layer, "merged_adapters", ())),
             bool(getattr(layer, "disable_adapters", False)),
-            tuple((each.data_ptr(), each._version) for each in layer.parameters()),  # noqa: SLF001 (as above)
         )
         for layer in layers
     )

@@ -26,6 +26,7 @@ TABLE: dict[type[OctaboxError], grpc.StatusCode] = {
     errors.InvalidParameterError: _CODE.INVALID_ARGUMENT,
     errors.MissingParameterError: _CODE.INVALID_ARGUMENT,
     errors.MediaError: _CODE.INVALID_ARGUMENT,
+    errors.MediaTypeError: _CODE.INVALID_ARGUMENT,
     errors.InvalidRequestError: _CODE.INVALID_ARGUMENT,
     errors.CapacityError: _CODE.RESOURCE_EXHAUSTED,
     errors.QueueFullError: _CODE.RESOURCE_EXHAUSTED,
@@ -40,10 +41,13 @@ TABLE: dict[type[OctaboxError], grpc.StatusCode] = {
     errors.GenerationError: _CODE.INTERNAL,
     errors.GenerationCancelledError: _CODE.CANCELLED,
     errors.WorkerDiedError: _CODE.INTERNAL,
+    errors.DeviceError: _CODE.INTERNAL,
     errors.SecurityError: _CODE.PERMISSION_DENIED,
     errors.AuthenticationError: _CODE.UNAUTHENTICATED,
     errors.ForbiddenUrlError: _CODE.INVALID_ARGUMENT,
     errors.ForbiddenPathError: _CODE.INVALID_ARGUMENT,
+    errors.ForbiddenHostError: _CODE.PERMISSION_DENIED,
+    errors.ForbiddenOriginError: _CODE.PERMISSION_DENIED,
 }
 
 #: Characters of a status's details: they travel as a header, which is small.

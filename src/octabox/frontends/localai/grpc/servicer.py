@@ -83,7 +83,8 @@ class Servicer:
             warnings = await self.residence.load(wanted)
             for warning in warnings:
                 logger.warning("%s: %s", wanted.config.name, warning)
-            return " ".join([f"{wanted.config.name} is loaded.", *warnings])
+            where = f" on {device}" if (device := self.residence.device()) else ""
+            return " ".join([f"{wanted.config.name} is loaded{where}.", *warnings])
 
         return await _answer(context, work())
 

@@ -23,6 +23,7 @@ from octabox.frontends.localai.grpc.environment import Environment
 from octabox.frontends.localai.grpc.loading.fitting import Wanted, json_object, quantization
 from octabox.frontends.localai.grpc.loading.weights import check_safe
 from octabox.hub.folder import is_hub_id
+from octabox.types import ACCELERATOR
 
 #: Stands for a file in messages about what LocalAI's core sent.
 SENT = Path("ModelOptions")
@@ -133,13 +134,16 @@ def _document(options: Message, source: str) -> dict[str, Any]:
 
 
 def _device(options: Message, environment: Environment, device: str | None) -> dict[str, Any]:
-    """Return the device: LocalAI's is the processor where neither CUDA nor XPU is asked for, and on a Mac its graphics."""
+    """Return the device: LocalAI's is the processor where neither CUDA nor XPU is asked for, and on a Mac its graphics.
+
+    CUDA asks for an accelerator of whatever maker; where there is none, the load fails, as LocalAI's does.
+    """
     if device is not None:
         return {"device": device}
     if environment.xpu:
         return {"device": "xpu"}
     if options.CUDA:
-        return {"device": "cuda"}
+        return {"device": ACCELERATOR}
     return {} if sys.platform == "darwin" else {"device": "cpu"}
 
 

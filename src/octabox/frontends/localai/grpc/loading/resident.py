@@ -141,6 +141,10 @@ class Residence:
                 held[place] = held.get(place, 0) + size
         return held
 
+    def device(self) -> str:
+        """Return where the model runs; empty where there is none, or that is not known."""
+        return next((status.device for status in self._models.status() if status.device), "")
+
     async def _load(self, wanted: Wanted) -> tuple[str, ...]:
         async with self._turns.alone():
             self._failed = False

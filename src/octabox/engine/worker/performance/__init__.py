@@ -1,0 +1,1 @@
+"""What makes a loaded model faster: layout of weights, fused projections, attention backends, step caches, compilation."""

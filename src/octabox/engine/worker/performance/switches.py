@@ -1,0 +1,25 @@
+"""Switches of torch that hold for a whole process; a worker process has one model."""
+
+from __future__ import annotations
+
+import torch
+
+from octabox.engine.worker.performance.planning import PerformancePlan
+
+
+def set_switches(plan: PerformancePlan) -> None:
+    """Set cuDNN's benchmark and the precision of float32 products as the plan says."""
+    if plan.settings.cudnn_benchmark:
+        if plan.on_cuda and torch.backends.cudnn.is_available():  # type: ignore[no-untyped-call]
+            torch.backends.cudnn.benchmark = True
+            plan.applied["cudnn_benchmark"] = "each new size of a convolution is tried out once"
+        else:
+            plan.skip("cudnn_benchmark", f"there is no cuDNN on {plan.device}")
+    if plan.settings.tf32:
+        if plan.on_cuda:
+            # On other devices the same switch stands for other, smaller dtypes.
+            torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.allow_tf32 = True
+            plan.applied["tf32"] = "float32 is multiplied as TF32"
+        else:
+            plan.skip("tf32", f"there is no TF32 on {plan.device}")

@@ -1,0 +1,57 @@
+"""Every test of this folder runs where torch has the pretended accelerator; see `isolation` and `plugin/pretended_accelerator`.
+
+To look into one with a debugger, give pytest the device itself: ``PYTHONPATH=tests/accelerator/plugin
+OCTABOX_PRETENDED_ACCELERATOR=1 pytest --pdb tests/accelerator/...``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pretended_accelerator
+from accelerator.environment import accelerator_environment
+from accelerator.isolation import Children, is_here
+from pretended_accelerator.settings import PREFIX
+from serving import running_server
+
+_children = Children()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run the tests of this folder in a process that has the device, unless this one has it."""
+    if os.environ.get(PREFIX) or not is_here(item):
+        return None
+    _children.report(item, nextitem if nextitem and is_here(nextitem) else None)
+    return True
+
+
+def pytest_sessionfinish() -> None:
+    """Let that process end."""
+    _children.close()
+
+
+@pytest.fixture(autouse=True)
+def accelerator() -> Iterator[pretended_accelerator.Control]:
+    """Return what changes and counts the device; each test finds it as at the beginning."""
+    control = pretended_accelerator.control()
+    control.reset()
+    yield control
+    control.reset()
+
+
+@pytest.fixture
+def accelerator_server() -> Iterator[Callable[..., str]]:
+    """Return what starts a server with the device over a folder of models: flags, and settings by name; it returns the address."""
+    with ExitStack() as stack:
+
+        def start(models: Path, *flags: str, **settings: Any) -> str:
+            return stack.enter_context(running_server(models, *flags, environment=accelerator_environment(**settings)))
+
+        yield start

@@ -1,0 +1,107 @@
+"""A program that runs an engine in a process of its own, whose environment says which accelerators there are.
+
+It takes steps as JSON on its command line, and prints what came of each as a line of JSON; its log goes to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+from embedded import Calls, finish
+from octabox import demo
+from octabox.config.model import ModelConfig
+from octabox.engine.conversion import convert
+from octabox.engine.local import LocalEngine
+from octabox.engine.messages import Conversion, WorkerOptions
+from octabox.errors import OctaboxError
+
+PIPELINE = "StableDiffusionPipeline"
+
+
+@dataclass
+class Outcome:
+    """What a run of the program has printed.
+
+    Args:
+        results: What came of each step, in order.
+        fork_server: Process of the fork server; None where there was none.
+        log: The lines of the log.
+    """
+
+    results: list[Any] = field(default_factory=list)
+    fork_server: int | None = None
+    log: list[str] = field(default_factory=list)
+
+
+def run_engine(steps: list[dict[str, Any]], environment: dict[str, str], python: str = sys.executable) -> Outcome:
+    """Run steps with an engine in a new process, and return what came of them.
+
+    Args:
+        steps: Each is ``{"load": [names], "device": ...}``, ``{"generate": name}``, ``{"convert": folder}`` or
+            ``{"status": None}``.
+        environment: The environment of the process.
+        python: Its interpreter.
+    """
+    command = [python, str(Path(__file__)), json.dumps(steps)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert 0 == done.returncode, done.stderr
+    *results, last = map(json.loads, done.stdout.splitlines())
+    return Outcome(results, last["fork_server"], done.stderr.splitlines())
+
+
+async def main(steps: list[dict[str, Any]]) -> None:
+    """Run the steps one after the other."""
+    model = ModelConfig(name="demo", model=str(demo.FOLDER), dtype="float32")
+    engine = LocalEngine(WorkerOptions(threads=1))
+    await engine.start([model])
+    try:
+        for step in steps:
+            _write(await _result(engine, model, step))
+    finally:
+        await engine.close()
+    _write({"fork_server": forkserver._forkserver._forkserver_pid})  # type: ignore[attr-defined]
+
+
+def _write(result: Any) -> None:
+    """Write a line of JSON."""
+    sys.stdout.write(json.dumps(result) + "\n")
+    sys.stdout.flush()
+
+
+async def _result(engine: LocalEngine, model: ModelConfig, step: dict[str, Any]) -> Any:
+    """Return what comes of one step."""
+    if "status" in step:
+        return [asdict(status) for status in engine.status()]
+    if "generate" in step:
+        generation = await finish(engine, Calls(model.model_copy(update={"name": step["generate"]}))(seeds=(7,)))
+        return hashlib.sha256(generation.artifacts[0].content).hexdigest()
+    if "convert" in step:
+        order = Conversion(model, PIPELINE, Path(step["convert"]), WorkerOptions(threads=1, log_level="warning"))
+        return list((await asyncio.to_thread(convert, order)).warnings)
+    fields = {name: step[name] for name in ("device",) if name in step}
+    models = [model.model_copy(update={"name": name, **fields}) for name in step["load"]]
+    loads = await asyncio.gather(*(engine.load(each, PIPELINE) for each in models), return_exceptions=True)
+    return [_described(load) for load in loads]
+
+
+def _described(load: Any) -> Any:
+    """Return a status or an error in a form that JSON has."""
+    if isinstance(load, OctaboxError):
+        return {"error": type(load).__name__, "message": str(load), "choices": load.choices}
+    if isinstance(load, BaseException):
+        raise load
+    return asdict(load)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    asyncio.run(main(json.loads(sys.argv[1])))

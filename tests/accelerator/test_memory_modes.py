@@ -1,0 +1,182 @@
+"""Memory modes on the pretended device: what each holds, and components that are used in unusual ways."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pretended_accelerator import Control
+
+from calling import call, run
+from octabox.engine.worker.placement.offload import Placement
+from octabox.engine.worker.runner import Runner
+from octabox.types import AdapterChoice
+from steering import PARAMS, PLAIN, runner
+from trained import HEARTS
+
+OFFLOADING = ("model_cpu_offload", "sequential_cpu_offload", "group_offload")
+WIDTH = 64
+
+
+class Component(torch.nn.Module):
+    """A component that pipelines use by more than its forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(8, WIDTH)
+        self.layer, self.other = torch.nn.Linear(WIDTH, WIDTH), torch.nn.Linear(WIDTH, WIDTH)
+        self.attention = torch.nn.MultiheadAttention(WIDTH, 2, batch_first=True)
+        self.shift = torch.nn.Parameter(torch.full((WIDTH,), 0.5))
+        self.register_buffer("scale", torch.full((WIDTH,), 2.0))
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, as models of diffusers and transformers say."""
+        return next(self.parameters()).device
+
+    def forward(self, given: torch.Tensor, cache: list[Any] | None = None) -> torch.Tensor:
+        """Compute, and leave something in a list."""
+        if cache is not None:
+            cache.append(given)
+        made: torch.Tensor = self.layer(given) * self.scale + self.shift
+        return made
+
+    def encode(self, given: torch.Tensor) -> torch.Tensor:
+        """Compute by parts of it."""
+        made: torch.Tensor = self.other(given)
+        return made
+
+    def attend(self, given: torch.Tensor) -> torch.Tensor:
+        """Compute by a layer that reads the weights of another."""
+        made: torch.Tensor = self.attention(given, given, given, need_weights=False)[0]
+        return made
+
+    def tied(self, given: torch.Tensor) -> torch.Tensor:
+        """Compute with the weights of a table."""
+        return torch.nn.functional.linear(self.encode(given), self.table.weight)
+
+
+def by_forward(part: Component) -> torch.Tensor:
+    """Call it, with inputs on the host."""
+    made: torch.Tensor = part(torch.ones(1, 2, WIDTH))
+    return made
+
+
+def by_table(part: Component) -> torch.Tensor:
+    """Look words up, where it says that it is."""
+    found: torch.Tensor = part.table(torch.tensor([[1, 2]], device=part.device))
+    return found
+
+
+def by_method(part: Component) -> torch.Tensor:
+    """Call another method than its forward pass."""
+    return part.encode(torch.ones(1, 2, WIDTH, device=part.device))
+
+
+def by_attention(part: Component) -> torch.Tensor:
+    """Let a layer read the weights of another."""
+    return part.attend(torch.ones(1, 2, WIDTH, device=part.device))
+
+
+def by_tied_weights(part: Component) -> torch.Tensor:
+    """Compute with weights whose module is not called."""
+    return part.tied(torch.ones(1, 2, WIDTH, device=part.device))
+
+
+@pytest.mark.parametrize("mode", OFFLOADING)
+@pytest.mark.parametrize("use", [by_forward, by_table, by_method, by_attention, by_tied_weights])
+def test_components_are_found_however_they_are_used(
+    accelerator: Control, mode: str, use: Callable[[Component], torch.Tensor]
+) -> None:
+    """The result is that of the host, it is on the device, and afterwards no weight is there."""
+    torch.manual_seed(0)
+    part = Component().eval().requires_grad_(requires_grad=False)
+    wanted = use(part)
+    gc.collect()
+    placement = Placement(mode, "fake:0")
+    placement.install({"part": part, "setting": 3})
+    waiting = accelerator.allocated()
+    for _ in range(2):
+        with placement.calling():
+            made = use(part)
+            assert "fake" == made.device.type
+            assert "fake" == part.device.type
+        made = made.cpu()
+        gc.collect()
+        assert torch.allclose(wanted, made, atol=1e-5)
+        assert waiting == accelerator.allocated()
+
+    assert waiting < 2 * WIDTH * 4 + 1
+
+
+@pytest.mark.parametrize("mode", ["model_cpu_offload", "sequential_cpu_offload"])
+def test_what_a_component_writes_to_is_the_pipelines_own(mode: str) -> None:
+    """A list stays the same one, beside an input that has to be brought to the device."""
+    part, cache = Component().requires_grad_(requires_grad=False), list[Any]()
+    placement = Placement(mode, "fake:0")
+    placement.install({"part": part})
+    with placement.calling():
+        part(torch.ones(1, 2, WIDTH), cache)
+
+    assert ["fake"] == [each.device.type for each in cache]
+
+
+def call_of(model: Runner, *adapters: AdapterChoice, **fields: Any) -> np.ndarray:
+    """Return the image of a short call."""
+    wanted = call(PLAIN, {**PARAMS, "num_inference_steps": 2}, **fields)
+    object.__setattr__(wanted.runs[0], "adapters", adapters)
+    return np.asarray(run(model, wanted).products[0][0].value)
+
+
+def test_what_each_mode_holds(accelerator: Control) -> None:
+    """All draw the same; whole components take less than the model, and layers less than components."""
+    images, peaks = [], []
+    for mode in ("full", "model_cpu_offload", "group_offload", "sequential_cpu_offload"):
+        model = runner(memory=mode, device="fake", dtype="float32")
+        gc.collect()
+        torch.accelerator.reset_peak_memory_stats()
+        images.append(call_of(model))
+        peaks.append(accelerator.peak())
+        del model
+        gc.collect()
+
+    assert all(np.abs(images[0].astype(int) - each).max() <= 1 for each in images)
+    assert peaks[0] > peaks[1] > max(peaks[2:])
+
+
+def test_a_remembered_prompt_needs_no_encoder(accelerator: Control) -> None:
+    """What an encoder made lies on the host, is found again wherever the weights have been, and moves nothing."""
+    model = runner(memory="model_cpu_offload", device="fake", dtype="float32")
+    moved = []
+    for _ in range(3):
+        accelerator.forget_counts()
+        call_of(model)
+        moved.append(accelerator.bytes_to_device)
+    encoder = sum(each.nbytes for each in model.pipelines[0].text_encoder.parameters())
+
+    assert (4, 2) == (model._memory.hits, model._memory.misses)
+    # What is found is copied to the device instead.
+    assert moved[1] < moved[0] - 0.9 * encoder
+    assert moved[1] == moved[2]
+
+
+def test_loras_stay_beside_their_layers_where_memory_is_short(accelerator: Control) -> None:
+    """Where there is no room for their sums, or it is gone amid them, the image is the same within rounding."""
+    model, lora = runner(device="fake", dtype="float32"), AdapterChoice(HEARTS)
+    merged = call_of(model, lora)
+    call_of(model)
+    accelerator.fail("out of memory", after=5, operator="aten::mm")
+    interrupted = call_of(model, lora)
+    assert model._loras._applied is None
+    gc.collect()
+    torch.accelerator.reset_peak_memory_stats()
+    call_of(model)
+    accelerator.settings.memory = accelerator.peak() + 1_000_000
+    short = call_of(model, lora)
+
+    assert model._loras._applied is None
+    assert all(np.abs(merged.astype(int) - each).max() <= 1 for each in (interrupted, short))

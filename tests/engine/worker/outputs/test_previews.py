@@ -1,0 +1,56 @@
+"""Images of unfinished latents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import makers
+from octabox.engine.worker.outputs.previews import preview
+
+
+@pytest.fixture
+def pipe() -> Any:
+    """Return a tiny pipeline whose VAE is in float16 and says that it needs float32."""
+    made = makers.pipelines()["StableDiffusionPipeline"].make()
+    made.vae.to(torch.float16)
+    made.vae.register_to_config(force_upcast=True)
+    return made
+
+
+def latents(pipe: Any, value: float = 0.5) -> torch.Tensor:
+    """Return latents of one number."""
+    return torch.full((2, pipe.vae.config.latent_channels, 4, 4), value, dtype=torch.float16)
+
+
+def test_a_vae_that_needs_float32_decodes_in_it(pipe: Any) -> None:
+    """It is in its own dtype again afterwards, whatever was raised."""
+    seen: list[torch.dtype] = []
+    pipe.vae.decoder.register_forward_pre_hook(lambda module, _: seen.append(next(module.parameters()).dtype))
+
+    assert isinstance(preview(pipe, latents(pipe)), Image.Image)
+    pipe.image_processor.postprocess = None
+    with pytest.raises(TypeError):
+        preview(pipe, latents(pipe))
+    assert [torch.float32] * 2 == seen
+    assert torch.float16 == pipe.vae.dtype
+
+
+def test_numbers_out_of_range_make_no_image(pipe: Any, recwarn: pytest.WarningsRecorder) -> None:
+    """NaN in unfinished latents says nothing of the image that is made in the end, so that nothing is warned of."""
+    assert preview(pipe, latents(pipe, float("nan"))) is None
+    assert not recwarn.list
+
+
+def test_memory_that_runs_out_ends_no_call(pipe: Any) -> None:
+    """There is no image then, and the call goes on."""
+
+    def decode(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    pipe.vae.decode = decode
+
+    assert preview(pipe, latents(pipe)) is None

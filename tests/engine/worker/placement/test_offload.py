@@ -1,0 +1,110 @@
+"""What is moved for which component, and what a placement says where nothing can be moved."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+
+from octabox.config.model import ModelConfig
+from octabox.engine.worker.placement.movers.alignment import align
+from octabox.engine.worker.placement.movers.residency import MovedComponent, Residency
+from octabox.engine.worker.placement.offload import Placement, prepare_placement
+
+
+class Counted(torch.nn.Module):
+    """A component that counts how often it is moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.moves = torch.nn.Linear(2, 2), 0
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """Count and move."""
+        self.moves += 1
+        return super().to(*args, **kwargs)
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        """Compute something."""
+        made: torch.Tensor = self.layer(given)
+        return made
+
+
+@pytest.mark.parametrize("mode", ["model_cpu_offload", "sequential_cpu_offload", "group_offload"])
+def test_a_processor_has_nothing_to_move(mode: Any) -> None:
+    """There a memory mode is a warning, and the model is as if none had been asked for."""
+    config = ModelConfig(name="tiny", model="tiny", memory=mode)
+    placement = prepare_placement(config, "StableDiffusionPipeline", "cpu")
+    module = Counted()
+    placement.install({"unet": module, "scheduler": object()})
+    with placement.calling(), placement.together(), placement.changing():
+        module(torch.ones(2))
+
+    assert not placement.moves
+    assert 1 == len(placement.notes)
+    assert f"`memory: {mode}` has no effect" in placement.notes[0]
+    assert not module._forward_pre_hooks
+
+
+def test_components_that_work_in_turns_stay_together() -> None:
+    """Two that follow one another again and again are moved a few times, then no more; a third still moves them away."""
+    residency = Residency(torch.device("cpu"))
+    modules = {name: Counted() for name in ("unet", "controlnet", "vae")}
+    movers = {name: MovedComponent(name, module, residency) for name, module in modules.items()}
+    for mover in movers.values():
+        mover.install()
+    for _ in range(4):
+        for name in ("controlnet", "unet"):
+            modules[name](torch.ones(2))
+    moves = [modules[name].moves for name in ("controlnet", "unet")]
+    for _ in range(10):
+        for name in ("controlnet", "unet"):
+            modules[name](torch.ones(2))
+
+    assert moves == [modules[name].moves for name in ("controlnet", "unet")]
+    modules["vae"](torch.ones(2))
+    assert [count + 1 for count in moves] == [modules[name].moves for name in ("controlnet", "unet")]
+
+
+def test_a_component_for_the_while_moves_no_other() -> None:
+    """It comes beside those that are there, and leaves again."""
+    residency = Residency(torch.device("cpu"))
+    modules = {name: Counted() for name in ("unet", "vae")}
+    for name, module in modules.items():
+        MovedComponent(name, module, residency).install()
+    modules["unet"](torch.ones(2))
+    moves = modules["unet"].moves
+    with residency.together():
+        modules["vae"](torch.ones(2))
+
+    assert moves == modules["unet"].moves
+    assert 3 == modules["vae"].moves
+
+
+def test_hooks_are_taken_off() -> None:
+    """Within a change a component has none, afterwards it has them again, whatever was raised."""
+    placement = Placement("model_cpu_offload", "meta")
+    placement.install({})
+    module = Counted()
+    mover = MovedComponent("unet", module, Residency(torch.device("cpu")))
+    mover.install()
+    placement._movers = [mover]
+    for error in (None, KeyError()):
+        with nullcontext() if error is None else pytest.raises(KeyError), placement.changing():
+            assert not module._forward_pre_hooks
+            assert not hasattr(module, "_hf_hook")
+            if error is not None:
+                raise error
+        assert module._forward_pre_hooks
+
+
+def test_arguments_are_the_same_objects_where_nothing_is_to_be_moved() -> None:
+    """A list that a component writes to is the one that the pipeline reads."""
+    arguments = ([torch.ones(2)], {"cache": [None]})
+
+    assert arguments is align(arguments, torch.device("cpu"))
+    moved = align(arguments, torch.device("meta"))
+    assert "meta" == moved[0][0].device.type
+    assert [None] == moved[1]["cache"]

@@ -1,0 +1,99 @@
+"""Which hosts and origins a request may have."""
+
+from __future__ import annotations
+
+import pytest
+
+from octabox.errors import ForbiddenHostError, ForbiddenOriginError
+from octabox.security.hosts import HostPolicy, hostname, is_loopback
+
+LOCAL = HostPolicy("127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "box.localhost", "127.8.9.1", "localhost."]
+)
+def test_a_loopback_server_answers_loopback_names(host: str) -> None:
+    """Every name that can only lead to this machine is accepted."""
+    LOCAL.check(host, None)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "192.168.1.5", ""]
+)
+def test_a_loopback_server_refuses_other_names(host: str) -> None:
+    """A name that a foreign name server may have led here is refused, and the error says which setting allows it."""
+    with pytest.raises(ForbiddenHostError, match="allowed_hosts"):
+        LOCAL.check(host, None)
+
+
+def test_allowed_hosts_are_accepted() -> None:
+    """A name of the setting is accepted, on a loopback address too, and `*.` stands for all names below."""
+    policy = HostPolicy("127.0.0.1", ["images.example.org", "*.internal"])
+
+    policy.check("images.example.org:443", None)
+    policy.check("gpu.internal", None)
+    with pytest.raises(ForbiddenHostError):
+        policy.check("internal", None)
+    HostPolicy("127.0.0.1", ["*"]).check("evil.example", None)
+
+
+def test_a_public_server_answers_any_host_until_some_are_named() -> None:
+    """Behind 0.0.0.0 the operator's names are unknown; with `allowed_hosts` only those are accepted."""
+    HostPolicy("0.0.0.0").check("gpu.example.org", None)
+    named = HostPolicy("0.0.0.0", ["gpu.example.org"])
+
+    named.check("gpu.example.org", None)
+    named.check("127.0.0.1:8080", None)
+    with pytest.raises(ForbiddenHostError):
+        named.check("evil.example", None)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("localhost", "http://localhost"),
+        ("localhost:80", "http://localhost"),
+        ("[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_pages_of_the_server_itself_may_call_it(host: str, origin: str) -> None:
+    """An origin that is the request's own host and port is no other site."""
+    LOCAL.check(host, origin)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "http://127.0.0.1:3000", "https://127.0.0.1:8080.evil.example", "null", "", "http://[bad"],
+)
+def test_pages_of_other_sites_may_not(origin: str) -> None:
+    """Another host, another port, an opaque origin or one that cannot be read is refused."""
+    with pytest.raises(ForbiddenOriginError, match="cors_origins"):
+        LOCAL.check("127.0.0.1:8080", origin)
+
+
+def test_allowed_origins_may() -> None:
+    """An origin of the setting may call the server, in any letter case and with a slash behind."""
+    HostPolicy("127.0.0.1", origins=["https://Chat.example.org/"]).check("localhost", "https://chat.example.org")
+    HostPolicy("127.0.0.1", origins=["*"]).check("localhost", "null")
+
+
+def test_pages_of_a_proxy_that_is_named_may() -> None:
+    """Behind a proxy that hands on its own `Host`, the page's origin has the public name, which `allowed_hosts` has too."""
+    HostPolicy("127.0.0.1", ["images.example.org"]).check("127.0.0.1:8080", "https://images.example.org")
+
+
+@pytest.mark.parametrize(
+    ("netloc", "name"), [("A.b:1", "a.b"), ("[::1]:80", "::1"), ("::1", "::1"), ("u@h:2", "h"), ("h.", "h"), ("", "")]
+)
+def test_the_name_of_an_address(netloc: str, name: str) -> None:
+    """The port, the letter case and the brackets are not part of a name."""
+    assert name == hostname(netloc)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "127.255.0.3", "::1", "localhost", "a.localhost"])
+def test_loopback_names(name: str) -> None:
+    """These lead to the same machine."""
+    assert is_loopback(name)
+    assert not is_loopback(name + ".example")

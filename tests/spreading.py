@@ -1,0 +1,86 @@
+"""How tests are spread over processes where pytest-xdist is asked to, as `make test` does."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+#: Most processes: what more of them gain is lost to what each has to start.
+MOST = 8
+
+#: Bytes of memory for one process: diffusers in itself, in the fork server of its engine, and in the servers that it starts.
+NEEDED = 3 << 30
+
+#: Folders whose tests are spread one by one, for each takes long and prepares what it needs by itself.
+ONE_BY_ONE = ("tests/pipelines/",)
+
+#: Folders whose files take longest: what begins last decides when all is done.
+FIRST = ("tests/pipelines/", "tests/e2e/", "tests/docs/", "tests/service/workflows/", "tests/cli/", "tests/engine/")
+
+
+def processes(cores: int, memory: int) -> int:
+    """Return into how many processes tests are spread; 0 for none but the one that was started.
+
+    Args:
+        cores: How many cores there are.
+        memory: How many bytes of memory are free.
+    """
+    found = min(cores, memory // NEEDED, MOST)
+    return found if found > 1 else 0
+
+
+def own_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Return how many bytes of memory are free; what all processes need where the system does not tell."""
+    file = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable: +(\d+) kB$", file.read_text("ascii"), re.MULTILINE) if file.exists() else None
+    return int(found[1]) * 1024 if found else MOST * NEEDED
+
+
+def unit(nodeid: str) -> str:
+    """Return what a test is given to a process together with: its file, or nothing but itself."""
+    return nodeid if nodeid.startswith(ONE_BY_ONE) else nodeid.partition("::")[0]
+
+
+def turn(item: pytest.Item) -> tuple[bool, int]:
+    """Return when a test has its turn: first what is slow, then what lies in a folder that takes long."""
+    places = (place for place, folder in enumerate(FIRST) if item.nodeid.startswith(folder))
+    return item.get_closest_marker("slow") is None, next(places, len(FIRST))
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc] # it ships no types
+    """Gives whole files to processes, so that what a file prepares is prepared once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit(nodeid)
+
+
+class Spreading:
+    """Hooks for pytest-xdist."""
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Put first what takes long, in a process to which tests are given."""
+        if hasattr(config, "workerinput"):
+            items.sort(key=turn)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_auto_num_workers(self) -> int:
+        """Return how many processes this machine has room for."""
+        return processes(own_cores(), free_memory())
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Scheduling | None:
+        """Return what gives whole files to processes in the order of the tests; None where something else was asked for."""
+        if config.getoption("dist") != "loadfile":
+            return None
+        config.option.loadscopereorder = False
+        return Scheduling(config, log)
