@@ -137,6 +137,7 @@ def test_an_overflow_is_decoded_again_in_every_memory_mode(memory: str, folder: 
         assert 8 > np.abs(pixels(result) - expected).mean()
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_audio_is_given_where_the_model_is(dtype: str, tmp_path: Path) -> None:
     """Audio of a request reaches a model on the device, in its dtype."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from pretended_accelerator import Control
 
 import makers
 from calling import call, run
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading import models, modular
 from octabox.engine.worker.loading.direct import load_direct, loads_direct
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.outputs.numbers import as_array
 from octabox.engine.worker.runner import Runner
 
 #: Classes with components of diffusers alone, of transformers too, with tied weights, and of blocks.
@@ -43,11 +46,14 @@ def config(folder: Path, name: str, **fields: Any) -> ModelConfig:
 
 def loaded(folder: Path, name: str, accelerator: Control, **fields: Any) -> tuple[Any, int, int]:
     """Return what a model makes, the bytes that it has on the device, and the most that there were while it was loaded."""
+    gc.collect()
     before = accelerator.allocated()
     model = load(config(folder, name, **fields), name, WorkerOptions(device="fake"))
     held, most = accelerator.allocated() - before, accelerator.peak() - before
-    made = run(Runner(model), call(name, dict(makers.pipelines()[name].params)))
-    return np.asarray(made.products[0][0].value), held, most
+    entry = load_catalog().pipeline(name)
+    params = {key: value for key, value in makers.pipelines()[name].params.items() if entry.parameter(key)}
+    value = run(Runner(model), call(name, params)).products[0][0].value
+    return as_array(value) if isinstance(value, torch.Tensor) else np.asarray(value), held, most
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -6,7 +6,6 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-import diffusers.pipelines
 import torch
 from diffusers import ModelMixin
 from transformers import PreTrainedModel
@@ -75,14 +74,11 @@ def weight_options(config: ModelConfig, folder: Path, dtype: torch.dtype, kind: 
 
 
 def _component_class(library: object, name: object) -> Any:
-    """Return a component's class where it is a model of diffusers or transformers; else None."""
-    if not (isinstance(library, str) and isinstance(name, str)):
+    """Return a component's class where it is a model of diffusers or transformers; else None.
+
+    Classes of single pipelines, such as safety checkers, are left to the pipeline: it warns of those that are given to it.
+    """
+    if not (isinstance(library, str) and isinstance(name, str) and library in {"diffusers", "transformers"}):
         return None
-    if hasattr(diffusers.pipelines, library):
-        module: Any = getattr(diffusers.pipelines, library)
-    elif library in {"diffusers", "transformers"}:
-        module = importlib.import_module(library)
-    else:
-        return None
-    kind = getattr(module, name, None)
+    kind = getattr(importlib.import_module(library), name, None)
     return kind if isinstance(kind, type) and issubclass(kind, MODELS) else None

@@ -101,12 +101,12 @@ class TrialRunner:
         """Keep what failed for later loads, and return the result with a warning of it."""
         assert self._choice is not None  # noqa: S101 (something has failed)
         assert self._attempt is not None  # noqa: S101 (likewise)
-        # What comes before the one that works is not to be tried again; the others may be as good.
-        self._choice = replace(
-            self._choice, attempts=self._choice.attempts[self._choice.attempts.index(self._attempt) :]
-        )
-        record_failures(self._choice.key, {str(attempt): reason for attempt, reason in failed.items()})
+        attempts = self._choice.attempts
+        place = attempts.index(self._attempt)
+        self._choice = replace(self._choice, attempts=attempts[place:])
         first, reason = next(iter(failed.items()))
+        # What was passed over, since it could not help, is not to be tried by the next load either.
+        record_failures(self._choice.key, {str(each): failed.get(each, reason) for each in attempts[:place]})
         casts = ", and casts what its components are given" if self._attempt.casts else ""
         warning = (
             f"{done.call.runs_as} does not run in {dtype_name(first.dtype)} as it is ({reason}): the request was repeated, "
