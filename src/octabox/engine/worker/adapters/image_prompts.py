@@ -90,7 +90,9 @@ class ImagePrompts:
         return scales if self._count > 1 else scales[0]
 
 
-def load_image_prompts(pipe: Any, config: ModelConfig, dtype: torch.dtype, placement: Placement) -> ImagePrompts | None:
+def load_image_prompts(
+    pipe: Any, config: ModelConfig, dtype: torch.dtype, placement: Placement | None = None
+) -> ImagePrompts | None:
     """Load the IP-Adapters of a configuration, beside the model.
 
     Args:
