@@ -33,8 +33,8 @@ from octabox.errors import (
 )
 from octabox.types import Generation
 
-#: Seconds in which everything here must have come to an end, one way or the other; far more than it takes.
-LIMIT = 100
+#: Seconds in which everything here must have come to an end, one way or the other; far more than it takes on an idle machine.
+LIMIT = 250
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -147,7 +147,7 @@ async def test_a_worker_without_a_sign_of_life_is_ended(
     state: str,
     logged: list[logging.LogRecord],
 ) -> None:
-    """A stopped process hears no signal but the last one; unload returns all the same, and what ran on it fails."""
+    """A process that was stopped does nothing any more; unload returns all the same, and what ran on it fails."""
     monkeypatch.setattr(process, "GRACE", 2.0)
     monkeypatch.setattr(process, "SILENCE", 2.0)
     await finish(own_engine, calls())
@@ -161,7 +161,7 @@ async def test_a_worker_without_a_sign_of_life_is_ended(
     if running:
         with pytest.raises(WorkerDiedError, match="no sign of life"):
             await asyncio.wait_for(running, LIMIT)
-    assert any("ended by force" in record.getMessage() for record in logged)
+        assert any("ended by force" in record.getMessage() for record in logged)
     assert isinstance(await asyncio.wait_for(finish(own_engine, calls()), LIMIT), Generation)
 
 

@@ -101,9 +101,10 @@ class ModelQueue:
 
     async def unload(self) -> bool:
         """End the worker once it is idle, or sooner where it shows no sign of life; return whether there was one."""
+        was_resident = self.resident
         async with watched(lambda: self._worker), self._serving:
             await self._sent.drained.wait()  # The last call's artifacts may still be being encoded.
-            was_resident = self.resident
+            was_resident = was_resident or self.resident
             await self._stop()
         self._host.notice_freed()
         return was_resident

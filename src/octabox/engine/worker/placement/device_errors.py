@@ -37,7 +37,7 @@ OUT_OF_MEMORY_WORDS = (
 DEVICE_WORDS = (
     r"device-side assert",
     # As in the messages "CUDA error: ...", "CUDA driver error", "HIP runtime error", "Triton Error [CUDA]" and the like
-    r"\b(?:CUDA|HIP|ROCm|XPU|SYCL|MPS|Metal|NPU|ACL|MUSA|MLU|CNRT|HPU|MTIA|Triton|NCCL|RCCL|HSA|{backend})(?: \w+)? error\b",
+    r"\b(?:CUDA|HIP|ROCm|XPU|SYCL|MPS|Metal|NPU|ACL|MUSA|MLU|CNRT|HPU|MTIA|Triton|NCCL|RCCL|{backend})(?: \w+)? error\b",
     r"\b(?:cu|hip|roc|mu)(?:DNN|BLAS(?:Lt)?|FFT|SPARSE(?:Lt)?|SOLVER|RAND) error\b",
     r"\bMIOpen error\b",
     r"\b(?:CU|HIP|ROC|MI|MU)[A-Z]+_STATUS_(?!SUCCESS)[A-Z_]+",
