@@ -14,7 +14,7 @@ PYTEST ?=
 RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tiny serve test test-all lint fix check bench docs proto model clean
+.PHONY: help demo tiny serve test test-all lint fix check bench gpu-check docs proto model clean
 
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/localai.py
 
-.PHONY: gpu-check
+.PHONY: help demo tiny serve test test-all lint fix check bench gpu-check docs proto model clean
 gpu-check: $(BIN)/.installed  ## Try Octabox on this machine's accelerator: at most ten minutes, results in gpu_check.md.
 	$(BIN)/python tools/gpu_check.py
 

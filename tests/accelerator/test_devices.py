@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pretended_accelerator import Control
 
 from accelerator.engine_run import run_engine
 from accelerator.test_forkserver import environment
 from octabox.engine.worker.placement.device import choose_device, find_bad_fork, survey_devices
 from octabox.errors import LoadError
+from pretended_accelerator import Control
 
 
 def devices(results: list[dict[str, Any]]) -> list[str]:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
-from pretended_accelerator import Control
 
 import makers
 import upscalers
@@ -22,6 +21,7 @@ from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.loading.trial import TrialRunner
 from octabox.engine.worker.runner import Unfinished
 from octabox.media.audio import Sound
+from pretended_accelerator import Control
 from tiny import unet
 
 KIND, ARRAYS = "StableDiffusionPipeline", "DDPMPipeline"

@@ -13,7 +13,6 @@ import httpx
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from pretended_accelerator import Control
 
 from accelerator.environment import accelerator_environment
 from embedded import Calls
@@ -26,6 +25,7 @@ from octabox.engine.worker.placement.recovery import clean_up, is_usable
 from octabox.engine.worker.process import Pipe, _make
 from octabox.engine.worker.runner import Runner
 from octabox.errors import DeviceError, GenerationCancelledError, OutOfMemoryError
+from pretended_accelerator import Control
 from serving import running_server
 
 CONVOLUTION = "aten::convolution"

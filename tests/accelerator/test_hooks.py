@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pretended_accelerator import Control, control
 from safetensors.torch import save_file
 
 from calling import Watcher, call, run
@@ -19,6 +18,7 @@ from ip_adapters import save_all
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError, OctaboxError
 from octabox.types import AdapterChoice, SchedulerChoice
+from pretended_accelerator import Control, control
 from steering import PARAMS, PLAIN, drawn, outline, runner
 from trained import EDGES, FRAME, HEARTS
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pretended_accelerator import Control
 
 import makers
 from calling import call, run
@@ -22,6 +21,7 @@ from octabox.engine.worker.loading.direct import load_direct, loads_direct
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.numbers import as_array
 from octabox.engine.worker.runner import Runner
+from pretended_accelerator import Control
 
 #: Classes with components of diffusers alone, of transformers too, with tied weights, and of blocks.
 CLASSES = ("DDPMPipeline", "StableDiffusionPipeline", "FluxPipeline", "StableDiffusionXLModularPipeline")

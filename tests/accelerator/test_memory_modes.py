@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pretended_accelerator import Control
 
 from calling import call, run
 from octabox.engine.worker.placement.offload import Placement
 from octabox.engine.worker.runner import Runner
 from octabox.types import AdapterChoice
+from pretended_accelerator import Control
 from steering import PARAMS, PLAIN, runner
 from trained import HEARTS
 
