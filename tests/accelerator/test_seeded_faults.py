@@ -29,7 +29,7 @@ from octabox.engine.worker.placement.residency import MovedComponent
 from octabox.engine.worker.prompts import encoding, memory, watching
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
-from octabox.types import AdapterChoice, OutputFormat, SchedulerChoice, Variation
+from octabox.types import AdapterChoice, SchedulerChoice, Variation
 from pretended_accelerator import Control, control
 from steering import PARAMS, PLAIN, drawn, outline
 from steering import runner as load_runner
@@ -54,8 +54,9 @@ def made(model: Runner, runs_as: str = PLAIN, watcher: Watcher | None = None, **
 
 
 def plain(model: Runner) -> np.ndarray:
-    """Make an image, and another one of the same prompt."""
-    return np.concatenate([made(model), made(model)])
+    """Make an image, and another one of the same prompt, which is encoded once."""
+    images = [made(model), made(model)]
+    return np.append(np.concatenate(images), model._memory.hits)
 
 
 def weighted(model: Runner) -> np.ndarray:
@@ -65,7 +66,7 @@ def weighted(model: Runner) -> np.ndarray:
 
 def latents(model: Runner) -> np.ndarray:
     """Return what is not decoded."""
-    return made(model, output=OutputFormat(latents=True))
+    return made(model, params={"output_type": "latent"})
 
 
 def with_lora(model: Runner) -> np.ndarray:
@@ -77,7 +78,7 @@ def with_preview(model: Runner) -> np.ndarray:
     """Make an image that is shown unfinished."""
     watcher = Watcher()
     image = made(model, watcher=watcher, partial_images=1)
-    return np.append(image, sum(progress.artifact is not None for progress in watcher.told))
+    return np.append(image, sum(progress.preview is not None for progress in watcher.told))
 
 
 def varied(model: Runner) -> np.ndarray:
@@ -130,12 +131,6 @@ def key_from_the_device(patch: Patch) -> None:
     patch.setattr(watching, "key_of", key_of)
 
 
-def embeddings_on_the_host(patch: Patch) -> None:
-    """What is remembered of a prompt is not brought back to the device."""
-    own = memory.copied
-    patch.setattr(memory, "copied", lambda value, devices=(): own(value, [memory.HOST] * len(devices)))
-
-
 def numbers_of_the_device(patch: Patch) -> None:
     """Outputs are made arrays without bringing them to the host."""
     patch.setattr(reading, "as_array", lambda value: value.detach().numpy())
@@ -149,7 +144,7 @@ def sums_on_the_host(patch: Patch) -> None:
 
 def preview_on_the_host(patch: Patch) -> None:
     """Unfinished latents are brought to the host before they are decoded."""
-    own = running.preview
+    own = vars(running)["preview"]
     patch.setattr(running, "preview", lambda pipe, tensor: own(pipe, tensor.cpu()))
 
 
@@ -168,7 +163,7 @@ def noise_of_another_device(patch: Patch) -> None:
 
 def sigmas_on_the_device(patch: Patch) -> None:
     """The tables of a scheduler, which it makes schedules of by numpy, are on the device."""
-    own = running.fresh
+    own = vars(running)["fresh"]
 
     def build(*args: Any, **kwargs: Any) -> Any:
         made = own(*args, **kwargs)
@@ -233,7 +228,6 @@ class Seeded:
 SEEDED = (
     Seeded(ids_on_the_host, weighted),
     Seeded(key_from_the_device, plain),
-    Seeded(embeddings_on_the_host, plain),
     Seeded(numbers_of_the_device, latents),
     Seeded(sums_on_the_host, with_lora),
     Seeded(preview_on_the_host, with_preview),

@@ -58,6 +58,14 @@ class Outcome:
     warnings: frozenset[str]
 
 
+class _FailedError(Exception):
+    """A model was refused, or a call of it failed, with what a client is told."""
+
+    def __init__(self, kind: str, reason: OctaboxError) -> None:
+        super().__init__(f"{kind}: {reason}")
+        self.kind, self.reason = kind, reason
+
+
 class Trial:
     """One tiny pipeline, saved to a folder of models.
 
@@ -101,9 +109,8 @@ class Trial:
         expected = self.expected()
         try:
             found = self._run(MODES[mode], "fake", exhaustive=mode == "float32")
-        except OctaboxError as error:
-            words = self._plain(error.message)
-            return f"{'refused' if getattr(error, 'refused', False) else 'fails'}: {type(error).__name__}: {words}"
+        except _FailedError as error:
+            return f"{error.kind}: {type(error.reason).__name__}: {self._plain(error.reason.message)}"
         if differing := self._differing(expected, found, exact=MODES[mode]["dtype"] == "float32"):
             return f"differs: {differing}"
         notes = sorted(self._plain(each) for each in found.warnings - expected.warnings)
@@ -115,9 +122,7 @@ class Trial:
         try:
             loaded = load(config, self._calls[0].pipeline, WorkerOptions(device=device))
         except Exception as error:  # noqa: BLE001 (as a worker does)
-            made = as_load_error(error, config)
-            made.refused = True  # type: ignore[attr-defined]
-            raise made from None
+            raise _FailedError("refused", as_load_error(error, config)) from None
         runner, calls = Runner(loaded), self._calls if exhaustive else self._calls[:1]
         values: dict[str, np.ndarray] = {}
         notes: set[str] = set()
@@ -126,7 +131,7 @@ class Trial:
                 try:
                     made = runner.run(call, lambda _: None, lambda: None)
                 except Exception as error:  # noqa: BLE001 (as a worker does)
-                    raise as_generation_error(error, call, runner.steps_taken) from None
+                    raise _FailedError("fails", as_generation_error(error, call, runner.steps_taken)) from None
                 notes.update(made.warnings)
                 for product, *_ in made.products:
                     values |= {f"{call.task} {name}": each for name, each in numbers(product)}

@@ -16,6 +16,9 @@ from pretended_accelerator.driver import Driver
 from pretended_accelerator.generators import GENERATORS, generator_device, implementation
 from pretended_accelerator.operators import NAME, Operators, is_ours
 
+#: Torch without its types, of which several do not allow for what is put in place here.
+_torch: Any = torch
+
 
 def install(driver: Driver) -> None:
     """Give torch the device."""
@@ -23,11 +26,11 @@ def install(driver: Driver) -> None:
     Operators(driver).register()
     _answer_for_accelerator(driver)
     _Generator.driver = driver
-    torch.Generator = _Generator  # type: ignore[misc]
-    torch._has_compatible_shallow_copy_type = _can_exchange_data
-    torch.Tensor.data = property(_get_data, _set_data)  # type: ignore[assignment]
-    torch.UntypedStorage.clone = _clone_storage  # type: ignore[method-assign]
-    torch.UntypedStorage.to = _move_storage  # type: ignore[method-assign]
+    _torch.Generator = _Generator
+    _torch._has_compatible_shallow_copy_type = _can_exchange_data
+    _torch.Tensor.data = property(_get_data, _set_data)
+    _torch.UntypedStorage.clone = _clone_storage
+    _torch.UntypedStorage.to = _move_storage
 
 
 class Module:
@@ -192,7 +195,7 @@ class _Generator(torch._C.Generator, metaclass=_AnyGenerator):
 
     def __new__(cls, device: Any = "cpu") -> Self:
         asked = torch.device(device)
-        made = super().__new__(cls, "cpu" if asked.type == NAME else asked)
+        made: Self = torch._C.Generator.__new__(cls, "cpu" if asked.type == NAME else asked)  # type: ignore[call-arg]
         if asked.type == NAME:
             cls.driver.use()
             GENERATORS[implementation(made)] = torch.device(
@@ -233,20 +236,20 @@ def _set_data(tensor: torch.Tensor, value: torch.Tensor) -> None:
     new = value.detach()
     if isinstance(tensor, torch.nn.Parameter):
         new = torch.nn.Parameter(new, requires_grad=tensor.requires_grad)
-    torch.utils.swap_tensors(tensor, new)
+    _torch.utils.swap_tensors(tensor, new)
 
 
-_clone, _move = torch.UntypedStorage.clone, torch.UntypedStorage.to
+_clone, _move = _torch.UntypedStorage.clone, _torch.UntypedStorage.to
 
 
-def _clone_storage(storage: torch.UntypedStorage) -> torch.UntypedStorage:
+def _clone_storage(storage: torch.UntypedStorage) -> Any:
     """Copy a storage; torch would ask for the allocator of the device, which has none."""
     if storage.device.type != NAME:
         return _clone(storage)
     return _bytes_of(storage).clone().untyped_storage()
 
 
-def _move_storage(storage: torch.UntypedStorage, *, device: Any, non_blocking: bool = False) -> torch.UntypedStorage:
+def _move_storage(storage: torch.UntypedStorage, *, device: Any, non_blocking: bool = False) -> Any:
     """Copy a storage to a device, likewise."""
     if NAME not in (storage.device.type, torch.device(device).type):
         return _move(storage, device=device, non_blocking=non_blocking)

@@ -33,7 +33,8 @@ class Operators:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._libraries = [torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")]
+        library: Any = torch.library.Library
+        self._libraries = [library("_", "IMPL"), library("aten", "IMPL")]
 
     def register(self) -> None:
         """Let torch run the device's operators here."""
