@@ -29,7 +29,7 @@ from octabox.engine.messages import (
 )
 from octabox.engine.process import WorkerProcess
 from octabox.engine.ticket import Ticket
-from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, QueueFullError
+from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, QueueFullError, WorkerDiedError
 from octabox.types import Event, Generation, ModelStatus, Progress
 
 
@@ -213,6 +213,8 @@ class ModelQueue:
                 raise
             self._since = time.time()
             ticket.timings["load"] = time.perf_counter() - began
+        if self._worker is None:
+            raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
         return self._worker
 
     async def _load(self, model: ModelConfig, wanted: tuple[ModelConfig, str]) -> None:
