@@ -63,7 +63,6 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/localai.py
 
-.PHONY: help demo tiny serve test test-all lint fix check bench gpu-check docs proto model clean
 gpu-check: $(BIN)/.installed  ## Try Octabox on this machine's accelerator: at most ten minutes, results in gpu_check.md.
 	$(BIN)/python tools/gpu_check.py
 

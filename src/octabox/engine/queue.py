@@ -219,6 +219,8 @@ class ModelQueue:
                 raise
             self._since = time.time()
             ticket.timings["load"] = time.perf_counter() - began
+        if self._worker is None:
+            raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
         return self._worker
 
     async def _load(self, model: ModelConfig, wanted: tuple[ModelConfig, str]) -> None:
