@@ -56,6 +56,7 @@ def loaded(folder: Path, name: str, accelerator: Control, **fields: Any) -> tupl
     return as_array(value) if isinstance(value, torch.Tensor) else np.asarray(value), held, most
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_model_is_the_same_by_either_way(
@@ -103,6 +104,7 @@ def test_what_is_yet_to_be_changed_goes_by_the_host(fields: dict[str, Any], fold
     assert not loads_direct(config(folder, CLASSES[0]), "cpu")
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_file_may_be_read_as_a_whole(folder: Path, accelerator: Control) -> None:
     """`disable_mmap` changes how files are read, and not what is made."""
     name = "StableDiffusionPipeline"
