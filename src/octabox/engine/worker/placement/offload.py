@@ -84,10 +84,10 @@ class Placement:
         try:
             with BorrowedWeights(self.device) if by_layers else nullcontext():
                 yield
+            self.restore()
         except BaseException:
             self._recover()
             raise
-        self.restore()
 
     def restore(self) -> None:
         """Move every component to where it waits, and release the memory that they leave to other processes."""
