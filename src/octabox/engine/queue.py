@@ -218,6 +218,7 @@ class ModelQueue:
                 raise
             self._since = time.time()
             ticket.timings["load"] = time.perf_counter() - began
+            assert self._worker is not None  # noqa: S101 (the load succeeded)
         return self._worker
 
     async def _load(self, model: ModelConfig, wanted: tuple[ModelConfig, str]) -> None:
