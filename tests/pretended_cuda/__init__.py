@@ -1,7 +1,7 @@
 """What the preload of workers does to CUDA in a fork server, shown without a GPU.
 
-NVML is pretended: it counts one device, as on a machine with a GPU. A build of torch without CUDA is given those functions of CUDA that
-an import may call, which count their calls; a build with CUDA keeps its own.
+NVML is pretended: it counts one device, as on a machine with a GPU. A build of torch without CUDA is given those functions of
+CUDA that an import may call, which count their calls; a build with CUDA keeps its own.
 """
 
 from __future__ import annotations

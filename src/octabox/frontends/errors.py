@@ -79,7 +79,7 @@ def body(error: errors.OctaboxError) -> dict[str, Any]:
     problems = (
         [body(problem)["error"] for problem in error.problems] if isinstance(error, errors.InvalidRequestError) else []
     )
-    more = {"hint": error.hint, "choices": list(error.choices), "problems": problems}
+    more: dict[str, Any] = {"hint": error.hint, "choices": list(error.choices), "problems": problems}
     if isinstance(error, errors.OutOfMemoryError):
         more |= {"requested_bytes": error.requested, "free_bytes": error.free}
     return {"error": {**told, **{name: value for name, value in more.items() if value not in (None, "", [])}}}

@@ -64,7 +64,7 @@ def release_memory(device: str) -> None:
         try:
             getattr(module, "empty_cache", _do_nothing)()
         except Exception as error:  # noqa: BLE001 (a broken device raises anything, which was reported before)
-            logger.debug("%s.empty_cache failed: %s", module.__name__, error)
+            logger.debug("releasing the memory of %s failed: %s", device, error)
 
 
 def _do_nothing() -> None:

@@ -54,7 +54,7 @@ class ModelState:
                     tensor.data = tensor.data.to(device=device, dtype=dtype)
         for module, processor in self._processors.items():
             if module.processor is not processor:
-                module.set_processor(processor)
+                getattr(module, "set_processor")(processor)  # noqa: B009 (its type is no attribute of every module)
 
 
 def clear_frames(error: BaseException) -> None:
@@ -131,7 +131,7 @@ def _plain_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]
 
 def _offloads(module: torch.nn.Module) -> Iterator[Callable[[], object]]:
     """Yield what moves a module's weights off the device, as accelerate or diffusers do at the end of its forward pass."""
-    hook = getattr(module, "_hf_hook", None)
+    hook: Any = getattr(module, "_hf_hook", None)
     for each in getattr(hook, "hooks", (hook,)):
         weights = module.parameters(recurse=bool(getattr(each, "place_submodules", False)))
         if getattr(each, "offload", False) and any(weight.device.type != "meta" for weight in weights):
