@@ -43,6 +43,7 @@ async def test_model_in_memory_has_its_status(server: Server) -> None:
             "waiting": 2,
             "pid": 42,
             "since": 6.5,
+            "performance": None,
         },
     }
 

@@ -31,7 +31,7 @@ def test_nothing_is_set_where_nothing_is_said() -> None:
     [
         ({"attention": "flashh"}, "native"),
         ({"cache": "first_block"}, "first_block_cache"),
-        ({"cache": {"method": "first_block_cache", "settings": {"treshold": 1}}}, "threshold"),
+        ({"cache": {"method": "first_block_cache", "settings": {"limit": 1}}}, "threshold"),
         ({"cache": {"method": "taylor_seer_cache", "budget": 0.1}}, "cache_interval"),
     ],
 )
