@@ -25,7 +25,7 @@ from octabox.engine.worker import runner as running
 from octabox.engine.worker.adapters import layers
 from octabox.engine.worker.outputs import reading
 from octabox.engine.worker.placement import offload
-from octabox.engine.worker.placement.residency import MovedComponent
+from octabox.engine.worker.placement.movers.residency import MovedComponent
 from octabox.engine.worker.prompts import encoding, memory, watching
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
