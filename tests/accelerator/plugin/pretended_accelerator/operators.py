@@ -66,7 +66,7 @@ class Operators:
             # Sizes and strides are all that these look at; the storage stays what it is.
             return operator.redispatch(_CPU, *args, **kwargs)
         memory, lent = self._driver.memory, dict[int, torch.Tensor]()
-        empty = {id(each) for each in written(operator, args, kwargs) if each.numel() == 0}
+        empty = {id(each) for each in written(operator, args, kwargs) if each.shape == (0,)}
 
         def lend(value: Any) -> Any:
             if isinstance(value, torch.device) and value.type == NAME:
