@@ -82,7 +82,9 @@ def clean_up(pipelines: Iterable[DiffusionPipeline], device: str, state: ModelSt
     """
     pipelines = list(pipelines)
     for pipeline in pipelines:
-        _attempt(pipeline.maybe_free_model_hooks)
+        # Modular pipelines have no such method.
+        if callable(free := getattr(pipeline, "maybe_free_model_hooks", None)):
+            _attempt(free)
         for component in pipeline.components.values():
             if callable(reset := getattr(component, "_reset_stateful_cache", None)):
                 _attempt(reset)
