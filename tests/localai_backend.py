@@ -60,13 +60,13 @@ class Client:
     def load(self, model: Path | str, **fields: Any) -> Message:
         """Load a model by its folder; fields are those of ModelOptions."""
         fields = {"Model": Path(model).name, "ModelFile": str(model), **fields}
-        return self.stub.LoadModel(messages.ModelOptions(**fields), timeout=120)
+        return self.stub.LoadModel(messages.ModelOptions(**fields), timeout=240)
 
     def image(self, dst: Path | str, prompt: str = "a red circle on a blue background", **fields: Any) -> Message:
         """Make a picture; fields are those of GenerateImageRequest."""
         fields = {"step": 2, "seed": 1, **fields}
         request = messages.GenerateImageRequest(positive_prompt=prompt, dst=str(dst), **fields)
-        return self.stub.GenerateImage(request, timeout=120)
+        return self.stub.GenerateImage(request, timeout=240)
 
     def health(self, **options: Any) -> bytes:
         """Return what the backend says of its health."""
@@ -79,7 +79,7 @@ class Client:
 
     def free(self) -> Message:
         """Take the model out of memory."""
-        return self.stub.Free(messages.HealthMessage(), timeout=60)
+        return self.stub.Free(messages.HealthMessage(), timeout=240)
 
 
 def command(*arguments: str) -> list[str]:
@@ -108,7 +108,7 @@ def running(arguments: list[str], **options: Any) -> Iterator[Client]:
             client.channel.close()
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def running_backend(
@@ -120,7 +120,7 @@ def running_backend(
 
 def _listened(process: subprocess.Popen[str], log: Path) -> str:
     """Return the address that a backend says it listens on."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         text = log.read_text(encoding="utf-8")
         if found := re.search(r"serves LocalAI at (\S+)\n", text):

@@ -49,12 +49,12 @@ def running_server(models: Path, *flags: str, environment: Mapping[str, str] = M
             yield url
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def wait_until_ready(url: str) -> None:
     """Wait until a server says that it is ready."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{url}/readyz", trust_env=False).is_success:

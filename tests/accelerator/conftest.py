@@ -1,7 +1,7 @@
 """Every test of this folder runs where torch has the pretended accelerator; see `isolation` and `plugin/pretended_accelerator`.
 
 To look into one with a debugger, give pytest the device itself: ``PYTHONPATH=tests/accelerator/plugin
-OCTABOX_PRETENDED_ACCELERATOR=1 pytest --pdb tests/accelerator/...``.
+PRETENDED_ACCELERATOR=1 pytest --pdb tests/accelerator/...``.
 """
 
 from __future__ import annotations

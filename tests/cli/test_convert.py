@@ -106,7 +106,7 @@ def test_a_size_that_is_none_is_refused(tmp_path: Path, size: str) -> None:
 def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
     """The error names the place and asks about room, and nothing is left there. No file may become larger than 10 kB here."""
     command = f"ulimit -f 10; trap '' XFSZ; exec {sys.executable} -m octabox convert demo {tmp_path / 'out'}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=240)
 
     assert 0 < done.returncode < 64, done.stderr
     assert f"could not be written to {tmp_path / 'out'}" in done.stderr

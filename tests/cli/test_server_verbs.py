@@ -14,7 +14,7 @@ from octabox.errors import NotFoundError
 
 def test_ps_and_stop_follow_a_model(address: str) -> None:
     """A loaded model is shown with its process; once stopped it is shown no more."""
-    httpx.post(f"{address}/v1/models/demo/load", timeout=120, trust_env=False).raise_for_status()
+    httpx.post(f"{address}/v1/models/demo/load", timeout=240, trust_env=False).raise_for_status()
     shown = CliRunner().invoke(cli, ["ps", "--url", address])
     told = json.loads(CliRunner().invoke(cli, ["ps", "--url", address, "--json"]).output)
     stopped = CliRunner().invoke(cli, ["stop", "demo", "--url", address])

@@ -28,7 +28,7 @@ def shared(shelf: Path) -> Iterator[httpx.Client]:
     """Return a client of the shared server: it sees what is put on the shelf, and has no flags that matter to a test."""
     with (
         running_server(shelf, "--max-resident", str(RESIDENT)) as url,
-        httpx.Client(base_url=url, timeout=120, trust_env=False) as client,
+        httpx.Client(base_url=url, timeout=240, trust_env=False) as client,
     ):
         yield client
 

@@ -17,7 +17,7 @@ GOOD = {"model": "demo", "prompt": "a red circle on a blue background", "num_inf
 @pytest.fixture(scope="module")
 def http(address: str) -> Iterator[httpx.Client]:
     """Return a plain HTTP client for our server."""
-    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
+    with httpx.Client(base_url=address, timeout=240, trust_env=False) as client:
         yield client
 
 

@@ -25,7 +25,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("models")
     with running_server(folder, "--api-keys", "secret", "--queue-size", "1") as url:
         key = {"authorization": "Bearer secret"}
-        with httpx.Client(base_url=url, headers=key, timeout=120, trust_env=False) as client:
+        with httpx.Client(base_url=url, headers=key, timeout=240, trust_env=False) as client:
             yield client
 
 
@@ -47,7 +47,7 @@ def status(http: httpx.Client) -> dict[str, Any]:
 
 def wait_for(http: httpx.Client, state: str) -> dict[str, Any]:
     """Wait until the embedded model is in a state."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while (now := status(http)).get("state") != state:
         assert time.monotonic() < end, now
         time.sleep(0.02)
@@ -117,13 +117,13 @@ def test_metrics_tell_what_happened(http: httpx.Client) -> None:
 def test_the_end_of_a_server_answers_and_leaves_no_process(tmp_path: Path) -> None:
     """A server that is told to stop while a model runs says so to the client, and ends its worker too."""
     answers: list[httpx.Response] = []
-    with httpx.Client(timeout=120, trust_env=False) as http:
+    with httpx.Client(timeout=240, trust_env=False) as http:
         with running_server(tmp_path) as url:
             http.base_url = httpx.URL(url)
             running = threading.Thread(target=lambda: answers.append(ask(http, LONG)))
             running.start()
             pid = wait_for(http, "busy")["pid"]
-        running.join(20)
+        running.join(60)
 
     assert (499, "cancelled") == (answers[0].status_code, answers[0].json()["error"]["code"])
     assert not Path(f"/proc/{pid}").exists()

@@ -97,7 +97,7 @@ def url(folder: Path) -> Iterator[str]:
 @pytest.fixture
 def http(url: str) -> Iterator[httpx.Client]:
     """Return a client of the server."""
-    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=url, timeout=240, trust_env=False) as client:
         yield client
 
 

@@ -24,7 +24,7 @@ STEPS: dict[str, Any] = {"num_inference_steps": 20, "guidance_scale": 3}
 @pytest.fixture(scope="module")
 def http(address: str) -> Iterator[httpx.Client]:
     """Return a plain HTTP client for our server."""
-    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
+    with httpx.Client(base_url=address, timeout=240, trust_env=False) as client:
         yield client
 
 
@@ -124,7 +124,7 @@ def test_a_running_request_is_cancelled(http: httpx.Client) -> None:
 
 def wait_until_running(http: httpx.Client, name: str) -> None:
     """Wait until a request takes steps."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         answer = http.get(f"{PATH}/{name}")
         if answer.is_success and answer.json()["progress"]["phase"] == "running":

@@ -148,7 +148,7 @@ def test_models_are_listed(client: openai.OpenAI) -> None:
 
 def test_a_model_goes_out_of_memory_and_comes_back(address: str) -> None:
     """Unloading ends the model's process; loading brings it back."""
-    with httpx.Client(base_url=address, trust_env=False, timeout=120) as http:
+    with httpx.Client(base_url=address, trust_env=False, timeout=240) as http:
         loaded = http.post("/v1/models/demo/load")
         gone = http.post("/v1/models/demo/unload")
         model = http.get("/v1/models/demo").json()

@@ -39,7 +39,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     # Where the builder is not here, pip fetches it.
     command += ["--no-build-isolation"] if find_spec("hatchling") else []
-    subprocess.run([*command, "--target", str(target), str(EXAMPLE)], check=True, timeout=120)
+    subprocess.run([*command, "--target", str(target), str(EXAMPLE)], check=True, timeout=240)
     return target
 
 
@@ -70,7 +70,7 @@ def http(models: Path, environment: dict[str, str]) -> Iterator[httpx.Client]:
     """Return a client of a server that runs where the example is installed."""
     with (
         running_server(models, environment=environment) as url,
-        httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
+        httpx.Client(base_url=url, timeout=240, trust_env=False) as client,
     ):
         yield client
 
@@ -79,7 +79,7 @@ def run(environment: dict[str, str], module: str, *words: object) -> subprocess.
     """Run a module in a Python that finds what the environment says."""
     command = [sys.executable, "-m", module, *map(str, words)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=240)
 
 
 def body(made: Path, **change: Any) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def test_it_can_be_cancelled(http: httpx.Client, made: Path) -> None:
     long = body(made, params={"num_inference_steps": 1000, "spectrogram": np.zeros((64, 2000)).tolist()}, id="long")
     waiting = threading.Thread(target=lambda: answers.append(http.post("/v1/generations", json=long)))
     waiting.start()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         state = http.get("/v1/generations/long").json()
         if state.get("progress", {}).get("step", 0) > 0:
@@ -189,7 +189,7 @@ def test_a_single_file_is_served(made: Path, tmp_path: Path, named: str | list[s
     if isinstance(named, list):
         model = {"name": "vocoder", "model": str(weights), "pipeline": NAME, "allow_remote_code": True}
         (tmp_path / "vocoder.yaml").write_text(yaml.safe_dump(model), encoding="utf-8")
-    with running_server(tmp_path) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+    with running_server(tmp_path) as url, httpx.Client(base_url=url, timeout=240, trust_env=False) as client:
         check_served(client, made)
 
 
@@ -198,7 +198,7 @@ def test_a_name_of_diffusers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pipelines").mkdir()
     theirs = "from diffusers import DiffusionPipeline\nclass DDPMPipeline(DiffusionPipeline): pass"
     (tmp_path / "pipelines" / "thief.py").write_text(theirs, encoding="utf-8")
-    with running_server(tmp_path) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+    with running_server(tmp_path) as url, httpx.Client(base_url=url, timeout=240, trust_env=False) as client:
         found = client.get("/v1/catalog/pipelines/DDPMPipeline").json()
 
     assert "thief" not in str(found)

@@ -150,7 +150,7 @@ def test_it_can_be_cancelled_between_tiles(http: httpx.Client) -> None:
     long = {**body("small-tiles", pixels(1500, 1500), tile=8, tile_overlap=4), "id": "long"}
     waiting = threading.Thread(target=lambda: answers.append(http.post("/v1/generations", json=long)))
     waiting.start()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         state = http.get("/v1/generations/long").json()
         if state.get("progress", {}).get("step", 0) > 0:
@@ -208,7 +208,7 @@ def octabox(*words: object, **environment: str) -> subprocess.CompletedProcess[s
     """Run the command line."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     command = [sys.executable, "-m", "octabox", *map(str, words)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=240)
 
 
 def test_the_command_line_has_it(models: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             pipe.save_pretrained(str(folder / name))
     with (
         running_server(folder, "--max-resident", "1") as url,
-        httpx.Client(base_url=url, timeout=120, trust_env=False) as client,
+        httpx.Client(base_url=url, timeout=240, trust_env=False) as client,
     ):
         yield client
 

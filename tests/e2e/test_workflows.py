@@ -21,7 +21,7 @@ PARAMS = {"prompt": "a red circle on a white background", "num_inference_steps":
 @pytest.fixture(scope="module")
 def http(address: str) -> Iterator[httpx.Client]:
     """Return a client of a server."""
-    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
+    with httpx.Client(base_url=address, timeout=240, trust_env=False) as client:
         yield client
 
 

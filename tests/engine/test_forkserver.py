@@ -17,12 +17,9 @@ import pytest
 from accelerator.engine_run import run_engine
 from octabox.engine.forkserver import WARM_VARIABLE, ProcessStarter, can_fork
 from octabox.engine.messages import BadFork
-from pretended_cuda import worker_finds
+from pretended_cuda import CHECK, worker_finds
 
 TESTS = Path(__file__).parents[1]
-
-#: Variable by which torch is told to count CUDA's devices without initialising it.
-CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 #: Variable that names an interpreter whose torch is a CUDA build, so that none has to be downloaded.
 CUDA_PYTHON = "PYTHON_WITH_CUDA_BUILD"

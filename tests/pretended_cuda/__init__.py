@@ -20,6 +20,9 @@ from typing import Any
 #: Module that pretends NVML, and CUDA where torch has none, in the process that imports it.
 INSTALLED = "pretended_cuda.installed"
 
+#: Variable by which torch is told to count CUDA's devices without initialising it; the preload sets it.
+CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
+
 #: Calls of functions that initialise CUDA, in this process and those it is forked from.
 calls: list[str] = []
 
@@ -67,6 +70,11 @@ def _counted(name: str, answer: Any) -> Any:
     return called
 
 
+def _without(name: str) -> dict[str, str]:
+    """Return this process's environment without a variable, so that what it is there cannot stand in for what we set."""
+    return {key: value for key, value in os.environ.items() if key != name}
+
+
 def report(connection: Connection) -> None:
     """Send what a forked worker finds."""
     import torch  # noqa: PLC0415 (the fork server has it)
@@ -99,7 +107,7 @@ def worker_finds(python: str = sys.executable, environment: Mapping[str, str] | 
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [python, "-c", "import pretended_cuda; pretended_cuda.fork_worker()"],
-        env={**os.environ, "PYTHONPATH": path, **(environment or {})},
+        env={**_without(CHECK), "PYTHONPATH": path, **(environment or {})},
         capture_output=True,
         text=True,
         timeout=280,

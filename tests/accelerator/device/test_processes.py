@@ -33,7 +33,7 @@ def events(folder: Path) -> list[str]:
 def test_without_the_variable_there_is_no_device() -> None:
     """The folder on the path alone changes nothing."""
     assert "None" == output(
-        "import torch; print(torch.accelerator.current_accelerator())", variables={"OCTABOX_PRETENDED_ACCELERATOR": ""}
+        "import torch; print(torch.accelerator.current_accelerator())", variables={"PRETENDED_ACCELERATOR": ""}
     )
 
 

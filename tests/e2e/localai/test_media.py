@@ -40,7 +40,7 @@ def clip(path: Path) -> video.Clip:
 
 def video_of(backend: Client, **fields: object) -> Message:
     """Make a clip."""
-    return backend.stub.GenerateVideo(messages.GenerateVideoRequest(prompt="waves", **fields), timeout=120)
+    return backend.stub.GenerateVideo(messages.GenerateVideoRequest(prompt="waves", **fields), timeout=240)
 
 
 def test_words_become_a_clip(backend: Client, tiny: Make, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_picture_becomes_larger(backend: Client, tiny: Make, tmp_path: Path, s
     (tmp_path / "src.png").write_bytes(content("image", 16, 16))
     request = messages.UpscaleImageRequest(src=str(tmp_path / "src.png"), dst=str(tmp_path / "made.tmp"), scale=scale)
 
-    assert backend.stub.UpscaleImage(request, timeout=120).success
+    assert backend.stub.UpscaleImage(request, timeout=240).success
     with Image.open(tmp_path / "made.tmp") as picture:
         assert ("PNG", (side, side)) == (picture.format, picture.size)
 
@@ -127,7 +127,7 @@ def test_a_network_in_a_file_makes_it_larger(backend: Client, tmp_path: Path) ->
     (tmp_path / "src.png").write_bytes(content("image", 16, 16))
     for scale in (2, 4):
         names = {"src": str(tmp_path / "src.png"), "dst": str(tmp_path / "made.png")}
-        assert backend.stub.UpscaleImage(messages.UpscaleImageRequest(scale=scale, **names), timeout=120).success
+        assert backend.stub.UpscaleImage(messages.UpscaleImageRequest(scale=scale, **names), timeout=240).success
         with Image.open(tmp_path / "src.png") as given, Image.open(tmp_path / "made.png") as made:
             expected = given.convert("RGB").resize((16 * scale, 16 * scale), Image.Resampling.NEAREST)
             assert expected.tobytes() == made.tobytes()
@@ -140,7 +140,7 @@ def test_what_enlarges_nothing_says_so(backend: Client, tiny: Make, tmp_path: Pa
     for name in ("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"):
         load(backend, tiny(name))
         with failing() as told:
-            backend.stub.UpscaleImage(messages.UpscaleImageRequest(scale=2, **fields), timeout=120)
+            backend.stub.UpscaleImage(messages.UpscaleImageRequest(scale=2, **fields), timeout=240)
         assert grpc.StatusCode.INVALID_ARGUMENT == told[0]
     assert ["src.png"] == [path.name for path in tmp_path.iterdir()]
 
@@ -150,7 +150,7 @@ def test_words_become_a_sound(backend: Client, tiny: Make, tmp_path: Path) -> No
     load(backend, tiny("AudioLDMPipeline"))
     for name in ("made.wav", "made.flac"):
         request = messages.SoundGenerationRequest(text="rain", dst=str(tmp_path / name), duration=0.1)
-        assert backend.stub.SoundGeneration(request, timeout=120).success
+        assert backend.stub.SoundGeneration(request, timeout=240).success
         sound = audio.decode((tmp_path / name).read_bytes(), parameter="made", limits=MediaLimits())
         assert 0.05 < sound.samples.shape[-1] / sound.rate < 0.3
 

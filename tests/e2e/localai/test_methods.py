@@ -36,7 +36,7 @@ def loaded(backend: Client) -> Client:
 
 def wait_for(backend: Client, state: int) -> None:
     """Wait until a backend is in a state."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while backend.status().state != state:
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -199,7 +199,7 @@ def test_a_wrong_request_is_told_what_is_wrong(
     given = {"dst": str(tmp_path / "none.png"), **{name: placed(value) for name, value in fields.items()}}
     request = messages.GenerateImageRequest(positive_prompt="p", **{"step": 1, **given})
     with failing() as told:
-        loaded.stub.GenerateImage(request, timeout=60)
+        loaded.stub.GenerateImage(request, timeout=240)
 
     assert code == told[0]
     assert word in told[1]
@@ -213,7 +213,7 @@ def test_a_wrong_request_is_told_what_is_wrong(
 def test_what_a_model_cannot_do_is_said(loaded: Client, tmp_path: Path, method: str, request_of: str) -> None:
     """A model of pictures makes neither clips nor sounds."""
     with failing() as told:
-        getattr(loaded.stub, method)(getattr(messages, request_of)(dst=str(tmp_path / "none")), timeout=60)
+        getattr(loaded.stub, method)(getattr(messages, request_of)(dst=str(tmp_path / "none")), timeout=240)
 
     assert UNABLE == told[0]
     assert "text-to-image" in told[1]

@@ -81,7 +81,7 @@ def test_an_address_that_cannot_be_listened_on_is_an_error(address: str) -> None
         taken.listen()
         address = address.replace("TAKEN", f"127.0.0.1:{taken.getsockname()[1]}")
         command = [sys.executable, "-m", "octabox", "backend", "--addr", address]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
     assert done.returncode not in (0, 1)
     assert address in done.stderr
@@ -92,7 +92,7 @@ def test_a_wrong_variable_is_an_error() -> None:
     """A variable that cannot be is named before anything is listened on."""
     command = [sys.executable, "-m", "octabox", "backend", "--addr", "127.0.0.1:0"]
     env = {**os.environ, "FPS": "fast"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=env)
 
     assert 0 != done.returncode
     assert "FPS" in done.stderr

@@ -10,7 +10,7 @@ their memory is the host's. Every operator runs on the host, after what CUDA ref
 Beside that it counts: operators, bytes held and copied, how often a process has initialized the device.
 
 Torch loads it by itself, by its entry point of the group ``torch.backends``, in every process whose ``PYTHONPATH`` has the
-folder above and whose environment sets ``OCTABOX_PRETENDED_ACCELERATOR``. Other settings are in `settings.Settings`;
+folder above and whose environment sets ``PRETENDED_ACCELERATOR``. Other settings are in `settings.Settings`;
 `control.Control` changes them in a process that runs.
 
 Where to look:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 #: The environment variable that installs the device; those of its settings begin with it.
-PREFIX = "OCTABOX_PRETENDED_ACCELERATOR"
+PREFIX = "PRETENDED_ACCELERATOR"
 
 #: In the folder that processes share: settings for those that have yet to use the device.
 SETTINGS_FILE = "settings.json"
