@@ -98,13 +98,14 @@ def load(kind: str, place: str, stored: str, wanted: str) -> None:
     from diffusers import StableDiffusionPipeline  # noqa: PLC0415
     from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401, PLC0415
 
+    from octabox.catalog.pipelines import load_catalog  # noqa: PLC0415
     from octabox.config.model import ModelConfig  # noqa: PLC0415
     from octabox.engine.messages import WorkerOptions  # noqa: PLC0415
     from octabox.engine.worker.loading import models  # noqa: PLC0415
     from octabox.engine.worker.placement.device import choose_device  # noqa: PLC0415
 
     device = choose_device(None, "load")
-    models.load_catalog()
+    load_catalog()
     before, began = peak(), time.perf_counter()
     if kind == "ours":
         config = ModelConfig.model_validate({"name": "load", "model": f"{place}/{stored}", "dtype": wanted})

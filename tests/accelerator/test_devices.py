@@ -59,7 +59,7 @@ def test_a_load_without_room_takes_an_idle_model_off_its_device(tmp_path: Path) 
 
 def test_a_load_that_finds_no_room_at_all_says_so(tmp_path: Path) -> None:
     """A model that is larger than its device is an error of its own kind, after which smaller ones can be loaded."""
-    steps = [{"load": ["demo"]}, {"load": ["demo"], "device": "cpu"}]
+    steps: list[dict[str, Any]] = [{"load": ["demo"]}, {"load": ["demo"], "device": "cpu"}]
     results = run_engine(steps, environment(tmp_path, memory=1_000_000)).results
 
     assert "OutOfMemoryError" == results[0][0]["error"]

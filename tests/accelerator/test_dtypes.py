@@ -119,7 +119,7 @@ def test_a_model_that_is_loaded_again_is_there_once(folder: Path, accelerator: C
 @pytest.mark.parametrize("memory", MODES)
 def test_a_component_in_float32_works_in_every_memory_mode(memory: str, folder: Path) -> None:
     """What is given to a component of another dtype is cast, wherever the component is in the meantime."""
-    fields = {"dtype": "bfloat16", "components": {"vae": {"dtype": "float32"}}}
+    fields: dict[str, Any] = {"dtype": "bfloat16", "components": {"vae": {"dtype": "float32"}}}
 
     expected = pixels(made(started(folder, "plain", device="cpu", **fields)))
     assert 2 > np.abs(pixels(made(started(folder, "plain", memory=memory, **fields))) - expected).mean()

@@ -17,13 +17,13 @@ from diffusers import AutoencoderKL
 from accelerator.environment import accelerator_environment
 from embedded import Calls
 from octabox.config.model import ModelConfig
-from octabox.engine.messages import Failed, Finished, FromWorker, Memory, WorkerOptions
+from octabox.engine.messages import Failed, Finished, FromWorker, Memory, Start, WorkerOptions
 from octabox.engine.worker.failures import as_load_error
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.loading.trial import TrialRunner
 from octabox.engine.worker.placement.process_memory import free_memory, measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, is_usable
 from octabox.engine.worker.process import Pipe, _make
-from octabox.engine.worker.runner import Runner
 from octabox.errors import DeviceError, GenerationCancelledError, OutOfMemoryError
 from pretended_accelerator import Control
 from serving import running_server
@@ -62,7 +62,8 @@ class Worker:
     """
 
     def __init__(self, model: ModelConfig, accelerator: Control) -> None:
-        self.runner = Runner(load(model, "StableDiffusionPipeline", WorkerOptions()))
+        start = Start(model, "StableDiffusionPipeline", WorkerOptions())
+        self.runner = TrialRunner(load(start.model, start.pipeline, start.options), start)
         self.calls, self.pipe, self.accelerator = Calls(model), RecordingPipe(), accelerator
         self.usable = True
 

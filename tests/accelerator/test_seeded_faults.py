@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 import torch
 
-from accelerator.trials import TOLERANCE, numbers
+from accelerator.trials import numbers
 from calling import Watcher, call, run
 from octabox.engine.worker import noise, schedulers
 from octabox.engine.worker import runner as running
 from octabox.engine.worker.adapters import layers
 from octabox.engine.worker.outputs import reading
 from octabox.engine.worker.placement import offload
-from octabox.engine.worker.placement.residency import MovedComponent
+from octabox.engine.worker.placement.movers.residency import MovedComponent
 from octabox.engine.worker.prompts import encoding, memory, watching
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
@@ -39,6 +39,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 FEW = {**PARAMS, "num_inference_steps": 2}
 Patch = pytest.MonkeyPatch
+
+#: How far a number may be from the processor's: a pixel's value may be rounded the other way.
+LARGEST = 1.5 / 255
 
 
 def made(model: Runner, runs_as: str = PLAIN, watcher: Watcher | None = None, **fields: Any) -> np.ndarray:
@@ -262,12 +265,13 @@ def wrong(seeded: Seeded) -> str:
     """Return what is wrong with a scenario on the device; nothing where all is well."""
     model = loaded("fake", seeded.memory)
     seeded.scenario(model) if seeded.fault is frames_kept else None
-    held, before = control().allocated(), weights()
+    before = weights()  # which collects garbage, so that it comes first
+    held = control().allocated()
     try:
         found = seeded.scenario(model)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is noticed)
         return f"{type(error).__name__}: {error}"
-    if found.shape != expected(seeded.scenario).shape or np.abs(found - expected(seeded.scenario)).mean() > TOLERANCE:
+    if found.shape != expected(seeded.scenario).shape or np.abs(found - expected(seeded.scenario)).max() > LARGEST:
         return "another result"
     if weights() != before:
         return "weights elsewhere"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from diffusers.utils import logging as diffusers_logging
@@ -17,13 +18,14 @@ from transformers.utils import logging as transformers_logging
 
 from makers import Tiny
 from octabox.config.settings import Settings
-from octabox.engine.messages import WorkerOptions
+from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.engine.worker.failures import as_generation_error, as_load_error
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.loading.trial import TrialRunner
 from octabox.engine.worker.outputs.products import Product
+from octabox.engine.worker.placement import verdicts
 from octabox.engine.worker.placement.recovery import clean_up
-from octabox.engine.worker.runner import Runner
 from octabox.errors import OctaboxError
 from octabox.server import build
 from octabox.types import GenerationRequest, OutputFormat
@@ -108,7 +110,9 @@ class Trial:
         """Return what becomes of a mode: that it works, or what is wrong or done instead, in the words of a client."""
         expected = self.expected()
         try:
-            found = self._run(MODES[mode], "fake", exhaustive=mode == "float32")
+            # What this class failed in is to be found anew, not remembered from another run.
+            with patch.object(verdicts, "cache_folder", return_value=self._folder / ".cache"):
+                found = self._run(MODES[mode], "fake", exhaustive=mode == "float32")
         except _FailedError as error:
             return f"{error.kind}: {type(error.reason).__name__}: {self._plain(error.reason.message)}"
         if differing := self._differing(expected, found, exact=MODES[mode]["dtype"] == "float32"):
@@ -119,11 +123,13 @@ class Trial:
     def _run(self, settings: Mapping[str, str], device: str, *, exhaustive: bool = True) -> Outcome:
         """Load the model, and make all calls or the first."""
         config = self._calls[0].model.model_copy(update=settings)
+        start = Start(config, self._calls[0].pipeline, WorkerOptions(device=device))
         try:
-            loaded = load(config, self._calls[0].pipeline, WorkerOptions(device=device))
+            loaded = load(start.model, start.pipeline, start.options)
         except Exception as error:  # noqa: BLE001 (as a worker does)
             raise _FailedError("refused", as_load_error(error, config)) from None
-        runner, calls = Runner(loaded), self._calls if exhaustive else self._calls[:1]
+        runner, calls = TrialRunner(loaded, start), self._calls if exhaustive else self._calls[:1]
+        del loaded
         values: dict[str, np.ndarray] = {}
         notes: set[str] = set()
         try:

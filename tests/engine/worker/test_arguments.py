@@ -34,13 +34,13 @@ class Pipe:
     components: Mapping[str, object] = MappingProxyType({})
 
 
-def tensor(kind: str, medium: Any) -> torch.Tensor:
+def tensor(kind: Any, medium: Any) -> torch.Tensor:
     """Return what a pipeline is given for a parameter that takes tensors alone."""
     entry = load_catalog().pipeline("StableDiffusionPipeline")
     known = entry.parameter("prompt_embeds")
     assert isinstance(known, Parameter)
     entry = replace(entry, parameters=(replace(known, name="given", kind=kind, annotation="torch.Tensor"),))
-    found = call_arguments(Pipe(), entry, Run({}, {"given": [medium]}, 0))["given"]
+    found = call_arguments(Pipe(), entry, Run({}, {"given": (medium,)}, 0))["given"]
     assert isinstance(found, torch.Tensor)
     return found
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.loading import quantization as module
@@ -45,7 +47,7 @@ def torchao(monkeypatch: pytest.MonkeyPatch) -> None:
     for each in (offered, core):
         monkeypatch.setitem(sys.modules, each.__name__, each)
     monkeypatch.setattr(module, "find_spec", lambda name: name)
-    monkeypatch.setitem(module.DIFFUSERS_BACKENDS, "torchao", lambda quant_type: quant_type)
+    monkeypatch.setitem(AUTO_QUANTIZATION_CONFIG_MAPPING, "torchao", lambda quant_type: quant_type)
 
 
 @pytest.mark.parametrize("name", ["Int8WeightOnlyConfig", "int8_weight_only", "Int8WeightOnly"])
@@ -76,7 +78,7 @@ def test_a_type_that_is_not_there_is_refused(given: object, words: str, torchao:
 
 def test_a_missing_package_is_named() -> None:
     """Without torchao the error says what to install."""
-    if module.find_spec("torchao"):
+    if find_spec("torchao"):
         pytest.skip("torchao is installed")
     with pytest.raises(MissingDependencyError, match="torchao"):
         made(quant_backend="torchao", quant_type="int8_weight_only")

@@ -140,13 +140,12 @@ def _whole(
             raise _lacks(config, family, lacking)
         for name in lacking:
             variant = choose_variant(None, Path(str(config.config)) / name, dtype)
-            options = {"variant": variant} if variant else {}
             own = component_class(kind, name)
-            given[name] = own.from_pretrained(config.config, subfolder=name, dtype=dtype, **options)
+            given[name] = own.from_pretrained(config.config, subfolder=name, dtype=dtype, variant=variant)
         for name, part in config.parts():
             if part.quantization and not part.model:
                 given[name] = load_file(config, name, kind, dtype, config.model, built)
-        options = {"config": built} if built else {}
+        options: dict[str, Any] = {"config": built} if built else {}
         if config.disable_mmap:
             options["disable_mmap"] = True
         pipe: DiffusionPipeline = kind.from_single_file(

@@ -99,8 +99,7 @@ def choose_dtypes(config: ModelConfig, default: str, device: str, kind: Any, par
     if device == "cpu":
         return DtypeChoice((Precision(torch.float32),), automatic=True, key=key)
     halves = sorted(computed_halves(device), key=_preferred(config, kind).index)
-    attempts = [attempt for half in halves for attempt in _with_casts(half)]
-    left = tuple(attempt for attempt in attempts if str(attempt) not in failed)
+    left = (attempt for half in halves for attempt in _with_casts(half) if str(attempt) not in failed)
     return DtypeChoice((*left, Precision(torch.float32)), automatic=True, key=key)
 
 
