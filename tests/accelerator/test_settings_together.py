@@ -158,7 +158,7 @@ def test_a_call_that_is_repeated_begins_anew(memory: str, folder: Path, monkeypa
 @pytest.mark.parametrize("memory", MODES)
 def test_weights_in_eight_bits_decode_again_in_float32(memory: str, folder: Path, accelerator: Control) -> None:
     """The image is that of float32, and the weights are in eight bits before and after."""
-    fields = {"components": {"vae": SMALL}}
+    fields: dict[str, Any] = {"components": {"vae": SMALL}}
     expected = pixels(made(started(folder, "overflows", device="cpu", dtype="float32", **fields)))
     runner = started(folder, "overflows", dtype="float16", memory=memory, **fields)
     dtypes = {name: weight.dtype for name, weight in runner.pipelines[0].vae.named_parameters()}
@@ -175,7 +175,7 @@ def test_weights_in_eight_bits_decode_again_in_float32(memory: str, folder: Path
 @pytest.mark.parametrize("memory", MODES)
 def test_storage_casts_and_memory_modes_go_together(memory: str, folder: Path, accelerator: Control) -> None:
     """A denoiser in eight bits beside an autoencoder in float32 makes what it makes on a processor, after a failure too."""
-    fields = {"dtype": "bfloat16", "components": {"unet": SMALL, "vae": {"dtype": "float32"}}}
+    fields: dict[str, Any] = {"dtype": "bfloat16", "components": {"unet": SMALL, "vae": {"dtype": "float32"}}}
     expected = pixels(made(started(folder, "plain", device="cpu", **fields)))
     runner = started(folder, "plain", memory=memory, **fields)
     dtypes = {name: weight.dtype for name, weight in runner.pipelines[0].unet.named_parameters()}
