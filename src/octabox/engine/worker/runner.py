@@ -164,7 +164,7 @@ class Runner:
     def _apply_loras(self, call: Call, run: Run, said: list[str]) -> list[AdapterReport]:
         """Make the model what it is with the LoRAs of this run alone, and return what became of them."""
         chosen = configured(call.model) if run.adapters is None else run.adapters
-        self._model.performance.prepare_adapters(chosen)
+        self._model.performance.prepare_adapters(chosen, self._placement.changing)
         reports, notes = self._loras.apply(chosen, beside=_scales(run.params))
         said.extend(notes)
         return reports

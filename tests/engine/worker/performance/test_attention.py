@@ -28,7 +28,7 @@ def denoiser(name: str, component: str) -> dict[str, Any]:
 def test_a_transformer_takes_a_backend() -> None:
     """Its processors have it afterwards."""
     parts = denoiser("FluxPipeline", "transformer")
-    took = set_attention("_native_math", parts, "m")
+    took = set_attention("_native_math", parts, "m", "cpu")
     backends = {getattr(each, "_attention_backend", None) for each in parts["transformer"].attn_processors.values()}
 
     assert ["transformer"] == took
@@ -39,16 +39,16 @@ def test_an_older_unet_takes_none_in_silence() -> None:
     """What diffusers would ignore is refused, with what the class takes; its own is no change."""
     parts = denoiser("StableDiffusionPipeline", "unet")
     with pytest.raises(LoadError) as caught:
-        set_attention("_native_math", parts, "m")
+        set_attention("_native_math", parts, "m", "cpu")
 
     assert "native" in caught.value.choices
-    assert ["unet"] == set_attention("native", parts, "m")
+    assert ["unet"] == set_attention("native", parts, "m", "cpu")
 
 
 def test_a_backend_that_cannot_compute_here_is_refused() -> None:
     """One for another device is tried on a small example, and those that can are named."""
     with pytest.raises(OctaboxError) as caught:
-        set_attention("_native_cudnn", denoiser("FluxPipeline", "transformer"), "m")
+        set_attention("_native_cudnn", denoiser("FluxPipeline", "transformer"), "m", "cpu")
 
     assert "native" in caught.value.choices
 

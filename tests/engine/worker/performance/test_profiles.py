@@ -88,7 +88,7 @@ def test_turbo_says_that_it_is_lossy() -> None:
     pipe = makers.pipelines()[name].make()
     pipe.set_progress_bar_config(disable=True)
     plan = plan_performance(config, WorkerOptions(), "cpu")
-    performance = apply_performance(pipe, pipe.components, plan, adapted=False)
+    performance = apply_performance(pipe, pipe.components, plan)
     runner = Runner(LoadedModel(pipe, "cpu", performance.warnings, performance=performance))
     params = {"prompt": "a star", "num_inference_steps": 2, "height": 32, "width": 32, "max_sequence_length": 16}
     call = Call("1", config, name, name, "text-to-image", (Run(params),))

@@ -31,7 +31,7 @@ from octabox.engine.worker.loading.extras import load_beside, part_configuration
 from octabox.engine.worker.loading.fitting import check_steering
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
-from octabox.engine.worker.performance.applying import AppliedPerformance, apply_performance
+from octabox.engine.worker.performance.applying import AppliedPerformance, apply_layout, apply_performance
 from octabox.engine.worker.performance.planning import plan_performance
 from octabox.engine.worker.placement.casting import differing_dtypes, install_casts
 from octabox.engine.worker.placement.device import choose_device
@@ -114,8 +114,9 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     if precision.casts or differing_dtypes(components.values()):
         install_casts(components.values())
     apply_storage(config, components)
+    fused = apply_layout(components, plan, adapted=bool(image_prompts or config.adapters))
     placement.install(components, image_prompts.put_in if image_prompts else nullcontext)
-    performance = apply_performance(pipe, components, plan, adapted=bool(image_prompts or config.adapters))
+    performance = apply_performance(pipe, components, plan, fused)
     notes += (*placement.notes, *performance.warnings)
     return LoadedModel(pipe, device, notes, extras, loras, words, image_prompts, placement, dtypes, performance)
 

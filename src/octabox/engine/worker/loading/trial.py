@@ -15,7 +15,7 @@ from octabox.engine.protocol import Call
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.placement.casting import install_casts
 from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, other_dtypes
-from octabox.engine.worker.placement.recovery import ModelState, clear_frames
+from octabox.engine.worker.placement.recovery import ModelState, clean_up, clear_frames
 from octabox.engine.worker.placement.verdicts import record_failures
 from octabox.engine.worker.runner import Runner, Unfinished
 from octabox.errors import GenerationError, OctaboxError
@@ -147,6 +147,8 @@ class TrialRunner:
         """
         before, self._attempt = self._attempt, attempt
         if before is not None and before.dtype == attempt.dtype and attempt.casts:
+            # What the call that failed left behind would be there in the next one.
+            clean_up(self.pipelines, self.device, self.state)
             install_casts([*self._loaded.pipeline.components.values(), *self._loaded.beside.values()])
             return
         try:

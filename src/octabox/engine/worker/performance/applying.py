@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +18,6 @@ from octabox.engine.worker.performance.parts import find_denoisers, find_modules
 from octabox.engine.worker.performance.planning import PerformancePlan
 from octabox.engine.worker.performance.switches import set_switches
 from octabox.types import PerformanceReport, Progress
-
-#: Memory modes under which a new layer moves with the others.
-FUSABLE_MODES = frozenset({"full", "model_cpu_offload"})
 
 
 class AppliedPerformance:
@@ -75,10 +72,18 @@ class AppliedPerformance:
         kept = {name: value for name, value in given.items() if name == "profile" or name in self._plan.given}
         return {"performance": kept}
 
-    def prepare_adapters(self, adapters: Sequence[object]) -> None:
-        """Make the model ready for LoRAs: they change projections that fused ones were copied from."""
+    def prepare_adapters(
+        self, adapters: Sequence[object], changing: Callable[[], AbstractContextManager[object]] = nullcontext
+    ) -> None:
+        """Make the model ready for LoRAs: they change projections that fused ones were copied from.
+
+        Args:
+            adapters: The LoRAs of the next call.
+            changing: Lets layers be taken out of the model within its context.
+        """
         if adapters and self._fused:
-            split_projections(self._fused)
+            with changing():
+                split_projections(self._fused)
             self._fused.clear()
             assert self._plan is not None  # noqa: S101 (nothing is fused without one)
             self._plan.applied.pop("fuse_qkv", None)
@@ -109,8 +114,29 @@ class AppliedPerformance:
         return notes + (self._compiler.take_warnings() if self._compiler else [])
 
 
+def apply_layout(components: Mapping[str, Any], plan: PerformancePlan, *, adapted: bool) -> list[torch.nn.Module]:
+    """Change how the weights of a model lie in memory, before anything moves them between devices.
+
+    Args:
+        components: All its components by name, those for other pipelines over it too.
+        plan: The settings; what becomes of each is noted there.
+        adapted: Whether the model has LoRAs or IP-Adapters of its own, which change its attention.
+
+    Returns:
+        The modules whose projections are fused.
+    """
+    modules = find_modules(components)
+    if plan.settings.channels_last:
+        changed = use_channels_last(modules)
+        if changed:
+            plan.applied["channels_last"] = ", ".join(changed)
+        else:
+            plan.skip("channels_last", "no component has convolutions over images")
+    return _fuse(plan, modules, adapted=adapted) if plan.settings.fuse_qkv else []
+
+
 def apply_performance(
-    pipe: Any, components: Mapping[str, Any], plan: PerformancePlan, *, adapted: bool
+    pipe: Any, components: Mapping[str, Any], plan: PerformancePlan, fused: Sequence[torch.nn.Module] = ()
 ) -> AppliedPerformance:
     """Apply performance settings to a model that is where it will run.
 
@@ -118,23 +144,15 @@ def apply_performance(
         pipe: Its own pipeline.
         components: All its components by name, those for other pipelines over it too.
         plan: The settings; what becomes of each is noted there.
-        adapted: Whether the model has LoRAs or IP-Adapters of its own, which change its attention.
+        fused: What `apply_layout` returned.
 
     Raises:
         LoadError: A setting that the configuration states is not possible for this model.
     """
-    modules = find_modules(components)
-    denoisers = find_denoisers(modules)
+    denoisers = find_denoisers(find_modules(components))
     set_switches(plan)
-    if plan.settings.channels_last:
-        changed = use_channels_last(modules)
-        if changed:
-            plan.applied["channels_last"] = ", ".join(changed)
-        else:
-            plan.skip("channels_last", "no component has convolutions over images")
-    fused = _fuse(plan, modules, adapted=adapted) if plan.settings.fuse_qkv else []
     if plan.settings.attention:
-        took = set_attention(plan.settings.attention, denoisers, plan.model)
+        took = set_attention(plan.settings.attention, denoisers, plan.model, plan.device)
         plan.applied["attention"] = f"{plan.settings.attention} ({', '.join(took)})"
     return AppliedPerformance(plan, fused, _cache(plan, pipe, denoisers), _compile(plan, denoisers))
 
@@ -143,8 +161,6 @@ def _fuse(plan: PerformancePlan, modules: Mapping[str, torch.nn.Module], *, adap
     """Fuse projections where nothing speaks against it."""
     if adapted:
         plan.skip("fuse_qkv", "LoRAs and IP-Adapters need the projections one by one")
-    elif plan.memory not in FUSABLE_MODES and plan.device != "cpu":
-        plan.skip("fuse_qkv", f"with `memory: {plan.memory}` layers that are added stay where they are")
     elif plan.settings.attention not in (None, NATIVE):
         plan.skip("fuse_qkv", f"the attention backend '{plan.settings.attention}' takes its place")
     else:
@@ -183,7 +199,7 @@ def _compile(plan: PerformancePlan, denoisers: Mapping[str, torch.nn.Module]) ->
     if not denoisers:
         plan.skip("compile", "it has no denoiser")
         return None
-    compiler = Compiler(settings)
+    compiler = Compiler(settings, plan.device)
     plan.applied["compile"] = f"{compile_denoisers(compiler, denoisers)} by {settings.compile_backend}"
     if settings.compile_mode != "default" and "compile_mode" not in plan.skipped:
         plan.applied["compile_mode"] = str(settings.compile_mode)

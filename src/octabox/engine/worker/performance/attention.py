@@ -9,6 +9,7 @@ import torch
 from diffusers.models import attention_dispatch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 
+from octabox.engine.worker.placement.casting import floating_dtype
 from octabox.errors import LoadError, MissingDependencyError, nearest
 
 #: The backend that all attention of diffusers has without being told.
@@ -70,13 +71,14 @@ def check_attention(name: str, model: str) -> None:
         )
 
 
-def set_attention(name: str, denoisers: Mapping[str, torch.nn.Module], model: str) -> list[str]:
+def set_attention(name: str, denoisers: Mapping[str, torch.nn.Module], model: str, device: str) -> list[str]:
     """Let denoisers compute attention by a backend.
 
     Args:
         name: Name of the backend, which is known and installed.
         denoisers: The denoisers by name.
         model: Name of the model, for errors.
+        device: Where they compute, wherever their weights wait meanwhile.
 
     Returns:
         The names of those that do so now.
@@ -87,7 +89,7 @@ def set_attention(name: str, denoisers: Mapping[str, torch.nn.Module], model: st
     took = []
     for component, module in denoisers.items():
         if any(hasattr(getattr(each, "processor", None), "_attention_backend") for each in module.modules()):
-            _try_backend(name, module, model)
+            _try_backend(name, module, model, device)
             _call(module, "set_attention_backend", name, model)
             took.append(component)
         elif name == XFORMERS and hasattr(module, SWITCH_XFORMERS):
@@ -107,17 +109,16 @@ def set_attention(name: str, denoisers: Mapping[str, torch.nn.Module], model: st
     return took
 
 
-def _try_backend(name: str, module: torch.nn.Module, model: str) -> None:
-    """Compute a small attention by a backend on the device and in the dtype of a module."""
-    weight = next(module.parameters())
-    device = "cpu" if weight.device.type == "meta" else weight.device
-    states = torch.zeros(1, 8, 2, 64, dtype=weight.dtype, device=device)
+def _try_backend(name: str, module: torch.nn.Module, model: str, device: str) -> None:
+    """Compute a small attention by a backend on a device, in the dtype that a module computes in."""
+    dtype = floating_dtype(module) or torch.float32
+    states = torch.zeros(1, 8, 2, 64, dtype=dtype, device=device)
     try:
         dispatch_attention_fn(states, states, states, backend=AttentionBackendName(name))
     except Exception as error:
         works = [each for each in available_backends() if each != name and _works(each, states)]
         raise LoadError(
-            f"Model '{model}': the attention backend '{name}' cannot compute {weight.dtype} on {device}: {error}",
+            f"Model '{model}': the attention backend '{name}' cannot compute {dtype} on {device}: {error}",
             hint=f"These can: {', '.join(works)}.",
             model=model,
             parameter="performance.attention",

@@ -56,10 +56,11 @@ class Compiler:
 
     Args:
         settings: How to compile.
+        device: Where the modules compute, wherever their weights wait meanwhile.
     """
 
-    def __init__(self, settings: PerformanceConfig) -> None:
-        self._settings = settings
+    def __init__(self, settings: PerformanceConfig, device: str = "cpu") -> None:
+        self._settings, self._device = settings, device
         self._graphs = settings.compile_mode in GRAPH_MODES
         self._modules: list[Any] = []
         self._reported: set[str] = set()
@@ -133,7 +134,7 @@ class Compiler:
         blocks = [each for each in module.modules() if type(each).__name__ in names]
         if not blocks or self._graphs or self._settings.compile == "whole":
             return "whole"
-        if self._settings.compile == "regional" or _device_of(module) == "cpu":
+        if self._settings.compile == "regional" or self._device == "cpu":
             return "regional"
         inside = {id(weight): weight.numel() for block in blocks for weight in block.parameters()}
         return (
@@ -198,10 +199,6 @@ def cache_counts() -> tuple[int, int]:
 def compile_denoisers(compiler: Compiler, denoisers: Mapping[str, torch.nn.Module]) -> str:
     """Compile all denoisers; return what is compiled, in words."""
     return ", ".join(compiler.compile(name, module) for name, module in denoisers.items())
-
-
-def _device_of(module: Any) -> str:
-    return str(next((weight.device.type for weight in module.parameters()), "cpu"))
 
 
 def _shorten(text: str) -> str:

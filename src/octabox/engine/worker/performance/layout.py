@@ -18,8 +18,6 @@ def use_channels_last(modules: Mapping[str, torch.nn.Module]) -> list[str]:
     changed = []
     for name, module in modules.items():
         weights = [each.weight for each in module.modules() if isinstance(each, torch.nn.Conv2d)]
-        # A weight without numbers is held elsewhere, and comes from there anew for each use.
-        weights = [weight for weight in weights if weight.device.type != "meta"]
         for weight in weights:
             weight.data = weight.data.to(memory_format=torch.channels_last)
         if weights:

@@ -13,6 +13,7 @@ from diffusers import DiffusionPipeline
 
 from octabox.engine.worker.placement.casting import cast_arguments, cast_output, floating_dtype
 from octabox.engine.worker.placement.dtype import HALVES, dtype_name
+from octabox.engine.worker.placement.layerwise import layerwise_hooks
 
 logger = logging.getLogger(__name__)
 
@@ -92,18 +93,27 @@ def _repeated(
 @contextmanager
 def _in_float32(component: torch.nn.Module) -> Iterator[None]:
     """Let a component compute in float32 within the context; each weight gets its own dtype back, and the same numbers."""
-    halves = {
-        name: tensor.dtype
-        for name, tensor in [*component.named_parameters(), *component.named_buffers()]
-        if tensor.dtype in HALVES
-    }
-    torch.nn.Module.to(component, dtype=torch.float32)
+    halves = {name: each.dtype for name, each in _weights(component) if each.dtype in HALVES}
+    # What is stored in eight bits stays so: these bring it into the dtype to compute in when it is used.
+    hooks = [(hook, hook.compute_dtype) for hook in layerwise_hooks(component)]
     try:
+        for name, tensor in _weights(component):
+            if name in halves:
+                tensor.data = tensor.data.to(torch.float32)
+        for hook, _ in hooks:
+            hook.compute_dtype = torch.float32
         yield
     finally:
-        for name, tensor in [*component.named_parameters(), *component.named_buffers()]:
+        for name, tensor in _weights(component):
             if name in halves:
                 tensor.data = tensor.data.to(halves[name])
+        for hook, dtype in hooks:
+            hook.compute_dtype = dtype
+
+
+def _weights(component: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Return a component's weights and buffers by name."""
+    return [*component.named_parameters(), *component.named_buffers()]
 
 
 def is_finite(value: Any, dtype: torch.dtype | None = None) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from diffusers.hooks import apply_layerwise_casting
-from diffusers.hooks.layerwise_casting import DEFAULT_SKIP_MODULES_PATTERN
+from diffusers.hooks.layerwise_casting import _LAYERWISE_CASTING_HOOK, DEFAULT_SKIP_MODULES_PATTERN
 
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.worker.loading.several import single
@@ -59,3 +60,10 @@ def _keep(component: torch.nn.Module, storage: torch.dtype) -> None:
         # Text encoders tell their type of numbers by their first weights, which are these.
         skip_modules_classes=(torch.nn.Embedding,),
     )
+
+
+def layerwise_hooks(component: torch.nn.Module) -> list[Any]:
+    """Return what brings the layers of a component into the dtype that it computes in; each has this as `compute_dtype`."""
+    registries = [getattr(module, "_diffusers_hook", None) for module in component.modules()]
+    hooks = [registry.get_hook(_LAYERWISE_CASTING_HOOK) for registry in registries if registry is not None]
+    return [hook for hook in hooks if hook is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -43,7 +42,7 @@ class ModelState:
                 self._processors[module] = module.processor
 
     def restore(self, pipelines: Iterable[DiffusionPipeline]) -> None:
-        """Give the weights their dtype and, where that is no matter of an offloading hook, their device; and the processors."""
+        """Give the weights their dtype and, where no memory mode moves them, their device; and the processors."""
         for module in _modules(pipelines):
             known = self._tensors.get(module, {})
             for name, tensor in _plain_tensors(module):
@@ -70,10 +69,10 @@ def clear_frames(error: BaseException) -> None:
 
 
 def clean_up(pipelines: Iterable[DiffusionPipeline], device: str, state: ModelState | None = None) -> None:
-    """Undo what an interrupted call leaves behind: weights out of place, step caches, memory kept for reuse.
+    """Undo what an interrupted call leaves behind: step caches, weights in another dtype, memory kept for reuse.
 
-    diffusers does this at the end of a call, but not when the call raises. Nothing of it raises: where the device is broken,
-    the caller finds out by `is_usable`.
+    Pipelines do this at the end of a call, but not when the call raises. Which device weights are on is the
+    matter of `Placement`. Nothing of it raises: where the device is broken, the caller finds out by `is_usable`.
 
     Args:
         pipelines: All pipelines over the model's components.
@@ -81,16 +80,9 @@ def clean_up(pipelines: Iterable[DiffusionPipeline], device: str, state: ModelSt
         state: The state to restore; None leaves dtypes as they are.
     """
     pipelines = list(pipelines)
-    for pipeline in pipelines:
-        # Modular pipelines have no such method.
-        if callable(free := getattr(pipeline, "maybe_free_model_hooks", None)):
-            _attempt(free)
-        for component in pipeline.components.values():
-            if callable(reset := getattr(component, "_reset_stateful_cache", None)):
-                _attempt(reset)
-    for module in _modules(pipelines):
-        for offload in _offloads(module):
-            _attempt(offload)
+    for component in _components(pipelines):
+        if callable(reset := getattr(component, "_reset_stateful_cache", None)):
+            _attempt(reset)
     if state is not None:
         _attempt(lambda: state.restore(pipelines))
     release_memory(device)
@@ -117,10 +109,15 @@ def _attempt(action: Callable[[], object]) -> None:
         logger.debug("cleaning up failed: %s", error, exc_info=error)
 
 
+def _components(pipelines: Iterable[DiffusionPipeline]) -> list[torch.nn.Module]:
+    """Return the components of the pipelines that have weights, each once."""
+    parts = [part for pipe in pipelines for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    return list(dict.fromkeys(parts))
+
+
 def _modules(pipelines: Iterable[DiffusionPipeline]) -> list[torch.nn.Module]:
     """Return all modules of the pipelines' components, each once."""
-    parts = [part for pipe in pipelines for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
-    return list(dict.fromkeys(module for part in parts for module in part.modules()))
+    return list(dict.fromkeys(module for part in _components(pipelines) for module in part.modules()))
 
 
 def _plain_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -129,16 +126,3 @@ def _plain_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]
         plain = type(tensor) in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
         if tensor is not None and plain and tensor.is_floating_point():
             yield name, tensor
-
-
-def _offloads(module: torch.nn.Module) -> Iterator[Callable[[], object]]:
-    """Yield what moves a module's weights off the device, as accelerate or diffusers do at the end of its forward pass."""
-    hook: Any = getattr(module, "_hf_hook", None)
-    for each in getattr(hook, "hooks", (hook,)):
-        weights = module.parameters(recurse=bool(getattr(each, "place_submodules", False)))
-        if getattr(each, "offload", False) and any(weight.device.type != "meta" for weight in weights):
-            yield partial(each.post_forward, module, None)
-    registry = getattr(module, "_diffusers_hook", None)
-    for each in getattr(registry, "hooks", {}).values():
-        if callable(offload := getattr(getattr(each, "group", None), "offload_", None)):
-            yield offload
