@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import makers
 from embedded import Calls, finish
-from makers.parts import unets
 from octabox.config.model import ModelConfig
 from octabox.config.performance import PerformanceConfig
 from octabox.engine.local import LocalEngine
@@ -97,32 +95,18 @@ def test_turbo_says_that_it_is_lossy() -> None:
     assert answers[0].artifacts[0].content == answers[1].artifacts[0].content
 
 
-@pytest.fixture
-def one_block(tmp_path: Path) -> ModelConfig:
-    """Return a model whose denoiser has a single repeated block: each kind of block takes a compilation of its own."""
-    pipe, folder = makers.pipelines()["StableDiffusionImg2ImgPipeline"].make(), tmp_path / "model"
-    plain = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
-    tiny = StableDiffusionPipeline(
-        **pipe.components | {"unet": unets.conditional(**plain)}, requires_safety_checker=False
-    )
-    tiny.save_pretrained(folder)
-    return ModelConfig(name="demo", model=str(folder))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-async def test_fast_gives_the_image_that_there_was(one_block: ModelConfig, tmp_path: Path) -> None:
+async def test_fast_gives_the_image_that_there_was(calls: Calls, tmp_path: Path) -> None:
     """Compiled by inductor in the first call, with a phase of its own, and found on disk by the next worker."""
-    performance = {"profile": "fast", "compile": "regional"}
-    engine, calls = LocalEngine(WorkerOptions(threads=1, cache_dir=str(tmp_path))), Calls(one_block)
-    short = {"num_inference_steps": 2, "height": 64, "width": 64}
+    engine, short = LocalEngine(WorkerOptions(threads=1, cache_dir=str(tmp_path))), {"num_inference_steps": 2}
     await engine.start([])
     try:
         exact = await finish(engine, calls(**short))
-        first, phases = await made(engine, calls(**short), performance)
+        first, phases = await made(engine, calls(**short), "fast")
         files = {file for file in tmp_path.rglob("*.so") if file.is_file()}
         await engine.unload("demo")
-        again, _ = await made(engine, calls(**short), performance)
+        again, _ = await made(engine, calls(**short), "fast")
     finally:
         await engine.close()
 

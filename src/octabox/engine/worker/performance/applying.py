@@ -13,7 +13,12 @@ from octabox.config.performance import NO_CACHE
 from octabox.engine.worker.performance.attention import NATIVE, is_lossy, set_attention
 from octabox.engine.worker.performance.caches import StepCaches
 from octabox.engine.worker.performance.compiling import Compiler, compile_denoisers
-from octabox.engine.worker.performance.layout import fuse_projections, split_projections, use_channels_last
+from octabox.engine.worker.performance.layout import (
+    find_convolutions,
+    fuse_projections,
+    split_projections,
+    use_channels_last,
+)
 from octabox.engine.worker.performance.parts import find_denoisers, find_modules
 from octabox.engine.worker.performance.planning import PerformancePlan
 from octabox.engine.worker.performance.switches import set_switches
@@ -130,6 +135,8 @@ def apply_performance(
         changed = use_channels_last(modules)
         if changed:
             plan.applied["channels_last"] = ", ".join(changed)
+        elif find_convolutions(modules):
+            plan.skip("channels_last", f"with `memory: {plan.memory}` weights come anew for each use")
         else:
             plan.skip("channels_last", "no component has convolutions over images")
     fused = _fuse(plan, modules, adapted=adapted) if plan.settings.fuse_qkv else []

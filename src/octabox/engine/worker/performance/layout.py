@@ -13,13 +13,21 @@ from octabox.engine.worker.performance.parts import has_plain_weights
 FUSED_LAYERS = ("to_qkv", "to_kv", "to_added_qkv")
 
 
+def find_convolutions(modules: Mapping[str, torch.nn.Module]) -> dict[str, list[torch.nn.Conv2d]]:
+    """Return the two-dimensional convolutions of each module that has any."""
+    found = {
+        name: [each for each in module.modules() if isinstance(each, torch.nn.Conv2d)]
+        for name, module in modules.items()
+    }
+    return {name: layers for name, layers in found.items() if layers}
+
+
 def use_channels_last(modules: Mapping[str, torch.nn.Module]) -> list[str]:
     """Lay the weights of all two-dimensional convolutions out with the channels last; return whose there were any."""
     changed = []
-    for name, module in modules.items():
-        weights = [each.weight for each in module.modules() if isinstance(each, torch.nn.Conv2d)]
+    for name, layers in find_convolutions(modules).items():
         # A weight without numbers is held elsewhere, and comes from there anew for each use.
-        weights = [weight for weight in weights if weight.device.type != "meta"]
+        weights = [each.weight for each in layers if each.weight.device.type != "meta"]
         for weight in weights:
             weight.data = weight.data.to(memory_format=torch.channels_last)
         if weights:
