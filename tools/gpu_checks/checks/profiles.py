@@ -8,8 +8,8 @@ from gpu_checks.bench import Bench
 from gpu_checks.checks.modes import serve
 from gpu_checks.runner import Row
 
-#: With tiny models one profile of one model is compiled, by a backend that makes no code: that would take most of the time of all
-#: checks, as even tracing would in each of them.
+#: With tiny models one profile of one model is compiled, by a backend that makes no code: even tracing takes longer than any other
+#: check, in each worker anew.
 TRACED = ("sd15", "fast")
 
 
