@@ -8,8 +8,8 @@ from gpu_checks.bench import Bench
 from gpu_checks.checks.modes import serve
 from gpu_checks.runner import Row
 
-#: With tiny models one profile of one model is compiled, by a backend that makes no code: even tracing takes longer than any other
-#: check, in each worker anew.
+#: With tiny models one profile of one model is compiled, by a backend that makes no code: even tracing takes longer than any
+#: other check, in each worker anew.
 TRACED = ("sd15", "fast")
 
 
