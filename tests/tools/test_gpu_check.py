@@ -149,6 +149,22 @@ def test_the_page_has_a_table_for_each_subject(tmp_path: Path) -> None:
     assert "driver" not in page
 
 
+def test_cells_are_words(tmp_path: Path) -> None:
+    """Mappings are written without braces, sentences as sentences, and what is empty as nothing."""
+    row = {
+        "applied": {"compile": "unet", "tf32": "on"},
+        "skipped": {},
+        "GB": [1.0, 2.5],
+        "warnings": ["It is slow.", "So."],
+    }
+
+    Report(tmp_path, {}, {}).write([Outcome("one", "Speed", "ok", 1.0, [row])])
+
+    assert "\n| compile: unet; tf32: on |  | 1, 2.5 | It is slow. So. |\n" in (tmp_path / PAGE).read_text(
+        encoding="utf-8"
+    )
+
+
 def test_memory_must_come_back() -> None:
     """A little more in use is what an allocator keeps; more than that is lost, and without an accelerator nothing is."""
     assert came_back(10 * GB, 10 * GB + GB // 5)
