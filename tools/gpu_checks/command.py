@@ -60,7 +60,7 @@ def select(words: Sequence[str]) -> list[Check]:
 def arguments(description: str) -> argparse.ArgumentParser:
     """Return what the command line takes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", action="store_true", help="tiny models and few calls: every check in about a minute")
+    parser.add_argument("--smoke", action="store_true", help="tiny models and few calls: every check in a few minutes")
     parser.add_argument("--budget-s", type=float, default=540, help="seconds for all checks (540)")
     parser.add_argument("--out", type=Path, help="folder for the results ($OUT, else the current one)")
     parser.add_argument("--folder", type=Path, help="folder for the models, which stay there (a temporary one)")

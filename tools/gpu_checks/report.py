@@ -83,11 +83,14 @@ def as_table(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    """Return a value as a cell: numbers with the digits that count, nothing for None."""
+    """Return a value as a cell: numbers with the digits that count, nothing for None and for what is empty."""
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_cell(each)}" for name, each in value.items())
     if isinstance(value, float):
         return f"{value:.{DIGITS}g}" if abs(value) < 10**DIGITS else f"{value:.0f}"
     if isinstance(value, (list, tuple)):
-        return ", ".join(_cell(each) for each in value)
+        cells = [_cell(each) for each in value]
+        return (" " if all(each.endswith(".") for each in cells) else ", ").join(cells)
     return str(value).replace("|", "\\|").replace("\n", " ")

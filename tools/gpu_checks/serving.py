@@ -23,6 +23,9 @@ from PIL import Image
 #: Seconds until a server must be ready, and in which it must end.
 READY, END = 300, 20
 
+#: Seconds between two looks whether it is ready.
+POLL = 0.05
+
 
 class ServedError(Exception):
     """The server answered with an error.
@@ -81,18 +84,34 @@ class Server:
                 [*command, "--max-resident", "1", *self._flags], stderr=log, stdout=log, env=self._environment
             )
         while time.perf_counter() - began < READY and self._process.poll() is None:
-            found = re.search(r" at (http://\S+)\n", self._log.read_bytes()[seen:].decode("utf-8", "replace"))
-            with contextlib.suppress(httpx.TransportError):
-                if found and httpx.get(f"{found[1]}/readyz", trust_env=False).is_success:
-                    self._client = httpx.Client(base_url=found[1], timeout=None, trust_env=False)  # noqa: S113 (checks have a limit)
-                    return time.perf_counter() - began
-            time.sleep(0.02)
+            if self._find_address(seen) and self._is_ready():
+                return time.perf_counter() - began
+            time.sleep(POLL)
         self.close()
         raise RuntimeError(f"the server did not become ready; its log is {self._log}")
+
+    def _find_address(self, seen: int) -> bool:
+        """Return whether the server has said where it listens, and ask it there from now on.
+
+        Args:
+            seen: Bytes of the log that are of servers before this one.
+        """
+        if not self._client.base_url.host:
+            text = self._log.read_bytes()[seen:].decode("utf-8", "replace")
+            if found := re.search(r" at (http://\S+)\n", text):
+                # One client for all requests: to make one takes longer than to ask.
+                self._client = httpx.Client(base_url=found[1], timeout=None, trust_env=False)  # noqa: S113 (checks have a limit)
+        return bool(self._client.base_url.host)
+
+    def _is_ready(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return self._client.get("/readyz").is_success
+        return False
 
     def close(self) -> None:
         """End the server where it runs."""
         self._client.close()
+        self._client = httpx.Client(trust_env=False)
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
             process.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -103,3 +104,14 @@ def test_processes_share_memory(tmp_path: Path) -> None:
         assert "400" == output(look, tmp_path, memory=1000)
         holder.kill()
     assert "1000" == output(look, tmp_path, memory=1000)
+
+
+def test_what_has_ended_holds_nothing_while_another_looks(tmp_path: Path) -> None:
+    """Its memory is free for a process that asks at the moment in which a third one asks too."""
+    output("import torch; kept = torch.ones(1_000_000, device='fake')", tmp_path, memory=10_000_000)
+    (held,) = (tmp_path / "held").iterdir()
+    with held.open("rb") as file:
+        fcntl.lockf(file, fcntl.LOCK_SH)
+        free = output("import torch; print(torch.fake.mem_get_info()[0])", tmp_path, memory=10_000_000)
+
+    assert "10000000" == free

@@ -138,8 +138,8 @@ class Memory:
             self._file = (folder / str(os.getpid())).open("w+b")
             self._file.write(bytes(8 * _MOST_DEVICES))
             self._file.flush()
-            # The lock ends with the process, however that ends.
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The lock ends with the process, however that ends. One that looks for it holds it for an instant too.
+            fcntl.lockf(self._file, fcntl.LOCK_EX)
             self._shared = mmap.mmap(self._file.fileno(), 8 * _MOST_DEVICES)
         for index in range(self._settings.devices):
             self._shared[8 * index : 8 * index + 8] = self.reserved[index].to_bytes(8, "little")
@@ -152,9 +152,10 @@ class Memory:
         for path in folder.iterdir():
             if path.name == str(os.getpid()):
                 continue
-            with path.open("r+b") as file:
+            with path.open("rb") as file:
                 try:
-                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    # Shared: what has ended must not seem alive because a third process is looking at it too.
+                    fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except OSError:
                     held += int.from_bytes(file.read()[8 * index : 8 * index + 8], "little")
         return held

@@ -13,7 +13,6 @@ from PIL import Image
 
 import makers
 from embedded import Calls, finish
-from octabox import demo
 from octabox.config.model import ModelConfig
 from octabox.config.performance import PerformanceConfig
 from octabox.engine.local import LocalEngine
@@ -26,19 +25,15 @@ from octabox.engine.worker.runner import Runner
 from octabox.types import Artifact, Generation, Progress
 
 
-def model(performance: Any) -> ModelConfig:
-    """Return the embedded model's configuration with a performance."""
-    return ModelConfig(name="demo", model=str(demo.FOLDER), performance=performance)
-
-
 def pixels(artifact: Artifact) -> Any:
     """Return an image's pixels."""
     return np.asarray(Image.open(io.BytesIO(artifact.content)), dtype=int)
 
 
-async def made(engine: LocalEngine, calls: Calls, performance: Any) -> tuple[Generation, list[str]]:
+async def made(engine: LocalEngine, call: Call, performance: Any) -> tuple[Generation, list[str]]:
     """Return the result of a call with a performance, and the phases that were told."""
-    phases, call = list[str](), replace(calls(), model=model(performance))
+    config = ModelConfig(name=call.model.name, model=call.model.model, performance=performance)
+    phases, call = list[str](), replace(call, model=config)
     async for event in engine.generate(call):
         if isinstance(event, Generation):
             return event, list(dict.fromkeys(phases))
@@ -49,7 +44,7 @@ async def made(engine: LocalEngine, calls: Calls, performance: Any) -> tuple[Gen
 
 async def test_exact_is_what_nothing_is(engine: LocalEngine, calls: Calls) -> None:
     """The profile gives the bytes of a configuration without one, and nothing in the metadata."""
-    nothing, (exact, _) = await finish(engine, calls()), await made(engine, calls, "exact")
+    nothing, (exact, _) = await finish(engine, calls()), await made(engine, calls(), "exact")
 
     assert nothing.artifacts[0].content == exact.artifacts[0].content
     assert "performance" not in exact.artifacts[0].metadata
@@ -59,7 +54,7 @@ async def test_fast_without_compiling_gives_the_image_that_there_was(engine: Loc
     """It differs by rounding alone, is told by the status, and its metadata say how to make it again."""
     exact, (fast, phases) = (
         await finish(engine, calls()),
-        await made(engine, calls, {"profile": "fast", "compile": "off"}),
+        await made(engine, calls(), {"profile": "fast", "compile": "off"}),
     )
     (status,) = [status for status in engine.status() if status.model == "demo"]
 
@@ -74,7 +69,7 @@ async def test_fast_without_compiling_gives_the_image_that_there_was(engine: Loc
 
 async def test_turbo_without_a_cache_says_that_it_is_none(engine: LocalEngine, calls: Calls) -> None:
     """A model that takes no step cache is told so in the answer, not run as if it had one."""
-    turbo, _ = await made(engine, calls, {"profile": "turbo", "compile": "off"})
+    turbo, _ = await made(engine, calls(), {"profile": "turbo", "compile": "off"})
 
     assert ["no step cache" in each for each in turbo.warnings] == [True]
 
@@ -101,16 +96,17 @@ def test_turbo_says_that_it_is_lossy() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 async def test_fast_gives_the_image_that_there_was(calls: Calls, tmp_path: Path) -> None:
     """Compiled by inductor in the first call, with a phase of its own, and found on disk by the next worker."""
-    engine = LocalEngine(WorkerOptions(threads=1, cache_dir=str(tmp_path)))
+    engine, short = LocalEngine(WorkerOptions(threads=1, cache_dir=str(tmp_path))), {"num_inference_steps": 2}
     await engine.start([])
     try:
-        exact, (first, phases) = await finish(engine, calls()), await made(engine, calls, "fast")
+        exact = await finish(engine, calls(**short))
+        first, phases = await made(engine, calls(**short), "fast")
         files = {file for file in tmp_path.rglob("*.so") if file.is_file()}
         await engine.unload("demo")
-        again, _ = await made(engine, calls, "fast")
+        again, _ = await made(engine, calls(**short), "fast")
     finally:
         await engine.close()
 
