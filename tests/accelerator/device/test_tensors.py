@@ -163,3 +163,20 @@ def test_dtypes_may_be_missing_or_emulated(accelerator: Control) -> None:
     assert not module.is_bf16_supported()
     with pytest.raises(TypeError, match="bfloat16 is not supported"):
         ones(2).to(torch.bfloat16)
+
+
+def test_an_output_lies_as_the_kernel_lays_it() -> None:
+    """A kernel that keeps its input's layout, channels last, gives the same numbers as on the host."""
+    host = torch.rand(1, 4, 4, 3).permute(0, 3, 1, 2)
+
+    for pad in ("replicate", "reflect", "constant"):
+        expected = torch.nn.functional.pad(host, (1, 1, 1, 1), mode=pad)
+        assert torch.equal(expected, torch.nn.functional.pad(host.to("fake"), (1, 1, 1, 1), mode=pad).cpu())
+
+
+def test_empty_tensors_keep_their_shape() -> None:
+    """What has no numbers has a shape all the same, in every operator."""
+    empty, weight = torch.zeros(1, 0, 8, device="fake"), torch.ones(8, device="fake")
+
+    assert (1, 0, 8) == torch.nn.functional.rms_norm(empty, (8,), weight).shape
+    assert (1, 0, 4) == torch.nn.functional.linear(empty, torch.ones(4, 8, device="fake")).shape

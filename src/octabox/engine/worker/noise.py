@@ -1,7 +1,8 @@
-"""Mix the noise of two seeds, in any pipeline that draws its noise from the generator it is given."""
+"""The noise of a call: drawn on the host, so that a seed means the same on every device, and mixed of two seeds."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +41,55 @@ def varied(arguments: Mapping[str, Any], variation: Variation | None) -> Iterato
             hint="Leave the variation out, and take another seed.",
             parameter="variation",
         )
+
+
+class HostDraws:
+    """Lets pipelines draw numbers for a device from a generator of the host, where torch would refuse that.
+
+    Most pipelines draw by diffusers' `randn_tensor`, which does so by itself. For those that call torch, a call that is
+    refused is made again with the numbers drawn on the host and moved; later calls of the class are made so at once.
+    """
+
+    def __init__(self) -> None:
+        self._classes: set[str] = set()
+
+    def of(self, name: str, call: Callable[[], Any]) -> Any:
+        """Make a call of a pipeline.
+
+        Args:
+            name: Class of the pipeline.
+            call: Makes it, with a generator in the state of its seed each time.
+        """
+        if name not in self._classes:
+            try:
+                return call()
+            except RuntimeError as error:
+                if not _REFUSED_GENERATOR.search(str(error)):
+                    raise
+                self._classes.add(name)
+        with _DrawingOnHost():
+            return call()
+
+
+#: What torch says of a generator that is not of the device that numbers are drawn for.
+_REFUSED_GENERATOR = re.compile(r"Expected an? '[\w:]+' (?:device type for generator|generator device) but found 'cpu")
+
+
+class _DrawingOnHost(TorchFunctionMode):
+    """While it is entered, numbers for a device are drawn where their generator is, and moved."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        generator, device = given.get("generator"), given.get("device")
+        if generator is None or device is None or torch.device(device).type == generator.device.type:
+            return function(*args, **given)
+        return function(*args, **{**given, "device": generator.device}).to(device)
 
 
 class _Mixing(TorchFunctionMode):

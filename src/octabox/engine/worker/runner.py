@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -25,7 +26,7 @@ from octabox.engine.worker.arguments import call_arguments
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.loading.several import grouped
-from octabox.engine.worker.noise import varied
+from octabox.engine.worker.noise import HostDraws, varied
 from octabox.engine.worker.outputs.doubts import cast_warnings
 from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.outputs.products import Product
@@ -88,6 +89,7 @@ class Runner:
         self._memory = Memory()
         self.device, self.state = model.device, ModelState([model.pipeline])
         self._placement = model.placement
+        self._draws = HostDraws()
         self.steps_taken = self._previews = 0
 
     @property
@@ -125,13 +127,8 @@ class Runner:
                 self._begin_anew(pipe, entry, call)
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, publish, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
-                with (
-                    self._placement.calling(),
-                    cast_warnings(said),
-                    prompts.installed(),
-                    decoding_again(pipe, said),
-                ):
-                    output = self._call(pipe, entry, spoken, watch)
+                with self._placement.calling(), cast_warnings(said), prompts.installed(), decoding_again(pipe, said):
+                    output = self._draws.of(entry.name, partial(self._call, pipe, entry, spoken, watch))
                 check()
                 said.extend(prompts.warnings())
                 reader = Reader(pipe, entry, run.params, call.output)

@@ -86,6 +86,9 @@ class Operators:
                 return memory.to_device(value, index)
             if owner.shape != value.shape:
                 replace_storage(owner, memory.to_device(value, index))
+            elif owner.stride() != value.stride():
+                # Kernels may lay their output out as the input is, in the memory that they were given.
+                set_layout(owner, owner.untyped_storage(), owner.storage_offset(), value)
             return owner
 
         args = tuple(replaced(value, lend) for value in args)
@@ -206,8 +209,12 @@ def replaced(value: Any, function: Callable[[Any], Any]) -> Any:
 
 def replace_storage(tensor: torch.Tensor, new: torch.Tensor) -> None:
     """Let a tensor have the memory and sizes of another."""
-    operator = aten.set_.source_Storage_storage_offset
-    operator.redispatch(_CPU, tensor, new.untyped_storage(), new.storage_offset(), new.size(), new.stride())
+    set_layout(tensor, new.untyped_storage(), new.storage_offset(), new)
+
+
+def set_layout(tensor: torch.Tensor, storage: torch.UntypedStorage, offset: int, like: torch.Tensor) -> None:
+    """Let a tensor look at a storage from an offset on, with the sizes and strides of another."""
+    aten.set_.source_Storage_storage_offset.redispatch(_CPU, tensor, storage, offset, like.size(), like.stride())
 
 
 def on_host(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -99,7 +99,8 @@ def test_turbo_says_that_it_is_lossy() -> None:
 @pytest.mark.timeout(900)
 async def test_fast_gives_the_image_that_there_was(calls: Calls, tmp_path: Path) -> None:
     """Compiled by inductor in the first call, with a phase of its own, and found on disk by the next worker."""
-    engine, short = LocalEngine(WorkerOptions(threads=1, cache_dir=str(tmp_path))), {"num_inference_steps": 2}
+    engine = LocalEngine(WorkerOptions(threads=1, cache_dir=str(tmp_path)))
+    short: dict[str, Any] = {"num_inference_steps": 2}
     await engine.start([])
     try:
         exact = await finish(engine, calls(**short))

@@ -13,8 +13,9 @@ from torch.utils._pytree import tree_flatten, tree_map
 class BorrowedWeights(TorchFunctionMode):
     """While it is entered, an operator over tensors of the device gets copies of the weights among them that are on the host.
 
-    A table of embeddings that a pipeline reads itself, or a weight that another layer multiplies with, has no call of its own
-    module that could bring it to the device.
+    So does one over nothing but several such weights, since what it makes of them is for the device: biases that are
+    concatenated. A table of embeddings that a pipeline reads itself, or a weight that another layer multiplies with, has no
+    call of its own module that could bring it to the device.
 
     Args:
         device: The device.
@@ -33,7 +34,9 @@ class BorrowedWeights(TorchFunctionMode):
     ) -> Any:
         options = dict(kwargs or {})
         found = [each for each in tree_flatten((args, options))[0] if isinstance(each, torch.Tensor)]
-        if len(found) > 1 and any(map(self._waits, found)) and any(each.device == self._device for each in found):
+        waiting = [self._waits(each) for each in found]
+        here = any(each.device == self._device for each in found)
+        if len(found) > 1 and any(waiting) and (here or (all(waiting) and not _writes(function))):
             args, options = tree_map(self._borrowed, (args, options))
         return function(*args, **options)
 
@@ -44,3 +47,8 @@ class BorrowedWeights(TorchFunctionMode):
 
     def _borrowed(self, value: Any) -> Any:
         return value.to(self._device) if isinstance(value, torch.Tensor) and self._waits(value) else value
+
+
+def _writes(function: Callable[..., Any]) -> bool:
+    """Return whether a function changes a tensor that it is given, as those do whose names end so."""
+    return getattr(function, "__name__", "_").endswith("_")

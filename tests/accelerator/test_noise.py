@@ -1,0 +1,54 @@
+"""What is drawn on an accelerator from a generator of the host."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from octabox.engine.worker.noise import HostDraws
+
+SHAPE = (2, 3)
+
+
+def draws(device: str) -> torch.Tensor:
+    """Return numbers as pipelines draw them that call torch by themselves."""
+    generator = torch.Generator("cpu").manual_seed(5)
+    plain = torch.rand(SHAPE, device=device, generator=generator)
+    return plain + torch.randn(SHAPE, device=torch.device(device), generator=generator)
+
+
+def test_a_seed_means_the_same_on_every_device() -> None:
+    """A call that torch refuses for its generator is made again, with the numbers that the host draws."""
+    with pytest.raises(RuntimeError, match="generator"):
+        draws("fake")
+    made = HostDraws().of("AnyPipeline", lambda: draws("fake"))
+
+    assert "fake" == made.device.type
+    assert torch.equal(draws("cpu"), made.cpu())
+
+
+def test_a_class_is_refused_once() -> None:
+    """Later calls of the class draw on the host at once."""
+    host_draws, calls = HostDraws(), []
+
+    def call() -> torch.Tensor:
+        calls.append(1)
+        return draws("fake")
+
+    host_draws.of("AnyPipeline", call)
+    assert 2 == len(calls)
+    host_draws.of("AnyPipeline", call)
+    assert 3 == len(calls)
+
+
+def test_other_errors_are_not_repeated() -> None:
+    """What fails for another reason fails at once."""
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise RuntimeError("out of luck")
+
+    with pytest.raises(RuntimeError, match="out of luck"):
+        HostDraws().of("AnyPipeline", call)
+    assert 1 == len(calls)
