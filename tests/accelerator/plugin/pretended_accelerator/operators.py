@@ -212,7 +212,7 @@ def replace_storage(tensor: torch.Tensor, new: torch.Tensor) -> None:
     set_layout(tensor, new.untyped_storage(), new.storage_offset(), new)
 
 
-def set_layout(tensor: torch.Tensor, storage: torch.UntypedStorage, offset: int, like: torch.Tensor) -> None:
+def set_layout(tensor: torch.Tensor, storage: torch.UntypedStorage, offset: Any, like: torch.Tensor) -> None:
     """Let a tensor look at a storage from an offset on, with the sizes and strides of another."""
     aten.set_.source_Storage_storage_offset.redispatch(_CPU, tensor, storage, offset, like.size(), like.stride())
 
