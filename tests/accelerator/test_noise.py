@@ -21,10 +21,22 @@ def test_a_seed_means_the_same_on_every_device() -> None:
     """A call that torch refuses for its generator is made again, with the numbers that the host draws."""
     with pytest.raises(RuntimeError, match="generator"):
         draws("fake")
-    made = HostDraws().of("AnyPipeline", lambda: draws("fake"))
+    made = HostDraws().of("AnyPipeline", lambda: draws("fake"), [])
 
     assert "fake" == made.device.type
     assert torch.equal(draws("cpu"), made.cpu())
+
+
+def test_nothing_is_said_of_a_call_that_is_made_again() -> None:
+    """Warnings of the refused call go with it; those of earlier ones and of its repetition stay."""
+    warnings = ["earlier"]
+
+    def call() -> torch.Tensor:
+        warnings.append("in the call")
+        return draws("fake")
+
+    HostDraws().of("AnyPipeline", call, warnings)
+    assert ["earlier", "in the call"] == warnings
 
 
 def test_a_class_is_refused_once() -> None:
@@ -35,9 +47,9 @@ def test_a_class_is_refused_once() -> None:
         calls.append(1)
         return draws("fake")
 
-    host_draws.of("AnyPipeline", call)
+    host_draws.of("AnyPipeline", call, [])
     assert 2 == len(calls)
-    host_draws.of("AnyPipeline", call)
+    host_draws.of("AnyPipeline", call, [])
     assert 3 == len(calls)
 
 
@@ -50,5 +62,5 @@ def test_other_errors_are_not_repeated() -> None:
         raise RuntimeError("out of luck")
 
     with pytest.raises(RuntimeError, match="out of luck"):
-        HostDraws().of("AnyPipeline", call)
+        HostDraws().of("AnyPipeline", call, [])
     assert 1 == len(calls)

@@ -53,20 +53,23 @@ class HostDraws:
     def __init__(self) -> None:
         self._classes: set[str] = set()
 
-    def of(self, name: str, call: Callable[[], Any]) -> Any:
+    def of(self, name: str, call: Callable[[], Any], warnings: list[str]) -> Any:
         """Make a call of a pipeline.
 
         Args:
             name: Class of the pipeline.
             call: Makes it, with a generator in the state of its seed each time.
+            warnings: What libraries have said so far; of a call that is made again nothing is kept.
         """
         if name not in self._classes:
+            said = len(warnings)
             try:
                 return call()
             except RuntimeError as error:
                 if not _REFUSED_GENERATOR.search(str(error)):
                     raise
                 self._classes.add(name)
+                del warnings[said:]
         with _DrawingOnHost():
             return call()
 

@@ -128,7 +128,7 @@ class Runner:
                 watch = StepWatch(pipe, self._reporter(pipe, call, index, publish, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
                 with self._placement.calling(), cast_warnings(said), prompts.installed(), decoding_again(pipe, said):
-                    output = self._draws.of(entry.name, partial(self._call, pipe, entry, spoken, watch))
+                    output = self._draws.of(entry.name, partial(self._call, pipe, entry, spoken, watch), said)
                 check()
                 said.extend(prompts.warnings())
                 reader = Reader(pipe, entry, run.params, call.output)
