@@ -180,3 +180,12 @@ def test_empty_tensors_keep_their_shape() -> None:
 
     assert (1, 0, 8) == torch.nn.functional.rms_norm(empty, (8,), weight).shape
     assert (1, 0, 4) == torch.nn.functional.linear(empty, torch.ones(4, 8, device="fake")).shape
+
+
+def test_an_output_of_half_precision_is_written_where_the_host_has_no_kernel() -> None:
+    """What the host computes in float32 instead ends in the output that was given, and is that of float32, rounded."""
+    host = torch.rand(1, 3, 8, 8)
+    expected = torch.nn.functional.interpolate(host, (5, 5), mode="bilinear", antialias=True)
+    half = torch.nn.functional.interpolate(host.to("fake", torch.bfloat16), (5, 5), mode="bilinear", antialias=True)
+
+    assert torch.allclose(expected, half.cpu().float(), atol=0.02)

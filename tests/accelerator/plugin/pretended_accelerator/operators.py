@@ -229,9 +229,15 @@ def on_host(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
             raise
     halves = {value.dtype for value in leaves((*args, *kwargs.values())) if isinstance(value, torch.Tensor)}
     half = next(dtype for dtype in (torch.float16, torch.bfloat16) if dtype in halves)
-    args = replaced(args, lambda value: _cast(value, half, torch.float32))
-    kwargs = {key: replaced(value, lambda value: _cast(value, half, torch.float32)) for key, value in kwargs.items()}
-    return replaced(operator(*args, **kwargs), lambda value: _cast(value, torch.float32, half))
+    wide = [replaced(each, lambda value: _cast(value, half, torch.float32)) for each in (args, tuple(kwargs.values()))]
+    named = dict(zip(kwargs, wide[1], strict=True))
+    outputs = dict(zip(map(id, written(operator, wide[0], named)), written(operator, args, kwargs), strict=True))
+    results = operator(*wide[0], **named)
+    for made, output in zip(written(operator, wide[0], named), outputs.values(), strict=True):
+        if output.shape != made.shape:
+            output.resize_(made.shape)
+        output.copy_(made)
+    return replaced(results, lambda value: outputs.get(id(value), _cast(value, torch.float32, half)))
 
 
 def _cast(value: Any, one: torch.dtype, other: torch.dtype) -> Any:
