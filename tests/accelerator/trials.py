@@ -132,17 +132,15 @@ class Trial:
         del loaded
         values: dict[str, np.ndarray] = {}
         notes: set[str] = set()
-        try:
-            for call in calls:
-                try:
-                    made = runner.run(call, lambda _: None, lambda: None)
-                except Exception as error:  # noqa: BLE001 (as a worker does)
-                    raise _FailedError("fails", as_generation_error(error, call, runner.steps_taken)) from None
-                notes.update(made.warnings)
-                for product, *_ in made.products:
-                    values |= {f"{call.task} {name}": each for name, each in numbers(product)}
-        finally:
-            clean_up(runner.pipelines, runner.device, runner.state)
+        for call in calls:
+            try:
+                made = runner.run(call, lambda _: None, lambda: None)
+            except Exception as error:  # noqa: BLE001 (as a worker does)
+                clean_up(runner.pipelines, runner.device, runner.state)
+                raise _FailedError("fails", as_generation_error(error, call, runner.steps_taken)) from None
+            notes.update(made.warnings)
+            for product, *_ in made.products:
+                values |= {f"{call.task} {name}": each for name, each in numbers(product)}
         return Outcome(values, frozenset(notes))
 
     def _differing(self, expected: Outcome, found: Outcome, *, exact: bool) -> str:
