@@ -42,6 +42,7 @@ def test_going_over_to_spawn_is_logged_once(caplog: pytest.LogCaptureFixture, mo
     """Two workers that report a bad fork make one warning, which says what has been initialised."""
     monkeypatch.setenv(WARM_VARIABLE, "diffusers.AutoencoderKL")
     monkeypatch.setattr(logging.getLogger("octabox"), "propagate", True)
+    caplog.set_level(logging.WARNING, "octabox.engine")
     processes = ProcessStarter(spawns=False)
     for _ in range(2):
         processes.use_spawn(BadFork(("cuda",)))
