@@ -32,7 +32,7 @@ def tiny(request: pytest.FixtureRequest) -> Tiny:
 
 
 def test_a_pipeline_does_as_well_as_before(tiny: Tiny, tmp_path: Path) -> None:
-    """Each mode works, or ends as the table says; one that does better is to be written into it."""
+    """Each mode works, or ends as the table says, if in other words; one that does better is to be written into it."""
     kept = read_table().get(tiny.name)
     assert kept is not None, f"it is not in the table yet: run `python tests/accelerator/table.py {tiny.name}`"
 
@@ -40,7 +40,8 @@ def test_a_pipeline_does_as_well_as_before(tiny: Tiny, tmp_path: Path) -> None:
     found = {mode: trial.outcome(mode) for mode in MODES}
 
     assert {} == {mode: each for mode, each in found.items() if rank(each) > rank(kept[mode])}, "it does worse"
-    assert kept == found, f"it does better, or says it otherwise: run `python tests/accelerator/table.py {tiny.name}`"
+    better = {mode: each for mode, each in found.items() if rank(each) < rank(kept[mode])}
+    assert {} == better, f"it does better: run `python tests/accelerator/table.py {tiny.name}`"
 
 
 def test_the_table_is_whole() -> None:
