@@ -14,7 +14,7 @@ PYTEST ?=
 RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tiny serve test test-all lint fix check bench gpu-check docs proto model clean
+.PHONY: help demo tiny serve test test-slow test-all lint fix check bench gpu-check docs proto model clean
 
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ serve: $(BIN)/.installed  ## Start the server on http://127.0.0.1:8080.
 
 test: $(BIN)/.installed-dev  ## Run the tests, but for those that take long for a reason.
 	$(RUN_TESTS) $(PYTEST)
+
+test-slow: $(BIN)/.installed-dev  ## Run every tiny pipeline over HTTP, and faults put in by hand.
+	$(RUN_TESTS) -m slow tests/pipelines tests/accelerator/test_seeded_faults.py $(PYTEST)
 
 test-all: $(BIN)/.installed-dev  ## Run all tests, every tiny pipeline among them.
 	$(RUN_TESTS) -m "not gpu and not network" $(PYTEST)
