@@ -20,6 +20,8 @@ def accelerator_environment(folder: Path | None = None, **settings: Any) -> dict
             what has happened in which, and ``settings.json`` may change settings of those that have yet to use the device.
         **settings: Fields of `pretended_accelerator.Settings`.
     """
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     path = [str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])]
     made = Settings(folder=str(folder or ""), **settings)
     return {**made.to_environment(), "PYTHONPATH": os.pathsep.join(path)}

@@ -56,6 +56,8 @@ def loaded(folder: Path, name: str, accelerator: Control, **fields: Any) -> tupl
     return as_array(value) if isinstance(value, torch.Tensor) else np.asarray(value), held, most
 
 
+# Diffusers calls a method of its own that it has deprecated.
+@pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning")
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -24,7 +24,9 @@ def test_ci_runs_each_test_once() -> None:
     """CI runs the tests, and of those that take long the ones that it has time for; none of them twice."""
     commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
-    assert ["make test", "make test-slow"] == [each for each in commands if each.startswith(("make test", "make check"))]
+    assert ["make test", "make test-slow"] == [
+        each for each in commands if each.startswith(("make test", "make check"))
+    ]
 
 
 def test_help_tells_every_command() -> None:
