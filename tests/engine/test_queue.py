@@ -178,6 +178,8 @@ async def test_a_busy_worker_that_answers_is_waited_for(
     assert isinstance(await running, Generation)
 
 
+# It ends the fork server that all tests of a process share, some of which may be waiting for it.
+@pytest.mark.slow
 async def test_a_worker_outlives_its_fork_server(own_engine: LocalEngine, calls: Calls) -> None:
     """It serves on, and ends when it is told to, by our own signal; the next one gets a new fork server."""
     await finish(own_engine, calls())
