@@ -19,6 +19,8 @@ from octabox.engine.worker.runner import Runner
 from octabox.types import PerformanceReport
 from pretended_accelerator import Control
 
+pytestmark = pytest.mark.slow
+
 UNET, TRANSFORMER = "StableDiffusionPipeline", "FluxPipeline"
 
 #: Calls that are over at once, by class.

@@ -31,6 +31,8 @@ from steering import PLAIN, embedded
 from tiny import unet
 from trained import HEARTS
 
+pytestmark = pytest.mark.slow
+
 KIND, ARRAYS, UPSCALING = "StableDiffusionPipeline", "DDPMPipeline", "ImageUpscalingPipeline"
 
 #: Every memory mode.
