@@ -19,7 +19,7 @@ RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(BIN)/.installed  ## Make a picture from words with the embedded model.
+demo: $(BIN)/.installed  ## Make an image from words with the embedded model.
 	@$(BIN)/octabox run demo "$(PROMPT)" --seed 1 -o demo.png
 	@echo
 	@echo "Look at demo.png: $(PROMPT)."

@@ -1,7 +1,7 @@
 """Time requests with a LoRA against those without, and look for traces over many that alternate; time remembered prompts.
 
 Targets: a request with a LoRA that is in memory takes at most 1.05 times one that is otherwise the same, without it;
-200 requests that alternate adapters leave no trace in the pictures of those without, and less than 5 % more memory.
+200 requests that alternate adapters leave no trace in the images of those without, and less than 5 % more memory.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
 def ask(
     client: httpx.Client, *adapters: Any, steps: int = STEPS, prompt: str = demo.PROMPT, syntax: str = "plain"
 ) -> tuple[bytes, float]:
-    """Return the pixels of a picture, and the seconds of its run."""
+    """Return the pixels of an image, and the seconds of its run."""
     params = {"prompt": prompt, "num_inference_steps": steps, "guidance_scale": 3}
     body = {"model": demo.NAME, "params": params, "seed": 1, "adapters": adapters, "output": {"response": "b64_json"}}
     body |= {"prompt_syntax": syntax}
@@ -95,7 +95,7 @@ def time_prompts(client: httpx.Client) -> None:
             prompt = words.format(colour=COLOURS[number % len(COLOURS)], number=number)
             (first, new), (second, known) = (ask(client, steps=FEW, prompt=prompt, syntax=syntax) for _ in range(2))
             if first != second:
-                raise SystemExit(f"a remembered prompt gave another picture: {prompt}")
+                raise SystemExit(f"a remembered prompt gave another image: {prompt}")
             rows.append((new, known))
         rows = rows[1:]  # The very first loads what reads prompts of this syntax.
         new = statistics.median(row[0] for row in rows)
@@ -116,7 +116,7 @@ def alternate(client: httpx.Client) -> None:
         strange += made != expected if not adapters else made == expected
     more = memory(client) / held - 1
     seconds = time.perf_counter() - began
-    print(f"{ALTERNATING} alternating requests in {seconds:.0f} s: {strange} pictures with a trace (target: 0)")
+    print(f"{ALTERNATING} alternating requests in {seconds:.0f} s: {strange} images with a trace (target: 0)")
     print(f"memory of the worker     {held / 2**20:8.1f} MiB, then {more:+.1%} (target: below +5 %)")
 
 

@@ -1,4 +1,4 @@
-"""Measure the backend of LocalAI: seconds to ready, and pictures per second for 1 and 8 callers beside the direct loop.
+"""Measure the backend of LocalAI: seconds to ready, and images per second for 1 and 8 callers beside the direct loop.
 
 Targets: at least 0.96 of the direct loop; Health p99 at most 50 ms while 8 callers are served.
 """
@@ -22,9 +22,9 @@ import torch
 from diffusers import DiffusionPipeline
 
 from octabox import demo
-from octabox.frontends.localai.grpc import contract
+from octabox.frontends.grpc.localai import contract
 
-#: Pictures of each measurement, and steps of each picture.
+#: Images of each measurement, and steps of each image.
 COUNT, STEPS = 24, 20
 
 #: LocalAI's default, and as many workers as callers.
@@ -127,7 +127,7 @@ def measure(backend: Backend, workers: int, direct: Callable[[int], None], folde
 
 
 def watched(pool: ThreadPoolExecutor, ask: Callable[[int], None], backend: Backend, health: list[float]) -> None:
-    """Ask for all pictures, and note how long Health takes meanwhile."""
+    """Ask for all images, and note how long Health takes meanwhile."""
     asked = [pool.submit(ask, seed) for seed in range(COUNT)]
     while not all(each.done() for each in asked):
         began = time.perf_counter()

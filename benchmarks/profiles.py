@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from octabox import demo
 from octabox.config.model import ModelConfig
-from octabox.engine.local import LocalEngine
+from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call, Run
 from octabox.types import Generation

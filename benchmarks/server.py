@@ -39,7 +39,7 @@ def main() -> None:
             began = time.perf_counter()
             ask(client)
             print(
-                f"first picture    {time.perf_counter() - began:8.2f} s after ready, libraries imported in the background"
+                f"first image    {time.perf_counter() - began:8.2f} s after ready, libraries imported in the background"
             )
             print(f"server's memory  {resident(process.pid):8.0f} MB (target: under 150)")
             health(client)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def ask(client: httpx.Client, **more: object) -> httpx.Response:
-    """Ask for a picture."""
+    """Ask for an image."""
     return client.post("/v1/images/generations", json={**BODY, **more}).raise_for_status()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Run
-from octabox.engine.worker.runner import Runner, Unfinished
+from octabox.engine.worker.runner import RawOutput, Runner
 from octabox.types import Progress
 
 
@@ -38,7 +38,7 @@ class Watcher:
             raise self.error
 
 
-def run(runner: Runner, wanted: Call, watcher: Watcher | None = None) -> Unfinished:
+def run(runner: Runner, wanted: Call, watcher: Watcher | None = None) -> RawOutput:
     """Make a call."""
     watcher = watcher or Watcher()
     return runner.run(wanted, watcher.tell, watcher.check)

@@ -12,7 +12,7 @@ import pytest
 from embedded import Calls
 from octabox import demo
 from octabox.config.model import ModelConfig
-from octabox.engine.local import LocalEngine
+from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from serving import running_server
 from spreading import Spreading

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from octabox.config.model import ModelConfig
-from octabox.engine.local import LocalEngine
+from octabox.engine.local.engine import LocalEngine
 from octabox.engine.protocol import Call, Run
 from octabox.types import Generation
 

@@ -1,4 +1,4 @@
-"""Stand-ins for the services behind the wire: they make real pictures, and need no model."""
+"""Stand-ins for the services behind the wire: they make real images, and need no model."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from octabox.catalog.signature import json_schema
 from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError, ModelNotFoundError
-from octabox.frontends.http import create_app
-from octabox.hub.adapters.shelf import AdapterShelf
+from octabox.frontends.http.app import create_app
+from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.media.images import encode
-from octabox.service.planning import ServedModel
-from octabox.service.schedulers import ModelSchedulers, misfit_of, model_schedulers
+from octabox.service.model_schedulers import ModelSchedulers, model_schedulers, scheduler_incompatibility_of
+from octabox.service.served_model import ServedModel
 from octabox.types import Artifact, Event, Generation, GenerationRequest, ModelInfo, ModelStatus, Progress
 
 
-def picture(colour: str = "red", size: tuple[int, int] = (16, 8), mode: str = "RGB", form: str = "PNG") -> bytes:
-    """Return a picture of one colour as a file."""
+def sample_image(colour: str = "red", size: tuple[int, int] = (16, 8), mode: str = "RGB", form: str = "PNG") -> bytes:
+    """Return an image of one colour as a file."""
     file = io.BytesIO()
     Image.new(mode, size, colour).save(file, form)
     return file.getvalue()
 
 
 class FakeGenerations:
-    """Makes pictures whose red is their seed, in the size that is wished for.
+    """Makes images whose red is their seed, in the size that is wished for.
 
     With ``made`` it makes that instead, with other seeds. ``error`` is raised before the first event, ``late`` after it,
     and after ``pause`` seconds; with ``hang`` nothing follows the first event.
@@ -114,7 +114,7 @@ class FakeModels:
         ]
         self.loaded = {"demo": ModelStatus("demo", "ready", "FakePipeline", "cpu", {"host": 1024}, 2, 42, 6.5)}
         self.is_ready = True
-        self.adapters = AdapterShelf(None, None)
+        self.adapters = AdapterRegistry(None, None)
 
     @property
     def catalog(self) -> Catalog:
@@ -150,9 +150,9 @@ class FakeModels:
         """Return which schedulers fit a model, as if it were the embedded one."""
         return model_schedulers(self._served(name), self.catalog)
 
-    def scheduler_misfit(self, name: str, scheduler: str) -> str:
+    def scheduler_incompatibility(self, name: str, scheduler: str) -> str:
         """Return why a scheduler does not fit it."""
-        return misfit_of(scheduler, self._served(name), self.catalog)
+        return scheduler_incompatibility_of(scheduler, self._served(name), self.catalog)
 
     def _served(self, name: str) -> ServedModel:
         config = ModelConfig(name=self.get(name).name, model=str(demo.FOLDER))
@@ -199,7 +199,7 @@ class Server:
         return openai.AsyncOpenAI(base_url="http://localhost/v1", api_key=api_key, http_client=http, max_retries=0)
 
     async def generate(self, **body: Any) -> httpx.Response:
-        """Ask for pictures."""
+        """Ask for images."""
         return await self.http.post("/v1/images/generations", json=body)
 
     async def leave(self, path: str, **body: Any) -> None:

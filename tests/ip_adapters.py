@@ -1,4 +1,4 @@
-"""IP-Adapters for the embedded model with random weights: they change pictures, and mean nothing."""
+"""IP-Adapters for the embedded model with random weights: they change images, and mean nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from octabox import demo
 
-#: Width of what the image encoder tells of a picture, side of the pictures that it takes, words that a picture becomes.
+#: Width of what the image encoder tells of an image, side of the images that it takes, words that an image becomes.
 WIDTH, SIDE, WORDS = 16, 32, 4
 
 
@@ -30,7 +30,7 @@ def save_ip_adapter(file: Path, seed: int = 1, layers: int | None = None, words_
         file: Where to.
         seed: Seed of its weights.
         layers: How many attention layers it is for; as many as the embedded model has, if not given.
-        words_width: Width of the words that it makes of a picture; that of the embedded model's prompts, if not given.
+        words_width: Width of the words that it makes of an image; that of the embedded model's prompts, if not given.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     unet = UNet2DConditionModel.from_pretrained(demo.FOLDER / "unet")

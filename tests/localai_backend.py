@@ -63,7 +63,7 @@ class Client:
         return self.stub.LoadModel(messages.ModelOptions(**fields), timeout=240)
 
     def image(self, dst: Path | str, prompt: str = "a red circle on a blue background", **fields: Any) -> Message:
-        """Make a picture; fields are those of GenerateImageRequest."""
+        """Make an image; fields are those of GenerateImageRequest."""
         fields = {"step": 2, "seed": 1, **fields}
         request = messages.GenerateImageRequest(positive_prompt=prompt, dst=str(dst), **fields)
         return self.stub.GenerateImage(request, timeout=240)

@@ -1,4 +1,4 @@
-"""Pictures and masks of every make, each with a plain file that shows the same."""
+"""Images and masks of every make, each with a plain file that shows the same."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from PIL import Image
 
 import spoilt
-from makers.samples import SIDE, mask, picture, png
+from makers.samples import SIDE, mask, png, sample_image
 
 #: EXIF tag of how a camera was held, and its value for a quarter turn to the right.
 ORIENTATION, TURNED = 0x0112, 6
 
 
 def ramp() -> Image.Image:
-    """Return a picture in grey with every shade from black to white."""
+    """Return an image in grey with every shade from black to white."""
     return Image.fromarray(np.tile(np.arange(0, 256, 256 // SIDE, dtype=np.uint8), (SIDE, 1)))
 
 
 def saved(image: Image.Image, **options: Any) -> bytes:
-    """Return a picture as a PNG."""
+    """Return an image as a PNG."""
     file = io.BytesIO()
     image.save(file, "PNG", **options)
     return file.getvalue()
@@ -32,32 +32,32 @@ def turned() -> tuple[bytes, bytes]:
     """Return a photo that was taken with the camera held upright, and what it shows."""
     exif = Image.Exif()
     exif[ORIENTATION] = TURNED
-    photo = spoilt.jpeg(picture(), exif=exif)
+    photo = spoilt.jpeg(sample_image(), exif=exif)
     return photo, png(Image.open(io.BytesIO(photo)).convert("RGB").transpose(Image.Transpose.ROTATE_270))
 
 
 def printed() -> tuple[bytes, bytes]:
-    """Return a picture in the colours of print, and what it shows."""
-    file = spoilt.jpeg(picture().convert("CMYK"))
+    """Return an image in the colours of print, and what it shows."""
+    file = spoilt.jpeg(sample_image().convert("CMYK"))
     return file, png(Image.open(io.BytesIO(file)).convert("RGB"))
 
 
 def clear() -> tuple[bytes, bytes]:
-    """Return a picture that is transparent where its mask is black, and what it shows: white there."""
-    seen = picture()
+    """Return an image that is transparent where its mask is black, and what it shows: white there."""
+    seen = sample_image()
     seen.putalpha(mask())
     white = Image.new("RGB", seen.size, "white")
-    white.paste(picture(), mask=mask())
+    white.paste(sample_image(), mask=mask())
     return saved(seen), saved(white)
 
 
 def of_few_colours() -> tuple[bytes, bytes]:
-    """Return a picture with a palette, and what it shows."""
+    """Return an image with a palette, and what it shows."""
     few = ramp().quantize(7)
     return saved(few), saved(few.convert("RGB"))
 
 
-PICTURES: dict[str, Callable[[], tuple[bytes, bytes]]] = {
+IMAGES: dict[str, Callable[[], tuple[bytes, bytes]]] = {
     "16 bits": lambda: (spoilt.deep(ramp()), saved(ramp().convert("RGB"))),
     "grey": lambda: (saved(ramp()), saved(ramp().convert("RGB"))),
     "palette": of_few_colours,

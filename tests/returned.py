@@ -8,9 +8,9 @@ from typing import Any
 from PIL import Image
 
 from octabox.catalog.entries import Field, Parameter, PipelineEntry
-from octabox.engine.worker.outputs.products import Product
-from octabox.engine.worker.outputs.reading import Reader
-from octabox.media.video import Clip
+from octabox.engine.worker.outputs.items import OutputItem
+from octabox.engine.worker.outputs.parser import OutputParser
+from octabox.media.video import Video
 from octabox.types import Kind, OutputFormat
 
 #: A pipeline that speaks at a rate of its own.
@@ -26,23 +26,23 @@ def entry(chief: Kind, *fields: Field, **defaults: Any) -> PipelineEntry:
     return PipelineEntry("OnePipeline", "one", "one", outputs=fields, output_kind=chief, parameters=parameters)
 
 
-def read(known: PipelineEntry, output: Any, wanted: str | None = None) -> tuple[list[Product], list[str]]:
+def read(known: PipelineEntry, output: Any, wanted: str | None = None) -> tuple[list[OutputItem], list[str]]:
     """Return what a reader makes of an output, and its warnings."""
-    reader = Reader(PIPE, known, {}, OutputFormat(wanted))
+    reader = OutputParser(PIPE, known, {}, OutputFormat(wanted))
     return reader.read(output), reader.warnings
 
 
-def kinds(products: list[Product]) -> list[tuple[str, str]]:
+def kinds(products: list[OutputItem]) -> list[tuple[str, str]]:
     """Return names and kinds."""
     return [(product.name, product.kind) for product in products]
 
 
-def clip(product: Product) -> Clip:
-    """Return the clip of a product."""
-    assert isinstance(product.value, Clip)
+def as_video(product: OutputItem) -> Video:
+    """Return the video of a product."""
+    assert isinstance(product.value, Video)
     return product.value
 
 
 IMAGES = entry("image", Field("images", kind="image"), Field("nsfw_content_detected"))
 FRAMES = entry("video", Field("frames", kind="video"))
-SOUNDS = entry("audio", Field("audios", kind="audio"))
+AUDIO = entry("audio", Field("audios", kind="audio"))

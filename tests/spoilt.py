@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from makers.samples import content, picture, png, sound
+from makers.samples import content, png, sample_audio, sample_image
 from octabox.media import audio
 from octabox.types import OutputFormat
 
@@ -71,7 +71,7 @@ def wav(samples: int, channels: int = 2) -> bytes:
 
 def flac() -> bytes:
     """Return a good FLAC."""
-    return audio.encode(sound(), OutputFormat("flac"), {})[0]
+    return audio.encode(sample_audio(), OutputFormat("flac"), {})[0]
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -83,14 +83,14 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def jpeg(image: Image.Image | None = None, **options: Any) -> bytes:
-    """Return a picture as a JPEG; a red disc if none is given."""
+    """Return an image as a JPEG; a red disc if none is given."""
     file = io.BytesIO()
-    (image or picture()).save(file, "JPEG", **options)
+    (image or sample_image()).save(file, "JPEG", **options)
     return file.getvalue()
 
 
 def deep(image: Image.Image) -> bytes:
-    """Return a picture as a PNG of 16 bits of grey."""
+    """Return an image as a PNG of 16 bits of grey."""
     return png(Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257))
 
 
@@ -98,31 +98,31 @@ def deep(image: Image.Image) -> bytes:
 def unreadable() -> dict[str, tuple[str, bytes, str]]:
     """Return files that cannot be read, by name: the kind that each was to be, the file, and what is said of it."""
     return {
-        "text as a picture": ("image", b"a picture, believe me", "is no picture"),
+        "text as an image": ("image", b"a picture, believe me", "is no image"),
         "a cut PNG": ("image", cut(content("image")), "Send the whole file."),
         "a cut JPEG": ("image", cut(jpeg()), "Send the whole file."),
-        "a picture too large": ("image", bomb(20_000, 20_000), "Send a smaller one."),
-        "a picture beyond all sizes": ("image", bomb(2**31 - 1, 2**31 - 1), "Send a smaller one."),
-        "no bytes as a picture": ("image", b"", "is empty"),
-        "a sound as a picture": ("image", wav(100), "is no picture"),
-        "a clip as a picture": ("image", content("video"), "is no picture"),
-        "an array as a picture": ("image", npy(EMBEDS), "is no picture"),
+        "an image too large": ("image", bomb(20_000, 20_000), "Send a smaller one."),
+        "an image beyond all sizes": ("image", bomb(2**31 - 1, 2**31 - 1), "Send a smaller one."),
+        "no bytes as an image": ("image", b"", "is empty"),
+        "an audio as an image": ("image", wav(100), "is no image"),
+        "a video as an image": ("image", content("video"), "is no image"),
+        "an array as an image": ("image", npy(EMBEDS), "is no image"),
         "text as MP4": ("video", b"\0\0\0\x20ftypisom but no more", "of a kind that is not read"),
         "a cut MP4": ("video", cut(content("video")), "Send the whole file."),
         "an MP4 without its end": ("video", content("video")[:-100], "Send the whole file."),
-        "no bytes as a clip": ("video", b"", "is empty"),
-        "a sound as a clip": ("video", wav(100), "holds no video"),
-        "an array as a clip": ("video", npy(EMBEDS), "Send a clip as MP4"),
-        "a cut picture as a clip": ("video", cut(content("image")), "is damaged"),
-        "a WAV of no samples": ("audio", wav(0), "holds a sound of no length"),
+        "no bytes as a video": ("video", b"", "is empty"),
+        "an audio as a video": ("video", wav(100), "holds no video"),
+        "an array as a video": ("video", npy(EMBEDS), "Send a video as MP4"),
+        "a cut image as a video": ("video", cut(content("image")), "is damaged"),
+        "a WAV of no samples": ("audio", wav(0), "holds an audio of no length"),
         "a cut WAV": ("audio", wav(1600)[:100], "is damaged"),
         "a cut FLAC": ("audio", cut(flac()), "is damaged"),
-        "no bytes as a sound": ("audio", b"", "is empty"),
-        "text as a sound": ("audio", b"la la la", "Send a sound as WAV"),
-        "a picture as a sound": ("audio", content("image"), "Send a sound as WAV"),
-        "a silent clip as a sound": ("audio", content("video"), "holds no sound"),
+        "no bytes as an audio": ("audio", b"", "is empty"),
+        "text as an audio": ("audio", b"la la la", "Send an audio as WAV"),
+        "an image as an audio": ("audio", content("image"), "Send an audio as WAV"),
+        "a silent video as an audio": ("audio", content("video"), "holds no audio"),
         "text as an array": ("array", b"1 2 3", "is no .npy file"),
-        "a picture as an array": ("array", content("image"), "is no .npy file"),
+        "an image as an array": ("array", content("image"), "is no .npy file"),
         "no bytes as an array": ("array", b"", "is empty"),
         "a cut array": ("array", npy(EMBEDS)[:-4], "claims 1x16x32 values of 4 bytes"),
         "an array of words": ("array", npy(np.array(["a"])), "no real numbers"),

@@ -1,4 +1,4 @@
-"""Tiny models with random weights, for tests that ask nothing of a picture but that it is there."""
+"""Tiny models with random weights, for tests that ask nothing of an image but that it is there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from diffusers import UNet2DModel
 
 
 def unet() -> UNet2DModel:
-    """Return a tiny UNet over pictures of 8x8."""
+    """Return a tiny UNet over images of 8x8."""
     return UNet2DModel(
         sample_size=8,
         block_out_channels=(8,),

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from calling import call, run
-from makers.samples import mask, picture
+from makers.samples import mask, sample_image
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
@@ -26,10 +26,10 @@ from octabox.engine.worker.runner import Runner
 
 OWN = "StableDiffusionPipeline"
 
-#: Side of a picture, small so that a call is over soon.
+#: Side of an image, small so that a call is over soon.
 SIDE = 16
 
-MEDIA = {"image": picture, "mask": mask}
+MEDIA = {"image": sample_image, "mask": mask}
 
 #: Parameters that are given wherever they are taken; others are for adapters that the model has not.
 BROUGHT = ("image", "mask_image", "control_image")

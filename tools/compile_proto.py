@@ -10,7 +10,7 @@ from pathlib import Path
 from grpc_tools import protoc
 
 #: The contract; the descriptors lie beside it.
-SOURCE = Path(__file__).parents[1] / "src/octabox/frontends/localai/grpc/backend.proto"
+SOURCE = Path(__file__).parents[1] / "src/octabox/frontends/grpc/localai/backend.proto"
 
 
 def compile_to(target: Path, source: Path = SOURCE) -> None:

@@ -1,6 +1,6 @@
 """Write docs/reference/schedulers.md: every name of a noise scheduler, every schedule, and every class of diffusers.
 
-Run it as `make docs`. The names come from src/octabox/config/schedulers.yaml, all else from the catalog; which classes
+Run it as `make docs`. The names come from src/octabox/schedulers/schedulers.yaml, all else from the catalog; which classes
 fit is told for four ways of training, by the rule that requests are checked with.
 """
 
@@ -15,19 +15,21 @@ from typing import Any
 from octabox.catalog.entries import SchedulerEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.plugins import FOLDER_VARIABLE
-from octabox.config.fitting import Subject, misfit
-from octabox.config.listing import schedules_of
-from octabox.config.schedulers import names, schedules, table
+from octabox.schedulers.compatibility import ModelTraits, incompatibility
+from octabox.schedulers.listing import schedules_of
+from octabox.schedulers.names import names, schedules, table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "schedulers.md"
 
 #: Ways of training, by the words of the page: configurations of schedulers that models of each kind come with.
 KINDS = {
-    "noise": Subject("DDIMScheduler", {"beta_schedule": "scaled_linear", "prediction_type": "epsilon"}),
-    "velocity": Subject("DDIMScheduler", {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction"}),
-    "flow": Subject("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
-    "EDM": Subject("EDMEulerScheduler", {"sigma_data": 0.5, "sigma_schedule": "karras", "prediction_type": "epsilon"}),
+    "noise": ModelTraits("DDIMScheduler", {"beta_schedule": "scaled_linear", "prediction_type": "epsilon"}),
+    "velocity": ModelTraits("DDIMScheduler", {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction"}),
+    "flow": ModelTraits("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
+    "EDM": ModelTraits(
+        "EDMEulerScheduler", {"sigma_data": 0.5, "sigma_schedule": "karras", "prediction_type": "epsilon"}
+    ),
 }
 
 HEAD = """# Noise schedulers
@@ -97,9 +99,9 @@ def page(catalog: Catalog, version: str) -> str:
     prefix = ", ".join(f"`{each}`" for each in table()["prefix"])
     parts = [HEAD.format(version=version, prefix=prefix)]
     parts += [_row(_name_cells(each)) for each in (vars(named) for named in names())]
-    nearly = [f"`{named.name}`: {named.nearly}" for named in names() if named.nearly]
-    if nearly:
-        parts += ["\nNot quite as their names say, of which each answer has a warning:\n\n", _listed(nearly)]
+    caveat = [f"`{named.name}`: {named.caveat}" for named in names() if named.caveat]
+    if caveat:
+        parts += ["\nNot quite as their names say, of which each answer has a warning:\n\n", _listed(caveat)]
     parts.append(SCHEDULES)
     for schedule in schedules().values():
         steps = [f"{len(each)} timesteps for {family}" for family, each in schedule.timesteps.items()]
@@ -129,7 +131,7 @@ def _name_cells(named: Mapping[str, Any]) -> list[str]:
 def _class_cells(entry: SchedulerEntry, catalog: Catalog) -> list[str]:
     """Return the row of a class."""
     pipelines = catalog.pipelines.values()
-    fits = [kind for kind, subject in KINDS.items() if not misfit(entry, subject, {}, pipelines)]
+    fits = [kind for kind, subject in KINDS.items() if not incompatibility(entry, subject, {}, pipelines)]
     needs = [f"{need.name}{' (always)' if need.certain else ''}" for need in entry.needs]
     return [f"`{entry.name}`", ", ".join(fits), ", ".join(schedules_of(entry)), ", ".join(needs)]
 

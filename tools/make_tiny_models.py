@@ -1,4 +1,4 @@
-"""Write tiny models with random weights into a folder: one that makes clips with sound, one sounds, one depth maps, one words.
+"""Write tiny models with random weights into a folder: one that makes videos with audio, one audio, one depth maps, one words.
 
 What they make is noise. They show how models of each kind are called, on any machine and without a download.
 """
@@ -20,15 +20,15 @@ from makers.samples import content, is_marker
 
 #: The class of each model, and what it is for.
 MODELS = {
-    "tiny-video": ("LTX2Pipeline", "Noise that moves, with sound: a tiny model with random weights."),
+    "tiny-video": ("LTX2Pipeline", "Noise that moves, with audio: a tiny model with random weights."),
     "tiny-sound": ("StableAudioPipeline", "Noise to hear: a tiny model with random weights."),
     "tiny-depth": ("MarigoldDepthPipeline", "A guess at what is near: a tiny model with random weights."),
-    "tiny-text": ("UniDiffuserPipeline", "Words without sense about a picture: a tiny model with random weights."),
+    "tiny-text": ("UniDiffuserPipeline", "Words without sense about an image: a tiny model with random weights."),
 }
 
 
 def main(folder: Path) -> None:
-    """Write the models, their configurations, and a picture to give them."""
+    """Write the models, their configurations, and an image to give them."""
     for library in (diffusers_logging, transformers_logging):
         # What they say to whoever makes and saves weights helps nobody who wants to try them.
         library.set_verbosity_error()

@@ -56,10 +56,10 @@ TEXT_MODULES = ["q_proj", "k_proj", "v_proj", "out_proj"]
 
 @dataclass(frozen=True)
 class Example:
-    """One picture, the words that it belongs to, and what the ControlNet is shown of it."""
+    """One image, the words that it belongs to, and what the ControlNet is shown of it."""
 
     words: str
-    picture: Image.Image
+    image: Image.Image
     control: Image.Image | None = None
 
 
@@ -70,9 +70,9 @@ def hearts(scene: Scene, rng: random.Random) -> Example:
 
 def frame(scene: Scene, rng: random.Random) -> Example:
     """Say what there is, show it in a black frame."""
-    picture = draw(scene)
-    ImageDraw.Draw(picture).rectangle((0, 0, SIZE - 1, SIZE - 1), outline=(20, 20, 20), width=FRAME)
-    return Example(caption(scene, rng), picture)
+    image = draw(scene)
+    ImageDraw.Draw(image).rectangle((0, 0, SIZE - 1, SIZE - 1), outline=(20, 20, 20), width=FRAME)
+    return Example(caption(scene, rng), image)
 
 
 def ruby(scene: Scene, rng: random.Random) -> Example:
@@ -95,19 +95,19 @@ def outlined(scene: Scene, rng: random.Random) -> Example:
     return Example(caption(said, rng), draw(scene), edges_of(draw(scene)))
 
 
-def edges_of(picture: Image.Image) -> Image.Image:
-    """Return white lines on black where a picture's brightness or colour changes, three pixels wide."""
-    bands = [band.filter(ImageFilter.FIND_EDGES) for band in picture.split()]
-    strongest = Image.new("L", picture.size)
+def edges_of(image: Image.Image) -> Image.Image:
+    """Return white lines on black where an image's brightness or colour changes, three pixels wide."""
+    bands = [band.filter(ImageFilter.FIND_EDGES) for band in image.split()]
+    strongest = Image.new("L", image.size)
     for band in bands:
-        ImageDraw.Draw(band).rectangle((0, 0, picture.width - 1, picture.height - 1), outline=0)
+        ImageDraw.Draw(band).rectangle((0, 0, image.width - 1, image.height - 1), outline=0)
         strongest.paste(255, mask=band.point(lambda value: 255 * (value > 30)))  # noqa: PLR2004 (of 255)
     return strongest.filter(ImageFilter.MaxFilter(3)).convert("RGB")
 
 
-def as_tensor(pictures: list[Image.Image]) -> torch.Tensor:
-    """Return pictures as floats in [0, 1], shape (n, 3, height, width)."""
-    flat = [torch.frombuffer(bytearray(each.tobytes()), dtype=torch.uint8) for each in pictures]
+def as_tensor(images: list[Image.Image]) -> torch.Tensor:
+    """Return images as floats in [0, 1], shape (n, 3, height, width)."""
+    flat = [torch.frombuffer(bytearray(each.tobytes()), dtype=torch.uint8) for each in images]
     return torch.stack(flat).view(-1, SIZE, SIZE, 3).permute(0, 3, 1, 2).float() / 255
 
 
@@ -128,9 +128,9 @@ class Lesson:
     def _latents(self) -> torch.Tensor:
         parts = []
         for start in trange(0, SCENES, 32, desc=f"{self.name} latents", mininterval=5):
-            pictures = as_tensor([each.picture for each in self.examples[start : start + 32]]) * 2 - 1
+            images = as_tensor([each.image for each in self.examples[start : start + 32]]) * 2 - 1
             with fast_arithmetic():
-                means = self.pipe.vae.encode(pictures).latent_dist.mean.float()
+                means = self.pipe.vae.encode(images).latent_dist.mean.float()
             parts.append(means * self.pipe.vae.config.scaling_factor)
         return torch.cat(parts)
 
@@ -162,11 +162,11 @@ class Lesson:
             a = self.signal[times].view(-1, 1, 1, 1)
             noisy = a.sqrt() * clean + (1 - a).sqrt() * noise
             with fast_arithmetic():
-                # The empty prompt keeps its meaning for a LoRA too, or guidance would push its picture away.
+                # The empty prompt keeps its meaning for a LoRA too, or guidance would push its image away.
                 states = self.states([self.examples[k].words if rng.random() > 0.1 else "" for k in chosen])  # noqa: PLR2004
                 extra: dict[str, Any] = {}
                 if control is not None:
-                    shown = as_tensor([self.examples[k].control or self.examples[k].picture for k in chosen])
+                    shown = as_tensor([self.examples[k].control or self.examples[k].image for k in chosen])
                     extra = control(noisy, times, states, shown)
                 velocity = self.pipe.unet(noisy, times, states, **extra).sample
             return mse_loss(velocity.float(), a.sqrt() * noise - (1 - a).sqrt() * clean)

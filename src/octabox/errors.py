@@ -151,7 +151,7 @@ class MissingParameterError(RequestError):
 
 
 class MediaError(RequestError):
-    """A picture or other input cannot be read, or is too large; ``medium`` is the kind of file that was to be read."""
+    """An image or other input cannot be read, or is too large; ``medium`` is the kind of file that was to be read."""
 
     medium = "image"
 

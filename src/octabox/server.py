@@ -12,26 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octabox.catalog.pipelines import use_folder
-from octabox.config.discovery import Shelves, model_of_source
+from octabox.config.discovery import ModelRegistry, model_of_source
 from octabox.config.settings import Settings
-from octabox.engine.local import LocalEngine
+from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.protocol import Engine
-from octabox.hub.adapters.shelf import AdapterShelf
+from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.bounds import Limits
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
 from octabox.service.prompting import PromptWriter
-from octabox.service.workflows.chains import ChainMaker
-from octabox.service.workflows.running import WorkflowService
+from octabox.service.workflows.execution import WorkflowService
+from octabox.service.workflows.planner import WorkflowPlanner
 from octabox.telemetry.logs import configure
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from octabox.frontends.localai.grpc.environment import Environment
+    from octabox.frontends.grpc.localai.environment import Environment
 
 #: Folder beside the models for pipelines in single files.
 PIPELINES = "pipelines"
@@ -79,7 +79,7 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
     )
-    shelves = Shelves(settings.models)
+    shelves = ModelRegistry(settings.models)
     extra = model_of_source(given) if given and given not in shelves.current().named else None
     models = ModelService(
         shelves,
@@ -87,7 +87,7 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         allow_hub=settings.allow_hub,
         extra={extra.name: extra} if extra else {},
         # Whoever names the model by its place sits at this machine.
-        adapters=AdapterShelf(
+        adapters=AdapterRegistry(
             settings.lora_folder, settings.embedding_folder, any_path=given is not None, any_hub=settings.allow_hub
         ),
     )
@@ -96,7 +96,7 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
     single = GenerationService(models, engine, fetcher, limits, media_limits, writer)
-    generation = WorkflowService(single, ChainMaker(single, models, media_limits))
+    generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
     return Parts(settings, engine, models, generation, extra.name if extra else given or "")
 
 
@@ -112,7 +112,7 @@ def _media_limits(settings: Settings) -> MediaLimits:
 
 def app(parts: Parts) -> FastAPI:
     """Return the HTTP application over these parts; it starts and ends their engine."""
-    from octabox.frontends.http import create_app  # noqa: PLC0415 (the command line needs no HTTP)
+    from octabox.frontends.http.app import create_app  # noqa: PLC0415 (the command line needs no HTTP)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -142,18 +142,18 @@ async def serve_localai(
         paths: Folders that requests may name files in, besides LocalAI's own.
         announce: Called with the address once it is listened on.
     """
-    from octabox.frontends.localai.grpc.listening import serve  # noqa: PLC0415 (nothing else needs gRPC)
-    from octabox.frontends.localai.grpc.loading.resident import Residence  # noqa: PLC0415
-    from octabox.frontends.localai.grpc.loading.turns import Turns  # noqa: PLC0415
-    from octabox.frontends.localai.grpc.making.files import Roots  # noqa: PLC0415
-    from octabox.frontends.localai.grpc.servicer import Servicer  # noqa: PLC0415
+    from octabox.frontends.grpc.localai.listening import serve  # noqa: PLC0415 (nothing else needs gRPC)
+    from octabox.frontends.grpc.localai.loading.model_slot import ModelSlot  # noqa: PLC0415
+    from octabox.frontends.grpc.localai.loading.request_gate import RequestGate  # noqa: PLC0415
+    from octabox.frontends.grpc.localai.making.files import AllowedPaths  # noqa: PLC0415
+    from octabox.frontends.grpc.localai.servicer import Servicer  # noqa: PLC0415
 
     settings = parts.settings
-    turns = Turns(environment.python_grpc_max_workers, settings.queue_size)
+    turns = RequestGate(environment.python_grpc_max_workers, settings.queue_size)
     writable = (environment.generated_content_path, Path(tempfile.gettempdir()), *paths)
     readable = (environment.upload_path, *filter(None, [environment.models_path]))
-    roots = Roots(writable, readable, settings.max_upload_bytes)
-    residence, limits = Residence(parts.models, turns), _media_limits(settings)
+    roots = AllowedPaths(writable, readable, settings.max_upload_bytes)
+    residence, limits = ModelSlot(parts.models, turns), _media_limits(settings)
     servicer = Servicer(residence, parts.generation, environment, roots, limits, settings.device)
     getting_ready: list[asyncio.Task[None]] = []
 

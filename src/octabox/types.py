@@ -102,7 +102,7 @@ class OutputFormat:
     Args:
         format: A format such as ``png``, ``jpeg`` or ``webp``; None means the best lossless one for the kind.
         quality: 0 to 100 for lossy formats; None means the format's usual one.
-        fps: Frames a second of a clip; None means the request's own, the pipeline's, or 16.
+        fps: Frames a second of a video; None means the request's own, the pipeline's, or 16.
         latents: Whether to stop before the latents are decoded, and to give them as an array.
     """
 
@@ -122,13 +122,13 @@ class GenerationRequest:
         params: Call parameters of the pipeline by their own names. Media may stand here too, as text (`Source`).
         wishes: Call parameters that are honoured where the pipeline has them; where it has not, that is a warning, no error.
         inputs: Media for call parameters, by the parameter's name.
-        seed: Seed of the first output; the next ones have seed + 1, seed + 2 and so on. None draws one by lot.
+        seed: Seed of the first output; the next ones have seed + 1, seed + 2 and so on. None draws one at random.
         num_outputs: How many outputs to make of each prompt.
         scheduler: The noise scheduler of this request; None is the model's own.
         adapters: LoRAs of this request, by name, beside those of the model's configuration; one that is there too has the
             strength that is given here.
         output: How artifacts are to be written.
-        partial_images: How many unfinished pictures to send while the request runs.
+        partial_images: How many unfinished images to send while the request runs.
         prompt_syntax: How its prompts are to be read; one of `octabox.prompts.names.SYNTAXES`. None is the model's own.
         styles: Names of styles that are laid over its prompts, in this order.
         written: What its prompts were before they were written out, where that has been done: for the metadata alone.
@@ -210,7 +210,7 @@ class Progress:
         phase: What it does now.
         step: Denoising steps taken, over all outputs.
         steps: Denoising steps in all: the true number of timesteps, not the number asked for. 0 while it is not known.
-        preview: An unfinished picture, where one was asked for.
+        preview: An unfinished image, where one was asked for.
         output: Index of the output that the preview belongs to.
         position: How many requests are ahead, while ``phase`` is ``queued``.
         part: Which part of a workflow this is of, from 1.

@@ -18,9 +18,9 @@ from ldm_layout import tiny_sd
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.loading.trial import TrialRunner
-from octabox.engine.worker.runner import Unfinished
-from octabox.media.audio import Sound
+from octabox.engine.worker.runner import RawOutput
+from octabox.engine.worker.trial import TrialRunner
+from octabox.media.audio import Audio
 from pretended_accelerator import Control
 from tiny import unet
 
@@ -62,13 +62,13 @@ def started(folder: Path, name: str, pipeline: str = KIND, device: str = "fake",
     return TrialRunner(load(config, pipeline, start.options), start)
 
 
-def made(runner: TrialRunner, pipeline: str = KIND, params: Any = None, **inputs: Any) -> Unfinished:
+def made(runner: TrialRunner, pipeline: str = KIND, params: Any = None, **inputs: Any) -> RawOutput:
     """Return what a call makes."""
     watcher = Watcher()
     return runner.run(call(pipeline, params or PARAMS, inputs=inputs), watcher.tell, watcher.check)
 
 
-def pixels(unfinished: Unfinished) -> Any:
+def pixels(unfinished: RawOutput) -> Any:
     """Return the pixels of an image."""
     return np.asarray(unfinished.products[0][0].value, np.float32)
 
@@ -147,7 +147,7 @@ def test_audio_is_given_where_the_model_is(dtype: str, tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         makers.pipelines()[name].make().save_pretrained(tmp_path / name)
     runner = started(tmp_path, name, name, dtype=dtype)
-    sound = Sound(np.zeros((2, 1600), np.float32), 16000)
+    sound = Audio(np.zeros((2, 1600), np.float32), 16000)
     params = {"prompt": "rain", "num_inference_steps": 2, "audio_end_in_s": 0.1}
 
     assert made(runner, name, params, initial_audio_waveforms=[sound]).products

@@ -20,10 +20,10 @@ from octabox.config.model import ModelConfig
 from octabox.engine.messages import Failed, Finished, FromWorker, Memory, Start, WorkerOptions
 from octabox.engine.worker.failures import as_load_error
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.loading.trial import TrialRunner
 from octabox.engine.worker.placement.process_memory import free_memory, measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, is_usable
 from octabox.engine.worker.process import Pipe, _make
+from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import DeviceError, GenerationCancelledError, OutOfMemoryError
 from pretended_accelerator import Control
 from serving import running_server

@@ -17,7 +17,7 @@ TESTS = Path(__file__).parents[1]
 #: What the log says when an engine goes over to new processes.
 GOES_OVER = "has initialised fake in the fork server"
 
-#: A picture of the embedded model, and the status of the worker that made it.
+#: An image of the embedded model, and the status of the worker that made it.
 GENERATE: list[dict[str, Any]] = [{"generate": "demo"}, {"status": None}]
 
 

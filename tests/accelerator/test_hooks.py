@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import save_file
 
 from calling import Watcher, call, run
+from control import PARAMS, PLAIN, drawn, outline, runner
 from ip_adapters import save_all
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError, OctaboxError
 from octabox.types import AdapterChoice, SchedulerChoice
 from pretended_accelerator import Control, control
-from steering import PARAMS, PLAIN, drawn, outline, runner
 from trained import EDGES, FRAME, HEARTS
 
 MODES = ("full", "model_cpu_offload", "sequential_cpu_offload", "group_offload")

@@ -13,9 +13,9 @@ from localai_backend import failing, running_backend
 from octabox import demo
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import load
-from octabox.frontends.localai.grpc import contract
-from octabox.frontends.localai.grpc.environment import Environment
-from octabox.frontends.localai.grpc.loading.options import to_model
+from octabox.frontends.grpc.localai import contract
+from octabox.frontends.grpc.localai.environment import Environment
+from octabox.frontends.grpc.localai.loading.options import to_model
 from pretended_accelerator import Control
 
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from calling import call, run
+from control import PARAMS, PLAIN, runner
 from octabox.engine.worker.placement.offload import Placement
 from octabox.engine.worker.runner import Runner
 from octabox.types import AdapterChoice
 from pretended_accelerator import Control
-from steering import PARAMS, PLAIN, runner
 from trained import HEARTS
 
 OFFLOADING = ("model_cpu_offload", "sequential_cpu_offload", "group_offload")

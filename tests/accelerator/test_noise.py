@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from octabox.engine.worker.noise import HostDraws
+from octabox.engine.worker.inputs.noise import HostDraws
 
 SHAPE = (2, 3)
 

@@ -20,19 +20,19 @@ import torch
 
 from accelerator.trials import numbers
 from calling import Watcher, call, run
+from control import PARAMS, PLAIN, drawn, outline
+from control import runner as load_runner
 from octabox.engine.worker import runner as running
-from octabox.engine.worker import schedulers
-from octabox.engine.worker.adapters import layers
-from octabox.engine.worker.outputs import reading
+from octabox.engine.worker import scheduler_factory
+from octabox.engine.worker.conditions import lora_layers
+from octabox.engine.worker.outputs import parser
 from octabox.engine.worker.placement import offload
 from octabox.engine.worker.placement.movers.residency import MovedComponent
-from octabox.engine.worker.prompts import encoding, memory, watching
+from octabox.engine.worker.prompts import embed_cache, encoding, hooks
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
 from octabox.types import AdapterChoice, SchedulerChoice
 from pretended_accelerator import Control, control
-from steering import PARAMS, PLAIN, drawn, outline
-from steering import runner as load_runner
 from trained import EDGES, HEARTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -125,24 +125,24 @@ def ids_on_the_host(patch: Patch) -> None:
 
 def key_from_the_device(patch: Patch) -> None:
     """The key of an encoded prompt is made without bringing its tokens to the host."""
-    own = memory.key_of
+    own = embed_cache.key_of
 
     def key_of(value: Any) -> Any:
         return value.numpy().tobytes() if isinstance(value, torch.Tensor) else own(value)
 
-    patch.setattr(memory, "key_of", key_of)
-    patch.setattr(watching, "key_of", key_of)
+    patch.setattr(embed_cache, "key_of", key_of)
+    patch.setattr(hooks, "key_of", key_of)
 
 
 def numbers_of_the_device(patch: Patch) -> None:
     """Outputs are made arrays without bringing them to the host."""
-    patch.setattr(reading, "as_array", lambda value: value.detach().numpy())
+    patch.setattr(parser, "as_array", lambda value: value.detach().numpy())
 
 
 def sums_on_the_host(patch: Patch) -> None:
     """The sums of weights and LoRAs are left on the host."""
-    own = layers._sum
-    patch.setattr(layers, "_sum", lambda *args: own(*args).cpu())
+    own = lora_layers._sum
+    patch.setattr(lora_layers, "_sum", lambda *args: own(*args).cpu())
 
 
 def preview_on_the_host(patch: Patch) -> None:
@@ -161,7 +161,7 @@ def sigmas_on_the_device(patch: Patch) -> None:
         return made
 
     patch.setattr(running, "fresh", build)
-    patch.setattr(schedulers, "fresh", build)
+    patch.setattr(scheduler_factory, "fresh", build)
 
 
 def component_not_placed(patch: Patch) -> None:
@@ -190,14 +190,14 @@ def not_moved_back(patch: Patch) -> None:
 def frames_kept(patch: Patch) -> None:
     """Tensors of each call are kept by someone."""
     kept: list[Any] = []
-    own = reading.Reader.read
+    own = parser.OutputParser.read
 
     def read(reader: Any, output: Any) -> Any:
         found = own(reader, output)
         kept.append(torch.ones(100_000, device="fake"))
         return found
 
-    patch.setattr(reading.Reader, "read", read)
+    patch.setattr(parser.OutputParser, "read", read)
 
 
 @dataclass(frozen=True)

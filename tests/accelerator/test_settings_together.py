@@ -15,19 +15,19 @@ from PIL import Image
 import makers
 import upscalers
 from calling import Watcher, call, run
+from control import PARAMS as DRAWN
+from control import PLAIN, embedded
 from ldm_layout import tiny_sd
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import Start, WorkerOptions
-from octabox.engine.worker.loading import trial
+from octabox.engine.worker import trial
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.loading.trial import TrialRunner
 from octabox.engine.worker.performance.attention import set_attention
 from octabox.engine.worker.placement.recovery import clean_up
-from octabox.engine.worker.runner import Runner, Unfinished
+from octabox.engine.worker.runner import RawOutput, Runner
+from octabox.engine.worker.trial import TrialRunner
 from octabox.types import AdapterChoice
 from pretended_accelerator import Control
-from steering import PARAMS as DRAWN
-from steering import PLAIN, embedded
 from tiny import unet
 from trained import HEARTS
 
@@ -71,14 +71,14 @@ def started(folder: Path, name: str, pipeline: str = KIND, device: str = "fake",
     return TrialRunner(load(config, pipeline, start.options), start)
 
 
-def made(runner: TrialRunner, pipeline: str = KIND, params: Any = None, **inputs: Any) -> Unfinished:
+def made(runner: TrialRunner, pipeline: str = KIND, params: Any = None, **inputs: Any) -> RawOutput:
     """Return what a call makes."""
     watcher = Watcher()
     runner.note_state()
     return runner.run(call(pipeline, params or PARAMS, inputs=inputs), watcher.tell, watcher.check)
 
 
-def pixels(unfinished: Unfinished) -> Any:
+def pixels(unfinished: RawOutput) -> Any:
     """Return the pixels of an image."""
     return np.asarray(unfinished.products[0][0].value, np.float32)
 

@@ -22,10 +22,10 @@ from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.engine.worker.failures import as_generation_error, as_load_error
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.loading.trial import TrialRunner
-from octabox.engine.worker.outputs.products import Product
+from octabox.engine.worker.outputs.items import OutputItem
 from octabox.engine.worker.placement import verdicts
 from octabox.engine.worker.placement.recovery import clean_up
+from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import OctaboxError
 from octabox.server import build
 from octabox.types import GenerationRequest, OutputFormat
@@ -164,7 +164,7 @@ class Trial:
         return " ".join(words.split())[:300]
 
 
-def numbers(product: Product) -> Iterator[tuple[str, np.ndarray]]:
+def numbers(product: OutputItem) -> Iterator[tuple[str, np.ndarray]]:
     """Yield what a product holds as numbers, pixels from 0 to 1."""
     value: Any = product.value
     if isinstance(value, Image):

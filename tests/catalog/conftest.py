@@ -23,7 +23,7 @@ MADE_UP = {
 
             Args:
                 images (`list[PIL.Image.Image]`):
-                    The pictures.
+                    The images.
             """
 
             images: list[PIL.Image.Image] | np.ndarray
@@ -77,13 +77,13 @@ MADE_UP = {
         from .plain import BrushPipeline
 
         class BrushImg2ImgPipeline(BrushPipeline):
-            """Paints over a picture."""
+            """Paints over an image."""
 
             def __call__(self, prompt: str = None, image: ImageInput = None, strength: float = 0.8):
                 """Paint over it.
 
                 Returns:
-                    [`BrushOutput`]: The pictures.
+                    [`BrushOutput`]: The images.
                 """
                 for _ in self.progress_bar(range(3)):
                     pass
@@ -126,7 +126,7 @@ MADE_UP = {
 
               Outputs:
                   images (`list`):
-                      The pictures.
+                      The images.
             """
 
             _workflow_map = {"text2image": {"prompt": True}}

@@ -36,7 +36,7 @@ def entry(*components: Component) -> PipelineEntry:
     ],
 )
 def test_a_processor_brings_needs(components: tuple[Component, ...], expected: list[str]) -> None:
-    """A processor that is needed and handles clips brings what all such need; one that may be another brings nothing."""
+    """A processor that is needed and handles videos brings what all such need; one that may be another brings nothing."""
     assert expected == [need.name for need in needs_of(entry(*components))]
 
 

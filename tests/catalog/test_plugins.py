@@ -31,7 +31,7 @@ BRUSH = """
         images: list
 
     class BrushPipeline(DiffusionPipeline):
-        "Paints over a picture."
+        "Paints over an image."
 
         def __init__(self, vae, scheduler):
             super().__init__()
@@ -93,7 +93,7 @@ def test_single_files_are_served(folder: Path) -> None:
     brush = load_catalog().pipeline("BrushPipeline")
 
     assert ("octabox_pipelines", "octabox_pipelines.brush") == (brush.package, brush.module)
-    assert (("image-to-image",), "image", "Paints over a picture.") == (
+    assert (("image-to-image",), "image", "Paints over an image.") == (
         brush.tasks,
         brush.output_kind,
         brush.description,

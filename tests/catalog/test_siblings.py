@@ -47,7 +47,7 @@ def entry(name: str, *parameters: Parameter, parts: tuple[str, ...] = ("unet",))
 
 
 def test_strength_tells_that_any_weights_will_do() -> None:
-    """Where no table knows a class, one that starts from a picture is a sibling, and one that was trained for it is not."""
+    """Where no table knows a class, one that starts from an image is a sibling, and one that was trained for it is not."""
     image = Parameter("image", kind="image", required=True)
     plain, started = entry("Plain"), entry("Started", image, Parameter("strength", kind="number"))
     trained, larger = entry("Trained", image), entry("Larger", parts=("unet", "controlnet"))

@@ -197,7 +197,7 @@ def test_the_schema_says_the_same() -> None:
 
 
 def test_media_are_addresses_or_base64() -> None:
-    """A picture may be given as a URL or in base64, and as a list where one is taken."""
+    """An image may be given as a URL or in base64, and as a list where one is taken."""
     uri, base64, several = json_schema(ENTRY)["properties"]["image"]["anyOf"]
 
     assert {"type": "string", "format": "uri"} == uri

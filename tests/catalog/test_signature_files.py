@@ -63,7 +63,7 @@ def test_a_list_takes_many_files() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("picture", "BringingPipeline has no parameter 'picture'."),
+        ("picture", "BringingPipeline has no parameter 'image'."),
         ("callback", "callback is set by Octabox."),
     ],
 )

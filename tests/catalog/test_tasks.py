@@ -74,7 +74,7 @@ def test_a_name_decides_what_a_signature_leaves_open() -> None:
 
 
 def test_tables_decide_what_a_signature_leaves_open() -> None:
-    """A class that diffusers lists for pictures alone is for pictures; a listing for another output does not count."""
+    """A class that diffusers lists for images alone is for images; a listing for another output does not count."""
     both = ("text-to-image", "image-to-image")
 
     assert ("image-to-image",) == named(entry(PROMPT, MAYBE_IMAGE), both, ["image-to-image"])

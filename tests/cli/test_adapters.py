@@ -72,7 +72,7 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(cli, ["run", "demo", PROMPT, "--seed", "0", *arguments], standalone_mode=False)
 
 
-def test_a_picture_with_loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_with_loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By name and by place; the terminal tells how much of each was used, the file with which it was made."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(LORAS, tmp_path / "models" / "loras")

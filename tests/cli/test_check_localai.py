@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from octabox.cli.check import command
-from octabox.config.reading import read_models
+from octabox.config.parsing import read_models
 
 FILES = Path(__file__).parents[1] / "config" / "localai" / "documented"
 

@@ -15,7 +15,7 @@ from embedded import Calls, finish
 from octabox import demo
 from octabox.cli.main import cli
 from octabox.config.model import ModelConfig
-from octabox.engine.local import LocalEngine
+from octabox.engine.local.engine import LocalEngine
 from octabox.errors import ForbiddenPathError, ModelNotFoundError
 
 
@@ -33,7 +33,7 @@ def types(folder: Path) -> set[str]:
     return found
 
 
-async def test_a_converted_model_makes_the_same_picture(tmp_path: Path, engine: LocalEngine) -> None:
+async def test_a_converted_model_makes_the_same_image(tmp_path: Path, engine: LocalEngine) -> None:
     """Bit by bit, in float32, which is what is written unless another type is asked for."""
     result = await asyncio.to_thread(convert, "demo", tmp_path / "out")
 
@@ -46,7 +46,7 @@ async def test_a_converted_model_makes_the_same_picture(tmp_path: Path, engine: 
 
 
 async def _pixels(engine: LocalEngine, folder: Path) -> bytes:
-    """Return the pixels of a model's picture."""
+    """Return the pixels of a model's image."""
     config = ModelConfig(name="converted", model=str(folder), dtype="float32")
     generation = await finish(engine, Calls(config)())
     await engine.unload(config.name)

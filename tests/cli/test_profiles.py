@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from octabox import demo
 from octabox.cli.main import cli
-from octabox.cli.wishes import use_performance
+from octabox.cli.options import use_performance
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError
 from octabox.media.metadata.chunks import read

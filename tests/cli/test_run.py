@@ -37,7 +37,7 @@ def failure(*arguments: str) -> OctaboxError:
     return error
 
 
-def test_a_picture_is_written_with_what_made_it(elsewhere: Path) -> None:
+def test_an_image_is_written_with_what_made_it(elsewhere: Path) -> None:
     """The file is where it was asked for, and knows its prompt and its seed."""
     result = run("demo", "a red star", *STEPS, "--seed", "7", "-o", "star.png")
     facts = read((elsewhere / "star.png").read_bytes())
@@ -48,7 +48,7 @@ def test_a_picture_is_written_with_what_made_it(elsewhere: Path) -> None:
 
 
 def test_a_scheduler_goes_by_any_name_and_takes_settings(elsewhere: Path) -> None:
-    """What the name means is in the picture's metadata; settings go in as JSON."""
+    """What the name means is in the image's metadata; settings go in as JSON."""
     named = run("demo", "a red star", *STEPS, "--scheduler", "DPM++ 2M Align Your Steps", "-o", "star.png")
     facts = read((elsewhere / "star.png").read_bytes())["scheduler"]
     asked = run("demo", "a red star", "--scheduler", '{"name": "unipc", "solver_order": 3}', "--dry-run")
@@ -76,7 +76,7 @@ def test_without_a_place_no_file_is_overwritten(elsewhere: Path) -> None:
 
 
 def test_a_folder_is_a_model(elsewhere: Path) -> None:
-    """A folder in diffusers' format needs no configuration; a picture makes it image to image."""
+    """A folder in diffusers' format needs no configuration; an image makes it image to image."""
     Image.new("RGB", (128, 128), "red").save("red.png")
     result = run(str(demo.FOLDER), "a blue star", *STEPS, "-i", "image=red.png", "--dry-run")
     call = json.loads(result.output)
@@ -119,7 +119,7 @@ def test_what_cannot_be_is_one_sentence(
     assert [] == list(elsewhere.iterdir())
 
 
-def test_several_prompts_make_several_pictures(elsewhere: Path) -> None:
+def test_several_prompts_make_several_images(elsewhere: Path) -> None:
     """Prompts of the command line come first, then each line of a file; a file may have more than a request usually may."""
     (elsewhere / "prompts.txt").write_text("# colours\n" + "\n\n".join(f"a star {number}" for number in range(11)))
     call = json.loads(run("demo", "a red star", "a blue star", "--prompt-file", "prompts.txt", "--dry-run").output)
@@ -154,8 +154,8 @@ def test_wildcards_and_styles_of_the_folder(elsewhere: Path) -> None:
 )
 # The scheduler reads a tensor in a way that numpy announces the end of.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_a_picture_is_made_again(elsewhere: Path, given: tuple[str, ...]) -> None:
-    """From nothing but the picture, the same bytes."""
+def test_an_image_is_made_again(elsewhere: Path, given: tuple[str, ...]) -> None:
+    """From nothing but the image, the same bytes."""
     assert 0 == run("demo", *given, *STEPS, "--seed", "3", "-o", "one.png").exit_code
     again = run("--from", "one.png", "-o", "two.png")
 
@@ -163,8 +163,8 @@ def test_a_picture_is_made_again(elsewhere: Path, given: tuple[str, ...]) -> Non
     assert (elsewhere / "one.png").read_bytes() == (elsewhere / "two.png").read_bytes()
 
 
-def test_a_picture_is_made_again_with_changes(elsewhere: Path) -> None:
-    """What the command line says is stronger than what the picture does."""
+def test_an_image_is_made_again_with_changes(elsewhere: Path) -> None:
+    """What the command line says is stronger than what the image does."""
     run("demo", "a red star", *STEPS, "--seed", "3", "-o", "one.png")
     call = json.loads(run("--from", "one.png", "demo", "a blue star", "--seed", "4", "--dry-run").output)
 
@@ -193,8 +193,8 @@ def test_what_a_style_sets_and_what_is_plain(elsewhere: Path) -> None:
     assert "Warning: '(red:1.3)' weighs nothing in 'prompt', which is plain." in made.output
 
 
-def test_a_picture_that_was_made_from_one(elsewhere: Path) -> None:
-    """Made again from the same picture, in whatever file, it is the same; another one is a warning, and none an error."""
+def test_an_image_that_was_made_from_one(elsewhere: Path) -> None:
+    """Made again from the same image, in whatever file, it is the same; another one is a warning, and none an error."""
     Image.new("RGB", (64, 64), "blue").save("blue.png")
     Image.new("RGB", (64, 64), "blue").save("same.webp", lossless=True)
     Image.new("RGB", (64, 64), "red").save("red.png")
@@ -207,9 +207,9 @@ def test_a_picture_that_was_made_from_one(elsewhere: Path) -> None:
     )
     assert (0, False) == (again.exit_code, "Warning" in again.output)
     assert (elsewhere / "one.png").read_bytes() == (elsewhere / "two.png").read_bytes()
-    assert "Warning: 'image' is not what it was made from, which was a picture of 64x64" in other.output
+    assert "Warning: 'image' is not what it was made from, which was an image of 64x64" in other.output
     missing = failure("--from", "one.png")
-    assert "It was made from 'image', which is not given: a picture of 64x64 (SHA-256" in str(missing)
+    assert "It was made from 'image', which is not given: an image of 64x64 (SHA-256" in str(missing)
     assert "-i image=FILE" in str(missing)
 
 
@@ -229,7 +229,7 @@ def test_prompts_that_cannot_be(elsewhere: Path, arguments: tuple[str, ...], wor
     assert words in str(failure(*arguments))
 
 
-def test_a_picture_of_the_web_ui(elsewhere: Path) -> None:
+def test_an_image_of_the_web_ui(elsewhere: Path) -> None:
     """What it was made from is read by the web UI's syntax; the model has to be given."""
     text = "a (red:1.2) star\nNegative prompt: blue\nSteps: 4, Sampler: Euler, CFG scale: 3, Seed: 0, Size: 64x64, Model: sd"
     chunks = PngImagePlugin.PngInfo()

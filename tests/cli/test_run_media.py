@@ -45,7 +45,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with files of every kind."""
     monkeypatch.chdir(tmp_path)
     files = {"a.png": content("image", 32, 32), "b.png": content("mask", 32, 32), "small.png": content("mask", 16, 16)}
-    files |= {"clip.mp4": content("video"), "tone.wav": content("audio"), "cut.mp4": spoilt.cut(content("video"))}
+    files |= {"video.mp4": content("video"), "tone.wav": content("audio"), "cut.mp4": spoilt.cut(content("video"))}
     files |= {"silent.wav": spoilt.wav(0), "text.png": b"text", "empty.png": b""}
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
@@ -64,22 +64,22 @@ BAD: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "no name": (SEER, ("-i", "a.png"), WRONG, "is no NAME=FILE"),
     "no file": (SEER, ("-i", "image="), WRONG, "is no NAME=FILE"),
     "nothing in the file": (SEER, ("-i", "image=empty.png"), WRONG, "is empty"),
-    "text as a picture": (SEER, ("-i", "image=text.png"), WRONG, "is no picture"),
-    "a sound as a picture": (SEER, ("-i", "image=tone.wav"), WRONG, "is no picture"),
+    "text as an image": (SEER, ("-i", "image=text.png"), WRONG, "is no image"),
+    "an audio as an image": (SEER, ("-i", "image=tone.wav"), WRONG, "is no image"),
     "a misspelt name": (SEER, ("-i", "imagee=a.png"), WRONG, "Did you mean image?"),
     "a file for a number": (PAINTER, ("-i", "strength=a.png"), WRONG, "'strength' takes no file"),
     "nothing at all": (SEER, (), WRONG, "needs image"),
     "a file that is a parameter too": (SEER, ("-i", "image=a.png", "-p", "image=x"), WRONG, "given as a file and"),
-    "a sound as a clip": (MOVER, ("x", "-i", "video=tone.wav"), WRONG, "holds no video"),
-    "a cut clip": (MOVER, ("x", "-i", "video=cut.mp4"), WRONG, "Send the whole file."),
-    "two clips": (MOVER, ("x", "-i", "video=clip.mp4", "-i", "video=clip.mp4"), WRONG, "takes one video, not 2"),
-    "a clip as a sound": (PLAYER, ("x", "-i", "initial_audio_waveforms=clip.mp4"), WRONG, "holds no sound"),
-    "a silent sound": (PLAYER, ("x", "-i", "initial_audio_waveforms=silent.wav"), WRONG, "of no length"),
-    "a picture as numbers": (PLAYER, ("x", "-i", "latents=a.png"), WRONG, "is no .npy file"),
+    "an audio as a video": (MOVER, ("x", "-i", "video=tone.wav"), WRONG, "holds no video"),
+    "a cut video": (MOVER, ("x", "-i", "video=cut.mp4"), WRONG, "Send the whole file."),
+    "two videos": (MOVER, ("x", "-i", "video=video.mp4", "-i", "video=video.mp4"), WRONG, "takes one video, not 2"),
+    "a video as an audio": (PLAYER, ("x", "-i", "initial_audio_waveforms=video.mp4"), WRONG, "holds no audio"),
+    "a silent audio": (PLAYER, ("x", "-i", "initial_audio_waveforms=silent.wav"), WRONG, "of no length"),
+    "an image as numbers": (PLAYER, ("x", "-i", "latents=a.png"), WRONG, "is no .npy file"),
     "a small mask": (PAINTER, ("x", "-i", "image=a.png", "-i", "mask_image=small.png"), WRONG, "is 16x16, and its"),
-    "a sound for a clip's file": (MOVER, ("x", "-i", "video=clip.mp4", "-o", "out.wav"), WRONG, "as 'wav'"),
-    "a picture for a sound's file": (PLAYER, ("x", "-o", "out.png"), WRONG, "as 'png'"),
-    "a clip for depth's file": (SEER, ("-i", "image=a.png", "-o", "out.mp4"), WRONG, "as 'mp4'"),
+    "an audio for a video's file": (MOVER, ("x", "-i", "video=video.mp4", "-o", "out.wav"), WRONG, "as 'wav'"),
+    "an image for an audio's file": (PLAYER, ("x", "-o", "out.png"), WRONG, "as 'png'"),
+    "a video for depth's file": (SEER, ("-i", "image=a.png", "-o", "out.mp4"), WRONG, "as 'mp4'"),
     "an unknown suffix": (PLAYER, ("x", "-o", "out.tiff"), WRONG, "as 'tiff'"),
     "a place that is not there": (PLAYER, ("x", "-o", "nowhere/out.wav"), FORBIDDEN, "nowhere"),
     "a place below a file": (PLAYER, ("x", "-o", "a.png/out/"), FORBIDDEN, "a.png"),
@@ -123,7 +123,7 @@ def test_a_name_given_twice_is_a_list(models: Path) -> None:
 
 
 def test_a_folder_takes_all_outputs(models: Path, elsewhere: Path) -> None:
-    """Of two pictures come two pictures of depth and two arrays, each in a file of its own."""
+    """Of two images come two images of depth and two arrays, each in a file of its own."""
     steps = ("-p", "num_inference_steps=1", "--seed", "3")
     result = run(str(models / SEER), "-i", "image=a.png", "-i", "image=b.png", *steps, "-o", "out/")
     assert result.exception is None, result.exception

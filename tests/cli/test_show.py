@@ -31,12 +31,12 @@ def test_show_prints_a_schema() -> None:
     assert 20 == schema["properties"]["num_inference_steps"]["default"]
 
 
-def test_show_tells_what_a_picture_was_made_from(tmp_path: Path) -> None:
+def test_show_tells_what_an_image_was_made_from(tmp_path: Path) -> None:
     """The prompt, the seed and all else that the file holds."""
-    picture, made_from = tmp_path / "star.png", {"params": {"prompt": "a red star"}, "seed": 7, "model": "demo"}
-    picture.write_bytes(encode(Image.new("RGB", (8, 8)), OutputFormat("png"), made_from)[0])
-    facts = json.loads(CliRunner().invoke(cli, ["show", str(picture), "--json"]).output)
-    output = CliRunner().invoke(cli, ["show", str(picture)], catch_exceptions=False).output
+    image, made_from = tmp_path / "star.png", {"params": {"prompt": "a red star"}, "seed": 7, "model": "demo"}
+    image.write_bytes(encode(Image.new("RGB", (8, 8)), OutputFormat("png"), made_from)[0])
+    facts = json.loads(CliRunner().invoke(cli, ["show", str(image), "--json"]).output)
+    output = CliRunner().invoke(cli, ["show", str(image)], catch_exceptions=False).output
 
     assert made_from == facts
     assert {"params.prompt", "a red star", "seed", "7", "demo"} <= {
@@ -44,8 +44,8 @@ def test_show_tells_what_a_picture_was_made_from(tmp_path: Path) -> None:
     }
 
 
-def test_a_picture_that_tells_nothing(tmp_path: Path) -> None:
-    """It is an error of its own, and so is what only looks like a picture."""
+def test_an_image_that_tells_nothing(tmp_path: Path) -> None:
+    """It is an error of its own, and so is what only looks like an image."""
     Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
     (tmp_path / "no.png").write_bytes(b"no picture")
     for name in ("bare.png", "no.png"):

@@ -66,7 +66,7 @@ def test_each_part_has_an_option() -> None:
     assert set(Workflow.model_fields) == set(PARTS)
 
 
-def test_a_picture_of_a_workflow_is_made_again(elsewhere: Path) -> None:
+def test_an_image_of_a_workflow_is_made_again(elsewhere: Path) -> None:
     """It is larger, says how it was made, and comes out the same from what it says."""
     first = run("demo", "a red star", *STEPS, "--hires", "1.5", "--upscale", "2", "--variation", "0.2", "-o", "a.png")
     again = run("--from", "a.png", "-o", "b.png")
@@ -100,12 +100,12 @@ def test_a_network_is_named_by_its_file(elsewhere: Path) -> None:
     assert "tiles" == wrong.parameter
 
 
-def test_a_picture_is_continued(elsewhere: Path) -> None:
-    """The picture goes in by its parameter, and comes out wider; made again it is the same."""
+def test_an_image_is_continued(elsewhere: Path) -> None:
+    """The image goes in by its parameter, and comes out wider; made again it is the same."""
     run("demo", "a red star", *STEPS, "-o", "small.png")
-    picture = ("-i", "image=small.png")
-    made = run("demo", "a red star", *STEPS, *picture, "--outpaint", "left=32", "-o", "wide.png")
-    again = run("--from", "wide.png", *picture, "-o", "again.png")
+    image = ("-i", "image=small.png")
+    made = run("demo", "a red star", *STEPS, *image, "--outpaint", "left=32", "-o", "wide.png")
+    again = run("--from", "wide.png", *image, "-o", "again.png")
     missing = run("--from", "wide.png", "-o", "never.png").exception
     other = run("--from", "wide.png", "-i", "image=wide.png", "-o", "wider.png")
 
@@ -114,7 +114,7 @@ def test_a_picture_is_continued(elsewhere: Path) -> None:
     assert (elsewhere / "wide.png").read_bytes() == (elsewhere / "again.png").read_bytes()
     assert "Warning" not in again.output
     assert isinstance(missing, OctaboxError)
-    assert ("image", True) == (missing.parameter, "a picture of 128x128" in missing.message)
+    assert ("image", True) == (missing.parameter, "an image of 128x128" in missing.message)
     assert "'image' is not what it was made from" in other.output
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from octabox import demo
-from octabox.config.discovery import Shelves, demo_model, discover, model_of_source
+from octabox.config.discovery import ModelRegistry, demo_model, discover, model_of_source
 from octabox.errors import ModelNotFoundError
 
 INDEX = json.dumps({"_class_name": "StableDiffusionPipeline"})
@@ -30,11 +30,11 @@ def test_files_folders_and_checkpoints_are_models(tmp_path: Path) -> None:
     for name in ("e.safetensors", "f.ckpt", "g.GGUF", "README.md", ".hidden.yaml", "h/i.yaml", "pictures/j.png"):
         save(tmp_path / name)
 
-    shelf = discover(tmp_path)
+    registry = discover(tmp_path)
 
-    assert ["a", "b1", "b2", "c", "d", "e", "f", "g"] == sorted(shelf.models)
-    assert (str(tmp_path / "c"), str(tmp_path / "g.GGUF")) == (shelf.models["c"].model, shelf.models["g"].model)
-    assert () == shelf.problems
+    assert ["a", "b1", "b2", "c", "d", "e", "f", "g"] == sorted(registry.models)
+    assert (str(tmp_path / "c"), str(tmp_path / "g.GGUF")) == (registry.models["c"].model, registry.models["g"].model)
+    assert () == registry.problems
 
 
 def test_a_bad_file_keeps_nothing_back(tmp_path: Path) -> None:
@@ -45,10 +45,10 @@ def test_a_bad_file_keeps_nothing_back(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "d.yaml").symlink_to("nowhere")
 
-    shelf = discover(tmp_path)
+    registry = discover(tmp_path)
 
-    assert ["b"] == list(shelf.models)
-    assert ["a.yaml", "c", "d.yaml", "loop"] == sorted(problem.file.name for problem in shelf.problems)
+    assert ["b"] == list(registry.models)
+    assert ["a.yaml", "c", "d.yaml", "loop"] == sorted(problem.file.name for problem in registry.problems)
 
 
 def test_a_path_in_the_folder_is_stronger_than_a_hub_id(tmp_path: Path) -> None:
@@ -85,15 +85,15 @@ def test_weights_that_are_not_there_yet_are_a_warning(tmp_path: Path) -> None:
     save(tmp_path / "toonyou_beta5.safetensors")
     save(tmp_path / "a.yaml", "name: a\nmodel: toonyou_beta6.safetensors\n")
 
-    shelf = discover(tmp_path)
+    registry = discover(tmp_path)
 
-    assert str(tmp_path / "toonyou_beta6.safetensors") == shelf.models["a"].model
+    assert str(tmp_path / "toonyou_beta6.safetensors") == registry.models["a"].model
     assert [
         (
             f"{tmp_path}/a.yaml:2:1: warning: There is no 'toonyou_beta6.safetensors' in the models folder yet."
             " (did you mean toonyou_beta5.safetensors?)"
         )
-    ] == [str(problem) for problem in shelf.problems]
+    ] == [str(problem) for problem in registry.problems]
 
 
 def test_of_two_configurations_with_one_name_the_first_holds(tmp_path: Path) -> None:
@@ -101,11 +101,11 @@ def test_of_two_configurations_with_one_name_the_first_holds(tmp_path: Path) -> 
     save(tmp_path / "a.yaml", "name: x\nmodel: owner/a")
     save(tmp_path / "b.yaml", "name: x\nmodel: owner/b")
 
-    shelf = discover(tmp_path)
+    registry = discover(tmp_path)
 
-    assert "owner/a" == shelf.models["x"].model
+    assert "owner/a" == registry.models["x"].model
     assert [("a.yaml", "warning"), ("b.yaml", "error")] == sorted(
-        (found.file.name, found.severity) for found in shelf.problems
+        (found.file.name, found.severity) for found in registry.problems
     )
 
 
@@ -114,11 +114,11 @@ def test_a_configuration_is_stronger_than_weights_of_its_name(tmp_path: Path) ->
     save(tmp_path / "x.yaml", "model: owner/a")
     save(tmp_path / "x.safetensors")
 
-    shelf = discover(tmp_path)
+    registry = discover(tmp_path)
 
-    assert "owner/a" == shelf.models["x"].model
+    assert "owner/a" == registry.models["x"].model
     assert ["The name 'x' is taken by another model; this one is not served."] == [
-        found.message for found in shelf.problems
+        found.message for found in registry.problems
     ]
 
 
@@ -134,10 +134,10 @@ def test_without_models_there_is_the_embedded_one(tmp_path: Path, name: str) -> 
     """A folder that does not exist is as good as an empty one."""
     (tmp_path / "empty").mkdir()
 
-    shelf = discover(tmp_path / name)
+    registry = discover(tmp_path / name)
 
-    assert ([demo.NAME], ()) == (list(shelf.models), shelf.problems)
-    assert str(demo.FOLDER) == shelf.models[demo.NAME].model
+    assert ([demo.NAME], ()) == (list(registry.models), registry.problems)
+    assert str(demo.FOLDER) == registry.models[demo.NAME].model
 
 
 def test_the_embedded_model_can_always_be_called(tmp_path: Path) -> None:
@@ -154,12 +154,12 @@ def test_a_name_that_leads_nowhere_is_an_error_with_the_nearest(tmp_path: Path) 
     """All names are among the choices; a file that is wrong is named."""
     save(tmp_path / "sdxl.yaml", "model: owner/a")
     save(tmp_path / "flux.yaml", "modl: owner/a\nname: flux")
-    shelf = discover(tmp_path)
+    registry = discover(tmp_path)
 
     with pytest.raises(ModelNotFoundError) as mistyped:
-        shelf.find("sdx")
+        registry.find("sdx")
     with pytest.raises(ModelNotFoundError) as broken:
-        shelf.find("flux")
+        registry.find("flux")
 
     assert ("Did you mean sdxl?", ("demo", "sdxl")) == (mistyped.value.hint, mistyped.value.choices)
     assert f"Its configuration is wrong: {tmp_path}/flux.yaml:1:1" in broken.value.hint
@@ -167,7 +167,7 @@ def test_a_name_that_leads_nowhere_is_an_error_with_the_nearest(tmp_path: Path) 
 
 def test_a_change_is_seen_without_a_restart(tmp_path: Path) -> None:
     """New, changed and removed models, and an index that is put into a folder later."""
-    shelves = Shelves(tmp_path / "models")
+    shelves = ModelRegistry(tmp_path / "models")
     seen = [sorted(shelves.current().models)]
     steps: list[Callable[[Path], object]] = [
         lambda folder: save(folder / "a.yaml", "model: owner/a"),
@@ -187,10 +187,10 @@ def test_a_change_is_seen_without_a_restart(tmp_path: Path) -> None:
 def test_a_folder_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     """Every request asks, so it must cost next to nothing; threads see one and the same."""
     save(tmp_path / "a.yaml", "model: owner/a")
-    shelves = Shelves(tmp_path)
+    shelves = ModelRegistry(tmp_path)
 
     with ThreadPoolExecutor(8) as pool:
-        seen = {id(shelf) for shelf in pool.map(lambda _: shelves.current(), range(64))}
+        seen = {id(registry) for registry in pool.map(lambda _: shelves.current(), range(64))}
 
     assert 1 == len(seen)
 
@@ -199,7 +199,7 @@ def test_another_default_may_be_given(tmp_path: Path) -> None:
     """Then it is what an empty folder serves."""
     other = demo_model().model_copy(update={"name": "other"})
 
-    assert ["other"] == list(Shelves(tmp_path, other).current().models)
+    assert ["other"] == list(ModelRegistry(tmp_path, other).current().models)
 
 
 def test_a_source_is_a_model_without_a_configuration(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import pytest
 
 from octabox.config.model import ModelConfig
 from octabox.config.names import check_names, pipeline_of
+from octabox.config.parsing import Entry
 from octabox.config.problems import KeyPath, Place
-from octabox.config.reading import Entry
 
 
 @dataclass(frozen=True)
-class Named:
+class SchedulerAlias:
     """A parameter."""
 
     name: str
@@ -22,25 +22,25 @@ class Named:
 class Entered:
     """A pipeline of the catalog."""
 
-    parameters: tuple[Named, ...]
+    parameters: tuple[SchedulerAlias, ...]
 
 
 @dataclass(frozen=True)
 class Scheduler:
     """A noise scheduler of the catalog."""
 
-    settings: tuple[Named, ...]
+    settings: tuple[SchedulerAlias, ...]
 
 
 def takes(*names: str) -> Entered:
     """Return something that takes these parameters."""
-    return Entered(tuple(map(Named, names)))
+    return Entered(tuple(map(SchedulerAlias, names)))
 
 
 PIPELINES = {"APipeline": takes("prompt", "guidance_scale", "num_inference_steps")}
 SCHEDULERS = {
-    "DDIMScheduler": Scheduler((Named("eta"),)),
-    "EulerDiscreteScheduler": Scheduler((Named("use_karras_sigmas"),)),
+    "DDIMScheduler": Scheduler((SchedulerAlias("eta"),)),
+    "EulerDiscreteScheduler": Scheduler((SchedulerAlias("use_karras_sigmas"),)),
 }
 
 

@@ -68,7 +68,7 @@ NEXT = {
 
               Outputs:
                   videos (`list`):
-                      The clips.
+                      The videos.
             """
         class ZephyrModularPipeline(ModularPipeline):
             default_blocks_name = "ZephyrBlocks"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from octabox.frontends.native.schema import PREVIEWS, NativeRequest, Output
-from octabox.frontends.openai.schema import ImageRequest
-from octabox.frontends.openai.speech import SpeechRequest
-from octabox.frontends.openai.video_jobs import VideoRequest
-from octabox.frontends.wording.parameters import SPELLINGS
+from octabox.frontends.http.native.schema import PREVIEWS, NativeRequest, Output
+from octabox.frontends.http.openai.schema import ImageRequest
+from octabox.frontends.http.openai.speech import SpeechRequest
+from octabox.frontends.http.openai.video_jobs import VideoRequest
+from octabox.frontends.naming.parameters import ALIASES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "compatibility" / "openai.md").read_text(encoding="utf-8")
@@ -20,7 +20,7 @@ def test_every_field_is_on_the_page() -> None:
     """Each field that is understood, and each of LocalAI's words, has a row."""
     images, videos, speech = (section(name) for name in ("images", "a video", "speech"))
 
-    assert [] == missing((*ImageRequest.model_fields, *SPELLINGS), images)
+    assert [] == missing((*ImageRequest.model_fields, *ALIASES), images)
     assert [] == missing(VideoRequest.model_fields, videos)
     assert [] == missing(SpeechRequest.model_fields, speech)
 

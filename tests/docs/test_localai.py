@@ -11,10 +11,10 @@ import yaml
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.localai import table
-from octabox.config.presetting import preset_of_alias
-from octabox.config.schedulers import scheduler_of
-from octabox.frontends.localai.schema import InpaintingForm, UpscaleForm, VideoRequest
-from octabox.frontends.wording.parameters import SPELLINGS
+from octabox.config.preset_merge import preset_of_alias
+from octabox.frontends.http.localai.schema import InpaintingForm, UpscaleForm, VideoRequest
+from octabox.frontends.naming.parameters import ALIASES
+from octabox.schedulers.names import scheduler_of
 from octabox.service.models import BASE
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def test_a_key_without_effect_says_so() -> None:
 def test_every_field_of_ours_is_named(section: str, shape: Any) -> None:
     """Fields that LocalAI has not, too."""
     assert [] == [name for name in shape.model_fields if name not in rows(section)]
-    assert SPELLINGS.keys() <= rows("POST /v1/images/generations").keys()
+    assert ALIASES.keys() <= rows("POST /v1/images/generations").keys()
 
 
 @pytest.mark.parametrize("name", NAMES["sections"]["Pipeline types"])

@@ -18,7 +18,7 @@ BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_curl_blocks_run(tmp_path: Path, address: str) -> None:
     """Each block gets what the page says, from a server with the embedded model."""
-    shutil.copy(ROOT / "docs" / "images" / "embedded.png", tmp_path / "picture.png")
+    shutil.copy(ROOT / "docs" / "images" / "embedded.png", tmp_path / "image.png")
     made, changed, watched, looked = (
         run(block.replace("http://127.0.0.1:8080", address), tmp_path) for block in BLOCKS
     )

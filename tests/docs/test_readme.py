@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from octabox.config.reading import read_models
+from octabox.config.parsing import read_models
 from octabox.media import audio, video
 from octabox.media.limits import MediaLimits
 from serving import running_server
@@ -28,9 +28,9 @@ def blocks(language: str) -> list[str]:
 
 
 def size_of(file: Path) -> tuple[int, int]:
-    """Return a picture's width and height."""
-    with Image.open(file) as picture:
-        return picture.size
+    """Return an image's width and height."""
+    with Image.open(file) as image:
+        return image.size
 
 
 def run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -49,7 +49,7 @@ def run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProc
 
 
 def test_the_command_line_block_runs(tmp_path: Path) -> None:
-    """Every line of the block on the command line runs, and makes the pictures that it names."""
+    """Every line of the block on the command line runs, and makes the images that it names."""
     (block,) = [block for block in blocks("bash") if "octabox run demo" in block]
     run(block, tmp_path)
 
@@ -58,7 +58,7 @@ def test_the_command_line_block_runs(tmp_path: Path) -> None:
 
 
 def test_the_curl_block_runs(tmp_path: Path, address: str) -> None:
-    """The block with curl gets two pictures from a server."""
+    """The block with curl gets two images from a server."""
     (block,) = [block for block in blocks("bash") if "curl" in block]
     done = run(block.replace("http://127.0.0.1:8080", address), tmp_path)
 
@@ -66,7 +66,7 @@ def test_the_curl_block_runs(tmp_path: Path, address: str) -> None:
 
 
 def test_the_python_block_runs(tmp_path: Path, address: str) -> None:
-    """The block with the openai client writes a picture."""
+    """The block with the openai client writes an image."""
     (block,) = blocks("python")
     (tmp_path / "block.py").write_text(block.replace("http://127.0.0.1:8080", address), encoding="utf-8")
     run(f"{sys.executable} block.py", tmp_path, NO_PROXY="127.0.0.1")
@@ -108,7 +108,7 @@ def test_the_table_runs_on_the_command_line(tiny_models: Path) -> None:
 
     assert 5 == len(commands)
     clip = video.decode((tiny_models / "star.mp4").read_bytes(), parameter="clip", limits=MediaLimits())
-    assert clip.sound is not None
+    assert clip.audio is not None
     assert audio.decode((tiny_models / "rain.wav").read_bytes(), parameter="rain", limits=MediaLimits()).rate
     assert {(128, 128), (32, 32)} == {size_of(tiny_models / name) for name in ("star.png", "depth.png")}
     assert (tiny_models / "depth.npy").is_file()

@@ -18,29 +18,29 @@ RESIDENT = 8
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the shared server's folder of models; each file of tests puts its own there, under names of its own."""
     return tmp_path_factory.mktemp("models")
 
 
 @pytest.fixture(scope="session")
-def shared(shelf: Path) -> Iterator[httpx.Client]:
+def shared(registry: Path) -> Iterator[httpx.Client]:
     """Return a client of the shared server: it sees what is put on the shelf, and has no flags that matter to a test."""
     with (
-        running_server(shelf, "--max-resident", str(RESIDENT)) as url,
+        running_server(registry, "--max-resident", str(RESIDENT)) as url,
         httpx.Client(base_url=url, timeout=240, trust_env=False) as client,
     ):
         yield client
 
 
 @pytest.fixture(scope="session")
-def takers(shelf: Path, shared: httpx.Client) -> httpx.Client:
+def takers(registry: Path, shared: httpx.Client) -> httpx.Client:
     """Return a client of a server of the models that take files."""
     with warnings.catch_warnings():
         # What diffusers says to whoever makes and saves pipelines is no concern of a server.
         warnings.simplefilter("ignore")
         for name in TAKES:
-            makers.pipelines()[name].make().save_pretrained(str(shelf / name))
+            makers.pipelines()[name].make().save_pretrained(str(registry / name))
     return shared
 
 

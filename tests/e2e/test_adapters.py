@@ -1,4 +1,4 @@
-"""LoRAs, embeddings and a ControlNet on a real server and the embedded model; what the pictures show is checked."""
+"""LoRAs, embeddings and a ControlNet on a real server and the embedded model; what the images show is checked."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def spoil(models: Path) -> None:
 
 
 def ask(http: httpx.Client, prompt: str = PROMPT, **change: Any) -> httpx.Response:
-    """Ask for a picture."""
+    """Ask for an image."""
     body = {"model": "demo", "params": {**PARAMS, "prompt": prompt}, "seed": 0, "output": {"response": "b64_json"}}
     # As text, for httpx refuses to write what is no number, and other clients do not.
     text = json.dumps({**body, **change})
@@ -96,7 +96,7 @@ def ask(http: httpx.Client, prompt: str = PROMPT, **change: Any) -> httpx.Respon
 
 
 def opened(answer: httpx.Response) -> Image.Image:
-    """Return the picture of an answer."""
+    """Return the image of an answer."""
     assert answer.is_success, answer.text
     return Image.open(io.BytesIO(base64.b64decode(answer.json()["outputs"][0]["b64_json"])))
 
@@ -107,7 +107,7 @@ def content(answer: httpx.Response) -> bytes:
 
 
 def shown(answer: httpx.Response) -> tuple[str, str, str]:
-    """Return what the picture of an answer shows."""
+    """Return what the image of an answer shows."""
     return shows(opened(answer))
 
 
@@ -182,7 +182,7 @@ def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
 def test_what_is_wrong_is_told_and_leaves_no_trace(
     http: httpx.Client, before: bytes, change: dict[str, Any], status: int, code: str, said: str
 ) -> None:
-    """The error names it, and the next picture is as if nobody had asked."""
+    """The error names it, and the next image is as if nobody had asked."""
     answer = ask(http, **change)
 
     assert (status, code) == (answer.status_code, answer.json()["error"]["code"]), answer.text
@@ -193,7 +193,7 @@ def test_what_is_wrong_is_told_and_leaves_no_trace(
 
 @pytest.mark.parametrize("syntax", ["a1111", "compel", "plain"])
 def test_brackets_that_do_not_match_harm_nothing(http: httpx.Client, before: bytes, syntax: str) -> None:
-    """Each makes a picture, and the next one without is as ever."""
+    """Each makes an image, and the next one without is as ever."""
     odd = ["a (red star", "a red) star]", "((((", "a [red (star]:1.2", "a (red:", '("a", "b', "{red|green"]
     answer = ask(http, params={**PARAMS, "prompt": odd, "num_inference_steps": 2}, prompt_syntax=syntax)
 

@@ -23,7 +23,7 @@ def http(address: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def good(http: httpx.Client) -> str:
-    """Return the picture of a good request."""
+    """Return the image of a good request."""
     return str(ask(http, {}).json()["data"][0]["b64_json"])
 
 
@@ -82,7 +82,7 @@ BAD = [
 def test_bad_input_is_an_exact_error(
     http: httpx.Client, good: str, change: dict[str, Any], status: int, code: str | None, parameter: str | None
 ) -> None:
-    """A wrong request gets its own status, code and parameter; the next good one gives the same picture as ever."""
+    """A wrong request gets its own status, code and parameter; the next good one gives the same image as ever."""
     answer = ask(http, change)
     error = answer.json()["error"]
 

@@ -15,12 +15,12 @@ from makers.samples import content
 #: Files that cannot be read, and who is asked to: tests/service/test_bad_media.py has them all.
 BROKEN = [
     ("a cut JPEG", PAINTER),
-    ("a picture beyond all sizes", PAINTER),
+    ("an image beyond all sizes", PAINTER),
     ("a cut PNG", SEER),
     ("a cut MP4", MOVER),
-    ("no bytes as a clip", MOVER),
+    ("no bytes as a video", MOVER),
     ("a cut FLAC", PLAYER),
-    ("a silent clip as a sound", PLAYER),
+    ("a silent video as an audio", PLAYER),
     ("a cut array", READER),
     ("an array with a NaN", READER),
 ]
@@ -60,4 +60,4 @@ def test_all_bad_files_are_named_at_once(takers: httpx.Client) -> None:
     assert 400 == answer.status_code
     assert ["image", "mask_image"] == [problem["param"] for problem in told["problems"]]
     assert "is damaged" in told["message"]
-    assert "is no picture" in told["message"]
+    assert "is no image" in told["message"]

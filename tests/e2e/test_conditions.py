@@ -1,4 +1,4 @@
-"""Pictures that steer a call or are its prompt, on a real server and the embedded model: one and several."""
+"""Images that steer a call or are its prompt, on a real server and the embedded model: one and several."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import httpx
 import pytest
 from PIL import Image
 
+from control import OTHER, PARAMS, SCENE, drawn, outline
 from ip_adapters import save_all
 from octabox import demo
-from steering import OTHER, PARAMS, SCENE, drawn, outline
 from trained import EDGES, SKETCH, overlap
 
 #: Configurations by name: what stands under ``components``.
@@ -26,43 +26,43 @@ MODELS = {
 
 
 @pytest.fixture(scope="module")
-def http(shelf: Path, shared: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> httpx.Client:
+def http(registry: Path, shared: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> httpx.Client:
     """Return a client of a server with these models."""
     for name, components in MODELS.items():
-        (shelf / f"{name}.yaml").write_text(f"model: {demo.FOLDER}\ncomponents: {components}\n")
+        (registry / f"{name}.yaml").write_text(f"model: {demo.FOLDER}\ncomponents: {components}\n")
     adapter = "{{model: {0}, subfolder: models, weight_name: {1}.safetensors, scale: 0.3}}"
     folder = save_all(tmp_path_factory.mktemp("adapters"))
     first, second, missing = (adapter.format(folder, name) for name in ("first", "second", "third"))
     for name, adapters in (("prompted", first), ("paired", f"[{first}, {second}]"), ("absent", missing)):
-        (shelf / f"{name}.yaml").write_text(f"model: {demo.FOLDER}\nip_adapters: {adapters}\n")
+        (registry / f"{name}.yaml").write_text(f"model: {demo.FOLDER}\nip_adapters: {adapters}\n")
     return shared
 
 
 def encoded(picture: Image.Image) -> str:
-    """Return a picture as a request holds it."""
+    """Return an image as a request holds it."""
     file = io.BytesIO()
     picture.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
 def ask(http: httpx.Client, model: str, **params: Any) -> httpx.Response:
-    """Ask for a picture."""
+    """Ask for an image."""
     body = {"model": model, "params": PARAMS | params, "seed": 0, "output": {"response": "b64_json"}}
     return http.post("/v1/generations", json=body)
 
 
 def made(answer: httpx.Response) -> Image.Image:
-    """Return the picture of an answer."""
+    """Return the image of an answer."""
     assert answer.is_success, answer.text
     return Image.open(io.BytesIO(base64.b64decode(answer.json()["outputs"][0]["b64_json"])))
 
 
 def test_each_of_two_controlnets_steers_and_leaves_no_trace(http: httpx.Client) -> None:
-    """The one whose strength is not 0 is followed; the next request without pictures is as the first one."""
+    """The one whose strength is not 0 is followed; the next request without images is as the first one."""
     before = made(ask(http, "both")).tobytes()
     for scales, scene, other in (([1, 0], SCENE, OTHER), ([0, 1], OTHER, SCENE)):
-        pictures = [encoded(outline()), encoded(outline(OTHER))]
-        answer = ask(http, "both", image=pictures, controlnet_conditioning_scale=scales)
+        images = [encoded(outline()), encoded(outline(OTHER))]
+        answer = ask(http, "both", image=images, controlnet_conditioning_scale=scales)
         told = answer.json()["outputs"][0]["metadata"]
 
         assert overlap(made(answer), drawn(scene)) > 0.8 > overlap(made(answer), drawn(other))
@@ -74,7 +74,7 @@ def test_each_of_two_controlnets_steers_and_leaves_no_trace(http: httpx.Client) 
 
 
 def test_a_form_brings_several_files_of_one_name(http: httpx.Client) -> None:
-    """OpenAI's edits take the pictures of all ControlNets, where the task is the one that they steer."""
+    """OpenAI's edits take the images of all ControlNets, where the task is the one that they steer."""
     files = [("image[]", (f"{place}.png", base64.b64decode(encoded(outline())))) for place in range(2)]
     data = {
         "model": "both",
@@ -91,7 +91,7 @@ def test_a_form_brings_several_files_of_one_name(http: httpx.Client) -> None:
 
 
 def test_an_adapter_steers_too(http: httpx.Client) -> None:
-    """It is a component as a ControlNet is, and its picture the parameter `image`."""
+    """It is a component as a ControlNet is, and its image the parameter `image`."""
     before = made(ask(http, "sketch")).tobytes()
     picture = made(ask(http, "sketch", image=encoded(outline()), adapter_conditioning_scale=1))
 
@@ -100,7 +100,7 @@ def test_an_adapter_steers_too(http: httpx.Client) -> None:
     assert before == made(ask(http, "sketch")).tobytes()
 
 
-def test_pictures_as_prompts_leave_no_trace(http: httpx.Client) -> None:
+def test_images_as_prompts_leave_no_trace(http: httpx.Client) -> None:
     """Their strength stands in the metadata; a request without them is that of the model itself, again and again."""
     plain = made(ask(http, "sketch")).tobytes()
     results = {}
@@ -119,16 +119,16 @@ def test_pictures_as_prompts_leave_no_trace(http: httpx.Client) -> None:
     assert plain != results[0.3]
 
 
-def test_two_pictures_as_prompts(http: httpx.Client) -> None:
-    """Each IP-Adapter has its own picture and its own strength."""
-    pictures = [encoded(drawn()), encoded(drawn(OTHER))]
+def test_two_images_as_prompts(http: httpx.Client) -> None:
+    """Each IP-Adapter has its own image and its own strength."""
+    images = [encoded(drawn()), encoded(drawn(OTHER))]
     first, second, both = (
-        made(ask(http, "paired", ip_adapter_image=pictures, ip_adapter_scale=scale)).tobytes()
+        made(ask(http, "paired", ip_adapter_image=images, ip_adapter_scale=scale)).tobytes()
         for scale in ([0.5, 0], [0, 0.5], 0.5)
     )
 
     assert 3 == len({first, second, both})
-    alone = ask(http, "prompted", ip_adapter_image=pictures[0], ip_adapter_scale=0.5)
+    alone = ask(http, "prompted", ip_adapter_image=images[0], ip_adapter_scale=0.5)
     assert first == made(alone).tobytes()
 
 
@@ -140,7 +140,7 @@ def test_the_strength_is_in_the_schema(http: httpx.Client) -> None:
     assert [0.3, 0.3] == [told[name]["ip_adapter_scale"]["default"] for name in ("prompted", "paired")]
 
 
-def test_a_strength_without_a_picture_is_a_warning(http: httpx.Client) -> None:
+def test_a_strength_without_an_image_is_a_warning(http: httpx.Client) -> None:
     """Nothing is dropped in silence."""
     answer = ask(http, "prompted", ip_adapter_scale=1)
 
@@ -150,7 +150,7 @@ def test_a_strength_without_a_picture_is_a_warning(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("model", "params", "parameter", "said"),
     [
-        ("both", {"image": 1}, "image", "is 1 picture"),
+        ("both", {"image": 1}, "image", "is 1 image"),
         (
             "both",
             {"image": 2, "controlnet_conditioning_scale": [1, 1, 1]},
@@ -178,8 +178,8 @@ def test_wrong_requests_are_refused(
 ) -> None:
     """Before anything runs, with the parameter that is wrong."""
     picture, count = next(iter(params.items()))
-    pictures = [encoded(outline())] * count if count > 1 else encoded(outline())
-    answer = ask(http, model, **{**params, picture: pictures})
+    images = [encoded(outline())] * count if count > 1 else encoded(outline())
+    answer = ask(http, model, **{**params, picture: images})
     error = answer.json()["error"]
 
     assert (400, parameter) == (answer.status_code, error["param"]), answer.text

@@ -30,12 +30,12 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def ask(http: httpx.Client, body: dict[str, Any]) -> httpx.Response:
-    """Ask for a picture."""
+    """Ask for an image."""
     return http.post("/v1/images/generations", json={**body, "response_format": "b64_json"})
 
 
 def leave(http: httpx.Client, body: dict[str, Any]) -> None:
-    """Ask for a picture, and go away before it is there."""
+    """Ask for an image, and go away before it is there."""
     with httpx.Client(base_url=http.base_url, headers=http.headers, timeout=0.5, trust_env=False) as leaver:
         ask(leaver, body)
 
@@ -66,7 +66,7 @@ def test_a_server_with_keys_asks_for_one(http: httpx.Client) -> None:
 
 
 def test_a_killed_worker_costs_one_request(http: httpx.Client) -> None:
-    """The request that ran gets its own error; the next one is served by a new worker with the same picture."""
+    """The request that ran gets its own error; the next one is served by a new worker with the same image."""
     before = ask(http, GOOD).json()["data"][0]["b64_json"]
     answers: list[httpx.Response] = []
     running = threading.Thread(target=lambda: answers.append(ask(http, LONG)))

@@ -72,7 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of models with the documented configurations, which run on a processor here."""
     folder = tmp_path_factory.mktemp("models")
     for name, (place, pipeline) in MODELS.items():
-        # One that halves a picture often keeps the documented size quick.
+        # One that halves an image often keeps the documented size quick.
         parts = {"vae": vaes.kl(halvings=5, width=4)} if name == "animagine-xl" else {}
         save(pipeline, folder / place, **parts)
         text = (DOCUMENTED / f"{name}.yaml").read_text(encoding="utf-8")
@@ -102,7 +102,7 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 
 def picture(size: tuple[int, int] = (64, 32), form: str = "JPEG", colour: str = "red", mode: str = "RGB") -> bytes:
-    """Return a picture of one colour as a file."""
+    """Return an image of one colour as a file."""
     file = io.BytesIO()
     Image.new(mode, size, colour).save(file, form)
     return file.getvalue()
@@ -118,13 +118,13 @@ def run(example: str, url: str, image: Path | None = None) -> dict[str, Any]:
 
 
 def fetched(http: httpx.Client, answer: dict[str, Any]) -> Image.Image:
-    """Return the picture that an answer's link leads to."""
+    """Return the image that an answer's link leads to."""
     (made,) = answer["data"]
     return Image.open(io.BytesIO(http.get(made["url"]).content))
 
 
 def test_text_to_image(url: str, http: httpx.Client) -> None:
-    """The documented size and steps are those of the picture, and both prompts stand in it."""
+    """The documented size and steps are those of the image, and both prompts stand in it."""
     shown = fetched(http, run(TEXT_TO_IMAGE, url))
     facts = json.loads(shown.text["octabox"])  # type: ignore[attr-defined]
 
@@ -143,8 +143,8 @@ def test_text_to_image(url: str, http: httpx.Client) -> None:
     ],
     ids=["image-to-image", "depth-to-image"],
 )
-def test_from_a_picture(url: str, http: httpx.Client, tmp_path: Path, example: str, pipeline: str) -> None:
-    """The picture is read from the JSON; a size without effect is said, and the result has that of the picture (D3)."""
+def test_from_an_image(url: str, http: httpx.Client, tmp_path: Path, example: str, pipeline: str) -> None:
+    """The image is read from the JSON; a size without effect is said, and the result has that of the image (D3)."""
     image = tmp_path / "image.jpeg"
     image.write_bytes(picture())
 
@@ -174,14 +174,14 @@ def test_inpainting(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize(("scale", "side"), [("4", 64), ("2", 32)])
 def test_upscaling(http: httpx.Client, scale: str, side: int) -> None:
-    """The picture is as many times as large as was asked for (G15)."""
+    """The image is as many times as large as was asked for (G15)."""
     files = {"image": ("i.png", picture((16, 16), "PNG"))}
     data = {"model": "larger", "scale": scale, "steps": "2"}
 
     assert (side, side) == fetched(http, http.post("/v1/images/upscale", data=data, files=files).json()).size
 
 
-def test_a_clip(http: httpx.Client) -> None:
+def test_a_video(http: httpx.Client) -> None:
     """It plays as it was asked for, by a codec that browsers know (G14), and comes in the answer."""
     body = {"model": "wan", "prompt": "waves", "width": 16, "height": 16, "num_frames": 5, "fps": 8, "step": 2}
     asked = {**body, "cfg_scale": 2, "params": {"max_sequence_length": "16"}, "response_format": "b64_json"}

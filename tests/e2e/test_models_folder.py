@@ -13,10 +13,10 @@ from tiny import unet
 
 
 @pytest.fixture(scope="module")
-def http(shelf: Path, shared: httpx.Client) -> httpx.Client:
+def http(registry: Path, shared: httpx.Client) -> httpx.Client:
     """Return a client of a server over a folder with a tiny model that takes no prompt, and a configuration that is wrong."""
-    DDPMPipeline(unet(), DDPMScheduler()).save_pretrained(shelf / "noise")
-    (shelf / "wrong.yaml").write_text("model: [\n", encoding="utf-8")
+    DDPMPipeline(unet(), DDPMScheduler()).save_pretrained(registry / "noise")
+    (registry / "wrong.yaml").write_text("model: [\n", encoding="utf-8")
     return shared
 
 
@@ -26,7 +26,7 @@ def names(http: httpx.Client) -> list[str]:
 
 
 def test_a_model_without_words_needs_none(http: httpx.Client) -> None:
-    """A model that takes no prompt makes a picture of nothing but a seed; a prompt is an error that says what it takes."""
+    """A model that takes no prompt makes an image of nothing but a seed; a prompt is an error that says what it takes."""
     body = {"model": "noise", "num_inference_steps": 2, "seed": 1, "response_format": "b64_json"}
     made = http.post("/v1/images/generations", json=body)
     refused = http.post("/v1/images/generations", json={**body, "prompt": "a star"})
@@ -42,9 +42,9 @@ def test_a_bad_file_keeps_nothing_else_back(http: httpx.Client) -> None:
     assert http.get("/v1/models/demo").is_success
 
 
-def test_a_change_is_seen_without_a_restart(http: httpx.Client, shelf: Path) -> None:
+def test_a_change_is_seen_without_a_restart(http: httpx.Client, registry: Path) -> None:
     """A configuration that appears is listed and served, and one that goes is gone."""
-    file, before = shelf / "shapes.yaml", names(http)
+    file, before = registry / "shapes.yaml", names(http)
     file.write_text(f"model: {demo.FOLDER}\ndefaults: {{num_inference_steps: 2}}\n", encoding="utf-8")
     there = names(http)
     made = http.post("/v1/images/generations", json={"model": "shapes", "prompt": "a red star"})

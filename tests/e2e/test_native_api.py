@@ -1,4 +1,4 @@
-"""Our own API on a real server and the embedded model; what the pictures show is checked."""
+"""Our own API on a real server and the embedded model; what the images show is checked."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def http(address: str) -> Iterator[httpx.Client]:
 
 
 def ask(http: httpx.Client, **change: Any) -> httpx.Response:
-    """Ask for a picture of the embedded model."""
+    """Ask for an image of the embedded model."""
     body = {"model": "demo", "params": {"prompt": PROMPT, **STEPS}, "seed": 1, "output": {"response": "b64_json"}}
     return http.post(PATH, json={**body, **change})
 
 
 def colours(content: bytes) -> tuple[str, str]:
-    """Return the colours of the centre and the border of a picture."""
+    """Return the colours of the centre and the border of an image."""
     shown = Image.open(io.BytesIO(content))
     return centre_colour(shown), border_colour(shown)
 
 
 def as_png(image: Image.Image) -> bytes:
-    """Return a picture as a PNG file."""
+    """Return an image as a PNG file."""
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
 
 
-def test_a_picture_shows_what_the_words_said(http: httpx.Client) -> None:
-    """The answer names what was made and how, and its content is the picture."""
+def test_an_image_shows_what_the_words_said(http: httpx.Client) -> None:
+    """The answer names what was made and how, and its content is the image."""
     answer = ask(http).json()
     (output,) = answer["outputs"]
 
@@ -63,7 +63,7 @@ def test_a_picture_shows_what_the_words_said(http: httpx.Client) -> None:
     assert {"queue", "run", "encode"} <= answer["timings"].keys()
 
 
-def test_a_link_leads_to_the_picture(http: httpx.Client) -> None:
+def test_a_link_leads_to_the_image(http: httpx.Client) -> None:
     """By default an output is a link, and the request can be looked at afterwards."""
     answer = ask(http, output={"format": "webp"}, id="linked").json()
     file = http.get(answer["outputs"][0]["url"])
@@ -74,7 +74,7 @@ def test_a_link_leads_to_the_picture(http: httpx.Client) -> None:
 
 
 def test_a_form_repaints_a_mask(http: httpx.Client) -> None:
-    """The files of a form are the pictures of the call; the task follows from them."""
+    """The files of a form are the images of the call; the task follows from them."""
     before = draw(Scene("square", "red", "white", "large", 0.36))
     mask = Image.new("L", before.size)
     mask.paste(255, (24, 24, 104, 104))
@@ -92,7 +92,7 @@ def test_a_form_repaints_a_mask(http: httpx.Client) -> None:
 
 
 def test_a_stream_tells_every_step(http: httpx.Client) -> None:
-    """Progress grows to the true number of steps; unfinished pictures come before the finished one."""
+    """Progress grows to the true number of steps; unfinished images come before the finished one."""
     text = ask(http, stream=True, previews=2).text
     told = [block.split("\n") for block in text.strip().split("\n\n")]
     events = [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in told]
@@ -163,9 +163,9 @@ def test_bad_input_is_an_exact_error(
     assert parameter in (None, error["param"])
 
 
-@pytest.mark.parametrize(("path", "words"), [("videos", "no videos"), ("audio/speech", "no sound")])
-def test_a_model_of_pictures_makes_nothing_else(http: httpx.Client, path: str, words: str) -> None:
-    """The embedded model is asked for neither a video nor a sound; the error says what it makes."""
+@pytest.mark.parametrize(("path", "words"), [("videos", "no videos"), ("audio/speech", "no audio")])
+def test_a_model_of_images_makes_nothing_else(http: httpx.Client, path: str, words: str) -> None:
+    """The embedded model is asked for neither a video nor an audio; the error says what it makes."""
     answer = http.post(f"/v1/{path}", json={"model": "demo", "prompt": "x", "input": "x"})
     error = answer.json()["error"]
 

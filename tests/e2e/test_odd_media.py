@@ -1,4 +1,4 @@
-"""A picture and a mask of odd makes to a real server: each is seen as what it shows, whatever way its file writes it."""
+"""An image and a mask of odd makes to a real server: each is seen as what it shows, whatever way its file writes it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import httpx
 
 from bringing import PAINTER, ask
-from odd_media import MASKS, PICTURES, WHITE
+from odd_media import IMAGES, MASKS, WHITE
 
 
 def made(takers: httpx.Client, **files: Any) -> bytes:
-    """Return what is made of a picture and a mask."""
+    """Return what is made of an image and a mask."""
     answer = ask(takers, PAINTER, **files)
     assert answer.is_success, answer.text
     return base64.b64decode(answer.json()["outputs"][0]["b64_json"])
 
 
-def test_a_picture_is_what_it_shows(takers: httpx.Client) -> None:
-    """The same comes of a photo that is turned as of a PNG that shows the same, and other than of another picture."""
-    odd, plain = PICTURES["turned"]()
+def test_an_image_is_what_it_shows(takers: httpx.Client) -> None:
+    """The same comes of a photo that is turned as of a PNG that shows the same, and other than of another image."""
+    odd, plain = IMAGES["turned"]()
     found = made(takers, image=odd)
 
     assert made(takers, image=plain) == found

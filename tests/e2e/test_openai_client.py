@@ -1,4 +1,4 @@
-"""The unmodified openai client against a real server and the embedded model; what the pictures show is checked."""
+"""The unmodified openai client against a real server and the embedded model; what the images show is checked."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def client(address: str) -> Iterator[openai.OpenAI]:
 
 
 def picture(text: str | None) -> Image.Image:
-    """Return the picture in a base64 text."""
+    """Return the image in a base64 text."""
     return Image.open(io.BytesIO(base64.b64decode(text or "")))
 
 
 def as_png(image: Image.Image) -> bytes:
-    """Return a picture as a PNG file."""
+    """Return an image as a PNG file."""
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
 
 
 def generate(client: openai.OpenAI, **options: Any) -> Any:
-    """Ask for pictures of the embedded model as base64."""
+    """Ask for images of the embedded model as base64."""
     known = {name: options.pop(name) for name in ("n", "size", "response_format", "prompt") if name in options}
     known = {"prompt": PROMPT, "response_format": "b64_json", **known}
     return client.images.generate(model="demo", extra_body={**STEPS, "seed": 1, **options}, **known)
 
 
-def test_a_picture_shows_what_the_words_said(client: openai.OpenAI) -> None:
+def test_an_image_shows_what_the_words_said(client: openai.OpenAI) -> None:
     """The centre has the colour of the shape, and the border that of the background."""
     answer = generate(client)
     shown = picture(answer.data[0].b64_json)
@@ -54,7 +54,7 @@ def test_a_picture_shows_what_the_words_said(client: openai.OpenAI) -> None:
 
 
 def test_workflows_and_weights_go_along(client: openai.OpenAI) -> None:
-    """What steers a picture in our own API does so here, as JSON and, in an edit, as a field of a form."""
+    """What steers an image in our own API does so here, as JSON and, in an edit, as a field of a form."""
     words = {"prompt": "a (yellow:1.3) star on a blue background", "prompt_syntax": "a1111"}
     larger = picture(generate(client, **words, workflow={"upscale": 2}).data[0].b64_json)
     wide = client.images.edit(
@@ -69,8 +69,8 @@ def test_workflows_and_weights_go_along(client: openai.OpenAI) -> None:
     assert (160, 128) == picture((wide.data or [])[0].b64_json).size
 
 
-def test_three_pictures_have_three_seeds(client: openai.OpenAI) -> None:
-    """``n`` pictures are different, and each item reports its own seed."""
+def test_three_images_have_three_seeds(client: openai.OpenAI) -> None:
+    """``n`` images are different, and each item reports its own seed."""
     answer = generate(client, n=3, seed=41)
 
     assert [41, 42, 43] == [item.seed for item in answer.data]
@@ -78,15 +78,15 @@ def test_three_pictures_have_three_seeds(client: openai.OpenAI) -> None:
 
 
 def test_a_seed_that_is_not_given_is_reported(client: openai.OpenAI) -> None:
-    """The drawn seed of a request makes the same picture again."""
+    """The drawn seed of a request makes the same image again."""
     first = generate(client, seed=None)
     again = generate(client, seed=first.data[0].seed)
 
     assert first.data[0].b64_json == again.data[0].b64_json
 
 
-def test_a_url_leads_to_the_picture(client: openai.OpenAI) -> None:
-    """By default, as with OpenAI, a picture is a URL; its metadata can be read back."""
+def test_a_url_leads_to_the_image(client: openai.OpenAI) -> None:
+    """By default, as with OpenAI, an image is a URL; its metadata can be read back."""
     answer = generate(client, response_format="url")
     file = httpx.get(answer.data[0].url, trust_env=False)
 
@@ -96,7 +96,7 @@ def test_a_url_leads_to_the_picture(client: openai.OpenAI) -> None:
 
 
 def test_an_edit_repaints_the_mask_alone(client: openai.OpenAI) -> None:
-    """Where the mask is transparent the picture is painted anew, and elsewhere it stays."""
+    """Where the mask is transparent the image is painted anew, and elsewhere it stays."""
     before = draw(Scene("square", "red", "white", "large", 0.36))
     mask = Image.new("RGBA", before.size, (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (24, 24, 104, 104))
@@ -114,8 +114,8 @@ def test_an_edit_repaints_the_mask_alone(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # OpenAI itself gives variations up
-def test_a_variation_looks_like_its_picture(client: openai.OpenAI) -> None:
-    """A variation is another picture of the same colours."""
+def test_a_variation_looks_like_its_image(client: openai.OpenAI) -> None:
+    """A variation is another image of the same colours."""
     before = draw(Scene("circle", "purple", "yellow", "large", 0.36))
     answer = client.images.create_variation(
         model="demo", image=as_png(before), response_format="b64_json", extra_body={**STEPS, "seed": 1, "strength": 0.4}
@@ -127,7 +127,7 @@ def test_a_variation_looks_like_its_picture(client: openai.OpenAI) -> None:
 
 
 def test_partial_images_come_before_the_result(client: openai.OpenAI) -> None:
-    """A stream brings the partial images that were asked for, in order, and then the whole picture."""
+    """A stream brings the partial images that were asked for, in order, and then the whole image."""
     events = list(
         client.images.generate(
             model="demo", prompt=PROMPT, stream=True, partial_images=2, extra_body={**STEPS, "seed": 1}

@@ -83,13 +83,13 @@ def run(environment: dict[str, str], module: str, *words: object) -> subprocess.
 
 
 def body(made: Path, **change: Any) -> dict[str, Any]:
-    """Return a request for the sound of the tone."""
+    """Return a request for the audio of the tone."""
     array = base64.b64encode((made / "s.npy").read_bytes()).decode()
     params = {"spectrogram": f"data:application/x-npy;base64,{array}", **change.pop("params", {})}
     return {"model": "vocoder", "params": params, "seed": 1, "output": {"response": "b64_json"}, **change}
 
 
-def check_sound(content: bytes) -> None:
+def check_audio(content: bytes) -> None:
     """Make sure that a file is a second of the tone."""
     sound = audio.decode(content, parameter="output", limits=MediaLimits())
     samples = sound.samples.mean(axis=0)
@@ -105,7 +105,7 @@ def check_sound(content: bytes) -> None:
 
 
 def check_served(http: httpx.Client, made: Path) -> None:
-    """Make sure that a server makes the sound."""
+    """Make sure that a server makes the audio."""
     response = http.post("/v1/generations", json=body(made))
     assert response.is_success, response.text
     answer = response.json()
@@ -113,11 +113,11 @@ def check_served(http: httpx.Client, made: Path) -> None:
 
     assert (NAME, "audio-to-audio") == (answer["pipeline"], answer["task"])
     assert ("audio", "audio/wav", []) == (output["kind"], output["media_type"], answer["warnings"])
-    check_sound(base64.b64decode(output["b64_json"]))
+    check_audio(base64.b64decode(output["b64_json"]))
 
 
 def test_an_installed_package_is_served(http: httpx.Client, made: Path) -> None:
-    """The spectrogram of a tone makes a sound of that tone, by nothing but what pip installed."""
+    """The spectrogram of a tone makes an audio of that tone, by nothing but what pip installed."""
     check_served(http, made)
 
 
@@ -169,7 +169,7 @@ def test_the_command_line_has_it(environment: dict[str, str], models: Path, made
 
     assert "spectrogram" in shown
     assert "audio-to-audio" in shown
-    check_sound((tmp_path / "out.wav").read_bytes())
+    check_audio((tmp_path / "out.wav").read_bytes())
 
 
 @pytest.mark.parametrize("named", ["SpectrogramVocoderPipeline", ["pipeline", "SpectrogramVocoderPipeline"]])

@@ -15,22 +15,22 @@ from spoilt import EMBEDS
 #: Requests whose files are no files, too many, too few or at odds: the model, what is changed, the code, the parameter,
 #: and what is said.
 ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
-    "a number as a picture": (PAINTER, {"image": 5}, "invalid_value", "image", "must be a picture, not 5"),
-    "an object as a picture": (PAINTER, {"image": {"url": "x"}}, "invalid_value", "image", "must be a picture"),
-    "numbers as a picture": (PAINTER, {"image": [[1, 2], [3, 4]]}, "invalid_value", "image", "must be a picture"),
-    "numbers as a clip": (MOVER, {"video": [[1, 2], [3, 4]]}, "invalid_value", "video", "must be a clip"),
-    "truth as a sound": (
+    "a number as an image": (PAINTER, {"image": 5}, "invalid_value", "image", "must be an image, not 5"),
+    "an object as an image": (PAINTER, {"image": {"url": "x"}}, "invalid_value", "image", "must be an image"),
+    "numbers as an image": (PAINTER, {"image": [[1, 2], [3, 4]]}, "invalid_value", "image", "must be an image"),
+    "numbers as a video": (MOVER, {"video": [[1, 2], [3, 4]]}, "invalid_value", "video", "must be a video"),
+    "truth as an audio": (
         PLAYER,
         {"initial_audio_waveforms": True},
         "invalid_value",
         "initial_audio_waveforms",
-        "a sound",
+        "an audio",
     ),
-    "no pictures": (PAINTER, {"image": []}, "invalid_value", "image", "must be a picture, not []"),
-    "no clips": (MOVER, {"video": []}, "invalid_value", "video", "must be a clip, not []"),
+    "no images": (PAINTER, {"image": []}, "invalid_value", "image", "must be an image, not []"),
+    "no videos": (MOVER, {"video": []}, "invalid_value", "video", "must be a video, not []"),
     "no numbers": (READER, {"prompt_embeds": []}, "invalid_value", "prompt_embeds", "holds no numbers"),
-    "two clips": (MOVER, {"video": [content("video")] * 2}, "invalid_value", "video", "takes one video, not 2"),
-    "two sounds": (
+    "two videos": (MOVER, {"video": [content("video")] * 2}, "invalid_value", "video", "takes one video, not 2"),
+    "two audio": (
         PLAYER,
         {"initial_audio_waveforms": [spoilt.wav(9)] * 2},
         "invalid_value",
@@ -38,10 +38,10 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         "takes one audio, not 2",
     ),
     "two arrays": (READER, {"prompt_embeds": [spoilt.npy(EMBEDS)] * 2}, "invalid_value", "prompt_embeds", "not 2"),
-    "two pictures for one mask": (PAINTER, {"image": [content("image")] * 2}, "invalid_value", None, "64x64"),
-    "no picture": (PAINTER, {"image": None}, "missing_required_parameter", "image", "needs image"),
+    "two images for one mask": (PAINTER, {"image": [content("image")] * 2}, "invalid_value", None, "64x64"),
+    "no image": (PAINTER, {"image": None}, "missing_required_parameter", "image", "needs image"),
     "no mask": (PAINTER, {"mask_image": None}, "missing_required_parameter", "mask_image", "needs mask_image"),
-    "no picture for depth": (SEER, {"image": None}, "missing_required_parameter", "image", "needs image"),
+    "no image for depth": (SEER, {"image": None}, "missing_required_parameter", "image", "needs image"),
     "neither words nor numbers": (
         READER,
         {"prompt_embeds": None},
@@ -54,7 +54,7 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         {"mask_image": content("mask", 32, 64)},
         "invalid_image",
         "mask_image",
-        "is 32x64, and its picture 64x64. Send a mask of the picture's size",
+        "is 32x64, and its image 64x64. Send a mask of the image's size",
     ),
     "lists of several lengths": (
         READER,
@@ -86,14 +86,14 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         "[1, 16, 31]",
     ),
     "noise of one axis": (READER, {"latents": spoilt.npy(EMBEDS[0, 0])}, "invalid_value", None, "latents [32]"),
-    "a picture where none is taken": (
+    "an image where none is taken": (
         READER,
         {"control_image": content("image")},
         "unknown_parameter",
         "control_image",
         "control_image",
     ),
-    "a clip for a painter": (
+    "a video for a painter": (
         PAINTER,
         {"video": content("video")},
         "unknown_parameter",
@@ -101,7 +101,7 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         "no parameter 'video'",
     ),
     "text for a number": (PAINTER, {"strength": content("image")}, "invalid_value", "strength", "must be a number"),
-    "a misspelt picture": (SEER, {"imagee": content("image")}, "unknown_parameter", "imagee", "Did you mean image?"),
+    "a misspelt image": (SEER, {"imagee": content("image")}, "unknown_parameter", "imagee", "Did you mean image?"),
 }
 
 
@@ -115,7 +115,7 @@ def test_files_that_do_not_fit_the_call(takers: httpx.Client, before: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "name", ["two clips", "two pictures for one mask", "a small mask", "an array of one axis", "a misspelt picture"]
+    "name", ["two videos", "two images for one mask", "a small mask", "an array of one axis", "a misspelt image"]
 )
 def test_files_of_a_form_that_do_not_fit_the_call(takers: httpx.Client, name: str) -> None:
     """A form says the same as JSON."""

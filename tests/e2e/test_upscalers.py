@@ -34,24 +34,24 @@ class Code:
 
 
 @pytest.fixture(scope="module")
-def models(shelf: Path) -> Path:
+def models(registry: Path) -> Path:
     """Return a folder of models: networks that repeat pixels, one with a configuration, and files that are none."""
-    upscalers.save(upscalers.nearest(4), shelf / "4x-nearest.pth", "params_ema")
-    upscalers.save(upscalers.esrgan(2), shelf / "2x-esrgan.safetensors")
-    upscalers.save(upscalers.nearest(2), shelf / "twice.pth")
-    (shelf / "small-tiles.yaml").write_text(
+    upscalers.save(upscalers.nearest(4), registry / "4x-nearest.pth", "params_ema")
+    upscalers.save(upscalers.esrgan(2), registry / "2x-esrgan.safetensors")
+    upscalers.save(upscalers.nearest(2), registry / "twice.pth")
+    (registry / "small-tiles.yaml").write_text(
         "name: small-tiles\nmodel: twice.pth\ndefaults: {tile: 16, tile_overlap: 4}\n", encoding="utf-8"
     )
     lora = {"unet.up.lora_A.weight": torch.zeros(1, 2), "unet.up.lora_B.weight": torch.zeros(2, 1)}
-    save_file(lora, shelf / "lora.safetensors")
+    save_file(lora, registry / "lora.safetensors")
     for name in ("stranger", "unknown"):
-        save_file({"some.weight": torch.zeros(2)}, shelf / f"{name}.safetensors")
-    (shelf / "code.pth").write_bytes(pickle.dumps({"body.0.weight": Code()}))
-    whole = (shelf / "2x-esrgan.safetensors").read_bytes()
-    (shelf / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
-    (shelf / "named.yaml").write_text(f"model: unknown.safetensors\npipeline: {PIPELINE}\n", encoding="utf-8")
-    (shelf / "dressed.yaml").write_text("model: twice.pth\nconfig: some/model\n", encoding="utf-8")
-    return shelf
+        save_file({"some.weight": torch.zeros(2)}, registry / f"{name}.safetensors")
+    (registry / "code.pth").write_bytes(pickle.dumps({"body.0.weight": Code()}))
+    whole = (registry / "2x-esrgan.safetensors").read_bytes()
+    (registry / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    (registry / "named.yaml").write_text(f"model: unknown.safetensors\npipeline: {PIPELINE}\n", encoding="utf-8")
+    (registry / "dressed.yaml").write_text("model: twice.pth\nconfig: some/model\n", encoding="utf-8")
+    return registry
 
 
 @pytest.fixture(scope="module")
@@ -61,24 +61,24 @@ def http(models: Path, shared: httpx.Client) -> httpx.Client:
 
 
 def pixels(width: int = 24, height: int = 16) -> np.ndarray:
-    """Return the pixels of a picture of random colours."""
+    """Return the pixels of an image of random colours."""
     return np.random.default_rng(0).integers(256, size=(height, width, 3), dtype=np.uint8)
 
 
 def content(values: np.ndarray) -> bytes:
-    """Return a picture as a file."""
+    """Return an image as a file."""
     file = io.BytesIO()
     Image.fromarray(values).save(file, "PNG")
     return file.getvalue()
 
 
 def url(values: np.ndarray) -> str:
-    """Return a picture as a data URL."""
+    """Return an image as a data URL."""
     return f"data:image/png;base64,{base64.b64encode(content(values)).decode()}"
 
 
 def made(encoded: str) -> np.ndarray:
-    """Return the pixels of a picture that came back."""
+    """Return the pixels of an image that came back."""
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))))
 
 
@@ -104,7 +104,7 @@ def test_a_file_is_a_model(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("params", [{}, {"tile": 0}, {"tile": 10, "tile_overlap": 3}])
-def test_a_picture_becomes_larger(http: httpx.Client, params: dict[str, int]) -> None:
+def test_an_image_becomes_larger(http: httpx.Client, params: dict[str, int]) -> None:
     """By the native API, each pixel is repeated as the network does it, whatever the tiles."""
     answer = http.post("/v1/generations", json=body("4x-nearest", pixels(), **params)).json()
     (output,) = answer["outputs"]
@@ -137,7 +137,7 @@ def test_localai_upscale(http: httpx.Client, model: str, scale: int) -> None:
 
 
 def test_the_metadata_name_the_tiles(http: httpx.Client) -> None:
-    """What a configuration sets is used, and stands in the picture."""
+    """What a configuration sets is used, and stands in the image."""
     (output,) = http.post("/v1/generations", json=body("small-tiles", pixels())).json()["outputs"]
 
     assert {"tile": 16, "tile_overlap": 4} == output["metadata"]["params"]
@@ -196,7 +196,7 @@ def test_a_wrong_request_names_the_parameter(http: httpx.Client, params: dict[st
     assert parameter == response.json()["error"]["param"]
 
 
-def test_pictures_that_would_be_too_large_are_refused(http: httpx.Client) -> None:
+def test_images_that_would_be_too_large_are_refused(http: httpx.Client) -> None:
     """What would be made counts, and nothing is."""
     response = http.post("/v1/generations", json=body("4x-nearest", np.zeros((4096, 2049, 3), np.uint8)))
 

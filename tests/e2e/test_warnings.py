@@ -46,7 +46,7 @@ def lenient(pipe: Any) -> None:
 
 
 def poison(pipe: Any) -> None:
-    """Let an autoencoder decode to numbers that are none, as one does in a type of numbers too small for it."""
+    """Let an autoencoder decode to numbers that are none, as one does in a dtype too small for it."""
     with torch.no_grad():
         for weights in pipe.vae.decoder.parameters():
             weights.fill_(torch.nan)
@@ -60,7 +60,7 @@ def blacken(pipe: Any) -> None:
         pipe.vae.decoder.conv_out.bias.fill_(-9.0)
 
 
-def poisoned_picture(pipe: Any) -> None:
+def poisoned_image(pipe: Any) -> None:
     """Let a painter without a safety checker decode to numbers that are none."""
     unguarded(pipe)
     poison(pipe)
@@ -72,15 +72,15 @@ MODELS: dict[str, tuple[str, Callable[[Any], None], list[str]]] = {
     "strict": (
         "StableDiffusionPipeline",
         strict,
-        ["Potential NSFW content", "judged the picture unsafe and made it black"],
+        ["Potential NSFW content", "judged the image unsafe and made it black"],
     ),
-    "black": ("StableDiffusionPipeline", blacken, ["a picture that is all black"]),
+    "black": ("StableDiffusionPipeline", blacken, ["an image that is all black"]),
     "nan": (
         "StableDiffusionPipeline",
-        poisoned_picture,
-        ["numbers that are none (NaN)", "a picture that is all black"],
+        poisoned_image,
+        ["numbers that are none (NaN)", "an image that is all black"],
     ),
-    "nan-clip": ("WanPipeline", poison, ["numbers are none (NaN or infinite)", "a picture that is all black"]),
+    "nan-clip": ("WanPipeline", poison, ["numbers are none (NaN or infinite)", "an image that is all black"]),
     "nan-sound": ("StableAudioPipeline", poison, ["numbers are none (NaN or infinite)"]),
 }
 
@@ -123,7 +123,7 @@ def check(said: list[str], wanted: list[str]) -> None:
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_an_answer_says_what_looks_wrong(http: httpx.Client, name: str) -> None:
-    """A fine picture has no warning; black ones and damaged ones have, and come as whole files."""
+    """A fine image has no warning; black ones and damaged ones have, and come as whole files."""
     answer = http.post(PATH, json=body(name))
     assert answer.is_success, answer.text
     told = answer.json()
@@ -154,4 +154,4 @@ def test_openais_route_says_it_too(http: httpx.Client) -> None:
     answer = http.post("/v1/images/generations", json=request)
 
     assert answer.is_success, answer.text
-    assert "judged the picture unsafe" in json.dumps(answer.json())
+    assert "judged the image unsafe" in json.dumps(answer.json())

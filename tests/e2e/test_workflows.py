@@ -27,8 +27,8 @@ def http(address: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def before(http: httpx.Client) -> bytes:
-    """Return the picture of a good request."""
-    return picture(http.post(PATH, json=body({"upscale": 2}))).tobytes()
+    """Return the image of a good request."""
+    return image(http.post(PATH, json=body({"upscale": 2}))).tobytes()
 
 
 def body(workflow: Any, **change: Any) -> dict[str, Any]:
@@ -43,14 +43,14 @@ def body(workflow: Any, **change: Any) -> dict[str, Any]:
     }
 
 
-def picture(answer: httpx.Response) -> Image.Image:
-    """Return the picture of an answer."""
+def image(answer: httpx.Response) -> Image.Image:
+    """Return the image of an answer."""
     assert answer.is_success, answer.text
     return Image.open(io.BytesIO(base64.b64decode(answer.json()["outputs"][0]["b64_json"])))
 
 
 def file(shade: str | None = None) -> bytes:
-    """Return a picture of a shape, or a mask whose middle is white."""
+    """Return an image of a shape, or a mask whose middle is white."""
     made = draw(Scene("star", "red", "white"))
     if shade is not None:
         made = Image.new("L", made.size)
@@ -65,13 +65,13 @@ def test_json(http: httpx.Client) -> None:
     answer = http.post(PATH, json=body({"hires": {"scale": 1.5}, "upscale": 2}))
     (output,) = answer.json()["outputs"]
 
-    assert (384, 384) == picture(answer).size
-    assert ("red", "white") == (centre_colour(picture(answer)), border_colour(picture(answer)))
+    assert (384, 384) == image(answer).size
+    assert ("red", "white") == (centre_colour(image(answer)), border_colour(image(answer)))
     assert {"hires", "upscale"} == set(output["metadata"]["workflow"])
 
 
 def test_a_form_with_files(http: httpx.Client) -> None:
-    """A mask's region is painted, and the rest of the picture is what was sent."""
+    """A mask's region is painted, and the rest of the image is what was sent."""
     fields = {
         "model": "demo",
         "params": json.dumps({**PARAMS, "prompt": "a green circle on a white background", "strength": 1.0}),
@@ -79,7 +79,7 @@ def test_a_form_with_files(http: httpx.Client) -> None:
         "output": json.dumps({"response": "b64_json"}),
         "seed": "0",
     }
-    made = picture(http.post(PATH, data=fields, files={"image": file(), "mask_image": file("white")})).convert("RGB")
+    made = image(http.post(PATH, data=fields, files={"image": file(), "mask_image": file("white")})).convert("RGB")
     sent = Image.open(io.BytesIO(file())).convert("RGB")
 
     assert "green" == centre_colour(made)
@@ -110,11 +110,11 @@ def test_events_tell_the_parts(http: httpx.Client) -> None:
     ],
 )
 def test_bad_workflows(http: httpx.Client, before: bytes, workflow: Any, parameter: str) -> None:
-    """Each is a 400 that names the setting, and the next good request makes the same picture."""
+    """Each is a 400 that names the setting, and the next good request makes the same image."""
     answer = http.post(PATH, json=body(workflow))
 
     assert (400, parameter) == (answer.status_code, answer.json()["error"]["param"])
-    assert before == picture(http.post(PATH, json=body({"upscale": 2}))).tobytes()
+    assert before == image(http.post(PATH, json=body({"upscale": 2}))).tobytes()
 
 
 def test_the_documentation_tells_the_parts(http: httpx.Client) -> None:

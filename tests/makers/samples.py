@@ -11,21 +11,21 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from octabox.media import audio, video
-from octabox.media.audio import Sound
-from octabox.media.video import Clip
+from octabox.media.audio import Audio
+from octabox.media.video import Video
 from octabox.types import OutputFormat
 
-#: Frames of a clip, and frames a second.
+#: Frames of a video, and frames a second.
 FRAMES, FPS = 9, 8.0
 
-#: Samples a second of a sound, and its seconds.
+#: Samples a second of an audio, and its seconds.
 RATE, SECONDS = 16_000, 1.0
 
-#: Width and height of a picture.
+#: Width and height of an image.
 SIDE = 64
 
 
-def picture(width: int = SIDE, height: int = SIDE, *, shift: int = 0) -> Image.Image:
+def sample_image(width: int = SIDE, height: int = SIDE, *, shift: int = 0) -> Image.Image:
     """Return a red disc on blue; ``shift`` moves it to the right."""
     image = Image.new("RGB", (width, height), (40, 60, 200))
     side = min(width, height)
@@ -40,19 +40,19 @@ def mask(width: int = SIDE, height: int = SIDE) -> Image.Image:
     return image
 
 
-def clip(width: int = SIDE, height: int = SIDE, frames: int = FRAMES) -> Clip:
+def sample_video(width: int = SIDE, height: int = SIDE, frames: int = FRAMES) -> Video:
     """Return a disc that moves to the right."""
-    return Clip(tuple(picture(width, height, shift=index) for index in range(frames)), FPS)
+    return Video(tuple(sample_image(width, height, shift=index) for index in range(frames)), FPS)
 
 
-def sound() -> Sound:
+def sample_audio() -> Audio:
     """Return the tone A, in stereo."""
     wave = np.sin(2 * np.pi * 440 * np.arange(int(RATE * SECONDS)) / RATE) / 2
-    return Sound(np.stack([wave, wave]).astype(np.float32), RATE)
+    return Audio(np.stack([wave, wave]).astype(np.float32), RATE)
 
 
 def png(image: Image.Image) -> bytes:
-    """Return a picture as a file."""
+    """Return an image as a file."""
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
@@ -62,10 +62,10 @@ def png(image: Image.Image) -> bytes:
 def content(kind: str, width: int = SIDE, height: int = SIDE, frames: int = FRAMES) -> bytes:
     """Return a file of a kind."""
     if kind == "video":
-        return video.encode(clip(width, height, frames), OutputFormat("mp4"), {})[0]
+        return video.encode(sample_video(width, height, frames), OutputFormat("mp4"), {})[0]
     if kind == "audio":
-        return audio.encode(sound(), OutputFormat("wav"), {})[0]
-    return png(mask(width, height) if kind == "mask" else picture(width, height))
+        return audio.encode(sample_audio(), OutputFormat("wav"), {})[0]
+    return png(mask(width, height) if kind == "mask" else sample_image(width, height))
 
 
 def sample(marker: str) -> bytes:

@@ -70,9 +70,9 @@ def arguments(entry: PipelineEntry | None, params: Mapping[str, Any]) -> dict[st
     for parameter in entry.media(required=True):
         call.setdefault(parameter.name, sample(f"sample:{parameter.kind}"))
     for parameter in entry.media():
-        sound = call.get(parameter.name)
-        if isinstance(sound, np.ndarray) and "Tensor" in parameter.annotation:
-            call[parameter.name] = torch.from_numpy(np.stack([sound, sound]))[None]
+        audio = call.get(parameter.name)
+        if isinstance(audio, np.ndarray) and "Tensor" in parameter.annotation:
+            call[parameter.name] = torch.from_numpy(np.stack([audio, audio]))[None]
     if "generator" in kinds:
         call.setdefault("generator", torch.Generator().manual_seed(0))
     return call

@@ -1,4 +1,4 @@
-"""Sounds in and out."""
+"""Audio in and out."""
 
 import io
 import wave
@@ -10,30 +10,30 @@ import numpy.typing as npt
 import pytest
 
 from octabox.errors import GenerationError, InvalidParameterError, MediaError
-from octabox.media.audio import Sound, decode, encode, resampled, with_channels
+from octabox.media.audio import Audio, decode, encode, resampled, with_channels
 from octabox.media.limits import MediaLimits
 from octabox.types import OutputFormat
 
 LIMITS = MediaLimits(max_seconds=2.0)
 
 
-def tone(rate: int = 22050, seconds: float = 0.5, channels: int = 2, pitch: float = 440.0) -> Sound:
+def tone(rate: int = 22050, seconds: float = 0.5, channels: int = 2, pitch: float = 440.0) -> Audio:
     """Return a sine of half the full loudness; every second channel is upside down."""
     wave_ = 0.5 * np.sin(2 * np.pi * pitch * np.arange(int(rate * seconds)) / rate)
-    return Sound(np.stack([wave_ * (-1) ** channel for channel in range(channels)]).astype(np.float32), rate)
+    return Audio(np.stack([wave_ * (-1) ** channel for channel in range(channels)]).astype(np.float32), rate)
 
 
-def read(data: bytes, limits: MediaLimits = LIMITS) -> Sound:
+def read(data: bytes, limits: MediaLimits = LIMITS) -> Audio:
     """Decode a file as the parameter ``audio``."""
     return decode(data, parameter="audio", limits=limits)
 
 
-def written(sound: Sound, name: str = "wav", **metadata: Any) -> bytes:
-    """Return a sound as a file."""
+def written(sound: Audio, name: str = "wav", **metadata: Any) -> bytes:
+    """Return an audio as a file."""
     return encode(sound, OutputFormat(name), metadata)[0]
 
 
-def pitch_of(sound: Sound) -> float:
+def pitch_of(sound: Audio) -> float:
     """Return the loudest frequency of the first channel, in Hz."""
     strength = np.abs(np.fft.rfft(sound.samples[0]))
     return float(strength.argmax() * sound.rate / sound.samples.shape[1])
@@ -95,7 +95,7 @@ def test_a_wav_is_a_wav() -> None:
 
 @pytest.mark.parametrize("name", ["wav", "flac", "mp3"])
 def test_metadata_is_inside(name: str) -> None:
-    """What a sound was made from stands in its comment."""
+    """What an audio was made from stands in its comment."""
     with av.open(io.BytesIO(written(tone(), name, model="demo"))) as container:
         found = {key.lower(): text for key, text in container.metadata.items()}
 
@@ -104,7 +104,7 @@ def test_metadata_is_inside(name: str) -> None:
 
 def test_values_that_are_no_samples() -> None:
     """What is too loud is cut off, what is no number is silent."""
-    sound = Sound(np.tile(np.array([[2.0, -2.0, np.nan, 0.5]], np.float32), 100), 8000)
+    sound = Audio(np.tile(np.array([[2.0, -2.0, np.nan, 0.5]], np.float32), 100), 8000)
 
     assert np.allclose([1, -1, 0, 0.5], read(written(sound)).samples[0, :4], atol=1e-4)
 
@@ -115,23 +115,23 @@ def test_every_width_is_scaled(width: int, kind: Any, half: int) -> None:
     assert np.allclose(0.5, read(wav_of(np.full(800, half, kind), width=width)).samples, atol=0.01)
 
 
-def test_a_sound_that_fits_no_format() -> None:
-    """A sound of many channels is an error that names the format."""
+def test_an_audio_that_fits_no_format() -> None:
+    """An audio of many channels is an error that names the format."""
     with pytest.raises(InvalidParameterError, match="9 channels") as caught:
         written(tone(channels=9))
 
     assert "output_format" == caught.value.parameter
 
 
-def test_a_sound_of_no_length() -> None:
+def test_an_audio_of_no_length() -> None:
     """A model that makes nothing is said to."""
     with pytest.raises(GenerationError, match="no length"):
-        written(Sound(np.zeros((1, 0), np.float32), 8000))
+        written(Audio(np.zeros((1, 0), np.float32), 8000))
 
 
 @pytest.mark.parametrize("claimed", [0, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_a_wav_out_of_a_pipe(claimed: int) -> None:
-    """A program that writes to a pipe cannot know how long its sound will be; it is as long as it is."""
+    """A program that writes to a pipe cannot know how long its audio will be; it is as long as it is."""
     whole = wav_of(np.full(800, 16384, np.int16))
     found = read(whole[:40] + claimed.to_bytes(4, "little") + whole[44:])
 
@@ -168,7 +168,7 @@ STREAM = written(tone(48000), "flac")
     ],
 )
 def test_what_cannot_be_read(data: bytes, says: str) -> None:
-    """Each file that is no sound, is damaged or is too long is an error that names the parameter and says why."""
+    """Each file that is no audio, is damaged or is too long is an error that names the parameter and says why."""
     with pytest.raises(MediaError, match=says) as caught:
         read(data)
 
@@ -181,9 +181,9 @@ def test_a_file_that_is_too_large() -> None:
         read(b"x" * 11, MediaLimits(max_bytes=10))
 
 
-def test_a_long_sound_is_left_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a small file that holds a very long sound no more is decoded than is allowed."""
-    silence = written(Sound(np.zeros((1, 8000 * 600), np.float32), 8000), "flac")
+def test_a_long_audio_is_left_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a small file that holds a very long audio no more is decoded than is allowed."""
+    silence = written(Audio(np.zeros((1, 8000 * 600), np.float32), 8000), "flac")
     seen = []
 
     def counted(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
@@ -207,9 +207,9 @@ def test_resampled(rate: int) -> None:
 
 
 def test_many_channels_are_resampled() -> None:
-    """Each channel is resampled by itself, however many there are, and no sound at all stays none."""
+    """Each channel is resampled by itself, however many there are, and no audio at all stays none."""
     assert (12, 8000) == resampled(tone(channels=12), 16000).samples.shape
-    assert (2, 0) == resampled(Sound(np.zeros((2, 0), np.float32), 8000), 16000).samples.shape
+    assert (2, 0) == resampled(Audio(np.zeros((2, 0), np.float32), 8000), 16000).samples.shape
 
 
 def test_channels() -> None:

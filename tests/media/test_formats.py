@@ -49,8 +49,8 @@ def test_a_format_that_cannot_be_written(kind: Kind, wished: str) -> None:
     assert tuple(name for name in FORMATS if kind in FORMATS[name].kinds) == caught.value.choices
 
 
-def test_formats_of_pictures() -> None:
-    """Pictures have the formats that OpenAI's API knows."""
+def test_formats_of_images() -> None:
+    """Images have the formats that OpenAI's API knows."""
     with pytest.raises(InvalidParameterError) as caught:
         check(OutputFormat("gif"), "image")
 

@@ -1,4 +1,4 @@
-"""Pictures in and out."""
+"""Images in and out."""
 
 import io
 import struct
@@ -18,10 +18,10 @@ LIMITS = MediaLimits(max_pixels=64 * 64, max_bytes=100_000)
 RED, WHITE, CLEAR = (255, 0, 0), (255, 255, 255), (255, 0, 0, 0)
 
 
-def file_of(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """Return a picture as a file."""
+def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """Return an image as a file."""
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -38,26 +38,26 @@ def mask(data: bytes) -> Image.Image:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
 def test_formats_that_are_read(kind: str) -> None:
     """Each usual format gives the colour that went in."""
-    picture = read(file_of(Image.new("RGB", (8, 8), RED), kind))
+    image = read(file_of(Image.new("RGB", (8, 8), RED), kind))
 
-    assert ("RGB", (8, 8)) == (picture.mode, picture.size)
-    assert np.allclose(RED, np.asarray(picture)[4, 4], atol=6)
+    assert ("RGB", (8, 8)) == (image.mode, image.size)
+    assert np.allclose(RED, np.asarray(image)[4, 4], atol=6)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "RGBA", "LA", "I;16"])
 def test_every_mode_becomes_rgb(mode: str) -> None:
     """White stays white, whatever way the file writes it."""
     white: Any = {"1": 1, "I;16": 65535, "CMYK": (0, 0, 0, 0)}.get(mode, "white")
-    picture = read(file_of(Image.new(mode, (4, 4), white), "JPEG" if mode == "CMYK" else "PNG"))
+    image = read(file_of(Image.new(mode, (4, 4), white), "JPEG" if mode == "CMYK" else "PNG"))
 
-    assert ("RGB", WHITE) == (picture.mode, picture.getpixel((0, 0)))
+    assert ("RGB", WHITE) == (image.mode, image.getpixel((0, 0)))
 
 
 def test_sixteen_bits_are_scaled() -> None:
     """Half of 65535 is half of 255, not white."""
-    picture = read(file_of(Image.new("I;16", (4, 4), 32768)))
+    image = read(file_of(Image.new("I;16", (4, 4), 32768)))
 
-    assert (127, 127, 127) == picture.getpixel((0, 0))
+    assert (127, 127, 127) == image.getpixel((0, 0))
 
 
 def test_a_shade_of_sixteen_bits_may_be_transparent() -> None:
@@ -106,8 +106,8 @@ def test_a_photo_is_turned_upright() -> None:
     assert (4, 8) == read(file_of(Image.new("RGB", (8, 4)), "JPEG", exif=exif)).size
 
 
-def test_an_animation_gives_its_first_picture() -> None:
-    """Later pictures of a GIF are left alone."""
+def test_an_animation_gives_its_first_image() -> None:
+    """Later images of a GIF are left alone."""
     later = [Image.new("RGB", (4, 4), "blue")]
 
     assert RED == read(file_of(Image.new("RGB", (4, 4), RED), "GIF", save_all=True, append_images=later)).getpixel(
@@ -130,9 +130,9 @@ NOISE = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     ("data", "says"),
     [
         (b"", "is empty"),
-        (b"hello", "is no picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture"),
+        (b"hello", "is no image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image"),
         (file_of(Image.fromarray(NOISE))[:900], "is damaged"),
         (file_of(Image.fromarray(NOISE), "JPEG")[:300], "is damaged"),
         (bomb(64, 65), "64x65"),
@@ -142,7 +142,7 @@ NOISE = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     ],
 )
 def test_what_cannot_be_read(data: bytes, says: str) -> None:
-    """Each file that is no picture, is damaged or is too large is an error that names the parameter and says why."""
+    """Each file that is no image, is damaged or is too large is an error that names the parameter and says why."""
     with pytest.raises(MediaError, match=says) as caught:
         read(data)
 
@@ -193,13 +193,13 @@ def test_png_keeps_every_value() -> None:
 
 def test_quality_decides_the_size() -> None:
     """A lower quality gives a smaller file."""
-    picture = Image.fromarray(NOISE)
-    low, high = (encode(picture, OutputFormat("jpeg", quality), {})[0] for quality in (10, 95))
+    image = Image.fromarray(NOISE)
+    low, high = (encode(image, OutputFormat("jpeg", quality), {})[0] for quality in (10, 95))
 
     assert len(low) < len(high)
 
 
-def test_a_transparent_picture_as_jpeg() -> None:
+def test_a_transparent_image_as_jpeg() -> None:
     """JPEG has no transparency: it becomes white."""
     content, _ = encode(Image.new("RGBA", (8, 8), CLEAR), OutputFormat("jpeg"), {})
 
@@ -212,7 +212,7 @@ def test_an_unknown_format() -> None:
         encode(Image.new("RGB", (4, 4)), OutputFormat("gif"), {})
 
 
-def test_a_picture_that_does_not_fit_its_format() -> None:
+def test_an_image_that_does_not_fit_its_format() -> None:
     """WebP ends at 16383 pixels a side; that is said, with the format's parameter."""
     with pytest.raises(InvalidParameterError, match="16384x1") as caught:
         encode(Image.new("RGB", (16384, 1)), OutputFormat("webp"), {})

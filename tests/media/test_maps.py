@@ -1,4 +1,4 @@
-"""Pictures of maps."""
+"""Images of maps."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ RAMP = np.linspace(3, 7, 64, dtype=np.float32).reshape(1, 64).repeat(4, axis=0)
 
 def test_near_is_warm() -> None:
     """The least depth has the warmest colour, the greatest the coldest, at any scale."""
-    picture = coloured(RAMP)
+    image = coloured(RAMP)
 
-    assert ("RGB", (64, 4)) == (picture.mode, picture.size)
-    assert tuple(ANCHORS[-1]) == picture.getpixel((0, 0))
-    assert tuple(ANCHORS[0]) == picture.getpixel((63, 0))
+    assert ("RGB", (64, 4)) == (image.mode, image.size)
+    assert tuple(ANCHORS[-1]) == image.getpixel((0, 0))
+    assert tuple(ANCHORS[0]) == image.getpixel((63, 0))
 
 
 def test_high_may_be_near() -> None:
@@ -22,7 +22,7 @@ def test_high_may_be_near() -> None:
     assert np.array_equal(np.asarray(coloured(RAMP)), np.asarray(coloured(RAMP, near="high"))[:, ::-1])
 
 
-def test_the_picture_reads_without_colours() -> None:
+def test_the_image_reads_without_colours() -> None:
     """Lightness falls with every step away, and no two depths look the same."""
     lightness = np.asarray(coloured(RAMP).convert("L"), int)[0]
 
@@ -34,15 +34,15 @@ def test_what_is_no_number_is_grey() -> None:
     """NaN and infinity have a colour of their own, and do not change the others."""
     holed = RAMP.copy()
     holed[1:, 10], holed[1:, 20], holed[1:, 30] = np.nan, np.inf, -np.inf
-    picture = coloured(holed)
+    image = coloured(holed)
 
-    assert np.array_equal(np.asarray(coloured(RAMP))[0], np.asarray(picture)[0])
-    assert {UNKNOWN} == {picture.getpixel((x, 2)) for x in (10, 20, 30)}
+    assert np.array_equal(np.asarray(coloured(RAMP))[0], np.asarray(image)[0])
+    assert {UNKNOWN} == {image.getpixel((x, 2)) for x in (10, 20, 30)}
 
 
 @pytest.mark.parametrize("value", [0.0, 5.0, float("nan"), 3e38])
 def test_a_flat_map(value: float) -> None:
-    """A map of one value is a picture of one colour."""
+    """A map of one value is an image of one colour."""
     assert 1 == len(coloured(np.full((3, 3), value)).getcolors() or ())
 
 

@@ -1,4 +1,4 @@
-"""Regions of pictures: cut out, widened, filled, and laid back without a trace outside."""
+"""Regions of images: cut out, widened, filled, and laid back without a trace outside."""
 
 import numpy as np
 import pytest
@@ -6,15 +6,15 @@ from PIL import Image, ImageDraw
 
 from octabox.media.regions import (
     Box,
-    Sides,
+    Padding,
     Size,
     binary,
     blurred,
-    laid_back,
+    expand,
     new_room,
+    paste_back,
     region_of,
     surroundings,
-    widened,
 )
 
 
@@ -26,7 +26,7 @@ def mask(box: Box, size: Size = (100, 80)) -> Image.Image:
 
 
 def noise(size: Size = (100, 80)) -> Image.Image:
-    """Return a picture without a plain spot."""
+    """Return an image without a plain spot."""
     rng = np.random.default_rng(0)
     return Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), np.uint8))
 
@@ -44,7 +44,7 @@ def noise(size: Size = (100, 80)) -> Image.Image:
     ],
 )
 def test_a_region_has_the_proportions_of_what_it_becomes(box: Box, padding: int, target: Size, region: Box) -> None:
-    """It holds the mask and its padding, lies within the picture, and is widened as far as that reaches."""
+    """It holds the mask and its padding, lies within the image, and is widened as far as that reaches."""
     assert region == region_of(mask(box), padding, target)
 
 
@@ -55,62 +55,62 @@ def test_a_black_mask_has_no_region() -> None:
 
 def test_what_is_laid_back_changes_nothing_outside() -> None:
     """Where the mask is black each pixel stays; where it is white the piece is seen; between them both."""
-    picture, alpha = noise(), blurred(mask((40, 30, 60, 50)), 3)
+    image, alpha = noise(), blurred(mask((40, 30, 60, 50)), 3)
     box = region_of(alpha, 4, (64, 64))
     assert box is not None
-    made = np.asarray(laid_back(picture, Image.new("RGB", (64, 64), (255, 0, 0)), box, alpha), int)
+    made = np.asarray(paste_back(image, Image.new("RGB", (64, 64), (255, 0, 0)), box, alpha), int)
     share = np.asarray(alpha)
 
-    assert np.array_equal(made[share == 0], np.asarray(picture)[share == 0])
+    assert np.array_equal(made[share == 0], np.asarray(image)[share == 0])
     assert (255, 0, 0) == tuple(made[40, 50])
     assert 0 < (share > 0).sum() - (share == 255).sum()
 
 
-def test_a_widened_picture_keeps_its_own_pixels() -> None:
+def test_a_widened_image_keeps_its_own_pixels() -> None:
     """Its edges are drawn out into the new room, which the mask tells."""
-    picture, sides = noise(), Sides(left=10, bottom=6)
-    wide, room = widened(picture, sides), np.asarray(new_room(picture.size, sides))
+    image, sides = noise(), Padding(left=10, bottom=6)
+    wide, room = expand(image, sides), np.asarray(new_room(image.size, sides))
 
     assert (110, 86) == wide.size == (room.shape[1], room.shape[0])
-    assert np.array_equal(np.asarray(wide)[:80, 10:], np.asarray(picture))
-    assert np.array_equal(np.asarray(wide)[40, 0], np.asarray(picture)[40, 0])
+    assert np.array_equal(np.asarray(wide)[:80, 10:], np.asarray(image))
+    assert np.array_equal(np.asarray(wide)[40, 0], np.asarray(image)[40, 0])
     assert (255, 255, 0) == (room[0, 9], room[80, 50], room[79, 10])
 
 
 def test_the_mask_of_new_room_reaches_in_on_those_sides_alone() -> None:
     """Where nothing is added there is no seam to hide."""
-    room = np.asarray(new_room((100, 80), Sides(left=10), inset=8))
+    room = np.asarray(new_room((100, 80), Padding(left=10), inset=8))
 
     assert (255, 0) == (room[40, 17], room[40, 18])
     assert 0 == room[40, -1] == room[0, 50]
 
 
 def test_a_mask_reaches_in_no_further_than_through() -> None:
-    """A picture that is smaller than the seam is painted whole."""
-    assert 255 == np.asarray(new_room((10, 10), Sides(left=4, right=4), inset=30)).min()
+    """An image that is smaller than the seam is painted whole."""
+    assert 255 == np.asarray(new_room((10, 10), Padding(left=4, right=4), inset=30)).min()
 
 
 def test_colours_around_fill_what_is_masked() -> None:
     """Each half of a hole takes the colour that is near it, and nothing else changes."""
-    picture = Image.new("RGB", (100, 80), (200, 0, 0))
-    picture.paste((0, 0, 200), (50, 0, 100, 80))
-    ImageDraw.Draw(picture).rectangle((30, 20, 69, 59), fill=(0, 255, 0))
+    image = Image.new("RGB", (100, 80), (200, 0, 0))
+    image.paste((0, 0, 200), (50, 0, 100, 80))
+    ImageDraw.Draw(image).rectangle((30, 20, 69, 59), fill=(0, 255, 0))
     hole = mask((30, 20, 70, 60))
-    filled = np.asarray(surroundings(picture, hole), int)
+    filled = np.asarray(surroundings(image, hole), int)
     inside = np.asarray(hole) > 0
 
     assert filled[inside][:, 1].max() < 10
     assert filled[40, 33, 0] > 150
     assert filled[40, 66, 0] < 50
-    assert np.array_equal(filled[~inside], np.asarray(picture)[~inside])
+    assert np.array_equal(filled[~inside], np.asarray(image)[~inside])
 
 
 @pytest.mark.parametrize("shade", [0, 255])
 def test_there_may_be_no_colours_around(shade: int) -> None:
-    """With nothing masked, or all, the picture stays."""
-    picture = noise()
+    """With nothing masked, or all, the image stays."""
+    image = noise()
 
-    assert picture.tobytes() == surroundings(picture, Image.new("L", picture.size, shade)).tobytes()
+    assert image.tobytes() == surroundings(image, Image.new("L", image.size, shade)).tobytes()
 
 
 def test_a_mask_becomes_black_and_white() -> None:

@@ -17,7 +17,7 @@ from makers import Tiny
 from makers.samples import SIDE, content, parted
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import load_catalog
-from octabox.catalog.tasks import STEERS, brought
+from octabox.catalog.tasks import CONTROL_PARAMETERS, brought
 from octabox.media import audio, formats, video
 from octabox.media.limits import MediaLimits
 
@@ -69,7 +69,7 @@ def ask(tiny: Tiny, schema: Mapping[str, Any], task: str) -> Ask:
 def _of_other_tasks(entry: PipelineEntry, tasks: Iterable[str], task: str) -> set[str]:
     """Return the parameters of media that other tasks of a model bring, and this one does not."""
     elsewhere = set().union(*map(brought, tasks)) - brought(task)
-    return {each.name for each in entry.media() if each.kind in elsewhere and not STEERS.search(each.name)}
+    return {each.name for each in entry.media() if each.kind in elsewhere and not CONTROL_PARAMETERS.search(each.name)}
 
 
 def _needed(entry: PipelineEntry, task: str, files: Mapping[str, Any]) -> dict[str, str]:
@@ -78,21 +78,23 @@ def _needed(entry: PipelineEntry, task: str, files: Mapping[str, Any]) -> dict[s
     steering = [each for each in media if each.kind == "image" and _is_control(entry, each.name)]
     needed: dict[str, str] = {each.name: each.kind for each in [*entry.media(required=True), *steering]}
     there = {each.kind for each in media if each.name in {*files, *needed}}
-    takers: dict[str, str] = {each.kind: each.name for each in reversed(media) if not STEERS.search(each.name)}
+    takers: dict[str, str] = {
+        each.kind: each.name for each in reversed(media) if not CONTROL_PARAMETERS.search(each.name)
+    }
     for kind in brought(task) - there:
-        # Where a clip is taken, a picture is one of a single frame.
+        # Where a video is taken, an image is one of a single frame.
         if taker := takers.get(kind) or takers.get("video"):
             needed[taker] = kind
     return {name: kind for name, kind in needed.items() if name not in files}
 
 
 def _is_control(entry: PipelineEntry, name: str) -> bool:
-    """Return whether a parameter is the picture that a ControlNet cannot do without."""
+    """Return whether a parameter is the image that a ControlNet cannot do without."""
     return not entry.modular and "controlnet" in entry.required_components and "control" in name
 
 
 def _size(params: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the size of the media that are still to be made: that of the picture that is there, or what is asked for."""
+    """Return the size of the media that are still to be made: that of the image that is there, or what is asked for."""
     if isinstance(files.get("image"), bytes):
         return Image.open(io.BytesIO(files["image"])).size
     return params.get("width") or SIDE, params.get("height") or SIDE
@@ -103,9 +105,9 @@ def check_output(output: Mapping[str, Any]) -> None:
     data = base64.b64decode(output["b64_json"])
     kind, media_type = output["kind"], output["media_type"]
     if kind == "image":
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-            assert picture.width > 1
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            assert image.width > 1
     elif kind == "video":
         clip = video.decode(data, parameter="output", limits=MediaLimits())
         assert clip.frames

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from octabox.errors import ConfigError, InvalidParameterError
-from octabox.prompts.styles import Style, chosen, laid_over, load_styles
+from octabox.prompts.styles import Style, apply_style, chosen, load_styles
 
 CSV = """name,prompt,negative_prompt
 ink,"{prompt}, ink drawing, ""bold"" lines","photo, blurry"
@@ -95,4 +95,4 @@ def test_an_unknown_style() -> None:
 )
 def test_laying_over(text: str, pieces: list[str], expected: str) -> None:
     """The prompt goes where the style has a place for it, else before it."""
-    assert expected == laid_over(text, pieces)
+    assert expected == apply_style(text, pieces)

@@ -15,7 +15,7 @@ from octabox.media.limits import MediaLimits
 from octabox.service.inputs import decoded
 from octabox.types import Source
 
-#: A parameter for each kind of file; a mask is read as a picture is, in its own way.
+#: A parameter for each kind of file; a mask is read as an image is, in its own way.
 TAKERS: dict[str, ParameterKind] = {
     "image": "image",
     "mask_image": "mask",

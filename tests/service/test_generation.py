@@ -38,7 +38,7 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
 
 
 def request(**options: object) -> GenerationRequest:
-    """Return a request for a picture; options that are no fields are parameters."""
+    """Return a request for an image; options that are no fields are parameters."""
     names = ("model", "task", "inputs", "seed", "num_outputs", "scheduler", "output", "wishes")
     fields = {name: options.pop(name) for name in names if name in options}
     params = {"prompt": "a large green circle on a white background", **options}
@@ -46,33 +46,33 @@ def request(**options: object) -> GenerationRequest:
 
 
 def png(scene: Scene) -> bytes:
-    """Return a scene's picture as a file."""
+    """Return a scene's image as a file."""
     file = io.BytesIO()
     draw(scene).save(file, "PNG")
     return file.getvalue()
 
 
-async def test_a_request_gives_the_picture_it_describes(parts: Parts) -> None:
-    """The defaults of the embedded model make a picture of what the words say."""
+async def test_a_request_gives_the_image_it_describes(parts: Parts) -> None:
+    """The defaults of the embedded model make an image of what the words say."""
     generation = await parts.generation.generate(request(seed=3))
-    picture = Image.open(io.BytesIO(generation.artifacts[0].content))
+    image = Image.open(io.BytesIO(generation.artifacts[0].content))
 
-    assert ("green", "white") == (centre_colour(picture), border_colour(picture))
+    assert ("green", "white") == (centre_colour(image), border_colour(image))
     assert "text-to-image" == generation.task
 
 
-async def test_a_picture_chooses_the_sibling(parts: Parts) -> None:
-    """A request that brings a picture is served by the sibling that takes it, on the same weights."""
+async def test_an_image_chooses_the_sibling(parts: Parts) -> None:
+    """A request that brings an image is served by the sibling that takes it, on the same weights."""
     call = await parts.generation.prepare(request(inputs={"image": (png(Scene("star", "red", "white")),)}))
 
     assert "image-to-image" == call.task
     assert "StableDiffusionPipeline" == call.pipeline != call.runs_as
 
 
-async def test_a_picture_and_a_mask_choose_inpainting(parts: Parts) -> None:
-    """A request that brings a picture and a mask is inpainting."""
-    picture = png(Scene("star", "red", "white"))
-    call = await parts.generation.prepare(request(inputs={"image": (picture,), "mask_image": (picture,)}))
+async def test_an_image_and_a_mask_choose_inpainting(parts: Parts) -> None:
+    """A request that brings an image and a mask is inpainting."""
+    image = png(Scene("star", "red", "white"))
+    call = await parts.generation.prepare(request(inputs={"image": (image,), "mask_image": (image,)}))
 
     assert "inpainting" == call.task
     (mask,) = call.runs[0].inputs["mask_image"]
@@ -113,8 +113,8 @@ async def test_a_list_of_prompts_is_a_run_for_each(parts: Parts) -> None:
 
 async def test_a_wish_without_effect_is_a_warning(parts: Parts) -> None:
     """A size that the pipeline cannot honour is a warning, not an error, where it was only a wish."""
-    picture = png(Scene("star", "red", "white"))
-    call = await parts.generation.prepare(request(inputs={"image": (picture,)}, wishes={"width": 64, "height": 64}))
+    image = png(Scene("star", "red", "white"))
+    call = await parts.generation.prepare(request(inputs={"image": (image,)}, wishes={"width": 64, "height": 64}))
 
     assert 2 == len(call.warnings)
     assert "width" in call.warnings[0]

@@ -14,10 +14,10 @@ from makers import samples
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, RequestError
-from octabox.media.audio import Sound
+from octabox.media.audio import Audio
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
-from octabox.media.video import Clip
+from octabox.media.video import Video
 from octabox.service.inputs import DECODERS, decoded
 from octabox.types import Source
 
@@ -60,7 +60,7 @@ async def refused(**media: Source | list[Any] | tuple[Source | list[Any], ...]) 
 
 
 async def test_every_kind_is_decoded() -> None:
-    """A picture in RGB, a mask in L, a clip, a sound and an array, each under its parameter."""
+    """An image in RGB, a mask in L, a video, an audio and an array, each under its parameter."""
     content = samples.content
     found = await read(
         image=content("image"),
@@ -71,9 +71,9 @@ async def test_every_kind_is_decoded() -> None:
     )
 
     assert ("RGB", "L") == (found["image"][0].mode, found["mask_image"][0].mode)
-    assert isinstance(found["video"][0], Clip)
+    assert isinstance(found["video"][0], Video)
     assert samples.FRAMES == len(found["video"][0].frames)
-    assert isinstance(found["audio"][0], Sound)
+    assert isinstance(found["audio"][0], Audio)
     assert (1, 2) == found["latents"][0].shape
 
 
@@ -104,15 +104,15 @@ async def test_nested_lists_are_arrays(value: list[Any], dtype: str, shape: tupl
 @pytest.mark.parametrize(
     ("name", "value", "kind", "words"),
     [
-        ("image", b"text", MediaError, "is no picture"),
+        ("image", b"text", MediaError, "is no image"),
         ("image", samples.content("image")[:60], MediaError, "is damaged"),
-        ("image", samples.content("audio"), MediaError, "is no picture"),
+        ("image", samples.content("audio"), MediaError, "is no image"),
         ("image", "no base64!", MediaError, "is no base64"),
-        ("mask_image", samples.content("video"), MediaError, "is no picture"),
+        ("mask_image", samples.content("video"), MediaError, "is no image"),
         ("video", b"text", MediaError, "is damaged, or of a kind that is not read"),
         ("video", samples.content("audio"), MediaError, "holds no video"),
         ("audio", samples.content("image"), MediaError, "is damaged, or of a kind that is not read"),
-        ("audio", samples.content("video"), MediaError, "holds no sound"),
+        ("audio", samples.content("video"), MediaError, "holds no audio"),
         ("latents", samples.content("image"), MediaError, "is no .npy file"),
         ("latents", npy(np.array([{}], object), allow_pickle=True), MediaError, "which are no real numbers"),
         ("latents", npy(np.zeros(64))[:-1], MediaError, "claims 64 values"),
@@ -132,8 +132,8 @@ async def test_what_cannot_be_read_is_refused(name: str, value: Any, kind: type[
     assert words in error.message
 
 
-async def test_limits_hold_for_clips_and_sounds() -> None:
-    """A clip of too many frames and a sound that is too long are refused, each with its parameter."""
+async def test_limits_hold_for_videos_and_audios() -> None:
+    """A video of too many frames and an audio that is too long are refused, each with its parameter."""
     long = MediaLimits(max_frames=samples.FRAMES - 1, max_seconds=samples.SECONDS / 2)
     files: dict[str, tuple[Source | list[Any], ...]] = {name: (samples.content(name),) for name in ("video", "audio")}
     with pytest.raises(InvalidRequestError) as caught:
@@ -143,15 +143,15 @@ async def test_limits_hold_for_clips_and_sounds() -> None:
     assert "8 frames" in caught.value.message or "0.5 seconds" in caught.value.message
 
 
-async def test_a_picture_is_a_clip_of_one_frame() -> None:
-    """Where a clip is taken, a still picture will do."""
+async def test_an_image_is_a_video_of_one_frame() -> None:
+    """Where a video is taken, a still image will do."""
     (found,) = (await read(video=samples.content("image")))["video"]
 
     assert 1 == len(found.frames)
 
 
 async def test_sixteen_bits_are_eight() -> None:
-    """A picture of 16 bits a channel is the same as one of 8."""
+    """An image of 16 bits a channel is the same as one of 8."""
     grey = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
     files = []
     for picture in (Image.fromarray(grey), Image.fromarray(grey.astype(np.uint16) * 257)):
@@ -163,13 +163,15 @@ async def test_sixteen_bits_are_eight() -> None:
     assert small.tobytes() == large.tobytes()
 
 
-async def test_a_mask_has_the_size_of_its_picture() -> None:
-    """The error tells both sizes; a picture that only steers is not the mask's."""
+async def test_a_mask_has_the_size_of_its_image() -> None:
+    """The error tells both sizes; an image that only steers is not the mask's."""
     error = await refused(image=samples.content("image", 64, 64), mask_image=samples.content("mask", 32, 64))
-    steered = await read(control_image=samples.content("image", 64, 64), mask_image=samples.content("mask", 32, 64))
+    control_from_aliases = await read(
+        control_image=samples.content("image", 64, 64), mask_image=samples.content("mask", 32, 64)
+    )
 
-    assert ("mask_image", "The mask 'mask_image' is 32x64, and its picture 64x64.") == (error.parameter, error.message)
-    assert {"control_image", "mask_image"} == steered.keys()
+    assert ("mask_image", "The mask 'mask_image' is 32x64, and its image 64x64.") == (error.parameter, error.message)
+    assert {"control_image", "mask_image"} == control_from_aliases.keys()
 
 
 async def test_all_that_is_wrong_is_named_at_once() -> None:
@@ -185,7 +187,7 @@ async def test_all_that_is_wrong_is_named_at_once() -> None:
     [("image", "image"), ("mask_image", "image"), ("video", "video"), ("audio", "audio"), ("latents", "array")],
 )
 async def test_an_error_tells_what_was_to_be_read(name: str, medium: str) -> None:
-    """A mask is a picture; every other kind of file goes by its own name."""
+    """A mask is an image; every other kind of file goes by its own name."""
     error = await refused(**{name: b"text"})
 
     assert isinstance(error, MediaError)

@@ -1,4 +1,4 @@
-"""Pictures and masks of every make, where they are decoded: each is seen as what it shows, whatever way its file writes it."""
+"""Images and masks of every make, where they are decoded: each is seen as what it shows, whatever way its file writes it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.inputs import decoded
-from odd_media import MASKS, PICTURES, WHITE
+from odd_media import IMAGES, MASKS, WHITE
 
-#: A call that takes a picture and a mask.
+#: A call that takes an image and a mask.
 ENTRY = PipelineEntry(
     "Painter", "made.up", "made", parameters=(Parameter("image", "", "image"), Parameter("mask_image", "", "mask"))
 )
@@ -26,10 +26,10 @@ async def seen(parameter: str, data: bytes) -> tuple[str, tuple[int, int], bytes
     return found.mode, found.size, found.tobytes()
 
 
-@pytest.mark.parametrize("name", list(PICTURES))
-async def test_a_picture_is_what_it_shows(name: str) -> None:
-    """It is the same as a plain PNG of eight bits a colour that shows the same, and other than another picture."""
-    odd, plain = PICTURES[name]()
+@pytest.mark.parametrize("name", list(IMAGES))
+async def test_an_image_is_what_it_shows(name: str) -> None:
+    """It is the same as a plain PNG of eight bits a colour that shows the same, and other than another image."""
+    odd, plain = IMAGES[name]()
     found = await seen("image", odd)
 
     assert await seen("image", plain) == found

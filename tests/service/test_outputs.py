@@ -28,7 +28,7 @@ def entry(name: str) -> PipelineEntry:
     ],
 )
 def test_kinds_follow_from_the_output(name: str, kinds: tuple[Kind, ...]) -> None:
-    """The chief kind stands first; numbers can be had of everything, and numbers can be shown as pictures."""
+    """The chief kind stands first; numbers can be had of everything, and numbers can be shown as images."""
     assert kinds == kinds_made(entry(name))
 
 
@@ -104,7 +104,7 @@ def test_a_value_out_of_range_is_refused(name: str, output: OutputFormat, parame
 
 
 def test_every_pipeline_makes_something_that_can_be_written() -> None:
-    """Over the whole catalog, the usual format needs at most pictures in place of latents, and numbers can be had."""
+    """Over the whole catalog, the usual format needs at most images in place of latents, and numbers can be had."""
     for each in load_catalog().pipelines.values():
         assert output_arguments(OutputFormat(), each) in ({}, {"output_type": "pil"}), each.name
         assert set(output_arguments(OutputFormat("npz"), each).values()) <= {"np"}, each.name

@@ -18,10 +18,11 @@ from octabox.errors import (
     UnknownParameterError,
 )
 from octabox.service.bounds import Limits
-from octabox.service.planning import Plan, ServedModel, plan
+from octabox.service.planning import Plan, plan
+from octabox.service.served_model import ServedModel
 from octabox.types import MAX_SEED, GenerationRequest, OutputFormat, SchedulerChoice
 
-PICTURE = b"a picture"
+IMAGE = b"a picture"
 
 
 def model(own: str = "StableDiffusionPipeline", **config: Any) -> ServedModel:
@@ -54,9 +55,9 @@ def test_values_come_from_the_request_then_wishes_then_the_configuration() -> No
     assert ("'num_frames' has no effect: StableDiffusionPipeline has no such parameter.",) == found.warnings
 
 
-@pytest.mark.parametrize("given", [PICTURE, "data:image/png;base64,AAAA", "https://example.com/a.png", ["aa", b"bb"]])
+@pytest.mark.parametrize("given", [IMAGE, "data:image/png;base64,AAAA", "https://example.com/a.png", ["aa", b"bb"]])
 def test_media_among_the_parameters_are_files(given: Any) -> None:
-    """A picture that stands among the parameters chooses the pipeline as an input does."""
+    """An image that stands among the parameters chooses the pipeline as an input does."""
     found = planned(prompt="x", image=given)
 
     assert "StableDiffusionImg2ImgPipeline" == found.pipeline.name
@@ -66,20 +67,20 @@ def test_media_among_the_parameters_are_files(given: Any) -> None:
 
 @pytest.mark.parametrize("given", [5, [], {}, [1], [[5]], True, [b"a", None]])
 def test_what_means_no_file_is_refused(given: Any) -> None:
-    """A picture is text, bytes, or a list of them."""
+    """An image is text, bytes, or a list of them."""
     error = refused(prompt="x", image=given)
 
-    assert ("image", True) == (error.parameter, "must be a picture" in error.message)
+    assert ("image", True) == (error.parameter, "must be an image" in error.message)
     assert "base64" in error.hint
 
 
 @pytest.mark.parametrize(
     ("own", "kind"),
-    [("WanVideoToVideoPipeline", "a clip"), ("StableAudio3AudioToAudioPipeline", "a sound")],
+    [("WanVideoToVideoPipeline", "a video"), ("StableAudio3AudioToAudioPipeline", "an audio")],
 )
 def test_errors_call_media_by_their_kind(own: str, kind: str) -> None:
-    """A clip is asked for where a clip is taken."""
-    options: dict[str, Any] = {"video" if kind == "a clip" else "audio": 5}
+    """A video is asked for where a video is taken."""
+    options: dict[str, Any] = {"video" if kind == "a video" else "audio": 5}
     error = refused(model(own), prompt="x", **options)
 
     assert f"'{error.parameter}' must be {kind}, not 5." == error.message
@@ -116,7 +117,7 @@ def test_numbers_stay_where_they_are_taken_as_they_are() -> None:
 
 def test_nothing_is_given_twice() -> None:
     """A file and a parameter of the same name contradict each other."""
-    error = refused(prompt="x", image="aaaa", inputs={"image": (PICTURE,)})
+    error = refused(prompt="x", image="aaaa", inputs={"image": (IMAGE,)})
 
     assert ("image", "Give one of them.") == (error.parameter, error.hint)
 
@@ -188,7 +189,7 @@ def test_what_is_too_much_is_refused(options: dict[str, Any], limits: Limits, pa
 
 
 @pytest.mark.parametrize("frames", [0, -1, 33])
-def test_a_clip_has_at_most_so_many_frames(frames: int) -> None:
+def test_a_video_has_at_most_so_many_frames(frames: int) -> None:
     """The limit itself is allowed."""
     served, limits = model("WanPipeline"), Limits(frames=32)
     error = refused(served, limits, prompt="x", num_frames=frames)
@@ -217,9 +218,9 @@ def test_a_seed_is_drawn_once_for_all_outputs() -> None:
 
 
 def test_a_configured_component_opens_its_pipelines() -> None:
-    """A ControlNet beside the model makes a picture one that steers."""
+    """A ControlNet beside the model makes an image one that steers."""
     served = model(components={"controlnet": ComponentConfig(model="somewhere/else")})
-    found = planned(served, prompt="x", image=PICTURE)
+    found = planned(served, prompt="x", image=IMAGE)
 
     assert frozenset({"controlnet"}) == served.extra
     assert ("StableDiffusionControlNetPipeline", "text-to-image") == (found.pipeline.name, found.task)

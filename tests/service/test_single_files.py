@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from octabox.config.discovery import Shelves
+from octabox.config.discovery import ModelRegistry
 from octabox.engine.protocol import Engine
 from octabox.errors import IncompatibleWeightsError
 from octabox.service.models import ModelService
@@ -26,7 +26,7 @@ def models(tmp_path: Path) -> ModelService:
     (tmp_path / "b.yaml").write_text("name: by class\nmodel: strange.safetensors\npipeline: FluxPipeline")
     (tmp_path / "other.ckpt").write_bytes(b"nothing")
     (tmp_path / "again.safetensors").symlink_to(tmp_path / "nowhere.safetensors")
-    return ModelService(Shelves(tmp_path), cast("Engine", None))
+    return ModelService(ModelRegistry(tmp_path), cast("Engine", None))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 Row = dict[str, Any]
 
 #: Seconds after which a check that took no notice of its limit is ended again.
-AGAIN = 5.0
+RETRY_DELAY = 5.0
 
 #: What a check is given.
 BenchT = TypeVar("BenchT")
@@ -159,7 +159,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise CheckTimeoutError
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), AGAIN)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), RETRY_DELAY)
     try:
         yield
     finally:

@@ -215,7 +215,7 @@ class SchedulerEntry:
         step_needs: What a step of it asks for beside what every pipeline hands it.
         timesteps: Whether the steps of a run can be written out for it.
         sigmas: Whether their noise levels can.
-        reverses: Whether it runs from the picture to the noise, as its docstring says.
+        reverses: Whether it runs from the image to the noise, as its docstring says.
         unread: Settings that its constructor takes and nothing reads, so that they have no effect.
     """
 

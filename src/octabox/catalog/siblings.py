@@ -1,8 +1,8 @@
 """Find the other tasks that a loaded model can do: the classes that run on the same weights.
 
 Diffusers' own tables of siblings come first. Besides them, two classes are siblings when they are of one family, are
-made of the same components, and neither was trained for an input of its own: a class that needs a picture but has no
-``strength`` puts it through weights made for it, while one that has it only starts from the picture in place of noise.
+made of the same components, and neither was trained for an input of its own: a class that needs an image but has no
+``strength`` puts it through weights made for it, while one that has it only starts from the image in place of noise.
 
 A component that a model has beside those of its class, such as a ControlNet, opens the classes that need it and nothing else.
 """
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.reading.annotations import parse
 
-#: How far a call goes from the picture it starts with: its presence says that any weights of the family will do.
+#: How far a call goes from the image it starts with: its presence says that any weights of the family will do.
 STRENGTH = "strength"
 
 Families = Mapping[str, Mapping[str, str]]

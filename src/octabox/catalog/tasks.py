@@ -4,21 +4,21 @@ A task is a tag of the Hub. Which ones a pipeline serves follows from what its c
 
 | it gives   | it takes                                       | task                                          |
 |------------|------------------------------------------------|-----------------------------------------------|
-| image      | a picture and a mask                           | inpainting                                    |
-| image      | a picture                                      | image-to-image                                |
+| image      | an image and a mask                           | inpainting                                    |
+| image      | an image                                      | image-to-image                                |
 | image      | words                                          | text-to-image                                 |
 | image      | neither                                        | unconditional-image-generation                |
-| 3D         | a picture, or words                            | image-to-3d, text-to-3d                       |
-| depth      | a picture                                      | depth-estimation                              |
-| other maps | a picture                                      | image-to-image                                |
-| video      | a clip, else a sound, else a picture, or words | video-, audio-, image- or text-to-video       |
-| audio      | a sound, or words                              | audio-to-audio, text-to-audio                 |
-| text       | a picture, or words                            | image-to-text, text-generation                |
+| 3D         | an image, or words                            | image-to-3d, text-to-3d                       |
+| depth      | an image                                      | depth-estimation                              |
+| other maps | an image                                      | image-to-image                                |
+| video      | a video, else an audio, else an image, or words | video-, audio-, image- or text-to-video       |
+| audio      | an audio, or words                              | audio-to-audio, text-to-audio                 |
+| text       | an image, or words                            | image-to-text, text-generation                |
 | numbers    | anything                                       | feature-extraction                            |
 
-What a call needs decides the first task; what it may be given besides adds others. Pictures that only steer (those of a
+What a call needs decides the first task; what it may be given besides adds others. Images that only steer (those of a
 ControlNet or of an adapter) do not count. The class's own name and diffusers' tables of siblings decide the order where
-the signature leaves it open. A spectrogram is a sound in numbers, as embeddings are words. ``tasks.yaml`` holds what people
+the signature leaves it open. A spectrogram is an audio in numbers, as embeddings are words. ``tasks.yaml`` holds what people
 call the tasks, and the few classes that nothing fits.
 """
 
@@ -36,11 +36,11 @@ import yaml
 from octabox.catalog.entries import MEDIA, Parameter, PipelineEntry
 from octabox.types import Kind
 
-#: Parameters whose pictures steer a call that would run without them: of adapters, controls, negatives and styles.
-STEERS = re.compile(r"adapter|control|negative|pose|reference|style|last_image|gligen|condi?tioning")
+#: Parameters whose images steer a call that would run without them: of adapters, controls, negatives and styles.
+CONTROL_PARAMETERS = re.compile(r"adapter|control|negative|pose|reference|style|last_image|gligen|condi?tioning")
 
-#: Components that turn the picture of a call into such a steer.
-STEERING_COMPONENTS = re.compile(r"^controlnet|^adapter")
+#: Components that turn the image of a call into such a steer.
+CONTROL_COMPONENTS = re.compile(r"^controlnet|^adapter")
 
 #: What the words of an output say that it shows, whatever its numbers look like.
 SOLID, DEPTH = re.compile(r"\b3D\b|\bmesh"), re.compile(r"\bdepth\b", re.IGNORECASE)
@@ -51,7 +51,7 @@ BROUGHT = {"inpainting": {"image", "mask"}, "depth-estimation": {"image"}}
 #: Outputs that only another model can read.
 ENCODED = re.compile(r"embed|latent")
 
-#: Arrays that hold a sound.
+#: Arrays that hold an audio.
 SPECTROGRAM = re.compile(r"spectrogram|(^|_)mels?(_|$)")
 
 #: Parts of a class name: words, capitals, numbers.
@@ -103,11 +103,11 @@ def derive(entry: PipelineEntry) -> tuple[str, ...]:
     needed = {kind for kind, required in taken.items() if required}
     given = [_best(needed), *(kind for kind in ("text", "image", "mask", "audio", "video") if kind in taken)]
     if needed & MEDIA:
-        # A call that needs a picture cannot do with words alone.
+        # A call that needs an image cannot do with words alone.
         given = [kind for kind in given if kind != "text"]
     if "mask" in needed:
         given = [kind for kind in given if kind != "image"]
-    goal = _goal(entry, has_picture="image" in taken)
+    goal = _goal(entry, has_image="image" in taken)
     found = [_task(kind, goal) for kind in given if kind or not taken]
     if goal != "text" and "image" in taken and any(field.kind == "text" for field in entry.outputs):
         found.append("image-to-text")
@@ -121,7 +121,7 @@ def named(entry: PipelineEntry, derived: tuple[str, ...], listed: Iterable[str])
     where its signature would do without; and one whose name speaks of inpainting is for that alone.
     """
     goals = {_goal_of(task) for task in derived}
-    needs_file = any(not STEERS.search(parameter.name) for parameter in entry.media(required=True))
+    needs_file = any(not CONTROL_PARAMETERS.search(parameter.name) for parameter in entry.media(required=True))
     listed = [
         task for task in listed if task in derived or (_goal_of(task) in goals and not (needs_file and _is_wordy(task)))
     ]
@@ -159,12 +159,12 @@ def _goal_of(task: str) -> str:
 
 def _taken(entry: PipelineEntry) -> dict[str, bool]:
     """Return what a call takes that makes its task, and whether it needs it."""
-    steered = any(STEERING_COMPONENTS.search(part.name) for part in entry.components)
+    control_from_aliases = any(CONTROL_COMPONENTS.search(part.name) for part in entry.components)
     has_control = any("control" in parameter.name for parameter in entry.media())
     taken: dict[str, bool] = {}
     for parameter in entry.parameters:
         kind = _subject(parameter, entry.output_kind)
-        if kind is None or (kind == "image" and steered and not has_control):
+        if kind is None or (kind == "image" and control_from_aliases and not has_control):
             continue
         taken[kind] = taken.get(kind, False) or (parameter.required and kind != "text")
     if "mask" in taken and "image" not in taken and not taken["mask"]:
@@ -177,9 +177,9 @@ def _taken(entry: PipelineEntry) -> dict[str, bool]:
 def _subject(parameter: Parameter, output_kind: Kind | None) -> str | None:
     """Return what a parameter brings that the call is about; None where it only steers or sets."""
     if parameter.is_media:
-        # A clip that steers is what the call is about, where it cannot be left out.
+        # A video that steers is what the call is about, where it cannot be left out.
         is_subject = parameter.kind == "video" and parameter.required
-        return parameter.kind if is_subject or not STEERS.search(parameter.name) else None
+        return parameter.kind if is_subject or not CONTROL_PARAMETERS.search(parameter.name) else None
     if parameter.kind == "text" and (parameter.required or parameter.name.startswith("prompt")):
         return "text"
     if parameter.kind == "array" and parameter.required:
@@ -195,14 +195,14 @@ def _best(kinds: set[str]) -> str:
     return next((kind for kind in ("video", "mask", "audio", "image", "text") if kind in kinds), "")
 
 
-def _goal(entry: PipelineEntry, *, has_picture: bool) -> str:
+def _goal(entry: PipelineEntry, *, has_image: bool) -> str:
     """Return what a call is for: its output's kind, or what the words of its outputs say it shows."""
     words = " ".join(f"{field.name} {field.description}" for field in entry.outputs)
     if SOLID.search(words):
         return "3d"
     if (
         entry.output_kind == "array"
-        and has_picture
+        and has_image
         and not any(ENCODED.search(field.name) for field in entry.outputs[:1])
     ):
         return "depth" if DEPTH.search(words) else "image"
@@ -232,4 +232,4 @@ def extras(entry: PipelineEntry, task: str) -> int:
     """Return how much a class needs beyond what a request for this task brings: values, files, steering components."""
     known = brought(task) | {"text"}
     values = sum(parameter.required and parameter.kind not in known for parameter in entry.parameters)
-    return values + sum(bool(STEERING_COMPONENTS.search(name)) for name in entry.required_components)
+    return values + sum(bool(CONTROL_COMPONENTS.search(name)) for name in entry.required_components)

@@ -24,16 +24,16 @@ def command(
     from octabox.cli.tables import show_table
     from octabox.config.discovery import discover, model_of_source
     from octabox.config.settings import Settings
-    from octabox.hub.adapters.shelf import AdapterShelf
-    from octabox.hub.adapters.telling import told
+    from octabox.hub.adapters.formats import told
+    from octabox.hub.adapters.registry import AdapterRegistry
 
     settings = Settings.load({"models": models, "loras": loras, "embeddings": embeddings})
     folder = None
     if model is not None:
-        shelf = discover(settings.models)
-        source = None if model in shelf.named else model_of_source(model)
-        folder = Path((source or shelf.find(model)).model)
-    found = AdapterShelf(settings.lora_folder, settings.embedding_folder)
+        registry = discover(settings.models)
+        source = None if model in registry.named else model_of_source(model)
+        folder = Path((source or registry.find(model)).model)
+    found = AdapterRegistry(settings.lora_folder, settings.embedding_folder)
     rows = [told(each, folder) for each in (*found.loras(), *found.embeddings())]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))

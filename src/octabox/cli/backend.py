@@ -35,16 +35,16 @@ import click
 def command(addr: str, config: Path | None, paths: tuple[Path, ...], **flags: Any) -> None:
     """Read the settings and LocalAI's variables, and serve until told to stop."""
     from octabox.config.settings import Settings
-    from octabox.frontends.localai.grpc.environment import Environment
+    from octabox.frontends.grpc.localai.environment import Environment
     from octabox.server import build, serve_localai
 
     settings, environment = Settings.load(flags, config), Environment.load()
 
-    def announce(address: str) -> None:
+    def on_listening(address: str) -> None:
         click.echo(f"Octabox serves LocalAI at {address}", err=True)
 
     async def run() -> NoReturn:
-        code = await serve_localai(build(settings), addr, environment, paths, announce)
+        code = await serve_localai(build(settings), addr, environment, paths, on_listening)
         logging.shutdown()
         # Python would wait for its threads, of which one may still be reading the catalog; everything else has ended.
         os._exit(code)

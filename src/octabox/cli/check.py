@@ -13,13 +13,13 @@ from pathlib import Path
 
 import click
 
-from octabox.catalog.conditions.image_prompts import with_scale
+from octabox.catalog.conditions.ip_adapter import with_scale
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.discovery import YAML_SUFFIXES, discover, place
 from octabox.config.model import ModelConfig
 from octabox.config.names import check_names
+from octabox.config.parsing import Entry, read_models
 from octabox.config.problems import Problem, whole_file
-from octabox.config.reading import Entry, read_models
 from octabox.config.settings import Settings
 from octabox.errors import ConfigError, IncompatibleWeightsError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file
@@ -85,14 +85,14 @@ def _look_at_configuration(file: Path, findings: Findings) -> None:
 
 def _look_at_folder(folder: Path, findings: Findings) -> None:
     """Check all that a folder of models holds."""
-    shelf = discover(folder)
-    findings.models |= {reading.file: [] for reading in shelf.readings}
-    for config in shelf.models.values():
-        if config is not shelf.default:
+    registry = discover(folder)
+    findings.models |= {reading.file: [] for reading in registry.readings}
+    for config in registry.models.values():
+        if config is not registry.default:
             file = config.path or folder / Path(config.model).name
             findings.models.setdefault(file, []).append(config.name)
-    findings.entries += shelf.entries
-    findings.problems += shelf.problems
+    findings.entries += registry.entries
+    findings.problems += registry.problems
 
 
 def against_catalog(entries: Iterable[Entry], folder: Path) -> list[Problem]:

@@ -46,7 +46,7 @@ def command(
 
     from octabox.cli.outcome import waiting
     from octabox.config.settings import Settings
-    from octabox.engine.conversion import convert
+    from octabox.engine.local.conversion import convert
     from octabox.engine.messages import Conversion, WorkerOptions
     from octabox.server import build
 

@@ -9,7 +9,7 @@ import click
 
 from octabox.config.discovery import discover
 from octabox.config.names import pipeline_of
-from octabox.config.reading import Entry
+from octabox.config.parsing import Entry
 from octabox.config.settings import Settings
 
 _COLUMNS = ("NAME", "SOURCE", "PIPELINE", "DESCRIPTION")
@@ -20,9 +20,9 @@ _COLUMNS = ("NAME", "SOURCE", "PIPELINE", "DESCRIPTION")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def command(models: Path | None, as_json: bool) -> None:
     """List the models that can be asked for."""
-    shelf = discover(Settings.load({"models": models}).models)
+    registry = discover(Settings.load({"models": models}).models)
     rows = []
-    for config in shelf.models.values():
+    for config in registry.models.values():
         pipeline = pipeline_of(Entry(config, config.path or Path(config.model)))
         rows.append((config.name, config.model, pipeline, config.description))
     if as_json:
@@ -32,9 +32,9 @@ def command(models: Path | None, as_json: bool) -> None:
         click.echo(
             table([_COLUMNS, *((name, _short(source), pipeline or "", text) for name, source, pipeline, text in rows)])
         )
-    errors = [problem for problem in shelf.problems if problem.severity == "error"]
+    errors = [problem for problem in registry.problems if problem.severity == "error"]
     if errors:
-        click.echo(f"{len(errors)} wrong in {shelf.folder}: `octabox check {shelf.folder}` says what.", err=True)
+        click.echo(f"{len(errors)} wrong in {registry.folder}: `octabox check {registry.folder}` says what.", err=True)
 
 
 def table(rows: list[tuple[str, ...]]) -> str:

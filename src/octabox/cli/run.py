@@ -1,4 +1,4 @@
-"""Make what a model makes: a picture, a clip, a sound, words, from whatever it takes.
+"""Make what a model makes: an image, a video, an audio, words, from whatever it takes.
 
 MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model. Each PROMPT makes a result
 of its own.
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     "inputs",
     multiple=True,
     metavar="NAME=FILE",
-    help="A picture, clip, sound or .npy array for a call parameter.",
+    help="An image, video, audio or .npy array for a call parameter.",
 )
 @click.option("-o", "--out", metavar="FILE|FOLDER/", help="Where the result goes; the suffix decides the format.")
-@click.option("--seed", type=int, help="Seed of the first result; drawn by lot, and reported, if not given.")
+@click.option("--seed", type=int, help="Seed of the first result; drawn at random, and reported, if not given.")
 @click.option("-n", "--num-outputs", default=1, show_default=True, help="How many results; each has the next seed.")
 @click.option("--task", help="Task, such as image-to-image, where the inputs do not tell.")
-@click.option("--fps", type=float, help="Frames a second of a clip; the pipeline's own, or 16, if not given.")
+@click.option("--fps", type=float, help="Frames a second of a video; the pipeline's own, or 16, if not given.")
 @click.option(
     "--scheduler", help='Noise scheduler: any of its names, or JSON such as {"name": "unipc", "solver_order": 3}.'
 )
@@ -59,8 +59,8 @@ def command(**options: Any) -> None:
 
 
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
+    from octabox.cli.options import check_inputs, facts_of, model_of, other_inputs, prompts_of, use_performance
     from octabox.cli.outcome import Destination, waiting
-    from octabox.cli.wishes import check_inputs, facts_of, model_of, other_inputs, prompts_of, use_performance
     from octabox.config.settings import Settings
     from octabox.server import build
 
@@ -142,7 +142,7 @@ def _workflow(facts: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def _scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
     """Return the scheduler that an option means, by name or as JSON with settings, or what a file's metadata say of it."""
-    from octabox.config.schedulers import scheduler_choice
+    from octabox.schedulers.names import scheduler_choice
 
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
         return scheduler_choice(text)

@@ -51,13 +51,13 @@ def _model(model: str | None, models: Path | None) -> tuple[ModelService | None,
 
 def _one(name: str, service: ModelService | None, model: str, *, as_json: bool) -> None:
     """Print what there is to say of one scheduler."""
-    from octabox.config.listing import shown
+    from octabox.schedulers.listing import shown
 
     catalog = load_catalog()
     found = shown(name, catalog)
     if service is not None:
-        schedulers, misfit = service.schedulers(model), service.scheduler_misfit(model, name)
-        found |= {**schedulers.as_data(), **schedulers.about(found["name"], misfit)}
+        schedulers, incompatibility = service.schedulers(model), service.scheduler_incompatibility(model, name)
+        found |= {**schedulers.as_data(), **schedulers.about(found["name"], incompatibility)}
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -86,7 +86,7 @@ def _setting_row(entry: SchedulerEntry, setting: Parameter) -> tuple[str, str, s
 
 def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
     """Print all schedulers as rows, those first that fit the model."""
-    from octabox.config.listing import listed, schedule_rows
+    from octabox.schedulers.listing import listed, schedule_rows
 
     entries = list(load_catalog().schedulers.values())
     if service is None:
@@ -113,10 +113,14 @@ def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
         ]
     )
     rows.sort(key=lambda each: (not each.get("recommended"), not each.get("fits")))
-    misfits = frozenset(each["name"] for each in rows if each.get("fits") is False)
+    incompatibilities = frozenset(each["name"] for each in rows if each.get("fits") is False)
     table = [(each["name"], _fit(each), ", ".join(each["names"])) for each in rows]
-    foot = f"{len(rows) - len(misfits)} of {len(rows)} schedulers fit." if known.own else f"{len(rows)} schedulers."
-    show_table(("SCHEDULER", "FITS", "OTHER NAMES"), table, dim=misfits, foot=foot)
+    foot = (
+        f"{len(rows) - len(incompatibilities)} of {len(rows)} schedulers fit."
+        if known.own
+        else f"{len(rows)} schedulers."
+    )
+    show_table(("SCHEDULER", "FITS", "OTHER NAMES"), table, dim=incompatibilities, foot=foot)
 
 
 def _fit(row: dict[str, Any]) -> str:

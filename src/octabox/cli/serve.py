@@ -26,8 +26,8 @@ import click
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="Folder for what can be made again.")
 @click.option("--max-image-pixels", type=int, help="Largest image that is read or made, in pixels.")
 @click.option("--max-upload-bytes", type=int, help="Largest file or request that is taken, in bytes.")
-@click.option("--max-frames", type=int, help="Longest clip that is read or made, in frames.")
-@click.option("--max-audio-seconds", type=float, help="Longest sound or clip that is read, in seconds.")
+@click.option("--max-frames", type=int, help="Longest video that is read or made, in frames.")
+@click.option("--max-audio-seconds", type=float, help="Longest audio or video that is read, in seconds.")
 @click.option("--max-outputs", type=int, help="Outputs that one request may ask for.")
 @click.option("--max-steps", type=int, help="Denoising steps that one request may ask for.")
 @click.option("--fetch-timeout", type=float, help="Seconds for fetching an input by URL.")
@@ -42,7 +42,7 @@ import click
 def command(config: Path | None, **flags: Any) -> None:
     """Read the settings, build the server and run it until it is told to stop."""
     from octabox.config.settings import Settings
-    from octabox.frontends.http import listen
+    from octabox.frontends.http.app import listen
     from octabox.security.hosts import is_loopback
     from octabox.server import app, build
 
@@ -62,10 +62,10 @@ def command(config: Path | None, **flags: Any) -> None:
             err=True,
         )
 
-    def announce(url: str) -> None:
+    def on_listening(url: str) -> None:
         names = [config.name for config in parts.models.configurations()]
         click.echo(f"Octabox serves {', '.join(names)} at {url}", err=True)
         if parts.models.only_embedded():
             click.echo(f"There is no model in '{settings.models}', so this is the embedded one.", err=True)
 
-    listen(app(parts), settings.host, settings.port, announce, parts.engine.close)
+    listen(app(parts), settings.host, settings.port, on_listening, parts.engine.close)

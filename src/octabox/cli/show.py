@@ -1,6 +1,6 @@
-"""Show what may be asked of a model, or what a picture was made from.
+"""Show what may be asked of a model, or what an image was made from.
 
-MODEL is a configured name, a folder, a checkpoint file or `demo`; or a picture, clip or sound that was made before.
+MODEL is a configured name, a folder, a checkpoint file or `demo`; or an image, video or audio that was made before.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
 
 def _show_file(file: Path, *, as_json: bool) -> None:
     """Print what a file was made from."""
+    from octabox.cli.options import facts_of
     from octabox.cli.tables import show_facts, show_title
-    from octabox.cli.wishes import facts_of
 
     facts = facts_of(file)
     if as_json:

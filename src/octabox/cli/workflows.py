@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 PARTS = {
     "variation": ("STRENGTH", "Mix in the noise of another seed, from 0 to 1."),
     "inpaint": ("PADDING", "Paint the masked region alone, at full size; all else stays to the pixel."),
-    "outpaint": ("PIXELS", "Continue the picture beyond its edges."),
-    "hires": ("SCALE", "Paint the finished picture over at a larger size."),
-    "upscale": ("SCALE", "Enlarge the finished picture, by a filter or a model."),
+    "outpaint": ("PIXELS", "Continue the image beyond its edges."),
+    "hires": ("SCALE", "Paint the finished image over at a larger size."),
+    "upscale": ("SCALE", "Enlarge the finished image, by a filter or a model."),
 }
 
 #: Settings that name a model.

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from octabox import demo
 from octabox.config.model import OWN_REPOSITORY, ComponentConfig, ModelConfig
+from octabox.config.parsing import Entry, ParsedConfig, read_models
 from octabox.config.problems import Problem, did_you_mean, whole_file
-from octabox.config.reading import Entry, Reading, read_models
 from octabox.errors import ModelNotFoundError, OctaboxError, nearest
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, INDEX_FILES, folder_index, index_file, is_hub_id
 
@@ -32,7 +32,7 @@ def demo_model() -> ModelConfig:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ModelFolder:
     """The models of a folder at one moment.
 
     Args:
@@ -47,7 +47,7 @@ class Shelf:
     folder: Path
     models: Mapping[str, ModelConfig]
     problems: tuple[Problem, ...] = ()
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[ParsedConfig, ...] = ()
     entries: tuple[Entry, ...] = ()
     default: ModelConfig = field(default_factory=demo_model)
 
@@ -72,7 +72,7 @@ class Shelf:
         raise ModelNotFoundError(f"There is no model {name!r}.", hint=hint, model=name, choices=sorted(named))
 
 
-class Shelves:
+class ModelRegistry:
     """The models of a folder as it is now; it is read again only when something in it has changed. Safe for threads."""
 
     def __init__(self, folder: Path, default: ModelConfig | None = None) -> None:
@@ -80,9 +80,9 @@ class Shelves:
         self._default = default or demo_model()
         self._lock = threading.Lock()
         self._seen: object = None
-        self._shelf: Shelf | None = None
+        self._shelf: ModelFolder | None = None
 
-    def current(self) -> Shelf:
+    def current(self) -> ModelFolder:
         """Return the models that are there now."""
         with self._lock:
             seen = _listing(self.folder)
@@ -91,7 +91,7 @@ class Shelves:
             return self._shelf
 
 
-def discover(folder: Path, default: ModelConfig | None = None) -> Shelf:
+def discover(folder: Path, default: ModelConfig | None = None) -> ModelFolder:
     """Read a folder of models; a part that is wrong is among the problems, and keeps nothing else back.
 
     A configuration file is stronger than a folder or a checkpoint: what it refers to is not listed again.
@@ -101,7 +101,7 @@ def discover(folder: Path, default: ModelConfig | None = None) -> Shelf:
     default = default or demo_model()
     models = search.models or {default.name: default}
     entries = tuple(search.entries.values())
-    return Shelf(folder, models, tuple(search.problems), tuple(search.readings), entries, default)
+    return ModelFolder(folder, models, tuple(search.problems), tuple(search.readings), entries, default)
 
 
 def model_of_source(source: str) -> ModelConfig | None:
@@ -154,7 +154,7 @@ class _Search:
         self.models: dict[str, ModelConfig] = {}
         self.entries: dict[str, Entry] = {}
         self.problems: list[Problem] = []
-        self.readings: list[Reading] = []
+        self.readings: list[ParsedConfig] = []
 
     def run(self) -> None:
         """Take the configuration files first, since they are stronger than what they are about."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic_core import PydanticCustomError
 
 from octabox.config.performance import Performance, PerformanceConfig
-from octabox.config.presetting import beneath, presets, settings_for
+from octabox.config.preset_merge import deep_merge, presets, settings_for
 from octabox.prompts.names import Syntax
 from octabox.types import MAX_SEED
 
@@ -78,10 +78,10 @@ Components = Annotated[
 ]
 
 #: Strongest that a LoRA may be applied: beyond that there is only noise.
-MOST_WEIGHT = 10
+MAX_WEIGHT = 10
 
 #: How strongly a LoRA is applied.
-Weight = Annotated[float, Field(ge=-MOST_WEIGHT, le=MOST_WEIGHT, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
 
 
 class LoraConfig(_Strict):
@@ -95,7 +95,7 @@ class LoraConfig(_Strict):
 
 
 class IPAdapterConfig(_Strict):
-    """An IP-Adapter: weights that let a model take pictures as prompts."""
+    """An IP-Adapter: weights that let a model take images as prompts."""
 
     model: str = Field(description="Hub id, folder or file.", min_length=1)
     subfolder: str = Field(default="", description="Folder of the file inside that source.")
@@ -168,11 +168,11 @@ class ModelConfig(_Strict):
         default_factory=dict, description="Call parameters of the pipeline that hold where a request gives none."
     )
     seed: int | None = Field(
-        default=None, description="Seed of requests that give none; by lot, if not given.", ge=0, le=MAX_SEED
+        default=None, description="Seed of requests that give none; at random, if not given.", ge=0, le=MAX_SEED
     )
     components: dict[str, Components] = Field(default_factory=dict, description="What differs for one component.")
     adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied in every call.")
-    ip_adapters: tuple[IPAdapterConfig, ...] = Field(default=(), description="IP-Adapters, for pictures as prompts.")
+    ip_adapters: tuple[IPAdapterConfig, ...] = Field(default=(), description="IP-Adapters, for images as prompts.")
     prompt_syntax: Syntax | None = Field(
         default=None,
         description="How prompts are read: as they stand, or with weights as A1111 or Compel; the server's, if not given.",
@@ -192,7 +192,7 @@ class ModelConfig(_Strict):
     def _with_its_preset(cls, fields: Any) -> Any:
         """Take a preset's values where there are none."""
         preset = presets().get(str(fields.get("preset"))) if isinstance(fields, dict) else None
-        return fields if preset is None else beneath(fields, preset.settings)
+        return fields if preset is None else deep_merge(fields, preset.settings)
 
     @field_validator("preset")
     @classmethod
@@ -257,7 +257,7 @@ class ModelConfig(_Strict):
         if not preset:
             return self
         own = self.model_dump(exclude_unset=True)
-        return ModelConfig.model_validate({**beneath(own, preset), "path": self.path})
+        return ModelConfig.model_validate({**deep_merge(own, preset), "path": self.path})
 
 
 def way(loc: Iterable[str | int]) -> tuple[str | int, ...]:

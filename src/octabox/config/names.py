@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from octabox.config.model import ModelConfig
+from octabox.config.parsing import Entry
 from octabox.config.problems import Problem, did_you_mean
-from octabox.config.reading import Entry
-from octabox.config.schedulers import scheduler_of
 from octabox.errors import InvalidParameterError, OctaboxError, SchedulerNotFoundError
 from octabox.hub.folder import folder_index
+from octabox.schedulers.names import scheduler_of
 
 #: Classes that stand for whatever the model itself names, so nothing of their own can be checked.
 _ANY_MODEL = re.compile(r"(Diffusion|Modular)Pipeline|AutoPipelineFor\w+")

@@ -91,9 +91,9 @@ class Settings(BaseModel):
     max_upload_bytes: int = Field(
         default=50 * 1024**2, description="Largest file or request that is taken, in bytes.", ge=1
     )
-    max_frames: int = Field(default=2048, description="Longest clip that is read or made, in frames.", ge=1)
+    max_frames: int = Field(default=2048, description="Longest video that is read or made, in frames.", ge=1)
     max_audio_seconds: float = Field(
-        default=600.0, description="Longest sound, and longest clip, that is read, in seconds.", gt=0
+        default=600.0, description="Longest audio, and longest video, that is read, in seconds.", gt=0
     )
     max_outputs: int = Field(default=10, description="Outputs that one request may ask for.", ge=1)
     max_steps: int = Field(default=1000, description="Denoising steps that one request may ask for.", ge=1)

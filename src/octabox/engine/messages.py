@@ -140,14 +140,14 @@ class LoadFailed:
 
 
 @dataclass(frozen=True)
-class Began:
+class RunStarted:
     """From a worker: it has taken the call up."""
 
     id: str
 
 
 @dataclass(frozen=True)
-class Progressed:
+class StepDone:
     """From a worker: how far a call is."""
 
     id: str
@@ -155,7 +155,7 @@ class Progressed:
 
 
 @dataclass(frozen=True)
-class Ran:
+class RunFinished:
     """From a worker: the model is free for the next call, while this one's artifacts are being encoded."""
 
     id: str
@@ -191,7 +191,7 @@ class Memory:
 
 
 ToWorker = RunCall | CancelCall | Ping
-FromWorker = BadFork | Loaded | LoadFailed | Began | Progressed | Ran | Finished | Failed | Memory | Alive
+FromWorker = BadFork | Loaded | LoadFailed | RunStarted | StepDone | RunFinished | Finished | Failed | Memory | Alive
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import numpy as np
 from PIL.Image import Image
 
 from octabox.config.model import ModelConfig
-from octabox.media.audio import Sound
-from octabox.media.video import Clip
+from octabox.media.audio import Audio
+from octabox.media.video import Video
 from octabox.types import AdapterChoice, Event, ModelStatus, OutputFormat, SchedulerChoice, Variation
 
-#: A decoded input: a picture upright and in RGB (a mask in L), a clip, a sound, or an array of numbers; where a pipeline
+#: A decoded input: an image upright and in RGB (a mask in L), a video, an audio, or an array of numbers; where a pipeline
 #: takes lists of them, also a list, in which None leaves a place open.
-Medium = Image | Clip | Sound | np.ndarray | list[Any]
+Medium = Image | Video | Audio | np.ndarray | list[Any]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Call:
         runs: The calls to make, in the order of their outputs.
         scheduler: Noise scheduler for this request; None is the model's own.
         output: How artifacts are to be written.
-        partial_images: How many unfinished pictures to send of each run.
+        partial_images: How many unfinished images to send of each run.
         prompt_syntax: How the prompts are to be read; one of `octabox.prompts.names.SYNTAXES`.
         brought: What its inputs are, as metadata tell of them; those of the client, before anything was made of them.
         warnings: What the service already has to say.

@@ -1,1 +1,1 @@
-"""The wires."""
+"""Protocols that clients speak."""

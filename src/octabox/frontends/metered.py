@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 from octabox.errors import GenerationCancelledError, ModelNotFoundError
-from octabox.frontends.services import Generations
+from octabox.service.protocols import GenerationService
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Event, Generation, GenerationRequest
 
@@ -24,7 +24,7 @@ class Metered:
         metrics: Where they are counted.
     """
 
-    def __init__(self, inner: Generations, metrics: Metrics) -> None:
+    def __init__(self, inner: GenerationService, metrics: Metrics) -> None:
         self._inner, self._metrics = inner, metrics
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:

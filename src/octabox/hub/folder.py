@@ -87,7 +87,7 @@ def read_index(file: Path, shown: str) -> dict[str, Any]:
 def takes_its_own_input(folder: Path) -> bool:
     """Tell whether a model's UNet was made for more than noise: it has more channels in than the latents of its VAE.
 
-    That is so of those that are trained with a mask or a picture beside the noise; no other task runs on their weights.
+    That is so of those that are trained with a mask or an image beside the noise; no other task runs on their weights.
     """
     taken = _setting(folder / "unet" / "config.json", "in_channels")
     latent = _setting(folder / "vae" / "config.json", "latent_channels")

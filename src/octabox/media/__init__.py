@@ -1,1 +1,1 @@
-"""Pictures, clips, sounds, arrays and meshes in and out, and the metadata inside them."""
+"""Images, videos, audio, arrays and meshes in and out, and the metadata inside them."""

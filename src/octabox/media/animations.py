@@ -1,4 +1,4 @@
-"""Read and write moving pictures of the web: GIF, WebP and APNG, which Pillow knows."""
+"""Read and write moving images of the web: GIF, WebP and APNG, which Pillow knows."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ TICKS = {"gif": 10, "webp": 1}
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> tuple[tuple[Image.Image, ...], float | None]:
-    """Return the frames of an animation in RGB, and how many there are a second; None for a still picture.
+    """Return the frames of an animation in RGB, and how many there are a second; None for a still image.
 
     A frame that is shown for longer than the others is repeated, so that all last as long.
 
     Raises:
-        MediaError: The file is no picture, is damaged, or has too many or too large frames.
+        MediaError: The file is no image, is damaged, or has too many or too large frames.
     """
-    pictures: list[Image.Image] = []
+    frames: list[Image.Image] = []
     lasting: list[float] = []
     with opened(data, parameter=parameter, limits=limits) as file:
         for index, frame in enumerate(ImageSequence.Iterator(file)):
             limits.check_frames(index + 1, frame.size, parameter)
-            # An APNG may begin with a picture for programs that know no animations.
+            # An APNG may begin with an image for programs that know no animations.
             if index or not getattr(file, "default_image", False):
-                pictures.append(as_rgb(frame))
+                frames.append(as_rgb(frame))
                 lasting.append(float(frame.info.get("duration") or 0))
                 limits.check_seconds(sum(lasting) / 1000, parameter)
     shortest = min((each for each in lasting if each), default=0.0)
-    if len(pictures) == 1 or not shortest:
-        return tuple(pictures), None
+    if len(frames) == 1 or not shortest:
+        return tuple(frames), None
     repeats = [max(1, round(each / shortest)) for each in lasting]
-    # Where that would be too many, the pace is lost, not the clip.
+    # Where that would be too many, the pace is lost, not the video.
     if sum(repeats) > limits.max_frames:
-        repeats = [1] * len(pictures)
-    even = tuple(picture for picture, times in zip(pictures, repeats, strict=True) for _ in range(times))
+        repeats = [1] * len(frames)
+    even = tuple(image for image, times in zip(frames, repeats, strict=True) for _ in range(times))
     return even, 1000 * len(even) / sum(lasting)
 
 
 def encode(
-    pictures: Sequence[Image.Image], name: str, fps: float, quality: int | None, metadata: Mapping[str, Any]
+    frames: Sequence[Image.Image], name: str, fps: float, quality: int | None, metadata: Mapping[str, Any]
 ) -> bytes:
     """Return an animation that repeats for ever.
 
     Args:
-        pictures: Its frames, in RGB and all of one size.
+        frames: In RGB and all of one size.
         name: ``gif`` or ``webp``.
         fps: Frames a second; a GIF has 50 at most.
         quality: 0 to 100, for WebP; None is the usual one.
@@ -64,17 +64,17 @@ def encode(
     file = io.BytesIO()
     tick, pace = TICKS[name], min(fps, GIF_FPS) if name == "gif" else fps
     # Rounded so that no error adds up.
-    ends = [tick * round(1000 / tick * (index + 1) / pace) for index in range(len(pictures))]
+    ends = [tick * round(1000 / tick * (index + 1) / pace) for index in range(len(frames))]
     durations = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
     if name == "gif":
         # Pillow's own choice of 256 colours takes a hundred times as long, for little.
-        pictures = [picture.quantize(256, method=Image.Quantize.FASTOCTREE) for picture in pictures]
-    options: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "duration": durations, "loop": 0}
+        frames = [image.quantize(256, method=Image.Quantize.FASTOCTREE) for image in frames]
+    options: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "duration": durations, "loop": 0}
     if name == "webp":
         options["quality"] = QUALITY if quality is None else quality
         if (exif := exif_of(metadata)) is not None:
             options["exif"] = exif.tobytes()
     elif metadata:
         options["comment"] = f"{CHUNK}: {as_json(metadata)}".encode()
-    pictures[0].save(file, name.upper(), **options)
+    frames[0].save(file, name.upper(), **options)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Open clips and sounds: files that hold streams of packets."""
+"""Open videos and audio: files that hold streams of packets."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ WHOLE = 0.9
 #: Seconds that rounding may take from a short file.
 ROUNDING = 0.1
 
-CLIPS = "Send a clip as MP4, WebM, MOV, MKV, AVI, GIF, WebP or APNG."
+VIDEOS = "Send a video as MP4, WebM, MOV, MKV, AVI, GIF, WebP or APNG."
 ENTIRE = "Send the whole file."
-SOUNDS = "Send a sound as WAV, FLAC, MP3, OGG or M4A."
+AUDIO = "Send an audio as WAV, FLAC, MP3, OGG or M4A."
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from octabox.types import Kind, OutputFormat
 QUALITY = 90
 
 #: Frames a second that may be asked for.
-MOST_FPS = 240
+MAX_FPS = 240
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Format:
     """A format that is written.
 
     Args:
-        kinds: What it can hold; of a video, a format of single pictures holds the frames one by one.
+        kinds: What it can hold; of a video, a format of single images holds the frames one by one.
         media_type: Its media type, registered (IANA) where there is one.
         suffix: How its files' names end.
     """
@@ -76,7 +76,7 @@ def chosen(kind: Kind, output: OutputFormat) -> str:
     """Return the name of the format to write an artifact of this kind in.
 
     That is the one that was asked for if it can hold the kind. Else it is the kind's usual one: a call may make a
-    sound beside the video that it was asked for as MP4.
+    audio beside the video that it was asked for as MP4.
     """
     wished = _wished(output)
     return wished if wished in FORMATS and kind in FORMATS[wished].kinds else DEFAULTS[kind]
@@ -103,9 +103,9 @@ def check(output: OutputFormat, kind: Kind) -> None:
             f"The quality must be from 0 to 100, not {output.quality}.", parameter="output_compression"
         )
     # What is not a number at all compares as false, and is caught too.
-    if output.fps is not None and not 0 < output.fps <= MOST_FPS:
+    if output.fps is not None and not 0 < output.fps <= MAX_FPS:
         raise InvalidParameterError(
-            f"The frame rate must be above 0 and at most {MOST_FPS}, not {output.fps:g}.", parameter="fps"
+            f"The frame rate must be above 0 and at most {MAX_FPS}, not {output.fps:g}.", parameter="fps"
         )
 
 

@@ -1,4 +1,4 @@
-"""Read pictures that clients send, and write those that models make."""
+"""Read images that clients send, and write those that models make."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ OPAQUE = 255
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
-    """Return a picture upright and in RGB; what is transparent becomes white.
+    """Return an image upright and in RGB; what is transparent becomes white.
 
     Raises:
-        MediaError: The file is no picture, is damaged, or is too large.
+        MediaError: The file is no image, is damaged, or is too large.
     """
-    with opened(data, parameter=parameter, limits=limits) as picture:
-        return as_rgb(picture)
+    with opened(data, parameter=parameter, limits=limits) as image:
+        return as_rgb(image)
 
 
 def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
@@ -49,46 +49,46 @@ def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Im
     Raises:
         MediaError: As for `decode`.
     """
-    with opened(data, parameter=parameter, limits=limits) as opened_picture:
-        picture = _as_eight_bits(ImageOps.exif_transpose(opened_picture))
-    if _has_alpha(picture):
-        rgba = picture.convert("RGBA")
+    with opened(data, parameter=parameter, limits=limits) as opened_image:
+        image = _as_eight_bits(ImageOps.exif_transpose(opened_image))
+    if _has_alpha(image):
+        rgba = image.convert("RGBA")
         alpha = rgba.getchannel("A")
         # A file that is opaque all over has an alpha channel only because its program always writes one.
         return ImageChops.invert(alpha) if alpha.getextrema()[0] != OPAQUE else rgba.convert("L")
-    return picture.convert("L")
+    return image.convert("L")
 
 
-def encode(picture: Image.Image, output: OutputFormat, metadata: Mapping[str, Any]) -> tuple[bytes, str]:
-    """Return a picture as a file, with its metadata inside, and the file's media type.
+def encode(image: Image.Image, output: OutputFormat, metadata: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Return an image as a file, with its metadata inside, and the file's media type.
 
     Raises:
-        InvalidParameterError: The format is none that is written, or the picture does not fit it.
+        InvalidParameterError: The format is none that is written, or the image does not fit it.
     """
     check(output, "image")
     name = chosen("image", output)
     file, options = io.BytesIO(), _options(name, output, metadata)
-    if name == "jpeg" and picture.mode not in ("RGB", "L"):
-        picture = _on_white(picture)
+    if name == "jpeg" and image.mode not in ("RGB", "L"):
+        image = _on_white(image)
     try:
-        picture.save(file, name.upper(), **options)
+        image.save(file, name.upper(), **options)
     except (ValueError, OSError) as error:
-        size = f"{picture.width}x{picture.height}"
+        size = f"{image.width}x{image.height}"
         raise InvalidParameterError(
-            f"A picture of {size} cannot be written as {name}: {error}.", parameter="output_format"
+            f"An image of {size} cannot be written as {name}: {error}.", parameter="output_format"
         ) from error
     return file.getvalue(), media_type_of(name)
 
 
-def lossless(picture: Image.Image) -> bytes:
-    """Return a picture as a PNG file that holds nothing besides it."""
-    return encode(picture, OutputFormat("png"), {})[0]
+def lossless(image: Image.Image) -> bytes:
+    """Return an image as a PNG file that holds nothing besides it."""
+    return encode(image, OutputFormat("png"), {})[0]
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
-    """Return width and height of a picture that we wrote, from its first bytes."""
-    with Image.open(io.BytesIO(data), formats=READ) as picture:
-        return picture.size
+    """Return width and height of an image that we wrote, from its first bytes."""
+    with Image.open(io.BytesIO(data), formats=READ) as image:
+        return image.size
 
 
 def _options(name: str, output: OutputFormat, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def exif_of(metadata: Mapping[str, Any]) -> Image.Exif | None:
     return exif
 
 
-def is_picture(data: bytes) -> bool:
+def is_image(data: bytes) -> bool:
     """Return whether a file is one of the formats that are read here, in whatever state."""
     try:
         Image.open(io.BytesIO(data), formats=READ).close()
@@ -129,53 +129,53 @@ def is_picture(data: bytes) -> bool:
 
 @contextmanager
 def opened(data: bytes, *, parameter: str, limits: MediaLimits) -> Iterator[Image.Image]:
-    """Open a picture; its size is checked before anything is decoded.
+    """Open an image; its size is checked before anything is decoded.
 
     Whatever a decoder says of it in the block becomes a `MediaError` too.
 
     Raises:
-        MediaError: The file is no picture, is damaged, or is too large.
+        MediaError: The file is no image, is damaged, or is too large.
     """
     limits.check_bytes(data, parameter)
     try:
-        with Image.open(io.BytesIO(data), formats=READ) as picture:
-            limits.check_size(*picture.size, parameter)
-            picture.load()
-            yield picture
+        with Image.open(io.BytesIO(data), formats=READ) as image:
+            limits.check_size(*image.size, parameter)
+            image.load()
+            yield image
     except MediaError:
         raise
     except UnidentifiedImageError:
         hint = f"Send one of {', '.join(name.lower() for name in READ)}."
-        raise unreadable(parameter, "is no picture, or of a kind that is not read", hint) from None
+        raise unreadable(parameter, "is no image, or of a kind that is not read", hint) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise unreadable(parameter, "has more pixels than are allowed", "Send a smaller one.") from error
     except Exception as error:  # a decoder may raise anything over a damaged file
         raise unreadable(parameter, f"is damaged: {error}".rstrip("."), ENTIRE) from error
 
 
-def _has_alpha(picture: Image.Image) -> bool:
-    return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
 
 
-def as_rgb(picture: Image.Image) -> Image.Image:
-    """Return a picture upright and in RGB; what is transparent becomes white, and 16 bits are scaled to 8."""
-    upright = _as_eight_bits(ImageOps.exif_transpose(picture))
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return an image upright and in RGB; what is transparent becomes white, and 16 bits are scaled to 8."""
+    upright = _as_eight_bits(ImageOps.exif_transpose(image))
     return _on_white(upright) if _has_alpha(upright) else upright.convert("RGB")
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
-    """Lay a picture over white, so that what is transparent shows no colours that were hidden."""
-    rgba = picture.convert("RGBA")
+def _on_white(image: Image.Image) -> Image.Image:
+    """Lay an image over white, so that what is transparent shows no colours that were hidden."""
+    rgba = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
-def _as_eight_bits(picture: Image.Image) -> Image.Image:
-    """Scale a picture of 16 bits to 8; Pillow would cut them off."""
-    if not picture.mode.startswith("I"):
-        return picture
-    whole = picture.convert("I")
+def _as_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale an image of 16 bits to 8; Pillow would cut them off."""
+    if not image.mode.startswith("I"):
+        return image
+    whole = image.convert("I")
     scaled = whole.point(lambda value: value / 257).convert("L")
-    clear = picture.info.get("transparency")
+    clear = image.info.get("transparency")
     if isinstance(clear, int):
         # The one shade that stands for nothing is told in 16 bits.
         alpha = np.where(np.asarray(whole) == clear, 0, OPAQUE).astype(np.uint8)

@@ -12,18 +12,18 @@ class MediaLimits:
     """How large an input may be.
 
     Args:
-        max_pixels: Pixels of one picture, or of one frame of a clip.
+        max_pixels: Pixels of one image, or of one frame of a video.
         max_bytes: Bytes of one file.
-        max_frames: Frames of one clip.
-        max_seconds: Seconds of one clip or sound.
-        max_clip_pixels: Pixels of all frames of one clip together; each takes three bytes once it is decoded.
+        max_frames: Frames of one video.
+        max_seconds: Seconds of one video or audio.
+        max_video_pixels: Pixels of all frames of one video together; each takes three bytes once it is decoded.
     """
 
     max_pixels: int = 64 * 1024 * 1024
     max_bytes: int = 50 * 1024 * 1024
     max_frames: int = 2048
     max_seconds: float = 600.0
-    max_clip_pixels: int = 1024 * 1024 * 1024
+    max_video_pixels: int = 1024 * 1024 * 1024
 
     def check_bytes(self, data: bytes, parameter: str) -> None:
         """Make sure that a file is neither empty nor too long.
@@ -42,26 +42,26 @@ class MediaLimits:
             )
 
     def check_size(self, width: int, height: int, parameter: str) -> None:
-        """Make sure that a picture or a frame is not too large.
+        """Make sure that an image or a frame is not too large.
 
         Raises:
             MediaError: It is.
         """
         if width * height > self.max_pixels:
             raise MediaError(
-                f"The picture for '{parameter}' is {width}x{height}, "
+                f"The image for '{parameter}' is {width}x{height}, "
                 f"more than the {self.max_pixels} pixels that are allowed.",
                 hint="Send a smaller one.",
                 parameter=parameter,
             )
 
     def check_frames(self, count: int, size: tuple[int, int], parameter: str) -> None:
-        """Make sure that a clip is not too large.
+        """Make sure that a video is not too large.
 
         Args:
             count: How many frames there are so far.
             size: Width and height of the latest one.
-            parameter: What the clip is for.
+            parameter: What the video is for.
 
         Raises:
             MediaError: There are too many, or they are too large one by one or together.
@@ -69,11 +69,11 @@ class MediaLimits:
         self.check_size(*size, parameter)
         if count > self.max_frames:
             raise _too_much(parameter, f"has more than the {self.max_frames} frames that are allowed")
-        if count * size[0] * size[1] > self.max_clip_pixels:
-            raise _too_much(parameter, f"has more than {self.max_clip_pixels} pixels in its frames together")
+        if count * size[0] * size[1] > self.max_video_pixels:
+            raise _too_much(parameter, f"has more than {self.max_video_pixels} pixels in its frames together")
 
     def check_seconds(self, seconds: float, parameter: str) -> None:
-        """Make sure that a clip or a sound does not last too long.
+        """Make sure that a video or an audio does not last too long.
 
         Raises:
             MediaError: It does.

@@ -1,4 +1,4 @@
-"""Pictures of maps: of depth, of uncertainty, of directions."""
+"""Images of maps: of depth, of uncertainty, of directions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-#: Colours from the least to the greatest value, evenly spaced. Each is lighter than the one before, so that the picture can
+#: Colours from the least to the greatest value, evenly spaced. Each is lighter than the one before, so that the image can
 #: be read without colours too; from dark blue (far) by purple and orange (near).
 ANCHORS = np.array(
     [(8, 8, 40), (58, 16, 110), (124, 30, 118), (190, 52, 92), (236, 98, 52), (250, 168, 40), (252, 246, 180)]
@@ -22,7 +22,7 @@ FULL = 255
 
 
 def coloured(values: npt.NDArray[Any], *, near: str = "low") -> Image.Image:
-    """Return a picture of a map, scaled to its own range, warm where it is near.
+    """Return an image of a map, scaled to its own range, warm where it is near.
 
     Args:
         values: Numbers of any range, of shape (height, width). What is not finite becomes grey.
@@ -46,7 +46,7 @@ def coloured(values: npt.NDArray[Any], *, near: str = "low") -> Image.Image:
 
 
 def normals(values: npt.NDArray[Any]) -> Image.Image:
-    """Return a picture of directions: x as red, y as green, z as blue.
+    """Return an image of directions: x as red, y as green, z as blue.
 
     Args:
         values: Numbers in [-1, 1], of shape (height, width, 3); what is not finite counts as 0.

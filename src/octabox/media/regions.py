@@ -1,4 +1,4 @@
-"""Cut a region out of a picture, widen a picture, and lay what was made of them back without a seam."""
+"""Cut a region out of an image, widen an image, and lay what was made of them back without a seam."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ENOUGH = 0.25
 
 
 @dataclass(frozen=True)
-class Sides:
-    """How far a picture is widened, in pixels."""
+class Padding:
+    """How far an image is widened, in pixels."""
 
     left: int = 0
     top: int = 0
@@ -41,12 +41,12 @@ def binary(mask: Image.Image) -> Image.Image:
 
 
 def region_of(mask: Image.Image, padding: int, target: Size) -> Box | None:
-    """Return the part of a picture that holds all of a mask that is not black.
+    """Return the part of an image that holds all of a mask that is not black.
 
     Args:
         mask: The mask.
-        padding: Pixels of the picture that are to be seen around it.
-        target: Size that the region will be brought to: it is widened to these proportions, as far as the picture reaches.
+        padding: Pixels of the image that are to be seen around it.
+        target: Size that the region will be brought to: it is widened to these proportions, as far as the image reaches.
 
     Returns:
         The region, or None where the mask is black.
@@ -70,20 +70,20 @@ def _widened(low: int, high: int, length: int, most: int) -> tuple[int, int]:
     return start, start + length
 
 
-def widened(picture: Image.Image, sides: Sides) -> Image.Image:
-    """Return a picture with more room around it, into which its edges are drawn out."""
-    pixels = np.asarray(picture)
+def expand(image: Image.Image, sides: Padding) -> Image.Image:
+    """Return an image with more room around it, into which its edges are drawn out."""
+    pixels = np.asarray(image)
     room = ((sides.top, sides.bottom), (sides.left, sides.right)) + ((0, 0),) * (pixels.ndim - 2)
     return Image.fromarray(np.pad(pixels, room, mode="edge"))
 
 
-def new_room(size: Size, sides: Sides, inset: int = 0) -> Image.Image:
-    """Return the mask of what `widened` adds to a picture of this size.
+def new_room(size: Size, sides: Padding, inset: int = 0) -> Image.Image:
+    """Return the mask of what `expand` adds to an image of this size.
 
     Args:
         size: Width and height before.
         sides: How far it is widened.
-        inset: Pixels by which the mask reaches into the picture, on the sides that are widened.
+        inset: Pixels by which the mask reaches into the image, on the sides that are widened.
     """
     width, height = size
     mask = Image.new("L", (width + sides.left + sides.right, height + sides.top + sides.bottom), 255)
@@ -95,33 +95,33 @@ def new_room(size: Size, sides: Sides, inset: int = 0) -> Image.Image:
     return mask
 
 
-def laid_back(picture: Image.Image, piece: Image.Image, box: Box, alpha: Image.Image) -> Image.Image:
-    """Return a picture with a piece laid over a region of it.
+def paste_back(image: Image.Image, piece: Image.Image, box: Box, alpha: Image.Image) -> Image.Image:
+    """Return an image with a piece laid over a region of it.
 
     Args:
-        picture: The whole picture.
+        image: The whole image.
         piece: What is to be laid over it; it is brought to the region's size.
         box: The region.
-        alpha: How much of the piece is to be seen, of the whole picture's size; where it is 0, no pixel changes.
+        alpha: How much of the piece is to be seen, of the whole image's size; where it is 0, no pixel changes.
     """
     size = (box[2] - box[0], box[3] - box[1])
     fitted = piece if piece.size == size else piece.resize(size, Image.Resampling.LANCZOS)
-    made = picture.copy()
+    made = image.copy()
     made.paste(fitted, box[:2], alpha.crop(box))
     return made
 
 
-def surroundings(picture: Image.Image, mask: Image.Image) -> Image.Image:
-    """Return a picture whose masked part is filled with the colours around it, the nearer the more."""
+def surroundings(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """Return an image whose masked part is filled with the colours around it, the nearer the more."""
     hidden = np.asarray(mask) >= WHITE_FROM
     if not hidden.any() or hidden.all():
-        return picture
-    pixels = np.asarray(picture, np.float32)
+        return image
+    pixels = np.asarray(image, np.float32)
     seen = Image.fromarray(np.where(hidden, 0, 255).astype(np.uint8))
-    clear = Image.new("RGB", picture.size)
-    clear.paste(picture, mask=seen)
+    clear = Image.new("RGB", image.size)
+    clear.paste(image, mask=seen)
     filled = np.broadcast_to(pixels[~hidden].mean(axis=0), pixels.shape)
-    radius = max(picture.size) / 2
+    radius = max(image.size) / 2
     while radius >= 1:
         # A finer blur lies over the coarser one wherever enough of what it mixes is seen.
         colours = np.asarray(clear.filter(ImageFilter.GaussianBlur(radius)), np.float32)

@@ -17,7 +17,7 @@ from octabox.errors import InvalidParameterError
 EMPHASIS = 1.1
 
 #: Weights outside of this make noise of any prompt.
-MOST = 10.0
+MAX_WEIGHT = 10.0
 
 #: Brackets that one prompt may open.
 MOST_BRACKETS = 1000
@@ -155,9 +155,9 @@ def check_weight(words: str, weight: float, parameter: str) -> None:
     Raises:
         InvalidParameterError: It is no number, or too large.
     """
-    if not math.isfinite(weight) or abs(weight) > MOST:
+    if not math.isfinite(weight) or abs(weight) > MAX_WEIGHT:
         raise InvalidParameterError(
-            f"The weight {weight:g} of '{words.strip()[:40]}' in '{parameter}' is not between -{MOST:g} and {MOST:g}.",
+            f"The weight {weight:g} of '{words.strip()[:40]}' in '{parameter}' is not between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g}.",
             hint="Weights from 0.5 to 1.5 are usual.",
             parameter=parameter,
         )
@@ -177,7 +177,7 @@ def _doubts(text: str, unclosed: int, parameter: str) -> list[str]:
     return found
 
 
-def looks_weighted(text: str) -> str:
+def has_weights(text: str) -> str:
     """Return the first words of a prompt that have a weight beyond doubt, as they are written; nothing where none have."""
     found = WEIGHTED.search(text)
     return found[0] if found else ""

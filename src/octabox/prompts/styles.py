@@ -113,7 +113,7 @@ def chosen(names: Iterable[str], known: Mapping[str, Style]) -> list[Style]:
     return [known[name] for name in names]
 
 
-def laid_over(text: str, pieces: Iterable[str]) -> str:
+def apply_style(text: str, pieces: Iterable[str]) -> str:
     """Return a prompt with the pieces of styles laid over it, one after the other."""
     for piece in pieces:
         if PLACE in piece:

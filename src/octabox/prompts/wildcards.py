@@ -29,7 +29,7 @@ SHARE = re.compile(r"\s*(\d+\.?\d*|\.\d+)::")
 SUFFIX = ".txt"
 
 #: How many choices one prompt may take, how many inside one another, and the letters that may come of it.
-MOST_CHOICES, DEEPEST, MOST_LETTERS = 1000, 50, 50_000
+MOST_CHOICES, MAX_DEPTH, MOST_LETTERS = 1000, 50, 50_000
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ class Wildcards:
             raise state.refuse(
                 f"A choice in '{state.parameter}' has no part that can be taken: '{options[0].text[:40]}'."
             )
-        if state.depth >= DEEPEST:
-            raise state.refuse(f"'{state.parameter}' has more than {DEEPEST} choices inside one another.")
+        if state.depth >= MAX_DEPTH:
+            raise state.refuse(f"'{state.parameter}' has more than {MAX_DEPTH} choices inside one another.")
         left = state.random.random() * total
         taken = [each for each in options if each.share]
         while len(taken) > 1 and (left := left - taken[0].share) >= 0:

@@ -9,17 +9,18 @@ from dataclasses import dataclass, replace
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.model import ModelConfig
-from octabox.engine.inputs import inputs_told
 from octabox.engine.protocol import Call, Engine, Medium, Run
 from octabox.errors import GenerationError, OctaboxError
 from octabox.media.fetching import Fetcher
 from octabox.media.limits import MediaLimits
-from octabox.service.adapters import chosen_adapters
 from octabox.service.bounds import Limits
+from octabox.service.conditions.lora import chosen_adapters
 from octabox.service.inputs import decoded
 from octabox.service.models import ModelService
-from octabox.service.planning import Files, Plan, ServedModel, plan
+from octabox.service.planning import Files, Plan, plan
 from octabox.service.prompting import PromptWriter
+from octabox.service.provenance import input_digests
+from octabox.service.served_model import ServedModel
 from octabox.types import Event, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.generation")
@@ -50,7 +51,7 @@ class GenerationService:
         engine: Where calls run.
         fetcher: Fetches media that requests refer to.
         limits: How much one request may ask for.
-        media_limits: How large its pictures may be.
+        media_limits: How large its images may be.
         writer: Writes out styles and wildcards.
     """
 
@@ -72,8 +73,8 @@ class GenerationService:
 
         Raises:
             NotFoundError: The model, the task, the scheduler or a LoRA is not there.
-            RequestError: A parameter or a picture is wrong.
-            SecurityError: A picture's URL leads where it must not.
+            RequestError: A parameter or an image is wrong.
+            SecurityError: An image's URL leads where it must not.
         """
         return await self.call(await self.resolve(request))
 
@@ -94,7 +95,7 @@ class GenerationService:
             output=request.output,
             partial_images=request.partial_images,
             prompt_syntax=syntax,
-            brought=await asyncio.to_thread(inputs_told, inputs) if inputs else {},
+            brought=await asyncio.to_thread(input_digests, inputs) if inputs else {},
             warnings=tuple(dict.fromkeys([*planned.warnings, *resolved.warnings, *warnings])),
         )
 

@@ -10,14 +10,14 @@ from typing import Any, Protocol
 from PIL.Image import Image
 
 from octabox.catalog.entries import ParameterKind, PipelineEntry
-from octabox.catalog.tasks import STEERS
+from octabox.catalog.tasks import CONTROL_PARAMETERS
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidRequestError, MediaError, RequestError
 from octabox.media import arrays, audio, video
 from octabox.media.fetching import Fetcher
 from octabox.media.images import decode, decode_mask
 from octabox.media.limits import MediaLimits
-from octabox.media.video import Clip
+from octabox.media.video import Video
 from octabox.types import Source
 
 
@@ -41,7 +41,7 @@ DECODERS: Mapping[ParameterKind, Decoder] = {
 #: What files are called, where that is not the kind of the parameter.
 MEDIA_OF: Mapping[ParameterKind, str] = {"mask": "image"}
 
-#: Axes of the latents of pictures: batch, channels, height, width.
+#: Axes of the latents of images: batch, channels, height, width.
 LATENT_AXES = 4
 
 #: What a client may give for a parameter: files, or nested lists of numbers.
@@ -53,10 +53,10 @@ async def decoded(
 ) -> dict[str, tuple[Medium, ...]]:
     """Return the media of a request by call parameter.
 
-    Pictures are upright and in RGB, masks in L and white where to repaint.
+    Images are upright and in RGB, masks in L and white where to repaint.
 
     Raises:
-        MediaError: A medium cannot be read, or is too large, or a mask has not the size of its picture.
+        MediaError: A medium cannot be read, or is too large, or a mask has not the size of its image.
         ForbiddenUrlError: A URL leads where it must not.
         InvalidRequestError: Several of these at once.
     """
@@ -68,7 +68,7 @@ async def decoded(
         read = DECODERS[parameter.kind]
         try:
             media_of = [await _one(each, name, read, fetcher, limits) for each in given]
-            made[name] = tuple(_one_clip(media_of) if parameter.kind == "video" else media_of)
+            made[name] = tuple(_one_video(media_of) if parameter.kind == "video" else media_of)
         except RequestError as problem:
             if isinstance(problem, MediaError):
                 problem.medium = MEDIA_OF.get(parameter.kind, parameter.kind)
@@ -95,7 +95,7 @@ async def _one(given: Source | list[Any], name: str, read: Decoder, fetcher: Fet
 
 
 def _latents(data: bytes, *, parameter: str, limits: MediaLimits) -> Medium:
-    """Return latents in place of a picture, as pipelines that begin from pictures take them.
+    """Return latents in place of an image, as pipelines that begin from images take them.
 
     Raises:
         MediaError: It is no array with the axes batch, channels, height and width.
@@ -103,36 +103,36 @@ def _latents(data: bytes, *, parameter: str, limits: MediaLimits) -> Medium:
     array = arrays.decode(data, parameter=parameter, limits=limits)
     if array.ndim != LATENT_AXES:
         raise MediaError(
-            f"The file for '{parameter}' is no picture: it is an array of {list(array.shape)}.",
-            hint="Send a picture, or latents of (batch, channels, height, width).",
+            f"The file for '{parameter}' is no image: it is an array of {list(array.shape)}.",
+            hint="Send an image, or latents of (batch, channels, height, width).",
             parameter=parameter,
         )
     return array
 
 
-def _one_clip(media: list[Medium]) -> list[Medium]:
-    """Return pictures that are given where a clip is taken as the frames of one; clips as they are."""
+def _one_video(media: list[Medium]) -> list[Medium]:
+    """Return images that are given where a video is taken as the frames of one; videos as they are."""
     stills = media[0] if len(media) == 1 and isinstance(media[0], list) else media
-    clips = [each for each in stills if isinstance(each, Clip) and len(each.frames) == 1]
-    if not clips or len(clips) < len(stills):
+    videos = [each for each in stills if isinstance(each, Video) and len(each.frames) == 1]
+    if not videos or len(videos) < len(stills):
         return media
-    return [replace(clips[0], frames=tuple(each.frames[0] for each in clips))]
+    return [replace(videos[0], frames=tuple(each.frames[0] for each in videos))]
 
 
 def _odd_masks(made: Mapping[str, tuple[Medium, ...]], entry: PipelineEntry) -> list[RequestError]:
-    """Return an error for each mask that has not the size of the picture that it belongs to."""
+    """Return an error for each mask that has not the size of the image that it belongs to."""
     problems: list[RequestError] = []
     given = [(each, made[each.name][0]) for each in entry.parameters if each.name in made]
-    pictures = [medium for each, medium in given if each.kind == "image" and not STEERS.search(each.name)]
+    found = [medium for each, medium in given if each.kind == "image" and not CONTROL_PARAMETERS.search(each.name)]
     masks = [(each.name, medium) for each, medium in given if each.kind == "mask"]
     for name, mask in masks:
-        sizes = [each.size for each in pictures if isinstance(each, Image)]
+        sizes = [each.size for each in found if isinstance(each, Image)]
         if isinstance(mask, Image) and sizes and mask.size not in sizes:
             shown = [f"{width}x{height}" for width, height in (mask.size, sizes[0])]
             problems.append(
                 MediaError(
-                    f"The mask '{name}' is {shown[0]}, and its picture {shown[1]}.",
-                    hint="Send a mask of the picture's size, white where to repaint.",
+                    f"The mask '{name}' is {shown[0]}, and its image {shown[1]}.",
+                    hint="Send a mask of the image's size, white where to repaint.",
                     parameter=name,
                 )
             )

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from octabox import demo
-from octabox.catalog.conditions.image_prompts import with_scale
+from octabox.catalog.conditions.ip_adapter import with_scale
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.resolution import pipeline_of
 from octabox.catalog.signature import json_schema
-from octabox.config.discovery import Shelves
+from octabox.config.discovery import ModelRegistry
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
 from octabox.errors import ModelNotFoundError, OctaboxError
-from octabox.hub.adapters.shelf import AdapterShelf
+from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.checkpoints.families import recognise
 from octabox.hub.folder import takes_its_own_input
 from octabox.hub.inspect import is_hub_id, model_index
-from octabox.service.adapters import with_loras
-from octabox.service.choosing import choose, family_of
-from octabox.service.planning import ServedModel
-from octabox.service.schedulers import ModelSchedulers, misfit_of, model_schedulers
+from octabox.service.conditions.lora import with_loras
+from octabox.service.model_schedulers import ModelSchedulers, model_schedulers, scheduler_incompatibility_of
+from octabox.service.selection.pipelines import choose, family_of
+from octabox.service.served_model import ServedModel
 from octabox.types import ModelInfo, ModelStatus
 
 #: The class that all others derive from: as a model's pipeline it means the model's own.
@@ -48,16 +48,16 @@ class ModelService:
 
     def __init__(
         self,
-        shelves: Shelves,
+        shelves: ModelRegistry,
         engine: Engine,
         *,
         allow_hub: bool = False,
         extra: Mapping[str, ModelConfig] | None = None,
-        adapters: AdapterShelf | None = None,
+        adapters: AdapterRegistry | None = None,
     ) -> None:
         self._shelves, self._engine, self._allow_hub = shelves, engine, allow_hub
         self._extra = dict(extra or {})
-        self._adapters = adapters or AdapterShelf(None, None)
+        self._adapters = adapters or AdapterRegistry(None, None)
         self._named: dict[tuple[str, str | None], str] = {}
 
     @property
@@ -66,7 +66,7 @@ class ModelService:
         return load_catalog()
 
     @property
-    def adapters(self) -> AdapterShelf:
+    def adapters(self) -> AdapterRegistry:
         """The LoRAs and embeddings of this server."""
         return self._adapters
 
@@ -156,9 +156,9 @@ class ModelService:
         """Return which noise schedulers fit a model; for a Hub id that may fetch one small file."""
         return model_schedulers(self._model(self.config(name)), self.catalog)
 
-    def scheduler_misfit(self, name: str, scheduler: str) -> str:
+    def scheduler_incompatibility(self, name: str, scheduler: str) -> str:
         """Return why a scheduler of any name does not fit a model; nothing where it does."""
-        return misfit_of(scheduler, self._model(self.config(name)), self.catalog)
+        return scheduler_incompatibility_of(scheduler, self._model(self.config(name)), self.catalog)
 
     def add(self, config: ModelConfig) -> None:
         """Serve a model besides those on the shelves, in place of one of the same name."""

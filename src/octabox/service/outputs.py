@@ -12,8 +12,8 @@ from octabox.types import Kind, OutputFormat
 #: The call parameter that says in which form a result is handed over.
 OUTPUT_TYPE = "output_type"
 
-#: Its values for what only another pipeline can read, and for pictures, which are also the frames of a clip.
-LATENT, PICTURES = "latent", "pil"
+#: Its values for what only another pipeline can read, and for images, which are also the frames of a video.
+LATENT, IMAGES = "latent", "pil"
 
 #: Its values for raw numbers, and for a solid's surface in place of views of it.
 NUMBERS, MESH = "np", "mesh"
@@ -31,7 +31,7 @@ def output_arguments(output: OutputFormat, entry: PipelineEntry) -> dict[str, st
         if parameter is None:
             raise InvalidParameterError(f"{entry.name} does not hand over latents.", parameter="output_format")
         return {OUTPUT_TYPE: LATENT}
-    usual = {OUTPUT_TYPE: PICTURES} if parameter is not None and parameter.default == LATENT else {}
+    usual = {OUTPUT_TYPE: IMAGES} if parameter is not None and parameter.default == LATENT else {}
     problem: InvalidParameterError | None = None
     for kind in kinds:
         try:
@@ -56,7 +56,7 @@ def kinds_made(entry: PipelineEntry) -> tuple[Kind, ...]:
     parameter = entry.parameter(OUTPUT_TYPE)
     if parameter is not None and re.search(rf"\b{MESH}\b", parameter.description):
         kinds.append("mesh")
-    # Maps such as depth are numbers that are shown as pictures.
+    # Maps such as depth are numbers that are shown as images.
     kinds += ["image", "array"] if kinds[0] == "array" else ["array"]
     return tuple(dict.fromkeys(kinds))
 

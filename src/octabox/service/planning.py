@@ -8,52 +8,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from octabox.catalog.conditions.image_prompts import with_scale
+from octabox.catalog.conditions.ip_adapter import with_scale
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import is_one_each, takes_numbers, validate
-from octabox.config.fitting import check_settings, timesteps_of
 from octabox.config.model import ModelConfig
-from octabox.config.schedulers import scheduler_of
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
+from octabox.schedulers.compatibility import check_settings, timesteps_of
+from octabox.schedulers.names import scheduler_of
 from octabox.service.bounds import Limits, check_amounts, check_bounds, check_texts
-from octabox.service.choosing import choose, family_of
-from octabox.service.conditions.image_prompts import with_image_prompts
-from octabox.service.conditions.steering import check_steering
+from octabox.service.conditions.control import check_control_inputs
+from octabox.service.conditions.ip_adapter import with_image_prompts
 from octabox.service.outputs import output_arguments
+from octabox.service.selection.pipelines import choose, family_of
+from octabox.service.served_model import ServedModel
 from octabox.types import MAX_SEED, GenerationRequest, SchedulerChoice, Source
 
 #: Call parameters that ask for several outputs of one prompt; in a request that is `num_outputs`.
 OUTPUTS_PER_PROMPT = re.compile(r"num_\w+_per_prompt")
 
 #: How an error calls what a parameter takes.
-PHRASES = {"image": "a picture", "mask": "a mask", "video": "a clip", "audio": "a sound"}
+PHRASES = {"image": "an image", "mask": "a mask", "video": "a video", "audio": "an audio"}
 
 #: What a request brings for a parameter: files, or nested lists of numbers.
 Files = Mapping[str, tuple[Source | list[Any], ...]]
 
-#: Seeds that are drawn by lot stay below this, so that they are easy to type again.
+#: Seeds that are drawn at random stay below this, so that they are easy to type again.
 DRAWN_SEEDS = 2**32
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A model whose pipeline class is known.
-
-    Args:
-        config: Its configuration.
-        own: Its pipeline class.
-        alone: Whether its weights take an input of their own, so that no other class runs on them.
-    """
-
-    config: ModelConfig
-    own: PipelineEntry
-    alone: bool = False
-
-    @property
-    def extra(self) -> frozenset[str]:
-        """Components that its configuration brings beside those of its class."""
-        return frozenset(self.config.components) - {part.name for part in self.own.components}
 
 
 @dataclass(frozen=True)
@@ -95,15 +76,15 @@ def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limit
     wishes = {name: value for name, value in request.wishes.items() if name in accepted}
     checked = validate(pipeline, {**defaults, **wishes, **params}, files)
     check_texts(checked)
-    check_steering(pipeline, model.config, checked, files)
+    check_control_inputs(pipeline, model.config, checked, files)
     checked, idle = with_image_prompts(pipeline, model.config, checked, files)
     checked |= output_arguments(request.output, pipeline)
     check_amounts(checked, limits)
     runs = _runs(checked, accepted, request, limits, model.config.seed)
     ignored = [name for name in request.wishes if name not in accepted]
     warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
-    scheduler, nearly = _scheduler(request, model.config, pipeline, catalog)
-    return Plan(pipeline, task, runs, files, scheduler, (*warnings, *idle, *nearly))
+    scheduler, caveat = _scheduler(request, model.config, pipeline, catalog)
+    return Plan(pipeline, task, runs, files, scheduler, (*warnings, *idle, *caveat))
 
 
 def _chosen(
@@ -225,7 +206,7 @@ def _runs(
     runs = []
     for index in range(total):
         single = {name: _one_of(name, params[name], index // request.num_outputs, count) for name in texts}
-        # Variations of one picture share its seed, and differ by the other.
+        # Variations of one image share its seed, and differ by the other.
         runs.append(({**params, **single}, seed if request.variation else seed + index))
     return tuple(runs)
 
@@ -254,7 +235,7 @@ def _scheduler(
     entry = catalog.schedulers[meant.kind]
     check_settings(choice.name, meant, entry, choice.settings)
     timesteps = choice.timesteps or timesteps_of(choice.name, meant, entry, pipeline.family)
-    warnings = [f"Scheduler {choice.name!r} is {meant.kind}: {meant.nearly}"] if meant.nearly else []
+    warnings = [f"Scheduler {choice.name!r} is {meant.kind}: {meant.caveat}"] if meant.caveat else []
     unread = [name for name in meant.settings if name in entry.unread]
     warnings += [f"'{name}' of {entry.name} has no effect: diffusers reads it nowhere." for name in unread]
     schedule = meant.schedule.name if meant.schedule else ""

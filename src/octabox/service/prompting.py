@@ -9,10 +9,10 @@ from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, nearest
-from octabox.prompts.attention import looks_weighted
+from octabox.prompts.attention import has_weights
 from octabox.prompts.extra import read_extra
 from octabox.prompts.names import SYNTAXES, is_prompt
-from octabox.prompts.styles import chosen, laid_over, load_styles
+from octabox.prompts.styles import apply_style, chosen, load_styles
 from octabox.prompts.wildcards import Wildcards
 from octabox.types import GenerationRequest, SchedulerChoice
 
@@ -135,7 +135,7 @@ class PromptWriter:
             if pipeline.parameter(parameter) is None:
                 warnings.append(f"The styles' {parameter} has no effect: {pipeline.name} has no such parameter.")
             elif isinstance(made.get(parameter), str | None):
-                made[parameter] = laid_over(made.get(parameter) or "", pieces)
+                made[parameter] = apply_style(made.get(parameter) or "", pieces)
         return made, tuple(warnings)
 
 
@@ -145,5 +145,5 @@ def _letters(texts: Mapping[str, str], wildcards: Wildcards) -> Iterator[str]:
     for parameter, text in texts.items():
         for name in wildcards.named_in(text):
             yield f"'__{name}__' stands for itself in '{parameter}', which is plain. {hint}"
-        if weight := looks_weighted(text):
+        if weight := has_weights(text):
             yield f"'{weight}' weighs nothing in '{parameter}', which is plain. {hint}"

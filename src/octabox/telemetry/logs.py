@@ -29,7 +29,7 @@ def configure(level: str, file: Path | str | None = None) -> None:
         ConfigError: The file cannot be written to.
     """
     handler = _handler(file)
-    handler.setFormatter(_Discreet(FORMAT))
+    handler.setFormatter(RedactingFormatter(FORMAT))
     ours = logging.getLogger("octabox")
     _replace_handlers(ours, handler)
     ours.setLevel(level.upper())
@@ -58,7 +58,7 @@ def _replace_handlers(logger: logging.Logger, handler: logging.Handler) -> None:
     logger.handlers = [handler]
 
 
-class _Discreet(logging.Formatter):
+class RedactingFormatter(logging.Formatter):
     """Writes a record without the secrets in it, whoever put them there."""
 
     def format(self, record: logging.LogRecord) -> str:

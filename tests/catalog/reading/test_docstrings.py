@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from octabox.catalog.reading.docstrings import Words, arguments, first_sentence, section
 
-DOC = """Make pictures. And more.
+DOC = """Make images. And more.
 
 Args:
     prompt (`str` or `list[str]`, *optional*):
@@ -12,7 +12,7 @@ Args:
         on two lines.
     image (`torch.Tensor`, `PIL.Image.Image` or
         `np.ndarray`):
-        A picture.
+        An image.
     strength (`float`, *optional*, defaults to 0.8): How far.
     adapter_image: (`Image`, *optional*): A style.
     plain: No type.
@@ -28,7 +28,7 @@ def test_each_argument_has_its_words() -> None:
 
     assert ["prompt", "image", "strength", "adapter_image", "plain"] == list(found)
     assert Words("str | list[str]", optional=True, text="The words, on two lines.") == found["prompt"]
-    assert Words("torch.Tensor | PIL.Image.Image | np.ndarray", text="A picture.") == found["image"]
+    assert Words("torch.Tensor | PIL.Image.Image | np.ndarray", text="An image.") == found["image"]
     assert Words("float", optional=True, default="0.8", text="How far.") == found["strength"]
     assert Words("Image", optional=True, text="A style.") == found["adapter_image"]
     assert Words(text="No type.") == found["plain"]
@@ -41,6 +41,6 @@ def test_what_is_not_written_yet_is_no_description() -> None:
 
 def test_the_first_sentence_describes() -> None:
     """A description is what a docstring opens with, on one line, and not the list after it."""
-    assert "Make pictures." == first_sentence(DOC)
+    assert "Make images." == first_sentence(DOC)
     assert "Two lines." == first_sentence("Two\n lines.\n\nArgs:\n    x: y")
     assert not first_sentence("Args:\n    x: y")

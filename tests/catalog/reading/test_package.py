@@ -79,14 +79,12 @@ def test_parts_and_outputs_are_described(facts: Facts) -> None:
     brush = entry(facts, "BrushPipeline")
 
     assert [("paint", False), ("varnish", True)] == [(part.name, part.optional) for part in brush.components]
-    assert [("images", "image", "The pictures.")] == [
-        (each.name, each.kind, each.description) for each in brush.outputs
-    ]
+    assert [("images", "image", "The images.")] == [(each.name, each.kind, each.description) for each in brush.outputs]
     assert (("prompt", "prompt_embeds"),) == brush.one_of
 
 
-def test_a_picture_without_an_optional_type_is_needed(facts: Facts) -> None:
-    """A default of None does not make a picture optional, where the type does not allow None."""
+def test_an_image_without_an_optional_type_is_needed(facts: Facts) -> None:
+    """A default of None does not make an image optional, where the type does not allow None."""
     copy = entry(facts, "BrushImg2ImgPipeline")
 
     image = copy.parameter("image")

@@ -81,7 +81,7 @@ def test_all_words_for_a_type_of_numbers_are_known(word: str) -> None:
         ("torch_dtype", "An option must be text like `name:value`, not 'torch_dtype'."),
         ({"torch_dtype": "bf16"}, "An option must be text like `name:value`, not {'torch_dtype': 'bf16'}."),
         (":5", "An option must have a name: ':5'."),
-        ("torch_dtype:fp8", "`options.0` is no type of numbers: 'fp8'."),
+        ("torch_dtype:fp8", "`options.0` is no dtype: 'fp8'."),
     ],
 )
 def test_an_option_that_says_nothing_is_an_error(option: Any, message: str) -> None:

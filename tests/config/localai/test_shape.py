@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from octabox.config.model import ModelConfig
-from octabox.config.reading import Reading, read_models
+from octabox.config.parsing import ParsedConfig, read_models
 
 DOCUMENTED_FILES = Path(__file__).parent / "documented"
 
@@ -75,7 +75,7 @@ NEEDS: dict[str, dict[str, Any]] = {
 }
 
 
-def read(folder: Path, text: str) -> Reading:
+def read(folder: Path, text: str) -> ParsedConfig:
     """Read a text as a configuration file."""
     file = folder / "given.yaml"
     file.write_text(dedent(text))
@@ -140,7 +140,7 @@ def test_the_documented_example_of_a_local_file_loads() -> None:
 
 
 def test_the_documented_example_of_image_to_image_loads() -> None:
-    """The class for pictures is kept as it is written."""
+    """The class for images is kept as it is written."""
     model = documented("stablediffusion-edit")
 
     assert ("StableDiffusionImg2ImgPipeline", {"num_inference_steps": 25}) == (model.pipeline, model.defaults)
@@ -154,7 +154,7 @@ def test_the_documented_example_of_depth_loads() -> None:
 
 
 def test_z_image_as_it_is_shared_loads() -> None:
-    """The option for the type of numbers is stronger than ``f16: false``."""
+    """The option for the dtype is stronger than ``f16: false``."""
     model = documented("z-image-turbo")
 
     assert ("bfloat16", "full", {"num_inference_steps": 9}) == (model.dtype, model.memory, model.defaults)
@@ -188,7 +188,7 @@ def test_half_precision_without_cuda_is_for_the_best_device() -> None:
     assert ("float16", None, None) == (model.dtype, model.device, model.variant)
 
 
-def test_a_clip_model_of_the_gallery_loads() -> None:
+def test_a_video_model_of_the_gallery_loads() -> None:
     """Low memory means that parts leave the accelerator, for this class as for any (L6)."""
     model = from_the_gallery("ltx-2")
 

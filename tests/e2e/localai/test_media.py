@@ -1,4 +1,4 @@
-"""Clips, repainted, larger and moving pictures, and sounds by LocalAI's contract, from tiny models of real classes."""
+"""Videos, repainted, larger and moving images, and audio by LocalAI's contract, from tiny models of real classes."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def load(backend: Client, model: Model, **fields: object) -> None:
     assert backend.load(model.folder, Options=options, **fields).success
 
 
-def clip(path: Path) -> video.Clip:
-    """Return the clip of a file."""
+def clip(path: Path) -> video.Video:
+    """Return the video of a file."""
     return video.decode(path.read_bytes(), parameter="made", limits=MediaLimits())
 
 
 def video_of(backend: Client, **fields: object) -> Message:
-    """Make a clip."""
+    """Make a video."""
     return backend.stub.GenerateVideo(messages.GenerateVideoRequest(prompt="waves", **fields), timeout=240)
 
 
-def test_words_become_a_clip(backend: Client, tiny: Make, tmp_path: Path) -> None:
-    """The size, the number of frames and the rate are as asked for; a suffix that is no clip's makes MP4."""
+def test_words_become_a_video(backend: Client, tiny: Make, tmp_path: Path) -> None:
+    """The size, the number of frames and the rate are as asked for; a suffix that is no video's makes MP4."""
     load(backend, tiny("WanPipeline"))
     assert video_of(backend, dst=str(tmp_path / "own.mp4")).success
     assert 5 == len(clip(tmp_path / "own.mp4").frames)
@@ -70,8 +70,8 @@ def test_a_parameter_that_the_model_has_not_is_named(backend: Client, tiny: Make
     assert [] == list(tmp_path.iterdir())
 
 
-def test_words_become_a_moving_picture(backend: Client, tiny: Make, tmp_path: Path) -> None:
-    """A model of clips serves GenerateImage too: with an animated PNG of FRAMES frames, FPS a second."""
+def test_words_become_a_moving_image(backend: Client, tiny: Make, tmp_path: Path) -> None:
+    """A model of videos serves GenerateImage too: with an animated PNG of FRAMES frames, FPS a second."""
     load(backend, tiny("WanPipeline"))
     assert backend.image(tmp_path / "made.png", width=16, height=16).success
 
@@ -79,8 +79,8 @@ def test_words_become_a_moving_picture(backend: Client, tiny: Make, tmp_path: Pa
         assert ("PNG", 5, 250) == (picture.format, getattr(picture, "n_frames", 1), picture.info["duration"])
 
 
-def test_a_picture_becomes_a_clip(backend: Client, tiny: Make, tmp_path: Path) -> None:
-    """The picture to begin with reaches the pipeline under its own name."""
+def test_an_image_becomes_a_video(backend: Client, tiny: Make, tmp_path: Path) -> None:
+    """The image to begin with reaches the pipeline under its own name."""
     load(backend, tiny("WanImageToVideoPipeline"))
     (tmp_path / "start.png").write_bytes(content("image", 16, 16))
 
@@ -93,7 +93,7 @@ def test_a_picture_becomes_a_clip(backend: Client, tiny: Make, tmp_path: Path) -
 
 
 def test_only_what_is_masked_is_repainted(backend: Client, tiny: Make, tmp_path: Path) -> None:
-    """The JSON file's mask reaches the pipeline: another mask makes another picture."""
+    """The JSON file's mask reaches the pipeline: another mask makes another image."""
     load(backend, tiny("StableDiffusionInpaintPipeline"))
     picture = base64.b64encode(content("image", 32, 32)).decode()
     made = []
@@ -109,7 +109,7 @@ def test_only_what_is_masked_is_repainted(backend: Client, tiny: Make, tmp_path:
 
 
 @pytest.mark.parametrize(("scale", "side"), [(0, 64), (2, 32), (4, 64)])
-def test_a_picture_becomes_larger(backend: Client, tiny: Make, tmp_path: Path, scale: int, side: int) -> None:
+def test_an_image_becomes_larger(backend: Client, tiny: Make, tmp_path: Path, scale: int, side: int) -> None:
     """The model's own pipeline makes it as many times as large as was asked for."""
     load(backend, tiny("StableDiffusionUpscalePipeline"))
     (tmp_path / "src.png").write_bytes(content("image", 16, 16))
@@ -145,7 +145,7 @@ def test_what_enlarges_nothing_says_so(backend: Client, tiny: Make, tmp_path: Pa
     assert ["src.png"] == [path.name for path in tmp_path.iterdir()]
 
 
-def test_words_become_a_sound(backend: Client, tiny: Make, tmp_path: Path) -> None:
+def test_words_become_an_audio(backend: Client, tiny: Make, tmp_path: Path) -> None:
     """The duration is as asked for, and the suffix decides the format."""
     load(backend, tiny("AudioLDMPipeline"))
     for name in ("made.wav", "made.flac"):
@@ -185,7 +185,7 @@ def test_a_scheduler_a_type_and_a_folder_are_honoured(backend: Client, tiny: Mak
 
 
 def test_loras_are_applied(backend: Client, tiny: Make, tmp_path: Path) -> None:
-    """Each LoRA changes the picture by its scale; none, and one that counts for nothing, change nothing."""
+    """Each LoRA changes the image by its scale; none, and one that counts for nothing, change nothing."""
     model = tiny("StableDiffusionPipeline")
     unet = pipelines()["StableDiffusionPipeline"].make().unet
     unet.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=["to_q", "to_v"]))
@@ -209,7 +209,7 @@ def test_loras_are_applied(backend: Client, tiny: Make, tmp_path: Path) -> None:
     assert 3 == len({none, half, full})
 
 
-def test_a_controlnet_leads_the_picture(backend: Client, tiny: Make, tmp_path: Path) -> None:
+def test_a_controlnet_leads_the_image(backend: Client, tiny: Make, tmp_path: Path) -> None:
     """With a ControlNet beside the model, the source is what leads it."""
     guided = tiny("StableDiffusionControlNetPipeline")
     (tmp_path / "src.png").write_bytes(content("image", 32, 32))

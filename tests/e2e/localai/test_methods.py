@@ -84,7 +84,7 @@ def test_a_model_is_loaded_used_freed_and_loaded_again(backend: Client, tmp_path
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tmp", ".jpg", ""])
-def test_a_picture_is_png_whatever_its_suffix(loaded: Client, tmp_path: Path, suffix: str) -> None:
+def test_an_image_is_png_whatever_its_suffix(loaded: Client, tmp_path: Path, suffix: str) -> None:
     """LocalAI's core reads PNG, even from a file that it calls otherwise; its size is the one that was asked for."""
     made = tmp_path / f"made{suffix}"
 
@@ -94,8 +94,8 @@ def test_a_picture_is_png_whatever_its_suffix(loaded: Client, tmp_path: Path, su
     assert [made] == list(tmp_path.iterdir())
 
 
-def test_a_seed_makes_the_same_picture_again(loaded: Client, tmp_path: Path) -> None:
-    """A seed decides, 0 too; -1 draws one by lot, which is told."""
+def test_a_seed_makes_the_same_image_again(loaded: Client, tmp_path: Path) -> None:
+    """A seed decides, 0 too; -1 draws one at random, which is told."""
     for name, seed in (("a", 0), ("b", 0), ("c", 7), ("d", -1), ("e", -1)):
         answer = loaded.image(tmp_path / name, seed=seed)
         assert "seed" in answer.message
@@ -117,7 +117,7 @@ def test_the_identity_is_checked(loaded: Client, tmp_path: Path) -> None:
 
 
 def test_eight_callers_are_served_while_health_answers(loaded: Client, tmp_path: Path) -> None:
-    """All callers get their own picture, and Health answers between them as if there were none."""
+    """All callers get their own image, and Health answers between them as if there were none."""
     seconds: list[float] = []
     with ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(loaded.image, tmp_path / f"{seed}.png", seed=seed, step=8) for seed in range(8)]
@@ -189,7 +189,7 @@ def test_a_wrong_request_is_told_what_is_wrong(
     loaded: Client, tmp_path: Path, fields: dict[str, object], code: grpc.StatusCode, word: str
 ) -> None:
     """A mistake of the caller is a status that says so and names the thing, and no file is left behind."""
-    (tmp_path / "text").write_text("no picture", encoding="utf-8")
+    (tmp_path / "text").write_text("no image", encoding="utf-8")
 
     def placed(value: object) -> object:
         if isinstance(value, list):
@@ -211,7 +211,7 @@ def test_a_wrong_request_is_told_what_is_wrong(
     [("GenerateVideo", "GenerateVideoRequest"), ("SoundGeneration", "SoundGenerationRequest")],
 )
 def test_what_a_model_cannot_do_is_said(loaded: Client, tmp_path: Path, method: str, request_of: str) -> None:
-    """A model of pictures makes neither clips nor sounds."""
+    """A model of images makes neither videos nor audio."""
     with failing() as told:
         getattr(loaded.stub, method)(getattr(messages, request_of)(dst=str(tmp_path / "none")), timeout=240)
 
@@ -268,7 +268,7 @@ def test_another_model_takes_the_place_of_the_first(loaded: Client, tmp_path: Pa
 
 
 def test_a_source_is_painted_over(loaded: Client, tmp_path: Path) -> None:
-    """A picture of the allowed folders is the beginning of another, turned upright and in any mode."""
+    """An image of the allowed folders is the beginning of another, turned upright and in any mode."""
     file = io.BytesIO()
     Image.new("RGBA", (64, 64), (255, 0, 0, 128)).save(file, "PNG")
     (tmp_path / "src").write_bytes(file.getvalue())

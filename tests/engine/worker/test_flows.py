@@ -11,7 +11,7 @@ from calling import call, run
 from makers import pipelines
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.runner import Runner, Unfinished
+from octabox.engine.worker.runner import RawOutput, Runner
 from octabox.errors import InvalidParameterError
 from octabox.types import SchedulerChoice
 
@@ -23,7 +23,7 @@ FORMS = [name for name, entry in load_catalog().schedulers.items() if entry.sett
 REASONS = {
     "DEISMultistepScheduler": "it stops short of the end of a flow",
     "SASolverScheduler": "it stops short of the end of a flow",
-    "DPMSolverMultistepInverseScheduler": "it runs from the picture to the noise",
+    "DPMSolverMultistepInverseScheduler": "it runs from the image to the noise",
     "HeliosScheduler": "it is made for",
     "HeliosDMDScheduler": "it is made for",
 }
@@ -43,9 +43,9 @@ def runner(request: pytest.FixtureRequest) -> Runner:
 
 
 def made(runner: Runner, scheduler: str | None = None) -> np.ndarray:
-    """Return the pixels of two pictures."""
+    """Return the pixels of two images."""
     choice = SchedulerChoice(scheduler) if scheduler else None
-    done: Unfinished = run(runner, call(type(runner.pipelines[0]).__name__, PARAMS, seeds=(1, 2), scheduler=choice))
+    done: RawOutput = run(runner, call(type(runner.pipelines[0]).__name__, PARAMS, seeds=(1, 2), scheduler=choice))
     return np.stack([np.asarray(product.value) for product, *_ in done.products]).astype(float).ravel()
 
 
@@ -76,4 +76,4 @@ def test_without_its_form_a_solver_makes_something_else() -> None:
     pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
     other = pipe(**PARAMS, generator=torch.Generator().manual_seed(1)).images[0]
 
-    assert alike(*(np.asarray(picture).astype(float).ravel() for picture in (own, other))) < 0.99
+    assert alike(*(np.asarray(image).astype(float).ravel() for image in (own, other))) < 0.99

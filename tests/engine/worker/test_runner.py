@@ -13,13 +13,13 @@ from PIL import Image
 
 import makers
 from calling import Watcher, call, run
-from makers.samples import mask, picture
+from makers.samples import mask, sample_image
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.runner import Runner, Unfinished
+from octabox.engine.worker.runner import RawOutput, Runner
 from octabox.errors import GenerationCancelledError, IncompatibleWeightsError, InvalidParameterError
 from octabox.types import OutputFormat, SchedulerChoice
 
-OWN, FROM_PICTURE, REPAINT = (
+OWN, FROM_IMAGE, REPAINT = (
     "StableDiffusionPipeline",
     "StableDiffusionImg2ImgPipeline",
     "StableDiffusionInpaintPipeline",
@@ -28,11 +28,11 @@ OWN, FROM_PICTURE, REPAINT = (
 STEPS = 3
 PARAMS = {"prompt": "a red star", "num_inference_steps": STEPS, "height": 32, "width": 32}
 FROM = {"prompt": "a red star", "num_inference_steps": STEPS, "strength": 1.0}
-INPUTS = {"image": (picture(),), "mask_image": (mask(),)}
+INPUTS = {"image": (sample_image(),), "mask_image": (mask(),)}
 
 
 def tiny(name: str = OWN) -> Runner:
-    """Return a runner of a tiny model; a safety checker of random weights would judge by lot."""
+    """Return a runner of a tiny model; a safety checker of random weights would judge at random."""
     pipe = makers.pipelines()[name].make()
     pipe.set_progress_bar_config(disable=True)
     if getattr(pipe, "safety_checker", None) is not None:
@@ -46,8 +46,8 @@ def runner() -> Runner:
     return tiny()
 
 
-def pictures(done: Unfinished) -> list[Any]:
-    """Return the pictures of a call as arrays."""
+def images(done: RawOutput) -> list[Any]:
+    """Return the images of a call as arrays."""
     return [np.asarray(product.value) for product, *_ in done.products if isinstance(product.value, Image.Image)]
 
 
@@ -79,11 +79,11 @@ def test_siblings_share_every_weight() -> None:
     run(runner, call(OWN, PARAMS))
     gc.collect()
     before = parameter_bytes()
-    run(runner, call(FROM_PICTURE, FROM, inputs={"image": INPUTS["image"]}))
+    run(runner, call(FROM_IMAGE, FROM, inputs={"image": INPUTS["image"]}))
     run(runner, call(REPAINT, FROM, inputs=INPUTS))
     own, *others = runner.pipelines
 
-    assert [OWN, FROM_PICTURE, REPAINT] == [type(pipe).__name__ for pipe in runner.pipelines]
+    assert [OWN, FROM_IMAGE, REPAINT] == [type(pipe).__name__ for pipe in runner.pipelines]
     assert addresses(own)
     for other in others:
         assert addresses(own) == addresses(other)
@@ -92,7 +92,7 @@ def test_siblings_share_every_weight() -> None:
 
 def test_a_sibling_is_made_once(runner: Runner) -> None:
     """The second call of a task uses the pipeline of the first."""
-    wanted = call(FROM_PICTURE, FROM, inputs={"image": INPUTS["image"]})
+    wanted = call(FROM_IMAGE, FROM, inputs={"image": INPUTS["image"]})
     run(runner, wanted)
     first = runner.pipelines
     run(runner, wanted)
@@ -106,14 +106,14 @@ def test_a_scheduler_of_one_call_is_not_that_of_the_next() -> None:
     """What a call asks for, and what it leaves behind in its scheduler, is seen neither by the next nor by a sibling."""
     runner = tiny()
     pristine = dict(runner.pipelines[0].scheduler.config)
-    plain = pictures(run(runner, call(OWN, PARAMS)))
+    plain = images(run(runner, call(OWN, PARAMS)))
     chosen = SchedulerChoice("EulerDiscreteScheduler", {"use_karras_sigmas": True})
     other = run(runner, call(OWN, PARAMS, scheduler=chosen))
     assert isinstance(runner.pipelines[0].scheduler, EulerDiscreteScheduler)
-    facts = run(runner, call(FROM_PICTURE, FROM, inputs={"image": INPUTS["image"]})).products[0][2]
-    again = pictures(run(runner, call(OWN, PARAMS)))
+    facts = run(runner, call(FROM_IMAGE, FROM, inputs={"image": INPUTS["image"]})).products[0][2]
+    again = images(run(runner, call(OWN, PARAMS)))
 
-    assert not np.array_equal(plain[0], pictures(other)[0])
+    assert not np.array_equal(plain[0], images(other)[0])
     assert {"name": "EulerDiscreteScheduler", "settings": {"use_karras_sigmas": True}} == other.products[0][2][
         "scheduler"
     ]
@@ -123,16 +123,16 @@ def test_a_scheduler_of_one_call_is_not_that_of_the_next() -> None:
     assert np.array_equal(plain[0], again[0])
 
 
-def test_seeds_make_their_own_pictures(runner: Runner) -> None:
+def test_seeds_make_their_own_images(runner: Runner) -> None:
     """Each run has its seed, alone or among others, and its metadata say so."""
     several = run(runner, call(OWN, PARAMS, seeds=(1, 2)))
     alone = run(runner, call(OWN, PARAMS, seeds=(2,)))
-    first, second = pictures(several)
+    first, second = images(several)
 
     assert [1, 2] == [seed for _, seed, _ in several.products]
     assert [1, 2] == [facts["seed"] for *_, facts in several.products]
     assert not np.array_equal(first, second)
-    assert np.array_equal(second, pictures(alone)[0])
+    assert np.array_equal(second, images(alone)[0])
 
 
 def test_what_takes_no_generator_is_of_the_seed_too() -> None:
@@ -159,18 +159,18 @@ def test_progress_counts_every_step(runner: Runner) -> None:
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_a_cancelled_call_leaves_the_model_clean(runner: Runner, step: int) -> None:
     """A call ends at the step at which it is cancelled, and the next one is as it would have been."""
-    before = pictures(run(runner, call(OWN, PARAMS)))
+    before = images(run(runner, call(OWN, PARAMS)))
     watcher = Watcher(GenerationCancelledError("enough"), step)
     with pytest.raises(GenerationCancelledError):
         run(runner, call(OWN, PARAMS, seeds=(3,)), watcher)
-    after = pictures(run(runner, call(OWN, PARAMS)))
+    after = images(run(runner, call(OWN, PARAMS)))
 
     assert step == len(watcher.told)
     assert np.array_equal(before[0], after[0])
 
 
-def test_unfinished_pictures(runner: Runner) -> None:
-    """As many partial pictures come as were asked for, spread over the steps, in the format of the output."""
+def test_unfinished_images(runner: Runner) -> None:
+    """As many partial images come as were asked for, spread over the steps, in the format of the output."""
     watcher = Watcher()
     wanted = call(OWN, PARAMS | {"num_inference_steps": 6}, partial_images=2, output=OutputFormat("jpeg"))
     done = run(runner, wanted, watcher)
@@ -181,7 +181,7 @@ def test_unfinished_pictures(runner: Runner) -> None:
     assert () == done.warnings
 
 
-def test_too_few_steps_for_unfinished_pictures_are_told(runner: Runner) -> None:
+def test_too_few_steps_for_unfinished_images_are_told(runner: Runner) -> None:
     """Two steps have one place between them."""
     done = run(runner, call(OWN, PARAMS | {"num_inference_steps": 2}, partial_images=3))
 
@@ -210,21 +210,21 @@ def test_a_component_beside_the_model_opens_a_sibling() -> None:
     guided = makers.pipelines()["StableDiffusionControlNetPipeline"].make()
     plain = tiny().pipelines[0]
     runner = Runner(LoadedModel(plain, "cpu", beside={"controlnet": guided.controlnet}))
-    run(runner, call("StableDiffusionControlNetPipeline", PARAMS, inputs={"image": (picture(32, 32),)}))
+    run(runner, call("StableDiffusionControlNetPipeline", PARAMS, inputs={"image": (sample_image(32, 32),)}))
 
     assert runner.pipelines[1].controlnet is guided.controlnet
     assert runner.pipelines[1].unet is plain.unet
 
 
 def test_numbers_that_are_none_are_told() -> None:
-    """Weights that make NaN make a black picture, and the answer says so."""
+    """Weights that make NaN make a black image, and the answer says so."""
     runner = tiny()
     torch.nn.init.constant_(runner.pipelines[0].vae.decoder.conv_out.bias, float("nan"))
     done = run(runner, call(OWN, PARAMS))
 
-    assert not pictures(done)[0].any()
+    assert not images(done)[0].any()
     assert any("numbers that are none (NaN)" in warning for warning in done.warnings)
-    assert any("'images' has a picture that is all black" in warning for warning in done.warnings)
+    assert any("'images' has an image that is all black" in warning for warning in done.warnings)
 
 
 def test_what_a_library_warns_of_is_told(runner: Runner) -> None:
@@ -266,5 +266,5 @@ def test_a_modular_pipeline_counts_its_steps_and_stops(name: str) -> None:
 
     assert [(step, STEPS) for step in range(1, STEPS + 1)] == [(each.step, each.steps) for each in watcher.told]
     assert 2 == len(stopped.told)
-    assert pictures(before)
-    assert np.array_equal(pictures(before)[0], pictures(after)[0])
+    assert images(before)
+    assert np.array_equal(images(before)[0], images(after)[0])

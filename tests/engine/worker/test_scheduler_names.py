@@ -1,4 +1,4 @@
-"""Every scheduler that people name, on the embedded model: its picture has the colours of the prompt, or it is refused."""
+"""Every scheduler that people name, on the embedded model: its image has the colours of the prompt, or it is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.runner import Runner
 from octabox.errors import OctaboxError
 from octabox.service.bounds import Limits
-from octabox.service.planning import ServedModel, plan
+from octabox.service.planning import plan
+from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest, SchedulerChoice
 from scheduler_names import INVOKE, LOCALAI, REFUSED, SDNEXT, WEB_UI
 
@@ -43,7 +44,7 @@ FITTING = (
 
 
 class Painter:
-    """Makes pictures with the embedded model, one for each scheduler that differs."""
+    """Makes images with the embedded model, one for each scheduler that differs."""
 
     def __init__(self) -> None:
         pipe = StableDiffusionPipeline.from_pretrained(demo.FOLDER)
@@ -52,14 +53,14 @@ class Painter:
         self.seen: dict[str, tuple[str, str]] = {}
 
     def colours(self, name: str, settings: Mapping[str, Any] | None = None) -> tuple[str, str]:
-        """Return the colours of centre and border of a picture by the scheduler of this name."""
+        """Return the colours of centre and border of an image by the scheduler of this name."""
         choice = planned(name, settings or {})
         key = repr((choice.name, sorted(choice.settings.items()), choice.timesteps))
         if key not in self.seen:
             done = run(self.runner, call(PIPELINE, PARAMS, seeds=(3,), scheduler=choice))
-            picture = done.products[0][0].value
-            assert isinstance(picture, Image.Image)
-            self.seen[key] = centre_colour(picture), border_colour(picture)
+            image = done.products[0][0].value
+            assert isinstance(image, Image.Image)
+            self.seen[key] = centre_colour(image), border_colour(image)
         return self.seen[key]
 
 
@@ -81,13 +82,13 @@ def painter() -> Painter:
 
 
 @pytest.mark.parametrize("name", [*LOCALAI, *WEB_UI, *SDNEXT, *INVOKE])
-def test_a_name_of_another_program_makes_the_picture(painter: Painter, name: str) -> None:
-    """The picture has the colours of its prompt after 20 steps."""
+def test_a_name_of_another_program_makes_the_image(painter: Painter, name: str) -> None:
+    """The image has the colours of its prompt after 20 steps."""
     assert ("red", "blue") == painter.colours(name)
 
 
 @pytest.mark.parametrize("name", FITTING)
-def test_a_class_that_fits_makes_the_picture(painter: Painter, name: str) -> None:
+def test_a_class_that_fits_makes_the_image(painter: Painter, name: str) -> None:
     """By its class name too."""
     assert ("red", "blue") == painter.colours(name)
 
@@ -111,7 +112,7 @@ def test_a_class_that_does_not_fit_is_refused(painter: Painter, name: str) -> No
 
 
 def test_settings_of_a_request_are_honoured(painter: Painter) -> None:
-    """A setting beside the name is told to the constructor; the picture is another, and still right."""
+    """A setting beside the name is told to the constructor; the image is another, and still right."""
     plain = painter.colours("dpmpp_2m", {"use_lu_lambdas": True})
 
     assert ("red", "blue") == plain

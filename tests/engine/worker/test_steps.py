@@ -21,7 +21,7 @@ from diffusers.utils import BaseOutput
 
 from octabox import demo
 from octabox.catalog.entries import ProgressBy
-from octabox.engine.worker.steps import StepWatch
+from octabox.engine.worker.steps import StepCallback
 from tiny import unet
 
 STEPS = 4
@@ -76,7 +76,7 @@ WAYS = (
 )
 
 
-def call(pipe: DiffusionPipeline, watch: StepWatch) -> Any:
+def call(pipe: DiffusionPipeline, watch: StepCallback) -> Any:
     """Call a pipeline under a watch."""
     pipe.set_progress_bar_config(disable=True)
     arguments = {"prompt": "a red star"} if isinstance(pipe, StableDiffusionPipeline) else {}
@@ -93,7 +93,7 @@ def test_every_step_is_counted(make: Any, by: ProgressBy) -> None:
         told.append((taken, total))
 
     pipe = make()
-    call(pipe, StepWatch(pipe, on_step, by))
+    call(pipe, StepCallback(pipe, on_step, by))
 
     assert [(taken, STEPS) for taken in range(1, STEPS + 1)] == told
 
@@ -110,7 +110,7 @@ def test_a_call_stops_between_two_steps(make: Any, by: ProgressBy) -> None:
 
     pipe = make()
     with pytest.raises(StopHereError):
-        call(pipe, StepWatch(pipe, stop_at_two, by))
-    call(pipe, StepWatch(pipe, stop_at_two, by))
+        call(pipe, StepCallback(pipe, stop_at_two, by))
+    call(pipe, StepCallback(pipe, stop_at_two, by))
 
     assert [1, 2, *range(1, STEPS + 1)] == told

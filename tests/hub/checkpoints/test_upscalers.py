@@ -16,7 +16,7 @@ from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints.families import family_of, recognise
 from octabox.hub.checkpoints.tensors import Shapes
 
-#: Architectures of spandrel that are told by no rule: they mend a picture, or fill or find something in it.
+#: Architectures of spandrel that are told by no rule: they mend an image, or fill or find something in it.
 UNTOLD = {"DnCNN", "FFTformer", "HVICIDNet", "IPT", "LaMa", "MixDehazeNet", "RetinexFormer", "Uformer"}
 
 #: What other files are taken for: both are for faces that were cut out, and one is built around an autoencoder.
@@ -61,7 +61,7 @@ def shapes(network: Any) -> Shapes:
 
 @pytest.mark.parametrize("architecture", networks())
 def test_every_architecture_is_told(architecture: str) -> None:
-    """What spandrel makes pictures larger by is told from all else, and from what only mends them."""
+    """What spandrel makes images larger by is told from all else, and from what only mends them."""
     kind = networks()[architecture][0]
     with warnings.catch_warnings():
         # What torch says to an architecture's author is no concern of ours.

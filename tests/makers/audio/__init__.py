@@ -1,1 +1,1 @@
-"""Tiny pipelines that make sound."""
+"""Tiny pipelines that make audio."""

@@ -1,4 +1,4 @@
-"""ACE-Step, LongCat AudioDiT and Stable Audio 3: rectified flows over latents of sound."""
+"""ACE-Step, LongCat AudioDiT and Stable Audio 3: rectified flows over latents of audio."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ace_encoder() -> Any:
 
 
 def longcat_vae() -> Any:
-    """Return an autoencoder of sound: 8 samples for a column."""
+    """Return an autoencoder of audio: 8 samples for a column."""
     return diffusers.LongCatAudioDiTVae(
         channels=8,
         c_mults=[1, 2],
@@ -93,7 +93,7 @@ def stable_transformer() -> Any:
 
 
 def duration() -> Any:
-    """Return what tells the transformer how long the sound is."""
+    """Return what tells the transformer how long the audio is."""
     return diffusers.StableAudio3DurationEmbedder(output_dim=WIDTH, fourier_dim=8)
 
 

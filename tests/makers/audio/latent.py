@@ -1,4 +1,4 @@
-"""AudioLDM and AudioLDM 2: latent diffusion over spectrograms, and what makes them sound."""
+"""AudioLDM and AudioLDM 2: latent diffusion over spectrograms, and what makes them audio."""
 
 from __future__ import annotations
 
@@ -89,6 +89,6 @@ PIPELINES = (
         ),
         {"steps": 2},
         needs=("librosa",),
-        unsteady="Librosa begins with phases that it draws by lot, and takes no seed.",
+        unsteady="Librosa begins with phases that it draws at random, and takes no seed.",
     ),
 )

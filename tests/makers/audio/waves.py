@@ -1,4 +1,4 @@
-"""Pipelines whose latents are sound itself, made shorter."""
+"""Pipelines whose latents are audio itself, made shorter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOP, RATE = 8, 8000
 
 
 def oobleck(latents: int = 4, **settings: Any) -> Any:
-    """Return an autoencoder of sound in stereo."""
+    """Return an autoencoder of audio in stereo."""
     shape: dict[str, Any] = {
         "encoder_hidden_size": 8,
         "downsampling_ratios": [2, 4],
@@ -54,7 +54,7 @@ def projection() -> Any:
 
 
 def unet1d() -> Any:
-    """Return a UNet over sound in stereo."""
+    """Return a UNet over audio in stereo."""
     return diffusers.UNet1DModel(
         block_out_channels=(32, 32, 64),
         extra_in_channels=64,

@@ -1,1 +1,1 @@
-"""Tiny pipelines that make pictures with a transformer."""
+"""Tiny pipelines that make images with a transformer."""

@@ -20,8 +20,8 @@ PARAMS = {
     "strength": 0.9,
 }
 
-PICTURE = {"image": "sample:image:32x32"}
-MASKED = PICTURE | {"mask_image": "sample:mask:32x32"}
+IMAGE = {"image": "sample:image:32x32"}
+MASKED = IMAGE | {"mask_image": "sample:mask:32x32"}
 
 #: Channels of a latent; four latents are packed into one token.
 LATENTS = 4
@@ -71,7 +71,7 @@ def longcat() -> dict[str, Any]:
 
 
 def visual_cloze() -> dict[str, Any]:
-    """Return what a VisualCloze pipeline is made of: a Flux fill that completes rows of pictures."""
+    """Return what a VisualCloze pipeline is made of: a Flux fill that completes rows of images."""
     return flux.FILL() | {"resolution": 32}
 
 
@@ -101,7 +101,7 @@ def _shape() -> dict[str, Any]:
 
 
 CLOZE = {
-    "task_prompt": "a picture, then the same in red",
+    "task_prompt": "an image, then the same in red",
     "content_prompt": "a red star",
     "image": [["sample:image:32x32", "sample:image:32x32"], ["sample:image:32x32", None]],
     "upsampling_height": 32,
@@ -112,7 +112,7 @@ CLOZE = {
 
 PIPELINES = (
     Tiny("ChromaPipeline", chroma, PARAMS),
-    Tiny("ChromaImg2ImgPipeline", chroma, PARAMS | PICTURE),
+    Tiny("ChromaImg2ImgPipeline", chroma, PARAMS | IMAGE),
     Tiny("ChromaInpaintPipeline", chroma, PARAMS | MASKED),
     Tiny("BriaPipeline", bria, PARAMS),
     Tiny("OvisImagePipeline", ovis, PARAMS),

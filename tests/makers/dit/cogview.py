@@ -1,4 +1,4 @@
-"""CogView 3 Plus, CogView 4 and AuraFlow: words and a picture run side by side through each block."""
+"""CogView 3 Plus, CogView 4 and AuraFlow: words and an image run side by side through each block."""
 
 from __future__ import annotations
 

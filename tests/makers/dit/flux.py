@@ -22,8 +22,8 @@ PARAMS = {
     "strength": 0.9,
 }
 
-PICTURE = {"image": "sample:image:32x32"}
-MASKED = PICTURE | {"mask_image": "sample:mask:32x32"}
+IMAGE = {"image": "sample:image:32x32"}
+MASKED = IMAGE | {"mask_image": "sample:mask:32x32"}
 STEERED = {"control_image": "sample:image:32x32"}
 
 #: Channels of a latent; four latents are packed into one token.
@@ -49,13 +49,13 @@ def parts(channels: int = 4 * LATENTS) -> dict[str, Any]:
     }
 
 
-def steered() -> dict[str, Any]:
+def control_from_aliases() -> dict[str, Any]:
     """Return what a Flux pipeline with a ControlNet is made of."""
     return parts() | {"controlnet": diffusers.FluxControlNetModel(**_shape(4 * LATENTS), guidance_embeds=True)}
 
 
 def prior() -> dict[str, Any]:
-    """Return what the Redux prior is made of, which turns pictures into the words of a Flux pipeline."""
+    """Return what the Redux prior is made of, which turns images into the words of a Flux pipeline."""
     words = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
     return {name: part for name, part in parts().items() if name in words} | {
         "image_encoder": encoders.siglip_vision(),
@@ -77,7 +77,7 @@ def _shape(channels: int) -> dict[str, Any]:
     }
 
 
-#: A fill sees the latents, those of the masked picture, and a mask of 2 by 2 pixels for each latent of a token.
+#: A fill sees the latents, those of the masked image, and a mask of 2 by 2 pixels for each latent of a token.
 FILL = partial(parts, 4 * (2 * LATENTS + 4))
 
 #: A control is laid beside the latents.
@@ -85,16 +85,16 @@ CONTROL = partial(parts, 2 * 4 * LATENTS)
 
 PIPELINES = (
     Tiny("FluxPipeline", parts, PARAMS),
-    Tiny("FluxImg2ImgPipeline", parts, PARAMS | PICTURE),
+    Tiny("FluxImg2ImgPipeline", parts, PARAMS | IMAGE),
     Tiny("FluxInpaintPipeline", parts, PARAMS | MASKED),
     Tiny("FluxFillPipeline", FILL, PARAMS | MASKED),
     Tiny("FluxControlPipeline", CONTROL, PARAMS | STEERED),
-    Tiny("FluxControlImg2ImgPipeline", CONTROL, PARAMS | PICTURE | STEERED),
+    Tiny("FluxControlImg2ImgPipeline", CONTROL, PARAMS | IMAGE | STEERED),
     Tiny("FluxControlInpaintPipeline", CONTROL, PARAMS | MASKED | STEERED),
-    Tiny("FluxControlNetPipeline", steered, PARAMS | STEERED),
-    Tiny("FluxControlNetImg2ImgPipeline", steered, PARAMS | PICTURE | STEERED),
-    Tiny("FluxControlNetInpaintPipeline", steered, PARAMS | MASKED | STEERED),
-    Tiny("FluxKontextPipeline", parts, PARAMS | PICTURE | {"max_area": 1024, "_auto_resize": False}),
+    Tiny("FluxControlNetPipeline", control_from_aliases, PARAMS | STEERED),
+    Tiny("FluxControlNetImg2ImgPipeline", control_from_aliases, PARAMS | IMAGE | STEERED),
+    Tiny("FluxControlNetInpaintPipeline", control_from_aliases, PARAMS | MASKED | STEERED),
+    Tiny("FluxKontextPipeline", parts, PARAMS | IMAGE | {"max_area": 1024, "_auto_resize": False}),
     Tiny("FluxKontextInpaintPipeline", parts, PARAMS | MASKED | {"max_area": 1024, "_auto_resize": False}),
-    Tiny("FluxPriorReduxPipeline", prior, PICTURE | {"prompt": "a red star"}),
+    Tiny("FluxPriorReduxPipeline", prior, IMAGE | {"prompt": "a red star"}),
 )

@@ -1,4 +1,4 @@
-"""Lumina, Lumina 2 and Z-Image: words of a language model and a picture run through the same transformer."""
+"""Lumina, Lumina 2 and Z-Image: words of a language model and an image run through the same transformer."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PARAMS = {
     "strength": 0.9,
 }
 
-PICTURE = {"image": "sample:image:32x32"}
-MASKED = PICTURE | {"mask_image": "sample:mask:32x32"}
+IMAGE = {"image": "sample:image:32x32"}
+MASKED = IMAGE | {"mask_image": "sample:mask:32x32"}
 STEERED = {"control_image": "sample:image:32x32"}
 
 #: Channels of a latent of Z-Image and Lumina 2, which are fixed in the source of some.
@@ -108,7 +108,7 @@ def z_image_steered(channels: int = LATENTS) -> dict[str, Any]:
 
 
 def z_image_omni() -> dict[str, Any]:
-    """Return the parts of a Z-Image pipeline that is shown pictures, which SigLIP 2 sees."""
+    """Return the parts of a Z-Image pipeline that is shown images, which SigLIP 2 sees."""
     return z_image(siglip_feat_dim=encoders.WIDTH) | {
         "siglip": language.siglip_2(),
         "siglip_processor": transformers.Siglip2ImageProcessorPil(patch_size=encoders.PATCH, max_num_patches=16),
@@ -123,16 +123,16 @@ PIPELINES = (
     Tiny("LuminaPipeline", lumina, PARAMS | {"use_resolution_binning": False}),
     Tiny("Lumina2Pipeline", lumina_2, PARAMS),
     Tiny("ZImagePipeline", z_image, PARAMS),
-    Tiny("ZImageImg2ImgPipeline", z_image, PARAMS | PICTURE),
+    Tiny("ZImageImg2ImgPipeline", z_image, PARAMS | IMAGE),
     Tiny("ZImageInpaintPipeline", z_image, PARAMS | MASKED),
-    # Pictures are left out: the class turns them to bfloat16, which its autoencoder need not be.
+    # Images are left out: the class turns them to bfloat16, which its autoencoder need not be.
     Tiny(
         "ZImageOmniPipeline",
         z_image_omni,
         PARAMS,
-        leaves_out={"image-to-image": "It casts pictures to bfloat16, which fails on weights in float32."},
+        leaves_out={"image-to-image": "It casts images to bfloat16, which fails on weights in float32."},
     ),
     Tiny("ZImageControlNetPipeline", z_image_steered, PARAMS | STEERED),
-    # It sees the control, the masked picture and the mask, one channel.
+    # It sees the control, the masked image and the mask, one channel.
     Tiny("ZImageControlNetInpaintPipeline", partial(z_image_steered, 2 * LATENTS + 1), PARAMS | MASKED | STEERED),
 )

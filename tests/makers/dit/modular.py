@@ -36,7 +36,7 @@ def xl() -> dict[str, Any]:
 
 
 def layered() -> dict[str, Any]:
-    """Return the parts of a Qwen-Image pipeline that takes a picture apart."""
+    """Return the parts of a Qwen-Image pipeline that takes an image apart."""
     return qwen.layered()
 
 
@@ -78,10 +78,10 @@ def anima() -> dict[str, Any]:
 
 
 def wan(channels: int = 4, **settings: Any) -> dict[str, Any]:
-    """Return the parts of a Wan pipeline; its clips are 8 times larger than its latents, and 4 times longer.
+    """Return the parts of a Wan pipeline; its videos are 8 times larger than its latents, and 4 times longer.
 
     Args:
-        channels: How many the transformer takes: the latents, and where it is shown a picture, that and a mask.
+        channels: How many the transformer takes: the latents, and where it is shown an image, that and a mask.
         **settings: Further settings of the transformer.
     """
     vae = diffusers.AutoencoderKLWan(
@@ -119,7 +119,7 @@ def wan_of_two() -> dict[str, Any]:
     return wan() | {"transformer_2": wan()["transformer"]}
 
 
-KONTEXT = flux.PARAMS | flux.PICTURE | {"max_area": 1024, "_auto_resize": False}
+KONTEXT = flux.PARAMS | flux.IMAGE | {"max_area": 1024, "_auto_resize": False}
 LARGE = {"prompt": "a red star", "num_inference_steps": 2, "height": 32, "width": 32}
 CLIP = LARGE | {"num_frames": 5, "max_sequence_length": 16}
 
@@ -139,7 +139,7 @@ PIPELINES = (
     Tiny("StableDiffusionXLModularPipeline", xl, LARGE),
     Tiny("WanModularPipeline", wan, CLIP),
     Tiny(
-        "QwenImageLayeredModularPipeline", layered, qwen.PARAMS | qwen.PICTURE | {"layers": 1, "num_inference_steps": 1}
+        "QwenImageLayeredModularPipeline", layered, qwen.PARAMS | qwen.IMAGE | {"layers": 1, "num_inference_steps": 1}
     ),
     Tiny("Wan22ModularPipeline", wan_of_two, CLIP),
     Tiny("ZImageModularPipeline", z_image, lumina.PARAMS),

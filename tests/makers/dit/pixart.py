@@ -22,7 +22,7 @@ PARAMS = {
 
 
 def parts(*, sized: bool) -> dict[str, Any]:
-    """Return what a PixArt pipeline is made of; the alpha kind is told a picture's size in its embedding."""
+    """Return what a PixArt pipeline is made of; the alpha kind is told an image's size in its embedding."""
     # The class tells the alpha kind of a size only where its transformer is made for latents of 128.
     transformer = diffusers.PixArtTransformer2DModel(
         **(_shape() | {"sample_size": 128 if sized else 16}),

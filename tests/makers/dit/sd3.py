@@ -1,4 +1,4 @@
-"""Stable Diffusion 3: a transformer over pictures and words at once, with two CLIP encoders and a T5 encoder."""
+"""Stable Diffusion 3: a transformer over images and words at once, with two CLIP encoders and a T5 encoder."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PARAMS = {
     "strength": 0.9,
 }
 
-PICTURE = {"image": "sample:image:32x32"}
-MASKED = PICTURE | {"mask_image": "sample:mask:32x32"}
+IMAGE = {"image": "sample:image:32x32"}
+MASKED = IMAGE | {"mask_image": "sample:mask:32x32"}
 
 #: Channels of a latent; inpainting takes no other number.
 LATENTS = 16
@@ -42,7 +42,7 @@ def parts() -> dict[str, Any]:
     }
 
 
-def steered(*, masked: bool = False) -> dict[str, Any]:
+def control_from_aliases(*, masked: bool = False) -> dict[str, Any]:
     """Return the parts with a ControlNet; one for inpainting sees a mask beside the latents."""
     net = diffusers.SD3ControlNetModel(
         **(_shape() | {"num_layers": 1}), out_channels=LATENTS, extra_conditioning_channels=int(masked)
@@ -67,15 +67,15 @@ def _shape() -> dict[str, Any]:
 
 PIPELINES = (
     Tiny("StableDiffusion3Pipeline", parts, PARAMS),
-    Tiny("StableDiffusion3Img2ImgPipeline", parts, PARAMS | PICTURE),
+    Tiny("StableDiffusion3Img2ImgPipeline", parts, PARAMS | IMAGE),
     Tiny("StableDiffusion3InpaintPipeline", parts, PARAMS | MASKED),
-    Tiny("StableDiffusion3ControlNetPipeline", steered, PARAMS | {"control_image": "sample:image:32x32"}),
+    Tiny("StableDiffusion3ControlNetPipeline", control_from_aliases, PARAMS | {"control_image": "sample:image:32x32"}),
     Tiny(
         "StableDiffusion3ControlNetInpaintingPipeline",
-        partial(steered, masked=True),
+        partial(control_from_aliases, masked=True),
         PARAMS | {"control_image": "sample:image:32x32", "control_mask": "sample:mask:32x32"},
     ),
     # Which layers are perturbed is not saved: the second block, as the class has it, is the only choice that lasts.
     Tiny("StableDiffusion3PAGPipeline", parts, PARAMS),
-    Tiny("StableDiffusion3PAGImg2ImgPipeline", parts, PARAMS | PICTURE),
+    Tiny("StableDiffusion3PAGImg2ImgPipeline", parts, PARAMS | IMAGE),
 )

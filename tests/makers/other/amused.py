@@ -1,4 +1,4 @@
-"""aMUSEd: pictures of tokens that are guessed, the surest first."""
+"""aMUSEd: images of tokens that are guessed, the surest first."""
 
 from __future__ import annotations
 

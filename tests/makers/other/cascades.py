@@ -1,4 +1,4 @@
-"""Stable Cascade: a prior over a very small picture."""
+"""Stable Cascade: a prior over a very small image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def prior() -> Any:
         up_num_layers_per_block=(1, 1),
         clip_text_in_channels=WIDTH,
         clip_text_pooled_in_channels=WIDTH,
-        clip_image_in_channels=WIDTH,
+        video_image_in_channels=WIDTH,
         switch_level=(False,),
     )
 
@@ -37,7 +37,7 @@ PIPELINES = (
                 "text_encoder": encoders.clip_text_with_projection,
                 "prior": prior,
                 "scheduler": diffusers.DDPMWuerstchenScheduler,
-                "feature_extractor": encoders.clip_pictures,
+                "feature_extractor": encoders.clip_images,
                 "image_encoder": encoders.clip_vision_with_projection,
             }
         ),

@@ -15,7 +15,7 @@ from makers.parts.making import maker
 #: Numbers of each hidden layer of the network that a thing is.
 HIDDEN = 8
 
-#: A call as small as it goes. Its grid has 128 points a side whatever is said, and pictures would take five times longer:
+#: A call as small as it goes. Its grid has 128 points a side whatever is said, and images would take five times longer:
 #: at least 20 frames of 32 x 32, since the renderer follows 4096 rays at once and the last of them must be full.
 CALL = {"prompt": "a red star", "num_inference_steps": 2, "frame_size": 32, "output_type": "mesh"}
 
@@ -69,7 +69,7 @@ def heun() -> Any:
         num_train_timesteps=1024,
         prediction_type="sample",
         use_karras_sigmas=True,
-        clip_sample=True,
+        video_sample=True,
     )
 
 
@@ -86,9 +86,9 @@ PIPELINES = (
         "ShapEImg2ImgPipeline",
         maker(
             PARTS,
-            prior=lambda: prior(embedding_proj_norm_type="layer", clip_embed_dim=32),
+            prior=lambda: prior(embedding_proj_norm_type="layer", video_embed_dim=32),
             image_encoder=encoders.clip_vision,
-            image_processor=encoders.clip_pictures,
+            image_processor=encoders.clip_images,
         ),
         CALL,
     ),

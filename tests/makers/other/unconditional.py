@@ -1,4 +1,4 @@
-"""Pipelines that make pictures of no text: from nothing, from a class, or by filling in."""
+"""Pipelines that make images of no text: from nothing, from a class, or by filling in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UniDiffuser: pictures from texts, and texts from pictures."""
+"""UniDiffuser: images from texts, and texts from images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def unet() -> Any:
     """Return the transformer over latents, embeddings and texts."""
     return diffusers.UniDiffuserModel(
         text_dim=WIDTH,
-        clip_img_dim=WIDTH,
+        video_img_dim=WIDTH,
         num_text_tokens=77,
         num_attention_heads=2,
         attention_head_dim=8,
@@ -62,7 +62,7 @@ PIPELINES = (
                 "vae": partial(vaes.kl, halvings=1),
                 "text_encoder": partial(encoders.clip_text, max_position_embeddings=77),
                 "image_encoder": encoders.clip_vision_with_projection,
-                "clip_image_processor": encoders.clip_pictures,
+                "clip_image_processor": encoders.clip_images,
                 "clip_tokenizer": tokenizers.clip,
                 "text_decoder": text_decoder,
                 "text_tokenizer": tokenizers.gpt2,

@@ -8,7 +8,7 @@ import diffusers
 
 
 def deep(latents: int = 8, **settings: Any) -> Any:
-    """Return a deep-compression autoencoder, whose latents are half as high as their pictures."""
+    """Return a deep-compression autoencoder, whose latents are half as high as their images."""
     shape = {
         "latent_channels": latents,
         "attention_head_dim": 4,
@@ -40,7 +40,7 @@ def flux_2(latents: int = 4, **settings: Any) -> Any:
 
 
 def qwen(latents: int = 16, **settings: Any) -> Any:
-    """Return an autoencoder of pictures and clips, as Qwen-Image has it; a latent is half as high as its picture."""
+    """Return an autoencoder of images and clips, as Qwen-Image has it; a latent is half as high as its image."""
     shape = {
         "base_dim": 8,
         "z_dim": latents,
@@ -54,7 +54,7 @@ def qwen(latents: int = 16, **settings: Any) -> Any:
 
 
 def hunyuan_image(latents: int = 8, **settings: Any) -> Any:
-    """Return an autoencoder as Hunyuan-Image has it; a latent is half as high as its picture."""
+    """Return an autoencoder as Hunyuan-Image has it; a latent is half as high as its image."""
     shape = {
         "in_channels": 3,
         "out_channels": 3,
@@ -69,7 +69,7 @@ def hunyuan_image(latents: int = 8, **settings: Any) -> Any:
 
 
 def hunyuan_refiner(latents: int = 8, **settings: Any) -> Any:
-    """Return an autoencoder as the refiner of Hunyuan-Image has it; a latent is half as high as its picture."""
+    """Return an autoencoder as the refiner of Hunyuan-Image has it; a latent is half as high as its image."""
     shape = {
         "latent_channels": latents,
         "block_out_channels": (32, 32),

@@ -1,4 +1,4 @@
-"""Text, picture and sound encoders with random weights: one or two layers of 16 to 64 numbers.
+"""Text, image and audio encoders with random weights: one or two layers of 16 to 64 numbers.
 
 Every function takes further settings of the configuration by name; they win over those that stand here.
 """
@@ -14,7 +14,7 @@ from makers.parts.tokenizers import VOCABULARY
 #: Numbers that stand for a token.
 WIDTH = 32
 
-#: Side of the pictures that vision encoders see, and of the patches they cut them into.
+#: Side of the images that vision encoders see, and of the patches they cut them into.
 SIDE, PATCH = 32, 8
 
 #: Ids that the CLIP tokenizer marks the start and the end with.
@@ -60,12 +60,12 @@ def clip_config(width: int = WIDTH, **settings: Any) -> Any:
 
 
 def clip(width: int = WIDTH, **settings: Any) -> Any:
-    """Return a whole CLIP model, of text and of pictures."""
+    """Return a whole CLIP model, of text and of images."""
     return transformers.CLIPModel(clip_config(width, **settings))
 
 
-def clip_pictures(side: int = SIDE, **settings: Any) -> Any:
-    """Return what brings pictures to the size that a vision encoder sees; it needs no torchvision."""
+def clip_images(side: int = SIDE, **settings: Any) -> Any:
+    """Return what brings images to the size that a vision encoder sees; it needs no torchvision."""
     return transformers.CLIPImageProcessorPil(
         size={"shortest_edge": side}, crop_size={"height": side, "width": side}, **settings
     )
@@ -167,8 +167,8 @@ def clap_text_with_projection(width: int = WIDTH, **settings: Any) -> Any:
 
 
 def clap(width: int = WIDTH, **settings: Any) -> Any:
-    """Return a whole CLAP model, of text and of sound."""
-    sound = transformers.ClapAudioConfig(
+    """Return a whole CLAP model, of text and of audio."""
+    audio = transformers.ClapAudioConfig(
         spec_size=64,
         window_size=4,
         num_mel_bins=64,
@@ -185,12 +185,12 @@ def clap(width: int = WIDTH, **settings: Any) -> Any:
     )
     shape: dict[str, Any] = {"projection_dim": width} | settings
     return transformers.ClapModel(
-        transformers.ClapConfig(text_config=clap_text_config(width).to_dict(), audio_config=sound.to_dict(), **shape)
+        transformers.ClapConfig(text_config=clap_text_config(width).to_dict(), audio_config=audio.to_dict(), **shape)
     )
 
 
 def speecht5_vocoder(mels: int = 8, rate: int = 16000, **settings: Any) -> Any:
-    """Return a vocoder: from ``mels`` bands to sound, 8 samples for each column."""
+    """Return a vocoder: from ``mels`` bands to audio, 8 samples for each column."""
     shape = {
         "model_in_dim": mels,
         "sampling_rate": rate,

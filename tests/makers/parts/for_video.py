@@ -30,7 +30,7 @@ def flow(**settings: Any) -> Any:
 
 
 def gemma3(width: int = encoders.WIDTH, **settings: Any) -> Any:
-    """Return Gemma 3 of texts and pictures, with two layers: three hidden states."""
+    """Return Gemma 3 of texts and images, with two layers: three hidden states."""
     shared = encoders.causal(width) | {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
     text = shared | {"head_dim": 8, "query_pre_attn_scalar": 8, "layer_types": ["full_attention"] * 2}
     vision = {

@@ -1,4 +1,4 @@
-"""Language models that only some families use, with random weights, and models that read pictures and words.
+"""Language models that only some families use, with random weights, and models that read images and words.
 
 Marks are those of the Qwen2 tokenizer. Every function takes further settings of the configuration by name.
 """
@@ -37,7 +37,7 @@ def smollm3(width: int = WIDTH, **settings: Any) -> Any:
 
 
 def siglip_2(width: int = WIDTH, **settings: Any) -> Any:
-    """Return a SigLIP 2 vision encoder, which takes pictures of any shape as patches."""
+    """Return a SigLIP 2 vision encoder, which takes images of any shape as patches."""
     shape = {
         "hidden_size": width,
         "intermediate_size": 2 * width,
@@ -55,7 +55,7 @@ def qwen3(width: int = WIDTH, **settings: Any) -> Any:
 
 
 def qwen2_5_vl(width: int = WIDTH, **settings: Any) -> Any:
-    """Return a Qwen2.5-VL model: a language model with the head that chooses words, which is shown pictures."""
+    """Return a Qwen2.5-VL model: a language model with the head that chooses words, which is shown images."""
     text = causal(width) | {"rope_parameters": ROPE} | settings
     vision = {
         "hidden_size": width,
@@ -73,7 +73,7 @@ def qwen2_5_vl(width: int = WIDTH, **settings: Any) -> Any:
 
 
 def mistral3(width: int = WIDTH, **settings: Any) -> Any:
-    """Return a Mistral 3 model, which is shown pictures, with the head that chooses words."""
+    """Return a Mistral 3 model, which is shown images, with the head that chooses words."""
     return transformers.Mistral3ForConditionalGeneration(_mistral3_config(width, **settings))
 
 
@@ -83,7 +83,7 @@ def mistral3_body(width: int = WIDTH, **settings: Any) -> Any:
 
 
 def qwen3_vl(width: int = WIDTH, **settings: Any) -> Any:
-    """Return a Qwen3-VL model, which is shown pictures, with the head that chooses words."""
+    """Return a Qwen3-VL model, which is shown images, with the head that chooses words."""
     return transformers.Qwen3VLForConditionalGeneration(_qwen3_vl_config(width, **settings))
 
 
@@ -127,7 +127,7 @@ def _heads(width: int) -> dict[str, Any]:
 
 
 def _vision_marks() -> dict[str, int]:
-    """Return the ids of the tokens that pictures and clips are marked with; those of the tokenizer's bytes come first."""
+    """Return the ids of the tokens that images and clips are marked with; those of the tokenizer's bytes come first."""
     ids = {mark: 257 + place for place, mark in enumerate(MARKS)}
     return {
         "vision_start_token_id": ids["<|vision_start|>"],

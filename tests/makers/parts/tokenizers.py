@@ -21,7 +21,7 @@ CHAT = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-#: What a chat and the pictures in it are marked with.
+#: What a chat and the images in it are marked with.
 MARKS = (
     "<|im_start|>",
     "<|im_end|>",

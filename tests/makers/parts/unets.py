@@ -58,7 +58,7 @@ def controlnet(**settings: Any) -> Any:
 
 
 def plain(side: int = 16, channels: int = 3, **settings: Any) -> Any:
-    """Return a UNet without text, for pictures of ``side`` x ``side``."""
+    """Return a UNet without text, for images of ``side`` x ``side``."""
     shape: dict[str, Any] = {
         "sample_size": side,
         "in_channels": channels,

@@ -1,4 +1,4 @@
-"""Autoencoders of pictures with random weights."""
+"""Autoencoders of images with random weights."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import diffusers
 
 
 def kl(latents: int = 4, halvings: int = 1, *, width: int = 8, **settings: Any) -> Any:
-    """Return an autoencoder of pictures.
+    """Return an autoencoder of images.
 
     Args:
         latents: Channels of a latent.
-        halvings: How many times smaller a latent is than its picture, as a power of two: 1 makes it half as high.
+        halvings: How many times smaller a latent is than its image, as a power of two: 1 makes it half as high.
         width: Channels of each level.
         **settings: Further settings of the class.
     """

@@ -1,1 +1,1 @@
-"""Tiny pipelines whose denoiser is a UNet over latents of pictures, and their kin."""
+"""Tiny pipelines whose denoiser is a UNet over latents of images, and their kin."""

@@ -54,7 +54,7 @@ def noise(**settings: Any) -> Any:
 
 
 def watermarker() -> Any:
-    """Return what puts a mark on a picture; the mark of this one cannot be seen."""
+    """Return what puts a mark on an image; the mark of this one cannot be seen."""
     from diffusers.pipelines.deepfloyd_if import IFWatermarker  # noqa: PLC0415
 
     return IFWatermarker()
@@ -72,7 +72,7 @@ PARTS: dict[str, Any] = {
     "requires_safety_checker": False,
 }
 
-#: What the second stage, which makes a picture larger, has instead.
+#: What the second stage, which makes an image larger, has instead.
 LARGER = PARTS | {
     "unet": partial(unet, 6, class_embed_type="timestep", sample_size=32),
     "image_noising_scheduler": partial(noise, variance_type="fixed_small"),
@@ -81,7 +81,7 @@ LARGER = PARTS | {
 #: How the second stage is called.
 ENLARGE = CALL | {"height": 32, "width": 32, "noise_level": 100, "image": "sample:image:16x16"}
 
-#: The same where there is a larger picture too.
+#: The same where there is a larger image too.
 ENLARGE_LIKE = ENLARGE | {"original_image": "sample:image:32x32"}
 
 PIPELINES = (

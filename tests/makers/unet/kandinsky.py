@@ -1,4 +1,4 @@
-"""Kandinsky 2.1, 2.2 and 3: priors that turn a text into the embedding of a picture, and UNets that turn that into one."""
+"""Kandinsky 2.1, 2.2 and 3: priors that turn a text into the embedding of an image, and UNets that turn that into one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CALL = {"num_inference_steps": 2, "height": 32, "width": 32, "guidance_scale": 4
 #: The same with a text.
 TOLD = CALL | {"prompt": "a red star", "prior_num_inference_steps": 2}
 
-#: What a prior gives: the embedding of a picture, and that of none.
+#: What a prior gives: the embedding of an image, and that of none.
 EMBEDDED = {"image_embeds": [[0.1] * WIDTH], "negative_image_embeds": [[0.0] * WIDTH]}
 
 #: What a ControlNet is shown: a gray depth.
@@ -26,7 +26,7 @@ HINT = {"hint": [[[[0.5] * 64] * 64] * 3], "height": 64, "width": 64}
 
 
 def unet(channels: int = 4, kind: str = "image", **settings: Any) -> Any:
-    """Return a UNet that follows the embedding of a picture; it foretells a noise and its variance."""
+    """Return a UNet that follows the embedding of an image; it foretells a noise and its variance."""
     shape: dict[str, Any] = {
         "out_channels": 8,
         "down_block_types": ("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
@@ -61,7 +61,7 @@ def movq(halvings: int = 1) -> Any:
 def noise() -> Any:
     """Return the scheduler of a UNet."""
     return diffusers.DDPMScheduler(
-        beta_start=0.00085, beta_end=0.012, variance_type="learned_range", thresholding=True, clip_sample=False
+        beta_start=0.00085, beta_end=0.012, variance_type="learned_range", thresholding=True, video_sample=False
     )
 
 
@@ -98,8 +98,8 @@ PRIOR: dict[str, Any] = {
     "image_encoder": encoders.clip_vision_with_projection,
     "text_encoder": encoders.clip_text_with_projection,
     "tokenizer": tokenizers.clip,
-    "scheduler": partial(diffusers.UnCLIPScheduler, prediction_type="sample", clip_sample_range=5.0),
-    "image_processor": encoders.clip_pictures,
+    "scheduler": partial(diffusers.UnCLIPScheduler, prediction_type="sample", video_sample_range=5.0),
+    "image_processor": encoders.clip_images,
 }
 
 #: What a decoder of Kandinsky 2.2 is made of.

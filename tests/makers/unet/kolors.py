@@ -76,7 +76,7 @@ PARTS: dict[str, Any] = {
     "unet": unet,
     "scheduler": partial(schedulers.euler, num_train_timesteps=1100),
     "image_encoder": encoders.clip_vision_with_projection,
-    "feature_extractor": encoders.clip_pictures,
+    "feature_extractor": encoders.clip_images,
 }
 
 PIPELINES = (

@@ -1,4 +1,4 @@
-"""Marigold: depth, normals and intrinsics of a picture."""
+"""Marigold: depth, normals and intrinsics of an image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from makers import Tiny
 from makers.parts import encoders, schedulers, tokenizers, unets, vaes
 from makers.parts.making import maker
 
-#: What it is made of: Stable Diffusion whose UNet sees the picture beside the noise.
+#: What it is made of: Stable Diffusion whose UNet sees the image beside the noise.
 PARTS: dict[str, Any] = {
     "vae": vaes.kl,
     "text_encoder": encoders.clip_text,

@@ -34,7 +34,7 @@ def safety_checker() -> StableDiffusionSafetyChecker:
 
 
 def depth_estimator() -> Any:
-    """Return an estimator of depth over pictures of 32x32."""
+    """Return an estimator of depth over images of 32x32."""
     config = transformers.DPTConfig(
         image_size=32,
         patch_size=16,
@@ -63,7 +63,7 @@ PIPELINES = (
     of(
         "StableDiffusionPipeline",
         safety_checker=safety_checker,
-        feature_extractor=encoders.clip_pictures,
+        feature_extractor=encoders.clip_images,
         requires_safety_checker=True,
     ),
     of("StableDiffusionImg2ImgPipeline"),
@@ -74,7 +74,7 @@ PIPELINES = (
         "text_encoder",
         "tokenizer",
         image_encoder=encoders.clip_vision_with_projection,
-        feature_extractor=encoders.clip_pictures,
+        feature_extractor=encoders.clip_images,
     ),
     of(
         "StableDiffusionDepth2ImgPipeline",

@@ -1,4 +1,4 @@
-"""Stable Diffusion with a second network that looks at a picture."""
+"""Stable Diffusion with a second network that looks at an image."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def consistent() -> Any:
 
 def lcm() -> Any:
     """Return the scheduler of a latent consistency model."""
-    return diffusers.LCMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False, set_alpha_to_one=True)
+    return diffusers.LCMScheduler(beta_start=0.00085, beta_end=0.012, video_sample=False, set_alpha_to_one=True)
 
 
 def upscaler() -> Any:
@@ -44,17 +44,17 @@ def upscaler() -> Any:
 
 
 def grounded(kind: str) -> Any:
-    """Return a UNet that is told what stands where: by words ("gated"), or by pictures too ("gated-text-image")."""
+    """Return a UNet that is told what stands where: by words ("gated"), or by images too ("gated-text-image")."""
     return unets.conditional(attention_type=kind, cross_attention_dim=WIDTH)
 
 
 def processor() -> Any:
-    """Return what prepares both words and pictures."""
-    return transformers.CLIPProcessor(encoders.clip_pictures(), tokenizers.clip())
+    """Return what prepares both words and images."""
+    return transformers.CLIPProcessor(encoders.clip_images(), tokenizers.clip())
 
 
 def image_projection() -> Any:
-    """Return what brings the embedding of a picture to that of words."""
+    """Return what brings the embedding of an image to that of words."""
     return diffusers.CLIPImageProjection(hidden_size=WIDTH)
 
 
@@ -77,8 +77,8 @@ PIPELINES = (
         "StableDiffusionLDM3DPipeline",
         vae=partial(vaes.kl, in_channels=6, out_channels=6),
         image_encoder=encoders.clip_vision_with_projection,
-        feature_extractor=encoders.clip_pictures,
-        # Its depth as a picture of 16 bits fails with the Pillow of today: "Invalid mode for data type".
+        feature_extractor=encoders.clip_images,
+        # Its depth as an image of 16 bits fails with the Pillow of today: "Invalid mode for data type".
         params={"output_type": "np"},
     ),
     of("StableDiffusionPanoramaPipeline", params={"height": 128, "width": 256}, vae=partial(vaes.kl, halvings=3)),

@@ -33,14 +33,14 @@ PIPELINES = (
     of(
         "StableDiffusionInpaintPipelineLegacy",
         safety_checker=safety_checker,
-        feature_extractor=encoders.clip_pictures,
+        feature_extractor=encoders.clip_images,
         requires_safety_checker=True,
     ),
     Tiny(
         "VersatileDiffusionImageVariationPipeline",
         maker(
             {
-                "image_feature_extractor": encoders.clip_pictures,
+                "image_feature_extractor": encoders.clip_images,
                 "image_encoder": encoders.clip_vision_with_projection,
                 "image_unet": unets.conditional,
                 "vae": vaes.kl,

@@ -1,4 +1,4 @@
-"""Stable unCLIP: Stable Diffusion that follows the embedding of a picture, given or thought up by a prior."""
+"""Stable unCLIP: Stable Diffusion that follows the embedding of an image, given or thought up by a prior."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PIPELINES = (
             prior_scheduler=partial(
                 diffusers.DDPMScheduler,
                 prediction_type="sample",
-                clip_sample_range=5.0,
+                video_sample_range=5.0,
                 variance_type="fixed_small_log",
             ),
         ),
@@ -56,7 +56,7 @@ PIPELINES = (
         "StableUnCLIPImg2ImgPipeline",
         maker(
             PARTS,
-            feature_extractor=encoders.clip_pictures,
+            feature_extractor=encoders.clip_images,
             image_encoder=encoders.clip_vision_with_projection,
         ),
         CALL,

@@ -1,1 +1,1 @@
-"""Tiny pipelines that make clips."""
+"""Tiny pipelines that make videos."""

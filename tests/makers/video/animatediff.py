@@ -1,4 +1,4 @@
-"""AnimateDiff: UNets of pictures that learned to move."""
+"""AnimateDiff: UNets of images that learned to move."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _motion(**settings: Any) -> Any:
 
 
 def _schedule(kind: str = "DDIMScheduler") -> Any:
-    return getattr(diffusers, kind)(beta_schedule="linear", clip_sample=False)
+    return getattr(diffusers, kind)(beta_schedule="linear", video_sample=False)
 
 
 def _parts() -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _parts() -> dict[str, Any]:
         "unet": _unet(),
         "motion_adapter": _motion(),
         "scheduler": _schedule(),
-        "feature_extractor": encoders.clip_pictures(),
+        "feature_extractor": encoders.clip_images(),
         "image_encoder": encoders.clip_vision_with_projection(),
     }
 
@@ -103,7 +103,7 @@ def _xl() -> dict[str, Any]:
     }
 
 
-def _pictured() -> dict[str, Any]:
+def _image() -> dict[str, Any]:
     return {**_parts(), "motion_adapter": _motion(conv_in_channels=9)}
 
 
@@ -118,5 +118,5 @@ PIPELINES = (
     Tiny("AnimateDiffSparseControlNetPipeline", _sparse, {**SMALL, "conditioning_frames": ["sample:image"]}),
     Tiny("AnimateDiffSDXLPipeline", _xl, SMALL),
     Tiny("AnimateDiffPAGPipeline", lambda: {**_parts(), "pag_applied_layers": "mid"}, SMALL),
-    Tiny("PIAPipeline", _pictured, SMALL),
+    Tiny("PIAPipeline", _image, SMALL),
 )

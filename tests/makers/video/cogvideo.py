@@ -1,4 +1,4 @@
-"""CogVideoX: from text, pictures, clips, and clips that steer."""
+"""CogVideoX: from text, images, videos, and videos that steer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALL = {
 
 
 def vae() -> Any:
-    """Return an autoencoder of clips: 8 times smaller, 4 times fewer frames."""
+    """Return an autoencoder of videos: 8 times smaller, 4 times fewer frames."""
     return diffusers.AutoencoderKLCogVideoX(
         latent_channels=4,
         block_out_channels=(8, 8, 8, 8),

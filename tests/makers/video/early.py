@@ -1,4 +1,4 @@
-"""The first pipelines of clips: UNets over space and time."""
+"""The first pipelines of videos: UNets over space and time."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def _deep(kind: str = "UNet3DConditionModel") -> dict[str, Any]:
         **_texts(),
         "vae": vaes.kl(),
         "unet": getattr(diffusers, kind)(**_DEEP),
-        "scheduler": diffusers.DDIMScheduler(clip_sample=False),
+        "scheduler": diffusers.DDIMScheduler(video_sample=False),
     }
 
 
 def _eyes() -> dict[str, Any]:
     return {
         "image_encoder": encoders.clip_vision_with_projection(),
-        "feature_extractor": encoders.clip_pictures(),
+        "feature_extractor": encoders.clip_images(),
     }
 
 
 def _stable() -> dict[str, Any]:
-    # The class brings its pictures to 224x224 by itself, and normalizes groups of 32 channels.
+    # The class brings its images to 224x224 by itself, and normalizes groups of 32 channels.
     shape = {**_LEVELS, "block_out_channels": (32, 32)}
     unet = diffusers.UNetSpatioTemporalConditionModel(
         **shape,
@@ -77,7 +77,7 @@ def _stable() -> dict[str, Any]:
     )
     eyes = {
         "image_encoder": encoders.clip_vision_with_projection(image_size=224, patch_size=32),
-        "feature_extractor": encoders.clip_pictures(224),
+        "feature_extractor": encoders.clip_images(224),
     }
     return {**eyes, "vae": vae, "unet": unet, "scheduler": scheduler}
 
@@ -98,9 +98,9 @@ def _zero() -> dict[str, Any]:
         **_texts(),
         "vae": vaes.kl(),
         "unet": _flat(),
-        "scheduler": diffusers.DDIMScheduler(clip_sample=False),
+        "scheduler": diffusers.DDIMScheduler(video_sample=False),
         "safety_checker": StableDiffusionSafetyChecker(encoders.clip_config()),
-        "feature_extractor": encoders.clip_pictures(),
+        "feature_extractor": encoders.clip_images(),
     }
 
 
@@ -117,7 +117,7 @@ def _zero_xl() -> dict[str, Any]:
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=encoders.WIDTH + 6 * 8,
         ),
-        "scheduler": diffusers.DDIMScheduler(clip_sample=False),
+        "scheduler": diffusers.DDIMScheduler(video_sample=False),
         **_eyes(),
     }
 

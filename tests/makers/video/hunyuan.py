@@ -68,7 +68,7 @@ def _packed() -> dict[str, Any]:
 
 
 def _seeing() -> dict[str, Any]:
-    """Return the parts of the one whose language model is shown the picture: 576 tokens of it."""
+    """Return the parts of the one whose language model is shown the image: 576 tokens of it."""
     tokenizer = tokenizers.llama(length=2048, extra_special_tokens=list(_MARKS))
     text = encoders.causal() | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "model_type": "llama"}
     vision = encoders.clip_vision_config(image_size=96, patch_size=4).to_dict()
@@ -80,7 +80,7 @@ def _seeing() -> dict[str, Any]:
         **_parts(in_channels=9, guidance_embeds=False, image_condition_type="latent_concat"),
         "text_encoder": transformers.LlavaForConditionalGeneration(config),
         "tokenizer": tokenizer,
-        "image_processor": encoders.clip_pictures(96),
+        "image_processor": encoders.clip_images(96),
     }
 
 
@@ -120,8 +120,8 @@ def second(**settings: Any) -> dict[str, Any]:
     }
 
 
-def _second_from_picture() -> dict[str, Any]:
-    # 729 patches of a picture, as the class expects.
+def _second_from_image() -> dict[str, Any]:
+    # 729 patches of an image, as the class expects.
     return {
         **second(task_type="i2v"),
         "image_encoder": encoders.siglip_vision(image_size=54, patch_size=2),
@@ -135,5 +135,5 @@ PIPELINES = (
     Tiny("HunyuanVideoImageToVideoPipeline", _seeing, {**SMALL, "num_frames": 9, "max_sequence_length": 640}),
     Tiny("HunyuanVideoFramepackPipeline", _packed, {**SMALL, "num_frames": 5, "latent_window_size": 3}),
     Tiny("HunyuanVideo15Pipeline", lambda: second(task_type="t2v"), SMALL),
-    Tiny("HunyuanVideo15ImageToVideoPipeline", _second_from_picture, SMALL),
+    Tiny("HunyuanVideo15ImageToVideoPipeline", _second_from_image, SMALL),
 )

@@ -1,4 +1,4 @@
-"""LTX Video: from text, pictures and clips, and larger than before."""
+"""LTX Video: from text, images and videos, and larger than before."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL = {
 
 
 def vae(**settings: Any) -> Any:
-    """Return an autoencoder of clips: 8 times smaller, and every frame but the first stands for two."""
+    """Return an autoencoder of videos: 8 times smaller, and every frame but the first stands for two."""
     known: dict[str, Any] = {
         "latent_channels": 8,
         "block_out_channels": (8, 8),
@@ -71,13 +71,13 @@ def _upsampling() -> dict[str, Any]:
     return {"vae": flat, "latent_upsampler": upsampler}
 
 
-#: What diffusers 0.42.1 says of a tiny clip that begins with a picture.
-NO_PICTURE = {"image-to-video": "shape '[1, 6, 4, 4, -1, 1, 1, 1]' is invalid for input of size 640"}
+#: What diffusers 0.42.1 says of a tiny video that begins with an image.
+NO_IMAGE = {"image-to-video": "shape '[1, 6, 4, 4, -1, 1, 1, 1]' is invalid for input of size 640"}
 
 PIPELINES = (
     Tiny("LTXPipeline", parts, SMALL),
     Tiny("LTXImageToVideoPipeline", parts, {**SMALL, "image": "sample:image"}),
     Tiny("LTXConditionPipeline", parts, {**SMALL, "image": "sample:image"}),
-    Tiny("LTXI2VLongMultiPromptPipeline", _long, SMALL, leaves_out=NO_PICTURE),
+    Tiny("LTXI2VLongMultiPromptPipeline", _long, SMALL, leaves_out=NO_IMAGE),
     Tiny("LTXLatentUpsamplePipeline", _upsampling, {**SMALL, "video": "sample:video"}),
 )

@@ -1,4 +1,4 @@
-"""LTX-2: clips that come with their sound."""
+"""LTX-2: videos that come with their audio."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SMALL: dict[str, Any] = {
 }
 
 #: Bands of a mel spectrogram, and channels of what it is compressed to.
-_BANDS, _SOUND = 16, 2
+_BANDS, _AUDIO = 16, 2
 
 
 def vae(**settings: Any) -> Any:
-    """Return an autoencoder of clips: 8 times smaller, and every frame but the first stands for two."""
+    """Return an autoencoder of videos: 8 times smaller, and every frame but the first stands for two."""
     known: dict[str, Any] = {
         "latent_channels": 4,
         "block_out_channels": (8,),
@@ -47,17 +47,17 @@ def vae(**settings: Any) -> Any:
 
 def _audio_vae() -> Any:
     return diffusers.AutoencoderKLLTX2Audio(
-        base_channels=_SOUND * _BANDS // 4,
+        base_channels=_AUDIO * _BANDS // 4,
         ch_mult=(1, 1, 1),
         num_res_blocks=1,
-        latent_channels=_SOUND,
+        latent_channels=_AUDIO,
         mel_bins=_BANDS,
         resolution=32,
     )
 
 
 def _vocoder() -> Any:
-    # 240 samples for each column: sound at 24000 Hz out of a spectrogram with 100 columns a second.
+    # 240 samples for each column: audio at 24000 Hz out of a spectrogram with 100 columns a second.
     return LTX2Vocoder(
         in_channels=2 * _BANDS,
         hidden_channels=16,
@@ -75,8 +75,8 @@ def _transformer(**settings: Any) -> Any:
         num_attention_heads=2,
         attention_head_dim=16,
         cross_attention_dim=32,
-        audio_in_channels=_SOUND * _BANDS // 4,
-        audio_out_channels=_SOUND * _BANDS // 4,
+        audio_in_channels=_AUDIO * _BANDS // 4,
+        audio_out_channels=_AUDIO * _BANDS // 4,
         audio_num_attention_heads=2,
         audio_attention_head_dim=8,
         audio_cross_attention_dim=16,

@@ -1,4 +1,4 @@
-"""Modular pipelines of clips: the parts of other families, run by blocks."""
+"""Modular pipelines of videos: the parts of other families, run by blocks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def _unipc() -> Any:
     return diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True)
 
 
-def _wan_from_picture() -> dict[str, Any]:
-    return _unnamed(wan.from_picture(), "transformer_2") | {"scheduler": _unipc()}
+def _wan_from_image() -> dict[str, Any]:
+    return _unnamed(wan.from_image(), "transformer_2") | {"scheduler": _unipc()}
 
 
-def _wan_of_two_from_picture() -> dict[str, Any]:
+def _wan_of_two_from_image() -> dict[str, Any]:
     two = {name: wan.transformer(in_channels=12) for name in ("transformer", "transformer_2")}
-    return _unnamed(wan.from_picture(), "image_encoder", "image_processor") | two | {"scheduler": _unipc()}
+    return _unnamed(wan.from_image(), "image_encoder", "image_processor") | two | {"scheduler": _unipc()}
 
 
 def _wan_vace() -> dict[str, Any]:
@@ -42,8 +42,8 @@ _CHUNKS = {**singles.SMALL, "num_latent_frames_per_chunk": 2}
 _PYRAMID = {**_CHUNKS, "height": 32, "width": 32, "pyramid_num_inference_steps_list": [2, 2]}
 
 PIPELINES = (
-    Tiny("WanImage2VideoModularPipeline", _wan_from_picture, _PICTURED),
-    Tiny("Wan22Image2VideoModularPipeline", _wan_of_two_from_picture, _PICTURED),
+    Tiny("WanImage2VideoModularPipeline", _wan_from_image, _PICTURED),
+    Tiny("Wan22Image2VideoModularPipeline", _wan_of_two_from_image, _PICTURED),
     Tiny("Wan22VaceModularPipeline", _wan_vace, {**wan.SMALL, "num_frames": 9}),
     Tiny("LTXModularPipeline", ltx.parts, ltx.SMALL),
     Tiny("LTX2ModularPipeline", ltx2.parts, ltx2.SMALL),
@@ -62,6 +62,6 @@ PIPELINES = (
         "EchoModularPipeline",
         lambda: _unnamed(ltx2.parts(), "scheduler"),
         {**ltx2.SMALL, "sigmas": [1.0, 0.5, 0.0]},
-        leaves_out={"audio-to-video": "It remembers a sound only beside a picture."},
+        leaves_out={"audio-to-video": "It remembers an audio only beside an image."},
     ),
 )

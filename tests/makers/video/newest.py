@@ -1,4 +1,4 @@
-"""The newest families: Cosmos 3 Omni with its sound, Kandinsky 5 and 6, Motif Video and SANA WM."""
+"""The newest families: Cosmos 3 Omni with its audio, Kandinsky 5 and 6, Motif Video and SANA WM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = {
 
 
 def cosmos() -> dict[str, Any]:
-    """Return the parts of Cosmos 3 Omni, with what makes its sound."""
+    """Return the parts of Cosmos 3 Omni, with what makes its audio."""
     transformer = diffusers.Cosmos3OmniTransformer(
         head_dim=16,
         hidden_size=32,
@@ -33,13 +33,13 @@ def cosmos() -> dict[str, Any]:
         num_hidden_layers=1,
         num_key_value_heads=1,
         rope_axes_dim=(4, 2, 2),
-        sound_dim=4,
-        sound_gen=True,
-        sound_latent_fps=25.0,
+        audio_dim=4,
+        audio_gen=True,
+        audio_latent_fps=25.0,
         vocab_size=tokenizers.VOCABULARY,
     )
     # 320 samples for each latent: 25 of them a second at 8000 Hz.
-    sound = diffusers.Cosmos3AVAEAudioTokenizer(
+    audio = diffusers.Cosmos3AVAEAudioTokenizer(
         sampling_rate=8000,
         vocoder_input_dim=4,
         dec_dim=4,
@@ -56,7 +56,7 @@ def cosmos() -> dict[str, Any]:
         "text_tokenizer": tokenizers.qwen2(),
         "vae": for_video.wan_vae(),
         "scheduler": diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True),
-        "sound_tokenizer": sound,
+        "sound_tokenizer": audio,
         "enable_safety_checker": False,
     }
 
@@ -88,9 +88,9 @@ def _motif(**settings: Any) -> dict[str, Any]:
     }
 
 
-def _motif_from_picture() -> dict[str, Any]:
-    pictures = transformers.SiglipImageProcessorPil(size={"height": encoders.SIDE, "width": encoders.SIDE})
-    return {**_motif(image_embed_dim=encoders.WIDTH), "feature_extractor": pictures}
+def _motif_from_image() -> dict[str, Any]:
+    images = transformers.SiglipImageProcessorPil(size={"height": encoders.SIDE, "width": encoders.SIDE})
+    return {**_motif(image_embed_dim=encoders.WIDTH), "feature_extractor": images}
 
 
 def _worlds() -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _kandinsky_6() -> dict[str, Any]:
         in_audio_dim=4,
         out_audio_dim=4,
     )
-    sound = diffusers.MMAudioVAE(
+    audio = diffusers.MMAudioVAE(
         mel_bins=16,
         latent_channels=4,
         hidden_channels=16,
@@ -174,7 +174,7 @@ def _kandinsky_6() -> dict[str, Any]:
         resblock_kernel_sizes=(3,),
         resblock_dilation_sizes=((1, 3),),
     )
-    return {**_kandinsky(), "transformer": transformer, "audio_vae": sound, "vocoder": vocoder}
+    return {**_kandinsky(), "transformer": transformer, "audio_vae": audio, "vocoder": vocoder}
 
 
 # The first four latents are brought near to those that follow, so there must be more.
@@ -186,7 +186,7 @@ PIPELINES = (
     Tiny("Kandinsky5T2VPipeline", _kandinsky, {**SMALL, "max_sequence_length": 1024}),
     Tiny("Kandinsky5I2VPipeline", lambda: _kandinsky(visual_cond=True), _LONGER),
     Tiny("MotifVideoPipeline", _motif, SMALL),
-    Tiny("MotifVideoImage2VideoPipeline", _motif_from_picture, SMALL),
+    Tiny("MotifVideoImage2VideoPipeline", _motif_from_image, SMALL),
     Tiny(
         "SanaWMPipeline",
         _worlds,

@@ -159,7 +159,7 @@ _SANA = {
 
 PIPELINES = (
     Tiny("EasyAnimatePipeline", _easy, _EASY),
-    # It takes a clip as a tensor only, and a mask of one channel.
+    # It takes a video as a tensor only, and a mask of one channel.
     Tiny("EasyAnimateInpaintPipeline", lambda: _easy(9), _EASY),
     Tiny("HeliosPipeline", lambda: helios(stages=1), {**SMALL, "num_latent_frames_per_chunk": 2}),
     Tiny(

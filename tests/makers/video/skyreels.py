@@ -48,17 +48,17 @@ def _forcing() -> dict[str, Any]:
     return _parts(inject_sample_info=True)
 
 
-def _from_picture() -> dict[str, Any]:
+def _from_image() -> dict[str, Any]:
     return {
         **_parts(in_channels=12, image_dim=encoders.WIDTH, added_kv_proj_dim=24),
         "image_encoder": encoders.clip_vision_with_projection(),
-        "image_processor": encoders.clip_pictures(),
+        "image_processor": encoders.clip_images(),
     }
 
 
 PIPELINES = (
     Tiny("SkyReelsV2Pipeline", _parts, SMALL),
-    Tiny("SkyReelsV2ImageToVideoPipeline", _from_picture, SMALL),
+    Tiny("SkyReelsV2ImageToVideoPipeline", _from_image, SMALL),
     Tiny("SkyReelsV2DiffusionForcingPipeline", _forcing, _FORCING),
     Tiny("SkyReelsV2DiffusionForcingImageToVideoPipeline", _forcing, _FORCING),
     Tiny(

@@ -1,4 +1,4 @@
-"""Wan and the pipelines made of it: from text, from pictures, from clips, and edits of them."""
+"""Wan and the pipelines made of it: from text, from images, from videos, and edits of them."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def _parts(scheduler: Any = None, **settings: Any) -> dict[str, Any]:
 
 
 def _eyes() -> dict[str, Any]:
-    return {"image_encoder": encoders.clip_vision(), "image_processor": encoders.clip_pictures()}
+    return {"image_encoder": encoders.clip_vision(), "image_processor": encoders.clip_images()}
 
 
 def _of_two() -> dict[str, Any]:
     return {**_parts(), "transformer_2": transformer(), "boundary_ratio": 0.5}
 
 
-def from_picture() -> dict[str, Any]:
-    """Return the parts of the one that begins with a picture."""
+def from_image() -> dict[str, Any]:
+    """Return the parts of the one that begins with an image."""
     return {
         **_parts(in_channels=12, image_dim=encoders.WIDTH, added_kv_proj_dim=24),
         **_eyes(),
@@ -86,7 +86,7 @@ def _animate() -> dict[str, Any]:
 
 
 def vace() -> dict[str, Any]:
-    """Return the parts of the one that is steered by a clip."""
+    """Return the parts of the one that is steered by a video."""
     kind = "WanVACETransformer3DModel"
     return {**_parts(kind=kind, num_layers=2, vace_layers=[0], vace_in_channels=8 + 64), "transformer_2": None}
 
@@ -106,7 +106,7 @@ def _anyflow(kind: str, **settings: Any) -> dict[str, Any]:
 
 PIPELINES = (
     Tiny("WanPipeline", _of_two, SMALL),
-    Tiny("WanImageToVideoPipeline", from_picture, SMALL),
+    Tiny("WanImageToVideoPipeline", from_image, SMALL),
     Tiny("WanVideoToVideoPipeline", _parts, {**SMALL, "video": "sample:video", "num_inference_steps": 3}),
     Tiny("WanVACEPipeline", vace, {**SMALL, "num_frames": 9}),
     Tiny("WanAnimatePipeline", _animate, {**SMALL, "segment_frame_length": 5}),

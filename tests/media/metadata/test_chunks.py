@@ -1,4 +1,4 @@
-"""What a picture was made from, inside it."""
+"""What an image was made from, inside it."""
 
 import io
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from octabox.media.audio import Sound
-from octabox.media.audio import encode as encode_sound
+from octabox.media.audio import Audio
+from octabox.media.audio import encode as encode_audio
 from octabox.media.images import encode
 from octabox.media.metadata.chunks import read
 from octabox.media.metadata.infotext import parameters_text
-from octabox.media.video import Clip
-from octabox.media.video import encode as encode_clip
+from octabox.media.video import Video
+from octabox.media.video import encode as encode_video
 from octabox.types import OutputFormat
 
 METADATA: dict[str, Any] = {
@@ -36,7 +36,7 @@ METADATA: dict[str, Any] = {
 
 
 def written(metadata: dict[str, Any], name: str) -> bytes:
-    """Return a picture with metadata inside."""
+    """Return an image with metadata inside."""
     return encode(Image.new("RGB", (8, 8)), OutputFormat(name), metadata)[0]
 
 
@@ -61,34 +61,34 @@ def test_metadata_comes_back(name: str, prompt: str) -> None:
 
 @pytest.mark.parametrize(("length", "kept"), [(15_000, True), (80_000, False)])
 def test_what_does_not_fit_a_jpeg(length: int, kept: bool) -> None:
-    """A picture is never lost for its metadata: the text goes first, then all of it."""
+    """An image is never lost for its metadata: the text goes first, then all of it."""
     metadata = {"params": {"prompt": "x" * length}}
 
     assert (metadata if kept else {}) == read(written(metadata, "jpeg"))
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
-def test_a_picture_without_metadata(name: str) -> None:
+def test_an_image_without_metadata(name: str) -> None:
     """Nothing was written, nothing is read."""
     assert {} == read(written({}, name))
 
 
 @pytest.mark.parametrize("name", ["mp4", "webm", "gif", "webp"])
-def test_a_clip_holds_metadata(name: str) -> None:
-    """What a clip was made from is read out of its file."""
-    clip = Clip((Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")))
+def test_a_video_holds_metadata(name: str) -> None:
+    """What a video was made from is read out of its file."""
+    clip = Video((Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")))
 
-    assert METADATA == read(encode_clip(clip, OutputFormat(name), METADATA)[0])
-    assert {} == read(encode_clip(clip, OutputFormat(name), {})[0])
+    assert METADATA == read(encode_video(clip, OutputFormat(name), METADATA)[0])
+    assert {} == read(encode_video(clip, OutputFormat(name), {})[0])
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "mp3"])
-def test_a_sound_holds_metadata(name: str) -> None:
-    """What a sound was made from is read out of its file."""
-    sound = Sound(np.zeros((1, 4000), np.float32), 8000)
+def test_an_audio_holds_metadata(name: str) -> None:
+    """What an audio was made from is read out of its file."""
+    sound = Audio(np.zeros((1, 4000), np.float32), 8000)
 
-    assert METADATA == read(encode_sound(sound, OutputFormat(name), METADATA)[0])
-    assert {} == read(encode_sound(sound, OutputFormat(name), {})[0])
+    assert METADATA == read(encode_audio(sound, OutputFormat(name), METADATA)[0])
+    assert {} == read(encode_audio(sound, OutputFormat(name), {})[0])
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"RIFF\0\0\0\0WAVE", b"RIFF\x10\0\0\0WEBPVP8L\x04\0\0\0abcd"])
@@ -98,7 +98,7 @@ def test_what_is_no_media_holds_none(data: bytes) -> None:
 
 
 def test_half_of_a_character_is_no_reason_to_fail() -> None:
-    """A lone surrogate, which UTF-8 cannot hold, does not cost the picture."""
+    """A lone surrogate, which UTF-8 cannot hold, does not cost the image."""
     with Image.open(io.BytesIO(written({"params": {"prompt": "x\ud800"}}, "png"))) as image:
         found = image.info["parameters"]
 

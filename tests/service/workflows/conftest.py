@@ -1,4 +1,4 @@
-"""What the tests of workflows share: the embedded model behind the one door, and pictures it has made."""
+"""What the tests of workflows share: the embedded model behind the one door, and images it has made."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from octabox.config.settings import Settings
 from octabox.server import Parts, build
 from trained import EDGES, LORAS
 from upscalers import nearest, save
-from workflow_pictures import STEPS, Drawing
+from workflow_images import STEPS, Drawing
 
 
 @pytest.fixture(scope="session")
 async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts]:
-    """Return all parts over a models folder with a tiny upscaler, a model of clips, and one that takes no pictures."""
+    """Return all parts over a models folder with a tiny upscaler, a model of videos, and one that takes no images."""
     folder = tmp_path_factory.mktemp("models")
     for name, kind in {
         "larger": "StableDiffusionUpscalePipeline",
@@ -43,9 +43,9 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
     (folder / "broken.yaml").write_text("model: weights/broken\n", encoding="utf-8")
     outlined = f"model: {demo.FOLDER}\ncomponents: {{controlnet: {{model: {EDGES}}}}}\n"
     (folder / "outlined.yaml").write_text(outlined, encoding="utf-8")
-    pictures = save_all(tmp_path_factory.mktemp("pictures"))
+    images = save_all(tmp_path_factory.mktemp("pictures"))
     prompted: dict[str, Any] = {"name": "prompted", "model": str(demo.FOLDER)}
-    prompted["ip_adapters"] = {"model": str(pictures), "subfolder": "models", "weight_name": "first.safetensors"}
+    prompted["ip_adapters"] = {"model": str(images), "subfolder": "models", "weight_name": "first.safetensors"}
     (folder / "prompted.yaml").write_text(yaml.safe_dump(prompted), encoding="utf-8")
     save(nearest(2), folder / "twice.pth")
     twin = {"name": "twin", "model": str(demo.FOLDER), "defaults": {"num_inference_steps": STEPS}}
@@ -59,11 +59,11 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
 
 @pytest.fixture
 def draw(parts: Parts) -> Drawing:
-    """Return what asks for pictures."""
+    """Return what asks for images."""
     return Drawing(parts)
 
 
 @pytest.fixture(scope="session")
 async def plain(parts: Parts) -> bytes:
-    """Return the file of a picture of the embedded model."""
+    """Return the file of an image of the embedded model."""
     return (await Drawing(parts)()).artifacts[0].content

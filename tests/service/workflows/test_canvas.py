@@ -8,7 +8,7 @@ from PIL import Image
 
 from demo_pictures import border_colour, centre_colour
 from octabox.errors import InvalidParameterError, MissingParameterError, OctaboxError, RequestError
-from workflow_pictures import Drawing, opened, png
+from workflow_images import Drawing, opened, png
 
 GREEN = "a green circle on a white background"
 
@@ -31,7 +31,7 @@ async def test_only_the_mask_is_painted(draw: Drawing, plain: bytes, area: str) 
     """The middle becomes what the words say, and no pixel further than the blur from the mask changes."""
     inputs = {"image": (plain,), "mask_image": (mask(),)}
     settings = {"area": area, "mask_blur": 2}
-    made = await draw.picture({"inpaint": settings}, inputs=inputs, prompt=GREEN, strength=1.0)
+    made = await draw.image({"inpaint": settings}, inputs=inputs, prompt=GREEN, strength=1.0)
     box = changed(opened(plain), made)
 
     assert ("green", "white") == (centre_colour(made), border_colour(made))
@@ -43,7 +43,7 @@ async def test_only_the_mask_is_painted(draw: Drawing, plain: bytes, area: str) 
 
 
 async def test_a_small_region_is_painted_at_full_size(draw: Drawing, plain: bytes) -> None:
-    """The model sees the region at the size that is asked for, and the result is as large as the picture."""
+    """The model sees the region at the size that is asked for, and the result is as large as the image."""
     large = opened(plain).resize((400, 300), Image.Resampling.LANCZOS)
     inputs = {"image": (png(large),), "mask_image": (mask((180, 130, 220, 170), large.size),)}
     generation = await draw({"inpaint": 40}, inputs=inputs, prompt=GREEN, strength=1.0, width=128, height=128)
@@ -58,7 +58,7 @@ async def test_an_inverted_mask_keeps_the_middle(draw: Drawing, plain: bytes) ->
     """All but the mask is painted."""
     inputs = {"image": (plain,), "mask_image": (mask((24, 24, 104, 104)),)}
     settings = {"invert": True, "mask_blur": 2, "area": "whole"}
-    made = await draw.picture(
+    made = await draw.image(
         {"inpaint": settings}, inputs=inputs, prompt="a red circle on a blue background", strength=1.0
     )
     kept = (40, 40, 88, 88)
@@ -73,15 +73,15 @@ async def test_colours_around_are_what_the_model_begins_from(draw: Drawing, plai
     colours = {}
     for fill in ("original", "surroundings"):
         settings = {"fill": fill, "area": "whole"}
-        made = await draw.picture({"inpaint": settings}, inputs=everything, strength=0.15)
+        made = await draw.image({"inpaint": settings}, inputs=everything, strength=0.15)
         colours[fill] = centre_colour(made)
 
     assert {"original": "red", "surroundings": "white"} == colours
 
 
-async def test_a_picture_is_continued(draw: Drawing, plain: bytes) -> None:
-    """The new room has the old background, and the old picture stays but for the seam."""
-    made = await draw.picture({"outpaint": {"left": 40, "bottom": 21, "mask_blur": 6}}, inputs={"image": (plain,)})
+async def test_an_image_is_continued(draw: Drawing, plain: bytes) -> None:
+    """The new room has the old background, and the old image stays but for the seam."""
+    made = await draw.image({"outpaint": {"left": 40, "bottom": 21, "mask_blur": 6}}, inputs={"image": (plain,)})
     inside = (40 + 12, 0, 168, 128 - 12)
 
     assert (168, 149) == made.size
@@ -89,7 +89,7 @@ async def test_a_picture_is_continued(draw: Drawing, plain: bytes) -> None:
     assert "white" == border_colour(made)
 
 
-async def test_a_continued_picture_tells_how(draw: Drawing, plain: bytes) -> None:
+async def test_a_continued_image_tells_how(draw: Drawing, plain: bytes) -> None:
     """Its size follows from the rest and stands in no parameter, so that it can be made again."""
     generation = await draw({"outpaint": 16}, inputs={"image": (plain,)})
     facts = generation.artifacts[0].metadata
@@ -126,7 +126,7 @@ async def test_what_cannot_be_laid_out(
     parameter: str,
     error: type[OctaboxError],
 ) -> None:
-    """The error names the picture that is wrong or missing, and nothing runs."""
+    """The error names the image that is wrong or missing, and nothing runs."""
     files = {name: (plain if each is True else png(each),) for name, each in inputs.items()}  # type: ignore[arg-type]
     with pytest.raises(error) as caught:
         await draw.parts.generation.prepare(draw.request(workflow, inputs=files))

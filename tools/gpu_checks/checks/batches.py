@@ -14,7 +14,7 @@ from gpu_checks.direct import DirectError
 from gpu_checks.runner import Row, require
 
 #: Letters of an error that are kept.
-LONGEST = 200
+MAX_LENGTH = 200
 
 
 def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
@@ -30,7 +30,7 @@ def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
         for images in bench.sizes.batches:
             done[images] = bench.direct.call(params, images)
     except DirectError as error:  # If memory has run out, it would for larger batches too.
-        ended = str(error)[:LONGEST]
+        ended = str(error)[:MAX_LENGTH]
     bench.direct.unload()
     for images in bench.sizes.batches:
         seconds = done[images]["seconds"] if images in done else None

@@ -15,7 +15,7 @@ from diffusers import DDIMScheduler
 
 from spectrogram_vocoder.pipeline import SpectrogramDenoiser, SpectrogramVocoderPipeline
 
-#: Settings of the training: steps, sounds a step, samples a sound.
+#: Settings of the training: steps, audio a step, samples an audio.
 STEPS, BATCH, SAMPLES = 300, 8, 8192
 
 
@@ -23,7 +23,7 @@ def make(folder: Path) -> SpectrogramVocoderPipeline:
     """Train a pipeline, save it and return it."""
     torch.manual_seed(0)
     denoiser = SpectrogramDenoiser()
-    scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    scheduler = DDIMScheduler(video_sample=False, timestep_spacing="trailing")
     train(denoiser, scheduler.alphas_cumprod)
     pipe = SpectrogramVocoderPipeline(denoiser.eval(), scheduler)
     pipe.save_pretrained(folder)
@@ -35,12 +35,12 @@ def train(denoiser: SpectrogramDenoiser, signal_shares: torch.Tensor) -> None:
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=STEPS)
     for _ in range(STEPS):
-        sound = tones(BATCH, SAMPLES, denoiser.config.sampling_rate)
+        audio = tones(BATCH, SAMPLES, denoiser.config.sampling_rate)
         share = signal_shares[torch.randint(len(signal_shares), (BATCH,))]
-        noise = torch.randn_like(sound)
-        noisy = share[:, None].sqrt() * sound + (1 - share[:, None]).sqrt() * noise
-        told = denoiser(noisy, 1 - share, denoiser.spectrogram(sound))
-        # What matters is how much of the sound is missed, however little noise there is.
+        noise = torch.randn_like(audio)
+        noisy = share[:, None].sqrt() * audio + (1 - share[:, None]).sqrt() * noise
+        told = denoiser(noisy, 1 - share, denoiser.spectrogram(audio))
+        # What matters is how much of the audio is missed, however little noise there is.
         loss = ((told - noise).square().mean(1) * (1 - share) / (share + 0.01)).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -49,7 +49,7 @@ def train(denoiser: SpectrogramDenoiser, signal_shares: torch.Tensor) -> None:
 
 
 def tones(batch: int, samples: int, sampling_rate: int) -> torch.Tensor:
-    """Return sounds of one to three tones of 60 to 6000 hertz, (batch, samples)."""
+    """Return audio of one to three tones of 60 to 6000 hertz, (batch, samples)."""
     time = torch.arange(samples) / sampling_rate
     hertz = 60 * 100 ** torch.rand(batch, 3, 1)
     volume = torch.rand(batch, 3, 1) * 0.3 * (torch.rand(batch, 3, 1) < torch.tensor([1, 0.5, 0.5])[:, None])

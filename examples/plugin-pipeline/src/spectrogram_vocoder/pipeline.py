@@ -1,7 +1,7 @@
 """A vocoder that denoises a waveform under a mel spectrogram, in the manner of BDDM (arXiv 2203.13508).
 
-A small network says what is noise in a waveform, given how much of it there is and what the spectrogram says should sound.
-Beginning with nothing but noise, a few steps of a scheduler of diffusers leave the sound. The paper learns where to put the
+A small network says what is noise in a waveform, given how much of it there is and what the spectrogram says should audio.
+Beginning with nothing but noise, a few steps of a scheduler of diffusers leave the audio. The paper learns where to put the
 steps, with a second network; here the scheduler puts them.
 """
 
@@ -51,11 +51,11 @@ class SpectrogramDenoiser(ModelMixin, ConfigMixin):
         )
 
     def spectrogram(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Return the logarithms of the mel energies, (batch, bands, columns), of a sound in [-1, 1], (batch, samples)."""
+        """Return the logarithms of the mel energies, (batch, bands, columns), of an audio in [-1, 1], (batch, samples)."""
         return (self.bands @ self.energies_of(waveform) + SILENCE).log()
 
     def energies_of(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Return the energy of each frequency of a sound, (batch, frequencies, columns), where plain noise has 1."""
+        """Return the energy of each frequency of an audio, (batch, frequencies, columns), where plain noise has 1."""
         return self._bins(waveform).abs().square() / self.window.square().sum()
 
     def forward(self, sample: torch.Tensor, noise_level: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
@@ -102,7 +102,7 @@ def mel_bands(num_bands: int, bins: int, sampling_rate: int) -> torch.Tensor:
 
 
 class SpectrogramVocoderPipeline(DiffusionPipeline):
-    """Makes a sound from its mel spectrogram.
+    """Makes an audio from its mel spectrogram.
 
     Args:
         denoiser: Predicts the noise in a waveform.
@@ -124,13 +124,13 @@ class SpectrogramVocoderPipeline(DiffusionPipeline):
         callback_on_step_end: Callable[[Any, int, int, dict[str, Any]], dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: list[str] = ["latents"],  # noqa: B006 (as diffusers has it)
     ) -> AudioPipelineOutput | tuple[Any]:
-        """Make the sound.
+        """Make the audio.
 
         Args:
             spectrogram (`torch.Tensor`): Natural logarithms of the mel energies, `(bands, columns)` or `(batch, bands,
                 columns)`, as the denoiser's method `spectrogram` makes them.
             num_inference_steps (`int`, *optional*, defaults to 4): Denoising steps. More follow the spectrogram more closely.
-            generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Makes the noise that the sound comes from.
+            generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Makes the noise that the audio comes from.
             output_type (`str`, *optional*, defaults to `"np"`): `"np"` for an array, `"pt"` for a tensor.
             return_dict (`bool`, *optional*, defaults to `True`): Whether to return an `AudioPipelineOutput` or a tuple.
             callback_on_step_end (`Callable`, *optional*): Called after each step with the pipeline, the step, the timestep
@@ -139,7 +139,7 @@ class SpectrogramVocoderPipeline(DiffusionPipeline):
                 waveform so far.
 
         Returns:
-            [`AudioPipelineOutput`] or `tuple`: The sounds, `(batch, channels, samples)` in [-1, 1], of one channel.
+            [`AudioPipelineOutput`] or `tuple`: The audio, `(batch, channels, samples)` in [-1, 1], of one channel.
         """
         wanted = self._checked(spectrogram)
         samples = (wanted.shape[-1] - 1) * self.denoiser.config.hop_length

@@ -1,1 +1,1 @@
-"""What a call may say beside its task: pictures that steer it."""
+"""Conditions of a call besides its task: control images and image prompts."""

@@ -1,7 +1,7 @@
 """Read the parameters of a call or of a constructor: name, type, default, kind, and the docstring's words.
 
 What a parameter takes (its kind) is decided by its annotation, or by the type in its docstring where it has none. Where
-that leaves open whether it is a picture, a clip, a sound or an array of numbers, a word of its name decides.
+that leaves open whether it is an image, a video, an audio or an array of numbers, a word of its name decides.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from octabox.catalog.reading.docstrings import Words, arguments
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function, literal
 
-#: Words of a name that tell what its tensor or list of pictures is.
+#: Words of a name that tell what its tensor or list of images is.
 MASK = re.compile(r"(^|_)masks?(_|$)")
 VIDEO = re.compile(r"(^|_)(video|videos|frames)$")
 AUDIO = re.compile(r"(^|_)(audio|audios|waveform|waveforms|speech|sound)$")
@@ -42,12 +42,12 @@ def call_parameters(tree: SourceTree, owner: ClassSource, function: Function) ->
             break
     found = [_parameter(tree, argument, default, words) for argument, default in _signature(function)]
     kinds = {parameter.kind for parameter in found}
-    # Where there is a sound and no picture, a mask of numbers says which stretches of the sound are meant.
-    return tuple(_of_sound(each) if "audio" in kinds and not kinds & {"image", "video"} else each for each in found)
+    # Where there is an audio and no image, a mask of numbers says which stretches of the audio are meant.
+    return tuple(_of_audio(each) if "audio" in kinds and not kinds & {"image", "video"} else each for each in found)
 
 
-def _of_sound(parameter: Parameter) -> Parameter:
-    """Return a mask that is no picture as the array that it is; any other parameter as it is."""
+def _of_audio(parameter: Parameter) -> Parameter:
+    """Return a mask that is no image as the array that it is; any other parameter as it is."""
     is_array = parameter.kind == "mask" and parse(parameter.annotation).leaves <= {"array"}
     return replace(parameter, kind="array") if is_array else parameter
 
@@ -139,7 +139,7 @@ def _media(name: str, shape: Shape) -> ParameterKind | None:
 
 
 def _many(kind: ParameterKind, shape: Shape) -> bool:
-    # A clip is a list of pictures by itself.
+    # A video is a list of images by itself.
     return shape.depth > (1 if kind == "video" else 0)
 
 

@@ -19,7 +19,7 @@ PLAN = "set_timesteps"
 #: Parameters of a step that every pipeline fills.
 STEP = ("self", "model_output", "timestep", "sample")
 
-#: What the docstring of a class says that turns a picture into noise.
+#: What the docstring of a class says that turns an image into noise.
 REVERSE = re.compile(r"\breverse scheduler\b")
 
 

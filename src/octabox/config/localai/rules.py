@@ -8,7 +8,7 @@ from typing import Any
 
 from octabox.config.localai.keys import table
 from octabox.config.localai.translation import Translation
-from octabox.config.presetting import preset_of_alias
+from octabox.config.preset_merge import preset_of_alias
 from octabox.config.problems import did_you_mean, shown
 from octabox.types import ACCELERATOR
 
@@ -37,13 +37,13 @@ def _disabled(translation: Translation, key: str, value: bool) -> None:
 
 
 def _dtype(translation: Translation, key: str, value: str) -> None:
-    """Take LocalAI's words for a type of numbers."""
+    """Take LocalAI's words for a dtype."""
     words = table()["dtypes"]
     if value.lower() in words:
         translation.put("dtype", words[value.lower()], key)
     elif value:
         hint = did_you_mean(value, words) or f"one of {', '.join(words)}"
-        translation.report(key, f"`{key}` is no type of numbers: {value!r}.", hint)
+        translation.report(key, f"`{key}` is no dtype: {value!r}.", hint)
 
 
 def _options(translation: Translation, key: str, value: list[Any]) -> None:

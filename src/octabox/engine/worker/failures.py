@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call
-from octabox.engine.worker.arguments import shapes
+from octabox.engine.worker.inputs.arguments import shapes
 from octabox.engine.worker.placement.device_errors import bytes_free, bytes_requested, causes, hardware_cause
 from octabox.engine.worker.placement.process_memory import free_memory
 from octabox.errors import (
@@ -87,13 +87,13 @@ LOAD_ERRORS: tuple[tuple[tuple[type[BaseException], ...], type[LoadError], str, 
 )
 
 #: Longest part of a foreign message that is passed on.
-LONGEST = 1000
+MAX_LENGTH = 1000
 
 
 def _words(error: BaseException) -> str:
     """Return a foreign error's message, in one line and not too long."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]} ..."
 
 
 def hardware_error(

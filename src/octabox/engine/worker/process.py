@@ -13,14 +13,10 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import torch
-from diffusers.utils import logging as diffusers_logging
-from huggingface_hub.utils.tqdm import disable_progress_bars
-from transformers.utils import logging as transformers_logging
 
 from octabox.engine.messages import (
     DEVICE_BROKEN,
     Alive,
-    Began,
     CancelCall,
     Failed,
     Finished,
@@ -28,20 +24,22 @@ from octabox.engine.messages import (
     Loaded,
     LoadFailed,
     Ping,
-    Progressed,
-    Ran,
     RunCall,
+    RunFinished,
+    RunStarted,
     Start,
+    StepDone,
 )
 from octabox.engine.protocol import Call
 from octabox.engine.threads import default_threads
 from octabox.engine.worker.failures import as_generation_error, as_load_error
+from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.loading.trial import TrialRunner
 from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.placement.process_memory import measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
-from octabox.engine.worker.runner import Unfinished
+from octabox.engine.worker.runner import RawOutput
+from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import DeviceError, GenerationCancelledError, GenerationError, OctaboxError, OutOfMemoryError
 from octabox.telemetry.logs import configure
 from octabox.types import Progress
@@ -104,7 +102,7 @@ def serve(connection: Connection) -> None:
     pipe = Pipe(connection)
     start = pipe.receive_start()
     configure(start.options.log_level, start.options.log_file)
-    hush()
+    configure_library_logging()
     # A model that runs on the processor needs no accelerator, whatever became of that before the fork.
     if (start.model.device or start.options.device) != "cpu" and (bad_fork := find_bad_fork()):
         pipe.send(bad_fork)
@@ -131,14 +129,6 @@ def serve(connection: Connection) -> None:
     os._exit(DEVICE_BROKEN)
 
 
-def hush() -> None:
-    """Let the libraries draw no bars, and warn again of what concerns a request."""
-    for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()
-        library.set_verbosity_warning()
-    disable_progress_bars()
-
-
 def _make(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
     """Make a call and leave its encoding to another thread; after any failure the model is as it was before.
 
@@ -147,19 +137,19 @@ def _make(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecut
     """
 
     def tell(progress: Progress) -> None:
-        pipe.send(Progressed(call.id, progress))
+        pipe.send(StepDone(call.id, progress))
 
     def check() -> None:
         if call.id in pipe.cancelled:
             raise GenerationCancelledError("The request was cancelled.", model=call.model.name)
 
-    pipe.send(Began(call.id))
+    pipe.send(RunStarted(call.id))
     failure: OctaboxError | None = None
     try:
         runner.note_state()
         unfinished = runner.run(call, tell, check)
         pipe.send(measure_memory(runner.device))
-        pipe.send(Ran(call.id))
+        pipe.send(RunFinished(call.id))
         encoder.submit(_encode, call, unfinished, pipe)
     except Exception as error:  # noqa: BLE001 (whatever a pipeline may raise, the server must hear of it)
         failure = as_generation_error(error, call, runner.steps_taken, runner.device)
@@ -183,7 +173,7 @@ def _recover(call: Call, failure: OctaboxError, runner: TrialRunner, pipe: Pipe)
     return is_usable(runner.device)
 
 
-def _encode(call: Call, unfinished: Unfinished, pipe: Pipe) -> None:
+def _encode(call: Call, unfinished: RawOutput, pipe: Pipe) -> None:
     """Encode a call's outputs and send them."""
     began = time.perf_counter()
     try:

@@ -16,31 +16,31 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 
-from octabox.catalog.conditions.image_prompts import SCALE
+from octabox.catalog.conditions.ip_adapter import SCALE
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
-from octabox.engine.worker.adapters.loras import Loras, configured
-from octabox.engine.worker.arguments import call_arguments
+from octabox.engine.worker.component_types import group_components
+from octabox.engine.worker.conditions.control import steering_arguments
+from octabox.engine.worker.conditions.lora import Loras, configured
 from octabox.engine.worker.failures import library_warnings
+from octabox.engine.worker.inputs.arguments import call_arguments
+from octabox.engine.worker.inputs.noise import HostDraws, varied
+from octabox.engine.worker.inputs.sizes import check_sizes, other_sizes
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.loading.several import grouped
-from octabox.engine.worker.noise import HostDraws, varied
-from octabox.engine.worker.outputs.doubts import cast_warnings
+from octabox.engine.worker.outputs.checks import cast_warnings
+from octabox.engine.worker.outputs.encoding import artifacts
+from octabox.engine.worker.outputs.items import OutputItem
+from octabox.engine.worker.outputs.parser import OutputParser
 from octabox.engine.worker.outputs.previews import preview
-from octabox.engine.worker.outputs.products import Product
-from octabox.engine.worker.outputs.reading import Reader
-from octabox.engine.worker.outputs.writing import artifacts
 from octabox.engine.worker.placement.decoding import decoding_again
 from octabox.engine.worker.placement.recovery import ModelState
-from octabox.engine.worker.prompts.memory import Memory
-from octabox.engine.worker.prompts.readings import readings
-from octabox.engine.worker.prompts.watching import PromptWatch, without_cuts
-from octabox.engine.worker.schedulers import fresh
-from octabox.engine.worker.sizes import check_sizes, other_sizes
-from octabox.engine.worker.steering import steering_arguments
-from octabox.engine.worker.steps import StepWatch
+from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache
+from octabox.engine.worker.prompts.hooks import PromptHooks, untruncated
+from octabox.engine.worker.prompts.parsed import readings
+from octabox.engine.worker.scheduler_factory import build_scheduler
+from octabox.engine.worker.steps import StepCallback
 from octabox.errors import IncompatibleWeightsError, InvalidParameterError
 from octabox.types import AdapterReport, Generation, Progress
 
@@ -49,11 +49,11 @@ PLAIN = (str, int, float, bool)
 
 
 @dataclass(frozen=True)
-class Unfinished:
+class RawOutput:
     """What a call made, before it is encoded; each with its seed and what it was made from."""
 
     call: Call
-    products: tuple[tuple[Product, int | None, Mapping[str, Any]], ...]
+    products: tuple[tuple[OutputItem, int | None, Mapping[str, Any]], ...]
     warnings: tuple[str, ...]
     timings: Mapping[str, float]
     adapters: tuple[AdapterReport, ...] = ()
@@ -86,7 +86,7 @@ class Runner:
         self._loras = model.loras or Loras(model.pipeline)
         self._image_prompts = model.image_prompts
         self._settings = copy.deepcopy(_without_weights(model.pipeline))
-        self._memory = Memory()
+        self._memory = PromptEmbedCache()
         self.device, self.state = model.device, ModelState([model.pipeline])
         self._placement = model.placement
         self._draws = HostDraws()
@@ -105,7 +105,7 @@ class Runner:
         """Release the encoded prompts that are kept for later calls."""
         self._memory.forget()
 
-    def run(self, call: Call, tell: Callable[[Progress], None], check: Callable[[], None]) -> Unfinished:
+    def run(self, call: Call, tell: Callable[[Progress], None], check: Callable[[], None]) -> RawOutput:
         """Make a call.
 
         Args:
@@ -116,7 +116,7 @@ class Runner:
         self.steps_taken = self._previews = 0
         began = time.perf_counter()
         pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
-        made: list[tuple[Product, int | None, Mapping[str, Any]]] = []
+        made: list[tuple[OutputItem, int | None, Mapping[str, Any]]] = []
         adapters: list[AdapterReport] = []
         performance = self._model.performance
         with library_warnings(entry.package) as said, performance.running(pipe, tell) as publish:
@@ -124,14 +124,14 @@ class Runner:
                 check()
                 applied = self._apply_loras(call, run, said)
                 adapters += [each for each in applied if each not in adapters]
-                self._begin_anew(pipe, entry, call)
-                watch = StepWatch(pipe, self._reporter(pipe, call, index, publish, check), entry.progress)
+                self._reset_pipeline(pipe, entry, call)
+                watch = StepCallback(pipe, self._reporter(pipe, call, index, publish, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
                 with self._placement.calling(), cast_warnings(said), prompts.installed(), decoding_again(pipe, said):
                     output = self._draws.of(entry.name, partial(self._call, pipe, entry, spoken, watch), said)
                 check()
                 said.extend(prompts.warnings())
-                reader = Reader(pipe, entry, run.params, call.output)
+                reader = OutputParser(pipe, entry, run.params, call.output)
                 products = reader.read(output)
                 facts = {**self._facts(pipe, entry, call, run), **_told(applied)}
                 made += [(product, run.seed, facts) for product in products]
@@ -140,8 +140,8 @@ class Runner:
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
         said.extend(performance.take_warnings())
-        warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *without_cuts(said)])
-        return Unfinished(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
+        warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *untruncated(said)])
+        return RawOutput(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
 
     def _pipeline(self, name: str) -> DiffusionPipeline:
         """Return a pipeline of this class over the loaded components."""
@@ -151,7 +151,7 @@ class Runner:
             taken = inspect.signature(kind.__init__).parameters
             offered = {**own.config, **own.components, **self._model.beside}
             try:
-                pipe = kind(**{part: grouped(kind, part, offered[part]) for part in taken if part in offered})
+                pipe = kind(**{part: group_components(kind, part, offered[part]) for part in taken if part in offered})
             except TypeError as error:
                 raise IncompatibleWeightsError(f"{name} needs more than this model has: {error}.") from error
             pipe.set_progress_bar_config(disable=True)
@@ -166,12 +166,12 @@ class Runner:
         said.extend(notes)
         return reports
 
-    def _begin_anew(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call) -> None:
+    def _reset_pipeline(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call) -> None:
         """Give the pipeline a scheduler that no earlier call has touched, and guiders, which count their calls, likewise."""
         for name, part in self._settings.items():
             setattr(pipe, name, copy.deepcopy(part))
         if self._scheduler is not None:
-            pipe.scheduler = fresh(self._scheduler, self._pristine, call.scheduler, entry)
+            pipe.scheduler = build_scheduler(self._scheduler, self._pristine, call.scheduler, entry)
         elif call.scheduler is not None:
             message = f"{entry.name} has no noise scheduler to put {call.scheduler.name} in place of."
             raise InvalidParameterError(message, hint="Leave the scheduler out.", parameter="scheduler")
@@ -200,11 +200,11 @@ class Runner:
                 and shown < call.partial_images
             ):
                 with self._placement.together():
-                    picture = preview(pipe, tensors.get("latents"))
-                if picture:
+                    image = preview(pipe, tensors.get("latents"))
+                if image:
                     self._previews += 1
                     artifact = next(
-                        artifacts(Product("preview", "image", picture), call.runs[index].seed, {}, call.output)
+                        artifacts(OutputItem("preview", "image", image), call.runs[index].seed, {}, call.output)
                     )
                     tell(Progress("running", index * total + taken, runs * total, artifact, index))
                 shown += 1
@@ -213,15 +213,15 @@ class Runner:
 
     def _read_prompts(
         self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run
-    ) -> tuple[PromptWatch, Run]:
+    ) -> tuple[PromptHooks, Run]:
         """Return what watches over a run's prompts, and the run with their plain words."""
         read = readings(run.params, call.prompt_syntax)
         spoken = replace(run, params={**run.params, **{name: each.plain for name, each in read.items()}})
         state = self._loras.state
-        watch = PromptWatch(pipe, entry, read, self._memory, state, clip_skip=run.params.get("clip_skip"))
+        watch = PromptHooks(pipe, entry, read, self._memory, state, clip_skip=run.params.get("clip_skip"))
         return watch, spoken
 
-    def _call(self, pipe: DiffusionPipeline, entry: PipelineEntry, run: Run, watch: StepWatch) -> Any:
+    def _call(self, pipe: DiffusionPipeline, entry: PipelineEntry, run: Run, watch: StepCallback) -> Any:
         """Call the pipeline with what it takes."""
         check_sizes(pipe, entry, run.params)
         # Some draw from the libraries' own generators, beside the one they are given or without one.
@@ -232,8 +232,8 @@ class Runner:
         arguments.pop(SCALE, None)
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
-        pictures = self._image_prompts.installed(run) if self._image_prompts else nullcontext()
-        with watch.installed(), pictures, varied(arguments, run.variation):
+        images = self._image_prompts.installed(run) if self._image_prompts else nullcontext()
+        with watch.installed(), images, varied(arguments, run.variation):
             return pipe(**arguments)
 
     def _facts(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run) -> dict[str, Any]:

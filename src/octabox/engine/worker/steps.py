@@ -52,7 +52,7 @@ class _CountingBar:
         self._report(self._total)
 
 
-class StepWatch:
+class StepCallback:
     """Watches one call of a pipeline.
 
     Args:

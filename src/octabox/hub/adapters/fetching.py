@@ -9,7 +9,7 @@ from huggingface_hub import constants as hub
 from huggingface_hub import hf_hub_download, list_repo_files, snapshot_download
 
 from octabox.errors import AdapterNotFoundError, OctaboxError
-from octabox.hub.adapters.shelf import FOLDER_FILES
+from octabox.hub.adapters.registry import FOLDER_FILES
 from octabox.hub.folder import is_hub_id
 from octabox.hub.inspect import hub_error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from octabox.errors import IncompatibleWeightsError, OctaboxError
-from octabox.hub.adapters.networks import kind_of, layout_of, parts_of, rank_of, weights_of, words_width_of
+from octabox.hub.adapters.lora_networks import kind_of, layout_of, parts_of, rank_of, weights_of, words_width_of
 from octabox.hub.checkpoints.pickles import read_pickle
 from octabox.hub.checkpoints.tensors import Shapes, read_header
 

@@ -19,7 +19,7 @@ SUFFIXES = (".safetensors", ".bin")
 #: What the names of an IP-Adapter's tensors begin with, as it is published by most and for FLUX.1.
 BEGINNINGS = ("image_proj.", "ip_adapter.", "ip_adapter_proj_model.", "double_blocks.")
 
-#: What is in the name of a LoRA's tensor in an IP-Adapter for faces, which takes no pictures.
+#: What is in the name of a LoRA's tensor in an IP-Adapter for faces, which takes no images.
 FACES = "_lora."
 
 
@@ -61,7 +61,7 @@ def check_ip_adapter(file: Path) -> Shapes:
 
     Raises:
         IncompatibleWeightsError: The file is damaged, cut short or none.
-        IncompatibleAdapterError: It is no IP-Adapter, or one that takes no pictures.
+        IncompatibleAdapterError: It is no IP-Adapter, or one that takes no images.
     """
     if file.suffix.lower() != SUFFIXES[0]:
         return {}
@@ -70,8 +70,8 @@ def check_ip_adapter(file: Path) -> Shapes:
         raise IncompatibleAdapterError(f"{file} is no IP-Adapter.", hint="Its tensors have other names.")
     if any(FACES in name for name in shapes):
         raise IncompatibleAdapterError(
-            f"{file} is an IP-Adapter of the kind Face ID, which takes no pictures.",
-            hint="Give one that was trained for pictures.",
+            f"{file} is an IP-Adapter of the kind Face ID, which takes no images.",
+            hint="Give one that was trained for images.",
         )
     return shapes
 

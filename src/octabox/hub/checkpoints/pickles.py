@@ -20,7 +20,7 @@ _DAMAGED = "The file is damaged or was cut short; fetch it again."
 #: First number of a file that torch wrote before it took to zip archives, and how many pickles follow before the content.
 _OLD_MAGIC, _OLD_PREFACE = 0x1950A86A20F9469CFC6C, 2
 
-#: Modules whose names are only types of numbers and of storages.
+#: Modules whose names are only dtypes and of storages.
 _NAMES_ONLY = ("torch", "torch.storage")
 
 #: Entries in which trainers put the weights: of models, of upscalers (the better ones first), and of an embedding.
@@ -28,7 +28,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params-ema", "para
 
 
 class _Name:
-    """Stands for a class that is only named: a type of numbers, or of a storage."""
+    """Stands for a class that is only named: a dtype, or of a storage."""
 
 
 class _Tensor:

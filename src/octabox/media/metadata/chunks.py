@@ -46,9 +46,9 @@ def comment(metadata: Mapping[str, Any], most: int) -> bytes | None:
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """Return the metadata that Octabox wrote into a picture, a clip or a sound; {} where there is none."""
+    """Return the metadata that Octabox wrote into an image, a video or an audio; {} where there is none."""
     try:
-        text = _in_picture(data)
+        text = _in_image(data)
     except UnidentifiedImageError:
         text = _in_container(data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
@@ -60,7 +60,7 @@ def read(data: bytes) -> dict[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _in_picture(data: bytes) -> str | None:
+def _in_image(data: bytes) -> str | None:
     with Image.open(io.BytesIO(data)) as image:
         text = image.info.get(CHUNK)
         if isinstance(text, str):
@@ -73,7 +73,7 @@ def _in_picture(data: bytes) -> str | None:
 
 
 def _in_container(data: bytes) -> str | None:
-    """Return the comment of a clip or a sound; each format has its own spelling of the word."""
+    """Return the comment of a video or an audio; each format has its own spelling of the word."""
     limits = MediaLimits(max_bytes=len(data))
     try:
         with opened(data, parameter="file", limits=limits, hint="") as container:
@@ -90,7 +90,7 @@ def _from_comment(encoded: bytes) -> str | None:
 
 
 def read_parameters(data: bytes) -> dict[str, Any]:
-    """Return what the AUTOMATIC1111 web UI wrote into a picture, in our words; {} where there is nothing.
+    """Return what the AUTOMATIC1111 web UI wrote into an image, in our words; {} where there is nothing.
 
     The model is named as the web UI names it, and a prompt is to be read by its syntax.
     """

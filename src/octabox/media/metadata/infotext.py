@@ -1,4 +1,4 @@
-"""What a picture was made from, as the AUTOMATIC1111 web UI writes and reads it: the text that most programs know."""
+"""What an image was made from, as the AUTOMATIC1111 web UI writes and reads it: the text that most programs know."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FROM_WORDS: dict[str, tuple[str, type[int | float]]] = {
     "num_inference_steps": ("Steps", int),
     "guidance_scale": ("CFG scale", float),
     "strength": ("Denoising strength", float),
-    "clip_skip": ("Clip skip", int),
+    "clip_skip": ("Video skip", int),
 }
 
 
@@ -60,7 +60,7 @@ def parameters_text(metadata: Mapping[str, Any]) -> str:
         "Denoising strength": params.get("strength"),
         **_workflow_pairs(workflow | {"variation": metadata.get("variation") or {}}),
         # The web UI counts the layer that it takes, from 1; diffusers those that it leaves out.
-        "Clip skip": params["clip_skip"] + 1 if isinstance(params.get("clip_skip"), int) else None,
+        "Video skip": params["clip_skip"] + 1 if isinstance(params.get("clip_skip"), int) else None,
         "Pipeline": metadata.get("pipeline"),
         "Version": f"octabox {metadata['version']}" if "version" in metadata else None,
     }

@@ -1,1 +1,1 @@
-"""Check what a request says beside its task: pictures that steer it, and pictures as prompts."""
+"""Check the conditions of a request: control images, image prompts and LoRAs."""

@@ -1,4 +1,4 @@
-"""Lay a picture out before it is painted, and lay what was painted back: inpainting of a region, and outpainting."""
+"""Lay an image out before it is painted, and lay what was painted back: inpainting of a region, and outpainting."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from typing import Any
 from PIL import Image
 
 from octabox.catalog.entries import Parameter, PipelineEntry
-from octabox.catalog.tasks import STEERS
-from octabox.engine.inputs import inputs_told
+from octabox.catalog.tasks import CONTROL_PARAMETERS
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidParameterError, MissingParameterError
 from octabox.media.images import lossless
 from octabox.media.regions import (
-    Sides,
+    Padding,
     Size,
     binary,
     blurred,
-    laid_back,
+    expand,
     new_room,
+    paste_back,
     region_of,
     surroundings,
-    widened,
 )
-from octabox.service.choosing import family_of
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
-from octabox.service.planning import Plan, ServedModel
+from octabox.service.planning import Plan
+from octabox.service.provenance import input_digests
+from octabox.service.selection.pipelines import family_of
+from octabox.service.served_model import ServedModel
 from octabox.service.workflows.settings import InpaintPart, OutpaintPart
 from octabox.types import GenerationRequest, Source
 
@@ -39,13 +40,13 @@ TASK = "inpainting"
 #: Pixels that the sides of what is painted are multiples of: what all but a few pipelines work in.
 MULTIPLE = 16
 
-#: How a picture is to be changed into what the model sees, and a mask likewise.
+#: How an image is to be changed into what the model sees, and a mask likewise.
 Change = Callable[[Image.Image], Image.Image]
 
 
 @dataclass(frozen=True)
-class Canvas:
-    """A request whose picture has been laid out.
+class InpaintCanvas:
+    """A request whose image has been laid out.
 
     Args:
         request: The request as it is to be made.
@@ -63,24 +64,24 @@ class _Given:
     """What a request brings: its plan, and its media decoded."""
 
     plan: Plan
-    picture: Parameter
+    image: Parameter
     mask: Parameter
     media: Mapping[str, tuple[Medium, ...]]
 
     def one(self, parameter: Parameter) -> Image.Image:
-        """Return the only picture of a parameter."""
+        """Return the only image of a parameter."""
         media = self.media[parameter.name]
         if len(media) != 1 or not isinstance(media[0], Image.Image):
             raise InvalidParameterError(
-                f"'{parameter.name}' has {len(media)} pictures, and one is laid out at a time.",
+                f"'{parameter.name}' has {len(media)} images, and one is laid out at a time.",
                 hint="Send one request for each.",
                 parameter=parameter.name,
             )
         return media[0]
 
 
-class CanvasMaker:
-    """Lays out the pictures of requests.
+class CanvasPlanner:
+    """Lays out the images of requests.
 
     Args:
         inner: Plans requests, and fetches their media.
@@ -90,20 +91,20 @@ class CanvasMaker:
     def __init__(self, inner: GenerationService, models: ModelService) -> None:
         self._inner, self._models = inner, models
 
-    async def inpainting(self, request: GenerationRequest, settings: InpaintPart) -> Canvas:
+    async def inpainting(self, request: GenerationRequest, settings: InpaintPart) -> InpaintCanvas:
         """Return a request that paints the masked part alone.
 
         Raises:
-            RequestError: There is no picture or no mask, or the mask is black.
+            RequestError: There is no image or no mask, or the mask is black.
         """
         given = await self._given(request)
         return await asyncio.to_thread(_inpainting, request, settings, given)
 
-    async def outpainting(self, request: GenerationRequest, settings: OutpaintPart) -> Canvas:
-        """Return a request that paints what is beyond the edges of a picture.
+    async def outpainting(self, request: GenerationRequest, settings: OutpaintPart) -> InpaintCanvas:
+        """Return a request that paints what is beyond the edges of an image.
 
         Raises:
-            RequestError: There is no picture, or a mask, which this makes itself.
+            RequestError: There is no image, or a mask, which this makes itself.
         """
         model = await self._models.served(request.model)
         mask = self._mask_of(model)
@@ -114,7 +115,7 @@ class CanvasMaker:
         for side in ("width", "height"):
             if side in request.params:
                 raise InvalidParameterError(
-                    f"'{side}' follows from the picture and from how far it is widened.",
+                    f"'{side}' follows from the image and from how far it is widened.",
                     hint="Leave it out.",
                     parameter=side,
                 )
@@ -129,7 +130,7 @@ class CanvasMaker:
         found = next((each.name for entry in inpainting for each in entry.parameters if each.kind == "mask"), None)
         if found is None:
             raise InvalidParameterError(
-                f"A model of {model.own.name} cannot paint a part of a picture.",
+                f"A model of {model.own.name} cannot paint a part of an image.",
                 hint="Take a model that does inpainting.",
                 parameter="workflow.outpaint",
             )
@@ -140,29 +141,33 @@ class CanvasMaker:
         resolved = await self._inner.resolve(request)
         planned = resolved.plan
         files = {name: each for name, each in planned.files.items() if name not in made}
-        pictures = [each for each in _of_kind(planned.pipeline, "image", planned.files) if not STEERS.search(each.name)]
+        originals = [
+            each
+            for each in _of_kind(planned.pipeline, "image", planned.files)
+            if not CONTROL_PARAMETERS.search(each.name)
+        ]
         masks = _of_kind(planned.pipeline, "mask", planned.files)
-        for what, found in (("a picture", pictures), ("a mask", masks)):
+        for what, found in (("an image", originals), ("a mask", masks)):
             if not found:
                 raise MissingParameterError(
                     f"There is no {what.removeprefix('a ')} to lay out.",
                     hint=f"Send {what} for one of the call parameters of {planned.pipeline.name}.",
-                    parameter="image" if found is pictures else "mask_image",
+                    parameter="image" if found is originals else "mask_image",
                 )
         media = await self._inner.media(files, planned.pipeline)
-        return _Given(planned, pictures[0], masks[0], media)
+        return _Given(planned, originals[0], masks[0], media)
 
 
 def _of_kind(entry: PipelineEntry, kind: str, files: Mapping[str, Any]) -> list[Parameter]:
     return [each for each in entry.parameters if each.kind == kind and each.name in files]
 
 
-def _inpainting(request: GenerationRequest, settings: InpaintPart, given: _Given) -> Canvas:
-    picture, mask = given.one(given.picture), given.one(given.mask)
+def _inpainting(request: GenerationRequest, settings: InpaintPart, given: _Given) -> InpaintCanvas:
+    image, mask = given.one(given.image), given.one(given.mask)
     if settings.invert:
         mask = mask.point(lambda value: 255 - value)
     alpha = blurred(mask, settings.mask_blur)
-    size = _target(given, picture.size)
+    size = _target(given, image.size)
     box = region_of(alpha, settings.padding or 0, size)
     if box is None:
         raise InvalidParameterError(
@@ -171,47 +176,47 @@ def _inpainting(request: GenerationRequest, settings: InpaintPart, given: _Given
             parameter=given.mask.name,
         )
     if settings.area == "whole":
-        box = (0, 0, *picture.size)
-    filled = surroundings(picture, mask) if settings.fill == "surroundings" else picture
+        box = (0, 0, *image.size)
+    filled = surroundings(image, mask) if settings.fill == "surroundings" else image
 
     def cut(medium: Image.Image) -> Image.Image:
         return medium.crop(box).resize(size, Image.Resampling.LANCZOS)
 
-    seen = {given.picture.name: cut(filled), given.mask.name: binary(cut(mask))}
-    changed = _seeing(request, given, {**_companions(given, picture.size, cut), **seen}, size)
-    return Canvas(changed, lambda made: laid_back(picture, made, box, alpha), inputs_told(given.media))
+    seen = {given.image.name: cut(filled), given.mask.name: binary(cut(mask))}
+    changed = _seeing(request, given, {**_companions(given, image.size, cut), **seen}, size)
+    return InpaintCanvas(changed, lambda made: paste_back(image, made, box, alpha), input_digests(given.media))
 
 
-def _outpainting(request: GenerationRequest, settings: OutpaintPart, given: _Given) -> Canvas:
-    picture = given.one(given.picture)
-    sides = Sides(settings.left, settings.top, settings.right, settings.bottom)
-    inset = new_room(picture.size, sides, inset=settings.mask_blur)
+def _outpainting(request: GenerationRequest, settings: OutpaintPart, given: _Given) -> InpaintCanvas:
+    image = given.one(given.image)
+    sides = Padding(settings.left, settings.top, settings.right, settings.bottom)
+    inset = new_room(image.size, sides, inset=settings.mask_blur)
     # What is new is new altogether; inside the old edges it fades out.
     alpha = blurred(inset, settings.mask_blur / 2)
-    alpha.paste(255, mask=new_room(picture.size, sides))
-    whole = widened(picture, sides)
+    alpha.paste(255, mask=new_room(image.size, sides))
+    whole = expand(image, sides)
     size = _rounded(whole.size)
-    more = Sides(right=size[0] - whole.width, bottom=size[1] - whole.height)
+    more = Padding(right=size[0] - whole.width, bottom=size[1] - whole.height)
 
     def room(medium: Image.Image) -> Image.Image:
-        return widened(widened(medium, sides), more)
+        return expand(expand(medium, sides), more)
 
     mask = Image.new("L", size, 255)
     mask.paste(inset, (0, 0))
-    seen = {given.picture.name: room(picture), given.mask.name: mask}
-    wide = _seeing(request, given, {**_companions(given, picture.size, room), **seen}, size)
+    seen = {given.image.name: room(image), given.mask.name: mask}
+    wide = _seeing(request, given, {**_companions(given, image.size, room), **seen}, size)
     if given.plan.pipeline.parameter("strength") and "strength" not in given.plan.runs[0][0]:
         wide = replace(wide, params={**wide.params, "strength": 1.0})
     box = (0, 0, *whole.size)
 
     def finish(made: Image.Image) -> Image.Image:
-        return laid_back(whole, made.resize(size, Image.Resampling.LANCZOS).crop(box), box, alpha)
+        return paste_back(whole, made.resize(size, Image.Resampling.LANCZOS).crop(box), box, alpha)
 
-    return Canvas(wide, finish, inputs_told(given.media))
+    return InpaintCanvas(wide, finish, input_digests(given.media))
 
 
 def _companions(given: _Given, size: Size, change: Change) -> dict[str, Image.Image]:
-    """Return the other pictures of a request that lie over the one that is laid out, changed as it is."""
+    """Return the other images of a request that lie over the one that is laid out, changed as it is."""
     return {
         each.name: change(media[0])
         for each in given.plan.pipeline.parameters
@@ -220,22 +225,22 @@ def _companions(given: _Given, size: Size, change: Change) -> dict[str, Image.Im
 
 
 def _seeing(
-    request: GenerationRequest, given: _Given, pictures: Mapping[str, Image.Image], size: Size
+    request: GenerationRequest, given: _Given, originals: Mapping[str, Image.Image], size: Size
 ) -> GenerationRequest:
-    """Return a request with these pictures in place of its own, at their size."""
+    """Return a request with these images in place of its own, at their size."""
     inputs: dict[str, tuple[Source, ...]] = {
-        name: each for name, each in request.inputs.items() if name not in pictures
+        name: each for name, each in request.inputs.items() if name not in originals
     }
-    params = {name: each for name, each in request.params.items() if name not in pictures}
+    params = {name: each for name, each in request.params.items() if name not in originals}
     sides = dict(zip(("width", "height"), size, strict=True))
     if all(given.plan.pipeline.parameter(name) for name in sides):
         params |= sides
-    files = {name: (lossless(each),) for name, each in pictures.items()}
+    files = {name: (lossless(each),) for name, each in originals.items()}
     return replace(request, task=given.plan.task, params=params, inputs={**inputs, **files})
 
 
 def _target(given: _Given, size: Size) -> Size:
-    """Return the size that a region is painted at: what the request or the model says, else that of the whole picture."""
+    """Return the size that a region is painted at: what the request or the model says, else that of the whole image."""
     params = given.plan.runs[0][0]
     width, height = params.get("width"), params.get("height")
     return (width, height) if isinstance(width, int) and isinstance(height, int) else _rounded(size)

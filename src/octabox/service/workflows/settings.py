@@ -15,10 +15,10 @@ from octabox.errors import (
     UnknownParameterError,
     nearest,
 )
-from octabox.service.workflows.enlarging import FILTERS, LANCZOS, LATENT_FILTERS
+from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS
 from octabox.types import MAX_SEED
 
-#: How many times larger a picture becomes, and how much a second pass changes, where nothing says.
+#: How many times larger an image becomes, and how much a second pass changes, where nothing says.
 USUAL_SCALE, USUAL_STRENGTH, LATENT_STRENGTH = 2.0, 0.5, 0.7
 
 #: Pixels around a mask that are cut out with it where nothing says.
@@ -30,13 +30,13 @@ MOST_SIDE = 16_384
 #: What a workflow's parameters begin with in errors, and in the native API.
 PREFIX = "workflow"
 
-#: A side of a picture, in pixels.
+#: A side of an image, in pixels.
 Side = Annotated[int, Field(ge=8, le=MOST_SIDE)]
 
-#: How far a picture is widened on one side, in pixels.
+#: How far an image is widened on one side, in pixels.
 Added = Annotated[int, Field(ge=0, le=MOST_SIDE)]
 
-#: How many times larger a picture becomes.
+#: How many times larger an image becomes.
 Scale = Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)]
 
 #: Radius of a Gaussian blur, in pixels.
@@ -73,11 +73,9 @@ class _Part(BaseModel):
 
 
 class _Larger(_Part):
-    """A part that makes a picture larger."""
+    """A part that makes an image larger."""
 
-    upscaler: str = Field(
-        LANCZOS, min_length=1, description="A filter, or a model that enlarges pictures, by its name."
-    )
+    upscaler: str = Field(LANCZOS, min_length=1, description="A filter, or a model that enlarges images, by its name.")
     scale: Scale | None = Field(None, description="How many times larger each side becomes.")
     width: Side | None = Field(None, description="Width in pixels, in place of the scale.")
     height: Side | None = Field(None, description="Height in pixels, in place of the scale.")
@@ -102,7 +100,7 @@ class VariationPart(_Part):
 
     short = ("strength",)
 
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="The other seed; by lot, if not given.")
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="The other seed; at random, if not given.")
     strength: float = Field(
         0.2,
         ge=0,
@@ -118,7 +116,7 @@ class InpaintPart(_Part):
     short = ("padding",)
 
     area: Literal["masked", "whole"] = Field(
-        "masked", description="Whether only the masked region is painted, at the full size, or the whole picture."
+        "masked", description="Whether only the masked region is painted, at the full size, or the whole image."
     )
     padding: int | None = Field(
         None,
@@ -146,7 +144,7 @@ class InpaintPart(_Part):
 
 
 class OutpaintPart(_Part):
-    """A picture that is continued beyond its edges."""
+    """An image that is continued beyond its edges."""
 
     short = ("left", "top", "right", "bottom")
 
@@ -165,7 +163,7 @@ class OutpaintPart(_Part):
 
 
 class HiresPart(_Larger):
-    """A second pass over the finished picture, at a larger size."""
+    """A second pass over the finished image, at a larger size."""
 
     short = ("scale",)
 
@@ -196,7 +194,7 @@ class HiresPart(_Larger):
 
 
 class UpscalePart(_Larger):
-    """An enlargement of the finished picture."""
+    """An enlargement of the finished image."""
 
     short = ("scale",)
 
@@ -219,13 +217,13 @@ class Workflow(BaseModel):
 
     variation: VariationPart | None = Field(None, description="Mixes in the noise of another seed.")
     inpaint: InpaintPart | None = Field(None, description="Paints the masked region alone, and lays it back softly.")
-    outpaint: OutpaintPart | None = Field(None, description="Continues a picture beyond its edges.")
-    hires: HiresPart | None = Field(None, description="Paints the finished picture over at a larger size.")
-    upscale: UpscalePart | None = Field(None, description="Enlarges the finished picture.")
+    outpaint: OutpaintPart | None = Field(None, description="Continues an image beyond its edges.")
+    hires: HiresPart | None = Field(None, description="Paints the finished image over at a larger size.")
+    upscale: UpscalePart | None = Field(None, description="Enlarges the finished image.")
 
     @model_validator(mode="after")
     def _one_canvas(self) -> Workflow:
-        """Refuse two parts that lay the picture out."""
+        """Refuse two parts that lay the image out."""
         if self.inpaint and self.outpaint:
             raise ValueError("takes inpaint or outpaint, not both")
         return self

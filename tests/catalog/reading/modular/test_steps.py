@@ -10,7 +10,7 @@ import pytest
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.reading.package import read
 
-#: Blocks without a docstring: words are read, then one of two ways is gone, then the picture is decoded.
+#: Blocks without a docstring: words are read, then one of two ways is gone, then the image is decoded.
 SOURCE = """
     class ModularPipeline: pass
     class ModularPipelineBlocks: pass

@@ -47,7 +47,7 @@ def loaded(model: Path, **fields: Any) -> LoadedModel:
     return load(ModelConfig(name="x", model=str(model), **fields), KIND, WorkerOptions(device="cpu"))
 
 
-def picture(pipe: StableDiffusionPipeline) -> Any:
+def image(pipe: StableDiffusionPipeline) -> Any:
     """Return what a pipeline makes of one seed."""
     pipe.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(0)
@@ -55,12 +55,12 @@ def picture(pipe: StableDiffusionPipeline) -> Any:
 
 
 @pytest.mark.parametrize("name", ["all.safetensors", "all.ckpt", "bare.safetensors", "no-vae.safetensors"])
-def test_a_file_makes_the_same_picture_as_the_folder(folder: Path, name: str) -> None:
+def test_a_file_makes_the_same_image_as_the_folder(folder: Path, name: str) -> None:
     """What the file lacks comes from the folder that `config` names."""
     pipe = loaded(folder / name, config=str(folder / "whole")).pipeline
 
-    expected = picture(StableDiffusionPipeline.from_pretrained(folder / "whole"))
-    assert np.array_equal(expected, picture(pipe))
+    expected = image(StableDiffusionPipeline.from_pretrained(folder / "whole"))
+    assert np.array_equal(expected, image(pipe))
 
 
 def test_the_file_s_own_weights_are_used(folder: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_file_s_own_weights_are_used(folder: Path, tmp_path: Path) -> None:
 
     pipe = loaded(tmp_path / "changed.safetensors", config=str(folder / "whole")).pipeline
 
-    assert not np.array_equal(picture(StableDiffusionPipeline.from_pretrained(folder / "whole")), picture(pipe))
+    assert not np.array_equal(image(StableDiffusionPipeline.from_pretrained(folder / "whole")), image(pipe))
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def tiny_bundle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the family be as small as the file."""
     pipe = StableDiffusionPipeline.from_pretrained(folder / "whole")
     data: dict[str, Any] = copy.deepcopy(dict(bundles._bundles()))
-    for name, part in {"unet-1": "unet", "vae-1": "vae", "clip-l": "text_encoder"}.items():
+    for name, part in {"unet-1": "unet", "vae-1": "vae", "video-l": "text_encoder"}.items():
         config = pipe.components[part].config
         own: Mapping[str, Any] = config if isinstance(config, Mapping) else config.to_dict()
         data["components"][name]["files"]["config.json"] = {
@@ -95,7 +95,7 @@ def test_a_file_is_loaded_with_nothing_but_what_we_ship(folder: Path) -> None:
 
     reference = StableDiffusionPipeline.from_pretrained(folder / "whole")
     reference.scheduler = pipe.scheduler
-    assert np.array_equal(picture(reference), picture(pipe))
+    assert np.array_equal(image(reference), image(pipe))
     assert "PNDMScheduler" == type(pipe.scheduler).__name__
     assert pipe.safety_checker is None
 
@@ -121,7 +121,7 @@ def test_what_a_file_lacks_may_be_named_component_by_component(folder: Path) -> 
 
     reference = StableDiffusionPipeline.from_pretrained(whole)
     reference.scheduler = pipe.scheduler
-    assert np.array_equal(picture(reference), picture(pipe))
+    assert np.array_equal(image(reference), image(pipe))
 
 
 def test_what_a_file_lacks_is_told(folder: Path) -> None:
@@ -134,7 +134,7 @@ def test_what_a_file_lacks_is_told(folder: Path) -> None:
 
 
 def test_tokenizers_that_cannot_be_shipped_are_told_too(tmp_path: Path) -> None:
-    """A denoiser of FLUX.1 has neither words nor pictures with it."""
+    """A denoiser of FLUX.1 has neither words nor images with it."""
     save_file({"double_blocks.0.img_attn.norm.key_norm.scale": torch.zeros(1)}, tmp_path / "x.safetensors")
     config = ModelConfig(name="x", model=str(tmp_path / "x.safetensors"))
 
@@ -255,7 +255,7 @@ def test_a_quantized_denoiser_stays_quantized(quantized_folder: Path, as_compone
     pipe = load(config, KIND, WorkerOptions(device="cpu")).pipeline
 
     assert torch.uint8 == pipe.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1.to_q.weight.dtype
-    near, exact = picture(pipe), picture(StableDiffusionPipeline.from_pretrained(whole))
+    near, exact = image(pipe), image(StableDiffusionPipeline.from_pretrained(whole))
     assert not np.array_equal(near, exact)
     assert np.allclose(near, exact, atol=0.05)
 
@@ -289,4 +289,4 @@ def test_packed_numbers_are_unpacked_to_be_saved(quantized_folder: Path, tmp_pat
     plain = StableDiffusionPipeline.from_pretrained(tmp_path)
     assert torch.float32 == plain.unet.dtype
     packed = load(config, KIND, WorkerOptions(device="cpu")).pipeline
-    assert np.allclose(picture(packed), picture(plain), atol=1e-4)
+    assert np.allclose(image(packed), image(plain), atol=1e-4)

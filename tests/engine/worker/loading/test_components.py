@@ -10,7 +10,7 @@ import torch
 
 from embedded import Calls, finish
 from octabox.config.model import ComponentConfig, LoraConfig, ModelConfig
-from octabox.engine.local import LocalEngine
+from octabox.engine.local.engine import LocalEngine
 from octabox.engine.worker.loading.components import component_dtypes
 from octabox.errors import LoadError
 
@@ -20,8 +20,8 @@ def changed(embedded: ModelConfig, name: str, **fields: Any) -> ModelConfig:
     return embedded.model_copy(update={"name": name, **fields})
 
 
-async def picture(engine: LocalEngine, config: ModelConfig) -> bytes:
-    """Return the picture of a configuration, without the metadata that names it, and unload it."""
+async def image(engine: LocalEngine, config: ModelConfig) -> bytes:
+    """Return the image of a configuration, without the metadata that names it, and unload it."""
     generation = await finish(engine, Calls(config)())
     await engine.unload(config.name)
     chunks = generation.artifacts[0].content.split(b"IDAT", 1)
@@ -34,7 +34,7 @@ async def test_a_component_comes_from_its_own_source(engine: LocalEngine, embedd
     part = ComponentConfig(model=f"{embedded.model}/unet{suffix}")
     config = changed(embedded, "composed", components={"unet": part})
 
-    assert await picture(engine, embedded) == await picture(engine, config)
+    assert await image(engine, embedded) == await image(engine, config)
 
 
 def test_a_component_has_its_own_type_of_numbers(embedded: ModelConfig) -> None:

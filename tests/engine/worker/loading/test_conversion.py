@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def picture(pipe: Any) -> Any:
+def image(pipe: Any) -> Any:
     """Return what a pipeline makes of one seed."""
     pipe.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(0)
@@ -48,13 +48,13 @@ def converted(config: ModelConfig, place: Path) -> Converted:
 
 
 def test_a_single_file_becomes_a_folder(folder: Path, tmp_path: Path) -> None:
-    """It makes the same picture, by diffusers alone, and brings its tokenizer."""
+    """It makes the same image, by diffusers alone, and brings its tokenizer."""
     config = ModelConfig(name="x", model=str(folder / "all.safetensors"), config=str(folder / "whole"))
     answer = converted(config, tmp_path / "out")
 
     pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "out")
     assert () == answer.warnings
-    assert np.array_equal(picture(StableDiffusionPipeline.from_pretrained(folder / "whole")), picture(pipe))
+    assert np.array_equal(image(StableDiffusionPipeline.from_pretrained(folder / "whole")), image(pipe))
     assert not [*(tmp_path / "out").rglob("*.bin")]
 
 
@@ -64,9 +64,9 @@ def test_adapters_become_part_of_the_weights(folder: Path, tmp_path: Path) -> No
     config = ModelConfig(name="x", model=str(folder / "whole"), adapters=(lora,))
     converted(config, tmp_path / "out")
 
-    made = picture(StableDiffusionPipeline.from_pretrained(tmp_path / "out"))
-    assert np.allclose(picture(load(config, KIND, OPTIONS).pipeline), made, atol=1e-4)
-    assert not np.allclose(picture(StableDiffusionPipeline.from_pretrained(folder / "whole")), made, atol=1e-3)
+    made = image(StableDiffusionPipeline.from_pretrained(tmp_path / "out"))
+    assert np.allclose(image(load(config, KIND, OPTIONS).pipeline), made, atol=1e-4)
+    assert not np.allclose(image(StableDiffusionPipeline.from_pretrained(folder / "whole")), made, atol=1e-3)
 
 
 def test_what_a_folder_cannot_hold_is_told(folder: Path, tmp_path: Path) -> None:

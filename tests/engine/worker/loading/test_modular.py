@@ -44,7 +44,7 @@ def params() -> dict[str, Any]:
 
 
 def test_a_moved_folder_is_loaded_and_run(saved: Path) -> None:
-    """All components come from the folder where it is now, and make the picture of the pipeline that was saved."""
+    """All components come from the folder where it is now, and make the image of the pipeline that was saved."""
     loaded = load(config(saved), NAME, OPTIONS)
     own = Runner(type(loaded)(makers.pipelines()[NAME].make(), "cpu"))
     made, expected = [run(runner, call(NAME, params())).products[0][0].value for runner in (Runner(loaded), own)]

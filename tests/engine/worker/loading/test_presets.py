@@ -16,7 +16,7 @@ from makers import samples
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.discovery import place
 from octabox.config.model import ModelConfig
-from octabox.config.reading import read_models
+from octabox.config.parsing import read_models
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.runner import Runner
@@ -37,10 +37,10 @@ def loaded(config: ModelConfig, pipeline: str) -> LoadedModel:
 
 
 def made(model: LoadedModel, name: str, **defaults: Any) -> Generation:
-    """Return what a model makes of the call that its maker gives it, and of a picture where it needs one."""
+    """Return what a model makes of the call that its maker gives it, and of an image where it needs one."""
     entry, params = load_catalog().pipeline(name), {**defaults, **makers.pipelines()[name].params}
     known = {each.name for each in entry.parameters if not each.is_file}
-    inputs = {part: (samples.picture(32, 32),) for part in entry.files(required=True)}
+    inputs = {part: (samples.sample_image(32, 32),) for part in entry.files(required=True)}
     wanted = call(name, {key: value for key, value in params.items() if key in known}, inputs=inputs)
     return run(Runner(model), wanted).encode()
 
@@ -79,7 +79,7 @@ def test_a_flux_transformer_in_a_file_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["WanPipeline", "WanImageToVideoPipeline"])
 def test_wans_autoencoder_computes_in_float32(tmp_path: Path, name: str) -> None:
-    """The rest is in the type that the configuration asks for, and a clip comes out."""
+    """The rest is in the type that the configuration asks for, and a video comes out."""
     config = from_localai(
         saved(name, tmp_path).parent,
         parameters=f"{{model: {name}}}",
@@ -123,12 +123,16 @@ def test_stable_video_leaves_the_accelerator(tmp_path: Path) -> None:
     assert ("model_cpu_offload", {"decode_chunk_size": 8, "fps": 7}) == (whole.memory, whole.defaults)
     on_processor = loaded(config, name)
     assert () == on_processor.warnings
-    clip = made(on_processor, name, **whole.defaults).artifacts[0]
-    assert ("video", 8, 7) == (clip.kind, clip.metadata["params"]["decode_chunk_size"], clip.metadata["params"]["fps"])
+    video = made(on_processor, name, **whole.defaults).artifacts[0]
+    assert ("video", 8, 7) == (
+        video.kind,
+        video.metadata["params"]["decode_chunk_size"],
+        video.metadata["params"]["fps"],
+    )
 
 
-def test_a_clip_of_whatever_class_the_model_names(tmp_path: Path) -> None:
-    """LocalAI's VideoDiffusionPipeline: the output is a clip of 64 frames (G10); a request may ask for others."""
+def test_a_video_of_whatever_class_the_model_names(tmp_path: Path) -> None:
+    """LocalAI's VideoDiffusionPipeline: the output is a video of 64 frames (G10); a request may ask for others."""
     name = "WanPipeline"
     folder = saved(name, tmp_path)
     keys = {"parameters": f"{{model: {folder.name}}}", "diffusers": "{pipeline_type: VideoDiffusionPipeline}"}

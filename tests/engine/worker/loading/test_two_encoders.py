@@ -117,7 +117,7 @@ def file(pipe: StableDiffusionXLPipeline, tmp_path: Path) -> Path:
 def tiny_bundle(pipe: StableDiffusionXLPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the family be as small as the file."""
     data: dict[str, Any] = copy.deepcopy(dict(bundles._bundles()))
-    parts = {"unet-xl": "unet", "vae-xl": "vae", "clip-l": "text_encoder", "open-clip-g": "text_encoder_2"}
+    parts = {"unet-xl": "unet", "vae-xl": "vae", "video-l": "text_encoder", "open-clip-g": "text_encoder_2"}
     for name, part in parts.items():
         config = pipe.components[part].config
         own: Mapping[str, Any] = config if isinstance(config, Mapping) else config.to_dict()
@@ -127,7 +127,7 @@ def tiny_bundle(pipe: StableDiffusionXLPipeline, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(bundles, "_bundles", lambda: data)
 
 
-def picture(pipe: StableDiffusionXLPipeline) -> Any:
+def image(pipe: StableDiffusionXLPipeline) -> Any:
     """Return what a pipeline makes of one seed."""
     pipe.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(0)
@@ -136,10 +136,10 @@ def picture(pipe: StableDiffusionXLPipeline) -> Any:
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.usefixtures("tiny_bundle")
-def test_a_file_with_two_encoders_makes_the_same_picture(pipe: StableDiffusionXLPipeline, file: Path) -> None:
+def test_a_file_with_two_encoders_makes_the_same_image(pipe: StableDiffusionXLPipeline, file: Path) -> None:
     """All from the file and from what we ship, without the network."""
     loaded = load(ModelConfig(name="x", model=str(file)), KIND, WorkerOptions(device="cpu")).pipeline
 
     assert "sdxl" == recognise(file).name
-    assert np.array_equal(picture(pipe), picture(loaded))
+    assert np.array_equal(image(pipe), image(loaded))
     assert loaded.config.force_zeros_for_empty_prompt

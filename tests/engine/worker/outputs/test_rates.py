@@ -50,7 +50,7 @@ def test_a_components_configuration_tells_the_rate(setting: str) -> None:
     assert 44_100 == sampling_rate(pipe(vae=part(**{setting: 44_100}), scheduler=None), {})
 
 
-def test_what_touches_a_sound_last_decides() -> None:
+def test_what_touches_an_audio_last_decides() -> None:
     """A vocoder goes before an autoencoder, and the rate that it gives before the one that it takes."""
     raising = part(input_sampling_rate=16_000, sampling_rate=24_000, output_sampling_rate=48_000)
 
@@ -84,7 +84,7 @@ def entry(**defaults: Any) -> PipelineEntry:
     return PipelineEntry("OnePipeline", "one", "one", parameters=parameters)
 
 
-def test_the_request_decides_how_fast_a_clip_plays() -> None:
+def test_the_request_decides_how_fast_a_video_plays() -> None:
     """In this order: the output's own wish, the call's parameter, its default, 16."""
     spoken = entry(frame_rate=24.0)
 

@@ -19,7 +19,7 @@ from octabox.engine.worker.performance.layout import fuse_projections, split_pro
 from octabox.engine.worker.performance.parts import find_denoisers, find_modules
 from octabox.engine.worker.runner import Runner
 from octabox.types import AdapterChoice
-from trained import HEARTS, picture, pipeline, shows
+from trained import HEARTS, image, pipeline, shows
 
 
 @pytest.fixture
@@ -35,27 +35,27 @@ def difference(first: Any, second: Any) -> int:
 
 def test_channels_last_gives_the_same_image(pipe: Any) -> None:
     """Weights of convolutions lie otherwise, those of text encoders as before, and the image is the same."""
-    before = picture(pipe)
+    before = image(pipe)
     changed = use_channels_last(find_modules(pipe.components))
 
     assert {"unet", "vae"} == set(changed)
     assert pipe.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
-    assert 2 >= difference(before, picture(pipe))
+    assert 2 >= difference(before, image(pipe))
 
 
 def test_fused_projections_give_the_same_image_and_can_be_split(pipe: Any) -> None:
     """What was added is taken out again, and the image is that of before to the bit."""
-    before, names = picture(pipe), {name for name, _ in pipe.unet.named_parameters()}
+    before, names = image(pipe), {name for name, _ in pipe.unet.named_parameters()}
     fused, reasons = fuse_projections(find_modules(pipe.components))
     added = {name for name, _ in pipe.unet.named_parameters()} - names
-    during = picture(pipe)
+    during = image(pipe)
     split_projections([pipe.unet])
 
     assert ["unet"] == fused, reasons
     assert added
     assert 2 >= difference(before, during)
     assert names == {name for name, _ in pipe.unet.named_parameters()}
-    assert 0 == difference(before, picture(pipe))
+    assert 0 == difference(before, image(pipe))
 
 
 def test_packed_weights_are_not_fused(pipe: Any) -> None:
@@ -80,7 +80,7 @@ def test_a_lora_is_seen_though_projections_were_fused(calls: Any) -> None:
     assert {"fuse_qkv": "unet"} == fused
     assert [0, 1, 0] == [len(each) for each in warnings]
     assert "LoRA" in warnings[1][0]
-    assert ("heart", "red", "white") == shows(picture(model.pipeline))
+    assert ("heart", "red", "white") == shows(image(model.pipeline))
 
 
 def test_lists_of_components_are_found_one_by_one() -> None:

@@ -15,7 +15,7 @@ import makers
 from embedded import Calls, finish
 from octabox.config.model import ModelConfig
 from octabox.config.performance import PerformanceConfig
-from octabox.engine.local import LocalEngine
+from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.loading.models import LoadedModel

@@ -16,7 +16,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.placement.decoding import decoding_again, is_finite
-from octabox.engine.worker.runner import Runner, Unfinished
+from octabox.engine.worker.runner import RawOutput, Runner
 
 KIND = "StableDiffusionPipeline"
 
@@ -42,12 +42,12 @@ def loaded(folder: Path, dtype: Any) -> LoadedModel:
     return load(ModelConfig(name="x", model=str(folder), dtype=dtype), KIND, WorkerOptions(device="cpu"))
 
 
-def made(model: LoadedModel) -> Unfinished:
+def made(model: LoadedModel) -> RawOutput:
     """Return what a model makes."""
     return run(Runner(model), call(KIND, PARAMS))
 
 
-def pixels(unfinished: Unfinished) -> Any:
+def pixels(unfinished: RawOutput) -> Any:
     """Return the pixels of an image."""
     return np.asarray(unfinished.products[0][0].value, np.float32)
 

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(folder: Path, **components: str) -> ModelConfig:
-    """Return a configuration with types of numbers to keep components in."""
+    """Return a configuration with dtypes to keep components in."""
     parts = {name: {"storage": storage} for name, storage in components.items()}
     return ModelConfig.model_validate({"name": "x", "model": str(folder), "components": parts})
 
@@ -39,7 +39,7 @@ def pipeline(folder: Path, **components: str) -> Any:
     return load(config(folder, **components), KIND, WorkerOptions(device="cpu")).pipeline
 
 
-def picture(pipe: StableDiffusionPipeline) -> Any:
+def image(pipe: StableDiffusionPipeline) -> Any:
     """Return what a pipeline makes of one seed."""
     generator = torch.Generator().manual_seed(0)
     pipe.set_progress_bar_config(disable=True)
@@ -48,13 +48,13 @@ def picture(pipe: StableDiffusionPipeline) -> Any:
 
 @pytest.mark.parametrize("storage", ["float8_e4m3fn", "float8_e5m2"])
 def test_weights_wait_in_eight_bits(folder: Path, storage: str) -> None:
-    """They are computed with in the model's own type, so that the picture is nearly the same."""
+    """They are computed with in the model's own type, so that the image is nearly the same."""
     pipe = pipeline(folder, unet=storage, text_encoder=storage, vae=storage)
     kept = {weight.dtype for part in (pipe.unet, pipe.text_encoder, pipe.vae) for weight in part.parameters()}
 
     assert {getattr(torch, storage), torch.float32} == kept
     assert {torch.float32} == {pipe.unet.dtype, pipe.text_encoder.dtype, pipe.vae.dtype}
-    assert 0.2 > np.abs(picture(pipe) - picture(pipeline(folder))).max()
+    assert 0.2 > np.abs(image(pipe) - image(pipeline(folder))).max()
 
 
 def test_what_has_no_weights_is_told(folder: Path) -> None:

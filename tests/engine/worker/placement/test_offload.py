@@ -14,7 +14,7 @@ from octabox.engine.worker.placement.movers.residency import MovedComponent, Res
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
 
 
-class Counted(torch.nn.Module):
+class LoadStats(torch.nn.Module):
     """A component that counts how often it is moved."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ def test_a_processor_has_nothing_to_move(mode: Any) -> None:
     """There a memory mode is a warning, and the model is as if none had been asked for."""
     config = ModelConfig(name="tiny", model="tiny", memory=mode)
     placement = prepare_placement(config, "StableDiffusionPipeline", "cpu")
-    module = Counted()
+    module = LoadStats()
     placement.install({"unet": module, "scheduler": object()})
     with placement.calling(), placement.together(), placement.changing():
         module(torch.ones(2))
@@ -51,7 +51,7 @@ def test_a_processor_has_nothing_to_move(mode: Any) -> None:
 def test_components_that_work_in_turns_stay_together() -> None:
     """Two that follow one another again and again are moved a few times, then no more; a third still moves them away."""
     residency = Residency(torch.device("cpu"))
-    modules = {name: Counted() for name in ("unet", "controlnet", "vae")}
+    modules = {name: LoadStats() for name in ("unet", "controlnet", "vae")}
     movers = {name: MovedComponent(name, module, residency) for name, module in modules.items()}
     for mover in movers.values():
         mover.install()
@@ -71,7 +71,7 @@ def test_components_that_work_in_turns_stay_together() -> None:
 def test_a_component_for_the_while_moves_no_other() -> None:
     """It comes beside those that are there, and leaves again."""
     residency = Residency(torch.device("cpu"))
-    modules = {name: Counted() for name in ("unet", "vae")}
+    modules = {name: LoadStats() for name in ("unet", "vae")}
     for name, module in modules.items():
         MovedComponent(name, module, residency).install()
     modules["unet"](torch.ones(2))
@@ -87,7 +87,7 @@ def test_hooks_are_taken_off() -> None:
     """Within a change a component has none, afterwards it has them again, whatever was raised."""
     placement = Placement("model_cpu_offload", "meta")
     placement.install({})
-    module = Counted()
+    module = LoadStats()
     mover = MovedComponent("unet", module, Residency(torch.device("cpu")))
     mover.install()
     placement._movers = [mover]

@@ -37,18 +37,18 @@ def test_weights_may_be_wrapped(wrapped: str, tmp_path: Path) -> None:
     """A file makes the same whatever its trainer put the weights into."""
     network = upscalers.esrgan(2)
     loaded = Upscaler.from_file(upscalers.save(network, tmp_path / "x.pth", wrapped))
-    picture = torch.rand(1, 3, 5, 5)
+    image = torch.rand(1, 3, 5, 5)
 
-    assert torch.equal(network.eval()(picture).clamp(0, 1), loaded(picture))
+    assert torch.equal(network.eval()(image).clamp(0, 1), loaded(image))
 
 
 def test_the_better_of_two_is_taken(tmp_path: Path) -> None:
     """Of the weights and their average over the training, the average counts."""
     average, last = upscalers.esrgan(2, seed=1), upscalers.esrgan(2, seed=2)
     torch.save({"params": last.state_dict(), "params_ema": average.state_dict()}, tmp_path / "x.pth")
-    picture = torch.rand(1, 3, 5, 5)
+    image = torch.rand(1, 3, 5, 5)
 
-    assert torch.equal(average.eval()(picture).clamp(0, 1), Upscaler.from_file(tmp_path / "x.pth")(picture))
+    assert torch.equal(average.eval()(image).clamp(0, 1), Upscaler.from_file(tmp_path / "x.pth")(image))
 
 
 def test_half_precision_becomes_full(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_file_that_is_not_there_is_named() -> None:
 
 
 def test_other_colours_are_refused(tmp_path: Path) -> None:
-    """A network for grey pictures is none for those in colour."""
+    """A network for grey images is none for those in colour."""
     with pytest.raises(IncompatibleWeightsError, match="RealESRGAN Compact from 1 channels to 1"):
         Upscaler.from_file(upscalers.save(upscalers.nearest(2, channels=1), tmp_path / "x.pth"))
 

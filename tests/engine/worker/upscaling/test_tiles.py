@@ -41,7 +41,7 @@ def test_shares_add_up_to_one(length: int, tile: int, overlap: int, scale: int) 
 
 
 def test_the_edge_of_a_tile_is_not_used() -> None:
-    """A quarter of the overlap counts for nothing where a neighbour knows more, and all of it at the picture's own edge."""
+    """A quarter of the overlap counts for nothing where a neighbour knows more, and all of it at the image's own edge."""
     first, last = weights([(0, 32), (16, 48)], 16, 1)
 
     assert [0] * 4 == last[:4].tolist() == first[-4:].tolist()
@@ -52,8 +52,8 @@ def test_the_edge_of_a_tile_is_not_used() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (37, 53)])
 @pytest.mark.parametrize(("tile", "overlap"), [(0, 0), (8, 0), (16, 4), (17, 8)])
 def test_rows_come_together(size: tuple[int, int], tile: int, overlap: int) -> None:
-    """What is made tile by tile is what is made at once, in picture of any shape."""
-    picture = torch.randint(256, (3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    """What is made tile by tile is what is made at once, in image of any shape."""
+    image = torch.randint(256, (3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     seen: list[tuple[int, ...]] = []
 
     def twice(part: torch.Tensor) -> torch.Tensor:
@@ -61,9 +61,9 @@ def test_rows_come_together(size: tuple[int, int], tile: int, overlap: int) -> N
         return part.repeat_interleave(2, 1).repeat_interleave(2, 2)
 
     places = spans(size[0], tile, overlap), spans(size[1], tile, overlap)
-    made = enlarged(picture, 2, places, overlap, twice)
+    made = enlarged(image, 2, places, overlap, twice)
 
-    assert torch.equal(picture.repeat_interleave(2, 1).repeat_interleave(2, 2), made)
+    assert torch.equal(image.repeat_interleave(2, 1).repeat_interleave(2, 2), made)
     assert len(places[0]) * len(places[1]) == len(seen)
     assert all(max(shape) <= tile for shape in seen if tile)
 

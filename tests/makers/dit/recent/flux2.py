@@ -21,8 +21,8 @@ PARAMS = {
     "text_encoder_out_layers": [0, 1, 2],
 }
 
-#: The smallest picture that the family takes.
-PICTURE = {"image": "sample:image:64x64"}
+#: The smallest image that the family takes.
+IMAGE = {"image": "sample:image:64x64"}
 
 #: Channels of a latent; four latents are packed into one token.
 LATENTS = 4
@@ -76,9 +76,9 @@ def _parts(**settings: Any) -> dict[str, Any]:
 
 PIPELINES = (
     # What the model is told of its task comes first, in 1 token for each letter.
-    Tiny("Flux2Pipeline", flux_2, PARAMS | PICTURE | {"max_sequence_length": 384}),
-    Tiny("Flux2KleinPipeline", klein, PARAMS | PICTURE),
-    Tiny("Flux2KleinKVPipeline", partial(klein, distilled=True), PARAMS | PICTURE),
-    Tiny("Flux2KleinInpaintPipeline", klein, PARAMS | PICTURE | {"mask_image": "sample:mask"}),
+    Tiny("Flux2Pipeline", flux_2, PARAMS | IMAGE | {"max_sequence_length": 384}),
+    Tiny("Flux2KleinPipeline", klein, PARAMS | IMAGE),
+    Tiny("Flux2KleinKVPipeline", partial(klein, distilled=True), PARAMS | IMAGE),
+    Tiny("Flux2KleinInpaintPipeline", klein, PARAMS | IMAGE | {"mask_image": "sample:mask"}),
     Tiny("ErnieImagePipeline", ernie, PARAMS),
 )

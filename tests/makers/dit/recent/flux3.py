@@ -50,7 +50,7 @@ def qwen_image() -> dict[str, Any]:
 def processor() -> Any:
     """Return LLaVA's processor, which reads chats as Qwen3-VL's does."""
     return transformers.LlavaProcessor(
-        encoders.clip_pictures(),
+        encoders.clip_images(),
         tokenizers.qwen2(),
         patch_size=encoders.PATCH,
         vision_feature_select_strategy="default",
@@ -86,7 +86,7 @@ def flux_3(*, distilled: bool = False) -> dict[str, Any]:
 
 
 WORDS = PARAMS | {"max_new_tokens": 8}
-NO_PROCESSOR = {"image-to-image": "Qwen3-VL's processor of pictures needs torchvision."}
+NO_PROCESSOR = {"image-to-image": "Qwen3-VL's processor of images needs torchvision."}
 BLIND = {"image-to-image": "The small language model that writes prompts anew cannot see."}
 
 PIPELINES = (

@@ -1,4 +1,4 @@
-"""GLM-Image: a language model writes rough tokens of a picture, from which a transformer draws."""
+"""GLM-Image: a language model writes rough tokens of an image, from which a transformer draws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from makers import Tiny
 from makers.parts import encoders, tokenizers, vaes
 
-#: How many tokens a picture may be written with.
+#: How many tokens an image may be written with.
 TOKENS = 64
 
 #: Names of the marks that the processor asks the tokenizer for.
@@ -56,7 +56,7 @@ def _tokenizer() -> Any:
 
 
 def _writer() -> Any:
-    """Return the language model that writes pictures; nothing ends them before they are whole."""
+    """Return the language model that writes images; nothing ends them before they are whole."""
     width = encoders.WIDTH
     text = encoders.causal(width) | {"eos_token_id": None, "vision_vocab_size": TOKENS + 2}
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
@@ -82,6 +82,6 @@ def _writer() -> Any:
 
 CALL = {"prompt": "a red star", "num_inference_steps": 2, "height": 32, "width": 32}
 
-NOT_HERE = {"image-to-image": "Its own processor needs torchvision, and the one that stands in knows no pictures."}
+NOT_HERE = {"image-to-image": "Its own processor needs torchvision, and the one that stands in knows no images."}
 
 PIPELINES = (Tiny("GlmImagePipeline", glm_image, CALL, leaves_out=NOT_HERE),)

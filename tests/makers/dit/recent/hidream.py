@@ -43,7 +43,7 @@ def hidream() -> dict[str, Any]:
     )
     return {
         "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-        # Its pictures are of 128 by 128 latents at least: a latent is as small as a pixel here.
+        # Its images are of 128 by 128 latents at least: a latent is as small as a pixel here.
         "vae": vaes.flow(LATENTS, 0, mid_block_add_attention=False),
         "text_encoder": encoders.clip_text_with_projection(max_position_embeddings=218),
         "tokenizer": tokenizers.clip(),

@@ -104,7 +104,7 @@ def nucleus() -> dict[str, Any]:
 
 
 def fibo() -> dict[str, Any]:
-    """Return what a Bria Fibo pipeline is made of; its latents are sixteen times smaller than its pictures."""
+    """Return what a Bria Fibo pipeline is made of; its latents are sixteen times smaller than its images."""
     transformer = diffusers.BriaFiboTransformer2DModel(
         in_channels=LATENTS,
         num_layers=1,

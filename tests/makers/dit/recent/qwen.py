@@ -21,8 +21,8 @@ PARAMS = {
     "max_sequence_length": 128,
 }
 
-PICTURE = {"image": "sample:image:32x32"}
-MASKED = PICTURE | {"mask_image": "sample:mask:32x32"}
+IMAGE = {"image": "sample:image:32x32"}
+MASKED = IMAGE | {"mask_image": "sample:mask:32x32"}
 STEERED = {"control_image": "sample:image:32x32"}
 
 #: Channels of a latent of Qwen-Image, which some classes take for granted.
@@ -40,16 +40,16 @@ def qwen_image() -> dict[str, Any]:
     }
 
 
-def steered(extra: int = 0) -> dict[str, Any]:
+def control_from_aliases(extra: int = 0) -> dict[str, Any]:
     """Return the parts with a ControlNet, which sees so many channels of a mask beside the latents."""
     net = diffusers.QwenImageControlNetModel(**(_shape() | {"num_layers": 1}), extra_condition_channels=extra)
     return qwen_image() | {"controlnet": net}
 
 
 def layered() -> dict[str, Any]:
-    """Return what a Qwen-Image pipeline is made of that takes a picture apart; a tokenizer stands in for its processor.
+    """Return what a Qwen-Image pipeline is made of that takes an image apart; a tokenizer stands in for its processor.
 
-    Its pictures are of 640 by 640 at least: a latent is 32 times smaller here. The real one takes pictures with an alpha
+    Its images are of 640 by 640 at least: a latent is 32 times smaller here. The real one takes images with an alpha
     channel only; this one takes those without.
     """
     vae = autoencoders.qwen(LATENTS, base_dim=2, dim_mult=[1] * 6, temperal_downsample=[False] * 5, num_res_blocks=1)
@@ -89,7 +89,7 @@ def hunyuan_image() -> dict[str, Any]:
 def hunyuan_refiner() -> dict[str, Any]:
     """Return what a Hunyuan-Image refiner is made of: two frames of latents make one.
 
-    The latents of the picture lie beside those that it draws.
+    The latents of the image lie beside those that it draws.
     """
     parts = hunyuan_image()
     words = {name: parts[name] for name in ("scheduler", "text_encoder", "tokenizer", "guider")}
@@ -125,7 +125,7 @@ def kandinsky_5() -> dict[str, Any]:
     )
     return {
         "transformer": transformer,
-        # Its pictures are of 1024 by 1024 at least: a whole one is too much to attend to.
+        # Its images are of 1024 by 1024 at least: a whole one is too much to attend to.
         "vae": vaes.kl(4, 3, width=4, mid_block_add_attention=False),
         "text_encoder": language.qwen2_5_vl(),
         "tokenizer": tokenizers.qwen2(),
@@ -150,16 +150,16 @@ def _shape() -> dict[str, Any]:
 
 PIPELINES = (
     Tiny("QwenImagePipeline", qwen_image, PARAMS),
-    Tiny("QwenImageImg2ImgPipeline", qwen_image, PARAMS | PICTURE),
+    Tiny("QwenImageImg2ImgPipeline", qwen_image, PARAMS | IMAGE),
     Tiny("QwenImageInpaintPipeline", qwen_image, PARAMS | MASKED),
-    Tiny("QwenImageControlNetPipeline", steered, PARAMS | STEERED),
+    Tiny("QwenImageControlNetPipeline", control_from_aliases, PARAMS | STEERED),
     Tiny(
         "QwenImageControlNetInpaintPipeline",
-        partial(steered, 4),
+        partial(control_from_aliases, 4),
         PARAMS | STEERED | {"control_mask": "sample:mask:32x32"},
     ),
-    Tiny("QwenImageLayeredPipeline", layered, PARAMS | PICTURE | {"layers": 1, "num_inference_steps": 1}),
+    Tiny("QwenImageLayeredPipeline", layered, PARAMS | IMAGE | {"layers": 1, "num_inference_steps": 1}),
     Tiny("HunyuanImagePipeline", hunyuan_image, PARAMS),
-    Tiny("HunyuanImageRefinerPipeline", hunyuan_refiner, PARAMS | PICTURE),
+    Tiny("HunyuanImageRefinerPipeline", hunyuan_refiner, PARAMS | IMAGE),
     Tiny("Kandinsky5T2IPipeline", kandinsky_5, PARAMS),
 )

@@ -12,8 +12,8 @@ from diffusers import DiffusionPipeline
 from diffusers.loaders import FromSingleFileMixin
 
 from octabox.config.model import ModelConfig
+from octabox.engine.worker.component_types import component_class
 from octabox.engine.worker.loading.components import (
-    component_class,
     component_dtype,
     component_dtypes,
     load_component,
@@ -64,7 +64,7 @@ def checkpoint_notes(config: ModelConfig) -> tuple[str, ...]:
 
 
 def dtype_notes(pipe: Any, dtype: torch.dtype) -> tuple[str, ...]:
-    """Return whether a pipeline that loads files in a way of its own computes in another type of numbers than it should."""
+    """Return whether a pipeline that loads files in a way of its own computes in another dtype than it should."""
     if not _knows_files(type(pipe)) or pipe.dtype == dtype:
         return ()
     own, asked = (str(each).removeprefix("torch.") for each in (pipe.dtype, dtype))

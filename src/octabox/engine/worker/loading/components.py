@@ -1,4 +1,4 @@
-"""Load what a configuration says of single components: another source, another type of numbers, quantized weights."""
+"""Load what a configuration says of single components: another source, another dtype, quantized weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from diffusers import GGUFQuantizationConfig, ModelMixin, PipelineQuantizationConfig
@@ -14,8 +14,9 @@ from diffusers import GGUFQuantizationConfig, ModelMixin, PipelineQuantizationCo
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.worker.component_types import component_class, group_components
+from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.quantization import quantization
-from octabox.engine.worker.loading.several import grouped, load_each
 from octabox.engine.worker.placement.dtype import choose_variant
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
@@ -35,12 +36,12 @@ def load_component(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype
     Raises:
         LoadError: The pipeline has no such component, takes one alone, or has one that cannot be loaded alone.
     """
-    return grouped(kind, name, load_parts(config, name, kind, dtype, built))
+    return group_components(kind, name, load_parts(config, name, kind, dtype, built))
 
 
 def load_parts(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, built: str) -> Any:
     """Load a component as `load_component` does, and leave several of a list as they are."""
-    return load_each(config, name, kind, lambda single: _load_one(single, name, kind, dtype, built))
+    return load_component_list(config, name, kind, lambda single: _load_one(single, name, kind, dtype, built))
 
 
 def _load_one(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, built: str) -> object:
@@ -123,13 +124,6 @@ def load_file(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, fil
     return own.from_single_file(file, **options)
 
 
-def component_class(kind: Any, name: str) -> Any:
-    """Return the class of a pipeline's component, as the constructor says; None where it cannot be loaded alone."""
-    annotation = inspect.get_annotations(kind.__init__, eval_str=True).get(name)
-    kinds = [annotation, *get_args(annotation)]
-    return next((each for each in kinds if isinstance(each, type) and hasattr(each, "from_pretrained")), None)
-
-
 def check_packed_weights(config: ModelConfig, device: str) -> None:
     """Make sure that weights which stay packed are not to be moved tensor by tensor, which only plain ones can be.
 
@@ -156,7 +150,7 @@ def _gguf(config: ModelConfig, dtype: torch.dtype) -> GGUFQuantizationConfig:
 
 
 def component_dtype(part: ComponentConfig, dtype: torch.dtype) -> torch.dtype:
-    """Return a component's type of numbers; the model's where it has none of its own."""
+    """Return a component's dtype; the model's where it has none of its own."""
     if part.dtype in (None, "auto"):
         return dtype
     own = getattr(torch, str(part.dtype))
@@ -165,7 +159,7 @@ def component_dtype(part: ComponentConfig, dtype: torch.dtype) -> torch.dtype:
 
 
 def component_dtypes(config: ModelConfig, dtype: torch.dtype) -> torch.dtype | dict[str, torch.dtype]:
-    """Return the type of numbers for all components that come with the model, as diffusers takes it."""
+    """Return the dtype for all components that come with the model, as diffusers takes it."""
     differing = {name: component_dtype(part, dtype) for name, part in config.parts() if not part.model}
     return {"default": dtype, **differing} if differing else dtype
 

@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from octabox.config.performance import PerformanceConfig
 from octabox.engine.messages import Conversion, Converted
 from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.device import find_bad_fork
-from octabox.engine.worker.process import hush
 from octabox.errors import LoadError, OctaboxError
 from octabox.telemetry.logs import configure
 
@@ -26,7 +26,7 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     order, place = connection.recv()
     configure(order.options.log_level, order.options.log_file)
-    hush()
+    configure_library_logging()
     if bad_fork := find_bad_fork():
         connection.send(bad_fork)
         return

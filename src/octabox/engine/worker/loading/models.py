@@ -16,10 +16,11 @@ from octabox.catalog.loading import check_packages, import_class, import_parts
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.adapters.embeddings import load_embeddings
-from octabox.engine.worker.adapters.image_prompts import ImagePrompts, load_image_prompts
-from octabox.engine.worker.adapters.loras import Loras, configured
+from octabox.engine.worker.conditions.ip_adapter import IPAdapters, load_ip_adapters
+from octabox.engine.worker.conditions.lora import Loras, configured
+from octabox.engine.worker.conditions.textual_inversion import load_embeddings
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, dtype_notes, load_checkpoint
+from octabox.engine.worker.loading.class_checks import check_control_inputs
 from octabox.engine.worker.loading.components import (
     check_packed_weights,
     component_dtypes,
@@ -27,8 +28,7 @@ from octabox.engine.worker.loading.components import (
     pipeline_quantization,
 )
 from octabox.engine.worker.loading.direct import load_direct, loads_direct
-from octabox.engine.worker.loading.extras import load_beside, part_configuration
-from octabox.engine.worker.loading.fitting import check_steering
+from octabox.engine.worker.loading.extra_components import load_extra_components, part_configuration
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.performance.applying import AppliedPerformance, apply_layout, apply_performance
@@ -53,7 +53,7 @@ class LoadedModel:
         beside: Components that its configuration brings for siblings of the pipeline.
         loras: What applies LoRAs to it; None where the model was not loaded from a configuration.
         words: Embeddings that its prompts may hold, by name.
-        image_prompts: What lets it take pictures as prompts; None where it has no IP-Adapter.
+        image_prompts: What lets it take images as prompts; None where it has no IP-Adapter.
         placement: Where its components are.
         dtypes: What it may compute in; the first of them is in use. None where it was not loaded from a configuration.
         performance: Its performance settings, in effect.
@@ -65,7 +65,7 @@ class LoadedModel:
     beside: Mapping[str, Any] = field(default_factory=dict)
     loras: Loras | None = None
     words: tuple[str, ...] = ()
-    image_prompts: ImagePrompts | None = None
+    image_prompts: IPAdapters | None = None
     placement: Placement = field(default_factory=Placement)
     dtypes: DtypeChoice | None = None
     performance: AppliedPerformance = field(default_factory=AppliedPerformance)
@@ -77,7 +77,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     Args:
         config: The model's configuration.
         pipeline: Diffusers class to load it as.
-        options: Device and type of numbers where the configuration names none.
+        options: Device and dtype where the configuration names none.
         precision: What it is to compute in; None is the first of what the configuration leads to.
 
     Raises:
@@ -106,10 +106,10 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     pipe.set_progress_bar_config(disable=True)
     words = load_embeddings(pipe, options.embeddings)
     placement = prepare_placement(config, pipeline, device)
-    image_prompts = load_image_prompts(pipe, config, dtype, placement)
+    image_prompts = load_ip_adapters(pipe, config, dtype, placement)
     loras, _ = _apply_adapters(pipe, config, options.max_adapters, placement)
-    extras = load_beside(config, pipeline, beside, dtype)
-    check_steering(config, pipe.components, extras)
+    extras = load_extra_components(config, pipeline, beside, dtype)
+    check_control_inputs(config, pipe.components, extras)
     components = {**pipe.components, **extras}
     if precision.casts or differing_dtypes(components.values()):
         install_casts(components.values())

@@ -12,9 +12,9 @@ from diffusers import ModelMixin
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.components import component_dtypes, load_kind
+from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.direct import MODELS, loads_direct
 from octabox.engine.worker.loading.remote_code import may_run_code
-from octabox.engine.worker.loading.several import load_each
 from octabox.engine.worker.placement.dtype import choose_variant
 from octabox.errors import LoadError
 
@@ -40,7 +40,9 @@ def load_modular(config: ModelConfig, kind: Any, dtype: torch.dtype, device: str
         if name not in pipe.component_names:
             hint = f"{kind.__name__} has these components: {', '.join(pipe.component_names)}."
             raise LoadError(f"Model '{config.name}': there is no component '{name}'.", hint=hint, model=config.name)
-    pipe.update_components(**{name: load_each(config, name, kind, partial(_load, pipe, name, dtype)) for name in own})
+    pipe.update_components(
+        **{name: load_component_list(config, name, kind, partial(_load, pipe, name, dtype)) for name in own}
+    )
     with library_warnings() as said:
         pipe.load_components(dtype=component_dtypes(config, dtype), **_options(pipe, config, dtype, device))
     if failed := [name for name in _named(pipe) if getattr(pipe, name, None) is None]:

@@ -1,4 +1,4 @@
-"""Find how fast an output plays: samples a second of a sound, frames a second of a clip."""
+"""Find how fast an output plays: samples a second of an audio, frames a second of a video."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch
 from octabox.catalog.entries import PipelineEntry
 from octabox.types import OutputFormat
 
-#: Settings that hold a sound's rate, the surest first: a vocoder that raises the rate names both.
+#: Settings that hold an audio's rate, the surest first: a vocoder that raises the rate names both.
 RATES = (re.compile(r"^output_sampl\w*_rate$"), re.compile(r"^sampl\w*_rate$"))
 
 #: Name under which a component without such a setting may tell its rate.
 ATTRIBUTE = "sampling_rate"
 
-#: Words of the names of components that make a sound, the last to touch it first; others say the rate of what they hear.
+#: Words of the names of components that make an audio, the last to touch it first; others say the rate of what they hear.
 SPEAKERS = ("vocoder", "audio", "sound", "vae", "unet", "mel", "transformer")
 
-#: Call parameters that say how fast a clip plays.
+#: Call parameters that say how fast a video plays.
 FRAME_RATES = ("fps", "frame_rate")
 
 #: Frames a second where neither the request nor the pipeline says.
@@ -46,7 +46,7 @@ def sampling_rate(pipe: Any, fields: Mapping[str, Any]) -> int | None:
 
 
 def frame_rate(output: OutputFormat, params: Mapping[str, Any], entry: PipelineEntry) -> float:
-    """Return the frames a second of a clip: as the request wants it played, as the call was told, or as the pipeline has it."""
+    """Return the frame rate of a video: that of the request, that of the call, or that of the pipeline."""
     if output.fps:
         return output.fps
     for name in FRAME_RATES:

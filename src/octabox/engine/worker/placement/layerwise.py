@@ -1,4 +1,4 @@
-"""Keep the weights of components small between uses; each layer is brought into its own type of numbers when it is at work."""
+"""Keep the weights of components small between uses; each layer is brought into its own dtype when it is at work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffusers.hooks import apply_layerwise_casting
 from diffusers.hooks.layerwise_casting import _LAYERWISE_CASTING_HOOK, DEFAULT_SKIP_MODULES_PATTERN
 
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.engine.worker.loading.several import single
+from octabox.engine.worker.component_types import members_of
 from octabox.errors import LoadError
 
 #: Attributes by which classes name the layers that must not lose precision.
@@ -43,13 +43,13 @@ def _all_parts(config: ModelConfig, components: Mapping[str, object]) -> Iterato
     """Yield the name and the configuration of each component and itself, those of a list one by one."""
     for name, parts in config.components.items():
         if isinstance(parts, tuple):
-            yield from ((name, part, each) for part, each in zip(parts, single(components[name]), strict=True))
+            yield from ((name, part, each) for part, each in zip(parts, members_of(components[name]), strict=True))
         else:
             yield name, parts, components.get(name)
 
 
 def _keep(component: torch.nn.Module, storage: torch.dtype) -> None:
-    """Keep the weights of a component's layers in a type of numbers between uses."""
+    """Keep the weights of a component's layers in a dtype between uses."""
     adapters = ("lora_",)
     skipped = [pattern for attribute in KEPT for pattern in getattr(component, attribute, None) or ()]
     apply_layerwise_casting(
@@ -57,7 +57,7 @@ def _keep(component: torch.nn.Module, storage: torch.dtype) -> None:
         storage,
         next(weight.dtype for weight in component.parameters() if weight.is_floating_point()),
         skip_modules_pattern=(*DEFAULT_SKIP_MODULES_PATTERN, *skipped, *adapters),
-        # Text encoders tell their type of numbers by their first weights, which are these.
+        # Text encoders tell their dtype by their first weights, which are these.
         skip_modules_classes=(torch.nn.Embedding,),
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from octabox.config.model import ModelConfig
-from octabox.config.presetting import settings_for
+from octabox.config.preset_merge import settings_for
 from octabox.engine.worker.placement.movers.alignment import HOST
 from octabox.engine.worker.placement.movers.borrowing import BorrowedWeights
 from octabox.engine.worker.placement.movers.groups import MovedGroups

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from octabox.engine.worker.prompts.encoder import EncoderAdapter, PromptEncoder
 from octabox.engine.worker.prompts.encoders import TextEncoder
 from octabox.engine.worker.prompts.layers import layers_of, with_layers
-from octabox.engine.worker.prompts.readings import plain
-from octabox.engine.worker.prompts.tokenizing import Row, Tokens, frame_of, tokens_of
-from octabox.engine.worker.prompts.weighing import Layers, Weigher
+from octabox.engine.worker.prompts.parsed import plain
+from octabox.engine.worker.prompts.tokenizer import Row, Tokens, frame_of, tokens_of
 
 #: How CLIP calls the norm that its last layer goes through.
 LAST_NORM = "final_layer_norm"
@@ -69,7 +69,7 @@ class Job:
 
         frame = frame_of(self.row, length, whole=whole, masked=self.mask is not None and not self.encoder.places)
         like = layers_of(base, None)[0]
-        weigher = Weigher(tokens_of(tokenizer, self.ids[0]), Layers(layers, like), frame)
+        weigher = PromptEncoder(tokens_of(tokenizer, self.ids[0]), EncoderAdapter(layers, like), frame)
         return with_layers(base, weigher.encode(reading, pieces))
 
     def _run(self, ids: torch.Tensor, mask: torch.Tensor | None) -> Any:

@@ -38,7 +38,7 @@ def stacked(outputs: Sequence[Any]) -> Any:
     return type(first)(**{name: stacked([each[name] for each in outputs]) for name in first})
 
 
-def noting(output: Any, on_read: Callable[[], None]) -> Any:
+def track_access(output: Any, on_read: Callable[[], None]) -> Any:
     """Return an output that tells when one of its layers is read."""
     kind: Any = type(output)
     told = _noting(kind)(**output)

@@ -1,1 +1,1 @@
-"""Our one pipeline: it makes pictures larger by networks of the ESRGAN kind, which spandrel reads."""
+"""Our one pipeline: it makes images larger by networks of the ESRGAN kind, which spandrel reads."""

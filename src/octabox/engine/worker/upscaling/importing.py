@@ -1,7 +1,7 @@
 """Let spandrel be imported where torchvision is not there, or does not fit the installed torch.
 
 Two of its forty architectures import torchvision: LaMa, which fills holes, and RestoreFormer, which mends faces. Neither
-makes a picture larger, so neither is served; but spandrel imports them all, and would fail with them.
+makes an image larger, so neither is served; but spandrel imports them all, and would fail with them.
 """
 
 from __future__ import annotations

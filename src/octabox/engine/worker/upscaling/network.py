@@ -1,4 +1,4 @@
-"""A network that makes pictures larger, as its author published it in one file."""
+"""A network that makes images larger, as its author published it in one file."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from octabox.hub.folder import PICKLE_SUFFIXES
 with torchvision_or_stand_in():
     import spandrel
 
-#: Colours of a picture.
+#: Colours of an image.
 COLOURS = 3
 
-#: What spandrel says a network is for, of those that this pipeline runs: larger pictures, or better ones of the same size.
+#: What spandrel says a network is for, of those that this pipeline runs: larger images, or better ones of the same size.
 PURPOSES = frozenset({"SR", "Restoration"})
 
 
 class Upscaler(torch.nn.Module):
-    """A network that makes of a picture one that is a whole number of times larger.
+    """A network that makes of an image one that is a whole number of times larger.
 
     Args:
         descriptor: The network with what spandrel knows of it.
@@ -41,7 +41,7 @@ class Upscaler(torch.nn.Module):
         """Load a network from a .safetensors file, or from a pickle for its weights alone, in float32 on the processor.
 
         Raises:
-            IncompatibleWeightsError: The file is damaged, or holds nothing that makes a picture of a picture.
+            IncompatibleWeightsError: The file is damaged, or holds nothing that makes an image of an image.
             RemoteCodeError: It is a pickle that would run code.
         """
         shapes = read_shapes(file)
@@ -69,7 +69,7 @@ class Upscaler(torch.nn.Module):
 
     @property
     def scale(self) -> int:
-        """How many times larger the picture becomes."""
+        """How many times larger the image becomes."""
         return int(self._descriptor.scale)
 
     @property
@@ -83,18 +83,18 @@ class Upscaler(torch.nn.Module):
         return next(self.parameters()).device
 
     @property
-    def looks_far(self) -> bool:
-        """Whether it makes each part of a picture by looking at all of it, so that it makes another of tiles."""
+    def needs_context(self) -> bool:
+        """Whether it makes each part of an image by looking at all of it, so that it makes another of tiles."""
         return bool(self._descriptor.tiling is not spandrel.ModelTiling.SUPPORTED)
 
     def computes_in(self, dtype: torch.dtype) -> bool:
-        """Tell whether the network makes the same in this type of numbers as in float32, but for rounding."""
+        """Tell whether the network makes the same in this dtype as in float32, but for rounding."""
         halves = {torch.float16: "supports_half", torch.bfloat16: "supports_bfloat16"}
         return dtype not in halves or bool(getattr(self._descriptor, halves[dtype]))
 
-    def forward(self, picture: torch.Tensor) -> torch.Tensor:
-        """Return a larger picture, (1, 3, height times scale, width times scale), of one in [0, 1], (1, 3, height, width)."""
-        made = self._descriptor(picture)
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return a larger image, (1, 3, height times scale, width times scale), of one in [0, 1], (1, 3, height, width)."""
+        made = self._descriptor(image)
         assert isinstance(made, torch.Tensor)  # noqa: S101 (spandrel promises it)
         return made
 
@@ -118,7 +118,7 @@ def _tensors(file: Path) -> dict[str, Any]:
 
 
 def _check(descriptor: Any, file: Path) -> None:
-    """Make sure that a network makes a picture of a picture.
+    """Make sure that a network makes an image of an image.
 
     Raises:
         IncompatibleWeightsError: It needs a mask too, is for faces that were cut out, or for other colours.
@@ -126,7 +126,7 @@ def _check(descriptor: Any, file: Path) -> None:
     name, purpose = descriptor.architecture.name, descriptor.purpose
     colours = descriptor.input_channels, descriptor.output_channels
     if purpose not in PURPOSES:
-        reason = {"FaceSR": "mends faces that were cut out of a picture", "Inpainting": "fills holes"}
+        reason = {"FaceSR": "mends faces that were cut out of an image", "Inpainting": "fills holes"}
         raise IncompatibleWeightsError(
             f"{file} is a network of the architecture {name}, which {reason.get(purpose, f'is for {purpose}')}.",
             hint="Choose one that is made for super-resolution.",
@@ -134,5 +134,5 @@ def _check(descriptor: Any, file: Path) -> None:
     if colours != (COLOURS, COLOURS):
         raise IncompatibleWeightsError(
             f"{file} is a network of the architecture {name} from {colours[0]} channels to {colours[1]}.",
-            hint="Choose one that is made for pictures in RGB, from three channels to three.",
+            hint="Choose one that is made for images in RGB, from three channels to three.",
         )

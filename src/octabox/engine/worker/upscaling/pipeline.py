@@ -1,4 +1,4 @@
-"""The pipeline that makes pictures larger by a network of the ESRGAN kind."""
+"""The pipeline that makes images larger by a network of the ESRGAN kind."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from octabox.errors import InvalidParameterError
 #: Its warnings are among those of the answer.
 logger = logging.getLogger(__name__)
 
-#: Most pixels of a picture that is made; each takes three bytes, and many readers refuse larger files.
-MOST_PIXELS = 128 * 1024 * 1024
+#: Most pixels of an image that is made; each takes three bytes, and many readers refuse larger files.
+MAX_PIXELS = 128 * 1024 * 1024
 
 
 class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Makes a picture larger by a network for super-resolution, such as ESRGAN, Real-ESRGAN or SwinIR.
+    """Makes an image larger by a network for super-resolution, such as ESRGAN, Real-ESRGAN or SwinIR.
 
-    The network is a single file of weights, which the package spandrel reads. It settles how much larger a picture becomes.
+    The network is a single file of weights, which the package spandrel reads. It settles how much larger an image becomes.
 
     Args:
         upscaler ([`Upscaler`]): The network.
@@ -61,28 +61,28 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
         output_type: str = "pil",
         return_dict: bool = True,
     ) -> ImagePipelineOutput | tuple[Any]:
-        """Make a picture larger.
+        """Make an image larger.
 
         Args:
-            image (`PIL.Image.Image` or `list[PIL.Image.Image]`): The picture. Its transparency is not kept.
-            tile (`int`, *optional*, defaults to 256): Pixels of each side of the squares that the picture is worked on in.
-                Larger ones take more memory; 0 stands for the whole picture at once.
+            image (`PIL.Image.Image` or `list[PIL.Image.Image]`): The image. Its transparency is not kept.
+            tile (`int`, *optional*, defaults to 256): Pixels of each side of the squares that the image is worked on in.
+                Larger ones take more memory; 0 stands for the whole image at once.
             tile_overlap (`int`, *optional*, defaults to 32): Pixels that two neighbouring squares share, and are blended over.
-            output_type (`str`, *optional*, defaults to `"pil"`): `"pil"` for pictures, `"np"` for an array in [0, 1] for each.
+            output_type (`str`, *optional*, defaults to `"pil"`): `"pil"` for images, `"np"` for an array in [0, 1] for each.
             return_dict (`bool`, *optional*, defaults to `True`): Whether to return an `ImagePipelineOutput` or a tuple.
 
         Returns:
-            [`ImagePipelineOutput`] or `tuple`: The pictures, as many times larger as the network makes them.
+            [`ImagePipelineOutput`] or `tuple`: The images, as many times larger as the network makes them.
         """
-        pictures = image if isinstance(image, list) else [image]
-        self._check(pictures, tile, tile_overlap)
+        pil_images = image if isinstance(image, list) else [image]
+        self._check(pil_images, tile, tile_overlap)
         overlap = tile_overlap if tile else 0
-        plans = [(spans(each.height, tile, overlap), spans(each.width, tile, overlap)) for each in pictures]
+        plans = [(spans(each.height, tile, overlap), spans(each.width, tile, overlap)) for each in pil_images]
         tiles = sum(len(rows) * len(columns) for rows, columns in plans)
-        if tiles > len(pictures) and self.upscaler.looks_far:
+        if tiles > len(pil_images) and self.upscaler.needs_context:
             name = self.upscaler.architecture
             logger.warning(
-                "Networks of the architecture %s look at a whole picture: `tile` 0 may make a better one.", name
+                "Networks of the architecture %s look at a whole image: `tile` 0 may make a better one.", name
             )
         made: list[Any] = []
         with self.progress_bar(total=tiles) as bar:
@@ -94,8 +94,8 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
                 bar.update()
                 return result
 
-            for picture, plan in zip(pictures, plans, strict=True):
-                numbers = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+            for pil_image, plan in zip(pil_images, plans, strict=True):
+                numbers = torch.from_numpy(np.array(pil_image.convert("RGB"))).permute(2, 0, 1)
                 larger = (
                     enlarged(numbers, self.upscaler.scale, plan, overlap, make).permute(1, 2, 0).contiguous().numpy()
                 )
@@ -103,8 +103,8 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=made) if return_dict else (made,)
 
-    def _check(self, pictures: list[PIL.Image.Image], tile: int, overlap: int) -> None:
-        """Refuse tiles that cannot be laid, and pictures that would become too large.
+    def _check(self, pil_images: list[PIL.Image.Image], tile: int, overlap: int) -> None:
+        """Refuse tiles that cannot be laid, and images that would become too large.
 
         Raises:
             InvalidParameterError: They are so.
@@ -118,11 +118,11 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
                 parameter="tile_overlap",
             )
         scale = self.upscaler.scale
-        for picture in pictures:
-            if picture.width * picture.height * scale * scale > MOST_PIXELS:
+        for pil_image in pil_images:
+            if pil_image.width * pil_image.height * scale * scale > MAX_PIXELS:
                 raise InvalidParameterError(
-                    f"A picture of {picture.width}x{picture.height} becomes {scale} times as wide and as high by "
-                    f"{self.upscaler.architecture}, more than the {MOST_PIXELS} pixels that are allowed.",
+                    f"An image of {pil_image.width}x{pil_image.height} becomes {scale} times as wide and as high by "
+                    f"{self.upscaler.architecture}, more than the {MAX_PIXELS} pixels that are allowed.",
                     hint="Send a smaller one.",
                     parameter="image",
                 )

@@ -1,4 +1,4 @@
-"""Cut a picture into tiles that overlap, and blend what is made of them without a seam."""
+"""Cut an image into tiles that overlap, and blend what is made of them without a seam."""
 
 from __future__ import annotations
 
@@ -52,31 +52,31 @@ def weights(places: list[tuple[int, int]], overlap: int, scale: int) -> list[tor
 
 
 def enlarged(
-    picture: torch.Tensor,
+    image: torch.Tensor,
     scale: int,
     places: tuple[list[tuple[int, int]], list[tuple[int, int]]],
     overlap: int,
     make: Callable[[torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
-    """Return a picture made of its tiles, row by row, so that no more than a row of them is held in full precision.
+    """Return an image made of its tiles, row by row, so that no more than a row of them is held in full precision.
 
     Args:
-        picture: Numbers in 0 to 255, (3, height, width).
+        image: Numbers in 0 to 255, (3, height, width).
         scale: How many times larger the result is.
         places: Where the tiles are, from top to bottom and from left to right.
         overlap: Pixels that two neighbours share at the least.
         make: Makes of a tile, (3, height, width) in [0, 1], one that is so many times larger, on the processor.
     """
     rows, columns = places
-    height, width = picture.shape[1] * scale, picture.shape[2] * scale
+    height, width = image.shape[1] * scale, image.shape[2] * scale
     made = torch.empty((3, height, width), dtype=torch.uint8)
     vertical, horizontal = weights(rows, overlap, scale), weights(columns, overlap, scale)
     left = torch.zeros((3, 0, width))
-    ends = [*(following for _, (following, _) in pairwise(rows)), picture.shape[1]]
+    ends = [*(following for _, (following, _) in pairwise(rows)), image.shape[1]]
     for (top, bottom), end, weight in zip(rows, ends, vertical, strict=True):
         strip = torch.zeros((3, (bottom - top) * scale, width))
         for (start, stop), share in zip(columns, horizontal, strict=True):
-            tile = make(picture[:, top:bottom, start:stop] / 255)
+            tile = make(image[:, top:bottom, start:stop] / 255)
             strip[:, :, start * scale : stop * scale] += tile * share
         strip *= weight[:, None]
         strip[:, : left.shape[1]] += left

@@ -1,0 +1,91 @@
+"""How worker processes are started: forked from a process that has torch imported, or spawned where that cannot be.
+
+Importing torch, diffusers and transformers takes seconds; a fork of a process that has done so takes milliseconds and shares
+its pages. See `multiprocessing.forkserver` for how it works, and `docs/adr/0013-workers-and-accelerators.md` for when a fork
+cannot use an accelerator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, SpawnContext
+
+from octabox.engine.messages import BadFork
+
+#: Names of the classes that the fork server imports ahead, as "library.Class" parted by commas.
+PRELOAD_ENV = "_OCTABOX_FORKSERVER_WARM"
+
+#: Labels of torch's builds, as in 2.13.0+xpu, whose accelerators no fork can use once a library has counted them.
+SPAWNING_BUILDS = {"xpu"}
+
+_PRELOAD = "octabox.engine.worker.preload"
+
+logger = logging.getLogger("octabox.engine")
+
+
+class ProcessStarter:
+    """Starts processes by fork, until one of them reports that it cannot use the accelerators; from then on by spawn.
+
+    Args:
+        spawns: Whether to spawn from the start; None does so where nothing can be forked.
+    """
+
+    def __init__(self, *, spawns: bool | None = None) -> None:
+        self._spawns = not can_fork() if spawns is None else spawns
+
+    @property
+    def spawns(self) -> bool:
+        """Whether processes are spawned."""
+        return self._spawns
+
+    @property
+    def context(self) -> ForkServerContext | SpawnContext:
+        """The context that makes the next process."""
+        return multiprocessing.get_context("spawn") if self._spawns else multiprocessing.get_context("forkserver")
+
+    def start(self, warm: Iterable[str] = ()) -> None:
+        """Start the fork server in the background, unless it runs; ``warm`` are classes that it imports ahead."""
+        if self._spawns:
+            return
+        os.environ[PRELOAD_ENV] = ",".join(warm)
+        multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOAD])
+        forkserver.ensure_running()
+
+    def use_spawn(self, report: BadFork) -> None:
+        """Spawn all processes from now on, since a forked one reported that it cannot use an accelerator."""
+        if self._spawns:
+            return
+        self._spawns = True
+        os.environ.pop(PRELOAD_ENV, None)  # A spawned worker imports what its own model needs.
+        logger.warning(
+            "A library has initialised %s in the fork server, and a forked process cannot use it then: "
+            "from now on each worker is a new process, which takes some seconds longer to start",
+            " and ".join(report.device_types),
+        )
+
+
+def can_fork() -> bool:
+    """Return whether a fork server may be tried: not on macOS, and not with a build of torch that forks cannot use."""
+    if "forkserver" not in multiprocessing.get_all_start_methods() or sys.platform == "darwin":
+        return False
+    try:
+        build = importlib.metadata.version("torch").partition("+")[2]
+    except importlib.metadata.PackageNotFoundError:
+        return True
+    return build not in SPAWNING_BUILDS
+
+
+def end_fork_server() -> None:
+    """End the fork server by a signal of ours, since it does not answer; the next worker gets a new one."""
+    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

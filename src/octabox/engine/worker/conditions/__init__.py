@@ -1,0 +1,1 @@
+"""Conditions of a call: ControlNets, IP-Adapters, LoRAs and textual inversion."""

@@ -1,0 +1,115 @@
+"""What an error is called over HTTP: the one table of this wire."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from octabox import errors
+
+
+@dataclass(frozen=True)
+class HttpError:
+    """An error's status (RFC 9110), and its type and code in OpenAI's words."""
+
+    status: int
+    type: str
+    code: str
+
+
+_INVALID, _SERVER = "invalid_request_error", "server_error"
+
+#: By class; a class that has no row of its own takes that of the nearest class it is derived from.
+TABLE: dict[type[errors.OctaboxError], HttpError] = {
+    errors.OctaboxError: HttpError(500, _SERVER, "internal_error"),
+    errors.ConfigError: HttpError(500, _SERVER, "configuration_error"),
+    errors.NotFoundError: HttpError(404, _INVALID, "not_found"),
+    errors.ModelNotFoundError: HttpError(404, _INVALID, "model_not_found"),
+    errors.PipelineNotFoundError: HttpError(404, _INVALID, "pipeline_not_found"),
+    errors.TaskNotFoundError: HttpError(400, _INVALID, "task_not_supported"),
+    errors.SchedulerNotFoundError: HttpError(400, _INVALID, "scheduler_not_found"),
+    errors.AdapterNotFoundError: HttpError(400, _INVALID, "adapter_not_found"),
+    errors.GenerationNotFoundError: HttpError(404, _INVALID, "generation_not_found"),
+    errors.RequestError: HttpError(400, _INVALID, "invalid_request"),
+    errors.UnknownParameterError: HttpError(400, _INVALID, "unknown_parameter"),
+    errors.InvalidParameterError: HttpError(400, _INVALID, "invalid_value"),
+    errors.MissingParameterError: HttpError(400, _INVALID, "missing_required_parameter"),
+    errors.MediaError: HttpError(400, _INVALID, "invalid_image"),
+    errors.MediaTypeError: HttpError(415, _INVALID, "unsupported_media_type"),
+    errors.InvalidRequestError: HttpError(400, _INVALID, "invalid_request"),
+    errors.CapacityError: HttpError(503, _SERVER, "no_capacity"),
+    errors.QueueFullError: HttpError(429, "rate_limit_error", "queue_full"),
+    errors.OutOfMemoryError: HttpError(503, _SERVER, "out_of_memory"),
+    errors.LoadError: HttpError(500, _SERVER, "load_failed"),
+    errors.DownloadError: HttpError(502, _SERVER, "download_failed"),
+    errors.GatedModelError: HttpError(403, "permission_error", "gated_model"),
+    errors.IncompatibleWeightsError: HttpError(500, _SERVER, "incompatible_weights"),
+    errors.IncompatibleAdapterError: HttpError(400, _INVALID, "incompatible_adapter"),
+    errors.RemoteCodeError: HttpError(403, "permission_error", "remote_code_refused"),
+    errors.MissingDependencyError: HttpError(501, _SERVER, "missing_dependency"),
+    errors.GenerationError: HttpError(500, _SERVER, "generation_failed"),
+    errors.GenerationCancelledError: HttpError(499, _SERVER, "cancelled"),
+    errors.WorkerDiedError: HttpError(500, _SERVER, "worker_died"),
+    errors.DeviceError: HttpError(500, _SERVER, "device_failed"),
+    errors.SecurityError: HttpError(403, "permission_error", "forbidden"),
+    errors.AuthenticationError: HttpError(401, "authentication_error", "invalid_api_key"),
+    errors.ForbiddenUrlError: HttpError(400, _INVALID, "forbidden_url"),
+    errors.ForbiddenPathError: HttpError(400, _INVALID, "forbidden_path"),
+    errors.ForbiddenHostError: HttpError(403, "permission_error", "forbidden_host"),
+    errors.ForbiddenOriginError: HttpError(403, "permission_error", "forbidden_origin"),
+}
+
+
+def http_error(error: errors.OctaboxError) -> HttpError:
+    """Return the row of an error; several that are all of one kind have the row of that kind."""
+    rows = {http_error(each) for each in error.problems} if isinstance(error, errors.InvalidRequestError) else set()
+    if len(rows) == 1:
+        return rows.pop()
+    row = next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+    return replace(row, code=f"invalid_{error.medium}") if isinstance(error, errors.MediaError) else row
+
+
+def body(error: errors.OctaboxError) -> dict[str, Any]:
+    """Return an error as OpenAI's clients read it, with our hint and choices beside."""
+    row = http_error(error)
+    told = {"message": str(error), "type": row.type, "param": error.parameter, "code": row.code}
+    problems = (
+        [body(problem)["error"] for problem in error.problems] if isinstance(error, errors.InvalidRequestError) else []
+    )
+    more: dict[str, Any] = {"hint": error.hint, "choices": list(error.choices), "problems": problems}
+    if isinstance(error, errors.OutOfMemoryError):
+        more |= {"requested_bytes": error.requested, "free_bytes": error.free}
+    return {"error": {**told, **{name: value for name, value in more.items() if value not in (None, "", [])}}}
+
+
+def plain_body(message: str, kind: str, code: str) -> dict[str, Any]:
+    """Return the body of an error that is none of ours: an unknown route, a body that is no JSON."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+@contextmanager
+def rename_error_params(spelled: Mapping[str, str]) -> Iterator[None]:
+    """Name parameters in errors as the client named them.
+
+    Args:
+        spelled: The client's names of parameters that other rooms call otherwise.
+    """
+    try:
+        yield
+    except errors.OctaboxError as error:
+        if error.parameter is not None:
+            error.parameter = spelled.get(error.parameter, error.parameter)
+        raise
+
+
+def headers(error: errors.OctaboxError) -> dict[str, str]:
+    """Return the headers that go with an error."""
+    if isinstance(error, errors.QueueFullError):
+        return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
+    if isinstance(error, errors.LoadError):
+        # OpenAI's clients try a server's error again unless they are told not to; this one stays.
+        return {"x-should-retry": "false"}
+    return {"www-authenticate": "Bearer"} if isinstance(error, errors.AuthenticationError) else {}

@@ -1,0 +1,1 @@
+"""LocalAI's HTTP routes."""

@@ -1,0 +1,30 @@
+"""The route that lists LoRAs and embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.middleware import SafeJson
+from octabox.hub.adapters.formats import told
+
+
+def routes(ctx: AppContext) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/adapters", tags=["adapters"])
+
+    @router.get("")
+    async def adapters(model: str | None = None, kind: Literal["lora", "embedding"] | None = None) -> Response:
+        """List the LoRAs and embeddings that are there; with a model, whether each fits it, and why not."""
+        folder = None if model is None else Path(ctx.models.get(model).source)
+        registry = ctx.models.adapters
+        found = await asyncio.to_thread(lambda: [*registry.loras(), *registry.embeddings()])
+        rows = [await asyncio.to_thread(told, each, folder) for each in found if kind in {None, each.kind}]
+        return SafeJson({"object": "list", "data": rows})
+
+    return router

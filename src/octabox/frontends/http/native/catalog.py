@@ -1,0 +1,101 @@
+"""The routes that show what can be served: pipelines, schedulers and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from octabox.catalog.describing import described
+from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.pipelines import Catalog
+from octabox.catalog.signature import json_schema
+from octabox.errors import SchedulerNotFoundError
+from octabox.frontends.http import errors
+from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.middleware import SafeJson
+from octabox.schedulers.listing import listed, schedule_rows, shown
+
+
+def routes(ctx: AppContext) -> APIRouter:
+    """Return the routes. Reading the catalog may take seconds where it is new, so it is asked for in a thread."""
+    router = APIRouter(prefix="/catalog", tags=["catalog"])
+
+    @router.get("/pipelines")
+    async def pipelines(task: str | None = None) -> Response:
+        """List the pipelines; with a task, those that serve it, the plainest first."""
+        known = await _catalog(ctx)
+        entries = list(known.pipelines.values()) if task is None else known.ranking(known.task(task))
+        return SafeJson({"object": "list", "data": [summary(entry) for entry in entries]})
+
+    @router.get("/pipelines/{name}")
+    async def pipeline(name: str) -> Response:
+        """Describe a pipeline: its tasks, parts, parameters and outputs, and the JSON Schema of what it takes."""
+        known = await _catalog(ctx)
+        entry = known.pipeline(name)
+        siblings = [other.name for other in known.siblings(name)]
+        return SafeJson({**described(entry), "siblings": siblings, "schema": json_schema(entry)})
+
+    @router.get("/tasks")
+    async def tasks() -> Response:
+        """List the tasks that pipelines serve, each with the pipeline that serves it most plainly."""
+        known = await _catalog(ctx)
+        data = []
+        for task in known.tasks():
+            ranked = known.ranking(task)
+            data.append({"task": task, "pipeline": ranked[0].name, "pipelines": len(ranked)})
+        return SafeJson({"object": "list", "data": data})
+
+    _add_schedulers(router, ctx)
+    return router
+
+
+def _add_schedulers(router: APIRouter, ctx: AppContext) -> None:
+    """Add the routes of noise schedulers."""
+
+    @router.get("/schedulers")
+    async def schedulers(model: str | None = None) -> Response:
+        """List the noise schedulers and schedules; with a model, whether each fits it, and which is recommended."""
+        entries = (await _catalog(ctx)).schedulers.values()
+        if model is None:
+            return SafeJson(
+                {"object": "list", "data": [listed(entry) for entry in entries], "schedules": schedule_rows()}
+            )
+        known = await asyncio.to_thread(ctx.models.schedulers, model)
+        data = [{**listed(entry), **known.about(entry.name)} for entry in entries]
+        return SafeJson({"object": "list", **known.as_data(), "data": data, "schedules": schedule_rows()})
+
+    @router.get("/schedulers/{name}")
+    async def scheduler(name: str, model: str | None = None) -> Response:
+        """Describe a noise scheduler by any of its names: every setting it takes; with a model, whether it fits that."""
+        try:
+            found = shown(name, await _catalog(ctx))
+        except SchedulerNotFoundError as error:
+            # As a word of a request it is a bad one, but here it is an address.
+            return SafeJson(errors.body(error), 404)
+        if model is None:
+            return SafeJson(found)
+        known = await asyncio.to_thread(ctx.models.schedulers, model)
+        incompatibility = await asyncio.to_thread(ctx.models.scheduler_incompatibility, model, name)
+        return SafeJson({**found, **known.as_data(), **known.about(found["name"], incompatibility)})
+
+
+async def _catalog(ctx: AppContext) -> Catalog:
+    """Return the catalog."""
+    return await asyncio.to_thread(lambda: ctx.models.catalog)
+
+
+def summary(entry: PipelineEntry) -> dict[str, Any]:
+    """Return a pipeline as a row of the list."""
+    return {
+        "name": entry.name,
+        "tasks": entry.tasks,
+        "output": entry.output_kind,
+        "inputs": [{"name": each.name, "kind": each.kind, "required": each.required} for each in entry.media()],
+        "family": entry.family,
+        "modular": entry.modular,
+        "deprecated": entry.deprecated,
+        "description": entry.description,
+    }

@@ -1,0 +1,68 @@
+"""The routes that show, load and unload models."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.middleware import SafeJson
+from octabox.types import ModelInfo, ModelStatus
+
+
+def routes(ctx: AppContext) -> APIRouter:
+    """Return the routes. A name may hold slashes, so those with an end of their own come first."""
+    router = APIRouter(prefix="/models", tags=["models"])
+
+    @router.get("")
+    async def models() -> Response:
+        """List all models, with the status of those in memory."""
+        statuses = {status.model: status for status in ctx.models.status()}
+        data = [describe(info, statuses.get(info.name)) for info in await asyncio.to_thread(ctx.models.list)]
+        return SafeJson({"object": "list", "data": data})
+
+    @router.get("/{name:path}/schema")
+    async def schema(name: str, task: str | None = None) -> Response:
+        """Return the JSON Schema of what may be asked of a model."""
+        return SafeJson(await asyncio.to_thread(ctx.models.schema, name, task))
+
+    @router.post("/{name:path}/load")
+    async def load(name: str) -> Response:
+        """Bring a model into memory."""
+        info = await asyncio.to_thread(ctx.models.get, name)
+        return SafeJson(describe(info, await ctx.models.load(name)))
+
+    @router.post("/{name:path}/unload")
+    async def unload(name: str) -> Response:
+        """Take a model out of memory."""
+        info = await asyncio.to_thread(ctx.models.get, name)
+        return SafeJson({**describe(info, None), "unloaded": await ctx.models.unload(name)})
+
+    @router.get("/{name:path}")
+    async def model(name: str) -> Response:
+        """Return what is known of a model, with its status where it is in memory."""
+        info = await asyncio.to_thread(ctx.models.get, name)
+        status = next((status for status in ctx.models.status() if status.model == info.name), None)
+        return SafeJson(describe(info, status))
+
+    return router
+
+
+def describe(info: ModelInfo, status: ModelStatus | None) -> dict[str, Any]:
+    """Return a model as OpenAI's clients read it; where it lies on the server's disk is nobody's business."""
+    told: dict[str, Any] = {
+        "id": info.name,
+        "object": "model",
+        "created": int(info.created),
+        "owned_by": "octabox",
+        "pipeline": info.pipeline,
+        "tasks": list(info.tasks),
+        "description": info.description,
+    }
+    if status is not None:
+        told["status"] = {name: value for name, value in asdict(status).items() if name != "model"}
+    return told

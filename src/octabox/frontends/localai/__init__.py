@@ -1,1 +1,0 @@
-"""LocalAI's wires."""

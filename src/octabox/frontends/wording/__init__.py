@@ -1,1 +1,0 @@
-"""What clients' words mean, on whichever wire they come."""

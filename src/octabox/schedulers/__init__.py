@@ -1,0 +1,1 @@
+"""Noise schedulers: their names, what they suit, and lists of them."""

@@ -1,0 +1,1 @@
+"""Select the model, the pipeline and the parameter that an input is for."""

@@ -1,0 +1,70 @@
+"""Enlarge images and latents without a model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from octabox.errors import GenerationError
+from octabox.media.images import lossless
+from octabox.service.inputs import LATENT_AXES
+
+#: The filter that is taken where none is named.
+LANCZOS = "lanczos"
+
+#: Filters for images, by the names that Pillow has for them.
+FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
+    {
+        each.name.lower(): each
+        for each in (
+            Image.Resampling.LANCZOS,
+            Image.Resampling.BICUBIC,
+            Image.Resampling.BILINEAR,
+            Image.Resampling.NEAREST,
+        )
+    }
+)
+
+#: Filters for latents, by the names of the AUTOMATIC1111 web UI in the form of the others.
+LATENT_FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
+    {
+        "latent": Image.Resampling.BILINEAR,
+        "latent-bicubic": Image.Resampling.BICUBIC,
+        "latent-nearest": Image.Resampling.NEAREST,
+    }
+)
+
+
+def enlarged_latents(latents: npt.NDArray[np.floating], scale: float, name: str) -> npt.NDArray[np.float32]:
+    """Return latents with larger sides.
+
+    Args:
+        latents: Of shape (batch, channels, height, width).
+        scale: How many times larger.
+        name: One of `LATENT_FILTERS`.
+
+    Raises:
+        GenerationError: They have another shape: some pipelines pack them.
+    """
+    if latents.ndim != LATENT_AXES:
+        raise GenerationError(
+            f"The latents of this pipeline have the shape {list(latents.shape)}, and cannot be enlarged as an image can.",
+            hint=f"Take one of the upscalers {', '.join(FILTERS)}.",
+        )
+    size = round(latents.shape[3] * scale), round(latents.shape[2] * scale)
+    planes = latents.astype(np.float32).reshape(-1, *latents.shape[2:])
+    larger = [np.asarray(Image.fromarray(plane).resize(size, LATENT_FILTERS[name])) for plane in planes]
+    return np.stack(larger).reshape(*latents.shape[:2], size[1], size[0])
+
+
+def enlarged(content: bytes, size: tuple[int, int], name: str = LANCZOS) -> bytes:
+    """Return an image's file with the image at another size; one that has it already is left as it is."""
+    with Image.open(io.BytesIO(content)) as image:
+        if image.size == size:
+            return content
+        return lossless(image.resize(size, FILTERS[name]))

@@ -1,0 +1,116 @@
+"""Embeddings that a model is taught as it is loaded: what their words show, and which are left out."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import makers
+from octabox.engine.worker.conditions.textual_inversion import load_embeddings
+from trained import EMBEDDINGS, image, pipeline, shows
+
+
+@pytest.fixture(scope="module")
+def taught() -> Any:
+    """Return the embedded model with the words that were trained for it."""
+    pipe = pipeline()
+    assert ("plumstar", "ruby") == load_embeddings(pipe, str(EMBEDDINGS))
+    return pipe
+
+
+@pytest.mark.parametrize(
+    ("prompt", "seen"),
+    [
+        ("a ruby square on a white background", ("square", "red", "white")),
+        ("a plumstar on a white background", ("star", "purple", "white")),
+        ("ruby circle, white background", ("circle", "red", "white")),
+    ],
+)
+def test_a_word_shows_what_it_was_trained_for(taught: Any, prompt: str, seen: tuple[str, str, str]) -> None:
+    """One vector means red, two together mean a purple star."""
+    assert [seen] * 2 == [shows(image(taught, prompt, seed), seen[1]) for seed in range(2)]
+
+
+def test_other_prompts_stay_as_they_were(taught: Any) -> None:
+    """Words that are not in the prompt change no byte of its image."""
+    assert image(pipeline(), steps=3).tobytes() == image(taught, steps=3).tobytes()
+
+
+def test_a_word_is_no_part_of_a_longer_one(taught: Any) -> None:
+    """And it is the file's name as it is spelled."""
+    tokens = taught.tokenizer.tokenize
+
+    assert ["ruby"] == [piece for piece in tokens("a ruby, red") if piece == "ruby"]
+    assert "ruby" not in tokens("rubys and Ruby")
+
+
+def test_files_of_other_trainers(tmp_path: Path) -> None:
+    """A1111's .pt with its nest of dictionaries, diffusers' table under the word, and a lone vector."""
+    vectors = load_file(EMBEDDINGS / "plumstar.safetensors")["emb_params"]
+    torch.save(
+        {"string_to_token": {"*": 265}, "string_to_param": {"*": vectors}, "name": "other"}, tmp_path / "nest.pt"
+    )
+    torch.save({"<plum>": vectors}, tmp_path / "table.bin")
+    save_file({"<plum>": vectors[0].clone()}, tmp_path / "lone.safetensors")
+    pipe = pipeline()
+
+    assert ("lone", "nest", "table") == load_embeddings(pipe, str(tmp_path))
+    assert ["nest", "nest_1"] == pipe.tokenizer.tokenize(pipe.maybe_convert_prompt("nest", pipe.tokenizer))
+    made = shows(image(pipe, "a nest on a white background"), "purple")
+    assert ("star", "purple", "white") == made
+
+
+def test_those_that_do_not_fit_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says why, and the model is as it was."""
+    save_file({"emb_params": torch.zeros(1, 768)}, tmp_path / "wide.safetensors")
+    save_file({"clip_l": torch.zeros(1, 64), "clip_g": torch.zeros(1, 128)}, tmp_path / "two.safetensors")
+    save_file({"emb_params": torch.full((1, 64), torch.nan)}, tmp_path / "nan.safetensors")
+    save_file({"emb_params": torch.zeros(1, 64)}, tmp_path / "new-word.safetensors")
+    save_file({"a": torch.zeros(2, 2, 2)}, tmp_path / "model.safetensors")
+    (tmp_path / "short.safetensors").write_bytes(b"\x08\x00")
+    torch.save({"call": print}, tmp_path / "code.pt")
+    save_file({"emb_params": torch.zeros(1, 64)}, tmp_path / "r.safetensors")
+    pipe = pipeline()
+    before = len(pipe.tokenizer)
+    with caplog.at_level(logging.INFO, "octabox.adapters"):
+        taught = load_embeddings(pipe, str(tmp_path))
+    said = {record.getMessage().split()[2]: record.getMessage() for record in caplog.records}
+
+    assert ("new-word",) == taught
+    assert before + 1 == len(pipe.tokenizer)
+    assert "768 wide, and the model's 64" in said["wide"]
+    assert "for 2 text encoders" in said["two"]
+    assert "not finite" in said["nan"]
+    assert "other tensors" in said["model"]
+    assert "run code" in said["code"]
+    assert "'r' already" in said["r"]
+    assert "short" in said
+
+
+def test_two_encoders_are_taught_together(tmp_path: Path) -> None:
+    """A model of two text encoders takes a file with vectors for both, and none with vectors for one alone."""
+    pipe = makers.pipelines()["StableDiffusionXLPipeline"].make()
+    first, second = (part.get_input_embeddings().weight.shape[1] for part in (pipe.text_encoder, pipe.text_encoder_2))
+    both = {"clip_l": torch.ones(2, first), "clip_g": torch.ones(2, second)}
+    save_file(both, tmp_path / "both.safetensors")
+
+    assert ("both",) == load_embeddings(pipe, str(tmp_path))
+    for tokenizer, encoder in ((pipe.tokenizer, pipe.text_encoder), (pipe.tokenizer_2, pipe.text_encoder_2)):
+        place = tokenizer.convert_tokens_to_ids("both_1")
+        assert bool((encoder.get_input_embeddings().weight[place] == 1).all())
+
+
+@pytest.mark.parametrize("folder", [None, "/nowhere"])
+def test_no_folder_is_no_word(folder: str | None) -> None:
+    """A folder that is not there holds none."""
+    assert () == load_embeddings(pipeline(), folder)
+
+
+def test_a_pipeline_without_words_is_taught_none() -> None:
+    """It reads no prompt."""
+    assert () == load_embeddings(makers.pipelines()["DDPMPipeline"].make(), str(EMBEDDINGS))

@@ -1,0 +1,59 @@
+"""Media of a request as tensors, on the device and in the dtype of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from octabox.catalog.entries import Parameter
+from octabox.catalog.pipelines import load_catalog
+from octabox.engine.protocol import Run
+from octabox.engine.worker.inputs.arguments import call_arguments
+from octabox.media.audio import Audio
+from octabox.media.video import Video
+
+#: One medium of each kind that becomes a tensor.
+MEDIA = {
+    "audio": Audio(np.zeros((2, 16), np.float32), 16000),
+    "video": Video((Image.new("RGB", (4, 4)),) * 2, 8.0),
+    "array": np.zeros((1, 4), np.float32),
+}
+
+
+class Pipe:
+    """Stands for a pipeline on another device than the processor."""
+
+    _execution_device, dtype = torch.device("meta"), torch.bfloat16
+    components: Mapping[str, object] = MappingProxyType({})
+
+
+def tensor(kind: Any, medium: Any) -> torch.Tensor:
+    """Return what a pipeline is given for a parameter that takes tensors alone."""
+    entry = load_catalog().pipeline("StableDiffusionPipeline")
+    known = entry.parameter("prompt_embeds")
+    assert isinstance(known, Parameter)
+    entry = replace(entry, parameters=(replace(known, name="given", kind=kind, annotation="torch.Tensor"),))
+    found = call_arguments(Pipe(), entry, Run({}, {"given": (medium,)}, 0))["given"]
+    assert isinstance(found, torch.Tensor)
+    return found
+
+
+@pytest.mark.parametrize("kind", MEDIA)
+def test_a_tensor_is_where_the_pipeline_is(kind: str) -> None:
+    """Whatever a medium is, its tensor is on the device that the pipeline runs on, in the pipeline's dtype."""
+    found = tensor(kind, MEDIA[kind])
+
+    assert ("meta", torch.bfloat16) == (found.device.type, found.dtype)
+
+
+def test_whole_numbers_stay_whole() -> None:
+    """An array of whole numbers keeps its dtype; one without an axis has none afterwards."""
+    assert torch.int64 == tensor("array", np.zeros((2, 2), np.int64)).dtype
+    assert () == tuple(tensor("array", np.array(1.0)).shape)

@@ -1,0 +1,138 @@
+"""Components that a configuration brings beside a model's own open siblings that need them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import makers
+from calling import call, run
+from makers.parts import unets
+from makers.samples import sample_image
+from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.worker.loading.extra_components import part_configuration
+from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.runner import Runner
+from octabox.errors import LoadError
+
+PLAIN, GUIDED = "StableDiffusionPipeline", "StableDiffusionControlNetPipeline"
+
+OPTIONS = WorkerOptions(device="cpu")
+
+PARAMS = {"prompt": "a red star", "num_inference_steps": 2, "height": 32, "width": 32}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a plain model, and beside it the ControlNet of another."""
+    place = tmp_path_factory.mktemp("models")
+    pipe = makers.pipelines()["StableDiffusionImg2ImgPipeline"].make()
+    pipe.save_pretrained(place / "plain")
+    torch.manual_seed(1)
+    net = unets.controlnet()
+    # As it is made, its last layers are zero, and it changes nothing.
+    for layer in (*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out):
+        torch.nn.init.normal_(layer.weight)
+    net.save_pretrained(place / "net")
+    return place
+
+
+def config(folder: Path, **components: ComponentConfig) -> ModelConfig:
+    """Return the configuration of the plain model with these components."""
+    return ModelConfig(name="plain", model=str(folder / "plain"), pipeline=PLAIN, components={**components})
+
+
+def net(folder: Path, **fields: str) -> ComponentConfig:
+    """Return what a configuration says of the ControlNet."""
+    return ComponentConfig(model=str(folder / "net"), **fields)  # type: ignore[arg-type]
+
+
+def test_a_controlnet_beside_a_plain_model_guides_it(folder: Path) -> None:
+    """The model's own class runs as ever; the sibling that needs a ControlNet runs on the same weights, led by an image."""
+    loaded = load(config(folder, controlnet=net(folder)), PLAIN, OPTIONS)
+    runner = Runner(loaded)
+    plain = run(runner, call(PLAIN, PARAMS))
+    guided = [
+        run(runner, call(GUIDED, PARAMS, inputs={"image": (sample_image(32, 32, shift=shift),)})).products[0][0].value
+        for shift in (0, 8)
+    ]
+
+    assert "ControlNetModel" == type(loaded.beside["controlnet"]).__name__
+    assert [PLAIN, GUIDED] == [type(pipe).__name__ for pipe in runner.pipelines]
+    assert runner.pipelines[0].unet is runner.pipelines[1].unet
+    assert isinstance(plain.products[0][0].value, Image.Image)
+    assert not np.array_equal(np.asarray(guided[0]), np.asarray(guided[1]))
+
+
+def test_a_component_beside_has_its_own_type_of_numbers(folder: Path) -> None:
+    """It has the model's type, or its own where the configuration says so."""
+    same = load(config(folder, controlnet=net(folder)), PLAIN, OPTIONS)
+    other = load(config(folder, controlnet=net(folder, dtype="bfloat16")), PLAIN, OPTIONS)
+
+    assert torch.float32 == same.beside["controlnet"].dtype
+    assert torch.bfloat16 == other.beside["controlnet"].dtype
+
+
+def test_what_is_of_the_class_and_what_is_beside_it(folder: Path) -> None:
+    """Components are told apart, and those of the class stay in its configuration."""
+    whole, beside = part_configuration(
+        config(folder, unet=ComponentConfig(dtype="bfloat16"), controlnet=net(folder)), PLAIN
+    )
+
+    assert ("controlnet",) == beside
+    assert {"unet"} == set(whole.components)
+
+
+def test_without_anything_beside_the_configuration_stays(folder: Path) -> None:
+    """A configuration of the class's own components is the same object."""
+    own = config(folder, vae=ComponentConfig(dtype="bfloat16"))
+    whole, beside = part_configuration(own, PLAIN)
+
+    assert whole is own
+    assert () == beside
+
+
+def test_a_class_that_needs_it_takes_it_as_its_own(folder: Path) -> None:
+    """Where the configuration names the guided class, the ControlNet is one of its own components."""
+    own = config(folder, controlnet=net(folder)).model_copy(update={"pipeline": GUIDED})
+    loaded = load(own, GUIDED, OPTIONS)
+
+    assert GUIDED == type(loaded.pipeline).__name__
+    assert {} == loaded.beside
+
+
+def test_a_wrong_name_is_refused_with_the_right_ones(folder: Path) -> None:
+    """A component that neither the class nor a sibling has is an error that names those that there are."""
+    with pytest.raises(LoadError, match="has a component 'engine'") as caught:
+        load(config(folder, engine=net(folder)), PLAIN, OPTIONS)
+
+    assert "plain" == caught.value.model
+    assert "unet" in caught.value.hint
+    assert "vae" in caught.value.hint
+
+
+def test_a_component_that_is_needed_and_missing_is_named(folder: Path) -> None:
+    """A class that needs what the folder has not says so, and how to bring it."""
+    with pytest.raises(LoadError, match="StableDiffusionControlNetPipeline needs controlnet") as caught:
+        load(config(folder), GUIDED, OPTIONS)
+
+    assert "components: {controlnet: {model:" in caught.value.hint
+
+
+def test_a_folder_that_is_not_there_is_an_error(folder: Path) -> None:
+    """A component whose folder is missing fails the load."""
+    with pytest.raises(OSError, match="nowhere"):
+        load(config(folder, controlnet=ComponentConfig(model=str(folder / "nowhere"))), PLAIN, OPTIONS)
+
+
+def test_a_component_beside_needs_a_source(folder: Path) -> None:
+    """A component that the model has not must come from somewhere."""
+    with pytest.raises(LoadError, match="controlnet") as caught:
+        load(config(folder, controlnet=ComponentConfig(dtype="float32")), PLAIN, OPTIONS)
+
+    assert "model:" in caught.value.hint

@@ -1,0 +1,239 @@
+"""Schedulers that are built for a call: from the model's own configuration, in the form that it needs, or not at all."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DEISMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SASolverScheduler,
+    UniPCMultistepScheduler,
+)
+from PIL import Image
+
+from embedded import Calls, finish
+from octabox.catalog.pipelines import load_catalog
+from octabox.engine.local.engine import LocalEngine
+from octabox.engine.worker.scheduler_factory import build_scheduler
+from octabox.errors import InvalidParameterError, MissingDependencyError, OctaboxError, UnknownParameterError
+from octabox.schedulers.compatibility import ModelTraits, incompatibility
+from octabox.types import SchedulerChoice
+
+#: What numpy says of diffusers' own ways; a worker would log it.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+#: Schedulers that would make noise, or something else than was asked for, without a word.
+REFUSED = (
+    "CMStochasticIterativeScheduler",
+    "DDIMInverseScheduler",
+    "DPMSolverMultistepInverseScheduler",
+    "EDMDPMSolverMultistepScheduler",
+    "EDMEulerScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+    "IPNDMScheduler",
+)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_a_scheduler_that_cannot_work_is_refused(engine: LocalEngine, calls: Calls, name: str) -> None:
+    """A pair that would silently make noise is refused with the reason, told from the configurations."""
+    with pytest.raises(InvalidParameterError, match=f"{name} does not fit this model: ") as caught:
+        await finish(engine, calls(scheduler=SchedulerChoice(name)))
+
+    assert "DDIMScheduler" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler"])
+def test_a_flow_keeps_what_it_was_trained_with(name: str) -> None:
+    """A scheduler that cannot be told of a flow is refused, or is told of it; LocalAI swaps it and says nothing (L11)."""
+    own = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    told = build_scheduler(own, dict(own.config), SchedulerChoice("DPMSolverMultistepScheduler")).config
+
+    assert ("flow_prediction", True, 3.0) == (told["prediction_type"], told["use_flow_sigmas"], told["flow_shift"])
+    with pytest.raises(InvalidParameterError, match="the model matches flows, and it cannot"):
+        build_scheduler(own, dict(own.config), SchedulerChoice(name))
+
+
+async def test_every_scheduler_is_served_or_refused(engine: LocalEngine, calls: Calls) -> None:
+    """None of diffusers' schedulers ends in anything but an image or a typed error, and the worker outlives them all."""
+    outcomes: dict[str, str] = {}
+    for name in load_catalog().schedulers:
+        try:
+            await finish(engine, calls(scheduler=SchedulerChoice(name), num_inference_steps=3))
+            outcomes[name] = "served"
+        except (InvalidParameterError, UnknownParameterError, MissingDependencyError):
+            outcomes[name] = "refused"
+        except OctaboxError as error:
+            outcomes[name] = f"{type(error).__name__}: {error}"
+
+    assert {"served", "refused"} == set(outcomes.values()), outcomes
+    assert set(REFUSED) <= {name for name, outcome in outcomes.items() if outcome == "refused"}
+
+
+#: Settings that the catalog says nothing reads, of classes that fit the embedded model, and some that are read.
+SETTINGS = [
+    ("LCMScheduler", {"timestep_spacing": "trailing"}, False),
+    ("TCDScheduler", {"timestep_spacing": "linspace"}, False),
+    ("TCDScheduler", {"timestep_scaling": 0.1}, False),
+    ("TCDScheduler", {"thresholding": True, "dynamic_thresholding_ratio": 0.1, "sample_max_value": 0.5}, False),
+    ("TCDScheduler", {"clip_sample_range": 0.1}, False),
+    ("LCMScheduler", {"original_inference_steps": 20}, True),
+    ("LCMScheduler", {"timestep_scaling": 0.1}, True),
+    ("DDIMScheduler", {"timestep_spacing": "trailing"}, True),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "counts"), SETTINGS)
+async def test_what_nothing_reads_changes_nothing(
+    engine: LocalEngine, calls: Calls, name: str, settings: dict[str, Any], counts: bool
+) -> None:
+    """An image is the same to the last bit whatever is said of it, and of no setting that counts is this told."""
+    with_, without = [
+        Image.open(io.BytesIO((await finish(engine, calls(scheduler=choice))).artifacts[0].content)).tobytes()
+        for choice in (SchedulerChoice(name, settings), SchedulerChoice(name))
+    ]
+
+    assert counts == (with_ != without)
+    assert counts == (not set(settings) & set(load_catalog().scheduler(name).unread))
+
+
+#: A pipeline whose models match flows, with one scheduler or another.
+PIPELINE = load_catalog().pipelines["WanPipeline"]
+
+#: Schedulers as models that match flows come with them.
+FLOWS = {
+    "plain": FlowMatchEulerDiscreteScheduler(shift=3.0),
+    "by size": FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+    "of a solver": UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0, solver_type="bh2"
+    ),
+}
+
+
+def fitting(own: Any) -> list[str]:
+    """Return the schedulers that fit a model with this one."""
+    catalog = load_catalog()
+    subject = ModelTraits(type(own).__name__, dict(own.config), PIPELINE)
+    pipelines = catalog.pipelines.values()
+    return [name for name, entry in catalog.schedulers.items() if not incompatibility(entry, subject, {}, pipelines)]
+
+
+def remainder(scheduler: Any, steps: int = 20) -> float:
+    """Return how far from the one image of its training a perfect model of flows ends, as a part of where it began."""
+    moves = (
+        scheduler.config.get("use_dynamic_shifting") and "mu" in inspect.signature(scheduler.set_timesteps).parameters
+    )
+    scheduler.set_timesteps(steps, **({"mu": 1.0} if moves else {}))
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    image, sample = torch.full_like(noise, 0.5), noise.clone()
+    for moment in scheduler.timesteps:
+        part = float(moment) / scheduler.config["num_train_timesteps"]
+        sample = scheduler.step((sample - image) / part, moment, sample, return_dict=False)[0]
+    return float((sample - image).abs().mean() / (noise - image).abs().mean())
+
+
+@pytest.mark.parametrize(("own", "name"), [(own, name) for own in FLOWS for name in fitting(FLOWS[own])])
+def test_a_model_of_flows_gets_a_solver_that_follows_them(own: str, name: str) -> None:
+    """Whatever is said to fit takes a perfect model from noise to its image."""
+    scheduler = build_scheduler(FLOWS[own], dict(FLOWS[own].config), SchedulerChoice(name), PIPELINE)
+
+    assert remainder(scheduler) < 0.05
+
+
+def test_solvers_of_noise_that_have_a_form_for_flows_are_among_them() -> None:
+    """The list is not empty, and holds the solvers that people ask for."""
+    wanted = {"DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler", "UniPCMultistepScheduler"}
+
+    assert all(wanted <= set(fitting(own)) for own in FLOWS.values())
+    assert "EulerDiscreteScheduler" not in fitting(FLOWS["plain"])
+
+
+@pytest.mark.parametrize("kind", [DEISMultistepScheduler, SASolverScheduler])
+def test_those_that_stop_short_would_leave_noise(kind: Any) -> None:
+    """They have a form for flows, and are refused with reason: of a perfect model about an eighth of the noise is left."""
+    torch.manual_seed(0)
+    form = kind(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0)
+
+    assert type(form).__name__ not in fitting(FLOWS["plain"])
+    assert 0.2 > remainder(form) > 0.1
+
+
+def test_the_shift_is_the_models_own() -> None:
+    """Whatever the class calls it."""
+    plain, solver = FLOWS["plain"], FLOWS["of a solver"]
+    built = build_scheduler(plain, dict(plain.config), SchedulerChoice("UniPCMultistepScheduler"), PIPELINE)
+    back = build_scheduler(solver, dict(solver.config), SchedulerChoice("FlowMatchEulerDiscreteScheduler"), PIPELINE)
+
+    assert 3.0 == built.config["flow_shift"]
+    assert 5.0 == back.config["shift"]
+
+
+def test_one_request_leaves_nothing_to_the_next() -> None:
+    """Each is built from the configuration that the model came with."""
+    own = DDIMScheduler(beta_schedule="scaled_linear")
+    pristine = dict(own.config)
+    karras = build_scheduler(own, pristine, SchedulerChoice("EulerDiscreteScheduler", {"use_karras_sigmas": True}))
+    plain = build_scheduler(own, pristine, SchedulerChoice("EulerDiscreteScheduler"))
+
+    assert karras.config["use_karras_sigmas"]
+    assert not plain.config["use_karras_sigmas"]
+    assert dict(own.config) == pristine
+
+
+@pytest.mark.parametrize("steps", [5, 10, 25])
+def test_timesteps_that_are_written_out_are_spread_over_any_number_of_steps(steps: int) -> None:
+    """They begin and end where the schedule does, and fall."""
+    own = EulerDiscreteScheduler(beta_schedule="scaled_linear")
+    written = (999, 850, 736, 645, 545, 455, 343, 233, 124, 24)
+    choice = SchedulerChoice("EulerDiscreteScheduler", {}, "align_your_steps", written)
+    scheduler: Any = build_scheduler(own, dict(own.config), choice)
+    scheduler.set_timesteps(steps, device="cpu")
+    taken = [int(moment) for moment in scheduler.timesteps]
+
+    assert (999, 24, steps) == (taken[0], taken[-1], len(taken))
+    assert taken == sorted(set(taken), reverse=True)
+    assert steps != len(written) or taken == list(written)
+
+
+def test_more_steps_than_a_schedule_has_room_for_are_refused() -> None:
+    """No two steps may stand on one timestep."""
+    own = EulerDiscreteScheduler(beta_schedule="scaled_linear")
+    scheduler: Any = build_scheduler(
+        own, dict(own.config), SchedulerChoice("EulerDiscreteScheduler", {}, "ays", (999, 500, 1))
+    )
+
+    with pytest.raises(InvalidParameterError, match="no room for 2000 steps"):
+        scheduler.set_timesteps(2000)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"beta_schedule": "no such"}, {"use_karras_sigmas": True, "use_exponential_sigmas": True}]
+)
+def test_settings_that_do_not_go_together_are_refused_in_the_class_own_words(settings: dict[str, Any]) -> None:
+    """Before an image is begun."""
+    own = EulerDiscreteScheduler(beta_schedule="scaled_linear")
+
+    with pytest.raises(InvalidParameterError, match="EulerDiscreteScheduler refused its settings: "):
+        build_scheduler(own, dict(own.config), SchedulerChoice("EulerDiscreteScheduler", settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("DPMSolverSDEScheduler", "torchsde"), ("LMSDiscreteScheduler", "scipy")]
+)
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str, package: str) -> None:
+    """With how to install it."""
+    monkeypatch.setattr("octabox.catalog.loading.is_installed", lambda module: module != package)
+    own = DDIMScheduler(beta_schedule="scaled_linear")
+
+    with pytest.raises(MissingDependencyError, match=f"{package} is not installed") as caught:
+        build_scheduler(own, dict(own.config), SchedulerChoice(name))
+
+    assert f'pip install "{package}"' in caught.value.hint

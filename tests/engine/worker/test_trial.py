@@ -1,0 +1,161 @@
+"""Models whose class does not run in the first dtype that is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, PNDMPipeline, PNDMScheduler
+
+from calling import Watcher, call
+from octabox.config.model import ModelConfig
+from octabox.engine.messages import Start, WorkerOptions
+from octabox.engine.worker import trial
+from octabox.engine.worker.loading import models
+from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.placement.dtype import HALVES, DtypeChoice, Precision
+from octabox.engine.worker.placement.verdicts import failed_dtypes
+from octabox.engine.worker.trial import TrialRunner
+from octabox.errors import GenerationError, OutOfMemoryError
+from tiny import unet
+
+#: A class that makes numpy arrays of images in its dtype, and one that feeds its UNet float32 whatever that is in.
+ARRAYS, FEEDS = "DDPMPipeline", "PNDMPipeline"
+
+KEY = {"pipeline": "a key of this test"}
+
+#: What `auto` tries on an accelerator; here the processor computes it.
+ATTEMPTS = (*(Precision(half, casts) for half in HALVES for casts in (False, True)), Precision(torch.float32))
+
+
+@pytest.fixture(autouse=True)
+def choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[DtypeChoice], None]:
+    """Return what sets the dtypes of models that are loaded; verdicts lie in a folder of the test."""
+    monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "cache"))
+
+    def choose(dtypes: DtypeChoice) -> None:
+        monkeypatch.setattr(models, "choose_dtypes", lambda *_: dtypes)
+
+    choose(DtypeChoice(ATTEMPTS, automatic=True, key=KEY))
+    return choose
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a tiny model of each of the two classes."""
+    DDPMPipeline(unet(), DDPMScheduler(num_train_timesteps=10)).save_pretrained(tmp_path / ARRAYS)
+    PNDMPipeline(unet(), PNDMScheduler(num_train_timesteps=10, skip_prk_steps=True)).save_pretrained(tmp_path / FEEDS)
+    return tmp_path
+
+
+def runner(folder: Path, name: str) -> TrialRunner:
+    """Return what makes calls of a model."""
+    start = Start(ModelConfig(name="x", model=str(folder / name)), name, WorkerOptions(device="cpu"))
+    return TrialRunner(load(start.model, start.pipeline, start.options), start)
+
+
+def run(calls: TrialRunner, name: str, **params: Any) -> tuple[str, ...]:
+    """Make a call and return its warnings."""
+    watcher = Watcher()
+    made = calls.run(call(name, {"num_inference_steps": 2, **params}), watcher.tell, watcher.check)
+    assert made.products
+    return made.warnings
+
+
+def test_another_dtype_is_taken_where_the_class_does_not_run_in_the_first(folder: Path) -> None:
+    """The call is made again in the other half type, its answer says so, and the next call says nothing."""
+    calls = runner(folder, ARRAYS)
+    warnings = run(calls, ARRAYS)
+
+    assert 1 == len(warnings)
+    assert "does not run in bfloat16" in warnings[0]
+    assert "computes in float16." in warnings[0]
+    assert () == run(calls, ARRAYS)
+    assert torch.float16 == calls.pipelines[0].dtype
+
+
+def test_the_verdict_is_kept(folder: Path) -> None:
+    """What failed is on disk for the next load, with its reason; what worked is not."""
+    run(runner(folder, ARRAYS), ARRAYS)
+
+    reason = "Got unsupported ScalarType BFloat16"
+    assert {"bfloat16": reason, "bfloat16 with casts": reason} == failed_dtypes(KEY)
+
+
+def test_casts_are_tried_before_another_dtype(folder: Path) -> None:
+    """Where two dtypes met, the model stays as it is loaded, and casts what its components are given."""
+    calls = runner(folder, FEEDS)
+    loaded = calls.pipelines[0]
+
+    assert "computes in bfloat16, and casts" in run(calls, FEEDS)[0]
+    assert loaded is calls.pipelines[0]
+    assert () == run(calls, FEEDS)
+
+
+def test_a_dtype_that_was_asked_for_stays(folder: Path, choice: Callable[[DtypeChoice], None]) -> None:
+    """The call fails with an error that names the setting and what may work; nothing is loaded again."""
+    choice(DtypeChoice(ATTEMPTS[:2], key=KEY))
+    calls = runner(folder, ARRAYS)
+    loaded = calls.pipelines[0]
+
+    with pytest.raises(GenerationError, match="does not run in bfloat16") as caught:
+        run(calls, ARRAYS)
+
+    assert ("dtype", ("float32", "float16")) == (caught.value.parameter, caught.value.choices)
+    assert loaded is calls.pipelines[0]
+
+
+def test_casts_help_a_dtype_that_was_asked_for(folder: Path, choice: Callable[[DtypeChoice], None]) -> None:
+    """Casts change no dtype of weights, and are made there too."""
+    choice(DtypeChoice(ATTEMPTS[:2], key=KEY))
+    calls = runner(folder, FEEDS)
+
+    assert "casts" in run(calls, FEEDS)[0]
+    assert torch.bfloat16 == calls.pipelines[0].dtype
+
+
+def test_a_failure_in_every_dtype_is_not_one_of_dtypes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that stays in float32 is passed on, nothing is kept, the first dtype is back, and is not given up again."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("expected scalar type Half but found Float")
+
+    monkeypatch.setattr(diffusers.DDPMPipeline, "__call__", fail)
+    calls = runner(folder, ARRAYS)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="expected scalar type"):
+            calls.run(call(ARRAYS, {}), Watcher().tell, Watcher().check)
+
+        assert torch.bfloat16 == calls.pipelines[0].dtype
+    assert {} == failed_dtypes(KEY)
+
+
+def test_a_model_that_does_not_fit_in_the_next_dtype_is_as_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that runs out while it is loaded again is the call's error, and the model is there as it was."""
+    calls = runner(folder, ARRAYS)
+
+    def fail_in_float16(*args: Any) -> Any:
+        if args[-1].dtype == torch.float16:
+            raise OutOfMemoryError("full")
+        return load(*args)
+
+    monkeypatch.setattr(trial, "load", fail_in_float16)
+    with pytest.raises(OutOfMemoryError):
+        run(calls, ARRAYS)
+
+    assert torch.bfloat16 == calls.pipelines[0].dtype
+
+
+def test_other_errors_are_passed_on(folder: Path) -> None:
+    """An error that is not about dtypes changes nothing."""
+    calls = runner(folder, ARRAYS)
+    with pytest.raises(Exception, match="num_inference_steps"):
+        run(calls, ARRAYS, num_inference_steps=100)
+
+    assert torch.bfloat16 == calls.pipelines[0].dtype

@@ -1,0 +1,35 @@
+"""The table of errors of gRPC."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from octabox import errors
+from octabox.frontends.grpc.localai.errors import MOST_DETAILS, TABLE, code_of, details_of
+
+
+def every(kind: type[errors.OctaboxError]) -> list[type[errors.OctaboxError]]:
+    """Return a class and all that are derived from it."""
+    return [kind, *(found for derived in kind.__subclasses__() for found in every(derived))]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in every(errors.OctaboxError) if kind.__module__ == "octabox.errors"])
+def test_every_error_has_a_row(kind: type[errors.OctaboxError]) -> None:
+    """Every error has a status of its own, and none is called a success or left unknown."""
+    assert TABLE[kind] not in {grpc.StatusCode.OK, grpc.StatusCode.UNKNOWN}
+
+
+def test_several_of_one_kind_have_the_status_of_that_kind() -> None:
+    """Several problems are one status, whatever they are."""
+    wrong = [errors.InvalidParameterError("A."), errors.MediaError("B.")]
+
+    assert grpc.StatusCode.INVALID_ARGUMENT is code_of(errors.InvalidRequestError(wrong))
+
+
+def test_details_fit_into_a_header() -> None:
+    """A long message is cut, and lines are joined, since details travel in a header."""
+    details = details_of(errors.LoadError("word\n" * 2000, hint="Do."))
+
+    assert len(details) <= MOST_DETAILS + 3
+    assert details.startswith("word word")

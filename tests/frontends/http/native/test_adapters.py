@@ -1,0 +1,88 @@
+"""LoRAs in requests and answers of our own API, and the list of those there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fakes import Server
+from octabox.errors import InvalidParameterError
+from octabox.frontends.http.native.responses import told_adapter
+from octabox.frontends.http.native.schema import body_schema, from_fields
+from octabox.frontends.http.native.translate import to_request
+from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.types import AdapterChoice, AdapterReport
+from trained import EMBEDDINGS, LORAS
+
+
+def asked(*adapters: Any) -> tuple[AdapterChoice, ...]:
+    """Return the LoRAs of a request."""
+    return to_request(from_fields({"model": "demo", "adapters": list(adapters)}), {}).request.adapters
+
+
+def test_by_name_and_by_object() -> None:
+    """A name is a LoRA of full strength."""
+    wanted = {"lora": "b", "weight": 0.8, "weights": {"unet": 1, "text_encoder": 0}}
+
+    assert (AdapterChoice("a"), AdapterChoice("b", 0.8, {"unet": 1, "text_encoder": 0})) == asked("a", wanted)
+    assert () == asked()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        3,
+        {},
+        {"lora": ""},
+        {"lora": "a", "weight": "strong"},
+        {"lora": "a", "weight": 11},
+        {"lora": "a", "weight": float("nan")},
+        {"lora": "a", "weights": {"unet": 1e9}},
+        {"lora": "a", "scale": 1},
+        {"name": "a"},
+    ],
+)
+def test_what_is_wrong_is_refused(wrong: Any) -> None:
+    """The error names the field."""
+    with pytest.raises(InvalidParameterError) as caught:
+        asked(wrong)
+
+    assert "adapters" == caught.value.parameter
+
+
+def test_the_schema_tells_both_forms() -> None:
+    """A name, or an object with its strengths."""
+    name, whole = body_schema()["properties"]["adapters"]["items"]["anyOf"]
+
+    assert ("string", {"lora", "weight", "weights"}) == (name["type"], set(whole["properties"]))
+
+
+def test_what_became_of_one() -> None:
+    """How strong it was, and how many of its tensors were used."""
+    assert {"lora": "a", "weight": 0.5, "weights": {"unet": 1}, "keys": 9, "used": 8} == told_adapter(
+        AdapterReport("a", 0.5, {"unet": 1}, 9, 8)
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["frame", "hearts", "plumstar", "ruby"]),
+        ("?kind=lora", ["frame", "hearts"]),
+        ("?kind=embedding", ["plumstar", "ruby"]),
+    ],
+)
+async def test_the_list(query: str, names: list[str]) -> None:
+    """All, or those of a kind; places on the server's disk are not told."""
+    server = Server()
+    server.models.adapters = AdapterRegistry(LORAS, EMBEDDINGS)
+    answer = await server.http.get(f"/v1/adapters{query}")
+
+    assert names == [row["name"] for row in answer.json()["data"]]
+    assert str(LORAS) not in answer.text
+
+
+async def test_a_kind_that_there_is_not() -> None:
+    """Another word is an error."""
+    assert (await Server().http.get("/v1/adapters?kind=x")).status_code in {400, 422}

@@ -1,0 +1,84 @@
+"""Forms with files."""
+
+from typing import Any
+
+import pytest
+
+from fakes import Server, sample_image
+
+IMAGE = {"image": ("a.png", sample_image())}
+
+
+async def edited(server: Server, data: dict[str, Any], files: Any = None) -> int:
+    """Send an edit and return the answer's status."""
+    form = {"prompt": "x", **data}
+    return (await server.http.post("/v1/images/edits", files=files or IMAGE, data=form)).status_code
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.5", 0.5),
+        ("true", True),
+        ("[1, 2]", [1, 2]),
+        ('{"a": 1}', {"a": 1}),
+        ("null", "null"),
+        ("NaN", "NaN"),
+        ("[" * 5000, "[" * 5000),
+        ("plain", "plain"),
+    ],
+)
+async def test_values_of_further_fields(text: str, value: Any) -> None:
+    """A further field is the JSON that it holds, or else its text."""
+    server = Server()
+
+    assert 200 == await edited(server, {"strength": text})
+    assert value == server.asked.params["strength"]
+
+
+async def test_text_stays_text() -> None:
+    """A prompt that looks like a number is a prompt, and an empty field is not given."""
+    server = Server()
+
+    assert 200 == await edited(server, {"prompt": "1", "prompt_2": "2", "n": "", "step": "3"})
+    assert {"prompt": "1", "prompt_2": "2", "num_inference_steps": 3} == server.asked.params
+
+
+async def test_images_by_url_and_by_file() -> None:
+    """Images may be files and URLs in one form; files of other names are media too."""
+    server = Server()
+    files = [("image[]", ("a.png", b"one")), ("control_image", ("b.png", b"two"))]
+
+    assert 200 == await edited(server, {"mask": "https://example.org/m.png"}, files)
+    assert server.asked.inputs == {
+        "image": (b"one",),
+        "control_image": (b"two",),
+        "mask_image": ("https://example.org/m.png",),
+    }
+
+
+async def test_scheduler_with_settings() -> None:
+    """A field that takes an object takes it as JSON."""
+    server = Server()
+
+    assert 200 == await edited(server, {"scheduler": '{"name": "euler", "eta": 1}'})
+    assert server.asked.scheduler is not None
+    assert ("euler", {"eta": 1}) == (server.asked.scheduler.name, server.asked.scheduler.settings)
+
+
+@pytest.mark.parametrize("data", [{"n": "0"}, {"n": ["1", "2"]}, {"stream": "maybe"}, {"size": "1"}])
+async def test_refused(data: dict[str, Any]) -> None:
+    """A wrong field of a form is a bad request."""
+    assert 400 == await edited(Server(), data)
+
+
+async def test_text_that_is_no_utf8_is_latin1() -> None:
+    """A field that is not UTF-8 is read as the Latin-1 that old clients send."""
+    server = Server()
+    head = b'--x\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r\na\r\n--x\r\n'
+    content = head + b'content-disposition: form-data; name="prompt"\r\n\r\n\xff\r\n--x--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = await server.http.post("/v1/images/edits", content=content, headers=headers)
+
+    assert 200 == answer.status_code
+    assert "\xff" == server.asked.params["prompt"]

@@ -1,0 +1,60 @@
+"""What clients send, read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from octabox.errors import InvalidParameterError, RequestError
+from octabox.frontends.http.bodies import read_object
+from octabox.frontends.naming.json_values import parse_json_or_text
+from octabox.schedulers.names import scheduler_choice
+from octabox.types import SchedulerChoice
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"{", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b"[]", "must be a JSON object"),
+        (b'{"a": NaN}', "NaN is no number"),
+        (b'{"a": "\xff"}', "not UTF-8"),
+        (b'{"a": "\\ud800"}', "not UTF-8"),
+    ],
+)
+def test_what_is_no_object(data: bytes, words: str) -> None:
+    """What is no JSON object is refused, with an example in the hint where that helps."""
+    with pytest.raises(RequestError, match=words):
+        read_object(data, '{"x": 1}')
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("3", 3),
+        ("[1, 2]", [1, 2]),
+        ('{"a": 1}', {"a": 1}),
+        ("true", True),
+        ("null", "null"),
+        ('"x"', '"x"'),
+        ("a cat", "a cat"),
+        ("NaN", "NaN"),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+)
+def test_what_a_fields_text_means(text: str, meaning: Any) -> None:
+    """Numbers, lists, objects and truth are what they say; everything else is text."""
+    assert meaning == parse_json_or_text(text)
+
+
+def test_schedulers() -> None:
+    """A scheduler is a name, or an object with a name and settings."""
+    assert scheduler_choice(None) is None
+    assert SchedulerChoice("euler") == scheduler_choice("euler")
+    assert SchedulerChoice("euler", {"a": 1}) == scheduler_choice({"name": "euler", "a": 1})
+    recorded = {"name": "euler", "settings": {"a": 1}, "schedule": "karras"}
+    assert SchedulerChoice("euler", {"a": 1, "schedule": "karras"}) == scheduler_choice(recorded)
+    with pytest.raises(InvalidParameterError, match="no name"):
+        scheduler_choice({"name": 3})

@@ -1,0 +1,125 @@
+"""Results that clients fetch by URL."""
+
+from pathlib import Path
+
+import pytest
+
+from octabox.errors import CapacityError
+from octabox.frontends.http.results import Results
+from octabox.types import Artifact
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def artifact(size: int = 10) -> Artifact:
+    """Return an artifact of this many bytes."""
+    return Artifact("image", "image/webp", b"x" * size)
+
+
+def test_kept_and_found() -> None:
+    """What is kept is found, under a long name of its own."""
+    results = Results(60)
+    names = {results.keep(artifact()) for _ in range(3)}
+    found = [results.find(name) for name in names]
+    contents = [result.path.read_bytes() for result in found if result]
+    results.close()
+
+    assert [b"x" * 10] * 3 == contents
+    assert all(len(name) > 32 and name.endswith(".webp") for name in names)
+
+
+def test_names_end_like_files() -> None:
+    """A name ends as files of its media type do, whatever the media type is called."""
+    results = Results(60)
+    names = [results.keep(Artifact("audio", media_type, b"x")) for media_type in ("audio/mpeg", "model/gltf-binary")]
+    results.close()
+
+    assert [".mp3", ".glb"] == [Path(name).suffix for name in names]
+
+
+def test_expired() -> None:
+    """After its time a result is gone, its file too."""
+    clock = Clock()
+    results = Results(60, clock=clock)
+    name = results.keep(artifact())
+    result = results.find(name)
+    clock.now = 60
+    found = results.find(name)
+    results.close()
+
+    assert result is not None
+    assert found is None
+    assert not result.path.exists()
+
+
+def test_oldest_make_room() -> None:
+    """When there are too many bytes, the oldest go."""
+    results = Results(60, most_bytes=25)
+    names = [results.keep(artifact()) for _ in range(3)]
+    there = [results.find(name) is not None for name in names]
+    results.close()
+
+    assert [False, True, True] == there
+
+
+def test_files_are_private_and_go_at_the_end() -> None:
+    """Only the server's user may read the folder, and closing deletes it."""
+    results = Results(60)
+    result = results.find(results.keep(artifact()))
+    assert result is not None
+    mode = result.path.parent.stat().st_mode & 0o777
+    results.close()
+
+    assert 0o700 == mode
+    assert not result.path.parent.exists()
+
+
+def test_kept_after_close() -> None:
+    """A server that has closed its results can begin again."""
+    results = Results(60)
+    results.close()
+    name = results.keep(artifact())
+    found = results.find(name)
+    results.close()
+
+    assert found is not None
+
+
+def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is a lack of room, and says what to do."""
+
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    results = Results(60)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CapacityError, match="b64_json"):
+        results.keep(artifact())
+    monkeypatch.undo()
+    name = results.keep(artifact())
+    found = results.find(name)
+    results.close()
+
+    assert found is not None
+
+
+def test_dropped() -> None:
+    """What is dropped is gone, and dropping it again does no harm."""
+    results = Results(60)
+    name = results.keep(artifact())
+    found = results.find(name)
+    results.drop(name)
+    results.drop(name)
+
+    assert found is not None
+    assert not found.path.exists()
+    assert results.find(name) is None
+    results.close()
