@@ -157,7 +157,8 @@ def check_weight(words: str, weight: float, parameter: str) -> None:
     """
     if not math.isfinite(weight) or abs(weight) > MAX_WEIGHT:
         raise InvalidParameterError(
-            f"The weight {weight:g} of '{words.strip()[:40]}' in '{parameter}' is not between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g}.",
+            f"The weight {weight:g} of '{words.strip()[:40]}' in '{parameter}' must be between -{MAX_WEIGHT:g} and "
+            f"{MAX_WEIGHT:g}.",
             hint="Weights from 0.5 to 1.5 are usual.",
             parameter=parameter,
         )
