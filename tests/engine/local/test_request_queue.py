@@ -148,7 +148,7 @@ async def test_a_worker_without_a_sign_of_life_is_ended(
     logged: list[logging.LogRecord],
 ) -> None:
     """A process that was stopped does nothing any more; unload returns all the same, and what ran on it fails."""
-    monkeypatch.setattr(worker_process, "GRACE", 2.0)
+    monkeypatch.setattr(worker_process, "SHUTDOWN_TIMEOUT", 2.0)
     monkeypatch.setattr(worker_process, "SILENCE", 2.0)
     await finish(own_engine, calls())
     pid = pid_of(own_engine)
