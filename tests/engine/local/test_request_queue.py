@@ -292,7 +292,7 @@ def test_a_failed_device_is_logged_as_an_error(logged: list[logging.LogRecord]) 
 
 async def ended(pid: int) -> None:
     """Wait until a process has ended: a signal that cannot be caught needs a moment where the machine is busy."""
-    while alive(pid):
+    while alive(pid):  # noqa: ASYNC110 (nobody sets an event when a process ends)
         await asyncio.sleep(0.01)
 
 
