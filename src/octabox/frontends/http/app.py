@@ -26,13 +26,8 @@ from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, Se
 from octabox.frontends.http.native import adapters, catalog, generations
 from octabox.frontends.http.openai import images, speech, videos
 from octabox.frontends.http.openai import models as model_routes
-from octabox.frontends.http.results import Results
-from octabox.frontends.metered import Metered
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
-from octabox.service.jobs import Jobs
-from octabox.service.protocols import GenerationService, ModelService
-from octabox.telemetry.metrics import Metrics
 
 #: Starts what the application needs, and ends it.
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -46,20 +41,14 @@ BACKLOG = 2048
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
 
 
-def create_app(generation: GenerationService, models: ModelService, settings: Settings, lifespan: Lifespan) -> FastAPI:
+def create_app(ctx: AppContext, lifespan: Lifespan) -> FastAPI:
     """Return the application.
 
     Args:
-        generation: Runs requests.
-        models: The models of this server.
-        settings: Of the server.
-        lifespan: Starts what the application needs, and ends it.
+        ctx: The collaborators of the routes; its jobs and results are closed with the application.
+        lifespan: Starts what the application needs, and stops it.
     """
-    metrics = Metrics()
-    results = Results(settings.result_ttl)
-    metered = Metered(generation, metrics)
-    jobs = Jobs(metered, settings.result_ttl, results.keep, results.drop)
-    ctx = AppContext(metered, jobs, models, settings, results, metrics)
+    settings = ctx.settings
 
     @contextlib.asynccontextmanager
     async def whole(app: FastAPI) -> AsyncIterator[None]:
@@ -67,8 +56,8 @@ def create_app(generation: GenerationService, models: ModelService, settings: Se
             try:
                 yield
             finally:
-                await jobs.close()
-                results.close()
+                await ctx.jobs.close()
+                ctx.results.close()
 
     app = FastAPI(title="Octabox", version=_version(), lifespan=whole)
     app.include_router(health.routes(ctx))

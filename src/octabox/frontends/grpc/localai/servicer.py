@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
@@ -21,6 +21,7 @@ from octabox.frontends.grpc.localai.loading.options import to_model
 from octabox.frontends.grpc.localai.making import files, requests, results
 from octabox.frontends.grpc.localai.making.requests import Context
 from octabox.media.limits import MediaLimits
+from octabox.service.protocols import GenerationService
 from octabox.service.selection.inputs import bindings_for
 from octabox.service.workflows.upscale import enlarged
 from octabox.types import Artifact, Generation, GenerationRequest
@@ -35,14 +36,6 @@ Finish = Callable[[Generation], Artifact]
 
 #: From a request to what was made.
 Run = Callable[[GenerationRequest], Awaitable[Generation]]
-
-
-class GenerationService(Protocol):
-    """Runs requests."""
-
-    async def generate(self, request: GenerationRequest) -> Generation:
-        """Run a request and return its result; cancelling the task cancels it."""
-        ...
 
 
 @dataclass

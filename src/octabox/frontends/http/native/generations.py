@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from octabox.errors import GenerationError
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.errors import rename_error_params
@@ -20,8 +19,9 @@ from octabox.frontends.http.native.responses import addresses, job_to_json, outp
 from octabox.frontends.http.native.schema import body_schema
 from octabox.frontends.http.native.translate import SPELLED, ParsedRequest, to_request
 from octabox.frontends.http.sse import EventStream, ended_by_errors, first_of
+from octabox.service.events import result_of
 from octabox.service.jobs import Job
-from octabox.types import Event, Generation
+from octabox.types import Event
 
 
 def _documented() -> dict[str, Any]:
@@ -45,7 +45,7 @@ def routes(ctx: AppContext) -> APIRouter:
             with rename_error_params(SPELLED):
                 if body.stream:
                     return await _stream(ctx, request, job, events, wanted)
-                generation = await cancel_on_disconnect(request.receive, _last(events))
+                generation = await cancel_on_disconnect(request.receive, result_of(events))
         except BaseException:
             # Events that nobody has asked for yet do not end what they come from.
             await ctx.jobs.cancel(job)
@@ -77,14 +77,3 @@ async def _stream(
     first = await cancel_on_disconnect(request.receive, first_of(events))
     told = to_events(job, first, events, base_url(ctx, request), wanted.warnings)
     return EventStream(ended_by_errors(told), events)
-
-
-async def _last(events: AsyncGenerator[Event, None]) -> Generation:
-    """Return the result that events end with."""
-    try:
-        async for event in events:
-            if isinstance(event, Generation):
-                return event
-    finally:
-        await events.aclose()
-    raise GenerationError("The engine ended a request without a result.")
