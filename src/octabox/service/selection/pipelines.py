@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from octabox.catalog.entries import MEDIA, PipelineEntry
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.signature import settable
-from octabox.catalog.tasks import brought
+from octabox.catalog.signature import settable_parameters
+from octabox.catalog.tasks import task_inputs
 from octabox.errors import InvalidParameterError, RequestError, TaskNotFoundError, UnknownParameterError, nearest
 
 
@@ -74,8 +74,8 @@ def _distance(
 def _served(entry: PipelineEntry, given: frozenset[str]) -> str:
     """Return the task of a class that a request with these files is for: that which they are most of."""
     kinds = {parameter.kind for parameter in entry.parameters if parameter.name in given and parameter.kind in MEDIA}
-    possible = [task for task in entry.tasks if brought(task) <= kinds]
-    return max(possible, key=lambda task: len(brought(task)), default=entry.tasks[0])
+    possible = [task for task in entry.tasks if task_inputs(task) <= kinds]
+    return max(possible, key=lambda task: len(task_inputs(task)), default=entry.tasks[0])
 
 
 def _cannot(family: tuple[PipelineEntry, ...], tag: str | None) -> TaskNotFoundError:
@@ -93,7 +93,7 @@ def _no_taker(family: tuple[PipelineEntry, ...], given: frozenset[str]) -> Reque
     """Return the error for files that no pipeline of a model takes together."""
     known = frozenset[str]().union(*(entry.files() for entry in family))
     unknown = sorted(given - known) or sorted(given)
-    values = {each.name for entry in family for each in settable(entry)} - known
+    values = {each.name for entry in family for each in settable_parameters(entry)} - known
     if plain := [name for name in unknown if name in values]:
         return InvalidParameterError(f"'{plain[0]}' takes no file.", hint="Give it as a value.", parameter=plain[0])
     tasks = dict.fromkeys(task for entry in family for task in entry.tasks)
