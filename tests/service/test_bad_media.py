@@ -10,7 +10,7 @@ import pytest
 import spoilt
 from octabox.catalog.entries import Parameter, ParameterKind, PipelineEntry
 from octabox.errors import MediaError
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.inputs import decoded
 from octabox.types import Source

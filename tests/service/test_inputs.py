@@ -15,7 +15,7 @@ from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, RequestError
 from octabox.media.audio import Audio
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.media.video import Video
 from octabox.service.inputs import DECODERS, decoded

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from octabox.catalog.conditions.ip_adapter import with_scale
+from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.discovery import YAML_SUFFIXES, discover, place
 from octabox.config.model import ModelConfig
@@ -107,7 +107,7 @@ def against_catalog(entries: Iterable[Entry], folder: Path) -> list[Problem]:
         own = catalog.pipeline(pipeline)
         extra = frozenset(config.components) - {part.name for part in own.components}
         scales = tuple(each.scale for each in config.ip_adapters)
-        return [with_scale(entry, scales) for entry in (own, *catalog.siblings(pipeline, extra))]
+        return [add_scale_parameter(entry, scales) for entry in (own, *catalog.siblings(pipeline, extra))]
 
     return check_names(entries, catalog.pipelines, catalog.schedulers, family=family)
 

@@ -39,13 +39,13 @@ def facts_of(file: Path) -> dict[str, Any]:
     Raises:
         MediaError: The file cannot be read, or does not tell.
     """
-    from octabox.media.metadata.chunks import read, read_parameters
+    from octabox.media.metadata.chunks import read_metadata, read_parameters
 
     try:
         data = file.read_bytes()
     except OSError as error:
         raise MediaError(f"'{file}' cannot be read: {error.strerror}.") from error
-    facts = read(data) or read_parameters(data)
+    facts = read_metadata(data) or read_parameters(data)
     if not facts:
         hint = "It may have been written by another program, or sent by one that leaves such things out."
         raise MediaError(f"'{file}' does not tell what it was made from.", hint=hint)

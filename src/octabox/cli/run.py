@@ -142,12 +142,12 @@ def _workflow(facts: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def _scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
     """Return the scheduler that an option means, by name or as JSON with settings, or what a file's metadata say of it."""
-    from octabox.schedulers.names import scheduler_choice
+    from octabox.schedulers.names import parse_scheduler_choice
 
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
-        return scheduler_choice(text)
+        return parse_scheduler_choice(text)
     try:
-        return scheduler_choice(json.loads(text))
+        return parse_scheduler_choice(json.loads(text))
     except ValueError as error:
         raise InvalidParameterError(f"'scheduler' is no JSON: {error}.", parameter="scheduler") from error
 

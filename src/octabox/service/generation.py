@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine, Medium, Run
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.bounds import Limits
 from octabox.service.conditions.lora import chosen_adapters

@@ -14,7 +14,7 @@ from octabox.catalog.tasks import CONTROL_PARAMETERS
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidRequestError, MediaError, RequestError
 from octabox.media import arrays, audio, video
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.images import decode, decode_mask
 from octabox.media.limits import MediaLimits
 from octabox.media.video import Video

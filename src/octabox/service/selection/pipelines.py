@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 from octabox.catalog.entries import MEDIA, PipelineEntry
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.signature import settable
-from octabox.catalog.tasks import brought
+from octabox.catalog.signature import settable_parameters
+from octabox.catalog.tasks import task_inputs
 from octabox.errors import InvalidParameterError, RequestError, TaskNotFoundError, UnknownParameterError, nearest
 from octabox.service.served_model import ServedModel
 
@@ -62,11 +62,9 @@ def _distance(
 
 def _task_of(entry: PipelineEntry, files: frozenset[str]) -> str:
     """Return the task of a request to a pipeline: the one that uses most of the files."""
-    if not files:
-        return next((task for task in entry.tasks if not brought(task)), entry.tasks[0])
     kinds = {parameter.kind for parameter in entry.parameters if parameter.name in files and parameter.kind in MEDIA}
-    possible = [task for task in entry.tasks if brought(task) <= kinds]
-    return max(possible, key=lambda task: len(brought(task)), default=entry.tasks[0])
+    possible = [task for task in entry.tasks if task_inputs(task) <= kinds]
+    return max(possible, key=lambda task: len(task_inputs(task)), default=entry.tasks[0])
 
 
 def _unknown_task(family: tuple[PipelineEntry, ...], tag: str | None) -> TaskNotFoundError:
@@ -84,10 +82,10 @@ def _unknown_files(family: tuple[PipelineEntry, ...], files: frozenset[str]) -> 
     """Return the error for files that no pipeline of a model takes together."""
     known = frozenset[str]().union(*(entry.files() for entry in family))
     unknown = sorted(files - known) or sorted(files)
-    values = {each.name for entry in family for each in settable(entry)} - known
+    values = {each.name for entry in family for each in settable_parameters(entry)} - known
     if misplaced := [name for name in unknown if name in values]:
         name = misplaced[0]
-        return InvalidParameterError(f"'{name}' must be a value, not a file.", hint="Give it as a value.", parameter=name)
+        return InvalidParameterError(f"'{name}' takes no file.", hint="Give it as a value.", parameter=name)
     tasks = dict.fromkeys(task for entry in family for task in entry.tasks)
     close = [] if unknown[0] in known else nearest(unknown[0], sorted(known))
     hint = f"Did you mean {' or '.join(close)}?" if close else f"Its tasks are {', '.join(tasks)}."

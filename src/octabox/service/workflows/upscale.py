@@ -10,7 +10,7 @@ from PIL import Image
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
-from octabox.media.images import decode, dimensions, encode
+from octabox.media.images import decode, encode, read_size
 from octabox.media.limits import MediaLimits
 from octabox.service.protocols import GenerationService
 from octabox.types import Artifact, Generation, GenerationRequest, OutputFormat
@@ -72,7 +72,7 @@ async def enlarged(
         generation = await generations.generate(request)
         content = _image(generation).content
         # What the model made may be larger than what a client may send.
-        made = dimensions(content)
+        made = read_size(content)
         if made[0] <= before[0] or made[1] <= before[1]:
             raise _does_not(request.model)
         if again:

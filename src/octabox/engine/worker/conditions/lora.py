@@ -23,9 +23,9 @@ from octabox.engine.worker.conditions.lora_loading import LoadStats, load_lora_w
 from octabox.engine.worker.conditions.lycoris import kernels, plain_lora
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
-from octabox.hub.adapters.fetching import lora_file
-from octabox.hub.adapters.files import check_lora, read_lora
+from octabox.hub.adapters.adapter_file import check_lora, read_lora
 from octabox.hub.adapters.lora_networks import kind_of, weights_of
+from octabox.hub.adapters.lora_source import resolve_lora_file
 from octabox.types import AdapterChoice, AdapterReport
 
 logger = logging.getLogger("octabox.adapters")
@@ -109,7 +109,7 @@ class Loras:
         """Return a LoRA that is in memory, loading it if need be."""
         if not hasattr(self._pipe, "load_lora_weights"):
             raise UnknownParameterError(f"{type(self._pipe).__name__} takes no LoRA.", parameter="adapters")
-        file = lora_file(choice.lora)
+        file = resolve_lora_file(choice.lora)
         stat = file.stat()
         key = (str(file.absolute()), stat.st_mtime_ns, stat.st_size)
         if key in self._held:

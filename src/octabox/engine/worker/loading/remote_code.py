@@ -14,7 +14,7 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import OWN_REPOSITORY, ModelConfig
 from octabox.errors import RemoteCodeError
 from octabox.hub.folder import index_file
-from octabox.hub.inspect import model_index
+from octabox.hub.repository import model_index
 
 
 def may_run_code(config: ModelConfig, source: str) -> bool:
@@ -89,4 +89,4 @@ def _code(index: Mapping[str, Any], given: set[str], folder: Path) -> list[str]:
 
 def _is_announced(module: str, name: str) -> bool:
     """Tell whether a module is one of a plugin's, which who runs the server has put here, and has this class."""
-    return load_catalog().facts.ancestors.get(name, ("",))[0] == module
+    return load_catalog().metadata.ancestors.get(name, ("",))[0] == module

@@ -17,8 +17,8 @@ from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.frontends.naming.parameters import Inputs, call_parameters, requested_size
 from octabox.frontends.naming.prompts import prompts_of
 from octabox.frontends.naming.video import FRAMES, frame_rate, frames_of
-from octabox.media.formats import check
-from octabox.schedulers.names import scheduler_choice
+from octabox.media.formats import check_output_format
+from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.selection.models import PipelineMatch
 from octabox.types import GenerationRequest, Kind, OutputFormat
 
@@ -64,7 +64,7 @@ def to_inpainting(form: InpaintingForm, inputs: Inputs) -> ParsedRequest:
     wishes = requested_size(form.size, params)
     spelled = {"num_outputs": "n", "mask_image": "mask", **_size_of(wishes), **spelled}
     request = _request(form, params, "inpainting", wishes=wishes, inputs=dict(inputs), num_outputs=form.n)
-    check(request.output, "image")
+    check_output_format(request.output, "image")
     return ParsedRequest(request, response_format_of(form.response_format), (), spelled)
 
 
@@ -82,7 +82,7 @@ def to_upscaling(form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None)
     if "prompt" not in params and entry is not None and entry.parameter("prompt") is not None:
         params["prompt"] = ""
     request = _request(form, params, "image-to-image", inputs=dict(inputs))
-    check(request.output, "image")
+    check_output_format(request.output, "image")
     return ParsedRequest(request, response_format_of(form.response_format), (), spelled)
 
 
@@ -128,7 +128,7 @@ def to_video(body: VideoRequest, maker: PipelineMatch, inputs: Inputs, spelled: 
         inputs=dict(inputs),
         fps=body.fps or None,
     )
-    check(request.output, "video")
+    check_output_format(request.output, "video")
     return ParsedRequest(request, response_format_of(body.response_format), tuple(warnings), spelled)
 
 
@@ -188,7 +188,7 @@ def _request(
         task=body.task or task,
         params=params,
         seed=None if body.seed == -1 else body.seed,
-        scheduler=scheduler_choice(body.scheduler),
+        scheduler=parse_scheduler_choice(body.scheduler),
         output=OutputFormat(body.output_format, None, fps),
         **fields,
     )

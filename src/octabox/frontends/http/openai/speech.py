@@ -14,8 +14,8 @@ from octabox.frontends.http.bodies import check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.errors import rename_error_params
-from octabox.media.formats import check
-from octabox.schedulers.names import scheduler_choice
+from octabox.media.formats import check_output_format
+from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.selection.models import PipelineMatch, first_model_for, select_pipeline
 from octabox.types import Artifact, GenerationRequest, OutputFormat
 
@@ -93,13 +93,13 @@ def to_request(body: SpeechRequest, maker: PipelineMatch) -> tuple[GenerationReq
     params, warnings = _manner(body, maker)
     output = OutputFormat(body.response_format or USUAL_FORMAT)
     with rename_error_params(SPELLED):
-        check(output, "audio")
+        check_output_format(output, "audio")
     request = GenerationRequest(
         model=maker.model,
         task=body.task or maker.task,
         params={**body.others, "prompt": body.input, **params},
         seed=None if body.seed == -1 else body.seed,
-        scheduler=scheduler_choice(body.scheduler),
+        scheduler=parse_scheduler_choice(body.scheduler),
         output=output,
     )
     return request, warnings

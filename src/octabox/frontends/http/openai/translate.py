@@ -14,7 +14,7 @@ from octabox.frontends.http.openai.schema import ImageRequest
 from octabox.frontends.http.responses import response_format_of
 from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, requested_size
 from octabox.frontends.naming.prompts import prompts_of
-from octabox.media.formats import check, chosen
+from octabox.media.formats import check_output_format, select_format
 from octabox.types import GenerationRequest, OutputFormat
 
 #: Fields that are taken for compatibility and change nothing.
@@ -69,8 +69,8 @@ def to_request(
     wishes |= {name: prompt for name, prompt in prompts.items() if wordless and prompt}
     wishes |= _quality(body.quality, params, warnings)
     output = OutputFormat(body.output_format, body.output_compression)
-    check(output, "image")
-    if chosen("image", output) == "png" and body.output_compression not in (None, 100):
+    check_output_format(output, "image")
+    if select_format("image", output) == "png" and body.output_compression not in (None, 100):
         warnings.append("'output_compression' has no effect on png.")
     if body.partial_images and not body.stream:
         warnings.append("'partial_images' has no effect without 'stream'.")

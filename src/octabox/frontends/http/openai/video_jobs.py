@@ -14,8 +14,8 @@ from octabox.frontends.http import errors
 from octabox.frontends.http.openai.responses import size_of
 from octabox.frontends.naming.parameters import call_parameters, requested_size
 from octabox.frontends.naming.video import FRAMES, PACKED, frame_rate, frames_of
-from octabox.media.formats import MAX_FPS, check
-from octabox.schedulers.names import scheduler_choice
+from octabox.media.formats import MAX_FPS, check_output_format
+from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.jobs import Job
 from octabox.service.selection.models import PipelineMatch
 from octabox.types import Artifact, GenerationRequest, OutputFormat, Source
@@ -107,11 +107,11 @@ def to_request(
         wishes=wishes,
         inputs=dict(inputs),
         seed=None if body.seed == -1 else body.seed,
-        scheduler=scheduler_choice(body.scheduler),
+        scheduler=parse_scheduler_choice(body.scheduler),
         output=OutputFormat(body.output_format, body.output_compression, body.fps),
         id=f"video_{uuid.uuid4().hex}",
     )
-    check(request.output, "video")
+    check_output_format(request.output, "video")
     whole = {**maker.defaults, **wishes, **params}
     note = VideoNote(body.prompt or "", _length(whole, maker, rate), _size(whole), tuple(warnings), spelled)
     return request, note

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.signature import check
+from octabox.catalog.signature import check_value
 from octabox.config.model import ComponentConfig, Components, ModelConfig
 from octabox.config.problems import did_you_mean, shown
 from octabox.errors import ConfigError, InvalidParameterError
@@ -76,7 +76,7 @@ def fitted(wanted: LoadRequest, own: PipelineEntry, known: Collection[str]) -> L
         components[denoiser] = _component(components, denoiser, {"quantization": dict(wanted.quantization)})
     for each in own.parameters:
         if each.name in defaults:
-            check(each, defaults[each.name])
+            check_value(each, defaults[each.name])
     config = wanted.config.model_copy(update={"defaults": defaults, "components": components})
     return LoadRequest(config, wanted.identity, (), None, wanted.folder, tuple(warnings))
 

@@ -15,7 +15,7 @@ from octabox.config.model import ModelConfig
 from octabox.errors import LoadError, ModelNotFoundError
 from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, fitted
 from octabox.frontends.grpc.localai.loading.request_gate import RequestGate
-from octabox.schedulers.names import scheduler_of
+from octabox.schedulers.names import resolve_scheduler
 from octabox.service.selection.inputs import bindings_for
 from octabox.service.served_model import ServedModel
 from octabox.types import ModelStatus
@@ -177,7 +177,7 @@ class ModelSlot:
             family = bindings_for(served, self.catalog).entries
             wanted = fitted(wanted, served.own, {each.name for entry in family for each in entry.parameters})
             if scheduler := wanted.config.scheduler:
-                scheduler_of(scheduler.name, scheduler.settings, self.catalog.schedulers)
+                resolve_scheduler(scheduler.name, scheduler.settings, self.catalog.schedulers)
             self._models.add(wanted.config)
             return ResidentModel(wanted, await self._models.served(name))
         finally:
