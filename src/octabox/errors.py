@@ -153,7 +153,7 @@ class MissingParameterError(RequestError):
 class MediaError(RequestError):
     """An image or other input cannot be read, or is too large; ``medium`` is the kind of file that was to be read."""
 
-    medium = "image"
+    media_kind = "image"
 
 
 class MediaTypeError(RequestError):

@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from octabox import demo
-from octabox.config.model import OWN_REPOSITORY, ComponentConfig, ModelConfig
+from octabox.config.model import MODEL_REPOSITORY, ComponentConfig, ModelConfig
 from octabox.config.parsing import Entry, ParsedConfig, read_models
-from octabox.config.problems import Problem, did_you_mean, whole_file
+from octabox.config.problems import Problem, did_you_mean, file_problem
 from octabox.errors import ModelNotFoundError, OctaboxError, nearest
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, INDEX_FILES, folder_index, index_file, is_hub_id
 
@@ -47,7 +47,7 @@ class ModelFolder:
     folder: Path
     models: Mapping[str, ModelConfig]
     problems: tuple[Problem, ...] = ()
-    readings: tuple[ParsedConfig, ...] = ()
+    parsed_files: tuple[ParsedConfig, ...] = ()
     entries: tuple[Entry, ...] = ()
     default: ModelConfig = field(default_factory=demo_model)
 
@@ -80,15 +80,15 @@ class ModelRegistry:
         self._default = default or demo_model()
         self._lock = threading.Lock()
         self._seen: object = None
-        self._shelf: ModelFolder | None = None
+        self._folder_models: ModelFolder | None = None
 
     def current(self) -> ModelFolder:
         """Return the models that are there now."""
         with self._lock:
             seen = _listing(self.folder)
-            if self._shelf is None or seen != self._seen:
-                self._shelf, self._seen = discover(self.folder, self._default), seen
-            return self._shelf
+            if self._folder_models is None or seen != self._seen:
+                self._folder_models, self._seen = discover(self.folder, self._default), seen
+            return self._folder_models
 
 
 def discover(folder: Path, default: ModelConfig | None = None) -> ModelFolder:
@@ -101,7 +101,7 @@ def discover(folder: Path, default: ModelConfig | None = None) -> ModelFolder:
     default = default or demo_model()
     models = search.models or {default.name: default}
     entries = tuple(search.entries.values())
-    return ModelFolder(folder, models, tuple(search.problems), tuple(search.readings), entries, default)
+    return ModelFolder(folder, models, tuple(search.problems), tuple(search.parsed_files), entries, default)
 
 
 def model_of_source(source: str) -> ModelConfig | None:
@@ -112,38 +112,44 @@ def model_of_source(source: str) -> ModelConfig | None:
     return ModelConfig(name=source, model=source) if is_hub_id(source) else None
 
 
-def place(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
+def resolve_sources(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
     """Make the paths of a configuration absolute: a file or folder in the models folder is stronger than a Hub id."""
     config, problems = entry.config, []
-    model = _located(config.model, folder)
+    model = _resolve_source(config.model, folder)
     if not os.path.exists(model) and not is_hub_id(model):  # noqa: PTH110 (pathlib raises on odd paths)
         hint = did_you_mean(config.model, _names(folder)) or "put it there, or give a Hub id like owner/name"
-        place_of = entry.problem(("model",), f"There is no {config.model!r} in the models folder yet.", hint, "warning")
-        problems.append(place_of)
+        problem = entry.problem(("model",), f"There is no {config.model!r} in the models folder yet.", hint, "warning")
+        problems.append(problem)
     components = {
-        name: tuple(_placed(part, folder) for part in parts) if isinstance(parts, tuple) else _placed(parts, folder)
+        name: tuple(_resolve_component(part, folder) for part in parts)
+        if isinstance(parts, tuple)
+        else _resolve_component(parts, folder)
         for name, parts in config.components.items()
     }
-    adapters = tuple(lora.model_copy(update={"lora": _located(lora.lora, folder)}) for lora in config.adapters)
-    ip_adapters = tuple(each.model_copy(update={"model": _located(each.model, folder)}) for each in config.ip_adapters)
+    adapters = tuple(lora.model_copy(update={"lora": _resolve_source(lora.lora, folder)}) for lora in config.adapters)
+    ip_adapters = tuple(
+        each.model_copy(update={"model": _resolve_source(each.model, folder)}) for each in config.ip_adapters
+    )
     trusted = tuple(
-        code.model_copy(update={"repo": code.repo if code.repo == OWN_REPOSITORY else _located(code.repo, folder)})
+        code.model_copy(
+            update={"repo": code.repo if code.repo == MODEL_REPOSITORY else _resolve_source(code.repo, folder)}
+        )
         for code in config.allow_remote_code
     )
     update = {
         "model": model,
         "allow_remote_code": trusted,
-        "config": _located(config.config, folder) if config.config else None,
+        "config": _resolve_source(config.config, folder) if config.config else None,
         "components": components,
         "adapters": adapters,
         "ip_adapters": ip_adapters,
     }
-    return Entry(config.model_copy(update=update), entry.file, entry.places), problems
+    return Entry(config.model_copy(update=update), entry.file, entry.locations), problems
 
 
-def _placed(part: ComponentConfig, folder: Path) -> ComponentConfig:
+def _resolve_component(part: ComponentConfig, folder: Path) -> ComponentConfig:
     """Make the path of a component's source absolute."""
-    return part.model_copy(update={"model": _located(part.model, folder)}) if part.model else part
+    return part.model_copy(update={"model": _resolve_source(part.model, folder)}) if part.model else part
 
 
 class _Search:
@@ -154,7 +160,7 @@ class _Search:
         self.models: dict[str, ModelConfig] = {}
         self.entries: dict[str, Entry] = {}
         self.problems: list[Problem] = []
-        self.readings: list[ParsedConfig] = []
+        self.parsed_files: list[ParsedConfig] = []
 
     def run(self) -> None:
         """Take the configuration files first, since they are stronger than what they are about."""
@@ -179,16 +185,16 @@ class _Search:
             if os.path.exists(path):  # noqa: PTH110 (pathlib raises on a circle of links)
                 found.append(path)
             else:
-                self.problems.append(whole_file(path, "The link leads nowhere.", "mend or remove it"))
+                self.problems.append(file_problem(path, "The link leads nowhere.", "mend or remove it"))
         return found
 
     def add_configuration(self, path: Path) -> None:
         """Take the models of a configuration file."""
         reading = read_models(path)
-        self.readings.append(reading)
+        self.parsed_files.append(reading)
         self.problems += reading.problems
         for entry in reading.entries:
-            placed, problems = place(entry, self.folder)
+            placed, problems = resolve_sources(entry, self.folder)
             self.problems += problems
             first = self.entries.get(entry.config.name)
             if first is None:
@@ -206,7 +212,7 @@ class _Search:
         try:
             folder_index(path)
         except OctaboxError as error:
-            self.problems.append(whole_file(path, error.message, error.hint))
+            self.problems.append(file_problem(path, error.message, error.hint))
         else:
             self.add_weights(path, path.name)
 
@@ -215,12 +221,12 @@ class _Search:
         if name in self.models:
             hint = "rename one of the two, or write a configuration for it"
             message = f"The name {name!r} is taken by another model; this one is not served."
-            self.problems.append(whole_file(path, message, hint, "warning"))
+            self.problems.append(file_problem(path, message, hint, "warning"))
             return
         try:
             self.models[name] = ModelConfig(name=name, model=str(path.absolute()))
         except ValidationError:
-            self.problems.append(whole_file(path, f"{name!r} cannot be the name of a model.", "rename it"))
+            self.problems.append(file_problem(path, f"{name!r} cannot be the name of a model.", "rename it"))
 
 
 def _names(folder: Path) -> list[str]:
@@ -231,7 +237,7 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _located(source: str, folder: Path) -> str:
+def _resolve_source(source: str, folder: Path) -> str:
     """Return the absolute path of a source in the models folder; a Hub id stays one, unless there is such a file."""
     path = os.path.abspath(folder / os.path.expanduser(source))  # noqa: PTH100, PTH111 (pathlib raises on odd paths)
     return source if not os.path.exists(path) and is_hub_id(source) else path  # noqa: PTH110

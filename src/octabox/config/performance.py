@@ -104,7 +104,7 @@ class PerformanceConfig(_Strict):
         return self
 
     @property
-    def given(self) -> dict[str, Any]:
+    def overrides(self) -> dict[str, Any]:
         """The single settings that are given, as they are written."""
         return self.model_dump(exclude_none=True, exclude={"profile"})
 
