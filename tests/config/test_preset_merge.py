@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.config.discovery import location
+from octabox.config.discovery import resolve_sources
 from octabox.config.model import ModelConfig
 from octabox.config.parsing import Entry, read_models
 from octabox.config.preset_merge import Preset, deep_merge, preset_of_alias, presets
@@ -78,7 +78,7 @@ def test_a_class_without_a_preset_changes_nothing() -> None:
 
 def test_a_preset_holds_after_paths_have_been_placed(tmp_path: Path) -> None:
     """Nothing that was only filled in stands before it."""
-    entry, _ = location(Entry(given(path=tmp_path / "given.yaml"), tmp_path / "given.yaml"), tmp_path)
+    entry, _ = resolve_sources(Entry(given(path=tmp_path / "given.yaml"), tmp_path / "given.yaml"), tmp_path)
     config = entry.config.with_class_presets("StableVideoDiffusionPipeline")
 
     assert ("model_cpu_offload", entry.config.model, entry.config.path) == (config.memory, config.model, config.path)
