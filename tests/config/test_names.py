@@ -89,7 +89,7 @@ def test_names_that_exist_are_no_problem(fields: dict[str, object]) -> None:
         ),
         (
             {"scheduler": "k_ddim"},
-            "f:1:1: error: 'k_ddim' asks for 'use_karras_sigmas', which DDIMScheduler does not have.",
+            "f:1:1: error: 'k_ddim' sets 'use_karras_sigmas', which DDIMScheduler does not have.",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Read a file of model configurations, in our own shape or in LocalAI's, and say what is wrong with it and where."""
+"""Parse a file of model configurations, in Octabox's format or in LocalAI's, and report its problems."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from octabox.config.problems import (
     nearest_location,
 )
 
-#: Keys of our own shape; ``path`` is for us to fill in.
+#: Keys of Octabox's format; ``path`` is set by the reader.
 MODEL_KEYS = frozenset(ModelConfig.model_fields) - {"path"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A configuration, and where in its file each of its fields comes from."""
+    """A configuration with the location of each of its fields."""
 
     config: ModelConfig
     file: Path
     locations: Mapping[KeyPath, Location] = field(default_factory=dict)
 
     def problem(self, path: KeyPath, message: str, hint: str = "", severity: Severity = "error") -> Problem:
-        """Return a problem with one of the fields."""
+        """Return a problem of a field."""
         location = nearest_location(path, self.locations)
         return Problem(self.file, location.line, location.column, join_key(path), message, hint, severity)
 
 
 @dataclass(frozen=True)
 class ParsedConfig:
-    """What a file gave: the models that can be served, and all that is wrong."""
+    """The models of a file that can be served, and the file's problems."""
 
     file: Path
     entries: tuple[Entry, ...] = ()
@@ -55,12 +55,12 @@ class ParsedConfig:
 
     @property
     def models(self) -> tuple[ModelConfig, ...]:
-        """The models that can be served."""
+        """Configurations of the models that can be served."""
         return tuple(entry.config for entry in self.entries)
 
 
 def read_models(file: Path) -> ParsedConfig:
-    """Read all models of a YAML file; one that is wrong keeps none of the others back, and nothing is raised."""
+    """Read all models of a YAML file; an invalid one does not affect the others, and no error is raised."""
     document = read_document(file)
     problems = list(document.problems)
     entries: list[Entry] = []
@@ -71,16 +71,16 @@ def read_models(file: Path) -> ParsedConfig:
         root = (index,) if isinstance(document.data, list) else ()
         entry, found = _read_one(document, item, root)
         problems += found
-        # What stands twice may be meant either way, so that model is not served.
-        twice = any(problem.key.startswith(f"{index}." if root else "") for problem in document.problems)
-        entries += [entry] if entry and not twice else []
+        # Which of two duplicate keys is meant is not known, so that model is not served.
+        has_duplicates = any(problem.key.startswith(f"{index}." if root else "") for problem in document.problems)
+        entries += [entry] if entry and not has_duplicates else []
     return ParsedConfig(
         file, tuple(entries), tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
     )
 
 
 def _read_one(document: Document, item: Any, root: KeyPath) -> tuple[Entry | None, list[Problem]]:
-    """Read one configuration of a file."""
+    """Parse one configuration of a file."""
     if not isinstance(item, dict) or not (item.keys() & (MODEL_KEYS | localai.top_keys())):
         return None, [_no_model(document, root)]
     problems: list[Problem] = []
@@ -96,29 +96,29 @@ def _read_one(document: Document, item: Any, root: KeyPath) -> tuple[Entry | Non
         }
     if not root:
         fields.setdefault("name", document.file.stem)
-    config, wrong = _validate(fields, locations, document.file)
-    return (Entry(config, document.file, locations) if config else None), [*problems, *wrong]
+    config, invalid = _validate(fields, locations, document.file)
+    return (Entry(config, document.file, locations) if config else None), [*problems, *invalid]
 
 
 def is_localai(item: Mapping[str, Any]) -> bool:
-    """Tell whether a configuration is in LocalAI's shape: it has more keys that only LocalAI knows than only we do."""
+    """Return whether a configuration is in LocalAI's format: more of its keys are LocalAI's alone than ours alone."""
     known = localai.top_keys()
     theirs, ours = item.keys() & (known - MODEL_KEYS), item.keys() & (MODEL_KEYS - known)
     return len(theirs) > len(ours) or (len(theirs) == len(ours) and "parameters" in theirs and "model" not in ours)
 
 
 def _no_model(document: Document, root: KeyPath) -> Problem:
-    """Return what to say of a file, or a part of one, that configures no model."""
+    """Return the problem of a file, or of an item of one, that configures no model."""
     what = f"Item {root[0]}" if root else "The file"
     location = nearest_location(root, document.locations)
-    hint = "a model has at least `model`, or `parameters.model` in LocalAI's shape; keep other files elsewhere"
-    return file_problem(document.file, f"{what} is no model's configuration.", hint, "warning", location)
+    hint = "a model has at least `model`, or `parameters.model` in LocalAI's format; keep other files elsewhere"
+    return file_problem(document.file, f"{what} is not the configuration of a model.", hint, "warning", location)
 
 
 def _validate(
     fields: dict[str, Any], locations: Mapping[KeyPath, Location], file: Path
 ) -> tuple[ModelConfig | None, list[Problem]]:
-    """Build a configuration, or say what is wrong with each of its fields."""
+    """Return a configuration, or a problem for each invalid field."""
     problems = []
     if "path" in fields:
         problems.append(_unknown(("path",), locations, file))
@@ -130,7 +130,7 @@ def _validate(
 
 
 def _problem(error: ErrorDetails, locations: Mapping[KeyPath, Location], file: Path) -> Problem:
-    """Turn a mistake that pydantic found into a problem."""
+    """Return the problem of an error that pydantic found."""
     path: KeyPath = key_path(error["loc"])
     if error["type"] == "extra_forbidden":
         return _unknown(path, locations, file)
@@ -146,7 +146,7 @@ def _problem(error: ErrorDetails, locations: Mapping[KeyPath, Location], file: P
 
 
 def _hint(error: ErrorDetails) -> str:
-    """Say how to put a value right, where that can be told."""
+    """Return how to fix a value, if that is known."""
     value = error["input"]
     if error["type"] == "string_type" and isinstance(value, int | float):
         return f'write "{format_value(value)}" in quotes'
@@ -158,7 +158,7 @@ def _hint(error: ErrorDetails) -> str:
 
 
 def _unknown(path: KeyPath, locations: Mapping[KeyPath, Location], file: Path) -> Problem:
-    """Return the problem of a key that does not exist, with the nearest that does."""
+    """Return the problem of an unknown key, with the most similar known one."""
     key = str(path[-1])
     location = nearest_location(path, locations)
     ours = localai.octabox_key(key) if len(path) == 1 else None
@@ -167,7 +167,7 @@ def _unknown(path: KeyPath, locations: Mapping[KeyPath, Location], file: Path) -
 
 
 def fields_at(path: KeyPath) -> frozenset[str]:
-    """Return the keys that may stand in the mapping at the end of this way into a configuration."""
+    """Return the keys of the mapping at a key path of a configuration."""
     model: type[BaseModel] = ModelConfig
     inside_container = False
     for part in path:
@@ -183,7 +183,7 @@ def fields_at(path: KeyPath) -> frozenset[str]:
 
 
 def _model_inside(annotation: Any) -> type[BaseModel] | None:
-    """Return the model that an annotation is made of, if it is."""
+    """Return the first pydantic model in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for inner in get_args(annotation) if (found := _model_inside(inner))), None)

@@ -1,4 +1,4 @@
-"""LocalAI's configuration of models, in our terms."""
+"""LocalAI's model configurations, translated to Octabox's format."""
 
 from octabox.config.localai.keys import octabox_key, table, top_keys
 from octabox.config.localai.shape import translate

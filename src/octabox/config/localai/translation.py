@@ -1,4 +1,4 @@
-"""A configuration on its way from LocalAI's shape to ours."""
+"""State of a translation from LocalAI's configuration format to Octabox's."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from octabox.config.problems import KeyPath, Location, Problem, Severity, format
 
 @dataclass
 class Translation:
-    """A configuration on its way from LocalAI's shape to ours.
+    """State of a translation from LocalAI's configuration format to Octabox's.
 
     Args:
-        file: The file it stands in.
+        file: The file of the configuration.
         source: LocalAI's keys, with dots between levels, and their values.
-        places: Where things stand in the file.
-        root: Way to the configuration inside the file.
-        fields: What has been translated, in our shape.
+        locations: Location of each value of the file.
+        root: Key path of the configuration in the file.
+        fields: Translated fields, in Octabox's format.
         origins: LocalAI's key for each field that has been set.
-        problems: What is wrong, and what has no effect.
-        served: Whether it is a model that is to be served at all.
+        problems: Errors, and keys that have no effect.
+        served: Whether the model is served at all.
     """
 
     file: Path
@@ -35,27 +35,27 @@ class Translation:
     served: bool = True
 
     def report(self, key: str, message: str, hint: str = "", severity: Severity = "error") -> None:
-        """Note a problem with one of LocalAI's keys."""
+        """Add a problem of one of LocalAI's keys."""
         location = self.location(key)
         self.problems.append(Problem(self.file, location.line, location.column, key, message, hint, severity))
 
     def warn(self, key: str, reason: str, hint: str = "") -> None:
-        """Note that a key is understood but has no effect."""
-        self.report(key, f"`{key}` is understood but has no effect here: {reason}.", hint, "warning")
+        """Add a warning that a key has no effect."""
+        self.report(key, f"`{key}` has no effect: {reason}.", hint, "warning")
 
     def location(self, key: str) -> Location:
-        """Return where one of LocalAI's keys stands."""
+        """Return the location of one of LocalAI's keys."""
         path = (int(part) if part.isdigit() else part for part in key.split("."))
         return nearest_location((*self.root, *path), self.locations)
 
     def field_locations(self) -> dict[KeyPath, Location]:
-        """Return where each field of ours comes from."""
+        """Return the location that each translated field comes from."""
         return {(): nearest_location(self.root, self.locations)} | {
-            own: self.location(key) for own, key in self.origins.items()
+            field_path: self.location(key) for field_path, key in self.origins.items()
         }
 
     def put(self, target: str, value: Any, key: str) -> None:
-        """Set a field, unless an earlier key of the table has set it."""
+        """Set a field unless an earlier key of the table has set it."""
         key_path = tuple(target.split("."))
         inner = self.fields
         for part in key_path[:-1]:
@@ -63,7 +63,7 @@ class Translation:
         if key_path[-1] not in inner:
             inner[key_path[-1]], self.origins[key_path] = value, key
         elif inner[key_path[-1]] != value and self.source.get(key) is not False:
-            self.warn(key, f"`{self.origins[key_path]}` says {format_value(inner[key_path[-1]])}")
+            self.warn(key, f"`{self.origins[key_path]}` is {format_value(inner[key_path[-1]])}")
 
     def add_adapter(self, lora: str, weight: Any, key: str) -> None:
         """Add a LoRA."""
