@@ -90,7 +90,7 @@ def test_weights_that_are_not_there_yet_are_a_warning(tmp_path: Path) -> None:
     assert str(tmp_path / "toonyou_beta6.safetensors") == registry.models["a"].model
     assert [
         (
-            f"{tmp_path}/a.yaml:2:1: warning: There is no 'toonyou_beta6.safetensors' in the models folder yet."
+            f"{tmp_path}/a.yaml:2:1: warning: There is no 'toonyou_beta6.safetensors' in the models folder."
             " (did you mean toonyou_beta5.safetensors?)"
         )
     ] == [str(problem) for problem in registry.problems]
@@ -117,7 +117,7 @@ def test_a_configuration_is_stronger_than_weights_of_its_name(tmp_path: Path) ->
     registry = discover(tmp_path)
 
     assert "owner/a" == registry.models["x"].model
-    assert ["The name 'x' is taken by another model; this one is not served."] == [
+    assert ["The name 'x' is used by another model; this one is not served."] == [
         found.message for found in registry.problems
     ]
 
@@ -162,7 +162,7 @@ def test_a_name_that_leads_nowhere_is_an_error_with_the_nearest(tmp_path: Path) 
         registry.find("flux")
 
     assert ("Did you mean sdxl?", ("demo", "sdxl")) == (mistyped.value.hint, mistyped.value.choices)
-    assert f"Its configuration is wrong: {tmp_path}/flux.yaml:1:1" in broken.value.hint
+    assert f"Its configuration is invalid: {tmp_path}/flux.yaml:1:1" in broken.value.hint
 
 
 def test_a_change_is_seen_without_a_restart(tmp_path: Path) -> None:

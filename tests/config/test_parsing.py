@@ -96,7 +96,7 @@ def test_a_file_may_hold_several_models(read: Callable[[str], ParsedConfig]) -> 
         ("model: a/b\nallow_remote_code: 7", "2:1: error: `allow_remote_code` must be a list, not 7."),
         (
             "model: a/b\nallow_remote_code: [{repo: a/b, revision: main}]",
-            "2:33: error: `allow_remote_code.0.revision` must be a commit or a tag, since what is on a branch changes",
+            "2:33: error: `allow_remote_code.0.revision` must be a commit or a tag, since the content of a branch changes",
         ),
         (
             "model: a/b\ncomponents:\n  controlnet: [{model: x}, {dtpe: auto}]",
@@ -108,7 +108,7 @@ def test_a_file_may_hold_several_models(read: Callable[[str], ParsedConfig]) -> 
         ),
         (
             "model: a/b\ncomponents: {controlnet: [{model: x}, {dtype: float16}]}",
-            "2:14: error: `components.controlnet` is a list, each of which needs a `model`, not [{'model': 'x'}, {",
+            "2:14: error: `components.controlnet` must have a `model` for each component of the list, not [{'model': 'x'}, {",
         ),
         (
             "model: a/b\nadapters: [{lora: x, weight: a}]",

@@ -127,8 +127,8 @@ def test_an_unknown_variable_is_a_warning(folder: Path) -> None:
     settings = Settings.load(environ={"OCTABOX_PROT": "1", "OCTABOX_XYZZY": "1", "OCTABOX_CONFIG": "", "PATH": "x"})
 
     assert (
-        "OCTABOX_PROT is no setting; did you mean OCTABOX_PORT?",
-        "OCTABOX_XYZZY is no setting.",
+        "OCTABOX_PROT is not a setting; did you mean OCTABOX_PORT?",
+        "OCTABOX_XYZZY is not a setting.",
     ) == settings.warnings
 
 

@@ -66,7 +66,9 @@ def _options(translation: Translation, key: str, value: list[Any]) -> None:
 def option_value(text: str) -> Any:
     """Parse an option's value as JSON, with Python's True, False and None; anything else is text."""
     try:
-        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text), parse_constant=_refuse_constant)
+        return json.loads(
+            {"True": "true", "False": "false", "None": "null"}.get(text, text), parse_constant=_refuse_constant
+        )
     except (ValueError, RecursionError):
         return text
 
@@ -129,7 +131,9 @@ def _lora_adapters(translation: Translation, key: str, value: list[Any]) -> None
     for index, lora in enumerate(value):
         translation.add_adapter(lora, scales[index] if index < len(scales) else 1.0, f"{key}.{index}")
     if len(scales) > len(value) > 0:
-        translation.report("lora_scales", f"There are {len(scales)} scales for {len(value)} LoRAs.", "give one for each")
+        translation.report(
+            "lora_scales", f"There are {len(scales)} scales for {len(value)} LoRAs.", "give one for each"
+        )
 
 
 #: The rules by their names in ``keys.yaml``.
