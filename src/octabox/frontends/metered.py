@@ -63,4 +63,4 @@ class Metered:
             outcome = type(error).__name__
             raise
         finally:
-            self._metrics.ended(model, outcome, time.monotonic() - start, kinds)
+            self._metrics.count_request(model, outcome, time.monotonic() - start, kinds)
