@@ -191,7 +191,7 @@ async def test_an_error_tells_what_was_to_be_read(name: str, medium: str) -> Non
     error = await refused(**{name: b"text"})
 
     assert isinstance(error, MediaError)
-    assert medium == error.medium
+    assert medium == error.media_kind
 
 
 def test_every_file_of_every_pipeline_has_a_decoder() -> None:

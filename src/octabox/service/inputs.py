@@ -71,7 +71,7 @@ async def decoded(
             made[name] = tuple(_one_video(media_of) if parameter.kind == "video" else media_of)
         except RequestError as problem:
             if isinstance(problem, MediaError):
-                problem.medium = MEDIA_OF.get(parameter.kind, parameter.kind)
+                problem.media_kind = MEDIA_OF.get(parameter.kind, parameter.kind)
             problems.append(problem)
     problems += _odd_masks(made, entry)
     if len(problems) > 1:

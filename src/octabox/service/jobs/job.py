@@ -105,9 +105,7 @@ class JobEvents(AsyncGenerator[Event, None]):
         self._closed = isinstance(event, Generation)
         return event
 
-    async def athrow(
-        self, typ: Any, val: BaseException | object = None, tb: TracebackType | None = None
-    ) -> Event:
+    async def athrow(self, typ: Any, val: BaseException | object = None, tb: TracebackType | None = None) -> Event:
         """Close the iterator and raise the exception."""
         await self.aclose()
         return await super().athrow(typ, val, tb)

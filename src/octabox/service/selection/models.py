@@ -73,7 +73,9 @@ def select_pipeline(
         InvalidParameterError: The model has no such pipeline.
     """
     served, catalog = models.resolve(model), models.catalog
-    default = choose_pipeline(catalog, served, task)[0] if task is not None or not served.pipeline.tasks else served.pipeline
+    default = (
+        choose_pipeline(catalog, served, task)[0] if task is not None or not served.pipeline.tasks else served.pipeline
+    )
     bindings = bindings_for(served, catalog)
     if task is not None:
         bindings = bindings.serving(catalog.task(task))

@@ -75,7 +75,9 @@ def _unknown_task(family: tuple[PipelineEntry, ...], tag: str | None) -> TaskNot
             f"{name} serves no task, since the type of its output is not known.",
             hint="Its call must be annotated with the class of its output.",
         )
-    return TaskNotFoundError(f"A model of {name} cannot do {tag}.", hint=f"It can do: {', '.join(tasks)}.", choices=tasks)
+    return TaskNotFoundError(
+        f"A model of {name} cannot do {tag}.", hint=f"It can do: {', '.join(tasks)}.", choices=tasks
+    )
 
 
 def _unknown_files(family: tuple[PipelineEntry, ...], files: frozenset[str]) -> RequestError:

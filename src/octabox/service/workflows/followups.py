@@ -156,7 +156,7 @@ class FollowupRequests:
         """Return a request that goes on from a run of the first one: same words, same seed, one result, without loss."""
         own = [AdapterChoice(each.lora, each.weight, each.weights) for each in self.call.model.adapters]
         asked = [each for each in run.adapters or () if each not in own]
-        adapters = [AdapterChoice(each.called, each.weight, each.weights) for each in asked]
+        adapters = [AdapterChoice(each.display_name, each.weight, each.weights) for each in asked]
         request = GenerationRequest(
             model=self.request.model,
             seed=run.seed,
