@@ -84,7 +84,7 @@ def documented(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _workflow_schema() -> dict[str, Any]:
     """Return the JSON Schema of a workflow; a number stands for the chief setting of a part."""
-    whole = workflows.schema()
+    whole = workflows.workflow_schema()
     parts = whole["$defs"]
     names = {name: each["anyOf"][0]["$ref"].rpartition("/")[2] for name, each in whole["properties"].items()}
     properties = {name: {"anyOf": [parts[part], {"type": "number"}]} for name, part in names.items()}

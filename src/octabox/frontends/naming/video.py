@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from octabox.errors import InvalidParameterError
+from octabox.service.selection.inputs import FRAMES, RATES
 from octabox.service.selection.models import PipelineMatch
 from octabox.types import Kind, Source
-
-#: Call parameters that say how many frames to make, and how many of them a second has.
-FRAMES, RATES = ("num_frames", "video_length", "frames"), ("fps", "frame_rate")
 
 #: Frames a second where neither the client nor the pipeline says.
 RATE = 16.0
@@ -40,7 +38,7 @@ def frame_rate(fps: float | None, maker: PipelineMatch, params: dict[str, Any]) 
     Raises:
         InvalidParameterError: They say the rate already.
     """
-    name = maker.named(*RATES)
+    name = maker.number_parameter(*RATES)
     if name is not None and fps is not None:
         if name in params:
             raise InvalidParameterError(f"'fps' and '{name}' say the same.", hint="Give one of them.", parameter=name)
@@ -58,7 +56,7 @@ def frames_of(
     Raises:
         InvalidParameterError: The call parameters say the length already.
     """
-    name = maker.named(*FRAMES)
+    name = maker.number_parameter(*FRAMES)
     if name is None:
         warnings.append(f"'seconds' has no effect: {maker.entry.name} makes videos of one length.")
         return {}

@@ -89,8 +89,7 @@ def _enlarger(ctx: AppContext, form: UpscaleForm) -> PipelineEntry | None:
     """
     if not form.model:
         return None
-    schema = ctx.models.schema(form.model, form.task or "image-to-image")
-    entry = ctx.models.catalog.pipelines.get(schema.get("x-pipeline", ""))
+    entry = ctx.models.pipeline(form.model, form.task or "image-to-image")
     check_enlarges(entry, form.model)
     return entry
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -16,14 +15,12 @@ from octabox.frontends.http.responses import response_format_of
 from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.frontends.naming.parameters import Inputs, call_parameters, requested_size
 from octabox.frontends.naming.prompts import prompts_of
-from octabox.frontends.naming.video import FRAMES, frame_rate, frames_of
+from octabox.frontends.naming.video import frame_rate, frames_of
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
+from octabox.service.selection.inputs import FRAMES
 from octabox.service.selection.models import PipelineMatch
-from octabox.types import GenerationRequest, Kind, OutputFormat
-
-#: How parameters for the image that a video ends with are named.
-LAST = re.compile(r"(^|_)(last|end|tail)(_|$)")
+from octabox.types import GenerationRequest, OutputFormat
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ def to_video(body: VideoRequest, maker: PipelineMatch, inputs: Inputs, spelled: 
     rate = frame_rate(body.fps or None, maker, params)
     warnings: list[str] = []
     if body.num_frames:
-        name = maker.named(*FRAMES) or FRAMES[0]
+        name = maker.number_parameter(*FRAMES) or FRAMES[0]
         params[name], spelled[name] = body.num_frames, "num_frames"
     if body.seconds:
         frames = frames_of(body.seconds, maker, rate, params, warnings)
@@ -140,19 +137,11 @@ def media_of(body: VideoRequest, maker: PipelineMatch) -> dict[str, str]:
     Raises:
         InvalidParameterError: The pipeline takes none.
     """
-    wanted: dict[str, tuple[Kind, re.Pattern[str]]] = {
-        "end_image": ("image", LAST),
-        "audio": ("audio", re.compile("")),
-    }
     found = {}
-    for given, (kind, name) in wanted.items():
-        if not getattr(body, given):
-            continue
-        fitting = [each.name for each in maker.entry.media() if each.kind == kind and name.search(each.name)]
-        if not fitting:
-            message = f"{maker.entry.name} of model '{maker.model}' takes no '{given}'."
-            raise InvalidParameterError(message, hint="Leave it out.", model=maker.model, parameter=given)
-        found[given] = fitting[0]
+    if body.end_image:
+        found["end_image"] = maker.bindings.last_image("end_image")
+    if body.audio:
+        found["audio"] = maker.bindings.medium("audio", "audio")
     return found
 
 

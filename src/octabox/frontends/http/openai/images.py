@@ -94,8 +94,8 @@ async def _model(ctx: AppContext, body: ImageRequest) -> str:
 
 async def _takes_prompt(ctx: AppContext, model: str, task: str | None = None) -> bool:
     """Return whether a model is told by words what to paint, for a task of its own or this one."""
-    schema = await asyncio.to_thread(ctx.models.schema, model, task)
-    return "prompt" in schema["properties"]
+    entry = await asyncio.to_thread(ctx.models.pipeline, model, task)
+    return entry.parameter("prompt") is not None
 
 
 async def _answer(ctx: AppContext, request: Request, wanted: ParsedRequest, *, stream: bool, kind: str) -> Response:

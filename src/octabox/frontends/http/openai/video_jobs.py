@@ -13,10 +13,11 @@ from octabox.errors import MissingParameterError
 from octabox.frontends.http import errors
 from octabox.frontends.http.openai.responses import size_of
 from octabox.frontends.naming.parameters import call_parameters, requested_size
-from octabox.frontends.naming.video import FRAMES, PACKED, frame_rate, frames_of
+from octabox.frontends.naming.video import PACKED, frame_rate, frames_of
 from octabox.media.formats import MAX_FPS, check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.jobs import Job
+from octabox.service.selection.inputs import FRAMES
 from octabox.service.selection.models import PipelineMatch
 from octabox.types import Artifact, GenerationRequest, OutputFormat, Source
 
@@ -155,7 +156,7 @@ def _percent(job: Job) -> int:
 
 def _length(params: Mapping[str, Any], maker: PipelineMatch, rate: float) -> float | None:
     """Return how many seconds a video lasts, to a hundredth; None where its frames are not known."""
-    frames = params.get(maker.named(*FRAMES) or "")
+    frames = params.get(maker.number_parameter(*FRAMES) or "")
     if not isinstance(frames, int):
         return None
     # Of 4k + 1 frames the first stands at the beginning, and the others fill the time.

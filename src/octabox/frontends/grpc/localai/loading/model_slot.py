@@ -164,7 +164,7 @@ class ModelSlot:
             except BaseException:
                 self._failed = self._resident is None
                 raise
-            logger.info("%s: loaded as %s", name, new.served.own.name)
+            logger.info("%s: loaded as %s", name, new.served.pipeline.name)
             return new.wanted.warnings
 
     async def _checked(self, wanted: LoadRequest) -> ResidentModel:
@@ -175,7 +175,7 @@ class ModelSlot:
         try:
             served = await self._models.served(name)
             family = bindings_for(served, self.catalog).entries
-            wanted = fitted(wanted, served.own, {each.name for entry in family for each in entry.parameters})
+            wanted = fitted(wanted, served.pipeline, {each.name for entry in family for each in entry.parameters})
             if scheduler := wanted.config.scheduler:
                 resolve_scheduler(scheduler.name, scheduler.settings, self.catalog.schedulers)
             self._models.add(wanted.config)

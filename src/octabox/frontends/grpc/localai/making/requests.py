@@ -67,7 +67,7 @@ def image_request(message: Message, context: Context) -> GenerationRequest:
     params: dict[str, Any] = {"negative_prompt": message.negative_prompt} if message.negative_prompt else {}
     optional_params |= _prompt(message.positive_prompt, context)
     _keep_enabled(message.EnableParameters, params, optional_params)
-    video = bindings.own.output_kind == "video"
+    video = bindings.preferred.output_kind == "video"
     frames = bindings.number(*FRAMES) if video and not inputs else None
     if frames and frames not in context.defaults:
         optional_params[frames] = context.environment.frames
@@ -99,7 +99,7 @@ def video_request(message: Message, context: Context) -> GenerationRequest:
     params = {name: option_value(text) for name, text in message.params.items()}
     rate, frames = bindings.number(*RATES), bindings.number(*FRAMES)
     if message.num_frames and frames is None:
-        own = bindings.own.name
+        own = bindings.preferred.name
         raise InvalidParameterError(
             f"{own} makes videos of one length.", hint="Leave num_frames out.", parameter="num_frames"
         )
@@ -134,7 +134,7 @@ def upscale_request(message: Message, context: Context) -> GenerationRequest:
         raise MissingParameterError("'src' is missing.", hint="Name the image to enlarge.", parameter="src")
     if message.scale < 0:
         raise InvalidParameterError(f"'scale' must be at least 1, not {message.scale}.", parameter="scale")
-    check_enlarges(bindings.own, bindings.model)
+    check_enlarges(bindings.preferred, bindings.model)
     name = InputBindings(bindings.model, bindings.entries[:1]).medium("image", "src")
     return GenerationRequest(
         model=bindings.model,
@@ -158,7 +158,7 @@ def audio_request(message: Message, context: Context) -> GenerationRequest:
     if message.HasField("duration"):
         name = bindings.number(*SECONDS)
         if name is None:
-            own, hint = bindings.own.name, "Leave duration out."
+            own, hint = bindings.preferred.name, "Leave duration out."
             raise InvalidParameterError(f"{own} makes audio of one length.", hint=hint, parameter="duration")
         params[name] = message.duration
     given = {name: getattr(message, name) for name in ("temperature", "sample") if message.HasField(name)}
@@ -217,7 +217,7 @@ def _prompt(text: str, context: Context) -> dict[str, str]:
     """Return the prompt; an empty one is one too, unless the model has its own or takes none."""
     if text:
         return {"prompt": text}
-    taken = context.bindings.own.parameter("prompt") is not None and "prompt" not in context.defaults
+    taken = context.bindings.preferred.parameter("prompt") is not None and "prompt" not in context.defaults
     return {"prompt": ""} if taken else {}
 
 
