@@ -71,6 +71,7 @@ class Call:
     prompt_syntax: str = "plain"
     brought: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    continues: bool = False
 
 
 class Engine(Protocol):

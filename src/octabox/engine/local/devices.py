@@ -13,8 +13,7 @@ from pathlib import Path
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.forkserver import ProcessStarter
-from octabox.engine.local.limits import in_daemon_thread
-from octabox.engine.local.worker_process import ProcessEndedError, ask_process
+from octabox.engine.local.processes import ProcessEndedError, ask_process, in_daemon_thread
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.engine.worker.entry import survey as work
 from octabox.types import ACCELERATOR
