@@ -93,9 +93,7 @@ def resident(loads: Loads) -> list[str]:
 )
 async def test_the_models_that_were_idle_longest_make_room(limit: int, left: list[str]) -> None:
     """As many are unloaded as the limit asks for, the one that was used last as the last."""
-    residency, loads = residency_of(
-        FakeModel("one", 10, "cuda:0"), FakeModel("two", 20, "cuda:0"), max_resident=limit
-    )
+    residency, loads = residency_of(FakeModel("one", 10, "cuda:0"), FakeModel("two", 20, "cuda:0"), max_resident=limit)
     await residency.load("new", configuration("new"), loads)
 
     assert left == resident(loads)

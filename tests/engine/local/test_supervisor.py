@@ -23,7 +23,7 @@ from fake_worker import (
     settle,
 )
 from octabox.engine.local import supervisor
-from octabox.engine.messages import BadFork, Failed, Finished, LoadFailed, Loaded, Memory, RunCall, RunFinished
+from octabox.engine.messages import BadFork, Failed, Finished, Loaded, LoadFailed, Memory, RunCall, RunFinished
 from octabox.errors import (
     DeviceError,
     GenerationError,

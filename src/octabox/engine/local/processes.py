@@ -104,7 +104,9 @@ def start_process(context: BaseContext, function: Callable[[Connection], None]) 
     """
     try:
         return _start_process(context, function)
-    except (EOFError, ConnectionRefusedError, ConnectionResetError):
+    except (EOFError, ConnectionError):
+        if context.get_start_method() != "forkserver":
+            raise
         # The fork server has just ended, as where the system had no memory left. The next one may have some.
         end_fork_server()
     try:
