@@ -114,7 +114,7 @@ class WorkflowPlanner:
         resolved = await self._inner.resolve(first)
         _check_images(resolved.plan.pipeline)
         call = await self._inner.call(resolved)
-        call = replace(call, brought=canvas.brought) if canvas else call
+        call = replace(call, input_digests=canvas.brought) if canvas else call
         if workflow.inpaint:
             # The second pass sees the whole image, and with it all of what steers.
             resolved = await self._inner.resolve(whole)
