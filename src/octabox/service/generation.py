@@ -96,7 +96,7 @@ class GenerationService:
             output=request.output,
             partial_images=request.partial_images,
             prompt_syntax=syntax,
-            brought=await asyncio.to_thread(input_digests, inputs) if inputs else {},
+            input_digests=await asyncio.to_thread(input_digests, inputs) if inputs else {},
             warnings=tuple(dict.fromkeys([*plan.warnings, *resolved.warnings, *warnings])),
         )
 

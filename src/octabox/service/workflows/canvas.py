@@ -50,12 +50,12 @@ class InpaintCanvas:
     Args:
         request: The request with the prepared image and mask.
         finish: Pastes the result into the original image.
-        brought: Digests of the client's inputs, for the metadata.
+        input_digests: Digests of the client's inputs, for the metadata.
     """
 
     request: GenerationRequest
     finish: Transform
-    brought: Mapping[str, Any]
+    input_digests: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
