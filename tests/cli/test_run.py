@@ -190,7 +190,7 @@ def test_what_a_style_sets_and_what_is_plain(elsewhere: Path) -> None:
         facts["params"]["prompt"],
     )
     assert "Warning: 'hires: yes' in the style 'quick' has no effect." in made.output
-    assert "Warning: '(red:1.3)' weighs nothing in 'prompt', which is plain." in made.output
+    assert "Warning: '(red:1.3)' has no weight in 'prompt', which is plain." in made.output
 
 
 def test_an_image_that_was_made_from_one(elsewhere: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from octabox.engine.protocol import Call
 from octabox.errors import InvalidParameterError, MediaError, MissingParameterError
-from octabox.service.provenance import in_words
+from octabox.service.provenance import describe_digest
 
 if TYPE_CHECKING:
     from octabox.service.models import ModelService
@@ -107,7 +107,7 @@ def check_inputs(facts: Mapping[str, Any], given: Collection[str]) -> None:
     """
     for name, media in _inputs_of(facts).items():
         if name not in given:
-            message = f"It was made from '{name}', which is not given: {in_words(media)}."
+            message = f"It was made from '{name}', which is not given: {describe_digest(media)}."
             raise MissingParameterError(message, hint=f"Give it again: -i {name}=FILE", parameter=name)
 
 
@@ -116,7 +116,7 @@ def other_inputs(facts: Mapping[str, Any], call: Call) -> list[str]:
     was = _inputs_of(facts)
     # Through JSON, as the facts have been.
     return [
-        f"'{name}' is not what it was made from, which was {in_words(was[name])}; this is {in_words(media)}."
+        f"'{name}' is not what it was made from, which was {describe_digest(was[name])}; this is {describe_digest(media)}."
         for name, media in json.loads(json.dumps(call.input_digests)).items()
         if name in was and media != was[name]
     ]

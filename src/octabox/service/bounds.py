@@ -1,4 +1,4 @@
-"""How much one request may ask for, whatever door it came through."""
+"""Limits of a request: nesting, text, sizes, frames and steps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Limits:
 
 
 def check_bounds(request: GenerationRequest) -> None:
-    """Check how deep the values of a request are nested, before anything walks through them.
+    """Check the nesting of the values of a request, before they are traversed.
 
     Raises:
         InvalidParameterError: One is nested too deep, or holds too many values.

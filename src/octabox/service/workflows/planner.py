@@ -121,7 +121,7 @@ class WorkflowPlanner:
         resolved = await self._inner.resolve(first)
         _check_images(resolved.plan.pipeline)
         call = await self._inner.call(resolved)
-        call = replace(call, input_digests=canvas.brought) if canvas else call
+        call = replace(call, input_digests=canvas.input_digests) if canvas else call
         if workflow.inpaint:
             # The second pass takes the complete image, with the complete control images.
             resolved = await self._inner.resolve(original)

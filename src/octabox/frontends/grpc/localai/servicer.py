@@ -23,7 +23,7 @@ from octabox.frontends.grpc.localai.making.requests import Context
 from octabox.media.limits import MediaLimits
 from octabox.service.protocols import GenerationService
 from octabox.service.selection.inputs import bindings_for
-from octabox.service.workflows.upscale import enlarged
+from octabox.service.workflows.upscale import upscale_image
 from octabox.types import Artifact, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.localai")
@@ -122,7 +122,7 @@ class Servicer:
         """Enlarge an image."""
 
         async def run(wanted: GenerationRequest) -> Generation:
-            return await enlarged(self.generations, wanted, request.scale or None, self.limits)
+            return await upscale_image(self.generations, wanted, request.scale or None, self.limits)
 
         def finish(generation: Generation) -> Artifact:
             return results.image(generation, moving=False, fps=1)

@@ -23,7 +23,7 @@ from octabox.frontends.http.multipart import REFERENCE, read_fields
 from octabox.frontends.naming.video import kind_of
 from octabox.media.limits import MediaLimits
 from octabox.service.selection.models import first_model_for, select_pipeline
-from octabox.service.workflows.upscale import check_enlarges, check_scale, enlarged
+from octabox.service.workflows.upscale import check_enlarges, check_scale, upscale_image
 from octabox.types import Generation, Kind, Source
 
 #: The field of the image that a video begins with.
@@ -60,7 +60,7 @@ def image_routes(ctx: AppContext) -> APIRouter:
         wanted = to_upscaling(form, inputs, await asyncio.to_thread(_enlarger, ctx, form))
         limits = MediaLimits(max_pixels=ctx.settings.max_image_pixels, max_bytes=ctx.settings.max_upload_bytes)
         with wanted.rename_error_params():
-            work = enlarged(ctx.generation, wanted.request, form.scale, limits)
+            work = upscale_image(ctx.generation, wanted.request, form.scale, limits)
             generation = await cancel_on_disconnect(request.receive, work)
         return await _told(ctx, request, wanted, generation)
 
