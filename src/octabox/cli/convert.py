@@ -52,7 +52,7 @@ def command(
 
     level = "debug" if verbose else "error"
     with waiting("converting"):
-        parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), given=model)
+        parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), model=model)
         served = asyncio.run(parts.models.served(parts.name))
         config = served.config.model_copy(update={"dtype": dtype} if dtype else {})
         options = WorkerOptions(threads=parts.settings.threads, log_level=level)

@@ -73,7 +73,7 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
         # Whoever asks on his own machine is not to be kept from it.
         flags["max_outputs"] = max(total, Settings.load(flags).max_outputs)
     with waiting("getting ready"):
-        parts = build(Settings.load(flags), given=model)
+        parts = build(Settings.load(flags), model=model)
         use_performance(parts.models, parts.name, facts, profile)
         destination = Destination(options["out"])
         workflow = workflows.placed(_workflow(facts, workflow), parts.models)

@@ -45,7 +45,7 @@ def _model(model: str | None, models: Path | None) -> tuple[ModelService | None,
     from octabox.config.settings import Settings
     from octabox.server import build
 
-    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), given=model)
+    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
     return parts.models, parts.name
 
 

@@ -79,7 +79,7 @@ def check_amounts(params: Mapping[str, Any], limits: Limits) -> None:
 
 
 def _check_count(name: str, value: object, limit: int, setting: str) -> None:
-    """Check a count; a list is one of several stages, and what is no number is not counted here."""
+    """Check a count; a list has one count for each stage; other values are not checked here."""
     for count in value if isinstance(value, list | tuple) else (value,):
         if isinstance(count, int) and not isinstance(count, bool) and not 1 <= count <= limit:
             raise InvalidParameterError(

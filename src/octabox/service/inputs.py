@@ -105,7 +105,7 @@ def _latents(data: bytes, *, parameter: str, limits: MediaLimits) -> Medium:
     array = arrays.decode(data, parameter=parameter, limits=limits)
     if array.ndim != LATENT_AXES:
         raise MediaError(
-            f"The file for '{parameter}' is no image: it is an array of {list(array.shape)}.",
+            f"The file for '{parameter}' is not an image, but an array of shape {list(array.shape)}.",
             hint="Send an image, or latents of (batch, channels, height, width).",
             parameter=parameter,
         )
