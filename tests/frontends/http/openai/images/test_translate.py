@@ -6,14 +6,14 @@ import pytest
 
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, MissingParameterError, RequestError
 from octabox.frontends.http.bodies import read_object
-from octabox.frontends.http.openai.schema import from_fields
-from octabox.frontends.http.openai.translate import ParsedRequest, needs_prompt, require_prompt, to_request
+from octabox.frontends.http.openai.images.schema import parse_fields
+from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_prompt, require_prompt, to_request
 from octabox.types import OutputFormat, SchedulerChoice
 
 
 def wanted(**fields: Any) -> ParsedRequest:
     """Translate a request with these fields."""
-    return to_request(from_fields({"prompt": "x", **fields}), "demo")
+    return to_request(parse_fields({"prompt": "x", **fields}), "demo")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_wishes(fields: dict[str, Any], wishes: dict[str, Any]) -> None:
         ({"output_compression": 50, "output_format": "jpeg"}, ()),
         ({"partial_images": 2}, ("'partial_images' has no effect without 'stream'.",)),
         ({"partial_images": 2, "stream": True}, ()),
-        ({"backend": "diffusers"}, ("'backend' has no effect: every model is of one kind here.",)),
+        ({"backend": "diffusers"}, ("'backend' has no effect: all models have the same backend.",)),
     ],
 )
 def test_warnings(fields: dict[str, Any], warnings: tuple[str, ...]) -> None:
@@ -141,14 +141,14 @@ def test_refused(fields: dict[str, Any], parameter: str) -> None:
 )
 def test_when_a_prompt_is_needed(fields: dict[str, Any], needed: bool) -> None:
     """An image or another task can stand for words."""
-    assert needed == needs_prompt(from_fields(fields))
+    assert needed == needs_prompt(parse_fields(fields))
 
 
 @pytest.mark.parametrize("prompt", [None, "", " \n", [], ["a", ""]])
 def test_prompt_is_required(prompt: Any) -> None:
     """An empty prompt is none."""
     with pytest.raises(MissingParameterError) as caught:
-        require_prompt(from_fields({"prompt": prompt}))
+        require_prompt(parse_fields({"prompt": prompt}))
 
     assert "prompt" == caught.value.parameter
 
@@ -165,14 +165,14 @@ def test_errors_in_the_clients_words() -> None:
 def test_several_problems_at_once() -> None:
     """All fields that are wrong are named at once."""
     with pytest.raises(InvalidRequestError) as caught:
-        from_fields({"n": 0, "stream": "maybe"})
+        parse_fields({"n": 0, "stream": "maybe"})
 
     assert ["n", "stream"] == [problem.parameter for problem in caught.value.problems]
 
 
 def test_null_is_not_given() -> None:
     """Null stands for the default, as in OpenAI's API."""
-    body = from_fields({"n": None, "stream": None, "partial_images": None, "size": None})
+    body = parse_fields({"n": None, "stream": None, "partial_images": None, "size": None})
 
     assert (1, False, 0, None) == (body.n, body.stream, body.partial_images, body.size)
 
@@ -181,4 +181,4 @@ def test_null_is_not_given() -> None:
 def test_no_json(data: bytes) -> None:
     """What is no JSON object in UTF-8 is refused."""
     with pytest.raises(RequestError):
-        from_fields(read_object(data))
+        parse_fields(read_object(data))

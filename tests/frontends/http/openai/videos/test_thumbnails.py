@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from octabox.errors import GenerationError
-from octabox.frontends.http.openai.thumbnails import thumbnail
+from octabox.frontends.http.openai.videos.thumbnails import thumbnail
 
 
 @pytest.mark.parametrize("name", ["gif", "webp"])
@@ -32,5 +32,5 @@ def test_what_cannot_be_read(tmp_path: Path, media_type: str) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"no clip at all")
 
-    with pytest.raises(GenerationError, match="Fetch the video itself"):
+    with pytest.raises(GenerationError, match="Fetch the video instead"):
         thumbnail(path, media_type)

@@ -1,4 +1,4 @@
-"""From a client's words to a generation request."""
+"""Translate requests of the native API to generation requests."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from octabox.frontends.http.native.schema import NativeRequest
+from octabox.frontends.http.native.generations.schema import NativeRequest
 from octabox.types import GenerationRequest, OutputFormat, Source
 
-#: Our fields for what other rooms call otherwise in their errors.
-SPELLED = {"output_format": "output.format", "output_compression": "output.quality"}
+#: The client's names of parameters.
+CLIENT_NAMES = {"output_format": "output.format", "output_compression": "output.quality"}
 
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """What a client wants, and how it wants to be answered.
+    """A generation request, and the format of its response.
 
     Args:
-        request: The wish.
-        as_links: Whether outputs are answered as links; else as content.
-        warnings: What has no effect.
+        request: The request.
+        as_links: Whether the response has links to the outputs instead of their content.
+        warnings: Fields without effect.
     """
 
     request: GenerationRequest
@@ -29,14 +29,14 @@ class ParsedRequest:
 
 
 def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) -> ParsedRequest:
-    """Return what a client wants.
+    """Return the generation request for a body.
 
     Args:
-        body: The fields of its request.
-        inputs: Media that came as files, by call parameter.
+        body: The body.
+        inputs: Media that were sent as files, by call parameter.
 
     Raises:
-        RequestError: The scheduler has no name.
+        RequestError: The scheduler object has no name.
     """
     request = GenerationRequest(
         model=body.model,
@@ -49,6 +49,6 @@ def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) ->
         partial_images=body.partial_images if body.stream else 0,
         id=body.id or uuid.uuid4().hex,
     )
-    vain = body.partial_images and not body.stream
-    warnings = ("'partial_images' has no effect without 'stream'.",) if vain else ()
+    ignored = body.partial_images and not body.stream
+    warnings = ("'partial_images' has no effect without 'stream'.",) if ignored else ()
     return ParsedRequest(body.control_from_aliases(request), body.output.response == "url", warnings)

@@ -324,5 +324,5 @@ async def test_a_file_that_is_gone(client: openai.AsyncOpenAI, monkeypatch: pyte
     """A video whose file had to make room is not found, and says why."""
     video = await client.videos.create_and_poll(prompt="x", model="wan", poll_interval_ms=1)
     monkeypatch.setattr("octabox.frontends.http.results.Results.find", lambda *_: None)
-    with pytest.raises(openai.NotFoundError, match="is gone"):
+    with pytest.raises(openai.NotFoundError, match="has expired"):
         await client.videos.download_content(video.id)
