@@ -81,7 +81,7 @@ def test_what_is_zero_is_the_models_own() -> None:
     assert "prompt" not in image("", context("StableDiffusionPipeline", defaults={"prompt": "mine"})).wishes
 
 
-def test_video_skip_can_be_switched_off() -> None:
+def test_clip_skip_can_be_switched_off() -> None:
     """With CLIPSKIP=0 the field has no effect."""
     about = context("StableDiffusionPipeline", environ={"CLIPSKIP": "0"})
 
