@@ -27,6 +27,9 @@ from octabox.types import Artifact, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.localai")
 
+#: Message of LocalAI's backends for a loaded model, which its tests compare.
+LOADED = "Model loaded successfully"
+
 #: Translates a message to a request.
 Translate = Callable[[Message, Context], GenerationRequest]
 
@@ -76,8 +79,8 @@ class Servicer:
             name = load_request.config.name
             for warning in warnings:
                 logger.warning("%s: %s", name, warning)
-            where = f" on {device}" if (device := self.slot.device()) else ""
-            return " ".join([f"{name} is loaded{where}.", *warnings])
+            logger.info("%s is loaded on %s", name, self.slot.device() or "no device")
+            return " ".join([f"{LOADED}.", *warnings]) if warnings else LOADED
 
         return await _respond(context, work())
 
