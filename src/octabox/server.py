@@ -18,7 +18,7 @@ from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.protocol import Engine
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.bounds import Limits
 from octabox.service.generation import GenerationService
@@ -27,6 +27,7 @@ from octabox.service.prompting import PromptWriter
 from octabox.service.workflows.execution import WorkflowService
 from octabox.service.workflows.planner import WorkflowPlanner
 from octabox.telemetry.logs import configure
+from octabox.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -45,7 +46,8 @@ class Parts:
         settings: What it was built from.
         engine: Holds models in memory.
         models: The models of this server.
-        generation: The door to a generation.
+        generation: Runs requests.
+        metrics: Counts requests.
         name: Name of the model that was given by its place, where one was.
     """
 
@@ -53,6 +55,7 @@ class Parts:
     engine: Engine
     models: ModelService
     generation: WorkflowService
+    metrics: Metrics
     name: str = ""
 
 
@@ -79,10 +82,10 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
     )
-    shelves = ModelRegistry(settings.models)
-    extra = model_of_source(given) if given and given not in shelves.current().named else None
+    registry = ModelRegistry(settings.models)
+    extra = model_of_source(given) if given and given not in registry.current().named else None
     models = ModelService(
-        shelves,
+        registry,
         engine,
         allow_hub=settings.allow_hub,
         extra={extra.name: extra} if extra else {},
@@ -95,9 +98,10 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
     limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
-    single = GenerationService(models, engine, fetcher, limits, media_limits, writer)
+    metrics = Metrics()
+    single = GenerationService(models, engine, fetcher, limits, media_limits, writer, [metrics])
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
-    return Parts(settings, engine, models, generation, extra.name if extra else given or "")
+    return Parts(settings, engine, models, generation, metrics, extra.name if extra else given or "")
 
 
 def _media_limits(settings: Settings) -> MediaLimits:
@@ -113,6 +117,9 @@ def _media_limits(settings: Settings) -> MediaLimits:
 def app(parts: Parts) -> FastAPI:
     """Return the HTTP application over these parts; it starts and ends their engine."""
     from octabox.frontends.http.app import create_app  # noqa: PLC0415 (the command line needs no HTTP)
+    from octabox.frontends.http.context import AppContext  # noqa: PLC0415
+    from octabox.frontends.http.results import Results  # noqa: PLC0415
+    from octabox.service.jobs import Jobs  # noqa: PLC0415
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -127,7 +134,11 @@ def app(parts: Parts) -> FastAPI:
             await asyncio.gather(*ahead, return_exceptions=True)
             await parts.engine.close()
 
-    return create_app(parts.generation, parts.models, parts.settings, lifespan)
+    settings = parts.settings
+    results = Results(settings.result_ttl)
+    jobs = Jobs(parts.generation, settings.result_ttl, results.keep, results.drop)
+    ctx = AppContext(parts.generation, jobs, parts.models, settings, results, parts.metrics)
+    return create_app(ctx, lifespan)
 
 
 async def serve_localai(

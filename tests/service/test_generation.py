@@ -39,7 +39,7 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
 
 def request(**options: object) -> GenerationRequest:
     """Return a request for an image; options that are no fields are parameters."""
-    names = ("model", "task", "inputs", "seed", "num_outputs", "scheduler", "output", "wishes")
+    names = ("model", "task", "inputs", "seed", "num_outputs", "scheduler", "output", "optional_params")
     fields = {name: options.pop(name) for name in names if name in options}
     params = {"prompt": "a large green circle on a white background", **options}
     return GenerationRequest(**{"model": "demo", "params": params, **fields})  # type: ignore[arg-type]
@@ -114,7 +114,9 @@ async def test_a_list_of_prompts_is_a_run_for_each(parts: Parts) -> None:
 async def test_a_wish_without_effect_is_a_warning(parts: Parts) -> None:
     """A size that the pipeline cannot honour is a warning, not an error, where it was only a wish."""
     image = png(Scene("star", "red", "white"))
-    call = await parts.generation.prepare(request(inputs={"image": (image,)}, wishes={"width": 64, "height": 64}))
+    call = await parts.generation.prepare(
+        request(inputs={"image": (image,)}, optional_params={"width": 64, "height": 64})
+    )
 
     assert 2 == len(call.warnings)
     assert "width" in call.warnings[0]

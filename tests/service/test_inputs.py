@@ -15,7 +15,7 @@ from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, RequestError
 from octabox.media.audio import Audio
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.media.video import Video
 from octabox.service.inputs import DECODERS, decoded
@@ -191,7 +191,7 @@ async def test_an_error_tells_what_was_to_be_read(name: str, medium: str) -> Non
     error = await refused(**{name: b"text"})
 
     assert isinstance(error, MediaError)
-    assert medium == error.medium
+    assert medium == error.media_kind
 
 
 def test_every_file_of_every_pipeline_has_a_decoder() -> None:

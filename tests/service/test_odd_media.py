@@ -7,7 +7,7 @@ from PIL.Image import Image
 
 from makers.samples import content
 from octabox.catalog.entries import Parameter, PipelineEntry
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.inputs import decoded
 from odd_media import IMAGES, MASKS, WHITE

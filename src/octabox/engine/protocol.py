@@ -57,6 +57,7 @@ class Call:
         prompt_syntax: How the prompts are to be read; one of `octabox.prompts.names.SYNTAXES`.
         brought: What its inputs are, as metadata tell of them; those of the client, before anything was made of them.
         warnings: What the service already has to say.
+        continues: Whether it is the next request of a workflow: it is queued in front of others, even if the queue is full.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Call:
     prompt_syntax: str = "plain"
     brought: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    continues: bool = False
 
 
 class Engine(Protocol):

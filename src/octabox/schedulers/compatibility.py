@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from octabox.catalog.entries import Parameter, PipelineEntry, SchedulerEntry
-from octabox.catalog.reading.annotations import parse
-from octabox.catalog.signature import check
+from octabox.catalog.reading.annotations import parse_annotation
+from octabox.catalog.signature import check_value
 from octabox.errors import InvalidParameterError, UnknownParameterError, nearest
-from octabox.schedulers.names import ResolvedAlias, table
+from octabox.schedulers.names import ResolvedScheduler, load_table
 
 #: What a model was trained to predict where its scheduler's configuration does not say: the noise.
 PREDICTS_NOISE = "epsilon"
@@ -38,7 +38,7 @@ class ModelTraits:
         pipeline: Class of its pipeline, where that is known.
     """
 
-    own: str
+    default_class: str
     config: Mapping[str, Any]
     pipeline: PipelineEntry | None = None
 
@@ -54,7 +54,7 @@ class ModelTraits:
         return str(self.config.get("prediction_type") or PREDICTS_NOISE)
 
 
-def check_settings(name: str, meant: ResolvedAlias, entry: SchedulerEntry, given: Mapping[str, Any]) -> None:
+def check_settings(name: str, meant: ResolvedScheduler, entry: SchedulerEntry, given: Mapping[str, Any]) -> None:
     """Check settings against the constructor that they are for.
 
     Args:
@@ -81,7 +81,7 @@ def check_settings(name: str, meant: ResolvedAlias, entry: SchedulerEntry, given
             hint = f"Choose it without that, or another scheduler. {having}"
             raise UnknownParameterError(message, hint=hint, parameter="scheduler", choices=known)
         try:
-            check(setting, value)
+            check_value(setting, value)
         except InvalidParameterError as error:
             message = f"{entry.name}: {error.message}"
             raise InvalidParameterError(message, parameter="scheduler", choices=error.choices) from None
@@ -90,7 +90,7 @@ def check_settings(name: str, meant: ResolvedAlias, entry: SchedulerEntry, given
             raise InvalidParameterError(message, parameter="scheduler")
 
 
-def timesteps_of(name: str, meant: ResolvedAlias, entry: SchedulerEntry, family: str) -> tuple[int, ...]:
+def schedule_timesteps(name: str, meant: ResolvedScheduler, entry: SchedulerEntry, family: str) -> tuple[int, ...]:
     """Return the timesteps that a schedule writes out for a family of models; none where it writes none.
 
     Raises:
@@ -110,7 +110,7 @@ def timesteps_of(name: str, meant: ResolvedAlias, entry: SchedulerEntry, family:
 
 
 @dataclass(frozen=True)
-class Build:
+class SchedulerConfig:
     """What a scheduler is built of.
 
     Args:
@@ -119,12 +119,12 @@ class Build:
         beside: What its constructor does not know, but a pipeline may look up in its configuration.
     """
 
-    kept: Mapping[str, Any]
-    above: Mapping[str, Any]
-    beside: Mapping[str, Any]
+    inherited: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    extra: Mapping[str, Any]
 
 
-def adapted(entry: SchedulerEntry, subject: ModelTraits, settings: Mapping[str, Any]) -> Build:
+def scheduler_config(entry: SchedulerEntry, subject: ModelTraits, settings: Mapping[str, Any]) -> SchedulerConfig:
     """Return what a scheduler is built of.
 
     Args:
@@ -141,13 +141,13 @@ def adapted(entry: SchedulerEntry, subject: ModelTraits, settings: Mapping[str, 
             kept[name] = value
     beside = {name: value for name, value in subject.config.items() if name not in known and not name.startswith("_")}
     above: dict[str, Any] = {}
-    if subject.matches_flows and entry.name != subject.own:
+    if subject.matches_flows and entry.name != subject.default_class:
         above = _flow_form(entry, subject)
-    exclusive = table()["exclusive"]
+    exclusive = load_table()["exclusive"]
     if any(settings.get(flag) for flag in exclusive) or "timestep_spacing" in settings:
         # A schedule that is asked for takes the place of the model's.
         above |= {flag: False for flag in exclusive if kept.get(flag) and entry.setting(flag)}
-    return Build(kept, {**above, **settings}, beside)
+    return SchedulerConfig(kept, {**above, **settings}, beside)
 
 
 def _flow_form(entry: SchedulerEntry, subject: ModelTraits) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def incompatibility(
         pipelines: All pipelines, which tell what schedulers they are made for.
     """
     reason = _misfit_of_settings(entry, subject, settings)
-    if reason or entry.name == subject.own:
+    if reason or entry.name == subject.default_class:
         return reason
     if entry.reverses:
         return "it runs from the image to the noise"
@@ -188,7 +188,7 @@ def incompatibility(
 
 def _misfit_of_settings(entry: SchedulerEntry, subject: ModelTraits, settings: Mapping[str, Any]) -> str:
     """Return what was asked for that contradicts how the model was trained."""
-    flags = [flag for flag in (*table()["exclusive"], "timestep_spacing") if settings.get(flag)]
+    flags = [flag for flag in (*load_table()["exclusive"], "timestep_spacing") if settings.get(flag)]
     if subject.matches_flows and flags and entry.setting("use_flow_sigmas"):
         return f"'{flags[0]}' is for models that undo noise, and this one matches flows"
     if settings.get("use_flow_sigmas") and not subject.matches_flows:
@@ -205,18 +205,18 @@ def _misfit_of_flows(entry: SchedulerEntry, subject: ModelTraits) -> str:
         return f"it stops short of the end of a flow: it has no setting '{LAST}'"
     if subject.pipeline is not None and subject.pipeline.sigmas and not entry.sigmas:
         return f"{subject.pipeline.name} hands it noise levels of its own, which it does not take"
-    missing = [name for name in table()["flow"] if subject.config.get(name) and not entry.setting(name)]
+    missing = [name for name in load_table()["flow"] if subject.config.get(name) and not entry.setting(name)]
     return f"it has no setting '{missing[0]}', which the model asks for" if missing else ""
 
 
 def _misfit_of_noise(entry: SchedulerEntry, subject: ModelTraits) -> str:
     """Return why a scheduler cannot undo the noise that a model was trained on."""
-    noise = {name: subject.config.get(name) for name in table()["noise"]}
+    noise = {name: subject.config.get(name) for name in load_table()["noise"]}
     for name, value in noise.items():
         reason = "" if value in (None, False) else _misfit_of_value(entry.setting(name), name, value)
         if reason:
             return reason
-    foreign = [name for name in table()["kinds"] if entry.setting(name) and subject.config.get(name) is None]
+    foreign = [name for name in load_table()["kinds"] if entry.setting(name) and subject.config.get(name) is None]
     if foreign:
         return f"it has a setting '{foreign[0]}', of which the model's own scheduler says nothing"
     known = entry.setting("prediction_type")
@@ -233,7 +233,7 @@ def _misfit_of_value(setting: Parameter | None, name: str, value: object) -> str
         return f"it has no setting '{name}', which the model was trained with"
     if setting.choices and value not in setting.choices:
         return f"its '{name}' cannot be {value!r}, which the model was trained with"
-    if name in table()["alike"] and setting.default != value:
+    if name in load_table()["alike"] and setting.default != value:
         return f"its '{name}' is {setting.default}, and the model was trained with {value}"
     return ""
 
@@ -241,4 +241,4 @@ def _misfit_of_value(setting: Parameter | None, name: str, value: object) -> str
 def _made_for(pipeline: PipelineEntry) -> frozenset[str]:
     """Return the schedulers that a pipeline's constructor names."""
     found = (part.annotation for part in pipeline.components if part.name == COMPONENT)
-    return frozenset(leaf for annotation in found for leaf in parse(annotation).leaves)
+    return frozenset(leaf for annotation in found for leaf in parse_annotation(annotation).leaves)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine, Medium, Run
-from octabox.errors import GenerationError, OctaboxError
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.bounds import Limits
 from octabox.service.conditions.lora import chosen_adapters
+from octabox.service.events import observed, result_of
 from octabox.service.inputs import decoded
 from octabox.service.models import ModelService
 from octabox.service.planning import Files, Plan, plan
 from octabox.service.prompting import PromptWriter
+from octabox.service.protocols import RequestObserver
 from octabox.service.provenance import input_digests
 from octabox.service.served_model import ServedModel
 from octabox.types import Event, Generation, GenerationRequest
-
-logger = logging.getLogger("octabox.generation")
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ class GenerationService:
         limits: How much one request may ask for.
         media_limits: How large its images may be.
         writer: Writes out styles and wildcards.
+        observers: Are notified of each request that has ended.
     """
 
     def __init__(
@@ -63,10 +63,11 @@ class GenerationService:
         limits: Limits,
         media_limits: MediaLimits,
         writer: PromptWriter | None = None,
+        observers: Sequence[RequestObserver] = (),
     ) -> None:
         self._models, self._engine, self._fetcher = models, engine, fetcher
         self._limits, self._media_limits = limits, media_limits
-        self._writer = writer or PromptWriter()
+        self._writer, self.observers = writer or PromptWriter(), observers
 
     async def prepare(self, request: GenerationRequest) -> Call:
         """Return the call that a request means; nothing is loaded for that.
@@ -138,34 +139,17 @@ class GenerationService:
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
-        events = self.run(await self.prepare(request))
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
+        with observed(request, self.observers) as results:
+            async with aclosing(self.run(await self.prepare(request))) as events:
+                async for event in events:
+                    if isinstance(event, Generation):
+                        results.append(event)
+                    yield event
 
-    async def run(self, call: Call) -> AsyncGenerator[Event, None]:
+    def run(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call that `prepare` has returned, and yield as `stream` does."""
-        events = self._engine.generate(call)
-        try:
-            async for event in events:
-                if isinstance(event, Generation):
-                    logger.info("%s: %s made %d", call.model.name, call.runs_as, len(event.artifacts))
-                yield event
-        except OctaboxError as error:
-            logger.info("%s: %s", call.model.name, error)
-            raise
-        finally:
-            await events.aclose()
+        return self._engine.generate(call)
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Run a request and return its result; cancelling the task cancels it."""
-        events = self.stream(request)
-        try:
-            async for event in events:
-                if isinstance(event, Generation):
-                    return event
-        finally:
-            await events.aclose()
-        raise GenerationError("The engine ended a request without a result.", model=request.model)
+        return await result_of(self.stream(request))

@@ -14,7 +14,7 @@ from octabox.catalog.tasks import CONTROL_PARAMETERS
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidRequestError, MediaError, RequestError
 from octabox.media import arrays, audio, video
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.images import decode, decode_mask
 from octabox.media.limits import MediaLimits
 from octabox.media.video import Video
@@ -71,7 +71,7 @@ async def decoded(
             made[name] = tuple(_one_video(media_of) if parameter.kind == "video" else media_of)
         except RequestError as problem:
             if isinstance(problem, MediaError):
-                problem.medium = MEDIA_OF.get(parameter.kind, parameter.kind)
+                problem.media_kind = MEDIA_OF.get(parameter.kind, parameter.kind)
             problems.append(problem)
     problems += _odd_masks(made, entry)
     if len(problems) > 1:

@@ -11,11 +11,11 @@ from octabox.catalog.pipelines import Catalog
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.errors import OctaboxError
 from octabox.hub.checkpoints import bundles
-from octabox.hub.checkpoints.families import family_of
+from octabox.hub.checkpoints.families import match_family
 from octabox.hub.checkpoints.tensors import read_shapes
-from octabox.hub.inspect import scheduler_config
+from octabox.hub.repository import scheduler_config
 from octabox.schedulers.compatibility import COMPONENT, ModelTraits, check_settings, incompatibility
-from octabox.schedulers.names import scheduler_of
+from octabox.schedulers.names import resolve_scheduler
 from octabox.service.served_model import ServedModel
 
 
@@ -64,11 +64,13 @@ def model_schedulers(model: ServedModel, catalog: Catalog) -> ModelSchedulers:
         LoadError: Its files are broken or cannot be had.
     """
     config, found = model.config, traits_of(model, catalog)
-    own = found.own if found else ""
+    own = found.default_class if found else ""
     recommended = own
     settings: dict[str, Any] = {}
     if config.scheduler is not None:
-        recommended, settings, *_ = scheduler_of(config.scheduler.name, config.scheduler.settings, catalog.schedulers)
+        recommended, settings, *_ = resolve_scheduler(
+            config.scheduler.name, config.scheduler.settings, catalog.schedulers
+        )
     if found is None:
         return ModelSchedulers(config.name, recommended=recommended, settings=settings)
     pipelines = catalog.pipelines.values()
@@ -83,7 +85,7 @@ def scheduler_incompatibility_of(name: str, model: ServedModel, catalog: Catalog
     found = traits_of(model, catalog)
     if found is None:
         return ""
-    meant = scheduler_of(name, {}, catalog.schedulers)
+    meant = resolve_scheduler(name, {}, catalog.schedulers)
     entry = catalog.schedulers[meant.kind]
     try:
         check_settings(name, meant, entry, {})
@@ -115,5 +117,5 @@ def _config_of(config: ModelConfig) -> dict[str, Any] | None:
         return scheduler_config(config.model, config.revision)
     if config.config:
         return scheduler_config(config.config)
-    family = family_of(read_shapes(Path(config.model)))
+    family = match_family(read_shapes(Path(config.model)))
     return bundles.scheduler_config(family.configs) if family and family.configs else None

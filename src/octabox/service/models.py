@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from octabox import demo
-from octabox.catalog.conditions.ip_adapter import with_scale
+from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.pipelines import Catalog, load_catalog
-from octabox.catalog.resolution import pipeline_of
+from octabox.catalog.resolution import pipeline_from_index
 from octabox.catalog.signature import json_schema
 from octabox.config.discovery import ModelRegistry
 from octabox.config.model import ModelConfig
@@ -18,9 +18,9 @@ from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
 from octabox.errors import ModelNotFoundError, OctaboxError
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.hub.checkpoints.families import recognise
-from octabox.hub.folder import takes_its_own_input
-from octabox.hub.inspect import is_hub_id, model_index
+from octabox.hub.checkpoints.families import detect_family
+from octabox.hub.folder import has_extra_channels
+from octabox.hub.repository import is_hub_id, model_index
 from octabox.service.conditions.lora import with_loras
 from octabox.service.model_schedulers import ModelSchedulers, model_schedulers, scheduler_incompatibility_of
 from octabox.service.selection.pipelines import choose, family_of
@@ -48,14 +48,14 @@ class ModelService:
 
     def __init__(
         self,
-        shelves: ModelRegistry,
+        registry: ModelRegistry,
         engine: Engine,
         *,
         allow_hub: bool = False,
         extra: Mapping[str, ModelConfig] | None = None,
         adapters: AdapterRegistry | None = None,
     ) -> None:
-        self._shelves, self._engine, self._allow_hub = shelves, engine, allow_hub
+        self._registry, self._engine, self._allow_hub = registry, engine, allow_hub
         self._extra = dict(extra or {})
         self._adapters = adapters or AdapterRegistry(None, None)
         self._named: dict[tuple[str, str | None], str] = {}
@@ -88,7 +88,7 @@ class ModelService:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong with the configurations; the models that they are of are not served."""
-        return self._shelves.current().problems
+        return self._registry.current().problems
 
     def only_embedded(self) -> bool:
         """Return whether the embedded model is the only one."""
@@ -107,7 +107,7 @@ class ModelService:
         if name in self._extra:
             return self._extra[name]
         try:
-            return self._shelves.current().find(name)
+            return self._registry.current().find(name)
         except ModelNotFoundError as error:
             if not is_hub_id(name):
                 raise
@@ -117,7 +117,7 @@ class ModelService:
             return ModelConfig(name=name, model=name)
 
     def _listed(self) -> Mapping[str, ModelConfig]:
-        return {**self._shelves.current().models, **self._extra}
+        return {**self._registry.current().models, **self._extra}
 
     async def served(self, name: str) -> ServedModel:
         """Return a model's configuration and its own pipeline class; for a Hub id that may fetch one small file."""
@@ -128,7 +128,7 @@ class ModelService:
 
     def _model(self, config: ModelConfig) -> ServedModel:
         own = self.catalog.pipeline(self._pipeline_name(config))
-        return ServedModel(config.as_a(own.name), own, takes_its_own_input(Path(config.model)))
+        return ServedModel(config.with_class_presets(own.name), own, has_extra_channels(Path(config.model)))
 
     def _tasks(self, model: ServedModel) -> tuple[str, ...]:
         """Return all tasks that a model can do, its own first."""
@@ -141,7 +141,7 @@ class ModelService:
         entry, served = model.own, next(iter(model.own.tasks), None)
         if task is not None or served is None:
             entry, served = choose(self.catalog, model.own, task, extra=model.extra, alone=model.alone)
-        schema = json_schema(with_scale(entry, tuple(each.scale for each in model.config.ip_adapters)))
+        schema = json_schema(add_scale_parameter(entry, tuple(each.scale for each in model.config.ip_adapters)))
         for parameter, value in model.config.defaults.items():
             if parameter in schema["properties"]:
                 schema["properties"][parameter] = {**schema["properties"][parameter], "default": value}
@@ -194,9 +194,9 @@ class ModelService:
         if config.pipeline in self.catalog.pipelines:
             return str(config.pipeline)
         if Path(config.model).is_file():
-            own = recognise(Path(config.model)).pipeline
+            own = detect_family(Path(config.model)).pipeline
         else:
-            own = pipeline_of(model_index(config.model, config.revision), self.catalog, source=config.name)
+            own = pipeline_from_index(model_index(config.model, config.revision), self.catalog, source=config.name)
         chosen = config.pipeline
         if chosen is None or chosen == BASE:
             return own

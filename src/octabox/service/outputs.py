@@ -6,7 +6,7 @@ import re
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
-from octabox.media.formats import FORMATS, check
+from octabox.media.formats import FORMATS, check_output_format
 from octabox.types import Kind, OutputFormat
 
 #: The call parameter that says in which form a result is handed over.
@@ -35,7 +35,7 @@ def output_arguments(output: OutputFormat, entry: PipelineEntry) -> dict[str, st
     problem: InvalidParameterError | None = None
     for kind in kinds:
         try:
-            check(output, kind)
+            check_output_format(output, kind)
         except InvalidParameterError as error:
             problem = problem or error
         else:

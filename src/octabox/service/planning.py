@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from octabox.catalog.conditions.ip_adapter import with_scale
+from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import is_one_each, takes_numbers, validate
 from octabox.config.model import ModelConfig
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
-from octabox.schedulers.compatibility import check_settings, timesteps_of
-from octabox.schedulers.names import scheduler_of
+from octabox.schedulers.compatibility import check_settings, schedule_timesteps
+from octabox.schedulers.names import resolve_scheduler
 from octabox.service.bounds import Limits, check_amounts, check_bounds, check_texts
 from octabox.service.conditions.control import check_control_inputs
 from octabox.service.conditions.ip_adapter import with_image_prompts
@@ -70,18 +70,18 @@ def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limit
     request = _count_outputs(request)
     params, files = _part_files(request, _file_parameters(catalog, model))
     pipeline, task = _chosen(request, model, catalog, params, files)
-    pipeline = with_scale(pipeline, tuple(each.scale for each in model.config.ip_adapters))
+    pipeline = add_scale_parameter(pipeline, tuple(each.scale for each in model.config.ip_adapters))
     accepted = {parameter.name: parameter for parameter in pipeline.parameters}
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
-    wishes = {name: value for name, value in request.wishes.items() if name in accepted}
-    checked = validate(pipeline, {**defaults, **wishes, **params}, files)
+    optional_params = {name: value for name, value in request.optional_params.items() if name in accepted}
+    checked = validate(pipeline, {**defaults, **optional_params, **params}, files)
     check_texts(checked)
     check_control_inputs(pipeline, model.config, checked, files)
     checked, idle = with_image_prompts(pipeline, model.config, checked, files)
     checked |= output_arguments(request.output, pipeline)
     check_amounts(checked, limits)
     runs = _runs(checked, accepted, request, limits, model.config.seed)
-    ignored = [name for name in request.wishes if name not in accepted]
+    ignored = [name for name in request.optional_params if name not in accepted]
     warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
     scheduler, caveat = _scheduler(request, model.config, pipeline, catalog)
     return Plan(pipeline, task, runs, files, scheduler, (*warnings, *idle, *caveat))
@@ -231,10 +231,10 @@ def _scheduler(
         choice = SchedulerChoice(model.scheduler.name, model.scheduler.settings)
     if choice is None:
         return None, ()
-    meant = scheduler_of(choice.name, choice.settings, catalog.schedulers)
+    meant = resolve_scheduler(choice.name, choice.settings, catalog.schedulers)
     entry = catalog.schedulers[meant.kind]
     check_settings(choice.name, meant, entry, choice.settings)
-    timesteps = choice.timesteps or timesteps_of(choice.name, meant, entry, pipeline.family)
+    timesteps = choice.timesteps or schedule_timesteps(choice.name, meant, entry, pipeline.family)
     warnings = [f"Scheduler {choice.name!r} is {meant.kind}: {meant.caveat}"] if meant.caveat else []
     unread = [name for name in meant.settings if name in entry.unread]
     warnings += [f"'{name}' of {entry.name} has no effect: diffusers reads it nowhere." for name in unread]

@@ -10,9 +10,9 @@ from typing import Any
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, nearest
 from octabox.prompts.attention import has_weights
-from octabox.prompts.extra import read_extra
+from octabox.prompts.extra import parse_extra
 from octabox.prompts.names import SYNTAXES, is_prompt
-from octabox.prompts.styles import apply_style, chosen, load_styles
+from octabox.prompts.styles import apply_style, load_styles, select_styles
 from octabox.prompts.wildcards import Wildcards
 from octabox.types import GenerationRequest, SchedulerChoice
 
@@ -77,17 +77,18 @@ class PromptWriter:
             ConfigError: The styles cannot be read.
         """
         warnings: list[str] = []
-        wishes: dict[str, Any] = {}
+        optional_params: dict[str, Any] = {}
         seed, sampler = None, ""
-        for style in chosen(request.styles, load_styles(self.styles)) if request.styles else ():
-            extra = read_extra(style.extra)
-            wishes |= extra.params
+        for style in select_styles(request.styles, load_styles(self.styles)) if request.styles else ():
+            extra = parse_extra(style.extra)
+            optional_params |= extra.params
             seed, sampler = seed if extra.seed is None else extra.seed, extra.sampler or sampler
             warnings += [f"'{field}' of the style '{style.name}' has no effect." for field in style.unused]
             warnings += [f"'{part}' in the style '{style.name}' has no effect." for part in extra.unused]
         made = replace(
             request,
-            wishes={name: value for name, value in wishes.items() if name not in request.params} | {**request.wishes},
+            optional_params={name: value for name, value in optional_params.items() if name not in request.params}
+            | {**request.optional_params},
             seed=seed if request.seed is None else request.seed,
             scheduler=request.scheduler or (SchedulerChoice(sampler) if sampler else None),
         )
@@ -127,7 +128,7 @@ class PromptWriter:
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return a run's parameters with styles laid over its prompts."""
         made, warnings = dict(params), []
-        styles = chosen(names, load_styles(self.styles))
+        styles = select_styles(names, load_styles(self.styles))
         for parameter in (PROMPT, NEGATIVE):
             pieces = [getattr(style, parameter) for style in styles]
             if not any(pieces):

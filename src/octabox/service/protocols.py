@@ -1,9 +1,9 @@
-"""What the frontends call: generations and models."""
+"""The interfaces of the service, for the frontends and for what observes requests."""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any, Protocol
 
 from octabox.catalog.pipelines import Catalog
@@ -21,6 +21,21 @@ class GenerationService(Protocol):
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Run a request and return its result; cancelling the task cancels it."""
+        ...
+
+
+class RequestObserver(Protocol):
+    """Is notified of requests that have ended."""
+
+    def ended(self, model: str, outcome: str, seconds: float, kinds: Iterable[str] = ()) -> None:
+        """Record a request that has ended.
+
+        Args:
+            model: Name of the model.
+            outcome: ``ok``, or the name of an error class.
+            seconds: How long it took.
+            kinds: Kind of each artifact.
+        """
         ...
 
 

@@ -40,7 +40,7 @@ def test_every_error_has_a_row(kind: type[errors.OctaboxError]) -> None:
 def test_the_code_of_a_file_tells_its_kind(medium: str) -> None:
     """A video that cannot be read is no invalid image."""
     error = errors.MediaError("What.")
-    error.medium = medium
+    error.media_kind = medium
 
     assert f"invalid_{medium}" == http_error(error).code
     assert f"invalid_{medium}" == http_error(errors.InvalidRequestError([error, error])).code

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from octabox.catalog.entries import Facts, PipelineEntry
+from octabox.catalog.entries import PackageMetadata, PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.errors import InvalidParameterError, TaskNotFoundError, UnknownParameterError
 from octabox.service.selection.pipelines import choose
@@ -136,7 +136,7 @@ def test_a_class_whose_tasks_nothing_tells_is_refused(task: str | None) -> None:
     """A class of a version to come may say nothing of its output; the error says what is missing."""
     known = load_catalog().pipeline(PLAIN)
     mute = PipelineEntry("MutePipeline", "made.up", "made")
-    catalog = Catalog(Facts(pipelines=(mute, replace(known, components=()))))
+    catalog = Catalog(PackageMetadata(pipelines=(mute, replace(known, components=()))))
 
     with pytest.raises(TaskNotFoundError, match="Nothing tells what MutePipeline makes"):
         choose(catalog, mute, task)

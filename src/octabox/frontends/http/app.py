@@ -27,13 +27,8 @@ from octabox.frontends.http.openai import models as openai_models
 from octabox.frontends.http.openai.images import routes as images
 from octabox.frontends.http.openai.speech import routes as speech
 from octabox.frontends.http.openai.videos import routes as videos
-from octabox.frontends.http.results import Results
-from octabox.frontends.metered import Metered
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
-from octabox.service.jobs import Jobs
-from octabox.service.protocols import GenerationService, ModelService
-from octabox.telemetry.metrics import Metrics
 
 #: Starts what the application needs, and stops it.
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -71,27 +66,14 @@ ROUTE_MODULES = (
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
 
 
-def create_app(
-    generation: GenerationService,
-    models: ModelService,
-    settings: Settings,
-    lifespan: Lifespan,
-    route_modules: Sequence[RouteModule] = ROUTE_MODULES,
-) -> FastAPI:
+def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[RouteModule] = ROUTE_MODULES) -> FastAPI:
     """Return the application.
 
     Args:
-        generation: Runs requests.
-        models: The models of this server.
-        settings: Settings of the server.
+        ctx: Collaborators of the routes. Its jobs and results are closed with the application.
         lifespan: Starts what the application needs, and stops it.
         route_modules: Routes to serve besides those for health and results.
     """
-    metrics = Metrics()
-    results = Results(settings.result_ttl)
-    metered = Metered(generation, metrics)
-    jobs = Jobs(metered, settings.result_ttl, results.keep, results.drop)
-    ctx = AppContext(metered, jobs, models, settings, results, metrics)
 
     @contextlib.asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
@@ -99,14 +81,14 @@ def create_app(
             try:
                 yield
             finally:
-                await jobs.close()
-                results.close()
+                await ctx.jobs.close()
+                ctx.results.close()
 
     app = FastAPI(title="Octabox", version=_version(), lifespan=run)
     app.include_router(health.routes(ctx))
     app.include_router(_with_keys(ctx, route_modules))
     _add_error_handlers(app)
-    _add_middleware(app, settings)
+    _add_middleware(app, ctx.settings)
     return app
 
 

@@ -69,7 +69,7 @@ def http_error(error: errors.OctaboxError) -> HttpError:
     if len(rows) == 1:
         return rows.pop()
     row = next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
-    return replace(row, code=f"invalid_{error.medium}") if isinstance(error, errors.MediaError) else row
+    return replace(row, code=f"invalid_{error.media_kind}") if isinstance(error, errors.MediaError) else row
 
 
 def error_body(error: errors.OctaboxError) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, field_validator
 from octabox.config.model import LoraConfig
 from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.prompts.names import Syntax
-from octabox.schedulers.names import scheduler_choice
+from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.workflows import settings as workflows
 from octabox.types import AdapterChoice, GenerationRequest
 
@@ -65,7 +65,7 @@ class ControlAliases(BaseModel):
         """
         return replace(
             request,
-            scheduler=scheduler_choice(self.scheduler),
+            scheduler=parse_scheduler_choice(self.scheduler),
             adapters=tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in self.adapters),
             prompt_syntax=self.prompt_syntax,
             styles=tuple(self.styles),

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from octabox.errors import InvalidParameterError
+from octabox.service.selection.inputs import FRAMES, RATES
 from octabox.service.selection.models import PipelineMatch
 from octabox.types import Kind, Source
-
-#: Call parameters for the number of frames, and for the frames per second.
-FRAMES, RATES = ("num_frames", "video_length", "frames"), ("fps", "frame_rate")
 
 #: Frames per second where neither the client nor the pipeline sets them.
 DEFAULT_RATE = 16.0
@@ -40,7 +38,7 @@ def frame_rate(fps: float | None, match: PipelineMatch, params: dict[str, Any]) 
     Raises:
         InvalidParameterError: The call parameters set the rate too.
     """
-    name = match.named(*RATES)
+    name = match.number_parameter(*RATES)
     if name is not None and fps is not None:
         if name in params:
             message = f"'fps' and '{name}' set the same value."
@@ -59,7 +57,7 @@ def frame_count(
     Raises:
         InvalidParameterError: The call parameters set the length too.
     """
-    name = match.named(*FRAMES)
+    name = match.number_parameter(*FRAMES)
     if name is None:
         warnings.append(f"'seconds' has no effect: {match.entry.name} makes videos of a fixed length.")
         return {}

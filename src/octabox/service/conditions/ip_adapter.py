@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from octabox.catalog.conditions.ip_adapter import IMAGES, SCALE, image_prompts, takes_ip_adapter
+from octabox.catalog.conditions.ip_adapter import IMAGE_PARAMETER, SCALE_PARAMETER, ip_adapter_inputs, takes_ip_adapter
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.model import MAX_WEIGHT, ModelConfig
 from octabox.errors import InvalidParameterError, InvalidRequestError
@@ -26,20 +26,20 @@ def with_image_prompts(
         InvalidParameterError: The model has no IP-Adapter, or others than there are images or strengths for.
         InvalidRequestError: Several of these at once.
     """
-    given, count = image_prompts(files), len(config.ip_adapters)
+    given, count = ip_adapter_inputs(files), len(config.ip_adapters)
     if not takes_ip_adapter(entry):
         return dict(params), ()
     if not given:
-        asked = SCALE in params and SCALE not in config.defaults
-        rest = {name: value for name, value in params.items() if name != SCALE}
-        return rest, (f"'{SCALE}' has no effect without '{IMAGES}'.",) if asked else ()
+        asked = SCALE_PARAMETER in params and SCALE_PARAMETER not in config.defaults
+        rest = {name: value for name, value in params.items() if name != SCALE_PARAMETER}
+        return rest, (f"'{SCALE_PARAMETER}' has no effect without '{IMAGE_PARAMETER}'.",) if asked else ()
     if not count:
         raise InvalidParameterError(
             f"Model '{config.name}' has no IP-Adapter for '{given[0]}'.",
             hint="Write into its configuration: ip_adapters: [{model: a folder or Hub id}].",
             parameter=given[0],
         )
-    scale = params.get(SCALE)
+    scale = params.get(SCALE_PARAMETER)
     chosen = [each.scale for each in config.ip_adapters] if scale is None else scale
     images = [each.name for each in entry.media() if each.name in given]
     problems = [*_count_mismatches(images, files, count), *_odd_scales(chosen, count)]
@@ -47,7 +47,7 @@ def with_image_prompts(
         raise InvalidRequestError(problems)
     if problems:
         raise problems[0]
-    return {**params, SCALE: chosen[0] if isinstance(chosen, list) and count == 1 else chosen}, ()
+    return {**params, SCALE_PARAMETER: chosen[0] if isinstance(chosen, list) and count == 1 else chosen}, ()
 
 
 def _count_mismatches(
@@ -72,11 +72,11 @@ def _odd_scales(scale: Any, count: int) -> Iterator[InvalidParameterError]:
     if isinstance(scale, list) and len(scale) != count:
         there = f"this model has {count} IP-Adapters" if count > 1 else "this model has one IP-Adapter"
         yield InvalidParameterError(
-            f"'{SCALE}' has {len(scale)} number{'s'[: len(scale) > 1]}, and {there}.",
+            f"'{SCALE_PARAMETER}' has {len(scale)} number{'s'[: len(scale) > 1]}, and {there}.",
             hint=f"Give one number for all, or a list of {count}." if count > 1 else "Give one number.",
-            parameter=SCALE,
+            parameter=SCALE_PARAMETER,
         )
     for value in [each for each in scales if not abs(each) <= MAX_WEIGHT][:1]:
         yield InvalidParameterError(
-            f"'{SCALE}' must be from {-MAX_WEIGHT} to {MAX_WEIGHT}, not {value:g}.", parameter=SCALE
+            f"'{SCALE_PARAMETER}' must be from {-MAX_WEIGHT} to {MAX_WEIGHT}, not {value:g}.", parameter=SCALE_PARAMETER
         )

@@ -56,7 +56,7 @@ def chosen_adapters(
         return plain, None
     twice = [name for name, count in Counter(choice.lora for choice in wanted).items() if count > 1]
     if twice:
-        called = next(choice.called for choice in wanted if choice.lora == twice[0])
+        called = next(choice.display_name for choice in wanted if choice.lora == twice[0])
         raise InvalidParameterError(f"LoRA '{called}' is named twice.", hint="Name it once.", parameter="adapters")
     own = [AdapterChoice(each.lora, each.weight, each.weights) for each in model.adapters]
     kept = [choice for choice in own if choice.lora not in {each.lora for each in wanted}]
@@ -141,11 +141,11 @@ def _located(choice: AdapterChoice, registry: AdapterRegistry) -> AdapterChoice:
     for weight in (choice.weight, *choice.weights.values()):
         if not math.isfinite(weight) or abs(weight) > MAX_WEIGHT:
             raise InvalidParameterError(
-                f"The strength of LoRA '{choice.called}' must be from -{MAX_WEIGHT} to {MAX_WEIGHT}, not {weight:g}.",
+                f"The strength of LoRA '{choice.display_name}' must be from -{MAX_WEIGHT} to {MAX_WEIGHT}, not {weight:g}.",
                 hint="1 is as it was trained.",
                 parameter="adapters",
             )
-    return AdapterChoice(registry.source(choice.lora), choice.weight, choice.weights, choice.called)
+    return AdapterChoice(registry.source(choice.lora), choice.weight, choice.weights, choice.display_name)
 
 
 def with_loras(model: ModelConfig, registry: AdapterRegistry) -> ModelConfig:

@@ -13,17 +13,17 @@ from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.tasks import CONTROL_PARAMETERS
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidParameterError, MissingParameterError
-from octabox.media.images import lossless
+from octabox.media.images import encode_png
 from octabox.media.regions import (
     Padding,
     Size,
-    binary,
-    blurred,
+    binarize_mask,
+    blur_mask,
     expand,
-    new_room,
+    fill_masked,
+    masked_region,
+    outpaint_mask,
     paste_back,
-    region_of,
-    surroundings,
 )
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
@@ -119,7 +119,7 @@ class CanvasPlanner:
                     hint="Leave it out.",
                     parameter=side,
                 )
-        blank = replace(request, task=TASK, inputs={**request.inputs, mask: (lossless(Image.new("L", (8, 8))),)})
+        blank = replace(request, task=TASK, inputs={**request.inputs, mask: (encode_png(Image.new("L", (8, 8))),)})
         given = await self._given(blank, made={mask})
         return await asyncio.to_thread(_outpainting, blank, settings, given)
 
@@ -166,9 +166,9 @@ def _inpainting(request: GenerationRequest, settings: InpaintPart, given: _Given
     image, mask = given.one(given.image), given.one(given.mask)
     if settings.invert:
         mask = mask.point(lambda value: 255 - value)
-    alpha = blurred(mask, settings.mask_blur)
+    alpha = blur_mask(mask, settings.mask_blur)
     size = _target(given, image.size)
-    box = region_of(alpha, settings.padding or 0, size)
+    box = masked_region(alpha, settings.padding or 0, size)
     if box is None:
         raise InvalidParameterError(
             f"'{given.mask.name}' is black all over: there is nothing to paint.",
@@ -177,12 +177,12 @@ def _inpainting(request: GenerationRequest, settings: InpaintPart, given: _Given
         )
     if settings.area == "whole":
         box = (0, 0, *image.size)
-    filled = surroundings(image, mask) if settings.fill == "surroundings" else image
+    filled = fill_masked(image, mask) if settings.fill == "surroundings" else image
 
     def cut(medium: Image.Image) -> Image.Image:
         return medium.crop(box).resize(size, Image.Resampling.LANCZOS)
 
-    seen = {given.image.name: cut(filled), given.mask.name: binary(cut(mask))}
+    seen = {given.image.name: cut(filled), given.mask.name: binarize_mask(cut(mask))}
     changed = _seeing(request, given, {**_companions(given, image.size, cut), **seen}, size)
     return InpaintCanvas(changed, lambda made: paste_back(image, made, box, alpha), input_digests(given.media))
 
@@ -190,10 +190,10 @@ def _inpainting(request: GenerationRequest, settings: InpaintPart, given: _Given
 def _outpainting(request: GenerationRequest, settings: OutpaintPart, given: _Given) -> InpaintCanvas:
     image = given.one(given.image)
     sides = Padding(settings.left, settings.top, settings.right, settings.bottom)
-    inset = new_room(image.size, sides, inset=settings.mask_blur)
+    inset = outpaint_mask(image.size, sides, inset=settings.mask_blur)
     # What is new is new altogether; inside the old edges it fades out.
-    alpha = blurred(inset, settings.mask_blur / 2)
-    alpha.paste(255, mask=new_room(image.size, sides))
+    alpha = blur_mask(inset, settings.mask_blur / 2)
+    alpha.paste(255, mask=outpaint_mask(image.size, sides))
     whole = expand(image, sides)
     size = _rounded(whole.size)
     more = Padding(right=size[0] - whole.width, bottom=size[1] - whole.height)
@@ -235,7 +235,7 @@ def _seeing(
     sides = dict(zip(("width", "height"), size, strict=True))
     if all(given.plan.pipeline.parameter(name) for name in sides):
         params |= sides
-    files = {name: (lossless(each),) for name, each in originals.items()}
+    files = {name: (encode_png(each),) for name, each in originals.items()}
     return replace(request, task=given.plan.task, params=params, inputs={**inputs, **files})
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox.catalog.conditions.control import control_image
-from octabox.catalog.conditions.ip_adapter import with_scale
+from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import Parameter, PipelineEntry
-from octabox.catalog.signature import settable
+from octabox.catalog.signature import settable_parameters
 from octabox.catalog.tasks import CONTROL_PARAMETERS
 from octabox.engine.protocol import Call, Run
 from octabox.errors import InvalidParameterError, ModelNotFoundError, OctaboxError, UnknownParameterError, nearest
 from octabox.prompts.names import is_prompt
-from octabox.schedulers.names import scheduler_choice
+from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.models import ModelService
 from octabox.service.outputs import OUTPUT_TYPE
 from octabox.service.planning import Files
@@ -60,7 +60,7 @@ class FollowupRequests:
         model = await self.models.served(settings.model or self.request.model)
         control = self._steering(model)
         entry, subject = self._begins_from_images(model, control)
-        entry = with_scale(entry, tuple(each.scale for each in model.config.ip_adapters))
+        entry = add_scale_parameter(entry, tuple(each.scale for each in model.config.ip_adapters))
         kept = {name: files for name, (_, files) in control.items() if entry.parameter(name) and name != subject}
         lost = [f"The second pass does not see '{own}'." for name, (own, _) in control.items() if name not in kept]
         lost += [
@@ -156,7 +156,7 @@ class FollowupRequests:
         """Return a request that goes on from a run of the first one: same words, same seed, one result, without loss."""
         own = [AdapterChoice(each.lora, each.weight, each.weights) for each in self.call.model.adapters]
         asked = [each for each in run.adapters or () if each not in own]
-        adapters = [AdapterChoice(each.called, each.weight, each.weights) for each in asked]
+        adapters = [AdapterChoice(each.display_name, each.weight, each.weights) for each in asked]
         request = GenerationRequest(
             model=self.request.model,
             seed=run.seed,
@@ -209,13 +209,13 @@ class SecondPass:
             task=TASK,
             params=params | settings.params,
             inputs={**self.files, self.subject: (image,)},
-            scheduler=scheduler_choice(settings.scheduler) or (request.scheduler if same else None),
+            scheduler=parse_scheduler_choice(settings.scheduler) or (request.scheduler if same else None),
         )
         return following if same else replace(following, adapters=())
 
     def _takes(self, name: str) -> bool:
         """Tell whether a parameter of the first pass is one of the second too, and means the same in it."""
-        values = {each.name for each in settable(self.entry)} - {*SIDES, STRENGTH, OUTPUT_TYPE}
+        values = {each.name for each in settable_parameters(self.entry)} - {*SIDES, STRENGTH, OUTPUT_TYPE}
         return name in values and name not in self.entry.files()
 
     def _strength(self) -> dict[str, Any]:

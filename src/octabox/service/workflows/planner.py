@@ -14,7 +14,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.engine.protocol import Call, Run
 from octabox.errors import InvalidParameterError
 from octabox.media import arrays, formats
-from octabox.media.images import lossless
+from octabox.media.images import encode_png
 from octabox.media.limits import MediaLimits
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
@@ -104,7 +104,7 @@ class WorkflowPlanner:
         first = replace(request, workflow={}, variation=_varied(workflow.variation) or request.variation)
         if not workflow.told():
             return WorkflowPlan(workflow, await self._inner.prepare(first))
-        formats.check(request.output, "image")
+        formats.check_output_format(request.output, "image")
         whole = first = replace(first, output=LOSSLESS)
         canvas = await self._laid_out(first, workflow)
         steps = [Step(then=lambda made, _: _finished(canvas, made))] if canvas else []
@@ -222,7 +222,7 @@ class WorkflowPlanner:
     async def _check(self, chain: WorkflowPlan) -> None:
         """Check all requests of a chain, with a blank image in place of those that are not made yet."""
         latents = chain.call.output.latents
-        content = _file(np.zeros((1, 4, *BLANK), np.float32)) if latents else lossless(Image.new("RGB", BLANK))
+        content = _file(np.zeros((1, 4, *BLANK), np.float32)) if latents else encode_png(Image.new("RGB", BLANK))
         drawn = WorkflowItem(content, chain.call.runs[0], Artifact("image", "image/png", content))
         for step in chain.steps:
             if step.ask is not None:
@@ -250,7 +250,7 @@ def _check_images(entry: PipelineEntry) -> None:
 
 def _finished(canvas: InpaintCanvas, made: bytes) -> bytes:
     with Image.open(io.BytesIO(made)) as image:
-        return lossless(canvas.finish(image.convert("RGB")))
+        return encode_png(canvas.finish(image.convert("RGB")))
 
 
 def _enlarged_latents(made: bytes, scale: float, name: str) -> bytes:

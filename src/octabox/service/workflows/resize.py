@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from octabox.errors import GenerationError
-from octabox.media.images import lossless
+from octabox.media.images import encode_png
 from octabox.service.inputs import LATENT_AXES
 
 #: The filter that is taken where none is named.
@@ -67,4 +67,4 @@ def enlarged(content: bytes, size: tuple[int, int], name: str = LANCZOS) -> byte
     with Image.open(io.BytesIO(content)) as image:
         if image.size == size:
             return content
-        return lossless(image.resize(size, FILTERS[name]))
+        return encode_png(image.resize(size, FILTERS[name]))

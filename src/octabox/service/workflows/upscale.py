@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 from dataclasses import replace
-from typing import Protocol
 
 from PIL import Image
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
-from octabox.media.images import decode, dimensions, encode
+from octabox.media.images import decode, encode, read_size
 from octabox.media.limits import MediaLimits
+from octabox.service.protocols import GenerationService
 from octabox.types import Artifact, Generation, GenerationRequest, OutputFormat
 
 #: How many times larger a client may ask for.
@@ -23,14 +23,6 @@ ROUNDS = 3
 
 #: What share of the wanted size is near enough: models round sizes to what their layers can halve.
 NEARLY = 0.75
-
-
-class Generates(Protocol):
-    """Runs requests."""
-
-    async def generate(self, request: GenerationRequest) -> Generation:
-        """Run a request and return its result; cancelling the task cancels it."""
-        ...
 
 
 def check_scale(scale: int | None) -> None:
@@ -56,7 +48,7 @@ def check_enlarges(entry: PipelineEntry | None, model: str) -> None:
 
 
 async def enlarged(
-    generations: Generates, request: GenerationRequest, scale: int | None, limits: MediaLimits
+    generations: GenerationService, request: GenerationRequest, scale: int | None, limits: MediaLimits
 ) -> Generation:
     """Return an image that is so many times as large as the one it is made of; without a scale, what the model makes.
 
@@ -80,7 +72,7 @@ async def enlarged(
         generation = await generations.generate(request)
         content = _image(generation).content
         # What the model made may be larger than what a client may send.
-        made = dimensions(content)
+        made = read_size(content)
         if made[0] <= before[0] or made[1] <= before[1]:
             raise _does_not(request.model)
         if again:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from octabox.config.problems import expectation
+from octabox.config.problems import describe_expected
 from octabox.errors import ConfigError
 
 #: Seconds in each unit of a duration in Go's format.
@@ -111,7 +111,7 @@ class Environment(BaseModel):
             first = error.errors()[0]
             name = variable(str(first["loc"][0]))
             raise ConfigError(
-                f"{name} {expectation(first)}, not {values[str(first['loc'][0])]!r}.", parameter=name
+                f"{name} {describe_expected(first)}, not {values[str(first['loc'][0])]!r}.", parameter=name
             ) from None
 
 

@@ -15,9 +15,10 @@ from octabox.frontends.http.responses import parse_response_format
 from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.frontends.naming.parameters import Inputs, call_parameters, requested_size
 from octabox.frontends.naming.prompts import parse_prompts
-from octabox.frontends.naming.video import FRAMES, frame_count, frame_rate
-from octabox.media.formats import check
-from octabox.schedulers.names import scheduler_choice
+from octabox.frontends.naming.video import frame_count, frame_rate
+from octabox.media.formats import check_output_format
+from octabox.schedulers.names import parse_scheduler_choice
+from octabox.service.selection.inputs import FRAMES
 from octabox.service.selection.models import PipelineMatch
 from octabox.types import GenerationRequest, OutputFormat
 
@@ -59,10 +60,12 @@ def to_inpainting(form: InpaintingForm, inputs: Inputs) -> ParsedRequest:
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the image.", parameter="prompt")
     params, client_names = call_parameters(form.extra_fields, inputs)
     params |= parse_prompts(form.prompt, form.negative_prompt)
-    wishes = requested_size(form.size, params)
-    client_names = {"num_outputs": "n", "mask_image": "mask", **_size_names(wishes), **client_names}
-    request = _build_request(form, params, "inpainting", wishes=wishes, inputs=dict(inputs), num_outputs=form.n)
-    check(request.output, "image")
+    optional_params = requested_size(form.size, params)
+    client_names = {"num_outputs": "n", "mask_image": "mask", **_size_names(optional_params), **client_names}
+    request = _build_request(
+        form, params, "inpainting", optional_params=optional_params, inputs=dict(inputs), num_outputs=form.n
+    )
+    check_output_format(request.output, "image")
     return ParsedRequest(request, parse_response_format(form.response_format), (), client_names)
 
 
@@ -85,7 +88,7 @@ def to_upscaling(form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None)
     if "prompt" not in params and entry is not None and entry.parameter("prompt") is not None:
         params["prompt"] = ""
     request = _build_request(form, params, "image-to-image", inputs=dict(inputs))
-    check(request.output, "image")
+    check_output_format(request.output, "image")
     return ParsedRequest(request, parse_response_format(form.response_format), (), client_names)
 
 
@@ -104,33 +107,33 @@ def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_nam
     numbers = {"width": body.width, "height": body.height, "step": body.step, "cfg_scale": body.cfg_scale}
     values = {name: value for name, value in numbers.items() if value is not None and (value or name == "cfg_scale")}
     params, client_names = call_parameters({**values, **_other_parameters(body, values)}, inputs)
-    wishes = requested_size(body.size, params)
-    client_names = {**_size_names(wishes), **media_names, **client_names}
+    optional_params = requested_size(body.size, params)
+    client_names = {**_size_names(optional_params), **media_names, **client_names}
     prompts = parse_prompts(body.prompt or None, body.negative_prompt or None)
     # LocalAI's clients always send a prompt, also to a model that takes none.
     supported = {name for name in prompts if match.entry.parameter(name) is not None}
     params |= {name: prompts[name] for name in supported}
-    wishes |= {name: prompts[name] for name in prompts.keys() - supported}
+    optional_params |= {name: prompts[name] for name in prompts.keys() - supported}
     if "prompt" not in params and (parameter := match.entry.parameter("prompt")) is not None and parameter.required:
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the video.", parameter="prompt")
     rate = frame_rate(body.fps or None, match, params)
     warnings: list[str] = []
     if body.num_frames:
-        name = match.named(*FRAMES) or FRAMES[0]
+        name = match.number_parameter(*FRAMES) or FRAMES[0]
         params[name], client_names[name] = body.num_frames, "num_frames"
     if body.seconds:
         frames = frame_count(body.seconds, match, rate, params, warnings)
-        wishes |= frames
+        optional_params |= frames
         client_names = {**dict.fromkeys(frames, "seconds"), **client_names}
     request = _build_request(
         body.model_copy(update={"model": match.model}),
         params,
         match.task,
-        wishes=wishes,
+        optional_params=optional_params,
         inputs=dict(inputs),
         fps=body.fps or None,
     )
-    check(request.output, "video")
+    check_output_format(request.output, "video")
     return ParsedRequest(request, parse_response_format(body.response_format), tuple(warnings), client_names)
 
 
@@ -169,7 +172,7 @@ def _build_request(
         task=body.task or task,
         params=params,
         seed=None if body.seed == -1 else body.seed,
-        scheduler=scheduler_choice(body.scheduler),
+        scheduler=parse_scheduler_choice(body.scheduler),
         output=OutputFormat(body.output_format, None, fps),
         **fields,
     )

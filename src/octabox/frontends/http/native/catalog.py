@@ -8,15 +8,15 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from octabox.catalog.describing import described
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
+from octabox.catalog.serialization import entry_to_json
 from octabox.catalog.signature import json_schema
 from octabox.errors import SchedulerNotFoundError
 from octabox.frontends.http import errors
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
-from octabox.schedulers.listing import listed, schedule_rows, shown
+from octabox.schedulers.listing import describe_scheduler, list_schedules, summarize_scheduler
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -36,7 +36,7 @@ def routes(ctx: AppContext) -> APIRouter:
         found = await _catalog(ctx)
         entry = found.pipeline(name)
         siblings = [other.name for other in found.siblings(name)]
-        return SafeJson({**described(entry), "siblings": siblings, "schema": json_schema(entry)})
+        return SafeJson({**entry_to_json(entry), "siblings": siblings, "schema": json_schema(entry)})
 
     @router.get("/tasks")
     async def tasks() -> Response:
@@ -61,17 +61,21 @@ def _add_schedulers(router: APIRouter, ctx: AppContext) -> None:
         entries = (await _catalog(ctx)).schedulers.values()
         if model is None:
             return SafeJson(
-                {"object": "list", "data": [listed(entry) for entry in entries], "schedules": schedule_rows()}
+                {
+                    "object": "list",
+                    "data": [summarize_scheduler(entry) for entry in entries],
+                    "schedules": list_schedules(),
+                }
             )
         known = await asyncio.to_thread(ctx.models.schedulers, model)
-        data = [{**listed(entry), **known.about(entry.name)} for entry in entries]
-        return SafeJson({"object": "list", **known.as_data(), "data": data, "schedules": schedule_rows()})
+        data = [{**summarize_scheduler(entry), **known.about(entry.name)} for entry in entries]
+        return SafeJson({"object": "list", **known.as_data(), "data": data, "schedules": list_schedules()})
 
     @router.get("/schedulers/{name}")
     async def scheduler(name: str, model: str | None = None) -> Response:
         """Return a noise scheduler by any of its names, with its settings; with a model, whether it is compatible."""
         try:
-            found = shown(name, await _catalog(ctx))
+            found = describe_scheduler(name, await _catalog(ctx))
         except SchedulerNotFoundError as error:
             # As a parameter of a request this is an error with status 400, but here the name is part of the URL.
             return SafeJson(errors.error_body(error), 404)

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.signature import check
+from octabox.catalog.signature import check_value
 from octabox.config.model import ComponentConfig, Components, ModelConfig
-from octabox.config.problems import did_you_mean, shown
+from octabox.config.problems import did_you_mean, format_value
 from octabox.errors import ConfigError, InvalidParameterError
 
 
@@ -78,7 +78,7 @@ def resolve_components(request: LoadRequest, pipeline: PipelineEntry, parameters
         components[denoiser] = _update_component(components, denoiser, {"quantization": dict(request.quantization)})
     for each in pipeline.parameters:
         if each.name in defaults:
-            check(each, defaults[each.name])
+            check_value(each, defaults[each.name])
     config = request.config.model_copy(update={"defaults": defaults, "components": components})
     return LoadRequest(config, request.identity, (), None, request.folder, tuple(warnings))
 
@@ -118,5 +118,5 @@ def parse_json_object(text: str, field: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict):
-        raise ConfigError(f"{field} must be a JSON object, not {shown(text[:60])}.", parameter=field)
+        raise ConfigError(f"{field} must be a JSON object, not {format_value(text[:60])}.", parameter=field)
     return parsed

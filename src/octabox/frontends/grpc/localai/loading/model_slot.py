@@ -15,7 +15,7 @@ from octabox.config.model import ModelConfig
 from octabox.errors import LoadError, ModelNotFoundError
 from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, resolve_components
 from octabox.frontends.grpc.localai.loading.model_lock import ModelLock
-from octabox.schedulers.names import scheduler_of
+from octabox.schedulers.names import resolve_scheduler
 from octabox.service.selection.inputs import bindings_for
 from octabox.service.served_model import ServedModel
 from octabox.types import ModelStatus
@@ -163,7 +163,7 @@ class ModelSlot:
             except BaseException:
                 self._failed = self._loaded is None
                 raise
-            logger.info("%s: loaded as %s", name, new.served.own.name)
+            logger.info("%s: loaded as %s", name, new.served.pipeline.name)
             return new.request.warnings
 
     async def _validate(self, request: LoadRequest) -> LoadedModel:
@@ -175,9 +175,9 @@ class ModelSlot:
             served = await self._models.served(name)
             family = bindings_for(served, self.catalog).entries
             parameters = {each.name for entry in family for each in entry.parameters}
-            request = resolve_components(request, served.own, parameters)
+            request = resolve_components(request, served.pipeline, parameters)
             if scheduler := request.config.scheduler:
-                scheduler_of(scheduler.name, scheduler.settings, self.catalog.schedulers)
+                resolve_scheduler(scheduler.name, scheduler.settings, self.catalog.schedulers)
             self._models.add(request.config)
             return LoadedModel(request, await self._models.served(name))
         finally:

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from octabox import demo
 from octabox.config import localai
-from octabox.config.discovery import demo_model, place
-from octabox.config.model import ModelConfig, way
+from octabox.config.discovery import demo_model, resolve_sources
+from octabox.config.model import ModelConfig, key_path
 from octabox.config.parsing import Entry
 from octabox.config.preset_merge import presets
-from octabox.config.problems import did_you_mean, dotted, expectation, shown
+from octabox.config.problems import describe_expected, did_you_mean, format_value, join_key
 from octabox.errors import ConfigError, ModelNotFoundError
 from octabox.frontends.grpc.localai.contract import Message
 from octabox.frontends.grpc.localai.environment import Environment
@@ -25,7 +25,7 @@ from octabox.frontends.grpc.localai.loading.weights import check_safe
 from octabox.hub.folder import is_hub_id
 from octabox.types import ACCELERATOR
 
-#: Name in messages in place of a configuration file.
+#: Name in messages in resolve_sources of a configuration file.
 MESSAGE_FILE = Path("ModelOptions")
 
 #: LocalAI's YAML keys by fields of ModelOptions. Empty fields (0, "", false) are left out.
@@ -96,7 +96,7 @@ def to_model(options: Message, environment: Environment, device: str | None = No
     embedded = source == demo.NAME
     fields["defaults"] = {**(demo_model().defaults if embedded else {}), **defaults}
     config = _validate({**fields, "name": _name(options, source), "model": str(demo.FOLDER) if embedded else source})
-    placed, _ = place(Entry(config, MESSAGE_FILE), folder)
+    placed, _ = resolve_sources(Entry(config, MESSAGE_FILE), folder)
     if environment.safetensors:
         check_safe(Path(placed.config.model))
     return LoadRequest(
@@ -180,12 +180,14 @@ def _engine_args(text: str) -> dict[str, Any]:
             raise ConfigError(f"EngineArgs: there is no key '{name}'.", hint=hint, parameter=name)
     for name in ("defaults", "components"):
         if not isinstance(fields.get(name, {}), dict):
-            raise ConfigError(f"EngineArgs: `{name}` must be an object, not {shown(fields[name])}.", parameter=name)
+            raise ConfigError(
+                f"EngineArgs: `{name}` must be an object, not {format_value(fields[name])}.", parameter=name
+            )
     return fields
 
 
 def _merge(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with the values of another in place of its own, recursively."""
+    """Return a configuration with the values of another in resolve_sources of its own, recursively."""
     merged = dict(fields)
     for name, value in overrides.items():
         old = merged.get(name)
@@ -203,6 +205,7 @@ def _validate(fields: Mapping[str, Any]) -> ModelConfig:
         return ModelConfig.model_validate(fields)
     except ValidationError as error:
         messages = [
-            f"`{dotted(way(each['loc']))}` {expectation(each)}, not {shown(each['input'])}." for each in error.errors()
+            f"`{join_key(key_path(each['loc']))}` {describe_expected(each)}, not {format_value(each['input'])}."
+            for each in error.errors()
         ]
-        raise ConfigError(" ".join(messages), parameter=dotted(way(error.errors()[0]["loc"]))) from None
+        raise ConfigError(" ".join(messages), parameter=join_key(key_path(error.errors()[0]["loc"]))) from None

@@ -60,21 +60,21 @@ def image_request(message: Message, context: Context) -> GenerationRequest:
     """
     bindings = context.bindings.making("image", "video", "array", "mesh")
     inputs = _bind_images(message, bindings, context.read)
-    wishes: dict[str, Any] = _nonzero({"width": message.width, "height": message.height})
-    wishes |= _nonzero({"num_inference_steps": message.step})
+    optional_params: dict[str, Any] = _nonzero({"width": message.width, "height": message.height})
+    optional_params |= _nonzero({"num_inference_steps": message.step})
     if context.environment.clipskip:
-        wishes |= _nonzero({"clip_skip": message.CLIPSkip})
+        optional_params |= _nonzero({"clip_skip": message.CLIPSkip})
     params: dict[str, Any] = {"negative_prompt": message.negative_prompt} if message.negative_prompt else {}
-    wishes |= _prompt_parameters(message.positive_prompt, context)
-    _remove_disabled(message.EnableParameters, params, wishes)
-    video = bindings.own.output_kind == "video"
+    optional_params |= _prompt_parameters(message.positive_prompt, context)
+    _remove_disabled(message.EnableParameters, params, optional_params)
+    video = bindings.preferred.output_kind == "video"
     frames = bindings.number(*FRAMES) if video and not inputs else None
     if frames and frames not in context.defaults:
-        wishes[frames] = context.environment.frames
+        optional_params[frames] = context.environment.frames
     return GenerationRequest(
         model=bindings.model,
         params=params,
-        wishes=wishes,
+        optional_params=optional_params,
         inputs=inputs,
         seed=_parse_seed(message.seed),
         output=OutputFormat("png", fps=context.environment.fps if video else None),
@@ -99,21 +99,21 @@ def video_request(message: Message, context: Context) -> GenerationRequest:
     params = {name: option_value(text) for name, text in message.params.items()}
     rate, frames = bindings.number(*RATES), bindings.number(*FRAMES)
     if message.num_frames and frames is None:
-        message_text = f"{bindings.own.name} makes videos of a fixed length."
+        message_text = f"{bindings.preferred.name} makes videos of a fixed length."
         raise InvalidParameterError(message_text, hint="Leave num_frames out.", parameter="num_frames")
     sizes = {"width": message.width, "height": message.height, frames or "": message.num_frames}
     for name, value in _nonzero(sizes).items():
         params.setdefault(name, value)
     if message.negative_prompt:
         params.setdefault("negative_prompt", message.negative_prompt)
-    wishes = _nonzero(
+    optional_params = _nonzero(
         {"num_inference_steps": message.step, "guidance_scale": message.cfg_scale, rate or "": message.fps}
     )
-    wishes |= _prompt_parameters(message.prompt, context)
+    optional_params |= _prompt_parameters(message.prompt, context)
     return GenerationRequest(
         model=bindings.model,
         params=params,
-        wishes={name: value for name, value in wishes.items() if name not in params},
+        optional_params={name: value for name, value in optional_params.items() if name not in params},
         inputs=inputs,
         # LocalAI's core sends 0 for a video without a seed.
         seed=message.seed if message.seed > 0 else None,
@@ -132,11 +132,11 @@ def upscale_request(message: Message, context: Context) -> GenerationRequest:
         raise MissingParameterError("'src' is missing.", hint="Set the path of the image to upscale.", parameter="src")
     if message.scale < 0:
         raise InvalidParameterError(f"'scale' must be at least 1, not {message.scale}.", parameter="scale")
-    check_enlarges(bindings.own, bindings.model)
+    check_enlarges(bindings.preferred, bindings.model)
     name = InputBindings(bindings.model, bindings.entries[:1]).medium("image", "src")
     return GenerationRequest(
         model=bindings.model,
-        wishes=_prompt_parameters("", context),
+        optional_params=_prompt_parameters("", context),
         inputs={name: (context.read(message.src, "src"),)},
         output=OutputFormat("png"),
     )
@@ -156,14 +156,14 @@ def audio_request(message: Message, context: Context) -> GenerationRequest:
     if message.HasField("duration"):
         name = bindings.number(*SECONDS)
         if name is None:
-            message_text = f"{bindings.own.name} makes audio of a fixed length."
+            message_text = f"{bindings.preferred.name} makes audio of a fixed length."
             raise InvalidParameterError(message_text, hint="Leave duration out.", parameter="duration")
         params[name] = message.duration
     optional = {name: getattr(message, name) for name in ("temperature", "sample") if message.HasField(name)}
     return GenerationRequest(
         model=bindings.model,
         params=params,
-        wishes={**optional, **_prompt_parameters(message.text, context)},
+        optional_params={**optional, **_prompt_parameters(message.text, context)},
         inputs=inputs,
         output=OutputFormat(_format_of_path(message.dst, "audio")),
     )
@@ -215,7 +215,7 @@ def _prompt_parameters(text: str, context: Context) -> dict[str, str]:
     """Return the prompt; an empty one only if the model takes a prompt and has no default."""
     if text:
         return {"prompt": text}
-    needed = context.bindings.own.parameter("prompt") is not None and "prompt" not in context.defaults
+    needed = context.bindings.preferred.parameter("prompt") is not None and "prompt" not in context.defaults
     return {"prompt": ""} if needed else {}
 
 
@@ -232,13 +232,13 @@ def _nonzero(values: Mapping[str, float]) -> dict[str, Any]:
     return named
 
 
-def _remove_disabled(enabled: str, params: dict[str, Any], wishes: dict[str, Any]) -> None:
+def _remove_disabled(enabled: str, params: dict[str, Any], optional_params: dict[str, Any]) -> None:
     """Remove the parameters that the list of enabled ones, if there is one, leaves out."""
     names = {name.strip() for name in enabled.split(",") if name.strip()}
     for name in SELECTABLE:
         if names and name not in names:
             params.pop(name, None)
-            wishes.pop(name, None)
+            optional_params.pop(name, None)
 
 
 def _parse_seed(seed: int) -> int | None:

@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from octabox.errors import GenerationError
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.errors import rename_error_params
@@ -20,8 +19,9 @@ from octabox.frontends.http.native.generations.schema import body_schema
 from octabox.frontends.http.native.generations.translate import CLIENT_NAMES, ParsedRequest, to_request
 from octabox.frontends.http.responses import base_url
 from octabox.frontends.http.sse import EventStream, first_of
+from octabox.service.events import result_of
 from octabox.service.jobs import Job
-from octabox.types import Event, Generation
+from octabox.types import Event
 
 
 def _document_body() -> dict[str, Any]:
@@ -45,7 +45,7 @@ def routes(ctx: AppContext) -> APIRouter:
             with rename_error_params(CLIENT_NAMES):
                 if body.stream:
                     return await _respond_with_events(ctx, request, job, events, parsed)
-                generation = await cancel_on_disconnect(request.receive, _result_of(events))
+                generation = await cancel_on_disconnect(request.receive, result_of(events))
         except BaseException:
             # A generator that was never started does not cancel its job.
             await ctx.jobs.cancel(job)
@@ -76,14 +76,3 @@ async def _respond_with_events(
     """Return a stream of events; an error before the first event is raised."""
     first = await cancel_on_disconnect(request.receive, first_of(events))
     return EventStream(to_events(job, first, events, base_url(ctx, request), parsed.warnings), events)
-
-
-async def _result_of(events: AsyncGenerator[Event, None]) -> Generation:
-    """Return the generation that events end with."""
-    try:
-        async for event in events:
-            if isinstance(event, Generation):
-                return event
-    finally:
-        await events.aclose()
-    raise GenerationError("The engine ended a request without a result.")

@@ -57,7 +57,7 @@ async def _describe_completed(generation: Generation, artifact: Artifact, parsed
 
 async def _describe_image(artifact: Artifact, parsed: ParsedRequest) -> dict[str, Any]:
     """Return the data that finished images and previews have in common."""
-    options = parsed.request.wishes
+    options = parsed.request.optional_params
     requested = f"{options['width']}x{options['height']}" if "width" in options else "auto"
     return {
         "b64_json": await as_base64(artifact),

@@ -14,7 +14,7 @@ from octabox.frontends.http.openai.images.schema import ImageRequest
 from octabox.frontends.http.responses import parse_response_format
 from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, requested_size
 from octabox.frontends.naming.prompts import parse_prompts
-from octabox.media.formats import check, chosen
+from octabox.media.formats import check_output_format, select_format
 from octabox.types import GenerationRequest, OutputFormat
 
 #: Fields that are accepted for compatibility and have no effect.
@@ -68,14 +68,14 @@ def to_request(
     params, client_names = call_parameters(body.extra_fields, inputs or {})
     prompts = parse_prompts(body.prompt, body.negative_prompt)
     params |= {} if prompt_optional else prompts
-    wishes = requested_size(body.size, params)
-    if wishes:
+    optional_params = requested_size(body.size, params)
+    if optional_params:
         client_names = {"width": "size", "height": "size", **client_names}
-    wishes |= {name: prompt for name, prompt in prompts.items() if prompt_optional and prompt}
-    wishes |= _parse_quality(body.quality, params, warnings)
+    optional_params |= {name: prompt for name, prompt in prompts.items() if prompt_optional and prompt}
+    optional_params |= _parse_quality(body.quality, params, warnings)
     output = OutputFormat(body.output_format, body.output_compression)
-    check(output, "image")
-    if chosen("image", output) == "png" and body.output_compression not in (None, 100):
+    check_output_format(output, "image")
+    if select_format("image", output) == "png" and body.output_compression not in (None, 100):
         warnings.append("'output_compression' has no effect on png.")
     if body.partial_images and not body.stream:
         warnings.append("'partial_images' has no effect without 'stream'.")
@@ -86,7 +86,7 @@ def to_request(
         model=model,
         task=body.task or task,
         params=params,
-        wishes=wishes,
+        optional_params=optional_params,
         inputs=dict(inputs or {}),
         seed=None if body.seed == -1 else body.seed,
         num_outputs=body.n,

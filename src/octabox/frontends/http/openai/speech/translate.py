@@ -7,8 +7,8 @@ from typing import Any
 from octabox.errors import InvalidParameterError, MissingParameterError
 from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.speech.schema import SpeechRequest
-from octabox.media.formats import check
-from octabox.schedulers.names import scheduler_choice
+from octabox.media.formats import check_output_format
+from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.protocols import ModelService
 from octabox.service.selection.models import PipelineMatch, first_model_for, select_pipeline
 from octabox.types import GenerationRequest, OutputFormat
@@ -52,13 +52,13 @@ def to_request(body: SpeechRequest, match: PipelineMatch) -> tuple[GenerationReq
     params, warnings = _voice_parameters(body, match)
     output = OutputFormat(body.response_format or DEFAULT_FORMAT)
     with rename_error_params(CLIENT_NAMES):
-        check(output, "audio")
+        check_output_format(output, "audio")
     request = GenerationRequest(
         model=match.model,
         task=body.task or match.task,
         params={**body.extra_fields, "prompt": body.input, **params},
         seed=None if body.seed == -1 else body.seed,
-        scheduler=scheduler_choice(body.scheduler),
+        scheduler=parse_scheduler_choice(body.scheduler),
         output=output,
     )
     return request, warnings

@@ -11,10 +11,11 @@ from octabox.errors import InvalidParameterError, MissingParameterError
 from octabox.frontends.http.multipart import REFERENCE
 from octabox.frontends.http.openai.videos.schema import VideoRequest
 from octabox.frontends.naming.parameters import Inputs, call_parameters, requested_size
-from octabox.frontends.naming.video import FRAMES, TEMPORAL_COMPRESSION, frame_count, frame_rate, reference_type
-from octabox.media.formats import check
-from octabox.schedulers.names import scheduler_choice
+from octabox.frontends.naming.video import TEMPORAL_COMPRESSION, frame_count, frame_rate, reference_type
+from octabox.media.formats import check_output_format
+from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.protocols import ModelService
+from octabox.service.selection.inputs import FRAMES
 from octabox.service.selection.models import PipelineMatch, first_model_for, select_pipeline
 from octabox.types import GenerationRequest, OutputFormat, Source
 
@@ -76,34 +77,34 @@ def to_request(
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the video.", parameter="prompt")
     params, client_names = call_parameters(body.extra_fields, inputs)
     params |= {"prompt": body.prompt} if body.prompt else {}
-    wishes = requested_size(body.size, params)
-    client_names = {"width": "size", "height": "size", **client_names} if wishes else client_names
+    optional_params = requested_size(body.size, params)
+    client_names = {"width": "size", "height": "size", **client_names} if optional_params else client_names
     rate = frame_rate(body.fps, match, params)
     warnings: list[str] = []
     if body.seconds is not None:
         frames = frame_count(body.seconds, match, rate, params, warnings)
-        wishes |= frames
+        optional_params |= frames
         client_names = {**dict.fromkeys(frames, "seconds"), **client_names}
     request = GenerationRequest(
         model=match.model,
         task=body.task or match.task,
         params=params,
-        wishes=wishes,
+        optional_params=optional_params,
         inputs=dict(inputs),
         seed=None if body.seed == -1 else body.seed,
-        scheduler=scheduler_choice(body.scheduler),
+        scheduler=parse_scheduler_choice(body.scheduler),
         output=OutputFormat(body.output_format, body.output_compression, body.fps),
         id=f"video_{uuid.uuid4().hex}",
     )
-    check(request.output, "video")
-    values = {**match.defaults, **wishes, **params}
+    check_output_format(request.output, "video")
+    values = {**match.defaults, **optional_params, **params}
     note = VideoNote(body.prompt or "", _length(values, match, rate), _size(values), tuple(warnings), client_names)
     return request, note
 
 
 def _length(values: Mapping[str, Any], match: PipelineMatch, rate: float) -> float | None:
     """Return the requested length in seconds, rounded to hundredths; None if the number of frames is not known."""
-    frames = values.get(match.named(*FRAMES) or "")
+    frames = values.get(match.number_parameter(*FRAMES) or "")
     if not isinstance(frames, int):
         return None
     # Of 4k + 1 frames, the first is shown at 0 seconds and 4k cover the length.

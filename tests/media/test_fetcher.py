@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from octabox.errors import ForbiddenUrlError, MediaError
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.security.urls import UrlGuard
 

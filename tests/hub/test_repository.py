@@ -18,8 +18,8 @@ from huggingface_hub.errors import (
 )
 
 from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, ModelNotFoundError, OctaboxError
-from octabox.hub import inspect
-from octabox.hub.inspect import model_index
+from octabox.hub import repository
+from octabox.hub.repository import model_index
 
 Hub = Callable[[Callable[[str], str]], list[str]]
 
@@ -35,7 +35,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
             asked.append(f"{repo}/{name}@{revision}")
             return answer(name)
 
-        monkeypatch.setattr(inspect, "hf_hub_download", download)
+        monkeypatch.setattr(repository, "hf_hub_download", download)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         return asked
 

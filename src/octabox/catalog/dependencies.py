@@ -13,9 +13,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from octabox.catalog.entries import Need, PipelineEntry, SchedulerEntry
-from octabox.catalog.reading.annotations import parse
-from octabox.catalog.reading.packages import known_packages, module_of, need
+from octabox.catalog.entries import Dependency, PipelineEntry, SchedulerEntry
+from octabox.catalog.reading.annotations import parse_annotation
+from octabox.catalog.reading.packages import dependency_on, known_packages, module_of
 
 #: The package that processors are from.
 LIBRARY = "transformers"
@@ -24,7 +24,9 @@ LIBRARY = "transformers"
 PARTS = {"video_processor": ("video_processing_utils.py", "BaseVideoProcessor")}
 
 
-def needs_of(entry: PipelineEntry | SchedulerEntry, parts: Iterable[str] | None = None) -> tuple[Need, ...]:
+def dependencies_of(
+    entry: PipelineEntry | SchedulerEntry, parts: Iterable[str] | None = None
+) -> tuple[Dependency, ...]:
     """Return what a class and its parts need beside what comes with diffusers.
 
     Args:
@@ -35,7 +37,7 @@ def needs_of(entry: PipelineEntry | SchedulerEntry, parts: Iterable[str] | None 
     if isinstance(entry, PipelineEntry):
         for name in parts if parts is not None else _annotated(entry):
             for module in _processor_needs(name):
-                found[module] = need(module)
+                found[module] = dependency_on(module)
     return tuple(found[module] for module in sorted(found))
 
 
@@ -50,7 +52,7 @@ def is_installed(module: str) -> bool:
 def _annotated(entry: PipelineEntry) -> Iterator[str]:
     """Yield the names of the classes that a pipeline must have as parts, where there is no other choice."""
     for part in entry.components:
-        leaves = parse(part.annotation).leaves
+        leaves = parse_annotation(part.annotation).leaves
         if not part.optional and len(leaves) == 1:
             yield from leaves
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from octabox.hub.adapters.adapter_file import AdapterFile
 from octabox.hub.adapters.compatibility import incompatibility
-from octabox.hub.adapters.files import AdapterFile
 
 
-def told(found: AdapterFile, folder: Path | None = None) -> dict[str, Any]:
+def adapter_to_json(found: AdapterFile, folder: Path | None = None) -> dict[str, Any]:
     """Return what is known of an adapter; its place on the disk is left out.
 
     Args:

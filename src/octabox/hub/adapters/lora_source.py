@@ -11,13 +11,13 @@ from huggingface_hub import hf_hub_download, list_repo_files, snapshot_download
 from octabox.errors import AdapterNotFoundError, OctaboxError
 from octabox.hub.adapters.registry import FOLDER_FILES
 from octabox.hub.folder import is_hub_id
-from octabox.hub.inspect import hub_error
+from octabox.hub.repository import hub_error
 
 #: Ending of the files that are taken out of folders and repositories.
 _SUFFIX = ".safetensors"
 
 
-def lora_file(source: str) -> Path:
+def resolve_lora_file(source: str) -> Path:
     """Return the file of a LoRA.
 
     Args:
@@ -37,7 +37,7 @@ def lora_file(source: str) -> Path:
         return path
     try:
         if hub.HF_HUB_OFFLINE:
-            return lora_file(snapshot_download(source, allow_patterns=[f"*{_SUFFIX}"]))
+            return resolve_lora_file(snapshot_download(source, allow_patterns=[f"*{_SUFFIX}"]))
         return Path(hf_hub_download(source, _chosen(source, list_repo_files(source))))
     except OctaboxError:
         raise

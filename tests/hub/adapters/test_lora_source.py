@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from octabox.errors import AdapterNotFoundError, DownloadError
-from octabox.hub.adapters.fetching import lora_file
+from octabox.hub.adapters.lora_source import resolve_lora_file
 from trained import HEARTS
 
 
 def test_a_file_is_itself() -> None:
     """Whatever it is called."""
-    assert Path(HEARTS) == lora_file(HEARTS)
+    assert Path(HEARTS) == resolve_lora_file(HEARTS)
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,13 @@ def test_a_folder(tmp_path: Path, names: list[str], chosen: str | None) -> None:
     for name in names:
         (tmp_path / name).touch()
     if chosen:
-        assert tmp_path / chosen == lora_file(str(tmp_path))
+        assert tmp_path / chosen == resolve_lora_file(str(tmp_path))
         return
     with pytest.raises(AdapterNotFoundError, match=r"several files|no \.safetensors file"):
-        lora_file(str(tmp_path))
+        resolve_lora_file(str(tmp_path))
 
 
 def test_the_hub_is_off() -> None:
     """The error says so."""
     with pytest.raises(DownloadError, match="owner/style"):
-        lora_file("owner/style")
+        resolve_lora_file("owner/style")

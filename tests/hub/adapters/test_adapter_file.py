@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from octabox.hub.adapters.files import read_embedding, read_lora
+from octabox.hub.adapters.adapter_file import read_embedding, read_lora
 from trained import EMBEDDINGS, HEARTS
 
 

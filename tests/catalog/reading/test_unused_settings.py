@@ -9,7 +9,7 @@ import pytest
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.reading.source import SourceTree
-from octabox.catalog.reading.unread import UnreadSettings
+from octabox.catalog.reading.unused_settings import UnusedSettings
 
 #: A scheduler, of which each test writes what it does with the setting `wanted`.
 SCHEDULER = '''
@@ -41,7 +41,7 @@ def unread(tmp_path: Path, *settings: str, planned: str = "pass", made: str = "p
     tree = SourceTree("invented", tmp_path)
     owner = tree.find("Noise")
     assert owner is not None
-    return list(UnreadSettings(tree).of(owner, list(settings)))
+    return list(UnusedSettings(tree).find(owner, list(settings)))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from octabox.errors import (
     ModelNotFoundError,
     OctaboxError,
 )
-from octabox.service import jobs as room
-from octabox.service.jobs import Job, Jobs
+from octabox.service.jobs import Job, Jobs, registry
 from octabox.types import Artifact, Generation, GenerationRequest, Progress
 
 
@@ -154,7 +153,7 @@ async def test_jobs_expire(shop: Shop) -> None:
 
 async def test_only_so_many_are_remembered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest ended jobs make room; running ones stay."""
-    monkeypatch.setattr(room, "MOST_ENDED", 2)
+    monkeypatch.setattr(registry, "MAX_ENDED", 2)
     for name in "abcd":
         await shop.ended(shop.start(id=name))
 

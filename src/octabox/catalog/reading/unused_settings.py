@@ -29,7 +29,7 @@ TOUCHED = re.compile(rb"scheduler\w*\b((?:\.\w+\b)*)(?!\.?\w*\s*=[^=])(?:(?:\(|\
 BY_NAME, GET = ("getattr", "hasattr"), "get"
 
 
-class UnreadSettings:
+class UnusedSettings:
     """Tells which settings of schedulers are read by nothing.
 
     Args:
@@ -41,7 +41,7 @@ class UnreadSettings:
         self._methods: dict[Path, Mapping[str, list[Function]]] = {}
         self._touched: frozenset[str] | None = None
 
-    def of(self, owner: ClassSource, settings: list[str]) -> tuple[str, ...]:
+    def find(self, owner: ClassSource, settings: list[str]) -> tuple[str, ...]:
         """Return those of a class's settings that nothing reads."""
         methods: dict[str, list[Function]] = {}
         for ancestor in self._tree.lineage(owner):
