@@ -62,4 +62,4 @@ def observed(request: GenerationRequest, observers: Iterable[RequestObserver]) -
         for each in results:
             logger.info("%s: %s made %d", each.model, each.pipeline, len(each.artifacts))
         for observer in observers:
-            observer.ended(model, outcome, time.monotonic() - start, kinds)
+            observer.count_request(model, outcome, time.monotonic() - start, kinds)

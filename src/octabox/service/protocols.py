@@ -27,7 +27,7 @@ class GenerationService(Protocol):
 class RequestObserver(Protocol):
     """Is notified of requests that have ended."""
 
-    def ended(self, model: str, outcome: str, seconds: float, kinds: Iterable[str] = ()) -> None:
+    def count_request(self, model: str, outcome: str, seconds: float, kinds: Iterable[str] = ()) -> None:
         """Record a request that has ended.
 
         Args:
