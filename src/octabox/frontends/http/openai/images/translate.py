@@ -75,13 +75,7 @@ def to_request(
     optional_params |= _parse_quality(body.quality, params, warnings)
     output = OutputFormat(body.output_format, body.output_compression)
     check_output_format(output, "image")
-    if select_format("image", output) == "png" and body.output_compression not in (None, 100):
-        warnings.append("'output_compression' has no effect on png.")
-    if body.partial_images and not body.stream:
-        warnings.append("'partial_images' has no effect without 'stream'.")
-    ignored = [name for name in WITHOUT_EFFECT if getattr(body, name) not in (None, "", "auto")]
-    warnings += [f"'{name}' has no effect." for name in ignored]
-    warnings += ["'backend' has no effect: all models have the same backend."] if body.backend else []
+    warnings += _warnings(body, output)
     request = GenerationRequest(
         model=model,
         task=body.task or task,
@@ -98,6 +92,19 @@ def to_request(
     client_names = {"num_outputs": "n", "mask_image": mask, **client_names}
     response_format = parse_response_format(body.response_format)
     return ParsedRequest(body.control_from_aliases(request), response_format, quality, tuple(warnings), client_names)
+
+
+def _warnings(body: ImageRequest, output: OutputFormat) -> list[str]:
+    """Return a warning for each field without effect."""
+    warnings = []
+    if select_format("image", output) == "png" and body.output_compression not in (None, 100):
+        warnings.append("'output_compression' has no effect on png.")
+    if body.partial_images and not body.stream:
+        warnings.append("'partial_images' has no effect without 'stream'.")
+    ignored = [name for name in WITHOUT_EFFECT if getattr(body, name) not in (None, "", "auto")]
+    warnings += [f"'{name}' has no effect." for name in ignored]
+    warnings += ["'backend' has no effect: all models have the same backend."] if body.backend else []
+    return warnings
 
 
 def require_prompt(body: ImageRequest) -> None:
