@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from octabox import demo
+from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.signature import json_schema
 from octabox.config.model import ModelConfig
@@ -27,9 +28,10 @@ from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.results import Results
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.media.images import encode
+from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.events import observed, result_of
 from octabox.service.jobs import Jobs
-from octabox.service.model_schedulers import ModelSchedulers, model_schedulers, scheduler_incompatibility_of
+from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
 from octabox.service.protocols import RequestObserver
 from octabox.service.served_model import ServedModel
 from octabox.telemetry.metrics import Metrics
@@ -153,13 +155,23 @@ class FakeModels:
 
     def schedulers(self, name: str) -> ModelSchedulers:
         """Return which schedulers fit a model, as if it were the embedded one."""
-        return model_schedulers(self._served(name), self.catalog)
+        return model_schedulers(self._embedded(name), self.catalog)
 
-    def scheduler_incompatibility(self, name: str, scheduler: str) -> str:
+    def scheduler_incompatibility(self, name: str, scheduler: str) -> Incompatibility | None:
         """Return why a scheduler does not fit it."""
-        return scheduler_incompatibility_of(scheduler, self._served(name), self.catalog)
+        return find_incompatibility(scheduler, self._embedded(name), self.catalog)
 
-    def _served(self, name: str) -> ServedModel:
+    def resolve(self, name: str) -> ServedModel:
+        """Return a model of its class; the embedded one, if the class is not one of the catalog."""
+        entry = self.catalog.pipelines.get(self.get(name).pipeline or "")
+        return replace(self._embedded(name), pipeline=entry) if entry else self._embedded(name)
+
+    def pipeline(self, name: str, task: str | None = None) -> PipelineEntry:
+        """Return the pipeline that serves a task."""
+        entry = self.resolve(name).pipeline
+        return self.catalog.for_task(task, like=entry.name) if task else entry
+
+    def _embedded(self, name: str) -> ServedModel:
         config = ModelConfig(name=self.get(name).name, model=str(demo.FOLDER))
         return ServedModel(config, self.catalog.pipelines["StableDiffusionPipeline"])
 

@@ -206,11 +206,12 @@ def _wait_for(connection: Connection, kind: type) -> None:
 
 def longest_classes() -> list[tuple[int, str]]:
     """Return the lines of each class and its name, the longest first."""
-    found = []
-    for file in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef) and node.end_lineno is not None:
-                found.append((node.end_lineno - node.lineno + 1, f"{file.relative_to(SOURCE)}:{node.name}"))
+    found = [
+        (node.end_lineno - node.lineno + 1, f"{file.relative_to(SOURCE)}:{node.name}")
+        for file in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.end_lineno is not None
+    ]
     return sorted(found, reverse=True)
 
 

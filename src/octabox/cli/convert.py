@@ -57,8 +57,8 @@ def command(
         config = served.config.model_copy(update={"dtype": dtype} if dtype else {})
         options = WorkerOptions(threads=parts.settings.threads, log_level=level)
         place = Path(out).absolute()
-        order = Conversion(config, served.own.name, place, options, variant, max_shard_size)
+        order = Conversion(config, served.pipeline.name, place, options, variant, max_shard_size)
         done = convert(order, force=force)
-    click.echo(f"{out}  ({served.own.name})")
+    click.echo(f"{out}  ({served.pipeline.name})")
     for warning in done.warnings:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)

@@ -117,7 +117,7 @@ def other_inputs(facts: Mapping[str, Any], call: Call) -> list[str]:
     # Through JSON, as the facts have been.
     return [
         f"'{name}' is not what it was made from, which was {in_words(was[name])}; this is {in_words(media)}."
-        for name, media in json.loads(json.dumps(call.brought)).items()
+        for name, media in json.loads(json.dumps(call.input_digests)).items()
         if name in was and media != was[name]
     ]
 

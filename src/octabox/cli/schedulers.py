@@ -57,7 +57,7 @@ def _one(name: str, service: ModelService | None, model: str, *, as_json: bool) 
     found = describe_scheduler(name, catalog)
     if service is not None:
         schedulers, incompatibility = service.schedulers(model), service.scheduler_incompatibility(model, name)
-        found |= {**schedulers.as_data(), **schedulers.about(found["name"], incompatibility)}
+        found |= {**schedulers.to_json(), **schedulers.compatibility(found["name"], incompatibility)}
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -98,16 +98,16 @@ def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
         show_table(("SCHEDULER", "OTHER NAMES", "SCHEDULES"), table, foot=f"{len(rows)} schedulers.")
         return
     known = service.schedulers(model)
-    rows = [{**summarize_scheduler(entry), **known.about(entry.name)} for entry in entries]
+    rows = [{**summarize_scheduler(entry), **known.compatibility(entry.name)} for entry in entries]
     if as_json:
-        click.echo(json.dumps({**known.as_data(), "data": rows, "schedules": list_schedules()}))
+        click.echo(json.dumps({**known.to_json(), "data": rows, "schedules": list_schedules()}))
         return
     show_title(model)
-    kind = ("by matching flows" if known.matches_flows else "by undoing noise") if known.own else ""
+    kind = ("by matching flows" if known.matches_flows else "by undoing noise") if known.default else ""
     settings = f" {json.dumps(dict(known.settings))}" if known.settings else ""
     show_fields(
         [
-            ("its own", known.own or "told only by loading the model"),
+            ("its own", known.default or "told only by loading the model"),
             ("recommended", f"{known.recommended}{settings}" if known.recommended else ""),
             ("works", kind),
         ]
@@ -117,7 +117,7 @@ def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
     table = [(each["name"], _fit(each), ", ".join(each["names"])) for each in rows]
     foot = (
         f"{len(rows) - len(incompatibilities)} of {len(rows)} schedulers fit."
-        if known.own
+        if known.default
         else f"{len(rows)} schedulers."
     )
     show_table(("SCHEDULER", "FITS", "OTHER NAMES"), table, dim=incompatibilities, foot=foot)

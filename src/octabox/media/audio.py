@@ -81,11 +81,10 @@ class AudioBuffer:
         Raises:
             MediaError: The audio is too long, or has too many channels.
         """
-        # PyAV reads past the end of its memory where a frame has more than eight.
         if frame.layout.nb_channels not in LAYOUTS:
             raise media_error(self._parameter, f"has {frame.layout.nb_channels} channels, more than {max(LAYOUTS)}")
         if self._resampler is None:
-            self._resampler = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
+            self._resampler = av.AudioResampler("flt", frame.layout, frame.sample_rate)
             self._rate = frame.sample_rate
         self._length += frame.samples
         self._limits.check_seconds(self._length / self._rate, self._parameter)
@@ -101,8 +100,11 @@ class AudioBuffer:
 
 
 def frame_samples(frame: AudioFrame) -> npt.NDArray[np.float32]:
-    """Return the samples of a frame of planes of floats."""
-    return np.asarray(frame.to_ndarray(), np.float32)
+    """Return the samples of a frame of packed floats, of shape (channels, length).
+
+    Packed, since PyAV reads past the end of its memory if a frame has eight planes or more.
+    """
+    return np.asarray(frame.to_ndarray(), np.float32).reshape(-1, frame.layout.nb_channels).T
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Audio:
@@ -191,9 +193,9 @@ def resample(audio: Audio, rate: int) -> Audio:
     # One channel at a time, since there may be more than FFmpeg has arrangements for.
     for index, channel in enumerate(np.nan_to_num(audio.samples)):
         line = np.ascontiguousarray(channel, np.float32).reshape(1, -1)
-        frame = AudioFrame.from_ndarray(line, format="fltp", layout="mono")
+        frame = AudioFrame.from_ndarray(line, format="flt", layout="mono")
         frame.sample_rate = audio.rate
-        resampler = av.AudioResampler("fltp", "mono", rate)
+        resampler = av.AudioResampler("flt", "mono", rate)
         pieces = [frame_samples(piece)[0] for piece in [*resampler.resample(frame), *resampler.resample(None)]]
         made = np.concatenate([*pieces, np.zeros(0, np.float32)])[:length]
         samples[index, : len(made)] = made

@@ -48,7 +48,7 @@ LATENT_AXES = 4
 Given = Mapping[str, tuple[Source | list[Any], ...]]
 
 
-async def decoded(
+async def decode_inputs(
     media: Given, entry: PipelineEntry, fetcher: Fetcher, limits: MediaLimits
 ) -> dict[str, tuple[Medium, ...]]:
     """Return the media of a request by call parameter.

@@ -25,7 +25,7 @@ def output_arguments(output: OutputFormat, entry: PipelineEntry) -> dict[str, st
     Raises:
         InvalidParameterError: No output of the pipeline can be written in this format.
     """
-    kinds = kinds_made(entry)
+    kinds = output_kinds(entry)
     parameter = entry.parameter(OUTPUT_TYPE)
     if output.latents:
         if parameter is None:
@@ -50,7 +50,7 @@ def output_arguments(output: OutputFormat, entry: PipelineEntry) -> dict[str, st
     raise problem
 
 
-def kinds_made(entry: PipelineEntry) -> tuple[Kind, ...]:
+def output_kinds(entry: PipelineEntry) -> tuple[Kind, ...]:
     """Return the kinds of what a pipeline can give, its chief one first; the numbers themselves can always be had."""
     kinds: list[Kind] = [entry.output_kind or "array", *(field.kind for field in entry.outputs if field.kind)]
     parameter = entry.parameter(OUTPUT_TYPE)

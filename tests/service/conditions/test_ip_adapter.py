@@ -10,7 +10,7 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.errors import InvalidRequestError, RequestError
 from octabox.service.bounds import Limits
-from octabox.service.planning import Plan, plan
+from octabox.service.planning import Plan, plan_request
 from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest
 
@@ -24,7 +24,7 @@ def planned(*scales: float, defaults: Any = None, **params: Any) -> Plan:
     fields = {"name": "thing", "model": "somewhere", "ip_adapters": adapters, "defaults": defaults or {}}
     served = ServedModel(ModelConfig.model_validate(fields), load_catalog().pipeline(PLAIN))
     request = GenerationRequest(model="thing", params={"prompt": "x", **params})
-    return plan(request, served, load_catalog(), Limits())
+    return plan_request(request, served, load_catalog(), Limits())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from octabox.config.model import LoraConfig, ModelConfig
 from octabox.errors import AdapterNotFoundError, ForbiddenPathError, InvalidParameterError, OctaboxError
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.service.conditions.lora import chosen_adapters, with_loras, without_tags
+from octabox.service.conditions.lora import select_adapters, with_loras, without_tags
 from octabox.types import AdapterChoice
 from trained import FRAME, HEARTS, LORAS
 
@@ -81,7 +81,7 @@ def chosen(
     prompt: str = "", *asked: AdapterChoice, model: ModelConfig = MODEL, registry: AdapterRegistry = SHELF
 ) -> Any:
     """Return the LoRAs of a run."""
-    return chosen_adapters({"prompt": prompt}, asked, model, registry)[1]
+    return select_adapters({"prompt": prompt}, asked, model, registry)[1]
 
 
 def test_names_are_looked_up() -> None:

@@ -257,8 +257,8 @@ class Runner:
             facts["prompt_syntax"] = call.prompt_syntax
         if run.written:
             facts["written"] = dict(run.written)
-        if call.brought:
-            facts["inputs"] = dict(call.brought)
+        if call.input_digests:
+            facts["inputs"] = dict(call.input_digests)
         if run.variation:
             facts["variation"] = asdict(run.variation)
         if scheduler is None:

@@ -15,6 +15,8 @@ from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
 from octabox.schedulers.compatibility import (
+    Incompatibility,
+    IncompatibilityCause,
     ModelTraits,
     SchedulerConfig,
     check_settings,
@@ -60,25 +62,17 @@ def build_scheduler(
     check_settings(choice.name, ResolvedScheduler(choice.name, dict(choice.settings)), entry, choice.settings)
     subject = ModelTraits(type(scheduler).__name__, original_config, pipeline)
     kind: Any = import_class(choice.name)
-    reason = incompatibility(entry, subject, choice.settings, catalog.pipelines.values())
-    if reason:
-        raise _refusal(choice.name, reason, subject)
+    if found := incompatibility(entry, subject, choice.settings, catalog.pipelines.values()):
+        raise found.error(choice.name, subject)
     parts = scheduler_config(entry, subject, choice.settings)
     trial = _tried(kind, parts, choice)
     if float(trial.timesteps[0]) < float(trial.timesteps[-1]):
-        raise _refusal(choice.name, "it runs from the image to the noise", subject)
+        reason = "it runs from the image to the noise"
+        raise Incompatibility(IncompatibilityCause.DIRECTION, reason).error(choice.name, subject)
     built: SchedulerMixin = _built(kind, parts)
     if choice.timesteps:
         _write_out(built, choice.timesteps)
     return built
-
-
-def _refusal(name: str, reason: str, subject: ModelTraits) -> InvalidParameterError:
-    return InvalidParameterError(
-        f"Scheduler {name} does not fit this model: {reason}.",
-        hint=f"The model's own is {subject.default_class}.",
-        parameter="scheduler",
-    )
 
 
 def _built(kind: Any, parts: SchedulerConfig) -> Any:

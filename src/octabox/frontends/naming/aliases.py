@@ -84,7 +84,7 @@ def inline_schema(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _workflow_schema() -> dict[str, Any]:
     """Return the JSON Schema of a workflow; a number sets the primary setting of a part."""
-    schema = workflows.schema()
+    schema = workflows.workflow_schema()
     definitions = schema["$defs"]
     names = {name: each["anyOf"][0]["$ref"].rpartition("/")[2] for name, each in schema["properties"].items()}
     properties = {name: {"anyOf": [definitions[part], {"type": "number"}]} for name, part in names.items()}

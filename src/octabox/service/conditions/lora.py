@@ -31,7 +31,7 @@ TAG_PARTS = {"te": "text_encoder", "unet": "unet"}
 _ROW = re.compile(r"\s*(,?)(?:[\s,]*<\s*(?:lora|lyco)\s*:[^<>]*>)+\s*(,?)\s*", re.IGNORECASE)
 
 
-def chosen_adapters(
+def select_adapters(
     params: Mapping[str, Any], asked: Iterable[AdapterChoice], model: ModelConfig, registry: AdapterRegistry
 ) -> tuple[dict[str, Any], tuple[AdapterChoice, ...] | None]:
     """Return the parameters of a run without their tags, and the LoRAs that it is to be made with.

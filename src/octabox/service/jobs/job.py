@@ -97,12 +97,12 @@ class JobEvents(AsyncGenerator[Event, None]):
             raise StopAsyncIteration
         try:
             event = await self._events.get()
-            if isinstance(event, OctaboxError):
-                raise event
-        except BaseException:
+        except asyncio.CancelledError:
             await self.aclose()
             raise
-        self._closed = isinstance(event, Generation)
+        self._closed = not isinstance(event, Progress)
+        if isinstance(event, OctaboxError):
+            raise event
         return event
 
     async def athrow(self, typ: Any, val: BaseException | object = None, tb: TracebackType | None = None) -> Event:

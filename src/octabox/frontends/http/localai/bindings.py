@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.localai.schema import UpscaleForm, VideoRequest
@@ -17,9 +15,6 @@ from octabox.types import Kind, Source
 
 #: Field of the first image of a video.
 START = "start_image"
-
-#: Names of parameters for the last image of a video.
-LAST = re.compile(r"(^|_)(last|end|tail)(_|$)")
 
 
 def parse_video(models: ModelService, body: VideoRequest) -> ParsedRequest:
@@ -48,17 +43,12 @@ def media_parameters(body: VideoRequest, match: PipelineMatch) -> dict[str, str]
     Raises:
         InvalidParameterError: The pipeline takes none.
     """
-    types: dict[str, tuple[Kind, re.Pattern[str]]] = {"end_image": ("image", LAST), "audio": ("audio", re.compile(""))}
-    found = {}
-    for field, (media_type, pattern) in types.items():
-        if not getattr(body, field):
-            continue
-        names = [each.name for each in match.entry.media() if each.kind == media_type and pattern.search(each.name)]
-        if not names:
-            message = f"{match.entry.name} of model '{match.model}' takes no '{field}'."
-            raise InvalidParameterError(message, hint="Leave it out.", model=match.model, parameter=field)
-        found[field] = names[0]
-    return found
+    parameters = {}
+    if body.end_image:
+        parameters["end_image"] = match.bindings.last_image("end_image")
+    if body.audio:
+        parameters["audio"] = match.bindings.medium("audio", "audio")
+    return parameters
 
 
 def _reference(body: VideoRequest, references: dict[str, str]) -> tuple[str, Kind] | None:
@@ -76,7 +66,6 @@ def find_upscaler(models: ModelService, form: UpscaleForm) -> PipelineEntry | No
     """
     if not form.model:
         return None
-    schema = models.schema(form.model, form.task or "image-to-image")
-    entry = models.catalog.pipelines.get(schema.get("x-pipeline", ""))
+    entry = models.pipeline(form.model, form.task or "image-to-image")
     check_enlarges(entry, form.model)
     return entry

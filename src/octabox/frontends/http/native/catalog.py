@@ -68,8 +68,8 @@ def _add_schedulers(router: APIRouter, ctx: AppContext) -> None:
                 }
             )
         known = await asyncio.to_thread(ctx.models.schedulers, model)
-        data = [{**summarize_scheduler(entry), **known.about(entry.name)} for entry in entries]
-        return SafeJson({"object": "list", **known.as_data(), "data": data, "schedules": list_schedules()})
+        data = [{**summarize_scheduler(entry), **known.compatibility(entry.name)} for entry in entries]
+        return SafeJson({"object": "list", **known.to_json(), "data": data, "schedules": list_schedules()})
 
     @router.get("/schedulers/{name}")
     async def scheduler(name: str, model: str | None = None) -> Response:
@@ -83,7 +83,7 @@ def _add_schedulers(router: APIRouter, ctx: AppContext) -> None:
             return SafeJson(found)
         known = await asyncio.to_thread(ctx.models.schedulers, model)
         incompatibility = await asyncio.to_thread(ctx.models.scheduler_incompatibility, model, name)
-        return SafeJson({**found, **known.as_data(), **known.about(found["name"], incompatibility)})
+        return SafeJson({**found, **known.to_json(), **known.compatibility(found["name"], incompatibility)})
 
 
 async def _catalog(ctx: AppContext) -> Catalog:

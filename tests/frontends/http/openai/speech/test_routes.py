@@ -86,7 +86,7 @@ async def test_a_model_without_audio_says_what_it_makes(server: Server) -> None:
     """The error names what the model makes."""
     error = (await post(server, model="picasso")).json()["error"]
 
-    assert "Model 'picasso' makes images, no audio." in error["message"]
+    assert "Model 'picasso' makes images, not audio." in error["message"]
 
 
 async def test_errors_are_in_the_clients_words(server: Server) -> None:

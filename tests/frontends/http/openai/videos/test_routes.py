@@ -242,7 +242,7 @@ async def test_a_model_of_images_says_so(server: Server) -> None:
     """A model that makes no video names what it makes."""
     error = (await post(server, model="picasso")).json()["error"]
 
-    assert "Model 'picasso' makes images, no videos." in error["message"]
+    assert "Model 'picasso' makes images, not videos." in error["message"]
 
 
 async def test_what_the_service_refuses_is_answered_at_once(server: Server) -> None:

@@ -90,8 +90,8 @@ async def _model_name(ctx: AppContext, body: ImageRequest) -> str:
 
 async def _takes_prompt(ctx: AppContext, model: str, task: str | None = None) -> bool:
     """Return whether a model takes a prompt for a task; default: for its own task."""
-    schema = await asyncio.to_thread(ctx.models.schema, model, task)
-    return "prompt" in schema["properties"]
+    entry = await asyncio.to_thread(ctx.models.pipeline, model, task)
+    return entry.parameter("prompt") is not None
 
 
 async def _respond(ctx: AppContext, request: Request, parsed: ParsedRequest, *, stream: bool, prefix: str) -> Response:
