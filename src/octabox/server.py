@@ -155,16 +155,14 @@ async def serve_localai(
     """
     from octabox.frontends.grpc.localai.listening import serve  # noqa: PLC0415 (nothing else needs gRPC)
     from octabox.frontends.grpc.localai.loading.model_slot import ModelSlot  # noqa: PLC0415
-    from octabox.frontends.grpc.localai.loading.request_gate import RequestGate  # noqa: PLC0415
     from octabox.frontends.grpc.localai.making.files import AllowedPaths  # noqa: PLC0415
     from octabox.frontends.grpc.localai.servicer import Servicer  # noqa: PLC0415
 
     settings = parts.settings
-    gate = RequestGate(environment.python_grpc_max_workers, settings.queue_size)
     writable = (environment.generated_content_path, Path(tempfile.gettempdir()), *paths)
     readable = (environment.upload_path, *filter(None, [environment.models_path]))
     allowed = AllowedPaths(writable, readable, settings.max_upload_bytes)
-    slot, limits = ModelSlot(parts.models, gate), _media_limits(settings)
+    slot, limits = ModelSlot(parts.models), _media_limits(settings)
     servicer = Servicer(slot, parts.generation, environment, allowed, limits, settings.device)
     preparations: list[asyncio.Task[None]] = []
 
