@@ -52,13 +52,13 @@ def command(
 
     level = "debug" if verbose else "error"
     with waiting("converting"):
-        parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), given=model)
+        parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), model=model)
         served = asyncio.run(parts.models.served(parts.name))
         config = served.config.model_copy(update={"dtype": dtype} if dtype else {})
         options = WorkerOptions(threads=parts.settings.threads, log_level=level)
         place = Path(out).absolute()
-        order = Conversion(config, served.own.name, place, options, variant, max_shard_size)
+        order = Conversion(config, served.pipeline.name, place, options, variant, max_shard_size)
         done = convert(order, force=force)
-    click.echo(f"{out}  ({served.own.name})")
+    click.echo(f"{out}  ({served.pipeline.name})")
     for warning in done.warnings:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)

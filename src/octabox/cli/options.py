@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from octabox.engine.protocol import Call
 from octabox.errors import InvalidParameterError, MediaError, MissingParameterError
-from octabox.service.provenance import in_words
+from octabox.service.provenance import describe_digest
 
 if TYPE_CHECKING:
     from octabox.service.models import ModelService
@@ -33,19 +33,19 @@ def prompts_of(given: tuple[str, ...], file: Path | None) -> list[str]:
     return [*given, *found]
 
 
-def facts_of(file: Path) -> dict[str, Any]:
+def read_metadata(file: Path) -> dict[str, Any]:
     """Return what a file was made from: as we wrote it, else as the AUTOMATIC1111 web UI did.
 
     Raises:
         MediaError: The file cannot be read, or does not tell.
     """
-    from octabox.media.metadata.chunks import read, read_parameters
+    from octabox.media.metadata.chunks import read_metadata, read_parameters
 
     try:
         data = file.read_bytes()
     except OSError as error:
         raise MediaError(f"'{file}' cannot be read: {error.strerror}.") from error
-    facts = read(data) or read_parameters(data)
+    facts = read_metadata(data) or read_parameters(data)
     if not facts:
         hint = "It may have been written by another program, or sent by one that leaves such things out."
         raise MediaError(f"'{file}' does not tell what it was made from.", hint=hint)
@@ -90,7 +90,7 @@ def use_performance(models: ModelService, name: str, facts: Mapping[str, Any], p
         # Results that differ from diffusers' own say so; all others are exact.
         performance = PerformanceConfig.model_validate(facts.get("performance") or {"profile": "exact"})
     if profile is not None:
-        performance = PerformanceConfig.model_validate({**performance.given, "profile": profile})
+        performance = PerformanceConfig.model_validate({**performance.overrides, "profile": profile})
     if performance != config.performance:
         models.add(config.model_copy(update={"performance": performance}))
 
@@ -107,7 +107,7 @@ def check_inputs(facts: Mapping[str, Any], given: Collection[str]) -> None:
     """
     for name, media in _inputs_of(facts).items():
         if name not in given:
-            message = f"It was made from '{name}', which is not given: {in_words(media)}."
+            message = f"It was made from '{name}', which is not given: {describe_digest(media)}."
             raise MissingParameterError(message, hint=f"Give it again: -i {name}=FILE", parameter=name)
 
 
@@ -116,8 +116,8 @@ def other_inputs(facts: Mapping[str, Any], call: Call) -> list[str]:
     was = _inputs_of(facts)
     # Through JSON, as the facts have been.
     return [
-        f"'{name}' is not what it was made from, which was {in_words(was[name])}; this is {in_words(media)}."
-        for name, media in json.loads(json.dumps(call.brought)).items()
+        f"'{name}' is not what it was made from, which was {describe_digest(was[name])}; this is {describe_digest(media)}."
+        for name, media in json.loads(json.dumps(call.input_digests)).items()
         if name in was and media != was[name]
     ]
 

@@ -59,21 +59,21 @@ def command(**options: Any) -> None:
 
 
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
-    from octabox.cli.options import check_inputs, facts_of, model_of, other_inputs, prompts_of, use_performance
+    from octabox.cli.options import check_inputs, model_of, other_inputs, prompts_of, read_metadata, use_performance
     from octabox.cli.outcome import Destination, waiting
     from octabox.config.settings import Settings
     from octabox.server import build
 
     prompts = prompts_of(options.pop("prompts"), options.pop("prompt_file"))
     source, workflow = options.pop("source"), workflows.taken(options)
-    facts, profile = facts_of(source) if source else {}, options.pop("profile")
+    facts, profile = read_metadata(source) if source else {}, options.pop("profile")
     model = model_of(facts, model)
     flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
     if (total := len(prompts) * options["num_outputs"]) > 1:
         # Whoever asks on his own machine is not to be kept from it.
         flags["max_outputs"] = max(total, Settings.load(flags).max_outputs)
     with waiting("getting ready"):
-        parts = build(Settings.load(flags), given=model)
+        parts = build(Settings.load(flags), model=model)
         use_performance(parts.models, parts.name, facts, profile)
         destination = Destination(options["out"])
         workflow = workflows.placed(_workflow(facts, workflow), parts.models)
@@ -142,12 +142,12 @@ def _workflow(facts: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def _scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
     """Return the scheduler that an option means, by name or as JSON with settings, or what a file's metadata say of it."""
-    from octabox.schedulers.names import scheduler_choice
+    from octabox.schedulers.names import parse_scheduler_choice
 
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
-        return scheduler_choice(text)
+        return parse_scheduler_choice(text)
     try:
-        return scheduler_choice(json.loads(text))
+        return parse_scheduler_choice(json.loads(text))
     except ValueError as error:
         raise InvalidParameterError(f"'scheduler' is no JSON: {error}.", parameter="scheduler") from error
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from octabox.catalog.describing import described
 from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.serialization import entry_to_json
 from octabox.cli.pipelines import package, parameter_row
-from octabox.cli.tables import show_facts, show_table, show_title
+from octabox.cli.tables import show_fields, show_table, show_title
 
 if TYPE_CHECKING:
     from octabox.catalog.entries import Parameter, SchedulerEntry
@@ -45,26 +45,26 @@ def _model(model: str | None, models: Path | None) -> tuple[ModelService | None,
     from octabox.config.settings import Settings
     from octabox.server import build
 
-    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), given=model)
+    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
     return parts.models, parts.name
 
 
 def _one(name: str, service: ModelService | None, model: str, *, as_json: bool) -> None:
     """Print what there is to say of one scheduler."""
-    from octabox.schedulers.listing import shown
+    from octabox.schedulers.listing import describe_scheduler
 
     catalog = load_catalog()
-    found = shown(name, catalog)
+    found = describe_scheduler(name, catalog)
     if service is not None:
         schedulers, incompatibility = service.schedulers(model), service.scheduler_incompatibility(model, name)
-        found |= {**schedulers.as_data(), **schedulers.about(found["name"], incompatibility)}
+        found |= {**schedulers.to_json(), **schedulers.compatibility(found["name"], incompatibility)}
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
     entry, means = catalog.schedulers[found["name"]], found["means"]
     show_title(entry.name, entry.description)
     settings = ", ".join(f"{key}: {json.dumps(value)}" for key, value in means["settings"].items())
-    show_facts(
+    show_fields(
         [
             ("module", entry.module),
             ("names", ", ".join(found["names"])),
@@ -86,28 +86,28 @@ def _setting_row(entry: SchedulerEntry, setting: Parameter) -> tuple[str, str, s
 
 def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
     """Print all schedulers as rows, those first that fit the model."""
-    from octabox.schedulers.listing import listed, schedule_rows
+    from octabox.schedulers.listing import list_schedules, summarize_scheduler
 
     entries = list(load_catalog().schedulers.values())
     if service is None:
-        rows = [listed(entry) for entry in entries]
+        rows = [summarize_scheduler(entry) for entry in entries]
         if as_json:
-            click.echo(json.dumps([{**described(entry), **listed(entry)} for entry in entries]))
+            click.echo(json.dumps([{**entry_to_json(entry), **summarize_scheduler(entry)} for entry in entries]))
             return
         table = [(each["name"], ", ".join(each["names"]), ", ".join(each["schedules"])) for each in rows]
         show_table(("SCHEDULER", "OTHER NAMES", "SCHEDULES"), table, foot=f"{len(rows)} schedulers.")
         return
     known = service.schedulers(model)
-    rows = [{**listed(entry), **known.about(entry.name)} for entry in entries]
+    rows = [{**summarize_scheduler(entry), **known.compatibility(entry.name)} for entry in entries]
     if as_json:
-        click.echo(json.dumps({**known.as_data(), "data": rows, "schedules": schedule_rows()}))
+        click.echo(json.dumps({**known.to_json(), "data": rows, "schedules": list_schedules()}))
         return
     show_title(model)
-    kind = ("by matching flows" if known.matches_flows else "by undoing noise") if known.own else ""
+    kind = ("by matching flows" if known.matches_flows else "by undoing noise") if known.default else ""
     settings = f" {json.dumps(dict(known.settings))}" if known.settings else ""
-    show_facts(
+    show_fields(
         [
-            ("its own", known.own or "told only by loading the model"),
+            ("its own", known.default or "told only by loading the model"),
             ("recommended", f"{known.recommended}{settings}" if known.recommended else ""),
             ("works", kind),
         ]
@@ -117,7 +117,7 @@ def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
     table = [(each["name"], _fit(each), ", ".join(each["names"])) for each in rows]
     foot = (
         f"{len(rows) - len(incompatibilities)} of {len(rows)} schedulers fit."
-        if known.own
+        if known.default
         else f"{len(rows)} schedulers."
     )
     show_table(("SCHEDULER", "FITS", "OTHER NAMES"), table, dim=incompatibilities, foot=foot)

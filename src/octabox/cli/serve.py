@@ -42,7 +42,7 @@ import click
 def command(config: Path | None, **flags: Any) -> None:
     """Read the settings, build the server and run it until it is told to stop."""
     from octabox.config.settings import Settings
-    from octabox.frontends.http.app import listen
+    from octabox.frontends.http.listening import listen
     from octabox.security.hosts import is_loopback
     from octabox.server import app, build
 

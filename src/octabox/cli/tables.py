@@ -40,7 +40,7 @@ def show_title(name: str, text: str = "") -> None:
     click.echo()
 
 
-def show_facts(facts: Iterable[tuple[str, str]]) -> None:
+def show_fields(facts: Iterable[tuple[str, str]]) -> None:
     """Write pairs of a word and what holds for it, leaving out those of which nothing is known."""
     known = [(word, value) for word, value in facts if value]
     width = max((len(word) for word, _ in known), default=0)

@@ -19,7 +19,7 @@ from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.runner import Runner
 from octabox.errors import OctaboxError
 from octabox.service.bounds import Limits
-from octabox.service.planning import plan
+from octabox.service.planning import plan_request
 from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest, SchedulerChoice
 from scheduler_names import INVOKE, LOCALAI, REFUSED, SDNEXT, WEB_UI
@@ -69,7 +69,7 @@ def planned(name: str, settings: Mapping[str, Any]) -> SchedulerChoice:
     catalog = load_catalog()
     model = ServedModel(ModelConfig(name=demo.NAME, model=str(demo.FOLDER)), catalog.pipelines[PIPELINE])
     request = GenerationRequest(model=demo.NAME, params=PARAMS, scheduler=SchedulerChoice(name, settings))
-    choice = plan(request, model, catalog, Limits()).scheduler
+    choice = plan_request(request, model, catalog, Limits()).scheduler
     assert choice is not None
     return choice
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 
-from octabox.catalog.conditions.ip_adapter import SCALE
+from octabox.catalog.conditions.ip_adapter import SCALE_PARAMETER
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
@@ -229,7 +229,7 @@ class Runner:
         np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the one that pipelines use)
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
         arguments |= steering_arguments(pipe, entry, arguments)
-        arguments.pop(SCALE, None)
+        arguments.pop(SCALE_PARAMETER, None)
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
         images = self._image_prompts.installed(run) if self._image_prompts else nullcontext()
@@ -257,8 +257,8 @@ class Runner:
             facts["prompt_syntax"] = call.prompt_syntax
         if run.written:
             facts["written"] = dict(run.written)
-        if call.brought:
-            facts["inputs"] = dict(call.brought)
+        if call.input_digests:
+            facts["inputs"] = dict(call.input_digests)
         if run.variation:
             facts["variation"] = asdict(run.variation)
         if scheduler is None:

@@ -14,8 +14,16 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
-from octabox.schedulers.compatibility import Build, ModelTraits, adapted, check_settings, incompatibility
-from octabox.schedulers.names import ResolvedAlias
+from octabox.schedulers.compatibility import (
+    Incompatibility,
+    IncompatibilityCause,
+    ModelTraits,
+    SchedulerConfig,
+    check_settings,
+    incompatibility,
+    scheduler_config,
+)
+from octabox.schedulers.names import ResolvedScheduler
 from octabox.types import SchedulerChoice
 
 #: Steps of a trial schedule: enough for solvers that begin with steps of a lower order.
@@ -51,38 +59,30 @@ def build_scheduler(
         return copy.deepcopy(scheduler)
     catalog = load_catalog()
     entry = catalog.scheduler(choice.name)
-    check_settings(choice.name, ResolvedAlias(choice.name, dict(choice.settings)), entry, choice.settings)
+    check_settings(choice.name, ResolvedScheduler(choice.name, dict(choice.settings)), entry, choice.settings)
     subject = ModelTraits(type(scheduler).__name__, original_config, pipeline)
     kind: Any = import_class(choice.name)
-    reason = incompatibility(entry, subject, choice.settings, catalog.pipelines.values())
-    if reason:
-        raise _refusal(choice.name, reason, subject)
-    parts = adapted(entry, subject, choice.settings)
+    if found := incompatibility(entry, subject, choice.settings, catalog.pipelines.values()):
+        raise found.error(choice.name, subject)
+    parts = scheduler_config(entry, subject, choice.settings)
     trial = _tried(kind, parts, choice)
     if float(trial.timesteps[0]) < float(trial.timesteps[-1]):
-        raise _refusal(choice.name, "it runs from the image to the noise", subject)
+        reason = "it runs from the image to the noise"
+        raise Incompatibility(IncompatibilityCause.DIRECTION, reason).error(choice.name, subject)
     built: SchedulerMixin = _built(kind, parts)
     if choice.timesteps:
         _write_out(built, choice.timesteps)
     return built
 
 
-def _refusal(name: str, reason: str, subject: ModelTraits) -> InvalidParameterError:
-    return InvalidParameterError(
-        f"Scheduler {name} does not fit this model: {reason}.",
-        hint=f"The model's own is {subject.own}.",
-        parameter="scheduler",
-    )
-
-
-def _built(kind: Any, parts: Build) -> Any:
+def _built(kind: Any, parts: SchedulerConfig) -> Any:
     """Return a new scheduler of a class."""
-    built = kind.from_config(dict(parts.kept), **parts.above)
-    built.register_to_config(**parts.beside)
+    built = kind.from_config(dict(parts.inherited), **parts.overrides)
+    built.register_to_config(**parts.extra)
     return built
 
 
-def _tried(kind: Any, parts: Build, choice: SchedulerChoice) -> Any:
+def _tried(kind: Any, parts: SchedulerConfig, choice: SchedulerChoice) -> Any:
     """Return a scheduler that was built on trial, with the timesteps of a short run."""
     try:
         trial = _built(kind, parts)

@@ -11,11 +11,11 @@ import torch
 from PIL.Image import Image
 
 from octabox.catalog.entries import Parameter, PipelineEntry
-from octabox.catalog.reading.annotations import Shape, parse
+from octabox.catalog.reading.annotations import Shape, parse_annotation
 from octabox.engine.protocol import Medium, Run
 from octabox.engine.worker.outputs.rates import sampling_rate
 from octabox.errors import InvalidParameterError
-from octabox.media.audio import Audio, resampled
+from octabox.media.audio import Audio, resample
 from octabox.media.video import Video
 
 #: The method of diffusers' processor for videos that brings them into the form a model takes.
@@ -50,7 +50,7 @@ def _argument(pipe: Any, parameter: Parameter, media: Sequence[Medium]) -> Any:
 
 
 def _shape(parameter: Parameter) -> Shape:
-    return parse(parameter.annotation)
+    return parse_annotation(parameter.annotation)
 
 
 def _value(pipe: Any, parameter: Parameter, shape: Shape, medium: Medium) -> Any:
@@ -91,7 +91,7 @@ def _processes_videos(pipe: Any) -> bool:
 def _samples(pipe: Any, parameter: Parameter, shape: Shape, audio: Audio) -> Any:
     """Return an audio at the pipeline's own rate: a tensor of shape (1, channels, length), or an array of (length)."""
     rate = sampling_rate(pipe, {})
-    own = resampled(audio, rate) if rate else audio
+    own = resample(audio, rate) if rate else audio
     if "ndarray" in parameter.annotation:
         return own.samples.mean(axis=0)
     channels = _channels(pipe)

@@ -29,7 +29,7 @@ def artifacts(
         facts: What it was made from.
         output: How it is to be written, where its kind can be.
     """
-    value, wanted = product.value, replace(output, format=formats.chosen(product.kind, output))
+    value, wanted = product.value, replace(output, format=formats.select_format(product.kind, output))
     asked = {output.format} - {wanted.format}
     if isinstance(value, Video):
         if wanted.format in STILL:
@@ -39,7 +39,9 @@ def artifacts(
             about = {**facts, "fps": value.fps, "num_frames": len(value.frames), **_size(value.frames[0])}
             yield Artifact("video", *_turned(video.encode(value, wanted, about)), seed, about, product.name)
         # Its audio is a file of its own where the video's has no room for it, or where a format for audio was asked for.
-        if value.audio is not None and (wanted.format in SILENT | STILL or formats.chosen("audio", output) in asked):
+        if value.audio is not None and (
+            wanted.format in SILENT | STILL or formats.select_format("audio", output) in asked
+        ):
             yield from artifacts(OutputItem(f"{product.name}_sound", "audio", value.audio), seed, facts, output)
         return
     if isinstance(value, Mapping) and wanted.format == "npy" and len(value) > 1:

@@ -27,8 +27,8 @@ from octabox.engine.worker.outputs.numbers import (
 from octabox.engine.worker.outputs.rates import RATES, frame_rate, sampling_rate
 from octabox.errors import GenerationError
 from octabox.media.audio import Audio
-from octabox.media.formats import chosen
-from octabox.media.maps import coloured, normals
+from octabox.media.formats import select_format
+from octabox.media.maps import colorize_map, colorize_normals
 from octabox.media.video import Video
 from octabox.types import Kind, OutputFormat
 
@@ -59,7 +59,7 @@ class OutputParser:
         self._pipe, self._entry = pipe, entry
         self._fps = frame_rate(output, params, entry)
         self._named: Mapping[str, Any] = {}
-        self._raw = chosen("array", output) == (output.format or "").lower()
+        self._raw = select_format("array", output) == (output.format or "").lower()
         self._unsafe = False
         self.warnings: list[str] = []
 
@@ -206,8 +206,8 @@ def _maps(name: str, array: np.ndarray) -> Iterator[OutputItem]:
 def _shown(one: np.ndarray) -> Image.Image:
     """Return the image of a map: depth in colours, normals as usual, colours as they are."""
     if one.shape[-1] == 1:
-        return coloured(one[..., 0])
-    return normals(one) if float(np.nan_to_num(one).min()) < 0 else as_image(one)
+        return colorize_map(one[..., 0])
+    return colorize_normals(one) if float(np.nan_to_num(one).min()) < 0 else as_image(one)
 
 
 def _plain(value: Any) -> Any:

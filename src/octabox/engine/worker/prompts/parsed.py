@@ -11,7 +11,7 @@ from typing import Any
 from octabox.prompts import attention
 from octabox.prompts.attention import Fragment, check_weight
 from octabox.prompts.names import is_prompt
-from octabox.prompts.wildcards import unescaped
+from octabox.prompts.wildcards import unescape
 
 logger = logging.getLogger("octabox.prompts")
 
@@ -106,13 +106,13 @@ def readings(params: Mapping[str, Any], syntax: str) -> dict[str, ParsedPrompt]:
     """
     read = READERS[syntax]
     texts = {name: text for name, text in params.items() if is_prompt(name) and isinstance(text, str)}
-    return {name: read(text if syntax == "plain" else unescaped(text), name) for name, text in texts.items()}
+    return {name: read(text if syntax == "plain" else unescape(text), name) for name, text in texts.items()}
 
 
 def _web_ui(text: str, parameter: str) -> ParsedPrompt:
     """Read a prompt as the AUTOMATIC1111 web UI does."""
-    found = attention.read(text, parameter)
-    return ParsedPrompt(parameter, found.plain, tuple(Section((each,)) for each in found.sections), found.warnings)
+    found = attention.parse_prompt(text, parameter)
+    return ParsedPrompt(parameter, found.text, tuple(Section((each,)) for each in found.sections), found.warnings)
 
 
 def _compel(text: str, parameter: str) -> ParsedPrompt:

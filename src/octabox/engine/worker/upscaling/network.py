@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from octabox.engine.worker.upscaling.importing import torchvision_or_stand_in
 from octabox.errors import IncompatibleWeightsError
-from octabox.hub.checkpoints.tensors import listed, read_shapes
+from octabox.hub.checkpoints.tensors import read_shapes, summarize_names
 from octabox.hub.folder import PICKLE_SUFFIXES
 
 with torchvision_or_stand_in():
@@ -50,7 +50,8 @@ class Upscaler(torch.nn.Module):
             descriptor = spandrel.ModelLoader().load_from_state_dict(state)
         except spandrel.UnsupportedModelError as error:
             raise IncompatibleWeightsError(
-                f"{file} is of no architecture that spandrel {spandrel.__version__} knows: its tensors are {listed(shapes)}.",
+                f"{file} is of no architecture that spandrel {spandrel.__version__} knows: "
+                f"its tensors are {summarize_names(shapes)}.",
                 hint="Choose a model for super-resolution that spandrel lists, or update spandrel.",
             ) from error
         except Exception as error:  # each architecture reads its settings from the weights, and fails in its own way
