@@ -112,9 +112,9 @@ def test_names_that_only_localai_has_are_presets() -> None:
 def test_img2img_is_a_task_where_no_class_is_given() -> None:
     """With a class it has no effect, which is said."""
     assert "image-to-image" == translated(diffusers={"img2img": True}).fields["pipeline"]
-    assert [
-        "`diffusers.img2img` has no effect: `diffusers.pipeline_type` selects the pipeline."
-    ] == messages(translated(diffusers={"img2img": True, "pipeline_type": "X"}))
+    assert ["`diffusers.img2img` has no effect: `diffusers.pipeline_type` selects the pipeline."] == messages(
+        translated(diffusers={"img2img": True, "pipeline_type": "X"})
+    )
 
 
 def test_a_list_of_parameters_that_leaves_one_out_is_warned_of() -> None:
