@@ -30,7 +30,8 @@ def blocks(language: str) -> list[str]:
 def size_of(file: Path) -> tuple[int, int]:
     """Return an image's width and height."""
     with Image.open(file) as image:
-        return image.size
+        size: tuple[int, int] = image.size
+        return size
 
 
 def run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
