@@ -111,7 +111,7 @@ def test_data_is_valid(block: Block, tmp_path: Path) -> None:
             file = tmp_path / "model.yaml"
             file.write_text(block.text, encoding="utf-8")
             assert [] == [each for each in read_models(file).problems if each.severity == "error"]
-        elif block.title == "octabox.yaml":
+        elif block.title == "production.yaml":
             assert set(content) <= set(Settings.model_fields)
 
 
