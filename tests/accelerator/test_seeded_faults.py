@@ -160,8 +160,8 @@ def sigmas_on_the_device(patch: Patch) -> None:
         made.alphas_cumprod = made.alphas_cumprod.to("fake")
         return made
 
-    patch.setattr(running, "fresh", build)
-    patch.setattr(scheduler_factory, "fresh", build)
+    patch.setattr(running, "build_scheduler", build)
+    patch.setattr(scheduler_factory, "build_scheduler", build)
 
 
 def component_not_placed(patch: Patch) -> None:

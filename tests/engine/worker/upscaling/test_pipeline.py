@@ -168,7 +168,7 @@ def test_images_that_would_be_too_large_are_refused(
     twice: ImageUpscalingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit is on what is made, before anything is."""
-    monkeypatch.setattr(pipeline, "MOST_PIXELS", 40 * 30 * 4)
+    monkeypatch.setattr(pipeline, "MAX_PIXELS", 40 * 30 * 4)
 
     assert (80, 60) == larger(twice, image()).size
     with pytest.raises(
