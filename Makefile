@@ -69,9 +69,11 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 gpu-check: $(BIN)/.installed  ## Try Octabox on this machine's accelerator: at most ten minutes, results in gpu_check.md.
 	$(BIN)/python tools/gpu_check.py
 
-docs: $(BIN)/.installed-dev  ## Write the pages that are made from the code.
+docs: $(BIN)/.installed-dev  ## Generate the reference pages, and build the documentation into build/site.
 	PYTHONPATH=tests $(BIN)/python tools/document_pipelines.py
 	$(BIN)/python tools/document_schedulers.py
+	$(BIN)/python tools/document_tables.py
+	$(BIN)/mkdocs build --quiet --strict
 
 proto: $(BIN)/.installed-dev  ## Compile LocalAI's contract.
 	$(BIN)/python tools/compile_proto.py
