@@ -29,12 +29,12 @@ def entry(chief: Kind, *fields: Field, **defaults: Any) -> PipelineEntry:
 def read(known: PipelineEntry, output: Any, wanted: str | None = None) -> tuple[list[OutputItem], list[str]]:
     """Return what a reader makes of an output, and its warnings."""
     reader = OutputParser(PIPE, known, {}, OutputFormat(wanted))
-    return reader.read(output), reader.warnings
+    return reader.parse(output), reader.warnings
 
 
-def kinds(products: list[OutputItem]) -> list[tuple[str, str]]:
+def kinds(outputs: list[OutputItem]) -> list[tuple[str, str]]:
     """Return names and kinds."""
-    return [(product.name, product.kind) for product in products]
+    return [(product.name, product.kind) for product in outputs]
 
 
 def as_video(product: OutputItem) -> Video:

@@ -11,7 +11,8 @@ from calling import call, run
 from makers import pipelines
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.runner import RawOutput, Runner
+from octabox.engine.worker.outputs.encoding import RawOutput
+from octabox.engine.worker.runner import Runner
 from octabox.errors import InvalidParameterError
 from octabox.types import SchedulerChoice
 
@@ -46,7 +47,7 @@ def made(runner: Runner, scheduler: str | None = None) -> np.ndarray:
     """Return the pixels of two images."""
     choice = SchedulerChoice(scheduler) if scheduler else None
     done: RawOutput = run(runner, call(type(runner.pipelines[0]).__name__, PARAMS, seeds=(1, 2), scheduler=choice))
-    return np.stack([np.asarray(product.value) for product, *_ in done.products]).astype(float).ravel()
+    return np.stack([np.asarray(product.value) for product, *_ in done.outputs]).astype(float).ravel()
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> float:

@@ -13,7 +13,7 @@ ours, theirs = multiprocessing.Pipe()
 ours.send_bytes({content!r})
 if {closes}:
     ours.close()
-Pipe(theirs)._listen()
+Pipe(theirs)._receive()
 """
 
 

@@ -11,7 +11,8 @@ from diffusers import DiffusionPipeline
 from calling import call, run
 from octabox import demo
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.runner import RawOutput, Runner
+from octabox.engine.worker.outputs.encoding import RawOutput
+from octabox.engine.worker.runner import Runner
 from octabox.errors import InvalidParameterError
 
 OWN = "StableDiffusionPipeline"
@@ -39,7 +40,7 @@ def made(runner: Runner, prompt: str, seeds: int = 1, syntax: str = "a1111", **p
 
 def images(done: RawOutput) -> np.ndarray:
     """Return the images of a call, of shape (seeds, height, width, 3)."""
-    return np.stack([np.asarray(product.value) for product, *_ in done.products]).astype(float)
+    return np.stack([np.asarray(product.value) for product, *_ in done.outputs]).astype(float)
 
 
 def redness(done: RawOutput) -> np.ndarray:
@@ -75,9 +76,9 @@ def test_plain_words_are_not_weighed(runner: Runner) -> None:
     done = made(runner, "a red circle", syntax="plain")
     weighed = made(runner, "a (red:1.5) circle")
 
-    assert "prompt_syntax" not in done.products[0][2]
-    assert "a1111" == weighed.products[0][2]["prompt_syntax"]
-    assert "a (red:1.5) circle" == weighed.products[0][2]["params"]["prompt"]
+    assert "prompt_syntax" not in done.outputs[0][2]
+    assert "a1111" == weighed.outputs[0][2]["prompt_syntax"]
+    assert "a (red:1.5) circle" == weighed.outputs[0][2]["params"]["prompt"]
 
 
 def test_the_last_words_of_a_long_prompt_are_seen(runner: Runner) -> None:
@@ -94,10 +95,10 @@ def test_the_last_words_of_a_long_prompt_are_seen(runner: Runner) -> None:
 def test_a_remembered_prompt_gives_the_same_bytes(runner: Runner) -> None:
     """The second call of a prompt encodes nothing, and its images are the same to the last bit."""
     for prompt in ("a blue star", "a (blue:1.3) star", "a blue star BREAK on a white background"):
-        first, misses = made(runner, prompt, 2), runner._memory.misses
+        first, misses = made(runner, prompt, 2), runner._embed_cache.misses
         second = made(runner, prompt, 2)
 
-        assert misses == runner._memory.misses
+        assert misses == runner._embed_cache.misses
         assert np.array_equal(images(first), images(second))
         assert not np.array_equal(images(first)[0], images(first)[1])
 

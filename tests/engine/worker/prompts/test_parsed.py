@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from octabox.engine.worker.prompts.parsed import ParsedPrompt, readings
+from octabox.engine.worker.prompts.parsed import ParsedPrompt, parse_prompts
 from octabox.errors import InvalidParameterError
 
 
 def read(text: str, syntax: str) -> ParsedPrompt:
     """Return a prompt as it is read."""
-    return readings({"prompt": text}, syntax)["prompt"]
+    return parse_prompts({"prompt": text}, syntax)["prompt"]
 
 
 def weights(reading: ParsedPrompt) -> list[tuple[str, float]]:
     """Return all fragments of a prompt without spaces, weights to four places."""
-    strands = [strand for section in reading.sections for strand in section.strands]
+    strands = [strand for section in reading.sections for strand in section.branches]
     return [(each.text.strip(), round(each.weight, 4)) for strand in strands for each in strand]
 
 
@@ -23,14 +23,14 @@ def test_only_prompts_are_read() -> None:
     """What is no prompt by its name, or no text, is left alone."""
     params = {"prompt": "a", "negative_prompt_2": "b", "prompt_embeds": "c", "eta": "d", "prompt_3": None}
 
-    assert ["prompt", "negative_prompt_2"] == list(readings(params, "plain"))
+    assert ["prompt", "negative_prompt_2"] == list(parse_prompts(params, "plain"))
 
 
 def test_plain_words_stand_for_themselves() -> None:
     """No sign means anything."""
     reading = read(r"a (red:1.5) \{x\} BREAK dog++", "plain")
 
-    assert r"a (red:1.5) \{x\} BREAK dog++" == reading.plain
+    assert r"a (red:1.5) \{x\} BREAK dog++" == reading.text
     assert not reading.is_weighted
 
 
@@ -39,7 +39,7 @@ def test_a1111() -> None:
     reading = read(r"a (red:1.5) \{x\} BREAK dog", "a1111")
 
     assert [("a", 1.0), ("red", 1.5), ("{x}", 1.0), ("dog", 1.0)] == weights(reading)
-    assert "a red {x} dog" == reading.plain
+    assert "a red {x} dog" == reading.text
     assert reading.is_weighted
     assert 2 == len(reading.sections)
 
@@ -59,7 +59,7 @@ def test_compel(text: str, expected: list[tuple[str, float]], plain: str) -> Non
     reading = read(text, "compel")
 
     assert expected == weights(reading)
-    assert plain == reading.plain
+    assert plain == reading.text
 
 
 def test_compel_s_conjunctions_and_blends() -> None:
@@ -68,14 +68,14 @@ def test_compel_s_conjunctions_and_blends() -> None:
     blend = read('("a", "b").blend(0.7, 0.3)', "compel").sections[0]
 
     assert [1.0, 0.5] == [part.weight for part in parts]
-    assert (0.7, 0.3) == blend.shares
+    assert (0.7, 0.3) == blend.blend_weights
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("((((x))))", "more than 3 brackets"),
-        ("a (b c " * 6, "more than 3 brackets"),
+        ("((((x))))", "more than 3 nested brackets"),
+        ("a (b c " * 6, "more than 3 nested brackets"),
         ("cat.swap(dog)", "has no effect"),
         ("x.withLora(foo, 0.5)", "has no effect"),
     ],

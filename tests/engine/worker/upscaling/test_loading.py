@@ -39,7 +39,7 @@ def test_the_type_of_numbers_is_that_of_the_configuration(dtype: str, file: Path
 
 def test_a_network_that_needs_full_precision_has_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What spandrel says does not work is not tried, and that is a warning."""
-    monkeypatch.setattr(Upscaler, "computes_in", lambda self, dtype: False)
+    monkeypatch.setattr(Upscaler, "supports_dtype", lambda self, dtype: False)
     model = loaded(file, dtype="float16")
 
     assert torch.float32 == model.pipeline.dtype

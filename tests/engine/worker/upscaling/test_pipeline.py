@@ -10,7 +10,7 @@ from PIL import Image
 from typing_extensions import Self
 
 import upscalers
-from octabox.engine.worker.failures import library_warnings
+from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.upscaling import pipeline
 from octabox.engine.worker.upscaling.network import Upscaler
 from octabox.engine.worker.upscaling.pipeline import ImageUpscalingPipeline
@@ -133,16 +133,16 @@ def test_a_network_that_looks_far_is_better_without_tiles(
     settings: dict[str, int], told: int, twice: ImageUpscalingPipeline
 ) -> None:
     """Where spandrel discourages tiles, those who use some hear of it, once."""
-    with library_warnings("octabox") as said:
+    with capture_library_warnings("octabox") as said:
         larger(twice, image(), **settings)
     assert not said
     descriptor = twice.upscaler._descriptor
     descriptor.tiling = type(descriptor.tiling).DISCOURAGED
-    with library_warnings("octabox") as said:
+    with capture_library_warnings("octabox") as said:
         larger(twice, image(), **settings)
 
     assert [
-        "Networks of the architecture RealESRGAN Compact look at a whole image: `tile` 0 may make a better one."
+        "Networks of the architecture RealESRGAN Compact use the complete image: `tile` 0 may give a better result."
     ] * told == said
 
 
@@ -168,12 +168,10 @@ def test_images_that_would_be_too_large_are_refused(
     twice: ImageUpscalingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit is on what is made, before anything is."""
-    monkeypatch.setattr(pipeline, "MOST_PIXELS", 40 * 30 * 4)
+    monkeypatch.setattr(pipeline, "MAX_PIXELS", 40 * 30 * 4)
 
     assert (80, 60) == larger(twice, image()).size
-    with pytest.raises(
-        InvalidParameterError, match="41x30 becomes 2 times as wide and as high by RealESRGAN Compact"
-    ) as caught:
+    with pytest.raises(InvalidParameterError, match="41x30, upscaled 2 times by RealESRGAN Compact") as caught:
         twice(image(41))
     assert "image" == caught.value.parameter
 
@@ -183,7 +181,7 @@ def test_the_type_of_numbers_is_the_one_asked_for(tmp_path: Path, monkeypatch: p
     file = upscalers.save(upscalers.nearest(2), tmp_path / "x.pth")
     half = loaded(file, torch.float16)
     made = larger(half, image())
-    monkeypatch.setattr(Upscaler, "computes_in", lambda self, dtype: False)
+    monkeypatch.setattr(Upscaler, "supports_dtype", lambda self, dtype: False)
 
     assert torch.float16 == half.dtype
     assert np.array_equal(repeated(image(), 2), np.asarray(made))

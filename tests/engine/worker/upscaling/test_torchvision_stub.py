@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from octabox.engine.worker.upscaling.importing import StandIn
+from octabox.engine.worker.upscaling.torchvision_stub import ModuleStub
 from octabox.errors import MissingDependencyError
 
 CODE = """
 import sys
-from octabox.engine.worker.upscaling.importing import torchvision_or_stand_in
+from octabox.engine.worker.upscaling.torchvision_stub import torchvision_or_stub
 before = set(sys.modules)
-with torchvision_or_stand_in():
+with torchvision_or_stub():
     import spandrel
 left = sorted(name for name in set(sys.modules) - before if name.startswith("torchvision"))
 normalize = sys.modules["spandrel.architectures.RestoreFormer"].tv_normalize
@@ -25,10 +25,10 @@ print(left, getattr(normalize, "__module__", ""), hasattr(spandrel, "ModelLoader
 
 #: What might be installed as torchvision, by file, and what is then left of it and where its function comes from.
 INSTALLED = {
-    "none": ({}, "[] octabox.engine.worker.upscaling.importing True"),
+    "none": ({}, "[] octabox.engine.worker.upscaling.torchvision_stub True"),
     "broken": (
         {"__init__.py": "raise RuntimeError('operator torchvision::nms does not exist')"},
-        "[] octabox.engine.worker.upscaling.importing True",
+        "[] octabox.engine.worker.upscaling.torchvision_stub True",
     ),
     "whole": (
         {
@@ -60,5 +60,5 @@ def test_torchvision_may_be_in_any_state(installed: str, tmp_path: Path) -> None
 def test_a_stand_in_says_what_is_missing() -> None:
     """Only who uses it hears of it."""
     with pytest.raises(MissingDependencyError, match=r"torchvision\.transforms\.functional\.rotate is needed"):
-        StandIn("torchvision.transforms.functional").rotate()
-    assert not hasattr(StandIn("torchvision"), "__file__")
+        ModuleStub("torchvision.transforms.functional").rotate()
+    assert not hasattr(ModuleStub("torchvision"), "__file__")
