@@ -192,7 +192,7 @@ def test_too_few_steps_for_unfinished_images_are_told(runner: Runner) -> None:
 def test_an_odd_size_is_refused_before_the_first_step(runner: Runner) -> None:
     """Nothing is computed for a size that the pipeline does not work in."""
     watcher = Watcher()
-    with pytest.raises(InvalidParameterError, match="'height' must be a multiple of 8 .* not 33"):
+    with pytest.raises(InvalidParameterError, match=r"'height' must be a multiple of 8 .* not 33"):
         run(runner, call(OWN, PARAMS | {"height": 33}), watcher)
 
     assert [] == watcher.told

@@ -112,7 +112,7 @@ def test_a_real_pipelines_own_multiple() -> None:
     """The rule that the catalog reads from a class is worked out of its object."""
     name = "StableDiffusionPipeline"
     pipe = makers.pipelines()[name].make()
-    with pytest.raises(InvalidParameterError, match="'height' must be a multiple of 8 .* not 33"):
+    with pytest.raises(InvalidParameterError, match=r"'height' must be a multiple of 8 .* not 33"):
         check_sizes(pipe, load_catalog().pipeline(name), {"height": 33})
 
 

@@ -100,9 +100,7 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     """Weights of no architecture that spandrel knows are named by their tensors."""
     save_file({"some.weight": torch.zeros(2), "some.bias": torch.zeros(2)}, tmp_path / "x.safetensors")
 
-    with pytest.raises(
-        IncompatibleWeightsError, match=r"is not supported by spandrel .* some\.bias, some\.weight"
-    ):
+    with pytest.raises(IncompatibleWeightsError, match=r"is not supported by spandrel .* some\.bias, some\.weight"):
         Upscaler.from_file(tmp_path / "x.safetensors")
 
 
