@@ -78,7 +78,7 @@ def build_scheduler(
 def _incompatible(name: str, reason: str, subject: ModelTraits) -> InvalidParameterError:
     return InvalidParameterError(
         f"Scheduler {name} does not fit this model: {reason}.",
-        hint=f"The model's own is {subject.own}.",
+        hint=f"The model's scheduler is {subject.own}.",
         parameter="scheduler",
     )
 
