@@ -31,8 +31,8 @@ LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6
 #: The most channels that an MP3 has.
 STEREO = 2
 
-#: Values of all channels together that a second of audio may have: two channels at 192 kHz.
-MOST_VALUES = 2 * 192_000
+#: Values of all channels together that a second of audio may have where it lasts as long as it may: two channels at 48 kHz.
+MAX_VALUES = 2 * 48_000
 
 #: The largest value of a sample of 16 bits.
 FULL = 32767
@@ -81,16 +81,15 @@ class Recording:
         Raises:
             MediaError: The audio is too long, or has too many channels.
         """
-        # PyAV reads past the end of its memory where a frame has more than eight.
         if frame.layout.nb_channels not in LAYOUTS:
             raise unreadable(self._parameter, f"has {frame.layout.nb_channels} channels, more than {max(LAYOUTS)}")
         if self._resampler is None:
-            self._resampler = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
+            self._resampler = av.AudioResampler("flt", frame.layout, frame.sample_rate)
             self._rate = frame.sample_rate
         self._length += frame.samples
         self._limits.check_seconds(self._length / self._rate, self._parameter)
         # Many channels at a high rate fill the memory in less time.
-        self._limits.check_seconds(self._length * frame.layout.nb_channels / MOST_VALUES, self._parameter)
+        self._limits.check_seconds(self._length * frame.layout.nb_channels / MAX_VALUES, self._parameter)
         self._pieces += [values(piece) for piece in self._resampler.resample(frame)]
 
     def audio(self) -> Audio | None:
@@ -101,8 +100,11 @@ class Recording:
 
 
 def values(frame: AudioFrame) -> npt.NDArray[np.float32]:
-    """Return the samples of a frame of planes of floats."""
-    return np.asarray(frame.to_ndarray(), np.float32)
+    """Return the samples of a frame of packed floats, of shape (channels, length).
+
+    Packed, since PyAV reads past the end of its memory where a frame has eight planes or more.
+    """
+    return np.asarray(frame.to_ndarray(), np.float32).reshape(-1, frame.layout.nb_channels).T
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Audio:
@@ -114,6 +116,8 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Audio:
     with opened(data, parameter=parameter, limits=limits, hint=AUDIO) as container:
         if not container.streams.audio:
             raise unreadable(parameter, "holds no audio", AUDIO)
+        # What a file claims is refused before it is decoded; what it holds is counted all the same.
+        limits.check_seconds((container.duration or 0) / av.time_base, parameter)
         recording, stream = Recording(parameter, limits), container.streams.audio[0]
         for frame in frames(container, [stream], parameter=parameter, whole=claimed_seconds(container, data)):
             if isinstance(frame, AudioFrame):
@@ -191,9 +195,9 @@ def resampled(audio: Audio, rate: int) -> Audio:
     # One channel at a time, since there may be more than FFmpeg has arrangements for.
     for index, channel in enumerate(np.nan_to_num(audio.samples)):
         line = np.ascontiguousarray(channel, np.float32).reshape(1, -1)
-        frame = AudioFrame.from_ndarray(line, format="fltp", layout="mono")
+        frame = AudioFrame.from_ndarray(line, format="flt", layout="mono")
         frame.sample_rate = audio.rate
-        resampler = av.AudioResampler("fltp", "mono", rate)
+        resampler = av.AudioResampler("flt", "mono", rate)
         pieces = [values(piece)[0] for piece in [*resampler.resample(frame), *resampler.resample(None)]]
         made = np.concatenate([*pieces, np.zeros(0, np.float32)])[:length]
         samples[index, : len(made)] = made

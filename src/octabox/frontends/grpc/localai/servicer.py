@@ -27,6 +27,9 @@ from octabox.types import Artifact, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.localai")
 
+#: What LocalAI's own backends answer when a model is in memory; its tests compare it.
+LOADED = "Model loaded successfully"
+
 #: From a message to a request.
 Translate = Callable[[Message, Context], GenerationRequest]
 
@@ -83,8 +86,8 @@ class Servicer:
             warnings = await self.slot.load(wanted)
             for warning in warnings:
                 logger.warning("%s: %s", wanted.config.name, warning)
-            where = f" on {device}" if (device := self.slot.device()) else ""
-            return " ".join([f"{wanted.config.name} is loaded{where}.", *warnings])
+            logger.info("%s is loaded on %s", wanted.config.name, self.slot.device() or "no device")
+            return " ".join([f"{LOADED}.", *warnings]) if warnings else LOADED
 
         return await _answer(context, work())
 
