@@ -1,4 +1,4 @@
-"""What exceptions of the libraries become."""
+"""Exceptions of the libraries are translated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from octabox import errors
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.failures import to_generation_error, to_load_error
 
-#: An answer of the Hub; which HTTP library it is of depends on huggingface_hub's version.
+#: A response of the Hub.
 ANSWER: Any = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
 
 
@@ -41,8 +41,8 @@ ANSWER: Any = httpx.Response(403, request=httpx.Request("GET", "https://huggingf
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-def test_a_failed_load_is_told_by_its_cause(raised: Exception, kind: type[errors.OctaboxError], words: str) -> None:
-    """Each cause has its own class and its own advice, and names the model."""
+def test_load_errors(raised: Exception, kind: type[errors.OctaboxError], words: str) -> None:
+    """Each cause has an error class with a hint, and names the model."""
     error = to_load_error(raised, ModelConfig(name="mine", model="owner/name"))
 
     assert kind is type(error)
@@ -50,13 +50,13 @@ def test_a_failed_load_is_told_by_its_cause(raised: Exception, kind: type[errors
     assert "mine" == error.model
 
 
-def test_a_cause_is_found_behind_other_errors() -> None:
-    """A library that wraps the cause in an error of its own hides nothing."""
+def test_the_cause_of_an_error() -> None:
+    """A cause that a library has wrapped in another error is found."""
     wrapped = OSError("could not load")
     wrapped.__cause__ = MemoryError()
-    told = to_load_error(wrapped, ModelConfig(name="mine", model="owner/name"))
+    error = to_load_error(wrapped, ModelConfig(name="mine", model="owner/name"))
 
-    assert errors.OutOfMemoryError is type(told)
+    assert errors.OutOfMemoryError is type(error)
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def test_a_cause_is_found_behind_other_errors() -> None:
         (errors.GenerationCancelledError("x"), 1, errors.GenerationCancelledError),
     ],
 )
-def test_a_failed_call_is_told_by_when_it_failed(
+def test_generation_errors(
     embedded: ModelConfig, raised: Exception, steps: int, kind: type[errors.OctaboxError]
 ) -> None:
-    """What a pipeline refuses before its first step was asked wrongly; later it is its own failure."""
+    """An error before the first step is one of the parameters; later it is one of the pipeline."""
     assert kind is type(to_generation_error(raised, Calls(embedded)(), steps))
 
 
@@ -88,16 +88,16 @@ def test_a_failed_call_is_told_by_when_it_failed(
         ("`strength` is needed", {}, None),
     ],
 )
-def test_a_refusal_names_its_parameter(
+def test_the_parameter_of_an_error(
     embedded: ModelConfig, words: str, inputs: dict[str, Any], parameter: str | None
 ) -> None:
-    """The first of those given that it speaks of, else the only file; it is left open where several may be meant."""
+    """It is the first that the message names, else the only file; it is unknown if there are several."""
     told = to_generation_error(ValueError(words), Calls(embedded)(inputs=inputs), 0)
 
     assert parameter == told.parameter
 
 
-#: Messages of torch and of what lies beneath it, as they are in the sources of its kinds of devices.
+#: Messages of torch and its device backends, from their sources.
 MEMORY_MESSAGES = [
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.65 GiB of which 1.20 GiB is free.",
     "CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 7.79 GiB total capacity; 6.00 GiB allocated; 19.50 MiB free; ...",
@@ -164,7 +164,7 @@ DEVICE_MESSAGES = [
     "NVML_SUCCESS == r INTERNAL ASSERT FAILED at CUDACachingAllocator.cpp",
 ]
 
-#: What speaks of devices and memory and is neither: mistakes in code, in a request or on a disk.
+#: Messages that mention devices or memory, and have another cause in code, a request or a disk.
 OTHER_MESSAGES = [
     "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
     "The size of tensor a (4) must match the size of tensor b (8)",
@@ -177,8 +177,8 @@ OTHER_MESSAGES = [
 
 @pytest.mark.parametrize("message", MEMORY_MESSAGES)
 @pytest.mark.parametrize("inputs", [{}, {"image": (np.zeros(1),)}], ids=["text", "image"])
-def test_exhausted_memory_is_known_by_its_words(embedded: ModelConfig, message: str, inputs: dict[str, Any]) -> None:
-    """Before the first step and later, with an image or without, and at load: memory ran out, and nobody else is at fault."""
+def test_exhausted_memory(embedded: ModelConfig, message: str, inputs: dict[str, Any]) -> None:
+    """Its messages are recognized before and after the first step, with and without an image, and at load."""
     call = Calls(embedded)(inputs=inputs)
     told = [to_generation_error(RuntimeError(message), call, steps) for steps in (0, 3)]
     loading = to_load_error(OSError(message), embedded)
@@ -189,8 +189,8 @@ def test_exhausted_memory_is_known_by_its_words(embedded: ModelConfig, message: 
 
 @pytest.mark.parametrize("message", DEVICE_MESSAGES)
 @pytest.mark.parametrize("inputs", [{}, {"image": (np.zeros(1),)}], ids=["text", "image"])
-def test_a_failing_device_is_known_by_its_words(embedded: ModelConfig, message: str, inputs: dict[str, Any]) -> None:
-    """Before the first step and later, with an image or without, and at load: the device failed, not the file or the client."""
+def test_failed_devices(embedded: ModelConfig, message: str, inputs: dict[str, Any]) -> None:
+    """Their messages are recognized before and after the first step, with and without an image, and at load."""
     call = Calls(embedded)(inputs=inputs)
     told = [to_generation_error(RuntimeError(message), call, steps, "cuda:0") for steps in (0, 3)]
     loading = to_load_error(RuntimeError(message), embedded)
@@ -200,8 +200,8 @@ def test_a_failing_device_is_known_by_its_words(embedded: ModelConfig, message: 
 
 
 @pytest.mark.parametrize("message", OTHER_MESSAGES)
-def test_other_words_mean_neither(embedded: ModelConfig, message: str) -> None:
-    """A message that only mentions a device or memory is what it was."""
+def test_other_messages(embedded: ModelConfig, message: str) -> None:
+    """A message that only mentions a device or memory is not translated to their errors."""
     kinds = {
         type(to_generation_error(RuntimeError(message), Calls(embedded)(), 3)),
         type(to_load_error(RuntimeError(message), embedded)),
@@ -210,15 +210,15 @@ def test_other_words_mean_neither(embedded: ModelConfig, message: str) -> None:
     assert {errors.GenerationError, errors.IncompatibleWeightsError} == kinds
 
 
-def test_words_of_a_caller_are_no_failure(embedded: ModelConfig) -> None:
-    """A refusal that quotes a prompt about memory is a refusal."""
+def test_quoted_prompts(embedded: ModelConfig) -> None:
+    """An error that quotes a prompt about memory is one of the parameters."""
     told = to_generation_error(ValueError("`prompt` must not be 'CUDA error: out of memory'"), Calls(embedded)(), 0)
 
     assert isinstance(told, errors.InvalidParameterError)
 
 
-def test_the_class_of_accelerators_errors_is_known(embedded: ModelConfig) -> None:
-    """What torch raises for any accelerator is a failure of the device, whatever its words, and memory where they say so."""
+def test_errors_of_accelerators(embedded: ModelConfig) -> None:
+    """`torch.AcceleratorError` is a device failure, or exhausted memory by its message."""
     words = {"anything": errors.DeviceError, "XYZ error: out of memory": errors.OutOfMemoryError}
 
     for message, kind in words.items():
@@ -228,8 +228,8 @@ def test_the_class_of_accelerators_errors_is_known(embedded: ModelConfig) -> Non
 @pytest.mark.parametrize(
     "wrapper", [errors.IncompatibleAdapterError, errors.InvalidParameterError, ValueError, OSError]
 )
-def test_a_failing_device_is_found_behind_other_errors(embedded: ModelConfig, wrapper: type[Exception]) -> None:
-    """Code that takes any exception for a fault of its file or its argument hides no failure of the device."""
+def test_a_wrapped_device_failure(embedded: ModelConfig, wrapper: type[Exception]) -> None:
+    """A device failure is found in the cause of an error about a file or an argument."""
     for cause, kind in (
         (torch.AcceleratorError("CUDA error: device-side assert triggered"), errors.DeviceError),
         (torch.OutOfMemoryError("CUDA out of memory."), errors.OutOfMemoryError),
@@ -241,8 +241,8 @@ def test_a_failing_device_is_found_behind_other_errors(embedded: ModelConfig, wr
         assert kind is type(to_load_error(wrapped, embedded))
 
 
-def test_a_device_that_is_not_there_keeps_its_own_error(embedded: ModelConfig) -> None:
-    """Where the requested device is missing, the error lists those that there are; a cancelled call stays cancelled."""
+def test_missing_devices_and_cancelled_calls(embedded: ModelConfig) -> None:
+    """Errors for a missing device and for a cancelled call are unchanged."""
     cause = torch.AcceleratorError("CUDA error: no CUDA-capable device is detected")
     for told in (errors.LoadError("asks for device 'cuda'"), errors.GenerationCancelledError("x")):
         told.__cause__ = cause
@@ -263,7 +263,7 @@ def test_a_device_that_is_not_there_keeps_its_own_error(embedded: ModelConfig) -
 def test_an_error_has_the_numbers_of_its_message(
     embedded: ModelConfig, message: str, requested: int | None, free: int | None
 ) -> None:
-    """What was requested and what was free are fields of the error, and stand in its message."""
+    """The requested and the free memory are fields of the error, and in its message."""
     told = to_generation_error(RuntimeError(message), Calls(embedded)(), 3)
 
     assert isinstance(told, errors.OutOfMemoryError)
@@ -273,7 +273,7 @@ def test_an_error_has_the_numbers_of_its_message(
 
 
 def test_a_loop_of_causes_ends(embedded: ModelConfig) -> None:
-    """Exceptions that were raised from each other are looked at once each."""
+    """Exceptions that are causes of each other are visited once each."""
     one, other = RuntimeError("one"), RuntimeError("other")
     one.__cause__, other.__cause__ = other, one
 

@@ -1,4 +1,4 @@
-"""Spandrel is imported wherever torchvision is, is not, or does not work."""
+"""Spandrel is imported with torchvision, without it, and with a broken one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ normalize = sys.modules["spandrel.architectures.RestoreFormer"].tv_normalize
 print(left, getattr(normalize, "__module__", ""), hasattr(spandrel, "ModelLoader"))
 """
 
-#: What might be installed as torchvision, by file, and what is then left of it and where its function comes from.
+#: Installations of torchvision by file, with the remaining modules and the origin of its function.
 INSTALLED = {
     "none": ({}, "[] octabox.engine.worker.upscaling.torchvision_stub True"),
     "broken": (
@@ -43,7 +43,7 @@ INSTALLED = {
 
 @pytest.mark.parametrize("installed", INSTALLED)
 def test_torchvision_may_be_in_any_state(installed: str, tmp_path: Path) -> None:
-    """What works is used, what does not is stood in for, and the stand-in is gone afterwards."""
+    """A working torchvision is used; else a stub is, which is removed afterwards."""
     files, expected = INSTALLED[installed]
     for name, text in files.items():
         path = tmp_path / "torchvision" / name
@@ -57,8 +57,8 @@ def test_torchvision_may_be_in_any_state(installed: str, tmp_path: Path) -> None
     assert expected == done.stdout.strip()
 
 
-def test_a_stand_in_says_what_is_missing() -> None:
-    """Only who uses it hears of it."""
+def test_the_stub_raises() -> None:
+    """A call of a function of the stub names the missing package."""
     with pytest.raises(MissingDependencyError, match=r"torchvision\.transforms\.functional\.rotate is needed"):
         ModuleStub("torchvision.transforms.functional").rotate()
     assert not hasattr(ModuleStub("torchvision"), "__file__")
