@@ -35,7 +35,7 @@ def test_weights_sum_to_one(length: int, tile: int, overlap: int, scale: int) ->
     places = tile_spans(length, tile, overlap)
     total = torch.zeros(length * scale)
     for (start, end), weight in zip(places, blend_weights(places, overlap, scale), strict=True):
-        total[start * scale : end * scale] += share
+        total[start * scale : end * scale] += weight
 
     assert torch.allclose(torch.ones_like(total), total)
 
