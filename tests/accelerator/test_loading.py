@@ -17,7 +17,7 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading import models, modular
-from octabox.engine.worker.loading.direct import load_direct, loads_direct
+from octabox.engine.worker.loading.device_map import load_direct, loads_direct
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.numbers import as_array
 from octabox.engine.worker.runner import Runner

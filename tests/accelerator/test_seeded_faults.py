@@ -27,7 +27,7 @@ from octabox.engine.worker import scheduler_factory
 from octabox.engine.worker.conditions import lora_layers
 from octabox.engine.worker.outputs import parser
 from octabox.engine.worker.placement import offload
-from octabox.engine.worker.placement.movers.residency import MovedComponent
+from octabox.engine.worker.placement.offloaders.component import MovedComponent
 from octabox.engine.worker.prompts import embed_cache, encoding, hooks
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError

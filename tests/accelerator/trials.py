@@ -23,7 +23,7 @@ from octabox.engine.protocol import Call
 from octabox.engine.worker.failures import as_generation_error, as_load_error
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.items import OutputItem
-from octabox.engine.worker.placement import verdicts
+from octabox.engine.worker.placement import dtype_failures
 from octabox.engine.worker.placement.recovery import clean_up
 from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import OctaboxError
@@ -111,7 +111,7 @@ class Trial:
         expected = self.expected()
         try:
             # What this class failed in is to be found anew, not remembered from another run.
-            with patch.object(verdicts, "cache_folder", return_value=self._folder / ".cache"):
+            with patch.object(dtype_failures, "cache_folder", return_value=self._folder / ".cache"):
                 found = self._run(MODES[mode], "fake", exhaustive=mode == "float32")
         except _FailedError as error:
             return f"{error.kind}: {type(error.reason).__name__}: {self._plain(error.reason.message)}"

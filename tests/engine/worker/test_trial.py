@@ -18,7 +18,7 @@ from octabox.engine.worker import trial
 from octabox.engine.worker.loading import models
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.dtype import HALVES, DtypeChoice, Precision
-from octabox.engine.worker.placement.verdicts import failed_dtypes
+from octabox.engine.worker.placement.dtype_failures import failed_dtypes
 from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import GenerationError, OutOfMemoryError
 from tiny import unet

@@ -34,7 +34,7 @@ from octabox.engine.worker.outputs.encoding import artifacts
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.engine.worker.outputs.parser import OutputParser
 from octabox.engine.worker.outputs.previews import preview
-from octabox.engine.worker.placement.decoding import decoding_again
+from octabox.engine.worker.placement.decode_retry import decoding_again
 from octabox.engine.worker.placement.recovery import ModelState
 from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache
 from octabox.engine.worker.prompts.hooks import PromptHooks, untruncated

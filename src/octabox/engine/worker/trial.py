@@ -13,10 +13,10 @@ from diffusers import DiffusionPipeline
 from octabox.engine.messages import Start
 from octabox.engine.protocol import Call
 from octabox.engine.worker.loading.models import LoadedModel, load
-from octabox.engine.worker.placement.casting import install_casts
+from octabox.engine.worker.placement.casts import install_casts
 from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, other_dtypes
+from octabox.engine.worker.placement.dtype_failures import record_failures
 from octabox.engine.worker.placement.recovery import ModelState, clean_up, clear_frames
-from octabox.engine.worker.placement.verdicts import record_failures
 from octabox.engine.worker.runner import RawOutput, Runner
 from octabox.errors import GenerationError, OctaboxError
 from octabox.types import Progress

@@ -16,7 +16,7 @@ from octabox.config.performance import PerformanceConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.performance.layout import fuse_projections, split_projections, use_channels_last
-from octabox.engine.worker.performance.parts import find_denoisers, find_modules
+from octabox.engine.worker.performance.modules import find_denoisers, find_modules
 from octabox.engine.worker.runner import Runner
 from octabox.types import AdapterChoice
 from trained import HEARTS, image, pipeline, shows

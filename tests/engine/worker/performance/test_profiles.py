@@ -19,8 +19,8 @@ from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.performance.applying import apply_performance
-from octabox.engine.worker.performance.planning import plan_performance
+from octabox.engine.worker.performance.optimizations import apply_performance
+from octabox.engine.worker.performance.plan import plan_performance
 from octabox.engine.worker.runner import Runner
 from octabox.types import Artifact, Generation, Progress
 

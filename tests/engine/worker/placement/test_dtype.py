@@ -23,7 +23,7 @@ from octabox.engine.worker.placement.dtype import (
     dtype_failure,
     weights_dtype,
 )
-from octabox.engine.worker.placement.verdicts import record_failures
+from octabox.engine.worker.placement.dtype_failures import record_failures
 
 KIND = "StableDiffusionPipeline"
 

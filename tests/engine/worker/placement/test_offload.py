@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.placement.movers.alignment import align
-from octabox.engine.worker.placement.movers.residency import MovedComponent, Residency
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
+from octabox.engine.worker.placement.offloaders.alignment import align
+from octabox.engine.worker.placement.offloaders.component import MovedComponent, Residency
 
 
 class LoadStats(torch.nn.Module):

@@ -20,23 +20,23 @@ from octabox.engine.worker.conditions.ip_adapter import IPAdapters, load_ip_adap
 from octabox.engine.worker.conditions.lora import Loras, configured
 from octabox.engine.worker.conditions.textual_inversion import load_embeddings
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, dtype_notes, load_checkpoint
-from octabox.engine.worker.loading.class_checks import check_control_inputs
 from octabox.engine.worker.loading.components import (
     check_packed_weights,
     component_dtypes,
     load_component,
     pipeline_quantization,
 )
-from octabox.engine.worker.loading.direct import load_direct, loads_direct
+from octabox.engine.worker.loading.control_compatibility import check_control_inputs
+from octabox.engine.worker.loading.device_map import load_direct, loads_direct
 from octabox.engine.worker.loading.extra_components import load_extra_components, part_configuration
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
-from octabox.engine.worker.performance.applying import AppliedPerformance, apply_layout, apply_performance
-from octabox.engine.worker.performance.planning import plan_performance
-from octabox.engine.worker.placement.casting import differing_dtypes, install_casts
+from octabox.engine.worker.performance.optimizations import AppliedPerformance, apply_layout, apply_performance
+from octabox.engine.worker.performance.plan import plan_performance
+from octabox.engine.worker.placement.casts import differing_dtypes, install_casts
 from octabox.engine.worker.placement.device import choose_device
 from octabox.engine.worker.placement.dtype import DtypeChoice, Precision, choose_dtypes, choose_variant
-from octabox.engine.worker.placement.layerwise import apply_storage
+from octabox.engine.worker.placement.layerwise_casting import apply_storage
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
 from octabox.errors import LoadError, NotFoundError, RequestError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id

@@ -13,7 +13,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.loading.components import component_dtypes, load_kind
 from octabox.engine.worker.loading.controlnets import load_component_list
-from octabox.engine.worker.loading.direct import MODELS, loads_direct
+from octabox.engine.worker.loading.device_map import MODELS, loads_direct
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.dtype import choose_variant
 from octabox.errors import LoadError

@@ -9,7 +9,7 @@ import torch
 from diffusers.models import attention_dispatch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 
-from octabox.engine.worker.placement.casting import floating_dtype
+from octabox.engine.worker.placement.casts import floating_dtype
 from octabox.errors import LoadError, MissingDependencyError, nearest
 
 #: The backend that all attention of diffusers has without being told.

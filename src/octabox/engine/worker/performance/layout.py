@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from octabox.engine.worker.performance.parts import has_plain_weights
+from octabox.engine.worker.performance.modules import has_plain_weights
 
 #: Modules that attention adds when its projections are fused.
 FUSED_LAYERS = ("to_qkv", "to_kv", "to_added_qkv")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from octabox.config.model import DTYPES, ModelConfig
-from octabox.engine.worker.placement.verdicts import device_kind, failed_dtypes
+from octabox.engine.worker.placement.dtype_failures import device_kind, failed_dtypes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
 from octabox.hub.weights import only_variant, stored_dtype, weight_files
 

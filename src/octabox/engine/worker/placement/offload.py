@@ -11,11 +11,11 @@ import torch
 
 from octabox.config.model import ModelConfig
 from octabox.config.preset_merge import settings_for
-from octabox.engine.worker.placement.movers.alignment import HOST
-from octabox.engine.worker.placement.movers.borrowing import BorrowedWeights
-from octabox.engine.worker.placement.movers.groups import MovedGroups
-from octabox.engine.worker.placement.movers.layers import MovedLayers
-from octabox.engine.worker.placement.movers.residency import MovedComponent, Residency
+from octabox.engine.worker.placement.offloaders.alignment import HOST
+from octabox.engine.worker.placement.offloaders.borrowed_weights import BorrowedWeights
+from octabox.engine.worker.placement.offloaders.component import MovedComponent, Residency
+from octabox.engine.worker.placement.offloaders.group import MovedGroups
+from octabox.engine.worker.placement.offloaders.sequential import MovedLayers
 
 logger = logging.getLogger("octabox.worker")
 

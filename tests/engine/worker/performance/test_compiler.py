@@ -14,7 +14,7 @@ import torch
 import torch._dynamo
 
 from octabox.config.performance import PROFILES, PerformanceConfig
-from octabox.engine.worker.performance.compiling import Compiler, check_backend
+from octabox.engine.worker.performance.compiler import Compiler, check_backend
 from octabox.errors import LoadError
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 COMPILE = """
 import sys, torch
 from octabox.config.performance import PROFILES
-from octabox.engine.worker.performance.planning import keep_compiled_code
+from octabox.engine.worker.performance.plan import keep_compiled_code
 keep_compiled_code(sys.argv[1])
-from octabox.engine.worker.performance.compiling import Compiler, cache_counts
+from octabox.engine.worker.performance.compiler import Compiler, cache_counts
 
 class Module(torch.nn.Module):
     def forward(self, states):

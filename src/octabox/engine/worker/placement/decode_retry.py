@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
-from octabox.engine.worker.placement.casting import cast_arguments, cast_output, floating_dtype
+from octabox.engine.worker.placement.casts import cast_arguments, cast_output, floating_dtype
 from octabox.engine.worker.placement.dtype import HALVES, dtype_name
-from octabox.engine.worker.placement.layerwise import layerwise_hooks
+from octabox.engine.worker.placement.layerwise_casting import layerwise_hooks
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from octabox.engine.worker.placement.movers.alignment import HOST, ComputeDevice, align
+from octabox.engine.worker.placement.offloaders.alignment import HOST, ComputeDevice, align
 
 
 class MovedLayers:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from octabox.engine.worker.placement import verdicts
-from octabox.engine.worker.placement.verdicts import device_kind, failed_dtypes, record_failures
+from octabox.engine.worker.placement import dtype_failures
+from octabox.engine.worker.placement.dtype_failures import device_kind, failed_dtypes, record_failures
 
 KEY = {"pipeline": "Some", "parts": "A,B", "device": "cuda"}
 
@@ -38,7 +38,7 @@ def test_a_failure_holds_for_what_it_was_seen_with(change: dict[str, str]) -> No
 def test_another_version_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """With another version of a library the dtype is tried again."""
     record_failures(KEY, {"bfloat16": "no"})
-    monkeypatch.setattr(verdicts, "version", lambda name: "99")
+    monkeypatch.setattr(dtype_failures, "version", lambda name: "99")
 
     assert {} == failed_dtypes(KEY)
 

@@ -10,7 +10,7 @@ import pytest
 from control import embedded, runner
 from makers.parts import unets
 from makers.unet.stable_diffusion_guided import adapter
-from octabox.engine.worker.loading.class_checks import check_control_inputs
+from octabox.engine.worker.loading.control_compatibility import check_control_inputs
 from octabox.errors import IncompatibleWeightsError
 from trained import EDGES
 

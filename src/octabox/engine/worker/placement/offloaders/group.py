@@ -14,7 +14,7 @@ from diffusers.hooks.group_offloading import (
     _LAZY_PREFETCH_GROUP_OFFLOADING,
 )
 
-from octabox.engine.worker.placement.movers.alignment import HOST, ComputeDevice
+from octabox.engine.worker.placement.offloaders.alignment import HOST, ComputeDevice
 
 #: Kinds of devices that diffusers copies to by a stream of its own.
 STREAMING = frozenset({"cuda", "xpu"})

@@ -15,7 +15,7 @@ from ldm_layout import tiny_sd
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import LoadedModel, load
-from octabox.engine.worker.placement.casting import differing_dtypes, floating_dtype, install_casts
+from octabox.engine.worker.placement.casts import differing_dtypes, floating_dtype, install_casts
 from octabox.engine.worker.runner import Runner
 from tiny import unet
 

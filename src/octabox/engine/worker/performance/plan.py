@@ -13,7 +13,7 @@ from octabox.config.performance import GRAPH_MODES, NO_CACHE, PerformanceConfig,
 from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.worker.performance.attention import check_attention
 from octabox.engine.worker.performance.caches import check_cache
-from octabox.engine.worker.performance.compiling import check_backend
+from octabox.engine.worker.performance.compiler import check_backend
 from octabox.errors import LoadError
 
 #: Our folder for compiled code.

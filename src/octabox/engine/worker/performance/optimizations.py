@@ -12,15 +12,15 @@ import torch
 from octabox.config.performance import NO_CACHE
 from octabox.engine.worker.performance.attention import NATIVE, is_lossy, set_attention
 from octabox.engine.worker.performance.caches import StepCaches
-from octabox.engine.worker.performance.compiling import Compiler, compile_denoisers
+from octabox.engine.worker.performance.compiler import Compiler, compile_denoisers
 from octabox.engine.worker.performance.layout import (
     fuse_projections,
     split_projections,
     use_channels_last,
 )
-from octabox.engine.worker.performance.parts import find_denoisers, find_modules
-from octabox.engine.worker.performance.planning import PerformancePlan
-from octabox.engine.worker.performance.switches import set_switches
+from octabox.engine.worker.performance.modules import find_denoisers, find_modules
+from octabox.engine.worker.performance.plan import PerformancePlan
+from octabox.engine.worker.performance.torch_flags import set_switches
 from octabox.types import PerformanceReport, Progress
 
 

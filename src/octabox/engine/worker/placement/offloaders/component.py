@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from octabox.engine.worker.placement.movers.alignment import HOST, ComputeDevice, align
+from octabox.engine.worker.placement.offloaders.alignment import HOST, ComputeDevice, align
 
 #: How often a component is brought to the device within one call until it counts as working in turns with others.
 TURNS = 3

@@ -8,8 +8,8 @@ import pytest
 
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.performance.planning import PerformancePlan, plan_performance
-from octabox.engine.worker.performance.switches import set_switches
+from octabox.engine.worker.performance.plan import PerformancePlan, plan_performance
+from octabox.engine.worker.performance.torch_flags import set_switches
 from octabox.errors import LoadError, MissingDependencyError
 
 

@@ -15,7 +15,7 @@ from ldm_layout import tiny_sd
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import LoadedModel, load
-from octabox.engine.worker.placement.decoding import decoding_again, is_finite
+from octabox.engine.worker.placement.decode_retry import decoding_again, is_finite
 from octabox.engine.worker.runner import RawOutput, Runner
 
 KIND = "StableDiffusionPipeline"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from octabox.engine.worker.performance.planning import PerformancePlan
+from octabox.engine.worker.performance.plan import PerformancePlan
 
 
 def set_switches(plan: PerformancePlan) -> None:
