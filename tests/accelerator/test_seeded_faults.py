@@ -27,7 +27,7 @@ from octabox.engine.worker import scheduler_factory
 from octabox.engine.worker.conditions import lora_layers
 from octabox.engine.worker.outputs import parser
 from octabox.engine.worker.placement import offload
-from octabox.engine.worker.placement.offloaders.component import MovedComponent
+from octabox.engine.worker.placement.offloaders.component import ComponentOffloader
 from octabox.engine.worker.prompts import embed_cache, encoding, hooks
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
@@ -153,15 +153,15 @@ def preview_on_the_host(patch: Patch) -> None:
 
 def sigmas_on_the_device(patch: Patch) -> None:
     """The tables of a scheduler, which it makes schedules of by numpy, are on the device."""
-    own = vars(running)["fresh"]
+    own = vars(running)["build_scheduler"]
 
     def build(*args: Any, **kwargs: Any) -> Any:
         made = own(*args, **kwargs)
         made.alphas_cumprod = made.alphas_cumprod.to("fake")
         return made
 
-    patch.setattr(running, "fresh", build)
-    patch.setattr(scheduler_factory, "fresh", build)
+    patch.setattr(running, "build_scheduler", build)
+    patch.setattr(scheduler_factory, "build_scheduler", build)
 
 
 def component_not_placed(patch: Patch) -> None:
@@ -174,7 +174,7 @@ def component_not_placed(patch: Patch) -> None:
 
 def hook_lost(patch: Patch) -> None:
     """A component is not brought to the device any more when it is used."""
-    patch.setattr(MovedComponent, "_use", lambda component, module, args, kwargs: (args, kwargs))
+    patch.setattr(ComponentOffloader, "_use", lambda component, module, args, kwargs: (args, kwargs))
 
 
 def not_moved_back(patch: Patch) -> None:

@@ -209,7 +209,7 @@ def test_a_component_beside_the_model_opens_a_sibling() -> None:
     """A ControlNet that was loaded beside a model is what the sibling that needs one gets."""
     guided = makers.pipelines()["StableDiffusionControlNetPipeline"].make()
     plain = tiny().pipelines[0]
-    runner = Runner(LoadedModel(plain, "cpu", beside={"controlnet": guided.controlnet}))
+    runner = Runner(LoadedModel(plain, "cpu", extra_components={"controlnet": guided.controlnet}))
     run(runner, call("StableDiffusionControlNetPipeline", PARAMS, inputs={"image": (sample_image(32, 32),)}))
 
     assert runner.pipelines[1].controlnet is guided.controlnet

@@ -22,8 +22,8 @@ from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.component_types import group_components
-from octabox.engine.worker.conditions.control import steering_arguments
-from octabox.engine.worker.conditions.lora import Loras, configured
+from octabox.engine.worker.conditions.control import control_arguments
+from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.inputs.arguments import call_arguments
 from octabox.engine.worker.inputs.noise import HostDraws, varied
@@ -34,7 +34,7 @@ from octabox.engine.worker.outputs.encoding import artifacts
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.engine.worker.outputs.parser import OutputParser
 from octabox.engine.worker.outputs.previews import preview
-from octabox.engine.worker.placement.decode_retry import decoding_again
+from octabox.engine.worker.placement.decode_retry import retry_decoding_in_float32
 from octabox.engine.worker.placement.recovery import ModelState
 from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache
 from octabox.engine.worker.prompts.hooks import PromptHooks, untruncated
@@ -84,7 +84,7 @@ class Runner:
         self._scheduler = scheduler
         self._pristine = dict(scheduler.config) if scheduler is not None else {}
         self._loras = model.loras or Loras(model.pipeline)
-        self._image_prompts = model.image_prompts
+        self._ip_adapters = model.ip_adapters
         self._settings = copy.deepcopy(_without_weights(model.pipeline))
         self._memory = PromptEmbedCache()
         self.device, self.state = model.device, ModelState([model.pipeline])
@@ -127,7 +127,12 @@ class Runner:
                 self._reset_pipeline(pipe, entry, call)
                 watch = StepCallback(pipe, self._reporter(pipe, call, index, publish, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
-                with self._placement.calling(), cast_warnings(said), prompts.installed(), decoding_again(pipe, said):
+                with (
+                    self._placement.calling(),
+                    cast_warnings(said),
+                    prompts.installed(),
+                    retry_decoding_in_float32(pipe, said),
+                ):
                     output = self._draws.of(entry.name, partial(self._call, pipe, entry, spoken, watch), said)
                 check()
                 said.extend(prompts.warnings())
@@ -149,7 +154,7 @@ class Runner:
             kind: Any = import_class(name)
             own = self._model.pipeline
             taken = inspect.signature(kind.__init__).parameters
-            offered = {**own.config, **own.components, **self._model.beside}
+            offered = {**own.config, **own.components, **self._model.extra_components}
             try:
                 pipe = kind(**{part: group_components(kind, part, offered[part]) for part in taken if part in offered})
             except TypeError as error:
@@ -160,9 +165,9 @@ class Runner:
 
     def _apply_loras(self, call: Call, run: Run, said: list[str]) -> list[AdapterReport]:
         """Make the model what it is with the LoRAs of this run alone, and return what became of them."""
-        chosen = configured(call.model) if run.adapters is None else run.adapters
-        self._model.performance.prepare_adapters(chosen, self._placement.changing)
-        reports, notes = self._loras.apply(chosen, beside=_scales(run.params))
+        chosen = configured_adapters(call.model) if run.adapters is None else run.adapters
+        self._model.performance.prepare_adapters(chosen, self._placement.suspended)
+        reports, notes = self._loras.apply(chosen, unmerged=_scales(run.params))
         said.extend(notes)
         return reports
 
@@ -199,7 +204,7 @@ class Runner:
                 and taken * (call.partial_images + 1) >= (shown + 1) * total
                 and shown < call.partial_images
             ):
-                with self._placement.together():
+                with self._placement.without_eviction():
                     image = preview(pipe, tensors.get("latents"))
                 if image:
                     self._previews += 1
@@ -228,11 +233,11 @@ class Runner:
         torch.manual_seed(run.seed)
         np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the one that pipelines use)
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
-        arguments |= steering_arguments(pipe, entry, arguments)
+        arguments |= control_arguments(pipe, entry, arguments)
         arguments.pop(SCALE, None)
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
-        images = self._image_prompts.installed(run) if self._image_prompts else nullcontext()
+        images = self._ip_adapters.activated(run) if self._ip_adapters else nullcontext()
         with watch.installed(), images, varied(arguments, run.variation):
             return pipe(**arguments)
 
@@ -251,7 +256,7 @@ class Runner:
             "task": call.task,
             "params": {name: value for name, value in params.items() if value is not None},
             "seed": run.seed,
-            **self._model.performance.facts,
+            **self._model.performance.metadata,
         }
         if call.prompt_syntax != "plain":
             facts["prompt_syntax"] = call.prompt_syntax

@@ -14,8 +14,8 @@ from octabox.engine.messages import Start
 from octabox.engine.protocol import Call
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.placement.casts import install_casts
-from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, other_dtypes
-from octabox.engine.worker.placement.dtype_failures import record_failures
+from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, untried_dtypes
+from octabox.engine.worker.placement.dtype_failures import record_failed_dtypes
 from octabox.engine.worker.placement.recovery import ModelState, clean_up, clear_frames
 from octabox.engine.worker.runner import RawOutput, Runner
 from octabox.errors import GenerationError, OctaboxError
@@ -106,7 +106,7 @@ class TrialRunner:
         self._choice = replace(self._choice, attempts=attempts[place:])
         first, reason = next(iter(failed.items()))
         # What was passed over, since it could not help, is not to be tried by the next load either.
-        record_failures(self._choice.key, {str(each): failed.get(each, reason) for each in attempts[:place]})
+        record_failed_dtypes(self._choice.key, {str(each): failed.get(each, reason) for each in attempts[:place]})
         casts = ", and casts what its components are given" if self._attempt.casts else ""
         warning = (
             f"{done.call.runs_as} does not run in {dtype_name(first.dtype)} as it is ({reason}): the request was repeated, "
@@ -126,7 +126,7 @@ class TrialRunner:
         if automatic and self._attempt != first:
             clear_frames(error)
             self._change_to(first)
-        others = [] if dtype == torch.float32 else other_dtypes(dtype, self._choice)
+        others = [] if dtype == torch.float32 else untried_dtypes(dtype, self._choice)
         if automatic:
             # Not even float32 helps, so that it is the request, or the class.
             self._choice = replace(self._choice, attempts=(first,))
@@ -149,7 +149,7 @@ class TrialRunner:
         if before is not None and before.dtype == attempt.dtype and attempt.casts:
             # What the call that failed left behind would be there in the next one.
             clean_up(self.pipelines, self.device, self.state)
-            install_casts([*self._loaded.pipeline.components.values(), *self._loaded.beside.values()])
+            install_casts([*self._loaded.pipeline.components.values(), *self._loaded.extra_components.values()])
             return
         try:
             self._load(attempt)

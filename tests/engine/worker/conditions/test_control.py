@@ -8,7 +8,7 @@ import torch
 from control import OTHER, PARAMS, SCENE, differ, drawn, made, outline, runner
 from demo_pictures import Scene
 from octabox.catalog.pipelines import load_catalog
-from octabox.engine.worker.conditions.control import steering_arguments
+from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.runner import Runner
 from trained import EDGES, SKETCH, overlap
 
@@ -108,7 +108,7 @@ def test_nothing_else_of_a_call_changes() -> None:
     """A pipeline that nothing steers keeps its arguments."""
     pipe = torch.nn.Module()
 
-    assert {} == steering_arguments(pipe, load_catalog().pipeline("StableDiffusionPipeline"), PARAMS)
+    assert {} == control_arguments(pipe, load_catalog().pipeline("StableDiffusionPipeline"), PARAMS)
 
 
 @pytest.fixture(scope="module")

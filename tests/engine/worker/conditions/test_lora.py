@@ -126,7 +126,7 @@ def test_no_trace_over_many_calls(pipe: Any, loras: Loras, count: int) -> None:
 def test_with_the_last_one_the_layers_are_what_they_were(pipe: Any) -> None:
     """Nothing of a LoRA is left in the modules once it has been taken out of memory."""
     loras, before = Loras(pipe, most=1), names(pipe)
-    loras.apply(chosen(HEARTS), beside=True)
+    loras.apply(chosen(HEARTS), unmerged=True)
     assert before != names(pipe)
     loras.clear()
 

@@ -61,7 +61,7 @@ def test_sums_draw_what_loras_beside_their_layers_draw(pipe: Any, loras: Loras) 
     """The two ways differ by rounding alone, and each begins afresh after the other."""
     made = []
     for apart in (False, True, False, True):
-        loras.apply(BOTH, beside=apart)
+        loras.apply(BOTH, unmerged=apart)
         assert apart == bool(beside(pipe))
         made.append(image(pipe))
     loras.apply([])
@@ -103,7 +103,7 @@ def test_where_weights_cannot_be_exchanged(pipe: Any, loras: Loras, reason: str)
 def test_a_call_may_scale_them_itself(pipe: Any, loras: Loras) -> None:
     """A scale of 0 in the call's own parameter is the image without; LoRAs must then stand beside their layers."""
     plain = image(pipe, steps=3)
-    loras.apply(BOTH, beside=True)
+    loras.apply(BOTH, unmerged=True)
     generator = torch.Generator().manual_seed(0)
     made = pipe(
         "a red circle on a white background",

@@ -10,7 +10,7 @@ import pytest
 from control import embedded, runner
 from makers.parts import unets
 from makers.unet.stable_diffusion_guided import adapter
-from octabox.engine.worker.loading.control_compatibility import check_control_inputs
+from octabox.engine.worker.loading.control_compatibility import check_control_components
 from octabox.errors import IncompatibleWeightsError
 from trained import EDGES
 
@@ -40,6 +40,6 @@ def test_those_that_fit_are_not() -> None:
         [unets.controlnet(), unets.controlnet()],
         object(),
     ):
-        check_control_inputs(embedded(), {"unet": model}, {"controlnet": net})
-        check_control_inputs(embedded(), {"unet": model, "controlnet": net}, {})
-    check_control_inputs(embedded(), {}, {"controlnet": unets.controlnet()})
+        check_control_components(embedded(), {"unet": model}, {"controlnet": net})
+        check_control_components(embedded(), {"unet": model, "controlnet": net}, {})
+    check_control_components(embedded(), {}, {"controlnet": unets.controlnet()})

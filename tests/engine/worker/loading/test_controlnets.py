@@ -42,7 +42,7 @@ def loaded(folder: Path, *nets: str, runs_as: str = PLAIN, name: str = "controln
 
 def test_beside_a_plain_model_they_wait_for_a_sibling(folder: Path) -> None:
     """Each is loaded from its own place, and one that stands there twice is loaded once."""
-    nets = loaded(folder, "first", "second", "first").beside["controlnet"]
+    nets = loaded(folder, "first", "second", "first").extra_components["controlnet"]
 
     assert 3 == len(nets)
     assert nets[0] is nets[2] is not nets[1]
@@ -58,7 +58,7 @@ def test_a_class_of_its_own_takes_them_as_its_constructor_says(folder: Path) -> 
 
 def test_each_has_its_own_storage(folder: Path) -> None:
     """What is said of one of a list holds for its weights."""
-    nets = loaded(folder, "first", "second", storage="float8_e4m3fn").beside["controlnet"]
+    nets = loaded(folder, "first", "second", storage="float8_e4m3fn").extra_components["controlnet"]
 
     assert [{torch.float32, torch.float8_e4m3fn}] * 2 == [{each.dtype for each in net.parameters()} for net in nets]
 

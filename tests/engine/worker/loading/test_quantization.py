@@ -14,9 +14,9 @@ from diffusers import UNet2DConditionModel
 from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.loading import quantization as module
+from octabox.engine.worker.loading import build_quantization_config as module
 from octabox.engine.worker.loading.components import check_packed_weights
-from octabox.engine.worker.loading.quantization import quantization
+from octabox.engine.worker.loading.quantization import build_quantization_config
 from octabox.errors import LoadError, MissingDependencyError
 
 
@@ -35,7 +35,7 @@ def made(dtype: str | None = None, **arguments: Any) -> Any:
     """Return the quantization of a UNet whose model computes in bfloat16."""
     part = {"quantization": arguments, "dtype": dtype}
     config = ModelConfig.model_validate({"name": "x", "model": "owner/name", "components": {"unet": part}})
-    return quantization(config, "unet", UNet2DConditionModel, torch.bfloat16)
+    return build_quantization_config(config, "unet", UNet2DConditionModel, torch.bfloat16)
 
 
 @pytest.fixture

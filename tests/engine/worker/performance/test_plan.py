@@ -9,7 +9,7 @@ import pytest
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.performance.plan import PerformancePlan, plan_performance
-from octabox.engine.worker.performance.torch_flags import set_switches
+from octabox.engine.worker.performance.torch_flags import set_torch_flags
 from octabox.errors import LoadError, MissingDependencyError
 
 
@@ -86,8 +86,8 @@ def test_cuda_graphs_need_weights_that_stay() -> None:
 def test_switches_of_cuda_are_left_alone_elsewhere() -> None:
     """What a configuration states is a warning then, what a profile sets is not."""
     stated, profile = plan({"tf32": True}), plan("fast")
-    set_switches(stated)
-    set_switches(profile)
+    set_torch_flags(stated)
+    set_torch_flags(profile)
 
     assert ["`performance.tf32` has no effect: there is no TF32 on cpu."] == stated.warnings
     assert ({"cudnn_benchmark", "tf32"}, []) == (set(profile.skipped), profile.warnings)

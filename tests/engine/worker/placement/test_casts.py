@@ -15,7 +15,7 @@ from ldm_layout import tiny_sd
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import LoadedModel, load
-from octabox.engine.worker.placement.casts import differing_dtypes, floating_dtype, install_casts
+from octabox.engine.worker.placement.casts import find_compute_dtype, has_mixed_dtypes, install_casts
 from octabox.engine.worker.runner import Runner
 from tiny import unet
 
@@ -110,11 +110,11 @@ def test_casts_follow_the_dtype_of_the_time() -> None:
     part.float()
     sample = torch.ones(1, 3, 8, 8)
 
-    assert torch.float32 == floating_dtype(part) == part(sample, 1).sample.dtype
+    assert torch.float32 == find_compute_dtype(part) == part(sample, 1).sample.dtype
     assert 1 == len(part._forward_pre_hooks)
 
 
 def test_parts_without_weights_have_no_dtype() -> None:
     """What has no floating weights makes no difference."""
-    assert not differing_dtypes([unet(), torch.nn.ReLU(), "a tokenizer", None])
-    assert differing_dtypes([unet(), unet().to(HALF)])
+    assert not has_mixed_dtypes([unet(), torch.nn.ReLU(), "a tokenizer", None])
+    assert has_mixed_dtypes([unet(), unet().to(HALF)])

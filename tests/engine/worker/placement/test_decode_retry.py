@@ -15,7 +15,7 @@ from ldm_layout import tiny_sd
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import LoadedModel, load
-from octabox.engine.worker.placement.decode_retry import decoding_again, is_finite
+from octabox.engine.worker.placement.decode_retry import is_finite, retry_decoding_in_float32
 from octabox.engine.worker.runner import RawOutput, Runner
 
 KIND = "StableDiffusionPipeline"
@@ -80,7 +80,7 @@ def test_what_is_finite_is_decoded_once(dtype: Any, folder: Path, monkeypatch: p
 def test_latents_that_are_none_are_not_decoded_again(folder: Path) -> None:
     """NaN in latents is not the autoencoder's: another decode would not help."""
     model, said = loaded(folder, "float16"), list[str]()
-    with decoding_again(model.pipeline, said):
+    with retry_decoding_in_float32(model.pipeline, said):
         output = model.pipeline.vae.decode(torch.full((1, 4, 2, 2), torch.nan, dtype=torch.float16)).sample
 
     assert not is_finite(output)
@@ -90,7 +90,7 @@ def test_latents_that_are_none_are_not_decoded_again(folder: Path) -> None:
 def test_nothing_is_left_behind(folder: Path) -> None:
     """After the call the autoencoder has its own method, after an error too."""
     model = loaded(folder, "float16")
-    with pytest.raises(ValueError, match="unpack"), decoding_again(model.pipeline, []):
+    with pytest.raises(ValueError, match="unpack"), retry_decoding_in_float32(model.pipeline, []):
         _, _ = model.pipeline.vae.decode(torch.zeros((1, 4, 2, 2), dtype=torch.float16), return_dict=False)
 
     assert "decode" not in vars(model.pipeline.vae)

@@ -19,11 +19,11 @@ from octabox.engine.worker.placement.dtype import (
     DtypeChoice,
     Precision,
     choose_dtypes,
-    computed_halves,
     dtype_failure,
-    weights_dtype,
+    stored_half_dtype,
+    supported_half_dtypes,
 )
-from octabox.engine.worker.placement.dtype_failures import record_failures
+from octabox.engine.worker.placement.dtype_failures import record_failed_dtypes
 
 KIND = "StableDiffusionPipeline"
 
@@ -53,13 +53,13 @@ def pipe() -> Any:
 def choose(
     monkeypatch: pytest.MonkeyPatch,
     config: ModelConfig,
-    halves: Sequence[torch.dtype] = dtypes.HALVES,
+    halves: Sequence[torch.dtype] = dtypes.HALF_DTYPES,
     kind: type = Kind,
     default: str = "auto",
 ) -> DtypeChoice:
     """Return what a model may compute in on a device that computes in these half types."""
-    monkeypatch.setattr(dtypes, "computed_halves", lambda device: tuple(halves))
-    monkeypatch.setattr(dtypes, "device_kind", lambda device: device)
+    monkeypatch.setattr(dtypes, "supported_half_dtypes", lambda device: tuple(halves))
+    monkeypatch.setattr(dtypes, "device_model", lambda device: device)
     return choose_dtypes(config, default, "cuda", kind, None)
 
 
@@ -124,7 +124,7 @@ def test_what_was_asked_for_is_not_changed(
 def test_what_has_failed_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dtype that a call has failed in is left out by the next load; for another class it is not."""
     config = stored(tmp_path, torch.float32)
-    record_failures(choose(monkeypatch, config).key, {"bfloat16": "no", "bfloat16 with casts": "no"})
+    record_failed_dtypes(choose(monkeypatch, config).key, {"bfloat16": "no", "bfloat16 with casts": "no"})
 
     assert ["float16", "float16 with casts", "float32"] == tried(choose(monkeypatch, config))
     assert "bfloat16" == tried(choose(monkeypatch, config.model_copy(), kind=type("Other", (), {})))[0]
@@ -145,20 +145,20 @@ def test_casts_alone_come_next_where_dtypes_met(tmp_path: Path, monkeypatch: pyt
 )
 def test_the_stored_dtype_is_read_from_the_weights(variant: str, dtype: torch.dtype, tmp_path: Path) -> None:
     """The headers of a folder's files say what the weights are stored in, those of its only variant too."""
-    assert dtype == weights_dtype(stored(tmp_path, dtype, variant))
+    assert dtype == stored_half_dtype(stored(tmp_path, dtype, variant))
 
 
 def test_a_single_file_says_its_dtype(tmp_path: Path) -> None:
     """The header of a single file does so as well; what has no header says nothing."""
     save_file({"weight": torch.zeros(4, dtype=torch.float16)}, tmp_path / "model.safetensors")
 
-    assert torch.float16 == weights_dtype(ModelConfig(name="x", model=str(tmp_path / "model.safetensors")))
-    assert weights_dtype(ModelConfig(name="x", model="owner/name")) is None
+    assert torch.float16 == stored_half_dtype(ModelConfig(name="x", model=str(tmp_path / "model.safetensors")))
+    assert stored_half_dtype(ModelConfig(name="x", model="owner/name")) is None
 
 
 def test_the_processor_multiplies_halves() -> None:
     """What a device computes in is found by computing where its module says nothing."""
-    assert set(dtypes.HALVES) == set(computed_halves("cpu"))
+    assert set(dtypes.HALF_DTYPES) == set(supported_half_dtypes("cpu"))
 
 
 @pytest.mark.parametrize("dtype", ["auto", "float32", "float16", "bfloat16"])

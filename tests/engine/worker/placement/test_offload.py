@@ -10,8 +10,8 @@ import torch
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
-from octabox.engine.worker.placement.offloaders.alignment import align
-from octabox.engine.worker.placement.offloaders.component import MovedComponent, Residency
+from octabox.engine.worker.placement.offloaders.alignment import move_tensors
+from octabox.engine.worker.placement.offloaders.component import ComponentOffloader, EvictionPolicy
 
 
 class LoadStats(torch.nn.Module):
@@ -39,7 +39,7 @@ def test_a_processor_has_nothing_to_move(mode: Any) -> None:
     placement = prepare_placement(config, "StableDiffusionPipeline", "cpu")
     module = LoadStats()
     placement.install({"unet": module, "scheduler": object()})
-    with placement.calling(), placement.together(), placement.changing():
+    with placement.calling(), placement.without_eviction(), placement.suspended():
         module(torch.ones(2))
 
     assert not placement.moves
@@ -50,9 +50,9 @@ def test_a_processor_has_nothing_to_move(mode: Any) -> None:
 
 def test_components_that_work_in_turns_stay_together() -> None:
     """Two that follow one another again and again are moved a few times, then no more; a third still moves them away."""
-    residency = Residency(torch.device("cpu"))
+    residency = EvictionPolicy(torch.device("cpu"))
     modules = {name: LoadStats() for name in ("unet", "controlnet", "vae")}
-    movers = {name: MovedComponent(name, module, residency) for name, module in modules.items()}
+    movers = {name: ComponentOffloader(name, module, residency) for name, module in modules.items()}
     for mover in movers.values():
         mover.install()
     for _ in range(4):
@@ -70,13 +70,13 @@ def test_components_that_work_in_turns_stay_together() -> None:
 
 def test_a_component_for_the_while_moves_no_other() -> None:
     """It comes beside those that are there, and leaves again."""
-    residency = Residency(torch.device("cpu"))
+    residency = EvictionPolicy(torch.device("cpu"))
     modules = {name: LoadStats() for name in ("unet", "vae")}
     for name, module in modules.items():
-        MovedComponent(name, module, residency).install()
+        ComponentOffloader(name, module, residency).install()
     modules["unet"](torch.ones(2))
     moves = modules["unet"].moves
-    with residency.together():
+    with residency.without_eviction():
         modules["vae"](torch.ones(2))
 
     assert moves == modules["unet"].moves
@@ -88,11 +88,11 @@ def test_hooks_are_taken_off() -> None:
     placement = Placement("model_cpu_offload", "meta")
     placement.install({})
     module = LoadStats()
-    mover = MovedComponent("unet", module, Residency(torch.device("cpu")))
+    mover = ComponentOffloader("unet", module, EvictionPolicy(torch.device("cpu")))
     mover.install()
     placement._movers = [mover]
     for error in (None, KeyError()):
-        with nullcontext() if error is None else pytest.raises(KeyError), placement.changing():
+        with nullcontext() if error is None else pytest.raises(KeyError), placement.suspended():
             assert not module._forward_pre_hooks
             assert not hasattr(module, "_hf_hook")
             if error is not None:
@@ -104,7 +104,7 @@ def test_arguments_are_the_same_objects_where_nothing_is_to_be_moved() -> None:
     """A list that a component writes to is the one that the pipeline reads."""
     arguments = ([torch.ones(2)], {"cache": [None]})
 
-    assert arguments is align(arguments, torch.device("cpu"))
-    moved = align(arguments, torch.device("meta"))
+    assert arguments is move_tensors(arguments, torch.device("cpu"))
+    moved = move_tensors(arguments, torch.device("meta"))
     assert "meta" == moved[0][0].device.type
     assert [None] == moved[1]["cache"]

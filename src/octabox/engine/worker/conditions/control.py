@@ -13,7 +13,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.engine.worker.component_types import members_of
 
 
-def steering_arguments(pipe: Any, entry: PipelineEntry, given: Mapping[str, Any]) -> dict[str, Any]:
+def control_arguments(pipe: Any, entry: PipelineEntry, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call that differ from how they are given.
 
     Some pipelines take a whole number for no number, and one number for none where there are several components; and

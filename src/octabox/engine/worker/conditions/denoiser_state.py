@@ -14,7 +14,7 @@ ABSENT = object()
 
 
 @dataclass(frozen=True)
-class State:
+class DenoiserState:
     """Some of what a denoiser is made of.
 
     Args:
@@ -28,18 +28,18 @@ class State:
     settings: Mapping[str, Any]
 
 
-def snapshot(denoiser: Any) -> State:
+def snapshot(denoiser: Any) -> DenoiserState:
     """Return what a denoiser is made of now."""
-    return State(dict(denoiser.attn_processors), _attributes(denoiser), _attributes(denoiser.config))
+    return DenoiserState(dict(denoiser.attn_processors), _attributes(denoiser), _attributes(denoiser.config))
 
 
-def differing(before: State, after: State) -> tuple[State, State]:
+def changed_modules(before: DenoiserState, after: DenoiserState) -> tuple[DenoiserState, DenoiserState]:
     """Return what differs between two states: as it was, and as it is."""
     # What has come with a new part, such as a projection with attention of its own, goes with it.
     processors = [name for name, each in before.processors.items() if each is not after.processors.get(name)]
     parts, settings = _changed(before.parts, after.parts), _changed(before.settings, after.settings)
     first, second = (
-        State(
+        DenoiserState(
             {name: state.processors[name] for name in processors},
             {name: state.parts.get(name, ABSENT) for name in parts},
             {name: state.settings.get(name, ABSENT) for name in settings},
@@ -49,7 +49,7 @@ def differing(before: State, after: State) -> tuple[State, State]:
     return first, second
 
 
-def put(denoiser: Any, state: State) -> None:
+def restore(denoiser: Any, state: DenoiserState) -> None:
     """Make a denoiser what it is in a state."""
     for place, processor in state.processors.items():
         denoiser.get_submodule(place.removesuffix(PROCESSOR)).set_processor(processor)

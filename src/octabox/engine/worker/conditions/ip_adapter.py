@@ -20,8 +20,8 @@ from octabox.catalog.conditions.ip_adapter import SCALE, image_prompts
 from octabox.config.model import IPAdapterConfig, ModelConfig
 from octabox.engine.protocol import Run
 from octabox.engine.worker.component_types import component_class
-from octabox.engine.worker.conditions.denoiser_state import State, differing, put, snapshot
-from octabox.engine.worker.conditions.lora_loading import quiet_libraries
+from octabox.engine.worker.conditions.denoiser_state import DenoiserState, changed_modules, restore, snapshot
+from octabox.engine.worker.conditions.lora_loading import silence_libraries
 from octabox.engine.worker.failures import as_load_error
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, LoadError, OctaboxError
@@ -57,21 +57,21 @@ class IPAdapters:
     """
 
     def __init__(
-        self, pipe: Any, denoiser: Any, without: State, within: State, count: int, placement: Placement
+        self, pipe: Any, denoiser: Any, without: DenoiserState, within: DenoiserState, count: int, placement: Placement
     ) -> None:
         self._pipe, self._denoiser, self._placement = pipe, denoiser, placement
         self._without, self._within, self._count = without, within, count
 
     @contextmanager
-    def put_in(self) -> Iterator[None]:
+    def attached(self) -> Iterator[None]:
         """Let them be part of the model while this lasts."""
-        put(self._denoiser, self._within)
+        restore(self._denoiser, self._within)
         try:
             yield
         finally:
             # Else they would stay where they are at work, where nothing that is done to the model reaches them.
             self._placement.restore()
-            put(self._denoiser, self._without)
+            restore(self._denoiser, self._without)
 
     @contextmanager
     def installed(self, run: Run) -> Iterator[None]:
@@ -79,7 +79,7 @@ class IPAdapters:
         if not image_prompts(run.inputs):
             yield
             return
-        with self.put_in():
+        with self.attached():
             self._pipe.set_ip_adapter_scale(self._scale(run.params))
             yield
 
@@ -128,9 +128,9 @@ def load_ip_adapters(
             raise
         logger.debug("the IP-Adapters of %s could not be loaded", config.name, exc_info=error)
         raise _unfit(pipe, config, files, _lacking(denoiser) or error) from error
-    without, within = differing(before, snapshot(denoiser))
+    without, within = changed_modules(before, snapshot(denoiser))
     _check_whole(pipe, config, files, denoiser, within)
-    put(denoiser, without)
+    restore(denoiser, without)
     return IPAdapters(pipe, denoiser, without, within, len(files), placement or Placement())
 
 
@@ -186,7 +186,7 @@ def _load(pipe: Any, files: list[Path]) -> None:
         pipe.register_modules(**{EXTRACTOR: kind(size=side, crop_size=side)})
     sources, names = [str(file.parent) for file in files], [file.name for file in files]
     alone = len(files) == 1
-    with quiet_libraries():
+    with silence_libraries():
         pipe.load_ip_adapter(
             sources[0] if alone else sources,
             subfolder="" if alone else [""] * len(files),
@@ -194,7 +194,7 @@ def _load(pipe: Any, files: list[Path]) -> None:
         )
 
 
-def _check_whole(pipe: Any, config: ModelConfig, files: list[Path], denoiser: Any, within: State) -> None:
+def _check_whole(pipe: Any, config: ModelConfig, files: list[Path], denoiser: Any, within: DenoiserState) -> None:
     """Refuse files that have not all that was put in, or more for attention layers than the model has of them."""
     if lacking := _lacking(denoiser):
         raise _unfit(pipe, config, files, lacking)

@@ -19,8 +19,13 @@ import torch
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.conditions.lora_layers import LoraLayers
-from octabox.engine.worker.conditions.lora_loading import LoadStats, load_lora_with_stats, lora_parts, quiet_libraries
-from octabox.engine.worker.conditions.lycoris import kernels, plain_lora
+from octabox.engine.worker.conditions.lora_loading import (
+    LoadStats,
+    load_lora_with_stats,
+    lora_components,
+    silence_libraries,
+)
+from octabox.engine.worker.conditions.lycoris import convert_to_lora, kernel_sizes
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
 from octabox.hub.adapters.fetching import lora_file
@@ -61,7 +66,7 @@ class Loras:
     def __init__(self, pipe: Any, most: int = 8, placement: Placement | None = None) -> None:
         self._pipe, self._most = pipe, most
         self._placement = placement or Placement()
-        self._layers = LoraLayers(lambda: lora_parts(pipe))
+        self._layers = LoraLayers(lambda: lora_components(pipe))
         self._held: OrderedDict[Key, LoadedLora] = OrderedDict()
         self._numbers = itertools.count()
         self._applied: object = ()
@@ -91,7 +96,7 @@ class Loras:
             return [], []
         try:
             chosen = [(choice, self._load(choice)) for choice in choices]
-            parts = lora_parts(self._pipe)
+            parts = lora_components(self._pipe)
             strengths = {held.adapter: _strengths(choice, held, parts) for choice, held in chosen}
         except BaseException:
             self._activate({})
@@ -128,8 +133,8 @@ class Loras:
         self._attach()
         adapter = f"octabox{next(self._numbers):06d}"
         try:
-            plain = plain_lora(file, kind, choice.called, kernels(self._pipe))
-            with self._placement.changing():
+            plain = convert_to_lora(file, kind, choice.called, kernel_sizes(self._pipe))
+            with self._placement.suspended():
                 counted = load_lora_with_stats(self._pipe, plain or file, adapter, names)
         except BaseException as error:
             self._remove(adapter)
@@ -192,20 +197,20 @@ class Loras:
     def _remove(self, adapter: str) -> None:
         """Take a LoRA out of the model; with the last one the layers become what they were."""
         self._attach()
-        with self._placement.changing():
+        with self._placement.suspended():
             self._delete(adapter)
 
     def _delete(self, adapter: str) -> None:
         if not self._held:
             self._pipe.unload_lora_weights()
             return
-        with quiet_libraries():
+        with silence_libraries():
             self._pipe.delete_adapters(adapter)
-        for part in lora_parts(self._pipe).values():
+        for part in lora_components(self._pipe).values():
             getattr(part, "peft_config", {}).pop(adapter, None)
 
 
-def configured(config: ModelConfig) -> tuple[AdapterChoice, ...]:
+def configured_adapters(config: ModelConfig) -> tuple[AdapterChoice, ...]:
     """Return the LoRAs of a model's configuration."""
     return tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in config.adapters)
 

@@ -33,7 +33,7 @@ class LoadStats:
     parts: tuple[str, ...]
 
 
-def lora_parts(pipe: Any) -> dict[str, torch.nn.Module]:
+def lora_components(pipe: Any) -> dict[str, torch.nn.Module]:
     """Return the components of a pipeline that may take a LoRA."""
     names = getattr(type(pipe), "_lora_loadable_modules", ())
     found = {name: getattr(pipe, name, None) for name in names}
@@ -60,7 +60,7 @@ def load_lora_with_stats(
         read.update(answer[0] if isinstance(answer, tuple) else answer)
         return answer
 
-    with quiet_libraries(), _replaced(pipe, "lora_state_dict", watched):
+    with silence_libraries(), _replaced(pipe, "lora_state_dict", watched):
         if isinstance(weights, Path):
             pipe.load_lora_weights(str(weights.parent), weight_name=weights.name, adapter_name=adapter)
         else:
@@ -70,7 +70,7 @@ def load_lora_with_stats(
 
 def _counted(pipe: Any, adapter: str, wanted: list[str], names: list[str]) -> LoadStats:
     """Compare the names that were to be loaded with the tensors that are there now."""
-    parts = lora_parts(pipe)
+    parts = lora_components(pipe)
     there = {name: _tensors(part, adapter) for name, part in parts.items()}
     asked = Counter(name.partition(".")[0] for name in wanted)
     used = sum(min(asked[name], count) for name, count in there.items())
@@ -112,7 +112,7 @@ def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
+def silence_libraries() -> Iterator[None]:
     """Let the libraries say nothing of unknown names, which is told in other words."""
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers", "peft")]
     levels = [each.level for each in loggers]

@@ -31,7 +31,7 @@ _CONVOLUTION = re.compile(r"_(in_layers_2|out_layers_3|op)$")
 _RENAMED = {".lora.down.": ".lora_A.", ".lora.up.": ".lora_B."}
 
 
-def kernels(pipe: Any) -> dict[str, tuple[int, ...]]:
+def kernel_sizes(pipe: Any) -> dict[str, tuple[int, ...]]:
     """Return the kernel's size of each convolution of a pipeline's UNet, by the layer's name in kohya's layout."""
     unet = getattr(pipe, "unet", None)
     layers = unet.named_modules() if isinstance(unet, torch.nn.Module) else ()
@@ -42,7 +42,7 @@ def kernels(pipe: Any) -> dict[str, tuple[int, ...]]:
     }
 
 
-def plain_lora(
+def convert_to_lora(
     file: Path, kind: str, name: str, sizes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, torch.Tensor] | None:
     """Return the weights of a file as a plain LoRA; None where they are one that diffusers reads as it is.

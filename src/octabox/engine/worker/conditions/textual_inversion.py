@@ -19,7 +19,7 @@ from octabox.hub.checkpoints.pickles import read_pickle
 logger = logging.getLogger("octabox.adapters")
 
 #: Kind of text encoders that are taught words, as their configuration names it.
-TAUGHT = "clip"
+MODEL_TYPE = "clip"
 
 #: Entry of A1111's files in which the vectors stand.
 VECTORS = "string_to_param"
@@ -55,7 +55,7 @@ def _encoders(pipe: Any) -> list[tuple[Any, Any]]:
     for name, part in pipe.components.items():
         kind = getattr(getattr(part, "config", None), "model_type", "") or ""
         tokenizer = pipe.components.get(name.replace("text_encoder", "tokenizer"))
-        if name.startswith("text_encoder") and tokenizer is not None and str(kind).startswith(TAUGHT):
+        if name.startswith("text_encoder") and tokenizer is not None and str(kind).startswith(MODEL_TYPE):
             pairs.append((tokenizer, part))
     return pairs
 

@@ -1,4 +1,4 @@
-"""Refuse components that steer a model of another family, as far as their configurations tell, before a call comes upon it."""
+"""Refuse ControlNets and adapters whose configurations show that they belong to another model family."""
 
 from __future__ import annotations
 
@@ -10,52 +10,56 @@ from octabox.config.model import ModelConfig
 from octabox.engine.worker.component_types import members_of
 from octabox.errors import IncompatibleWeightsError
 
-#: Components that make the steps.
+#: Names of the denoiser component.
 DENOISERS = ("unet", "transformer")
 
-#: Settings that tell how wide the words are that a component is given.
-WORDS = ("cross_attention_dim", "joint_attention_dim")
+#: Configuration keys of the width of the text embeddings that a component takes.
+EMBEDDING_WIDTHS = ("cross_attention_dim", "joint_attention_dim")
 
-#: Set where a component brings words of another width into its own first.
-PROJECTS = "encoder_hid_dim"
+#: Configuration key that is set if a component projects text embeddings of another width.
+PROJECTION = "encoder_hid_dim"
 
 
-def check_control_inputs(config: ModelConfig, own: Mapping[str, Any], beside: Mapping[str, Any]) -> None:
-    """Make sure that what steers a model is given words, or gives features, of the width that the model has.
+def check_control_components(
+    config: ModelConfig, components: Mapping[str, Any], extra_components: Mapping[str, Any]
+) -> None:
+    """Check that ControlNets and adapters have the same embedding width and channels as the denoiser.
 
     Args:
         config: The model's configuration.
-        own: Components of the model's own pipeline.
-        beside: Those that its configuration brings for siblings.
+        components: Components of the model's pipeline.
+        extra_components: Components that the configuration adds for sibling pipelines.
 
     Raises:
-        IncompatibleWeightsError: Something was made for another family.
+        IncompatibleWeightsError: A component was trained for another model family.
     """
-    denoiser = next((own[name] for name in DENOISERS if own.get(name) is not None), None)
-    settings = getattr(denoiser, "config", None)
-    if settings is None:
+    denoiser = next((components[name] for name in DENOISERS if components.get(name) is not None), None)
+    denoiser_config = getattr(denoiser, "config", None)
+    if denoiser_config is None:
         return
-    steering = {name: part for name, part in {**own, **beside}.items() if CONTROL_COMPONENTS.search(name)}
-    for name, part in steering.items():
-        members = members_of(part)
-        for place, member in enumerate(members):
-            for what, theirs, ours in _differing(getattr(member, "config", {}), settings):
-                which = f"{name} {place + 1} of {len(members)}" if len(members) > 1 else name
+    for name, component in {**components, **extra_components}.items():
+        if not CONTROL_COMPONENTS.search(name):
+            continue
+        members = members_of(component)
+        for index, member in enumerate(members):
+            for key, value, expected in _mismatches(getattr(member, "config", {}), denoiser_config):
+                label = f"{name} {index + 1} of {len(members)}" if len(members) > 1 else name
                 raise IncompatibleWeightsError(
-                    f"Model '{config.name}': its {which} was made for another family of models: "
-                    f"its {what} is {theirs}, and the model's is {ours}.",
+                    f"Model '{config.name}': its {label} was made for another model family: "
+                    f"its {key} is {value}, and the model's is {expected}.",
                     hint="Choose one that was trained for this family.",
                     model=config.name,
                 )
 
 
-def _differing(part: Mapping[str, Any], denoiser: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield settings that must be the same in both and are not: the name, the component's, and the denoiser's."""
-    for name in WORDS:
-        theirs, ours = part.get(name), denoiser.get(name)
-        comparable = isinstance(theirs, int) and isinstance(ours, int)
-        if comparable and theirs != ours and part.get(PROJECTS) is None and denoiser.get(PROJECTS) is None:
-            yield name, theirs, ours
-    channels, blocks = part.get("channels"), denoiser.get("block_out_channels")
+def _mismatches(component: Mapping[str, Any], denoiser: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the settings that must be equal in both configurations and differ: key, component's and denoiser's value."""
+    for name in EMBEDDING_WIDTHS:
+        value, expected = component.get(name), denoiser.get(name)
+        comparable = isinstance(value, int) and isinstance(expected, int)
+        projects = component.get(PROJECTION) is not None or denoiser.get(PROJECTION) is not None
+        if comparable and value != expected and not projects:
+            yield name, value, expected
+    channels, blocks = component.get("channels"), denoiser.get("block_out_channels")
     if channels and blocks and list(channels[: len(blocks)]) != list(blocks):
         yield "channels", list(channels), list(blocks)

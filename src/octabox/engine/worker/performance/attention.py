@@ -9,7 +9,7 @@ import torch
 from diffusers.models import attention_dispatch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 
-from octabox.engine.worker.placement.casts import floating_dtype
+from octabox.engine.worker.placement.casts import find_compute_dtype
 from octabox.errors import LoadError, MissingDependencyError, nearest
 
 #: The backend that all attention of diffusers has without being told.
@@ -111,7 +111,7 @@ def set_attention(name: str, denoisers: Mapping[str, torch.nn.Module], model: st
 
 def _try_backend(name: str, module: torch.nn.Module, model: str, device: str) -> None:
     """Compute a small attention by a backend on a device, in the dtype that a module computes in."""
-    dtype = floating_dtype(module) or torch.float32
+    dtype = find_compute_dtype(module) or torch.float32
     states = torch.zeros(1, 8, 2, 64, dtype=dtype, device=device)
     try:
         dispatch_attention_fn(states, states, states, backend=AttentionBackendName(name))

@@ -173,7 +173,7 @@ class Compiler:
 
     def _end(self, _: object) -> None:
         self.compilations += 1
-        hits, misses = cache_counts()
+        hits, misses = compiled_code_counts()
         seconds = time.perf_counter() - self._began
         logger.info("compiled in %.1f s (compiled code found on disk: %d, made: %d)", seconds, hits, misses)
 
@@ -190,7 +190,7 @@ class _Collector(logging.Handler):
         self._messages.append(_shorten(record.getMessage()))
 
 
-def cache_counts() -> tuple[int, int]:
+def compiled_code_counts() -> tuple[int, int]:
     """Return how many pieces of compiled code were found on disk in this process, and how many were not."""
     found = counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"]
     return found, counters["inductor"]["fxgraph_cache_miss"]

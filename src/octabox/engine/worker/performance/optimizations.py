@@ -20,7 +20,7 @@ from octabox.engine.worker.performance.layout import (
 )
 from octabox.engine.worker.performance.modules import find_denoisers, find_modules
 from octabox.engine.worker.performance.plan import PerformancePlan
-from octabox.engine.worker.performance.torch_flags import set_switches
+from octabox.engine.worker.performance.torch_flags import set_torch_flags
 from octabox.types import PerformanceReport, Progress
 
 
@@ -77,7 +77,7 @@ class AppliedPerformance:
         return {"performance": kept}
 
     def prepare_adapters(
-        self, adapters: Sequence[object], changing: Callable[[], AbstractContextManager[object]] = nullcontext
+        self, adapters: Sequence[object], suspended: Callable[[], AbstractContextManager[object]] = nullcontext
     ) -> None:
         """Make the model ready for LoRAs: they change projections that fused ones were copied from.
 
@@ -86,7 +86,7 @@ class AppliedPerformance:
             changing: Lets layers be taken out of the model within its context.
         """
         if adapters and self._fused:
-            with changing():
+            with suspended():
                 split_projections(self._fused)
             self._fused.clear()
             assert self._plan is not None  # noqa: S101 (nothing is fused without one)
@@ -154,7 +154,7 @@ def apply_performance(
         LoadError: A setting that the configuration states is not possible for this model.
     """
     denoisers = find_denoisers(find_modules(components))
-    set_switches(plan)
+    set_torch_flags(plan)
     if plan.settings.attention:
         took = set_attention(plan.settings.attention, denoisers, plan.model, plan.device)
         plan.applied["attention"] = f"{plan.settings.attention} ({', '.join(took)})"

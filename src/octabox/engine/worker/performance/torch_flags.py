@@ -7,7 +7,7 @@ import torch
 from octabox.engine.worker.performance.plan import PerformancePlan
 
 
-def set_switches(plan: PerformancePlan) -> None:
+def set_torch_flags(plan: PerformancePlan) -> None:
     """Set cuDNN's benchmark and the precision of float32 products as the plan says."""
     if plan.settings.cudnn_benchmark:
         if plan.on_cuda and torch.backends.cudnn.is_available():  # type: ignore[no-untyped-call]

@@ -22,7 +22,7 @@ METHODS = re.compile(r"encode|decode|get_(?:image|text|audio|video)_features")
 _MARK = "_octabox_casts"
 
 
-def floating_dtype(component: torch.nn.Module) -> torch.dtype | None:
+def find_compute_dtype(component: torch.nn.Module) -> torch.dtype | None:
     """Return the dtype that a component computes in now; None where it has no floating weights."""
     dtype = getattr(component, "dtype", None)
     if not isinstance(dtype, torch.dtype):
@@ -30,12 +30,12 @@ def floating_dtype(component: torch.nn.Module) -> torch.dtype | None:
     return dtype if dtype in FLOATING else None
 
 
-def differing_dtypes(components: Iterable[object]) -> bool:
+def has_mixed_dtypes(components: Iterable[object]) -> bool:
     """Return whether components compute in more than one dtype."""
     modules = [
         each for each in components if isinstance(each, torch.nn.Module) and any(True for _ in each.parameters())
     ]
-    return len({dtype for each in modules if (dtype := floating_dtype(each))}) > 1
+    return len({dtype for each in modules if (dtype := find_compute_dtype(each))}) > 1
 
 
 def install_casts(components: Iterable[object]) -> None:
@@ -54,8 +54,8 @@ def _install(component: torch.nn.Module) -> None:
     fed: list[torch.dtype | None] = [None]
 
     def before(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        own = floating_dtype(module)
-        fed[0] = fed_dtype(args, kwargs, own)
+        own = find_compute_dtype(module)
+        fed[0] = input_dtype(args, kwargs, own)
         return (args, kwargs) if fed[0] is None else cast_arguments(args, kwargs, own)
 
     def after(_module: torch.nn.Module, _args: object, output: Any) -> Any:
@@ -74,8 +74,8 @@ def _casting(component: torch.nn.Module, method: Callable[..., Any]) -> Callable
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
-        own = floating_dtype(component)
-        fed = fed_dtype(args, kwargs, own)
+        own = find_compute_dtype(component)
+        fed = input_dtype(args, kwargs, own)
         if fed is None:
             return method(*args, **kwargs)
         args, kwargs = cast_arguments(args, kwargs, own)
@@ -84,7 +84,7 @@ def _casting(component: torch.nn.Module, method: Callable[..., Any]) -> Callable
     return call
 
 
-def fed_dtype(args: tuple[Any, ...], kwargs: Mapping[str, Any], own: torch.dtype | None) -> torch.dtype | None:
+def input_dtype(args: tuple[Any, ...], kwargs: Mapping[str, Any], own: torch.dtype | None) -> torch.dtype | None:
     """Return the dtype that a component is given where it is not its own; None where nothing is to be cast."""
     given = [*args, *(value for name, value in kwargs.items() if name not in TIME_PARAMETERS)]
     return next((each.dtype for each in _tensors(given) if own is not None and each.dtype != own), None)

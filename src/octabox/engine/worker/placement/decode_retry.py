@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
-from octabox.engine.worker.placement.casts import cast_arguments, cast_output, floating_dtype
-from octabox.engine.worker.placement.dtype import HALVES, dtype_name
+from octabox.engine.worker.placement.casts import cast_arguments, cast_output, find_compute_dtype
+from octabox.engine.worker.placement.dtype import HALF_DTYPES, dtype_name
 from octabox.engine.worker.placement.layerwise_casting import layerwise_hooks
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ DECODE = "decode"
 
 
 @contextmanager
-def decoding_again(pipe: DiffusionPipeline, said: list[str]) -> Iterator[None]:
+def retry_decoding_in_float32(pipe: DiffusionPipeline, said: list[str]) -> Iterator[None]:
     """Let the autoencoders of a pipeline decode once more in float32, within the context, what overflows in half precision.
 
     Args:
@@ -43,9 +43,9 @@ def _watched(name: str, component: torch.nn.Module, said: list[str]) -> Iterator
 
     @functools.wraps(decode)
     def watched(*args: Any, **kwargs: Any) -> Any:
-        dtype = floating_dtype(component)
+        dtype = find_compute_dtype(component)
         output = decode(*args, **kwargs)
-        if dtype not in HALVES or is_finite(output) or not is_finite([*args, *kwargs.values()]):
+        if dtype not in HALF_DTYPES or is_finite(output) or not is_finite([*args, *kwargs.values()]):
             return output
         assert dtype is not None  # noqa: S101 (it is one of the half types)
         return _repeated(name, component, decode, (args, kwargs), output, said)
@@ -68,7 +68,7 @@ def _repeated(
     said: list[str],
 ) -> Any:
     """Return what an autoencoder decodes in float32; what it decoded before where that fails or is not finite either."""
-    dtype = floating_dtype(component)
+    dtype = find_compute_dtype(component)
     assert dtype is not None  # noqa: S101 (the caller has looked)
     args, kwargs = cast_arguments(*given, torch.float32)
     try:
@@ -93,7 +93,7 @@ def _repeated(
 @contextmanager
 def _in_float32(component: torch.nn.Module) -> Iterator[None]:
     """Let a component compute in float32 within the context; each weight gets its own dtype back, and the same numbers."""
-    halves = {name: each.dtype for name, each in _weights(component) if each.dtype in HALVES}
+    halves = {name: each.dtype for name, each in _weights(component) if each.dtype in HALF_DTYPES}
     # What is stored in eight bits stays so: these bring it into the dtype to compute in when it is used.
     hooks = [(hook, hook.compute_dtype) for hook in layerwise_hooks(component)]
     try:

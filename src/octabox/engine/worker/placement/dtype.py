@@ -13,15 +13,15 @@ from typing import Any
 import torch
 
 from octabox.config.model import DTYPES, ModelConfig
-from octabox.engine.worker.placement.dtype_failures import device_kind, failed_dtypes
+from octabox.engine.worker.placement.dtype_failures import device_model, failed_dtypes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
 from octabox.hub.weights import only_variant, stored_dtype, weight_files
 
 #: Half types, the one with the range of float32 first.
-HALVES = (torch.bfloat16, torch.float16)
+HALF_DTYPES = (torch.bfloat16, torch.float16)
 
 #: Dtypes as .safetensors files and variants of weight files spell them.
-SPELLED = {"F16": torch.float16, "BF16": torch.bfloat16, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES_BY_NAME = {"F16": torch.float16, "BF16": torch.bfloat16, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 #: What torch and numpy say where two tensors that meet are of two dtypes.
 _MISMATCH = re.compile(
@@ -91,19 +91,19 @@ def choose_dtypes(config: ModelConfig, default: str, device: str, kind: Any, par
         parts: Classes of the model's components; None where that is not known yet.
     """
     requested = default if config.dtype == "auto" else config.dtype
-    key = {"pipeline": kind.__name__, "parts": ",".join(sorted(parts or ())), "device": device_kind(device)}
+    key = {"pipeline": kind.__name__, "parts": ",".join(sorted(parts or ())), "device": device_model(device)}
     failed = failed_dtypes(key)
     if requested != "auto":
-        attempts = _with_casts(named_dtype(requested))
+        attempts = _with_casts(parse_dtype(requested))
         return DtypeChoice(tuple(each for each in attempts if str(each) not in failed) or attempts[:1], key=key)
     if device == "cpu":
         return DtypeChoice((Precision(torch.float32),), automatic=True, key=key)
-    halves = sorted(computed_halves(device), key=_preferred(config, kind).index)
+    halves = sorted(supported_half_dtypes(device), key=_preferred(config, kind).index)
     left = (attempt for half in halves for attempt in _with_casts(half) if str(attempt) not in failed)
     return DtypeChoice((*left, Precision(torch.float32)), automatic=True, key=key)
 
 
-def named_dtype(name: str) -> torch.dtype:
+def parse_dtype(name: str) -> torch.dtype:
     """Return a dtype by its name in torch."""
     dtype = getattr(torch, name)
     assert isinstance(dtype, torch.dtype)  # noqa: S101 (the configuration takes these names alone)
@@ -122,17 +122,17 @@ def _with_casts(dtype: torch.dtype) -> tuple[Precision, ...]:
 
 def _preferred(config: ModelConfig, kind: Any) -> list[torch.dtype]:
     """Return the half types in the order in which they suit a model."""
-    own = [*getattr(kind, "preferred_dtypes", ()), *HALVES]
-    if stored := weights_dtype(config):
+    own = [*getattr(kind, "preferred_dtypes", ()), *HALF_DTYPES]
+    if stored := stored_half_dtype(config):
         own.insert(0, stored)
-    return list(dict.fromkeys(each for each in own if each in HALVES))
+    return list(dict.fromkeys(each for each in own if each in HALF_DTYPES))
 
 
-def computed_halves(device: str) -> tuple[torch.dtype, ...]:
+def supported_half_dtypes(device: str) -> tuple[torch.dtype, ...]:
     """Return the half types that a device computes in by its own circuits, and not by emulation."""
     module = torch.get_device_module(torch.device(device))
     with _current(torch.device(device)):
-        return tuple(half for half in HALVES if _offers(module, half) and _multiplies(device, half))
+        return tuple(half for half in HALF_DTYPES if _offers(module, half) and _multiplies(device, half))
 
 
 def _offers(module: Any, half: torch.dtype) -> bool:
@@ -169,16 +169,16 @@ def _current(device: torch.device) -> Iterator[None]:
         torch.accelerator.set_device_index(before)
 
 
-def weights_dtype(config: ModelConfig) -> torch.dtype | None:
+def stored_half_dtype(config: ModelConfig) -> torch.dtype | None:
     """Return the half type that most weights of a model's folder or file are stored in; None for another, or where unknown."""
     place = Path(config.model)
     if place.suffix.lower() in CHECKPOINT_SUFFIXES:
-        return SPELLED.get(stored_dtype([place]) or "")
+        return DTYPES_BY_NAME.get(stored_dtype([place]) or "")
     variant = config.variant or only_variant(place)
     own = {name for name, part in config.parts() if part.model}
     files = [file for file in weight_files(place) if file.component not in own]
     taken = [file for file in files if file.variant == variant] or files
-    return SPELLED.get(stored_dtype([file.path for file in taken]) or variant or "")
+    return DTYPES_BY_NAME.get(stored_dtype([file.path for file in taken]) or variant or "")
 
 
 def choose_variant(variant: str | None, folder: str | Path, dtype: torch.dtype) -> str | None:
@@ -192,7 +192,7 @@ def choose_variant(variant: str | None, folder: str | Path, dtype: torch.dtype) 
     Returns:
         The variant that was asked for; else the dtype's own, or the one without which the folder lacks weights; else None.
     """
-    preferred = next((name for name, each in SPELLED.items() if each == dtype and name.islower()), None)
+    preferred = next((name for name, each in DTYPES_BY_NAME.items() if each == dtype and name.islower()), None)
     return variant or only_variant(Path(folder), preferred)
 
 
@@ -209,7 +209,7 @@ def dtype_failure(error: BaseException | None) -> tuple[str, bool] | None:
     return None
 
 
-def other_dtypes(dtype: torch.dtype, choice: DtypeChoice) -> list[str]:
+def untried_dtypes(dtype: torch.dtype, choice: DtypeChoice) -> list[str]:
     """Return the names of the other dtypes that a model might run in: those that have not failed before."""
     failed = failed_dtypes(choice.key)
     return [name for name in DTYPES if name != dtype_name(dtype) and name not in failed]

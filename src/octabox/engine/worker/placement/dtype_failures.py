@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 PACKAGES = ("torch", "diffusers", "transformers")
 
 
-def device_kind(device: str) -> str:
+def device_model(device: str) -> str:
     """Return what devices of one kind have in common: the type, and the name where the device has one."""
     place = torch.device(device)
     name = ""
@@ -38,7 +38,7 @@ def failed_dtypes(key: Mapping[str, str]) -> Mapping[str, str]:
         return {}
 
 
-def record_failures(key: Mapping[str, str], failed: Mapping[str, str]) -> None:
+def record_failed_dtypes(key: Mapping[str, str], failed: Mapping[str, str]) -> None:
     """Keep the reasons by the dtypes that failed, in addition to those of earlier calls.
 
     A folder that cannot be written to is logged, and no error: the next load tries again.

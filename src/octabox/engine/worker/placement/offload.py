@@ -13,14 +13,14 @@ from octabox.config.model import ModelConfig
 from octabox.config.preset_merge import settings_for
 from octabox.engine.worker.placement.offloaders.alignment import HOST
 from octabox.engine.worker.placement.offloaders.borrowed_weights import BorrowedWeights
-from octabox.engine.worker.placement.offloaders.component import MovedComponent, Residency
-from octabox.engine.worker.placement.offloaders.group import MovedGroups
-from octabox.engine.worker.placement.offloaders.sequential import MovedLayers
+from octabox.engine.worker.placement.offloaders.component import ComponentOffloader, EvictionPolicy
+from octabox.engine.worker.placement.offloaders.group import GroupOffloader
+from octabox.engine.worker.placement.offloaders.sequential import SequentialOffloader
 
 logger = logging.getLogger("octabox.worker")
 
 
-class Mover(Protocol):
+class Offloader(Protocol):
     """Moves the weights of one component."""
 
     name: str
@@ -50,8 +50,8 @@ class Placement:
         # With the index that its tensors have.
         self.device = torch.empty(0, device=device).device
         self.mode = mode if self.device != HOST else "full"
-        self._residency = Residency(self.device)
-        self._movers: list[Mover] = []
+        self._residency = EvictionPolicy(self.device)
+        self._movers: list[Offloader] = []
         self._complete: Callable[[], AbstractContextManager[object]] = nullcontext
         self.notes: tuple[str, ...] = ()
 
@@ -80,7 +80,7 @@ class Placement:
     @contextmanager
     def calling(self) -> Iterator[None]:
         """Let the model be called within the context; what the call did, or left undone, is over afterwards."""
-        by_layers = any(not isinstance(each, MovedComponent) for each in self._movers)
+        by_layers = any(not isinstance(each, ComponentOffloader) for each in self._movers)
         try:
             with BorrowedWeights(self.device) if by_layers else nullcontext():
                 yield
@@ -102,14 +102,14 @@ class Placement:
         """Do the same after a call that failed; what goes wrong then is of no interest beside why it failed."""
         try:
             # diffusers notes the order of layers in the first call, which may have ended amid them.
-            with self.changing():
+            with self.suspended():
                 pass
             self.restore()
         except Exception as error:
             logger.debug("the components could not be moved back: %s", error, exc_info=error)
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
+    def suspended(self) -> Iterator[None]:
         """Let modules be put into components, or be taken out of them, within the context.
 
         The weights are where they wait meanwhile, and nothing moves them. Afterwards, and after any error, all is moved again
@@ -126,12 +126,12 @@ class Placement:
                     mover.install()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def without_eviction(self) -> Iterator[None]:
         """Let a component be used within the context without moving another away, and move it away afterwards."""
-        with self._residency.together():
+        with self._residency.without_eviction():
             yield
 
-    def _installed(self, name: str, module: torch.nn.Module) -> Mover | None:
+    def _installed(self, name: str, module: torch.nn.Module) -> Offloader | None:
         """Return what moves a component, at work already; None where the component has to stay where it is."""
         try:
             module.to(HOST)
@@ -144,18 +144,18 @@ class Placement:
             mover.install()
         except ValueError as error:
             logger.info("the component '%s' is moved as a whole: %s", name, error)
-            mover = MovedComponent(name, module, self._residency)
+            mover = ComponentOffloader(name, module, self._residency)
             mover.install()
         return mover
 
-    def _mover(self, name: str, module: torch.nn.Module) -> Mover:
+    def _mover(self, name: str, module: torch.nn.Module) -> Offloader:
         # Weights that are packed are moved by methods of their own, all together.
         by_layers = self.mode != "model_cpu_offload" and not _is_quantized(module)
         if by_layers and self.mode == "sequential_cpu_offload":
-            return MovedLayers(name, module, self.device)
-        if by_layers and MovedGroups.supports(module, self.device):
-            return MovedGroups(name, module, self.device)
-        return MovedComponent(name, module, self._residency)
+            return SequentialOffloader(name, module, self.device)
+        if by_layers and GroupOffloader.supports(module, self.device):
+            return GroupOffloader(name, module, self.device)
+        return ComponentOffloader(name, module, self._residency)
 
 
 def _modules(components: Mapping[str, Any]) -> dict[str, torch.nn.Module]:

@@ -15,7 +15,7 @@ from accelerate.utils import send_to_device
 HOST = torch.device("cpu")
 
 
-class ComputeDevice:
+class ExecutionDeviceHook:
     """Lets a component seem to be on the device that it computes on, wherever its weights are at that moment.
 
     What it is called with is brought there; and to those who ask where it is, in order to make its inputs there, its attribute
@@ -52,7 +52,7 @@ class ComputeDevice:
             self._class = None
 
     def _begin(self, _module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
-        return align((args, kwargs), self._device)
+        return move_tensors((args, kwargs), self._device)
 
 
 class _Hook(ModelHook):  # type: ignore[misc]
@@ -72,7 +72,7 @@ def _placed(kind: Any, device: torch.device) -> Any:
     return type(kind.__name__, (kind,), {"device": property(lambda _: device), "__module__": kind.__module__})
 
 
-def align(arguments: Any, device: torch.device) -> Any:
+def move_tensors(arguments: Any, device: torch.device) -> Any:
     """Return arguments with all their tensors on a device; each argument is the very same object where it is there already.
 
     A pipeline may hand over a list that the module writes to, so nothing is copied without need.
@@ -80,9 +80,9 @@ def align(arguments: Any, device: torch.device) -> Any:
     if all(each.device == device for each in _tensors(arguments)):
         return arguments
     if type(arguments) is tuple:
-        return tuple(align(each, device) for each in arguments)
+        return tuple(move_tensors(each, device) for each in arguments)
     if type(arguments) is dict:
-        return {name: align(each, device) for name, each in arguments.items()}
+        return {name: move_tensors(each, device) for name, each in arguments.items()}
     return send_to_device(arguments, device)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from octabox.engine.worker.placement.offloaders.alignment import HOST, ComputeDevice, align
+from octabox.engine.worker.placement.offloaders.alignment import HOST, ExecutionDeviceHook, move_tensors
 
 #: How often a component is brought to the device within one call until it counts as working in turns with others.
 TURNS = 3
 
 
-class Residency:
+class EvictionPolicy:
     """Decides which components are on the device: the one at work, and those that work in turns with it.
 
     A component that is brought back again and again within one call, as a denoiser and its ControlNet are in each step, is not
@@ -28,7 +28,7 @@ class Residency:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._present: dict[str, MovedComponent] = {}
+        self._present: dict[str, ComponentOffloader] = {}
         self._counts: Counter[str] = Counter()
         self._in_turns: set[str] = set()
         self._is_together = False
@@ -37,7 +37,7 @@ class Residency:
         """Count anew."""
         self._counts.clear()
 
-    def enter(self, component: MovedComponent) -> None:
+    def enter(self, component: ComponentOffloader) -> None:
         """Make room for a component and note that it is on the device."""
         if not self._is_together:
             self._counts[component.name] += 1
@@ -46,12 +46,12 @@ class Residency:
             self._make_room(component)
         self._present[component.name] = component
 
-    def leave(self, component: MovedComponent) -> None:
+    def leave(self, component: ComponentOffloader) -> None:
         """Note that a component is on the host again."""
         self._present.pop(component.name, None)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def without_eviction(self) -> Iterator[None]:
         """Let components come to the device within the context beside those that are there, and leave it afterwards."""
         before, self._is_together = set(self._present), True
         try:
@@ -62,14 +62,14 @@ class Residency:
                 if name not in before:
                     component.unload()
 
-    def _make_room(self, component: MovedComponent) -> None:
+    def _make_room(self, component: ComponentOffloader) -> None:
         for name, other in list(self._present.items()):
             in_turns = {name, component.name} <= self._in_turns
             if name != component.name and not in_turns and not other.running:
                 other.unload()
 
 
-class MovedComponent:
+class ComponentOffloader:
     """A component that is on the host until any of its modules is called.
 
     Each of its modules has a hook for as long as it is on the host, so that it is found by whichever method a pipeline takes:
@@ -81,10 +81,10 @@ class MovedComponent:
         residency: What decides which others stay on the device.
     """
 
-    def __init__(self, name: str, module: torch.nn.Module, residency: Residency) -> None:
+    def __init__(self, name: str, module: torch.nn.Module, residency: EvictionPolicy) -> None:
         self.name, self.module, self._residency = name, module, residency
         self.running = 0
-        self._compute = ComputeDevice(module, residency.device, self.load)
+        self._compute = ExecutionDeviceHook(module, residency.device, self.load)
         self._always: list[Any] = []
         self._while_away: list[Any] = []
 
@@ -137,7 +137,7 @@ class MovedComponent:
 
     def _use(self, _module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         self.load()
-        return align((args, kwargs), self._residency.device)
+        return move_tensors((args, kwargs), self._residency.device)
 
     def _begin(self, *_: object) -> None:
         self.running += 1

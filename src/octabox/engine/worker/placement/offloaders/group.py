@@ -14,7 +14,7 @@ from diffusers.hooks.group_offloading import (
     _LAZY_PREFETCH_GROUP_OFFLOADING,
 )
 
-from octabox.engine.worker.placement.offloaders.alignment import HOST, ComputeDevice
+from octabox.engine.worker.placement.offloaders.alignment import HOST, ExecutionDeviceHook
 
 #: Kinds of devices that diffusers copies to by a stream of its own.
 STREAMING = frozenset({"cuda", "xpu"})
@@ -23,7 +23,7 @@ STREAMING = frozenset({"cuda", "xpu"})
 PINNED_SHARE = 0.25
 
 
-class MovedGroups:
+class GroupOffloader:
     """A component whose layers diffusers moves.
 
     Args:
@@ -34,7 +34,7 @@ class MovedGroups:
 
     def __init__(self, name: str, module: torch.nn.Module, device: torch.device) -> None:
         self.name, self.module, self._device = name, module, device
-        self._compute = ComputeDevice(module, device)
+        self._compute = ExecutionDeviceHook(module, device)
 
     @staticmethod
     def supports(module: torch.nn.Module, device: torch.device) -> bool:

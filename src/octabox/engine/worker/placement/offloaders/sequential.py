@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from octabox.engine.worker.placement.offloaders.alignment import HOST, ComputeDevice, align
+from octabox.engine.worker.placement.offloaders.alignment import HOST, ExecutionDeviceHook, move_tensors
 
 
-class MovedLayers:
+class SequentialOffloader:
     """A component whose layers are on the device one at a time.
 
     The host keeps its copy meanwhile, so that nothing is ever copied back.
@@ -22,7 +22,7 @@ class MovedLayers:
 
     def __init__(self, name: str, module: torch.nn.Module, device: torch.device) -> None:
         self.name, self.module, self._device = name, module, device
-        self._compute = ComputeDevice(module, device)
+        self._compute = ExecutionDeviceHook(module, device)
         self._layers: list[_Layer] = []
 
     def install(self) -> None:
@@ -96,7 +96,7 @@ class _Layer:
             self._kept = [(each, each.data) for each in module.parameters(recurse=False)]
             for weight, kept in self._kept:
                 weight.data = kept.to(self._device)
-        return align((args, kwargs), self._device)
+        return move_tensors((args, kwargs), self._device)
 
     def _end(self, *_: object) -> None:
         self._depth -= 1
