@@ -101,7 +101,7 @@ def test_components_are_found_however_they_are_used(
     placement.install({"part": part, "setting": 3})
     waiting = accelerator.allocated()
     for _ in range(2):
-        with placement.calling():
+        with placement.call_scope():
             made = use(part)
             assert "fake" == made.device.type
             assert "fake" == part.device.type
@@ -119,7 +119,7 @@ def test_what_a_component_writes_to_is_the_pipelines_own(mode: str) -> None:
     part, cache = Component().requires_grad_(requires_grad=False), list[Any]()
     placement = Placement(mode, "fake:0")
     placement.install({"part": part})
-    with placement.calling():
+    with placement.call_scope():
         part(torch.ones(1, 2, WIDTH), cache)
 
     assert ["fake"] == [each.device.type for each in cache]

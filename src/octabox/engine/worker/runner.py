@@ -99,7 +99,7 @@ class Runner:
 
     def note_state(self) -> None:
         """Note what a call may change of the components and, if it fails, leave changed."""
-        self.state.note(self.pipelines)
+        self.state.record(self.pipelines)
 
     def forget_prompts(self) -> None:
         """Release the encoded prompts that are kept for later calls."""
@@ -128,7 +128,7 @@ class Runner:
                 watch = StepCallback(pipe, self._reporter(pipe, call, index, publish, check), entry.progress)
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
                 with (
-                    self._placement.calling(),
+                    self._placement.call_scope(),
                     cast_warnings(said),
                     prompts.installed(),
                     retry_decoding_in_float32(pipe, said),

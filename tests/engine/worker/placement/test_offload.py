@@ -39,10 +39,10 @@ def test_a_processor_has_nothing_to_move(mode: Any) -> None:
     placement = prepare_placement(config, "StableDiffusionPipeline", "cpu")
     module = LoadStats()
     placement.install({"unet": module, "scheduler": object()})
-    with placement.calling(), placement.without_eviction(), placement.suspended():
+    with placement.call_scope(), placement.without_eviction(), placement.suspended():
         module(torch.ones(2))
 
-    assert not placement.moves
+    assert not placement.offloads
     assert 1 == len(placement.notes)
     assert f"`memory: {mode}` has no effect" in placement.notes[0]
     assert not module._forward_pre_hooks
@@ -90,7 +90,7 @@ def test_hooks_are_taken_off() -> None:
     module = LoadStats()
     mover = ComponentOffloader("unet", module, EvictionPolicy(torch.device("cpu")))
     mover.install()
-    placement._movers = [mover]
+    placement._offloaders = [mover]
     for error in (None, KeyError()):
         with nullcontext() if error is None else pytest.raises(KeyError), placement.suspended():
             assert not module._forward_pre_hooks

@@ -169,14 +169,14 @@ class Loras:
         self._on = wanted
         if not strengths:
             self._pipe.disable_lora()
-            if not (beside or self._placement.moves):
+            if not (beside or self._placement.offloads):
                 self._layers.detach()
                 self._applied = wanted
             return
         self._pipe.enable_lora()
         self._pipe.set_adapters(list(strengths), [dict(each) for each in strengths.values()])
         # What stands beside its layers is set anew for each call, which may scale it and be ended amid that.
-        if not (beside or self._placement.moves) and self._layers.merge():
+        if not (beside or self._placement.offloads) and self._layers.merge():
             self._applied = wanted
 
     def _attach(self) -> None:

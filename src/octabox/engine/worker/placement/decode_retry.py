@@ -1,4 +1,4 @@
-"""Decode latents again in float32 where decoding them in half precision gave NaN or infinity."""
+"""Decode latents again in float32 if decoding in half precision gave NaN or infinity."""
 
 from __future__ import annotations
 
@@ -17,84 +17,84 @@ from octabox.engine.worker.placement.layerwise_casting import layerwise_hooks
 
 logger = logging.getLogger(__name__)
 
-#: The method that makes media of latents.
+#: The autoencoder method that decodes latents.
 DECODE = "decode"
 
 
 @contextmanager
-def retry_decoding_in_float32(pipe: DiffusionPipeline, said: list[str]) -> Iterator[None]:
-    """Let the autoencoders of a pipeline decode once more in float32, within the context, what overflows in half precision.
+def retry_decoding_in_float32(pipe: DiffusionPipeline, warnings: list[str]) -> Iterator[None]:
+    """Within the context, repeat a decode in float32 if it overflows in half precision.
 
     Args:
-        pipe: The pipeline.
-        said: Gets a sentence about each autoencoder that did.
+        pipe: The pipeline whose autoencoders decode.
+        warnings: List to append a warning to for each repeated decode.
     """
     with ExitStack() as stack:
         for name, component in pipe.components.items():
             if isinstance(component, torch.nn.Module) and callable(getattr(component, DECODE, None)):
-                stack.enter_context(_watched(name, component, said))
+                stack.enter_context(_wrap_decode(name, component, warnings))
         yield
 
 
 @contextmanager
-def _watched(name: str, component: torch.nn.Module, said: list[str]) -> Iterator[None]:
-    """Watch what one autoencoder decodes."""
-    decode, own = getattr(component, DECODE), vars(component).get(DECODE)
+def _wrap_decode(name: str, component: torch.nn.Module, warnings: list[str]) -> Iterator[None]:
+    """Wrap the decode method of an autoencoder within the context."""
+    decode, instance_attribute = getattr(component, DECODE), vars(component).get(DECODE)
 
     @functools.wraps(decode)
-    def watched(*args: Any, **kwargs: Any) -> Any:
+    def decode_with_retry(*args: Any, **kwargs: Any) -> Any:
         dtype = find_compute_dtype(component)
         output = decode(*args, **kwargs)
         if dtype not in HALF_DTYPES or is_finite(output) or not is_finite([*args, *kwargs.values()]):
             return output
-        assert dtype is not None  # noqa: S101 (it is one of the half types)
-        return _repeated(name, component, decode, (args, kwargs), output, said)
+        assert dtype is not None  # noqa: S101 (it is one of HALF_DTYPES)
+        return _decode_in_float32(name, component, decode, (args, kwargs), output, warnings)
 
-    setattr(component, DECODE, watched)
+    setattr(component, DECODE, decode_with_retry)
     try:
         yield
     finally:
         delattr(component, DECODE)
-        if own is not None:
-            setattr(component, DECODE, own)
+        if instance_attribute is not None:
+            setattr(component, DECODE, instance_attribute)
 
 
-def _repeated(
+def _decode_in_float32(
     name: str,
     component: torch.nn.Module,
     decode: Callable[..., Any],
-    given: tuple[tuple[Any, ...], dict[str, Any]],
+    arguments: tuple[tuple[Any, ...], dict[str, Any]],
     output: Any,
-    said: list[str],
+    warnings: list[str],
 ) -> Any:
-    """Return what an autoencoder decodes in float32; what it decoded before where that fails or is not finite either."""
+    """Return the output of a decode in float32, or the earlier output if this fails or is not finite either."""
     dtype = find_compute_dtype(component)
-    assert dtype is not None  # noqa: S101 (the caller has looked)
-    args, kwargs = cast_arguments(*given, torch.float32)
+    assert dtype is not None  # noqa: S101 (checked by the caller)
+    args, kwargs = cast_arguments(*arguments, torch.float32)
     try:
-        with _in_float32(component):
-            again = decode(*args, **kwargs)
+        with _upcast(component):
+            float32_output = decode(*args, **kwargs)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        # Weights that a memory mode keeps elsewhere cannot be cast here.
+        # Offloaded weights may not be castable here.
         logger.debug("'%s' cannot decode in float32: %r", name, error)
         return output
-    if not is_finite(again):
+    if not is_finite(float32_output):
         return output
-    said.append(
-        f"'{name}' gave numbers out of range (NaN) in {dtype_name(dtype)}, and decoded once more in float32. "
-        f"With `components: {{{name}: {{dtype: float32}}}}` in the model's configuration it does so at once."
+    warnings.append(
+        f"The output of '{name}' contained NaN or infinity in {dtype_name(dtype)} and was decoded again in float32. "
+        f"Set `components: {{{name}: {{dtype: float32}}}}` in the model's configuration to decode in float32 the first time."
     )
-    # What follows in the pipeline expects the dtype that it had, as far as the numbers fit into it.
-    return cast_output(again, dtype) if is_finite(again, dtype) else again
+    # The pipeline expects the original dtype, if the values fit into it.
+    return cast_output(float32_output, dtype) if is_finite(float32_output, dtype) else float32_output
 
 
 @contextmanager
-def _in_float32(component: torch.nn.Module) -> Iterator[None]:
-    """Let a component compute in float32 within the context; each weight gets its own dtype back, and the same numbers."""
+def _upcast(component: torch.nn.Module) -> Iterator[None]:
+    """Let a component compute in float32 within the context; afterwards its weights have their dtypes and values again."""
     halves = {name: each.dtype for name, each in _weights(component) if each.dtype in HALF_DTYPES}
-    # What is stored in eight bits stays so: these bring it into the dtype to compute in when it is used.
+    # Weights stored in eight bits stay so; these hooks upcast them when they are used.
     hooks = [(hook, hook.compute_dtype) for hook in layerwise_hooks(component)]
     try:
         for name, tensor in _weights(component):
@@ -117,11 +117,11 @@ def _weights(component: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
 
 
 def is_finite(value: Any, dtype: torch.dtype | None = None) -> bool:
-    """Return whether all floating numbers of a tensor, or of what lies in a list, a mapping or an output, are finite.
+    """Return whether all floating-point values in a tensor, list, mapping or output are finite.
 
     Args:
-        value: What is looked at; anything else has no such numbers.
-        dtype: Dtype in which they are to be finite; None is their own.
+        value: Value to check.
+        dtype: Dtype in which they must be finite; None is the tensor's dtype.
     """
     if isinstance(value, torch.Tensor):
         return not value.is_floating_point() or bool(torch.isfinite(value if dtype is None else value.to(dtype)).all())

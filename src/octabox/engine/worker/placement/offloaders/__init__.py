@@ -1,1 +1,1 @@
-"""What moves the weights of one component between the host and the device."""
+"""Offloaders: each moves the weights of one component between the host and the device."""

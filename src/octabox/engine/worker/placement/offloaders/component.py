@@ -1,4 +1,4 @@
-"""Keep components on the host and move each to the device, as a whole, while it is at work."""
+"""Offload whole components: each is on the device while it computes."""
 
 from __future__ import annotations
 
@@ -12,135 +12,135 @@ from transformers import PreTrainedModel
 
 from octabox.engine.worker.placement.offloaders.alignment import HOST, ExecutionDeviceHook, move_tensors
 
-#: How often a component is brought to the device within one call until it counts as working in turns with others.
-TURNS = 3
+#: Loads of a component within one call from which on it counts as alternating with others.
+ALTERNATING_LOADS = 3
 
 
 class EvictionPolicy:
-    """Decides which components are on the device: the one at work, and those that work in turns with it.
+    """Decides which components stay on the device when another one is loaded.
 
-    A component that is brought back again and again within one call, as a denoiser and its ControlNet are in each step, is not
-    moved away any more for others of that kind. Which ones these are is learned from the calls.
+    Components that are loaded repeatedly within one call, as a denoiser and its ControlNet in each step, are not offloaded
+    for one another any more. They are learned from the calls.
 
     Args:
-        device: Where the components compute.
+        device: The execution device.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._present: dict[str, ComponentOffloader] = {}
-        self._counts: Counter[str] = Counter()
-        self._in_turns: set[str] = set()
-        self._is_together = False
+        self._loaded: dict[str, ComponentOffloader] = {}
+        self._load_counts: Counter[str] = Counter()
+        self._alternating: set[str] = set()
+        self._is_paused = False
 
     def begin_call(self) -> None:
-        """Count anew."""
-        self._counts.clear()
+        """Reset the counts of loads."""
+        self._load_counts.clear()
 
     def enter(self, component: ComponentOffloader) -> None:
-        """Make room for a component and note that it is on the device."""
-        if not self._is_together:
-            self._counts[component.name] += 1
-            if self._counts[component.name] >= TURNS:
-                self._in_turns.add(component.name)
-            self._make_room(component)
-        self._present[component.name] = component
+        """Evict other components for one that is about to be loaded, and register it."""
+        if not self._is_paused:
+            self._load_counts[component.name] += 1
+            if self._load_counts[component.name] >= ALTERNATING_LOADS:
+                self._alternating.add(component.name)
+            self._evict_for(component)
+        self._loaded[component.name] = component
 
     def leave(self, component: ComponentOffloader) -> None:
-        """Note that a component is on the host again."""
-        self._present.pop(component.name, None)
+        """Unregister a component that was offloaded."""
+        self._loaded.pop(component.name, None)
 
     @contextmanager
     def without_eviction(self) -> Iterator[None]:
-        """Let components come to the device within the context beside those that are there, and leave it afterwards."""
-        before, self._is_together = set(self._present), True
+        """Load components within the context without eviction, and offload them afterwards."""
+        before, self._is_paused = set(self._loaded), True
         try:
             yield
         finally:
-            self._is_together = False
-            for name, component in list(self._present.items()):
+            self._is_paused = False
+            for name, component in list(self._loaded.items()):
                 if name not in before:
                     component.unload()
 
-    def _make_room(self, component: ComponentOffloader) -> None:
-        for name, other in list(self._present.items()):
-            in_turns = {name, component.name} <= self._in_turns
-            if name != component.name and not in_turns and not other.running:
+    def _evict_for(self, component: ComponentOffloader) -> None:
+        for name, other in list(self._loaded.items()):
+            alternating = {name, component.name} <= self._alternating
+            if name != component.name and not alternating and not other.running:
                 other.unload()
 
 
 class ComponentOffloader:
-    """A component that is on the host until any of its modules is called.
+    """Keeps a component on the host until any of its modules is called.
 
-    Each of its modules has a hook for as long as it is on the host, so that it is found by whichever method a pipeline takes:
-    its forward pass, ``encode``, ``decode``, a table of embeddings. On the device none of them costs anything.
+    While it is on the host each of its modules has a hook, so that it is loaded by any method that a pipeline calls: its
+    forward pass, ``encode``, ``decode``, a table of embeddings. On the device there are no such hooks.
 
     Args:
         name: The component's name.
         module: The component.
-        residency: What decides which others stay on the device.
+        eviction: Decides which other components stay on the device.
     """
 
-    def __init__(self, name: str, module: torch.nn.Module, residency: EvictionPolicy) -> None:
-        self.name, self.module, self._residency = name, module, residency
+    def __init__(self, name: str, module: torch.nn.Module, eviction: EvictionPolicy) -> None:
+        self.name, self.module, self._eviction = name, module, eviction
         self.running = 0
-        self._compute = ExecutionDeviceHook(module, residency.device, self.load)
-        self._always: list[Any] = []
-        self._while_away: list[Any] = []
+        self._device_hook = ExecutionDeviceHook(module, eviction.device, self.load)
+        self._call_hooks: list[Any] = []
+        self._load_hooks: list[Any] = []
 
     def install(self) -> None:
         """Move the component to the host and install its hooks."""
-        self._always = [
-            self.module.register_forward_pre_hook(self._begin, prepend=True),
-            self.module.register_forward_hook(self._end, always_call=True),
+        self._call_hooks = [
+            self.module.register_forward_pre_hook(self._before_forward, prepend=True),
+            self.module.register_forward_hook(self._after_forward, always_call=True),
         ]
-        self._compute.install()
+        self._device_hook.install()
         self.unload()
 
     def remove(self) -> None:
-        """Move the component to the host and take its hooks off."""
+        """Move the component to the host and remove its hooks."""
         self.unload()
-        self._compute.remove()
-        for handle in [*self._always, *self._while_away]:
+        self._device_hook.remove()
+        for handle in [*self._call_hooks, *self._load_hooks]:
             handle.remove()
-        self._always, self._while_away = [], []
+        self._call_hooks, self._load_hooks = [], []
 
     def load(self) -> None:
-        """Move the component to the device, and those away that need not be there."""
-        if self._while_away:
-            for handle in self._while_away:
+        """Move the component to the device and evict others."""
+        if self._load_hooks:
+            for handle in self._load_hooks:
                 handle.remove()
-            self._while_away = []
-            self._residency.enter(self)
-            self.module.to(self._residency.device)
+            self._load_hooks = []
+            self._eviction.enter(self)
+            self.module.to(self._eviction.device)
 
     def unload(self) -> None:
         """Move the component to the host."""
         self.running = 0
         self.module.to(HOST)
-        self._residency.leave(self)
-        if not self._while_away:
-            self._while_away = [
-                each.register_forward_pre_hook(self._use, with_kwargs=True, prepend=True)
+        self._eviction.leave(self)
+        if not self._load_hooks:
+            self._load_hooks = [
+                each.register_forward_pre_hook(self._load_on_use, with_kwargs=True, prepend=True)
                 for each in self.module.modules()
                 if each is not self.module or not self._is_lazy
             ]
 
     @property
     def _is_lazy(self) -> bool:
-        """Whether a call of the component itself does not need it on the device yet.
+        """Whether only a call of a submodule, not of the component itself, loads it.
 
-        What an encoder made of a prompt may be remembered; then none of its modules is called.
+        An encoder whose output is cached is called without any of its submodules.
         """
-        own = (*self.module.parameters(recurse=False), *self.module.buffers(recurse=False))
-        return isinstance(self.module, PreTrainedModel) and not own
+        direct_weights = (*self.module.parameters(recurse=False), *self.module.buffers(recurse=False))
+        return isinstance(self.module, PreTrainedModel) and not direct_weights
 
-    def _use(self, _module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+    def _load_on_use(self, _module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         self.load()
-        return move_tensors((args, kwargs), self._residency.device)
+        return move_tensors((args, kwargs), self._eviction.device)
 
-    def _begin(self, *_: object) -> None:
+    def _before_forward(self, *_: object) -> None:
         self.running += 1
 
-    def _end(self, *_: object) -> None:
+    def _after_forward(self, *_: object) -> None:
         self.running = max(0, self.running - 1)
