@@ -14,7 +14,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.loading import build_quantization_config as module
+from octabox.engine.worker.loading import quantization as module
 from octabox.engine.worker.loading.components import check_packed_weights
 from octabox.engine.worker.loading.quantization import build_quantization_config
 from octabox.errors import LoadError, MissingDependencyError

@@ -1,4 +1,4 @@
-"""Which parts of a loaded model performance settings are for."""
+"""Find the modules of a loaded model that performance settings apply to."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import torch
 from octabox.engine.worker.component_types import members_of
 from octabox.engine.worker.steps import TIME_PARAMETERS
 
-#: Dtypes of weights that are plain numbers; others are packed, or kept small between uses.
-PLAIN_DTYPES = frozenset({torch.float32, torch.float16, torch.bfloat16})
+#: Dtypes of weights that are neither quantized nor stored in a smaller dtype.
+DENSE_DTYPES = frozenset({torch.float32, torch.float16, torch.bfloat16})
 
 
 def find_modules(components: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
-    """Return the components that have weights, by name; of a list of them each by its place."""
-    found: dict[str, torch.nn.Module] = {}
+    """Return the components that are modules, by name; those of a list with their index."""
+    modules: dict[str, torch.nn.Module] = {}
     for name, component in components.items():
         parts = [part for part in members_of(component) if isinstance(part, torch.nn.Module)]
-        found |= {name if len(parts) == 1 else f"{name}.{place}": part for place, part in enumerate(parts)}
-    return found
+        modules |= {name if len(parts) == 1 else f"{name}.{index}": part for index, part in enumerate(parts)}
+    return modules
 
 
 def find_denoisers(modules: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
-    """Return the modules whose forward pass is given how noisy its input is."""
+    """Return the modules whose forward pass takes a timestep."""
     return {
         name: module
         for name, module in modules.items()
@@ -33,9 +33,9 @@ def find_denoisers(modules: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn
     }
 
 
-def has_plain_weights(module: torch.nn.Module) -> bool:
-    """Return whether all weights of a module are plain numbers that are in memory."""
+def has_dense_weights(module: torch.nn.Module) -> bool:
+    """Return whether no weight of a module is quantized or on the meta device."""
     return all(
-        weight.dtype in PLAIN_DTYPES and type(weight) is torch.nn.Parameter and weight.device.type != "meta"
+        weight.dtype in DENSE_DTYPES and type(weight) is torch.nn.Parameter and weight.device.type != "meta"
         for weight in module.parameters()
     )
