@@ -133,7 +133,7 @@ def test_an_overflow_is_decoded_again_in_every_memory_mode(memory: str, folder: 
     for _ in range(2):
         result = made(runner)
 
-        assert "decoded once more in float32" in result.warnings[0]
+        assert "decoded again in float32" in result.warnings[0]
         assert 8 > np.abs(pixels(result) - expected).mean()
 
 

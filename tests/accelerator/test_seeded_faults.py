@@ -141,8 +141,8 @@ def numbers_of_the_device(patch: Patch) -> None:
 
 def sums_on_the_host(patch: Patch) -> None:
     """The sums of weights and LoRAs are left on the host."""
-    own = lora_layers._sum
-    patch.setattr(lora_layers, "_sum", lambda *args: own(*args).cpu())
+    own = lora_layers._merge_weight
+    patch.setattr(lora_layers, "_merge_weight", lambda *args: own(*args).cpu())
 
 
 def preview_on_the_host(patch: Patch) -> None:

@@ -168,7 +168,7 @@ def test_weights_in_eight_bits_decode_again_in_float32(memory: str, folder: Path
     for _ in range(2):
         result = made(runner)
 
-        assert "decoded once more in float32" in " ".join(result.warnings)
+        assert "decoded again in float32" in " ".join(result.warnings)
         assert 8 > np.abs(pixels(result) - expected).mean()
         assert dtypes == {name: weight.dtype for name, weight in runner.pipelines[0].vae.named_parameters()}
         assert abs(held(accelerator) - before) < 4096

@@ -84,7 +84,7 @@ def test_the_same_again_is_as_it_was(pipe: Any, loras: Loras) -> None:
 def test_where_weights_cannot_be_exchanged(pipe: Any, loras: Loras, reason: str) -> None:
     """Too many of them, parts that move between devices, packed numbers: LoRAs stay beside their layers."""
     loras._placement = Placement("model_cpu_offload", "meta" if reason == "moved" else "cpu")
-    loras._layers._most = 0 if reason == "size" else 2**30
+    loras._layers._max_bytes = 0 if reason == "size" else 2**30
     layer = pipe.unet.down_blocks[0].resnets[0].conv1
     before, plain = weights(pipe), image(pipe, steps=2)
     if reason == "numbers":

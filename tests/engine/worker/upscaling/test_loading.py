@@ -43,13 +43,13 @@ def test_a_network_that_needs_full_precision_has_it(file: Path, monkeypatch: pyt
     model = loaded(file, dtype="float16")
 
     assert torch.float32 == model.pipeline.dtype
-    assert ("The model computes in float32: its kind of network does not do so rightly in float16.",) == model.warnings
+    assert ("The model computes in float32: its architecture does not compute correctly in float16.",) == model.warnings
 
 
 @pytest.mark.parametrize("fields", [{"config": "some/model"}, {"components": {"upscaler": {"dtype": "float16"}}}])
 def test_what_has_no_effect_is_refused(fields: dict[str, Any], file: Path) -> None:
     """The file is all that there is of such a model."""
-    with pytest.raises(IncompatibleWeightsError, match=f"nothing from `{next(iter(fields))}:`"):
+    with pytest.raises(IncompatibleWeightsError, match=f"does not use `{next(iter(fields))}:`"):
         loaded(file, **fields)
 
 

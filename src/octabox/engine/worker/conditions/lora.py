@@ -219,7 +219,7 @@ def _incompatibility_error(
     base, model = read_lora(file, choice.called).base, type(pipe).__name__
     reason = textwrap.shorten(reason, MAX_LENGTH, placeholder=" ...").rstrip(".")
     if kind not in SUPPORTED:
-        message = f"LoRA '{choice.called}' is a {kind}, which is not supported for a {model}: {reason}."
+        message = f"LoRA '{choice.called}' is of type {kind}, which is not supported for a {model}: {reason}."
         return IncompatibleAdapterError(message, hint="Use a plain LoRA.", parameter="adapters")
     hint = f"It was trained for {base}." if base else "`octabox adapters` shows what it was trained for."
     message = f"LoRA '{choice.called}' does not fit this model of {model}: {reason}."
