@@ -20,7 +20,7 @@ def devices(results: list[dict[str, Any]]) -> list[str]:
 
 
 def test_models_are_spread_over_devices(tmp_path: Path) -> None:
-    """Models that are loaded together are on different devices, the next where it is asked to be; a status says where."""
+    """Models that are loaded together are on different devices, a named device is used, and the status shows the device."""
     steps: list[dict[str, Any]] = [
         {"load": ["one", "two"]},
         {"load": ["three"], "device": "fake:1"},
@@ -58,7 +58,7 @@ def test_a_load_without_room_takes_an_idle_model_off_its_device(tmp_path: Path) 
 
 
 def test_a_load_that_finds_no_room_at_all_says_so(tmp_path: Path) -> None:
-    """A model that is larger than its device is an error of its own kind, after which smaller ones can be loaded."""
+    """A model that is larger than its device raises `OutOfMemoryError`; smaller ones can be loaded afterwards."""
     steps: list[dict[str, Any]] = [{"load": ["demo"]}, {"load": ["demo"], "device": "cpu"}]
     results = run_engine(steps, environment(tmp_path, memory=1_000_000)).results
 
@@ -78,7 +78,7 @@ def test_a_load_that_finds_no_room_at_all_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_a_worker_chooses_its_device(accelerator: Control, requested: str | None, device: str) -> None:
-    """What is asked for becomes a device with its index, or the processor."""
+    """A requested device becomes one with its index, or the CPU."""
     accelerator.settings.devices = 2
 
     assert device == choose_device(requested, "demo")
@@ -95,7 +95,7 @@ def test_a_device_that_is_not_there_is_refused(accelerator: Control, requested: 
 
 
 def test_without_an_accelerator_only_the_processor_is_left(accelerator: Control) -> None:
-    """Nothing asked for is the processor; an accelerator asked for is refused."""
+    """The default is the CPU; a requested accelerator is refused."""
     accelerator.settings.devices = 0
 
     assert "cpu" == choose_device(None, "demo")

@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_auto_is_a_dtype_that_the_device_computes_in(
     settings: dict[str, Any], name: str, expected: torch.dtype, folder: Path, accelerator: Control
 ) -> None:
-    """An emulated half type is not taken, the dtype of stored weights is, and the model makes an image in it."""
+    """Emulated dtypes are not chosen, the dtype of stored weights is, and the model generates an image in it."""
     for setting, value in settings.items():
         setattr(accelerator.settings, setting, value)
     runner = load_model(folder, name)
@@ -67,7 +67,7 @@ def test_auto_is_a_dtype_that_the_device_computes_in(
 
 
 def test_a_class_that_does_not_run_in_it_gets_another(folder: Path) -> None:
-    """The answer to the first call has a warning; the next load begins with what works, and says nothing."""
+    """The first response has a warning; the next load starts with a dtype that works, without a warning."""
     params = {"num_inference_steps": 2}
     first = load_model(folder, "arrays", DDPM)
     assert torch.bfloat16 == first.pipelines[0].dtype

@@ -100,7 +100,7 @@ def test_weights_are_never_all_on_the_host(name: str, folder: Path) -> None:
     ],
 )
 def test_what_is_yet_to_be_changed_goes_by_the_host(fields: dict[str, Any], folder: Path) -> None:
-    """Where weights are to leave the device again, or are not final as they are read, nothing is read onto it."""
+    """Weights that are offloaded later, or changed after they are read, are not loaded directly on the device."""
     assert not can_load_on_device(config(folder, CLASSES[0], **fields), "fake")
     assert can_load_on_device(config(folder, CLASSES[0]), "fake")
     assert not can_load_on_device(config(folder, CLASSES[0]), "cpu")
@@ -108,7 +108,7 @@ def test_what_is_yet_to_be_changed_goes_by_the_host(fields: dict[str, Any], fold
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_file_may_be_read_as_a_whole(folder: Path, accelerator: Control) -> None:
-    """`disable_mmap` changes how files are read, and not what is made."""
+    """`disable_mmap` does not change the result."""
     name = "StableDiffusionPipeline"
     plain, _, _ = loaded(folder, name, accelerator)
     whole, _, _ = loaded(folder, name, accelerator, disable_mmap=True)

@@ -35,7 +35,7 @@ class Component(torch.nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are, as models of diffusers and transformers say."""
+        """The device of its weights, as models of diffusers and transformers report it."""
         return next(self.parameters()).device
 
     def forward(self, given: torch.Tensor, cache: list[Any] | None = None) -> torch.Tensor:
@@ -67,7 +67,7 @@ def by_forward(part: Component) -> torch.Tensor:
 
 
 def by_table(part: Component) -> torch.Tensor:
-    """Look words up, where it says that it is."""
+    """Look up embeddings on the device that the component reports."""
     found: torch.Tensor = part.table(torch.tensor([[1, 2]], device=part.device))
     return found
 
@@ -115,7 +115,7 @@ def test_components_are_found_however_they_are_used(
 
 @pytest.mark.parametrize("mode", ["model_cpu_offload", "sequential_cpu_offload"])
 def test_what_a_component_writes_to_is_the_pipelines_own(mode: str) -> None:
-    """A list stays the same one, beside an input that has to be brought to the device."""
+    """A list argument stays the same object although another input is moved to the device."""
     part, cache = Component().requires_grad_(requires_grad=False), list[Any]()
     placement = Placement(mode, "fake:0")
     placement.install({"part": part})
@@ -165,7 +165,7 @@ def test_a_remembered_prompt_needs_no_encoder(accelerator: Control) -> None:
 
 
 def test_loras_stay_beside_their_layers_where_memory_is_short(accelerator: Control) -> None:
-    """Where there is no room for their sums, or it is gone amid them, the image is the same within rounding."""
+    """Without memory for merged weights, or if it runs out during the merge, the image is the same within rounding."""
     model, lora = runner(device="fake", dtype="float32"), AdapterChoice(HEARTS)
     merged = call_of(model, lora)
     call_of(model)

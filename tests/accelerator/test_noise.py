@@ -40,7 +40,7 @@ def test_nothing_is_said_of_a_call_that_is_made_again() -> None:
 
 
 def test_a_class_is_refused_once() -> None:
-    """Later calls of the class draw on the host at once."""
+    """Later calls of the class draw on the host immediately."""
     host_draws, calls = HostDraws(), []
 
     def call() -> torch.Tensor:
@@ -54,7 +54,7 @@ def test_a_class_is_refused_once() -> None:
 
 
 def test_other_errors_are_not_repeated() -> None:
-    """What fails for another reason fails at once."""
+    """A call that fails for another reason is not repeated."""
     calls = []
 
     def call() -> None:

@@ -73,7 +73,7 @@ def weighted(model: Runner) -> np.ndarray:
 
 
 def latents(model: Runner) -> np.ndarray:
-    """Return what is not decoded."""
+    """Return undecoded latents."""
     return made(model, params={"output_type": "latent"})
 
 
@@ -115,7 +115,7 @@ def cancelled(model: Runner) -> np.ndarray:
 
 
 def ids_on_the_host(patch: Patch) -> None:
-    """The tokens of weighted prompts are not brought to the encoder's device."""
+    """The tokens of weighted prompts are not moved to the encoder's device."""
 
     def call_encoder(job: Any, ids: torch.Tensor, mask: torch.Tensor | None) -> Any:
         return job.own(ids.cpu(), attention_mask=mask, **job.options, return_dict=True)
@@ -146,7 +146,7 @@ def sums_on_the_host(patch: Patch) -> None:
 
 
 def preview_on_the_host(patch: Patch) -> None:
-    """Unfinished latents are brought to the host before they are decoded."""
+    """Intermediate latents are moved to the host before they are decoded."""
     own = vars(running)["preview"]
     patch.setattr(running, "preview", lambda pipe, tensor: own(pipe, tensor.cpu()))
 
@@ -173,7 +173,7 @@ def component_not_placed(patch: Patch) -> None:
 
 
 def hook_lost(patch: Patch) -> None:
-    """A component is not brought to the device any more when it is used."""
+    """A component is not loaded on the device when it is used."""
     patch.setattr(ComponentOffloader, "_load_on_use", lambda component, module, args, kwargs: (args, kwargs))
 
 
@@ -238,7 +238,7 @@ def loaded(device: str, mode: str) -> Runner:
 
 @cache
 def expected(scenario: Callable[[Runner], np.ndarray]) -> np.ndarray:
-    """Return what a scenario makes on the processor."""
+    """Return the result of a scenario on the CPU."""
     return scenario(loaded("cpu", "full"))
 
 
@@ -250,7 +250,7 @@ def weights() -> int:
 
 
 def wrong(seeded: Seeded) -> str:
-    """Return what is wrong with a scenario on the device; nothing where all is well."""
+    """Return what is wrong with a scenario on the device, or an empty string."""
     model = loaded("fake", seeded.memory)
     try:
         if seeded.warm:
@@ -269,14 +269,14 @@ def wrong(seeded: Seeded) -> str:
 
 @pytest.mark.parametrize("seeded", SEEDED, ids=lambda each: f"{each.scenario.__name__}-{each.memory}")
 def test_without_a_fault_all_is_well(seeded: Seeded, accelerator: Control) -> None:
-    """Each scenario makes on the device what it makes on the processor, and leaves what was there."""
+    """Each scenario has the same result on the device as on the CPU, and leaves memory unchanged."""
     assert "" == wrong(seeded)
     assert accelerator.operators_on[0] > 100
 
 
 @pytest.mark.parametrize("seeded", SEEDED, ids=lambda each: each.fault.__name__)
 def test_a_fault_is_noticed(seeded: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the fault the scenario does not pass on the device; what a processor makes stays the same."""
+    """With the fault the scenario fails on the device; the result on the CPU stays the same."""
     reference = expected(seeded.scenario)
     seeded.fault(monkeypatch)
 

@@ -1,4 +1,4 @@
-"""Settings that meet on an accelerator: memory modes with a change of dtype, storage, performance, upscalers."""
+"""Combined settings on an accelerator: memory modes with a change of dtype, storage, performance, upscalers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a tiny model, one whose autoencoder overflows in float16, and one that makes arrays in its dtype."""
+    """Return a folder with a tiny model, one whose autoencoder overflows in float16, and one that does not run in bfloat16."""
     folder = tmp_path_factory.mktemp("models")
     pipe = tiny_sd()
     pipe.save_pretrained(folder / "plain")
@@ -58,14 +58,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def held(accelerator: Control) -> int:
-    """Return the bytes that the device holds."""
+    """Return the allocated bytes of the device."""
     gc.collect()
     return accelerator.allocated()
 
 
 @pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_a_model_in_another_dtype_takes_the_place_of_the_first(memory: str, folder: Path, accelerator: Control) -> None:
-    """What was loaded first is gone, and the second makes what it makes when it is loaded at once."""
+    """The first model is freed, and the second gives the same results as one loaded in its dtype."""
     steps = {"num_inference_steps": 2}
     runner = load_model(folder, "arrays", DDPM, memory=memory)
     before = held(accelerator)
@@ -86,7 +86,7 @@ def test_a_model_in_another_dtype_takes_the_place_of_the_first(memory: str, fold
 def test_a_model_that_cannot_be_loaded_again_is_as_before(
     memory: str, folder: Path, accelerator: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory that runs out amid the second load is the error of that call; the next call loads it."""
+    """If memory runs out during the second load, the call fails, and the next call loads the model."""
     runner, steps = load_model(folder, "arrays", DDPM, memory=memory), {"num_inference_steps": 2}
     before = held(accelerator)
 
@@ -113,7 +113,7 @@ def test_a_model_that_cannot_be_loaded_again_is_as_before(
 
 @pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_a_call_that_is_repeated_begins_anew(memory: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it failed amid a decode in float32, the autoencoder has its own dtype again when casts are tried."""
+    """After a failure in an upcast decode the autoencoder has its dtype again when casts are tried."""
     runner, decode = load_model(folder, "plain", dtype="float16", memory=memory), AutoencoderKL.decode
     seen: list[set[torch.dtype]] = []
 
@@ -133,7 +133,7 @@ def test_a_call_that_is_repeated_begins_anew(memory: str, folder: Path, monkeypa
 
 @pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_weights_in_eight_bits_decode_again_in_float32(memory: str, folder: Path, accelerator: Control) -> None:
-    """The image is that of float32, and the weights are in eight bits before and after."""
+    """The image is that of float32, and the weights are stored in eight bits before and after."""
     fields: dict[str, Any] = {"components": {"vae": SMALL}}
     expected = pixels(run_call(load_model(folder, "overflows", device="cpu", dtype="float32", **fields)))
     runner = load_model(folder, "overflows", dtype="float16", memory=memory, **fields)
@@ -150,7 +150,7 @@ def test_weights_in_eight_bits_decode_again_in_float32(memory: str, folder: Path
 
 @pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_storage_casts_and_memory_modes_go_together(memory: str, folder: Path, accelerator: Control) -> None:
-    """A denoiser in eight bits beside an autoencoder in float32 makes what it makes on a processor, after a failure too."""
+    """A denoiser stored in eight bits with a float32 autoencoder gives the result of the CPU, also after a failure."""
     fields: dict[str, Any] = {"dtype": "bfloat16", "components": {"unet": SMALL, "vae": {"dtype": "float32"}}}
     expected = pixels(run_call(load_model(folder, "plain", device="cpu", **fields)))
     runner = load_model(folder, "plain", memory=memory, **fields)
@@ -177,7 +177,7 @@ def drawn(runner: Runner, *adapters: AdapterChoice) -> tuple[Any, tuple[str, ...
 
 @pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_a_fast_profile_holds_in_every_memory_mode(memory: str, accelerator: Control) -> None:
-    """Layout and fused projections are there in each; the first LoRA ends the fusion, and the rest moves as before."""
+    """Layout and fused projections are applied in each mode; the first LoRA undoes the fusion."""
     settings: dict[str, Any] = {"memory": memory, "device": "fake", "dtype": "float32"}
     exact = Runner(load(embedded(**settings), PLAIN, WorkerOptions()))
     plain, with_lora = drawn(exact)[0], drawn(exact, AdapterChoice(HEARTS))[0]
@@ -206,7 +206,7 @@ def test_a_fast_profile_holds_in_every_memory_mode(memory: str, accelerator: Con
 
 
 def test_an_attention_backend_is_tried_where_the_model_computes(accelerator: Control) -> None:
-    """Weights that wait on the host say nothing of what the device can do."""
+    """A backend is tried on the execution device, although the weights are on the host."""
     denoiser = makers.pipelines()["FluxPipeline"].make().transformer
     before = accelerator.operators_on[0]
 
@@ -217,7 +217,7 @@ def test_an_attention_backend_is_tried_where_the_model_computes(accelerator: Con
 @pytest.mark.parametrize("memory", MEMORY_MODES)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_upscalers_work_in_every_memory_mode(memory: str, dtype: str, tmp_path: Path, accelerator: Control) -> None:
-    """In tiles and at once they make what a processor makes, also after memory ran out, and the device is left as it was."""
+    """Tiled and untiled results are those of the CPU, also after memory ran out, and the device memory is as before."""
     upscalers.save(upscalers.esrgan(2), tmp_path / "2x.pth")
     image = Image.effect_noise((40, 24), 64).convert("RGB")
     tiled = {"tile": 16, "tile_overlap": 4}

@@ -53,7 +53,7 @@ def pixels(unfinished: RawOutput) -> Any:
 
 
 def test_an_overflow_is_decoded_in_float32(folder: Path) -> None:
-    """The image is that of float32 but for rounding, a warning says so, and the weights are as before, to the bit."""
+    """The image is that of float32 within rounding, with a warning, and the weights are unchanged to the bit."""
     model = loaded(folder, "float16")
     before = {name: tensor.clone() for name, tensor in model.pipeline.vae.state_dict().items()}
     result = made(model)
@@ -68,7 +68,7 @@ def test_an_overflow_is_decoded_in_float32(folder: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_is_finite_is_decoded_once(dtype: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing overflows the autoencoder decodes once, and nothing is said."""
+    """Without an overflow the autoencoder decodes once, without a warning."""
     model = loaded(folder, dtype)
     decode = Mock(wraps=model.pipeline.vae.decode)
     monkeypatch.setattr(model.pipeline.vae, "decode", decode)
@@ -78,7 +78,7 @@ def test_what_is_finite_is_decoded_once(dtype: Any, folder: Path, monkeypatch: p
 
 
 def test_latents_that_are_none_are_not_decoded_again(folder: Path) -> None:
-    """NaN in latents is not the autoencoder's: another decode would not help."""
+    """NaN in latents is not repeated, since another decode would not help."""
     model, said = loaded(folder, "float16"), list[str]()
     with retry_decoding_in_float32(model.pipeline, said):
         output = model.pipeline.vae.decode(torch.full((1, 4, 2, 2), torch.nan, dtype=torch.float16)).sample
@@ -88,7 +88,7 @@ def test_latents_that_are_none_are_not_decoded_again(folder: Path) -> None:
 
 
 def test_nothing_is_left_behind(folder: Path) -> None:
-    """After the call the autoencoder has its own method, after an error too."""
+    """After the call the autoencoder has its original method, also after an error."""
     model = loaded(folder, "float16")
     with pytest.raises(ValueError, match="unpack"), retry_decoding_in_float32(model.pipeline, []):
         _, _ = model.pipeline.vae.decode(torch.zeros((1, 4, 2, 2), dtype=torch.float16), return_dict=False)
@@ -97,7 +97,7 @@ def test_nothing_is_left_behind(folder: Path) -> None:
 
 
 def test_casts_stay_where_they_are(folder: Path) -> None:
-    """An autoencoder that casts what it is given does so after the call as before."""
+    """An autoencoder with casts has them after the call."""
     config = {"name": "x", "model": str(folder), "dtype": "float16", "components": {"unet": {"dtype": "float32"}}}
     model = load(ModelConfig.model_validate(config), KIND, WorkerOptions(device="cpu"))
     casting = vars(model.pipeline.vae)["decode"]

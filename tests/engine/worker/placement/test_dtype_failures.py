@@ -14,7 +14,7 @@ KEY = {"pipeline": "Some", "parts": "A,B", "device": "cuda"}
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let verdicts lie in a folder of the test."""
+    """Record dtype failures in a folder of the test."""
     monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -44,7 +44,7 @@ def test_another_version_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_damaged_file_counts_for_nothing(cache: Path) -> None:
-    """A file that cannot be read is as good as none, and is written anew."""
+    """An unreadable file is ignored and written again."""
     record_failed_dtypes(KEY, {"bfloat16": "no"})
     next(cache.rglob("*.json")).write_text("[", encoding="utf-8")
 
