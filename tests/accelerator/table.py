@@ -1,7 +1,8 @@
 """The table of outcomes of every tiny pipeline in every mode on the pretended accelerator, stored in ``pipelines.yaml``.
 
-Write it again, for all classes or those whose names start with NAME, by ``python tests/accelerator/table.py [--processes N] [NAME ...]``.
-It prints the counts of what it has written; ``make docs`` brings them into docs/reference/pipelines.md.
+Write it again, for all classes or those whose names start with NAME, by
+``python tests/accelerator/table.py [--processes N] [NAME ...]``.
+It prints the counts; ``make docs`` copies them to docs/reference/pipelines.md.
 """
 
 from __future__ import annotations
