@@ -121,7 +121,7 @@ def test_audio_is_given_where_the_model_is(dtype: str, tmp_path: Path) -> None:
     sound = Audio(np.zeros((2, 1600), np.float32), 16000)
     params = {"prompt": "rain", "num_inference_steps": 2, "audio_end_in_s": 0.1}
 
-    assert run_call(runner, name, params, initial_audio_waveforms=[sound]).products
+    assert run_call(runner, name, params, initial_audio_waveforms=[sound]).outputs
 
 
 def test_upscalers_compute_in_float16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ def call_of(model: Runner, *adapters: AdapterChoice, **fields: Any) -> np.ndarra
     """Return the image of a short call."""
     wanted = call(PLAIN, {**PARAMS, "num_inference_steps": 2}, **fields)
     object.__setattr__(wanted.runs[0], "adapters", adapters)
-    return np.asarray(run(model, wanted).products[0][0].value)
+    return np.asarray(run(model, wanted).outputs[0][0].value)
 
 
 def test_what_each_mode_holds(accelerator: Control) -> None:

@@ -49,8 +49,8 @@ def made(model: Runner, runs_as: str = PLAIN, watcher: Watcher | None = None, **
     params, run_fields = {**FEW, **fields.pop("params", {})}, fields.pop("run_fields", {})
     wanted = call(runs_as, params, inputs=fields.pop("inputs", None), **fields)
     wanted = replace(wanted, runs=tuple(replace(each, **run_fields) for each in wanted.runs))
-    products = [product for product, *_ in run(model, wanted, watcher).products]
-    return np.concatenate([value.ravel() for product in products for _, value in numbers(product)])
+    outputs = [product for product, *_ in run(model, wanted, watcher).outputs]
+    return np.concatenate([value.ravel() for product in outputs for _, value in numbers(product)])
 
 
 # Scenarios: what is done with a model.
@@ -125,13 +125,13 @@ def ids_on_the_host(patch: Patch) -> None:
 
 def key_from_the_device(patch: Patch) -> None:
     """The key of an encoded prompt is made without bringing its tokens to the host."""
-    own = embed_cache.key_of
+    own = embed_cache.cache_key
 
-    def key_of(value: Any) -> Any:
+    def cache_key(value: Any) -> Any:
         return value.numpy().tobytes() if isinstance(value, torch.Tensor) else own(value)
 
-    patch.setattr(embed_cache, "key_of", key_of)
-    patch.setattr(hooks, "key_of", key_of)
+    patch.setattr(embed_cache, "key_of", cache_key)
+    patch.setattr(hooks, "key_of", cache_key)
 
 
 def numbers_of_the_device(patch: Patch) -> None:

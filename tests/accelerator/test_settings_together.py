@@ -236,4 +236,4 @@ def test_upscalers_work_in_every_memory_mode(memory: str, dtype: str, tmp_path: 
         run_call(runner, UPSCALING, tiled, image=[image])
     clean_up(runner.pipelines, runner.device, runner.state)
     assert before == held(accelerator)
-    assert run_call(runner, UPSCALING, tiled, image=[image]).products
+    assert run_call(runner, UPSCALING, tiled, image=[image]).outputs

@@ -39,4 +39,4 @@ def run_call(runner: TrialRunner, pipeline: str = STABLE_DIFFUSION, params: Any 
 
 def pixels(output: RawOutput) -> Any:
     """Return the pixels of an output's image."""
-    return np.asarray(output.products[0][0].value, np.float32)
+    return np.asarray(output.outputs[0][0].value, np.float32)

@@ -62,7 +62,7 @@ def run(calls: TrialRunner, name: str, **params: Any) -> tuple[str, ...]:
     """Make a call and return its warnings."""
     watcher = Watcher()
     made = calls.run(call(name, {"num_inference_steps": 2, **params}), watcher.tell, watcher.check)
-    assert made.products
+    assert made.outputs
     return made.warnings
 
 

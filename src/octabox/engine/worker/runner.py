@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 
-from octabox.catalog.conditions.ip_adapter import SCALE
+from octabox.catalog.conditions.ip_adapter import SCALE_PARAMETER
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
@@ -24,21 +24,21 @@ from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.component_types import group_components
 from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
-from octabox.engine.worker.failures import library_warnings
+from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.inputs.arguments import call_arguments
-from octabox.engine.worker.inputs.noise import HostDraws, varied
-from octabox.engine.worker.inputs.sizes import check_sizes, other_sizes
+from octabox.engine.worker.inputs.noise import HostNoise, apply_variation
+from octabox.engine.worker.inputs.sizes import check_sizes, size_warnings
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.outputs.checks import cast_warnings
-from octabox.engine.worker.outputs.encoding import artifacts
+from octabox.engine.worker.outputs.checks import capture_cast_warnings
+from octabox.engine.worker.outputs.encoding import encode_output
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.engine.worker.outputs.parser import OutputParser
 from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.placement.decode_retry import retry_decoding_in_float32
 from octabox.engine.worker.placement.recovery import ModelState
 from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache
-from octabox.engine.worker.prompts.hooks import PromptHooks, untruncated
-from octabox.engine.worker.prompts.parsed import readings
+from octabox.engine.worker.prompts.hooks import PromptHooks, drop_truncation_warnings
+from octabox.engine.worker.prompts.parsed import parse_prompts
 from octabox.engine.worker.scheduler_factory import build_scheduler
 from octabox.engine.worker.steps import StepCallback
 from octabox.errors import IncompatibleWeightsError, InvalidParameterError
@@ -53,7 +53,7 @@ class RawOutput:
     """What a call made, before it is encoded; each with its seed and what it was made from."""
 
     call: Call
-    products: tuple[tuple[OutputItem, int | None, Mapping[str, Any]], ...]
+    outputs: tuple[tuple[OutputItem, int | None, Mapping[str, Any]], ...]
     warnings: tuple[str, ...]
     timings: Mapping[str, float]
     adapters: tuple[AdapterReport, ...] = ()
@@ -61,7 +61,7 @@ class RawOutput:
     def encode(self) -> Generation:
         """Write everything as files, each with its own metadata inside where its format has room for it."""
         output = self.call.output
-        made = [each for product, seed, facts in self.products for each in artifacts(product, seed, facts, output)]
+        made = [each for product, seed, facts in self.outputs for each in encode_output(product, seed, facts, output)]
         return Generation(
             self.call.id,
             self.call.model.name,
@@ -89,7 +89,7 @@ class Runner:
         self._memory = PromptEmbedCache()
         self.device, self.state = model.device, ModelState([model.pipeline])
         self._placement = model.placement
-        self._draws = HostDraws()
+        self._draws = HostNoise()
         self.steps_taken = self._previews = 0
 
     @property
@@ -101,7 +101,7 @@ class Runner:
         """Note what a call may change of the components and, if it fails, leave changed."""
         self.state.record(self.pipelines)
 
-    def forget_prompts(self) -> None:
+    def clear_prompt_cache(self) -> None:
         """Release the encoded prompts that are kept for later calls."""
         self._memory.forget()
 
@@ -119,7 +119,7 @@ class Runner:
         made: list[tuple[OutputItem, int | None, Mapping[str, Any]]] = []
         adapters: list[AdapterReport] = []
         performance = self._model.performance
-        with library_warnings(entry.package) as said, performance.running(pipe, tell) as publish:
+        with capture_library_warnings(entry.package) as said, performance.running(pipe, tell) as publish:
             for index, run in enumerate(call.runs):
                 check()
                 applied = self._apply_loras(call, run, said)
@@ -129,7 +129,7 @@ class Runner:
                 prompts, spoken = self._read_prompts(pipe, entry, call, run)
                 with (
                     self._placement.call_scope(),
-                    cast_warnings(said),
+                    capture_cast_warnings(said),
                     prompts.installed(),
                     retry_decoding_in_float32(pipe, said),
                 ):
@@ -137,15 +137,15 @@ class Runner:
                 check()
                 said.extend(prompts.warnings())
                 reader = OutputParser(pipe, entry, run.params, call.output)
-                products = reader.read(output)
+                outputs = reader.read(output)
                 facts = {**self._facts(pipe, entry, call, run), **_told(applied)}
-                made += [(product, run.seed, facts) for product in products]
-                said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe, entry)])
+                made += [(product, run.seed, facts) for product in outputs]
+                said.extend([*reader.warnings, *size_warnings(facts["params"], outputs, pipe, entry)])
         wanted = call.partial_images * len(call.runs)
         if self._previews < wanted:
             said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
         said.extend(performance.take_warnings())
-        warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *untruncated(said)])
+        warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *drop_truncation_warnings(said)])
         return RawOutput(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
 
     def _pipeline(self, name: str) -> DiffusionPipeline:
@@ -209,7 +209,7 @@ class Runner:
                 if image:
                     self._previews += 1
                     artifact = next(
-                        artifacts(OutputItem("preview", "image", image), call.runs[index].seed, {}, call.output)
+                        encode_output(OutputItem("preview", "image", image), call.runs[index].seed, {}, call.output)
                     )
                     tell(Progress("running", index * total + taken, runs * total, artifact, index))
                 shown += 1
@@ -220,7 +220,7 @@ class Runner:
         self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run
     ) -> tuple[PromptHooks, Run]:
         """Return what watches over a run's prompts, and the run with their plain words."""
-        read = readings(run.params, call.prompt_syntax)
+        read = parse_prompts(run.params, call.prompt_syntax)
         spoken = replace(run, params={**run.params, **{name: each.plain for name, each in read.items()}})
         state = self._loras.state
         watch = PromptHooks(pipe, entry, read, self._memory, state, clip_skip=run.params.get("clip_skip"))
@@ -234,11 +234,11 @@ class Runner:
         np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the one that pipelines use)
         arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
         arguments |= control_arguments(pipe, entry, arguments)
-        arguments.pop(SCALE, None)
+        arguments.pop(SCALE_PARAMETER, None)
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
         images = self._ip_adapters.activated(run) if self._ip_adapters else nullcontext()
-        with watch.installed(), images, varied(arguments, run.variation):
+        with watch.installed(), images, apply_variation(arguments, run.variation):
             return pipe(**arguments)
 
     def _facts(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run) -> dict[str, Any]:

@@ -57,9 +57,9 @@ class TrialRunner:
         """Note what a call may change of the components and, if it fails, leave changed."""
         self._runner.note_state()
 
-    def forget_prompts(self) -> None:
+    def clear_prompt_cache(self) -> None:
         """Release the encoded prompts that are kept for later calls."""
-        self._runner.forget_prompts()
+        self._runner.clear_prompt_cache()
 
     @property
     def steps_taken(self) -> int:

@@ -17,7 +17,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import load
 from octabox.hub.checkpoints import bundles
-from octabox.hub.checkpoints.families import recognise
+from octabox.hub.checkpoints.families import detect_family
 
 KIND = "StableDiffusionXLPipeline"
 
@@ -140,6 +140,6 @@ def test_a_file_with_two_encoders_makes_the_same_image(pipe: StableDiffusionXLPi
     """All from the file and from what we ship, without the network."""
     loaded = load(ModelConfig(name="x", model=str(file)), KIND, WorkerOptions(device="cpu")).pipeline
 
-    assert "sdxl" == recognise(file).name
+    assert "sdxl" == detect_family(file).name
     assert np.array_equal(image(pipe), image(loaded))
     assert loaded.config.force_zeros_for_empty_prompt

@@ -49,7 +49,7 @@ def made(model: LoadedModel) -> RawOutput:
 
 def pixels(unfinished: RawOutput) -> Any:
     """Return the pixels of an image."""
-    return np.asarray(unfinished.products[0][0].value, np.float32)
+    return np.asarray(unfinished.outputs[0][0].value, np.float32)
 
 
 def test_an_overflow_is_decoded_in_float32(folder: Path) -> None:

@@ -27,7 +27,7 @@ from octabox.engine.worker.conditions.lora_loading import (
 from octabox.engine.worker.conditions.lycoris import convert_to_lora, kernel_sizes
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
-from octabox.hub.adapters.fetching import lora_file
+from octabox.hub.adapters.fetching import resolve_lora_file
 from octabox.hub.adapters.files import check_lora, read_lora
 from octabox.hub.adapters.lora_networks import kind_of, weights_of
 from octabox.types import AdapterChoice, AdapterReport
@@ -123,7 +123,7 @@ class Loras:
         if not hasattr(self._pipe, "load_lora_weights"):
             message = f"{type(self._pipe).__name__} does not support LoRAs."
             raise UnknownParameterError(message, parameter="adapters")
-        file = lora_file(choice.lora)
+        file = resolve_lora_file(choice.lora)
         stat = file.stat()
         key = (str(file.absolute()), stat.st_mtime_ns, stat.st_size)
         if key in self._loaded:
@@ -142,7 +142,7 @@ class Loras:
         self._attach()
         adapter = f"octabox{next(self._numbers):06d}"
         try:
-            converted = convert_to_lora(file, kind, choice.called, kernel_sizes(self._pipe))
+            converted = convert_to_lora(file, kind, choice.display_name, kernel_sizes(self._pipe))
             with self._placement.suspended():
                 stats = load_lora_with_stats(self._pipe, converted or file, adapter, names)
         except BaseException as error:
@@ -216,13 +216,13 @@ def _incompatibility_error(
     pipe: Any, file: Path, choice: AdapterChoice, kind: str, reason: str
 ) -> IncompatibleAdapterError:
     """Return the error for a LoRA that is incompatible with the model."""
-    base, model = read_lora(file, choice.called).base, type(pipe).__name__
+    base, model = read_lora(file, choice.display_name).base, type(pipe).__name__
     reason = textwrap.shorten(reason, MAX_LENGTH, placeholder=" ...").rstrip(".")
     if kind not in SUPPORTED:
-        message = f"LoRA '{choice.called}' is of type {kind}, which is not supported for a {model}: {reason}."
+        message = f"LoRA '{choice.display_name}' is of type {kind}, which is not supported for a {model}: {reason}."
         return IncompatibleAdapterError(message, hint="Use a plain LoRA.", parameter="adapters")
     hint = f"It was trained for {base}." if base else "`octabox adapters` shows what it was trained for."
-    message = f"LoRA '{choice.called}' does not fit this model of {model}: {reason}."
+    message = f"LoRA '{choice.display_name}' does not fit this model of {model}: {reason}."
     return IncompatibleAdapterError(message, hint=hint, parameter="adapters")
 
 
@@ -236,7 +236,7 @@ def _component_weights(choice: AdapterChoice, lora: LoadedLora, components: Iter
     if unknown:
         choices = sorted(components)
         raise InvalidParameterError(
-            f"LoRA '{choice.called}' has a weight for '{unknown[0]}', which does not support LoRAs in this model.",
+            f"LoRA '{choice.display_name}' has a weight for '{unknown[0]}', which does not support LoRAs in this model.",
             hint=f"Components that do: {', '.join(choices)}.",
             parameter="adapters",
             choices=choices,
@@ -251,7 +251,7 @@ def _weight(choice: AdapterChoice, component: str) -> float:
 
 
 def _report(choice: AdapterChoice, lora: LoadedLora) -> AdapterReport:
-    return AdapterReport(choice.called, choice.weight, dict(choice.weights), lora.stats.keys, lora.stats.used)
+    return AdapterReport(choice.display_name, choice.weight, dict(choice.weights), lora.stats.keys, lora.stats.used)
 
 
 def _warnings(choice: AdapterChoice, lora: LoadedLora) -> list[str]:
@@ -261,4 +261,4 @@ def _warnings(choice: AdapterChoice, lora: LoadedLora) -> list[str]:
     if not unused:
         return []
     examples = f", such as {', '.join(stats.unused_names[:3])}" if stats.unused_names else ""
-    return [f"LoRA '{choice.called}': {unused} of its {stats.keys} tensors are not used by this model{examples}."]
+    return [f"LoRA '{choice.display_name}': {unused} of its {stats.keys} tensors are not used by this model{examples}."]

@@ -24,7 +24,7 @@ from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.dtype import DtypeChoice, choose_variant
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints import bundles
-from octabox.hub.checkpoints.families import Family, family_of, recognise
+from octabox.hub.checkpoints.families import Family, match_family, detect_family
 from octabox.hub.checkpoints.tensors import Shapes, read_shapes
 
 
@@ -45,11 +45,11 @@ def load_checkpoint(
     """
     file = Path(config.model)
     shapes = read_shapes(file)
-    family = family_of(shapes)
+    family = match_family(shapes)
     if _has_file_loader(pipeline_class) and not (family and family.not_a_model):
         return _load_by_class(config, pipeline_class, dtype, dtypes)
     if not config.config or (family and family.not_a_model):
-        family = recognise(file)
+        family = detect_family(file)
     if family and _has_denoiser_only(family, shapes, config):
         return _load_denoiser(config, pipeline_class, dtype, family.part or next(iter(family.parts or ())))
     if not hasattr(pipeline_class, "from_single_file"):
@@ -61,7 +61,7 @@ def load_checkpoint(
 
 def checkpoint_notes(config: ModelConfig) -> tuple[str, ...]:
     """Return the assumptions made about a single file that neither its tensors nor the configuration confirm."""
-    family = None if config.config or config.scheduler else family_of(read_shapes(Path(config.model)))
+    family = None if config.config or config.scheduler else match_family(read_shapes(Path(config.model)))
     return (family.note,) if family and family.note else ()
 
 
@@ -107,7 +107,7 @@ def _has_denoiser_only(family: Family, shapes: Shapes, config: ModelConfig) -> b
 def _load_denoiser(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, part: str) -> DiffusionPipeline:
     """Load the denoiser from the file and the other components from the model that `config` names."""
     if not config.config:
-        family = recognise(Path(config.model))
+        family = detect_family(Path(config.model))
         raise IncompatibleWeightsError(
             f"Model '{config.name}': {config.model} holds only the {part} of {family.title}.",
             hint=f"Set `config:` to a folder or Hub id with the complete model, such as {family.repository}.",
@@ -141,7 +141,7 @@ def _load_all_components(
         loaded = _load_configured_components(config, pipeline_class, dtype, config_source)
         required = family.missing(shapes) if family else ()
         if not config.config and family and family.configs:
-            required += bundles.kept_out(family.configs)
+            required += bundles.missing_components(family.configs)
         missing = [name for name in required if name not in loaded]
         if missing and not config.config:
             raise _missing_components_error(config, family, missing)
@@ -170,7 +170,7 @@ def _config_source(config: ModelConfig, pipeline_class: Any, family: Family | No
     if config.config:
         yield config.config
     elif family and family.configs:
-        with bundles.folder(family.configs, pipeline_class.__name__) as folder:
+        with bundles.bundle_folder(family.configs, pipeline_class.__name__) as folder:
             yield str(folder)
     else:
         title = family.title if family else "this file"

@@ -89,7 +89,7 @@ def _read_class(folder: Path) -> Any:
         name = json.loads((folder / "config.json").read_bytes()).get("_class_name")
     except (OSError, ValueError, AttributeError):
         return None
-    return import_class(name) if name in load_catalog().facts.ancestors else None
+    return import_class(name) if name in load_catalog().metadata.ancestors else None
 
 
 def load_file(

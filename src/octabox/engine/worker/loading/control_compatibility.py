@@ -7,7 +7,7 @@ from typing import Any
 
 from octabox.catalog.tasks import CONTROL_COMPONENTS
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.component_types import members_of
+from octabox.engine.worker.component_types import unpack_components
 from octabox.errors import IncompatibleWeightsError
 
 #: Names of the denoiser component.
@@ -40,7 +40,7 @@ def check_control_components(
     for name, component in {**components, **extra_components}.items():
         if not CONTROL_COMPONENTS.search(name):
             continue
-        members = members_of(component)
+        members = unpack_components(component)
         for index, member in enumerate(members):
             for key, value, expected in _mismatches(getattr(member, "config", {}), denoiser_config):
                 label = f"{name} {index + 1} of {len(members)}" if len(members) > 1 else name

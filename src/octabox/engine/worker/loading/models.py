@@ -12,7 +12,7 @@ import torch
 from diffusers import DiffusionPipeline, ModularPipeline
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.loading import check_packages, import_class, import_parts
+from octabox.catalog.loading import check_packages, import_class, import_component_classes
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
@@ -88,7 +88,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     class_names = _component_class_names(config)
     check_packages(pipeline, class_names)
     pipeline_class: Any = import_class(pipeline)
-    import_parts(class_names or ())
+    import_component_classes(class_names or ())
     dtypes = choose_dtypes(config, options.dtype, device, pipeline_class, class_names)
     precision = precision or dtypes.attempts[0]
     dtype = precision.dtype

@@ -10,7 +10,7 @@ import torch
 from diffusers import ModelMixin
 
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.failures import library_warnings
+from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.components import component_dtypes, load_from_pretrained
 from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.device_map import MODEL_CLASSES, can_load_on_device
@@ -46,7 +46,7 @@ def load_modular(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, d
             for name in configured
         }
     )
-    with library_warnings() as messages:
+    with capture_library_warnings() as messages:
         pipe.load_components(dtype=component_dtypes(config, dtype), **_load_options(pipe, config, dtype, device))
     if failed := [name for name in _pretrained_names(pipe) if getattr(pipe, name, None) is None]:
         # diffusers only logs a component that fails to load; the last line of the traceback is the reason.

@@ -11,7 +11,7 @@ from diffusers import pipelines
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.config.model import OWN_REPOSITORY, ModelConfig
+from octabox.config.model import MODEL_REPOSITORY, ModelConfig
 from octabox.errors import RemoteCodeError
 from octabox.hub.folder import index_file
 from octabox.hub.inspect import model_index
@@ -52,7 +52,7 @@ def may_run_code(config: ModelConfig, source: str) -> bool:
 def _is_allowed(config: ModelConfig, source: str, *, local: bool) -> bool:
     """Return whether the configuration allows the code of this source at the loaded revision."""
     for entry in config.allow_remote_code:
-        if entry.repo == OWN_REPOSITORY:
+        if entry.repo == MODEL_REPOSITORY:
             same = source == config.model
         elif local:
             same = os.path.realpath(entry.repo) == os.path.realpath(source)
@@ -89,4 +89,4 @@ def _code_files(index: Mapping[str, Any], configured: set[str], folder: Path) ->
 
 def _is_plugin_class(module: str, name: str) -> bool:
     """Return whether a module of an installed plugin has this class."""
-    return load_catalog().facts.ancestors.get(name, ("",))[0] == module
+    return load_catalog().metadata.ancestors.get(name, ("",))[0] == module

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from octabox.engine.worker.steps import TIME_PARAMETERS
+from octabox.engine.worker.steps import TIMESTEP_PARAMETERS
 
 #: Dtypes that are cast; integers and packed weights are not.
 FLOATING_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
@@ -86,7 +86,7 @@ def _with_casts(component: torch.nn.Module, method: Callable[..., Any]) -> Calla
 
 def input_dtype(args: tuple[Any, ...], kwargs: Mapping[str, Any], dtype: torch.dtype | None) -> torch.dtype | None:
     """Return the dtype of the first input that differs from the component's dtype; None if there is none to cast."""
-    values = [*args, *(value for name, value in kwargs.items() if name not in TIME_PARAMETERS)]
+    values = [*args, *(value for name, value in kwargs.items() if name not in TIMESTEP_PARAMETERS)]
     return next((each.dtype for each in _tensors(values) if dtype is not None and each.dtype != dtype), None)
 
 
@@ -106,7 +106,7 @@ def cast_arguments(
     args: tuple[Any, ...], kwargs: Mapping[str, Any], dtype: torch.dtype | None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Cast the arguments of a call to a dtype."""
-    named = {name: value if name in TIME_PARAMETERS else _cast(value, dtype) for name, value in kwargs.items()}
+    named = {name: value if name in TIMESTEP_PARAMETERS else _cast(value, dtype) for name, value in kwargs.items()}
     return tuple(_cast(value, dtype) for value in args), named
 
 

@@ -10,7 +10,7 @@ from diffusers.hooks import apply_layerwise_casting
 from diffusers.hooks.layerwise_casting import _LAYERWISE_CASTING_HOOK, DEFAULT_SKIP_MODULES_PATTERN
 
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.engine.worker.component_types import members_of
+from octabox.engine.worker.component_types import unpack_components
 from octabox.errors import LoadError
 
 #: Class attributes with the names of layers that must keep their precision.
@@ -45,7 +45,7 @@ def _configured_components(
     """Yield the name, configuration and object of each configured component, with lists flattened."""
     for name, parts in config.components.items():
         if isinstance(parts, tuple):
-            yield from ((name, part, each) for part, each in zip(parts, members_of(components[name]), strict=True))
+            yield from ((name, part, each) for part, each in zip(parts, unpack_components(components[name]), strict=True))
         else:
             yield name, parts, components.get(name)
 

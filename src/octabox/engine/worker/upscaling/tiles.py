@@ -12,7 +12,7 @@ import torch
 UNUSED = 0.25
 
 
-def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+def tile_spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
     """Return where the tiles along one side begin and end: as few as will do, of one size, evenly spread.
 
     Args:
@@ -51,7 +51,7 @@ def weights(places: list[tuple[int, int]], overlap: int, scale: int) -> list[tor
     return [weight / total[start * scale : end * scale] for weight, (start, end) in zip(found, places, strict=True)]
 
 
-def enlarged(
+def upscale_tiles(
     image: torch.Tensor,
     scale: int,
     places: tuple[list[tuple[int, int]], list[tuple[int, int]]],
