@@ -97,7 +97,7 @@ class FakeGenerations:
     def _artifact(self, request: GenerationRequest, seed: int) -> Artifact:
         if self.made is not None:
             return replace(self.made, seed=seed)
-        size = {"width": int(request.optional_params.get("width", 16)), "height": int(request.optional_params.get("height", 16))}
+        size = {"width": int(request.wishes.get("width", 16)), "height": int(request.wishes.get("height", 16))}
         image = Image.new("RGB", (size["width"], size["height"]), (seed % 256, 0, 0))
         facts = {"size": size, "seed": seed, "model": request.model, "params": dict(request.params)}
         content, media_type = encode(image, request.output, facts)

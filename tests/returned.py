@@ -32,9 +32,9 @@ def read(known: PipelineEntry, output: Any, wanted: str | None = None) -> tuple[
     return reader.read(output), reader.warnings
 
 
-def kinds(outputs: list[OutputItem]) -> list[tuple[str, str]]:
+def kinds(products: list[OutputItem]) -> list[tuple[str, str]]:
     """Return names and kinds."""
-    return [(product.name, product.kind) for product in outputs]
+    return [(product.name, product.kind) for product in products]
 
 
 def as_video(product: OutputItem) -> Video:

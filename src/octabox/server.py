@@ -79,10 +79,10 @@ def build(settings: Settings, given: str | None = None) -> Parts:
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
     )
-    registry = ModelRegistry(settings.models)
-    extra = model_of_source(given) if given and given not in registry.current().named else None
+    shelves = ModelRegistry(settings.models)
+    extra = model_of_source(given) if given and given not in shelves.current().named else None
     models = ModelService(
-        registry,
+        shelves,
         engine,
         allow_hub=settings.allow_hub,
         extra={extra.name: extra} if extra else {},

@@ -140,7 +140,7 @@ class GenerationRequest:
     model: str
     task: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
-    optional_params: Mapping[str, Any] = field(default_factory=dict)
+    wishes: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
     seed: int | None = None
     num_outputs: int = 1

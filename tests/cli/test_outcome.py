@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from octabox.cli.output import Destination, show_progress
+from octabox.cli.outcome import Destination, watch
 from octabox.errors import ForbiddenPathError, GenerationError
 from octabox.types import Artifact, Event, Generation, Progress
 
@@ -139,7 +139,7 @@ async def told(*events: Event) -> AsyncGenerator[Event, None]:
 async def test_watching_ends_with_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     """Progress with and without a known number of steps passes by; nothing goes to standard output."""
     result = made("image/png")
-    found = await show_progress(told(Progress("queued"), Progress("running", 1, 4), Progress("decoding", 4, 4), result))
+    found = await watch(told(Progress("queued"), Progress("running", 1, 4), Progress("decoding", 4, 4), result))
 
     assert result is found
     assert "" == capsys.readouterr().out
@@ -148,4 +148,4 @@ async def test_watching_ends_with_the_result(capsys: pytest.CaptureFixture[str])
 async def test_watching_without_a_result_is_an_error() -> None:
     """Whatever ends the events early."""
     with pytest.raises(GenerationError, match="without a result"):
-        await show_progress(told(Progress("queued")))
+        await watch(told(Progress("queued")))

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from octabox.cli.main import cli
-from octabox.cli.workflows import PARTS, pop_workflow
+from octabox.cli.workflows import PARTS, taken
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.media.images import dimensions
 from octabox.media.metadata.chunks import read
@@ -34,7 +34,7 @@ def run(*arguments: str) -> Result:
 
 def given(**texts: str) -> dict[str, Any]:
     """Return what these options mean."""
-    return pop_workflow({name: texts.get(name) for name in PARTS})
+    return taken({name: texts.get(name) for name in PARTS})
 
 
 @pytest.mark.parametrize(

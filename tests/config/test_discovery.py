@@ -167,8 +167,8 @@ def test_a_name_that_leads_nowhere_is_an_error_with_the_nearest(tmp_path: Path) 
 
 def test_a_change_is_seen_without_a_restart(tmp_path: Path) -> None:
     """New, changed and removed models, and an index that is put into a folder later."""
-    registry = ModelRegistry(tmp_path / "models")
-    seen = [sorted(registry.current().models)]
+    shelves = ModelRegistry(tmp_path / "models")
+    seen = [sorted(shelves.current().models)]
     steps: list[Callable[[Path], object]] = [
         lambda folder: save(folder / "a.yaml", "model: owner/a"),
         lambda folder: save(folder / "a.yaml", "{name: b, model: owner/a}"),
@@ -179,7 +179,7 @@ def test_a_change_is_seen_without_a_restart(tmp_path: Path) -> None:
 
     for step in steps:
         step(tmp_path / "models")
-        seen.append(sorted(registry.current().models))
+        seen.append(sorted(shelves.current().models))
 
     assert [["demo"], ["a"], ["b"], ["b"], ["b", "c"], ["c"]] == seen
 
@@ -187,10 +187,10 @@ def test_a_change_is_seen_without_a_restart(tmp_path: Path) -> None:
 def test_a_folder_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     """Every request asks, so it must cost next to nothing; threads see one and the same."""
     save(tmp_path / "a.yaml", "model: owner/a")
-    registry = ModelRegistry(tmp_path)
+    shelves = ModelRegistry(tmp_path)
 
     with ThreadPoolExecutor(8) as pool:
-        seen = {id(registry) for registry in pool.map(lambda _: registry.current(), range(64))}
+        seen = {id(registry) for registry in pool.map(lambda _: shelves.current(), range(64))}
 
     assert 1 == len(seen)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from octabox.config.document import MAX_BYTES, MAX_VALUES, Document, parse_document, read_document
-from octabox.config.problems import Location
+from octabox.config.problems import Place
 
 
 def parse(text: str) -> Document:
@@ -19,8 +19,8 @@ def test_every_value_has_its_place() -> None:
     document = parse("a: 1\nb:\n  c: [x,\n    y]\n")
 
     assert {"a": 1, "b": {"c": ["x", "y"]}} == document.data
-    assert Location(3, 3) == document.locations["b", "c"]
-    assert Location(4, 5) == document.locations["b", "c", 1]
+    assert Place(3, 3) == document.places["b", "c"]
+    assert Place(4, 5) == document.places["b", "c", 1]
 
 
 @pytest.mark.parametrize(

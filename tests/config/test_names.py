@@ -8,7 +8,7 @@ import pytest
 from octabox.config.model import ModelConfig
 from octabox.config.names import check_names, pipeline_of
 from octabox.config.parsing import Entry
-from octabox.config.problems import KeyPath, Location
+from octabox.config.problems import KeyPath, Place
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ SCHEDULERS = {
 def problems(fields: dict[str, object], tasks: tuple[str, ...] = ()) -> list[str]:
     """Check a configuration with these fields."""
     config = ModelConfig.model_validate({"name": "x", "model": "owner/name", **fields})
-    locations: dict[KeyPath, Location] = {("defaults", "steps"): Location(7, 3)}
-    return [str(problem) for problem in check_names([Entry(config, Path("f"), locations)], PIPELINES, SCHEDULERS, tasks)]
+    places: dict[KeyPath, Place] = {("defaults", "steps"): Place(7, 3)}
+    return [str(problem) for problem in check_names([Entry(config, Path("f"), places)], PIPELINES, SCHEDULERS, tasks)]
 
 
 @pytest.mark.parametrize(

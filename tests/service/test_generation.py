@@ -114,7 +114,7 @@ async def test_a_list_of_prompts_is_a_run_for_each(parts: Parts) -> None:
 async def test_a_wish_without_effect_is_a_warning(parts: Parts) -> None:
     """A size that the pipeline cannot honour is a warning, not an error, where it was only a wish."""
     image = png(Scene("star", "red", "white"))
-    call = await parts.generation.prepare(request(inputs={"image": (image,)}, optional_params={"width": 64, "height": 64}))
+    call = await parts.generation.prepare(request(inputs={"image": (image,)}, wishes={"width": 64, "height": 64}))
 
     assert 2 == len(call.warnings)
     assert "width" in call.warnings[0]

@@ -48,7 +48,7 @@ def refused(served: ServedModel | None = None, limits: Limits | None = None, **o
 def test_values_come_from_the_request_then_wishes_then_the_configuration() -> None:
     """Each is stronger than the next, and what the class does not take of the last two is left out."""
     served = model(defaults={"num_inference_steps": 1, "guidance_scale": 1.0, "height": 64, "strength": 0.5})
-    found = planned(served, prompt="x", num_inference_steps=3, optional_params={"guidance_scale": 2.0, "num_frames": 5})
+    found = planned(served, prompt="x", num_inference_steps=3, wishes={"guidance_scale": 2.0, "num_frames": 5})
     (params, _), *_ = found.runs
 
     assert {"prompt": "x", "num_inference_steps": 3, "guidance_scale": 2.0, "height": 64} == params

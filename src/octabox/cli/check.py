@@ -15,11 +15,11 @@ import click
 
 from octabox.catalog.conditions.ip_adapter import with_scale
 from octabox.catalog.entries import PipelineEntry
-from octabox.config.discovery import YAML_SUFFIXES, discover, resolve_sources
+from octabox.config.discovery import YAML_SUFFIXES, discover, place
 from octabox.config.model import ModelConfig
 from octabox.config.names import check_names
 from octabox.config.parsing import Entry, read_models
-from octabox.config.problems import Problem, file_problem
+from octabox.config.problems import Problem, whole_file
 from octabox.config.settings import Settings
 from octabox.errors import ConfigError, IncompatibleWeightsError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file
@@ -62,12 +62,12 @@ def look_at(path: Path, findings: Findings) -> None:
         try:
             folder_index(path)
         except IncompatibleWeightsError as error:
-            findings.problems.append(file_problem(path, error.message, error.hint))
+            findings.problems.append(whole_file(path, error.message, error.hint))
     elif path.is_file():
         findings.models[path] = [path.stem]
         if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
             hint = f"these are read: {', '.join(sorted(YAML_SUFFIXES | CHECKPOINT_SUFFIXES))}"
-            findings.problems.append(file_problem(path, "The file is neither a configuration nor a checkpoint.", hint))
+            findings.problems.append(whole_file(path, "The file is neither a configuration nor a checkpoint.", hint))
     else:
         _look_at_folder(path, findings)
 
@@ -78,7 +78,7 @@ def _look_at_configuration(file: Path, findings: Findings) -> None:
     findings.models[file] = [config.name for config in reading.models]
     findings.problems += reading.problems
     for entry in reading.entries:
-        placed, problems = resolve_sources(entry, file.parent)
+        placed, problems = place(entry, file.parent)
         findings.entries.append(placed)
         findings.problems += problems
 
@@ -86,7 +86,7 @@ def _look_at_configuration(file: Path, findings: Findings) -> None:
 def _look_at_folder(folder: Path, findings: Findings) -> None:
     """Check all that a folder of models holds."""
     registry = discover(folder)
-    findings.models |= {reading.file: [] for reading in registry.parsed_files}
+    findings.models |= {reading.file: [] for reading in registry.readings}
     for config in registry.models.values():
         if config is not registry.default:
             file = config.path or folder / Path(config.model).name

@@ -44,14 +44,14 @@ def command(
     """Convert a model."""
     import asyncio
 
-    from octabox.cli.output import show_status
+    from octabox.cli.outcome import waiting
     from octabox.config.settings import Settings
     from octabox.engine.local.conversion import convert
     from octabox.engine.messages import Conversion, WorkerOptions
     from octabox.server import build
 
     level = "debug" if verbose else "error"
-    with show_status("converting"):
+    with waiting("converting"):
         parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), given=model)
         served = asyncio.run(parts.models.served(parts.name))
         config = served.config.model_copy(update={"dtype": dtype} if dtype else {})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from octabox.service.models import ModelService
 
 
-def read_prompts(given: tuple[str, ...], file: Path | None) -> list[str]:
+def prompts_of(given: tuple[str, ...], file: Path | None) -> list[str]:
     """Return the prompts of a command line, then those of a file: one in each line, less empty ones and remarks (`#`).
 
     Raises:
@@ -33,7 +33,7 @@ def read_prompts(given: tuple[str, ...], file: Path | None) -> list[str]:
     return [*given, *found]
 
 
-def read_metadata(file: Path) -> dict[str, Any]:
+def facts_of(file: Path) -> dict[str, Any]:
     """Return what a file was made from: as we wrote it, else as the AUTOMATIC1111 web UI did.
 
     Raises:
@@ -52,7 +52,7 @@ def read_metadata(file: Path) -> dict[str, Any]:
     return facts
 
 
-def require_model(facts: Mapping[str, Any], given: str | None) -> str:
+def model_of(facts: Mapping[str, Any], given: str | None) -> str:
     """Return the model of a request: the one that is given, else the one that made the file.
 
     Raises:
@@ -66,7 +66,7 @@ def require_model(facts: Mapping[str, Any], given: str | None) -> str:
     return str(model)
 
 
-def apply_profile(models: ModelService, name: str, facts: Mapping[str, Any], profile: str | None) -> None:
+def use_performance(models: ModelService, name: str, facts: Mapping[str, Any], profile: str | None) -> None:
     """Let a model run by a performance profile, or as a file that is to be made again was made.
 
     Args:
@@ -111,7 +111,7 @@ def check_inputs(facts: Mapping[str, Any], given: Collection[str]) -> None:
             raise MissingParameterError(message, hint=f"Give it again: -i {name}=FILE", parameter=name)
 
 
-def find_changed_inputs(facts: Mapping[str, Any], call: Call) -> list[str]:
+def other_inputs(facts: Mapping[str, Any], call: Call) -> list[str]:
     """Return a warning for each input of a call that is not what the facts say that there was."""
     was = _inputs_of(facts)
     # Through JSON, as the facts have been.

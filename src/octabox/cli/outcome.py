@@ -43,7 +43,7 @@ class Destination:
         if self._folder:
             with contextlib.suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)
-        if not _is_writable(folder) or (not self._folder and self._path and self._path.is_dir()):
+        if not _takes_files(folder) or (not self._folder and self._path and self._path.is_dir()):
             raise ForbiddenPathError(
                 f"Nothing can be written to '{self._path or folder}'.", hint="Give another place with -o."
             )
@@ -53,7 +53,7 @@ class Destination:
         paths = []
         for artifact in generation.artifacts:
             path = self._place(generation, artifact)
-            _write_atomically(path, artifact.content)
+            _write_whole(path, artifact.content)
             paths.append(path)
         return paths
 
@@ -72,7 +72,7 @@ class Destination:
         return path.with_stem(f"{path.stem}-{number}")
 
 
-def _is_writable(folder: Path) -> bool:
+def _takes_files(folder: Path) -> bool:
     """Return whether a file can be made in a folder, by making one that has no name; rights alone do not tell."""
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -81,7 +81,7 @@ def _is_writable(folder: Path) -> bool:
         return False
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def _write_whole(path: Path, content: bytes) -> None:
     """Write a file so that nobody ever sees half of it."""
     part = path.with_name(f".{path.name}.part")
     try:
@@ -102,13 +102,13 @@ def _unused(folder: Path, stem: str, suffix: str) -> Path:
 
 
 @contextlib.contextmanager
-def show_status(words: str) -> Iterator[None]:
+def waiting(words: str) -> Iterator[None]:
     """Show on a terminal that something is being done that takes a while the first time."""
     with Console(stderr=True).status(words):
         yield
 
 
-async def show_progress(events: AsyncGenerator[Event, None]) -> Generation:
+async def watch(events: AsyncGenerator[Event, None]) -> Generation:
     """Follow a request with a progress bar on standard error, and return its result."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

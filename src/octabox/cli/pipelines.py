@@ -14,7 +14,7 @@ from octabox.catalog.describing import described
 from octabox.catalog.entries import Need, Parameter, PipelineEntry, SizeRule
 from octabox.catalog.needs import is_installed, needs_of
 from octabox.catalog.pipelines import Catalog, load_catalog, use_folder
-from octabox.cli.tables import show_fields, show_table, show_title
+from octabox.cli.tables import show_facts, show_table, show_title
 
 
 @click.command("pipelines")
@@ -61,7 +61,7 @@ def _inputs(entry: PipelineEntry) -> str:
 def _show_one(catalog: Catalog, entry: PipelineEntry) -> None:
     show_title(entry.name, entry.description)
     siblings = [f"{other.name} ({', '.join(other.tasks)})" for other in catalog.siblings(entry.name)]
-    show_fields(
+    show_facts(
         [
             ("tasks", ", ".join(entry.tasks)),
             ("output", ", ".join(f"{field.name} ({field.kind})" for field in entry.outputs)),

@@ -18,7 +18,7 @@ from octabox.cli import workflows
 from octabox.errors import InvalidParameterError, MediaError
 
 if TYPE_CHECKING:
-    from octabox.cli.output import Destination
+    from octabox.cli.outcome import Destination
     from octabox.server import Parts
     from octabox.types import AdapterChoice, Generation, GenerationRequest, SchedulerChoice
 
@@ -59,28 +59,28 @@ def command(**options: Any) -> None:
 
 
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
-    from octabox.cli.options import check_inputs, read_metadata, require_model, find_changed_inputs, read_prompts, apply_profile
-    from octabox.cli.output import Destination, show_status
+    from octabox.cli.options import check_inputs, facts_of, model_of, other_inputs, prompts_of, use_performance
+    from octabox.cli.outcome import Destination, waiting
     from octabox.config.settings import Settings
     from octabox.server import build
 
-    prompts = read_prompts(options.pop("prompts"), options.pop("prompt_file"))
-    source, workflow = options.pop("source"), workflows.pop_workflow(options)
-    facts, profile = read_metadata(source) if source else {}, options.pop("profile")
-    model = require_model(facts, model)
+    prompts = prompts_of(options.pop("prompts"), options.pop("prompt_file"))
+    source, workflow = options.pop("source"), workflows.taken(options)
+    facts, profile = facts_of(source) if source else {}, options.pop("profile")
+    model = model_of(facts, model)
     flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
     if (total := len(prompts) * options["num_outputs"]) > 1:
         # Whoever asks on his own machine is not to be kept from it.
         flags["max_outputs"] = max(total, Settings.load(flags).max_outputs)
-    with show_status("getting ready"):
+    with waiting("getting ready"):
         parts = build(Settings.load(flags), given=model)
-        apply_profile(parts.models, parts.name, facts, profile)
+        use_performance(parts.models, parts.name, facts, profile)
         destination = Destination(options["out"])
         workflow = workflows.placed(_workflow(facts, workflow), parts.models)
         request = replace(_request(parts, destination, facts, prompts, **options), workflow=workflow)
         check_inputs(facts, request.inputs.keys() | request.params.keys())
         call = await parts.generation.prepare(request)
-    for warning in find_changed_inputs(facts, call):
+    for warning in other_inputs(facts, call):
         click.secho(f"Warning: {warning}", fg="yellow", err=True)
     if dry_run:
         told = _describe(call) | ({"workflow": workflow} if workflow else {})
@@ -242,11 +242,11 @@ def _medium(medium: Any) -> str:
 
 async def _generate(parts: Parts, request: GenerationRequest) -> Generation:
     """Run a request with a progress bar on the terminal."""
-    from octabox.cli.output import show_progress
+    from octabox.cli.outcome import watch
 
     await parts.engine.start([parts.models.config(parts.name)])
     try:
-        return await show_progress(parts.generation.stream(request))
+        return await watch(parts.generation.stream(request))
     finally:
         await parts.engine.close()
 

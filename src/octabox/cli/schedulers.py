@@ -14,7 +14,7 @@ import click
 from octabox.catalog.describing import described
 from octabox.catalog.pipelines import load_catalog
 from octabox.cli.pipelines import package, parameter_row
-from octabox.cli.tables import show_fields, show_table, show_title
+from octabox.cli.tables import show_facts, show_table, show_title
 
 if TYPE_CHECKING:
     from octabox.catalog.entries import Parameter, SchedulerEntry
@@ -64,7 +64,7 @@ def _one(name: str, service: ModelService | None, model: str, *, as_json: bool) 
     entry, means = catalog.schedulers[found["name"]], found["means"]
     show_title(entry.name, entry.description)
     settings = ", ".join(f"{key}: {json.dumps(value)}" for key, value in means["settings"].items())
-    show_fields(
+    show_facts(
         [
             ("module", entry.module),
             ("names", ", ".join(found["names"])),
@@ -105,7 +105,7 @@ def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
     show_title(model)
     kind = ("by matching flows" if known.matches_flows else "by undoing noise") if known.own else ""
     settings = f" {json.dumps(dict(known.settings))}" if known.settings else ""
-    show_fields(
+    show_facts(
         [
             ("its own", known.own or "told only by loading the model"),
             ("recommended", f"{known.recommended}{settings}" if known.recommended else ""),

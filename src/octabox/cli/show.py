@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON Schema.")
 def command(model: str, task: str | None, models: Path | None, *, as_json: bool) -> None:
     """Print a model's facts and the schema of its parameters."""
-    from octabox.cli.tables import show_fields, show_table, show_title
+    from octabox.cli.tables import show_facts, show_table, show_title
     from octabox.config.settings import Settings
     from octabox.media.formats import format_of_suffix
     from octabox.server import build
@@ -38,7 +38,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
     info = parts.models.get(parts.name)
     others = ", ".join(name for name in schema["x-tasks"] if name != schema["x-task"])
     show_title(info.name, info.description)
-    show_fields(
+    show_facts(
         [
             ("source", info.source),
             ("pipeline", schema["x-pipeline"]),
@@ -57,10 +57,10 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
 
 def _show_file(file: Path, *, as_json: bool) -> None:
     """Print what a file was made from."""
-    from octabox.cli.options import read_metadata
-    from octabox.cli.tables import show_fields, show_title
+    from octabox.cli.options import facts_of
+    from octabox.cli.tables import show_facts, show_title
 
-    facts = read_metadata(file)
+    facts = facts_of(file)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
@@ -69,7 +69,7 @@ def _show_file(file: Path, *, as_json: bool) -> None:
     inside = {
         f"{name}.{key}": value for name, part in facts.items() if isinstance(part, dict) for key, value in part.items()
     }
-    show_fields(
+    show_facts(
         [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in {**plain, **inside}.items()]
     )
 

@@ -19,14 +19,14 @@ def show_table(
     if sys.stdout.isatty():
         _draw(headings, rows, dim)
     else:
-        for line in format_lines([headings, *rows]):
+        for line in plain_lines([headings, *rows]):
             click.echo(line)
     if foot:
         click.echo()
         click.secho(foot, dim=True)
 
 
-def format_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+def plain_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows as lines with their columns under each other."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -40,7 +40,7 @@ def show_title(name: str, text: str = "") -> None:
     click.echo()
 
 
-def show_fields(facts: Iterable[tuple[str, str]]) -> None:
+def show_facts(facts: Iterable[tuple[str, str]]) -> None:
     """Write pairs of a word and what holds for it, leaving out those of which nothing is known."""
     known = [(word, value) for word, value in facts if value]
     width = max((len(word) for word, _ in known), default=0)

@@ -34,7 +34,7 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def pop_workflow(given: dict[str, Any]) -> dict[str, Any]:
+def taken(given: dict[str, Any]) -> dict[str, Any]:
     """Take the options out of a command's, and return the workflow that they mean.
 
     Raises:

@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from octabox import demo
-from octabox.config.model import MODEL_REPOSITORY, ComponentConfig, ModelConfig
+from octabox.config.model import OWN_REPOSITORY, ComponentConfig, ModelConfig
 from octabox.config.parsing import Entry, ParsedConfig, read_models
-from octabox.config.problems import Problem, did_you_mean, file_problem
+from octabox.config.problems import Problem, did_you_mean, whole_file
 from octabox.errors import ModelNotFoundError, OctaboxError, nearest
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, INDEX_FILES, folder_index, index_file, is_hub_id
 
@@ -47,7 +47,7 @@ class ModelFolder:
     folder: Path
     models: Mapping[str, ModelConfig]
     problems: tuple[Problem, ...] = ()
-    parsed_files: tuple[ParsedConfig, ...] = ()
+    readings: tuple[ParsedConfig, ...] = ()
     entries: tuple[Entry, ...] = ()
     default: ModelConfig = field(default_factory=demo_model)
 
@@ -101,7 +101,7 @@ def discover(folder: Path, default: ModelConfig | None = None) -> ModelFolder:
     default = default or demo_model()
     models = search.models or {default.name: default}
     entries = tuple(search.entries.values())
-    return ModelFolder(folder, models, tuple(search.problems), tuple(search.parsed_files), entries, default)
+    return ModelFolder(folder, models, tuple(search.problems), tuple(search.readings), entries, default)
 
 
 def model_of_source(source: str) -> ModelConfig | None:
@@ -112,7 +112,7 @@ def model_of_source(source: str) -> ModelConfig | None:
     return ModelConfig(name=source, model=source) if is_hub_id(source) else None
 
 
-def location(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
+def place(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
     """Make the paths of a configuration absolute: a file or folder in the models folder is stronger than a Hub id."""
     config, problems = entry.config, []
     model = _located(config.model, folder)
@@ -127,7 +127,7 @@ def location(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
     adapters = tuple(lora.model_copy(update={"lora": _located(lora.lora, folder)}) for lora in config.adapters)
     ip_adapters = tuple(each.model_copy(update={"model": _located(each.model, folder)}) for each in config.ip_adapters)
     trusted = tuple(
-        code.model_copy(update={"repo": code.repo if code.repo == MODEL_REPOSITORY else _located(code.repo, folder)})
+        code.model_copy(update={"repo": code.repo if code.repo == OWN_REPOSITORY else _located(code.repo, folder)})
         for code in config.allow_remote_code
     )
     update = {
@@ -138,7 +138,7 @@ def location(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
         "adapters": adapters,
         "ip_adapters": ip_adapters,
     }
-    return Entry(config.model_copy(update=update), entry.file, entry.locations), problems
+    return Entry(config.model_copy(update=update), entry.file, entry.places), problems
 
 
 def _placed(part: ComponentConfig, folder: Path) -> ComponentConfig:
@@ -154,7 +154,7 @@ class _Search:
         self.models: dict[str, ModelConfig] = {}
         self.entries: dict[str, Entry] = {}
         self.problems: list[Problem] = []
-        self.parsed_files: list[ParsedConfig] = []
+        self.readings: list[ParsedConfig] = []
 
     def run(self) -> None:
         """Take the configuration files first, since they are stronger than what they are about."""
@@ -179,16 +179,16 @@ class _Search:
             if os.path.exists(path):  # noqa: PTH110 (pathlib raises on a circle of links)
                 found.append(path)
             else:
-                self.problems.append(file_problem(path, "The link leads nowhere.", "mend or remove it"))
+                self.problems.append(whole_file(path, "The link leads nowhere.", "mend or remove it"))
         return found
 
     def add_configuration(self, path: Path) -> None:
         """Take the models of a configuration file."""
         reading = read_models(path)
-        self.parsed_files.append(reading)
+        self.readings.append(reading)
         self.problems += reading.problems
         for entry in reading.entries:
-            placed, problems = location(entry, self.folder)
+            placed, problems = place(entry, self.folder)
             self.problems += problems
             first = self.entries.get(entry.config.name)
             if first is None:
@@ -206,7 +206,7 @@ class _Search:
         try:
             folder_index(path)
         except OctaboxError as error:
-            self.problems.append(file_problem(path, error.message, error.hint))
+            self.problems.append(whole_file(path, error.message, error.hint))
         else:
             self.add_weights(path, path.name)
 
@@ -215,12 +215,12 @@ class _Search:
         if name in self.models:
             hint = "rename one of the two, or write a configuration for it"
             message = f"The name {name!r} is taken by another model; this one is not served."
-            self.problems.append(file_problem(path, message, hint, "warning"))
+            self.problems.append(whole_file(path, message, hint, "warning"))
             return
         try:
             self.models[name] = ModelConfig(name=name, model=str(path.absolute()))
         except ValidationError:
-            self.problems.append(file_problem(path, f"{name!r} cannot be the name of a model.", "rename it"))
+            self.problems.append(whole_file(path, f"{name!r} cannot be the name of a model.", "rename it"))
 
 
 def _names(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from octabox.config.problems import KeyPath, Location, Problem, join_key, file_problem
+from octabox.config.problems import KeyPath, Place, Problem, dotted, whole_file
 
 #: Largest file that is read, in bytes: a configuration has some hundred.
 MAX_BYTES = 128 * 1024
@@ -38,7 +38,7 @@ class Document:
 
     file: Path
     data: Any = None
-    locations: Mapping[KeyPath, Location] = field(default_factory=dict)
+    places: Mapping[KeyPath, Place] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
 
@@ -64,7 +64,7 @@ class _UnreadableError(Exception):
 
     def __init__(self, message: str, hint: str, node: yaml.Node) -> None:
         super().__init__(message)
-        self.message, self.hint, self.location = message, hint, _location_of(node.start_mark)
+        self.message, self.hint, self.place = message, hint, _place(node.start_mark)
 
 
 def read_document(file: Path) -> Document:
@@ -80,7 +80,7 @@ def read_document(file: Path) -> Document:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        return _unreadable(file, "The file is not UTF-8 text.", "save it as UTF-8", Location(line))
+        return _unreadable(file, "The file is not UTF-8 text.", "save it as UTF-8", Place(line))
     return parse_document(text, file)
 
 
@@ -92,14 +92,14 @@ def parse_document(text: str, file: Path) -> Document:
         data = None if root is None else walk.value(root, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return _unreadable(file, f"Not valid YAML: {error.problem}.", location=_location_of(mark) if mark else Location())
+        return _unreadable(file, f"Not valid YAML: {error.problem}.", place=_place(mark) if mark else Place())
     except yaml.YAMLError as error:
         return _unreadable(file, f"Not valid YAML: {str(error).splitlines()[0]}.")
     except RecursionError:
         return _unreadable(file, "The file is nested too deeply.")
     except _UnreadableError as error:
-        return _unreadable(file, error.message, error.hint, error.location)
-    return Document(file, data, walk.locations, tuple(walk.problems))
+        return _unreadable(file, error.message, error.hint, error.place)
+    return Document(file, data, walk.places, tuple(walk.problems))
 
 
 class _Walk:
@@ -107,14 +107,14 @@ class _Walk:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.locations: dict[KeyPath, Location] = {}
+        self.places: dict[KeyPath, Place] = {}
         self.problems: list[Problem] = []
         self.count = 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
         """Return the data of any node."""
         self.count += 1
-        self.locations.setdefault(path, _location_of(node.start_mark))
+        self.places.setdefault(path, _place(node.start_mark))
         if self.count > MAX_VALUES:
             raise _UnreadableError(f"The file holds more than {MAX_VALUES} values.", "write out fewer aliases", node)
         if len(path) > MAX_DEPTH:
@@ -135,11 +135,11 @@ class _Walk:
             if key_node.tag == f"{_TAG}merge":
                 merged |= self.merge(value_node, path)
                 continue
-            key, location = key_node.value, _location_of(key_node.start_mark)
+            key, place = key_node.value, _place(key_node.start_mark)
             if key in found:
-                self.problems.append(self.duplicate((*path, key), location))
+                self.problems.append(self.duplicate((*path, key), place))
                 continue
-            self.locations[(*path, key)] = location
+            self.places[(*path, key)] = place
             found[key] = self.value(value_node, (*path, key))
         return merged | found
 
@@ -152,11 +152,11 @@ class _Walk:
             merged = self.value(source, (*path, "<<")) | merged
         return merged
 
-    def duplicate(self, path: KeyPath, location: Location) -> Problem:
+    def duplicate(self, path: KeyPath, place: Place) -> Problem:
         """Return what to say of a key that stands twice."""
-        first = self.locations[path].line
-        message = f"`{join_key(path)}` stands twice, first in line {first}."
-        return Problem(self.file, location.line, location.column, join_key(path), message, "remove one of the two")
+        first = self.places[path].line
+        message = f"`{dotted(path)}` stands twice, first in line {first}."
+        return Problem(self.file, place.line, place.column, dotted(path), message, "remove one of the two")
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
@@ -182,11 +182,11 @@ def _refuse_number(node: yaml.ScalarNode) -> float:
     raise _UnreadableError(f"{node.value} is not a finite number.", "", node)
 
 
-def _location_of(mark: Any) -> Location:
+def _place(mark: Any) -> Place:
     """Return a mark of PyYAML, which counts from 0, as a place."""
-    return Location(mark.line + 1, mark.column + 1)
+    return Place(mark.line + 1, mark.column + 1)
 
 
-def _unreadable(file: Path, message: str, hint: str = "", location: Location | None = None) -> Document:
+def _unreadable(file: Path, message: str, hint: str = "", place: Place | None = None) -> Document:
     """Return a document that could not be read."""
-    return Document(file, problems=(file_problem(file, message, hint, location=location),))
+    return Document(file, problems=(whole_file(file, message, hint, place=place),))

@@ -108,7 +108,7 @@ class IPAdapterConfig(_Strict):
 
 
 #: Stands for the model's own repository, at the revision that it is loaded at.
-MODEL_REPOSITORY = "."
+OWN_REPOSITORY = "."
 
 #: Names of branches, whose content changes.
 _BRANCHES = {"main", "master", "HEAD"}
@@ -225,7 +225,7 @@ class ModelConfig(_Strict):
     def _remote_code_in_short(cls, value: Any) -> Any:
         """Take true for the model's own repository, false for none, and one mapping for a list of it."""
         if isinstance(value, bool):
-            return ({"repo": MODEL_REPOSITORY},) if value else ()
+            return ({"repo": OWN_REPOSITORY},) if value else ()
         return (value,) if isinstance(value, dict) else value
 
     def part(self, name: str) -> ComponentConfig:
@@ -251,7 +251,7 @@ class ModelConfig(_Strict):
         }
         return self.model_copy(update={"components": components})
 
-    def with_class_presets(self, pipeline: str) -> ModelConfig:
+    def as_a(self, pipeline: str) -> ModelConfig:
         """Return this configuration, for a model of a class, with what holds for that class where it says nothing."""
         preset = settings_for(pipeline)
         if not preset:
@@ -260,6 +260,6 @@ class ModelConfig(_Strict):
         return ModelConfig.model_validate({**deep_merge(own, preset), "path": self.path})
 
 
-def key_path(loc: Iterable[str | int]) -> tuple[str | int, ...]:
+def way(loc: Iterable[str | int]) -> tuple[str | int, ...]:
     """Return the way to a value that pydantic refused, as the configuration's author knows it."""
     return tuple(part for part in loc if part not in {ONE, SEVERAL})

@@ -13,22 +13,22 @@ from pydantic_core import ErrorDetails
 
 from octabox.config import localai
 from octabox.config.document import Document, read_document
-from octabox.config.model import ModelConfig, key_path
+from octabox.config.model import ModelConfig, way
 from octabox.config.problems import (
     KeyPath,
-    Location,
+    Place,
     Problem,
     Severity,
     did_you_mean,
-    join_key,
-    describe_expected,
-    nearest_location,
-    format_value,
-    file_problem,
+    dotted,
+    expectation,
+    nearest_place,
+    shown,
+    whole_file,
 )
 
 #: Keys of our own shape; ``path`` is for us to fill in.
-MODEL_KEYS = frozenset(ModelConfig.model_fields) - {"path"}
+OWN_KEYS = frozenset(ModelConfig.model_fields) - {"path"}
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Entry:
 
     config: ModelConfig
     file: Path
-    locations: Mapping[KeyPath, Location] = field(default_factory=dict)
+    places: Mapping[KeyPath, Place] = field(default_factory=dict)
 
     def problem(self, path: KeyPath, message: str, hint: str = "", severity: Severity = "error") -> Problem:
         """Return a problem with one of the fields."""
-        location = nearest_location(path, self.locations)
-        return Problem(self.file, location.line, location.column, join_key(path), message, hint, severity)
+        place = nearest_place(path, self.places)
+        return Problem(self.file, place.line, place.column, dotted(path), message, hint, severity)
 
 
 @dataclass(frozen=True)
@@ -81,70 +81,70 @@ def read_models(file: Path) -> ParsedConfig:
 
 def _read_one(document: Document, item: Any, root: KeyPath) -> tuple[Entry | None, list[Problem]]:
     """Read one configuration of a file."""
-    if not isinstance(item, dict) or not (item.keys() & (MODEL_KEYS | localai.top_keys())):
+    if not isinstance(item, dict) or not (item.keys() & (OWN_KEYS | localai.top_keys())):
         return None, [_no_model(document, root)]
     problems: list[Problem] = []
     if is_localai(item):
-        translation = localai.translate(item, document.file, document.locations, root)
-        fields, locations, problems = translation.fields, translation.field_locations(), translation.problems
+        translation = localai.translate(item, document.file, document.places, root)
+        fields, places, problems = translation.fields, translation.own_places(), translation.problems
         if not translation.served or any(problem.severity == "error" for problem in problems):
             return None, problems
     else:
         fields = dict(item)
-        locations = {path[len(root) :]: location for path, location in document.locations.items() if path[: len(root)] == root}
+        places = {path[len(root) :]: place for path, place in document.places.items() if path[: len(root)] == root}
     if not root:
         fields.setdefault("name", document.file.stem)
-    config, wrong = _validate(fields, locations, document.file)
-    return (Entry(config, document.file, locations) if config else None), [*problems, *wrong]
+    config, wrong = _validate(fields, places, document.file)
+    return (Entry(config, document.file, places) if config else None), [*problems, *wrong]
 
 
 def is_localai(item: Mapping[str, Any]) -> bool:
     """Tell whether a configuration is in LocalAI's shape: it has more keys that only LocalAI knows than only we do."""
     known = localai.top_keys()
-    theirs, ours = item.keys() & (known - MODEL_KEYS), item.keys() & (MODEL_KEYS - known)
+    theirs, ours = item.keys() & (known - OWN_KEYS), item.keys() & (OWN_KEYS - known)
     return len(theirs) > len(ours) or (len(theirs) == len(ours) and "parameters" in theirs and "model" not in ours)
 
 
 def _no_model(document: Document, root: KeyPath) -> Problem:
     """Return what to say of a file, or a part of one, that configures no model."""
     what = f"Item {root[0]}" if root else "The file"
-    location = nearest_location(root, document.locations)
+    place = nearest_place(root, document.places)
     hint = "a model has at least `model`, or `parameters.model` in LocalAI's shape; keep other files elsewhere"
-    return file_problem(document.file, f"{what} is no model's configuration.", hint, "warning", location)
+    return whole_file(document.file, f"{what} is no model's configuration.", hint, "warning", place)
 
 
 def _validate(
-    fields: dict[str, Any], locations: Mapping[KeyPath, Location], file: Path
+    fields: dict[str, Any], places: Mapping[KeyPath, Place], file: Path
 ) -> tuple[ModelConfig | None, list[Problem]]:
     """Build a configuration, or say what is wrong with each of its fields."""
     problems = []
     if "path" in fields:
-        problems.append(_unknown(("path",), locations, file))
+        problems.append(_unknown(("path",), places, file))
     try:
         config = ModelConfig.model_validate(fields | {"path": file})
     except ValidationError as error:
-        return None, [*problems, *(_problem(details, locations, file) for details in error.errors())]
+        return None, [*problems, *(_problem(details, places, file) for details in error.errors())]
     return (None, problems) if problems else (config, [])
 
 
-def _problem(error: ErrorDetails, locations: Mapping[KeyPath, Location], file: Path) -> Problem:
+def _problem(error: ErrorDetails, places: Mapping[KeyPath, Place], file: Path) -> Problem:
     """Turn a mistake that pydantic found into a problem."""
-    path: KeyPath = key_path(error["loc"])
+    path: KeyPath = way(error["loc"])
     if error["type"] == "extra_forbidden":
-        return _unknown(path, locations, file)
-    location = nearest_location(path, locations)
+        return _unknown(path, places, file)
+    place = nearest_place(path, places)
     if error["type"] == "missing":
-        message, hint = f"`{join_key(path)}` is missing.", ""
+        message, hint = f"`{dotted(path)}` is missing.", ""
     else:
-        message, hint = f"`{join_key(path)}` {describe_expected(error)}, not {format_value(error['input'])}.", _hint(error)
-    return Problem(file, location.line, location.column, join_key(path), message, hint)
+        message, hint = f"`{dotted(path)}` {expectation(error)}, not {shown(error['input'])}.", _hint(error)
+    return Problem(file, place.line, place.column, dotted(path), message, hint)
 
 
 def _hint(error: ErrorDetails) -> str:
     """Say how to put a value right, where that can be told."""
     value = error["input"]
     if error["type"] == "string_type" and isinstance(value, int | float):
-        return f'write "{format_value(value)}" in quotes'
+        return f'write "{shown(value)}" in quotes'
     if error["type"] == "literal_error" and isinstance(value, str):
         choices = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         words = localai.table()["dtypes"]
@@ -152,13 +152,13 @@ def _hint(error: ErrorDetails) -> str:
     return ""
 
 
-def _unknown(path: KeyPath, locations: Mapping[KeyPath, Location], file: Path) -> Problem:
+def _unknown(path: KeyPath, places: Mapping[KeyPath, Place], file: Path) -> Problem:
     """Return the problem of a key that does not exist, with the nearest that does."""
     key = str(path[-1])
-    location = nearest_location(path, locations)
-    ours = localai.octabox_key(key) if len(path) == 1 else None
+    place = nearest_place(path, places)
+    ours = localai.own_key(key) if len(path) == 1 else None
     hint = f"it is LocalAI's; here it is `{ours}`" if ours else did_you_mean(key, fields_at(path[:-1]))
-    return Problem(file, location.line, location.column, join_key(path), f"There is no key `{join_key(path)}`.", hint)
+    return Problem(file, place.line, place.column, dotted(path), f"There is no key `{dotted(path)}`.", hint)
 
 
 def fields_at(path: KeyPath) -> frozenset[str]:

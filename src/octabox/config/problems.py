@@ -44,7 +44,7 @@ EXPECTED = {
 
 
 @dataclass(frozen=True)
-class Location:
+class Place:
     """Where something stands in a file, counted from 1."""
 
     line: int = 1
@@ -78,35 +78,35 @@ class Problem:
         return f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}{hint}"
 
 
-def file_problem(
-    file: Path, message: str, hint: str = "", severity: Severity = "error", location: Location | None = None
+def whole_file(
+    file: Path, message: str, hint: str = "", severity: Severity = "error", place: Place | None = None
 ) -> Problem:
     """Return a problem with a file that no single key is to blame for."""
-    location = location or Location()
-    return Problem(file, location.line, location.column, "", message, hint, severity)
+    place = place or Place()
+    return Problem(file, place.line, place.column, "", message, hint, severity)
 
 
-def join_key(path: Iterable[str | int]) -> str:
+def dotted(path: Iterable[str | int]) -> str:
     """Spell the way to a value with dots: ``components.vae.dtype``."""
     return ".".join(str(part) for part in path)
 
 
-def nearest_location(path: KeyPath, locations: Mapping[KeyPath, Location]) -> Location:
+def nearest_place(path: KeyPath, places: Mapping[KeyPath, Place]) -> Place:
     """Return the place of a value, or of the innermost thing around it that the file holds."""
     for length in range(len(path), -1, -1):
-        if path[:length] in locations:
-            return locations[path[:length]]
-    return Location()
+        if path[:length] in places:
+            return places[path[:length]]
+    return Place()
 
 
-def format_value(value: Any) -> str:
+def shown(value: Any) -> str:
     """Show a value as its author would write it, cut short."""
     text = {None: "nothing", True: "true", False: "false"}.get(value) if isinstance(value, bool | None) else repr(value)
     text = text or "nothing"
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 (a line of a terminal)
 
 
-def describe_expected(error: ErrorDetails) -> str:
+def expectation(error: ErrorDetails) -> str:
     """Say what a value that pydantic refused must be."""
     if error["type"] in EXPECTED:
         details = {

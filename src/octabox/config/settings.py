@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Valid
 from octabox.config.document import read_document
 from octabox.config.model import Dtype
 from octabox.config.performance import Profile
-from octabox.config.problems import did_you_mean, describe_expected, nearest_location, format_value
+from octabox.config.problems import did_you_mean, expectation, nearest_place, shown
 from octabox.errors import ConfigError, nearest
 from octabox.prompts.names import Syntax
 
@@ -222,10 +222,10 @@ def _from_file(file: Path | None, environ: Mapping[str, str]) -> dict[str, _Give
         raise ConfigError(f"{where}: {problem.message}", hint=problem.hint)
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
-        raise ConfigError(f"{file}: settings must be a mapping (key: value), not {format_value(data)}.")
+        raise ConfigError(f"{file}: settings must be a mapping (key: value), not {shown(data)}.")
     given = {}
     for key, value in data.items():
-        line = nearest_location((key,), document.locations).line
+        line = nearest_place((key,), document.places).line
         if key not in Settings.model_fields:
             hint = did_you_mean(key, Settings.model_fields).capitalize()
             raise ConfigError(f"{file}:{line}: there is no setting {key!r}.", hint=hint, choices=Settings.model_fields)
@@ -243,8 +243,8 @@ def _wrong(error: ValidationError, given: Mapping[str, _Given]) -> ConfigError:
         if details["type"] == "extra_forbidden":
             messages.append(f"{where}: there is no setting {name!r}.")
             continue
-        value = "***" if name == "api_keys" else format_value(details["input"])
-        messages.append(f"{where}: `{name}` {describe_expected(details)}, not {value}.")
+        value = "***" if name == "api_keys" else shown(details["input"])
+        messages.append(f"{where}: `{name}` {expectation(details)}, not {value}.")
     first = error.errors()[0]
     hint = did_you_mean(str(first["input"]), str(first.get("ctx", {}).get("expected", "")).replace("'", "").split(", "))
     return ConfigError(" ".join(messages), hint=hint.capitalize(), parameter=str(first["loc"][0]))

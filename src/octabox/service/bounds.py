@@ -38,7 +38,7 @@ def check_bounds(request: GenerationRequest) -> None:
     Raises:
         InvalidParameterError: One is nested too deep, or holds too many values.
     """
-    for values in (request.params, request.optional_params, request.inputs):
+    for values in (request.params, request.wishes, request.inputs):
         for name, value in values.items():
             check_nesting(value, name)
     check_nesting(request.workflow, "workflow")

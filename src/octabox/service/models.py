@@ -48,14 +48,14 @@ class ModelService:
 
     def __init__(
         self,
-        registry: ModelRegistry,
+        shelves: ModelRegistry,
         engine: Engine,
         *,
         allow_hub: bool = False,
         extra: Mapping[str, ModelConfig] | None = None,
         adapters: AdapterRegistry | None = None,
     ) -> None:
-        self._registry, self._engine, self._allow_hub = registry, engine, allow_hub
+        self._shelves, self._engine, self._allow_hub = shelves, engine, allow_hub
         self._extra = dict(extra or {})
         self._adapters = adapters or AdapterRegistry(None, None)
         self._named: dict[tuple[str, str | None], str] = {}
@@ -88,7 +88,7 @@ class ModelService:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong with the configurations; the models that they are of are not served."""
-        return self._registry.current().problems
+        return self._shelves.current().problems
 
     def only_embedded(self) -> bool:
         """Return whether the embedded model is the only one."""
@@ -107,7 +107,7 @@ class ModelService:
         if name in self._extra:
             return self._extra[name]
         try:
-            return self._registry.current().find(name)
+            return self._shelves.current().find(name)
         except ModelNotFoundError as error:
             if not is_hub_id(name):
                 raise
@@ -117,7 +117,7 @@ class ModelService:
             return ModelConfig(name=name, model=name)
 
     def _listed(self) -> Mapping[str, ModelConfig]:
-        return {**self._registry.current().models, **self._extra}
+        return {**self._shelves.current().models, **self._extra}
 
     async def served(self, name: str) -> ServedModel:
         """Return a model's configuration and its own pipeline class; for a Hub id that may fetch one small file."""
@@ -128,7 +128,7 @@ class ModelService:
 
     def _model(self, config: ModelConfig) -> ServedModel:
         own = self.catalog.pipeline(self._pipeline_name(config))
-        return ServedModel(config.with_class_presets(own.name), own, takes_its_own_input(Path(config.model)))
+        return ServedModel(config.as_a(own.name), own, takes_its_own_input(Path(config.model)))
 
     def _tasks(self, model: ServedModel) -> tuple[str, ...]:
         """Return all tasks that a model can do, its own first."""

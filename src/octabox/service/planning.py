@@ -73,15 +73,15 @@ def plan(request: GenerationRequest, model: ServedModel, catalog: Catalog, limit
     pipeline = with_scale(pipeline, tuple(each.scale for each in model.config.ip_adapters))
     accepted = {parameter.name: parameter for parameter in pipeline.parameters}
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
-    optional_params = {name: value for name, value in request.optional_params.items() if name in accepted}
-    checked = validate(pipeline, {**defaults, **optional_params, **params}, files)
+    wishes = {name: value for name, value in request.wishes.items() if name in accepted}
+    checked = validate(pipeline, {**defaults, **wishes, **params}, files)
     check_texts(checked)
     check_control_inputs(pipeline, model.config, checked, files)
     checked, idle = with_image_prompts(pipeline, model.config, checked, files)
     checked |= output_arguments(request.output, pipeline)
     check_amounts(checked, limits)
     runs = _runs(checked, accepted, request, limits, model.config.seed)
-    ignored = [name for name in request.optional_params if name not in accepted]
+    ignored = [name for name in request.wishes if name not in accepted]
     warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
     scheduler, caveat = _scheduler(request, model.config, pipeline, catalog)
     return Plan(pipeline, task, runs, files, scheduler, (*warnings, *idle, *caveat))

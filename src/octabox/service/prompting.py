@@ -77,17 +77,17 @@ class PromptWriter:
             ConfigError: The styles cannot be read.
         """
         warnings: list[str] = []
-        optional_params: dict[str, Any] = {}
+        wishes: dict[str, Any] = {}
         seed, sampler = None, ""
         for style in chosen(request.styles, load_styles(self.styles)) if request.styles else ():
             extra = read_extra(style.extra)
-            optional_params |= extra.params
+            wishes |= extra.params
             seed, sampler = seed if extra.seed is None else extra.seed, extra.sampler or sampler
             warnings += [f"'{field}' of the style '{style.name}' has no effect." for field in style.unused]
             warnings += [f"'{part}' in the style '{style.name}' has no effect." for part in extra.unused]
         made = replace(
             request,
-            optional_params={name: value for name, value in optional_params.items() if name not in request.params} | {**request.optional_params},
+            wishes={name: value for name, value in wishes.items() if name not in request.params} | {**request.wishes},
             seed=seed if request.seed is None else request.seed,
             scheduler=request.scheduler or (SchedulerChoice(sampler) if sampler else None),
         )

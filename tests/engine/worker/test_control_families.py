@@ -15,7 +15,7 @@ from makers.samples import sample_image
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.component_types import unpack_components
+from octabox.engine.worker.component_types import members_of
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.runner import Runner
 
@@ -80,11 +80,11 @@ def check_two(plain: str, control_from_aliases: str, part: str, strength: str, t
     def pixels(*scales: float) -> np.ndarray:
         inputs = {name: (sample_image(32, 32), sample_image(32, 32, shift=8))}
         made = run(runner, call(control_from_aliases, {**params, strength: list(scales)}, inputs=inputs))
-        return np.asarray(made.outputs[0][0].value)
+        return np.asarray(made.products[0][0].value)
 
     neither, first, second = pixels(0, 0), pixels(1, 0), pixels(0, 1)
 
-    assert count == len(unpack_components(getattr(runner.pipelines[1], part)))
+    assert count == len(members_of(getattr(runner.pipelines[1], part)))
     assert not np.array_equal(neither, first)
     assert not np.array_equal(first, second)
     assert np.array_equal(first, pixels(1, 0))

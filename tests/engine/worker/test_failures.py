@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 from embedded import Calls
 from octabox import errors
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.failures import to_generation_error, to_load_error, capture_library_warnings
+from octabox.engine.worker.failures import as_generation_error, as_load_error, library_warnings
 
 #: An answer of the Hub; which HTTP library it is of depends on huggingface_hub's version.
 ANSWER: Any = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
@@ -45,7 +45,7 @@ ANSWER: Any = httpx.Response(403, request=httpx.Request("GET", "https://huggingf
 )
 def test_a_failed_load_is_told_by_its_cause(raised: Exception, kind: type[errors.OctaboxError], words: str) -> None:
     """Each cause has its own class and its own advice, and names the model."""
-    error = to_load_error(raised, ModelConfig(name="mine", model="owner/name"))
+    error = as_load_error(raised, ModelConfig(name="mine", model="owner/name"))
 
     assert kind is type(error)
     assert words in str(error)
@@ -56,7 +56,7 @@ def test_a_cause_is_found_behind_other_errors() -> None:
     """A library that wraps the cause in an error of its own hides nothing."""
     wrapped = OSError("could not load")
     wrapped.__cause__ = MemoryError()
-    told = to_load_error(wrapped, ModelConfig(name="mine", model="owner/name"))
+    told = as_load_error(wrapped, ModelConfig(name="mine", model="owner/name"))
 
     assert errors.OutOfMemoryError is type(told)
 
@@ -76,7 +76,7 @@ def test_a_failed_call_is_told_by_when_it_failed(
     embedded: ModelConfig, raised: Exception, steps: int, kind: type[errors.OctaboxError]
 ) -> None:
     """What a pipeline refuses before its first step was asked wrongly; later it is its own failure."""
-    assert kind is type(to_generation_error(raised, Calls(embedded)(), steps))
+    assert kind is type(as_generation_error(raised, Calls(embedded)(), steps))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_refusal_names_its_parameter(
     embedded: ModelConfig, words: str, inputs: dict[str, Any], parameter: str | None
 ) -> None:
     """The first of those given that it speaks of, else the only file; it is left open where several may be meant."""
-    told = to_generation_error(ValueError(words), Calls(embedded)(inputs=inputs), 0)
+    told = as_generation_error(ValueError(words), Calls(embedded)(inputs=inputs), 0)
 
     assert parameter == told.parameter
 
@@ -182,8 +182,8 @@ OTHER_MESSAGES = [
 def test_exhausted_memory_is_known_by_its_words(embedded: ModelConfig, message: str, inputs: dict[str, Any]) -> None:
     """Before the first step and later, with an image or without, and at load: memory ran out, and nobody else is at fault."""
     call = Calls(embedded)(inputs=inputs)
-    told = [to_generation_error(RuntimeError(message), call, steps) for steps in (0, 3)]
-    loading = to_load_error(OSError(message), embedded)
+    told = [as_generation_error(RuntimeError(message), call, steps) for steps in (0, 3)]
+    loading = as_load_error(OSError(message), embedded)
 
     assert {errors.OutOfMemoryError} == {type(error) for error in [*told, loading]}
     assert embedded.name == loading.model
@@ -194,8 +194,8 @@ def test_exhausted_memory_is_known_by_its_words(embedded: ModelConfig, message: 
 def test_a_failing_device_is_known_by_its_words(embedded: ModelConfig, message: str, inputs: dict[str, Any]) -> None:
     """Before the first step and later, with an image or without, and at load: the device failed, not the file or the client."""
     call = Calls(embedded)(inputs=inputs)
-    told = [to_generation_error(RuntimeError(message), call, steps, "cuda:0") for steps in (0, 3)]
-    loading = to_load_error(RuntimeError(message), embedded)
+    told = [as_generation_error(RuntimeError(message), call, steps, "cuda:0") for steps in (0, 3)]
+    loading = as_load_error(RuntimeError(message), embedded)
 
     assert {errors.DeviceError} == {type(error) for error in [*told, loading]}
     assert "on cuda:0" in told[0].message
@@ -205,8 +205,8 @@ def test_a_failing_device_is_known_by_its_words(embedded: ModelConfig, message: 
 def test_other_words_mean_neither(embedded: ModelConfig, message: str) -> None:
     """A message that only mentions a device or memory is what it was."""
     kinds = {
-        type(to_generation_error(RuntimeError(message), Calls(embedded)(), 3)),
-        type(to_load_error(RuntimeError(message), embedded)),
+        type(as_generation_error(RuntimeError(message), Calls(embedded)(), 3)),
+        type(as_load_error(RuntimeError(message), embedded)),
     }
 
     assert {errors.GenerationError, errors.IncompatibleWeightsError} == kinds
@@ -214,7 +214,7 @@ def test_other_words_mean_neither(embedded: ModelConfig, message: str) -> None:
 
 def test_words_of_a_caller_are_no_failure(embedded: ModelConfig) -> None:
     """A refusal that quotes a prompt about memory is a refusal."""
-    told = to_generation_error(ValueError("`prompt` must not be 'CUDA error: out of memory'"), Calls(embedded)(), 0)
+    told = as_generation_error(ValueError("`prompt` must not be 'CUDA error: out of memory'"), Calls(embedded)(), 0)
 
     assert isinstance(told, errors.InvalidParameterError)
 
@@ -224,7 +224,7 @@ def test_the_class_of_accelerators_errors_is_known(embedded: ModelConfig) -> Non
     words = {"anything": errors.DeviceError, "XYZ error: out of memory": errors.OutOfMemoryError}
 
     for message, kind in words.items():
-        assert kind is type(to_generation_error(torch.AcceleratorError(message), Calls(embedded)(), 0))
+        assert kind is type(as_generation_error(torch.AcceleratorError(message), Calls(embedded)(), 0))
 
 
 @pytest.mark.parametrize(
@@ -239,8 +239,8 @@ def test_a_failing_device_is_found_behind_other_errors(embedded: ModelConfig, wr
         wrapped = wrapper("does not fit")
         wrapped.__cause__ = cause
 
-        assert kind is type(to_generation_error(wrapped, Calls(embedded)(), 0))
-        assert kind is type(to_load_error(wrapped, embedded))
+        assert kind is type(as_generation_error(wrapped, Calls(embedded)(), 0))
+        assert kind is type(as_load_error(wrapped, embedded))
 
 
 def test_a_device_that_is_not_there_keeps_its_own_error(embedded: ModelConfig) -> None:
@@ -249,7 +249,7 @@ def test_a_device_that_is_not_there_keeps_its_own_error(embedded: ModelConfig) -
     for told in (errors.LoadError("asks for device 'cuda'"), errors.GenerationCancelledError("x")):
         told.__cause__ = cause
 
-        assert told is to_load_error(told, embedded)
+        assert told is as_load_error(told, embedded)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_an_error_has_the_numbers_of_its_message(
     embedded: ModelConfig, message: str, requested: int | None, free: int | None
 ) -> None:
     """What was requested and what was free are fields of the error, and stand in its message."""
-    told = to_generation_error(RuntimeError(message), Calls(embedded)(), 3)
+    told = as_generation_error(RuntimeError(message), Calls(embedded)(), 3)
 
     assert isinstance(told, errors.OutOfMemoryError)
     assert (requested, free) == (told.requested, told.free)
@@ -279,12 +279,12 @@ def test_a_loop_of_causes_ends(embedded: ModelConfig) -> None:
     one, other = RuntimeError("one"), RuntimeError("other")
     one.__cause__, other.__cause__ = other, one
 
-    assert isinstance(to_generation_error(one, Calls(embedded)(), 3), errors.GenerationError)
+    assert isinstance(as_generation_error(one, Calls(embedded)(), 3), errors.GenerationError)
 
 
 def test_what_libraries_warn_of_is_gathered() -> None:
     """Warnings of diffusers count, and those of the package that brings a pipeline; no others, and none afterwards."""
-    with capture_library_warnings("easel") as said:
+    with library_warnings("easel") as said:
         for name in ("diffusers.pipelines.brush", "easel.brush", "other"):
             logging.getLogger(name).warning("%s warns", name)
         logging.getLogger("easel.brush").info("easel tells")
@@ -300,7 +300,7 @@ def test_warnings_are_gathered_where_a_log_keeps_them_out(capsys: pytest.Capture
     easel.addHandler(handler)
     easel.propagate = False
     easel.setLevel(logging.ERROR)
-    with capture_library_warnings("easel.quiet") as said:
+    with library_warnings("easel.quiet") as said:
         logging.getLogger("easel.quiet.brush").warning("The paint is thin.")
         logging.getLogger("easel.quiet.brush").error("The paint is gone.")
 

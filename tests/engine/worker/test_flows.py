@@ -46,7 +46,7 @@ def made(runner: Runner, scheduler: str | None = None) -> np.ndarray:
     """Return the pixels of two images."""
     choice = SchedulerChoice(scheduler) if scheduler else None
     done: RawOutput = run(runner, call(type(runner.pipelines[0]).__name__, PARAMS, seeds=(1, 2), scheduler=choice))
-    return np.stack([np.asarray(product.value) for product, *_ in done.outputs]).astype(float).ravel()
+    return np.stack([np.asarray(product.value) for product, *_ in done.products]).astype(float).ravel()
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> float:

@@ -48,7 +48,7 @@ def runner() -> Runner:
 
 def images(done: RawOutput) -> list[Any]:
     """Return the images of a call as arrays."""
-    return [np.asarray(product.value) for product, *_ in done.outputs if isinstance(product.value, Image.Image)]
+    return [np.asarray(product.value) for product, *_ in done.products if isinstance(product.value, Image.Image)]
 
 
 def parts(pipe: DiffusionPipeline) -> dict[str, torch.nn.Module]:
@@ -110,11 +110,11 @@ def test_a_scheduler_of_one_call_is_not_that_of_the_next() -> None:
     chosen = SchedulerChoice("EulerDiscreteScheduler", {"use_karras_sigmas": True})
     other = run(runner, call(OWN, PARAMS, scheduler=chosen))
     assert isinstance(runner.pipelines[0].scheduler, EulerDiscreteScheduler)
-    facts = run(runner, call(FROM_IMAGE, FROM, inputs={"image": INPUTS["image"]})).outputs[0][2]
+    facts = run(runner, call(FROM_IMAGE, FROM, inputs={"image": INPUTS["image"]})).products[0][2]
     again = images(run(runner, call(OWN, PARAMS)))
 
     assert not np.array_equal(plain[0], images(other)[0])
-    assert {"name": "EulerDiscreteScheduler", "settings": {"use_karras_sigmas": True}} == other.outputs[0][2][
+    assert {"name": "EulerDiscreteScheduler", "settings": {"use_karras_sigmas": True}} == other.products[0][2][
         "scheduler"
     ]
     assert {"name": "DDIMScheduler", "settings": {}} == facts["scheduler"]
@@ -129,8 +129,8 @@ def test_seeds_make_their_own_images(runner: Runner) -> None:
     alone = run(runner, call(OWN, PARAMS, seeds=(2,)))
     first, second = images(several)
 
-    assert [1, 2] == [seed for _, seed, _ in several.outputs]
-    assert [1, 2] == [facts["seed"] for *_, facts in several.outputs]
+    assert [1, 2] == [seed for _, seed, _ in several.products]
+    assert [1, 2] == [facts["seed"] for *_, facts in several.products]
     assert not np.array_equal(first, second)
     assert np.array_equal(second, images(alone)[0])
 
@@ -140,9 +140,9 @@ def test_what_takes_no_generator_is_of_the_seed_too() -> None:
     name = "FluxPriorReduxPipeline"
     done = run(tiny(name), call(name, {"prompt": "a red star"}, inputs={"image": INPUTS["image"]}, seeds=(5,)))
 
-    assert {5} == {seed for _, seed, _ in done.outputs}
-    assert {5} == {facts["seed"] for *_, facts in done.outputs}
-    assert [5] * len(done.outputs) == [artifact.seed for artifact in done.encode().artifacts]
+    assert {5} == {seed for _, seed, _ in done.products}
+    assert {5} == {facts["seed"] for *_, facts in done.products}
+    assert [5] * len(done.products) == [artifact.seed for artifact in done.encode().artifacts]
 
 
 def test_progress_counts_every_step(runner: Runner) -> None:

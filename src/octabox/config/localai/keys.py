@@ -22,7 +22,7 @@ def top_keys() -> frozenset[str]:
     return frozenset(key.partition(".")[0] for key in (*table()["keys"], *table()["other_kinds_of_model"]))
 
 
-def octabox_key(key: str) -> str | None:
+def own_key(key: str) -> str | None:
     """Return the key of our own shape that says what this key of LocalAI's says, dots or not."""
     keys = table()["keys"]
     return next((keys[name].get("to") for name in keys if key in {name, name.rpartition(".")[2]}), None)

@@ -9,7 +9,7 @@ from typing import Any
 from octabox.config.localai.keys import table
 from octabox.config.localai.translation import Translation
 from octabox.config.preset_merge import preset_of_alias
-from octabox.config.problems import did_you_mean, format_value
+from octabox.config.problems import did_you_mean, shown
 from octabox.types import ACCELERATOR
 
 
@@ -24,7 +24,7 @@ def _backend(translation: Translation, key: str, value: str) -> None:
 def _alias(translation: Translation, key: str, value: str) -> None:
     """Report a name that only leads to another model."""
     if value:
-        name = format_value(translation.source.get("name"))
+        name = shown(translation.source.get("name"))
         translation.report(key, f"{name} is only another name for {value!r}, and is not served.", f"call {value!r}")
         translation.served = False
 
@@ -52,7 +52,7 @@ def _options(translation: Translation, key: str, value: list[Any]) -> None:
         entry = f"{key}.{index}"
         if not isinstance(option, str) or ":" not in option:
             hint = "write no blank after the colon, or quote the entry" if isinstance(option, dict) else ""
-            translation.report(entry, f"An option must be text like `name:value`, not {format_value(option)}.", hint)
+            translation.report(entry, f"An option must be text like `name:value`, not {shown(option)}.", hint)
             continue
         name, _, text = (part.strip() for part in option.partition(":"))
         if name in {"torch_dtype", "dtype"}:

@@ -9,7 +9,7 @@ from typing import Any
 from octabox.config.localai.keys import table
 from octabox.config.localai.rules import RULES
 from octabox.config.localai.translation import Translation
-from octabox.config.problems import KeyPath, Location, format_value
+from octabox.config.problems import KeyPath, Place, shown
 from octabox.errors import nearest
 
 #: Types of values, by the table's word.
@@ -23,9 +23,9 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
 }
 
 
-def translate(data: Mapping[str, Any], file: Path, locations: Mapping[KeyPath, Location], root: KeyPath = ()) -> Translation:
+def translate(data: Mapping[str, Any], file: Path, places: Mapping[KeyPath, Place], root: KeyPath = ()) -> Translation:
     """Translate one configuration; every key of it ends up in a field or in a problem."""
-    translation = Translation(file, {}, locations, root)
+    translation = Translation(file, {}, places, root)
     _flatten(data, translation)
     for key, spec in table()["keys"].items():
         if translation.source.get(key) is not None and _right_type(translation, key, spec["is"]):
@@ -42,7 +42,7 @@ def _flatten(data: Mapping[str, Any], translation: Translation) -> None:
         if key in sections and isinstance(value, dict):
             translation.source |= {f"{key}.{inner}": inner_value for inner, inner_value in value.items()}
         elif key in sections and value is not None:
-            translation.report(key, f"`{key}` must be a mapping (key: value), not {format_value(value)}.")
+            translation.report(key, f"`{key}` must be a mapping (key: value), not {shown(value)}.")
         elif key not in sections:
             translation.source[key] = value
     for key in translation.source:
@@ -70,7 +70,7 @@ def _right_type(translation: Translation, key: str, kind: str) -> bool:
     if isinstance(value, types) and (kind == "bool" or not isinstance(value, bool)):
         return True
     hint = f'write "{value}"' if kind == "text" and isinstance(value, bool | int | float) else ""
-    translation.report(key, f"`{key}` must be {words}, not {format_value(value)}.", hint)
+    translation.report(key, f"`{key}` must be {words}, not {shown(value)}.", hint)
     return False
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from octabox.config.problems import KeyPath, Location, Problem, Severity, nearest_location, format_value
+from octabox.config.problems import KeyPath, Place, Problem, Severity, nearest_place, shown
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Translation:
 
     file: Path
     source: dict[str, Any]
-    locations: Mapping[KeyPath, Location]
+    places: Mapping[KeyPath, Place]
     root: KeyPath = ()
     fields: dict[str, Any] = field(default_factory=dict)
     origins: dict[KeyPath, str] = field(default_factory=dict)
@@ -36,32 +36,32 @@ class Translation:
 
     def report(self, key: str, message: str, hint: str = "", severity: Severity = "error") -> None:
         """Note a problem with one of LocalAI's keys."""
-        location = self.location(key)
-        self.problems.append(Problem(self.file, location.line, location.column, key, message, hint, severity))
+        place = self.place(key)
+        self.problems.append(Problem(self.file, place.line, place.column, key, message, hint, severity))
 
     def warn(self, key: str, reason: str, hint: str = "") -> None:
         """Note that a key is understood but has no effect."""
         self.report(key, f"`{key}` is understood but has no effect here: {reason}.", hint, "warning")
 
-    def location(self, key: str) -> Location:
+    def place(self, key: str) -> Place:
         """Return where one of LocalAI's keys stands."""
         path = (int(part) if part.isdigit() else part for part in key.split("."))
-        return nearest_location((*self.root, *path), self.locations)
+        return nearest_place((*self.root, *path), self.places)
 
-    def field_locations(self) -> dict[KeyPath, Location]:
+    def own_places(self) -> dict[KeyPath, Place]:
         """Return where each field of ours comes from."""
-        return {(): nearest_location(self.root, self.locations)} | {own: self.location(key) for own, key in self.origins.items()}
+        return {(): nearest_place(self.root, self.places)} | {own: self.place(key) for own, key in self.origins.items()}
 
     def put(self, target: str, value: Any, key: str) -> None:
         """Set a field, unless an earlier key of the table has set it."""
-        key_path = tuple(target.split("."))
+        way = tuple(target.split("."))
         inner = self.fields
-        for part in key_path[:-1]:
+        for part in way[:-1]:
             inner = inner.setdefault(part, {})
-        if key_path[-1] not in inner:
-            inner[key_path[-1]], self.origins[key_path] = value, key
-        elif inner[key_path[-1]] != value and self.source.get(key) is not False:
-            self.warn(key, f"`{self.origins[key_path]}` says {format_value(inner[key_path[-1]])}")
+        if way[-1] not in inner:
+            inner[way[-1]], self.origins[way] = value, key
+        elif inner[way[-1]] != value and self.source.get(key) is not False:
+            self.warn(key, f"`{self.origins[way]}` says {shown(inner[way[-1]])}")
 
     def add_adapter(self, lora: str, weight: Any, key: str) -> None:
         """Add a LoRA."""

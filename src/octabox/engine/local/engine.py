@@ -12,7 +12,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.forkserver import ProcessStarter
 from octabox.engine.local.queued_request import QueuedRequest
-from octabox.engine.local.request_queue import RequestQueue
+from octabox.engine.local.request_queue import ModelQueue
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.errors import OutOfMemoryError
@@ -44,7 +44,7 @@ class LocalEngine:
         self._load_timeout = load_timeout
         self.processes = ProcessStarter()
         self._devices = DevicePool(self.processes, load_timeout)
-        self._queues: dict[str, RequestQueue] = {}
+        self._queues: dict[str, ModelQueue] = {}
         self._freed = asyncio.Condition()
         self._notices: set[asyncio.Task[None]] = set()
 
@@ -82,13 +82,13 @@ class LocalEngine:
         """Cancel everything, end all workers and wait for them."""
         await asyncio.gather(*(queue.close() for queue in self._queues.values()))
 
-    def _queue(self, name: str) -> RequestQueue:
+    def _queue(self, name: str) -> ModelQueue:
         if name not in self._queues:
-            self._queues[name] = RequestQueue(name, self._queue_size, self._options, self, self._load_timeout)
+            self._queues[name] = ModelQueue(name, self._queue_size, self._options, self, self._load_timeout)
         return self._queues[name]
 
     async def load_on_device(
-        self, queue: RequestQueue, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]]
+        self, queue: ModelQueue, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]]
     ) -> None:
         """Make room for one more model, choose its device, and load its configuration for that device.
 
@@ -114,13 +114,13 @@ class LocalEngine:
                 await idle.unload()
                 await load(placed)
 
-    def _longest_idle(self, device: str | None, newcomer: RequestQueue) -> RequestQueue | None:
+    def _longest_idle(self, device: str | None, newcomer: ModelQueue) -> ModelQueue | None:
         """Return the model on a device that was idle longest; None where none is idle there."""
         others = [queue for queue in self._queues.values() if queue.idle and queue is not newcomer]
         here = [queue for queue in others if device in (None, queue.device)]
         return min(here, key=lambda queue: queue.last_used, default=None)
 
-    async def _make_room(self, newcomer: RequestQueue) -> None:
+    async def _make_room(self, newcomer: ModelQueue) -> None:
         """Unload models that were idle longest until one more may come; wait where all are busy."""
         while self._max_resident:
             resident = [queue for queue in self._queues.values() if queue.resident and queue is not newcomer]

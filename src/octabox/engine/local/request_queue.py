@@ -42,7 +42,7 @@ class Host(Protocol):
     processes: ProcessStarter
 
     async def load_on_device(
-        self, queue: RequestQueue, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]]
+        self, queue: ModelQueue, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]]
     ) -> None:
         """Make room for one more model, choose its device, and load its configuration for that device."""
 
@@ -50,7 +50,7 @@ class Host(Protocol):
         """Take notice that a model has become idle, or has been unloaded."""
 
 
-class RequestQueue:
+class ModelQueue:
     """The calls that wait for one model, and its worker process while it is in memory.
 
     Args:

@@ -15,7 +15,7 @@ def component_class(kind: Any, name: str) -> Any:
     return next((each for each in kinds if isinstance(each, type) and hasattr(each, "from_pretrained")), None)
 
 
-def accepts_multiple(kind: Any, name: str) -> bool:
+def takes_several(kind: Any, name: str) -> bool:
     """Return whether a pipeline takes several components of a name."""
     annotation = _annotation(kind, name)
     return any(get_origin(each) in {list, tuple} for each in get_args(annotation)) or _group(annotation) is not None
@@ -37,7 +37,7 @@ def group_components(kind: Any, name: str, component: Any) -> Any:
         return component[0]
 
 
-def unpack_components(component: Any) -> list[Any]:
+def members_of(component: Any) -> list[Any]:
     """Return the members of a list of components, or of a module that is nothing but one; else the component alone."""
     if isinstance(component, list):
         return component

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call
-from octabox.engine.worker.inputs.arguments import describe_media
+from octabox.engine.worker.inputs.arguments import shapes
 from octabox.engine.worker.placement.device_errors import bytes_free, bytes_requested, causes, hardware_cause
 from octabox.engine.worker.placement.process_memory import free_memory
 from octabox.errors import (
@@ -96,7 +96,7 @@ def _words(error: BaseException) -> str:
     return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]} ..."
 
 
-def to_hardware_error(
+def hardware_error(
     error: BaseException, model: str, doing: str, device: str | None = None
 ) -> OutOfMemoryError | DeviceError | None:
     """Return the error that reports that memory ran out or that the device failed, however it was wrapped; None if neither.
@@ -126,7 +126,7 @@ def to_hardware_error(
     if free is None and not isinstance(cause, MemoryError):
         free = free_memory(device)
     told = [
-        f"{format_bytes(size)} {what}" for size, what in ((requested, "requested"), (free, "free")) if size is not None
+        f"{size_text(size)} {what}" for size, what in ((requested, "requested"), (free, "free")) if size is not None
     ]
     amounts = f" ({', '.join(told)})" if told else ""
     return OutOfMemoryError(
@@ -138,7 +138,7 @@ def to_hardware_error(
     )
 
 
-def format_bytes(size: int) -> str:
+def size_text(size: int) -> str:
     """Return a number of bytes as it is written for people."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= factor:
@@ -146,10 +146,10 @@ def format_bytes(size: int) -> str:
     return f"{size} bytes"
 
 
-def to_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:
+def as_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:
     """Return the error that tells why a model could not be loaded."""
     logger.debug("loading '%s' failed", model.name, exc_info=error)
-    if found := to_hardware_error(error, model.name, "loading", model.device):
+    if found := hardware_error(error, model.name, "loading", model.device):
         return found
     if isinstance(error, OctaboxError):
         return error
@@ -158,17 +158,17 @@ def to_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:
     return kind(message, hint=hint.format(source=model.model), model=model.name)
 
 
-def to_generation_error(error: BaseException, call: Call, steps_taken: int, device: str | None = None) -> OctaboxError:
+def as_generation_error(error: BaseException, call: Call, steps_taken: int, device: str | None = None) -> OctaboxError:
     """Return the error that tells why a call failed; what a pipeline refuses before its first step was asked wrongly."""
     model, what = call.model.name, _words(error)
     logger.debug("a call of '%s' failed", model, exc_info=error)
-    if found := to_hardware_error(error, model, "running", device):
+    if found := hardware_error(error, model, "running", device):
         return found
     if isinstance(error, OctaboxError):
         return error
     given = any(run.inputs for run in call.runs)
     if not steps_taken and isinstance(error, (*REFUSALS, RuntimeError) if given else REFUSALS):
-        what += f" (given: {describe_media(call.runs[0].inputs)})" if given else ""
+        what += f" (given: {shapes(call.runs[0].inputs)})" if given else ""
         hint = f"`octabox show {model}` lists what {call.runs_as} accepts."
         concerned = _concerned(str(error), call)
         return InvalidParameterError(
@@ -193,7 +193,7 @@ def _concerned(message: str, call: Call) -> str | None:
 
 
 @contextmanager
-def capture_library_warnings(*packages: str) -> Iterator[list[str]]:
+def library_warnings(*packages: str) -> Iterator[list[str]]:
     """Gather what diffusers, transformers and these packages log as warnings while this lasts, such as a truncated prompt."""
     said: list[str] = []
 

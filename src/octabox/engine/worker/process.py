@@ -32,7 +32,7 @@ from octabox.engine.messages import (
 )
 from octabox.engine.protocol import Call
 from octabox.engine.threads import default_threads
-from octabox.engine.worker.failures import to_generation_error, to_load_error
+from octabox.engine.worker.failures import as_generation_error, as_load_error
 from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.device import find_bad_fork
@@ -113,7 +113,7 @@ def serve(connection: Connection) -> None:
     try:
         loaded = load(start.model, start.pipeline, start.options)
     except Exception as error:  # noqa: BLE001 (whatever a load may raise, the server must hear of it)
-        pipe.send(LoadFailed(to_load_error(error, start.model)))
+        pipe.send(LoadFailed(as_load_error(error, start.model)))
         return
     runner = TrialRunner(loaded, start)
     pipe.send(measure_memory(runner.device))
@@ -152,7 +152,7 @@ def _make(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecut
         pipe.send(RunFinished(call.id))
         encoder.submit(_encode, call, unfinished, pipe)
     except Exception as error:  # noqa: BLE001 (whatever a pipeline may raise, the server must hear of it)
-        failure = to_generation_error(error, call, runner.steps_taken, runner.device)
+        failure = as_generation_error(error, call, runner.steps_taken, runner.device)
         clear_frames(error)
     pipe.cancelled.discard(call.id)
     # Only here, where the exception is gone, nothing holds the tensors of the failed call any more.
@@ -166,7 +166,7 @@ def _recover(call: Call, failure: OctaboxError, runner: TrialRunner, pipe: Pipe)
         pipe.fail(call.id, failure)
         return False
     if isinstance(failure, OutOfMemoryError):
-        runner.clear_prompt_cache()
+        runner.forget_prompts()
     clean_up(runner.pipelines, runner.device, runner.state)
     pipe.send(measure_memory(runner.device))
     pipe.fail(call.id, failure)
@@ -181,4 +181,4 @@ def _encode(call: Call, unfinished: RawOutput, pipe: Pipe) -> None:
         timings = {**generation.timings, "encode": time.perf_counter() - began}
         pipe.send(Finished(call.id, replace(generation, timings=timings)))
     except Exception as error:  # noqa: BLE001 (as above)
-        pipe.fail(call.id, to_generation_error(error, call, steps_taken=1))
+        pipe.fail(call.id, as_generation_error(error, call, steps_taken=1))

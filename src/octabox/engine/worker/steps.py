@@ -21,7 +21,7 @@ from octabox.catalog.entries import ProgressBy
 OnStep = Callable[[int, int, Mapping[str, Any]], None]
 
 #: Parameter of a denoiser's forward pass that says how noisy its input is.
-TIMESTEP_PARAMETERS = frozenset({"timestep", "timesteps", "sigma"})
+TIME_PARAMETERS = frozenset({"timestep", "timesteps", "sigma"})
 
 
 class _CountingBar:
@@ -145,4 +145,4 @@ def _source_names(kind: type[DiffusionPipeline]) -> set[str]:
 def _denoisers(pipe: DiffusionPipeline) -> list[torch.nn.Module]:
     """Return the components whose forward pass is told how noisy its input is."""
     modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
-    return [module for module in modules if TIMESTEP_PARAMETERS & set(inspect.signature(module.forward).parameters)]
+    return [module for module in modules if TIME_PARAMETERS & set(inspect.signature(module.forward).parameters)]

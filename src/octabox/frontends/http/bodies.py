@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from octabox.config.problems import describe_expected
+from octabox.config.problems import expectation
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaTypeError, RequestError
 from octabox.frontends.naming.json_values import refuse_constant
 from octabox.security.nesting import MAX_VALUES, check_nesting
@@ -107,7 +107,7 @@ def check_fields(shape: type[Body], fields: Mapping[str, Any], prefix: str = "")
         problems: dict[str, InvalidParameterError] = {}
         for details in error.errors():
             name = f"{prefix}{details['loc'][0]}"
-            problem = InvalidParameterError(f"'{name}' {describe_expected(details)}.", parameter=name)
+            problem = InvalidParameterError(f"'{name}' {expectation(details)}.", parameter=name)
             problems.setdefault(name, problem)
         if len(problems) == 1:
             raise next(iter(problems.values())) from None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from octabox.config.problems import describe_expected
+from octabox.config.problems import expectation
 from octabox.errors import (
     InvalidParameterError,
     InvalidRequestError,
@@ -260,7 +260,7 @@ def _problems(error: ValidationError) -> Iterator[RequestError]:
         path = [str(each) for each in details["loc"]]
         name = ".".join([PREFIX, *path])
         if details["type"] != "extra_forbidden":
-            yield InvalidParameterError(f"'{name}' {describe_expected(details)}.", parameter=name)
+            yield InvalidParameterError(f"'{name}' {expectation(details)}.", parameter=name)
             continue
         known = [*_settings(path[:-1])]
         like = nearest(path[-1], known)

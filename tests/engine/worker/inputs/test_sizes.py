@@ -13,7 +13,7 @@ from PIL import Image
 import makers
 from octabox.catalog.entries import PipelineEntry, SizeRule
 from octabox.catalog.pipelines import load_catalog
-from octabox.engine.worker.inputs.sizes import check_sizes, evaluate_expression, size_warnings
+from octabox.engine.worker.inputs.sizes import check_sizes, evaluated, other_sizes
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.errors import InvalidParameterError, InvalidRequestError
 from octabox.media.video import Video
@@ -54,7 +54,7 @@ PIPE = SimpleNamespace(
 )
 def test_a_multiple_is_worked_out_of_the_loaded_pipeline(expression: str, value: int | None) -> None:
     """Attributes, items and whole arithmetic are followed, nothing is called, and what has no value is None."""
-    assert value == evaluate_expression(expression, PIPE)
+    assert value == evaluated(expression, PIPE)
 
 
 def test_an_odd_size_names_its_neighbours() -> None:
@@ -122,25 +122,25 @@ def test_another_size_than_asked_for_is_told() -> None:
     asked = {"width": 32, "height": 48}
     clip = OutputItem("frames", "video", Video((Image.new("RGB", (64, 64)),)))
 
-    assert [] == size_warnings(asked, [image(32, 48)], PIPE, entry())
-    assert ["32x48 was asked for, and the pipeline made 64x64."] == size_warnings(asked, [image(64, 64)], PIPE, entry())
-    assert ["32x48 was asked for, and the pipeline made 64x64."] == size_warnings(asked, [clip], PIPE, entry())
+    assert [] == other_sizes(asked, [image(32, 48)], PIPE, entry())
+    assert ["32x48 was asked for, and the pipeline made 64x64."] == other_sizes(asked, [image(64, 64)], PIPE, entry())
+    assert ["32x48 was asked for, and the pipeline made 64x64."] == other_sizes(asked, [clip], PIPE, entry())
 
 
 def test_another_size_than_the_models_own_is_told() -> None:
     """Where sizes are binned and none was asked for, the model's own is expected: its samples' times the scale of its VAE."""
     binned = replace(entry(), binning=True)
-    told = size_warnings({}, [image(64, 64)], PIPE, binned)
+    told = other_sizes({}, [image(64, 64)], PIPE, binned)
 
     assert ["512x512 is the model's own size, and the pipeline made 64x64."] == told
-    assert [] == size_warnings({}, [image(512, 512)], PIPE, binned)
-    assert [] == size_warnings({}, [image(64, 64)], SimpleNamespace(), binned)
-    assert [] == size_warnings({}, [image(64, 64)], PIPE, entry())
+    assert [] == other_sizes({}, [image(512, 512)], PIPE, binned)
+    assert [] == other_sizes({}, [image(64, 64)], SimpleNamespace(), binned)
+    assert [] == other_sizes({}, [image(64, 64)], PIPE, entry())
 
 
 def test_what_has_no_size_tells_nothing() -> None:
     """Words and numbers are of no size; the first thing that has one counts."""
     words, numbers = OutputItem("text", "text", "a cat"), OutputItem("maps", "array", {"maps": np.zeros(3)})
 
-    assert [] == size_warnings({"width": 32, "height": 32}, [words, numbers], PIPE, entry())
-    assert 1 == len(size_warnings({"width": 32, "height": 32}, [words, image(64, 64)], PIPE, entry()))
+    assert [] == other_sizes({"width": 32, "height": 32}, [words, numbers], PIPE, entry())
+    assert 1 == len(other_sizes({"width": 32, "height": 32}, [words, image(64, 64)], PIPE, entry()))

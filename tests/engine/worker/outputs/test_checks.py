@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from octabox.engine.worker.outputs.checks import black_image_warnings, capture_cast_warnings
+from octabox.engine.worker.outputs.checks import black, cast_warnings
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.media.video import Video
 
@@ -33,15 +33,15 @@ BLACK, WHITE = image("RGB", 0), image("RGB", "white")
 )
 def test_what_is_all_black_is_told(value: Any) -> None:
     """An image or a video without any light is told with its field's name."""
-    (said,) = black_image_warnings([of(value, "frames")])
+    (said,) = black([of(value, "frames")])
 
     assert "'frames' has an image that is all black" in said
 
 
 def test_a_field_is_told_once() -> None:
     """Several black images of a field are one sentence, those of two fields two."""
-    assert 1 == len(black_image_warnings([of(WHITE), of(BLACK), of(BLACK)]))
-    assert 2 == len(black_image_warnings([of(BLACK), of(BLACK, "depth")]))
+    assert 1 == len(black([of(WHITE), of(BLACK), of(BLACK)]))
+    assert 2 == len(black([of(BLACK), of(BLACK, "depth")]))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_field_is_told_once() -> None:
 )
 def test_what_has_light_or_is_no_image_is_not_told(value: Any) -> None:
     """A single speck, a layer that hides nothing, a video that begins in the dark, words and numbers are all right."""
-    assert [] == black_image_warnings([of(value)])
+    assert [] == black([of(value)])
 
 
 def test_an_image_made_of_no_numbers_is_told() -> None:
@@ -66,7 +66,7 @@ def test_an_image_made_of_no_numbers_is_told() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(2):
-            with capture_cast_warnings(said):
+            with cast_warnings(said):
                 (np.full(3, np.nan) * 255).round().astype("uint8")
                 (np.full(3, np.nan) * 255).round().astype("uint8")
 
@@ -76,7 +76,7 @@ def test_an_image_made_of_no_numbers_is_told() -> None:
 def test_other_warnings_go_their_way() -> None:
     """A warning of another kind is no sentence of ours, and is still heard."""
     said: list[str] = []
-    with pytest.warns(UserWarning, match="something else"), capture_cast_warnings(said):
+    with pytest.warns(UserWarning, match="something else"), cast_warnings(said):
         warnings.warn("something else", UserWarning, stacklevel=1)
 
     assert [] == said
@@ -84,5 +84,5 @@ def test_other_warnings_go_their_way() -> None:
 
 def test_an_error_passes_through() -> None:
     """What a pipeline raises is raised."""
-    with pytest.raises(KeyError), capture_cast_warnings([]):
+    with pytest.raises(KeyError), cast_warnings([]):
         raise KeyError("x")

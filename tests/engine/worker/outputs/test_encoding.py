@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from makers.samples import sample_audio, sample_image, sample_video
-from octabox.engine.worker.outputs.encoding import encode_output
+from octabox.engine.worker.outputs.encoding import artifacts
 from octabox.engine.worker.outputs.items import Mesh, OutputItem
 from octabox.media import audio, video
 from octabox.media.limits import MediaLimits
@@ -19,7 +19,7 @@ from octabox.types import Artifact, OutputFormat
 
 def written(product: OutputItem, name: str | None = None) -> list[Artifact]:
     """Return the files of a product."""
-    return list(encode_output(product, 7, {"prompt": "a disc"}, OutputFormat(name)))
+    return list(artifacts(product, 7, {"prompt": "a disc"}, OutputFormat(name)))
 
 
 @pytest.mark.parametrize(

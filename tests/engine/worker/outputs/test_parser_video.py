@@ -35,10 +35,10 @@ from returned import AUDIO, FRAMES, GREY, PIPE, as_video, entry, kinds, read
 )
 def test_a_video_in_every_form(value: Any) -> None:
     """Frames in lists, in arrays and in both orders of tensors are the same video."""
-    outputs, warnings = read(FRAMES, WanPipelineOutput(frames=value))
+    products, warnings = read(FRAMES, WanPipelineOutput(frames=value))
 
-    assert [("frames", "video")] == kinds(outputs)
-    made = as_video(outputs[0])
+    assert [("frames", "video")] == kinds(products)
+    made = as_video(products[0])
     assert 5 == len(made.frames)
     assert ((8, 6), 16.0) == (made.frames[0].size, made.fps)
     assert [] == warnings
@@ -59,9 +59,9 @@ def test_a_dark_frame_stays_dark() -> None:
     """The range of numbers is told from the whole video: a frame near black is not made lighter."""
     frames = np.full((1, 2, 6, 8, 3), 200.0)
     frames[0, 0] = 1.0
-    outputs, _ = read(FRAMES, WanPipelineOutput(frames=frames))
+    products, _ = read(FRAMES, WanPipelineOutput(frames=frames))
 
-    assert (1, 1, 1) == as_video(outputs[0]).frames[0].getpixel((0, 0))
+    assert (1, 1, 1) == as_video(products[0]).frames[0].getpixel((0, 0))
 
 
 def test_a_video_plays_as_its_call_says() -> None:
@@ -87,8 +87,8 @@ def test_a_video_plays_as_its_call_says() -> None:
 )
 def test_audios_in_every_form(value: Any, shapes: list[tuple[int, int]]) -> None:
     """Samples, batches of mono and of several channels, and lists of them become audio at the pipeline's own rate."""
-    outputs, warnings = read(AUDIO, AudioPipelineOutput(audios=value))
-    sounds = [product.value for product in outputs if isinstance(product.value, Audio)]
+    products, warnings = read(AUDIO, AudioPipelineOutput(audios=value))
+    sounds = [product.value for product in products if isinstance(product.value, Audio)]
 
     assert shapes == [sound.samples.shape for sound in sounds]
     assert {8_000} == {sound.rate for sound in sounds}
@@ -97,11 +97,11 @@ def test_audios_in_every_form(value: Any, shapes: list[tuple[int, int]]) -> None
 
 def test_an_output_tells_its_own_rate() -> None:
     """The rate in an output counts, and is no thing of its own."""
-    outputs, _ = read(AUDIO, {"audios": np.zeros((1, 9)), "sampling_rate": 22_050, "output_sampling_rate": 24_000})
+    products, _ = read(AUDIO, {"audios": np.zeros((1, 9)), "sampling_rate": 22_050, "output_sampling_rate": 24_000})
 
-    assert [("audios", "audio")] == kinds(outputs)
-    assert isinstance(outputs[0].value, Audio)
-    assert 24_000 == outputs[0].value.rate
+    assert [("audios", "audio")] == kinds(products)
+    assert isinstance(products[0].value, Audio)
+    assert 24_000 == products[0].value.rate
 
 
 def test_a_rate_that_nobody_tells_is_told() -> None:
@@ -115,12 +115,12 @@ def test_a_rate_that_nobody_tells_is_told() -> None:
 
 def test_an_audio_that_is_too_loud_is_made_softer() -> None:
     """Samples beyond 1 would be cut off; numbers that are none are told and silent."""
-    outputs, warnings = read(AUDIO, AudioPipelineOutput(audios=np.array([[0.5, -2.0]])))
+    products, warnings = read(AUDIO, AudioPipelineOutput(audios=np.array([[0.5, -2.0]])))
     broken, told = read(AUDIO, AudioPipelineOutput(audios=np.array([[0.5, np.nan, np.inf]])))
 
-    assert isinstance(outputs[0].value, Audio)
+    assert isinstance(products[0].value, Audio)
     assert isinstance(broken[0].value, Audio)
-    assert [[0.25, -1.0]] == outputs[0].value.samples.tolist()
+    assert [[0.25, -1.0]] == products[0].value.samples.tolist()
     assert 1 == len(warnings)
     assert [[0.5, 0.0, 1.0]] == broken[0].value.samples.tolist()
     assert ["'audios' is damaged: 2 of its 3 numbers are none (NaN or infinite)"] == [

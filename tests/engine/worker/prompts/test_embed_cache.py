@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache, clone_output, cache_key, encoder_state
+from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache, copied, key_of, state_of
 
 
 def tensor(value: float, count: int = 1) -> torch.Tensor:
@@ -80,25 +80,25 @@ def test_keys(other: Any) -> None:
     """Tensors are told apart by content, shape and type."""
     one = torch.tensor([[1, 2, 3]])
 
-    assert cache_key(one) == cache_key(one.clone())
-    assert cache_key(one) != cache_key(other)
+    assert key_of(one) == key_of(one.clone())
+    assert key_of(one) != key_of(other)
 
 
 def test_half_types_and_numbers_have_keys() -> None:
     """A tensor that numpy has no type for, and one of no dimension, have keys too."""
-    assert cache_key(torch.tensor(1.0, dtype=torch.bfloat16)) != cache_key(torch.tensor(2.0, dtype=torch.bfloat16))
+    assert key_of(torch.tensor(1.0, dtype=torch.bfloat16)) != key_of(torch.tensor(2.0, dtype=torch.bfloat16))
 
 
 def test_what_cannot_be_told_apart_has_no_key() -> None:
     """An object that may hold anything is refused."""
     with pytest.raises(TypeError):
-        cache_key((object(),))
+        key_of((object(),))
 
 
 def test_outputs_are_copied_whole() -> None:
     """An output keeps its class and its fields, tuples of tensors included."""
     output = BaseModelOutput(last_hidden_state=tensor(1.0), hidden_states=(tensor(2.0), tensor(3.0)))
-    copy = clone_output(output)
+    copy = copied(output)
     output.hidden_states[1].fill_(0)
 
     assert isinstance(copy, BaseModelOutput)
@@ -109,9 +109,9 @@ def test_new_words_are_seen() -> None:
     """A table with more words is another state; the same one at another place in memory is not, since weights move."""
     table = torch.nn.Embedding(4, 2)
     encoder = torch.nn.Sequential(table, torch.nn.Linear(2, 2))
-    before = encoder_state(encoder)
+    before = state_of(encoder)
     table.weight.data = table.weight.data.clone()
-    assert before == encoder_state(encoder)
+    assert before == state_of(encoder)
     encoder[0] = torch.nn.Embedding(5, 2)
 
-    assert before != encoder_state(encoder)
+    assert before != state_of(encoder)

@@ -13,8 +13,8 @@ import torch
 import makers
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache
-from octabox.engine.worker.prompts.hooks import PromptHooks, drop_truncation_warnings
-from octabox.engine.worker.prompts.parsed import parse_prompts
+from octabox.engine.worker.prompts.hooks import PromptHooks, untruncated
+from octabox.engine.worker.prompts.parsed import readings
 from octabox.errors import InvalidParameterError
 
 SD, XL, SD3, FLUX = "StableDiffusionPipeline", "StableDiffusionXLPipeline", "StableDiffusion3Pipeline", "FluxPipeline"
@@ -47,7 +47,7 @@ def encoded(
 ) -> tuple[list[torch.Tensor], PromptHooks]:
     """Return all tensors that a pipeline's own encoding gives, and what watched it."""
     pipe = pipe or makers.pipelines()[name].make()
-    read = parse_prompts({"prompt": prompt, "negative_prompt": negative}, syntax)
+    read = readings({"prompt": prompt, "negative_prompt": negative}, syntax)
     watch = PromptHooks(pipe, load_catalog().pipeline(name), read, memory or PromptEmbedCache())
     with torch.no_grad(), watch.installed():
         found = ENCODE[name](pipe, read["prompt"].plain, read["negative_prompt"].plain)
@@ -229,4 +229,4 @@ def test_what_the_libraries_say_of_cuts_is_left_out() -> None:
     """They say of a long prompt that it was cut, which it was not."""
     said = ["The following part of your input was truncated because CLIP", "Something else."]
 
-    assert ["Something else."] == drop_truncation_warnings(said)
+    assert ["Something else."] == untruncated(said)

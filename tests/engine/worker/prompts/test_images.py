@@ -39,7 +39,7 @@ def made(runner: Runner, prompt: str, seeds: int = 1, syntax: str = "a1111", **p
 
 def images(done: RawOutput) -> np.ndarray:
     """Return the images of a call, of shape (seeds, height, width, 3)."""
-    return np.stack([np.asarray(product.value) for product, *_ in done.outputs]).astype(float)
+    return np.stack([np.asarray(product.value) for product, *_ in done.products]).astype(float)
 
 
 def redness(done: RawOutput) -> np.ndarray:
@@ -75,9 +75,9 @@ def test_plain_words_are_not_weighed(runner: Runner) -> None:
     done = made(runner, "a red circle", syntax="plain")
     weighed = made(runner, "a (red:1.5) circle")
 
-    assert "prompt_syntax" not in done.outputs[0][2]
-    assert "a1111" == weighed.outputs[0][2]["prompt_syntax"]
-    assert "a (red:1.5) circle" == weighed.outputs[0][2]["params"]["prompt"]
+    assert "prompt_syntax" not in done.products[0][2]
+    assert "a1111" == weighed.products[0][2]["prompt_syntax"]
+    assert "a (red:1.5) circle" == weighed.products[0][2]["params"]["prompt"]
 
 
 def test_the_last_words_of_a_long_prompt_are_seen(runner: Runner) -> None:

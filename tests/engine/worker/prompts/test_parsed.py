@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from octabox.engine.worker.prompts.parsed import ParsedPrompt, parse_prompts
+from octabox.engine.worker.prompts.parsed import ParsedPrompt, readings
 from octabox.errors import InvalidParameterError
 
 
 def read(text: str, syntax: str) -> ParsedPrompt:
     """Return a prompt as it is read."""
-    return parse_prompts({"prompt": text}, syntax)["prompt"]
+    return readings({"prompt": text}, syntax)["prompt"]
 
 
 def weights(reading: ParsedPrompt) -> list[tuple[str, float]]:
@@ -23,7 +23,7 @@ def test_only_prompts_are_read() -> None:
     """What is no prompt by its name, or no text, is left alone."""
     params = {"prompt": "a", "negative_prompt_2": "b", "prompt_embeds": "c", "eta": "d", "prompt_3": None}
 
-    assert ["prompt", "negative_prompt_2"] == list(parse_prompts(params, "plain"))
+    assert ["prompt", "negative_prompt_2"] == list(readings(params, "plain"))
 
 
 def test_plain_words_stand_for_themselves() -> None:

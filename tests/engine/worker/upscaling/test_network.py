@@ -57,8 +57,8 @@ def test_half_precision_becomes_full(tmp_path: Path) -> None:
 
     assert torch.float32 == loaded.dtype
     assert torch.device("cpu") == loaded.device
-    assert loaded.supports_dtype(torch.float16)
-    assert loaded.supports_dtype(torch.float32)
+    assert loaded.computes_in(torch.float16)
+    assert loaded.computes_in(torch.float32)
     assert not any(weights.requires_grad for weights in loaded.parameters())
 
 
@@ -67,8 +67,8 @@ def test_it_is_told_which_types_it_computes_in(tmp_path: Path) -> None:
     loaded = Upscaler.from_file(upscalers.save(upscalers.esrgan(2), tmp_path / "x.pth"))
     loaded._descriptor.supports_half = False
 
-    assert not loaded.supports_dtype(torch.float16)
-    assert loaded.supports_dtype(torch.bfloat16)
+    assert not loaded.computes_in(torch.float16)
+    assert loaded.computes_in(torch.bfloat16)
 
 
 def test_code_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from typing_extensions import Self
 
 import upscalers
-from octabox.engine.worker.library_logging import capture_library_warnings
+from octabox.engine.worker.failures import library_warnings
 from octabox.engine.worker.upscaling import pipeline
 from octabox.engine.worker.upscaling.network import Upscaler
 from octabox.engine.worker.upscaling.pipeline import ImageUpscalingPipeline
@@ -133,12 +133,12 @@ def test_a_network_that_looks_far_is_better_without_tiles(
     settings: dict[str, int], told: int, twice: ImageUpscalingPipeline
 ) -> None:
     """Where spandrel discourages tiles, those who use some hear of it, once."""
-    with capture_library_warnings("octabox") as said:
+    with library_warnings("octabox") as said:
         larger(twice, image(), **settings)
     assert not said
     descriptor = twice.upscaler._descriptor
     descriptor.tiling = type(descriptor.tiling).DISCOURAGED
-    with capture_library_warnings("octabox") as said:
+    with library_warnings("octabox") as said:
         larger(twice, image(), **settings)
 
     assert [

@@ -5,14 +5,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from octabox.engine.worker.upscaling.tiles import upscale_tiles, tile_spans, weights
+from octabox.engine.worker.upscaling.tiles import enlarged, spans, weights
 
 
 @pytest.mark.parametrize("length", [*range(1, 40), 64, 257, 1000])
 @pytest.mark.parametrize(("tile", "overlap"), [(0, 0), (8, 0), (8, 1), (8, 4), (9, 4), (16, 5), (256, 32)])
 def test_tiles_cover_a_side(length: int, tile: int, overlap: int) -> None:
     """The tiles are of one size, begin at one end, reach the other, and share at least what they should."""
-    places = tile_spans(length, tile, overlap)
+    places = spans(length, tile, overlap)
 
     assert (0, length) == (places[0][0], places[-1][1])
     assert {min(tile or length, length)} == {end - start for start, end in places}
@@ -21,10 +21,10 @@ def test_tiles_cover_a_side(length: int, tile: int, overlap: int) -> None:
 
 def test_there_are_no_more_tiles_than_needed() -> None:
     """A side that fits is one tile, and one pixel more makes two."""
-    assert [(0, 256)] == tile_spans(256, 256, 32)
-    assert [(0, 256), (1, 257)] == tile_spans(257, 256, 32)
-    assert [(0, 256), (224, 480)] == tile_spans(480, 256, 32)
-    assert 3 == len(tile_spans(481, 256, 32))
+    assert [(0, 256)] == spans(256, 256, 32)
+    assert [(0, 256), (1, 257)] == spans(257, 256, 32)
+    assert [(0, 256), (224, 480)] == spans(480, 256, 32)
+    assert 3 == len(spans(481, 256, 32))
 
 
 @pytest.mark.parametrize("length", [9, 13, 17, 30, 1000])
@@ -32,7 +32,7 @@ def test_there_are_no_more_tiles_than_needed() -> None:
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_shares_add_up_to_one(length: int, tile: int, overlap: int, scale: int) -> None:
     """Whatever the tiles, each pixel is wholly made."""
-    places = tile_spans(length, tile, overlap)
+    places = spans(length, tile, overlap)
     total = torch.zeros(length * scale)
     for (start, end), share in zip(places, weights(places, overlap, scale), strict=True):
         total[start * scale : end * scale] += share
@@ -60,8 +60,8 @@ def test_rows_come_together(size: tuple[int, int], tile: int, overlap: int) -> N
         seen.append(tuple(part.shape[1:]))
         return part.repeat_interleave(2, 1).repeat_interleave(2, 2)
 
-    places = tile_spans(size[0], tile, overlap), tile_spans(size[1], tile, overlap)
-    made = upscale_tiles(image, 2, places, overlap, twice)
+    places = spans(size[0], tile, overlap), spans(size[1], tile, overlap)
+    made = enlarged(image, 2, places, overlap, twice)
 
     assert torch.equal(image.repeat_interleave(2, 1).repeat_interleave(2, 2), made)
     assert len(places[0]) * len(places[1]) == len(seen)
@@ -71,8 +71,8 @@ def test_rows_come_together(size: tuple[int, int], tile: int, overlap: int) -> N
 def test_two_that_differ_are_blended() -> None:
     """Between a tile of black and one of white lie all shades, and no step."""
     shades = iter([0.0, 1.0])
-    places = tile_spans(1, 0, 0), tile_spans(48, 32, 16)
-    made = upscale_tiles(torch.zeros((3, 1, 48)), 1, places, 16, lambda part: torch.full_like(part, next(shades)))
+    places = spans(1, 0, 0), spans(48, 32, 16)
+    made = enlarged(torch.zeros((3, 1, 48)), 1, places, 16, lambda part: torch.full_like(part, next(shades)))
     row = made[0, 0].int()
 
     assert [0] * 16 == row[:16].tolist()
@@ -83,6 +83,6 @@ def test_two_that_differ_are_blended() -> None:
 
 def test_what_is_out_of_range_is_cut_off() -> None:
     """Numbers beyond black and white become these."""
-    made = upscale_tiles(torch.zeros((3, 1, 2)), 1, ([(0, 1)], [(0, 2)]), 0, lambda part: part + torch.tensor([-1.0, 2.0]))
+    made = enlarged(torch.zeros((3, 1, 2)), 1, ([(0, 1)], [(0, 2)]), 0, lambda part: part + torch.tensor([-1.0, 2.0]))
 
     assert [0, 255] == made[0, 0].tolist()

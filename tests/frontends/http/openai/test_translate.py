@@ -46,9 +46,9 @@ def test_params(fields: dict[str, Any], params: dict[str, Any]) -> None:
         ({"quality": "20", "step": 5}, {}),
     ],
 )
-def test_wishes(fields: dict[str, Any], optional_params: dict[str, Any]) -> None:
+def test_wishes(fields: dict[str, Any], wishes: dict[str, Any]) -> None:
     """Size and quality are wishes: a pipeline that has no such parameter is not asked."""
-    assert optional_params == wanted(**fields).request.optional_params
+    assert wishes == wanted(**fields).request.wishes
 
 
 @pytest.mark.parametrize(

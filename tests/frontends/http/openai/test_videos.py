@@ -116,12 +116,12 @@ async def test_a_thumbnail_shows_the_video(server: Server, client: openai.AsyncO
     ],
 )
 async def test_seconds_and_size_are_wishes(
-    server: Server, model: str, fields: dict[str, Any], optional_params: dict[str, int]
+    server: Server, model: str, fields: dict[str, Any], wishes: dict[str, int]
 ) -> None:
     """A length is as many frames as that takes, in the number that the model can make."""
     await post(server, model=model, **fields)
 
-    assert optional_params == server.asked.optional_params
+    assert wishes == server.asked.wishes
 
 
 async def test_frames_a_second(server: Server) -> None:
@@ -157,7 +157,7 @@ async def test_a_length_without_effect_is_a_warning(server: Server) -> None:
     video = (await post(server, seconds=4, video="AAAA", task="video-to-video")).json()
 
     assert "auto" == video["seconds"]
-    assert {} == server.asked.optional_params
+    assert {} == server.asked.wishes
     assert "'seconds' has no effect" in video["warnings"][0]
 
 

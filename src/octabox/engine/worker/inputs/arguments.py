@@ -144,7 +144,7 @@ def _tensor(pipe: Any, array: np.ndarray) -> torch.Tensor:
     return tensor.to(device=getattr(pipe, "_execution_device", "cpu"), dtype=dtype)
 
 
-def describe_media(inputs: Mapping[str, Sequence[Medium]]) -> str:
+def shapes(inputs: Mapping[str, Sequence[Medium]]) -> str:
     """Return the sizes of a call's media in words, for an error about one of them."""
     return ", ".join(f"{name} {_size(medium)}" for name, media in inputs.items() for medium in media)
 

@@ -18,7 +18,7 @@ SMALLEST_SINE = 1e-6
 
 
 @contextmanager
-def apply_variation(arguments: Mapping[str, Any], variation: Variation | None) -> Iterator[None]:
+def varied(arguments: Mapping[str, Any], variation: Variation | None) -> Iterator[None]:
     """Mix the noise of a variation into all that a call draws from its generator.
 
     Args:
@@ -43,7 +43,7 @@ def apply_variation(arguments: Mapping[str, Any], variation: Variation | None) -
         )
 
 
-class HostNoise:
+class HostDraws:
     """Lets pipelines draw numbers for a device from a generator of the host, where torch would refuse that.
 
     Most pipelines draw by diffusers' `randn_tensor`, which does so by itself. For those that call torch, a call that is
@@ -116,10 +116,10 @@ class _Mixing(TorchFunctionMode):
         if function is not torch.randn or self._own is None or given.get("generator") is not self._own:
             return drawn
         self.draws += 1
-        return slerp(drawn, function(*args, **{**given, "generator": self._other}), self._strength)
+        return between(drawn, function(*args, **{**given, "generator": self._other}), self._strength)
 
 
-def slerp(first: torch.Tensor, second: torch.Tensor, strength: float) -> torch.Tensor:
+def between(first: torch.Tensor, second: torch.Tensor, strength: float) -> torch.Tensor:
     """Return noise on the arc between two draws, which unlike their mean is as loud as they are.
 
     That is spherical linear interpolation (Shoemake, Animating Rotation with Quaternion Curves, 1985).

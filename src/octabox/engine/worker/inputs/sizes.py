@@ -33,7 +33,7 @@ def check_sizes(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) -> N
     """
     problems: list[RequestError] = []
     for rule in entry.sizes:
-        multiple = rule.multiple or evaluate_expression(rule.expression, pipe)
+        multiple = rule.multiple or evaluated(rule.expression, pipe)
         for name in rule.parameters:
             value = params.get(name)
             if multiple and isinstance(value, int) and (value - rule.offset) % multiple:
@@ -56,7 +56,7 @@ def _odd(entry: PipelineEntry, rule: SizeRule, name: str, value: int, multiple: 
     )
 
 
-def evaluate_expression(expression: str, pipe: Any) -> int | None:
+def evaluated(expression: str, pipe: Any) -> int | None:
     """Return the value of an expression over a pipeline's attributes, None where it has none."""
     try:
         value = _value(ast.parse(expression, mode="eval").body, pipe)
@@ -80,11 +80,11 @@ def _value(node: ast.expr, pipe: Any) -> Any:
     raise ValueError(ast.dump(node))
 
 
-def size_warnings(
-    params: Mapping[str, Any], outputs: Sequence[OutputItem], pipe: Any, entry: PipelineEntry
+def other_sizes(
+    params: Mapping[str, Any], products: Sequence[OutputItem], pipe: Any, entry: PipelineEntry
 ) -> list[str]:
     """Return a sentence where a pipeline made images of another size than it was asked for, or, by binning, than its own."""
-    made = next((size for product in outputs if (size := _size(product)) is not None), None)
+    made = next((size for product in products if (size := _size(product)) is not None), None)
     asked = params.get("width"), params.get("height")
     own = _own_size(pipe) if asked == (None, None) and entry.binning else None
     wanted = asked if None not in asked else own

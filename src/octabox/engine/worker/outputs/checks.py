@@ -20,7 +20,7 @@ WITH_ALPHA = frozenset({"RGBA", "LA", "PA"})
 
 
 @contextmanager
-def capture_cast_warnings(said: list[str]) -> Iterator[None]:
+def cast_warnings(said: list[str]) -> Iterator[None]:
     """Add a sentence to ``said`` where a pipeline makes images of numbers that are none; other warnings go their way."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", CAST.pattern, RuntimeWarning)
@@ -33,9 +33,9 @@ def capture_cast_warnings(said: list[str]) -> Iterator[None]:
         said.append("The pipeline made an image of numbers that are none (NaN). A larger `dtype` may help.")
 
 
-def black_image_warnings(outputs: Sequence[OutputItem]) -> list[str]:
+def black(products: Sequence[OutputItem]) -> list[str]:
     """Return a sentence for each field whose images, or one of whose images or videos, are all black."""
-    names = dict.fromkeys(product.name for product in outputs if _is_black(product))
+    names = dict.fromkeys(product.name for product in products if _is_black(product))
     return [
         f"'{name}' has an image that is all black. Numbers out of range may be the cause: a larger `dtype` may help."
         for name in names

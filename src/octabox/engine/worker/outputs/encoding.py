@@ -18,7 +18,7 @@ from octabox.types import Artifact, OutputFormat
 SILENT, STILL = frozenset({"gif", "webp"}), frozenset({"png", "jpeg"})
 
 
-def encode_output(
+def artifacts(
     product: OutputItem, seed: int | None, facts: Mapping[str, Any], output: OutputFormat
 ) -> Iterator[Artifact]:
     """Yield the files of a product: one, but for a video whose frames or audio, or arrays that, are wanted by themselves.
@@ -34,18 +34,18 @@ def encode_output(
     if isinstance(value, Video):
         if wanted.format in STILL:
             frames = (OutputItem(product.name, "image", frame) for frame in value.frames)
-            yield from (artifact for frame in frames for artifact in encode_output(frame, seed, facts, output))
+            yield from (artifact for frame in frames for artifact in artifacts(frame, seed, facts, output))
         else:
             about = {**facts, "fps": value.fps, "num_frames": len(value.frames), **_size(value.frames[0])}
             yield Artifact("video", *_turned(video.encode(value, wanted, about)), seed, about, product.name)
         # Its audio is a file of its own where the video's has no room for it, or where a format for audio was asked for.
         if value.audio is not None and (wanted.format in SILENT | STILL or formats.chosen("audio", output) in asked):
-            yield from encode_output(OutputItem(f"{product.name}_sound", "audio", value.audio), seed, facts, output)
+            yield from artifacts(OutputItem(f"{product.name}_sound", "audio", value.audio), seed, facts, output)
         return
     if isinstance(value, Mapping) and wanted.format == "npy" and len(value) > 1:
         # A file of this format holds one array.
         each = (OutputItem(name, "array", {name: array}) for name, array in value.items())
-        yield from (artifact for one in each for artifact in encode_output(one, seed, facts, output))
+        yield from (artifact for one in each for artifact in artifacts(one, seed, facts, output))
         return
     about = {**facts, **_about(product)}
     content, media_type = _encode(product, wanted, output, about)

@@ -18,7 +18,7 @@ COLOURS = 3
 IMAGE, BATCH, VIDEOS = 3, 4, 5
 
 
-def to_numpy(value: torch.Tensor | np.ndarray) -> np.ndarray:
+def as_array(value: torch.Tensor | np.ndarray) -> np.ndarray:
     """Return a tensor as an array on the host; numbers of half precision become float32, which numpy can write."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
@@ -27,7 +27,7 @@ def to_numpy(value: torch.Tensor | np.ndarray) -> np.ndarray:
     return value.astype(np.float32) if value.dtype == np.float16 else value
 
 
-def split_videos(array: np.ndarray) -> list[np.ndarray]:
+def frames_of(array: np.ndarray) -> list[np.ndarray]:
     """Return the videos of an array, each of shape (frames, height, width, channels).
 
     An array of five axes holds several videos. Where the channels stand is told by which axis is as short as they are: the
@@ -37,7 +37,7 @@ def split_videos(array: np.ndarray) -> list[np.ndarray]:
         ValueError: No axis is as short as that.
     """
     if array.ndim == VIDEOS:
-        return [split_videos(video)[0] for video in array]
+        return [frames_of(video)[0] for video in array]
     if array.ndim != BATCH:
         raise ValueError(f"an array of shape {array.shape} is no video")
     if array.shape[-1] in CHANNELS:
@@ -50,7 +50,7 @@ def split_videos(array: np.ndarray) -> list[np.ndarray]:
     raise ValueError(f"an array of shape {array.shape} has no colour channels")
 
 
-def to_pil_images(array: np.ndarray) -> list[Image.Image]:
+def images_of(array: np.ndarray) -> list[Image.Image]:
     """Return the images of an array of shape (..., height, width, channels) or (..., channels, height, width).
 
     Where no axis of three is as short as channels are, they are (images, height, width).
@@ -58,36 +58,36 @@ def to_pil_images(array: np.ndarray) -> list[Image.Image]:
     Raises:
         ValueError: No axis is as short as channels are.
     """
-    return _images(to_uint8(array))
+    return _images(as_bytes(array))
 
 
 def _images(array: np.ndarray) -> list[Image.Image]:
     if array.ndim == IMAGE - 1:
-        return [to_pil(array)]
+        return [as_image(array)]
     if array.ndim > BATCH:
         return [image for inner in array for image in _images(inner)]
     if array.ndim == IMAGE:
-        array = array[None] if is_image_batch(array[None]) else array[..., None]
-    if not is_image_batch(array):
+        array = array[None] if is_image(array[None]) else array[..., None]
+    if not is_image(array):
         raise ValueError(f"an array of shape {array.shape} has no colour channels")
     batch = array if array.shape[-1] in CHANNELS else np.moveaxis(array, 1, -1)
-    return [to_pil(image) for image in batch]
+    return [as_image(image) for image in batch]
 
 
-def is_image_batch(array: np.ndarray) -> bool:
+def is_image(array: np.ndarray) -> bool:
     """Return whether an array may be a batch of images or maps: four axes, of which one is as short as channels are."""
     return array.ndim == BATCH and (array.shape[-1] in CHANNELS or array.shape[1] in CHANNELS)
 
 
-def to_pil(array: np.ndarray) -> Image.Image:
+def as_image(array: np.ndarray) -> Image.Image:
     """Return one image of shape (height, width) or (height, width, channels); its range is told from its numbers."""
     grey = array[..., 0] if array.ndim == IMAGE and array.shape[-1] == 1 else array
     if grey.dtype == np.uint16 and grey.ndim == IMAGE - 1:
         return Image.fromarray(np.ascontiguousarray(grey))
-    return Image.fromarray(to_uint8(grey))
+    return Image.fromarray(as_bytes(grey))
 
 
-def to_uint8(array: np.ndarray) -> np.ndarray:
+def as_bytes(array: np.ndarray) -> np.ndarray:
     """Bring numbers of [0, 1], of [-1, 1] or of [0, 255] to bytes; what is no number becomes black.
 
     The range is told from all numbers together, so give whole videos: a dark frame alone would be taken for another range.
@@ -116,7 +116,7 @@ def _is_coloured(array: np.ndarray) -> bool:
     return array.ndim > IMAGE - 1 and bool({*array.shape[-3:-2], array.shape[-1]} & set(CHANNELS[1:]))
 
 
-def split_audios(array: np.ndarray) -> Iterator[np.ndarray]:
+def audios_of(array: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the audio of an array, each float32 of shape (channels, length).
 
     The axes are (length), (audio, length) or (audio, channels, length).
@@ -133,7 +133,7 @@ def split_audios(array: np.ndarray) -> Iterator[np.ndarray]:
     yield from array
 
 
-def describe_nonfinite(array: np.ndarray) -> str | None:
+def damage(array: np.ndarray) -> str | None:
     """Return what is wrong with an array's numbers; None where nothing is."""
     if array.dtype.kind not in "fc" or np.isfinite(array).all():
         return None

@@ -12,17 +12,17 @@ import torch
 from PIL import Image
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.engine.worker.outputs.checks import black_image_warnings
+from octabox.engine.worker.outputs.checks import black
 from octabox.engine.worker.outputs.items import Mesh, OutputItem
 from octabox.engine.worker.outputs.numbers import (
-    to_numpy,
-    to_uint8,
-    to_pil,
-    split_audios,
-    describe_nonfinite,
-    split_videos,
-    to_pil_images,
-    is_image_batch,
+    as_array,
+    as_bytes,
+    as_image,
+    audios_of,
+    damage,
+    frames_of,
+    images_of,
+    is_image,
 )
 from octabox.engine.worker.outputs.rates import RATES, frame_rate, sampling_rate
 from octabox.errors import GenerationError
@@ -82,7 +82,7 @@ class OutputParser:
             name = next(iter(numbers)) if len(numbers) == 1 else "arrays"
             found.append(OutputItem(name, "array", numbers))
         if not self._unsafe:
-            self.warnings += black_image_warnings(found)
+            self.warnings += black(found)
         found = _with_audio(found)
         if not found:
             raise GenerationError(f"{self._entry.name} returned {type(output).__name__} with nothing in it.")
@@ -123,7 +123,7 @@ class OutputParser:
         elif isinstance(value, Image.Image):
             yield OutputItem(name, "image", value)
         elif isinstance(value, torch.Tensor | np.ndarray):
-            yield from self._numbers(name, kind, to_numpy(value))
+            yield from self._numbers(name, kind, as_array(value))
         elif hasattr(value, "verts") and hasattr(value, "faces"):
             yield OutputItem(name, "mesh", _mesh(value))
         elif isinstance(value, list | tuple):
@@ -138,35 +138,35 @@ class OutputParser:
         if kind == "video" and values and _all(values, Image.Image):
             yield OutputItem(name, "video", Video(tuple(values), self._fps))
         elif kind == "video" and values and _all(values, torch.Tensor, np.ndarray):
-            arrays = [to_numpy(each) for each in values]
+            arrays = [as_array(each) for each in values]
             whole = np.stack(arrays) if len({array.shape for array in arrays}) == 1 else None
             for array in [whole] if whole is not None else arrays:
                 yield from self._numbers(name, kind, array)
         elif kind == "audio" and values and _all(values, torch.Tensor, np.ndarray):
-            for array in map(to_numpy, values):
+            for array in map(as_array, values):
                 # Two axes are the channels and samples of one audio here, since the list counts the audio.
                 yield from self._numbers(name, kind, array[None] if array.ndim == CHANNELS_AND_SAMPLES else array)
         elif kind == "array" and values and _all(values, int, float):
             yield OutputItem(name, "array", {name: np.asarray(values)})
         elif kind == "array" and len(values) > 1 and _all(values, torch.Tensor, np.ndarray):
-            yield OutputItem(name, "array", {f"{name}_{index}": to_numpy(each) for index, each in enumerate(values)})
+            yield OutputItem(name, "array", {f"{name}_{index}": as_array(each) for index, each in enumerate(values)})
         else:
             for value in values:
                 yield from self._field(name, kind, value)
 
     def _numbers(self, name: str, kind: Kind | None, array: np.ndarray) -> Iterator[OutputItem]:
         """Yield what an array holds."""
-        if problem := describe_nonfinite(array):
+        if problem := damage(array):
             self.warnings.append(f"'{name}' is damaged: {problem}. A larger `dtype` may help.")
         try:
             if kind == "image":
-                yield from (OutputItem(name, "image", image) for image in to_pil_images(array))
+                yield from (OutputItem(name, "image", image) for image in images_of(array))
             elif kind == "video":
-                for video in filter(len, split_videos(to_uint8(array))):
-                    yield OutputItem(name, "video", Video(tuple(to_pil(frame) for frame in video), self._fps))
+                for video in filter(len, frames_of(as_bytes(array))):
+                    yield OutputItem(name, "video", Video(tuple(as_image(frame) for frame in video), self._fps))
             elif kind == "audio":
-                yield from (OutputItem(name, "audio", self._audio(samples)) for samples in split_audios(array))
-            elif self._entry.output_kind == "array" and not self._raw and is_image_batch(array) and not ENCODED.search(name):
+                yield from (OutputItem(name, "audio", self._audio(samples)) for samples in audios_of(array))
+            elif self._entry.output_kind == "array" and not self._raw and is_image(array) and not ENCODED.search(name):
                 yield from _maps(name, array)
             else:
                 yield OutputItem(name, "array", {name: array})
@@ -207,7 +207,7 @@ def _shown(one: np.ndarray) -> Image.Image:
     """Return the image of a map: depth in colours, normals as usual, colours as they are."""
     if one.shape[-1] == 1:
         return coloured(one[..., 0])
-    return normals(one) if float(np.nan_to_num(one).min()) < 0 else to_pil(one)
+    return normals(one) if float(np.nan_to_num(one).min()) < 0 else as_image(one)
 
 
 def _plain(value: Any) -> Any:
@@ -224,23 +224,23 @@ def _mesh(value: Any) -> Mesh:
     channels = getattr(value, "vertex_channels", None) or {}
     colours = None
     if {"R", "G", "B"} <= set(channels):
-        colours = np.stack([to_numpy(channels[name]) for name in "RGB"], axis=-1)
-    return Mesh(to_numpy(value.verts), to_numpy(value.faces), colours)
+        colours = np.stack([as_array(channels[name]) for name in "RGB"], axis=-1)
+    return Mesh(as_array(value.verts), as_array(value.faces), colours)
 
 
 def _all(values: list[Any] | tuple[Any, ...], *kinds: type) -> bool:
     return all(isinstance(value, kinds) for value in values)
 
 
-def _with_audio(outputs: list[OutputItem]) -> list[OutputItem]:
+def _with_audio(products: list[OutputItem]) -> list[OutputItem]:
     """Give each video its audio, where there are as many of one as of the other."""
-    audios = [product for product in outputs if product.kind == "audio"]
-    videos = [product for product in outputs if product.kind == "video"]
+    audios = [product for product in products if product.kind == "audio"]
+    videos = [product for product in products if product.kind == "video"]
     if not audios or len(audios) != len(videos):
-        return outputs
+        return products
     joined: list[OutputItem] = []
     for video, audio in zip(videos, audios, strict=True):
         assert isinstance(video.value, Video)  # noqa: S101 (of that kind)
         assert isinstance(audio.value, Audio)  # noqa: S101 (of that kind)
         joined.append(replace(video, value=replace(video.value, audio=audio.value)))
-    return [*joined, *(product for product in outputs if product.kind not in ("audio", "video"))]
+    return [*joined, *(product for product in products if product.kind not in ("audio", "video"))]

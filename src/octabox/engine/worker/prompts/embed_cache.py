@@ -38,13 +38,13 @@ class PromptEmbedCache:
             self._kept.move_to_end(key)
             self.hits += 1
             kept, devices, _ = self._kept[key]
-            return clone_output(kept, devices)
+            return copied(kept, devices)
         self.misses += 1
         made = make()
         size = sum(each.nbytes for each in tensors(made))
         if size <= self._most_bytes:
             devices = [each.device for each in tensors(made)]
-            self._kept[key] = (clone_output(made, [HOST] * len(devices)), devices, size)
+            self._kept[key] = (copied(made, [HOST] * len(devices)), devices, size)
             while len(self._kept) > self._most or sum(size for *_, size in self._kept.values()) > self._most_bytes:
                 self._kept.popitem(last=False)
         return made
@@ -54,7 +54,7 @@ class PromptEmbedCache:
         self._kept.clear()
 
 
-def clone_output(value: Any, devices: Sequence[torch.device] = ()) -> Any:
+def copied(value: Any, devices: Sequence[torch.device] = ()) -> Any:
     """Return a copy of an encoder's output, its tensors included.
 
     Args:
@@ -82,7 +82,7 @@ def tensors(value: Any) -> Iterator[torch.Tensor]:
             yield from tensors(each)
 
 
-def cache_key(value: Any) -> Hashable:
+def key_of(value: Any) -> Hashable:
     """Return what tells one argument of an encoder from another.
 
     Raises:
@@ -92,15 +92,15 @@ def cache_key(value: Any) -> Hashable:
         content = value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
         return tuple(value.shape), str(value.dtype), hashlib.sha256(content).digest()
     if isinstance(value, Mapping):
-        return tuple(sorted((name, cache_key(each)) for name, each in value.items()))
+        return tuple(sorted((name, key_of(each)) for name, each in value.items()))
     if isinstance(value, tuple | list):
-        return tuple(map(cache_key, value))
+        return tuple(map(key_of, value))
     if value is None or isinstance(value, bool | int | float | str | torch.dtype | torch.device):
         return value
     raise TypeError(type(value).__name__)
 
 
-def encoder_state(encoder: torch.nn.Module) -> Hashable:
+def state_of(encoder: torch.nn.Module) -> Hashable:
     """Return what changes within a call when a pipeline scales adapters, and when new words come: sizes of its tables of words.
 
     It holds no address of a weight, since weights move. What a LoRA changes is told by `Loras.state`.

@@ -55,7 +55,7 @@ def tokenizers(pipe: Any) -> dict[str, Any]:
     return {name: part for name, part in pipe.components.items() if isinstance(part, PreTrainedTokenizerBase)}
 
 
-def find_text_encoders(pipe: Any) -> list[TextEncoder]:
+def text_encoders(pipe: Any) -> list[TextEncoder]:
     """Return the text encoders of a pipeline, each with the tokenizer of the same number."""
     names = tokenizers(pipe)
     found = []

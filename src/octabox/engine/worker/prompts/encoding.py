@@ -10,7 +10,7 @@ import torch
 
 from octabox.engine.worker.prompts.encoder import EncoderAdapter, PromptEncoder
 from octabox.engine.worker.prompts.encoders import TextEncoder
-from octabox.engine.worker.prompts.layers import split_layers, replace_layers
+from octabox.engine.worker.prompts.layers import layers_of, with_layers
 from octabox.engine.worker.prompts.parsed import plain
 from octabox.engine.worker.prompts.tokenizer import Row, Tokens, frame_of, tokens_of
 
@@ -65,12 +65,12 @@ class Job:
         )
 
         def layers(ids: torch.Tensor, mask: torch.Tensor | None) -> list[torch.Tensor]:
-            return split_layers(self._run(ids, mask), norm)
+            return layers_of(self._run(ids, mask), norm)
 
         frame = frame_of(self.row, length, whole=whole, masked=self.mask is not None and not self.encoder.places)
-        like = split_layers(base, None)[0]
+        like = layers_of(base, None)[0]
         weigher = PromptEncoder(tokens_of(tokenizer, self.ids[0]), EncoderAdapter(layers, like), frame)
-        return replace_layers(base, weigher.encode(reading, pieces))
+        return with_layers(base, weigher.encode(reading, pieces))
 
     def _run(self, ids: torch.Tensor, mask: torch.Tensor | None) -> Any:
         return self.own(ids.to(self.ids.device), attention_mask=mask, **self.options, return_dict=True)

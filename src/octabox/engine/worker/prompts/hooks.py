@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache, cache_key, encoder_state
+from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache, key_of, state_of
 from octabox.engine.worker.prompts.encoder import EncoderAdapter, PromptEncoder, TokenLayout
-from octabox.engine.worker.prompts.encoders import TextEncoder, find_text_encoders, tokenizers
+from octabox.engine.worker.prompts.encoders import TextEncoder, text_encoders, tokenizers
 from octabox.engine.worker.prompts.encoding import Job, last_norm
-from octabox.engine.worker.prompts.layers import HIDDEN, stack_outputs, track_access
+from octabox.engine.worker.prompts.layers import HIDDEN, stacked, track_access
 from octabox.engine.worker.prompts.parsed import ParsedPrompt, plain
 from octabox.engine.worker.prompts.tokenizer import Row, Tokenizing, Tokens
 from octabox.errors import InvalidParameterError
@@ -58,16 +58,16 @@ class PromptHooks:
         self,
         pipe: Any,
         entry: PipelineEntry,
-        parse_prompts: Mapping[str, ParsedPrompt],
+        readings: Mapping[str, ParsedPrompt],
         memory: PromptEmbedCache,
         adapters: Hashable = (),
         clip_skip: int | None = None,
     ) -> None:
         self._memory, self._adapters, self._normed = memory, adapters, clip_skip is not None
-        self._encoders = find_text_encoders(pipe)
+        self._encoders = text_encoders(pipe)
         _check_skip(clip_skip, self._encoders)
         self._tokenizers = tokenizers(pipe)
-        self._readings, self._said = _distinct(parse_prompts.values())
+        self._readings, self._said = _distinct(readings.values())
         whole = entry.parameter(EMBEDDINGS) is not None
         self._whole = frozenset(each.name for each in self._encoders if each.kind == "clip" and whole)
         self._tokenizing = Tokenizing(pipe, self._readings, self._encoders, self._whole)
@@ -156,7 +156,7 @@ class PromptHooks:
     def _plain(self, encoder: TextEncoder, make: Callable[[], Any], given: tuple[Any, ...]) -> Any:
         """Return an encoder's own output, remembered where it depends on nothing but what it is given."""
         try:
-            key = cache_key(given)
+            key = key_of(given)
         except TypeError:
             return make()
         if torch.is_grad_enabled():
@@ -164,7 +164,7 @@ class PromptHooks:
         return self._memory.get((encoder.name, self._state(encoder), key), make)
 
     def _state(self, encoder: TextEncoder) -> Hashable:
-        return self._adapters, encoder_state(encoder.module)
+        return self._adapters, state_of(encoder.module)
 
     def _special(
         self,
@@ -188,12 +188,12 @@ class PromptHooks:
                 row,
                 pieces,
                 whole,
-                cache_key((job.ids, mask, options)),
+                key_of((job.ids, mask, options)),
                 self._normed,
             )
             make = partial(job.encode, self._tokenizers[encoder.tokenizer], pieces, whole=whole)
             made.append(self._memory.get(key, make))
-        output, normed = stack_outputs(made)
+        output, normed = stacked(made)
         self._norms += zip(output.get(HIDDEN) or (), normed, strict=False)
         parameters = [row.reading.parameter for row in rows if row.reading is not None and row.reading.is_weighted]
         long = [row.reading.parameter for row in rows if row.reading is not None and encoder.name in self._whole]
@@ -229,7 +229,7 @@ class PromptHooks:
         return len(Tokens(tokenizer, begins=True)(reading.plain)["input_ids"]) > encoder.places
 
 
-def drop_truncation_warnings(said: Iterable[str]) -> list[str]:
+def untruncated(said: Iterable[str]) -> list[str]:
     """Return what the libraries said, less what they think was cut: a watch says what really was."""
     return [each for each in said if not each.startswith(LIBRARIES_OWN)]
 
@@ -262,9 +262,9 @@ def _within_itself(module: torch.nn.Module) -> Iterator[None]:
         object.__delattr__(module, OLDER_NAME)
 
 
-def _distinct(parse_prompts: Iterable[ParsedPrompt]) -> tuple[list[ParsedPrompt], list[str]]:
+def _distinct(readings: Iterable[ParsedPrompt]) -> tuple[list[ParsedPrompt], list[str]]:
     """Return the prompts; where two of the same words are weighed in different ways, neither is: inside they look alike."""
-    found, said = list(parse_prompts), []
+    found, said = list(readings), []
     for index, one in enumerate(found):
         alike = [each for each in found if each.plain == one.plain and each.sections != one.sections]
         if alike and one.is_weighted:

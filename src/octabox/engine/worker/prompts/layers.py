@@ -12,13 +12,13 @@ import torch
 LAST, HIDDEN = "last_hidden_state", "hidden_states"
 
 
-def split_layers(output: Any, norm: Callable[[torch.Tensor], torch.Tensor] | None) -> list[torch.Tensor]:
+def layers_of(output: Any, norm: Callable[[torch.Tensor], torch.Tensor] | None) -> list[torch.Tensor]:
     """Return the last output of an encoder, then that of each layer, then these as its last norm makes them."""
     hidden = list(output.get(HIDDEN) or ())
     return [output[LAST], *hidden, *([norm(each) for each in hidden] if norm else [])]
 
 
-def replace_layers(output: Any, layers: Sequence[torch.Tensor]) -> tuple[Any, tuple[torch.Tensor, ...]]:
+def with_layers(output: Any, layers: Sequence[torch.Tensor]) -> tuple[Any, tuple[torch.Tensor, ...]]:
     """Return an output with other layers, and those that its last norm made."""
     fields = {**output, LAST: layers[0]}
     if count := len(output.get(HIDDEN) or ()):
@@ -26,16 +26,16 @@ def replace_layers(output: Any, layers: Sequence[torch.Tensor]) -> tuple[Any, tu
     return type(output)(**fields), tuple(layers[1 + count :])
 
 
-def stack_outputs(outputs: Sequence[Any]) -> Any:
+def stacked(outputs: Sequence[Any]) -> Any:
     """Return the outputs of several texts, fields or tuples of tensors of shape (1, ...), as one of shape (texts, ...)."""
     first = outputs[0]
     if isinstance(first, torch.Tensor):
         return torch.cat(list(outputs))
     if isinstance(first, tuple):
-        return tuple(stack_outputs(each) for each in zip(*outputs, strict=True))
+        return tuple(stacked(each) for each in zip(*outputs, strict=True))
     if first is None or not hasattr(first, "items"):
         return first
-    return type(first)(**{name: stack_outputs([each[name] for each in outputs]) for name in first})
+    return type(first)(**{name: stacked([each[name] for each in outputs]) for name in first})
 
 
 def track_access(output: Any, on_read: Callable[[], None]) -> Any:

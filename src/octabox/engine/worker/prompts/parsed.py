@@ -98,7 +98,7 @@ def plain(text: str, parameter: str = "") -> ParsedPrompt:
     return ParsedPrompt(parameter, text, (Section(((Fragment(text),),)),))
 
 
-def parse_prompts(params: Mapping[str, Any], syntax: str) -> dict[str, ParsedPrompt]:
+def readings(params: Mapping[str, Any], syntax: str) -> dict[str, ParsedPrompt]:
     """Return the prompts among a run's parameters, each as it is to be read.
 
     Raises:

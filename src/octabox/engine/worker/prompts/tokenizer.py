@@ -76,10 +76,10 @@ class Tokenizing:
     """
 
     def __init__(
-        self, pipe: Any, parse_prompts: Sequence[ParsedPrompt], encoders: Sequence[TextEncoder], by_pieces: frozenset[str]
+        self, pipe: Any, readings: Sequence[ParsedPrompt], encoders: Sequence[TextEncoder], by_pieces: frozenset[str]
     ) -> None:
         self._pipe, self._encoders, self._by_pieces = pipe, encoders, by_pieces
-        self._readings = [each for each in parse_prompts if each.plain.strip()]
+        self._readings = [each for each in readings if each.plain.strip()]
         self._tokenizers = tokenizers(pipe)
         self._recent: list[Tokenized] = []
         self.lost: dict[tuple[str, str], str] = {}

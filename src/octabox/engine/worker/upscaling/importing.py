@@ -19,7 +19,7 @@ WANTED = "torchvision.transforms.functional"
 
 
 @contextmanager
-def torchvision_or_stub() -> Iterator[None]:
+def torchvision_or_stand_in() -> Iterator[None]:
     """Let something stand in for torchvision while this lasts, where it cannot be imported."""
     if _imports(WANTED):
         yield

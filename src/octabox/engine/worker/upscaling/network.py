@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from octabox.engine.worker.upscaling.importing import torchvision_or_stub
+from octabox.engine.worker.upscaling.importing import torchvision_or_stand_in
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints.tensors import listed, read_shapes
 from octabox.hub.folder import PICKLE_SUFFIXES
 
-with torchvision_or_stub():
+with torchvision_or_stand_in():
     import spandrel
 
 #: Colours of an image.
@@ -87,7 +87,7 @@ class Upscaler(torch.nn.Module):
         """Whether it makes each part of an image by looking at all of it, so that it makes another of tiles."""
         return bool(self._descriptor.tiling is not spandrel.ModelTiling.SUPPORTED)
 
-    def supports_dtype(self, dtype: torch.dtype) -> bool:
+    def computes_in(self, dtype: torch.dtype) -> bool:
         """Tell whether the network makes the same in this dtype as in float32, but for rounding."""
         halves = {torch.float16: "supports_half", torch.bfloat16: "supports_bfloat16"}
         return dtype not in halves or bool(getattr(self._descriptor, halves[dtype]))

@@ -13,7 +13,7 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput
 from typing_extensions import Self
 
 from octabox.engine.worker.upscaling.network import Upscaler
-from octabox.engine.worker.upscaling.tiles import upscale_tiles, tile_spans
+from octabox.engine.worker.upscaling.tiles import enlarged, spans
 from octabox.errors import InvalidParameterError
 
 #: Its warnings are among those of the answer.
@@ -50,7 +50,7 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
             dtype: Type of numbers; the network stays in float32 where it does not compute rightly in this one.
         """
         upscaler = Upscaler.from_file(Path(file))
-        return cls(upscaler.to(dtype) if upscaler.supports_dtype(dtype) else upscaler)
+        return cls(upscaler.to(dtype) if upscaler.computes_in(dtype) else upscaler)
 
     @torch.no_grad()
     def __call__(
@@ -77,7 +77,7 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
         pil_images = image if isinstance(image, list) else [image]
         self._check(pil_images, tile, tile_overlap)
         overlap = tile_overlap if tile else 0
-        plans = [(tile_spans(each.height, tile, overlap), tile_spans(each.width, tile, overlap)) for each in pil_images]
+        plans = [(spans(each.height, tile, overlap), spans(each.width, tile, overlap)) for each in pil_images]
         tiles = sum(len(rows) * len(columns) for rows, columns in plans)
         if tiles > len(pil_images) and self.upscaler.needs_context:
             name = self.upscaler.architecture
@@ -97,7 +97,7 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
             for pil_image, plan in zip(pil_images, plans, strict=True):
                 numbers = torch.from_numpy(np.array(pil_image.convert("RGB"))).permute(2, 0, 1)
                 larger = (
-                    upscale_tiles(numbers, self.upscaler.scale, plan, overlap, make).permute(1, 2, 0).contiguous().numpy()
+                    enlarged(numbers, self.upscaler.scale, plan, overlap, make).permute(1, 2, 0).contiguous().numpy()
                 )
                 made.append(PIL.Image.fromarray(larger) if output_type == "pil" else larger.astype(np.float32) / 255)
         self.maybe_free_model_hooks()

@@ -12,7 +12,7 @@ import torch
 UNUSED = 0.25
 
 
-def tile_spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
     """Return where the tiles along one side begin and end: as few as will do, of one size, evenly spread.
 
     Args:
@@ -51,7 +51,7 @@ def weights(places: list[tuple[int, int]], overlap: int, scale: int) -> list[tor
     return [weight / total[start * scale : end * scale] for weight, (start, end) in zip(found, places, strict=True)]
 
 
-def upscale_tiles(
+def enlarged(
     image: torch.Tensor,
     scale: int,
     places: tuple[list[tuple[int, int]], list[tuple[int, int]]],

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from octabox.config.problems import describe_expected
+from octabox.config.problems import expectation
 from octabox.errors import ConfigError
 
 #: Seconds of each unit that a duration may be given in, as Go writes them.
@@ -110,7 +110,7 @@ class Environment(BaseModel):
             first = error.errors()[0]
             name = variable(str(first["loc"][0]))
             raise ConfigError(
-                f"{name} {describe_expected(first)}, not {given[str(first['loc'][0])]!r}.", parameter=name
+                f"{name} {expectation(first)}, not {given[str(first['loc'][0])]!r}.", parameter=name
             ) from None
 
 

@@ -61,9 +61,9 @@ def to_inpainting(form: InpaintingForm, inputs: Inputs) -> ParsedRequest:
         raise MissingParameterError("'prompt' is missing or empty.", hint="Say what to paint.", parameter="prompt")
     params, spelled = call_parameters(form.others, inputs)
     params |= prompts_of(form.prompt, form.negative_prompt)
-    optional_params = requested_size(form.size, params)
-    spelled = {"num_outputs": "n", "mask_image": "mask", **_size_of(optional_params), **spelled}
-    request = _request(form, params, "inpainting", optional_params=optional_params, inputs=dict(inputs), num_outputs=form.n)
+    wishes = requested_size(form.size, params)
+    spelled = {"num_outputs": "n", "mask_image": "mask", **_size_of(wishes), **spelled}
+    request = _request(form, params, "inpainting", wishes=wishes, inputs=dict(inputs), num_outputs=form.n)
     check(request.output, "image")
     return ParsedRequest(request, response_format_of(form.response_format), (), spelled)
 
@@ -102,13 +102,13 @@ def to_video(body: VideoRequest, maker: PipelineMatch, inputs: Inputs, spelled: 
     given = {name: value for name, value in numbers.items() if value is not None and (value or name == "cfg_scale")}
     params, spelling = call_parameters({**given, **_further(body, given)}, inputs)
     spelled = {**spelled, **spelling}
-    optional_params = requested_size(body.size, params)
-    spelled = {**_size_of(optional_params), **spelled}
+    wishes = requested_size(body.size, params)
+    spelled = {**_size_of(wishes), **spelled}
     prompts = prompts_of(body.prompt or None, body.negative_prompt or None)
     # LocalAI's clients always send a prompt, also to a model that knows no words.
     words = {name for name in prompts if maker.entry.parameter(name) is not None}
     params |= {name: prompts[name] for name in words}
-    optional_params |= {name: prompts[name] for name in prompts.keys() - words}
+    wishes |= {name: prompts[name] for name in prompts.keys() - words}
     if "prompt" not in params and (parameter := maker.entry.parameter("prompt")) is not None and parameter.required:
         raise MissingParameterError("'prompt' is missing or empty.", hint="Say what to show.", parameter="prompt")
     rate = frame_rate(body.fps or None, maker, params)
@@ -118,13 +118,13 @@ def to_video(body: VideoRequest, maker: PipelineMatch, inputs: Inputs, spelled: 
         params[name], spelled[name] = body.num_frames, "num_frames"
     if body.seconds:
         frames = frames_of(body.seconds, maker, rate, params, warnings)
-        optional_params |= frames
+        wishes |= frames
         spelled = {**dict.fromkeys(frames, "seconds"), **spelled}
     request = _request(
         body.model_copy(update={"model": maker.model}),
         params,
         maker.task,
-        optional_params=optional_params,
+        wishes=wishes,
         inputs=dict(inputs),
         fps=body.fps or None,
     )
@@ -168,9 +168,9 @@ def _further(body: VideoRequest, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**body.others, **params}
 
 
-def _size_of(optional_params: Mapping[str, Any]) -> dict[str, str]:
+def _size_of(wishes: Mapping[str, Any]) -> dict[str, str]:
     """Return how a client spells what a size means."""
-    return {"width": "size", "height": "size"} if "width" in optional_params else {}
+    return {"width": "size", "height": "size"} if "width" in wishes else {}
 
 
 def _request(

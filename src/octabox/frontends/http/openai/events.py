@@ -53,8 +53,8 @@ async def _completed(generation: Generation, artifact: Artifact, wanted: ParsedR
 
 async def _image(artifact: Artifact, wanted: ParsedRequest) -> dict[str, Any]:
     """Return what is told of every image, finished or not."""
-    optional_params = wanted.request.optional_params
-    asked = f"{optional_params['width']}x{optional_params['height']}" if "width" in optional_params else "auto"
+    wishes = wanted.request.wishes
+    asked = f"{wishes['width']}x{wishes['height']}" if "width" in wishes else "auto"
     return {
         "b64_json": await as_base64(artifact),
         "created_at": int(time.time()),

@@ -63,11 +63,11 @@ def to_request(
     params, spelled = call_parameters(body.others, inputs or {})
     prompts = prompts_of(body.prompt, body.negative_prompt)
     params |= {} if wordless else prompts
-    optional_params = requested_size(body.size, params)
-    if optional_params:
+    wishes = requested_size(body.size, params)
+    if wishes:
         spelled = {"width": "size", "height": "size", **spelled}
-    optional_params |= {name: prompt for name, prompt in prompts.items() if wordless and prompt}
-    optional_params |= _quality(body.quality, params, warnings)
+    wishes |= {name: prompt for name, prompt in prompts.items() if wordless and prompt}
+    wishes |= _quality(body.quality, params, warnings)
     output = OutputFormat(body.output_format, body.output_compression)
     check(output, "image")
     if chosen("image", output) == "png" and body.output_compression not in (None, 100):
@@ -81,7 +81,7 @@ def to_request(
         model=model,
         task=body.task or task,
         params=params,
-        optional_params=optional_params,
+        wishes=wishes,
         inputs=dict(inputs or {}),
         seed=None if body.seed == -1 else body.seed,
         num_outputs=body.n,

@@ -92,19 +92,19 @@ def to_request(
         raise MissingParameterError("'prompt' is missing or empty.", hint="Say what to show.", parameter="prompt")
     params, spelled = call_parameters(body.others, inputs)
     params |= {"prompt": body.prompt} if body.prompt else {}
-    optional_params = requested_size(body.size, params)
-    spelled = {"width": "size", "height": "size", **spelled} if optional_params else spelled
+    wishes = requested_size(body.size, params)
+    spelled = {"width": "size", "height": "size", **spelled} if wishes else spelled
     rate = frame_rate(body.fps, maker, params)
     warnings: list[str] = []
     if body.seconds is not None:
         frames = frames_of(body.seconds, maker, rate, params, warnings)
-        optional_params |= frames
+        wishes |= frames
         spelled = {**dict.fromkeys(frames, "seconds"), **spelled}
     request = GenerationRequest(
         model=maker.model,
         task=body.task or maker.task,
         params=params,
-        optional_params=optional_params,
+        wishes=wishes,
         inputs=dict(inputs),
         seed=None if body.seed == -1 else body.seed,
         scheduler=scheduler_choice(body.scheduler),
@@ -112,7 +112,7 @@ def to_request(
         id=f"video_{uuid.uuid4().hex}",
     )
     check(request.output, "video")
-    whole = {**maker.defaults, **optional_params, **params}
+    whole = {**maker.defaults, **wishes, **params}
     note = VideoNote(body.prompt or "", _length(whole, maker, rate), _size(whole), tuple(warnings), spelled)
     return request, note
 

@@ -15,7 +15,7 @@ import yaml
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.signature import check
 from octabox.config.model import ComponentConfig, Components, ModelConfig
-from octabox.config.problems import did_you_mean, format_value
+from octabox.config.problems import did_you_mean, shown
 from octabox.errors import ConfigError, InvalidParameterError
 
 
@@ -116,5 +116,5 @@ def json_object(text: str, field: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise ConfigError(f"{field} must be a JSON object, not {format_value(text[:60])}.", parameter=field)
+        raise ConfigError(f"{field} must be a JSON object, not {shown(text[:60])}.", parameter=field)
     return found

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from octabox import demo
 from octabox.config import localai
-from octabox.config.discovery import demo_model, resolve_sources
-from octabox.config.model import ModelConfig, key_path
+from octabox.config.discovery import demo_model, place
+from octabox.config.model import ModelConfig, way
 from octabox.config.parsing import Entry
 from octabox.config.preset_merge import presets
-from octabox.config.problems import did_you_mean, join_key, describe_expected, format_value
+from octabox.config.problems import did_you_mean, dotted, expectation, shown
 from octabox.errors import ConfigError, ModelNotFoundError
 from octabox.frontends.grpc.localai.contract import Message
 from octabox.frontends.grpc.localai.environment import Environment
@@ -92,7 +92,7 @@ def to_model(options: Message, environment: Environment, device: str | None = No
     embedded = source == demo.NAME
     fields["defaults"] = {**(demo_model().defaults if embedded else {}), **defaults}
     config = _validated({**fields, "name": _name(options, source), "model": str(demo.FOLDER) if embedded else source})
-    placed, _ = resolve_sources(Entry(config, SENT), folder)
+    placed, _ = place(Entry(config, SENT), folder)
     if environment.safetensors:
         check_safe(Path(placed.config.model))
     return LoadRequest(
@@ -176,7 +176,7 @@ def _engine_args(text: str) -> dict[str, Any]:
             raise ConfigError(f"EngineArgs: there is no key '{name}'.", hint=hint, parameter=name)
     for name in ("defaults", "components"):
         if not isinstance(given.get(name, {}), dict):
-            raise ConfigError(f"EngineArgs: `{name}` must be an object, not {format_value(given[name])}.", parameter=name)
+            raise ConfigError(f"EngineArgs: `{name}` must be an object, not {shown(given[name])}.", parameter=name)
     return given
 
 
@@ -199,6 +199,6 @@ def _validated(fields: Mapping[str, Any]) -> ModelConfig:
         return ModelConfig.model_validate(fields)
     except ValidationError as error:
         wrong = [
-            f"`{join_key(key_path(each['loc']))}` {describe_expected(each)}, not {format_value(each['input'])}." for each in error.errors()
+            f"`{dotted(way(each['loc']))}` {expectation(each)}, not {shown(each['input'])}." for each in error.errors()
         ]
-        raise ConfigError(" ".join(wrong), parameter=join_key(key_path(error.errors()[0]["loc"]))) from None
+        raise ConfigError(" ".join(wrong), parameter=dotted(way(error.errors()[0]["loc"]))) from None

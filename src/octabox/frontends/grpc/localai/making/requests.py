@@ -60,21 +60,21 @@ def image_request(message: Message, context: Context) -> GenerationRequest:
     """
     bindings = context.bindings.making("image", "video", "array", "mesh")
     inputs = _images(message, bindings, context.read)
-    optional_params: dict[str, Any] = _positive({"width": message.width, "height": message.height})
-    optional_params |= _positive({"num_inference_steps": message.step})
+    wishes: dict[str, Any] = _positive({"width": message.width, "height": message.height})
+    wishes |= _positive({"num_inference_steps": message.step})
     if context.environment.clipskip:
-        optional_params |= _positive({"clip_skip": message.CLIPSkip})
+        wishes |= _positive({"clip_skip": message.CLIPSkip})
     params: dict[str, Any] = {"negative_prompt": message.negative_prompt} if message.negative_prompt else {}
-    optional_params |= _prompt(message.positive_prompt, context)
-    _keep_enabled(message.EnableParameters, params, optional_params)
+    wishes |= _prompt(message.positive_prompt, context)
+    _keep_enabled(message.EnableParameters, params, wishes)
     video = bindings.own.output_kind == "video"
     frames = bindings.number(*FRAMES) if video and not inputs else None
     if frames and frames not in context.defaults:
-        optional_params[frames] = context.environment.frames
+        wishes[frames] = context.environment.frames
     return GenerationRequest(
         model=bindings.model,
         params=params,
-        optional_params=optional_params,
+        wishes=wishes,
         inputs=inputs,
         seed=_seed(message.seed),
         output=OutputFormat("png", fps=context.environment.fps if video else None),
@@ -108,14 +108,14 @@ def video_request(message: Message, context: Context) -> GenerationRequest:
         params.setdefault(name, value)
     if message.negative_prompt:
         params.setdefault("negative_prompt", message.negative_prompt)
-    optional_params = _positive(
+    wishes = _positive(
         {"num_inference_steps": message.step, "guidance_scale": message.cfg_scale, rate or "": message.fps}
     )
-    optional_params |= _prompt(message.prompt, context)
+    wishes |= _prompt(message.prompt, context)
     return GenerationRequest(
         model=bindings.model,
         params=params,
-        optional_params={name: value for name, value in optional_params.items() if name not in params},
+        wishes={name: value for name, value in wishes.items() if name not in params},
         inputs=inputs,
         # LocalAI's core sends 0 where its client gives no seed for a video.
         seed=message.seed if message.seed > 0 else None,
@@ -138,7 +138,7 @@ def upscale_request(message: Message, context: Context) -> GenerationRequest:
     name = InputBindings(bindings.model, bindings.entries[:1]).medium("image", "src")
     return GenerationRequest(
         model=bindings.model,
-        optional_params=_prompt("", context),
+        wishes=_prompt("", context),
         inputs={name: (context.read(message.src, "src"),)},
         output=OutputFormat("png"),
     )
@@ -165,7 +165,7 @@ def audio_request(message: Message, context: Context) -> GenerationRequest:
     return GenerationRequest(
         model=bindings.model,
         params=params,
-        optional_params={**given, **_prompt(message.text, context)},
+        wishes={**given, **_prompt(message.text, context)},
         inputs=inputs,
         output=OutputFormat(_format(message.dst, "audio")),
     )
@@ -230,13 +230,13 @@ def _positive(values: Mapping[str, float]) -> dict[str, Any]:
     return given
 
 
-def _keep_enabled(enabled: str, params: dict[str, Any], optional_params: dict[str, Any]) -> None:
+def _keep_enabled(enabled: str, params: dict[str, Any], wishes: dict[str, Any]) -> None:
     """Take out what the list of enabled parameters, if there is one, leaves out."""
     names = {name.strip() for name in enabled.split(",") if name.strip()}
     for name in LISTED:
         if names and name not in names:
             params.pop(name, None)
-            optional_params.pop(name, None)
+            wishes.pop(name, None)
 
 
 def _seed(seed: int) -> int | None:
