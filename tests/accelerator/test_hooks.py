@@ -126,7 +126,7 @@ def siblings(model: Runner, **_: Any) -> None:
 
 
 def image_prompt(model: Runner, **_: Any) -> None:
-    """Make a call with an image for the IP-Adapter, and one that is cancelled amid it."""
+    """Make a call with an image for the IP-Adapter, and cancel another one during it."""
     make(model, inputs=IMAGE_PROMPT)
     watcher = Watcher(error=GenerationCancelledError("enough"), step=1)
     attempt(model, GenerationCancelledError, inputs=IMAGE_PROMPT, watcher=watcher)

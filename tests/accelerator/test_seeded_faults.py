@@ -26,7 +26,7 @@ from octabox.engine.worker import progress, runner
 from octabox.engine.worker.conditions import lora_layers
 from octabox.engine.worker.outputs import parser
 from octabox.engine.worker.placement import offload
-from octabox.engine.worker.placement.movers.residency import MovedComponent
+from octabox.engine.worker.placement.movers.residency import ComponentOffloader
 from octabox.engine.worker.prompts import embed_cache, weighted_encoding
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
@@ -171,7 +171,7 @@ def component_not_placed(patch: Patch) -> None:
 
 def hook_lost(patch: Patch) -> None:
     """A component is not brought to the device any more when it is used."""
-    patch.setattr(MovedComponent, "_use", lambda component, module, args, kwargs: (args, kwargs))
+    patch.setattr(ComponentOffloader, "_use", lambda component, module, args, kwargs: (args, kwargs))
 
 
 def not_moved_back(patch: Patch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,10 +22,13 @@ CLASSES = {
 }
 
 
+def _row(table: Mapping[Any, Any], error: type[OctaboxError]) -> Any:
+    return next(table[each] for each in error.__mro__ if each in table)
+
+
 def codes(error: type[OctaboxError]) -> str:
     """Return the line of a section with the codes of an error class."""
-    rows = [next(table[kind] for kind in error.__mro__ if kind in table) for table in (HTTP, GRPC, EXIT_CODES)]
-    http, grpc, exit_code = rows
+    http, grpc, exit_code = (_row(table, error) for table in (HTTP, GRPC, EXIT_CODES))
     return f"HTTP {http.status} `{http.code}`, gRPC {grpc.name}, exit code {exit_code}"
 
 

@@ -91,7 +91,7 @@ def test_a_failed_call_restores_the_model_before_it_is_reported() -> None:
     """The next call, which may come once the failure is known, finds the model as it was."""
     pipe = FakePipe()
     runner = FakeRunner(pipe, ValueError("The image is too small."))
-    usable = process._make(call(), runner, pipe, None)  # type: ignore[arg-type]
+    usable = process._run_call(call(), runner, pipe, None)  # type: ignore[arg-type]
 
     kinds = [message if isinstance(message, str) else type(message).__name__ for message in pipe.sent]
     assert ["RunStarted", "restored", "Memory", "Failed"] == kinds

@@ -210,7 +210,7 @@ def test_extra_components() -> None:
     """A ControlNet that was loaded for other pipelines is passed to them."""
     guided = makers.pipelines()["StableDiffusionControlNetPipeline"].make()
     plain = tiny().pipelines[0]
-    runner = Runner(LoadedModel(plain, "cpu", beside={"controlnet": guided.controlnet}))
+    runner = Runner(LoadedModel(plain, "cpu", extra_components={"controlnet": guided.controlnet}))
     run(runner, call("StableDiffusionControlNetPipeline", PARAMS, inputs={"image": (sample_image(32, 32),)}))
 
     assert runner.pipelines[1].controlnet is guided.controlnet

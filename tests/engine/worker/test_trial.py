@@ -17,8 +17,8 @@ from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.worker import trial
 from octabox.engine.worker.loading import models
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.placement.dtype import HALVES, DtypeChoice, Precision
-from octabox.engine.worker.placement.verdicts import failed_dtypes
+from octabox.engine.worker.placement.dtype import HALF_DTYPES, DtypeChoice, Precision
+from octabox.engine.worker.placement.dtype_failures import failed_dtypes
 from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import GenerationError, OutOfMemoryError
 from tiny import unet
@@ -28,8 +28,8 @@ ARRAYS, FEEDS = "DDPMPipeline", "PNDMPipeline"
 
 KEY = {"pipeline": "a key of this test"}
 
-#: The candidates of `auto` on an accelerator, here on the CPU.
-ATTEMPTS = (*(Precision(half, casts) for half in HALVES for casts in (False, True)), Precision(torch.float32))
+#: What `auto` tries on an accelerator; here the processor computes it.
+ATTEMPTS = (*(Precision(half, casts) for half in HALF_DTYPES for casts in (False, True)), Precision(torch.float32))
 
 
 @pytest.fixture(autouse=True)

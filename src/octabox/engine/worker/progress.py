@@ -64,7 +64,7 @@ class ProgressReporter:
 
     def _partial_image(self, pipe: DiffusionPipeline, index: int, latents: Any) -> Artifact | None:
         """Return the image of latents as a file; None if they cannot be decoded."""
-        with self._placement.together():
+        with self._placement.without_eviction():
             image = preview(pipe, latents)
         if image is None:
             return None

@@ -22,8 +22,8 @@ from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.component_types import group_components
-from octabox.engine.worker.conditions.control import steering_arguments
-from octabox.engine.worker.conditions.lora import Loras, configured
+from octabox.engine.worker.conditions.control import control_arguments
+from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.inputs.arguments import call_arguments
 from octabox.engine.worker.inputs.noise import HostNoise, apply_variation
 from octabox.engine.worker.inputs.sizes import check_sizes, size_warnings
@@ -33,7 +33,7 @@ from octabox.engine.worker.outputs.checks import capture_cast_warnings
 from octabox.engine.worker.outputs.encoding import RawOutput, SeededOutput
 from octabox.engine.worker.outputs.metadata import describe_run
 from octabox.engine.worker.outputs.parser import OutputParser
-from octabox.engine.worker.placement.decoding import decoding_again
+from octabox.engine.worker.placement.decode_retry import retry_decoding_in_float32
 from octabox.engine.worker.placement.recovery import ModelState
 from octabox.engine.worker.progress import ProgressReporter
 from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache
@@ -90,7 +90,7 @@ class Targets:
     def _create(self, name: str) -> DiffusionPipeline:
         cls: Any = import_class(name)
         pipeline = self._model.pipeline
-        available = {**pipeline.config, **pipeline.components, **self._model.beside}
+        available = {**pipeline.config, **pipeline.components, **self._model.extra_components}
         names = [each for each in inspect.signature(cls.__init__).parameters if each in available]
         try:
             pipe: DiffusionPipeline = cls(**{each: group_components(cls, each, available[each]) for each in names})
@@ -115,7 +115,7 @@ class Runner:
         self._weightless = copy.deepcopy(_weightless_components(model.pipeline))
         self._loras, self._has_loras = model.loras or Loras(model.pipeline), False
         self._embed_cache, self._host_noise = PromptEmbedCache(), HostNoise()
-        self._in_float32 = _is_float32([*model.pipeline.components.values(), *model.beside.values()])
+        self._in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
         self._progress: ProgressReporter | None = None
         self.state = ModelState([model.pipeline])
 
@@ -131,7 +131,7 @@ class Runner:
 
     def note_state(self) -> None:
         """Record the state of the components that a call may change, and leave changed if it fails."""
-        self.state.note(self.pipelines)
+        self.state.record(self.pipelines)
 
     def clear_prompt_cache(self) -> None:
         """Release the cached outputs of text encoders."""
@@ -169,13 +169,13 @@ class Runner:
 
     def _apply_loras(self, call: Call, run: Run, messages: list[str]) -> list[AdapterReport]:
         """Apply the LoRAs of a run and no others, and return a report of each."""
-        configured_loras = configured(call.model) if call.model.adapters else ()
+        configured_loras = configured_adapters(call.model) if call.model.adapters else ()
         loras = configured_loras if run.adapters is None else run.adapters
         self._has_loras |= bool(loras or configured_loras)
         if not self._has_loras:
             return []
-        self._model.performance.prepare_adapters(loras, self._placement.changing)
-        reports, warnings = self._loras.apply(loras, beside=_scales_loras(run.params))
+        self._model.performance.prepare_adapters(loras, self._placement.suspended)
+        reports, warnings = self._loras.apply(loras, unmerged=_scales_loras(run.params))
         messages.extend(warnings)
         return reports
 
@@ -199,11 +199,11 @@ class Runner:
         hooks = PromptHooks(pipe, entry, prompts, self._embed_cache, loras, run.params)
         with ExitStack() as stack:
             if self._placement.mode != "full":
-                stack.enter_context(self._placement.calling())
+                stack.enter_context(self._placement.call_scope())
             stack.enter_context(capture_cast_warnings(messages))
             stack.enter_context(hooks.installed())
             if not self._in_float32:
-                stack.enter_context(decoding_again(pipe, messages))
+                stack.enter_context(retry_decoding_in_float32(pipe, messages))
             run_pipeline = partial(self._call_pipeline, target, run, StepCallback(pipe, on_step, entry.progress))
             is_on_host = self.device == "cpu"
             output = run_pipeline() if is_on_host else self._host_noise.run(entry.name, run_pipeline, messages)
@@ -219,13 +219,13 @@ class Runner:
         np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the generator that pipelines use)
         arguments = call_arguments(pipe, entry, run) | steps.call_arguments()
         if target.has_control:
-            arguments |= steering_arguments(pipe, entry, arguments)
+            arguments |= control_arguments(pipe, entry, arguments)
         arguments.pop(SCALE_PARAMETER, None)
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
-        image_prompts = self._model.image_prompts
+        image_prompts = self._model.ip_adapters
         variation = nullcontext() if run.variation is None else apply_variation(arguments, run.variation)
-        with steps.installed(), image_prompts.installed(run) if image_prompts else nullcontext(), variation:
+        with steps.installed(), image_prompts.activated(run) if image_prompts else nullcontext(), variation:
             return pipe(**arguments)
 
     def _parse_output(
@@ -241,7 +241,7 @@ class Runner:
         pipe, entry = target.pipe, target.entry
         parser = OutputParser(pipe, entry, run.params, call.output)
         items = parser.parse(output)
-        metadata = describe_run(pipe, entry, call, run, adapters, self._model.performance.facts)
+        metadata = describe_run(pipe, entry, call, run, adapters, self._model.performance.metadata)
         messages += [*parser.warnings, *size_warnings(metadata["params"], items, pipe, entry)]
         return [(item, run.seed, metadata) for item in items]
 

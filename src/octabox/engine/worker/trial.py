@@ -14,10 +14,10 @@ from octabox.engine.messages import Start
 from octabox.engine.protocol import Call
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.outputs.encoding import RawOutput
-from octabox.engine.worker.placement.casting import install_casts
-from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, other_dtypes
+from octabox.engine.worker.placement.casts import install_casts
+from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, untried_dtypes
+from octabox.engine.worker.placement.dtype_failures import record_failed_dtypes
 from octabox.engine.worker.placement.recovery import ModelState, clean_up, clear_frames
-from octabox.engine.worker.placement.verdicts import record_failures
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationError, OctaboxError
 from octabox.types import Progress
@@ -106,7 +106,7 @@ class TrialRunner:
         self._choice = replace(self._choice, attempts=attempts[index:])
         first, reason = next(iter(failed.items()))
         # Precisions that were skipped are not to be tried by the next load either.
-        record_failures(self._choice.key, {str(each): failed.get(each, reason) for each in attempts[:index]})
+        record_failed_dtypes(self._choice.key, {str(each): failed.get(each, reason) for each in attempts[:index]})
         casts = ", and casts what its components are given" if self._attempt.casts else ""
         warning = (
             f"{output.call.runs_as} does not run in {dtype_name(first.dtype)} as it is ({reason}): the request was repeated, "
@@ -126,7 +126,7 @@ class TrialRunner:
         if automatic and self._attempt != first:
             clear_frames(error)
             self._switch_to(first)
-        others = [] if dtype == torch.float32 else other_dtypes(dtype, self._choice)
+        others = [] if dtype == torch.float32 else untried_dtypes(dtype, self._choice)
         if automatic:
             # float32 fails too, so that the dtype is not the cause.
             self._choice = replace(self._choice, attempts=(first,))
@@ -149,7 +149,7 @@ class TrialRunner:
         if before is not None and before.dtype == attempt.dtype and attempt.casts:
             # The failed call may have left state behind.
             clean_up(self.pipelines, self.device, self.state)
-            install_casts([*self._loaded.pipeline.components.values(), *self._loaded.beside.values()])
+            install_casts([*self._loaded.pipeline.components.values(), *self._loaded.extra_components.values()])
             return
         try:
             self._load(attempt)

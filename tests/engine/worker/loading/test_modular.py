@@ -85,7 +85,7 @@ def test_a_wrong_name_is_refused_with_the_right_ones(saved: Path) -> None:
 
 
 def test_a_component_that_is_not_there_is_named(saved: Path, tmp_path: Path) -> None:
-    """Diffusers would go on without it; the call would fail with words that nobody understands."""
+    """Diffusers only logs a component that fails to load; here it is an error."""
     folder = tmp_path / "half"
     shutil.copytree(saved, folder)
     shutil.rmtree(folder / "vae")

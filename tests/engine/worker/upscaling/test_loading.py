@@ -43,13 +43,13 @@ def test_networks_that_need_float32(file: Path, monkeypatch: pytest.MonkeyPatch)
     model = loaded(file, dtype="float16")
 
     assert torch.float32 == model.pipeline.dtype
-    assert ("The model computes in float32: its kind of network does not do so rightly in float16.",) == model.warnings
+    assert ("The model computes in float32: its architecture does not compute correctly in float16.",) == model.warnings
 
 
 @pytest.mark.parametrize("fields", [{"config": "some/model"}, {"components": {"upscaler": {"dtype": "float16"}}}])
-def test_settings_without_effect(fields: dict[str, Any], file: Path) -> None:
-    """Settings for components are rejected."""
-    with pytest.raises(IncompatibleWeightsError, match=f"nothing from `{next(iter(fields))}:`"):
+def test_what_has_no_effect_is_refused(fields: dict[str, Any], file: Path) -> None:
+    """The file is all that there is of such a model."""
+    with pytest.raises(IncompatibleWeightsError, match=f"does not use `{next(iter(fields))}:`"):
         loaded(file, **fields)
 
 

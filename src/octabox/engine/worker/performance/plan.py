@@ -1,4 +1,4 @@
-"""Decide before a model is loaded which performance settings hold for it, and refuse those that cannot."""
+"""Resolve a model's performance settings before it is loaded, and refuse impossible ones."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from octabox.config.performance import GRAPH_MODES, NO_CACHE, PerformanceConfig,
 from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.worker.performance.attention import check_attention
 from octabox.engine.worker.performance.caches import check_cache
-from octabox.engine.worker.performance.compiling import check_backend
+from octabox.engine.worker.performance.compiler import check_backend
 from octabox.errors import LoadError
 
-#: Our folder for compiled code.
+#: Subfolder of the cache for compiled code.
 CACHE_FOLDER = "compiled"
 
-#: Memory mode that moves each layer by itself, and with it the addresses that compiled code reads.
-LAYER_BY_LAYER = "sequential_cpu_offload"
+#: Memory mode that moves each layer and so changes the addresses that compiled code reads.
+SEQUENTIAL = "sequential_cpu_offload"
 
 
 @dataclass
 class PerformancePlan:
-    """The performance settings of one model, and what has become of each.
+    """The performance settings of one model, and whether each is applied.
 
     Args:
         model: Name of the model.
-        device: Where it runs.
-        settings: All settings that hold for it.
-        given: Names of those that its configuration states itself; the others are of its profile.
-        memory: Its memory mode.
-        applied: What each setting that is in effect did.
-        skipped: Why each setting of the profile is not in effect.
-        warnings: Why each setting of the configuration is not.
+        device: Device that it runs on.
+        settings: All settings of the model.
+        overrides: Names of the settings in the configuration; the others come from the profile.
+        memory: Memory mode of the model.
+        applied: Effect of each applied setting.
+        skipped: Reason for each skipped setting.
+        warnings: Warnings about skipped settings in the configuration.
     """
 
     model: str
     device: str
     settings: PerformanceConfig
-    given: frozenset[str] = frozenset()
+    overrides: frozenset[str] = frozenset()
     memory: str = "full"
     applied: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -49,22 +49,22 @@ class PerformancePlan:
 
     @property
     def on_cuda(self) -> bool:
-        """Whether the device is one of CUDA's kind, ROCm's included."""
+        """Whether the device is a CUDA device, including ROCm."""
         return self.device.partition(":")[0] == "cuda"
 
     def skip(self, setting: str, reason: str) -> None:
-        """Note that a setting has no effect; one that the configuration states is a warning."""
+        """Record that a setting has no effect, with a warning if it is in the configuration."""
         self.skipped[setting] = reason
-        if setting in self.given:
+        if setting in self.overrides:
             self.warnings.append(f"`performance.{setting}` has no effect: {reason}.")
 
     def refuse(self, setting: str, reason: str, choices: Iterable[str]) -> None:
-        """Note that a setting of the profile is impossible.
+        """Record that a setting is not possible.
 
         Raises:
-            LoadError: The configuration states it itself.
+            LoadError: The setting is in the configuration.
         """
-        if setting not in self.given:
+        if setting not in self.overrides:
             self.skip(setting, reason)
             return
         choices = tuple(choices)
@@ -82,16 +82,16 @@ def plan_performance(config: ModelConfig, options: WorkerOptions, device: str) -
 
     Args:
         config: The model's configuration.
-        options: The profile of models that name none, and the folder for compiled code.
-        device: Where the model will run.
+        options: The default profile and the folder for compiled code.
+        device: Device that the model will run on.
 
     Raises:
-        LoadError: A setting that the configuration states is not possible here; the error names those that are.
+        LoadError: A setting in the configuration is not possible; the error lists the possible values.
         MissingDependencyError: It needs a package that is not installed.
     """
     settings = effective_settings(config.performance, options.profile)
-    given: dict[str, Any] = config.performance.overrides
-    plan = PerformancePlan(config.name, device, settings, frozenset(given), memory=config.memory)
+    overrides: dict[str, Any] = config.performance.overrides
+    plan = PerformancePlan(config.name, device, settings, frozenset(overrides), memory=config.memory)
     if settings.attention:
         check_attention(settings.attention, config.name)
     if settings.cache and settings.cache.method != NO_CACHE:
@@ -99,28 +99,30 @@ def plan_performance(config: ModelConfig, options: WorkerOptions, device: str) -
     if settings.compile != "off":
         check_backend(str(settings.compile_backend), config.name)
         _check_compile(plan)
-        keep_compiled_code(options.cache_dir)
+        set_compile_cache(options.cache_dir)
     return plan
 
 
-def keep_compiled_code(cache_dir: str | None) -> None:
-    """Let torch keep compiled code in a folder of ours; None leaves it to torch."""
+def set_compile_cache(cache_dir: str | None) -> None:
+    """Set torch's folder for compiled code; None leaves torch's default."""
     if cache_dir is not None:
-        # Torch itself has set it by now, when it was imported; what the user sets is known to the server alone.
+        # Importing torch has set the variable already; the server knows whether the user had set it.
         os.environ[COMPILED_CODE_VARIABLE] = str(Path(cache_dir) / CACHE_FOLDER)
 
 
 def _check_compile(plan: PerformancePlan) -> None:
-    """See to it that a model may be compiled as the settings say, and leave out what of a profile may not."""
+    """Check the compile settings against the memory mode and device, and skip those of the profile that are not possible."""
     settings, update = plan.settings, dict[str, Any]()
-    if plan.memory == LAYER_BY_LAYER and plan.device != "cpu":
-        plan.refuse("compile", f"with `memory: {plan.memory}` each layer moves by itself", ["off"])
+    if plan.memory == SEQUENTIAL and plan.device != "cpu":
+        plan.refuse("compile", f"with `memory: {plan.memory}` each layer is moved separately", ["off"])
         update["compile"] = "off"
     elif settings.compile_mode in GRAPH_MODES:
         modes = ["default", "max-autotune-no-cudagraphs"]
         if plan.memory != "full" and plan.device != "cpu":
             plan.refuse(
-                "compile_mode", f"CUDA graphs need weights that stay, unlike with `memory: {plan.memory}`", modes
+                "compile_mode",
+                f"CUDA graphs need weights at fixed addresses, unlike with `memory: {plan.memory}`",
+                modes,
             )
             update["compile_mode"] = "default"
         elif not plan.on_cuda:

@@ -1,4 +1,4 @@
-"""Keep components on the host and let diffusers bring their layers to the device, the next one while one computes."""
+"""Offload components by groups of layers with diffusers' hooks, which prefetch the next group."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ from diffusers.hooks.group_offloading import (
     _LAZY_PREFETCH_GROUP_OFFLOADING,
 )
 
-from octabox.engine.worker.placement.movers.alignment import HOST, ComputeDevice
+from octabox.engine.worker.placement.offloaders.alignment import HOST, ExecutionDeviceHook
 
-#: Kinds of devices that diffusers copies to by a stream of its own.
-STREAMING = frozenset({"cuda", "xpu"})
+#: Device types that diffusers copies to in a separate stream.
+STREAM_DEVICES = frozenset({"cuda", "xpu"})
 
-#: Share of the host's free memory that a component may lock in place, so that no copy of it has to wait for the host.
+#: Share of the host's free memory that a component's pinned weights may take.
 PINNED_SHARE = 0.25
 
 
-class MovedGroups:
-    """A component whose layers diffusers moves.
+class GroupOffloader:
+    """Offloads a component by diffusers' group offloading.
 
     Args:
         name: The component's name.
         module: The component.
-        device: Where its layers compute.
+        device: The execution device.
     """
 
     def __init__(self, name: str, module: torch.nn.Module, device: torch.device) -> None:
         self.name, self.module, self._device = name, module, device
-        self._compute = ComputeDevice(module, device)
+        self._device_hook = ExecutionDeviceHook(module, device)
 
     @staticmethod
     def supports(module: torch.nn.Module, device: torch.device) -> bool:
-        """Return whether diffusers moves the layers of a component.
+        """Return whether a component supports group offloading.
 
-        It does not where the class says so. Nor does it by a stream where the pipeline changes the dtype of the component
-        amid a call, since the copies that the stream makes are of the dtype that it had before.
+        Some classes do not. With streams, components that are upcast during a call do not either, since the prefetched
+        copies have the earlier dtype.
         """
-        recast = bool(getattr(getattr(module, "config", None), "force_upcast", False))
-        return bool(getattr(module, "_supports_group_offloading", True)) and not (recast and device.type in STREAMING)
+        upcasts = bool(getattr(getattr(module, "config", None), "force_upcast", False))
+        supported = bool(getattr(module, "_supports_group_offloading", True))
+        return supported and not (upcasts and device.type in STREAM_DEVICES)
 
     def install(self) -> None:
-        """Move the component to the host and install the hooks of diffusers."""
+        """Move the component to the host and install diffusers' hooks."""
         self.module.to(HOST)
-        streams = self._device.type in STREAMING
+        streams = self._device.type in STREAM_DEVICES
         apply_group_offloading(
             self.module,
             onload_device=self._device,
@@ -58,13 +59,13 @@ class MovedGroups:
             non_blocking=streams,
             use_stream=streams,
             record_stream=streams,
-            low_cpu_mem_usage=streams and _size(self.module) > PINNED_SHARE * free_host_memory(),
+            low_cpu_mem_usage=streams and _weight_bytes(self.module) > PINNED_SHARE * free_host_memory(),
         )
-        self._compute.install()
+        self._device_hook.install()
 
     def remove(self) -> None:
-        """Take the hooks off and move the component to the host."""
-        self._compute.remove()
+        """Remove the hooks and move the component to the host."""
+        self._device_hook.remove()
         self.unload()
         registry = HookRegistry.check_if_exists_or_initialize(self.module)
         for name in (_GROUP_OFFLOADING, _LAYER_EXECUTION_TRACKER, _LAZY_PREFETCH_GROUP_OFFLOADING):
@@ -84,13 +85,13 @@ class MovedGroups:
                 yield hook.group
 
 
-def _size(module: torch.nn.Module) -> int:
+def _weight_bytes(module: torch.nn.Module) -> int:
     """Return the bytes of a component's weights."""
     return sum(each.nbytes for each in module.parameters())
 
 
 def free_host_memory() -> int:
-    """Return the bytes of host memory that are free; where the system does not say, 0."""
+    """Return the free bytes of host memory; 0 if the system does not report them."""
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):

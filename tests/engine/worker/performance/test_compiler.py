@@ -1,4 +1,4 @@
-"""Compiled modules, with backends of torch's compiler that need no C++ compiler but where it is said."""
+"""Compiled modules, mostly with backends that need no C++ compiler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 import torch._dynamo
 
 from octabox.config.performance import PROFILES, PerformanceConfig
-from octabox.engine.worker.performance.compiling import Compiler, check_backend
+from octabox.engine.worker.performance.compiler import Compiler, check_backend
 from octabox.errors import LoadError
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 COMPILE = """
 import sys, torch
 from octabox.config.performance import PROFILES
-from octabox.engine.worker.performance.planning import keep_compiled_code
+from octabox.engine.worker.performance.plan import keep_compiled_code
 keep_compiled_code(sys.argv[1])
-from octabox.engine.worker.performance.compiling import Compiler, cache_counts
+from octabox.engine.worker.performance.compiler import Compiler, cache_counts
 
 class Module(torch.nn.Module):
     def forward(self, states):
@@ -92,7 +92,7 @@ def settings(**fields: Any) -> PerformanceConfig:
 
 @torch.no_grad()
 def call(module: torch.nn.Module, batch: int = 2) -> torch.Tensor:
-    """Return what a denoiser answers."""
+    """Return the output of a denoiser."""
     answer = module(torch.ones(batch, 4), 3)
     assert isinstance(answer, torch.Tensor)
     return answer
@@ -100,11 +100,11 @@ def call(module: torch.nn.Module, batch: int = 2) -> torch.Tensor:
 
 @pytest.mark.parametrize(("how", "words"), [("auto", "repeated"), ("regional", "repeated"), ("whole", "whole")])
 def test_a_compiled_module_gives_the_same_and_tells_when_it_is_compiled(how: str, words: str) -> None:
-    """On a processor the repeated blocks are compiled if nothing is said; each compilation is told once, for all blocks."""
+    """On the CPU the repeated blocks are compiled by default; each compilation is reported once for all blocks."""
     module = Denoiser()
     before, compiler, told = call(module), Compiler(settings(compile=how)), list[str]()
     described = compiler.compile("unet", module)
-    with compiler.watching(lambda: told.append("compiling")):
+    with compiler.watch(lambda: told.append("compiling")):
         answers = [call(module), call(module)]
 
     assert words in described
@@ -114,7 +114,7 @@ def test_a_compiled_module_gives_the_same_and_tells_when_it_is_compiled(how: str
 
 
 def test_a_class_without_repeated_blocks_is_compiled_as_a_whole() -> None:
-    """What is compiled is in the words that are returned."""
+    """The returned description names what is compiled."""
     assert "the whole" in Compiler(settings(compile="regional")).compile("m", torch.nn.Linear(4, 4))
 
 
@@ -124,7 +124,7 @@ def test_cuda_graphs_are_of_the_whole() -> None:
 
 
 def test_a_failure_costs_no_call() -> None:
-    """The module runs as it is, in that call and those that follow, and one warning says why."""
+    """The module runs uncompiled in that call and later ones, with one warning."""
     torch._dynamo.register_backend(broken, name="broken")
     module = Denoiser()
     before, compiler = call(module), Compiler(settings(compile_backend="broken"))
@@ -148,12 +148,12 @@ def test_an_error_of_the_module_is_its_own() -> None:
 
 
 def test_compilations_are_bounded_and_the_end_of_them_is_told() -> None:
-    """Beyond the limit of variants a module runs as it is, with one warning; every answer is right."""
+    """Beyond the limit of variants a module runs uncompiled, with one warning and correct results."""
     module, plain = Denoiser(), Denoiser()
     plain.load_state_dict(module.state_dict())
     compiler = Compiler(settings(compile="whole", compile_dynamic=False))
     compiler.compile("unet", module)
-    with compiler.watching(lambda: None):
+    with compiler.watch(lambda: None):
         right = [torch.equal(call(plain, batch), call(module, batch)) for batch in range(2, 14)]
 
     assert all(right)
@@ -165,7 +165,7 @@ def test_one_compilation_serves_all_sizes_where_that_is_asked_for() -> None:
     """With dynamic sizes another batch is no reason to compile again."""
     module, compiler = Denoiser(), Compiler(settings(compile="whole", compile_dynamic=True))
     compiler.compile("unet", module)
-    with compiler.watching(lambda: None):
+    with compiler.watch(lambda: None):
         for batch in range(2, 8):
             call(module, batch)
 
@@ -183,7 +183,7 @@ def test_an_unknown_backend_is_refused_with_the_choices() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_compiled_code_is_found_on_disk_by_the_next_process(tmp_path: Path) -> None:
-    """The first process makes it, the second one makes none."""
+    """The first process compiles, the second one loads from disk."""
     environ = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
     counts = [
         subprocess.run(

@@ -1,4 +1,4 @@
-"""What steers a model of another family is refused when it is loaded."""
+"""ControlNets of another model family are refused at load."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from control import embedded, runner
 from makers.parts import unets
 from makers.unet.stable_diffusion_guided import adapter
-from octabox.engine.worker.loading.class_checks import check_control_inputs
+from octabox.engine.worker.loading.control_compatibility import check_control_components
 from octabox.errors import IncompatibleWeightsError
 from trained import EDGES
 
 
 def test_those_of_another_family_are_refused(tmp_path: Path) -> None:
-    """By the width of the words, or of the features; of a list it is told which."""
+    """A wrong embedding width or wrong channels are an error, which names the position in a list."""
     unets.controlnet(cross_attention_dim=96).save_pretrained(tmp_path / "net")
     adapter(channels=[16, 32]).save_pretrained(tmp_path / "adapter")
     cases: list[tuple[dict[str, Any], str]] = [
@@ -31,7 +31,7 @@ def test_those_of_another_family_are_refused(tmp_path: Path) -> None:
 
 
 def test_those_that_fit_are_not() -> None:
-    """Nor where a component brings words into its own width, or nothing tells."""
+    """Compatible components, those with a projection, and unknown ones are accepted."""
     model: Any = unets.conditional()
     for net in (
         unets.controlnet(),
@@ -40,6 +40,6 @@ def test_those_that_fit_are_not() -> None:
         [unets.controlnet(), unets.controlnet()],
         object(),
     ):
-        check_control_inputs(embedded(), {"unet": model}, {"controlnet": net})
-        check_control_inputs(embedded(), {"unet": model, "controlnet": net}, {})
-    check_control_inputs(embedded(), {}, {"controlnet": unets.controlnet()})
+        check_control_components(embedded(), {"unet": model}, {"controlnet": net})
+        check_control_components(embedded(), {"unet": model, "controlnet": net}, {})
+    check_control_components(embedded(), {}, {"controlnet": unets.controlnet()})

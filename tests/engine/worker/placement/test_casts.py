@@ -1,4 +1,4 @@
-"""Components of several dtypes in one model, and what they are given."""
+"""Components of several dtypes in one model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ldm_layout import tiny_sd
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import LoadedModel, load
-from octabox.engine.worker.placement.casting import differing_dtypes, floating_dtype, install_casts
+from octabox.engine.worker.placement.casts import find_compute_dtype, has_mixed_dtypes, install_casts
 from octabox.engine.worker.runner import Runner
 from tiny import unet
 
@@ -42,7 +42,7 @@ def loaded(folder: Path, dtype: str, **components: str) -> LoadedModel:
 
 
 def picture(model: LoadedModel, runs_as: str = KIND) -> Any:
-    """Return the pixels that a model makes; a sibling is given an image."""
+    """Return the pixels of a model's image; a sibling gets an image."""
     image = Image.new("RGB", (16, 16), "red")
     params = PARAMS if runs_as == SIBLING else {**PARAMS, "width": 16, "height": 16}
     made = run(Runner(model), call(runs_as, params, inputs={"image": [image]} if runs_as == SIBLING else None))
@@ -53,7 +53,7 @@ def picture(model: LoadedModel, runs_as: str = KIND) -> Any:
 @pytest.mark.parametrize("runs_as", [KIND, SIBLING])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_component_in_float32_works_in_a_half_model(component: str, runs_as: str, dtype: str, folder: Path) -> None:
-    """What the configuration says of one component holds, and the image is that of float32 but for rounding."""
+    """The configured dtype of a component holds, and the image is that of float32 within rounding."""
     mixed = loaded(folder, dtype, **{component: "float32"})
 
     assert torch.float32 == mixed.pipeline.components[component].dtype
@@ -62,14 +62,14 @@ def test_a_component_in_float32_works_in_a_half_model(component: str, runs_as: s
 
 
 def test_a_half_component_works_in_a_model_of_float32(folder: Path) -> None:
-    """The other way round likewise."""
+    """A half-precision component works in a float32 model."""
     mixed = loaded(folder, "float32", unet="bfloat16")
 
     assert 8 > np.abs(picture(mixed) - picture(loaded(folder, "float32"))).mean()
 
 
 def test_a_plain_model_has_no_casts(folder: Path) -> None:
-    """A model of one dtype has no hooks on its components, and none of their methods is replaced."""
+    """A model of one dtype has no hooks on its components and no replaced methods."""
     for component in loaded(folder, "bfloat16").pipeline.components.values():
         if isinstance(component, torch.nn.Module):
             assert not component._forward_pre_hooks
@@ -78,7 +78,7 @@ def test_a_plain_model_has_no_casts(folder: Path) -> None:
 
 
 def test_an_input_is_cast_and_the_output_cast_back() -> None:
-    """A component that is given another dtype computes in its own and returns what it was given."""
+    """A component computes in its dtype and returns the dtype of its inputs."""
     part = unet().to(HALF)
     install_casts([part])
     sample, time = torch.ones(1, 3, 8, 8), torch.tensor(1)
@@ -104,17 +104,17 @@ def test_timesteps_are_not_cast() -> None:
 
 
 def test_casts_follow_the_dtype_of_the_time() -> None:
-    """A component that a pipeline brings into another dtype for a while is given that one."""
+    """A component that a pipeline casts temporarily gets inputs in its current dtype."""
     part = unet().to(HALF)
     install_casts([part, part])
     part.float()
     sample = torch.ones(1, 3, 8, 8)
 
-    assert torch.float32 == floating_dtype(part) == part(sample, 1).sample.dtype
+    assert torch.float32 == find_compute_dtype(part) == part(sample, 1).sample.dtype
     assert 1 == len(part._forward_pre_hooks)
 
 
 def test_parts_without_weights_have_no_dtype() -> None:
-    """What has no floating weights makes no difference."""
-    assert not differing_dtypes([unet(), torch.nn.ReLU(), "a tokenizer", None])
-    assert differing_dtypes([unet(), unet().to(HALF)])
+    """Components without floating-point weights are ignored."""
+    assert not has_mixed_dtypes([unet(), torch.nn.ReLU(), "a tokenizer", None])
+    assert has_mixed_dtypes([unet(), unet().to(HALF)])

@@ -1,4 +1,4 @@
-"""Which performance settings hold for a model, and which are refused before it is loaded."""
+"""Resolution of performance settings before a model is loaded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.performance.planning import PerformancePlan, plan_performance
-from octabox.engine.worker.performance.switches import set_switches
+from octabox.engine.worker.performance.plan import PerformancePlan, plan_performance
+from octabox.engine.worker.performance.torch_flags import set_torch_flags
 from octabox.errors import LoadError, MissingDependencyError
 
 
@@ -20,7 +20,7 @@ def plan(performance: Any, device: str = "cpu", profile: Any = "exact", **fields
 
 
 def test_nothing_is_set_where_nothing_is_said() -> None:
-    """The profile of a model that names none is the server's, which is exact."""
+    """A model without a profile has the server's, which is exact by default."""
     assert "exact" == plan({}).settings.profile
     assert "fast" == plan({}, profile="fast").settings.profile
     assert "exact" == plan("exact", profile="fast").settings.profile
@@ -36,7 +36,7 @@ def test_nothing_is_set_where_nothing_is_said() -> None:
     ],
 )
 def test_an_unknown_name_is_refused_with_the_choices(performance: dict[str, Any], choice: str) -> None:
-    """The error names the setting, and what there is."""
+    """The error names the setting and the possible values."""
     with pytest.raises(LoadError) as caught:
         plan(performance)
 
@@ -53,7 +53,7 @@ def test_an_unknown_name_is_refused_with_the_choices(performance: dict[str, Any]
     ],
 )
 def test_a_missing_package_is_named(performance: dict[str, Any], package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What needs a package that is not installed says which."""
+    """A setting that needs a missing package names it."""
     monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
 
     with pytest.raises(MissingDependencyError, match=package) as caught:
@@ -63,7 +63,7 @@ def test_a_missing_package_is_named(performance: dict[str, Any], package: str, m
 
 
 def test_compiling_layers_that_move_one_by_one_is_refused() -> None:
-    """A configuration that states it is refused; a profile leaves it out and says why."""
+    """In the configuration it is an error; in a profile it is skipped with a reason."""
     with pytest.raises(LoadError, match="sequential_cpu_offload") as caught:
         plan({"compile": "whole"}, "cuda", memory="sequential_cpu_offload")
     profile = plan("fast", "cuda", memory="sequential_cpu_offload")
@@ -86,8 +86,8 @@ def test_cuda_graphs_need_weights_that_stay() -> None:
 def test_switches_of_cuda_are_left_alone_elsewhere() -> None:
     """What a configuration states is a warning then, what a profile sets is not."""
     stated, profile = plan({"tf32": True}), plan("fast")
-    set_switches(stated)
-    set_switches(profile)
+    set_torch_flags(stated)
+    set_torch_flags(profile)
 
     assert ["`performance.tf32` has no effect: there is no TF32 on cpu."] == stated.warnings
     assert ({"cudnn_benchmark", "tf32"}, []) == (set(profile.skipped), profile.warnings)

@@ -64,7 +64,7 @@ def test_what_has_no_weights_is_told(folder: Path) -> None:
 
 
 def test_a_folder_is_written_in_whole_numbers(folder: Path, tmp_path: Path) -> None:
-    """How a model is held in memory says nothing of its files."""
+    """The storage dtype has no effect on saved files."""
     order = Conversion(config(folder, unet="float8_e5m2"), KIND, tmp_path / "out", WorkerOptions(device="cpu"))
     _convert(order, tmp_path / "out")
 

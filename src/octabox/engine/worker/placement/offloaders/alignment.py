@@ -1,4 +1,4 @@
-"""Let a component be called as if it were on its device, while its weights are elsewhere."""
+"""Move the inputs of an offloaded component to its execution device."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import torch
 from accelerate.hooks import ModelHook
 from accelerate.utils import send_to_device
 
-#: Where weights are while nothing computes with them.
+#: Device of offloaded weights.
 HOST = torch.device("cpu")
 
 
-class ComputeDevice:
-    """Lets a component seem to be on the device that it computes on, wherever its weights are at that moment.
+class ExecutionDeviceHook:
+    """Presents a component as being on its execution device while its weights are offloaded.
 
-    What it is called with is brought there; and to those who ask where it is, in order to make its inputs there, its attribute
-    ``device`` and diffusers' search for the hooks of accelerate answer with that device.
+    Its inputs are moved to that device. Its attribute ``device`` and the accelerate hook that diffusers looks for report that
+    device, so that pipelines create inputs there.
 
     Args:
         module: The component.
-        device: Where it computes.
-        load: Called where a pipeline is about to use the component by a method that diffusers has marked for that.
+        device: The execution device.
+        load: Called before a pipeline uses the component by a method that diffusers decorates for accelerate hooks.
     """
 
     def __init__(self, module: torch.nn.Module, device: torch.device, load: Callable[[], None] = lambda: None) -> None:
@@ -33,15 +33,15 @@ class ComputeDevice:
         self._class: Any = None
 
     def install(self) -> None:
-        """Begin; the hook comes before all that are there."""
-        self._handles = [self._module.register_forward_pre_hook(self._begin, with_kwargs=True, prepend=True)]
+        """Install the hooks, before all others."""
+        self._handles = [self._module.register_forward_pre_hook(self._move_inputs, with_kwargs=True, prepend=True)]
         self._module._hf_hook = _Hook(self._device, self._load)  # noqa: SLF001 (where diffusers looks for it)
         if isinstance(getattr(type(self._module), "device", None), property):
             self._class = type(self._module)
-            self._module.__class__ = _placed(self._class, self._device)
+            self._module.__class__ = _with_device(self._class, self._device)
 
     def remove(self) -> None:
-        """End."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -51,12 +51,12 @@ class ComputeDevice:
             self._module.__class__ = self._class
             self._class = None
 
-    def _begin(self, _module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
-        return align((args, kwargs), self._device)
+    def _move_inputs(self, _module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+        return move_tensors((args, kwargs), self._device)
 
 
 class _Hook(ModelHook):  # type: ignore[misc]
-    """What diffusers finds where it looks for a hook of accelerate."""
+    """The accelerate hook that diffusers reads the execution device from."""
 
     def __init__(self, device: torch.device, load: Callable[[], None]) -> None:
         self.execution_device, self._load = device, load
@@ -67,27 +67,27 @@ class _Hook(ModelHook):  # type: ignore[misc]
 
 
 @cache
-def _placed(kind: Any, device: torch.device) -> Any:
-    """Return a class like another, whose components say that they are on a device."""
-    return type(kind.__name__, (kind,), {"device": property(lambda _: device), "__module__": kind.__module__})
+def _with_device(cls: Any, device: torch.device) -> Any:
+    """Return a subclass with the same name whose `device` is fixed."""
+    return type(cls.__name__, (cls,), {"device": property(lambda _: device), "__module__": cls.__module__})
 
 
-def align(arguments: Any, device: torch.device) -> Any:
-    """Return arguments with all their tensors on a device; each argument is the very same object where it is there already.
+def move_tensors(arguments: Any, device: torch.device) -> Any:
+    """Move the tensors in arguments to a device; arguments that are there already are returned as the same objects.
 
-    A pipeline may hand over a list that the module writes to, so nothing is copied without need.
+    Nothing else is copied, since a pipeline may pass a list that the module writes to.
     """
     if all(each.device == device for each in _tensors(arguments)):
         return arguments
     if type(arguments) is tuple:
-        return tuple(align(each, device) for each in arguments)
+        return tuple(move_tensors(each, device) for each in arguments)
     if type(arguments) is dict:
-        return {name: align(each, device) for name, each in arguments.items()}
+        return {name: move_tensors(each, device) for name, each in arguments.items()}
     return send_to_device(arguments, device)
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors of a value and of the containers in it."""
+    """Yield the tensors in a value and its containers."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Dtypes that a class has failed in, kept on disk so that its next load begins with one that it runs in."""
+"""A cache on disk of the dtypes that a pipeline class failed in, so that its next load starts with one that works."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from octabox.catalog.cache import cache_folder
 
 logger = logging.getLogger(__name__)
 
-#: Packages whose other version may run what this one does not.
+#: Packages whose versions are part of the cache key.
 PACKAGES = ("torch", "diffusers", "transformers")
 
 
-def device_kind(device: str) -> str:
-    """Return what devices of one kind have in common: the type, and the name where the device has one."""
-    place = torch.device(device)
+def device_model(device: str) -> str:
+    """Return a device's type and, if it has one, the name of its hardware model."""
+    torch_device = torch.device(device)
     name = ""
     with contextlib.suppress(AttributeError, RuntimeError, AssertionError):
-        name = str(torch.get_device_module(place).get_device_name(place.index or 0))
-    return f"{place.type} {name}".strip()
+        name = str(torch.get_device_module(torch_device).get_device_name(torch_device.index or 0))
+    return f"{torch_device.type} {name}".strip()
 
 
 def failed_dtypes(key: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the reasons by the dtypes that failed before."""
+    """Return the recorded failure reasons by dtype."""
     try:
         stored = json.loads(_file(key).read_bytes())
         return {str(name): str(reason) for name, reason in stored["failed"].items()}
@@ -38,30 +38,27 @@ def failed_dtypes(key: Mapping[str, str]) -> Mapping[str, str]:
         return {}
 
 
-def record_failures(key: Mapping[str, str], failed: Mapping[str, str]) -> None:
-    """Keep the reasons by the dtypes that failed, in addition to those of earlier calls.
-
-    A folder that cannot be written to is logged, and no error: the next load tries again.
-    """
+def record_failed_dtypes(key: Mapping[str, str], failed: Mapping[str, str]) -> None:
+    """Add failure reasons by dtype to those recorded before. A folder that is not writable is only logged."""
     file = _file(key)
     content = {**_versions(), **key, "failed": {**failed_dtypes(key), **failed}}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        written = file.with_suffix(".new")
-        written.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        written.replace(file)
+        temporary = file.with_suffix(".new")
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        temporary.replace(file)
     except OSError as error:
-        logger.debug("What does not run in which dtype cannot be kept in %s: %s", file, error)
+        logger.debug("Dtype failures cannot be written to %s: %s", file, error)
 
 
 def _file(key: Mapping[str, str]) -> Path:
-    """Return the file of a verdict: it holds for one class with its components, on one kind of device, by these versions."""
+    """Return the cache file for a pipeline class and its components, on a device model, with these package versions."""
     text = json.dumps({**_versions(), **key}, sort_keys=True)
     return cache_folder() / "dtypes" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions of the packages that compute."""
+    """Return the versions of `PACKAGES`."""
     found = {}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""Compile a model's denoisers by torch's compiler, and go back to running them as they are where that fails."""
+"""Compile a model's denoisers with torch.compile, and run them uncompiled if that fails."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from octabox.errors import LoadError
 
 logger = logging.getLogger("octabox.performance")
 
-#: Share of a module's weights from which on its repeated blocks alone are worth compiling.
-MOST_OF_IT = 0.5
+#: Share of a module's weights in repeated blocks from which on only those are compiled.
+MIN_REGIONAL_SHARE = 0.5
 
-#: Compilations of one function for each kind of block, before further ones run as they are.
+#: Limit of compilations for each type of block; further variants run uncompiled.
 MAX_VARIANTS = 8
 
-#: Longest part of a message of the compiler that is passed on.
+#: Maximal length of reported compiler messages.
 MAX_LENGTH = 300
 
-#: What the compiler logs to.
+#: Loggers of the compiler.
 LOGGERS = ("torch._dynamo", "torch._inductor")
 
 
 def check_backend(name: str, model: str) -> None:
-    """Make sure that torch's compiler has a backend of this name.
+    """Check that torch.compile has a backend of this name.
 
     Raises:
-        LoadError: It has not.
+        LoadError: There is no such backend.
     """
     known = torch._dynamo.list_backends(exclude_tags=())  # noqa: SLF001 (torch documents it by this name)
     if name not in known:
         raise LoadError(
-            f"Model '{model}': torch's compiler has no backend '{name}' here.",
-            hint=f"It has: {', '.join(known)}.",
+            f"Model '{model}': torch.compile has no backend '{name}'.",
+            hint=f"Available backends: {', '.join(known)}.",
             model=model,
             parameter="performance.compile_backend",
             choices=known,
@@ -52,11 +52,11 @@ def check_backend(name: str, model: str) -> None:
 
 
 class Compiler:
-    """Compiles modules of one model, and watches what becomes of that.
+    """Compiles the modules of one model and reports compilations.
 
     Args:
-        settings: How to compile.
-        device: Where the modules compute, wherever their weights wait meanwhile.
+        settings: Performance settings with the compile options.
+        device: Execution device of the modules, whose weights may be offloaded.
     """
 
     def __init__(self, settings: PerformanceConfig, device: str = "cpu") -> None:
@@ -66,36 +66,36 @@ class Compiler:
         self._reported: set[str] = set()
         self._messages: list[str] = []
         self._on_compile: Callable[[], None] = lambda: None
-        self._began = 0.0
+        self._started_at = 0.0
         self.failure = ""
         self.compilations = 0
 
     def compile(self, name: str, module: Any) -> str:
-        """Compile a module, or the blocks that it repeats; the work is done in its first call.
+        """Wrap a module, or its repeated blocks, for compilation in the first call.
 
         Returns:
-            What is compiled, in words.
+            A description of what is compiled.
         """
-        settings, how = self._settings, self._choose(module)
+        settings, scope = self._settings, self._choose_scope(module)
         options: dict[str, Any] = {"backend": settings.compile_backend, "dynamic": settings.compile_dynamic}
         if settings.compile_mode != "default":
             options["mode"] = settings.compile_mode
-        if how == "regional":
+        if scope == "regional":
             module.compile_repeated_blocks(**options)
             parts = [each for each in module.modules() if each._compiled_call_impl is not None]  # noqa: SLF001
         else:
             module.compile(**options)
             parts = [module]
         for part in parts:
-            self._guard(part)
+            self._add_fallback(part)
         self._modules += parts
-        self._raise_limit()
-        return f"{name} ({'its repeated blocks' if how == 'regional' else 'the whole of it'})"
+        self._raise_recompile_limit()
+        return f"{name} ({'repeated blocks' if scope == 'regional' else 'whole module'})"
 
     @contextmanager
-    def watching(self, on_compile: Callable[[], None]) -> Iterator[None]:
-        """Within the context, call a function whenever a compilation begins, and collect what the compiler logs."""
-        handler = _Collector(self._messages)
+    def watch(self, on_compile: Callable[[], None]) -> Iterator[None]:
+        """Within the context, call a function at the start of each compilation, and collect the compiler's warnings."""
+        handler = _MessageCollector(self._messages)
         self._on_compile = on_compile
         callback_handler.register_start_callback(self._start)
         callback_handler.register_end_callback(self._end)
@@ -111,93 +111,92 @@ class Compiler:
             self._on_compile = lambda: None
 
     def take_warnings(self) -> list[str]:
-        """Return what has come up since the last time, each thing once; what only costs speed is logged."""
+        """Return new warnings since the last call; graph breaks, which only cost speed, are only logged."""
         for reason in counters["graph_break"]:
-            self._report(f"The compiled model runs in pieces: {_shorten(reason)}")
-        found = [f"torch's compiler: {text}" for text in self._messages]
+            self._log_once(f"The compiled model has a graph break: {_shorten(reason)}")
+        found = [f"torch.compile: {text}" for text in self._messages]
         if self.failure:
-            found.append(f"The model could not be compiled, and runs as it is: {self.failure}")
+            found.append(f"The model could not be compiled and runs uncompiled: {self.failure}")
         self._messages.clear()
-        return [text for text in found if self._report(text)]
+        return [text for text in found if self._log_once(text)]
 
-    def _report(self, text: str) -> bool:
-        """Log something that has not been logged before; return whether it is new."""
+    def _log_once(self, text: str) -> bool:
+        """Log a text that has not been logged before; return whether it is new."""
         new = text not in self._reported
         self._reported.add(text)
         if new:
             logger.warning("%s", text)
         return new
 
-    def _choose(self, module: Any) -> str:
-        """Return whether a module is compiled by its repeated blocks (``regional``) or as a whole."""
+    def _choose_scope(self, module: Any) -> str:
+        """Return whether to compile the repeated blocks of a module (``regional``) or the ``whole`` module."""
         names = getattr(module, "_repeated_blocks", None) or ()
         blocks = [each for each in module.modules() if type(each).__name__ in names]
         if not blocks or self._graphs or self._settings.compile == "whole":
             return "whole"
         if self._settings.compile == "regional" or self._device == "cpu":
             return "regional"
-        inside = {id(weight): weight.numel() for block in blocks for weight in block.parameters()}
-        return (
-            "regional" if sum(inside.values()) >= MOST_OF_IT * sum(p.numel() for p in module.parameters()) else "whole"
-        )
+        in_blocks = sum({id(weight): weight.numel() for block in blocks for weight in block.parameters()}.values())
+        total = sum(weight.numel() for weight in module.parameters())
+        return "regional" if in_blocks >= MIN_REGIONAL_SHARE * total else "whole"
 
-    def _guard(self, module: Any) -> None:
-        """Let a compiled module run as it is once a compilation has failed."""
-        compiled, plain = module._compiled_call_impl, module._call_impl  # noqa: SLF001 (torch calls it by this name)
+    def _add_fallback(self, module: Any) -> None:
+        """Let a compiled module run uncompiled once a compilation has failed."""
+        compiled, uncompiled = module._compiled_call_impl, module._call_impl  # noqa: SLF001 (torch calls it by this name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if self.failure:
-                return plain(*args, **kwargs)
+                return uncompiled(*args, **kwargs)
             try:
                 if not self._graphs:
                     return compiled(*args, **kwargs)
-                # What a recorded graph returns lies where its next run writes.
+                # The next run of a CUDA graph overwrites the outputs of this one.
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                 return _pytree.tree_map_only(torch.Tensor, torch.Tensor.clone, compiled(*args, **kwargs))
             except TorchDynamoException as error:
                 self.failure = _shorten(str(error)) or type(error).__name__
                 logger.debug("the compilation failed", exc_info=error)
-                return plain(*args, **kwargs)
+                return uncompiled(*args, **kwargs)
 
         module._compiled_call_impl = call  # noqa: SLF001 (as above)
 
-    def _raise_limit(self) -> None:
-        """Allow as many compilations as there are kinds of blocks, each for some sizes."""
-        kinds = {(type(each), tuple(weight.shape for weight in each.parameters())) for each in self._modules}
+    def _raise_recompile_limit(self) -> None:
+        """Raise the recompile limit for the number of distinct block types."""
+        block_types = {(type(each), tuple(weight.shape for weight in each.parameters())) for each in self._modules}
         config: Any = torch._dynamo.config  # noqa: SLF001 (torch documents it by this name)
-        config.recompile_limit = MAX_VARIANTS * len(kinds)
+        config.recompile_limit = MAX_VARIANTS * len(block_types)
 
     def _start(self, _: object) -> None:
-        self._began = time.perf_counter()
+        self._started_at = time.perf_counter()
         self._on_compile()
 
     def _end(self, _: object) -> None:
         self.compilations += 1
-        hits, misses = cache_counts()
-        seconds = time.perf_counter() - self._began
-        logger.info("compiled in %.1f s (compiled code found on disk: %d, made: %d)", seconds, hits, misses)
+        hits, misses = compiled_code_counts()
+        seconds = time.perf_counter() - self._started_at
+        logger.info("compiled in %.1f s (cache hits: %d, misses: %d)", seconds, hits, misses)
 
 
-class _Collector(logging.Handler):
-    """Collects warnings, each shortened to a line."""
+class _MessageCollector(logging.Handler):
+    """Collects warnings, each shortened to one line."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__(logging.WARNING)
         self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record's message."""
+        """Collect the message of a record."""
         self._messages.append(_shorten(record.getMessage()))
 
 
-def cache_counts() -> tuple[int, int]:
-    """Return how many pieces of compiled code were found on disk in this process, and how many were not."""
-    found = counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"]
-    return found, counters["inductor"]["fxgraph_cache_miss"]
+def compiled_code_counts() -> tuple[int, int]:
+    """Return the hits and misses of torch's cache of compiled code in this process."""
+    hits = counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"]
+    return hits, counters["inductor"]["fxgraph_cache_miss"]
 
 
 def compile_denoisers(compiler: Compiler, denoisers: Mapping[str, torch.nn.Module]) -> str:
-    """Compile all denoisers; return what is compiled, in words."""
+    """Compile all denoisers and return a description of what is compiled."""
     return ", ".join(compiler.compile(name, module) for name, module in denoisers.items())
 
 
