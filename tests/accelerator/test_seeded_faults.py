@@ -26,7 +26,7 @@ from octabox.engine.worker import progress, runner
 from octabox.engine.worker.conditions import lora_layers
 from octabox.engine.worker.outputs import parser
 from octabox.engine.worker.placement import offload
-from octabox.engine.worker.placement.movers.residency import ComponentOffloader
+from octabox.engine.worker.placement.offloaders.component import ComponentOffloader
 from octabox.engine.worker.prompts import embed_cache, weighted_encoding
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
@@ -139,8 +139,8 @@ def numbers_of_the_device(patch: Patch) -> None:
 
 def sums_on_the_host(patch: Patch) -> None:
     """The sums of weights and LoRAs are left on the host."""
-    own = lora_layers._sum
-    patch.setattr(lora_layers, "_sum", lambda *args: own(*args).cpu())
+    own = lora_layers._merge_weight
+    patch.setattr(lora_layers, "_merge_weight", lambda *args: own(*args).cpu())
 
 
 def preview_on_the_host(patch: Patch) -> None:

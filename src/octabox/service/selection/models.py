@@ -87,9 +87,9 @@ def select_pipeline(
         message = f"Model '{model}' makes {made}, not {PLURALS[kind]}."
         raise InvalidParameterError(message, hint=hint, model=model, parameter="model")
     if reference is None:
-        entry, parameter = making.preferred, None  # type: ignore[assignment]
+        entry, parameter = making.preferred, None
     elif (bound := making.bind(reference[1])) is not None:
-        entry, parameter = bound
+        entry, parameter = bound[0], bound[1].name
     else:
         message = f"Model '{model}' does not take {ARTICLES[reference[1]]}."
         raise InvalidParameterError(message, model=model, parameter=reference[0])
@@ -100,4 +100,4 @@ def select_pipeline(
         if each.literal and not each.required and each.default is not None
     }
     configured = {name: value for name, value in served.config.defaults.items() if entry.parameter(name)}
-    return PipelineMatch(model, entry, tag, {**defaults, **configured}, parameter and parameter.name)
+    return PipelineMatch(model, entry, tag, {**defaults, **configured}, parameter)

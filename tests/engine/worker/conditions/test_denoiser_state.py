@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from makers.attributes import unets
+from makers.parts import unets
 
 from octabox.engine.worker.conditions.denoiser_state import changed_modules, restore, snapshot
 
