@@ -79,11 +79,8 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
         overlap = tile_overlap if tile else 0
         plans = [(tile_spans(each.height, tile, overlap), tile_spans(each.width, tile, overlap)) for each in pil_images]
         tiles = sum(len(rows) * len(columns) for rows, columns in plans)
-        if tiles > len(pil_images) and self.upscaler.needs_context:
-            name = self.upscaler.architecture
-            logger.warning(
-                "Networks of the architecture %s use the complete image: `tile` 0 may give a better result.", name
-            )
+        if tiles > len(pil_images):
+            self._warn_about_tiles()
         upscaled: list[Any] = []
         with self.progress_bar(total=tiles) as bar:
 
@@ -107,6 +104,14 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
                 )
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=upscaled) if return_dict else (upscaled,)
+
+    def _warn_about_tiles(self) -> None:
+        """Log a warning if the network needs the complete image."""
+        if self.upscaler.needs_context:
+            logger.warning(
+                "Networks of the architecture %s use the complete image: `tile` 0 may give a better result.",
+                self.upscaler.architecture,
+            )
 
     def _check_inputs(self, pil_images: list[PIL.Image.Image], tile: int, overlap: int) -> None:
         """Check the tiles, and the size of the upscaled images.
