@@ -42,7 +42,8 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
     """Return why a scheduler does not fit a model of these."""
     catalog = load_catalog()
     subject = ModelTraits(own, config, catalog.pipelines.get(pipeline))
-    return incompatibility(catalog.scheduler(name), subject, settings, catalog.pipelines.values())
+    found = incompatibility(catalog.scheduler(name), subject, settings, catalog.pipelines.values())
+    return found.reason if found else ""
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
         ("DDIMScheduler", EULER, NOISE | {"rescale_betas_zero_snr": True}, "", ""),
         ("ScoreSdeVpScheduler", "DDIMScheduler", NOISE, "", "no method 'step'"),
         (FLOW, "DDIMScheduler", NOISE, "", "no setting 'beta_schedule'"),
-        (EULER, FLOW, FLOWS, "", "the model matches flows, and it cannot"),
+        (EULER, FLOW, FLOWS, "", "the model was trained by flow matching, which it does not support"),
         (MULTISTEP, FLOW, FLOWS, "", ""),
         ("DEISMultistepScheduler", FLOW, FLOWS, "", "it stops short of the end of a flow"),
         ("FlowMatchHeunDiscreteScheduler", FLOW, FLOWS, "", ""),
@@ -84,12 +85,18 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
             "no setting 'use_dynamic_shifting'",
         ),
         ("PiflowScheduler", FLOW, FLOWS, "FluxPipeline", "it is made for"),
-        (MULTISTEP, FLOW, FLOWS, "QwenImagePipeline", "QwenImagePipeline hands it noise levels of its own"),
+        (MULTISTEP, FLOW, FLOWS, "QwenImagePipeline", "QwenImagePipeline passes its own sigmas"),
         (MULTISTEP, FLOW, FLOWS, "FluxPipeline", ""),
         (UNIPC, FLOW, FLOWS, "QwenImagePipeline", ""),
         (FLOW, UNIPC, FLOWS_OF_UNIPC, "WanPipeline", ""),
         (MULTISTEP, UNIPC, FLOWS_OF_UNIPC, "WanPipeline", ""),
-        (EULER, UNIPC, FLOWS_OF_UNIPC, "WanPipeline", "the model matches flows, and it cannot"),
+        (
+            EULER,
+            UNIPC,
+            FLOWS_OF_UNIPC,
+            "WanPipeline",
+            "the model was trained by flow matching, which it does not support",
+        ),
         ("EDMDPMSolverMultistepScheduler", "EDMEulerScheduler", EDM, "", ""),
         ("CosineDPMSolverMultistepScheduler", "EDMEulerScheduler", EDM, "", "its 'sigma_data' is 1.0"),
         (EULER, "EDMEulerScheduler", EDM, "", "no setting 'sigma_data'"),
@@ -119,9 +126,9 @@ def test_all_that_diffusers_calls_compatible_fits() -> None:
 @pytest.mark.parametrize(
     ("own", "config", "settings", "words"),
     [
-        (FLOW, FLOWS, {"use_karras_sigmas": True}, "is for models that undo noise"),
-        (FLOW, FLOWS, {"timestep_spacing": "trailing"}, "is for models that undo noise"),
-        (UNIPC, FLOWS_OF_UNIPC, {"use_exponential_sigmas": True}, "is for models that undo noise"),
+        (FLOW, FLOWS, {"use_karras_sigmas": True}, "is for models that predict noise"),
+        (FLOW, FLOWS, {"timestep_spacing": "trailing"}, "is for models that predict noise"),
+        (UNIPC, FLOWS_OF_UNIPC, {"use_exponential_sigmas": True}, "is for models that predict noise"),
         ("DDIMScheduler", NOISE, {"use_flow_sigmas": True}, "is for models that match flows"),
         ("DDIMScheduler", NOISE, {"use_karras_sigmas": True}, ""),
     ],

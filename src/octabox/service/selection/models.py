@@ -100,4 +100,4 @@ def select_pipeline(
         if each.literal and not each.required and each.default is not None
     }
     configured = {name: value for name, value in served.config.defaults.items() if entry.parameter(name)}
-    return PipelineMatch(model, entry, tag, {**defaults, **configured}, parameter and parameter.name)
+    return PipelineMatch(model, entry, tag, {**defaults, **configured}, parameter.name if parameter else None)
