@@ -129,7 +129,7 @@ def test_all_that_diffusers_calls_compatible_fits() -> None:
         (FLOW, FLOWS, {"use_karras_sigmas": True}, "is for models that predict noise"),
         (FLOW, FLOWS, {"timestep_spacing": "trailing"}, "is for models that predict noise"),
         (UNIPC, FLOWS_OF_UNIPC, {"use_exponential_sigmas": True}, "is for models that predict noise"),
-        ("DDIMScheduler", NOISE, {"use_flow_sigmas": True}, "is for models that match flows"),
+        ("DDIMScheduler", NOISE, {"use_flow_sigmas": True}, "is for models that were trained by flow matching"),
         ("DDIMScheduler", NOISE, {"use_karras_sigmas": True}, ""),
     ],
 )
