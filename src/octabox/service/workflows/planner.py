@@ -277,7 +277,8 @@ def _size(content: bytes) -> tuple[int, int] | None:
     if content.startswith(arrays.MAGIC):
         return None
     with Image.open(io.BytesIO(content)) as image:
-        return image.size
+        size: tuple[int, int] = image.size
+        return size
 
 
 def _encode(array: np.ndarray) -> bytes:

@@ -22,7 +22,7 @@ from octabox.engine.protocol import Run
 from octabox.engine.worker.component_types import component_class
 from octabox.engine.worker.conditions.denoiser_state import State, differing, put, snapshot
 from octabox.engine.worker.conditions.lora_loading import quiet_libraries
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, LoadError, OctaboxError
 from octabox.hub.adapters.ip_adapters import check_ip_adapter, resolve_ip_adapter_file
@@ -168,7 +168,7 @@ def _load_encoder(pipe: Any, part: IPAdapterConfig, file: Path, config: ModelCon
     try:
         encoder = kind.from_pretrained(source, subfolder=place, dtype=dtype)
     except Exception as error:
-        found = as_load_error(error, config.model_copy(update={"model": source}))
+        found = to_load_error(error, config.model_copy(update={"model": source}))
         if not isinstance(found, LoadError):
             raise found from error
         found.message = f"the image encoder of its IP-Adapter, {source}/{place}: {found.message}"

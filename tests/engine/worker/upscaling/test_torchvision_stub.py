@@ -1,4 +1,4 @@
-"""Spandrel is imported wherever torchvision is, is not, or does not work."""
+"""Spandrel is imported with torchvision, without it, and with a broken one."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from octabox.engine.worker.upscaling.importing import StandIn
+from octabox.engine.worker.upscaling.torchvision_stub import ModuleStub
 from octabox.errors import MissingDependencyError
 
 CODE = """
 import sys
-from octabox.engine.worker.upscaling.importing import torchvision_or_stand_in
+from octabox.engine.worker.upscaling.torchvision_stub import torchvision_or_stub
 before = set(sys.modules)
-with torchvision_or_stand_in():
+with torchvision_or_stub():
     import spandrel
 left = sorted(name for name in set(sys.modules) - before if name.startswith("torchvision"))
 normalize = sys.modules["spandrel.architectures.RestoreFormer"].tv_normalize
 print(left, getattr(normalize, "__module__", ""), hasattr(spandrel, "ModelLoader"))
 """
 
-#: What might be installed as torchvision, by file, and what is then left of it and where its function comes from.
+#: Installations of torchvision by file, with the remaining modules and the origin of its function.
 INSTALLED = {
-    "none": ({}, "[] octabox.engine.worker.upscaling.importing True"),
+    "none": ({}, "[] octabox.engine.worker.upscaling.torchvision_stub True"),
     "broken": (
         {"__init__.py": "raise RuntimeError('operator torchvision::nms does not exist')"},
-        "[] octabox.engine.worker.upscaling.importing True",
+        "[] octabox.engine.worker.upscaling.torchvision_stub True",
     ),
     "whole": (
         {
@@ -43,7 +43,7 @@ INSTALLED = {
 
 @pytest.mark.parametrize("installed", INSTALLED)
 def test_torchvision_may_be_in_any_state(installed: str, tmp_path: Path) -> None:
-    """What works is used, what does not is stood in for, and the stand-in is gone afterwards."""
+    """A working torchvision is used; else a stub is, which is removed afterwards."""
     files, expected = INSTALLED[installed]
     for name, text in files.items():
         path = tmp_path / "torchvision" / name
@@ -57,8 +57,8 @@ def test_torchvision_may_be_in_any_state(installed: str, tmp_path: Path) -> None
     assert expected == done.stdout.strip()
 
 
-def test_a_stand_in_says_what_is_missing() -> None:
-    """Only who uses it hears of it."""
+def test_the_stub_raises() -> None:
+    """A call of a function of the stub names the missing package."""
     with pytest.raises(MissingDependencyError, match=r"torchvision\.transforms\.functional\.rotate is needed"):
-        StandIn("torchvision.transforms.functional").rotate()
-    assert not hasattr(StandIn("torchvision"), "__file__")
+        ModuleStub("torchvision.transforms.functional").rotate()
+    assert not hasattr(ModuleStub("torchvision"), "__file__")

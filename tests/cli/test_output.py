@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from octabox.cli.outcome import Destination, watch
+from octabox.cli.output import Destination, show_progress
 from octabox.errors import ForbiddenPathError, GenerationError
 from octabox.types import Artifact, Event, Generation, Progress
 
@@ -114,7 +114,7 @@ def test_a_place_that_cannot_be_written_to_is_told_before_the_work(elsewhere: Pa
     (elsewhere / "program").touch(0o777)
     (elsewhere / "d").touch()
 
-    with pytest.raises(ForbiddenPathError, match="Nothing can be written to") as caught:
+    with pytest.raises(ForbiddenPathError, match="is not writable") as caught:
         Destination(out).check()
 
     assert "-o" in caught.value.hint
@@ -139,7 +139,7 @@ async def told(*events: Event) -> AsyncGenerator[Event, None]:
 async def test_watching_ends_with_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     """Progress with and without a known number of steps passes by; nothing goes to standard output."""
     result = made("image/png")
-    found = await watch(told(Progress("queued"), Progress("running", 1, 4), Progress("decoding", 4, 4), result))
+    found = await show_progress(told(Progress("queued"), Progress("running", 1, 4), Progress("decoding", 4, 4), result))
 
     assert result is found
     assert "" == capsys.readouterr().out
@@ -148,4 +148,4 @@ async def test_watching_ends_with_the_result(capsys: pytest.CaptureFixture[str])
 async def test_watching_without_a_result_is_an_error() -> None:
     """Whatever ends the events early."""
     with pytest.raises(GenerationError, match="without a result"):
-        await watch(told(Progress("queued")))
+        await show_progress(told(Progress("queued")))

@@ -1,7 +1,7 @@
-"""Let spandrel be imported where torchvision is not there, or does not fit the installed torch.
+"""Import spandrel without torchvision, which may be missing or incompatible with the installed torch.
 
-Two of its forty architectures import torchvision: LaMa, which fills holes, and RestoreFormer, which mends faces. Neither
-makes an image larger, so neither is served; but spandrel imports them all, and would fail with them.
+Two of its forty architectures import torchvision: LaMa for inpainting, and RestoreFormer for face restoration. Neither upscales
+images, so that neither is supported, but spandrel imports all architectures.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from types import ModuleType
 
 from octabox.errors import MissingDependencyError
 
-#: What those two import.
-WANTED = "torchvision.transforms.functional"
+#: The module that they import.
+TORCHVISION = "torchvision.transforms.functional"
 
 
 @contextmanager
-def torchvision_or_stand_in() -> Iterator[None]:
-    """Let something stand in for torchvision while this lasts, where it cannot be imported."""
-    if _imports(WANTED):
+def torchvision_or_stub() -> Iterator[None]:
+    """Provide a stub of torchvision within the context if it cannot be imported."""
+    if _is_importable(TORCHVISION):
         yield
         return
-    parts = WANTED.split(".")
+    parts = TORCHVISION.split(".")
     names = [".".join(parts[: count + 1]) for count in range(len(parts))]
     before = {name: sys.modules[name] for name in names if name in sys.modules}
-    sys.modules |= {name: StandIn(name) for name in names}
+    sys.modules |= {name: ModuleStub(name) for name in names}
     try:
         yield
     finally:
@@ -36,19 +36,19 @@ def torchvision_or_stand_in() -> Iterator[None]:
         sys.modules |= before
 
 
-def _imports(module: str) -> bool:
+def _is_importable(module: str) -> bool:
     """Return whether a module can be imported."""
     try:
         importlib.import_module(module)
-    except Exception:  # noqa: BLE001 (a build for another torch fails in any way)
+    except Exception:  # noqa: BLE001 (a build for another torch may raise anything)
         return False
     return True
 
 
-class StandIn(ModuleType):
-    """A module that has every name; what is behind it only says that the package is missing."""
+class ModuleStub(ModuleType):
+    """A module with every name; each is a function that raises an error for the missing package."""
 
-    #: By this it is a package, whose modules stand beside it.
+    #: Makes the module a package, so that its submodules can be imported.
     __path__: list[str] = []  # noqa: RUF012 (the import system wants a list)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -58,7 +58,7 @@ class StandIn(ModuleType):
         def missing(*_: object, **__: object) -> None:
             raise MissingDependencyError(
                 f"{self.__name__}.{name} is needed, and torchvision cannot be imported here.",
-                hint="Install the build of torchvision that is made for the installed torch.",
+                hint="Install the build of torchvision for the installed torch.",
             )
 
         return missing
