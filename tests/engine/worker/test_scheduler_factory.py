@@ -58,7 +58,7 @@ def test_a_flow_keeps_what_it_was_trained_with(name: str) -> None:
     told = build_scheduler(own, dict(own.config), SchedulerChoice("DPMSolverMultistepScheduler")).config
 
     assert ("flow_prediction", True, 3.0) == (told["prediction_type"], told["use_flow_sigmas"], told["flow_shift"])
-    with pytest.raises(InvalidParameterError, match="the model matches flows, and it cannot"):
+    with pytest.raises(InvalidParameterError, match="it does not support flow matching"):
         build_scheduler(own, dict(own.config), SchedulerChoice(name))
 
 

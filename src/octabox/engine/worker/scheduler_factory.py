@@ -66,7 +66,7 @@ def build_scheduler(
     parts = scheduler_config(entry, subject, choice.settings)
     trial = _tried(kind, parts, choice)
     if float(trial.timesteps[0]) < float(trial.timesteps[-1]):
-        raise _refusal(choice.name, "it runs from the image to the noise", subject)
+        raise _refusal(choice.name, "it inverts an image into noise", subject)
     built: SchedulerMixin = _built(kind, parts)
     if choice.timesteps:
         _write_out(built, choice.timesteps)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from octabox.catalog.conditions.control import control_image
+from octabox.catalog.conditions.control import control_inputs
 from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.signature import settable_parameters
@@ -83,12 +83,12 @@ class FollowupRequests:
 
     def _steering(self, model: ServedModel) -> dict[str, tuple[str, tuple[Any, ...]]]:
         """Return what steers the first pass: by its name in a second one, its own name and its files."""
-        control = control_image(self.models.catalog.pipeline(self.call.runs_as))
+        control = control_inputs(self.models.catalog.pipeline(self.call.runs_as)).image
         found = {name: (name, tuple(files)) for name, files in self.files.items() if CONTROL_PARAMETERS.search(name)}
         if control is None or control.name not in self.files:
             return found
         # Its name may be that of the image to paint over.
-        named = (control_image(entry) for entry in self._family(model) if TASK in entry.tasks)
+        named = (control_inputs(entry).image for entry in self._family(model) if TASK in entry.tasks)
         name = next((each.name for each in named if each is not None), control.name)
         found.pop(control.name, None)
         return {**found, name: (control.name, tuple(self.files[control.name]))}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from octabox.catalog.conditions.control import control_component, control_image, strengths
+from octabox.catalog.conditions.control import ControlInputs, control_inputs
 from octabox.catalog.entries import PipelineEntry
 from octabox.engine.worker.component_types import members_of
 
@@ -24,12 +24,12 @@ def steering_arguments(pipe: Any, entry: PipelineEntry, given: Mapping[str, Any]
         entry: What is known of it.
         given: The arguments so far.
     """
-    part = control_component(entry)
-    component = getattr(pipe, part.name, None) if part is not None else None
+    control = control_inputs(entry)
+    component = getattr(pipe, control.component.name, None) if control.component is not None else None
     if not isinstance(component, torch.nn.Module):
         return {}
     members = members_of(component)
-    image = control_image(entry)
+    image = control.image
     shown = given.get(image.name) if image is not None else None
     changed: dict[str, Any] = {}
     if members == [component]:
@@ -43,13 +43,13 @@ def steering_arguments(pipe: Any, entry: PipelineEntry, given: Mapping[str, Any]
         count = len(looking)
         if image is not None and shown is not None and len(images) == count:
             changed[image.name] = [_shown(*each) for each in zip(images, looking, strict=True)]
-    return changed | _numbers(entry, given, count)
+    return changed | _numbers(control, given, count)
 
 
-def _numbers(entry: PipelineEntry, given: Mapping[str, Any], count: int) -> dict[str, Any]:
+def _numbers(control: ControlInputs, given: Mapping[str, Any], count: int) -> dict[str, Any]:
     """Return the strengths and the spans of a call: as lists of so many, or, where the count is 0, as single numbers."""
     changed: dict[str, Any] = {}
-    for each in strengths(entry):
+    for each in control.scales:
         value = given.get(each.name, each.default)
         if isinstance(value, list):
             changed[each.name] = [float(number) for number in value]
