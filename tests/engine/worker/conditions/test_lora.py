@@ -290,8 +290,8 @@ def broken(folder: Path) -> dict[str, Path]:
     [
         ("wide", IncompatibleAdapterError, "trained for sd_v1"),
         ("foreign", IncompatibleAdapterError, "does not fit"),
-        ("short", IncompatibleWeightsError, "cut short"),
-        ("whole", IncompatibleWeightsError, "is no LoRA"),
+        ("short", IncompatibleWeightsError, "truncated"),
+        ("whole", IncompatibleWeightsError, "is not a LoRA"),
         ("oft", IncompatibleAdapterError, "of the kind OFT"),
         ("tucker", IncompatibleAdapterError, "Tucker's form cannot"),
         ("pickle", RemoteCodeError, "would run code"),
