@@ -99,7 +99,11 @@ def test_a_modular_repository_has_another_file(hub: Hub, tmp_path: Path) -> None
         (HfHubHTTPError("x", response=response(403)), GatedModelError, "token has no access to owner/name"),
         (HfHubHTTPError("x", response=response(401)), GatedModelError, "HF_TOKEN"),
         (HfHubHTTPError("x", response=response(429)), DownloadError, "The request limit of the Hub is reached"),
-        (HfHubHTTPError("server broke", response=response(500)), DownloadError, "could not be downloaded: server broke"),
+        (
+            HfHubHTTPError("server broke", response=response(500)),
+            DownloadError,
+            "could not be downloaded: server broke",
+        ),
         (OfflineModeIsEnabled("x"), DownloadError, "Unset HF_HUB_OFFLINE"),
         (LocalEntryNotFoundError("x"), DownloadError, "the Hub cannot be reached. Check the network"),
         (EntryNotFoundError("x"), IncompatibleWeightsError, "owner/name is not a diffusers model"),

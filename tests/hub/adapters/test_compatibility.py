@@ -29,7 +29,9 @@ def test_other_widths_do_not_fit(tmp_path: Path) -> None:
     save_file({"emb_params": torch.zeros(4, 768)}, tmp_path / "word.safetensors")
     lora, word = read_lora(tmp_path / "lora.safetensors", "x"), read_embedding(tmp_path / "word.safetensors", "x")
 
-    assert "It was trained with text features of width 768, but the width of the model is 64." == incompatibility(lora, demo.FOLDER)
+    assert "It was trained with text features of width 768, but the width of the model is 64." == incompatibility(
+        lora, demo.FOLDER
+    )
     assert "Its vectors have width 768, but those of the model have 64." == incompatibility(word, demo.FOLDER)
     assert (False, True) == (
         adapter_to_json(lora, demo.FOLDER)["fits"],

@@ -33,13 +33,13 @@ def test_a_file_a_folder_and_one_of_several(tmp_path: Path) -> None:
         resolve_ip_adapter_file(str(tmp_path), "models")
     with pytest.raises(LoadError, match="no weights file there"):
         resolve_ip_adapter_file(str(tmp_path))
-    with pytest.raises(LoadError, match=r"There is not an IP-Adapter .*third"):
+    with pytest.raises(LoadError, match=r"There is no IP-Adapter .*third"):
         resolve_ip_adapter_file(str(tmp_path), "models", "third.safetensors")
 
 
 def test_what_is_neither_here_nor_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that leads nowhere, and a repository that cannot be reached."""
-    with pytest.raises(LoadError, match="There is not an IP-Adapter at"):
+    with pytest.raises(LoadError, match="There is no IP-Adapter at"):
         resolve_ip_adapter_file(str(tmp_path / "nothing"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DownloadError, match="owner/nothing"):
