@@ -56,12 +56,12 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
             "DDIMScheduler",
             NOISE | {"prediction_type": "sample"},
             "",
-            "it knows 'epsilon', 'v_prediction' only",
+            "it supports only 'epsilon', 'v_prediction'",
         ),
-        ("RePaintScheduler", "DDIMScheduler", NOISE, "", "each step of it needs 'original_image', 'mask'"),
+        ("RePaintScheduler", "DDIMScheduler", NOISE, "", "its step requires 'original_image', 'mask'"),
         ("RePaintScheduler", "DDPMScheduler", NOISE, "RePaintPipeline", ""),
         ("UnCLIPScheduler", "DDIMScheduler", NOISE, "", "its 'beta_schedule' cannot be 'scaled_linear'"),
-        ("DDIMInverseScheduler", "DDIMScheduler", NOISE, "", "from the image to the noise"),
+        ("DDIMInverseScheduler", "DDIMScheduler", NOISE, "", "inverts an image into noise"),
         ("CogVideoXDDIMScheduler", "DDIMScheduler", NOISE, "", "it has a setting 'snr_shift_scale'"),
         (
             "HeunDiscreteScheduler",
@@ -75,7 +75,7 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
         (FLOW, "DDIMScheduler", NOISE, "", "no setting 'beta_schedule'"),
         (EULER, FLOW, FLOWS, "", "the model was trained by flow matching, which it does not support"),
         (MULTISTEP, FLOW, FLOWS, "", ""),
-        ("DEISMultistepScheduler", FLOW, FLOWS, "", "it stops short of the end of a flow"),
+        ("DEISMultistepScheduler", FLOW, FLOWS, "", "it does not reach a sigma of zero"),
         ("FlowMatchHeunDiscreteScheduler", FLOW, FLOWS, "", ""),
         (
             "FlowMatchHeunDiscreteScheduler",
@@ -180,7 +180,7 @@ def test_a_schedule_that_is_asked_for_takes_the_place_of_the_models() -> None:
     ("name", "settings", "error", "words"),
     [
         ("euler", {"eta": 1}, UnknownParameterError, "has no setting 'eta'"),
-        ("Euler a Karras", {}, UnknownParameterError, "asks for 'use_karras_sigmas'"),
+        ("Euler a Karras", {}, UnknownParameterError, "requires 'use_karras_sigmas'"),
         ("euler", {"use_karras_sigmas": "yes"}, InvalidParameterError, "must be true or false"),
         ("dpmpp_2m", {"solver_type": "bh9"}, InvalidParameterError, "solver_type must be"),
         ("euler", {"beta_start": float("nan")}, InvalidParameterError, "beta_start must be"),
@@ -212,5 +212,5 @@ def test_timesteps_are_those_of_the_family() -> None:
     assert (999, 845) == schedule_timesteps("euler ays", meant, entry, "stable-diffusion-xl")[:2]
     with pytest.raises(InvalidParameterError, match="not for flux"):
         schedule_timesteps("euler ays", meant, entry, "flux")
-    with pytest.raises(InvalidParameterError, match="chooses its own timesteps"):
+    with pytest.raises(InvalidParameterError, match="accepts no custom timesteps"):
         schedule_timesteps("ddim ays", meant, schedulers["DDIMScheduler"], "stable-diffusion")
