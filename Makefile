@@ -94,7 +94,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 # Spandrel comes without what it depends on: of that, torchvision is not there for every build of torch, and one that does not fit
-# keeps transformers from being imported. We need none of it (see src/octabox/engine/worker/upscaling/importing.py).
+# keeps transformers from being imported. We need none of it (see src/octabox/engine/worker/upscaling/torchvision_stub.py).
 $(BIN)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(PIP) install --quiet --constraint constraints.txt --no-deps spandrel

@@ -14,8 +14,8 @@ from pathlib import Path
 import yaml
 
 from accelerator.table import RANKS, Reason, Table, counts, rank, read_reasons, read_table, reason_of
+from octabox.catalog.dependencies import dependencies_of
 from octabox.catalog.entries import MEDIA, Parameter, PipelineEntry
-from octabox.catalog.needs import needs_of
 from octabox.catalog.pipelines import PACKAGE, Catalog, load_catalog
 from octabox.catalog.plugins import FOLDER_VARIABLE
 from octabox.catalog.reading.packages import known_packages
@@ -80,7 +80,7 @@ def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Ma
 def row(entry: PipelineEntry, tested: str) -> str:
     """Return the row of a class."""
     marks = [mark for mark, holds in (("*m*", entry.modular), ("*d*", entry.deprecated)) if holds]
-    needs = [f"{need.name}{'' if need.certain else '?'}" for need in needs_of(entry)]
+    needs = [f"{need.name}{'' if need.certain else '?'}" for need in dependencies_of(entry)]
     cells = (
         " ".join([f"`{entry.name}`", *marks]),
         ", ".join(entry.tasks),
@@ -156,7 +156,7 @@ def generated() -> str:
 
     os.environ[FOLDER_VARIABLE] = ""
     impossible = yaml.safe_load(IMPOSSIBLE.read_text(encoding="utf-8")) if IMPOSSIBLE.exists() else {}
-    facts = load_catalog().facts
+    facts = load_catalog().metadata
     # Pipelines of plugins, Octabox's included, are not part of diffusers.
     theirs = tuple(entry for entry in facts.pipelines if entry.package == PACKAGE)
     written = page(

@@ -16,8 +16,8 @@ from octabox.catalog.entries import SchedulerEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.plugins import FOLDER_VARIABLE
 from octabox.schedulers.compatibility import ModelTraits, incompatibility
-from octabox.schedulers.listing import schedules_of
-from octabox.schedulers.names import names, schedules, table
+from octabox.schedulers.listing import supported_schedules
+from octabox.schedulers.names import load_table, scheduler_aliases, schedules
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "schedulers.md"
@@ -96,10 +96,10 @@ Other programs have these schedulers, diffusers does not; they are refused:
 
 def page(catalog: Catalog, version: str) -> str:
     """Return the page for a catalog of a version of diffusers."""
-    prefix = ", ".join(f"`{each}`" for each in table()["prefix"])
+    prefix = ", ".join(f"`{each}`" for each in load_table()["prefix"])
     parts = [HEAD.format(version=version, prefix=prefix)]
-    parts += [_row(_name_cells(each)) for each in (vars(named) for named in names())]
-    caveat = [f"`{named.name}`: {named.caveat}" for named in names() if named.caveat]
+    parts += [_row(_name_cells(each)) for each in (vars(named) for named in scheduler_aliases())]
+    caveat = [f"`{named.name}`: {named.caveat}" for named in scheduler_aliases() if named.caveat]
     if caveat:
         parts += [
             "\nNames with a different behaviour in other programs; each response has a warning:\n\n",
@@ -108,15 +108,15 @@ def page(catalog: Catalog, version: str) -> str:
     parts.append(SCHEDULES)
     for schedule in schedules().values():
         steps = [f"{len(each)} timesteps for {family}" for family, each in schedule.timesteps.items()]
-        cells = [f"`{schedule.name}`", _words(schedule.also), _settings(schedule.settings) or "; ".join(steps)]
+        cells = [f"`{schedule.name}`", _words(schedule.aliases), _settings(schedule.settings) or "; ".join(steps)]
         parts.append(_row(cells))
     parts.append(CLASSES)
     parts += [_row(_class_cells(entry, catalog)) for entry in catalog.schedulers.values()]
     unread = [f"`{each.name}`: {_words(each.unread)}" for each in catalog.schedulers.values() if each.unread]
     parts += [UNREAD, _listed(unread)]
-    absent = table()["unavailable"].items()
+    absent = load_table()["unavailable"].items()
     parts += [ABSENT, _listed(f"`{name}`{f': {reason}' if reason else ''}" for name, reason in absent)]
-    parts.append(f"\nand the schedules {_words(table()['no_schedule'])}.\n")
+    parts.append(f"\nand the schedules {_words(load_table()['no_schedule'])}.\n")
     return "".join(parts)
 
 
@@ -124,7 +124,7 @@ def _name_cells(named: Mapping[str, Any]) -> list[str]:
     """Return the row of a name."""
     return [
         f"`{named['name']}`",
-        _words(named["also"]),
+        _words(named["aliases"]),
         f"`{named['kind']}`",
         _settings(named["settings"]),
         named["automatic"] or "",
@@ -136,7 +136,7 @@ def _class_cells(entry: SchedulerEntry, catalog: Catalog) -> list[str]:
     pipelines = catalog.pipelines.values()
     fits = [kind for kind, subject in KINDS.items() if not incompatibility(entry, subject, {}, pipelines)]
     needs = [f"{need.name}{' (always)' if need.certain else ''}" for need in entry.needs]
-    return [f"`{entry.name}`", ", ".join(fits), ", ".join(schedules_of(entry)), ", ".join(needs)]
+    return [f"`{entry.name}`", ", ".join(fits), ", ".join(supported_schedules(entry)), ", ".join(needs)]
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

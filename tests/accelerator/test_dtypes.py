@@ -18,7 +18,7 @@ from ldm_layout import tiny_sd
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.runner import RawOutput
+from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.trial import TrialRunner
 from octabox.media.audio import Audio
 from pretended_accelerator import Control
@@ -70,7 +70,7 @@ def made(runner: TrialRunner, pipeline: str = KIND, params: Any = None, **inputs
 
 def pixels(unfinished: RawOutput) -> Any:
     """Return the pixels of an image."""
-    return np.asarray(unfinished.products[0][0].value, np.float32)
+    return np.asarray(unfinished.outputs[0][0].value, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_audio_is_given_where_the_model_is(dtype: str, tmp_path: Path) -> None:
     sound = Audio(np.zeros((2, 1600), np.float32), 16000)
     params = {"prompt": "rain", "num_inference_steps": 2, "audio_end_in_s": 0.1}
 
-    assert made(runner, name, params, initial_audio_waveforms=[sound]).products
+    assert made(runner, name, params, initial_audio_waveforms=[sound]).outputs
 
 
 def test_upscalers_compute_in_float16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +161,6 @@ def test_upscalers_compute_in_float16(tmp_path: Path, monkeypatch: pytest.Monkey
     name = "ImageUpscalingPipeline"
     assert torch.float16 == started(tmp_path, "2x.pth", name).pipelines[0].dtype
 
-    monkeypatch.setattr(Upscaler, "computes_in", lambda self, dtype: dtype != torch.float16)
+    monkeypatch.setattr(Upscaler, "supports_dtype", lambda self, dtype: dtype != torch.float16)
     runner = started(tmp_path, "2x.pth", name)
     assert torch.bfloat16 == runner.pipelines[0].dtype

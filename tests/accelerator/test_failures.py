@@ -18,11 +18,11 @@ from accelerator.environment import accelerator_environment
 from embedded import Calls
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import Failed, Finished, FromWorker, Memory, Start, WorkerOptions
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.process_memory import free_memory, measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, is_usable
-from octabox.engine.worker.process import Pipe, _make
+from octabox.engine.worker.process import Pipe, _run_call
 from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import DeviceError, GenerationCancelledError, OutOfMemoryError
 from pretended_accelerator import Control
@@ -70,7 +70,7 @@ class Worker:
     def make(self, **options: Any) -> bytes | Exception:
         """Make a call; return its image, or the error that was sent."""
         with ThreadPoolExecutor(1) as encoder:
-            self.usable = _make(self.calls(**options), self.runner, self.pipe, encoder)
+            self.usable = _run_call(self.calls(**options), self.runner, self.pipe, encoder)
         answer = self.pipe.last((Finished, Failed))  # type: ignore[arg-type]
         return answer.error if isinstance(answer, Failed) else bytes(answer.generation.artifacts[0].content)
 
@@ -96,7 +96,7 @@ def test_memory_is_given_back_after_it_ran_out(worker: Callable[..., Worker], ac
     for operator, after in [("", 1), (CONVOLUTION, 1), (CONVOLUTION, total // 2), (CONVOLUTION, total - 1)]:
         accelerator.fail("out of memory", after, operator)
         error = made.make()
-        made.runner.forget_prompts()
+        made.runner.clear_prompt_cache()
 
         assert isinstance(error, OutOfMemoryError), (operator, after, error)
         assert (2 * 2**30, True) == (error.requested, made.usable)
@@ -136,7 +136,7 @@ def test_every_kind_of_exhausted_memory_is_one(
     accelerator.fail(fault)
     with pytest.raises(Exception, match=r"memory|ALLOC_FAILED") as caught:
         load(embedded, "StableDiffusionPipeline", WorkerOptions())
-    assert isinstance(as_load_error(caught.value, embedded), OutOfMemoryError)
+    assert isinstance(to_load_error(caught.value, embedded), OutOfMemoryError)
 
 
 @pytest.mark.parametrize("fault", BROKEN)

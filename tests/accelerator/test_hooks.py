@@ -74,7 +74,7 @@ def make(model: Runner, runs_as: str = PLAIN, watcher: Watcher | None = None, **
     if adapters is not None:
         object.__setattr__(wanted.runs[0], "adapters", adapters)
     done = run(model, wanted, watcher)
-    return np.asarray(done.products[0][0].value)
+    return np.asarray(done.outputs[0][0].value)
 
 
 def held() -> int:

@@ -19,7 +19,7 @@ from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading import models, modular
 from octabox.engine.worker.loading.direct import load_direct, loads_direct
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.outputs.numbers import as_array
+from octabox.engine.worker.outputs.numbers import to_numpy
 from octabox.engine.worker.runner import Runner
 from pretended_accelerator import Control
 
@@ -53,8 +53,8 @@ def loaded(folder: Path, name: str, accelerator: Control, **fields: Any) -> tupl
     held, most = accelerator.allocated() - before, accelerator.peak() - before
     entry = load_catalog().pipeline(name)
     params = {key: value for key, value in makers.pipelines()[name].params.items() if entry.parameter(key)}
-    value = run(Runner(model), call(name, params)).products[0][0].value
-    return as_array(value) if isinstance(value, torch.Tensor) else np.asarray(value), held, most
+    value = run(Runner(model), call(name, params)).outputs[0][0].value
+    return to_numpy(value) if isinstance(value, torch.Tensor) else np.asarray(value), held, most
 
 
 # Diffusers calls a method of its own that it has deprecated.

@@ -129,7 +129,7 @@ def call_of(model: Runner, *adapters: AdapterChoice, **fields: Any) -> np.ndarra
     """Return the image of a short call."""
     wanted = call(PLAIN, {**PARAMS, "num_inference_steps": 2}, **fields)
     object.__setattr__(wanted.runs[0], "adapters", adapters)
-    return np.asarray(run(model, wanted).products[0][0].value)
+    return np.asarray(run(model, wanted).outputs[0][0].value)
 
 
 def test_what_each_mode_holds(accelerator: Control) -> None:
@@ -158,7 +158,7 @@ def test_a_remembered_prompt_needs_no_encoder(accelerator: Control) -> None:
         moved.append(accelerator.bytes_to_device)
     encoder = sum(each.nbytes for each in model.pipelines[0].text_encoder.parameters())
 
-    assert (4, 2) == (model._memory.hits, model._memory.misses)
+    assert (4, 2) == (model._embed_cache.hits, model._memory.misses)
     # What is found is copied to the device instead.
     assert moved[1] < moved[0] - 0.9 * encoder
     assert moved[1] == moved[2]

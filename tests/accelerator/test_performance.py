@@ -58,7 +58,7 @@ def made(model: LoadedModel, kind: str) -> tuple[Any, tuple[str, ...]]:
     """Return the pixels of an image, and the warnings."""
     watcher = Watcher()
     done = Runner(model).run(call(kind, PARAMS[kind]), watcher.tell, watcher.check)
-    return np.asarray(done.products[0][0].value, np.float32), done.warnings
+    return np.asarray(done.outputs[0][0].value, np.float32), done.warnings
 
 
 def report(model: LoadedModel) -> PerformanceReport:

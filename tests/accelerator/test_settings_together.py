@@ -22,9 +22,10 @@ from octabox.config.model import ModelConfig
 from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.worker import trial
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.performance.attention import set_attention
 from octabox.engine.worker.placement.recovery import clean_up
-from octabox.engine.worker.runner import RawOutput, Runner
+from octabox.engine.worker.runner import Runner
 from octabox.engine.worker.trial import TrialRunner
 from octabox.types import AdapterChoice
 from pretended_accelerator import Control
@@ -80,7 +81,7 @@ def made(runner: TrialRunner, pipeline: str = KIND, params: Any = None, **inputs
 
 def pixels(unfinished: RawOutput) -> Any:
     """Return the pixels of an image."""
-    return np.asarray(unfinished.products[0][0].value, np.float32)
+    return np.asarray(unfinished.outputs[0][0].value, np.float32)
 
 
 def held(accelerator: Control) -> int:
@@ -262,4 +263,4 @@ def test_upscalers_work_in_every_memory_mode(memory: str, dtype: str, tmp_path: 
         made(runner, UPSCALING, tiled, image=[image])
     clean_up(runner.pipelines, runner.device, runner.state)
     assert before == held(accelerator)
-    assert made(runner, UPSCALING, tiled, image=[image]).products
+    assert made(runner, UPSCALING, tiled, image=[image]).outputs

@@ -20,7 +20,7 @@ from makers import Tiny
 from octabox.config.settings import Settings
 from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.protocol import Call
-from octabox.engine.worker.failures import as_generation_error, as_load_error
+from octabox.engine.worker.failures import to_generation_error, to_load_error
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.engine.worker.placement import verdicts
@@ -127,7 +127,7 @@ class Trial:
         try:
             loaded = load(start.model, start.pipeline, start.options)
         except Exception as error:  # noqa: BLE001 (as a worker does)
-            raise _FailedError("refused", as_load_error(error, config)) from None
+            raise _FailedError("refused", to_load_error(error, config)) from None
         runner, calls = TrialRunner(loaded, start), self._calls if exhaustive else self._calls[:1]
         del loaded
         values: dict[str, np.ndarray] = {}
@@ -137,9 +137,9 @@ class Trial:
                 made = runner.run(call, lambda _: None, lambda: None)
             except Exception as error:  # noqa: BLE001 (as a worker does)
                 clean_up(runner.pipelines, runner.device, runner.state)
-                raise _FailedError("fails", as_generation_error(error, call, runner.steps_taken)) from None
+                raise _FailedError("fails", to_generation_error(error, call, runner.steps_taken)) from None
             notes.update(made.warnings)
-            for product, *_ in made.products:
+            for product, *_ in made.outputs:
                 values |= {f"{call.task} {name}": each for name, each in numbers(product)}
         return Outcome(values, frozenset(notes))
 

@@ -9,7 +9,7 @@ import pytest
 
 from accelerator.table import Reason
 from document_pipelines import PAGE, generated, on_accelerator, page
-from octabox.catalog.entries import Component, Facts, Field, Need, Parameter, PipelineEntry
+from octabox.catalog.entries import Component, Dependency, Field, PackageMetadata, Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 
 
@@ -40,10 +40,12 @@ def test_a_row_is_complete() -> None:
         tasks=("image-to-image",),
         deprecated=True,
         progress="callback",
-        needs=(Need("ftfy", "ftfy", certain=False),),
+        needs=(Dependency("ftfy", "ftfy", certain=False),),
         batches=True,
     )
-    text = page(Catalog(Facts(pipelines=(entry,))), "9.9", ["BrushPipeline"], {"OldPipeline": "It is\n gone."})
+    text = page(
+        Catalog(PackageMetadata(pipelines=(entry,))), "9.9", ["BrushPipeline"], {"OldPipeline": "It is\n gone."}
+    )
 
     row = "| `BrushPipeline` *d* | image-to-image | text?, image | image | old callback | yes | ftfy? | yes |"
     assert row in text.splitlines()

@@ -28,7 +28,8 @@ def blocks(language: str) -> list[str]:
 def size_of(file: Path) -> tuple[int, int]:
     """Return the width and height of an image."""
     with Image.open(file) as image:
-        return image.size
+        size: tuple[int, int] = image.size
+        return size
 
 
 def test_the_command_line_block_runs(tmp_path: Path) -> None:

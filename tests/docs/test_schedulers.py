@@ -8,7 +8,7 @@ from importlib import metadata
 import pytest
 
 from document_schedulers import PAGE, generated, page
-from octabox.catalog.entries import Facts, Need, Parameter, SchedulerEntry
+from octabox.catalog.entries import Dependency, PackageMetadata, Parameter, SchedulerEntry
 from octabox.catalog.pipelines import Catalog
 
 
@@ -26,9 +26,9 @@ def test_the_page_is_up_to_date() -> None:
 def test_a_row_is_complete() -> None:
     """A row has the compatible types of models, the schedules, and the dependencies of a class."""
     settings = (Parameter("beta_schedule"), Parameter("timestep_spacing"), Parameter("use_karras_sigmas"))
-    entry = SchedulerEntry("DripScheduler", "drips", settings, needs=(Need("scipy", "scipy"),))
+    entry = SchedulerEntry("DripScheduler", "drips", settings, needs=(Dependency("scipy", "scipy"),))
 
-    text = page(Catalog(Facts(schedulers=(entry,))), "9.9")
+    text = page(Catalog(PackageMetadata(schedulers=(entry,))), "9.9")
 
     assert "| `DripScheduler` | noise | karras, sgm_uniform, simple, ddim, normal | scipy (always) |" in text
     assert "**diffusers 9.9**" in text

@@ -232,7 +232,7 @@ def test_what_cannot_be_read(data: bytes, says: str) -> None:
 def test_what_a_file_claims_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small file of many large frames costs no memory: the count in its header is enough."""
     data, _ = encode(clip(40), OutputFormat(format="mp4"), {})
-    monkeypatch.setattr(video, "frames", lambda *_, **__: pytest.fail("The file was decoded"))
+    monkeypatch.setattr(video, "decode_frames", lambda *_, **__: pytest.fail("The file was decoded"))
 
     with pytest.raises(MediaError, match="pixels in its frames together"):
         decode(data, parameter="video", limits=LIMITS)

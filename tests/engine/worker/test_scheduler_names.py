@@ -19,7 +19,7 @@ from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.runner import Runner
 from octabox.errors import OctaboxError
 from octabox.service.bounds import Limits
-from octabox.service.planning import plan
+from octabox.service.planning import plan_request
 from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest, SchedulerChoice
 from scheduler_names import INVOKE, LOCALAI, REFUSED, SDNEXT, WEB_UI
@@ -58,7 +58,7 @@ class Painter:
         key = repr((choice.name, sorted(choice.settings.items()), choice.timesteps))
         if key not in self.seen:
             done = run(self.runner, call(PIPELINE, PARAMS, seeds=(3,), scheduler=choice))
-            image = done.products[0][0].value
+            image = done.outputs[0][0].value
             assert isinstance(image, Image.Image)
             self.seen[key] = centre_colour(image), border_colour(image)
         return self.seen[key]
@@ -69,7 +69,7 @@ def planned(name: str, settings: Mapping[str, Any]) -> SchedulerChoice:
     catalog = load_catalog()
     model = ServedModel(ModelConfig(name=demo.NAME, model=str(demo.FOLDER)), catalog.pipelines[PIPELINE])
     request = GenerationRequest(model=demo.NAME, params=PARAMS, scheduler=SchedulerChoice(name, settings))
-    choice = plan(request, model, catalog, Limits()).scheduler
+    choice = plan_request(request, model, catalog, Limits()).scheduler
     assert choice is not None
     return choice
 

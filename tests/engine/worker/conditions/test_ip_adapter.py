@@ -124,7 +124,7 @@ def framed(model: Runner, inputs: Any = None) -> Image.Image:
     """Return the image of a call with a LoRA that draws a frame."""
     wanted = call(PLAIN, {**PARAMS, SCALE: 0.3}, inputs=inputs)
     runs = tuple(replace(each, adapters=(AdapterChoice(FRAME),)) for each in wanted.runs)
-    image = run(model, replace(wanted, runs=runs)).products[0][0].value
+    image = run(model, replace(wanted, runs=runs)).outputs[0][0].value
     assert isinstance(image, Image.Image)
     return image
 

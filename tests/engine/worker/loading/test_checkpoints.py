@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from ldm_layout import save_single_file, tiny_sd
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.messages import Conversion, WorkerOptions
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import LoadedModel, load
@@ -160,7 +160,7 @@ def test_weights_of_another_size_are_told(folder: Path) -> None:
     with pytest.raises(ValueError, match="shape") as caught:
         load(config, KIND, WorkerOptions(device="cpu"))
 
-    assert isinstance(as_load_error(caught.value, config), IncompatibleWeightsError)
+    assert isinstance(to_load_error(caught.value, config), IncompatibleWeightsError)
 
 
 @pytest.mark.parametrize("name", ["lora.safetensors", "other.safetensors", "cut.safetensors", "none.safetensors"])

@@ -13,8 +13,8 @@ import makers
 from makers.parts import unets
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.component_types import group_components, members_of, takes_several
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.component_types import accepts_multiple, group_components, unpack_components
+from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.errors import IncompatibleWeightsError, LoadError
 
@@ -53,7 +53,7 @@ def test_a_class_of_its_own_takes_them_as_its_constructor_says(folder: Path) -> 
     pipe: Any = loaded(folder, "first", "second", runs_as=GUIDED).pipeline
 
     assert isinstance(pipe.controlnet, diffusers.MultiControlNetModel)
-    assert 2 == len(members_of(pipe.controlnet))
+    assert 2 == len(unpack_components(pipe.controlnet))
 
 
 def test_each_has_its_own_storage(folder: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_one_that_cannot_be_read_is_named(folder: Path, net: str, kind: type
 
     assert caught.value.message.startswith("controlnet 2 of 2: ")
     assert f"/{net}" in caught.value.message
-    assert said in str(as_load_error(caught.value, ModelConfig(name="plain", model="plain")))
+    assert said in str(to_load_error(caught.value, ModelConfig(name="plain", model="plain")))
     assert "plain" == caught.value.model
 
 
@@ -98,7 +98,7 @@ def test_a_component_that_stands_alone_takes_no_list(folder: Path) -> None:
 )
 def test_which_take_several_is_told_from_annotations(kind: Any, name: str, *, several: bool) -> None:
     """A list stands there, or a class that is made of one."""
-    assert several == takes_several(kind, name)
+    assert several == accepts_multiple(kind, name)
 
 
 def test_a_group_where_the_constructor_makes_none() -> None:
@@ -107,6 +107,6 @@ def test_a_group_where_the_constructor_makes_none() -> None:
     group = group_components(diffusers.StableDiffusionXLAdapterPipeline, "adapter", adapters)
 
     assert isinstance(group, diffusers.MultiAdapter)
-    assert adapters == members_of(group)
+    assert adapters == unpack_components(group)
     assert adapters[0] is group_components(diffusers.StableDiffusionXLAdapterPipeline, "adapter", adapters[:1])
     assert adapters[0] is group_components(diffusers.StableDiffusionXLAdapterPipeline, "adapter", adapters[0])

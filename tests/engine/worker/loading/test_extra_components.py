@@ -58,14 +58,14 @@ def test_a_controlnet_beside_a_plain_model_guides_it(folder: Path) -> None:
     runner = Runner(loaded)
     plain = run(runner, call(PLAIN, PARAMS))
     guided = [
-        run(runner, call(GUIDED, PARAMS, inputs={"image": (sample_image(32, 32, shift=shift),)})).products[0][0].value
+        run(runner, call(GUIDED, PARAMS, inputs={"image": (sample_image(32, 32, shift=shift),)})).outputs[0][0].value
         for shift in (0, 8)
     ]
 
     assert "ControlNetModel" == type(loaded.beside["controlnet"]).__name__
     assert [PLAIN, GUIDED] == [type(pipe).__name__ for pipe in runner.pipelines]
     assert runner.pipelines[0].unet is runner.pipelines[1].unet
-    assert isinstance(plain.products[0][0].value, Image.Image)
+    assert isinstance(plain.outputs[0][0].value, Image.Image)
     assert not np.array_equal(np.asarray(guided[0]), np.asarray(guided[1]))
 
 

@@ -46,7 +46,7 @@ def picture(model: LoadedModel, runs_as: str = KIND) -> Any:
     image = Image.new("RGB", (16, 16), "red")
     params = PARAMS if runs_as == SIBLING else {**PARAMS, "width": 16, "height": 16}
     made = run(Runner(model), call(runs_as, params, inputs={"image": [image]} if runs_as == SIBLING else None))
-    return np.asarray(made.products[0][0].value, np.float32)
+    return np.asarray(made.outputs[0][0].value, np.float32)
 
 
 @pytest.mark.parametrize("component", ["vae", "text_encoder", "unet"])

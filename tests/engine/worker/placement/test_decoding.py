@@ -15,8 +15,9 @@ from ldm_layout import tiny_sd
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import LoadedModel, load
+from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.decoding import decoding_again, is_finite
-from octabox.engine.worker.runner import RawOutput, Runner
+from octabox.engine.worker.runner import Runner
 
 KIND = "StableDiffusionPipeline"
 
@@ -49,7 +50,7 @@ def made(model: LoadedModel) -> RawOutput:
 
 def pixels(unfinished: RawOutput) -> Any:
     """Return the pixels of an image."""
-    return np.asarray(unfinished.products[0][0].value, np.float32)
+    return np.asarray(unfinished.outputs[0][0].value, np.float32)
 
 
 def test_an_overflow_is_decoded_in_float32(folder: Path) -> None:

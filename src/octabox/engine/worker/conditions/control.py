@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from octabox.catalog.conditions.control import control_component, control_image, strengths
 from octabox.catalog.entries import PipelineEntry
-from octabox.engine.worker.component_types import members_of
+from octabox.engine.worker.component_types import unpack_components
 
 
 def steering_arguments(pipe: Any, entry: PipelineEntry, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def steering_arguments(pipe: Any, entry: PipelineEntry, given: Mapping[str, Any]
     component = getattr(pipe, part.name, None) if part is not None else None
     if not isinstance(component, torch.nn.Module):
         return {}
-    members = members_of(component)
+    members = unpack_components(component)
     image = control_image(entry)
     shown = given.get(image.name) if image is not None else None
     changed: dict[str, Any] = {}

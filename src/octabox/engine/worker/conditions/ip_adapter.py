@@ -16,16 +16,16 @@ from typing import Any
 
 import torch
 
-from octabox.catalog.conditions.ip_adapter import SCALE, image_prompts
+from octabox.catalog.conditions.ip_adapter import SCALE_PARAMETER, ip_adapter_inputs
 from octabox.config.model import IPAdapterConfig, ModelConfig
 from octabox.engine.protocol import Run
 from octabox.engine.worker.component_types import component_class
 from octabox.engine.worker.conditions.denoiser_state import State, differing, put, snapshot
 from octabox.engine.worker.conditions.lora_loading import quiet_libraries
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, LoadError, OctaboxError
-from octabox.hub.adapters.ip_adapters import check_ip_adapter, ip_adapter_file
+from octabox.hub.adapters.ip_adapters import check_ip_adapter, resolve_ip_adapter_file
 
 logger = logging.getLogger("octabox.adapters")
 
@@ -76,7 +76,7 @@ class IPAdapters:
     @contextmanager
     def installed(self, run: Run) -> Iterator[None]:
         """Put them in for as long as a call lasts, where it brings images for them."""
-        if not image_prompts(run.inputs):
+        if not ip_adapter_inputs(run.inputs):
             yield
             return
         with self.put_in():
@@ -85,7 +85,7 @@ class IPAdapters:
 
     def _scale(self, params: Mapping[str, Any]) -> Any:
         """Return how strongly each works, as diffusers takes it: one number for one, which some classes want."""
-        scale = params.get(SCALE, 1.0)
+        scale = params.get(SCALE_PARAMETER, 1.0)
         scales = [float(each) for each in (scale if isinstance(scale, list) else [scale] * self._count)]
         return scales if self._count > 1 else scales[0]
 
@@ -136,7 +136,7 @@ def load_ip_adapters(
 
 def _checked(pipe: Any, part: IPAdapterConfig, config: ModelConfig, dtype: torch.dtype) -> Path:
     """Return the file of an IP-Adapter, and let the model have an image encoder that fits it."""
-    file = ip_adapter_file(part.model, part.subfolder, part.weight_name)
+    file = resolve_ip_adapter_file(part.model, part.subfolder, part.weight_name)
     shapes = check_ip_adapter(file)
     if ENCODER in inspect.signature(type(pipe).__init__).parameters and pipe.components.get(ENCODER) is None:
         _load_encoder(pipe, part, file, config, dtype)
@@ -168,7 +168,7 @@ def _load_encoder(pipe: Any, part: IPAdapterConfig, file: Path, config: ModelCon
     try:
         encoder = kind.from_pretrained(source, subfolder=place, dtype=dtype)
     except Exception as error:
-        found = as_load_error(error, config.model_copy(update={"model": source}))
+        found = to_load_error(error, config.model_copy(update={"model": source}))
         if not isinstance(found, LoadError):
             raise found from error
         found.message = f"the image encoder of its IP-Adapter, {source}/{place}: {found.message}"

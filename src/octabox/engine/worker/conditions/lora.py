@@ -23,9 +23,9 @@ from octabox.engine.worker.conditions.lora_loading import LoadStats, load_lora_w
 from octabox.engine.worker.conditions.lycoris import kernels, plain_lora
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
-from octabox.hub.adapters.fetching import lora_file
-from octabox.hub.adapters.files import check_lora, read_lora
+from octabox.hub.adapters.adapter_file import check_lora, read_lora
 from octabox.hub.adapters.lora_networks import kind_of, weights_of
+from octabox.hub.adapters.lora_source import resolve_lora_file
 from octabox.types import AdapterChoice, AdapterReport
 
 logger = logging.getLogger("octabox.adapters")
@@ -109,7 +109,7 @@ class Loras:
         """Return a LoRA that is in memory, loading it if need be."""
         if not hasattr(self._pipe, "load_lora_weights"):
             raise UnknownParameterError(f"{type(self._pipe).__name__} takes no LoRA.", parameter="adapters")
-        file = lora_file(choice.lora)
+        file = resolve_lora_file(choice.lora)
         stat = file.stat()
         key = (str(file.absolute()), stat.st_mtime_ns, stat.st_size)
         if key in self._held:
@@ -128,7 +128,7 @@ class Loras:
         self._attach()
         adapter = f"octabox{next(self._numbers):06d}"
         try:
-            plain = plain_lora(file, kind, choice.called, kernels(self._pipe))
+            plain = plain_lora(file, kind, choice.display_name, kernels(self._pipe))
             with self._placement.changing():
                 counted = load_lora_with_stats(self._pipe, plain or file, adapter, names)
         except BaseException as error:
@@ -146,13 +146,15 @@ class Loras:
 
     def _unfit(self, file: Path, choice: AdapterChoice, kind: str, reason: str) -> IncompatibleAdapterError:
         """Return the error for a LoRA that the model cannot take."""
-        base, model = read_lora(file, choice.called).base, type(self._pipe).__name__
+        base, model = read_lora(file, choice.display_name).base, type(self._pipe).__name__
         reason = textwrap.shorten(reason, MAX_LENGTH, placeholder=" ...").rstrip(".")
         if kind not in {"LoRA", "DoRA", "LoHa", "LoKr"}:
-            message = f"LoRA '{choice.called}' is of the kind {kind}, which cannot be applied to a {model}: {reason}."
+            message = (
+                f"LoRA '{choice.display_name}' is of the kind {kind}, which cannot be applied to a {model}: {reason}."
+            )
             return IncompatibleAdapterError(message, hint="Give one of the plain kind LoRA.", parameter="adapters")
         hint = f"It was trained for {base}." if base else "`octabox adapters` tells what it was trained for."
-        message = f"LoRA '{choice.called}' does not fit this model of {model}: {reason}."
+        message = f"LoRA '{choice.display_name}' does not fit this model of {model}: {reason}."
         return IncompatibleAdapterError(message, hint=hint, parameter="adapters")
 
     def _activate(self, strengths: Mapping[str, Mapping[str, float]], *, beside: bool = False) -> None:
@@ -220,7 +222,7 @@ def _strengths(choice: AdapterChoice, held: LoadedLora, parts: Iterable[str]) ->
     if unknown:
         choices = sorted(parts)
         raise InvalidParameterError(
-            f"LoRA '{choice.called}' has a strength for '{unknown[0]}', which takes no LoRA in this model.",
+            f"LoRA '{choice.display_name}' has a strength for '{unknown[0]}', which takes no LoRA in this model.",
             hint=f"These do: {', '.join(choices)}.",
             parameter="adapters",
             choices=choices,
@@ -235,7 +237,7 @@ def _strength(choice: AdapterChoice, part: str) -> float:
 
 
 def _report(choice: AdapterChoice, held: LoadedLora) -> AdapterReport:
-    return AdapterReport(choice.called, choice.weight, dict(choice.weights), held.counted.keys, held.counted.used)
+    return AdapterReport(choice.display_name, choice.weight, dict(choice.weights), held.counted.keys, held.counted.used)
 
 
 def _warnings(choice: AdapterChoice, held: LoadedLora) -> list[str]:
@@ -245,4 +247,4 @@ def _warnings(choice: AdapterChoice, held: LoadedLora) -> list[str]:
     if not left:
         return []
     such = f", such as {', '.join(counted.strange[:3])}" if counted.strange else ""
-    return [f"LoRA '{choice.called}': {left} of its {counted.keys} tensors have no place in this model{such}."]
+    return [f"LoRA '{choice.display_name}': {left} of its {counted.keys} tensors have no place in this model{such}."]

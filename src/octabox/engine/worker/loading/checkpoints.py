@@ -24,7 +24,7 @@ from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.dtype import DtypeChoice, choose_variant
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints import bundles
-from octabox.hub.checkpoints.families import Family, family_of, recognise
+from octabox.hub.checkpoints.families import Family, detect_family, match_family
 from octabox.hub.checkpoints.tensors import Shapes, read_shapes
 
 
@@ -43,11 +43,11 @@ def load_checkpoint(config: ModelConfig, kind: Any, dtype: torch.dtype, dtypes: 
     """
     file = Path(config.model)
     shapes = read_shapes(file)
-    family = family_of(shapes)
+    family = match_family(shapes)
     if _knows_files(kind) and not (family and family.not_a_model):
         return _of_its_own(config, kind, dtype, dtypes)
     if not config.config or (family and family.not_a_model):
-        family = recognise(file)
+        family = detect_family(file)
     if family and _is_alone(family, shapes, config):
         return _around(config, kind, dtype, family.part or next(iter(family.parts or ())))
     if not hasattr(kind, "from_single_file"):
@@ -59,7 +59,7 @@ def load_checkpoint(config: ModelConfig, kind: Any, dtype: torch.dtype, dtypes: 
 
 def checkpoint_notes(config: ModelConfig) -> tuple[str, ...]:
     """Return what was taken for granted of a single file, since neither its tensors nor the configuration tell."""
-    family = None if config.config or config.scheduler else family_of(read_shapes(Path(config.model)))
+    family = None if config.config or config.scheduler else match_family(read_shapes(Path(config.model)))
     return (family.note,) if family and family.note else ()
 
 
@@ -102,7 +102,7 @@ def _is_alone(family: Family, shapes: Shapes, config: ModelConfig) -> bool:
 def _around(config: ModelConfig, kind: Any, dtype: torch.dtype, part: str) -> DiffusionPipeline:
     """Load a denoiser from the file, and the model around it from the one that `config` names."""
     if not config.config:
-        family = recognise(Path(config.model))
+        family = detect_family(Path(config.model))
         raise IncompatibleWeightsError(
             f"Model '{config.name}': {config.model} holds the {part} of {family.title} alone.",
             hint=f"Set `config:` to a folder or Hub id with the whole model, such as {family.repository}.",
@@ -134,7 +134,7 @@ def _whole(
         given = _given(config, kind, dtype, built)
         wanted = family.missing(shapes) if family else ()
         if not config.config and family and family.configs:
-            wanted += bundles.kept_out(family.configs)
+            wanted += bundles.missing_components(family.configs)
         lacking = [name for name in wanted if name not in given]
         if lacking and not config.config:
             raise _lacks(config, family, lacking)
@@ -163,7 +163,7 @@ def _built(config: ModelConfig, kind: Any, family: Family | None) -> Iterator[st
     if config.config:
         yield config.config
     elif family and family.configs:
-        with bundles.folder(family.configs, kind.__name__) as place:
+        with bundles.bundle_folder(family.configs, kind.__name__) as place:
             yield str(place)
     else:
         title = family.title if family else "this file"

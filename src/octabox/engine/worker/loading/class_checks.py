@@ -7,7 +7,7 @@ from typing import Any
 
 from octabox.catalog.tasks import CONTROL_COMPONENTS
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.component_types import members_of
+from octabox.engine.worker.component_types import unpack_components
 from octabox.errors import IncompatibleWeightsError
 
 #: Components that make the steps.
@@ -37,7 +37,7 @@ def check_control_inputs(config: ModelConfig, own: Mapping[str, Any], beside: Ma
         return
     steering = {name: part for name, part in {**own, **beside}.items() if CONTROL_COMPONENTS.search(name)}
     for name, part in steering.items():
-        members = members_of(part)
+        members = unpack_components(part)
         for place, member in enumerate(members):
             for what, theirs, ours in _differing(getattr(member, "config", {}), settings):
                 which = f"{name} {place + 1} of {len(members)}" if len(members) > 1 else name

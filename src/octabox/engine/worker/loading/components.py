@@ -83,7 +83,7 @@ def _stated_class(folder: Path) -> Any:
         stated = json.loads((folder / "config.json").read_bytes()).get("_class_name")
     except (OSError, ValueError, AttributeError):
         return None
-    return import_class(stated) if stated in load_catalog().facts.ancestors else None
+    return import_class(stated) if stated in load_catalog().metadata.ancestors else None
 
 
 def load_file(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, file: str, built: str) -> object:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.engine.worker.component_types import takes_several
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.component_types import accepts_multiple
+from octabox.engine.worker.failures import to_load_error
 from octabox.errors import LoadError, OctaboxError
 
 
@@ -29,7 +29,7 @@ def load_component_list(config: ModelConfig, name: str, kind: Any, load: Callabl
     parts = config.components[name]
     if isinstance(parts, ComponentConfig):
         return load(config)
-    if not takes_several(kind, name):
+    if not accepts_multiple(kind, name):
         raise LoadError(
             f"Model '{config.name}': {kind.__name__} takes one component '{name}', not a list of them.",
             hint=f"Write into its configuration: components: {{{name}: {{model: a folder or Hub id}}}}.",
@@ -53,7 +53,7 @@ def _load_one_of(config: ModelConfig, name: str, place: int, load: Callable[[Mod
     except Exception as error:
         if isinstance(error, OctaboxError) and not isinstance(error, LoadError):
             raise
-        found = as_load_error(error, config.model_copy(update={"model": part.model}))
+        found = to_load_error(error, config.model_copy(update={"model": part.model}))
         found.message = f"{name} {place + 1} of {len(parts)}: {found.message}"
         if type(found) is LoadError and not isinstance(error, OctaboxError):
             found.hint = f"Check `components.{name}.{place}`."

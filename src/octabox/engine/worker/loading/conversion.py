@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from octabox.config.performance import PerformanceConfig
 from octabox.engine.messages import Conversion, Converted
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.device import find_bad_fork
@@ -33,7 +33,7 @@ def serve(connection: Connection) -> None:
     try:
         answer: Converted | OctaboxError = _convert(order, place)
     except Exception as error:  # noqa: BLE001 (whatever a load may raise, the other side must hear of it)
-        answer = as_load_error(error, order.model)
+        answer = to_load_error(error, order.model)
     connection.send(answer)
 
 

@@ -12,7 +12,7 @@ import torch
 from diffusers import DiffusionPipeline, ModularPipeline
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.loading import check_packages, import_class, import_parts
+from octabox.catalog.loading import check_packages, import_class, import_component_classes
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
@@ -88,7 +88,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     parts = _part_classes(config)
     check_packages(pipeline, parts)
     kind: Any = import_class(pipeline)
-    import_parts(parts or ())
+    import_component_classes(parts or ())
     dtypes = choose_dtypes(config, options.dtype, device, kind, parts)
     precision = precision or dtypes.attempts[0]
     dtype = precision.dtype

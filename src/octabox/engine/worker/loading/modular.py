@@ -10,7 +10,7 @@ import torch
 from diffusers import ModelMixin
 
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.failures import library_warnings
+from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.components import component_dtypes, load_kind
 from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.direct import MODELS, loads_direct
@@ -43,7 +43,7 @@ def load_modular(config: ModelConfig, kind: Any, dtype: torch.dtype, device: str
     pipe.update_components(
         **{name: load_component_list(config, name, kind, partial(_load, pipe, name, dtype)) for name in own}
     )
-    with library_warnings() as said:
+    with capture_library_warnings() as said:
         pipe.load_components(dtype=component_dtypes(config, dtype), **_options(pipe, config, dtype, device))
     if failed := [name for name in _named(pipe) if getattr(pipe, name, None) is None]:
         # diffusers goes on without what it could not load, and prints a traceback whose last line says why.

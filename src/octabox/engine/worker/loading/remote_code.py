@@ -11,10 +11,10 @@ from diffusers import pipelines
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.config.model import OWN_REPOSITORY, ModelConfig
+from octabox.config.model import MODEL_REPOSITORY, ModelConfig
 from octabox.errors import RemoteCodeError
 from octabox.hub.folder import index_file
-from octabox.hub.inspect import model_index
+from octabox.hub.repository import model_index
 
 
 def may_run_code(config: ModelConfig, source: str) -> bool:
@@ -52,7 +52,7 @@ def may_run_code(config: ModelConfig, source: str) -> bool:
 def _is_named(config: ModelConfig, source: str, *, local: bool) -> bool:
     """Tell whether the configuration allows the code of this source, at the revision that is loaded."""
     for entry in config.allow_remote_code:
-        if entry.repo == OWN_REPOSITORY:
+        if entry.repo == MODEL_REPOSITORY:
             same = source == config.model
         elif local:
             same = os.path.realpath(entry.repo) == os.path.realpath(source)
@@ -89,4 +89,4 @@ def _code(index: Mapping[str, Any], given: set[str], folder: Path) -> list[str]:
 
 def _is_announced(module: str, name: str) -> bool:
     """Tell whether a module is one of a plugin's, which who runs the server has put here, and has this class."""
-    return load_catalog().facts.ancestors.get(name, ("",))[0] == module
+    return load_catalog().metadata.ancestors.get(name, ("",))[0] == module

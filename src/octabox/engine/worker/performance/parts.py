@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from octabox.engine.worker.component_types import members_of
-from octabox.engine.worker.steps import TIME_PARAMETERS
+from octabox.engine.worker.component_types import unpack_components
+from octabox.engine.worker.steps import TIMESTEP_PARAMETERS
 
 #: Dtypes of weights that are plain numbers; others are packed, or kept small between uses.
 PLAIN_DTYPES = frozenset({torch.float32, torch.float16, torch.bfloat16})
@@ -19,7 +19,7 @@ def find_modules(components: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
     """Return the components that have weights, by name; of a list of them each by its place."""
     found: dict[str, torch.nn.Module] = {}
     for name, component in components.items():
-        parts = [part for part in members_of(component) if isinstance(part, torch.nn.Module)]
+        parts = [part for part in unpack_components(component) if isinstance(part, torch.nn.Module)]
         found |= {name if len(parts) == 1 else f"{name}.{place}": part for place, part in enumerate(parts)}
     return found
 
@@ -29,7 +29,7 @@ def find_denoisers(modules: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn
     return {
         name: module
         for name, module in modules.items()
-        if set(inspect.signature(type(module).forward).parameters) & TIME_PARAMETERS
+        if set(inspect.signature(type(module).forward).parameters) & TIMESTEP_PARAMETERS
     }
 
 

@@ -90,7 +90,7 @@ def plan_performance(config: ModelConfig, options: WorkerOptions, device: str) -
         MissingDependencyError: It needs a package that is not installed.
     """
     settings = effective_settings(config.performance, options.profile)
-    given: dict[str, Any] = config.performance.given
+    given: dict[str, Any] = config.performance.overrides
     plan = PerformancePlan(config.name, device, settings, frozenset(given), memory=config.memory)
     if settings.attention:
         check_attention(settings.attention, config.name)

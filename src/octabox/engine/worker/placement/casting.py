@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from octabox.engine.worker.steps import TIME_PARAMETERS
+from octabox.engine.worker.steps import TIMESTEP_PARAMETERS
 
 #: Dtypes that are cast to one another; whole numbers and packed weights are what they are.
 FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
@@ -86,7 +86,7 @@ def _casting(component: torch.nn.Module, method: Callable[..., Any]) -> Callable
 
 def fed_dtype(args: tuple[Any, ...], kwargs: Mapping[str, Any], own: torch.dtype | None) -> torch.dtype | None:
     """Return the dtype that a component is given where it is not its own; None where nothing is to be cast."""
-    given = [*args, *(value for name, value in kwargs.items() if name not in TIME_PARAMETERS)]
+    given = [*args, *(value for name, value in kwargs.items() if name not in TIMESTEP_PARAMETERS)]
     return next((each.dtype for each in _tensors(given) if own is not None and each.dtype != own), None)
 
 
@@ -106,7 +106,7 @@ def cast_arguments(
     args: tuple[Any, ...], kwargs: Mapping[str, Any], dtype: torch.dtype | None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return arguments in a dtype."""
-    named = {name: value if name in TIME_PARAMETERS else _cast(value, dtype) for name, value in kwargs.items()}
+    named = {name: value if name in TIMESTEP_PARAMETERS else _cast(value, dtype) for name, value in kwargs.items()}
     return tuple(_cast(value, dtype) for value in args), named
 
 

@@ -10,7 +10,7 @@ from diffusers.hooks import apply_layerwise_casting
 from diffusers.hooks.layerwise_casting import _LAYERWISE_CASTING_HOOK, DEFAULT_SKIP_MODULES_PATTERN
 
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.engine.worker.component_types import members_of
+from octabox.engine.worker.component_types import unpack_components
 from octabox.errors import LoadError
 
 #: Attributes by which classes name the layers that must not lose precision.
@@ -43,7 +43,9 @@ def _all_parts(config: ModelConfig, components: Mapping[str, object]) -> Iterato
     """Yield the name and the configuration of each component and itself, those of a list one by one."""
     for name, parts in config.components.items():
         if isinstance(parts, tuple):
-            yield from ((name, part, each) for part, each in zip(parts, members_of(components[name]), strict=True))
+            yield from (
+                (name, part, each) for part, each in zip(parts, unpack_components(components[name]), strict=True)
+            )
         else:
             yield name, parts, components.get(name)
 
