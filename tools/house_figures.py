@@ -74,7 +74,7 @@ class Trace:
 
     def stop(self) -> None:
         """Trace this thread no longer."""
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
         sys.setprofile(None)
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> None:

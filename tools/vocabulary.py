@@ -16,9 +16,6 @@ import yaml
 #: The list of words.
 VOCABULARY = Path(__file__).parents[1] / "tests" / "house" / "vocabulary.yaml"
 
-#: Parts of a name: lower case words, and words that begin with a capital.
-PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-
 #: Code within text, such as ``name`` or {name}, which is no prose.
 CODE = re.compile(r"`+[^`]*`+|\{[^{}]*\}")
 
@@ -108,12 +105,7 @@ def _in_name(name: str, word: RefusedWord) -> bool:
     if "names" not in word.where:
         return False
     pattern = _pattern(word.word)
-    return any(pattern.fullmatch(each) for each in (name, name.strip("_"), *_parts(name)))
-
-
-@cache
-def _parts(name: str) -> tuple[str, ...]:
-    return tuple(PARTS.findall(name))
+    return any(pattern.fullmatch(each) for each in (name, name.strip("_"), *name.split("_")))
 
 
 def _in_prose(text: str, word: RefusedWord) -> Iterator[str]:

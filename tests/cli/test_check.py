@@ -90,7 +90,7 @@ def test_single_files_and_folders_are_checked_for_themselves(folder: Path) -> No
         ),
         (
             "notes.txt:1:1: error: The file is neither a configuration nor a checkpoint. "
-            "(these are read: .ckpt, .gguf, .pt, .pth, .safetensors, .yaml, .yml)"
+            "(supported suffixes: .ckpt, .gguf, .pt, .pth, .safetensors, .yaml, .yml)"
         ),
         "w.safetensors: OK (w)",
         "4 files, 4 models: 2 errors, 0 warnings.",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from octabox.cli.tables import plain_lines, show_fields, show_table
+from octabox.cli.tables import format_lines, show_fields, show_table
 
 
 def test_columns_stand_under_each_other() -> None:
     """A plain table is aligned, and no line ends in blanks."""
-    assert ["NAME  TASK", "a     b", "long  "[:4]] == plain_lines([("NAME", "TASK"), ("a", "b"), ("long", "")])
+    assert ["NAME  TASK", "a     b", "long  "[:4]] == format_lines([("NAME", "TASK"), ("a", "b"), ("long", "")])
 
 
 def test_nothing_is_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,8 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
     """Return why a scheduler does not fit a model of these."""
     catalog = load_catalog()
     subject = ModelTraits(own, config, catalog.pipelines.get(pipeline))
-    return incompatibility(catalog.scheduler(name), subject, settings, catalog.pipelines.values())
+    found = incompatibility(catalog.scheduler(name), subject, settings, catalog.pipelines.values())
+    return found.reason if found else ""
 
 
 @pytest.mark.parametrize(

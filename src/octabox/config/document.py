@@ -138,11 +138,12 @@ class _Constructor:
                 merged |= self.merge(value_node, path)
                 continue
             key, location = key_node.value, _location_of(key_node.start_mark)
+            key_path = (*path, key)
             if key in found:
-                self.problems.append(self.duplicate((*path, key), location))
+                self.problems.append(self.duplicate(key_path, location))
                 continue
-            self.locations[(*path, key)] = location
-            found[key] = self.value(value_node, (*path, key))
+            self.locations[key_path] = location
+            found[key] = self.value(value_node, key_path)
         return merged | found
 
     def merge(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:

@@ -31,8 +31,8 @@ LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6
 #: The most channels that an MP3 has.
 STEREO = 2
 
-#: Values of all channels together that a second of audio may have: two channels at 192 kHz.
-MOST_VALUES = 2 * 192_000
+#: Values of all channels together that a second of audio may have where it lasts as long as it may: two channels at 48 kHz.
+MAX_VALUES = 2 * 48_000
 
 #: The largest value of a sample of 16 bits.
 FULL = 32767
@@ -89,7 +89,7 @@ class AudioBuffer:
         self._length += frame.samples
         self._limits.check_seconds(self._length / self._rate, self._parameter)
         # Many channels at a high rate fill the memory in less time.
-        self._limits.check_seconds(self._length * frame.layout.nb_channels / MOST_VALUES, self._parameter)
+        self._limits.check_seconds(self._length * frame.layout.nb_channels / MAX_VALUES, self._parameter)
         self._pieces += [frame_samples(piece) for piece in self._resampler.resample(frame)]
 
     def audio(self) -> Audio | None:
@@ -116,6 +116,8 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Audio:
     with open_container(data, parameter=parameter, limits=limits, hint=AUDIO) as container:
         if not container.streams.audio:
             raise media_error(parameter, "holds no audio", AUDIO)
+        # What a file claims is refused before it is decoded; what it holds is counted all the same.
+        limits.check_seconds((container.duration or 0) / av.time_base, parameter)
         recording, stream = AudioBuffer(parameter, limits), container.streams.audio[0]
         for frame in decode_frames(container, [stream], parameter=parameter, whole=declared_duration(container, data)):
             if isinstance(frame, AudioFrame):

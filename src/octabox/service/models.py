@@ -166,7 +166,7 @@ class ModelService:
         return find_incompatibility(scheduler, self._model(self.config(name)), self.catalog)
 
     def check_scheduler(self, model: ServedModel, pipeline: PipelineEntry, choice: SchedulerChoice) -> None:
-        """Check that a scheduler can work with a model, as far as configurations tell.
+        """Check that a scheduler can work with a model, by their configurations.
 
         Raises:
             InvalidParameterError: It cannot.

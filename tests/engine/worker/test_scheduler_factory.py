@@ -221,7 +221,7 @@ def test_settings_that_do_not_go_together_are_refused_in_the_class_own_words(set
     """Before an image is begun."""
     own = EulerDiscreteScheduler(beta_schedule="scaled_linear")
 
-    with pytest.raises(InvalidParameterError, match="EulerDiscreteScheduler refused its settings: "):
+    with pytest.raises(InvalidParameterError, match="EulerDiscreteScheduler rejected its settings: "):
         build_scheduler(own, dict(own.config), SchedulerChoice("EulerDiscreteScheduler", settings))
 
 

@@ -58,7 +58,7 @@ class Painter:
         key = repr((choice.name, sorted(choice.settings.items()), choice.timesteps))
         if key not in self.seen:
             done = run(self.runner, call(PIPELINE, PARAMS, seeds=(3,), scheduler=choice))
-            image = done.products[0][0].value
+            image = done.outputs[0][0].value
             assert isinstance(image, Image.Image)
             self.seen[key] = centre_colour(image), border_colour(image)
         return self.seen[key]

@@ -56,7 +56,7 @@ def test_one_for_each_or_one_number_for_all(params: dict[str, Any]) -> None:
         (2, [b"one", b"two"], {SCALE: [1, 1, 1]}, SCALE, "Give one number for all, or a list of 2"),
         (1, b"one", {SCALE: [1, 1]}, SCALE, "Give one number"),
         (1, b"one", {END: [1, 0.5]}, END, "has 2 numbers"),
-        (1, b"one", {START: 0.5, END: 0.5}, START, "would end before it begins"),
+        (1, b"one", {START: 0.5, END: 0.5}, START, "must be less than"),
         (2, [b"one", b"two"], {START: [0, 0.7], END: 0.6}, START, "is 0.7 and 'control_guidance_end' 0.6"),
         (1, b"one", {END: 0}, START, "set the strength to 0"),
         (1, b"one", {START: -0.1}, START, "from 0 to 1, not -0.1"),

@@ -68,7 +68,7 @@ def test_without_an_image_nothing_is_said() -> None:
         ((1.0,), {IMAGES: [b"one", b"two"]}, IMAGES, "is 2 images, and this model has one IP-Adapter"),
         ((1.0, 1.0), {IMAGES: b"one"}, IMAGES, "is 1 image, and this model has 2 IP-Adapters"),
         ((1.0, 1.0), {IMAGES: [b"one", None]}, IMAGES, "must be an image"),
-        ((1.0, 1.0), {IMAGES: [[b"one", None], b"two"]}, IMAGES, "leaves a place open"),
+        ((1.0, 1.0), {IMAGES: [[b"one", None], b"two"]}, IMAGES, "has null in place of an image"),
         ((1.0,), {IMAGES: b"one", SCALE: [1, 1]}, SCALE, "has 2 numbers, and this model has one IP-Adapter"),
         ((1.0, 1.0), {IMAGES: [b"one", b"two"], SCALE: [1]}, SCALE, "Give one number for all, or a list of 2"),
         ((1.0,), {IMAGES: b"one", SCALE: 1e9}, SCALE, "from -10 to 10, not 1e+09"),

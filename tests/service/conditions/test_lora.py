@@ -59,11 +59,11 @@ def test_tags_of_several_prompts() -> None:
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({"prompt": "<lora:style:strong>"}, "'strong' in '<lora:style:strong>' is no strength"),
-        ({"prompt": "<lora:>"}, "cannot be read"),
-        ({"prompt": "<lora:a:1:2:3>"}, "cannot be read"),
+        ({"prompt": "<lora:style:strong>"}, "'strong' in '<lora:style:strong>' is not a weight"),
+        ({"prompt": "<lora:>"}, "is not a valid tag"),
+        ({"prompt": "<lora:a:1:2:3>"}, "is not a valid tag"),
         ({"prompt": "<lora:a:dyn=4>"}, "'dyn' in '<lora:a:dyn=4>' is not known"),
-        ({"prompt": "<hypernet:a:1>"}, "is no tag that is known"),
+        ({"prompt": "<hypernet:a:1>"}, "is not a known tag"),
         ({"prompt": "<loar:a:1>"}, "Did you mean <lora:a:1>?"),
         ({"negative_prompt": "<lora:a:1>"}, "has no effect"),
     ],

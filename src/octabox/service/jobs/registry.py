@@ -120,7 +120,7 @@ class Jobs:
             outcome = error
         except Exception:
             logger.exception("Request %s failed", job.id)
-            message = "Something went wrong inside the server; its log says what."
+            message = "An internal error occurred; see the log of the server."
             outcome = OctaboxError(message, model=job.request.model)
         self._end(job, outcome)
 

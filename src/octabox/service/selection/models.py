@@ -87,7 +87,7 @@ def select_pipeline(
         message = f"Model '{model}' makes {made}, not {PLURALS[kind]}."
         raise InvalidParameterError(message, hint=hint, model=model, parameter="model")
     if reference is None:
-        entry, parameter = making.preferred, None
+        entry, parameter = making.preferred, None  # type: ignore[assignment]
     elif (bound := making.bind(reference[1])) is not None:
         entry, parameter = bound
     else:

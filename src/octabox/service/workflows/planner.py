@@ -121,7 +121,7 @@ class WorkflowPlanner:
         resolved = await self._inner.resolve(first)
         _check_images(resolved.plan.pipeline)
         call = await self._inner.call(resolved)
-        call = replace(call, input_digests=canvas.brought) if canvas else call
+        call = replace(call, input_digests=canvas.input_digests) if canvas else call
         if workflow.inpaint:
             # The second pass takes the complete image, with the complete control images.
             resolved = await self._inner.resolve(original)
@@ -277,7 +277,8 @@ def _size(content: bytes) -> tuple[int, int] | None:
     if content.startswith(arrays.MAGIC):
         return None
     with Image.open(io.BytesIO(content)) as image:
-        return image.size
+        size: tuple[int, int] = image.size
+        return size
 
 
 def _encode(array: np.ndarray) -> bytes:

@@ -22,7 +22,7 @@ from octabox.frontends.grpc.localai.making.requests import Context
 from octabox.media.limits import MediaLimits
 from octabox.service.protocols import GenerationService
 from octabox.service.selection.inputs import bindings_for
-from octabox.service.workflows.upscale import enlarged
+from octabox.service.workflows.upscale import upscale_image
 from octabox.types import Artifact, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.localai")
@@ -125,7 +125,7 @@ class Servicer:
         """Upscale an image."""
 
         async def run(generation_request: GenerationRequest) -> Generation:
-            return await enlarged(self.generations, generation_request, request.scale or None, self.limits)
+            return await upscale_image(self.generations, generation_request, request.scale or None, self.limits)
 
         def convert(generation: Generation) -> Artifact:
             return results.to_image(generation, animated=False, fps=1)

@@ -40,7 +40,8 @@ def thumbnail(path: Path, media_type: str) -> bytes:
 def _read_image(path: Path) -> Image.Image:
     """Return the first image of an animation."""
     with Image.open(path) as animation:
-        return animation.convert("RGB")
+        image: Image.Image = animation.convert("RGB")
+        return image
 
 
 def _read_frame(path: Path) -> Image.Image:
@@ -49,5 +50,5 @@ def _read_frame(path: Path) -> Image.Image:
     import av  # noqa: PLC0415
 
     with av.open(str(path)) as container:
-        frame: Image.Image = next(container.decode(video=0)).to_image()  # type: ignore[no-untyped-call]
+        frame: Image.Image = next(container.decode(video=0)).to_image()  # type: ignore[no-untyped-call, unused-ignore]
         return frame
