@@ -158,7 +158,7 @@ def test_a_remembered_prompt_needs_no_encoder(accelerator: Control) -> None:
         moved.append(accelerator.bytes_to_device)
     encoder = sum(each.nbytes for each in model.pipelines[0].text_encoder.parameters())
 
-    assert (4, 2) == (model._embed_cache.hits, model._memory.misses)
+    assert (4, 2) == (model._embed_cache.hits, model._embed_cache.misses)
     # What is found is copied to the device instead.
     assert moved[1] < moved[0] - 0.9 * encoder
     assert moved[1] == moved[2]
