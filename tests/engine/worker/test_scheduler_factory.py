@@ -176,6 +176,15 @@ def test_the_shift_is_the_models_own() -> None:
     assert 5.0 == back.config["shift"]
 
 
+@pytest.mark.parametrize("name", ["DDIMInverseScheduler", "DPMSolverMultistepInverseScheduler"])
+def test_a_schedule_from_the_image_to_the_noise_is_refused(name: str) -> None:
+    """Its settings fit; only the timesteps of a trial show it."""
+    scheduler = DDIMScheduler()
+
+    with pytest.raises(InvalidParameterError, match="runs from the image to the noise"):
+        build_scheduler(scheduler, dict(scheduler.config), SchedulerChoice(name))
+
+
 def test_one_request_leaves_nothing_to_the_next() -> None:
     """Each is built from the configuration that the model came with."""
     own = DDIMScheduler(beta_schedule="scaled_linear")
