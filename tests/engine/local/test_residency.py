@@ -12,8 +12,8 @@ from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, r
 from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.engine.local.residency import Residency
-from octabox.engine.messages import Finished, Loaded, LoadFailed, RunFinished
-from octabox.errors import OutOfMemoryError
+from octabox.engine.messages import Failed, Finished, Loaded, LoadFailed, RunFinished
+from octabox.errors import GenerationError, OutOfMemoryError
 
 
 class FakeModel:
@@ -257,6 +257,25 @@ async def test_an_engine_waits_for_a_model_that_is_loaded() -> None:
     await asyncio.wait_for(load, LIMIT)
     await second.result()
     assert ["two"] == [status.model for status in engine.status()]
+
+
+async def test_an_engine_waits_for_a_model_whose_call_fails() -> None:
+    """A model is idle after a failure, too."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, max_resident=1)
+    first = Client(engine, call("one"))
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    second = Client(engine, call("two"))
+    await settle()
+    worker.post(Failed(first.call.id, GenerationError("The image is black.")))
+    with pytest.raises(GenerationError):
+        await first.result()
+
+    other = await workers.next_started()
+    other.start_run(await other.next_call())
+    other.finish(second.call)
+    await second.result()
 
 
 async def test_an_engine_makes_room_on_a_full_device() -> None:
