@@ -20,7 +20,7 @@ def devices(results: list[dict[str, Any]]) -> list[str]:
 
 
 def test_models_are_spread_over_devices(tmp_path: Path) -> None:
-    """Models that are loaded together are on different devices, others on the requested one; a status names it."""
+    """Models that are loaded together are on different devices, a named device is used, and the status shows the device."""
     steps: list[dict[str, Any]] = [
         {"load": ["one", "two"]},
         {"load": ["three"], "device": "fake:1"},
@@ -57,8 +57,8 @@ def test_a_load_without_room_takes_an_idle_model_off_its_device(tmp_path: Path) 
     assert 1 == sum("first is unloaded" in line for line in outcome.log)
 
 
-def test_a_load_without_any_room_is_an_error(tmp_path: Path) -> None:
-    """A model that is larger than its device is an out-of-memory error, after which others can be loaded."""
+def test_a_load_that_finds_no_room_at_all_says_so(tmp_path: Path) -> None:
+    """A model that is larger than its device raises `OutOfMemoryError`; smaller ones can be loaded afterwards."""
     steps: list[dict[str, Any]] = [{"load": ["demo"]}, {"load": ["demo"], "device": "cpu"}]
     results = run_engine(steps, environment(tmp_path, memory=1_000_000)).results
 
@@ -78,7 +78,7 @@ def test_a_load_without_any_room_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_worker_chooses_its_device(accelerator: Control, requested: str | None, device: str) -> None:
-    """A request becomes a device with its index, or the CPU."""
+    """A requested device becomes one with its index, or the CPU."""
     accelerator.settings.devices = 2
 
     assert device == choose_device(requested, "demo")
@@ -94,8 +94,8 @@ def test_a_device_that_does_not_exist_is_refused(accelerator: Control, requested
     assert ("cpu", "fake:0", "fake:1") == caught.value.choices
 
 
-def test_without_an_accelerator_only_the_cpu_is_left(accelerator: Control) -> None:
-    """The default is the CPU; a request for an accelerator is refused."""
+def test_without_an_accelerator_only_the_processor_is_left(accelerator: Control) -> None:
+    """The default is the CPU; a requested accelerator is refused."""
     accelerator.settings.devices = 0
 
     assert "cpu" == choose_device(None, "demo")

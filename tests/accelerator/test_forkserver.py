@@ -1,4 +1,4 @@
-"""The fork server does not initialise the device; where a library does, workers are spawned, and the log reports it."""
+"""The fork server does not initialize the device; if it cannot avoid that, workers are spawned with a log message."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_fork_server_never_initialises_the_device(forked: tuple[Outcome, Pat
 
 
 def test_a_worker_runs_on_the_device_by_default(forked: tuple[Outcome, Path]) -> None:
-    """A model that names no device is on the accelerator, and its status names it."""
+    """A model without a configured device is on the accelerator, and its status names it."""
     assert "fake:0" == forked[0].results[1][0]["device"]
 
 

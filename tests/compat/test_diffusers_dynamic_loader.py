@@ -160,7 +160,7 @@ def test_information_of_an_unknown_class_is_a_value_error() -> None:
 @pytest.mark.parametrize("chosen", [{}, {"class_name": "stablediffusionpipeline"}, {"task": "stable-diffusion"}])
 def test_a_pipeline_is_loaded(chosen: dict[str, str]) -> None:
     """A model loads by its own index, by a class, and by a family; keywords go to diffusers."""
-    pipe = loader.load_diffusers_pipeline(model_id=str(demo.FOLDER), safety_checker=None, **chosen)
+    pipe = loader.load_diffusers_pipeline(model_id=str(demo.FOLDER), safety_checker=None, **chosen)  # type: ignore[arg-type]
 
     assert isinstance(pipe, diffusers.StableDiffusionPipeline)
 

@@ -89,7 +89,7 @@ def get_task_aliases() -> dict[str, list[str]]:
     """Return the names of the classes for each task, each of its aliases, and each family; the one it resolves to first."""
     catalog = load_catalog()
     by_task = {task: _first(catalog, task, [each.name for each in catalog.ranking(task)]) for task in catalog.tasks()}
-    by_alias = {alias: by_task[tag] for alias, tag in vocabulary().spellings.items() if tag in by_task}
+    by_alias = {alias: by_task[tag] for alias, tag in vocabulary().aliases.items() if tag in by_task}
     families = {
         name: _first(catalog, name, [each.name for each in catalog.pipelines.values() if each.family == name])
         for name in catalog.families()

@@ -61,8 +61,8 @@ def test_a_process_that_takes_too_long_is_an_error() -> None:
 
 
 async def test_an_exception_in_a_thread_is_raised_where_it_is_awaited() -> None:
-    """So is its result returned, None too."""
-    assert await in_daemon_thread(lambda: None) is None
+    """So is its result returned."""
+    assert 1 == await in_daemon_thread(lambda: 1)
     with pytest.raises(ZeroDivisionError):
         await asyncio.wait_for(in_daemon_thread(lambda: 1 // 0), 20)
 

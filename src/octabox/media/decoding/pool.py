@@ -15,8 +15,9 @@ from queue import Empty, LifoQueue
 from typing import Any
 
 from octabox.errors import MediaError
+from octabox.media.decoding.decoders import Decoded
 from octabox.media.decoding.process import Order
-from octabox.media.decoding.transfer import Decoded, receive
+from octabox.media.decoding.transfer import receive
 from octabox.media.limits import MediaLimits
 
 logger = logging.getLogger("octabox.media")
@@ -51,7 +52,7 @@ class DecoderPool:
         """Return what a file holds; the calling thread waits.
 
         Args:
-            kind: One of `process.DECODERS`.
+            kind: One of `decoders.DECODERS`.
             data: The file.
             parameter: The parameter that it is for.
 

@@ -7,25 +7,15 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from octabox.errors import MediaError, RequestError
-from octabox.media import arrays, audio, images, video
-from octabox.media.decoding.transfer import Decoded, send
+from octabox.media.decoding.decoders import DECODERS
+from octabox.media.decoding.transfer import send
 from octabox.media.limits import MediaLimits
-
-#: How the files for each kind of parameter are decoded.
-DECODERS: Mapping[str, Callable[..., Decoded]] = {
-    "image": images.decode,
-    "mask": images.decode_mask,
-    "video": video.decode,
-    "audio": audio.decode,
-    "array": arrays.decode,
-}
 
 #: Files that a decoder may have open.
 MAX_FILES = 64

@@ -16,10 +16,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from octabox.media.audio import Audio
+from octabox.media.decoding.decoders import Decoded
 from octabox.media.video import Video
-
-#: What a decoder makes of a file.
-Decoded = Image.Image | Video | Audio | npt.NDArray[Any]
 
 #: Kinds of numbers that an array may have: booleans, integers, and real and complex numbers.
 NUMBERS = "biufc"
