@@ -11,7 +11,7 @@ import pytest
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
-from octabox.service.prompting import PromptWriter, ExpandedPrompts
+from octabox.service.prompting import ExpandedPrompts, PromptWriter
 from octabox.types import GenerationRequest, SchedulerChoice
 
 

@@ -69,7 +69,7 @@ def test_an_image_a_text_and_a_mesh() -> None:
     made = [
         *encode(OutputItem("images", "image", sample_image(32, 24)), "txt"),
         *encode(OutputItem("text", "text", "a disc"), "png"),
-        *encode(OutputItem("meshes", "mesh", solid), "png"),
+        *encode(OutputItem("meshes", "mesh", mesh), "png"),
     ]
 
     assert ["image/png", "text/plain", "model/gltf-binary"] == [each.media_type for each in made]

@@ -55,8 +55,8 @@ def describe_run(
         metadata["prompt_syntax"] = call.prompt_syntax
     if run.written:
         metadata["written"] = dict(run.written)
-    if call.brought:
-        metadata["inputs"] = dict(call.brought)
+    if call.input_digests:
+        metadata["inputs"] = dict(call.input_digests)
     if run.variation:
         metadata["variation"] = asdict(run.variation)
     if (scheduler := getattr(pipe, "scheduler", None)) is not None:
