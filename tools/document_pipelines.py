@@ -1,6 +1,6 @@
 """Write docs/reference/pipelines.md: a row for each pipeline class of the installed diffusers, from the catalog.
 
-Run it as `make docs`. Whether a test serves a class is asked of the makers of tiny pipelines in tests/makers.
+Run it as `make docs`. The makers of tiny pipelines in tests/makers decide which classes are tested.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from octabox.catalog.reading.packages import known_packages
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "pipelines.md"
 
-#: Where the tests say which classes no tiny pipeline can be made of, and why.
+#: Classes without a tiny pipeline, with the reason.
 IMPOSSIBLE = ROOT / "tests" / "makers" / "impossible.yaml"
 
-#: How a call is told to stop, in the words of the page.
+#: How a call is cancelled, in the words of the page.
 STOPS = {
     "callback_on_step_end": "step callback",
     "callback": "old callback",
@@ -36,17 +36,17 @@ STOPS = {
 
 HEAD = """# Pipelines
 
-Every pipeline class of **diffusers {version}**, read from its source by `make docs`; `octabox pipelines NAME` tells more.
+All pipeline classes of **diffusers {version}**, read from its source by `make docs`; `octabox pipelines NAME` shows more.
 {classic} pipelines and {modular} modular ones (marked *m*), {deprecated} of them deprecated in diffusers (marked *d*);
-a test serves {tested} of them from a tiny model over HTTP.
+tests serve {tested} of them with a tiny model over HTTP.
 
-- **takes**: words and files; those with `?` may be left out.
-- **stops by**: where a running call hears of its cancellation, and tells its progress.
-- **batch**: whether its call takes lists of prompts and generators, so that requests may share it.
-- **needs**: packages that diffusers uses and does not bring; those with `?` only for some settings. Octabox brings ftfy, scipy,
-  sentencepiece and torchsde, and `octabox[full]` all others but {apart}.
+- **inputs**: text and files; those with `?` are optional.
+- **cancelled by**: how a running call is cancelled and reports its progress.
+- **batch**: whether its call accepts lists of prompts and generators, so that requests may share it.
+- **needs**: packages that are not dependencies of diffusers; those with `?` only for some settings. Octabox installs ftfy,
+  scipy, sentencepiece and torchsde, and `octabox[full]` all others but {apart}.
 
-| class | tasks | takes | gives | stops by | batch | needs | tested |
+| class | tasks | inputs | outputs | cancelled by | batch | needs | tested |
 |---|---|---|---|---|---|---|---|
 """
 
@@ -55,10 +55,10 @@ def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Ma
     """Return the page.
 
     Args:
-        catalog: The pipelines.
-        version: The version of diffusers that they are of.
-        tested: Names of those that a test serves.
-        impossible: Why no test can serve others, by name.
+        catalog: The catalog.
+        version: The version of diffusers.
+        tested: Names of the tested classes.
+        impossible: Reasons of classes that cannot be tested, by name.
     """
     entries = list(catalog.pipelines.values())
     head = HEAD.format(
@@ -73,7 +73,7 @@ def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Ma
         row(entry, "yes" if entry.name in tested else "cannot" if entry.name in impossible else "") for entry in entries
     ]
     reasons = [f"- `{name}`: {' '.join(reason.split())}" for name, reason in sorted(impossible.items())]
-    foot = "\nThose that cannot be tested this way:\n\n" + "\n".join(reasons) + "\n" if reasons else ""
+    foot = "\nClasses that cannot be tested this way:\n\n" + "\n".join(reasons) + "\n" if reasons else ""
     return head + "\n".join(rows) + "\n" + foot
 
 
@@ -84,7 +84,7 @@ def row(entry: PipelineEntry, tested: str) -> str:
     cells = (
         " ".join([f"`{entry.name}`", *marks]),
         ", ".join(entry.tasks),
-        ", ".join(takes(entry)),
+        ", ".join(input_kinds(entry)),
         ", ".join(dict.fromkeys(field.kind for field in entry.outputs if field.kind)) or entry.output_kind or "",
         STOPS[entry.progress],
         "yes" if entry.batches else "",
@@ -94,19 +94,19 @@ def row(entry: PipelineEntry, tested: str) -> str:
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
-def takes(entry: PipelineEntry) -> list[str]:
-    """Return the words and files that a call takes, each kind once."""
+def input_kinds(entry: PipelineEntry) -> list[str]:
+    """Return the kinds of text and files that a call accepts, without duplicates."""
     found: dict[str, bool] = {}
     for parameter in entry.parameters:
-        is_words = parameter.kind == "text" and (parameter.required or parameter.name == "prompt")
-        if is_words or parameter.kind in MEDIA:
-            needed = parameter.required or is_asked_for(entry, parameter)
+        is_text = parameter.kind == "text" and (parameter.required or parameter.name == "prompt")
+        if is_text or parameter.kind in MEDIA:
+            needed = parameter.required or has_only_array_alternatives(entry, parameter)
             found[parameter.kind] = found.get(parameter.kind, False) or needed
     return [kind if required else f"{kind}?" for kind, required in found.items()]
 
 
-def is_asked_for(entry: PipelineEntry, parameter: Parameter) -> bool:
-    """Return whether only numbers for a model could stand in a parameter's place."""
+def has_only_array_alternatives(entry: PipelineEntry, parameter: Parameter) -> bool:
+    """Return whether the only alternatives to a parameter are arrays."""
     groups = [group for group in entry.one_of if parameter.name in group]
     others = [entry.parameter(name) for group in groups for name in group if name != parameter.name]
     return bool(groups) and all(other is not None and other.kind == "array" for other in others)
@@ -115,17 +115,17 @@ def is_asked_for(entry: PipelineEntry, parameter: Parameter) -> bool:
 ACCELERATOR = """
 ## On an accelerator
 
-`python tests/accelerator/table.py` runs tiny models of these classes on a pretended accelerator, which refuses what CUDA
+`python tests/accelerator/table.py` runs tiny models of these classes on a simulated accelerator, which refuses what CUDA
 refuses (see `tests/accelerator`): in float32 and in the dtype that `auto` selects there, and in float32 in each memory mode.
-In float32 the results are those of a processor. **{good} of {pairs}** pairs of class and mode run.
+In float32 the results equal those of the CPU. **{good} of {pairs}** pairs of class and mode run.
 
-| mode | works | falls back, with a warning | does not run | of these not ours to mend |
+| mode | works | falls back, with a warning | does not run | of these caused elsewhere |
 |---|---|---|---|---|
 """
 
 
 def on_accelerator(table: Table, reasons: list[Reason]) -> str:
-    """Return the section on what runs on the pretended accelerator, from the table that the tests keep."""
+    """Return the section about the simulated accelerator, from the table of the tests."""
     if not table:
         return ""
     found = counts(table, reasons)
@@ -144,7 +144,10 @@ def on_accelerator(table: Table, reasons: list[Reason]) -> str:
     lines = [f"- {words}" + "".join(_classes(modes)) for words, modes in sorted(groups.items())]
     head = ACCELERATOR.format(good=good, pairs=sum(len(outcomes) for outcomes in table.values()))
     return (
-        head + "\n".join(rows) + "\n" + ("\nWhat does not simply work:\n\n" + "\n".join(lines) + "\n" if lines else "")
+        head
+        + "\n".join(rows)
+        + "\n"
+        + ("\nWhat does not work as it is:\n\n" + "\n".join(lines) + "\n" if lines else "")
     )
 
 
@@ -158,11 +161,11 @@ def generated() -> str:
 
     os.environ[FOLDER_VARIABLE] = ""
     impossible = yaml.safe_load(IMPOSSIBLE.read_text(encoding="utf-8")) if IMPOSSIBLE.exists() else {}
-    facts = load_catalog().metadata
-    # A pipeline of a plugin, our own among them, is not of diffusers.
-    theirs = tuple(entry for entry in facts.pipelines if entry.package == PACKAGE)
+    found = load_catalog().metadata
+    # Without plugins, those of Octabox included.
+    diffusers_pipelines = tuple(entry for entry in found.pipelines if entry.package == PACKAGE)
     written = page(
-        Catalog(replace(facts, pipelines=theirs)),
+        Catalog(replace(found, pipelines=diffusers_pipelines)),
         metadata.version("diffusers"),
         makers.pipelines().keys(),
         impossible or {},

@@ -1,7 +1,7 @@
-"""Write docs/reference/schedulers.md: every name of a noise scheduler, every schedule, and every class of diffusers.
+"""Write docs/reference/schedulers.md: all names of noise schedulers, all schedules, and all scheduler classes of diffusers.
 
-Run it as `make docs`. The names come from src/octabox/schedulers/schedulers.yaml, all else from the catalog; which classes
-fit is told for four ways of training, by the rule that requests are checked with.
+Run it as `make docs`. The names come from src/octabox/schedulers/schedulers.yaml, all else from the catalog. Compatibility is
+shown for four kinds of training, by the rules for requests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from octabox.schedulers.names import load_table, scheduler_aliases, schedules
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "schedulers.md"
 
-#: Ways of training, by the words of the page: configurations of schedulers that models of each kind come with.
+#: Kinds of training: scheduler configurations of models of each kind.
 KINDS = {
     "noise": ModelTraits("DDIMScheduler", {"beta_schedule": "scaled_linear", "prediction_type": "epsilon"}),
     "velocity": ModelTraits("DDIMScheduler", {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction"}),
@@ -34,23 +34,22 @@ KINDS = {
 
 HEAD = """# Noise schedulers
 
-A request chooses one by its name, or with settings of its constructor: `"scheduler": "dpmpp_2m"`, or
-`"scheduler": {{"name": "dpmpp_2m", "use_karras_sigmas": true}}`. So does a model's configuration, where it is the one
-that is recommended for the model. It is always built anew from the configuration that the model came with. What cannot
-be honoured is an error that says why, and no other scheduler is taken in its place.
+A request selects a scheduler by its name, or with settings of its constructor: `"scheduler": "dpmpp_2m"`, or
+`"scheduler": {{"name": "dpmpp_2m", "use_karras_sigmas": true}}`. The configuration of a model selects its default in the
+same way. A scheduler is always built from the original configuration of the model. If it is not compatible, the request
+fails with the reason; no other scheduler replaces it.
 
-`octabox schedulers NAME` and `GET /v1/catalog/schedulers/NAME` show every setting of one, before any model is loaded;
-with `--model M` or `?model=M`, whether it fits the model. This page is written by `make docs` for
+`octabox schedulers NAME` and `GET /v1/catalog/schedulers/NAME` show all settings of a scheduler, before any model is
+loaded; with `--model M` or `?model=M`, also the compatibility with the model. This page is written by `make docs` for
 **diffusers {version}**.
 
-Names are read without regard to letter case, blanks, dashes and underscores, with `++` as `pp`: `DPM++ 2M` is
-`dpmpp_2m`. A class goes by its own name too, with or without `Scheduler` at its end. A schedule may stand behind any
-name (`DPM++ 2M Karras`, `euler_exponential`), or be the setting `schedule`; {prefix} stands before a name for Karras.
+Names are compared without letter case, spaces, hyphens and underscores, with `++` as `pp`: `DPM++ 2M` is `dpmpp_2m`. Class
+names are accepted too, with or without the suffix `Scheduler`. A schedule may follow any name (`DPM++ 2M Karras`,
+`euler_exponential`), or be the setting `schedule`; the prefix {prefix} selects Karras sigmas.
 
 ## Names
 
-The schedule *automatic* is the one that the web UI takes for a name where none is chosen; only the word `automatic`
-asks for it here.
+The schedule *automatic* is the default of the web UI for a name; here it is used only if `automatic` is requested.
 
 | name | other names | class | settings | automatic |
 |---|---|---|---|---|
@@ -59,9 +58,9 @@ asks for it here.
 SCHEDULES = """
 ## Schedules
 
-How the noise levels of the steps are spread. With few steps `beta` makes large ones at the end: `sa_solver` and solvers
-of third order that add noise need some 30 steps with it. For another number of steps than it has, `align_your_steps`
-takes timesteps in between.
+How the noise levels are distributed over the steps. With few steps `beta` has large steps at the end: `sa_solver` and
+third-order SDE solvers need about 30 steps with it. `align_your_steps` interpolates its timesteps for other numbers of
+steps.
 
 | schedule | other names | settings |
 |---|---|---|
@@ -70,26 +69,26 @@ takes timesteps in between.
 CLASSES = """
 ## Classes
 
-Which of them fit, told from configurations, for four kinds of models: those that predict the **noise**, those that
-predict the **velocity** (`v_prediction`), those that match **flows**, and those of **EDM**. A solver that has a form
-for flows is put into it, with the model's own shift; one whose form ends before the noise is gone, since it has no
-`final_sigmas_type`, is refused (DEIS and SASolver leave 13 % of the noise after 20 steps of shift 3). What a model's
-configuration asks for beside that (`use_dynamic_shifting`, `rescale_betas_zero_snr` ...) can rule out more. Packages
-marked *always* are needed always, the others for some settings.
+Which classes are compatible with four kinds of models, by their configurations: those that predict the **noise**, those
+that predict the **velocity** (`v_prediction`), **flow** matching models, and **EDM** models. A solver that supports flow
+matching is configured for it, with the shift of the model. A solver that does not reach a sigma of zero, since it has no
+`final_sigmas_type`, is refused (DEIS and SASolver leave 13 % of the noise after 20 steps with shift 3). Other settings of a
+model (`use_dynamic_shifting`, `rescale_betas_zero_snr` ...) can exclude more. Packages marked *always* are always needed,
+the others for some settings.
 
-| class | fits | schedules | needs |
+| class | compatible with | schedules | needs |
 |---|---|---|---|
 """
 
 UNREAD = """
-Taken by their constructors, and read by nothing in diffusers; a request that sets one has a warning:
+Settings that constructors accept and diffusers never reads; a request that sets one has a warning:
 
 """
 
 ABSENT = """
 ## Names without equivalent
 
-Other programs have them, diffusers has not, and they are refused:
+Schedulers of other programs that diffusers does not have; they are refused:
 
 """
 
@@ -101,7 +100,7 @@ def page(catalog: Catalog, version: str) -> str:
     parts += [_row(_name_cells(each)) for each in (vars(named) for named in scheduler_aliases())]
     caveat = [f"`{named.name}`: {named.caveat}" for named in scheduler_aliases() if named.caveat]
     if caveat:
-        parts += ["\nNot quite as their names say, of which each answer has a warning:\n\n", _listed(caveat)]
+        parts += ["\nNames with a difference to what they promise; each response has a warning:\n\n", _listed(caveat)]
     parts.append(SCHEDULES)
     for schedule in schedules().values():
         steps = [f"{len(each)} timesteps for {family}" for family, each in schedule.timesteps.items()]
@@ -118,7 +117,7 @@ def page(catalog: Catalog, version: str) -> str:
 
 
 def _name_cells(named: Mapping[str, Any]) -> list[str]:
-    """Return the row of a name."""
+    """Return the cells of a name."""
     return [
         f"`{named['name']}`",
         _words(named["aliases"]),
@@ -129,9 +128,9 @@ def _name_cells(named: Mapping[str, Any]) -> list[str]:
 
 
 def _class_cells(entry: SchedulerEntry, catalog: Catalog) -> list[str]:
-    """Return the row of a class."""
+    """Return the cells of a class."""
     pipelines = catalog.pipelines.values()
-    fits = [kind for kind, subject in KINDS.items() if not incompatibility(entry, subject, {}, pipelines)]
+    fits = [kind for kind, traits in KINDS.items() if not incompatibility(entry, traits, {}, pipelines)]
     needs = [f"{need.name}{' (always)' if need.certain else ''}" for need in entry.needs]
     return [f"`{entry.name}`", ", ".join(fits), ", ".join(supported_schedules(entry)), ", ".join(needs)]
 
