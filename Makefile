@@ -69,9 +69,11 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 gpu-check: $(BIN)/.installed  ## Try Octabox on this machine's accelerator: at most ten minutes, results in gpu_check.md.
 	$(BIN)/python tools/gpu_check.py
 
-docs: $(BIN)/.installed-dev  ## Write the pages that are made from the code.
+docs: $(BIN)/.installed-dev  ## Generate the reference pages, and build the documentation into build/site.
 	PYTHONPATH=tests $(BIN)/python tools/document_pipelines.py
 	$(BIN)/python tools/document_schedulers.py
+	$(BIN)/python tools/document_tables.py
+	$(BIN)/mkdocs build --quiet --strict
 
 proto: $(BIN)/.installed-dev  ## Compile LocalAI's contract.
 	$(BIN)/python tools/compile_proto.py
@@ -92,7 +94,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 # Spandrel comes without what it depends on: of that, torchvision is not there for every build of torch, and one that does not fit
-# keeps transformers from being imported. We need none of it (see src/octabox/engine/worker/upscaling/importing.py).
+# keeps transformers from being imported. We need none of it (see src/octabox/engine/worker/upscaling/torchvision_stub.py).
 $(BIN)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(PIP) install --quiet --constraint constraints.txt --no-deps spandrel

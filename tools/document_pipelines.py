@@ -1,6 +1,6 @@
-"""Write docs/reference/pipelines.md: a row for each pipeline class of the installed diffusers, from the catalog.
+"""Generate docs/reference/pipelines.md: a row per pipeline class of the installed diffusers, from the catalog.
 
-Run it as `make docs`. The makers of tiny pipelines in tests/makers decide which classes are tested.
+Run it as `make docs`. The makers of tiny pipelines in tests/makers determine whether a test serves a class.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from octabox.catalog.reading.packages import known_packages
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "pipelines.md"
 
-#: Classes without a tiny pipeline, with the reason.
+#: Classes of which no tiny pipeline can be built, with the reasons.
 IMPOSSIBLE = ROOT / "tests" / "makers" / "impossible.yaml"
 
-#: How a call is cancelled, in the words of the page.
+#: How a call is cancelled, as the page names it.
 STOPS = {
     "callback_on_step_end": "step callback",
     "callback": "old callback",
@@ -36,17 +36,17 @@ STOPS = {
 
 HEAD = """# Pipelines
 
-All pipeline classes of **diffusers {version}**, read from its source by `make docs`; `octabox pipelines NAME` shows more.
-{classic} pipelines and {modular} modular ones (marked *m*), {deprecated} of them deprecated in diffusers (marked *d*);
-tests serve {tested} of them with a tiny model over HTTP.
+All pipeline classes of **diffusers {version}**, generated from its source by `make docs`; `octabox pipelines NAME` describes
+one. There are {classic} pipelines and {modular} modular ones (marked *m*). {deprecated} are deprecated in diffusers (marked
+*d*). Tests serve {tested} of them from tiny models over HTTP.
 
-- **inputs**: text and files; those with `?` are optional.
-- **cancelled by**: how a running call is cancelled and reports its progress.
-- **batch**: whether its call accepts lists of prompts and generators, so that requests may share it.
-- **needs**: packages that are not dependencies of diffusers; those with `?` only for some settings. Octabox installs ftfy,
-  scipy, sentencepiece and torchsde, and `octabox[full]` all others but {apart}.
+- **inputs**: prompts and files; `?` marks optional ones.
+- **progress**: where a call reports progress and checks for cancellation.
+- **batch**: whether a call accepts lists of prompts and generators, so that requests can share it.
+- **needs**: packages that diffusers uses and does not depend on; `?` marks those for some settings only. Octabox depends on
+  ftfy, scipy, sentencepiece and torchsde; `octabox[full]` installs all others except {apart}.
 
-| class | tasks | inputs | outputs | cancelled by | batch | needs | tested |
+| class | tasks | inputs | output | progress | batch | needs | tested |
 |---|---|---|---|---|---|---|---|
 """
 
@@ -55,10 +55,10 @@ def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Ma
     """Return the page.
 
     Args:
-        catalog: The catalog.
-        version: The version of diffusers.
-        tested: Names of the tested classes.
-        impossible: Reasons of classes that cannot be tested, by name.
+        catalog: The pipelines.
+        version: Version of diffusers.
+        tested: Names of the classes that a test serves.
+        impossible: Reasons why no test can serve a class, by name.
     """
     entries = list(catalog.pipelines.values())
     head = HEAD.format(
@@ -73,7 +73,7 @@ def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Ma
         row(entry, "yes" if entry.name in tested else "cannot" if entry.name in impossible else "") for entry in entries
     ]
     reasons = [f"- `{name}`: {' '.join(reason.split())}" for name, reason in sorted(impossible.items())]
-    foot = "\nClasses that cannot be tested this way:\n\n" + "\n".join(reasons) + "\n" if reasons else ""
+    foot = "\nClasses that cannot be tested in this way:\n\n" + "\n".join(reasons) + "\n" if reasons else ""
     return head + "\n".join(rows) + "\n" + foot
 
 
@@ -84,7 +84,7 @@ def row(entry: PipelineEntry, tested: str) -> str:
     cells = (
         " ".join([f"`{entry.name}`", *marks]),
         ", ".join(entry.tasks),
-        ", ".join(input_kinds(entry)),
+        ", ".join(takes(entry)),
         ", ".join(dict.fromkeys(field.kind for field in entry.outputs if field.kind)) or entry.output_kind or "",
         STOPS[entry.progress],
         "yes" if entry.batches else "",
@@ -94,18 +94,18 @@ def row(entry: PipelineEntry, tested: str) -> str:
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
-def input_kinds(entry: PipelineEntry) -> list[str]:
-    """Return the kinds of text and files that a call accepts, without duplicates."""
+def takes(entry: PipelineEntry) -> list[str]:
+    """Return the prompts and files that a call accepts, each kind once."""
     found: dict[str, bool] = {}
     for parameter in entry.parameters:
-        is_text = parameter.kind == "text" and (parameter.required or parameter.name == "prompt")
-        if is_text or parameter.kind in MEDIA:
-            needed = parameter.required or has_only_array_alternatives(entry, parameter)
+        is_words = parameter.kind == "text" and (parameter.required or parameter.name == "prompt")
+        if is_words or parameter.kind in MEDIA:
+            needed = parameter.required or is_required_input(entry, parameter)
             found[parameter.kind] = found.get(parameter.kind, False) or needed
     return [kind if required else f"{kind}?" for kind, required in found.items()]
 
 
-def has_only_array_alternatives(entry: PipelineEntry, parameter: Parameter) -> bool:
+def is_required_input(entry: PipelineEntry, parameter: Parameter) -> bool:
     """Return whether the only alternatives to a parameter are arrays."""
     groups = [group for group in entry.one_of if parameter.name in group]
     others = [entry.parameter(name) for group in groups for name in group if name != parameter.name]
@@ -116,16 +116,16 @@ ACCELERATOR = """
 ## On an accelerator
 
 `python tests/accelerator/table.py` runs tiny models of these classes on a simulated accelerator, which refuses what CUDA
-refuses (see `tests/accelerator`): in float32 and in the dtype that `auto` selects there, and in float32 in each memory mode.
-In float32 the results equal those of the CPU. **{good} of {pairs}** pairs of class and mode run.
+refuses (see `tests/accelerator`): in float32, in the dtype that `auto` selects, and in float32 in each memory mode.
+In float32 the results equal those of a processor. **{good} of {pairs}** pairs of class and mode run.
 
-| mode | works | falls back, with a warning | does not run | of these caused elsewhere |
+| mode | works | falls back, with a warning | does not run | of these due to diffusers or the device |
 |---|---|---|---|---|
 """
 
 
 def on_accelerator(table: Table, reasons: list[Reason]) -> str:
-    """Return the section about the simulated accelerator, from the table of the tests."""
+    """Return the section on the simulated accelerator, from the table of the tests."""
     if not table:
         return ""
     found = counts(table, reasons)
@@ -143,12 +143,7 @@ def on_accelerator(table: Table, reasons: list[Reason]) -> str:
                 groups.setdefault(words, {}).setdefault(mode, []).append(name)
     lines = [f"- {words}" + "".join(_classes(modes)) for words, modes in sorted(groups.items())]
     head = ACCELERATOR.format(good=good, pairs=sum(len(outcomes) for outcomes in table.values()))
-    return (
-        head
-        + "\n".join(rows)
-        + "\n"
-        + ("\nWhat does not work as it is:\n\n" + "\n".join(lines) + "\n" if lines else "")
-    )
+    return head + "\n".join(rows) + "\n" + ("\nExceptions:\n\n" + "\n".join(lines) + "\n" if lines else "")
 
 
 def _classes(modes: Mapping[str, list[str]]) -> list[str]:
@@ -156,16 +151,16 @@ def _classes(modes: Mapping[str, list[str]]) -> list[str]:
 
 
 def generated() -> str:
-    """Return the page for what is installed."""
+    """Return the page for the installed packages."""
     import makers  # noqa: PLC0415 (it needs torch, and the tests' folder on the path)
 
     os.environ[FOLDER_VARIABLE] = ""
     impossible = yaml.safe_load(IMPOSSIBLE.read_text(encoding="utf-8")) if IMPOSSIBLE.exists() else {}
-    found = load_catalog().metadata
-    # Without plugins, those of Octabox included.
-    diffusers_pipelines = tuple(entry for entry in found.pipelines if entry.package == PACKAGE)
+    facts = load_catalog().metadata
+    # Pipelines of plugins, Octabox's included, are not part of diffusers.
+    theirs = tuple(entry for entry in facts.pipelines if entry.package == PACKAGE)
     written = page(
-        Catalog(replace(found, pipelines=diffusers_pipelines)),
+        Catalog(replace(facts, pipelines=theirs)),
         metadata.version("diffusers"),
         makers.pipelines().keys(),
         impossible or {},

@@ -1,7 +1,7 @@
-"""Write docs/reference/schedulers.md: all names of noise schedulers, all schedules, and all scheduler classes of diffusers.
+"""Generate docs/reference/schedulers.md: every name of a noise scheduler, every schedule, and every class of diffusers.
 
-Run it as `make docs`. The names come from src/octabox/schedulers/schedulers.yaml, all else from the catalog. Compatibility is
-shown for four kinds of training, by the rules for requests.
+Run it as `make docs`. The names come from src/octabox/schedulers/schedulers.yaml, everything else from the catalog. Which
+classes fit is determined for four types of training, by the rule that validates requests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from octabox.schedulers.names import load_table, scheduler_aliases, schedules
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "schedulers.md"
 
-#: Kinds of training: scheduler configurations of models of each kind.
+#: Types of training, by their names on the page, with the scheduler configurations of such models.
 KINDS = {
     "noise": ModelTraits("DDIMScheduler", {"beta_schedule": "scaled_linear", "prediction_type": "epsilon"}),
     "velocity": ModelTraits("DDIMScheduler", {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction"}),
@@ -34,22 +34,23 @@ KINDS = {
 
 HEAD = """# Noise schedulers
 
-A request selects a scheduler by its name, or with settings of its constructor: `"scheduler": "dpmpp_2m"`, or
-`"scheduler": {{"name": "dpmpp_2m", "use_karras_sigmas": true}}`. The configuration of a model selects its default in the
-same way. A scheduler is always built from the original configuration of the model. If it is not compatible, the request
-fails with the reason; no other scheduler replaces it.
+A request selects a noise scheduler by name, or by name with settings of its constructor: `"scheduler": "dpmpp_2m"`, or
+`"scheduler": {{"name": "dpmpp_2m", "use_karras_sigmas": true}}`. A model's configuration can set one too, which is then
+the recommended one of the model. The scheduler is always built from the model's original configuration. A scheduler that
+is not compatible is an error with the reason; it is never replaced by another one.
 
 `octabox schedulers NAME` and `GET /v1/catalog/schedulers/NAME` show all settings of a scheduler, before any model is
-loaded; with `--model M` or `?model=M`, also the compatibility with the model. This page is written by `make docs` for
+loaded; with `--model M` or `?model=M`, whether it fits the model. `make docs` generates this page for
 **diffusers {version}**.
 
-Names are compared without letter case, spaces, hyphens and underscores, with `++` as `pp`: `DPM++ 2M` is `dpmpp_2m`. Class
-names are accepted too, with or without the suffix `Scheduler`. A schedule may follow any name (`DPM++ 2M Karras`,
-`euler_exponential`), or be the setting `schedule`; the prefix {prefix} selects Karras sigmas.
+Names ignore letter case, spaces, dashes and underscores, and `++` means `pp`: `DPM++ 2M` is `dpmpp_2m`. The name of a
+class is accepted too, with or without the suffix `Scheduler`. A schedule can follow any name (`DPM++ 2M Karras`,
+`euler_exponential`), or be the setting `schedule`; the prefix {prefix} means Karras.
 
 ## Names
 
-The schedule *automatic* is the default of the web UI for a name; here it is used only if `automatic` is requested.
+The schedule *automatic* is the one that the web UI uses for a name by default; here it must be requested with
+`automatic`.
 
 | name | other names | class | settings | automatic |
 |---|---|---|---|---|
@@ -58,9 +59,9 @@ The schedule *automatic* is the default of the web UI for a name; here it is use
 SCHEDULES = """
 ## Schedules
 
-How the noise levels are distributed over the steps. With few steps `beta` has large steps at the end: `sa_solver` and
-third-order SDE solvers need about 30 steps with it. `align_your_steps` interpolates its timesteps for other numbers of
-steps.
+A schedule is the distribution of noise levels over the steps. With few steps, `beta` has large steps at the end:
+`sa_solver` and third-order solvers that add noise need about 30 steps with it. `align_your_steps` interpolates its
+timesteps for other numbers of steps.
 
 | schedule | other names | settings |
 |---|---|---|
@@ -69,26 +70,26 @@ steps.
 CLASSES = """
 ## Classes
 
-Which classes are compatible with four kinds of models, by their configurations: those that predict the **noise**, those
-that predict the **velocity** (`v_prediction`), **flow** matching models, and **EDM** models. A solver that supports flow
-matching is configured for it, with the shift of the model. A solver that does not reach a sigma of zero, since it has no
-`final_sigmas_type`, is refused (DEIS and SASolver leave 13 % of the noise after 20 steps with shift 3). Other settings of a
-model (`use_dynamic_shifting`, `rescale_betas_zero_snr` ...) can exclude more. Packages marked *always* are always needed,
-the others for some settings.
+The column *fits* has the types of models that a class is compatible with, derived from configurations: models that
+predict the **noise**, models that predict the **velocity** (`v_prediction`), **flow** matching models, and **EDM**
+models. A solver with a variant for flow matching uses it, with the model's own shift. A variant that ends before the
+noise is removed, since it has no `final_sigmas_type`, is refused (DEIS and SASolver leave 13 % of the noise after 20
+steps of shift 3). Other settings of a model's configuration (`use_dynamic_shifting`, `rescale_betas_zero_snr` ...) can
+exclude more classes. Packages marked *always* are always required, the others for some settings.
 
-| class | compatible with | schedules | needs |
+| class | fits | schedules | needs |
 |---|---|---|---|
 """
 
 UNREAD = """
-Settings that constructors accept and diffusers never reads; a request that sets one has a warning:
+Settings that the constructors accept and diffusers does not use; a request that sets one has a warning:
 
 """
 
 ABSENT = """
 ## Names without equivalent
 
-Schedulers of other programs that diffusers does not have; they are refused:
+Other programs have these schedulers, diffusers does not; they are refused:
 
 """
 
@@ -100,7 +101,10 @@ def page(catalog: Catalog, version: str) -> str:
     parts += [_row(_name_cells(each)) for each in (vars(named) for named in scheduler_aliases())]
     caveat = [f"`{named.name}`: {named.caveat}" for named in scheduler_aliases() if named.caveat]
     if caveat:
-        parts += ["\nNames with a difference to what they promise; each response has a warning:\n\n", _listed(caveat)]
+        parts += [
+            "\nNames with a different behaviour in other programs; each response has a warning:\n\n",
+            _listed(caveat),
+        ]
     parts.append(SCHEDULES)
     for schedule in schedules().values():
         steps = [f"{len(each)} timesteps for {family}" for family, each in schedule.timesteps.items()]
@@ -112,12 +116,12 @@ def page(catalog: Catalog, version: str) -> str:
     parts += [UNREAD, _listed(unread)]
     absent = load_table()["unavailable"].items()
     parts += [ABSENT, _listed(f"`{name}`{f': {reason}' if reason else ''}" for name, reason in absent)]
-    parts.append(f"\nand of schedules {_words(load_table()['no_schedule'])}.\n")
+    parts.append(f"\nand the schedules {_words(load_table()['no_schedule'])}.\n")
     return "".join(parts)
 
 
 def _name_cells(named: Mapping[str, Any]) -> list[str]:
-    """Return the cells of a name."""
+    """Return the row of a name."""
     return [
         f"`{named['name']}`",
         _words(named["aliases"]),
@@ -128,9 +132,9 @@ def _name_cells(named: Mapping[str, Any]) -> list[str]:
 
 
 def _class_cells(entry: SchedulerEntry, catalog: Catalog) -> list[str]:
-    """Return the cells of a class."""
+    """Return the row of a class."""
     pipelines = catalog.pipelines.values()
-    fits = [kind for kind, traits in KINDS.items() if not incompatibility(entry, traits, {}, pipelines)]
+    fits = [kind for kind, subject in KINDS.items() if not incompatibility(entry, subject, {}, pipelines)]
     needs = [f"{need.name}{' (always)' if need.certain else ''}" for need in entry.needs]
     return [f"`{entry.name}`", ", ".join(fits), ", ".join(supported_schedules(entry)), ", ".join(needs)]
 
@@ -158,7 +162,7 @@ def _row(cells: list[str]) -> str:
 
 
 def generated() -> str:
-    """Return the page for what is installed."""
+    """Return the page for the installed packages."""
     os.environ[FOLDER_VARIABLE] = ""
     return page(load_catalog(), metadata.version("diffusers"))
 

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public function when it is first asked for, so that ``import octabox`` costs nothing."""
+    """Load a public function on first access, so that ``import octabox`` is fast."""
     if name in __all__:
         return getattr(importlib.import_module("octabox.catalog.loading"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,44 +1,44 @@
-"""Every error that Octabox raises on purpose.
+"""All errors of Octabox.
 
     OctaboxError
-    ├── ConfigError                 a configuration file or a setting is wrong
-    ├── NotFoundError               a name leads nowhere
+    ├── ConfigError                 a configuration file or a setting is invalid
+    ├── NotFoundError               a name is not known
     │   ├── ModelNotFoundError
     │   ├── PipelineNotFoundError
     │   ├── TaskNotFoundError
     │   ├── SchedulerNotFoundError
     │   ├── AdapterNotFoundError
     │   └── GenerationNotFoundError
-    ├── RequestError                the caller asked for something that cannot be
+    ├── RequestError                the request is invalid
     │   ├── UnknownParameterError
     │   ├── InvalidParameterError
     │   ├── MissingParameterError
     │   ├── MediaError
     │   ├── MediaTypeError
-    │   └── InvalidRequestError     several of the above at once
-    ├── CapacityError               right request, wrong moment
+    │   └── InvalidRequestError     several of the above
+    ├── CapacityError               the request is valid, but resources are exhausted
     │   ├── QueueFullError
     │   └── OutOfMemoryError
-    ├── LoadError                   a model could not be brought into memory
+    ├── LoadError                   a model could not be loaded
     │   ├── DownloadError
     │   ├── GatedModelError
     │   ├── IncompatibleWeightsError
     │   │   └── IncompatibleAdapterError
     │   ├── RemoteCodeError
     │   └── MissingDependencyError
-    ├── GenerationError             a call began and did not end well
+    ├── GenerationError             a call failed
     │   ├── GenerationCancelledError
     │   ├── WorkerDiedError
     │   └── DeviceError
-    └── SecurityError               refused to keep the server, its host or its network safe
+    └── SecurityError               refused to protect the server, its host or its network
         ├── AuthenticationError
         ├── ForbiddenUrlError
         ├── ForbiddenPathError
         ├── ForbiddenHostError
         └── ForbiddenOriginError
 
-Each says what happened, to which thing, and, in ``hint``, what to do. None knows a status number: every frontend maps the tree
-in one table of its own.
+Each states what happened, to which object, and, in ``hint``, how to fix it. Status codes belong to the frontends, each of
+which maps these classes in a table.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from typing import Any
 
 
 class OctaboxError(Exception):
-    """Base of all errors that Octabox raises on purpose.
+    """Base class of all errors of Octabox.
 
     Args:
-        message: What happened, in one sentence that names the thing.
-        hint: What the caller can do about it.
+        message: What happened, in one sentence that names the object.
+        hint: How the caller can fix it.
         model: Name of the model concerned.
-        parameter: Name of the parameter concerned, in the spelling of the core (diffusers').
-        choices: What would have been accepted.
+        parameter: Name of the parameter concerned, as diffusers spells it.
+        choices: Values that would be accepted.
     """
 
     def __init__(
@@ -79,32 +79,32 @@ class OctaboxError(Exception):
         return f"{self.message} {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Errors cross the pipe between a worker and the server; the default would call the class with the message alone.
+        # Errors are sent from a worker to the server; the default would call the class with the message alone.
         return _rebuild, (type(self), self.__dict__)
 
 
-def _rebuild(kind: type[OctaboxError], state: dict[str, Any]) -> OctaboxError:
-    """Return an error of this class with this state."""
-    error = kind.__new__(kind)
+def _rebuild(cls: type[OctaboxError], state: dict[str, Any]) -> OctaboxError:
+    """Return an error of a class with a state."""
+    error = cls.__new__(cls)
     Exception.__init__(error, state["message"])
     error.__dict__.update(state)
     return error
 
 
 def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
-    """Return the names most like ``name``, letter case aside, best first."""
+    """Return the names most similar to ``name``, ignoring case, best first."""
     by_lower: dict[str, str] = {}
     for choice in choices:
         by_lower.setdefault(choice.lower(), choice)
-    return [by_lower[found] for found in get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)]
+    return [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)]
 
 
 class ConfigError(OctaboxError):
-    """A configuration file or a setting is wrong."""
+    """A configuration file or a setting is invalid."""
 
 
 class NotFoundError(OctaboxError):
-    """A name leads nowhere."""
+    """A name is not known."""
 
 
 class ModelNotFoundError(NotFoundError):
@@ -114,7 +114,7 @@ class ModelNotFoundError(NotFoundError):
 class PipelineNotFoundError(NotFoundError, ValueError):
     """No pipeline class has this name.
 
-    It is a `ValueError` too, since the documented loader functions promise one.
+    It is a `ValueError` as well, since the documented loader functions raise one.
     """
 
 
@@ -131,11 +131,11 @@ class AdapterNotFoundError(NotFoundError):
 
 
 class GenerationNotFoundError(NotFoundError):
-    """No request of this id is known: there was none, or it is no longer kept."""
+    """No request has this id, or its result has expired."""
 
 
 class RequestError(OctaboxError):
-    """The caller asked for something that cannot be."""
+    """The request is invalid."""
 
 
 class UnknownParameterError(RequestError):
@@ -143,25 +143,25 @@ class UnknownParameterError(RequestError):
 
 
 class InvalidParameterError(RequestError):
-    """A parameter's value is of the wrong type or out of range."""
+    """The value of a parameter has the wrong type or is out of range."""
 
 
 class MissingParameterError(RequestError):
-    """A required parameter was not given."""
+    """A required parameter is missing."""
 
 
 class MediaError(RequestError):
-    """An image or other input cannot be read, or is too large; ``medium`` is the kind of file that was to be read."""
+    """An image or other input cannot be read, or is too large; ``media_kind`` is the expected kind of file."""
 
-    medium = "image"
+    media_kind = "image"
 
 
 class MediaTypeError(RequestError):
-    """The body is of a media type that the route does not take."""
+    """The route does not accept the media type of the body."""
 
 
 class InvalidRequestError(RequestError):
-    """Several things are wrong with one request; ``problems`` holds an error for each."""
+    """A request has several errors, which are in ``problems``."""
 
     def __init__(self, problems: Sequence[RequestError], *, model: str | None = None) -> None:
         message = " ".join(problem.message for problem in problems)
@@ -171,11 +171,11 @@ class InvalidRequestError(RequestError):
 
 
 class CapacityError(OctaboxError):
-    """The request is right, but there is no room for it now."""
+    """The request is valid, but resources are exhausted."""
 
 
 class QueueFullError(CapacityError):
-    """As many requests wait for this model as may; ``retry_after`` is a guess in seconds of when there is room."""
+    """The queue of the model is full; ``retry_after`` is the estimated time until it has room, in seconds."""
 
     def __init__(self, message: str, *, retry_after: float = 1.0, hint: str = "", model: str | None = None) -> None:
         super().__init__(message, hint=hint, model=model)
@@ -183,16 +183,16 @@ class QueueFullError(CapacityError):
 
 
 class OutOfMemoryError(CapacityError):
-    """The device or the host has not enough memory for this model or this call.
+    """The device or the host does not have enough memory for this model or this call.
 
     Args:
         message: What happened.
-        hint: What the caller can do about it.
+        hint: How the caller can fix it.
         model: Name of the model.
         parameter: Name of the parameter concerned.
-        choices: What would have been accepted.
-        requested: Bytes of the allocation that failed; None where they are not known.
-        free: Bytes that were free then; None likewise.
+        choices: Values that would be accepted.
+        requested: Size of the failed allocation in bytes; None if not known.
+        free: Free memory at that time in bytes; None if not known.
     """
 
     def __init__(
@@ -211,68 +211,68 @@ class OutOfMemoryError(CapacityError):
 
 
 class LoadError(OctaboxError):
-    """A model could not be brought into memory."""
+    """A model could not be loaded."""
 
 
 class DownloadError(LoadError):
-    """A model's files could not be fetched: no such repository, no network, or no room."""
+    """The files of a model could not be downloaded: no such repository, no network, or no disk space."""
 
 
 class GatedModelError(LoadError):
-    """The model's owner asks for an agreement or a token first."""
+    """Access to the model requires an agreement or a token."""
 
 
 class IncompatibleWeightsError(LoadError):
-    """The files are there, but they are not a model of the kind that was asked for."""
+    """The files exist, but are not a model of the requested kind."""
 
 
 class IncompatibleAdapterError(IncompatibleWeightsError):
-    """A LoRA is there, but it does not fit the model, or is of a kind that cannot be applied."""
+    """A LoRA exists, but does not fit the model or is of a kind that is not supported."""
 
 
 class RemoteCodeError(LoadError):
-    """The model brings code of its own, and running it was not allowed."""
+    """The model includes code, and executing it is not allowed."""
 
 
 class MissingDependencyError(LoadError):
-    """The model needs a Python package that is not installed."""
+    """The model requires a Python package that is not installed."""
 
 
 class GenerationError(OctaboxError):
-    """A call began and did not end well."""
+    """A call failed."""
 
 
 class GenerationCancelledError(GenerationError):
-    """The caller cancelled the request, or went away."""
+    """The caller cancelled the request or disconnected."""
 
 
 class WorkerDiedError(GenerationError):
-    """The process that held the model ended while the request ran."""
+    """The worker process exited while the request ran."""
 
 
 class DeviceError(GenerationError):
-    """The device that the model runs on failed: its hardware, its driver or a kernel; neither the request nor the files."""
+    """The device failed: its hardware, its driver or a kernel; the request and the files are not the cause."""
 
 
 class SecurityError(OctaboxError):
-    """Refused to keep the server, its host or its network safe."""
+    """Refused to protect the server, its host or its network."""
 
 
 class AuthenticationError(SecurityError):
-    """The request has no API key, or a wrong one."""
+    """The API key of the request is missing or invalid."""
 
 
 class ForbiddenUrlError(SecurityError):
-    """The URL leads to an address that must not be fetched."""
+    """The address of the URL must not be fetched."""
 
 
 class ForbiddenPathError(SecurityError):
-    """The path lies outside the folders that may be read."""
+    """The path is outside the allowed folders."""
 
 
 class ForbiddenHostError(SecurityError):
-    """The request is addressed to a host that is not this server's."""
+    """The ``Host`` of the request is not one of the server's names."""
 
 
 class ForbiddenOriginError(SecurityError):
-    """A web page of another site sent the request."""
+    """The request comes from a web page of another site."""

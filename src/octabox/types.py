@@ -1,4 +1,4 @@
-"""What travels between the rooms: a request on its way down, progress and a generation on their way up."""
+"""Data types shared by all layers: requests, progress events and generations."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-#: What an artifact or an input is, whatever format it is written in.
+#: Modality of an artifact or an input, whatever its format.
 Kind = Literal["image", "video", "audio", "mesh", "text", "array"]
 
-#: Where a request is: waiting, waiting for its model, compiling it, in the denoising loop, turning latents into media, writing
-#: the file.
+#: Phase of a request: in the queue, loading or compiling its model, denoising, decoding latents, encoding the file.
 Phase = Literal["queued", "loading", "compiling", "running", "decoding", "encoding"]
 
-#: Largest seed: torch takes 64 bits, but clients keep numbers as doubles, which are exact only up to here.
+#: Maximum seed: torch takes 64 bits, but JSON clients store numbers as doubles, which are exact only up to here.
 MAX_SEED = 2**53 - 1
 
-#: Device of a model's configuration that stands for the best accelerator, of whatever type; without one, the load fails.
+#: Device name for the best accelerator of any type; without an accelerator, the load fails.
 ACCELERATOR = "accelerator"
 
-#: An input as a client gives it: the bytes of a file, or text that is raw base64, a data URI or an http(s) URL.
+#: An input as the client sends it: the bytes of a file, or text with base64, a data URI or an http(s) URL.
 Source = bytes | str
 
 
@@ -29,10 +28,10 @@ class SchedulerChoice:
     """A noise scheduler.
 
     Args:
-        name: Its class, or another name for it.
+        name: Class or alias.
         settings: Settings of its constructor; in a request, ``schedule`` among them names a schedule.
-        schedule: Name of the schedule that was asked for with it, which the settings or the timesteps stand for.
-        timesteps: Timesteps of a schedule that is written out; for another number of steps they are interpolated.
+        schedule: Name of the requested schedule, which the settings or the timesteps implement.
+        timesteps: Timesteps of an explicit schedule; they are interpolated for another number of steps.
     """
 
     name: str
@@ -43,13 +42,13 @@ class SchedulerChoice:
 
 @dataclass(frozen=True)
 class AdapterChoice:
-    """A LoRA, and how strongly it is applied.
+    """A LoRA and its weight.
 
     Args:
-        lora: Its name, or, once that has been looked up, its file or Hub id.
-        weight: Its strength: 1 is as it was trained, 0 is without it.
-        weights: Strength by component, such as ``unet`` or ``text_encoder``, where it is not ``weight``.
-        name: What the caller called it, where ``lora`` no longer says so.
+        lora: Name, or the file or Hub id that the name resolves to.
+        weight: Weight: 1 is as trained, 0 is without it.
+        weights: Weight by component, such as ``unet`` or ``text_encoder``, if it differs from ``weight``.
+        name: Name in the request, if ``lora`` is no longer that name.
     """
 
     lora: str
@@ -58,21 +57,21 @@ class AdapterChoice:
     name: str = ""
 
     @property
-    def called(self) -> str:
-        """The name that the caller knows it by."""
+    def display_name(self) -> str:
+        """Name of the LoRA in the request."""
         return self.name or self.lora
 
 
 @dataclass(frozen=True)
 class AdapterReport:
-    """What became of a LoRA in a call.
+    """Result of applying a LoRA in a call.
 
     Args:
-        lora: The name that the caller knows it by.
-        weight: Its strength.
-        weights: Strength by component, where that is another.
-        keys: How many tensors with weights its file has.
-        used: How many of them the model took.
+        lora: Name of the LoRA in the request.
+        weight: Weight.
+        weights: Weight by component, if it differs.
+        keys: Number of weight tensors in its file.
+        used: Number of tensors that the model loaded.
     """
 
     lora: str
@@ -84,11 +83,11 @@ class AdapterReport:
 
 @dataclass(frozen=True)
 class Variation:
-    """Noise of another seed that is mixed into that of a request's own.
+    """Variation noise: noise of a second seed that is mixed into the initial noise.
 
     Args:
-        seed: The other seed; that of the next outputs is one higher each, while their own seed stays.
-        strength: How much of it, from 0 to 1: 0 is the request's own seed alone, 1 the other alone.
+        seed: The second seed; it increases by one for each output, while the seed of the request is kept.
+        strength: Fraction from 0 to 1: 0 is the request's seed alone, 1 the second seed alone.
     """
 
     seed: int
@@ -97,13 +96,13 @@ class Variation:
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """How artifacts are to be written.
+    """Format of the artifacts.
 
     Args:
-        format: A format such as ``png``, ``jpeg`` or ``webp``; None means the best lossless one for the kind.
-        quality: 0 to 100 for lossy formats; None means the format's usual one.
-        fps: Frames a second of a video; None means the request's own, the pipeline's, or 16.
-        latents: Whether to stop before the latents are decoded, and to give them as an array.
+        format: A format such as ``png``, ``jpeg`` or ``webp``; None selects the default lossless format.
+        quality: 0 to 100 for lossy formats; None selects the format's default.
+        fps: Frames per second of a video; None selects the request's, the pipeline's, or 16.
+        latents: Whether to return the latents as an array instead of decoding them.
     """
 
     format: str | None = None
@@ -114,33 +113,33 @@ class OutputFormat:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One wish of a client, in diffusers' own words.
+    """A generation request, with diffusers' parameter names.
 
     Args:
         model: Name of a configured model.
-        task: Hub task tag such as ``image-to-image``; None lets the model and the inputs decide.
-        params: Call parameters of the pipeline by their own names. Media may stand here too, as text (`Source`).
-        wishes: Call parameters that are honoured where the pipeline has them; where it has not, that is a warning, no error.
-        inputs: Media for call parameters, by the parameter's name.
-        seed: Seed of the first output; the next ones have seed + 1, seed + 2 and so on. None draws one at random.
-        num_outputs: How many outputs to make of each prompt.
-        scheduler: The noise scheduler of this request; None is the model's own.
-        adapters: LoRAs of this request, by name, beside those of the model's configuration; one that is there too has the
-            strength that is given here.
-        output: How artifacts are to be written.
-        partial_images: How many unfinished images to send while the request runs.
-        prompt_syntax: How its prompts are to be read; one of `octabox.prompts.names.SYNTAXES`. None is the model's own.
-        styles: Names of styles that are laid over its prompts, in this order.
-        written: What its prompts were before they were written out, where that has been done: for the metadata alone.
-        variation: Noise of another seed to mix in.
-        workflow: What is done before and after, by its name, with its settings; see `octabox.service.workflows.settings`.
-        id: Name of the request, by which it can be cancelled.
+        task: Hub task tag such as ``image-to-image``; None selects it by the model and the inputs.
+        params: Call parameters of the pipeline. They may include media as text (`Source`).
+        optional_params: Call parameters that are ignored with a warning if the pipeline does not have them.
+        inputs: Media by call parameter.
+        seed: Seed of the first output; it increases by one for each further output. None selects a random seed.
+        num_outputs: Number of outputs of each prompt.
+        scheduler: Noise scheduler of this request; None is the model's.
+        adapters: LoRAs of this request by name, in addition to those of the model's configuration; the weight of one that is
+            in both is this one.
+        output: Format of the artifacts.
+        partial_images: Number of unfinished images to send while the request runs.
+        prompt_syntax: Syntax of the prompts, one of `octabox.prompts.names.SYNTAXES`; None is the model's.
+        styles: Names of styles to apply to the prompts, in this order.
+        written: The original prompts, if wildcards or styles have changed them; only used in the metadata.
+        variation: Variation noise.
+        workflow: Settings by workflow step, before and after the call; see `octabox.service.workflows.settings`.
+        id: Id of the request, by which it can be cancelled.
     """
 
     model: str
     task: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
-    wishes: Mapping[str, Any] = field(default_factory=dict)
+    optional_params: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
     seed: int | None = None
     num_outputs: int = 1
@@ -158,15 +157,15 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Artifact:
-    """One finished thing.
+    """An encoded output.
 
     Args:
-        kind: What it is.
-        media_type: Its media type, such as ``image/png``.
+        kind: Modality.
+        media_type: Media type, such as ``image/png``.
         content: The bytes of the file.
-        seed: The seed it was made with; None where the pipeline takes no generator.
-        metadata: What it was made from, enough to make it again.
-        name: The field of the pipeline's output that it comes from, such as ``depth``.
+        seed: The seed; None if the pipeline takes no generator.
+        metadata: Request parameters, sufficient to reproduce it.
+        name: Field of the pipeline's output, such as ``depth``.
     """
 
     kind: Kind
@@ -179,17 +178,17 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Generation:
-    """The answer to a request.
+    """The result of a request.
 
     Args:
-        id: The request's.
-        model: Name of the model that served it.
+        id: Id of the request.
+        model: Name of the model.
         pipeline: The diffusers class that ran.
-        task: The Hub task tag that was served.
+        task: The Hub task tag.
         artifacts: All outputs, in the order of their seeds.
-        warnings: What was honoured only in part, one sentence each.
+        warnings: Sentences about parts of the request that were not honoured.
         timings: Seconds by phase: ``queue``, ``load``, ``run``, ``encode``.
-        adapters: What became of each LoRA, the model's own included.
+        adapters: Result of each LoRA, including those of the model's configuration.
     """
 
     id: str
@@ -204,17 +203,17 @@ class Generation:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a request is.
+    """Progress of a request.
 
     Args:
-        phase: What it does now.
-        step: Denoising steps taken, over all outputs.
-        steps: Denoising steps in all: the true number of timesteps, not the number asked for. 0 while it is not known.
-        preview: An unfinished image, where one was asked for.
+        phase: Current phase.
+        step: Completed denoising steps, over all outputs.
+        steps: Total denoising steps: the actual number of timesteps, not the requested number. 0 if not known yet.
+        preview: An unfinished image, if requested.
         output: Index of the output that the preview belongs to.
-        position: How many requests are ahead, while ``phase`` is ``queued``.
-        part: Which part of a workflow this is of, from 1.
-        parts: How many it has.
+        position: Number of requests ahead, while ``phase`` is ``queued``.
+        part: Part of a workflow, from 1.
+        parts: Number of parts.
     """
 
     phase: Phase
@@ -227,19 +226,19 @@ class Progress:
     parts: int = 1
 
 
-#: What a running request yields: any number of `Progress`, then one `Generation`.
+#: Event of a running request: any number of `Progress`, then one `Generation`.
 Event = Progress | Generation
 
 
 @dataclass(frozen=True)
 class PerformanceReport:
-    """What became of a model's performance settings.
+    """Result of applying a model's performance settings.
 
     Args:
         profile: The profile in use.
-        applied: What each setting that is in effect did, by the setting's name.
-        skipped: Why each setting of the profile that is not in effect is not, by its name.
-        lossy: Whether results differ visibly from those of diffusers itself.
+        applied: Effect of each applied setting, by name.
+        skipped: Reason for each setting of the profile that is not applied, by name.
+        lossy: Whether results differ visibly from diffusers'.
     """
 
     profile: str = "exact"
@@ -250,19 +249,19 @@ class PerformanceReport:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """A model in memory, or on its way there or out.
+    """Status of a model that is loading or in memory.
 
     Args:
-        model: Its name.
+        model: Name of the model.
         state: ``loading``, ``ready`` (idle) or ``busy``.
-        pipeline: The diffusers class that was loaded; None while loading.
-        device: Where it runs, such as ``cpu`` or ``cuda:0``.
-        memory: Bytes that its process holds, by place: resident memory on the ``host``, reserved memory on an accelerator.
-        waiting: Requests in its queue.
-        pid: Its process.
-        since: Time of its load, in seconds since the epoch.
-        allocated: Bytes of the reserved memory that tensors use, by accelerator; the rest is kept for reuse.
-        performance: What became of its performance settings; None while loading.
+        pipeline: The loaded diffusers class; None while loading.
+        device: Device, such as ``cpu`` or ``cuda:0``.
+        memory: Memory of its process in bytes: resident memory of the ``host``, reserved memory of an accelerator.
+        waiting: Number of requests in its queue.
+        pid: Id of its process.
+        since: Time of the load, in seconds since the epoch.
+        allocated: Bytes of the reserved memory that tensors use, by accelerator; the rest is cached.
+        performance: Result of its performance settings; None while loading.
     """
 
     model: str
@@ -279,15 +278,15 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model that can be asked for.
+    """Information about an available model.
 
     Args:
-        name: What a client calls it.
+        name: Name for clients.
         source: Hub id, folder or file that it is loaded from.
-        pipeline: Its diffusers class; None where that is known only once it has been fetched.
-        tasks: Hub task tags that it serves, its own first.
-        created: When its configuration was last changed, in seconds since the epoch.
-        description: A sentence of its configuration's author.
+        pipeline: The diffusers class; None if that is known only after the download.
+        tasks: Hub task tags that it serves, the default first.
+        created: Time of the last change of its configuration, in seconds since the epoch.
+        description: Description in its configuration.
     """
 
     name: str

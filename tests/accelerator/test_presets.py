@@ -20,7 +20,9 @@ def test_a_preset_lets_a_model_leave_the_accelerator(tmp_path: Path) -> None:
         # What diffusers says to whoever makes and saves pipelines is no concern here.
         warnings.simplefilter("ignore")
         makers.pipelines()[name].make().save_pretrained(str(tmp_path / name))
-        placed = load(ModelConfig(name="video", model=str(tmp_path / name)).as_a(name), name, WorkerOptions())
+        placed = load(
+            ModelConfig(name="video", model=str(tmp_path / name)).with_class_presets(name), name, WorkerOptions()
+        )
     parts = [part for part in placed.pipeline.components.values() if isinstance(part, torch.nn.Module)]
 
     assert ("fake:0", "model_cpu_offload") == (placed.device, placed.placement.mode)

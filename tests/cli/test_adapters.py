@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from octabox.cli.main import cli
-from octabox.cli.run import _lora
+from octabox.cli.run import _parse_lora
 from octabox.errors import AdapterNotFoundError, ModelNotFoundError
 from octabox.media.metadata.chunks import read_metadata
 from octabox.types import AdapterChoice
@@ -48,7 +48,9 @@ def test_whether_they_fit_a_model(tmp_path: Path) -> None:
 
 def test_of_none_the_folders_are_told(tmp_path: Path) -> None:
     """They are those of the models folder, if no others are named."""
-    assert f"There are none in {tmp_path}/loras and {tmp_path}/embeddings.\n" == printed("--models", str(tmp_path))
+    assert f"There are no adapters in {tmp_path}/loras and {tmp_path}/embeddings.\n" == printed(
+        "--models", str(tmp_path)
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_of_none_the_folders_are_told(tmp_path: Path) -> None:
 )
 def test_what_the_option_means(text: str, choice: AdapterChoice) -> None:
     """A name, and behind the last colon a strength."""
-    assert choice == _lora(text)
+    assert choice == _parse_lora(text)
 
 
 def run(*arguments: str) -> Any:
@@ -81,7 +83,7 @@ def test_an_image_with_loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     assert 0 == result.exit_code, result.exception
     assert ("heart", "red", "black") == shows(Image.open(tmp_path / "x.png"))
-    assert "LoRA frame: 128 of 128 tensors, strength 1" in result.output
+    assert "LoRA frame: 128 of 128 tensors, weight 1" in result.output
     assert [HEARTS, "frame"] == [each["lora"] for each in facts["adapters"]]
 
 

@@ -56,10 +56,7 @@ def test_what_is_wrong_is_told_file_by_file(folder: Path) -> None:
     assert [
         "a.yaml:2:1: error: There is no key `dtyp`. (did you mean dtype?)",
         "a.yaml:3:1: error: There is no key `schedulr`. (did you mean scheduler?)",
-        (
-            "b.yaml:2:1: warning: `threads` is understood but has no effect here: "
-            "the setting `threads` of the server holds for all models."
-        ),
+        ("b.yaml:2:1: warning: `threads` has no effect: the server's setting `threads` applies to all models."),
         "c.yaml: OK (c)",
         "3 files, 2 models: 2 errors, 1 warning.",
     ] == lines(result)
@@ -93,7 +90,7 @@ def test_single_files_and_folders_are_checked_for_themselves(folder: Path) -> No
         ),
         (
             "notes.txt:1:1: error: The file is neither a configuration nor a checkpoint. "
-            "(these are read: .ckpt, .gguf, .pt, .pth, .safetensors, .yaml, .yml)"
+            "(supported suffixes: .ckpt, .gguf, .pt, .pth, .safetensors, .yaml, .yml)"
         ),
         "w.safetensors: OK (w)",
         "4 files, 4 models: 2 errors, 0 warnings.",

@@ -12,18 +12,18 @@ FILES = Path(__file__).parents[1] / "config" / "localai" / "documented"
 
 #: What is said of those that are not simply right: the lines, and a part of each sentence.
 EXPLAINED = {
-    "chroma": {8: "`f16` is understood but has no effect here: `options.0` says 'bfloat16'"},
-    "dreamshaper": {3: "There is no 'DreamShaper_8_pruned.safetensors' in the models folder yet"},
-    "flux-file": {3: "There is no 'flux1-dev.safetensors' in the models folder yet"},
+    "chroma": {8: "`f16` has no effect: `options.0` is 'bfloat16'"},
+    "dreamshaper": {3: "There is no 'DreamShaper_8_pruned.safetensors' in the models folder"},
+    "flux-file": {3: "There is no 'flux1-dev.safetensors' in the models folder"},
     "ltx-2": {9: "what a model can do is read from its pipeline"},
-    "qwen-image": {8: "it leaves out `true_cfg_scale`", 10: "`options.1` says 'bfloat16'"},
+    "qwen-image": {8: "it omits `true_cfg_scale`", 10: "`options.1` is 'bfloat16'"},
     "qwen-image-edit": {
-        8: "it leaves out `true_cfg_scale`",
-        10: "`options.1` says 'bfloat16'",
+        8: "it omits `true_cfg_scale`",
+        10: "`options.1` is 'bfloat16'",
         13: "what a model can do is read from its pipeline",
     },
     "stable-diffusion-x4-upscaler": {8: "what a model can do is read from its pipeline"},
-    "stablediffusion": {3: "There is no 'toonyou_beta6.safetensors' in the models folder yet"},
+    "stablediffusion": {3: "There is no 'toonyou_beta6.safetensors' in the models folder"},
     "wan": {12: "what a model can do is read from its pipeline"},
 }
 

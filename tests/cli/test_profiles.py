@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from octabox import demo
 from octabox.cli.main import cli
-from octabox.cli.options import use_performance
+from octabox.cli.options import apply_profile
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError
 from octabox.media.metadata.chunks import read_metadata
@@ -68,7 +68,7 @@ def parts(elsewhere: Path) -> Parts:
 )
 def test_which_profile_a_command_uses(parts: Parts, facts: dict[str, Any], profile: str | None, used: Any) -> None:
     """The one that is given, else the file's (exact, where its metadata name none), else the model's."""
-    use_performance(parts.models, "m", facts, profile)
+    apply_profile(parts.models, "m", facts, profile)
 
     assert used == parts.models.config("m").performance.model_dump(exclude_none=True)
 

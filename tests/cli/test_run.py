@@ -190,7 +190,7 @@ def test_what_a_style_sets_and_what_is_plain(elsewhere: Path) -> None:
         facts["params"]["prompt"],
     )
     assert "Warning: 'hires: yes' in the style 'quick' has no effect." in made.output
-    assert "Warning: '(red:1.3)' weighs nothing in 'prompt', which is plain." in made.output
+    assert "Warning: '(red:1.3)' has no weight in 'prompt', which is plain." in made.output
 
 
 def test_an_image_that_was_made_from_one(elsewhere: Path) -> None:
@@ -207,9 +207,9 @@ def test_an_image_that_was_made_from_one(elsewhere: Path) -> None:
     )
     assert (0, False) == (again.exit_code, "Warning" in again.output)
     assert (elsewhere / "one.png").read_bytes() == (elsewhere / "two.png").read_bytes()
-    assert "Warning: 'image' is not what it was made from, which was an image of 64x64" in other.output
+    assert "Warning: 'image' differs from the original input: that was an image of 64x64" in other.output
     missing = failure("--from", "one.png")
-    assert "It was made from 'image', which is not given: an image of 64x64 (SHA-256" in str(missing)
+    assert "The input 'image' is missing, which the file was made from: an image of 64x64 (SHA-256" in str(missing)
     assert "-i image=FILE" in str(missing)
 
 
@@ -221,7 +221,7 @@ def test_an_image_that_was_made_from_one(elsewhere: Path) -> None:
         (("demo", "x", "--prompt-syntax", "a111"), "no prompt syntax 'a111'"),
         (("demo", "--prompt-file", "nowhere.txt"), "nowhere.txt"),
         (("--from", "nowhere.png"), "nowhere.png"),
-        ((), "No model is given"),
+        ((), "The model is missing"),
     ],
 )
 def test_prompts_that_cannot_be(elsewhere: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -237,7 +237,9 @@ def test_an_image_of_the_web_ui(elsewhere: Path) -> None:
     Image.new("RGB", (8, 8)).save("theirs.png", pnginfo=chunks)
     call = json.loads(run("--from", "theirs.png", "demo", "--dry-run", "--scheduler", "euler").output)
 
-    assert "No model is given. The file was made by 'sd', elsewhere." in str(failure("--from", "theirs.png"))
+    assert "The model is missing. The file was made with 'sd' by another program." in str(
+        failure("--from", "theirs.png")
+    )
     assert 0 == call["runs"][0]["seed"]
     assert {
         "prompt": "a (red:1.2) star",

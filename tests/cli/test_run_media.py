@@ -61,8 +61,8 @@ def run(*arguments: str) -> Result:
 BAD: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "a missing file": (SEER, ("-i", "image=nowhere.png"), WRONG, "'nowhere.png' cannot be read: No such file"),
     "a folder as a file": (SEER, ("-i", "image=folder"), WRONG, "'folder' cannot be read: Is a directory"),
-    "no name": (SEER, ("-i", "a.png"), WRONG, "is no NAME=FILE"),
-    "no file": (SEER, ("-i", "image="), WRONG, "is no NAME=FILE"),
+    "no name": (SEER, ("-i", "a.png"), WRONG, "must be NAME=FILE"),
+    "no file": (SEER, ("-i", "image="), WRONG, "must be NAME=FILE"),
     "nothing in the file": (SEER, ("-i", "image=empty.png"), WRONG, "is empty"),
     "text as an image": (SEER, ("-i", "image=text.png"), WRONG, "is not an image"),
     "an audio as an image": (SEER, ("-i", "image=tone.wav"), WRONG, "is not an image"),

@@ -22,7 +22,7 @@ def test_ps_and_stop_follow_a_model(address: str) -> None:
 
     assert "demo" in shown.output
     assert told[0]["status"]["pid"] > 0
-    assert "out of memory" in stopped.output
+    assert "is unloaded" in stopped.output
     assert [] == after
 
 

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from octabox.cli.main import cli
-from octabox.cli.workflows import PARTS, taken
+from octabox.cli.workflows import STEPS as WORKFLOW_STEPS
+from octabox.cli.workflows import pop_workflow
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.media.images import read_size
 from octabox.media.metadata.chunks import read_metadata
@@ -34,7 +35,7 @@ def run(*arguments: str) -> Result:
 
 def given(**texts: str) -> dict[str, Any]:
     """Return what these options mean."""
-    return taken({name: texts.get(name) for name in PARTS})
+    return pop_workflow({name: texts.get(name) for name in WORKFLOW_STEPS})
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 def test_each_part_has_an_option() -> None:
     """None of them is forgotten here."""
-    assert set(Workflow.model_fields) == set(PARTS)
+    assert set(Workflow.model_fields) == set(WORKFLOW_STEPS)
 
 
 def test_an_image_of_a_workflow_is_made_again(elsewhere: Path) -> None:
@@ -115,7 +116,7 @@ def test_an_image_is_continued(elsewhere: Path) -> None:
     assert "Warning" not in again.output
     assert isinstance(missing, OctaboxError)
     assert ("image", True) == (missing.parameter, "an image of 128x128" in missing.message)
-    assert "'image' is not what it was made from" in other.output
+    assert "'image' differs from the original input" in other.output
 
 
 @pytest.mark.parametrize(

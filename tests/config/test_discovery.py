@@ -90,7 +90,7 @@ def test_weights_that_are_not_there_yet_are_a_warning(tmp_path: Path) -> None:
     assert str(tmp_path / "toonyou_beta6.safetensors") == registry.models["a"].model
     assert [
         (
-            f"{tmp_path}/a.yaml:2:1: warning: There is no 'toonyou_beta6.safetensors' in the models folder yet."
+            f"{tmp_path}/a.yaml:2:1: warning: There is no 'toonyou_beta6.safetensors' in the models folder."
             " (did you mean toonyou_beta5.safetensors?)"
         )
     ] == [str(problem) for problem in registry.problems]
@@ -117,7 +117,7 @@ def test_a_configuration_is_stronger_than_weights_of_its_name(tmp_path: Path) ->
     registry = discover(tmp_path)
 
     assert "owner/a" == registry.models["x"].model
-    assert ["The name 'x' is taken by another model; this one is not served."] == [
+    assert ["The name 'x' is used by another model; this one is not served."] == [
         found.message for found in registry.problems
     ]
 
@@ -162,13 +162,13 @@ def test_a_name_that_leads_nowhere_is_an_error_with_the_nearest(tmp_path: Path) 
         registry.find("flux")
 
     assert ("Did you mean sdxl?", ("demo", "sdxl")) == (mistyped.value.hint, mistyped.value.choices)
-    assert f"Its configuration is wrong: {tmp_path}/flux.yaml:1:1" in broken.value.hint
+    assert f"Its configuration is invalid: {tmp_path}/flux.yaml:1:1" in broken.value.hint
 
 
 def test_a_change_is_seen_without_a_restart(tmp_path: Path) -> None:
     """New, changed and removed models, and an index that is put into a folder later."""
-    shelves = ModelRegistry(tmp_path / "models")
-    seen = [sorted(shelves.current().models)]
+    registry = ModelRegistry(tmp_path / "models")
+    seen = [sorted(registry.current().models)]
     steps: list[Callable[[Path], object]] = [
         lambda folder: save(folder / "a.yaml", "model: owner/a"),
         lambda folder: save(folder / "a.yaml", "{name: b, model: owner/a}"),
@@ -179,7 +179,7 @@ def test_a_change_is_seen_without_a_restart(tmp_path: Path) -> None:
 
     for step in steps:
         step(tmp_path / "models")
-        seen.append(sorted(shelves.current().models))
+        seen.append(sorted(registry.current().models))
 
     assert [["demo"], ["a"], ["b"], ["b"], ["b", "c"], ["c"]] == seen
 
@@ -187,10 +187,10 @@ def test_a_change_is_seen_without_a_restart(tmp_path: Path) -> None:
 def test_a_folder_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     """Every request asks, so it must cost next to nothing; threads see one and the same."""
     save(tmp_path / "a.yaml", "model: owner/a")
-    shelves = ModelRegistry(tmp_path)
+    registry = ModelRegistry(tmp_path)
 
     with ThreadPoolExecutor(8) as pool:
-        seen = {id(registry) for registry in pool.map(lambda _: shelves.current(), range(64))}
+        seen = {id(models) for models in pool.map(lambda _: registry.current(), range(64))}
 
     assert 1 == len(seen)
 

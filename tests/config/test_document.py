@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from octabox.config.document import MAX_BYTES, MAX_VALUES, Document, parse_document, read_document
-from octabox.config.problems import Place
+from octabox.config.problems import Location
 
 
 def parse(text: str) -> Document:
@@ -19,8 +19,8 @@ def test_every_value_has_its_place() -> None:
     document = parse("a: 1\nb:\n  c: [x,\n    y]\n")
 
     assert {"a": 1, "b": {"c": ["x", "y"]}} == document.data
-    assert Place(3, 3) == document.places["b", "c"]
-    assert Place(4, 5) == document.places["b", "c", 1]
+    assert Location(3, 3) == document.locations["b", "c"]
+    assert Location(4, 5) == document.locations["b", "c", 1]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_plain_values_have_the_types_of_yaml_1_2(text: str, value: Any) -> None:
         ("a: !!int x", 1, 4, "not a value of type int"),
         ("a: 1\nb: .nan", 2, 4, "finite"),
         ("a: 1\n[b]: 2", 2, 1, "A key must be text"),
-        ("<<: 5", 1, 5, "Only a mapping"),
+        ("<<: 5", 1, 5, "must refer to a mapping"),
         ("a: &a [*a]", 1, 4, "nested too deeply"),
         (f"a: {'9' * 5000}", 1, 4, "not a value of type int"),
         ("[" * 5000, 1, 1, "nested too deeply"),
@@ -79,7 +79,7 @@ def test_a_key_that_stands_twice_is_a_problem() -> None:
     document = parse("a:\n  b: 1\n  b: 2\n")
 
     assert {"a": {"b": 1}} == document.data
-    assert ["m.yaml:3:3: error: `a.b` stands twice, first in line 2. (remove one of the two)"] == [
+    assert ["m.yaml:3:3: error: `a.b` is a duplicate key, first set in line 2. (remove one of them)"] == [
         str(problem) for problem in document.problems
     ]
 

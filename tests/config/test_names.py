@@ -8,7 +8,7 @@ import pytest
 from octabox.config.model import ModelConfig
 from octabox.config.names import check_names, pipeline_of
 from octabox.config.parsing import Entry
-from octabox.config.problems import KeyPath, Place
+from octabox.config.problems import KeyPath, Location
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,10 @@ SCHEDULERS = {
 def problems(fields: dict[str, object], tasks: tuple[str, ...] = ()) -> list[str]:
     """Check a configuration with these fields."""
     config = ModelConfig.model_validate({"name": "x", "model": "owner/name", **fields})
-    places: dict[KeyPath, Place] = {("defaults", "steps"): Place(7, 3)}
-    return [str(problem) for problem in check_names([Entry(config, Path("f"), places)], PIPELINES, SCHEDULERS, tasks)]
+    locations: dict[KeyPath, Location] = {("defaults", "steps"): Location(7, 3)}
+    return [
+        str(problem) for problem in check_names([Entry(config, Path("f"), locations)], PIPELINES, SCHEDULERS, tasks)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_names_that_exist_are_no_problem(fields: dict[str, object]) -> None:
         ),
         (
             {"scheduler": "k_ddim"},
-            "f:1:1: error: 'k_ddim' asks for 'use_karras_sigmas', which DDIMScheduler does not have.",
+            "f:1:1: error: 'k_ddim' sets 'use_karras_sigmas', which DDIMScheduler does not have.",
         ),
     ],
 )

@@ -96,7 +96,7 @@ def test_a_file_may_hold_several_models(read: Callable[[str], ParsedConfig]) -> 
         ("model: a/b\nallow_remote_code: 7", "2:1: error: `allow_remote_code` must be a list, not 7."),
         (
             "model: a/b\nallow_remote_code: [{repo: a/b, revision: main}]",
-            "2:33: error: `allow_remote_code.0.revision` must be a commit or a tag, since what is on a branch changes",
+            "2:33: error: `allow_remote_code.0.revision` must be a commit or a tag, since the content of a branch changes",
         ),
         (
             "model: a/b\ncomponents:\n  controlnet: [{model: x}, {dtpe: auto}]",
@@ -108,7 +108,7 @@ def test_a_file_may_hold_several_models(read: Callable[[str], ParsedConfig]) -> 
         ),
         (
             "model: a/b\ncomponents: {controlnet: [{model: x}, {dtype: float16}]}",
-            "2:14: error: `components.controlnet` is a list, each of which needs a `model`, not [{'model': 'x'}, {",
+            "2:14: error: `components.controlnet` must have a `model` for each component of the list, not [{'model': 'x'}, {",
         ),
         (
             "model: a/b\nadapters: [{lora: x, weight: a}]",
@@ -126,7 +126,7 @@ def test_a_file_may_hold_several_models(read: Callable[[str], ParsedConfig]) -> 
         ("name: x", "1:1: error: `model` is missing."),
         ("model:", "1:1: error: `model` must be text, not nothing."),
         ("model: ''", "1:1: error: `model` must be text that is not empty, not ''."),
-        ("{name: /x, model: a/b}", "1:2: error: `name` must be text that begins with neither"),
+        ("{name: /x, model: a/b}", "1:2: error: `name` must be text that does not start"),
         ("model: a/b\nseed: -1", "2:1: error: `seed` must be at least 0, not -1."),
     ],
 )
@@ -144,7 +144,7 @@ def test_a_file_that_configures_no_model_is_a_warning(read: Callable[[str], Pars
     reading = read(text)
 
     assert ((), ["warning"]) == (reading.models, [problem.severity for problem in reading.problems])
-    assert "no model's configuration" in reading.problems[0].message
+    assert "not the configuration of a model" in reading.problems[0].message
 
 
 def test_a_key_that_stands_twice_keeps_the_model_from_being_served(read: Callable[[str], ParsedConfig]) -> None:
@@ -155,7 +155,7 @@ def test_a_key_that_stands_twice_keeps_the_model_from_being_served(read: Callabl
         """)
 
     assert ["b"] == [model.name for model in reading.models]
-    assert ["given.yaml:2:25: error: `0.model` stands twice, first in line 2. (remove one of the two)"] == lines(
+    assert ["given.yaml:2:25: error: `0.model` is a duplicate key, first set in line 2. (remove one of them)"] == lines(
         reading
     )
 
@@ -165,7 +165,7 @@ def test_a_shape_is_told_by_its_keys(read: Callable[[str], ParsedConfig]) -> Non
     ours, theirs = read("model: a/b\nbackend: diffusers"), read("parameters: {model: a/b}\npipeline: x")
 
     assert ["given.yaml:2:1: error: There is no key `backend`."] == lines(ours)
-    assert ["`pipeline` is no key of LocalAI's configuration."] == [problem.message for problem in theirs.problems]
+    assert ["LocalAI's configuration has no key `pipeline`."] == [problem.message for problem in theirs.problems]
 
 
 def test_keys_of_nested_mappings_are_known() -> None:

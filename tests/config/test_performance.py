@@ -35,7 +35,7 @@ def test_a_profile_alone_is_a_mapping_with_it() -> None:
 )
 def test_values_are_read_as_people_write_them(written: dict[str, Any], read: dict[str, Any]) -> None:
     """Truth values, other programs' names and names of caches are understood."""
-    assert read == configured(written).given
+    assert read == configured(written).overrides
 
 
 @pytest.mark.parametrize(

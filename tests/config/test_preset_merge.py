@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.config.discovery import place
+from octabox.config.discovery import resolve_sources
 from octabox.config.model import ModelConfig
 from octabox.config.parsing import Entry, read_models
 from octabox.config.preset_merge import Preset, deep_merge, preset_of_alias, presets
@@ -51,18 +51,18 @@ def test_names_of_localai_lead_to_presets(name: str) -> None:
 @pytest.mark.parametrize("name", ["WanPipeline", "WanImageToVideoPipeline"])
 def test_a_class_has_its_preset(name: str) -> None:
     """The autoencoder computes in float32, whatever the model's dtype is."""
-    config = given(dtype="float16").as_a(name)
+    config = given(dtype="float16").with_class_presets(name)
 
     assert ("float16", "float32") == (config.dtype, config.part("vae").dtype)
 
 
 def test_what_the_author_says_is_stronger() -> None:
     """Value by value: of a component too."""
-    config = given(components={"vae": {"dtype": "float16"}, "transformer": {"storage": "float8_e5m2"}}).as_a(
-        "WanPipeline"
-    )
-    video = given(memory="full", defaults={"decode_chunk_size": 2}).as_a("StableVideoDiffusionPipeline")
-    sana = given(components={"vae": {"model": "owner/vae"}}).as_a("SanaPipeline")
+    config = given(
+        components={"vae": {"dtype": "float16"}, "transformer": {"storage": "float8_e5m2"}}
+    ).with_class_presets("WanPipeline")
+    video = given(memory="full", defaults={"decode_chunk_size": 2}).with_class_presets("StableVideoDiffusionPipeline")
+    sana = given(components={"vae": {"model": "owner/vae"}}).with_class_presets("SanaPipeline")
 
     assert ("float16", "float8_e5m2") == (config.part("vae").dtype, config.part("transformer").storage)
     assert ("full", {"decode_chunk_size": 2, "fps": 7}) == (video.memory, video.defaults)
@@ -73,13 +73,13 @@ def test_a_class_without_a_preset_changes_nothing() -> None:
     """The configuration stays the very one."""
     config = given()
 
-    assert config is config.as_a("StableDiffusionPipeline")
+    assert config is config.with_class_presets("StableDiffusionPipeline")
 
 
 def test_a_preset_holds_after_paths_have_been_placed(tmp_path: Path) -> None:
     """Nothing that was only filled in stands before it."""
-    entry, _ = place(Entry(given(path=tmp_path / "given.yaml"), tmp_path / "given.yaml"), tmp_path)
-    config = entry.config.as_a("StableVideoDiffusionPipeline")
+    entry, _ = resolve_sources(Entry(given(path=tmp_path / "given.yaml"), tmp_path / "given.yaml"), tmp_path)
+    config = entry.config.with_class_presets("StableVideoDiffusionPipeline")
 
     assert ("model_cpu_offload", entry.config.model, entry.config.path) == (config.memory, config.model, config.path)
 

@@ -77,7 +77,7 @@ def test_an_empty_variable_gives_nothing(folder: Path) -> None:
         ("a: 1\nb", {}, {}, "octabox.yaml:2:2: Not valid YAML: could not find expected ':'."),
         ("[1]", {}, {}, "octabox.yaml: settings must be a mapping (key: value), not [1]."),
         ("\nprot: 1", {}, {}, "octabox.yaml:2: there is no setting 'prot'."),
-        ("port: 1\nport: 2", {}, {}, "octabox.yaml:2:1: `port` stands twice, first in line 1."),
+        ("port: 1\nport: 2", {}, {}, "octabox.yaml:2:1: `port` is a duplicate key, first set in line 1."),
         ("api_keys: 5", {}, {}, "octabox.yaml:1: `api_keys` must be a list, not ***."),
         (
             "public_url: host",
@@ -127,8 +127,8 @@ def test_an_unknown_variable_is_a_warning(folder: Path) -> None:
     settings = Settings.load(environ={"OCTABOX_PROT": "1", "OCTABOX_XYZZY": "1", "OCTABOX_CONFIG": "", "PATH": "x"})
 
     assert (
-        "OCTABOX_PROT is no setting; did you mean OCTABOX_PORT?",
-        "OCTABOX_XYZZY is no setting.",
+        "OCTABOX_PROT is not a setting; did you mean OCTABOX_PORT?",
+        "OCTABOX_XYZZY is not a setting.",
     ) == settings.warnings
 
 

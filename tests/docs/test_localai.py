@@ -15,7 +15,7 @@ from octabox.config.preset_merge import preset_of_alias
 from octabox.frontends.http.localai.schema import InpaintingForm, UpscaleForm, VideoRequest
 from octabox.frontends.naming.parameters import ALIASES
 from octabox.schedulers.names import resolve_scheduler
-from octabox.service.models import BASE
+from octabox.service.selection.resolver import BASE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "compatibility" / "localai.md").read_text(encoding="utf-8")

@@ -171,7 +171,7 @@ def test_it_can_be_cancelled_between_tiles(http: httpx.Client) -> None:
         ("stranger", "The model family of"),
         ("code", "would run code"),
         ("cut", "truncated"),
-        ("named", "is of no architecture that spandrel"),
+        ("named", "is not supported by spandrel"),
         ("dressed", "nothing from `config:`"),
     ],
 )

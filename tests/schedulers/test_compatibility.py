@@ -42,7 +42,8 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
     """Return why a scheduler does not fit a model of these."""
     catalog = load_catalog()
     subject = ModelTraits(own, config, catalog.pipelines.get(pipeline))
-    return incompatibility(catalog.scheduler(name), subject, settings, catalog.pipelines.values())
+    found = incompatibility(catalog.scheduler(name), subject, settings, catalog.pipelines.values())
+    return found.reason if found else ""
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
         ("DDIMScheduler", EULER, NOISE | {"rescale_betas_zero_snr": True}, "", ""),
         ("ScoreSdeVpScheduler", "DDIMScheduler", NOISE, "", "no method 'step'"),
         (FLOW, "DDIMScheduler", NOISE, "", "no setting 'beta_schedule'"),
-        (EULER, FLOW, FLOWS, "", "it does not support flow matching"),
+        (EULER, FLOW, FLOWS, "", "the model was trained by flow matching, which it does not support"),
         (MULTISTEP, FLOW, FLOWS, "", ""),
         ("DEISMultistepScheduler", FLOW, FLOWS, "", "it does not reach a sigma of zero"),
         ("FlowMatchHeunDiscreteScheduler", FLOW, FLOWS, "", ""),
@@ -83,13 +84,19 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
             "",
             "no setting 'use_dynamic_shifting'",
         ),
-        ("PiflowScheduler", FLOW, FLOWS, "FluxPipeline", "it is for"),
-        (MULTISTEP, FLOW, FLOWS, "QwenImagePipeline", "QwenImagePipeline passes custom sigmas"),
+        ("PiflowScheduler", FLOW, FLOWS, "FluxPipeline", "it is made for"),
+        (MULTISTEP, FLOW, FLOWS, "QwenImagePipeline", "QwenImagePipeline passes its own sigmas"),
         (MULTISTEP, FLOW, FLOWS, "FluxPipeline", ""),
         (UNIPC, FLOW, FLOWS, "QwenImagePipeline", ""),
         (FLOW, UNIPC, FLOWS_OF_UNIPC, "WanPipeline", ""),
         (MULTISTEP, UNIPC, FLOWS_OF_UNIPC, "WanPipeline", ""),
-        (EULER, UNIPC, FLOWS_OF_UNIPC, "WanPipeline", "it does not support flow matching"),
+        (
+            EULER,
+            UNIPC,
+            FLOWS_OF_UNIPC,
+            "WanPipeline",
+            "the model was trained by flow matching, which it does not support",
+        ),
         ("EDMDPMSolverMultistepScheduler", "EDMEulerScheduler", EDM, "", ""),
         ("CosineDPMSolverMultistepScheduler", "EDMEulerScheduler", EDM, "", "its 'sigma_data' is 1.0"),
         (EULER, "EDMEulerScheduler", EDM, "", "no setting 'sigma_data'"),
@@ -119,10 +126,10 @@ def test_all_that_diffusers_calls_compatible_fits() -> None:
 @pytest.mark.parametrize(
     ("own", "config", "settings", "words"),
     [
-        (FLOW, FLOWS, {"use_karras_sigmas": True}, "is for diffusion models"),
-        (FLOW, FLOWS, {"timestep_spacing": "trailing"}, "is for diffusion models"),
-        (UNIPC, FLOWS_OF_UNIPC, {"use_exponential_sigmas": True}, "is for diffusion models"),
-        ("DDIMScheduler", NOISE, {"use_flow_sigmas": True}, "is for flow matching models"),
+        (FLOW, FLOWS, {"use_karras_sigmas": True}, "is for models that predict noise"),
+        (FLOW, FLOWS, {"timestep_spacing": "trailing"}, "is for models that predict noise"),
+        (UNIPC, FLOWS_OF_UNIPC, {"use_exponential_sigmas": True}, "is for models that predict noise"),
+        ("DDIMScheduler", NOISE, {"use_flow_sigmas": True}, "is for models that were trained by flow matching"),
         ("DDIMScheduler", NOISE, {"use_karras_sigmas": True}, ""),
     ],
 )

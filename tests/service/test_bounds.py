@@ -19,7 +19,7 @@ for _ in range(900):
     "fields",
     [
         {"params": {"cross_attention_kwargs": DEEP}},
-        {"wishes": {"cross_attention_kwargs": DEEP}},
+        {"optional_params": {"cross_attention_kwargs": DEEP}},
         {"inputs": {"latents": ([[DEEP]],)}},
         {"workflow": {"hires": DEEP}},
         {"scheduler": SchedulerChoice("euler", {"sigmas": DEEP})},

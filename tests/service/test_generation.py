@@ -14,6 +14,7 @@ from demo_pictures import Scene, border_colour, centre_colour, draw
 from octabox import demo
 from octabox.config.settings import Settings
 from octabox.errors import (
+    InvalidParameterError,
     InvalidRequestError,
     MissingParameterError,
     ModelNotFoundError,
@@ -39,7 +40,7 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
 
 def request(**options: object) -> GenerationRequest:
     """Return a request for an image; options that are no fields are parameters."""
-    names = ("model", "task", "inputs", "seed", "num_outputs", "scheduler", "output", "wishes")
+    names = ("model", "task", "inputs", "seed", "num_outputs", "scheduler", "output", "optional_params")
     fields = {name: options.pop(name) for name in names if name in options}
     params = {"prompt": "a large green circle on a white background", **options}
     return GenerationRequest(**{"model": "demo", "params": params, **fields})  # type: ignore[arg-type]
@@ -114,7 +115,9 @@ async def test_a_list_of_prompts_is_a_run_for_each(parts: Parts) -> None:
 async def test_a_wish_without_effect_is_a_warning(parts: Parts) -> None:
     """A size that the pipeline cannot honour is a warning, not an error, where it was only a wish."""
     image = png(Scene("star", "red", "white"))
-    call = await parts.generation.prepare(request(inputs={"image": (image,)}, wishes={"width": 64, "height": 64}))
+    call = await parts.generation.prepare(
+        request(inputs={"image": (image,)}, optional_params={"width": 64, "height": 64})
+    )
 
     assert 2 == len(call.warnings)
     assert "width" in call.warnings[0]
@@ -141,6 +144,17 @@ async def test_what_cannot_be_is_refused_before_anything_is_loaded(
     """A request that cannot be served is refused by the service, with the model still where it was."""
     with pytest.raises(error):
         await parts.generation.prepare(request(**options))
+
+
+async def test_a_scheduler_that_cannot_work_is_refused_before_the_queue(parts: Parts) -> None:
+    """The configurations of the model and of the scheduler tell, so that nothing is loaded for that."""
+    with pytest.raises(
+        InvalidParameterError, match="FlowMatchEulerDiscreteScheduler does not fit this model"
+    ) as caught:
+        await parts.generation.prepare(request(scheduler=SchedulerChoice("FlowMatchEulerDiscreteScheduler")))
+
+    assert "scheduler" == caught.value.parameter
+    assert "DDIMScheduler" in caught.value.hint
 
 
 async def test_a_scheduler_of_a_request_is_resolved(parts: Parts) -> None:

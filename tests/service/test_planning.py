@@ -18,7 +18,7 @@ from octabox.errors import (
     UnknownParameterError,
 )
 from octabox.service.bounds import Limits
-from octabox.service.planning import Plan, plan
+from octabox.service.planning import Plan, plan_request
 from octabox.service.served_model import ServedModel
 from octabox.types import MAX_SEED, GenerationRequest, OutputFormat, SchedulerChoice
 
@@ -32,10 +32,10 @@ def model(own: str = "StableDiffusionPipeline", **config: Any) -> ServedModel:
 
 def planned(served: ServedModel | None = None, limits: Limits | None = None, **options: Any) -> Plan:
     """Return the plan of a request; options that are no fields are parameters."""
-    names = ("task", "inputs", "seed", "num_outputs", "scheduler", "output", "wishes")
+    names = ("task", "inputs", "seed", "num_outputs", "scheduler", "output", "optional_params")
     fields = {name: options.pop(name) for name in names if name in options}
     request = GenerationRequest(model="thing", params=options, **fields)
-    return plan(request, served or model(), load_catalog(), limits or Limits())
+    return plan_request(request, served or model(), load_catalog(), limits or Limits())
 
 
 def refused(served: ServedModel | None = None, limits: Limits | None = None, **options: Any) -> RequestError:
@@ -48,7 +48,7 @@ def refused(served: ServedModel | None = None, limits: Limits | None = None, **o
 def test_values_come_from_the_request_then_wishes_then_the_configuration() -> None:
     """Each is stronger than the next, and what the class does not take of the last two is left out."""
     served = model(defaults={"num_inference_steps": 1, "guidance_scale": 1.0, "height": 64, "strength": 0.5})
-    found = planned(served, prompt="x", num_inference_steps=3, wishes={"guidance_scale": 2.0, "num_frames": 5})
+    found = planned(served, prompt="x", num_inference_steps=3, optional_params={"guidance_scale": 2.0, "num_frames": 5})
     (params, _), *_ = found.runs
 
     assert {"prompt": "x", "num_inference_steps": 3, "guidance_scale": 2.0, "height": 64} == params

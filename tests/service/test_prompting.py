@@ -11,7 +11,7 @@ import pytest
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
-from octabox.service.prompting import PromptWriter, Written
+from octabox.service.prompting import ExpandedPrompts, PromptWriter
 from octabox.types import GenerationRequest, SchedulerChoice
 
 
@@ -28,7 +28,7 @@ def writer(tmp_path: Path) -> PromptWriter:
 
 def written(
     writer: PromptWriter, params: dict[str, Any], *styles: str, seed: int = 0, syntax: str = "a1111"
-) -> Written:
+) -> ExpandedPrompts:
     """Return the prompts of a run of Stable Diffusion."""
     request = GenerationRequest("thing", styles=styles)
     return writer.write(params, seed, syntax, request, load_catalog().pipeline("StableDiffusionPipeline"))
@@ -106,10 +106,12 @@ def test_styles_set_what_the_request_leaves_open(tmp_path: Path) -> None:
     """The later style holds, and over all what the request says; where neither says anything the request is as it was."""
     (tmp_path / "styles.json").write_text(STYLES)
     writer = PromptWriter(styles=tmp_path / "styles.json")
-    made, _ = writer.with_styles(GenerationRequest("thing", styles=("quick", "slow"), wishes={"guidance_scale": 3.0}))
+    made, _ = writer.with_styles(
+        GenerationRequest("thing", styles=("quick", "slow"), optional_params={"guidance_scale": 3.0})
+    )
     own = GenerationRequest("thing", params={"num_inference_steps": 9}, seed=1, scheduler=SchedulerChoice("euler"))
 
-    assert {"num_inference_steps": 40, "guidance_scale": 3.0} == made.wishes
+    assert {"num_inference_steps": 40, "guidance_scale": 3.0} == made.optional_params
     assert (5, SchedulerChoice("DEIS")) == (made.seed, made.scheduler)
     assert ({"guidance_scale": 2.0}, 1, "euler") == _said(writer, replace(own, styles=("quick",)))
     silent = GenerationRequest("thing", styles=("quiet",))
@@ -118,7 +120,7 @@ def test_styles_set_what_the_request_leaves_open(tmp_path: Path) -> None:
 
 def _said(writer: PromptWriter, request: GenerationRequest) -> tuple[Mapping[str, Any], int | None, str]:
     made, _ = writer.with_styles(request)
-    return made.wishes, made.seed, made.scheduler.name if made.scheduler else ""
+    return made.optional_params, made.seed, made.scheduler.name if made.scheduler else ""
 
 
 def test_what_of_a_style_has_no_effect_is_said(tmp_path: Path) -> None:

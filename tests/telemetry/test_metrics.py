@@ -7,8 +7,8 @@ from octabox.types import ModelStatus
 def test_counts() -> None:
     """Requests, their seconds and their artifacts are counted by model."""
     metrics = Metrics()
-    metrics.ended("demo", "ok", 0.2, ["image", "image"])
-    metrics.ended("demo", "MediaError", 0.01)
+    metrics.count_request("demo", "ok", 0.2, ["image", "image"])
+    metrics.count_request("demo", "MediaError", 0.01)
     text = metrics.render([]).decode()
 
     assert 'octabox_requests_total{model="demo",outcome="ok"} 1.0' in text
@@ -43,6 +43,6 @@ def test_memory_of_an_accelerator_is_reserved_or_in_use() -> None:
 def test_two_servers_in_one_process() -> None:
     """Each server has figures of its own."""
     one, two = Metrics(), Metrics()
-    one.ended("demo", "ok", 1)
+    one.count_request("demo", "ok", 1)
 
     assert b"demo" not in two.render([])

@@ -1,6 +1,6 @@
-"""List the LoRAs and embeddings that are there, and what each is for.
+"""List the LoRAs and embeddings, and the model each is for.
 
-Everything is read from the heads of their files; nothing is loaded.
+Only the headers of the files are read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import click
 
 
 @click.command("adapters")
-@click.option("--model", metavar="NAME", help="Tell of each whether it fits this model, and why not.")
+@click.option("--model", metavar="NAME", help="Show whether each fits this model, and why not.")
 @click.option("--models", type=click.Path(path_type=Path), metavar="DIR", help="Folder of models.")
 @click.option("--loras", type=click.Path(path_type=Path), metavar="DIR", help="Folder of LoRAs.")
 @click.option("--embeddings", type=click.Path(path_type=Path), metavar="DIR", help="Folder of embeddings.")
@@ -20,7 +20,7 @@ import click
 def command(
     *, model: str | None, models: Path | None, loras: Path | None, embeddings: Path | None, as_json: bool
 ) -> None:
-    """List the LoRAs and embeddings that are there: the model each is for, its rank, its words and its size."""
+    """List the LoRAs and embeddings: base model, rank, trigger words and size."""
     from octabox.cli.tables import show_table
     from octabox.config.discovery import discover, model_of_source
     from octabox.config.settings import Settings
@@ -33,30 +33,30 @@ def command(
         registry = discover(settings.models)
         source = None if model in registry.named else model_of_source(model)
         folder = Path((source or registry.find(model)).model)
-    found = AdapterRegistry(settings.lora_folder, settings.embedding_folder)
-    rows = [adapter_to_json(each, folder) for each in (*found.loras(), *found.embeddings())]
+    adapters = AdapterRegistry(settings.lora_folder, settings.embedding_folder)
+    rows = [adapter_to_json(each, folder) for each in (*adapters.loras(), *adapters.embeddings())]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     if not rows:
-        click.echo(f"There are none in {settings.lora_folder} and {settings.embedding_folder}.")
+        click.echo(f"There are no adapters in {settings.lora_folder} and {settings.embedding_folder}.")
         return
     headings = ("NAME", "KIND", "BASE", "RANK", "WORDS", "SIZE", *(("FITS",) if model else ()), "")
-    show_table(headings, [_row(row, fits=model is not None) for row in rows], foot=f"{len(rows)} adapters.")
+    show_table(headings, [_row(row, show_fit=model is not None) for row in rows], foot=f"{len(rows)} adapters.")
 
 
-def _row(row: dict[str, object], *, fits: bool) -> tuple[str, ...]:
+def _row(row: dict[str, object], *, show_fit: bool) -> tuple[str, ...]:
     """Return an adapter as a row of the table."""
     kind = row["network"] or row["kind"]
     rank = row["rank"] or row["vectors"] or ""
     words = row["words"] if isinstance(row["words"], list) else []
-    fit = row.get("fits")
-    told = "?" if fit is None else "yes" if fit else "no"
+    fits = row.get("fits")
+    fit = "?" if fits is None else "yes" if fits else "no"
     cells = (str(row["name"]), str(kind), str(row["base"] or ""), str(rank), ", ".join(words), _size(row["size"]))
-    return (*cells, *((told,) if fits else ()), str(row.get("reason") or row["problem"] or ""))
+    return (*cells, *((fit,) if show_fit else ()), str(row.get("reason") or row["problem"] or ""))
 
 
 def _size(count: object) -> str:
-    """Return a number of bytes in words."""
+    """Return a size in bytes with its unit."""
     size = float(count) if isinstance(count, int) else 0.0
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"  # noqa: PLR2004 (a million bytes)

@@ -1,6 +1,6 @@
-"""Check configurations of models, without their weights.
+"""Check model configurations without loading weights.
 
-For every file it says OK, or what is wrong in which line; nothing is loaded, and nothing is fetched.
+Each file is reported as OK, or with the line of each problem; nothing is loaded or downloaded.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import click
 
 from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import PipelineEntry
-from octabox.config.discovery import YAML_SUFFIXES, discover, place
+from octabox.config.discovery import YAML_SUFFIXES, discover, resolve_sources
 from octabox.config.model import ModelConfig
 from octabox.config.names import check_names
 from octabox.config.parsing import Entry, read_models
-from octabox.config.problems import Problem, whole_file
+from octabox.config.problems import Problem, file_problem
 from octabox.config.settings import Settings
 from octabox.errors import ConfigError, IncompatibleWeightsError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file
@@ -27,66 +27,68 @@ from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file
 
 @dataclass
 class Findings:
-    """What was looked at, which models it holds, and what is wrong."""
+    """The checked files, their models and their problems."""
 
     models: dict[Path, list[str]] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def count(self, severity: str) -> int:
-        """Return how many problems are of this severity."""
+        """Return the number of problems of a severity."""
         return sum(problem.severity == severity for problem in self.problems)
 
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="[FOLDER|FILE]...")
 def command(paths: tuple[Path, ...]) -> None:
-    """Check configurations of models, without their weights.
+    """Check model configurations without loading weights.
 
-    Without an argument, the models folder is checked. The exit code is 4 if anything is wrong; warnings do not count.
+    By default the models folder is checked. The exit code is 4 if there are errors; warnings do not count.
     """
     findings = Findings()
     folder = Settings.load().models
     for path in paths or (folder,):
-        look_at(path, findings)
-    findings.problems += against_catalog(findings.entries, next((path for path in paths if path.is_dir()), folder))
+        check_path(path, findings)
+    findings.problems += check_against_catalog(
+        findings.entries, next((path for path in paths if path.is_dir()), folder)
+    )
     report(findings)
 
 
-def look_at(path: Path, findings: Findings) -> None:
-    """Check one folder or file."""
+def check_path(path: Path, findings: Findings) -> None:
+    """Check a folder or a file."""
     if path.is_file() and path.suffix.lower() in YAML_SUFFIXES:
-        _look_at_configuration(path, findings)
+        _check_configuration(path, findings)
     elif index_file(path):
         findings.models[path] = [path.name]
         try:
             folder_index(path)
         except IncompatibleWeightsError as error:
-            findings.problems.append(whole_file(path, error.message, error.hint))
+            findings.problems.append(file_problem(path, error.message, error.hint))
     elif path.is_file():
         findings.models[path] = [path.stem]
         if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
-            hint = f"these are read: {', '.join(sorted(YAML_SUFFIXES | CHECKPOINT_SUFFIXES))}"
-            findings.problems.append(whole_file(path, "The file is neither a configuration nor a checkpoint.", hint))
+            hint = f"supported suffixes: {', '.join(sorted(YAML_SUFFIXES | CHECKPOINT_SUFFIXES))}"
+            findings.problems.append(file_problem(path, "The file is neither a configuration nor a checkpoint.", hint))
     else:
-        _look_at_folder(path, findings)
+        _check_folder(path, findings)
 
 
-def _look_at_configuration(file: Path, findings: Findings) -> None:
-    """Check one configuration file, for itself."""
-    reading = read_models(file)
-    findings.models[file] = [config.name for config in reading.models]
-    findings.problems += reading.problems
-    for entry in reading.entries:
-        placed, problems = place(entry, file.parent)
-        findings.entries.append(placed)
+def _check_configuration(file: Path, findings: Findings) -> None:
+    """Check a configuration file."""
+    parsed = read_models(file)
+    findings.models[file] = [config.name for config in parsed.models]
+    findings.problems += parsed.problems
+    for entry in parsed.entries:
+        resolved, problems = resolve_sources(entry, file.parent)
+        findings.entries.append(resolved)
         findings.problems += problems
 
 
-def _look_at_folder(folder: Path, findings: Findings) -> None:
-    """Check all that a folder of models holds."""
+def _check_folder(folder: Path, findings: Findings) -> None:
+    """Check all models of a folder."""
     registry = discover(folder)
-    findings.models |= {reading.file: [] for reading in registry.readings}
+    findings.models |= {parsed.file: [] for parsed in registry.parsed_files}
     for config in registry.models.values():
         if config is not registry.default:
             file = config.path or folder / Path(config.model).name
@@ -95,8 +97,8 @@ def _look_at_folder(folder: Path, findings: Findings) -> None:
     findings.problems += registry.problems
 
 
-def against_catalog(entries: Iterable[Entry], folder: Path) -> list[Problem]:
-    """Check names against the installed diffusers and the pipelines of the models folder, where the catalog can be read."""
+def check_against_catalog(entries: Iterable[Entry], folder: Path) -> list[Problem]:
+    """Check names against the installed diffusers and the pipelines of the models folder, if there is a catalog."""
     if find_spec("octabox.catalog.pipelines") is None:
         return []
     module = importlib.import_module("octabox.catalog.pipelines")
@@ -104,16 +106,20 @@ def against_catalog(entries: Iterable[Entry], folder: Path) -> list[Problem]:
     catalog = module.load_catalog()
 
     def family(config: ModelConfig, pipeline: str) -> list[PipelineEntry]:
-        own = catalog.pipeline(pipeline)
-        extra = frozenset(config.components) - {part.name for part in own.components}
+        entry = catalog.pipeline(pipeline)
+        extra = frozenset(config.components) - {part.name for part in entry.components}
         scales = tuple(each.scale for each in config.ip_adapters)
-        return [add_scale_parameter(entry, scales) for entry in (own, *catalog.siblings(pipeline, extra))]
+        return [add_scale_parameter(each, scales) for each in (entry, *catalog.siblings(pipeline, extra))]
 
     return check_names(entries, catalog.pipelines, catalog.schedulers, family=family)
 
 
 def report(findings: Findings) -> None:
-    """Write what was found, file by file, and end with an error if anything is wrong."""
+    """Print the findings by file.
+
+    Raises:
+        ConfigError: There are errors.
+    """
     by_file: dict[Path, list[Problem]] = {file: [] for file in findings.models}
     for problem in findings.problems:
         by_file.setdefault(problem.file, []).append(problem)
@@ -121,17 +127,17 @@ def report(findings: Findings) -> None:
         names = ", ".join(findings.models.get(file, ()))
         if not problems:
             click.echo(f"{file}: OK ({names})" if names else f"{file}: OK")
-        for problem in sorted(problems, key=lambda found: (found.line, found.column)):
+        for problem in sorted(problems, key=lambda each: (each.line, each.column)):
             click.echo(str(problem))
     errors, warnings = findings.count("error"), findings.count("warning")
     models = sum(map(len, findings.models.values()))
-    summary = f"{_number(len(by_file), 'file')}, {_number(models, 'model')}: "
-    summary += f"{_number(errors, 'error')}, {_number(warnings, 'warning')}."
+    summary = f"{_count(len(by_file), 'file')}, {_count(models, 'model')}: "
+    summary += f"{_count(errors, 'error')}, {_count(warnings, 'warning')}."
     if errors:
         raise ConfigError(summary)
     click.echo(summary)
 
 
-def _number(count: int, noun: str) -> str:
-    """Count things: ``1 file``, ``2 files``."""
+def _count(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 file``, ``2 files``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,7 +1,7 @@
-"""Write a model out as a folder in diffusers' format.
+"""Convert a model to a folder in diffusers' format.
 
-MODEL is a configured name, a folder, a checkpoint file, a Hub id or `demo`; OUT is the folder to write. Weights are written as
-.safetensors, in float32 unless --dtype or the configuration says otherwise. LoRAs of the configuration are added to them.
+MODEL is a configured name, a folder, a checkpoint file, a Hub id or `demo`; OUT is the folder to write. Weights are saved as
+.safetensors, in float32 unless --dtype or the configuration sets another dtype. LoRAs of the configuration are merged.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import click
 from octabox.config.model import DTYPES
 
 
-def _size(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Take a size such as 500MB or 5GiB."""
+def _check_size(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Check a size such as 500MB or 5GiB."""
     if value is not None and not re.fullmatch(r"\d+[KMG]i?B", value):
-        raise click.BadParameter(f"{value!r} is no size such as 500MB or 5GB.")
+        raise click.BadParameter(f"must be a size such as 500MB or 5GB, not {value!r}.")
     return value
 
 
 @click.command(help=__doc__)
 @click.argument("model")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--dtype", type=click.Choice(DTYPES), help="Type of the weights' numbers.")
-@click.option("--variant", help="Part of the weight files' names, such as fp16.")
-@click.option("--max-shard-size", callback=_size, help="Largest weight file, such as 5GB; larger ones are split.")
-@click.option("--force", is_flag=True, help="Replace a model that is in OUT already.")
+@click.option("--dtype", type=click.Choice(DTYPES), help="Dtype of the weights.")
+@click.option("--variant", help="Variant of the weight files, such as fp16.")
+@click.option("--max-shard-size", callback=_check_size, help="Maximum size of a weight file, such as 5GB.")
+@click.option("--force", is_flag=True, help="Replace an existing model in OUT.")
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the log, the libraries' warnings included.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the log, including warnings of libraries.")
 def command(
     model: str,
     out: Path,
@@ -44,21 +44,20 @@ def command(
     """Convert a model."""
     import asyncio
 
-    from octabox.cli.outcome import waiting
+    from octabox.cli.output import show_status
     from octabox.config.settings import Settings
     from octabox.engine.local.conversion import convert
     from octabox.engine.messages import Conversion, WorkerOptions
     from octabox.server import build
 
     level = "debug" if verbose else "error"
-    with waiting("converting"):
-        parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), given=model)
+    with show_status("converting"):
+        parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), model=model)
         served = asyncio.run(parts.models.served(parts.name))
         config = served.config.model_copy(update={"dtype": dtype} if dtype else {})
         options = WorkerOptions(threads=parts.settings.threads, log_level=level)
-        place = Path(out).absolute()
-        order = Conversion(config, served.own.name, place, options, variant, max_shard_size)
-        done = convert(order, force=force)
-    click.echo(f"{out}  ({served.own.name})")
-    for warning in done.warnings:
+        conversion = Conversion(config, served.pipeline.name, Path(out).absolute(), options, variant, max_shard_size)
+        result = convert(conversion, force=force)
+    click.echo(f"{out}  ({served.pipeline.name})")
+    for warning in result.warnings:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)

@@ -1,4 +1,4 @@
-"""How the command line shows an error, and with which exit code it ends: the one table of this frontend."""
+"""Exit codes and messages of errors on the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from octabox.errors import (
     SecurityError,
 )
 
-#: Exit codes by class; the most special class that an error belongs to decides. 2 is also click's own, for wrong usage.
+#: Exit codes by class; the most specific class applies. 2 is also click's code for usage errors.
 EXIT_CODES: dict[type[OctaboxError], int] = {
     OctaboxError: 1,
     RequestError: 2,
@@ -30,20 +30,20 @@ EXIT_CODES: dict[type[OctaboxError], int] = {
 }
 
 
-#: Choices that are still read; of more, the hint tells the nearest or where they are listed.
-FEW = 30
+#: Maximum number of choices to list; for more, the hint has the most similar ones or where they are listed.
+MAX_CHOICES = 30
 
 
 def exit_code(error: OctaboxError) -> int:
     """Return the exit code of an error."""
-    return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+    return next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES)
 
 
-def show(error: OctaboxError) -> None:
-    """Write an error to the terminal: what happened, what would have been accepted, and what to do."""
+def show_error(error: OctaboxError) -> None:
+    """Write an error to standard error: the message, the choices and the hint."""
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(error.message, err=True)
-    if 0 < len(error.choices) <= FEW and not all(choice in str(error) for choice in error.choices):
+    if 0 < len(error.choices) <= MAX_CHOICES and not all(choice in str(error) for choice in error.choices):
         click.echo(f"Choices: {', '.join(error.choices)}", err=True)
     if error.hint:
         click.secho("Hint: ", fg="cyan", nl=False, err=True)

@@ -1,4 +1,4 @@
-"""The command ``octabox`` and its verbs, each loaded only when it is asked for."""
+"""The command ``octabox`` and its subcommands, which are imported on use."""
 
 from __future__ import annotations
 
@@ -6,65 +6,70 @@ import ast
 import importlib
 import pkgutil
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 import octabox.cli
-from octabox.cli.errors import exit_code, show
+from octabox.cli.errors import exit_code, show_error
 from octabox.errors import OctaboxError
 
-#: Files of this folder that are no verbs.
-NOT_VERBS = {"main", "errors", "tables", "client", "outcome", "wishes"}
+FOLDER = Path(__file__).parent
 
 
-class Verbs(click.Group):
-    """A group whose verbs are the files of this folder: ``run.py`` holds ``command``, the verb ``run``."""
+class LazyGroup(click.Group):
+    """A group whose commands are the modules of this package that define ``command``: ``run.py`` is `octabox run`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        """Return the names of all verbs."""
-        found = (module.name for module in pkgutil.iter_modules(octabox.cli.__path__))
-        return sorted(name.removesuffix("_") for name in found if name not in NOT_VERBS)
+        """Return the names of all commands."""
+        modules = (module.name for module in pkgutil.iter_modules(octabox.cli.__path__))
+        return sorted(name.removesuffix("_") for name in modules if _defines_command(_parse(name)))
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a verb."""
-        if cmd_name not in self.list_commands(ctx):
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
+        """Import a command."""
+        module = _module_name(cmd_name)
+        if cmd_name.endswith("_") or not _defines_command(_parse(module)):
             return None
-        command = importlib.import_module(_module(cmd_name)).command
-        assert isinstance(command, click.Command)  # noqa: S101 (a verb's file that holds something else is our mistake)
+        command = importlib.import_module(f"octabox.cli.{module}").command
+        assert isinstance(command, click.Command)  # noqa: S101 (`command` is a click command in all modules)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs with the first sentence of each one's file, which is read but not run."""
-        rows = [(name, _summary(name)) for name in self.list_commands(ctx)]
+        """List the commands with the first line of their modules' docstrings, without importing them."""
+        rows = [(name, _summary(_parse(_module_name(name)))) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
-def _module(verb: str) -> str:
-    """Return the module of a verb; one whose name Python keeps for itself ends in an underscore."""
-    plain = f"octabox.cli.{verb}"
-    return plain if find_spec(plain) else f"{plain}_"
+def _module_name(command: str) -> str:
+    """Return the module of a command, which ends in an underscore if Python uses the name itself."""
+    return command if (FOLDER / f"{command}.py").is_file() else f"{command}_"
 
 
-def _summary(verb: str) -> str:
-    """Return the first line of a verb's docstring without running its file."""
-    spec = find_spec(_module(verb))
-    if spec is None or spec.origin is None:
-        return ""
-    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
-    return text.partition("\n")[0].rstrip(".")
+def _parse(module: str) -> ast.Module:
+    """Return the syntax tree of a module of this package; empty if there is none."""
+    file = FOLDER / f"{module}.py"
+    return ast.parse(file.read_text(encoding="utf-8") if file.is_file() else "")
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+def _defines_command(tree: ast.Module) -> bool:
+    """Return whether a module defines a function named ``command``."""
+    return any(isinstance(node, ast.FunctionDef) and node.name == "command" for node in tree.body)
+
+
+def _summary(tree: ast.Module) -> str:
+    """Return the first line of a module's docstring."""
+    return (ast.get_docstring(tree) or "").partition("\n")[0].rstrip(".")
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="octabox")
 def cli() -> None:
     """Serve every diffusers pipeline from one program."""
 
 
 def main() -> None:
-    """Run the command line; an error of ours is shown as a sentence and a hint, and ends with its own exit code."""
+    """Run the command line; errors of Octabox are shown without a traceback, each class with its exit code."""
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.Abort:
@@ -74,5 +79,5 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except OctaboxError as error:
-        show(error)
+        show_error(error)
         sys.exit(exit_code(error))

@@ -1,4 +1,4 @@
-"""What a request is made of beside its options: prompts from files, and what an image was made from."""
+"""Parts of a request that do not come from options: prompts from files, and metadata of a file to reproduce."""
 
 from __future__ import annotations
 
@@ -9,71 +9,72 @@ from typing import TYPE_CHECKING, Any
 
 from octabox.engine.protocol import Call
 from octabox.errors import InvalidParameterError, MediaError, MissingParameterError
-from octabox.service.provenance import in_words
+from octabox.service.provenance import describe_digest
 
 if TYPE_CHECKING:
     from octabox.service.models import ModelService
 
 
-def prompts_of(given: tuple[str, ...], file: Path | None) -> list[str]:
-    """Return the prompts of a command line, then those of a file: one in each line, less empty ones and remarks (`#`).
+def read_prompts(prompts: tuple[str, ...], file: Path | None) -> list[str]:
+    """Return the prompts of the command line and those of a file, one in each line without empty lines and comments (`#`).
 
     Raises:
         InvalidParameterError: The file cannot be read, or has no prompts.
     """
     if file is None:
-        return list(given)
+        return list(prompts)
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidParameterError(f"'{file}' cannot be read: {error}.", parameter="prompt") from error
-    found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not found:
+    from_file = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not from_file:
         raise InvalidParameterError(f"'{file}' has no prompts.", hint="Write one in each line.", parameter="prompt")
-    return [*given, *found]
+    return [*prompts, *from_file]
 
 
-def facts_of(file: Path) -> dict[str, Any]:
-    """Return what a file was made from: as we wrote it, else as the AUTOMATIC1111 web UI did.
+def read_metadata(file: Path) -> dict[str, Any]:
+    """Return the generation metadata of a file, in Octabox's format or in that of the AUTOMATIC1111 web UI.
 
     Raises:
-        MediaError: The file cannot be read, or does not tell.
+        MediaError: The file cannot be read, or has no metadata.
     """
-    from octabox.media.metadata.chunks import read_metadata, read_parameters
+    from octabox.media.metadata.chunks import read_metadata as read_metadata_of
+    from octabox.media.metadata.chunks import read_parameters
 
     try:
         data = file.read_bytes()
     except OSError as error:
         raise MediaError(f"'{file}' cannot be read: {error.strerror}.") from error
-    facts = read_metadata(data) or read_parameters(data)
-    if not facts:
-        hint = "It may have been written by another program, or sent by one that leaves such things out."
-        raise MediaError(f"'{file}' does not tell what it was made from.", hint=hint)
-    return facts
+    metadata = read_metadata_of(data) or read_parameters(data)
+    if not metadata:
+        hint = "It may come from another program, or its metadata may have been removed."
+        raise MediaError(f"'{file}' has no generation metadata.", hint=hint)
+    return metadata
 
 
-def model_of(facts: Mapping[str, Any], given: str | None) -> str:
-    """Return the model of a request: the one that is given, else the one that made the file.
+def require_model(metadata: Mapping[str, Any], model: str | None) -> str:
+    """Return the model of a request: that of the command line, else that of the file's metadata.
 
     Raises:
         MissingParameterError: There is neither.
     """
-    model = given or (facts.get("model") if "pipeline" in facts else None)
-    if not model:
+    name = model or (metadata.get("model") if "pipeline" in metadata else None)
+    if not name:
         hint = "Write it before the prompt: octabox run demo 'a red star'."
-        made_by = f" The file was made by '{facts['model']}', elsewhere." if facts.get("model") else ""
-        raise MissingParameterError(f"No model is given.{made_by}", hint=hint, parameter="model")
-    return str(model)
+        origin = f" The file was made with '{metadata['model']}' by another program." if metadata.get("model") else ""
+        raise MissingParameterError(f"The model is missing.{origin}", hint=hint, parameter="model")
+    return str(name)
 
 
-def use_performance(models: ModelService, name: str, facts: Mapping[str, Any], profile: str | None) -> None:
-    """Let a model run by a performance profile, or as a file that is to be made again was made.
+def apply_profile(models: ModelService, name: str, metadata: Mapping[str, Any], profile: str | None) -> None:
+    """Set the performance profile of a model, or the performance settings of a file to reproduce.
 
     Args:
         models: The models, of which one is changed.
         name: Name of the model.
-        facts: What the file was made from; nothing where there is none.
-        profile: The profile that is given; it is stronger than the file's.
+        metadata: Metadata of the file; empty if there is none.
+        profile: The requested profile; it takes precedence over the file's.
 
     Raises:
         InvalidParameterError: There is no such profile.
@@ -82,47 +83,48 @@ def use_performance(models: ModelService, name: str, facts: Mapping[str, Any], p
 
     if profile is not None and profile not in PROFILES:
         message = f"There is no performance profile '{profile}'."
-        hint = f"There are: {', '.join(PROFILES)}."
+        hint = f"Profiles are: {', '.join(PROFILES)}."
         raise InvalidParameterError(message, hint=hint, parameter="profile", choices=PROFILES)
     config = models.config(name)
     performance = config.performance
-    if "pipeline" in facts:
-        # Results that differ from diffusers' own say so; all others are exact.
-        performance = PerformanceConfig.model_validate(facts.get("performance") or {"profile": "exact"})
+    if "pipeline" in metadata:
+        # Files whose results differ from diffusers' have the settings in their metadata; all others are exact.
+        performance = PerformanceConfig.model_validate(metadata.get("performance") or {"profile": "exact"})
     if profile is not None:
-        performance = PerformanceConfig.model_validate({**performance.given, "profile": profile})
+        performance = PerformanceConfig.model_validate({**performance.overrides, "profile": profile})
     if performance != config.performance:
         models.add(config.model_copy(update={"performance": performance}))
 
 
-def check_inputs(facts: Mapping[str, Any], given: Collection[str]) -> None:
-    """See to it that what an output was made from is given again; the files themselves are not in it.
+def check_inputs(metadata: Mapping[str, Any], inputs: Collection[str]) -> None:
+    """Check that the command line has all inputs that an output was made from; the metadata does not include them.
 
     Args:
-        facts: What it was made from.
-        given: Names of the inputs of the command line.
+        metadata: Metadata of the output.
+        inputs: Names of the inputs of the command line.
 
     Raises:
-        MissingParameterError: One is not given.
+        MissingParameterError: An input is missing.
     """
-    for name, media in _inputs_of(facts).items():
-        if name not in given:
-            message = f"It was made from '{name}', which is not given: {in_words(media)}."
-            raise MissingParameterError(message, hint=f"Give it again: -i {name}=FILE", parameter=name)
+    for name, media in _inputs_of(metadata).items():
+        if name not in inputs:
+            message = f"The input '{name}' is missing, which the file was made from: {describe_digest(media)}."
+            raise MissingParameterError(message, hint=f"Add it: -i {name}=FILE", parameter=name)
 
 
-def other_inputs(facts: Mapping[str, Any], call: Call) -> list[str]:
-    """Return a warning for each input of a call that is not what the facts say that there was."""
-    was = _inputs_of(facts)
-    # Through JSON, as the facts have been.
+def find_changed_inputs(metadata: Mapping[str, Any], call: Call) -> list[str]:
+    """Return a warning for each input of a call that differs from that of the metadata."""
+    original = _inputs_of(metadata)
+    # Through JSON, as the metadata was.
     return [
-        f"'{name}' is not what it was made from, which was {in_words(was[name])}; this is {in_words(media)}."
-        for name, media in json.loads(json.dumps(call.brought)).items()
-        if name in was and media != was[name]
+        f"'{name}' differs from the original input: that was {describe_digest(original[name])}, "
+        f"this is {describe_digest(media)}."
+        for name, media in json.loads(json.dumps(call.input_digests)).items()
+        if name in original and media != original[name]
     ]
 
 
-def _inputs_of(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the inputs that facts tell of; another program's, or an older file's, tell of none."""
-    inputs = facts.get("inputs")
+def _inputs_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the inputs of metadata; files of other programs and older files have none."""
+    inputs = metadata.get("inputs")
     return inputs if isinstance(inputs, dict) else {}

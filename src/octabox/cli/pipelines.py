@@ -1,6 +1,6 @@
-"""List the pipelines that can be served, or describe one.
+"""List the available pipelines, or describe one.
 
-Everything is read from the source of the installed diffusers; nothing is imported, and no model is needed.
+They are read from the source of the installed diffusers; nothing is imported, and no model is needed.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from octabox.catalog.dependencies import dependencies_of, is_installed
 from octabox.catalog.entries import Dependency, Parameter, PipelineEntry, SizeRule
 from octabox.catalog.pipelines import Catalog, load_catalog, use_folder
 from octabox.catalog.serialization import entry_to_json
-from octabox.cli.tables import show_facts, show_table, show_title
+from octabox.cli.tables import show_fields, show_table, show_title
 
 
 @click.command("pipelines")
 @click.argument("name", required=False)
-@click.option("--task", help="Only those that serve this task, the plainest first.")
+@click.option("--task", help="Only pipelines for this task, the simplest first.")
 @click.option(
     "--models",
     type=click.Path(path_type=Path),
     default="models",
     envvar="OCTABOX_MODELS",
     metavar="DIR",
-    help="Folder of models, whose `pipelines` may hold more.",
+    help="Folder of models, with additional pipelines in its folder `pipelines`.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def command(name: str | None, task: str | None, models: Path, as_json: bool) -> None:
-    """List the pipelines that can be served, or describe one of them: its tasks, parts and parameters."""
+    """List the available pipelines, or describe one: its tasks, components and parameters."""
     use_folder(models / "pipelines")
     catalog = load_catalog()
     if name is not None:
@@ -61,7 +61,7 @@ def _inputs(entry: PipelineEntry) -> str:
 def _show_one(catalog: Catalog, entry: PipelineEntry) -> None:
     show_title(entry.name, entry.description)
     siblings = [f"{other.name} ({', '.join(other.tasks)})" for other in catalog.siblings(entry.name)]
-    show_facts(
+    show_fields(
         [
             ("tasks", ", ".join(entry.tasks)),
             ("output", ", ".join(f"{field.name} ({field.kind})" for field in entry.outputs)),
@@ -86,7 +86,7 @@ def _size(rule: SizeRule) -> str:
 
 
 def package(need: Dependency) -> str:
-    """Return what a class needs in words."""
+    """Return a required package with remarks."""
     remarks = [] if need.certain else ["for some settings"]
     remarks += [] if is_installed(need.module) else ["not installed"]
     return f"{need.name} ({', '.join(remarks)})" if remarks else need.name

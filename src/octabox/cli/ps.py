@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from octabox.cli.client import ask, key_option, url_option
+from octabox.cli.client import key_option, send_request, url_option
 
 
 @click.command(help=__doc__)
@@ -15,10 +15,10 @@ from octabox.cli.client import ask, key_option, url_option
 @key_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(url: str, api_key: str | None, *, as_json: bool) -> None:
-    """Ask the server and print a table."""
+    """Print the models in memory as a table."""
     from octabox.cli.tables import show_table
 
-    models = [model for model in ask("GET", url, "/v1/models", api_key)["data"] if model.get("status")]
+    models = [model for model in send_request("GET", url, "/v1/models", api_key)["data"] if model.get("status")]
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
@@ -27,11 +27,11 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
 
 
 def _row(model: dict[str, Any]) -> list[str]:
-    """Return a model's line of the table."""
+    """Return a model as a row of the table."""
     status = model["status"]
     allocated = status.get("allocated", {})
-    memory = ", ".join(_amount(place, held, allocated.get(place)) for place, held in status["memory"].items())
-    shown = (
+    memory = ", ".join(_format_memory(device, size, allocated.get(device)) for device, size in status["memory"].items())
+    cells = (
         status["state"],
         status["pipeline"] or "",
         status["device"] or "",
@@ -40,10 +40,10 @@ def _row(model: dict[str, Any]) -> list[str]:
         status["waiting"],
         status["pid"],
     )
-    return [model["id"], *map(str, shown)]
+    return [model["id"], *map(str, cells)]
 
 
-def _amount(place: str, held: int, allocated: int | None) -> str:
-    """Return the memory that is held at a place, and how much of an accelerator's is in use."""
+def _format_memory(device: str, size: int, allocated: int | None) -> str:
+    """Return the memory of a device as text, with the part of an accelerator's that is in use."""
     used = "" if allocated is None else f" ({allocated / 2**20:.0f} in use)"
-    return f"{place} {held / 2**20:.0f} MiB{used}"
+    return f"{device} {size / 2**20:.0f} MiB{used}"

@@ -1,7 +1,7 @@
-"""Make what a model makes: an image, a video, an audio, words, from whatever it takes.
+"""Generate an image, a video, audio or text with a model.
 
-MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model. Each PROMPT makes a result
-of its own.
+MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model. Each PROMPT has a separate
+result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from octabox.cli import workflows
 from octabox.errors import InvalidParameterError, MediaError
 
 if TYPE_CHECKING:
-    from octabox.cli.outcome import Destination
+    from octabox.cli.output import Destination
     from octabox.server import Parts
     from octabox.types import AdapterChoice, Generation, GenerationRequest, SchedulerChoice
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 @click.argument("model", required=False)
 @click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
 @click.option("--prompt-file", type=click.Path(path_type=Path), help="File with a prompt in each line.")
-@click.option("--prompt-syntax", help="How prompts are read: plain, or with weights and wildcards as a1111 or compel.")
-@click.option("--style", "styles", multiple=True, metavar="NAME", help="A style that is laid over the prompts.")
-@click.option("--from", "source", type=click.Path(path_type=Path), help="A file that was made before, to make again.")
+@click.option("--prompt-syntax", help="Prompt syntax: plain, or a1111 or compel with weights and wildcards.")
+@click.option("--style", "styles", multiple=True, metavar="NAME", help="A style to apply to the prompts.")
+@click.option("--from", "source", type=click.Path(path_type=Path), help="A generated file to reproduce.")
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="A call parameter of the pipeline.")
 @click.option(
     "-i",
@@ -39,61 +39,66 @@ if TYPE_CHECKING:
     metavar="NAME=FILE",
     help="An image, video, audio or .npy array for a call parameter.",
 )
-@click.option("-o", "--out", metavar="FILE|FOLDER/", help="Where the result goes; the suffix decides the format.")
-@click.option("--seed", type=int, help="Seed of the first result; drawn at random, and reported, if not given.")
-@click.option("-n", "--num-outputs", default=1, show_default=True, help="How many results; each has the next seed.")
-@click.option("--task", help="Task, such as image-to-image, where the inputs do not tell.")
-@click.option("--fps", type=float, help="Frames a second of a video; the pipeline's own, or 16, if not given.")
-@click.option(
-    "--scheduler", help='Noise scheduler: any of its names, or JSON such as {"name": "unipc", "solver_order": 3}.'
-)
+@click.option("-o", "--out", metavar="FILE|FOLDER/", help="File or folder of the result; the suffix sets the format.")
+@click.option("--seed", type=int, help="Seed of the first result; random by default, and printed.")
+@click.option("-n", "--num-outputs", default=1, show_default=True, help="Number of results; the seed increases by 1.")
+@click.option("--task", help="Task, such as image-to-image, if the inputs do not determine it.")
+@click.option("--fps", type=float, help="Frames per second of a video; by default the pipeline's, or 16.")
+@click.option("--scheduler", help='Noise scheduler: a name, or JSON such as {"name": "unipc", "solver_order": 3}.')
 @click.option("--lora", "loras", multiple=True, metavar="NAME[:WEIGHT]", help="A LoRA by name, file, folder or Hub id.")
-@click.option("--profile", help="Performance profile in place of the model's own: exact, fast or turbo.")
-@workflows.options
+@click.option("--profile", help="Performance profile: exact, fast or turbo. By default the model's.")
+@workflows.workflow_options
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
-@click.option("--dry-run", is_flag=True, help="Print the call that would be made, and stop.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the log, the libraries' warnings included.")
+@click.option("--dry-run", is_flag=True, help="Print the call without running it.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the log, including warnings of libraries.")
 def command(**options: Any) -> None:
-    """Collect the options into a request and run it."""
+    """Build a request from the options and run it."""
     asyncio.run(_run(**options))
 
 
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
-    from octabox.cli.options import check_inputs, facts_of, model_of, other_inputs, prompts_of, use_performance
-    from octabox.cli.outcome import Destination, waiting
+    from octabox.cli.options import (
+        apply_profile,
+        check_inputs,
+        find_changed_inputs,
+        read_metadata,
+        read_prompts,
+        require_model,
+    )
+    from octabox.cli.output import Destination, show_status
     from octabox.config.settings import Settings
     from octabox.server import build
 
-    prompts = prompts_of(options.pop("prompts"), options.pop("prompt_file"))
-    source, workflow = options.pop("source"), workflows.taken(options)
-    facts, profile = facts_of(source) if source else {}, options.pop("profile")
-    model = model_of(facts, model)
+    prompts = read_prompts(options.pop("prompts"), options.pop("prompt_file"))
+    source, workflow = options.pop("source"), workflows.pop_workflow(options)
+    metadata, profile = read_metadata(source) if source else {}, options.pop("profile")
+    model = require_model(metadata, model)
     flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
     if (total := len(prompts) * options["num_outputs"]) > 1:
-        # Whoever asks on his own machine is not to be kept from it.
+        # The limit protects a server; on the command line the user decides.
         flags["max_outputs"] = max(total, Settings.load(flags).max_outputs)
-    with waiting("getting ready"):
-        parts = build(Settings.load(flags), given=model)
-        use_performance(parts.models, parts.name, facts, profile)
+    with show_status("preparing"):
+        parts = build(Settings.load(flags), model=model)
+        apply_profile(parts.models, parts.name, metadata, profile)
         destination = Destination(options["out"])
-        workflow = workflows.placed(_workflow(facts, workflow), parts.models)
-        request = replace(_request(parts, destination, facts, prompts, **options), workflow=workflow)
-        check_inputs(facts, request.inputs.keys() | request.params.keys())
+        workflow = workflows.add_models(_workflow(metadata, workflow), parts.models)
+        request = replace(_build_request(parts, destination, metadata, prompts, **options), workflow=workflow)
+        check_inputs(metadata, request.inputs.keys() | request.params.keys())
         call = await parts.generation.prepare(request)
-    for warning in other_inputs(facts, call):
+    for warning in find_changed_inputs(metadata, call):
         click.secho(f"Warning: {warning}", fg="yellow", err=True)
     if dry_run:
-        told = _describe(call) | ({"workflow": workflow} if workflow else {})
-        click.echo(json.dumps(told, indent=2, default=str))
+        description = _describe_call(call) | ({"workflow": workflow} if workflow else {})
+        click.echo(json.dumps(description, indent=2, default=str))
         return
     destination.check()
     _report(await _generate(parts, request), destination)
 
 
-def _request(
+def _build_request(
     parts: Parts,
     destination: Destination,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
     prompts: list[str],
     *,
     params: tuple[str, ...],
@@ -108,40 +113,43 @@ def _request(
     loras: tuple[str, ...],
     **_: Any,
 ) -> GenerationRequest:
-    """Return the request that the options mean, over that of a file that is to be made again."""
+    """Return the request of the options, merged over that of the metadata."""
     from octabox.types import GenerationRequest
 
-    task = task or facts.get("task")
-    given = {**facts.get("params", {}), **_parse_params(params, parts.models.schema(parts.name, task)["properties"])}
+    task = task or metadata.get("task")
+    from_options = _parse_params(params, parts.models.schema(parts.name, task)["properties"])
+    merged = {**metadata.get("params", {}), **from_options}
     if prompts:
-        given["prompt"] = prompts[0] if len(prompts) == 1 else prompts
+        merged["prompt"] = prompts[0] if len(prompts) == 1 else prompts
     written = {
-        name: text for name, text in facts.get("written", {}).items() if given.get(name) == facts["params"].get(name)
+        name: text
+        for name, text in metadata.get("written", {}).items()
+        if merged.get(name) == metadata["params"].get(name)
     }
     return GenerationRequest(
         model=parts.name,
         task=task,
-        params=given,
+        params=merged,
         inputs=_read_inputs(inputs),
-        seed=facts.get("seed") if seed is None else seed,
+        seed=metadata.get("seed") if seed is None else seed,
         num_outputs=num_outputs,
-        scheduler=_scheduler(scheduler or facts.get("scheduler")),
-        adapters=tuple(map(_lora, loras)) or _loras_of(facts),
-        prompt_syntax=prompt_syntax or (facts.get("prompt_syntax", "plain") if facts else None),
+        scheduler=_parse_scheduler(scheduler or metadata.get("scheduler")),
+        adapters=tuple(map(_parse_lora, loras)) or _loras_of(metadata),
+        prompt_syntax=prompt_syntax or (metadata.get("prompt_syntax", "plain") if metadata else None),
         styles=styles,
         written=written,
         output=replace(destination.format, fps=fps),
     )
 
 
-def _workflow(facts: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the workflow that a file was made by, with what the options say of it."""
-    made_by = dict(facts.get("workflow", {}))
-    return made_by | ({"variation": facts["variation"]} if "variation" in facts else {}) | given
+def _workflow(metadata: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the workflow of the options, merged over that of the metadata."""
+    workflow = dict(metadata.get("workflow", {}))
+    return workflow | ({"variation": metadata["variation"]} if "variation" in metadata else {}) | options
 
 
-def _scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
-    """Return the scheduler that an option means, by name or as JSON with settings, or what a file's metadata say of it."""
+def _parse_scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
+    """Parse a scheduler: a name, JSON with settings, or a mapping of metadata."""
     from octabox.schedulers.names import parse_scheduler_choice
 
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
@@ -149,11 +157,11 @@ def _scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
     try:
         return parse_scheduler_choice(json.loads(text))
     except ValueError as error:
-        raise InvalidParameterError(f"'scheduler' is no JSON: {error}.", parameter="scheduler") from error
+        raise InvalidParameterError(f"'scheduler' is not valid JSON: {error}.", parameter="scheduler") from error
 
 
-def _lora(text: str) -> AdapterChoice:
-    """Read ``name`` or ``name:weight``; a colon before anything but a number belongs to the name."""
+def _parse_lora(text: str) -> AdapterChoice:
+    """Parse ``name`` or ``name:weight``; a colon that is not followed by a number belongs to the name."""
     from octabox.types import AdapterChoice
 
     name, _, weight = text.rpartition(":")
@@ -163,27 +171,28 @@ def _lora(text: str) -> AdapterChoice:
         return AdapterChoice(text)
 
 
-def _loras_of(facts: dict[str, Any]) -> tuple[AdapterChoice, ...]:
-    """Return the LoRAs that a file was made with."""
+def _loras_of(metadata: dict[str, Any]) -> tuple[AdapterChoice, ...]:
+    """Return the LoRAs of metadata."""
     from octabox.types import AdapterChoice
 
-    return tuple(AdapterChoice(**told) for told in facts.get("adapters", ()))
+    return tuple(AdapterChoice(**adapter) for adapter in metadata.get("adapters", ()))
 
 
 def _parse_params(texts: tuple[str, ...], properties: dict[str, Any]) -> dict[str, Any]:
-    """Read ``name=value`` pairs; a value is JSON, but for parameters that take text it is the text itself."""
+    """Parse ``name=value`` pairs; a value is JSON, except for parameters that take text."""
     params: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise InvalidParameterError(f"'{text}' is no NAME=VALUE.", hint="Write for example: -p guidance_scale=3")
+            hint = "Write for example: -p guidance_scale=3"
+            raise InvalidParameterError(f"A parameter must be NAME=VALUE, not '{text}'.", hint=hint)
         params[name] = _parse_value(value, properties.get(name, {}))
     return params
 
 
 def _parse_value(value: str, schema: dict[str, Any]) -> Any:
-    kinds = [schema, *schema.get("anyOf", [])]
-    takes_text = any("string" in (kind.get("type") or ()) for kind in kinds)
+    variants = [schema, *schema.get("anyOf", [])]
+    takes_text = any("string" in (variant.get("type") or ()) for variant in variants)
     try:
         parsed = json.loads(value)
     except ValueError:
@@ -192,12 +201,13 @@ def _parse_value(value: str, schema: dict[str, Any]) -> Any:
 
 
 def _read_inputs(texts: tuple[str, ...]) -> dict[str, tuple[bytes | str, ...]]:
-    """Read ``name=file`` pairs; a URL stays as it is, and a name that is given twice makes a list."""
+    """Read the files of ``name=file`` pairs; URLs are kept, and a repeated name is a list."""
     inputs: dict[str, tuple[bytes | str, ...]] = {}
     for text in texts:
         name, _, source = text.partition("=")
         if not name or not source:
-            raise InvalidParameterError(f"'{text}' is no NAME=FILE.", hint="Write for example: -i image=photo.png")
+            hint = "Write for example: -i image=photo.png"
+            raise InvalidParameterError(f"An input must be NAME=FILE, not '{text}'.", hint=hint)
         try:
             content = source if source.startswith(("http://", "https://")) else Path(source).read_bytes()
         except OSError as error:
@@ -206,8 +216,8 @@ def _read_inputs(texts: tuple[str, ...]) -> dict[str, tuple[bytes | str, ...]]:
     return inputs
 
 
-def _describe(call: Any) -> dict[str, Any]:
-    """Return what a call would do, for people."""
+def _describe_call(call: Any) -> dict[str, Any]:
+    """Return a call as JSON data."""
     return {
         "model": call.model.name,
         "source": call.model.model,
@@ -217,7 +227,7 @@ def _describe(call: Any) -> dict[str, Any]:
         "runs": [
             {
                 "params": dict(run.params),
-                "inputs": {name: [_medium(each) for each in media] for name, media in run.inputs.items()},
+                "inputs": {name: [_describe_input(each) for each in media] for name, media in run.inputs.items()},
                 "seed": run.seed,
                 **({"adapters": [asdict(each) for each in run.adapters]} if run.adapters else {}),
             }
@@ -226,36 +236,36 @@ def _describe(call: Any) -> dict[str, Any]:
     }
 
 
-def _medium(medium: Any) -> str:
-    """Return what is to be seen of a decoded input."""
-    if isinstance(medium, list):
-        return ", ".join(_medium(each) for each in medium)
-    if hasattr(medium, "frames"):
-        first = medium.frames[0]
-        return f"{len(medium.frames)} frames of {first.width}x{first.height} at {medium.fps:g} a second"
-    if hasattr(medium, "samples"):
-        return f"{medium.samples.shape[-1] / medium.rate:.2f} seconds at {medium.rate} Hz"
-    if hasattr(medium, "mode"):
-        return f"{medium.width}x{medium.height} {medium.mode}"
-    return f"{medium.dtype} {list(medium.shape)}"
+def _describe_input(value: Any) -> str:
+    """Return the size and the type of a decoded input."""
+    if isinstance(value, list):
+        return ", ".join(_describe_input(each) for each in value)
+    if hasattr(value, "frames"):
+        first = value.frames[0]
+        return f"{len(value.frames)} frames of {first.width}x{first.height} at {value.fps:g} fps"
+    if hasattr(value, "samples"):
+        return f"{value.samples.shape[-1] / value.rate:.2f} seconds at {value.rate} Hz"
+    if hasattr(value, "mode"):
+        return f"{value.width}x{value.height} {value.mode}"
+    return f"{value.dtype} {list(value.shape)}"
 
 
 async def _generate(parts: Parts, request: GenerationRequest) -> Generation:
-    """Run a request with a progress bar on the terminal."""
-    from octabox.cli.outcome import watch
+    """Run a request with a progress bar."""
+    from octabox.cli.output import show_progress
 
     await parts.engine.start([parts.models.config(parts.name)])
     try:
-        return await watch(parts.generation.stream(request))
+        return await show_progress(parts.generation.stream(request))
     finally:
         await parts.engine.close()
 
 
 def _report(generation: Generation, destination: Destination) -> None:
-    """Write the artifacts and say where they are, with which seed, and what was not honoured."""
+    """Write the artifacts, and print their paths, seeds, LoRAs and warnings."""
     for artifact, path in zip(generation.artifacts, destination.write(generation), strict=True):
         click.echo(f"{path}  (seed {artifact.seed})" if artifact.seed is not None else str(path))
     for each in generation.adapters:
-        click.echo(f"LoRA {each.lora}: {each.used} of {each.keys} tensors, strength {each.weight:g}")
+        click.echo(f"LoRA {each.lora}: {each.used} of {each.keys} tensors, weight {each.weight:g}")
     for warning in generation.warnings:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)

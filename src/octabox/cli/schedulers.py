@@ -1,6 +1,6 @@
-"""List the noise schedulers that a model can use, or describe one.
+"""List the noise schedulers, or describe one.
 
-Everything is read from the source of the installed diffusers and from the model's own files; nothing is imported or loaded.
+They are read from the source of the installed diffusers and from the model's files; nothing is imported or loaded.
 """
 
 from __future__ import annotations
@@ -14,65 +14,65 @@ import click
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.serialization import entry_to_json
 from octabox.cli.pipelines import package, parameter_row
-from octabox.cli.tables import show_facts, show_table, show_title
+from octabox.cli.tables import show_fields, show_table, show_title
 
 if TYPE_CHECKING:
     from octabox.catalog.entries import Parameter, SchedulerEntry
     from octabox.service.models import ModelService
 
-#: What is said of a setting that its class takes and nothing reads.
-UNREAD = "(No effect: is read by nothing.)"
+#: Remark on a setting that its class accepts but does not read.
+UNREAD = "(No effect: it is never read.)"
 
 
 @click.command("schedulers")
 @click.argument("name", required=False)
-@click.option("--model", help="Tell which of them fit this model: a configured name, a folder, a file or a Hub id.")
+@click.option("--model", help="Show which ones fit this model: a configured name, a folder, a file or a Hub id.")
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def command(name: str | None, model: str | None, models: Path | None, *, as_json: bool) -> None:
-    """List the noise schedulers that a model can use, or describe one of them, by any of its names: every setting it takes."""
-    service, known = _model(model, models)
+    """List the noise schedulers that a model can use, or describe one, by any of its names, with all its settings."""
+    service, model_name = _load_models(model, models)
     if name is not None:
-        _one(name, service, known, as_json=as_json)
+        _show_one(name, service, model_name, as_json=as_json)
     else:
-        _all(service, known, as_json=as_json)
+        _show_all(service, model_name, as_json=as_json)
 
 
-def _model(model: str | None, models: Path | None) -> tuple[ModelService | None, str]:
-    """Return the models and the name of the one that was asked about; None where none was."""
+def _load_models(model: str | None, models: Path | None) -> tuple[ModelService | None, str]:
+    """Return the models and the name of the requested one; None if none was requested."""
     if model is None:
         return None, ""
     from octabox.config.settings import Settings
     from octabox.server import build
 
-    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), given=model)
+    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
     return parts.models, parts.name
 
 
-def _one(name: str, service: ModelService | None, model: str, *, as_json: bool) -> None:
-    """Print what there is to say of one scheduler."""
+def _show_one(name: str, service: ModelService | None, model: str, *, as_json: bool) -> None:
+    """Print a scheduler with its settings."""
     from octabox.schedulers.listing import describe_scheduler
 
     catalog = load_catalog()
-    found = describe_scheduler(name, catalog)
+    description = describe_scheduler(name, catalog)
     if service is not None:
         schedulers, incompatibility = service.schedulers(model), service.scheduler_incompatibility(model, name)
-        found |= {**schedulers.as_data(), **schedulers.about(found["name"], incompatibility)}
+        description |= {**schedulers.to_json(), **schedulers.compatibility(description["name"], incompatibility)}
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(description, indent=2))
         return
-    entry, means = catalog.schedulers[found["name"]], found["means"]
+    entry, means = catalog.schedulers[description["name"]], description["means"]
     show_title(entry.name, entry.description)
     settings = ", ".join(f"{key}: {json.dumps(value)}" for key, value in means["settings"].items())
-    show_facts(
+    show_fields(
         [
             ("module", entry.module),
-            ("names", ", ".join(found["names"])),
-            ("asked for", f"{name} ({settings})" if settings else ""),
-            ("schedules", ", ".join(found["schedules"])),
-            ("nearly", means["nearly"] or ""),
+            ("names", ", ".join(description["names"])),
+            ("requested", f"{name} ({settings})" if settings else ""),
+            ("schedules", ", ".join(description["schedules"])),
+            ("caveat", means["nearly"] or ""),
             ("packages", ", ".join(package(need) for need in entry.needs)),
-            (f"fits {model}", _fit(found)),
+            (f"fits {model}", _fit(description)),
         ]
     )
     show_table(("SETTING", "TYPE", "DEFAULT", "DESCRIPTION"), [_setting_row(entry, each) for each in entry.settings])
@@ -80,12 +80,12 @@ def _one(name: str, service: ModelService | None, model: str, *, as_json: bool) 
 
 def _setting_row(entry: SchedulerEntry, setting: Parameter) -> tuple[str, str, str, str]:
     """Return a setting as a row of a table."""
-    name, annotation, default, words = parameter_row(setting)
-    return name, annotation, default, f"{UNREAD} {words}".strip() if setting.name in entry.unread else words
+    name, annotation, default, text = parameter_row(setting)
+    return name, annotation, default, f"{UNREAD} {text}".strip() if setting.name in entry.unread else text
 
 
-def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
-    """Print all schedulers as rows, those first that fit the model."""
+def _show_all(service: ModelService | None, model: str, *, as_json: bool) -> None:
+    """Print all schedulers, those that fit the model first."""
     from octabox.schedulers.listing import list_schedules, summarize_scheduler
 
     entries = list(load_catalog().schedulers.values())
@@ -98,18 +98,18 @@ def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
         show_table(("SCHEDULER", "OTHER NAMES", "SCHEDULES"), table, foot=f"{len(rows)} schedulers.")
         return
     known = service.schedulers(model)
-    rows = [{**summarize_scheduler(entry), **known.about(entry.name)} for entry in entries]
+    rows = [{**summarize_scheduler(entry), **known.compatibility(entry.name)} for entry in entries]
     if as_json:
-        click.echo(json.dumps({**known.as_data(), "data": rows, "schedules": list_schedules()}))
+        click.echo(json.dumps({**known.to_json(), "data": rows, "schedules": list_schedules()}))
         return
     show_title(model)
-    kind = ("by matching flows" if known.matches_flows else "by undoing noise") if known.own else ""
+    prediction = ("flow matching" if known.matches_flows else "noise prediction") if known.default else ""
     settings = f" {json.dumps(dict(known.settings))}" if known.settings else ""
-    show_facts(
+    show_fields(
         [
-            ("its own", known.own or "told only by loading the model"),
+            ("default", known.default or "known only once the model is loaded"),
             ("recommended", f"{known.recommended}{settings}" if known.recommended else ""),
-            ("works", kind),
+            ("training", prediction),
         ]
     )
     rows.sort(key=lambda each: (not each.get("recommended"), not each.get("fits")))
@@ -117,14 +117,14 @@ def _all(service: ModelService | None, model: str, *, as_json: bool) -> None:
     table = [(each["name"], _fit(each), ", ".join(each["names"])) for each in rows]
     foot = (
         f"{len(rows) - len(incompatibilities)} of {len(rows)} schedulers fit."
-        if known.own
+        if known.default
         else f"{len(rows)} schedulers."
     )
     show_table(("SCHEDULER", "FITS", "OTHER NAMES"), table, dim=incompatibilities, foot=foot)
 
 
 def _fit(row: dict[str, Any]) -> str:
-    """Return in words whether a scheduler fits; nothing where that is not known."""
+    """Return whether a scheduler fits as text; empty if that is not known."""
     if "fits" not in row:
         return ""
     if not row["fits"]:

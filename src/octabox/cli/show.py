@@ -1,6 +1,6 @@
-"""Show what may be asked of a model, or what an image was made from.
+"""Show the parameters of a model, or the metadata of a generated file.
 
-MODEL is a configured name, a folder, a checkpoint file or `demo`; or an image, video or audio that was made before.
+MODEL is a configured name, a folder, a checkpoint file or `demo`; or a generated image, video or audio file.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @click.command(help=__doc__)
 @click.argument("model")
-@click.option("--task", help="Show this task, where the model serves several.")
+@click.option("--task", help="Show this task, if the model serves several.")
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON Schema.")
 def command(model: str, task: str | None, models: Path | None, *, as_json: bool) -> None:
-    """Print a model's facts and the schema of its parameters."""
-    from octabox.cli.tables import show_facts, show_table, show_title
+    """Print information about a model and the schema of its parameters."""
+    from octabox.cli.tables import show_fields, show_table, show_title
     from octabox.config.settings import Settings
     from octabox.media.formats import format_of_suffix
     from octabox.server import build
@@ -30,7 +30,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
     if format_of_suffix(Path(model).suffix) and Path(model).is_file():
         _show_file(Path(model), as_json=as_json)
         return
-    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), given=model)
+    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
     schema = parts.models.schema(parts.name, task)
     if as_json:
         click.echo(json.dumps(schema, indent=2))
@@ -38,7 +38,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
     info = parts.models.get(parts.name)
     others = ", ".join(name for name in schema["x-tasks"] if name != schema["x-task"])
     show_title(info.name, info.description)
-    show_facts(
+    show_fields(
         [
             ("source", info.source),
             ("pipeline", schema["x-pipeline"]),
@@ -56,43 +56,40 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
 
 
 def _show_file(file: Path, *, as_json: bool) -> None:
-    """Print what a file was made from."""
-    from octabox.cli.options import facts_of
-    from octabox.cli.tables import show_facts, show_title
+    """Print the metadata of a file."""
+    from octabox.cli.options import read_metadata
+    from octabox.cli.tables import show_fields, show_title
 
-    facts = facts_of(file)
+    metadata = read_metadata(file)
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json.dumps(metadata, indent=2))
         return
     show_title(file.name, "")
-    plain = {name: value for name, value in facts.items() if not isinstance(value, dict)}
-    inside = {
-        f"{name}.{key}": value for name, part in facts.items() if isinstance(part, dict) for key, value in part.items()
-    }
-    show_facts(
-        [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in {**plain, **inside}.items()]
-    )
+    fields = {name: value for name, value in metadata.items() if not isinstance(value, dict)}
+    for name, nested in metadata.items():
+        if isinstance(nested, dict):
+            fields |= {f"{name}.{key}": value for key, value in nested.items()}
+    show_fields([(name, value if isinstance(value, str) else json.dumps(value)) for name, value in fields.items()])
 
 
 def _performance(parts: Parts) -> str:
-    """Return a model's performance profile and its single settings, as they are configured."""
+    """Return a model's configured performance profile and its overrides."""
     config = parts.models.config(parts.name).performance
-    single = [f"{name}: {json.dumps(value)}" for name, value in config.given.items()]
-    return ", ".join([config.profile or parts.settings.profile, *single])
+    overrides = [f"{name}: {json.dumps(value)}" for name, value in config.overrides.items()]
+    return ", ".join([config.profile or parts.settings.profile, *overrides])
 
 
 def _type(schema: dict[str, Any]) -> str:
-    """Return a parameter's type in words."""
+    """Return a parameter's type as text."""
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
-    kinds = [schema, *schema.get("anyOf", ())]
-    names: list[str] = []
-    for kind in kinds:
-        told = kind.get("type", ())
-        names += [told] if isinstance(told, str) else list(told)
-    return " | ".join(dict.fromkeys(name for name in names if name != "null")) or "any"
+    types: list[str] = []
+    for variant in [schema, *schema.get("anyOf", ())]:
+        value = variant.get("type", ())
+        types += [value] if isinstance(value, str) else list(value)
+    return " | ".join(dict.fromkeys(name for name in types if name != "null")) or "any"
 
 
 def _default(schema: dict[str, Any]) -> str:
-    """Return a parameter's default as JSON; nothing where there is none."""
+    """Return a parameter's default as JSON; empty if it has none."""
     return json.dumps(schema["default"]) if schema.get("default") is not None else ""

@@ -1,4 +1,4 @@
-"""Take a model out of a server's memory."""
+"""Unload a model from a server's memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from octabox.cli.client import ask, key_option, url_option
+from octabox.cli.client import key_option, send_request, url_option
 
 
 @click.command(help=__doc__)
@@ -15,5 +15,5 @@ from octabox.cli.client import ask, key_option, url_option
 @key_option
 def command(model: str, url: str, api_key: str | None) -> None:
     """Ask the server to unload a model."""
-    answer = ask("POST", url, f"/v1/models/{quote(model)}/unload", api_key)
-    click.echo(f"{model} is out of memory." if answer.get("unloaded", True) else f"{model} was not in memory.")
+    response = send_request("POST", url, f"/v1/models/{quote(model)}/unload", api_key)
+    click.echo(f"{model} is unloaded." if response.get("unloaded", True) else f"{model} was not in memory.")

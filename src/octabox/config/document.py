@@ -1,4 +1,4 @@
-"""Read a YAML file as plain data, and know where in the file each value stands."""
+"""Read a YAML file with the line and column of every value."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 import yaml
 
-from octabox.config.problems import KeyPath, Place, Problem, dotted, whole_file
+from octabox.config.problems import KeyPath, Location, Problem, file_problem, join_key
 
-#: Largest file that is read, in bytes: a configuration has some hundred.
+#: Largest file that is read, in bytes; a configuration has a few hundred.
 MAX_BYTES = 128 * 1024
 
-#: Most values that a file may hold once its aliases are written out.
+#: Maximum number of values in a file, with its aliases expanded.
 MAX_VALUES = 10_000
 
-#: Deepest nesting of lists and mappings.
+#: Maximum nesting of lists and mappings.
 MAX_DEPTH = 32
 
 _TAG = "tag:yaml.org,2002:"
@@ -27,23 +27,23 @@ _TAG = "tag:yaml.org,2002:"
 
 @dataclass(frozen=True)
 class Document:
-    """What a YAML file holds.
+    """The content of a YAML file.
 
     Args:
         file: The file.
-        data: Its content; None where it is empty or cannot be read.
-        places: Where each value stands, by the way to it: its key in a mapping, itself in a list.
-        problems: What is wrong with it as YAML.
+        data: Its content; None if it is empty or cannot be read.
+        locations: Location of each value by its key path: that of the key in a mapping, that of the item in a list.
+        problems: Errors in its YAML.
     """
 
     file: Path
     data: Any = None
-    places: Mapping[KeyPath, Place] = field(default_factory=dict)
+    locations: Mapping[KeyPath, Location] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
 
 class _Loader(yaml.SafeLoader):
-    """Tells the types of plain values by YAML 1.2: ``no`` is a word, ``16:9`` is text, ``1e-3`` is a number."""
+    """Resolve unquoted scalars by YAML 1.2: ``no`` and ``16:9`` are strings, ``1e-3`` is a number."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (the name is PyYAML's)
 
@@ -60,15 +60,15 @@ for _name, _pattern, _starts in (
 
 
 class _UnreadableError(Exception):
-    """The file holds something at this place that must not be read on."""
+    """The file cannot be read beyond this node."""
 
     def __init__(self, message: str, hint: str, node: yaml.Node) -> None:
         super().__init__(message)
-        self.message, self.hint, self.place = message, hint, _place(node.start_mark)
+        self.message, self.hint, self.location = message, hint, _location_of(node.start_mark)
 
 
 def read_document(file: Path) -> Document:
-    """Read a YAML file; whatever is wrong with it is among the document's problems."""
+    """Read a YAML file; errors are reported in the document's problems."""
     try:
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
@@ -80,45 +80,47 @@ def read_document(file: Path) -> Document:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        return _unreadable(file, "The file is not UTF-8 text.", "save it as UTF-8", Place(line))
+        return _unreadable(file, "The file is not UTF-8 text.", "save it as UTF-8", Location(line))
     return parse_document(text, file)
 
 
 def parse_document(text: str, file: Path) -> Document:
     """Parse the text of a YAML file."""
-    walk = _Walk(file)
+    constructor = _Constructor(file)
     try:
         root = yaml.compose(text, Loader=_Loader)
-        data = None if root is None else walk.value(root, ())
+        data = None if root is None else constructor.value(root, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return _unreadable(file, f"Not valid YAML: {error.problem}.", place=_place(mark) if mark else Place())
+        return _unreadable(
+            file, f"Not valid YAML: {error.problem}.", location=_location_of(mark) if mark else Location()
+        )
     except yaml.YAMLError as error:
         return _unreadable(file, f"Not valid YAML: {str(error).splitlines()[0]}.")
     except RecursionError:
         return _unreadable(file, "The file is nested too deeply.")
     except _UnreadableError as error:
-        return _unreadable(file, error.message, error.hint, error.place)
-    return Document(file, data, walk.places, tuple(walk.problems))
+        return _unreadable(file, error.message, error.hint, error.location)
+    return Document(file, data, constructor.locations, tuple(constructor.problems))
 
 
-class _Walk:
-    """Turns nodes into plain data, and notes their places."""
+class _Constructor:
+    """Build Python data from YAML nodes and record the location of each."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.places: dict[KeyPath, Place] = {}
+        self.locations: dict[KeyPath, Location] = {}
         self.problems: list[Problem] = []
         self.count = 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
-        """Return the data of any node."""
+        """Return the data of a node."""
         self.count += 1
-        self.places.setdefault(path, _place(node.start_mark))
+        self.locations.setdefault(path, _location_of(node.start_mark))
         if self.count > MAX_VALUES:
-            raise _UnreadableError(f"The file holds more than {MAX_VALUES} values.", "write out fewer aliases", node)
+            raise _UnreadableError(f"The file holds more than {MAX_VALUES} values.", "use fewer aliases", node)
         if len(path) > MAX_DEPTH:
-            raise _UnreadableError("The file is nested too deeply.", "an alias may hold itself", node)
+            raise _UnreadableError("The file is nested too deeply.", "an alias may contain itself", node)
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node)
         if isinstance(node, yaml.SequenceNode):
@@ -126,41 +128,42 @@ class _Walk:
         return self.mapping(node, path)
 
     def mapping(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:
-        """Return the data of a mapping; of a key that stands twice, the first holds."""
+        """Return the data of a mapping; the first of two duplicate keys is used."""
         found: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise _UnreadableError("A key must be text.", "quote it, if it is text", key_node)
+                raise _UnreadableError("A key must be text.", "quote the key", key_node)
             if key_node.tag == f"{_TAG}merge":
                 merged |= self.merge(value_node, path)
                 continue
-            key, place = key_node.value, _place(key_node.start_mark)
+            key, location = key_node.value, _location_of(key_node.start_mark)
+            key_path = (*path, key)
             if key in found:
-                self.problems.append(self.duplicate((*path, key), place))
+                self.problems.append(self.duplicate(key_path, location))
                 continue
-            self.places[(*path, key)] = place
-            found[key] = self.value(value_node, (*path, key))
+            self.locations[key_path] = location
+            found[key] = self.value(value_node, key_path)
         return merged | found
 
     def merge(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:
-        """Return what ``<<`` brings in from one mapping or several, the first of which is the strongest."""
+        """Return the keys that ``<<`` merges from one mapping or several; earlier mappings take precedence."""
         merged: dict[str, Any] = {}
         for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(source, yaml.MappingNode):
-                raise _UnreadableError("Only a mapping can be merged by `<<`.", "", source)
+                raise _UnreadableError("`<<` must refer to a mapping.", "", source)
             merged = self.value(source, (*path, "<<")) | merged
         return merged
 
-    def duplicate(self, path: KeyPath, place: Place) -> Problem:
-        """Return what to say of a key that stands twice."""
-        first = self.places[path].line
-        message = f"`{dotted(path)}` stands twice, first in line {first}."
-        return Problem(self.file, place.line, place.column, dotted(path), message, "remove one of the two")
+    def duplicate(self, path: KeyPath, location: Location) -> Problem:
+        """Return the problem of a duplicate key."""
+        first = self.locations[path].line
+        message = f"`{join_key(path)}` is a duplicate key, first set in line {first}."
+        return Problem(self.file, location.line, location.column, join_key(path), message, "remove one of them")
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
-    """Return the value of a scalar, by its tag."""
+    """Return the value of a scalar as its tag requires."""
     text, kind = node.value, node.tag.removeprefix(_TAG)
     try:
         if kind in {"str", "null"}:
@@ -174,19 +177,19 @@ def _scalar(node: yaml.ScalarNode) -> Any:
             return number if math.isfinite(number) else _refuse_number(node)
     except (ValueError, KeyError):
         raise _UnreadableError(f"{text[:40]!r} is not a value of type {kind}.", "", node) from None
-    raise _UnreadableError(f"The tag {node.tag} is not read here.", "write the value without a tag", node)
+    raise _UnreadableError(f"The tag {node.tag} is not supported.", "write the value without a tag", node)
 
 
 def _refuse_number(node: yaml.ScalarNode) -> float:
-    """Refuse a number that has no end, or is none: no parameter takes it, and JSON cannot carry it."""
+    """Refuse infinity and NaN: no parameter takes them, and JSON has no such numbers."""
     raise _UnreadableError(f"{node.value} is not a finite number.", "", node)
 
 
-def _place(mark: Any) -> Place:
-    """Return a mark of PyYAML, which counts from 0, as a place."""
-    return Place(mark.line + 1, mark.column + 1)
+def _location_of(mark: Any) -> Location:
+    """Return the location of a PyYAML mark, which counts from 0."""
+    return Location(mark.line + 1, mark.column + 1)
 
 
-def _unreadable(file: Path, message: str, hint: str = "", place: Place | None = None) -> Document:
-    """Return a document that could not be read."""
-    return Document(file, problems=(whole_file(file, message, hint, place=place),))
+def _unreadable(file: Path, message: str, hint: str = "", location: Location | None = None) -> Document:
+    """Return a document without data."""
+    return Document(file, problems=(file_problem(file, message, hint, location=location),))

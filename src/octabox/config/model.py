@@ -1,4 +1,4 @@
-"""The configuration of one model: what a client calls it, where its weights are, and how it is to be run."""
+"""The configuration of a model: its name, the source of its weights, and how it is run."""
 
 from __future__ import annotations
 
@@ -14,190 +14,190 @@ from octabox.config.preset_merge import deep_merge, presets, settings_for
 from octabox.prompts.names import Syntax
 from octabox.types import MAX_SEED
 
-#: Dtypes of weights; ``auto`` is float32 on a processor, else one that the device, the weights and the class have in common.
+#: Dtypes of weights; ``auto`` is float32 on a CPU, else one that the device, the weights and the class have in common.
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
-#: Those that stand for one type.
+#: Dtypes without ``auto``.
 DTYPES = tuple(name for name in get_args(Dtype) if name != "auto")
 
-#: Types that numbers can be kept in between uses; to compute, they are brought into the component's own type.
+#: Dtypes of layerwise casting: weights are stored in one of these and cast to the component's dtype to compute.
 Storage = Literal["float8_e4m3fn", "float8_e5m2"]
 
-#: How a model shares an accelerator's memory with others; what each does stands with diffusers' methods of that name.
+#: Offload modes, by the names of diffusers' methods; ``full`` keeps the model on the accelerator.
 MemoryMode = Literal["full", "model_cpu_offload", "sequential_cpu_offload", "group_offload"]
 
 
 class _Strict(BaseModel):
-    """A configuration that has no key but its own, and does not change."""
+    """A frozen configuration without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class SchedulerConfig(_Strict):
-    """A noise scheduler: a class of diffusers or another name for one, and settings of its constructor."""
+    """A noise scheduler: its class or an alias, and settings of its constructor."""
 
-    name: str = Field(description="Its class or another name; docs/reference/schedulers.md has them all.")
+    name: str = Field(description="Class or alias; docs/reference/schedulers.md lists them.")
     settings: dict[str, Any] = Field(
-        default_factory=dict, description="Settings of its constructor; they may stand beside the name as well."
+        default_factory=dict, description="Settings of its constructor; they may be given next to the name as well."
     )
 
 
 class ComponentConfig(_Strict):
-    """What differs for one component (unet, transformer, vae ...) from the model it belongs to."""
+    """Settings of a component (unet, transformer, vae ...) that differ from the model's."""
 
     model: str | None = Field(default=None, description="Another source: Hub id, folder or single file.")
     subfolder: str | None = Field(default=None, description="Folder of the component inside that source.")
-    dtype: Dtype | None = Field(default=None, description="Type of its numbers, where it is not the model's.")
+    dtype: Dtype | None = Field(default=None, description="Dtype, if it differs from the model's.")
     storage: Storage | None = Field(
         default=None,
-        description="Type that the weights of its layers are kept in between uses; half the memory of float16.",
+        description="Dtype that the weights of its layers are stored in between uses; half the memory of float16.",
     )
     quantization: dict[str, Any] | None = Field(
         default=None, description="Arguments of diffusers' quantization configuration, with `quant_backend` among them."
     )
 
 
-#: What stands among the keys of a mistake for one component and for a list of them, where pydantic tells them apart.
+#: Tags of a component and of a list of components, which pydantic adds to the location of an error.
 ONE, SEVERAL = "<one>", "<several>"
 
 
 def _each_with_source(parts: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
-    """Refuse a list of components of which one has no source: a model brings no such list itself."""
+    """Refuse a list of components of which one has no source: no model has such a list itself."""
     if not all(part.model for part in parts):
-        raise ValueError("is a list, each of which needs a `model`")
+        raise ValueError("must have a `model` for each component of the list")
     return parts
 
 
-#: Several components of one kind.
+#: Several components of the same kind.
 _Several = Annotated[tuple[ComponentConfig, ...], Field(min_length=1), AfterValidator(_each_with_source)]
 
-#: A component, or a list of them where a pipeline takes several of the kind, such as ControlNets.
+#: A component, or a list if a pipeline takes several of the kind, such as ControlNets.
 Components = Annotated[
     Annotated[ComponentConfig, Tag(ONE)] | Annotated[_Several, Tag(SEVERAL)],
     Discriminator(lambda value: SEVERAL if isinstance(value, list | tuple) else ONE),
 ]
 
-#: Strongest that a LoRA may be applied: beyond that there is only noise.
+#: Maximum weight of a LoRA; beyond it the output is noise.
 MAX_WEIGHT = 10
 
-#: How strongly a LoRA is applied.
+#: Weight of a LoRA.
 Weight = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
 
 
 class LoraConfig(_Strict):
-    """A LoRA that is applied in every call of the model, where the request does not say otherwise."""
+    """A LoRA that is applied in every call of the model unless the request overrides it."""
 
     lora: str = Field(description="Hub id, folder or file, or a name in the folder of LoRAs.", min_length=1)
-    weight: Weight = Field(default=1.0, description="How strongly it is applied; 1 is as it was trained.")
+    weight: Weight = Field(default=1.0, description="Weight; 1 is as trained.")
     weights: dict[str, Weight] = Field(
-        default_factory=dict, description="Strength by component, such as unet or text_encoder, where it is another."
+        default_factory=dict, description="Weight by component, such as unet or text_encoder, if it differs."
     )
 
 
 class IPAdapterConfig(_Strict):
-    """An IP-Adapter: weights that let a model take images as prompts."""
+    """An IP-Adapter: weights by which a model takes images as prompts."""
 
     model: str = Field(description="Hub id, folder or file.", min_length=1)
     subfolder: str = Field(default="", description="Folder of the file inside that source.")
-    weight_name: str | None = Field(default=None, description="Name of the file, where there are several.")
+    weight_name: str | None = Field(default=None, description="Name of the file, if there are several.")
     image_encoder_folder: str | None = Field(
         default="image_encoder",
         description="Folder of the image encoder, inside `subfolder` or, with a slash, inside the source.",
     )
-    scale: Weight = Field(default=1.0, description="How strongly it works where a request does not say.")
+    scale: Weight = Field(default=1.0, description="Scale of requests that set none.")
 
 
-#: Stands for the model's own repository, at the revision that it is loaded at.
-OWN_REPOSITORY = "."
+#: The repository of the model itself, at the revision that it is loaded at.
+MODEL_REPOSITORY = "."
 
-#: Names of branches, whose content changes.
+#: Names of branches, which are not fixed revisions.
 _BRANCHES = {"main", "master", "HEAD"}
 
 
 class RemoteCode(_Strict):
-    """A repository or folder whose code may run."""
+    """A repository or folder whose code may be executed."""
 
     repo: str = Field(description="Hub id or folder; `.` is the model's own.", min_length=1)
     revision: str | None = Field(
-        default=None, description="Commit or tag that the code was read at, for a Hub id; the model's `revision` too."
+        default=None, description="Reviewed commit or tag of a Hub id; it applies to the model's `revision` as well."
     )
 
     @field_validator("revision")
     @classmethod
     def _no_branch(cls, value: str | None) -> str | None:
-        """Refuse a name whose content changes."""
+        """Refuse the name of a branch."""
         if value in _BRANCHES:
-            raise ValueError("must be a commit or a tag, since what is on a branch changes")
+            raise ValueError("must be a commit or a tag, since the content of a branch changes")
         return value
 
 
 class ModelConfig(_Strict):
-    """A model under the name that clients call it by."""
+    """The configuration of a model."""
 
-    name: Annotated[str, Field(description="What clients call it.", min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
+    name: Annotated[str, Field(description="Name for clients.", min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
     model: str = Field(
         description="Hub id, folder, or a .safetensors, .gguf, .ckpt, .pt or .pth file; relative to the models folder.",
         min_length=1,
     )
     preset: str | None = Field(
-        default=None, description="Name of a preset, whose values hold where this configuration has none."
+        default=None, description="Name of a preset, whose values apply to keys that are not set here."
     )
     pipeline: str | None = Field(
-        default=None, description="Class of diffusers or task, where it is not the one that the model itself names."
+        default=None, description="Class of diffusers or task, if it is not the one that the model itself names."
     )
     config: str | None = Field(
         default=None,
-        description="For a single file: folder or Hub id of the whole model, for what the file lacks and does not tell.",
+        description="For a single file: folder or Hub id of the complete model, for components and settings it lacks.",
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the Hub.")
     variant: str | None = Field(default=None, description="Variant of the weight files, such as fp16.")
     disable_mmap: bool = Field(
         default=False,
-        description="Read files of weights whole, not through a map into memory: faster from network drives.",
+        description="Read weight files into memory instead of mapping them: faster from network drives.",
     )
     dtype: Dtype = Field(
         default="auto",
-        description="Dtype of the weights in memory; auto is float32 on a processor, else a half type in which it runs.",
+        description="Dtype of the weights in memory; auto is float32 on a CPU, else a half-precision dtype that works.",
     )
     device: str | None = Field(
         default=None,
-        description="Such as cpu, cuda, cuda:1, mps or xpu; accelerator is one of any type; the best there is, if not given.",
+        description="Such as cpu, cuda, cuda:1, mps or xpu; accelerator is one of any type. Default: the best available.",
     )
-    scheduler: SchedulerConfig | None = Field(default=None, description="Noise scheduler in place of the model's own.")
-    defaults: dict[str, Any] = Field(
-        default_factory=dict, description="Call parameters of the pipeline that hold where a request gives none."
-    )
+    scheduler: SchedulerConfig | None = Field(default=None, description="Noise scheduler that replaces the model's.")
+    defaults: dict[str, Any] = Field(default_factory=dict, description="Default call parameters of the pipeline.")
     seed: int | None = Field(
-        default=None, description="Seed of requests that give none; at random, if not given.", ge=0, le=MAX_SEED
+        default=None, description="Seed of requests that set none; random by default.", ge=0, le=MAX_SEED
     )
-    components: dict[str, Components] = Field(default_factory=dict, description="What differs for one component.")
+    components: dict[str, Components] = Field(default_factory=dict, description="Settings by component.")
     adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied in every call.")
     ip_adapters: tuple[IPAdapterConfig, ...] = Field(default=(), description="IP-Adapters, for images as prompts.")
     prompt_syntax: Syntax | None = Field(
         default=None,
-        description="How prompts are read: as they stand, or with weights as A1111 or Compel; the server's, if not given.",
+        description="Prompt syntax: plain, or with weights as in A1111 or Compel. Default: the server's.",
     )
-    memory: MemoryMode = Field(default="full", description="What is moved off the accelerator when it is not at work.")
+    memory: MemoryMode = Field(
+        default="full", description="Offloading from the accelerator while parts are not in use."
+    )
     performance: Performance = Field(
-        default_factory=PerformanceConfig, description="How fast it is to run: a profile, or a mapping."
+        default_factory=PerformanceConfig, description="Performance settings: a profile, or a mapping."
     )
     allow_remote_code: tuple[RemoteCode, ...] = Field(
-        default=(), description="Repositories whose own code may run; `true` is the model's own, at its `revision`."
+        default=(), description="Repositories whose code may be executed; `true` is the model's, at its `revision`."
     )
-    description: str = Field(default="", description="A sentence for people who choose a model.")
+    description: str = Field(default="", description="A sentence for users who choose a model.")
     path: Path | None = Field(default=None, exclude=True, description="File that this configuration was read from.")
 
     @model_validator(mode="before")
     @classmethod
     def _with_its_preset(cls, fields: Any) -> Any:
-        """Take a preset's values where there are none."""
+        """Merge the values of the preset."""
         preset = presets().get(str(fields.get("preset"))) if isinstance(fields, dict) else None
         return fields if preset is None else deep_merge(fields, preset.settings)
 
     @field_validator("preset")
     @classmethod
     def _known_preset(cls, value: str | None) -> str | None:
-        """Refuse a name that leads nowhere."""
+        """Refuse the name of an unknown preset."""
         if value is not None and value not in presets():
             names = ", ".join(f"'{name}'" for name in presets())
             raise PydanticCustomError("literal_error", "unknown preset", {"expected": names})
@@ -206,7 +206,7 @@ class ModelConfig(_Strict):
     @field_validator("scheduler", mode="before")
     @classmethod
     def _scheduler_by_name(cls, value: Any) -> Any:
-        """Take ``euler_a`` for ``{name: euler_a}``, and settings beside the name for settings."""
+        """Accept ``euler_a`` for ``{name: euler_a}``, and settings next to the name."""
         if isinstance(value, str):
             return {"name": value}
         if isinstance(value, dict) and "settings" not in value:
@@ -217,49 +217,49 @@ class ModelConfig(_Strict):
     @field_validator("ip_adapters", mode="before")
     @classmethod
     def _one_ip_adapter(cls, value: Any) -> Any:
-        """Take one mapping for a list of it."""
+        """Accept a mapping for a list of one."""
         return (value,) if isinstance(value, dict) else value
 
     @field_validator("allow_remote_code", mode="before")
     @classmethod
     def _remote_code_in_short(cls, value: Any) -> Any:
-        """Take true for the model's own repository, false for none, and one mapping for a list of it."""
+        """Accept true for the model's repository, false for none, and a mapping for a list of one."""
         if isinstance(value, bool):
-            return ({"repo": OWN_REPOSITORY},) if value else ()
+            return ({"repo": MODEL_REPOSITORY},) if value else ()
         return (value,) if isinstance(value, dict) else value
 
     def part(self, name: str) -> ComponentConfig:
-        """Return what differs for a component that is no list; nothing does where its name is not here."""
+        """Return the settings of a component that is not a list; empty if it has none."""
         part = self.components.get(name, ComponentConfig())
-        assert isinstance(part, ComponentConfig)  # noqa: S101 (whoever asks has taken lists apart)
+        assert isinstance(part, ComponentConfig)  # noqa: S101 (callers handle lists)
         return part
 
     def parts(self) -> Iterator[tuple[str, ComponentConfig]]:
-        """Yield the name and the configuration of every component, those of a list one by one."""
+        """Yield the name and the settings of every component, including those of lists."""
         for name, parts in self.components.items():
             for part in parts if isinstance(parts, tuple) else (parts,):
                 yield name, part
 
     def without_storage(self) -> ModelConfig:
-        """Return this configuration with nothing said of how weights are kept between uses."""
-        plain = {"storage": None}
+        """Return this configuration without layerwise casting."""
+        update = {"storage": None}
         components = {
-            name: tuple(part.model_copy(update=plain) for part in parts)
+            name: tuple(part.model_copy(update=update) for part in parts)
             if isinstance(parts, tuple)
-            else parts.model_copy(update=plain)
+            else parts.model_copy(update=update)
             for name, parts in self.components.items()
         }
         return self.model_copy(update={"components": components})
 
-    def as_a(self, pipeline: str) -> ModelConfig:
-        """Return this configuration, for a model of a class, with what holds for that class where it says nothing."""
+    def with_class_presets(self, pipeline: str) -> ModelConfig:
+        """Return this configuration with the presets that apply to all models of a class."""
         preset = settings_for(pipeline)
         if not preset:
             return self
-        own = self.model_dump(exclude_unset=True)
-        return ModelConfig.model_validate({**deep_merge(own, preset), "path": self.path})
+        fields = self.model_dump(exclude_unset=True)
+        return ModelConfig.model_validate({**deep_merge(fields, preset), "path": self.path})
 
 
-def way(loc: Iterable[str | int]) -> tuple[str | int, ...]:
-    """Return the way to a value that pydantic refused, as the configuration's author knows it."""
+def key_path(loc: Iterable[str | int]) -> tuple[str | int, ...]:
+    """Return the key path of an error's location, without pydantic's tags."""
     return tuple(part for part in loc if part not in {ONE, SEVERAL})

@@ -14,10 +14,10 @@ from octabox.errors import InvalidParameterError, OctaboxError, SchedulerNotFoun
 from octabox.hub.folder import folder_index
 from octabox.schedulers.names import resolve_scheduler
 
-#: Classes that stand for whatever the model itself names, so nothing of their own can be checked.
+#: Classes that resolve to the one that the model itself names, so that their parameters cannot be checked.
 _ANY_MODEL = re.compile(r"(Diffusion|Modular)Pipeline|AutoPipelineFor\w+")
 
-#: What tells the name of a class from that of a task.
+#: Pattern of a class name; all other names are tasks.
 _CLASS = re.compile(r"[A-Z]\w*")
 
 
@@ -26,7 +26,7 @@ class Parameter(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the parameter."""
 
 
 class Signature(Protocol):
@@ -34,7 +34,7 @@ class Signature(Protocol):
 
     @property
     def parameters(self) -> Sequence[Parameter]:
-        """What its call takes."""
+        """Parameters of its call."""
 
 
 class Scheduler(Protocol):
@@ -42,7 +42,7 @@ class Scheduler(Protocol):
 
     @property
     def settings(self) -> Sequence[Parameter]:
-        """What its constructor takes."""
+        """Parameters of its constructor."""
 
 
 #: Returns all pipelines that run on the weights of a model of a class, that class among them.
@@ -56,14 +56,14 @@ def check_names(
     tasks: Collection[str] = (),
     family: Family | None = None,
 ) -> list[Problem]:
-    """Return a problem for each name that leads nowhere.
+    """Return a problem for each unknown name.
 
     Args:
         entries: The configurations.
         pipelines: All pipelines by class name.
         schedulers: All noise schedulers by class name.
-        tasks: All tasks and their aliases; where there are none, the name of a task is not checked.
-        family: Returns all pipelines that run on the weights of a model of a class; the class alone, if not given.
+        tasks: All tasks and their aliases; if empty, names of tasks are not checked.
+        family: Returns all pipelines that run on the weights of a model of a class; by default, the class alone.
     """
     problems: list[Problem] = []
     for entry in entries:
@@ -74,7 +74,7 @@ def check_names(
 
 
 def pipeline_of(entry: Entry) -> str | None:
-    """Return the class that a model runs as, where its configuration or its folder tells."""
+    """Return the pipeline class of a model, if its configuration or its folder names one."""
     if entry.config.pipeline is not None:
         return entry.config.pipeline
     try:
@@ -96,12 +96,12 @@ def _check_pipeline(entry: Entry, pipelines: Mapping[str, Signature], tasks: Col
 
 
 def _check_defaults(entry: Entry, pipelines: Mapping[str, Signature], family: Family | None) -> Iterator[Problem]:
-    """Check that the pipeline, or another one on its weights, takes every parameter that has a default."""
+    """Check that the pipeline, or another one for its weights, has every parameter among the defaults."""
     pipeline = pipeline_of(entry)
     if pipeline is None or pipeline not in pipelines:
         return
-    takers = family(entry.config, pipeline) if family else [pipelines[pipeline]]
-    known = {parameter.name for taker in takers for parameter in taker.parameters}
+    signatures = family(entry.config, pipeline) if family else [pipelines[pipeline]]
+    known = {parameter.name for signature in signatures for parameter in signature.parameters}
     for name in entry.config.defaults:
         if name not in known:
             message = f"{pipeline} has no parameter {name!r}."
@@ -109,20 +109,20 @@ def _check_defaults(entry: Entry, pipelines: Mapping[str, Signature], family: Fa
 
 
 def _check_scheduler(entry: Entry, schedulers: Mapping[str, Scheduler]) -> Iterator[Problem]:
-    """Check the noise scheduler and its settings, those that an alias brings too."""
-    wanted = entry.config.scheduler
-    if wanted is None:
+    """Check the noise scheduler and its settings, including those of its alias."""
+    scheduler = entry.config.scheduler
+    if scheduler is None:
         return
     try:
-        name, settings, *_ = resolve_scheduler(wanted.name, wanted.settings, schedulers)
+        name, settings, *_ = resolve_scheduler(scheduler.name, scheduler.settings, schedulers)
     except (SchedulerNotFoundError, InvalidParameterError) as error:
         yield entry.problem(("scheduler", "name"), error.message, error.hint)
         return
     known = {setting.name for setting in schedulers[name].settings}
     for setting in sorted(settings.keys() - known):
-        if setting in wanted.settings:
+        if setting in scheduler.settings:
             message = f"{name} has no setting {setting!r}."
             yield entry.problem(("scheduler", "settings", setting), message, did_you_mean(setting, known))
         else:
-            message = f"{wanted.name!r} asks for {setting!r}, which {name} does not have."
-            yield entry.problem(("scheduler", "name"), message, "choose its name without that, or another scheduler")
+            message = f"{scheduler.name!r} sets {setting!r}, which {name} does not have."
+            yield entry.problem(("scheduler", "name"), message, "use its name without that, or another scheduler")

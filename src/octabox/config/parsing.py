@@ -1,4 +1,4 @@
-"""Read a file of model configurations, in our own shape or in LocalAI's, and say what is wrong with it and where."""
+"""Parse a file of model configurations, in Octabox's format or in LocalAI's, and report its problems."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from pydantic_core import ErrorDetails
 
 from octabox.config import localai
 from octabox.config.document import Document, read_document
-from octabox.config.model import ModelConfig, way
+from octabox.config.model import ModelConfig, key_path
 from octabox.config.problems import (
     KeyPath,
-    Place,
+    Location,
     Problem,
     Severity,
+    describe_expected,
     did_you_mean,
-    dotted,
-    expectation,
-    nearest_place,
-    shown,
-    whole_file,
+    file_problem,
+    format_value,
+    join_key,
+    nearest_location,
 )
 
-#: Keys of our own shape; ``path`` is for us to fill in.
-OWN_KEYS = frozenset(ModelConfig.model_fields) - {"path"}
+#: Keys of Octabox's format; ``path`` is set by the reader.
+MODEL_KEYS = frozenset(ModelConfig.model_fields) - {"path"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A configuration, and where in its file each of its fields comes from."""
+    """A configuration with the location of each of its fields."""
 
     config: ModelConfig
     file: Path
-    places: Mapping[KeyPath, Place] = field(default_factory=dict)
+    locations: Mapping[KeyPath, Location] = field(default_factory=dict)
 
     def problem(self, path: KeyPath, message: str, hint: str = "", severity: Severity = "error") -> Problem:
-        """Return a problem with one of the fields."""
-        place = nearest_place(path, self.places)
-        return Problem(self.file, place.line, place.column, dotted(path), message, hint, severity)
+        """Return a problem of a field."""
+        location = nearest_location(path, self.locations)
+        return Problem(self.file, location.line, location.column, join_key(path), message, hint, severity)
 
 
 @dataclass(frozen=True)
 class ParsedConfig:
-    """What a file gave: the models that can be served, and all that is wrong."""
+    """The models of a file that can be served, and the file's problems."""
 
     file: Path
     entries: tuple[Entry, ...] = ()
@@ -55,12 +55,12 @@ class ParsedConfig:
 
     @property
     def models(self) -> tuple[ModelConfig, ...]:
-        """The models that can be served."""
+        """Configurations of the models that can be served."""
         return tuple(entry.config for entry in self.entries)
 
 
 def read_models(file: Path) -> ParsedConfig:
-    """Read all models of a YAML file; one that is wrong keeps none of the others back, and nothing is raised."""
+    """Read all models of a YAML file; an invalid one does not affect the others, and no error is raised."""
     document = read_document(file)
     problems = list(document.problems)
     entries: list[Entry] = []
@@ -71,80 +71,85 @@ def read_models(file: Path) -> ParsedConfig:
         root = (index,) if isinstance(document.data, list) else ()
         entry, found = _read_one(document, item, root)
         problems += found
-        # What stands twice may be meant either way, so that model is not served.
-        twice = any(problem.key.startswith(f"{index}." if root else "") for problem in document.problems)
-        entries += [entry] if entry and not twice else []
+        # Which of two duplicate keys is meant is not known, so that model is not served.
+        has_duplicates = any(problem.key.startswith(f"{index}." if root else "") for problem in document.problems)
+        entries += [entry] if entry and not has_duplicates else []
     return ParsedConfig(
         file, tuple(entries), tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
     )
 
 
 def _read_one(document: Document, item: Any, root: KeyPath) -> tuple[Entry | None, list[Problem]]:
-    """Read one configuration of a file."""
-    if not isinstance(item, dict) or not (item.keys() & (OWN_KEYS | localai.top_keys())):
+    """Parse one configuration of a file."""
+    if not isinstance(item, dict) or not (item.keys() & (MODEL_KEYS | localai.top_keys())):
         return None, [_no_model(document, root)]
     problems: list[Problem] = []
     if is_localai(item):
-        translation = localai.translate(item, document.file, document.places, root)
-        fields, places, problems = translation.fields, translation.own_places(), translation.problems
+        translation = localai.translate(item, document.file, document.locations, root)
+        fields, locations, problems = translation.fields, translation.field_locations(), translation.problems
         if not translation.served or any(problem.severity == "error" for problem in problems):
             return None, problems
     else:
         fields = dict(item)
-        places = {path[len(root) :]: place for path, place in document.places.items() if path[: len(root)] == root}
+        locations = {
+            path[len(root) :]: location for path, location in document.locations.items() if path[: len(root)] == root
+        }
     if not root:
         fields.setdefault("name", document.file.stem)
-    config, wrong = _validate(fields, places, document.file)
-    return (Entry(config, document.file, places) if config else None), [*problems, *wrong]
+    config, invalid = _validate(fields, locations, document.file)
+    return (Entry(config, document.file, locations) if config else None), [*problems, *invalid]
 
 
 def is_localai(item: Mapping[str, Any]) -> bool:
-    """Tell whether a configuration is in LocalAI's shape: it has more keys that only LocalAI knows than only we do."""
+    """Return whether a configuration is in LocalAI's format: more of its keys are LocalAI's alone than ours alone."""
     known = localai.top_keys()
-    theirs, ours = item.keys() & (known - OWN_KEYS), item.keys() & (OWN_KEYS - known)
+    theirs, ours = item.keys() & (known - MODEL_KEYS), item.keys() & (MODEL_KEYS - known)
     return len(theirs) > len(ours) or (len(theirs) == len(ours) and "parameters" in theirs and "model" not in ours)
 
 
 def _no_model(document: Document, root: KeyPath) -> Problem:
-    """Return what to say of a file, or a part of one, that configures no model."""
+    """Return the problem of a file, or of an item of one, that configures no model."""
     what = f"Item {root[0]}" if root else "The file"
-    place = nearest_place(root, document.places)
-    hint = "a model has at least `model`, or `parameters.model` in LocalAI's shape; keep other files elsewhere"
-    return whole_file(document.file, f"{what} is no model's configuration.", hint, "warning", place)
+    location = nearest_location(root, document.locations)
+    hint = "a model has at least `model`, or `parameters.model` in LocalAI's format; keep other files elsewhere"
+    return file_problem(document.file, f"{what} is not the configuration of a model.", hint, "warning", location)
 
 
 def _validate(
-    fields: dict[str, Any], places: Mapping[KeyPath, Place], file: Path
+    fields: dict[str, Any], locations: Mapping[KeyPath, Location], file: Path
 ) -> tuple[ModelConfig | None, list[Problem]]:
-    """Build a configuration, or say what is wrong with each of its fields."""
+    """Return a configuration, or a problem for each invalid field."""
     problems = []
     if "path" in fields:
-        problems.append(_unknown(("path",), places, file))
+        problems.append(_unknown(("path",), locations, file))
     try:
         config = ModelConfig.model_validate(fields | {"path": file})
     except ValidationError as error:
-        return None, [*problems, *(_problem(details, places, file) for details in error.errors())]
+        return None, [*problems, *(_problem(details, locations, file) for details in error.errors())]
     return (None, problems) if problems else (config, [])
 
 
-def _problem(error: ErrorDetails, places: Mapping[KeyPath, Place], file: Path) -> Problem:
-    """Turn a mistake that pydantic found into a problem."""
-    path: KeyPath = way(error["loc"])
+def _problem(error: ErrorDetails, locations: Mapping[KeyPath, Location], file: Path) -> Problem:
+    """Return the problem of an error that pydantic found."""
+    path: KeyPath = key_path(error["loc"])
     if error["type"] == "extra_forbidden":
-        return _unknown(path, places, file)
-    place = nearest_place(path, places)
+        return _unknown(path, locations, file)
+    location = nearest_location(path, locations)
     if error["type"] == "missing":
-        message, hint = f"`{dotted(path)}` is missing.", ""
+        message, hint = f"`{join_key(path)}` is missing.", ""
     else:
-        message, hint = f"`{dotted(path)}` {expectation(error)}, not {shown(error['input'])}.", _hint(error)
-    return Problem(file, place.line, place.column, dotted(path), message, hint)
+        message, hint = (
+            f"`{join_key(path)}` {describe_expected(error)}, not {format_value(error['input'])}.",
+            _hint(error),
+        )
+    return Problem(file, location.line, location.column, join_key(path), message, hint)
 
 
 def _hint(error: ErrorDetails) -> str:
-    """Say how to put a value right, where that can be told."""
+    """Return how to fix a value, if that is known."""
     value = error["input"]
     if error["type"] == "string_type" and isinstance(value, int | float):
-        return f'write "{shown(value)}" in quotes'
+        return f'write "{format_value(value)}" in quotes'
     if error["type"] == "literal_error" and isinstance(value, str):
         choices = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         words = localai.table()["dtypes"]
@@ -152,17 +157,17 @@ def _hint(error: ErrorDetails) -> str:
     return ""
 
 
-def _unknown(path: KeyPath, places: Mapping[KeyPath, Place], file: Path) -> Problem:
-    """Return the problem of a key that does not exist, with the nearest that does."""
+def _unknown(path: KeyPath, locations: Mapping[KeyPath, Location], file: Path) -> Problem:
+    """Return the problem of an unknown key, with the most similar known one."""
     key = str(path[-1])
-    place = nearest_place(path, places)
-    ours = localai.own_key(key) if len(path) == 1 else None
+    location = nearest_location(path, locations)
+    ours = localai.octabox_key(key) if len(path) == 1 else None
     hint = f"it is LocalAI's; here it is `{ours}`" if ours else did_you_mean(key, fields_at(path[:-1]))
-    return Problem(file, place.line, place.column, dotted(path), f"There is no key `{dotted(path)}`.", hint)
+    return Problem(file, location.line, location.column, join_key(path), f"There is no key `{join_key(path)}`.", hint)
 
 
 def fields_at(path: KeyPath) -> frozenset[str]:
-    """Return the keys that may stand in the mapping at the end of this way into a configuration."""
+    """Return the keys of the mapping at a key path of a configuration."""
     model: type[BaseModel] = ModelConfig
     inside_container = False
     for part in path:
@@ -178,7 +183,7 @@ def fields_at(path: KeyPath) -> frozenset[str]:
 
 
 def _model_inside(annotation: Any) -> type[BaseModel] | None:
-    """Return the model that an annotation is made of, if it is."""
+    """Return the first pydantic model in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for inner in get_args(annotation) if (found := _model_inside(inner))), None)

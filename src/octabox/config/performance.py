@@ -1,4 +1,4 @@
-"""How fast a model is to run, and at what price: profiles, and single settings that are stronger than them."""
+"""Performance settings: profiles, and single settings that override them."""
 
 from __future__ import annotations
 
@@ -6,79 +6,77 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-#: Names of sets of settings: bitwise as diffusers, lossless to the eye, lossy.
+#: Profiles: bitwise equal to diffusers, visually lossless, lossy.
 Profile = Literal["exact", "fast", "turbo"]
 
-#: What of a denoiser is compiled; ``auto`` chooses between its repeated blocks and the whole.
+#: Parts of a denoiser to compile; ``auto`` selects its repeated blocks or all of it.
 Compile = Literal["off", "auto", "regional", "whole"]
 
-#: Modes of ``torch.compile``, by its own names.
+#: Modes of ``torch.compile``.
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
-#: Modes that record CUDA graphs, which need the whole model at fixed places in memory.
+#: Modes that record CUDA graphs, which need the complete model at fixed addresses.
 GRAPH_MODES = frozenset({"reduce-overhead", "max-autotune"})
 
-#: Other names of attention backends, as other programs call them.
+#: Aliases of attention backends in other programs.
 ATTENTION_ALIASES = {"sdp": "native", "sdpa": "native"}
 
-#: Name of the step cache that is chosen by what the model supports, and of none.
+#: Cache methods: the best that the model supports, and none.
 AUTO_CACHE, NO_CACHE = "auto", "off"
 
 
 class _Strict(BaseModel):
-    """A part of a configuration that has no key but its own, and does not change."""
+    """A frozen part of a configuration without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CacheConfig(_Strict):
-    """A step cache: what a denoiser computed in one step is used again in the next ones."""
+    """A step cache, which reuses a denoiser's results of a step in later ones."""
 
     method: str = Field(
         default=AUTO_CACHE, description="`auto`, `off`, `cache_dit`, or a cache of diffusers such as first_block_cache."
     )
     budget: float | None = Field(
         default=None,
-        description="Relative change of a step up to which it is left out; only of caches that measure it.",
+        description="Relative change up to which a step is skipped; only for caches that measure it.",
         gt=0,
         le=1,
     )
-    settings: dict[str, Any] = Field(
-        default_factory=dict, description="Settings of the cache by the library's own names."
-    )
+    settings: dict[str, Any] = Field(default_factory=dict, description="Settings of the cache, by the library's names.")
 
 
 def _read_cache(value: Any) -> Any:
-    """Take the name of a cache for a mapping with it; YAML 1.1 reads ``off`` as false."""
+    """Accept the name of a cache for a mapping; YAML 1.1 reads ``off`` as false."""
     if value is False:
         return {"method": NO_CACHE}
     return {"method": value} if isinstance(value, str) else value
 
 
 class PerformanceConfig(_Strict):
-    """How fast a model is to run; a setting that is not given is that of the profile."""
+    """Performance settings of a model; those that are not set are the profile's."""
 
     profile: Profile | None = Field(
         default=None,
-        description="exact is bitwise as diffusers, fast lossless to the eye, turbo lossy; the server's, if not given.",
+        description="exact is bitwise equal to diffusers, fast visually lossless, turbo lossy. Default: the server's.",
     )
     compile: Compile | None = Field(
-        default=None, description="What of a denoiser is compiled: off, auto, regional (its repeated blocks) or whole."
+        default=None, description="Parts of a denoiser to compile: off, auto, regional (its repeated blocks) or whole."
     )
     compile_mode: CompileMode | None = Field(default=None, description="Mode of torch.compile.")
-    compile_backend: str | None = Field(default=None, description="Backend of torch.compile; inductor, if not given.")
+    compile_backend: str | None = Field(default=None, description="Backend of torch.compile; inductor by default.")
     compile_dynamic: bool | None = Field(
         default=None,
-        description="Whether one compilation serves every size; if not given, from the second size on.",
+        description="Whether one compilation serves all sizes; by default, from the second size on.",
     )
     channels_last: bool | None = Field(
-        default=None, description="Whether weights of convolutions are kept with the channels last."
+        default=None, description="Whether weights of convolutions are in the channels-last memory format."
     )
-    fuse_qkv: bool | None = Field(default=None, description="Whether attention computes its projections as one.")
+    fuse_qkv: bool | None = Field(default=None, description="Whether attention fuses its projections.")
     attention: str | None = Field(
         default=None, description="Attention backend by diffusers' name, such as native (sdp), flash or xformers."
     )
-    cudnn_benchmark: bool | None = Field(default=None, description="Whether cuDNN tries its convolutions out.")
+    cudnn_benchmark: bool | None = Field(default=None, description="Whether cuDNN benchmarks convolutions.")
     tf32: bool | None = Field(default=None, description="Whether float32 is multiplied as TF32 on CUDA.")
     cache: Annotated[CacheConfig, BeforeValidator(_read_cache)] | None = Field(
         default=None, description="Step cache: a name, or a mapping."
@@ -87,34 +85,34 @@ class PerformanceConfig(_Strict):
     @field_validator("compile", mode="before")
     @classmethod
     def _read_compile(cls, value: Any) -> Any:
-        """Take true for ``auto`` and false for ``off``."""
+        """Accept true for ``auto`` and false for ``off``."""
         return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
 
     @field_validator("attention", mode="before")
     @classmethod
     def _read_attention(cls, value: Any) -> Any:
-        """Take another program's name for diffusers' one."""
+        """Replace another program's name of a backend by diffusers'."""
         return ATTENTION_ALIASES.get(value.lower(), value.lower()) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_mode(self) -> PerformanceConfig:
-        """Refuse CUDA graphs of single blocks: the results of one would be overwritten by the next."""
+        """Refuse CUDA graphs of single blocks: each block would overwrite the results of the previous one."""
         if self.compile == "regional" and self.compile_mode in GRAPH_MODES:
-            raise ValueError("must be 'whole' for this `compile_mode`; 'regional' goes with default")
+            raise ValueError("must be 'whole' for this `compile_mode`; 'regional' requires the default mode")
         return self
 
     @property
-    def given(self) -> dict[str, Any]:
-        """The single settings that are given, as they are written."""
+    def overrides(self) -> dict[str, Any]:
+        """The single settings, which override the profile's."""
         return self.model_dump(exclude_none=True, exclude={"profile"})
 
 
 def _read_performance(value: Any) -> Any:
-    """Take the name of a profile for a mapping with it."""
+    """Accept the name of a profile for a mapping."""
     return {"profile": value} if isinstance(value, str) else value
 
 
-#: What a configuration may say of it: the name of a profile, or a mapping.
+#: Performance settings in a configuration: the name of a profile, or a mapping.
 Performance = Annotated[PerformanceConfig, BeforeValidator(_read_performance)]
 
 _EXACT = PerformanceConfig(
@@ -138,7 +136,7 @@ _FAST = _EXACT.model_copy(
         "tf32": True,
     }
 )
-# The budget is the one that the authors of the first block cache name for FLUX.
+# The budget is that of the first block cache's authors for FLUX.
 _TURBO = _FAST.model_copy(update={"profile": "turbo", "cache": CacheConfig(budget=0.08)})
 
 #: The settings of each profile.
@@ -146,12 +144,12 @@ PROFILES: dict[str, PerformanceConfig] = {"exact": _EXACT, "fast": _FAST, "turbo
 
 
 def effective_settings(config: PerformanceConfig, default: Profile) -> PerformanceConfig:
-    """Return all settings that hold for a model: its own, then those of its profile.
+    """Return the performance settings of a model, completed by its profile.
 
     Args:
-        config: What the model's configuration says.
-        default: Profile of models that name none.
+        config: Performance settings of the model's configuration.
+        default: Profile of models that select none.
     """
     profile = PROFILES[config.profile or default]
-    own = {name: getattr(config, name) for name in type(config).model_fields if getattr(config, name) is not None}
-    return profile.model_copy(update=own)
+    update = {name: getattr(config, name) for name in type(config).model_fields if getattr(config, name) is not None}
+    return profile.model_copy(update=update)

@@ -1,4 +1,4 @@
-"""Presets: what a configuration says of a kind of model, where its author says nothing. Each is a file in ``presets/``."""
+"""Presets: configuration values for a kind of model, used where its configuration has none. Each is a file in ``presets/``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import yaml
 
 @dataclass(frozen=True)
 class Preset:
-    """Part of a model's configuration, for models of a kind.
+    """Configuration values for a kind of model.
 
     Args:
-        name: What configurations call it.
+        name: Name that configurations select it by.
         description: What it does.
-        pipelines: Classes of diffusers that it holds for without being named.
-        aliases: Values of LocalAI's `pipeline_type` that mean it.
-        settings: The part of a configuration, in its own keys.
+        pipelines: Classes of diffusers that it applies to by default.
+        aliases: Values of LocalAI's `pipeline_type` that select it.
+        settings: The values, by key of a model's configuration.
     """
 
     name: str
@@ -42,12 +42,12 @@ def presets() -> dict[str, Preset]:
 
 
 def preset_of_alias(alias: str) -> Preset | None:
-    """Return the preset that a value of LocalAI's `pipeline_type` means; None where it is no such name."""
+    """Return the preset that a value of LocalAI's `pipeline_type` selects; None if it selects none."""
     return next((preset for preset in presets().values() if alias in preset.aliases), None)
 
 
 def settings_for(pipeline: str) -> Mapping[str, Any]:
-    """Return what holds for models of a class without being asked for."""
+    """Return the preset values that apply to all models of a class."""
     settings: dict[str, Any] = {}
     for preset in presets().values():
         if pipeline in preset.pipelines:
@@ -55,13 +55,13 @@ def settings_for(pipeline: str) -> Mapping[str, Any]:
     return settings
 
 
-def deep_merge(own: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with a preset's values where it has none of its own, mapping by mapping."""
-    both = dict(preset)
-    for key, value in own.items():
-        under = preset.get(key)
-        if isinstance(value, Mapping) and isinstance(under, Mapping):
-            both[key] = deep_merge(value, under)
+def deep_merge(config: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with a preset's values for keys that are missing or null, nested mappings included."""
+    merged = dict(preset)
+    for key, value in config.items():
+        default = preset.get(key)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            merged[key] = deep_merge(value, default)
         elif value is not None or key not in preset:
-            both[key] = value
-    return both
+            merged[key] = value
+    return merged

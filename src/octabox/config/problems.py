@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, where it stands, and what to do about it."""
+"""Problems in configuration files: the location, the message and the fix."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pydantic_core import ErrorDetails
 
 from octabox.errors import nearest
 
-#: Way to a value inside a document: keys of mappings and indexes of lists.
+#: Path to a value in a document: keys of mappings and indexes of lists.
 KeyPath = tuple[str | int, ...]
 
-#: An error keeps the model from being served, a warning does not.
+#: An error prevents the model from being served, a warning does not.
 Severity = Literal["error", "warning"]
 
-#: What a value must be, by pydantic's name for its mistake; braces take pydantic's own details.
+#: Expected value by pydantic's error type; the fields in braces come from pydantic's context.
 EXPECTED = {
     "string_type": "text",
-    "string_pattern_mismatch": "text that begins with neither a blank nor a slash and holds no backslash",
+    "string_pattern_mismatch": "text that does not start with a space or a slash and has no backslash",
     "string_too_short": "text that is not empty",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -44,8 +44,8 @@ EXPECTED = {
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where something stands in a file, counted from 1."""
+class Location:
+    """A line and a column of a file, counted from 1."""
 
     line: int = 1
     column: int = 1
@@ -53,16 +53,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a file, or, as a warning, one that has no effect.
+    """An error in a file, or a warning about a key that has no effect.
 
     Args:
         file: The file or folder concerned.
         line: Line, counted from 1.
         column: Column, counted from 1.
-        key: The key concerned, as the file spells it, with dots between levels; empty for the whole file.
+        key: The key concerned, as the file spells it, with dots between levels; empty if it concerns the file itself.
         message: What is wrong, in one sentence.
-        hint: What to do about it.
-        severity: Whether the model is served all the same.
+        hint: How to fix it.
+        severity: Whether it prevents the model from being served.
     """
 
     file: Path
@@ -78,36 +78,36 @@ class Problem:
         return f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}{hint}"
 
 
-def whole_file(
-    file: Path, message: str, hint: str = "", severity: Severity = "error", place: Place | None = None
+def file_problem(
+    file: Path, message: str, hint: str = "", severity: Severity = "error", location: Location | None = None
 ) -> Problem:
-    """Return a problem with a file that no single key is to blame for."""
-    place = place or Place()
-    return Problem(file, place.line, place.column, "", message, hint, severity)
+    """Return a problem of a file that belongs to no key."""
+    location = location or Location()
+    return Problem(file, location.line, location.column, "", message, hint, severity)
 
 
-def dotted(path: Iterable[str | int]) -> str:
-    """Spell the way to a value with dots: ``components.vae.dtype``."""
+def join_key(path: Iterable[str | int]) -> str:
+    """Return a key path with dots between levels: ``components.vae.dtype``."""
     return ".".join(str(part) for part in path)
 
 
-def nearest_place(path: KeyPath, places: Mapping[KeyPath, Place]) -> Place:
-    """Return the place of a value, or of the innermost thing around it that the file holds."""
+def nearest_location(path: KeyPath, locations: Mapping[KeyPath, Location]) -> Location:
+    """Return the location of a value, or of the innermost enclosing value that the file has."""
     for length in range(len(path), -1, -1):
-        if path[:length] in places:
-            return places[path[:length]]
-    return Place()
+        if path[:length] in locations:
+            return locations[path[:length]]
+    return Location()
 
 
-def shown(value: Any) -> str:
-    """Show a value as its author would write it, cut short."""
+def format_value(value: Any) -> str:
+    """Return a value as YAML spells it, shortened to a line."""
     text = {None: "nothing", True: "true", False: "false"}.get(value) if isinstance(value, bool | None) else repr(value)
     text = text or "nothing"
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 (a line of a terminal)
 
 
-def expectation(error: ErrorDetails) -> str:
-    """Say what a value that pydantic refused must be."""
+def describe_expected(error: ErrorDetails) -> str:
+    """Return what pydantic expected of a value that it refused."""
     if error["type"] in EXPECTED:
         details = {
             name: f"{bound:.15g}" if isinstance(bound, float) else bound for name, bound in error.get("ctx", {}).items()
@@ -118,6 +118,6 @@ def expectation(error: ErrorDetails) -> str:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return a hint with the names most like this one; empty where none is."""
+    """Return a hint with the names most similar to this one; empty if none is."""
     found = nearest(name, choices)
     return f"did you mean {' or '.join(found)}?" if found else ""

@@ -1,12 +1,12 @@
-"""The embedded text-to-image model: weights as package data, made by `tools/train_demo_model.py`."""
+"""The embedded text-to-image model: weights as package data, written by `tools/train_demo_model.py`."""
 
 from pathlib import Path
 
-#: Name by which the embedded model is called.
+#: Name of the embedded model.
 NAME = "demo"
 
-#: Its folder, in diffusers' own format.
+#: Its folder, in diffusers' format.
 FOLDER = Path(__file__).parent / "model"
 
-#: A prompt that shows what it can do.
+#: An example prompt.
 PROMPT = "a large yellow star on a blue background"

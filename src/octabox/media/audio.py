@@ -31,8 +31,8 @@ LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6
 #: Maximum number of channels of an MP3.
 STEREO = 2
 
-#: Maximum number of values per second over all channels: two channels at 192 kHz.
-MAX_VALUE_RATE = 2 * 192_000
+#: Maximum number of values per second over all channels, if the audio has the maximum length: two channels at 48 kHz.
+MAX_VALUE_RATE = 2 * 48_000
 
 #: Largest value of a 16-bit sample.
 MAX_SAMPLE = 32767
@@ -81,11 +81,10 @@ class AudioBuffer:
         Raises:
             MediaError: The audio is too long, or has too many channels.
         """
-        # PyAV reads out of bounds for frames with more than eight channels.
         if frame.layout.nb_channels not in LAYOUTS:
             raise media_error(self._parameter, f"has {frame.layout.nb_channels} channels, more than {max(LAYOUTS)}")
         if self._resampler is None:
-            self._resampler = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
+            self._resampler = av.AudioResampler("flt", frame.layout, frame.sample_rate)
             self._rate = frame.sample_rate
         self._length += frame.samples
         self._limits.check_seconds(self._length / self._rate, self._parameter)
@@ -101,8 +100,11 @@ class AudioBuffer:
 
 
 def frame_samples(frame: AudioFrame) -> npt.NDArray[np.float32]:
-    """Return the samples of a planar float frame."""
-    return np.asarray(frame.to_ndarray(), np.float32)
+    """Return the samples of a frame of packed floats, of shape (channels, length).
+
+    Packed, since PyAV reads past the end of its memory if a frame has eight planes or more.
+    """
+    return np.asarray(frame.to_ndarray(), np.float32).reshape(-1, frame.layout.nb_channels).T
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Audio:
@@ -114,6 +116,8 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Audio:
     with open_container(data, parameter=parameter, limits=limits, hint=AUDIO_HINT) as container:
         if not container.streams.audio:
             raise media_error(parameter, "has no audio", AUDIO_HINT)
+        # What a file claims is refused before it is decoded; what it holds is counted all the same.
+        limits.check_seconds((container.duration or 0) / av.time_base, parameter)
         recording, stream = AudioBuffer(parameter, limits), container.streams.audio[0]
         for frame in decode_frames(
             container, [stream], parameter=parameter, duration=declared_duration(container, data)
@@ -193,9 +197,9 @@ def resample(audio: Audio, rate: int) -> Audio:
     # One channel at a time, since FFmpeg has layouts for eight channels only.
     for index, channel in enumerate(np.nan_to_num(audio.samples)):
         plane = np.ascontiguousarray(channel, np.float32).reshape(1, -1)
-        frame = AudioFrame.from_ndarray(plane, format="fltp", layout="mono")
+        frame = AudioFrame.from_ndarray(plane, format="flt", layout="mono")
         frame.sample_rate = audio.rate
-        resampler = av.AudioResampler("fltp", "mono", rate)
+        resampler = av.AudioResampler("flt", "mono", rate)
         chunks = [frame_samples(chunk)[0] for chunk in [*resampler.resample(frame), *resampler.resample(None)]]
         result = np.concatenate([*chunks, np.zeros(0, np.float32)])[:length]
         samples[index, : len(result)] = result

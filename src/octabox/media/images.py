@@ -88,7 +88,8 @@ def encode_png(image: Image.Image) -> bytes:
 def read_size(data: bytes) -> tuple[int, int]:
     """Return the width and height of an encoded image, without decoding it."""
     with Image.open(io.BytesIO(data), formats=READABLE_FORMATS) as image:
-        return image.size
+        size: tuple[int, int] = image.size
+        return size
 
 
 def _options(name: str, output: OutputFormat, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +140,8 @@ def open_image(data: bytes, *, parameter: str, limits: MediaLimits) -> Iterator[
     limits.check_bytes(data, parameter)
     try:
         with Image.open(io.BytesIO(data), formats=READABLE_FORMATS) as image:
-            limits.check_size(*image.size, parameter)
+            width, height = image.size
+            limits.check_size(width, height, parameter)
             image.load()
             yield image
     except MediaError:

@@ -86,7 +86,8 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Video:
         if not tracks:
             raise media_error(parameter, "has no video", VIDEO_HINT)
         tracks[0].thread_type = "AUTO"
-        limits.check_size(tracks[0].width, tracks[0].height, parameter)
+        # What a file claims is refused before it is decoded; what it holds is counted all the same.
+        limits.check_frames(max(1, tracks[0].frames), (tracks[0].width, tracks[0].height), parameter)
         recording = AudioBuffer(parameter, limits)
         upright: list[Image.Image] = []
         used: list[VideoStream | AudioStream] = [tracks[0], *container.streams.audio[:1]]

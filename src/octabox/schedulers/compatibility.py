@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from octabox.catalog.entries import Parameter, PipelineEntry, SchedulerEntry
@@ -157,85 +158,132 @@ def _flow_settings(entry: SchedulerEntry, traits: ModelTraits) -> dict[str, Any]
     return {name: value for name, value in flow.items() if entry.setting(name) and value is not None}
 
 
-def incompatibility(
-    entry: SchedulerEntry, traits: ModelTraits, settings: Mapping[str, Any], pipelines: Iterable[PipelineEntry] = ()
-) -> str:
-    """Return why a scheduler is not compatible with a model; empty if it is.
+class IncompatibilityCause(Enum):
+    """What about a scheduler is incompatible with a model."""
+
+    SETTINGS = "settings"
+    DIRECTION = "direction"
+    STEP = "step"
+    FLOW_MATCHING = "flow matching"
+    NOISE = "noise"
+    PIPELINE = "pipeline"
+
+
+@dataclass(frozen=True)
+class Incompatibility:
+    """Why a scheduler cannot work with a model.
 
     Args:
-        entry: The scheduler class.
-        traits: Traits of the model.
-        settings: Settings of the request.
-        pipelines: All pipelines, for schedulers that only some pipelines support.
+        cause: What is incompatible.
+        reason: The reason, as the end of a sentence about the scheduler.
     """
-    reason = _conflicting_setting(entry, traits, settings)
-    if reason or entry.name == traits.default_class:
-        return reason
-    if entry.reverses:
-        return "it inverts an image into noise"
-    is_supported = traits.pipeline is not None and entry.name in _annotated_schedulers(traits.pipeline)
+
+    cause: IncompatibilityCause
+    reason: str
+
+    def error(self, scheduler: str, traits: ModelTraits) -> InvalidParameterError:
+        """Return the error for a request of this scheduler."""
+        return InvalidParameterError(
+            f"Scheduler {scheduler} does not fit this model: {self.reason}.",
+            hint=f"The model's own is {traits.default_class}.",
+            parameter="scheduler",
+        )
+
+
+def incompatibility(
+    entry: SchedulerEntry, traits: ModelTraits, settings: Mapping[str, Any], pipelines: Iterable[PipelineEntry] = ()
+) -> Incompatibility | None:
+    """Return why a scheduler cannot work with a model; None if it can.
+
+    Args:
+        entry: The class of the scheduler.
+        traits: The model.
+        settings: The requested settings.
+        pipelines: All pipelines, which declare the schedulers that they are made for.
+    """
+    conflicts = _conflicts(entry, traits, settings, pipelines)
+    return next((Incompatibility(cause, reason) for cause, reason in conflicts if reason is not None), None)
+
+
+def _conflicts(
+    entry: SchedulerEntry, traits: ModelTraits, settings: Mapping[str, Any], pipelines: Iterable[PipelineEntry]
+) -> Iterator[tuple[IncompatibilityCause, str | None]]:
+    """Yield the reasons of all checks, in order; None for those that pass."""
+    yield IncompatibilityCause.SETTINGS, _settings_conflict(entry, traits, settings)
+    if entry.name == traits.default_class:
+        return
+    yield IncompatibilityCause.DIRECTION, "it runs from the image to the noise" if entry.reverses else None
+    made_for_it = traits.pipeline is not None and entry.name in _annotated_schedulers(traits.pipeline)
+    yield IncompatibilityCause.STEP, _step_conflict(entry, made_for_it=made_for_it)
+    if traits.matches_flows:
+        yield IncompatibilityCause.FLOW_MATCHING, _flow_conflict(entry, traits)
+    else:
+        yield IncompatibilityCause.NOISE, _noise_conflict(entry, traits)
+    if not (made_for_it or entry.setting("beta_schedule") or entry.setting("sigma_schedule")):
+        others = [each.name for each in pipelines if entry.name in _annotated_schedulers(each)]
+        yield IncompatibilityCause.PIPELINE, f"it is made for {others[0]}" if others else None
+
+
+def _step_conflict(entry: SchedulerEntry, *, made_for_it: bool) -> str | None:
+    """Return why the pipeline of a model cannot call the steps of a scheduler."""
     if entry.step_needs == ("step",):
         return "it has no method 'step'"
-    if entry.step_needs and not is_supported:
+    if entry.step_needs and not made_for_it:
         needs = ", ".join(f"'{name}'" for name in entry.step_needs)
-        return f"its step requires {needs}, which only the pipelines for this scheduler pass"
-    reason = _flow_incompatibility(entry, traits) if traits.matches_flows else _noise_incompatibility(entry, traits)
-    if reason or is_supported or entry.setting("beta_schedule") or entry.setting("sigma_schedule"):
-        return reason
-    others = [each.name for each in pipelines if entry.name in _annotated_schedulers(each)]
-    return f"it is for {others[0]} and similar pipelines" if others else ""
+        return f"each step of it needs {needs}, which only the pipelines that are made for it have"
+    return None
 
 
-def _conflicting_setting(entry: SchedulerEntry, traits: ModelTraits, settings: Mapping[str, Any]) -> str:
-    """Return which requested setting conflicts with the training of a model; empty if none does."""
+def _settings_conflict(entry: SchedulerEntry, traits: ModelTraits, settings: Mapping[str, Any]) -> str | None:
+    """Return which requested setting contradicts the training of the model."""
     flags = [flag for flag in (*load_table()["exclusive"], "timestep_spacing") if settings.get(flag)]
     if traits.matches_flows and flags and entry.setting("use_flow_sigmas"):
-        return f"'{flags[0]}' is for diffusion models, and this is a flow matching model"
+        return f"'{flags[0]}' is for models that predict noise, and this one was trained by flow matching"
     if settings.get("use_flow_sigmas") and not traits.matches_flows:
-        return "'use_flow_sigmas' is for flow matching models, and this is a diffusion model"
-    return ""
+        return "'use_flow_sigmas' is for models that were trained by flow matching, and this one predicts noise"
+    return None
 
 
-def _flow_incompatibility(entry: SchedulerEntry, traits: ModelTraits) -> str:
-    """Return why a scheduler is not compatible with a flow matching model; empty if it is."""
+def _flow_conflict(entry: SchedulerEntry, traits: ModelTraits) -> str | None:
+    """Return why a scheduler cannot work with a model that was trained by flow matching."""
     if not entry.setting("shift") and not (entry.setting("use_flow_sigmas") and entry.setting("prediction_type")):
-        return "it does not support flow matching, which the model uses"
+        return "the model was trained by flow matching, which it does not support"
     if not entry.setting("shift") and not entry.setting(FINAL_SIGMAS):
-        # Without it the last sigma is not zero, which is negligible for diffusion models only.
-        return f"it does not reach a sigma of zero: it has no setting '{FINAL_SIGMAS}'"
+        # The last noise level of the others is the one before, which is close to zero only for models that predict noise.
+        return f"it stops short of the end of a flow: it has no setting '{FINAL_SIGMAS}'"
     if traits.pipeline is not None and traits.pipeline.sigmas and not entry.sigmas:
-        return f"{traits.pipeline.name} passes custom sigmas, which it does not accept"
+        return f"{traits.pipeline.name} passes its own sigmas, which it does not take"
     missing = [name for name in load_table()["flow"] if traits.config.get(name) and not entry.setting(name)]
-    return f"it has no setting '{missing[0]}', which the model requires" if missing else ""
+    return f"it has no setting '{missing[0]}', which the model requires" if missing else None
 
 
-def _noise_incompatibility(entry: SchedulerEntry, traits: ModelTraits) -> str:
-    """Return why a scheduler is not compatible with a diffusion model; empty if it is."""
+def _noise_conflict(entry: SchedulerEntry, traits: ModelTraits) -> str | None:
+    """Return why a scheduler cannot remove the noise that a model was trained on."""
     noise = {name: traits.config.get(name) for name in load_table()["noise"]}
     for name, value in noise.items():
-        reason = "" if value in (None, False) else _value_incompatibility(entry.setting(name), name, value)
-        if reason:
+        reason = None if value in (None, False) else _value_conflict(entry.setting(name), name, value)
+        if reason is not None:
             return reason
     foreign = [name for name in load_table()["kinds"] if entry.setting(name) and traits.config.get(name) is None]
     if foreign:
-        return f"it has a setting '{foreign[0]}', which the default scheduler of the model does not set"
+        return f"it has a setting '{foreign[0]}', which the model's own scheduler does not have"
     known = entry.setting("prediction_type")
     if known is None and traits.prediction != PREDICTS_NOISE:
         return f"the model predicts '{traits.prediction}', and it has no setting 'prediction_type'"
     if known is not None and known.choices and traits.prediction not in known.choices:
-        return f"the model predicts '{traits.prediction}', and it supports only {', '.join(map(repr, known.choices))}"
-    return ""
+        return f"the model predicts '{traits.prediction}', and it knows {', '.join(map(repr, known.choices))} only"
+    return None
 
 
-def _value_incompatibility(setting: Parameter | None, name: str, value: object) -> str:
-    """Return why a setting cannot have the value that a model was trained with; empty if it can."""
+def _value_conflict(setting: Parameter | None, name: str, value: object) -> str | None:
+    """Return why a scheduler cannot have the value of a setting that a model was trained with."""
     if setting is None:
         return f"it has no setting '{name}', which the model was trained with"
     if setting.choices and value not in setting.choices:
         return f"its '{name}' cannot be {value!r}, which the model was trained with"
     if name in load_table()["alike"] and setting.default != value:
         return f"its '{name}' is {setting.default}, and the model was trained with {value}"
-    return ""
+    return None
 
 
 def _annotated_schedulers(pipeline: PipelineEntry) -> frozenset[str]:

@@ -1,1 +1,1 @@
-"""API keys, and what may be fetched and read."""
+"""API keys, and checks of hosts, URLs and JSON."""

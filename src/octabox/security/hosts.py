@@ -1,7 +1,7 @@
-"""Keep web pages of other sites from using the server through a visitor's browser.
+"""Checks of `Host` and `Origin` headers against web pages of other sites.
 
-Two ways lead there: a page sends a request across sites (CSRF), which the browser marks with the page's ``Origin``; or a page's
-own host name is made to resolve to the server's address (DNS rebinding), so that the request's ``Host`` is the page's.
+Two attacks are refused: a cross-site request (CSRF), which the browser marks with the page's ``Origin``; and a page whose host
+name resolves to the server's address (DNS rebinding), so that the request's ``Host`` is the page's.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from urllib.parse import urlsplit
 
 from octabox.errors import ForbiddenHostError, ForbiddenOriginError
 
-#: Stands for every host, or for every origin.
+#: Any host, or any origin.
 ANY = "*"
 
-#: Ports that a browser leaves out of `Host` and `Origin`.
+#: Ports that browsers omit in `Host` and `Origin`.
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class HostPolicy:
-    """Decides which hosts requests may be addressed to, and which origins they may come from.
+    """Check the ``Host`` and the ``Origin`` of requests.
 
     Args:
-        bound: Address that the server listens on. On a loopback address only loopback names are accepted as ``Host``, so that
-            no other name can be rebound to it; elsewhere any host is, unless ``hosts`` names those that are.
-        hosts: Host names that are accepted beside; ``*`` is any, ``*.example.org`` are all names below.
+        bound: Address that the server listens on. For a loopback address only loopback names are accepted as ``Host``, so that
+            no other name can be rebound to it; otherwise any host is accepted, unless ``hosts`` is given.
+        hosts: Additional host names; ``*`` is any, ``*.example.org`` is any subdomain.
         origins: Web origins, such as ``https://chat.example.org``, whose pages may call the server; ``*`` is any.
     """
 
@@ -38,38 +38,38 @@ class HostPolicy:
         """Check the headers of a request.
 
         Args:
-            host: Its ``Host``; None where the client sent none (HTTP/1.0), which no browser does.
-            origin: Its ``Origin``; None where no web page sent it.
-            scheme: Scheme that it came by, for the port that ``Host`` leaves out.
+            host: Its ``Host``; None if the client sent none (HTTP/1.0), which browsers never do.
+            origin: Its ``Origin``; None if it does not come from a web page.
+            scheme: Its scheme, for the default port of ``Host``.
 
         Raises:
-            ForbiddenHostError: It is addressed to a host that is not this server's.
-            ForbiddenOriginError: A page of another site sent it.
+            ForbiddenHostError: The host is not one of the server's names.
+            ForbiddenOriginError: The request comes from a page of another site.
         """
         if host is not None and not self._accepts(hostname(host)):
             raise ForbiddenHostError(
-                f"The host '{host[:100]}' is not one of this server's.",
-                hint="Add it to the setting `allowed_hosts`, if clients are to reach the server by that name.",
+                f"The host '{host[:100]}' is not a name of this server.",
+                hint="To let clients use that name, add it to the setting `allowed_hosts`.",
             )
         if origin is None or ANY in self._origins or origin.lower() in self._origins:
             return
         if host is not None and _address(origin) == _address(f"{scheme}://{host}"):
             return
-        if (page := _address(origin)) is not None and self._names(page[0]):
+        if (page := _address(origin)) is not None and self._is_listed(page[0]):
             return
         raise ForbiddenOriginError(
             f"Pages of '{origin[:100]}' may not use this server.",
-            hint="Add the origin to the setting `cors_origins`, if they are to.",
+            hint="To allow them, add the origin to the setting `cors_origins`.",
         )
 
     def _accepts(self, name: str) -> bool:
-        """Return whether requests may be addressed to a host."""
-        if self._names(name) or ANY in self._hosts:
+        """Return whether a host is accepted."""
+        if self._is_listed(name) or ANY in self._hosts:
             return True
         return is_loopback(name) if self._local else not self._hosts or is_loopback(name)
 
-    def _names(self, name: str) -> bool:
-        """Return whether a host is one of those that are named."""
+    def _is_listed(self, name: str) -> bool:
+        """Return whether a host matches the list."""
         return any(name == host or (host.startswith("*.") and name.endswith(host[1:])) for host in self._hosts)
 
 
@@ -82,7 +82,7 @@ def hostname(netloc: str) -> str:
 
 
 def is_loopback(name: str) -> bool:
-    """Return whether a host name or address leads to the same machine, whatever a name server says (RFC 6761)."""
+    """Return whether a host name or address is a loopback one, whatever the DNS answers (RFC 6761)."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
@@ -92,7 +92,7 @@ def is_loopback(name: str) -> bool:
 
 
 def _address(url: str) -> tuple[str, int | None] | None:
-    """Return the host and the port of an origin; None where it has none, such as ``null``."""
+    """Return the host and the port of an origin; None if it has none, such as ``null``."""
     try:
         parts = urlsplit(url)
         port = parts.port or DEFAULT_PORTS.get(parts.scheme)

@@ -9,35 +9,35 @@ from octabox.errors import AuthenticationError, ConfigError
 
 
 class ApiKeys:
-    """The keys that clients may show; with none, everyone may ask.
+    """The accepted API keys; without any, all requests are accepted.
 
     Args:
         keys: The keys.
 
     Raises:
-        ConfigError: A key is empty: it would open the server to everyone without saying so.
+        ConfigError: A key is empty, which would accept all requests.
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self._keys = tuple(key.encode() for key in keys)
         if not all(key.strip() for key in self._keys):
             raise ConfigError(
-                "An API key is empty.", hint="Leave `api_keys` out, if all may ask.", parameter="api_keys"
+                "An API key is empty.", hint="To accept all requests, remove `api_keys`.", parameter="api_keys"
             )
 
     def check(self, authorization: str | None) -> None:
         """Check a request's ``Authorization`` header (RFC 6750).
 
         Raises:
-            AuthenticationError: It shows no key of ours.
+            AuthenticationError: It has no valid key.
         """
         if not self._keys:
             return
-        scheme, _, shown = (authorization or "").strip().partition(" ")
-        # Headers come as Latin-1 whatever bytes the client sent.
-        key = shown.strip().encode("latin-1", errors="replace")
-        # Every key is compared, in constant time, so that the time of an answer tells nothing.
-        matches = [hmac.compare_digest(key, ours) for ours in self._keys]
+        scheme, _, credentials = (authorization or "").strip().partition(" ")
+        # Headers are decoded as Latin-1, whatever bytes the client sent.
+        key = credentials.strip().encode("latin-1", errors="replace")
+        # Every key is compared in constant time, so that the response time reveals nothing.
+        matches = [hmac.compare_digest(key, valid_key) for valid_key in self._keys]
         if scheme.lower() != "bearer" or not any(matches):
-            what = "is wrong" if key else "is missing"
-            raise AuthenticationError(f"The API key {what}.", hint="Send it as 'Authorization: Bearer KEY'.")
+            reason = "is wrong" if key else "is missing"
+            raise AuthenticationError(f"The API key {reason}.", hint="Send it as 'Authorization: Bearer KEY'.")

@@ -1,4 +1,4 @@
-"""Bounds on what a request's JSON holds, before anything works on it."""
+"""Limits of the nesting, size and text length of a request's JSON."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Mapping
 
 from octabox.errors import InvalidParameterError
 
-#: Levels of lists and objects inside one another; arrays of numbers have as many as they have axes.
+#: Maximum nesting of lists and objects; an array has one level for each axis.
 MAX_DEPTH = 32
 
-#: Values of one request, those of nested lists included; larger arrays come as files.
+#: Maximum number of values in a request, including nested ones; larger arrays are sent as files.
 MAX_VALUES = 1_000_000
 
-#: Characters of one text that is no file: more than any text encoder reads.
+#: Maximum length of a text that is not a file, in characters: more than any text encoder reads.
 MAX_TEXT = 100_000
 
 
 def check_nesting(value: object, parameter: str) -> None:
-    """Check how deep lists and objects lie inside one another, and how many values they hold.
+    """Check the nesting and the number of values of a list or an object.
 
     Args:
-        value: What was read from JSON, YAML or a message.
+        value: Data parsed from JSON, YAML or a message.
         parameter: Name of the parameter or field that it belongs to.
 
     Raises:
-        InvalidParameterError: It is nested too deep, or too large.
+        InvalidParameterError: It is nested too deeply or too large.
     """
     level: list[object] = [value]
     count = depth = 0
@@ -33,7 +33,7 @@ def check_nesting(value: object, parameter: str) -> None:
         if count > MAX_VALUES:
             raise InvalidParameterError(
                 f"'{parameter}' has more than {MAX_VALUES} values.",
-                hint="Send an array as a file of NumPy (.npy).",
+                hint="Send an array as a NumPy file (.npy).",
                 parameter=parameter,
             )
         below: list[object] = []
@@ -51,15 +51,15 @@ def check_nesting(value: object, parameter: str) -> None:
 
 
 def check_text(value: object, parameter: str) -> None:
-    """Check the length of a text, or of each text of a list or an object that has passed `check_nesting`.
+    """Check the length of a text, or of each text in a list or an object that has passed `check_nesting`.
 
     Raises:
-        InvalidParameterError: One is longer than any model reads.
+        InvalidParameterError: A text is longer than any model reads.
     """
     if isinstance(value, str) and len(value) > MAX_TEXT:
         raise InvalidParameterError(
-            f"'{parameter}' has {len(value)} characters, more than the {MAX_TEXT} that are allowed.",
-            hint="No text encoder reads so much; send the part that matters.",
+            f"'{parameter}' has {len(value)} characters; the maximum is {MAX_TEXT}.",
+            hint="No text encoder reads that much; send a shorter text.",
             parameter=parameter,
         )
     if isinstance(value, Mapping):

@@ -1,8 +1,8 @@
-"""Keep clients from making the server fetch what only the server can reach (server-side request forgery).
+"""Protection against server-side request forgery: only URLs of public addresses are fetched.
 
-A host is resolved once, all its addresses are checked, and the connection goes to the very address that was checked: a
-second, different answer of the name server changes nothing. Ports are not restricted: public files lie on any. A proxy
-of the environment is not used, because it would resolve the name again.
+A host is resolved once, all its addresses are checked, and the connection uses a checked address: a second, different answer
+of the DNS has no effect. Ports are not restricted. Proxies of the environment are not used, since they would resolve the name
+again.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import httpx
 
 from octabox.errors import ForbiddenUrlError
 
-#: Finds the addresses of a host, as text.
+#: Resolves a host to addresses.
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 
-#: Makes the transport that really connects.
+#: Creates the transport that connects.
 MakeTransport = Callable[[], httpx.AsyncBaseTransport]
 
-#: The network whose addresses hold an IPv4 address in their last bits (NAT64, RFC 6052).
+#: Network of addresses with an embedded IPv4 address in their last bits (NAT64, RFC 6052).
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -35,7 +35,7 @@ async def resolve(host: str, port: int) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Return whether an address is one of the open internet; one that wraps an IPv4 address is judged by that."""
+    """Return whether an address is public; an embedded IPv4 address decides for an IPv6 address."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour
@@ -49,41 +49,43 @@ def is_public(address: str) -> bool:
 
 
 class UrlGuard:
-    """Decides which URLs may be fetched.
+    """Check which URLs may be fetched.
 
     Args:
-        resolver: Finds the addresses of a host.
-        make_transport: Makes the transport that connects to a checked address.
+        resolver: Resolves a host to addresses.
+        make_transport: Creates the transport that connects to a checked address.
     """
 
     def __init__(self, resolver: Resolver = resolve, make_transport: MakeTransport = httpx.AsyncHTTPTransport) -> None:
         self._resolver, self._make_transport = resolver, make_transport
 
     def check_form(self, url: str, parameter: str | None = None) -> None:
-        """Refuse a URL that is not http(s), has no host, or holds a password.
+        """Refuse a URL that is not http(s), has no host, or includes a password.
 
         Raises:
-            ForbiddenUrlError: It is one of those.
+            ForbiddenUrlError: The URL is refused.
         """
         try:
             parts = urlsplit(url)
-            fine = parts.scheme in ("http", "https") and parts.hostname and parts.username is None and parts.port != 0
+            allowed = (
+                parts.scheme in ("http", "https") and parts.hostname and parts.username is None and parts.port != 0
+            )
         except ValueError:
-            fine = False
-        if not fine:
+            allowed = False
+        if not allowed:
             raise ForbiddenUrlError(
                 "Only http and https URLs with a host and without a password are fetched.", parameter=parameter
             )
 
     def transport(self) -> httpx.AsyncBaseTransport:
-        """Return a transport that connects to public addresses alone."""
+        """Return a transport that connects to public addresses only."""
         return _GuardedTransport(self, self._make_transport())
 
     async def addresses_of(self, host: str, port: int) -> list[str]:
         """Return the addresses of a host, all of which are public.
 
         Raises:
-            ForbiddenUrlError: One of them is not, or there is none.
+            ForbiddenUrlError: One of them is not public, or there is none.
         """
         try:
             addresses = await self._resolver(host, port)
@@ -96,7 +98,7 @@ class UrlGuard:
 
 
 class _GuardedTransport(httpx.AsyncBaseTransport):
-    """Connects to an address that was checked; the name goes only into the ``Host`` header and the TLS handshake."""
+    """Connect to a checked address; the name is used only in the ``Host`` header and the TLS handshake."""
 
     def __init__(self, guard: UrlGuard, inner: httpx.AsyncBaseTransport) -> None:
         self._guard, self._inner = guard, inner

@@ -1,4 +1,4 @@
-"""Where log lines go."""
+"""Configuration of logging."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 
 from octabox.errors import ConfigError
 
-#: Libraries whose own handlers write to the terminal, and Python's warnings.
+#: Libraries with handlers that write to the terminal, and Python's warnings.
 LIBRARIES = ("diffusers", "transformers", "huggingface_hub", "accelerate", "peft", "py.warnings")
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
-#: What looks like a key: behind the word Bearer, or with the first letters that the Hub and OpenAI give theirs.
+#: Pattern of secrets: text after ``Bearer``, and keys with the prefixes of the Hub and OpenAI.
 SECRET = re.compile(r"(?i)(\bbearer\s+)[^\s'\",]+|\b(hf_|sk-)[a-z0-9_-]{8,}")
 
 
 def configure(level: str, file: Path | str | None = None) -> None:
-    """Send our log lines to a file or to standard error, and what libraries say to the same place at level debug.
+    """Log to a file or to standard error, with the messages of libraries at level debug.
 
     Args:
-        level: Least level of our lines: debug, info, warning or error.
+        level: Minimum level of Octabox's messages: debug, info, warning or error.
         file: File to append to.
 
     Raises:
@@ -30,10 +30,10 @@ def configure(level: str, file: Path | str | None = None) -> None:
     """
     handler = _handler(file)
     handler.setFormatter(RedactingFormatter(FORMAT))
-    ours = logging.getLogger("octabox")
-    _replace_handlers(ours, handler)
-    ours.setLevel(level.upper())
-    ours.propagate = False
+    octabox = logging.getLogger("octabox")
+    _replace_handlers(octabox, handler)
+    octabox.setLevel(level.upper())
+    octabox.propagate = False
     logging.captureWarnings(capture=True)
     for name in LIBRARIES:
         library = logging.getLogger(name)
@@ -59,20 +59,20 @@ def _replace_handlers(logger: logging.Logger, handler: logging.Handler) -> None:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Writes a record without the secrets in it, whoever put them there."""
+    """Format records with secrets redacted."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record's line."""
+        """Return the line of a record."""
         return SECRET.sub(lambda found: f"{found[1] or found[2]}***", super().format(record))
 
 
 class _AtDebug(logging.Handler):
-    """Passes records on at level debug: a library's warning is for whoever looks for a fault, not for every user."""
+    """Forward records at level debug: warnings of libraries are for debugging, not for all users."""
 
     def __init__(self, target: logging.Logger) -> None:
         super().__init__()
         self._target = target
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on."""
+        """Forward a record."""
         self._target.debug("%s: %s", record.name, record.getMessage())

@@ -1,6 +1,6 @@
 """The table of LocalAI's keys."""
 
-from octabox.config.localai import own_key, table, top_keys
+from octabox.config.localai import octabox_key, table, top_keys
 from octabox.config.localai.rules import RULES
 from octabox.config.model import ModelConfig
 
@@ -27,9 +27,9 @@ def test_no_key_is_for_us_and_for_other_kinds_of_model() -> None:
 def test_our_word_for_one_of_localais_is_known() -> None:
     """With its section or without."""
     assert ("scheduler", "scheduler", None) == (
-        own_key("diffusers.scheduler_type"),
-        own_key("scheduler_type"),
-        own_key("nonsense"),
+        octabox_key("diffusers.scheduler_type"),
+        octabox_key("scheduler_type"),
+        octabox_key("nonsense"),
     )
 
 

@@ -63,8 +63,8 @@ def test_options_are_stronger_than_keys() -> None:
 
     assert {"guidance_scale": 0, "num_inference_steps": 4} == translation.fields["defaults"]
     assert [
-        "`step` is understood but has no effect here: `options.1` says 4.",
-        "`cfg_scale` is understood but has no effect here: `options.0` says 0.",
+        "`step` has no effect: `options.1` is 4.",
+        "`cfg_scale` has no effect: `options.0` is 0.",
     ] == messages(translation)
 
 
@@ -81,7 +81,7 @@ def test_all_words_for_a_type_of_numbers_are_known(word: str) -> None:
         ("torch_dtype", "An option must be text like `name:value`, not 'torch_dtype'."),
         ({"torch_dtype": "bf16"}, "An option must be text like `name:value`, not {'torch_dtype': 'bf16'}."),
         (":5", "An option must have a name: ':5'."),
-        ("torch_dtype:fp8", "`options.0` is no dtype: 'fp8'."),
+        ("torch_dtype:fp8", "`options.0` must be a dtype, not 'fp8'."),
     ],
 )
 def test_an_option_that_says_nothing_is_an_error(option: Any, message: str) -> None:
@@ -112,9 +112,9 @@ def test_names_that_only_localai_has_are_presets() -> None:
 def test_img2img_is_a_task_where_no_class_is_given() -> None:
     """With a class it has no effect, which is said."""
     assert "image-to-image" == translated(diffusers={"img2img": True}).fields["pipeline"]
-    assert [
-        "`diffusers.img2img` is understood but has no effect here: `diffusers.pipeline_type` says what the model does."
-    ] == messages(translated(diffusers={"img2img": True, "pipeline_type": "X"}))
+    assert ["`diffusers.img2img` has no effect: `diffusers.pipeline_type` selects the pipeline."] == messages(
+        translated(diffusers={"img2img": True, "pipeline_type": "X"})
+    )
 
 
 def test_a_list_of_parameters_that_leaves_one_out_is_warned_of() -> None:
@@ -123,7 +123,7 @@ def test_a_list_of_parameters_that_leaves_one_out_is_warned_of() -> None:
     lacking = translated(step=5, diffusers={"enable_parameters": "negative_prompt", "clip_skip": 2})
 
     assert [] == messages(complete)
-    assert "leaves out `clip_skip`, `num_inference_steps`" in messages(lacking)[0]
+    assert "omits `clip_skip`, `num_inference_steps`" in messages(lacking)[0]
 
 
 def test_one_lora_and_several_are_all_applied() -> None:
@@ -153,4 +153,4 @@ def test_two_keys_for_one_field_must_agree() -> None:
     different = translated(cfg_scale=7, diffusers={"cfg_scale": 8})
 
     assert ([], 7) == (messages(same), different.fields["defaults"]["guidance_scale"])
-    assert ["`diffusers.cfg_scale` is understood but has no effect here: `cfg_scale` says 7."] == messages(different)
+    assert ["`diffusers.cfg_scale` has no effect: `cfg_scale` is 7."] == messages(different)

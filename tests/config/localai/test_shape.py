@@ -217,8 +217,8 @@ def test_a_transformer_in_a_file_loads() -> None:
         ("options: torch_dtype:bf16", "`options` must be a list, not 'torch_dtype:bf16'."),
         ("description: 5", '`description` must be text, not 5. (write "5")'),
         ("lora_adapter: x\nlora_scale: 99", "`adapters.0.weight` must be at most 10, not 99."),
-        ("backend: llama-cpp", "This is a model of LocalAI's backend 'llama-cpp', and is not served here."),
-        ("backend: difusers", "backend 'difusers', and is not served here. (did you mean diffusers?)"),
+        ("backend: llama-cpp", "This model is for LocalAI's backend 'llama-cpp' and is not served."),
+        ("backend: difusers", "backend 'difusers' and is not served. (did you mean diffusers?)"),
     ],
 )
 def test_what_is_wrong_is_told_in_localais_words(tmp_path: Path, text: str, message: str) -> None:
@@ -235,15 +235,15 @@ def test_what_is_wrong_is_told_in_localais_words(tmp_path: Path, text: str, mess
     [
         (
             "diffusers: {schduler_type: x}",
-            "`diffusers.schduler_type` is no key of LocalAI's configuration. (did you mean diffusers.scheduler_type?)",
+            "LocalAI's configuration has no key `diffusers.schduler_type`. (did you mean diffusers.scheduler_type?)",
         ),
         (
             "scheduler_type: x",
-            "`scheduler_type` is no key of LocalAI's configuration. (did you mean diffusers.scheduler_type?)",
+            "LocalAI's configuration has no key `scheduler_type`. (did you mean diffusers.scheduler_type?)",
         ),
-        ("threads: 4", "`threads` is understood but has no effect here: the setting `threads`"),
-        ("context_size: 512", "`context_size` is understood but has no effect here: it is for models that write"),
-        ("lora_scale: 0.5", "`lora_scale` is understood but has no effect here: `lora_adapter` is not given."),
+        ("threads: 4", "`threads` has no effect: the server's setting `threads`"),
+        ("context_size: 512", "`context_size` has no effect: it is for language"),
+        ("lora_scale: 0.5", "`lora_scale` has no effect: `lora_adapter` is not set."),
     ],
 )
 def test_what_has_no_effect_is_a_warning(tmp_path: Path, text: str, problem: str) -> None:
@@ -289,12 +289,12 @@ def test_a_disabled_model_and_an_alias_are_not_served(tmp_path: Path) -> None:
 
     assert ((), ["warning"]) == (disabled.models, [problem.severity for problem in disabled.problems])
     assert ((), ["error"]) == (alias.models, [problem.severity for problem in alias.problems])
-    assert "call 'y'" == alias.problems[0].hint
+    assert "use 'y'" == alias.problems[0].hint
 
 
 def test_float16_on_a_processor_is_warned_of(tmp_path: Path) -> None:
     """It is honoured, but its author probably forgot ``cuda``."""
     reading = read(tmp_path, "parameters: {model: a/b}\nf16: true\ncuda: false\n")
 
-    assert ["`f16` asks for float16 without an accelerator."] == [problem.message for problem in reading.problems]
+    assert ["`f16` selects float16 without an accelerator."] == [problem.message for problem in reading.problems]
     assert "float16" == reading.models[0].dtype

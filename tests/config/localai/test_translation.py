@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from octabox.config.localai.translation import Translation
-from octabox.config.problems import Place
+from octabox.config.problems import Location
 
-PLACES = {(): Place(1, 1), ("step",): Place(2, 1), ("options", 1): Place(5, 3)}
+PLACES = {(): Location(1, 1), ("step",): Location(2, 1), ("options", 1): Location(5, 3)}
 
 
 def test_a_field_knows_where_it_comes_from() -> None:
@@ -17,10 +17,10 @@ def test_a_field_knows_where_it_comes_from() -> None:
 
     assert {"defaults": {"num_inference_steps": 5, "strength": 1}} == translation.fields
     assert {
-        (): Place(1, 1),
-        ("defaults", "num_inference_steps"): Place(2, 1),
-        ("defaults", "strength"): Place(5, 3),
-    } == translation.own_places()
+        (): Location(1, 1),
+        ("defaults", "num_inference_steps"): Location(2, 1),
+        ("defaults", "strength"): Location(5, 3),
+    } == translation.field_locations()
 
 
 def test_a_field_is_set_once() -> None:

@@ -214,7 +214,8 @@ def _common_parameters(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
     for parameter in parameters:
         counts.setdefault(parameter.name, Counter())[parameter.kind, parameter.many] += 1
         first.setdefault((parameter.name, parameter.kind, parameter.many), parameter)
-    return {name: first[(name, *count.most_common(1)[0][0])] for name, count in counts.items()}
+    keys = {name: (name, *count.most_common(1)[0][0]) for name, count in counts.items()}
+    return {name: first[key] for name, key in keys.items()}
 
 
 def _family(entry: PipelineEntry, stems: Mapping[str, PipelineEntry]) -> str:

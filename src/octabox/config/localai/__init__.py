@@ -1,6 +1,6 @@
-"""LocalAI's configuration of models, in our terms."""
+"""LocalAI's model configurations, translated to Octabox's format."""
 
-from octabox.config.localai.keys import own_key, table, top_keys
+from octabox.config.localai.keys import octabox_key, table, top_keys
 from octabox.config.localai.shape import translate
 
-__all__ = ["own_key", "table", "top_keys", "translate"]
+__all__ = ["octabox_key", "table", "top_keys", "translate"]

@@ -1,4 +1,4 @@
-"""LocalAI's keys and what becomes of each, as ``keys.yaml`` says."""
+"""LocalAI's configuration keys and their translation, from ``keys.yaml``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import yaml
 def table() -> dict[str, Any]:
     """Return the table of LocalAI's keys."""
     text = Path(__file__).with_name("keys.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
+    data: dict[str, Any] = yaml.safe_load(text)
+    return data
 
 
 def top_keys() -> frozenset[str]:
@@ -22,7 +22,7 @@ def top_keys() -> frozenset[str]:
     return frozenset(key.partition(".")[0] for key in (*table()["keys"], *table()["other_kinds_of_model"]))
 
 
-def own_key(key: str) -> str | None:
-    """Return the key of our own shape that says what this key of LocalAI's says, dots or not."""
+def octabox_key(key: str) -> str | None:
+    """Return the key of Octabox's format for a key of LocalAI's, with its section or without."""
     keys = table()["keys"]
     return next((keys[name].get("to") for name in keys if key in {name, name.rpartition(".")[2]}), None)

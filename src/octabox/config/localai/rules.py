@@ -1,4 +1,4 @@
-"""What becomes of those keys of LocalAI's that are not simply copied."""
+"""Rules for the keys of LocalAI's configuration that are not simply copied."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ from typing import Any
 from octabox.config.localai.keys import table
 from octabox.config.localai.translation import Translation
 from octabox.config.preset_merge import preset_of_alias
-from octabox.config.problems import did_you_mean, shown
+from octabox.config.problems import did_you_mean, format_value
 from octabox.types import ACCELERATOR
 
 
 def _backend(translation: Translation, key: str, value: str) -> None:
-    """Refuse models of other backends; a backend's build may stand in its name, as in ``cuda12-diffusers``."""
+    """Refuse models of other backends; the name may include the build, as in ``cuda12-diffusers``."""
     if value and "diffusers" not in value.split("-"):
-        hint = did_you_mean(value, ["diffusers"]) or "only models of its backend diffusers are"
-        translation.report(key, f"This is a model of LocalAI's backend {value!r}, and is not served here.", hint)
+        hint = did_you_mean(value, ["diffusers"]) or "only models of LocalAI's backend diffusers are served"
+        translation.report(key, f"This model is for LocalAI's backend {value!r} and is not served.", hint)
         translation.served = False
 
 
 def _alias(translation: Translation, key: str, value: str) -> None:
-    """Report a name that only leads to another model."""
+    """Report an alias of another model."""
     if value:
-        name = shown(translation.source.get("name"))
-        translation.report(key, f"{name} is only another name for {value!r}, and is not served.", f"call {value!r}")
+        name = format_value(translation.source.get("name"))
+        translation.report(key, f"{name} is an alias of {value!r} and is not served.", f"use {value!r}")
         translation.served = False
 
 
 def _disabled(translation: Translation, key: str, value: bool) -> None:
-    """Leave a model out whose author wants it out."""
+    """Skip a disabled model."""
     if value:
-        translation.report(key, "The model is disabled, and is not served.", f"take `{key}` out to serve it", "warning")
+        translation.report(key, "The model is disabled and is not served.", f"remove `{key}` to serve it", "warning")
         translation.served = False
 
 
 def _dtype(translation: Translation, key: str, value: str) -> None:
-    """Take LocalAI's words for a dtype."""
-    words = table()["dtypes"]
-    if value.lower() in words:
-        translation.put("dtype", words[value.lower()], key)
+    """Translate LocalAI's name of a dtype."""
+    names = table()["dtypes"]
+    if value.lower() in names:
+        translation.put("dtype", names[value.lower()], key)
     elif value:
-        hint = did_you_mean(value, words) or f"one of {', '.join(words)}"
-        translation.report(key, f"`{key}` is no dtype: {value!r}.", hint)
+        hint = did_you_mean(value, names) or f"one of {', '.join(names)}"
+        translation.report(key, f"`{key}` must be a dtype, not {value!r}.", hint)
 
 
 def _options(translation: Translation, key: str, value: list[Any]) -> None:
-    """Take ``name:value`` entries as call parameters; only the first colon parts the two."""
+    """Translate ``name:value`` entries to call parameters; the first colon is the separator."""
     for index, option in enumerate(value):
         entry = f"{key}.{index}"
         if not isinstance(option, str) or ":" not in option:
-            hint = "write no blank after the colon, or quote the entry" if isinstance(option, dict) else ""
-            translation.report(entry, f"An option must be text like `name:value`, not {shown(option)}.", hint)
+            hint = "remove the space after the colon, or quote the entry" if isinstance(option, dict) else ""
+            translation.report(entry, f"An option must be text like `name:value`, not {format_value(option)}.", hint)
             continue
         name, _, text = (part.strip() for part in option.partition(":"))
         if name in {"torch_dtype", "dtype"}:
@@ -64,27 +64,29 @@ def _options(translation: Translation, key: str, value: list[Any]) -> None:
 
 
 def option_value(text: str) -> Any:
-    """Read an option's value: a number, true, false, null, a list or a mapping as in JSON; all else is text."""
+    """Parse an option's value as JSON, with Python's True, False and None; anything else is text."""
     try:
-        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text), parse_constant=_no_number)
+        return json.loads(
+            {"True": "true", "False": "false", "None": "null"}.get(text, text), parse_constant=_refuse_constant
+        )
     except (ValueError, RecursionError):
         return text
 
 
-def _no_number(text: str) -> None:
-    """Keep NaN and Infinity as text: they are no JSON."""
+def _refuse_constant(text: str) -> None:
+    """Refuse NaN and Infinity, which are not JSON."""
     raise ValueError(text)
 
 
 def _cuda(translation: Translation, key: str, value: bool) -> None:
-    """Run on an accelerator, of whatever maker, if one of the two keys says so; a plain ``false`` means the processor."""
+    """Use an accelerator of any type if one of the two keys is true; ``false`` alone selects the CPU."""
     if value or "device" not in translation.fields:
         translation.fields["device"] = ACCELERATOR if value else "cpu"
         translation.origins["device",] = key
 
 
 def _pipeline_type(translation: Translation, key: str, value: str) -> None:
-    """Keep the class as written, unless it is one that only LocalAI has: that is a preset."""
+    """Keep the class name, or select the preset for a class that only LocalAI has."""
     preset = preset_of_alias(value)
     if preset is not None:
         translation.put("preset", preset.name, key)
@@ -93,46 +95,48 @@ def _pipeline_type(translation: Translation, key: str, value: str) -> None:
 
 
 def _img2img(translation: Translation, key: str, value: bool) -> None:
-    """Take it for the task where no class is given."""
+    """Set the task if no class is set."""
     if not value:
         return
     if "pipeline" in translation.fields or "preset" in translation.fields:
-        translation.warn(key, "`diffusers.pipeline_type` says what the model does")
+        translation.warn(key, "`diffusers.pipeline_type` selects the pipeline")
     else:
         translation.put("pipeline", "image-to-image", key)
 
 
 def _enable_parameters(translation: Translation, key: str, value: str) -> None:
-    """Report what the list leaves out of the file's own parameters: they are passed all the same.
+    """Report the file's parameters that the list omits: they are passed nevertheless.
 
-    LocalAI has stopped to read the list; guidance_scale was passed without it even before.
+    LocalAI no longer reads the list, and always passed guidance_scale.
     """
     listed = {name.strip() for name in value.split(",")}
-    left_out = sorted(set(translation.fields.get("defaults", {})) - listed - {"guidance_scale"})
-    if value and left_out:
-        names = ", ".join(f"`{name}`" for name in left_out)
-        translation.warn(key, f"it leaves out {names}, which this file sets, and which the model gets all the same")
+    omitted = sorted(set(translation.fields.get("defaults", {})) - listed - {"guidance_scale"})
+    if value and omitted:
+        names = ", ".join(f"`{name}`" for name in omitted)
+        translation.warn(key, f"it omits {names}, which this file sets and which is passed to the model nevertheless")
 
 
 def _lora_adapter(translation: Translation, key: str, value: str) -> None:
-    """Take one LoRA with its scale."""
+    """Add a LoRA with its scale."""
     if value:
         scale = translation.source.get("lora_scale")
         translation.add_adapter(value, 1.0 if scale is None else scale, key)
 
 
 def _lora_adapters(translation: Translation, key: str, value: list[Any]) -> None:
-    """Take several LoRAs; one without a scale is applied in full."""
+    """Add several LoRAs; the default scale is 1."""
     scales = translation.source.get("lora_scales") or []
     if not isinstance(scales, list):
         return
     for index, lora in enumerate(value):
         translation.add_adapter(lora, scales[index] if index < len(scales) else 1.0, f"{key}.{index}")
     if len(scales) > len(value) > 0:
-        translation.report("lora_scales", f"There are {len(scales)} scales for {len(value)} LoRAs.", "one for each")
+        translation.report(
+            "lora_scales", f"There are {len(scales)} scales for {len(value)} LoRAs.", "give one for each"
+        )
 
 
-#: The rules by the names that ``keys.yaml`` calls them by.
+#: The rules by their names in ``keys.yaml``.
 RULES: Mapping[str, Callable[[Translation, str, Any], None]] = {
     "backend": _backend,
     "alias": _alias,

@@ -1,4 +1,4 @@
-"""A configuration on its way from LocalAI's shape to ours."""
+"""State of a translation from LocalAI's configuration format to Octabox's."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from octabox.config.problems import KeyPath, Place, Problem, Severity, nearest_place, shown
+from octabox.config.problems import KeyPath, Location, Problem, Severity, format_value, nearest_location
 
 
 @dataclass
 class Translation:
-    """A configuration on its way from LocalAI's shape to ours.
+    """State of a translation from LocalAI's configuration format to Octabox's.
 
     Args:
-        file: The file it stands in.
+        file: The file of the configuration.
         source: LocalAI's keys, with dots between levels, and their values.
-        places: Where things stand in the file.
-        root: Way to the configuration inside the file.
-        fields: What has been translated, in our shape.
+        locations: Location of each value of the file.
+        root: Key path of the configuration in the file.
+        fields: Translated fields, in Octabox's format.
         origins: LocalAI's key for each field that has been set.
-        problems: What is wrong, and what has no effect.
-        served: Whether it is a model that is to be served at all.
+        problems: Errors, and keys that have no effect.
+        served: Whether the model is served at all.
     """
 
     file: Path
     source: dict[str, Any]
-    places: Mapping[KeyPath, Place]
+    locations: Mapping[KeyPath, Location]
     root: KeyPath = ()
     fields: dict[str, Any] = field(default_factory=dict)
     origins: dict[KeyPath, str] = field(default_factory=dict)
@@ -35,33 +35,35 @@ class Translation:
     served: bool = True
 
     def report(self, key: str, message: str, hint: str = "", severity: Severity = "error") -> None:
-        """Note a problem with one of LocalAI's keys."""
-        place = self.place(key)
-        self.problems.append(Problem(self.file, place.line, place.column, key, message, hint, severity))
+        """Add a problem of one of LocalAI's keys."""
+        location = self.location(key)
+        self.problems.append(Problem(self.file, location.line, location.column, key, message, hint, severity))
 
     def warn(self, key: str, reason: str, hint: str = "") -> None:
-        """Note that a key is understood but has no effect."""
-        self.report(key, f"`{key}` is understood but has no effect here: {reason}.", hint, "warning")
+        """Add a warning that a key has no effect."""
+        self.report(key, f"`{key}` has no effect: {reason}.", hint, "warning")
 
-    def place(self, key: str) -> Place:
-        """Return where one of LocalAI's keys stands."""
+    def location(self, key: str) -> Location:
+        """Return the location of one of LocalAI's keys."""
         path = (int(part) if part.isdigit() else part for part in key.split("."))
-        return nearest_place((*self.root, *path), self.places)
+        return nearest_location((*self.root, *path), self.locations)
 
-    def own_places(self) -> dict[KeyPath, Place]:
-        """Return where each field of ours comes from."""
-        return {(): nearest_place(self.root, self.places)} | {own: self.place(key) for own, key in self.origins.items()}
+    def field_locations(self) -> dict[KeyPath, Location]:
+        """Return the location that each translated field comes from."""
+        return {(): nearest_location(self.root, self.locations)} | {
+            field_path: self.location(key) for field_path, key in self.origins.items()
+        }
 
     def put(self, target: str, value: Any, key: str) -> None:
-        """Set a field, unless an earlier key of the table has set it."""
-        way = tuple(target.split("."))
+        """Set a field unless an earlier key of the table has set it."""
+        key_path = tuple(target.split("."))
         inner = self.fields
-        for part in way[:-1]:
+        for part in key_path[:-1]:
             inner = inner.setdefault(part, {})
-        if way[-1] not in inner:
-            inner[way[-1]], self.origins[way] = value, key
-        elif inner[way[-1]] != value and self.source.get(key) is not False:
-            self.warn(key, f"`{self.origins[way]}` says {shown(inner[way[-1]])}")
+        if key_path[-1] not in inner:
+            inner[key_path[-1]], self.origins[key_path] = value, key
+        elif inner[key_path[-1]] != value and self.source.get(key) is not False:
+            self.warn(key, f"`{self.origins[key_path]}` is {format_value(inner[key_path[-1]])}")
 
     def add_adapter(self, lora: str, weight: Any, key: str) -> None:
         """Add a LoRA."""

@@ -1,4 +1,4 @@
-"""The models that LocalAI has code of its own for, loaded with tiny weights by configuration alone (D6)."""
+"""Models with special cases in LocalAI, loaded with tiny weights by configuration only (D6)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import makers
 from calling import call, run
 from makers import samples
 from octabox.catalog.pipelines import load_catalog
-from octabox.config.discovery import place
+from octabox.config.discovery import resolve_sources
 from octabox.config.model import ModelConfig
 from octabox.config.parsing import read_models
 from octabox.engine.messages import WorkerOptions
@@ -33,7 +33,7 @@ def saved(name: str, folder: Path) -> Path:
 
 def loaded(config: ModelConfig, pipeline: str) -> LoadedModel:
     """Load a model, with what holds for its class."""
-    return load(config.as_a(pipeline), pipeline, OPTIONS)
+    return load(config.with_class_presets(pipeline), pipeline, OPTIONS)
 
 
 def made(model: LoadedModel, name: str, **defaults: Any) -> Generation:
@@ -51,7 +51,7 @@ def from_localai(folder: Path, **keys: Any) -> ModelConfig:
     (folder / "given.yaml").write_text("\n".join(["backend: diffusers", *lines]) + "\n", encoding="utf-8")
     reading = read_models(folder / "given.yaml")
     assert reading.problems == ()
-    return place(reading.entries[0], folder)[0].config
+    return resolve_sources(reading.entries[0], folder)[0].config
 
 
 def test_a_flux_transformer_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_stable_video_leaves_the_accelerator(tmp_path: Path) -> None:
     name = "StableVideoDiffusionPipeline"
     folder = saved(name, tmp_path)
     config = from_localai(tmp_path, parameters=f"{{model: {folder.name}}}", diffusers=f"{{pipeline_type: {name}}}")
-    whole = config.as_a(name)
+    whole = config.with_class_presets(name)
 
     assert ("model_cpu_offload", {"decode_chunk_size": 8, "fps": 7}) == (whole.memory, whole.defaults)
     on_processor = loaded(config, name)

@@ -77,7 +77,7 @@ async def test_the_documented_text_to_image(server: Server, path: str) -> None:
         "negative_prompt": "<negative prompt>",
         "num_inference_steps": 51,
     } == server.asked.params
-    assert {"width": 1024, "height": 1024} == server.asked.wishes
+    assert {"width": 1024, "height": 1024} == server.asked.optional_params
     url = answer.json()["data"][0]["url"]
     assert "png" in url
     assert (1024, 1024) == opened((await server.http.get(url)).content).size
@@ -122,7 +122,7 @@ async def test_no_size_is_the_models_own(server: Server) -> None:
     for size in ({}, {"size": "auto"}, {"size": ""}):
         await server.generate(model="demo", prompt="x", **size)
 
-        assert {} == server.asked.wishes
+        assert {} == server.asked.optional_params
 
 
 @pytest.mark.parametrize("path", ["/v1/images/inpainting", "/images/inpainting"])
@@ -137,7 +137,7 @@ async def test_inpainting_repaints(server: Server, path: str) -> None:
     assert {"prompt": "a cat", "negative_prompt": "blurry", "num_inference_steps": 25, "strength": 0.9} == (
         server.asked.params
     )
-    assert {} == server.asked.wishes
+    assert {} == server.asked.optional_params
     assert [3] == [item["seed"] for item in told["data"]]
     assert (16, 16) == opened((await server.http.get(told["data"][0]["url"])).content).size
 
@@ -253,14 +253,14 @@ async def test_what_is_not_given_is_the_models_own(server: Server) -> None:
     await filmed(server, **empty, negative_prompt="", params=None, start_image="")
 
     assert {"prompt": "waves"} == server.asked.params
-    assert ({}, None, None) == (server.asked.wishes, server.asked.seed, server.asked.output.fps)
+    assert ({}, None, None) == (server.asked.optional_params, server.asked.seed, server.asked.output.fps)
 
 
 async def test_seconds_and_size_are_honoured(server: Server) -> None:
     """LocalAI reads them and does nothing with them."""
     await filmed(server, seconds="2", fps=8, size="64x32")
 
-    assert {"num_frames": 17, "width": 64, "height": 32} == server.asked.wishes
+    assert {"num_frames": 17, "width": 64, "height": 32} == server.asked.optional_params
 
 
 @pytest.mark.parametrize("field", ["start_image", "input_reference"])
@@ -276,7 +276,7 @@ async def test_a_model_without_words_says_so(server: Server) -> None:
     """The prompt that clients always send is a warning, and no error (G9, G11)."""
     answer = await filmed(server, model="svd", start_image=RAW)
 
-    assert (200, {"prompt": "waves"}) == (answer.status_code, server.asked.wishes)
+    assert (200, {"prompt": "waves"}) == (answer.status_code, server.asked.optional_params)
 
 
 async def test_the_first_model_that_makes_videos(server: Server) -> None:

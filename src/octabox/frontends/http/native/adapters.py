@@ -1,4 +1,4 @@
-"""The route that lists LoRAs and embeddings."""
+"""Route that lists LoRAs and embeddings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def routes(ctx: AppContext) -> APIRouter:
 
     @router.get("")
     async def adapters(model: str | None = None, kind: Literal["lora", "embedding"] | None = None) -> Response:
-        """List the LoRAs and embeddings that are there; with a model, whether each fits it, and why not."""
+        """List the LoRAs and embeddings; with a model, whether each is compatible, and why not."""
         folder = None if model is None else Path(ctx.models.get(model).source)
         registry = ctx.models.adapters
         found = await asyncio.to_thread(lambda: [*registry.loras(), *registry.embeddings()])

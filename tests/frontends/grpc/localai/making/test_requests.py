@@ -66,7 +66,13 @@ def test_an_image_is_asked_for_by_names() -> None:
     )
 
     assert {"negative_prompt": "a cat"} == asked.params
-    assert asked.wishes == {"prompt": "a dog", "width": 64, "height": 32, "num_inference_steps": 5, "clip_skip": 2}
+    assert asked.optional_params == {
+        "prompt": "a dog",
+        "width": 64,
+        "height": 32,
+        "num_inference_steps": 5,
+        "clip_skip": 2,
+    }
     assert (3, "png", {}) == (asked.seed, asked.output.format, asked.inputs)
 
 
@@ -74,18 +80,18 @@ def test_what_is_zero_is_the_models_own() -> None:
     """Fields that say nothing are not passed on; an empty prompt is one, and seed 0 is a seed."""
     asked = image("StableDiffusionPipeline")
 
-    assert {"prompt": ""} == asked.wishes
+    assert {"prompt": ""} == asked.optional_params
     assert ({}, 0) == (asked.params, asked.seed)
     assert image("StableDiffusionPipeline", seed=-1).seed is None
-    assert {} == image("DDPMPipeline").wishes
-    assert "prompt" not in image("", context("StableDiffusionPipeline", defaults={"prompt": "mine"})).wishes
+    assert {} == image("DDPMPipeline").optional_params
+    assert "prompt" not in image("", context("StableDiffusionPipeline", defaults={"prompt": "mine"})).optional_params
 
 
-def test_video_skip_can_be_switched_off() -> None:
+def test_clip_skip_can_be_switched_off() -> None:
     """With CLIPSKIP=0 the field has no effect."""
     about = context("StableDiffusionPipeline", environ={"CLIPSKIP": "0"})
 
-    assert "clip_skip" not in image("", about, CLIPSkip=2).wishes
+    assert "clip_skip" not in image("", about, CLIPSkip=2).optional_params
 
 
 def test_enabled_parameters_are_a_list_of_what_may_pass() -> None:
@@ -103,7 +109,7 @@ def test_enabled_parameters_are_a_list_of_what_may_pass() -> None:
     unlisted = image("StableDiffusionPipeline", EnableParameters="", **fields)
 
     assert ({}, {"negative_prompt": "n"}) == (listed.params, unlisted.params)
-    assert {"prompt", "num_inference_steps", "clip_skip", "width", "height"} == set(listed.wishes)
+    assert {"prompt", "num_inference_steps", "clip_skip", "width", "height"} == set(listed.optional_params)
     assert ["image"] == list(listed.inputs)
 
 
@@ -145,7 +151,7 @@ def test_a_controlnet_gets_the_image() -> None:
 
 def test_an_image_that_nobody_takes_is_refused() -> None:
     """A model that takes no images says so, and does not make another in silence."""
-    with pytest.raises(InvalidParameterError, match="picture"):
+    with pytest.raises(InvalidParameterError, match="image"):
         image("DDPMPipeline", src="/red.png")
 
 
@@ -160,7 +166,7 @@ def test_an_image_that_nobody_takes_is_refused() -> None:
 )
 def test_a_model_of_another_kind_is_refused(method: Any, pipeline: str) -> None:
     """A method that the model cannot serve is an error that says what the model can do."""
-    names = {"image": "GenerateImage", "video": "GenerateVideo", "sound": "SoundGeneration", "upscale": "UpscaleImage"}
+    names = {"image": "GenerateImage", "video": "GenerateVideo", "audio": "SoundGeneration", "upscale": "UpscaleImage"}
     message = getattr(contract, f"{names[method.__name__.partition('_')[0]]}Request")()
 
     with pytest.raises(TaskNotFoundError) as caught:
@@ -175,9 +181,9 @@ def test_a_video_as_an_image_has_the_frames_of_its_variable() -> None:
     asked = image("", context("WanPipeline", environ=environ), positive_prompt="waves")
     own = image("", context("WanPipeline", environ=environ, defaults={"num_frames": 9}), positive_prompt="waves")
 
-    assert (5, 3, "png") == (asked.wishes["num_frames"], asked.output.fps, asked.output.format)
-    assert "num_frames" not in own.wishes
-    assert "num_frames" not in image("StableVideoDiffusionPipeline", src="/red.png").wishes
+    assert (5, 3, "png") == (asked.optional_params["num_frames"], asked.output.fps, asked.output.format)
+    assert "num_frames" not in own.optional_params
+    assert "num_frames" not in image("StableVideoDiffusionPipeline", src="/red.png").optional_params
     assert image("StableDiffusionPipeline").output.fps is None
 
 
@@ -206,7 +212,12 @@ def test_a_video_is_asked_for_by_names() -> None:
         "guidance_rescale": 0.5,
         "max_sequence_length": 16,
     }
-    assert asked.wishes == {"prompt": "waves", "num_inference_steps": 3, "guidance_scale": 2.5, "frame_rate": 8}
+    assert asked.optional_params == {
+        "prompt": "waves",
+        "num_inference_steps": 3,
+        "guidance_scale": 2.5,
+        "frame_rate": 8,
+    }
     assert (4, "webm", 8) == (asked.seed, asked.output.format, asked.output.fps)
 
 
@@ -214,7 +225,7 @@ def test_a_video_without_more_is_the_models_own() -> None:
     """Nothing but the prompt is passed on: no size, no length, no rate, and the seed is drawn at random."""
     asked = video("WanPipeline", prompt="waves", dst="/a.tmp")
 
-    assert ({}, {"prompt": "waves"}, None) == (asked.params, asked.wishes, asked.seed)
+    assert ({}, {"prompt": "waves"}, None) == (asked.params, asked.optional_params, asked.seed)
     assert (None, None) == (asked.output.format, asked.output.fps)
 
 
@@ -240,7 +251,7 @@ def test_a_parameter_of_params_is_stronger_than_a_field() -> None:
     asked = video("WanPipeline", prompt="p", step=9, width=64, params={"num_inference_steps": "3", "width": "32"})
 
     assert {"num_inference_steps": 3, "width": 32} == asked.params
-    assert "num_inference_steps" not in asked.wishes
+    assert "num_inference_steps" not in asked.optional_params
 
 
 @pytest.mark.parametrize("name", ["width", "num_frames", "step"])
@@ -255,7 +266,7 @@ def test_an_audio_is_asked_for_by_names() -> None:
     message = contract.SoundGenerationRequest(text="rain", duration=1.5, dst="/a.flac")
     asked = requests.audio_request(message, context("AudioLDMPipeline"))
 
-    assert ({"audio_length_in_s": 1.5}, {"prompt": "rain"}) == (asked.params, asked.wishes)
+    assert ({"audio_length_in_s": 1.5}, {"prompt": "rain"}) == (asked.params, asked.optional_params)
     assert "flac" == asked.output.format
 
 
@@ -264,7 +275,7 @@ def test_only_an_upscaler_upscales() -> None:
     message = contract.UpscaleImageRequest(src="/red.png", dst="/a.png", scale=2)
 
     assert {"image": (RED,)} == requests.upscale_request(message, context("StableDiffusionUpscalePipeline")).inputs
-    with pytest.raises(InvalidParameterError, match="picture"):
+    with pytest.raises(InvalidParameterError, match="image"):
         requests.upscale_request(message, context("StableDiffusionPipeline"))
     with pytest.raises(MissingParameterError):
         requests.upscale_request(contract.UpscaleImageRequest(), context("StableDiffusionUpscalePipeline"))

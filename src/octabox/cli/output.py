@@ -1,0 +1,124 @@
+"""Progress of a request on the terminal, and the files of its results."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from octabox.errors import ForbiddenPathError, GenerationError
+from octabox.media.formats import format_of_suffix, suffix_of
+from octabox.types import Artifact, Event, Generation, OutputFormat
+
+
+class Destination:
+    """The file or folder that results are written to.
+
+    Args:
+        out: A file, or a folder if it exists or ends in a slash; None is a new file in the working directory.
+    """
+
+    def __init__(self, out: str | None) -> None:
+        self._folder = out is not None and (out.endswith(("/", os.sep)) or Path(out).is_dir())
+        self._path = Path(out) if out is not None else None
+
+    @property
+    def format(self) -> OutputFormat:
+        """The format of the file's suffix; None selects the default format."""
+        suffix = "" if self._path is None or self._folder else self._path.suffix
+        return OutputFormat((format_of_suffix(suffix) or suffix.lstrip(".").lower()) or None)
+
+    def check(self) -> None:
+        """Check before the generation that results can be written.
+
+        Raises:
+            ForbiddenPathError: The folder does not exist or is not writable.
+        """
+        folder = Path() if self._path is None else self._path if self._folder else self._path.parent
+        if self._folder:
+            with contextlib.suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+        if not _is_writable(folder) or (not self._folder and self._path and self._path.is_dir()):
+            raise ForbiddenPathError(
+                f"'{self._path or folder}' is not writable.", hint="Choose another file or folder with -o."
+            )
+
+    def write(self, generation: Generation) -> list[Path]:
+        """Write all artifacts and return their paths."""
+        paths = []
+        for artifact in generation.artifacts:
+            path = self._path_for(generation, artifact)
+            _write_atomically(path, artifact.content)
+            paths.append(path)
+        return paths
+
+    def _path_for(self, generation: Generation, artifact: Artifact) -> Path:
+        """Return the path of an artifact; one of another format has the same name with its own suffix."""
+        suffix = suffix_of(artifact.media_type)
+        if self._path is None or self._folder:
+            seed = "" if artifact.seed is None else f"-{artifact.seed}"
+            return _unused_path(self._path or Path(), f"{generation.model.replace('/', '-')}{seed}", suffix)
+        requested = format_of_suffix(self._path.suffix)
+        path = self._path if requested == format_of_suffix(suffix) else self._path.with_suffix(suffix)
+        same_type = [each for each in generation.artifacts if each.media_type == artifact.media_type]
+        if len(same_type) == 1:
+            return path
+        number = next(index for index, each in enumerate(same_type, 1) if each is artifact)
+        return path.with_stem(f"{path.stem}-{number}")
+
+
+def _is_writable(folder: Path) -> bool:
+    """Return whether a file can be created in a folder, by creating a temporary one; permissions alone do not suffice."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise GenerationError(f"'{path}' could not be written: {error.strerror}.", hint="Is the disk full?") from error
+
+
+def _unused_path(folder: Path, stem: str, suffix: str) -> Path:
+    """Return a path in a folder that does not exist yet."""
+    path, number = folder / f"{stem}{suffix}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}{suffix}"
+    return path
+
+
+@contextlib.contextmanager
+def show_status(text: str) -> Iterator[None]:
+    """Show a status line with a spinner on a terminal within the context."""
+    with Console(stderr=True).status(text):
+        yield
+
+
+async def show_progress(events: AsyncGenerator[Event, None]) -> Generation:
+    """Show the progress of a request on standard error, and return its result."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        bar_task = bar.add_task("starting", total=None)
+        async with contextlib.aclosing(events):
+            async for event in events:
+                if isinstance(event, Generation):
+                    return event
+                part = f" ({event.part} of {event.parts})" if event.parts > 1 else ""
+                bar.update(
+                    bar_task, description=f"{event.phase}{part}", completed=event.step, total=event.steps or None
+                )
+    raise GenerationError("The request ended without a result.")

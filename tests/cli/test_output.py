@@ -1,0 +1,151 @@
+"""Where results are written, and what the terminal shows meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from octabox.cli.output import Destination, show_progress
+from octabox.errors import ForbiddenPathError, GenerationError
+from octabox.types import Artifact, Event, Generation, Progress
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def made(*media_types: str, model: str = "some/thing", seed: int | None = 7) -> Generation:
+    """Return a generation with an artifact of each media type, whose content is its number."""
+    artifacts = (
+        Artifact("image", media_type, str(number).encode(), seed) for number, media_type in enumerate(media_types, 1)
+    )
+    return Generation("id", model, "Thing", "task", tuple(artifacts))
+
+
+def written(out: str | None, *media_types: str) -> list[str]:
+    """Return the paths of artifacts that are written to a place, and make sure that each has its own content."""
+    destination = Destination(out)
+    destination.check()
+    paths = destination.write(made(*media_types))
+    assert [str(number).encode() for number, _ in enumerate(media_types, 1)] == [path.read_bytes() for path in paths]
+    return [path.as_posix() for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("out", "name"),
+    [
+        (None, None),
+        ("thing", None),
+        ("thing.png", "png"),
+        ("thing.JPG", "jpeg"),
+        ("a.b/thing.mp4", "mp4"),
+        ("thing.v2.wav", "wav"),
+        ("thing.txt", "txt"),
+        ("thing.npz", "npz"),
+        ("thing.gif9", "gif9"),
+        ("folder/", None),
+        ("folder.png/", None),
+    ],
+)
+def test_the_suffix_decides_the_format(out: str | None, name: str | None) -> None:
+    """A suffix that is no format's is kept, so that the error can name it; a folder leaves the format open."""
+    assert name == Destination(out).format.format
+
+
+def test_a_folder_that_is_there_needs_no_slash(elsewhere: Path) -> None:
+    """Its name may even look like that of a file."""
+    (elsewhere / "out.png").mkdir()
+
+    assert Destination("out.png").format.format is None
+    assert ["out.png/some-thing-7.png"] == written("out.png", "image/png")
+
+
+@pytest.mark.parametrize(
+    ("out", "media_types", "paths"),
+    [
+        ("out.png", ["image/png"], ["out.png"]),
+        ("out.jpg", ["image/jpeg"], ["out.jpg"]),
+        ("out.JPEG", ["image/jpeg"], ["out.JPEG"]),
+        ("out", ["image/png"], ["out.png"]),
+        ("out.png", ["image/png", "image/png"], ["out-1.png", "out-2.png"]),
+        ("out.mp4", ["video/mp4"], ["out.mp4"]),
+        ("out.gif", ["image/gif", "audio/wav"], ["out.gif", "out.wav"]),
+        ("out.png", ["image/png", "application/x-npy"], ["out.png", "out.npy"]),
+        (
+            "out.png",
+            ["image/png", "application/x-npy", "image/png", "application/x-npy"],
+            ["out-1.png", "out-1.npy", "out-2.png", "out-2.npy"],
+        ),
+        ("out.png", ["text/plain; charset=utf-8"], ["out.txt"]),
+        ("new/er/", ["image/png"], ["new/er/some-thing-7.png"]),
+        ("new/", ["image/png", "image/png"], ["new/some-thing-7.png", "new/some-thing-7-2.png"]),
+        (None, ["audio/flac", "model/gltf-binary"], ["some-thing-7.flac", "some-thing-7.glb"]),
+    ],
+)
+def test_every_artifact_has_a_place(out: str | None, media_types: list[str], paths: list[str]) -> None:
+    """Those of one format are numbered; one of another format keeps the name and gets its own suffix."""
+    assert paths == written(out, *media_types)
+
+
+def test_a_folder_keeps_what_it_has(elsewhere: Path) -> None:
+    """No file of a folder is overwritten; a file that was named is."""
+    written("kept/", "image/png")
+
+    assert ["kept/some-thing-7-2.png"] == written("kept/", "image/png")
+    assert written("out.png", "image/png") == written("out.png", "image/png")
+
+
+def test_what_has_no_seed_is_named_after_its_model() -> None:
+    """A pipeline without a generator has none."""
+    (path,) = Destination(None).write(made("image/png", model="thing", seed=None))
+
+    assert "thing.png" == path.name
+
+
+@pytest.mark.parametrize("out", ["nowhere/out.png", "file/out.png", "file/", "program/", "program/out.png", "d/e/"])
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(elsewhere: Path, out: str) -> None:
+    """A folder that is not there or is a file, even one that may be run."""
+    (elsewhere / "file").touch()
+    (elsewhere / "program").touch(0o777)
+    (elsewhere / "d").touch()
+
+    with pytest.raises(ForbiddenPathError, match="is not writable") as caught:
+        Destination(out).check()
+
+    assert "-o" in caught.value.hint
+
+
+def test_a_folder_in_the_way_of_a_file_is_told(elsewhere: Path) -> None:
+    """No half of a file is left where the whole cannot be written."""
+    (elsewhere / "out.png").mkdir()
+
+    with pytest.raises(GenerationError, match=r"out\.png' could not be written"):
+        Destination("out").write(made("image/png"))
+
+    assert ["out.png"] == [path.name for path in elsewhere.iterdir()]
+
+
+async def told(*events: Event) -> AsyncGenerator[Event, None]:
+    """Yield events."""
+    for event in events:
+        yield event
+
+
+async def test_watching_ends_with_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    """Progress with and without a known number of steps passes by; nothing goes to standard output."""
+    result = made("image/png")
+    found = await show_progress(told(Progress("queued"), Progress("running", 1, 4), Progress("decoding", 4, 4), result))
+
+    assert result is found
+    assert "" == capsys.readouterr().out
+
+
+async def test_watching_without_a_result_is_an_error() -> None:
+    """Whatever ends the events early."""
+    with pytest.raises(GenerationError, match="without a result"):
+        await show_progress(told(Progress("queued")))
