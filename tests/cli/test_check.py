@@ -86,7 +86,7 @@ def test_single_files_and_folders_are_checked_for_themselves(folder: Path) -> No
         "a.yaml: OK (a)",
         (
             "broken:1:1: error: broken/model_index.json names no pipeline: `_class_name` is missing. "
-            "(Give `pipeline` in the model's configuration, or mend the file.)"
+            "(Set `pipeline` in the configuration of the model, or fix the file.)"
         ),
         (
             "notes.txt:1:1: error: The file is neither a configuration nor a checkpoint. "
