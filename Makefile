@@ -37,8 +37,8 @@ serve: $(BIN)/.installed  ## Start the server on http://127.0.0.1:8080.
 test: $(BIN)/.installed-dev  ## Run the tests, but for those that take long for a reason.
 	$(RUN_TESTS) $(PYTEST)
 
-test-slow: $(BIN)/.installed-dev  ## Run every tiny pipeline over HTTP, and faults put in by hand.
-	$(RUN_TESTS) -m slow tests/pipelines tests/accelerator/test_seeded_faults.py $(PYTEST)
+test-slow: $(BIN)/.installed-dev  ## Run every tiny pipeline over HTTP, and all memory modes of the accelerator.
+	$(RUN_TESTS) -m slow tests/pipelines tests/accelerator $(PYTEST)
 
 test-all: $(BIN)/.installed-dev  ## Run all tests, every tiny pipeline among them.
 	$(RUN_TESTS) -m "not gpu and not network" $(PYTEST)

@@ -20,7 +20,24 @@ from accelerator.isolation import Children, is_here
 from pretended_accelerator.settings import PREFIX
 from serving import running_server
 
+#: Memory modes that `make test` leaves to `make test-slow`: full and group_offload are the two extremes.
+SLOW_MODES = {"model_cpu_offload", "sequential_cpu_offload"}
+
+#: Files that `make test` leaves to `make test-slow`: they combine settings, or start many processes.
+SLOW_FILES = {"test_performance.py", "test_processes.py", "test_settings_together.py"}
+
 _children = Children()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what repeats a test for more memory modes, and files of combinations."""
+    for item in filter(is_here, items):
+        values = (
+            item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+        )
+        if item.path.name in SLOW_FILES or SLOW_MODES & {value for value in values if isinstance(value, str)}:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(tryfirst=True)

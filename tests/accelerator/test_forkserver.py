@@ -58,7 +58,9 @@ def test_a_worker_runs_on_the_device_by_default(forked: tuple[Outcome, Path]) ->
 
 
 @pytest.mark.parametrize(
-    "cause", [{"nvml": False}, {"initialize_at_import": True}], ids=lambda cause: next(iter(cause))
+    "cause",
+    [{"nvml": False}, pytest.param({"initialize_at_import": True}, marks=pytest.mark.slow)],
+    ids=lambda cause: next(iter(cause)),
 )
 def test_a_bad_fork_is_replaced_by_a_new_process(
     forked: tuple[Outcome, Path], tmp_path: Path, cause: dict[str, bool]
@@ -73,6 +75,7 @@ def test_a_bad_fork_is_replaced_by_a_new_process(
     assert 1 == sum("WARNING" in line for line in outcome.log)
 
 
+@pytest.mark.slow
 def test_a_named_device_in_a_bad_fork_is_reported_by_the_worker(tmp_path: Path) -> None:
     """Where no survey is needed since the device is named, the worker itself reports that it cannot use it."""
     outcome = run_engine([{"load": ["demo"], "device": "fake:0"}], environment(tmp_path, nvml=False))
@@ -81,6 +84,7 @@ def test_a_named_device_in_a_bad_fork_is_reported_by_the_worker(tmp_path: Path) 
     assert 1 == sum(CHANGES_TO_SPAWN in line for line in outcome.log)
 
 
+@pytest.mark.slow
 def test_a_conversion_in_a_bad_fork_is_done_by_a_new_process(tmp_path: Path) -> None:
     """A model is written completely, whatever the fork server has initialised."""
     outcome = run_engine([{"convert": str(tmp_path / "out")}], environment(nvml=False))
@@ -90,6 +94,7 @@ def test_a_conversion_in_a_bad_fork_is_done_by_a_new_process(tmp_path: Path) -> 
     assert 1 == sum(CHANGES_TO_SPAWN in line for line in outcome.log)
 
 
+@pytest.mark.slow
 def test_a_bad_fork_without_an_accelerator_does_no_harm(tmp_path: Path) -> None:
     """Where the driver finds no device, as with a CUDA build on a machine without a GPU, workers are still forked."""
     outcome = run_engine(GENERATE, environment(tmp_path, nvml=False, devices=0))
