@@ -69,7 +69,7 @@ BAD: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "a misspelt name": (SEER, ("-i", "imagee=a.png"), WRONG, "Did you mean image?"),
     "a file for a number": (PAINTER, ("-i", "strength=a.png"), WRONG, "'strength' takes no file"),
     "nothing at all": (SEER, (), WRONG, "needs image"),
-    "a file that is a parameter too": (SEER, ("-i", "image=a.png", "-p", "image=x"), WRONG, "given as a file and"),
+    "a file that is a parameter too": (SEER, ("-i", "image=a.png", "-p", "image=x"), WRONG, "both a file and"),
     "an audio as a video": (MOVER, ("x", "-i", "video=tone.wav"), WRONG, "has no video"),
     "a cut video": (MOVER, ("x", "-i", "video=cut.mp4"), WRONG, "Send the complete file."),
     "two videos": (MOVER, ("x", "-i", "video=video.mp4", "-i", "video=video.mp4"), WRONG, "takes one video, not 2"),

@@ -172,7 +172,7 @@ def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
         ({"adapters": [{"lora": "hearts", "weight": 1e9}]}, 400, "invalid_value", "at most 10"),
         ({"adapters": [{"lora": "hearts", "weights": {"vae": 1}}]}, 400, "invalid_value", "'vae'"),
         ({"adapters": [{"lora": "hearts", "scale": 1}]}, 400, "invalid_value", "adapters"),
-        ({"adapters": [{"lora": str(FRAME)}]}, 400, "forbidden_path", "by its place"),
+        ({"adapters": [{"lora": str(FRAME)}]}, 400, "forbidden_path", "by its path"),
         ({"adapters": {"lora": "hearts"}}, 400, "invalid_value", "must be a list"),
         ({"prompt": "<hypernet:x:1>"}, 400, "invalid_value", "is no tag"),
         ({"prompt": "<lora:hearts:nan>"}, 400, "invalid_value", "not nan"),

@@ -227,5 +227,5 @@ def test_a_length_that_is_claimed_is_refused_before_it_is_decoded(monkeypatch: p
     data = written(tone(seconds=3.0), "flac")
     monkeypatch.setattr(audio, "decode_frames", lambda *_, **__: pytest.fail("The file was decoded"))
 
-    with pytest.raises(MediaError, match="longer than the 2 seconds"):
+    with pytest.raises(MediaError, match="longer than the limit of 2 seconds"):
         decode(data, parameter="audio", limits=MediaLimits(max_seconds=2.0))

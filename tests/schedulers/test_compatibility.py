@@ -85,7 +85,7 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
             "no setting 'use_dynamic_shifting'",
         ),
         ("PiflowScheduler", FLOW, FLOWS, "FluxPipeline", "it is made for"),
-        (MULTISTEP, FLOW, FLOWS, "QwenImagePipeline", "QwenImagePipeline passes its own sigmas"),
+        (MULTISTEP, FLOW, FLOWS, "QwenImagePipeline", "QwenImagePipeline passes custom sigmas"),
         (MULTISTEP, FLOW, FLOWS, "FluxPipeline", ""),
         (UNIPC, FLOW, FLOWS, "QwenImagePipeline", ""),
         (FLOW, UNIPC, FLOWS_OF_UNIPC, "WanPipeline", ""),

@@ -185,7 +185,7 @@ class Incompatibility:
         """Return the error for a request of this scheduler."""
         return InvalidParameterError(
             f"Scheduler {scheduler} does not fit this model: {self.reason}.",
-            hint=f"The model's own is {traits.default_class}.",
+            hint=f"The default scheduler of the model is {traits.default_class}.",
             parameter="scheduler",
         )
 
@@ -212,7 +212,7 @@ def _conflicts(
     yield IncompatibilityCause.SETTINGS, _settings_conflict(entry, traits, settings)
     if entry.name == traits.default_class:
         return
-    yield IncompatibilityCause.DIRECTION, "it runs from the image to the noise" if entry.reverses else None
+    yield IncompatibilityCause.DIRECTION, "it inverts an image into noise" if entry.reverses else None
     made_for_it = traits.pipeline is not None and entry.name in _annotated_schedulers(traits.pipeline)
     yield IncompatibilityCause.STEP, _step_conflict(entry, made_for_it=made_for_it)
     if traits.matches_flows:
@@ -230,7 +230,7 @@ def _step_conflict(entry: SchedulerEntry, *, made_for_it: bool) -> str | None:
         return "it has no method 'step'"
     if entry.step_needs and not made_for_it:
         needs = ", ".join(f"'{name}'" for name in entry.step_needs)
-        return f"each step of it needs {needs}, which only the pipelines that are made for it have"
+        return f"its step requires {needs}, which only the pipelines for this scheduler pass"
     return None
 
 
@@ -250,9 +250,9 @@ def _flow_conflict(entry: SchedulerEntry, traits: ModelTraits) -> str | None:
         return "the model was trained by flow matching, which it does not support"
     if not entry.setting("shift") and not entry.setting(FINAL_SIGMAS):
         # The last noise level of the others is the one before, which is close to zero only for models that predict noise.
-        return f"it stops short of the end of a flow: it has no setting '{FINAL_SIGMAS}'"
+        return f"it does not reach a sigma of zero: it has no setting '{FINAL_SIGMAS}'"
     if traits.pipeline is not None and traits.pipeline.sigmas and not entry.sigmas:
-        return f"{traits.pipeline.name} passes its own sigmas, which it does not take"
+        return f"{traits.pipeline.name} passes custom sigmas, which it does not accept"
     missing = [name for name in load_table()["flow"] if traits.config.get(name) and not entry.setting(name)]
     return f"it has no setting '{missing[0]}', which the model requires" if missing else None
 
@@ -266,12 +266,12 @@ def _noise_conflict(entry: SchedulerEntry, traits: ModelTraits) -> str | None:
             return reason
     foreign = [name for name in load_table()["kinds"] if entry.setting(name) and traits.config.get(name) is None]
     if foreign:
-        return f"it has a setting '{foreign[0]}', which the model's own scheduler does not have"
+        return f"it has a setting '{foreign[0]}', which the default scheduler of the model does not have"
     known = entry.setting("prediction_type")
     if known is None and traits.prediction != PREDICTS_NOISE:
         return f"the model predicts '{traits.prediction}', and it has no setting 'prediction_type'"
     if known is not None and known.choices and traits.prediction not in known.choices:
-        return f"the model predicts '{traits.prediction}', and it knows {', '.join(map(repr, known.choices))} only"
+        return f"the model predicts '{traits.prediction}', and it supports only {', '.join(map(repr, known.choices))}"
     return None
 
 

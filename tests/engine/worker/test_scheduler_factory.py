@@ -185,7 +185,7 @@ def test_a_schedule_from_the_image_to_the_noise_is_refused(monkeypatch: pytest.M
     monkeypatch.setattr(scheduler_factory, "incompatibility", lambda *_: None)
     scheduler = DDIMScheduler()
 
-    with pytest.raises(InvalidParameterError, match="runs from the image to the noise"):
+    with pytest.raises(InvalidParameterError, match="inverts an image into noise"):
         build_scheduler(scheduler, dict(scheduler.config), SchedulerChoice(name))
 
 

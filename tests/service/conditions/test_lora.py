@@ -122,8 +122,8 @@ def test_strengths_have_a_range(weight: float) -> None:
         ("", AdapterNotFoundError, "There is no LoRA"),
         ("zzzzzz", AdapterNotFoundError, "`octabox adapters` lists"),
         ("owner/style", AdapterNotFoundError, "--allow-hub"),
-        (HEARTS, ForbiddenPathError, "by its place"),
-        ("../loras/hearts", ForbiddenPathError, "by its place"),
+        (HEARTS, ForbiddenPathError, "by its path"),
+        ("../loras/hearts", ForbiddenPathError, "by its path"),
     ],
 )
 def test_a_name_that_leads_nowhere(name: str, kind: type[OctaboxError], said: str) -> None:

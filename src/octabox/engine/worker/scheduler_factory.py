@@ -75,7 +75,7 @@ def build_scheduler(
     parts = scheduler_config(entry, subject, choice.settings)
     trial = _build_trial(cls, parts, choice)
     if float(trial.timesteps[0]) < float(trial.timesteps[-1]):
-        reason = "it runs from the image to the noise"
+        reason = "it inverts an image into noise"
         raise Incompatibility(IncompatibilityCause.DIRECTION, reason).error(choice.name, subject)
     built: SchedulerMixin = _build(cls, parts)
     if choice.timesteps:

@@ -1,1 +1,1 @@
-"""Decode the files of clients in processes that may die: what is wrong with a file ends a decoder, not the server."""
+"""Decode input files in separate processes, so that a malicious file can crash a decoder but not the server."""

@@ -1,4 +1,4 @@
-"""What decodes the files of a request: a function for each kind of parameter."""
+"""Decoders of input files, by parameter kind."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from octabox.media.audio import Audio
 from octabox.media.limits import MediaLimits
 from octabox.media.video import Video
 
-#: What a decoder makes of a file.
+#: A decoded file.
 Decoded = Image.Image | Video | Audio | npt.NDArray[Any]
 
-#: How the files for each kind of parameter are decoded.
+#: Decoder functions by parameter kind.
 DECODERS: Mapping[str, Callable[..., Decoded]] = {
     "image": images.decode,
     "mask": images.decode_mask,
@@ -27,15 +27,15 @@ DECODERS: Mapping[str, Callable[..., Decoded]] = {
 
 
 class Decoder(Protocol):
-    """Decodes the files of clients."""
+    """Decodes input files."""
 
     def decode(self, kind: str, data: bytes, *, parameter: str) -> Decoded:
-        """Return what a file holds; the calling thread waits.
+        """Decode a file; blocks the calling thread.
 
         Args:
             kind: One of `DECODERS`.
-            data: The file.
-            parameter: The parameter that it is for.
+            data: Content of the file.
+            parameter: Name of the call parameter, for errors.
 
         Raises:
             MediaError: The file cannot be decoded, or is too large.
@@ -44,15 +44,15 @@ class Decoder(Protocol):
 
 
 class InProcessDecoder:
-    """Decodes in the calling process, for files that come from a trusted place.
+    """Decodes in the calling process, for trusted files.
 
     Args:
-        limits: How large a file, and what it holds, may be.
+        limits: Limits of the input.
     """
 
     def __init__(self, limits: MediaLimits) -> None:
         self._limits = limits
 
     def decode(self, kind: str, data: bytes, *, parameter: str) -> Decoded:
-        """Return what a file holds, as `Decoder.decode`."""
+        """Decode a file, as `Decoder.decode`."""
         return DECODERS[kind](data, parameter=parameter, limits=self._limits)

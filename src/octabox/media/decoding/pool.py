@@ -1,4 +1,4 @@
-"""Decoders that wait for files, each in a process of its own."""
+"""A pool of decoder processes."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from octabox.media.limits import MediaLimits
 
 logger = logging.getLogger("octabox.media")
 
-#: Bytes of memory that a decoder may take for each pixel of the largest video: RGB, once decoded and once as it is sent.
+#: Memory limit of a decoder in bytes per pixel of the largest video: RGB, decoded and in transfer.
 BYTES_PER_PIXEL = 6
 
-#: Bytes of memory that a decoder may take besides.
+#: Additional memory limit of a decoder in bytes.
 OVERHEAD = 1 << 30
 
-#: Seconds that a decoder has to end once its connection is closed.
+#: Seconds to wait for the exit of a decoder after its connection is closed.
 SHUTDOWN_TIMEOUT = 2.0
 
 
 class DecoderPool:
-    """Decodes files in processes that are started when they are needed, and replaced when they die.
+    """Decodes files in processes that are started on demand and replaced after a crash.
 
     Args:
-        limits: How large a file, and what it holds, may be.
-        size: Most processes at a time.
-        timeout: Seconds that one file may take.
+        limits: Limits of the input.
+        size: Maximum number of processes.
+        timeout: Time limit for one file in seconds.
     """
 
     def __init__(self, limits: MediaLimits, *, size: int = 0, timeout: float = 60.0) -> None:
@@ -51,15 +51,15 @@ class DecoderPool:
         weakref.finalize(self, _close_all, self._idle)
 
     def decode(self, kind: str, data: bytes, *, parameter: str) -> Decoded:
-        """Return what a file holds; the calling thread waits.
+        """Decode a file; blocks the calling thread.
 
         Args:
             kind: One of `decoders.DECODERS`.
-            data: The file.
-            parameter: The parameter that it is for.
+            data: Content of the file.
+            parameter: Name of the call parameter, for errors.
 
         Raises:
-            MediaError: The file cannot be decoded, is too large, takes too long, or ends its decoder.
+            MediaError: The file cannot be decoded, exceeds a limit, or crashes its decoder.
         """
         self.limits.check_bytes(data, parameter)
         with self._free:
@@ -89,16 +89,16 @@ class DecoderPool:
             decoder.close()
 
     def close(self) -> None:
-        """End all processes; one that is at work ends when its file is done."""
+        """Stop all processes; a busy process stops after its current file."""
         self._closed = True
         _close_all(self._idle)
 
 
 class _Decoder:
-    """A process that decodes files.
+    """A decoder process.
 
     Args:
-        memory: Bytes that it may take.
+        memory: Memory limit in bytes.
     """
 
     def __init__(self, memory: int) -> None:
@@ -112,11 +112,11 @@ class _Decoder:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def decode(self, order: Order, data: bytes, timeout: float) -> Decoded:
-        """Return what a file holds.
+        """Decode a file.
 
         Raises:
             MediaError: As `DecoderPool.decode`.
@@ -138,7 +138,7 @@ class _Decoder:
             raise _unreadable(order, "cannot be decoded: it ends the process that reads it") from error
 
     def close(self) -> None:
-        """End the process."""
+        """Stop the process."""
         self._connection.close()
         try:
             self._process.wait(SHUTDOWN_TIMEOUT)
@@ -146,7 +146,7 @@ class _Decoder:
             self._end()
 
     def _end(self) -> int:
-        """Kill the process, and return its exit code once it is gone."""
+        """Kill the process, and return its exit code."""
         self._process.kill()
         return self._process.wait()
 
@@ -160,7 +160,7 @@ def _close_all(idle: LifoQueue[_Decoder]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of a decoder: it finds this package, computes on one core, and knows no secrets."""
+    """Return the environment of a decoder: the import path, one thread, and no secrets."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME")}
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
 

@@ -1,4 +1,4 @@
-"""The process of a decoder: it takes files one after another, and answers with what they hold or with what is wrong."""
+"""The decoder process: it receives files one by one, and sends the decoded media or errors."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from octabox.media.decoding.decoders import DECODERS
 from octabox.media.decoding.transfer import send
 from octabox.media.limits import MediaLimits
 
-#: Files that a decoder may have open.
+#: Maximum number of open files of a decoder.
 MAX_FILES = 64
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is sent before the bytes of a file.
+    """The request that precedes the bytes of a file.
 
     Args:
         kind: One of `DECODERS`.
-        parameter: The parameter that the file is for.
-        limits: How large it may be.
+        parameter: Name of the call parameter, for errors.
+        limits: Limits of the input.
     """
 
     kind: str
@@ -36,18 +36,18 @@ class Order:
     limits: MediaLimits
 
     def as_json(self) -> bytes:
-        """Return it as bytes."""
+        """Serialize the request to JSON."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Order:
-        """Return what `as_json` wrote."""
+        """Parse a request from JSON."""
         fields = json.loads(data)
         return cls(**{**fields, "limits": MediaLimits(**fields["limits"])})
 
 
 def serve(connection: Connection) -> None:
-    """Decode files until the other end of the connection is closed."""
+    """Decode files until the connection is closed."""
     while True:
         try:
             order, data = Order.from_json(connection.recv_bytes()), connection.recv_bytes()
@@ -58,8 +58,8 @@ def serve(connection: Connection) -> None:
         except RequestError as error:
             _refuse(connection, error)
         except MemoryError:
-            hint = "Send a smaller one."
-            why = f"The file for '{order.parameter}' needs more memory than a decoder may take."
+            hint = "Send a smaller file."
+            why = f"The file for '{order.parameter}' exceeds the memory limit of decoders."
             _refuse(connection, MediaError(why, hint=hint, parameter=order.parameter))
         else:
             send(connection, medium)
@@ -71,24 +71,24 @@ def _refuse(connection: Connection, error: RequestError) -> None:
 
 
 def limit_resources(memory: int) -> None:
-    """Let this process take no more than this memory beside what it has now, and write no file.
+    """Limit the additional memory of this process, and forbid it to write files.
 
     Args:
-        memory: Bytes of address space.
+        memory: Additional address space in bytes.
     """
-    wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: MAX_FILES}
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: MAX_FILES}
     statistics = Path("/proc/self/statm")
-    if statistics.exists():  # Only Linux keeps to a limit on address space.
-        held = int(statistics.read_text("ascii").split()[0]) * resource.getpagesize()
-        wanted[resource.RLIMIT_AS] = held + memory
-    for name, value in wanted.items():
-        _, most = resource.getrlimit(name)
-        least = value if most == resource.RLIM_INFINITY else min(value, most)
-        resource.setrlimit(name, (least, least))
+    if statistics.exists():  # only Linux enforces a limit on address space
+        current = int(statistics.read_text("ascii").split()[0]) * resource.getpagesize()
+        limits[resource.RLIMIT_AS] = current + memory
+    for name, value in limits.items():
+        _, maximum = resource.getrlimit(name)
+        limit = value if maximum == resource.RLIM_INFINITY else min(value, maximum)
+        resource.setrlimit(name, (limit, limit))
 
 
 def main() -> None:
-    """Serve the connection whose descriptor is the first argument, under the limit on memory that is the second."""
+    """Serve the connection of the first argument (a descriptor), with the memory limit of the second argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes the connection.
     os.environ.pop("PYTHONPATH", None)
     limit_resources(int(sys.argv[2]))

@@ -1,6 +1,6 @@
 """Send decoded media between processes as a description in JSON and plain bytes.
 
-Nothing that a decoder sends is unpickled: a file that took over its decoder must not take over the server.
+Nothing from a decoder is unpickled, since a malicious file may control its decoder.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ from octabox.media.audio import Audio
 from octabox.media.decoding.decoders import Decoded
 from octabox.media.video import Video
 
-#: Kinds of numbers that an array may have: booleans, integers, and real and complex numbers.
+#: Kinds of numeric dtypes: booleans, integers, real and complex numbers.
 NUMBERS = "biufc"
 
 
 def send(connection: Connection, medium: Decoded) -> None:
     """Send a decoded medium."""
-    description, buffers = _described(medium)
+    description, buffers = _describe(medium)
     connection.send_bytes(json.dumps(description).encode())
     for buffer in buffers:
         connection.send_bytes(buffer)
 
 
-def _described(medium: Decoded) -> tuple[dict[str, Any], list[bytes]]:
+def _describe(medium: Decoded) -> tuple[dict[str, Any], list[bytes]]:
     if isinstance(medium, Image.Image):
         return {"type": "image", "mode": medium.mode, "size": medium.size}, [medium.tobytes()]
     if isinstance(medium, Video):
-        return _described_video(medium)
+        return _describe_video(medium)
     if isinstance(medium, Audio):
-        description, buffers = _described(medium.samples)
+        description, buffers = _describe(medium.samples)
         return {**description, "type": "audio", "rate": medium.rate}, buffers
     description = {"type": "array", "dtype": medium.dtype.str, "shape": medium.shape}
     return description, [np.ascontiguousarray(medium).tobytes()]
 
 
-def _described_video(video: Video) -> tuple[dict[str, Any], list[bytes]]:
+def _describe_video(video: Video) -> tuple[dict[str, Any], list[bytes]]:
     first, buffers = video.frames[0], [frame.tobytes() for frame in video.frames]
     description = {"type": "video", "mode": first.mode, "size": first.size, "frames": len(buffers), "fps": video.fps}
     if video.audio is None:
         return {**description, "audio": None}, buffers
-    audio, samples = _described(video.audio)
+    audio, samples = _describe(video.audio)
     return {**description, "audio": audio}, buffers + samples
 
 
 def receive(connection: Connection, description: Any) -> Decoded:
-    """Return the medium that follows its description.
+    """Receive the medium that follows a description.
 
     Raises:
-        ValueError: The description and the bytes do not agree.
+        ValueError: The description and the bytes are inconsistent.
     """
     try:
         return _READERS[description["type"]](connection, description)
