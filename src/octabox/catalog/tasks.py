@@ -225,6 +225,7 @@ def _task(given: str, goal: str) -> str | None:
     return f"{given}-to-{goal}"
 
 
+@cache
 def task_inputs(task: str) -> frozenset[str]:
     """Return the kinds of files that a request for a task brings."""
     return frozenset(TASK_INPUTS.get(task, {task.partition("-to-")[0]})) & MEDIA

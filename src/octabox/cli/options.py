@@ -117,7 +117,8 @@ def find_changed_inputs(metadata: Mapping[str, Any], call: Call) -> list[str]:
     original = _inputs_of(metadata)
     # Through JSON, as the metadata was.
     return [
-        f"'{name}' differs from the original input: that was {describe_digest(original[name])}, this is {describe_digest(media)}."
+        f"'{name}' differs from the original input: that was {describe_digest(original[name])}, "
+        f"this is {describe_digest(media)}."
         for name, media in json.loads(json.dumps(call.input_digests)).items()
         if name in original and media != original[name]
     ]

@@ -80,7 +80,9 @@ def encode_output(
             content, media_type = video.encode(value, target, details)
             yield Artifact("video", media_type, content, seed, details, item.name)
         # Audio is a separate file if the video's format has none, or if a format for audio was requested.
-        if value.audio is not None and (target.format in SILENT | STILL or formats.select_format("audio", output) in unused):
+        if value.audio is not None and (
+            target.format in SILENT | STILL or formats.select_format("audio", output) in unused
+        ):
             yield from encode_output(OutputItem(f"{item.name}_sound", "audio", value.audio), seed, metadata, output)
         return
     if isinstance(value, Mapping) and target.format == "npy" and len(value) > 1:
