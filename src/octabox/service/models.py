@@ -76,8 +76,7 @@ class ModelService:
 
     def configurations(self) -> Sequence[ModelConfig]:
         """Return the configurations of all listed models, by name."""
-        models = {**self._registry.current().models, **self._extra}
-        return [config for _, config in sorted(models.items())]
+        return [config for _, config in sorted({**self._registry.current().models, **self._extra}.items())]
 
     def list(self) -> list[ModelInfo]:
         """Return all configured models, by name."""
