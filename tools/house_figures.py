@@ -3,8 +3,8 @@
     python tools/house_figures.py [--json]
 
 - Files entered per request: the files of `octabox` of which a function runs while a plain `POST /v1/images/generations` is
-  served, on the server (its event loop and its threads) and in the worker process. The model is the embedded one, already
-  in memory, so that imports and the load are not counted; the worker is a real process.
+  served, on the server and in the worker process: in the main thread (the event loop, the pipeline call), and in all threads.
+  The model is the embedded one, already in memory, so that imports and the load are not counted; the worker is a real process.
 - Async generators that an event climbs: those that yield more than one event while a stream is served, by API.
 - The longest classes and files by lines, and the words of `tests/house/vocabulary.yaml` that are left in `src`.
 
@@ -55,14 +55,18 @@ LONGEST = 5
 YIELDED = "async_generator_wrapped_value"
 
 
+#: Files by thread.
+Entered = dict[str, list[str]]
+
+
 class Trace:
     """Records which files are entered and what async generators yield.
 
     Args:
-        entered: Called with each file that a function of is called.
+        entered: Called with the file of each function that is called, and whether that is in the main thread.
     """
 
-    def __init__(self, entered: Callable[[str], None]) -> None:
+    def __init__(self, entered: Callable[[str, bool], None]) -> None:
         self.yields: Counter[CodeType] = Counter()
         self._entered = entered
         self._prefix = f"{SOURCE}/"
@@ -83,20 +87,26 @@ class Trace:
         if not code.co_filename.startswith(self._prefix) or code.co_name == "<module>":
             return
         if event == "call":
-            self._entered(code.co_filename)
+            self._entered(code.co_filename, threading.current_thread() is threading.main_thread())
         elif event == "return" and type(arg).__name__ == YIELDED:
             self.yields[code] += 1
 
 
-def relative(files: Iterable[str]) -> list[str]:
-    """Return files relative to the package, in order."""
-    return sorted(str(Path(file).relative_to(SOURCE)) for file in files)
+def by_thread(entered: Iterable[tuple[str, bool]]) -> Entered:
+    """Return files relative to the package, in order: those of the main thread, and the others."""
+    entered = set(entered)
+    main = {file for file, in_main in entered if in_main}
+    others = {file for file, _ in entered} - main
+    return {
+        "main thread": sorted(str(Path(file).relative_to(SOURCE)) for file in main),
+        "other threads": sorted(str(Path(file).relative_to(SOURCE)) for file in others),
+    }
 
 
-async def measure_server() -> tuple[list[str], dict[str, list[str]], Call]:
+async def measure_server() -> tuple[Entered, dict[str, list[str]], Call]:
     """Return the files entered on the server, the async generators of each API's stream, and the call for the worker."""
-    files: set[str] = set()
-    trace = Trace(files.add)
+    files: set[tuple[str, bool]] = set()
+    trace = Trace(lambda file, main: files.add((file, main)))
     with tempfile.TemporaryDirectory() as models:
         parts = build(Settings.load({"models": models, "threads": 1, "log_level": "error"}))
         application = app(parts)
@@ -109,7 +119,7 @@ async def measure_server() -> tuple[list[str], dict[str, list[str]], Call]:
                 asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
                 await _post(client, "/v1/images/generations", REQUEST)
                 trace.stop()
-                entered = relative(files)
+                entered = by_thread(files)
                 generators = {
                     "openai": await _climbed(trace, client, "/v1/images/generations", {**REQUEST, "stream": True}),
                     "native": await _climbed(trace, client, "/v1/generations", _native()),
@@ -149,7 +159,7 @@ async def _climbed(trace: Trace, client: httpx.AsyncClient, path: str, body: dic
     ]
 
 
-def measure_worker(call: Call) -> list[str]:
+def measure_worker(call: Call) -> Entered:
     """Return the files entered in a worker process while it makes a call, its load and its first call left out."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -167,18 +177,19 @@ def measure_worker(call: Call) -> list[str]:
                 os.kill(process.pid, signal.SIGUSR1)
         ours.close()
         process.join()
-        return relative(log.read_text(encoding="utf-8").splitlines())
+        lines = [line.split(" ", 1) for line in log.read_text(encoding="utf-8").splitlines()]
+        return by_thread((file, main == "True") for main, file in lines)
 
 
 def traced_work(connection: Connection, log: str) -> None:
     """Serve as a worker does; between the first signal and the second, write down each file that is entered."""
-    seen: set[str] = set()
+    seen: set[tuple[str, bool]] = set()
     with Path(log).open("w", encoding="utf-8", buffering=1) as lines:
 
-        def entered(file: str) -> None:
-            if recording and file not in seen:
-                seen.add(file)
-                lines.write(f"{file}\n")
+        def entered(file: str, main: bool) -> None:
+            if recording and (file, main) not in seen:
+                seen.add((file, main))
+                lines.write(f"{main} {file}\n")
 
         recording: list[bool] = []
         trace = Trace(entered)
@@ -240,7 +251,8 @@ def measure() -> dict[str, Any]:
 def show(figures: dict[str, Any]) -> None:
     """Print figures for people."""
     for name in ("server_files", "worker_files"):
-        print(f"{name}: {len(figures[name])}", *figures[name], sep="\n  ")
+        for thread, files in figures[name].items():
+            print(f"{name} of the {thread}: {len(files)}", *files, sep="\n  ")
     for api, generators in figures["generators"].items():
         print(f"generators of {api}: {len(generators)}", *generators, sep="\n  ")
     for name in ("classes", "files"):

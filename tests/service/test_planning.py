@@ -76,7 +76,7 @@ def test_what_means_no_file_is_refused(given: Any) -> None:
 
 @pytest.mark.parametrize(
     ("own", "kind"),
-    [("WanVideoToVideoPipeline", "a video"), ("StableAudio3AudioToAudioPipeline", "an audio")],
+    [("WanVideoToVideoPipeline", "a video"), ("StableAudio3AudioToAudioPipeline", "audio")],
 )
 def test_errors_call_media_by_their_kind(own: str, kind: str) -> None:
     """A video is asked for where a video is taken."""

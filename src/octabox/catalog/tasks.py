@@ -227,6 +227,7 @@ def _task(kind: str, target: str) -> str | None:
     return f"{kind}-to-{target}"
 
 
+@cache
 def task_inputs(task: str) -> frozenset[str]:
     """Return the kinds of files in a request for a task."""
     return frozenset(TASK_INPUTS.get(task, {task.partition("-to-")[0]})) & MEDIA

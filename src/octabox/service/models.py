@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from octabox import demo
@@ -17,13 +16,13 @@ from octabox.config.discovery import ModelRegistry
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
-from octabox.errors import ModelNotFoundError, OctaboxError
+from octabox.errors import ModelNotFoundError
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.folder import is_hub_id
 from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.conditions.lora import with_loras
-from octabox.service.model_schedulers import ModelSchedulers, check_scheduler, find_incompatibility, model_schedulers
-from octabox.service.selection.pipelines import choose_pipeline
+from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
+from octabox.service.selection.pipelines import default_pipeline
 from octabox.service.selection.resolver import ModelResolver
 from octabox.service.served_model import ServedModel
 from octabox.types import ModelInfo, ModelStatus, SchedulerChoice
@@ -77,7 +76,7 @@ class ModelService:
 
     def configurations(self) -> Sequence[ModelConfig]:
         """Return the configurations of all listed models, by name."""
-        return [config for _, config in sorted(self._listed().items())]
+        return [config for _, config in sorted({**self._registry.current().models, **self._extra}.items())]
 
     def list(self) -> list[ModelInfo]:
         """Return all configured models, by name."""
@@ -113,9 +112,6 @@ class ModelService:
                 raise
             return ModelConfig(name=name, model=name)
 
-    def _listed(self) -> Mapping[str, ModelConfig]:
-        return {**self._registry.current().models, **self._extra}
-
     async def served(self, name: str) -> ServedModel:
         """Return a model with its pipeline class, as `resolve` does, in a thread."""
         return await asyncio.to_thread(self.resolve, name)
@@ -132,30 +128,16 @@ class ModelService:
 
     def pipeline(self, name: str, task: str | None = None) -> PipelineEntry:
         """Return the pipeline of a model that serves a task; its class, if no task is given."""
-        return self._serving(self._model(self.config(name)), task)[0]
+        return default_pipeline(self.catalog, self._model(self.config(name)), task)[0]
 
     def _model(self, config: ModelConfig) -> ServedModel:
         return self._resolver.resolve(config, self.catalog)
 
-    def _serving(self, model: ServedModel, task: str | None) -> tuple[PipelineEntry, str]:
-        if task is None and model.pipeline.tasks:
-            return model.pipeline, model.pipeline.tasks[0]
-        return choose_pipeline(self.catalog, model, task)
-
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
         """Return the JSON Schema of the call parameters of a model for a task; without a task, of its class."""
         model = self._model(self.config(name))
-        entry, served_task = self._serving(model, task)
-        schema = json_schema(add_scale_parameter(entry, tuple(each.scale for each in model.config.ip_adapters)))
-        for parameter, value in model.config.defaults.items():
-            if parameter in schema["properties"]:
-                schema["properties"][parameter] = {**schema["properties"][parameter], "default": value}
-        return {
-            **schema,
-            "x-pipeline": entry.name,
-            "x-task": served_task,
-            "x-tasks": list(model.tasks(self.catalog)),
-        }
+        entry, served_task = default_pipeline(self.catalog, model, task)
+        return _call_schema(model, entry, served_task, model.tasks(self.catalog))
 
     def schedulers(self, name: str) -> ModelSchedulers:
         """Return which noise schedulers fit a model; for a Hub id that may fetch one small file."""
@@ -171,12 +153,7 @@ class ModelService:
         Raises:
             InvalidParameterError: It cannot.
         """
-        try:
-            traits = self._resolver.traits(model, self.catalog)
-        except OctaboxError:
-            return  # The load of the model reports it.
-        if traits is not None:
-            check_scheduler(choice, pipeline, traits, self.catalog)
+        self._resolver.check_scheduler(model, pipeline, choice, self.catalog)
 
     def add(self, config: ModelConfig) -> None:
         """Serve a model in addition to those of the folder, in place of one with the same name."""
@@ -202,14 +179,14 @@ class ModelService:
 
     def _info(self, config: ModelConfig) -> ModelInfo:
         created = config.path.stat().st_mtime if config.path and config.path.exists() else 0.0
-        return ModelInfo(config.name, config.model, *self._local_pipeline(config), created, config.description)
+        pipeline, tasks = self._resolver.describe_local(config, self.catalog)
+        return ModelInfo(config.name, config.model, pipeline, tasks, created, config.description)
 
-    def _local_pipeline(self, config: ModelConfig) -> tuple[str | None, tuple[str, ...]]:
-        """Return the class and the tasks of a model, if that needs no network."""
-        if config.pipeline is None and not Path(config.model).exists():
-            return None, ()
-        try:
-            model = self._model(config)
-            return model.pipeline.name, model.tasks(self.catalog)
-        except OctaboxError:
-            return config.pipeline, ()
+
+def _call_schema(model: ServedModel, entry: PipelineEntry, task: str, tasks: Sequence[str]) -> dict[str, Any]:
+    """Return the JSON Schema of the call parameters of a pipeline, with the defaults of a model."""
+    schema = json_schema(add_scale_parameter(entry, tuple(each.scale for each in model.config.ip_adapters)))
+    properties = schema["properties"]
+    defaults = {name: value for name, value in model.config.defaults.items() if name in properties}
+    properties |= {name: {**properties[name], "default": value} for name, value in defaults.items()}
+    return {**schema, "x-pipeline": entry.name, "x-task": task, "x-tasks": list(tasks)}

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from octabox.catalog.conditions.ip_adapter import add_scale_parameter
+from octabox.catalog.conditions.ip_adapter import WORD, add_scale_parameter
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import is_one_each, takes_numbers, validate
+from octabox.catalog.tasks import CONTROL_COMPONENTS
 from octabox.config.model import ModelConfig
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
 from octabox.schedulers.compatibility import check_settings, schedule_timesteps
@@ -68,14 +69,19 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
     request = _count_outputs(request)
     params, files = _split_files(request, _file_parameters(catalog, model))
     pipeline, task = _choose_pipeline(request, model, catalog, params, files)
-    pipeline = add_scale_parameter(pipeline, tuple(each.scale for each in model.config.ip_adapters))
+    uses_ip_adapter = bool(model.config.ip_adapters) or any(WORD in name for name in files)
+    if uses_ip_adapter:
+        pipeline = add_scale_parameter(pipeline, tuple(each.scale for each in model.config.ip_adapters))
     accepted = {parameter.name: parameter for parameter in pipeline.parameters}
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
     optional_params = {name: value for name, value in request.optional_params.items() if name in accepted}
     checked = validate(pipeline, {**defaults, **optional_params, **params}, files)
     check_texts(checked)
-    check_control_inputs(pipeline, model.config, checked, files)
-    checked, unused = with_image_prompts(pipeline, model.config, checked, files)
+    if any(CONTROL_COMPONENTS.search(part.name) for part in pipeline.components):
+        check_control_inputs(pipeline, model.config, checked, files)
+    unused: tuple[str, ...] = ()
+    if uses_ip_adapter:
+        checked, unused = with_image_prompts(pipeline, model.config, checked, files)
     checked |= output_arguments(request.output, pipeline)
     check_amounts(checked, limits)
     runs = _runs(checked, accepted, request, limits, model.config.seed)

@@ -19,7 +19,9 @@ PLAIN = "StableDiffusionPipeline"
 def chosen(own: str, *files: str, task: str | None = None, extra: frozenset[str] = frozenset()) -> tuple[str, str]:
     """Return the class and the task for a request to a model of a class."""
     catalog = load_catalog()
-    config = ModelConfig.model_validate({"name": "m", "model": "m", "components": dict.fromkeys(extra, "x")})
+    config = ModelConfig.model_validate(
+        {"name": "m", "model": "m", "components": {name: {"model": "x"} for name in extra}}
+    )
     entry, served = choose_pipeline(catalog, ServedModel(config, catalog.pipeline(own)), task, files)
     return entry.name, served
 

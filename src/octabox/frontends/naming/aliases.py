@@ -65,7 +65,7 @@ class ControlAliases(BaseModel):
         """
         return replace(
             request,
-            scheduler=parse_scheduler_choice(self.scheduler),
+            scheduler=parse_scheduler_choice(self.scheduler) if self.scheduler else None,
             adapters=tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in self.adapters),
             prompt_syntax=self.prompt_syntax,
             styles=tuple(self.styles),

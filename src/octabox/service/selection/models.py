@@ -10,7 +10,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.service.protocols import ModelService
 from octabox.service.selection.inputs import ARTICLES, PLURALS, InputBindings, bindings_for, number_parameter
-from octabox.service.selection.pipelines import choose_pipeline
+from octabox.service.selection.pipelines import default_pipeline
 from octabox.types import Kind
 
 
@@ -73,9 +73,7 @@ def select_pipeline(
         InvalidParameterError: The model has no such pipeline.
     """
     served, catalog = models.resolve(model), models.catalog
-    default = (
-        choose_pipeline(catalog, served, task)[0] if task is not None or not served.pipeline.tasks else served.pipeline
-    )
+    default = default_pipeline(catalog, served, task)[0]
     bindings = bindings_for(served, catalog)
     if task is not None:
         bindings = bindings.serving(catalog.task(task))

@@ -51,6 +51,13 @@ def choose_pipeline(
     return best, tag or _task_of(best, names)
 
 
+def default_pipeline(catalog: Catalog, model: ServedModel, task: str | None) -> tuple[PipelineEntry, str]:
+    """Return the pipeline of a model for a request without files, and its task; the model's class, if no task is given."""
+    if task is None and model.pipeline.tasks:
+        return model.pipeline, model.pipeline.tasks[0]
+    return choose_pipeline(catalog, model, task)
+
+
 def _distance(
     entry: PipelineEntry, candidates: Sequence[PipelineEntry], tag: str | None, extra: frozenset[str]
 ) -> tuple[int, ...]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.resolution import pipeline_from_index
 from octabox.config.model import ModelConfig
+from octabox.errors import OctaboxError
 from octabox.hub.checkpoints.families import detect_family
 from octabox.hub.folder import has_extra_channels
 from octabox.hub.repository import model_index
 from octabox.schedulers.compatibility import ModelTraits
-from octabox.service.model_schedulers import traits_of
+from octabox.service.model_schedulers import check_scheduler, traits_of
 from octabox.service.served_model import ServedModel
+from octabox.types import SchedulerChoice
 
 #: The base class of all pipelines; as a model's pipeline it means the class of its files.
 BASE = "DiffusionPipeline"
@@ -49,6 +52,31 @@ class ModelResolver:
         if name not in self._traits or self._traits[name][0] != model:
             self._traits[name] = model, traits_of(model, catalog)
         return self._traits[name][1]
+
+    def check_scheduler(
+        self, model: ServedModel, pipeline: PipelineEntry, choice: SchedulerChoice, catalog: Catalog
+    ) -> None:
+        """Check that a scheduler can work with a model, by their configurations.
+
+        Raises:
+            InvalidParameterError: It cannot.
+        """
+        try:
+            traits = self.traits(model, catalog)
+        except OctaboxError:
+            return  # The load of the model reports it.
+        if traits is not None:
+            check_scheduler(choice, pipeline, traits, catalog)
+
+    def describe_local(self, config: ModelConfig, catalog: Catalog) -> tuple[str | None, tuple[str, ...]]:
+        """Return the class and the tasks of a model, if that needs no network."""
+        if config.pipeline is None and not Path(config.model).exists():
+            return None, ()
+        try:
+            model = self.resolve(config, catalog)
+            return model.pipeline.name, model.tasks(catalog)
+        except OctaboxError:
+            return config.pipeline, ()
 
     def forget(self, name: str) -> None:
         """Forget a model, whose files may have changed."""
