@@ -78,9 +78,11 @@ bench: $(BIN)/.installed-dev  ## Run the benchmarks.
 gpu-check: $(BIN)/.installed  ## Check Octabox on this machine's accelerator, in at most ten minutes; results in gpu_check.md.
 	$(BIN)/python tools/gpu_check.py
 
-docs: $(BIN)/.installed-dev  ## Generate the reference pages of pipelines and schedulers.
+docs: $(BIN)/.installed-dev  ## Generate the reference pages, and build the documentation into build/site.
 	PYTHONPATH=tests $(BIN)/python tools/document_pipelines.py
 	$(BIN)/python tools/document_schedulers.py
+	$(BIN)/python tools/document_tables.py
+	$(BIN)/mkdocs build --quiet --strict
 
 changelog: $(BIN)/.installed-dev  ## Show unreleased changes; with VERSION=1.2.0, move them into CHANGELOG.md.
 	$(BIN)/towncrier build $(if $(VERSION),--yes --version $(VERSION),--draft --version Unreleased)
@@ -104,7 +106,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 # Spandrel is installed without its dependencies: torchvision is not available for every build of torch, and one that does not fit
-# prevents the import of transformers. They are not needed (see src/octabox/engine/worker/upscaling/importing.py).
+# prevents the import of transformers. They are not needed (see src/octabox/engine/worker/upscaling/torchvision_stub.py).
 $(BIN)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(PIP) install --quiet --constraint constraints.txt --no-deps spandrel

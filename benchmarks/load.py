@@ -56,7 +56,7 @@ def make(place: Path) -> None:
 
     from octabox.hub.checkpoints import bundles  # noqa: PLC0415
 
-    with bundles.folder("sd1", PIPELINE) as folder:
+    with bundles.bundle_folder("sd1", PIPELINE) as folder:
         tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
     pipe = StableDiffusionPipeline(
         vae=AutoencoderKL(

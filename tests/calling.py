@@ -7,7 +7,8 @@ from typing import Any
 
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Run
-from octabox.engine.worker.runner import RawOutput, Runner
+from octabox.engine.worker.outputs.encoding import RawOutput
+from octabox.engine.worker.runner import Runner
 from octabox.types import Progress
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ from octabox import demo
 from octabox.config.model import ModelConfig
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import WorkerOptions
+from octabox.telemetry.logs import LIBRARIES
 from serving import running_server
 from spreading import Spreading
 from summaries import Summaries
@@ -35,6 +37,20 @@ def pytest_configure(config: pytest.Config) -> None:
         for file in [each for each in folder.iterdir() if each.stat().st_mtime < time.time() - OLD]:
             file.unlink(missing_ok=True)
         os.environ.setdefault("OCTABOX_CACHE_DIR", str(folder))
+
+
+@pytest.fixture(autouse=True)
+def _loggers() -> Iterator[None]:
+    """Leave all loggers as they were: building a server, as commands do, configures those of the whole process."""
+    loggers = [logging.getLogger(name) for name in ("octabox", *LIBRARIES)]
+    before = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    yield
+    logging.captureWarnings(capture=False)
+    for logger, handlers, level, propagate in before:
+        for handler in [each for each in logger.handlers if each not in handlers]:
+            handler.close()
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

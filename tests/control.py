@@ -57,7 +57,7 @@ def outline(scene: Scene = SCENE) -> Image.Image:
 
 def made(runs_on: Runner, runs_as: str = PLAIN, inputs: Any = None, **params: Any) -> Image.Image:
     """Return the image of a call."""
-    image = run(runs_on, call(runs_as, PARAMS | params, inputs=inputs)).products[0][0].value
+    image = run(runs_on, call(runs_as, PARAMS | params, inputs=inputs)).outputs[0][0].value
     assert isinstance(image, Image.Image)
     return image
 

@@ -14,13 +14,13 @@ FEW = 4
 
 
 class Calls:
-    """Makes calls of one model."""
+    """Builds calls of one model."""
 
     def __init__(self, model: ModelConfig) -> None:
         self.model, self.count = model, 0
 
     def __call__(self, *, seeds: tuple[int, ...] = (0,), runs_as: str = "", inputs: Any = None, **options: Any) -> Call:
-        """Return a call; options that are no fields of a call are parameters of its runs."""
+        """Return a call; options that are not fields of a call are parameters of its runs."""
         self.count += 1
         fields = {name: options.pop(name) for name in ("scheduler", "output", "partial_images") if name in options}
         params = {

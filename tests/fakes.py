@@ -17,16 +17,24 @@ from fastapi import FastAPI
 from PIL import Image
 
 from octabox import demo
+from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.signature import json_schema
 from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.frontends.http.app import create_app
+from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.results import Results
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.media.images import encode
-from octabox.service.model_schedulers import ModelSchedulers, model_schedulers, scheduler_incompatibility_of
+from octabox.schedulers.compatibility import Incompatibility
+from octabox.service.events import observed, result_of
+from octabox.service.jobs import Jobs
+from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
+from octabox.service.protocols import RequestObserver
 from octabox.service.served_model import ServedModel
+from octabox.telemetry.metrics import Metrics
 from octabox.types import Artifact, Event, Generation, GenerationRequest, ModelInfo, ModelStatus, Progress
 
 
@@ -52,47 +60,43 @@ class FakeGenerations:
         self.late: Exception | None = None
         self.hang, self.pause = False, 0.0
         self.begun, self.cancelled = asyncio.Event(), asyncio.Event()
+        self.observers: list[RequestObserver] = []
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Yield progress, previews if some are asked for, and the result."""
-        self.requests.append(request)
-        if self.error:
-            raise self.error
-        if request.model not in self.known:
-            raise ModelNotFoundError(f"There is no model '{request.model}'.", model=request.model)
-        if request.num_outputs > 10:
-            raise InvalidParameterError("At most 10 outputs.", parameter="num_outputs")
-        try:
-            yield Progress("queued")
-            self.begun.set()
-            if self.pause:
-                await asyncio.sleep(self.pause)
-            if self.late:
-                raise self.late
-            if self.hang:
-                await asyncio.sleep(60)
-            first = 7 if request.seed is None else request.seed
-            for step in range(request.partial_images):
-                yield Progress("running", step + 1, 3, preview=self._artifact(request, first))
-            artifacts = tuple(self._artifact(request, first + place) for place in range(request.num_outputs))
-            task = request.task or "text-to-image"
-            yield Generation(
-                request.id, request.model, "FakePipeline", task, artifacts, ("served warning.",), {"run": 0.1}
-            )
-        except (asyncio.CancelledError, GeneratorExit):
-            self.cancelled.set()
-            raise
+        with observed(request, self.observers) as results:
+            self.requests.append(request)
+            if self.error:
+                raise self.error
+            if request.model not in self.known:
+                raise ModelNotFoundError(f"There is no model '{request.model}'.", model=request.model)
+            if request.num_outputs > 10:
+                raise InvalidParameterError("At most 10 outputs.", parameter="num_outputs")
+            try:
+                yield Progress("queued")
+                self.begun.set()
+                if self.pause:
+                    await asyncio.sleep(self.pause)
+                if self.late:
+                    raise self.late
+                if self.hang:
+                    await asyncio.sleep(60)
+                first = 7 if request.seed is None else request.seed
+                for step in range(request.partial_images):
+                    yield Progress("running", step + 1, 3, preview=self._artifact(request, first))
+                artifacts = tuple(self._artifact(request, first + index) for index in range(request.num_outputs))
+                task, warnings = request.task or "text-to-image", ("served warning.",)
+                results.append(
+                    Generation(request.id, request.model, "FakePipeline", task, artifacts, warnings, {"run": 0.1})
+                )
+                yield results[0]
+            except (asyncio.CancelledError, GeneratorExit):
+                self.cancelled.set()
+                raise
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Return the result."""
-        events = self.stream(request)
-        try:
-            async for event in events:
-                if isinstance(event, Generation):
-                    return event
-        finally:
-            await events.aclose()
-        raise AssertionError("no result")
+        return await result_of(self.stream(request))
 
     def _artifact(self, request: GenerationRequest, seed: int) -> Artifact:
         if self.made is not None:
@@ -151,13 +155,23 @@ class FakeModels:
 
     def schedulers(self, name: str) -> ModelSchedulers:
         """Return which schedulers fit a model, as if it were the embedded one."""
-        return model_schedulers(self._served(name), self.catalog)
+        return model_schedulers(self._embedded(name), self.catalog)
 
-    def scheduler_incompatibility(self, name: str, scheduler: str) -> str:
+    def scheduler_incompatibility(self, name: str, scheduler: str) -> Incompatibility | None:
         """Return why a scheduler does not fit it."""
-        return scheduler_incompatibility_of(scheduler, self._served(name), self.catalog)
+        return find_incompatibility(scheduler, self._embedded(name), self.catalog)
 
-    def _served(self, name: str) -> ServedModel:
+    def resolve(self, name: str) -> ServedModel:
+        """Return a model of its class; the embedded one, if the class is not one of the catalog."""
+        entry = self.catalog.pipelines.get(self.get(name).pipeline or "")
+        return replace(self._embedded(name), pipeline=entry) if entry else self._embedded(name)
+
+    def pipeline(self, name: str, task: str | None = None) -> PipelineEntry:
+        """Return the pipeline that serves a task."""
+        entry = self.resolve(name).pipeline
+        return self.catalog.for_task(task, like=entry.name) if task else entry
+
+    def _embedded(self, name: str) -> ServedModel:
         config = ModelConfig(name=self.get(name).name, model=str(demo.FOLDER))
         return ServedModel(config, self.catalog.pipelines["StableDiffusionPipeline"])
 
@@ -192,7 +206,11 @@ class Server:
             yield
             self.lived.append("ended")
 
-        self.app = create_app(self.generations, self.models, Settings.model_validate(settings), lifespan)
+        loaded, metrics = Settings.model_validate(settings), Metrics()
+        results = Results(loaded.result_ttl)
+        jobs = Jobs(self.generations, loaded.result_ttl, results.keep, results.drop)
+        self.generations.observers.append(metrics)
+        self.app = create_app(AppContext(self.generations, jobs, self.models, loaded, results, metrics), lifespan)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")
 
     def client(self, api_key: str = "x") -> openai.AsyncOpenAI:

@@ -50,7 +50,7 @@ def tiny_sd() -> StableDiffusionPipeline:
         attention_head_dim=2,
     )
     words = CLIPTextConfig(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
-    with bundles.folder("sd1", "StableDiffusionPipeline") as folder:
+    with bundles.bundle_folder("sd1", "StableDiffusionPipeline") as folder:
         tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
     pipe = StableDiffusionPipeline(
         vae=tiny_vae(),

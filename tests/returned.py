@@ -1,4 +1,4 @@
-"""Outputs of pipelines, and what a reader makes of them."""
+"""Outputs of pipelines, and their parsed items."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from octabox.engine.worker.outputs.parser import OutputParser
 from octabox.media.video import Video
 from octabox.types import Kind, OutputFormat
 
-#: A pipeline that speaks at a rate of its own.
+#: A pipeline with a sampling rate.
 PIPE = SimpleNamespace(components={"vocoder": SimpleNamespace(config={"sampling_rate": 8_000})})
 
 GREY = Image.new("RGB", (8, 6), "grey")
 BLACK = Image.new("RGB", (8, 6))
 
 
-def entry(chief: Kind, *fields: Field, **defaults: Any) -> PipelineEntry:
-    """Return what the catalog would know of a pipeline that makes this."""
+def entry(primary: Kind, *fields: Field, **defaults: Any) -> PipelineEntry:
+    """Return a catalog entry for a pipeline with these outputs."""
     parameters = tuple(Parameter(name, default=value) for name, value in defaults.items())
-    return PipelineEntry("OnePipeline", "one", "one", outputs=fields, output_kind=chief, parameters=parameters)
+    return PipelineEntry("OnePipeline", "one", "one", outputs=fields, output_kind=primary, parameters=parameters)
 
 
-def read(known: PipelineEntry, output: Any, wanted: str | None = None) -> tuple[list[OutputItem], list[str]]:
-    """Return what a reader makes of an output, and its warnings."""
-    reader = OutputParser(PIPE, known, {}, OutputFormat(wanted))
-    return reader.read(output), reader.warnings
+def read(known: PipelineEntry, output: Any, output_format: str | None = None) -> tuple[list[OutputItem], list[str]]:
+    """Return the items of an output, and the warnings."""
+    parser = OutputParser(PIPE, known, {}, OutputFormat(output_format))
+    return parser.parse(output), parser.warnings
 
 
-def kinds(products: list[OutputItem]) -> list[tuple[str, str]]:
+def kinds(outputs: list[OutputItem]) -> list[tuple[str, str]]:
     """Return names and kinds."""
-    return [(product.name, product.kind) for product in products]
+    return [(item.name, item.kind) for item in outputs]
 
 
-def as_video(product: OutputItem) -> Video:
-    """Return the video of a product."""
-    assert isinstance(product.value, Video)
-    return product.value
+def as_video(item: OutputItem) -> Video:
+    """Return the video of an item."""
+    assert isinstance(item.value, Video)
+    return item.value
 
 
 IMAGES = entry("image", Field("images", kind="image"), Field("nsfw_content_detected"))

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from octabox.engine.worker.upscaling.importing import torchvision_or_stand_in
+from octabox.engine.worker.upscaling.torchvision_stub import torchvision_or_stub
 
-with torchvision_or_stand_in():
+with torchvision_or_stub():
     from spandrel.architectures.Compact import Compact
     from spandrel.architectures.ESRGAN import ESRGAN
 

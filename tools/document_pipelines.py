@@ -1,6 +1,6 @@
-"""Write docs/reference/pipelines.md: a row for each pipeline class of the installed diffusers, from the catalog.
+"""Generate docs/reference/pipelines.md: a row per pipeline class of the installed diffusers, from the catalog.
 
-Run it as `make docs`. Whether a test serves a class is asked of the makers of tiny pipelines in tests/makers.
+Run it as `make docs`. The makers of tiny pipelines in tests/makers determine whether a test serves a class.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 import yaml
 
 from accelerator.table import RANKS, Reason, Table, counts, rank, read_reasons, read_table, reason_of
+from octabox.catalog.dependencies import dependencies_of
 from octabox.catalog.entries import MEDIA, Parameter, PipelineEntry
-from octabox.catalog.needs import needs_of
 from octabox.catalog.pipelines import PACKAGE, Catalog, load_catalog
 from octabox.catalog.plugins import FOLDER_VARIABLE
 from octabox.catalog.reading.packages import known_packages
@@ -23,10 +23,10 @@ from octabox.catalog.reading.packages import known_packages
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "pipelines.md"
 
-#: Where the tests say which classes no tiny pipeline can be made of, and why.
+#: Classes of which no tiny pipeline can be built, with the reasons.
 IMPOSSIBLE = ROOT / "tests" / "makers" / "impossible.yaml"
 
-#: How a call is told to stop, in the words of the page.
+#: How a call is cancelled, as the page names it.
 STOPS = {
     "callback_on_step_end": "step callback",
     "callback": "old callback",
@@ -36,17 +36,17 @@ STOPS = {
 
 HEAD = """# Pipelines
 
-Every pipeline class of **diffusers {version}**, read from its source by `make docs`; `octabox pipelines NAME` tells more.
-{classic} pipelines and {modular} modular ones (marked *m*), {deprecated} of them deprecated in diffusers (marked *d*);
-a test serves {tested} of them from a tiny model over HTTP.
+All pipeline classes of **diffusers {version}**, generated from its source by `make docs`; `octabox pipelines NAME` describes
+one. There are {classic} pipelines and {modular} modular ones (marked *m*). {deprecated} are deprecated in diffusers (marked
+*d*). Tests serve {tested} of them from tiny models over HTTP.
 
-- **takes**: words and files; those with `?` may be left out.
-- **stops by**: where a running call hears of its cancellation, and tells its progress.
-- **batch**: whether its call takes lists of prompts and generators, so that requests may share it.
-- **needs**: packages that diffusers uses and does not bring; those with `?` only for some settings. Octabox brings ftfy, scipy,
-  sentencepiece and torchsde, and `octabox[full]` all others but {apart}.
+- **inputs**: prompts and files; `?` marks optional ones.
+- **progress**: where a call reports progress and checks for cancellation.
+- **batch**: whether a call accepts lists of prompts and generators, so that requests can share it.
+- **needs**: packages that diffusers uses and does not depend on; `?` marks those for some settings only. Octabox depends on
+  ftfy, scipy, sentencepiece and torchsde; `octabox[full]` installs all others except {apart}.
 
-| class | tasks | takes | gives | stops by | batch | needs | tested |
+| class | tasks | inputs | output | progress | batch | needs | tested |
 |---|---|---|---|---|---|---|---|
 """
 
@@ -56,9 +56,9 @@ def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Ma
 
     Args:
         catalog: The pipelines.
-        version: The version of diffusers that they are of.
-        tested: Names of those that a test serves.
-        impossible: Why no test can serve others, by name.
+        version: Version of diffusers.
+        tested: Names of the classes that a test serves.
+        impossible: Reasons why no test can serve a class, by name.
     """
     entries = list(catalog.pipelines.values())
     head = HEAD.format(
@@ -73,14 +73,14 @@ def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Ma
         row(entry, "yes" if entry.name in tested else "cannot" if entry.name in impossible else "") for entry in entries
     ]
     reasons = [f"- `{name}`: {' '.join(reason.split())}" for name, reason in sorted(impossible.items())]
-    foot = "\nThose that cannot be tested this way:\n\n" + "\n".join(reasons) + "\n" if reasons else ""
+    foot = "\nClasses that cannot be tested in this way:\n\n" + "\n".join(reasons) + "\n" if reasons else ""
     return head + "\n".join(rows) + "\n" + foot
 
 
 def row(entry: PipelineEntry, tested: str) -> str:
     """Return the row of a class."""
     marks = [mark for mark, holds in (("*m*", entry.modular), ("*d*", entry.deprecated)) if holds]
-    needs = [f"{need.name}{'' if need.certain else '?'}" for need in needs_of(entry)]
+    needs = [f"{need.name}{'' if need.certain else '?'}" for need in dependencies_of(entry)]
     cells = (
         " ".join([f"`{entry.name}`", *marks]),
         ", ".join(entry.tasks),
@@ -95,18 +95,18 @@ def row(entry: PipelineEntry, tested: str) -> str:
 
 
 def takes(entry: PipelineEntry) -> list[str]:
-    """Return the words and files that a call takes, each kind once."""
+    """Return the prompts and files that a call accepts, each kind once."""
     found: dict[str, bool] = {}
     for parameter in entry.parameters:
         is_words = parameter.kind == "text" and (parameter.required or parameter.name == "prompt")
         if is_words or parameter.kind in MEDIA:
-            needed = parameter.required or is_asked_for(entry, parameter)
+            needed = parameter.required or is_required_input(entry, parameter)
             found[parameter.kind] = found.get(parameter.kind, False) or needed
     return [kind if required else f"{kind}?" for kind, required in found.items()]
 
 
-def is_asked_for(entry: PipelineEntry, parameter: Parameter) -> bool:
-    """Return whether only numbers for a model could stand in a parameter's place."""
+def is_required_input(entry: PipelineEntry, parameter: Parameter) -> bool:
+    """Return whether the only alternatives to a parameter are arrays."""
     groups = [group for group in entry.one_of if parameter.name in group]
     others = [entry.parameter(name) for group in groups for name in group if name != parameter.name]
     return bool(groups) and all(other is not None and other.kind == "array" for other in others)
@@ -115,17 +115,17 @@ def is_asked_for(entry: PipelineEntry, parameter: Parameter) -> bool:
 ACCELERATOR = """
 ## On an accelerator
 
-`python tests/accelerator/table.py` runs tiny models of these classes on a pretended accelerator, which refuses what CUDA
-refuses (see `tests/accelerator`): in float32 and in the dtype that `auto` selects there, and in float32 in each memory mode.
-In float32 the results are those of a processor. **{good} of {pairs}** pairs of class and mode run.
+`python tests/accelerator/table.py` runs tiny models of these classes on a simulated accelerator, which refuses what CUDA
+refuses (see `tests/accelerator`): in float32, in the dtype that `auto` selects, and in float32 in each memory mode.
+In float32 the results equal those of a processor. **{good} of {pairs}** pairs of class and mode run.
 
-| mode | works | falls back, with a warning | does not run | of these not ours to mend |
+| mode | works | falls back, with a warning | does not run | of these due to diffusers or the device |
 |---|---|---|---|---|
 """
 
 
 def on_accelerator(table: Table, reasons: list[Reason]) -> str:
-    """Return the section on what runs on the pretended accelerator, from the table that the tests keep."""
+    """Return the section on the simulated accelerator, from the table of the tests."""
     if not table:
         return ""
     found = counts(table, reasons)
@@ -143,9 +143,7 @@ def on_accelerator(table: Table, reasons: list[Reason]) -> str:
                 groups.setdefault(words, {}).setdefault(mode, []).append(name)
     lines = [f"- {words}" + "".join(_classes(modes)) for words, modes in sorted(groups.items())]
     head = ACCELERATOR.format(good=good, pairs=sum(len(outcomes) for outcomes in table.values()))
-    return (
-        head + "\n".join(rows) + "\n" + ("\nWhat does not simply work:\n\n" + "\n".join(lines) + "\n" if lines else "")
-    )
+    return head + "\n".join(rows) + "\n" + ("\nExceptions:\n\n" + "\n".join(lines) + "\n" if lines else "")
 
 
 def _classes(modes: Mapping[str, list[str]]) -> list[str]:
@@ -153,13 +151,13 @@ def _classes(modes: Mapping[str, list[str]]) -> list[str]:
 
 
 def generated() -> str:
-    """Return the page for what is installed."""
+    """Return the page for the installed packages."""
     import makers  # noqa: PLC0415 (it needs torch, and the tests' folder on the path)
 
     os.environ[FOLDER_VARIABLE] = ""
     impossible = yaml.safe_load(IMPOSSIBLE.read_text(encoding="utf-8")) if IMPOSSIBLE.exists() else {}
-    facts = load_catalog().facts
-    # A pipeline of a plugin, our own among them, is not of diffusers.
+    facts = load_catalog().metadata
+    # Pipelines of plugins, Octabox's included, are not part of diffusers.
     theirs = tuple(entry for entry in facts.pipelines if entry.package == PACKAGE)
     written = page(
         Catalog(replace(facts, pipelines=theirs)),

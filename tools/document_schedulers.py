@@ -1,7 +1,7 @@
-"""Write docs/reference/schedulers.md: every name of a noise scheduler, every schedule, and every class of diffusers.
+"""Generate docs/reference/schedulers.md: every name of a noise scheduler, every schedule, and every class of diffusers.
 
-Run it as `make docs`. The names come from src/octabox/schedulers/schedulers.yaml, all else from the catalog; which classes
-fit is told for four ways of training, by the rule that requests are checked with.
+Run it as `make docs`. The names come from src/octabox/schedulers/schedulers.yaml, everything else from the catalog. Which
+classes fit is determined for four types of training, by the rule that validates requests.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from octabox.catalog.entries import SchedulerEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.plugins import FOLDER_VARIABLE
 from octabox.schedulers.compatibility import ModelTraits, incompatibility
-from octabox.schedulers.listing import schedules_of
-from octabox.schedulers.names import names, schedules, table
+from octabox.schedulers.listing import supported_schedules
+from octabox.schedulers.names import load_table, scheduler_aliases, schedules
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "schedulers.md"
 
-#: Ways of training, by the words of the page: configurations of schedulers that models of each kind come with.
+#: Types of training, by their names on the page, with the scheduler configurations of such models.
 KINDS = {
     "noise": ModelTraits("DDIMScheduler", {"beta_schedule": "scaled_linear", "prediction_type": "epsilon"}),
     "velocity": ModelTraits("DDIMScheduler", {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction"}),
@@ -34,23 +34,23 @@ KINDS = {
 
 HEAD = """# Noise schedulers
 
-A request chooses one by its name, or with settings of its constructor: `"scheduler": "dpmpp_2m"`, or
-`"scheduler": {{"name": "dpmpp_2m", "use_karras_sigmas": true}}`. So does a model's configuration, where it is the one
-that is recommended for the model. It is always built anew from the configuration that the model came with. What cannot
-be honoured is an error that says why, and no other scheduler is taken in its place.
+A request selects a noise scheduler by name, or by name with settings of its constructor: `"scheduler": "dpmpp_2m"`, or
+`"scheduler": {{"name": "dpmpp_2m", "use_karras_sigmas": true}}`. A model's configuration can set one too, which is then
+the recommended one of the model. The scheduler is always built from the model's original configuration. A scheduler that
+is not compatible is an error with the reason; it is never replaced by another one.
 
-`octabox schedulers NAME` and `GET /v1/catalog/schedulers/NAME` show every setting of one, before any model is loaded;
-with `--model M` or `?model=M`, whether it fits the model. This page is written by `make docs` for
+`octabox schedulers NAME` and `GET /v1/catalog/schedulers/NAME` show all settings of a scheduler, before any model is
+loaded; with `--model M` or `?model=M`, whether it fits the model. `make docs` generates this page for
 **diffusers {version}**.
 
-Names are read without regard to letter case, blanks, dashes and underscores, with `++` as `pp`: `DPM++ 2M` is
-`dpmpp_2m`. A class goes by its own name too, with or without `Scheduler` at its end. A schedule may stand behind any
-name (`DPM++ 2M Karras`, `euler_exponential`), or be the setting `schedule`; {prefix} stands before a name for Karras.
+Names ignore letter case, spaces, dashes and underscores, and `++` means `pp`: `DPM++ 2M` is `dpmpp_2m`. The name of a
+class is accepted too, with or without the suffix `Scheduler`. A schedule can follow any name (`DPM++ 2M Karras`,
+`euler_exponential`), or be the setting `schedule`; the prefix {prefix} means Karras.
 
 ## Names
 
-The schedule *automatic* is the one that the web UI takes for a name where none is chosen; only the word `automatic`
-asks for it here.
+The schedule *automatic* is the one that the web UI uses for a name by default; here it must be requested with
+`automatic`.
 
 | name | other names | class | settings | automatic |
 |---|---|---|---|---|
@@ -59,9 +59,9 @@ asks for it here.
 SCHEDULES = """
 ## Schedules
 
-How the noise levels of the steps are spread. With few steps `beta` makes large ones at the end: `sa_solver` and solvers
-of third order that add noise need some 30 steps with it. For another number of steps than it has, `align_your_steps`
-takes timesteps in between.
+A schedule is the distribution of noise levels over the steps. With few steps, `beta` has large steps at the end:
+`sa_solver` and third-order solvers that add noise need about 30 steps with it. `align_your_steps` interpolates its
+timesteps for other numbers of steps.
 
 | schedule | other names | settings |
 |---|---|---|
@@ -70,50 +70,53 @@ takes timesteps in between.
 CLASSES = """
 ## Classes
 
-Which of them fit, told from configurations, for four kinds of models: those that predict the **noise**, those that
-predict the **velocity** (`v_prediction`), those that match **flows**, and those of **EDM**. A solver that has a form
-for flows is put into it, with the model's own shift; one whose form ends before the noise is gone, since it has no
-`final_sigmas_type`, is refused (DEIS and SASolver leave 13 % of the noise after 20 steps of shift 3). What a model's
-configuration asks for beside that (`use_dynamic_shifting`, `rescale_betas_zero_snr` ...) can rule out more. Packages
-marked *always* are needed always, the others for some settings.
+The column *fits* has the types of models that a class is compatible with, derived from configurations: models that
+predict the **noise**, models that predict the **velocity** (`v_prediction`), **flow** matching models, and **EDM**
+models. A solver with a variant for flow matching uses it, with the model's own shift. A variant that ends before the
+noise is removed, since it has no `final_sigmas_type`, is refused (DEIS and SASolver leave 13 % of the noise after 20
+steps of shift 3). Other settings of a model's configuration (`use_dynamic_shifting`, `rescale_betas_zero_snr` ...) can
+exclude more classes. Packages marked *always* are always required, the others for some settings.
 
 | class | fits | schedules | needs |
 |---|---|---|---|
 """
 
 UNREAD = """
-Taken by their constructors, and read by nothing in diffusers; a request that sets one has a warning:
+Settings that the constructors accept and diffusers does not use; a request that sets one has a warning:
 
 """
 
 ABSENT = """
 ## Names without equivalent
 
-Other programs have them, diffusers has not, and they are refused:
+Other programs have these schedulers, diffusers does not; they are refused:
 
 """
 
 
 def page(catalog: Catalog, version: str) -> str:
     """Return the page for a catalog of a version of diffusers."""
-    prefix = ", ".join(f"`{each}`" for each in table()["prefix"])
+    prefix = ", ".join(f"`{each}`" for each in load_table()["prefix"])
     parts = [HEAD.format(version=version, prefix=prefix)]
-    parts += [_row(_name_cells(each)) for each in (vars(named) for named in names())]
-    caveat = [f"`{named.name}`: {named.caveat}" for named in names() if named.caveat]
+    parts += [_row(_name_cells(each)) for each in (vars(named) for named in scheduler_aliases())]
+    caveat = [f"`{named.name}`: {named.caveat}" for named in scheduler_aliases() if named.caveat]
     if caveat:
-        parts += ["\nNot quite as their names say, of which each answer has a warning:\n\n", _listed(caveat)]
+        parts += [
+            "\nNames with a different behaviour in other programs; each response has a warning:\n\n",
+            _listed(caveat),
+        ]
     parts.append(SCHEDULES)
     for schedule in schedules().values():
         steps = [f"{len(each)} timesteps for {family}" for family, each in schedule.timesteps.items()]
-        cells = [f"`{schedule.name}`", _words(schedule.also), _settings(schedule.settings) or "; ".join(steps)]
+        cells = [f"`{schedule.name}`", _words(schedule.aliases), _settings(schedule.settings) or "; ".join(steps)]
         parts.append(_row(cells))
     parts.append(CLASSES)
     parts += [_row(_class_cells(entry, catalog)) for entry in catalog.schedulers.values()]
     unread = [f"`{each.name}`: {_words(each.unread)}" for each in catalog.schedulers.values() if each.unread]
     parts += [UNREAD, _listed(unread)]
-    absent = table()["unavailable"].items()
+    absent = load_table()["unavailable"].items()
     parts += [ABSENT, _listed(f"`{name}`{f': {reason}' if reason else ''}" for name, reason in absent)]
-    parts.append(f"\nand of schedules {_words(table()['no_schedule'])}.\n")
+    parts.append(f"\nand the schedules {_words(load_table()['no_schedule'])}.\n")
     return "".join(parts)
 
 
@@ -121,7 +124,7 @@ def _name_cells(named: Mapping[str, Any]) -> list[str]:
     """Return the row of a name."""
     return [
         f"`{named['name']}`",
-        _words(named["also"]),
+        _words(named["aliases"]),
         f"`{named['kind']}`",
         _settings(named["settings"]),
         named["automatic"] or "",
@@ -133,7 +136,7 @@ def _class_cells(entry: SchedulerEntry, catalog: Catalog) -> list[str]:
     pipelines = catalog.pipelines.values()
     fits = [kind for kind, subject in KINDS.items() if not incompatibility(entry, subject, {}, pipelines)]
     needs = [f"{need.name}{' (always)' if need.certain else ''}" for need in entry.needs]
-    return [f"`{entry.name}`", ", ".join(fits), ", ".join(schedules_of(entry)), ", ".join(needs)]
+    return [f"`{entry.name}`", ", ".join(fits), ", ".join(supported_schedules(entry)), ", ".join(needs)]
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
@@ -159,7 +162,7 @@ def _row(cells: list[str]) -> str:
 
 
 def generated() -> str:
-    """Return the page for what is installed."""
+    """Return the page for the installed packages."""
     os.environ[FOLDER_VARIABLE] = ""
     return page(load_catalog(), metadata.version("diffusers"))
 

@@ -1,4 +1,4 @@
-"""Build every part of Octabox and hand it its collaborators: the only file that knows them all."""
+"""Build the parts of Octabox and connect them; only this file imports all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.protocol import Engine
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.bounds import Limits
 from octabox.service.generation import GenerationService
@@ -27,41 +27,44 @@ from octabox.service.prompting import PromptWriter
 from octabox.service.workflows.execution import WorkflowService
 from octabox.service.workflows.planner import WorkflowPlanner
 from octabox.telemetry.logs import configure
+from octabox.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from octabox.frontends.grpc.localai.environment import Environment
 
-#: Folder beside the models for pipelines in single files.
+#: Folder next to the models for pipelines in single files.
 PIPELINES = "pipelines"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """All that runs, put together.
+    """The parts of a server.
 
     Args:
-        settings: What it was built from.
+        settings: The settings that they were built from.
         engine: Holds models in memory.
         models: The models of this server.
-        generation: The door to a generation.
-        name: Name of the model that was given by its place, where one was.
+        generation: Runs requests.
+        metrics: Counts requests.
+        name: Name of the model that `build` was called with.
     """
 
     settings: Settings
     engine: Engine
     models: ModelService
     generation: WorkflowService
+    metrics: Metrics
     name: str = ""
 
 
-def build(settings: Settings, given: str | None = None) -> Parts:
-    """Put the parts together.
+def build(settings: Settings, model: str | None = None) -> Parts:
+    """Return the connected parts of a server.
 
     Args:
         settings: The server's settings.
-        given: A model by name, folder, file or Hub id, which need not be configured.
+        model: A model by name, folder, file or Hub id, which need not be configured.
     """
     configure(settings.log_level, settings.log_file)
     use_folder(settings.models / PIPELINES)
@@ -80,28 +83,29 @@ def build(settings: Settings, given: str | None = None) -> Parts:
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
     )
     registry = ModelRegistry(settings.models)
-    extra = model_of_source(given) if given and given not in registry.current().named else None
+    extra = model_of_source(model) if model and model not in registry.current().named else None
     models = ModelService(
         registry,
         engine,
         allow_hub=settings.allow_hub,
         extra={extra.name: extra} if extra else {},
-        # Whoever names the model by its place sits at this machine.
+        # A model by path is given by a user of this machine, who may read any file.
         adapters=AdapterRegistry(
-            settings.lora_folder, settings.embedding_folder, any_path=given is not None, any_hub=settings.allow_hub
+            settings.lora_folder, settings.embedding_folder, any_path=model is not None, any_hub=settings.allow_hub
         ),
     )
     media_limits = _media_limits(settings)
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
     limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
-    single = GenerationService(models, engine, fetcher, limits, media_limits, writer)
+    metrics = Metrics()
+    single = GenerationService(models, engine, fetcher, limits, media_limits, writer, [metrics])
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
-    return Parts(settings, engine, models, generation, extra.name if extra else given or "")
+    return Parts(settings, engine, models, generation, metrics, extra.name if extra else model or "")
 
 
 def _media_limits(settings: Settings) -> MediaLimits:
-    """Return how large media may be."""
+    """Return the maximum size of media."""
     return MediaLimits(
         max_pixels=settings.max_image_pixels,
         max_bytes=settings.max_upload_bytes,
@@ -111,60 +115,65 @@ def _media_limits(settings: Settings) -> MediaLimits:
 
 
 def app(parts: Parts) -> FastAPI:
-    """Return the HTTP application over these parts; it starts and ends their engine."""
+    """Return the HTTP application of these parts, which starts and closes their engine."""
     from octabox.frontends.http.app import create_app  # noqa: PLC0415 (the command line needs no HTTP)
+    from octabox.frontends.http.context import AppContext  # noqa: PLC0415
+    from octabox.frontends.http.results import Results  # noqa: PLC0415
+    from octabox.service.jobs import Jobs  # noqa: PLC0415
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await parts.engine.start(parts.models.configurations())
         loads = [parts.models.load(name) for name in parts.settings.preload]
-        ahead = [asyncio.create_task(work) for work in (parts.models.prepare(), *loads)]
+        preparations = [asyncio.create_task(work) for work in (parts.models.prepare(), *loads)]
         try:
             yield
         finally:
-            for task in ahead:
+            for task in preparations:
                 task.cancel()
-            await asyncio.gather(*ahead, return_exceptions=True)
+            await asyncio.gather(*preparations, return_exceptions=True)
             await parts.engine.close()
 
-    return create_app(parts.generation, parts.models, parts.settings, lifespan)
+    settings = parts.settings
+    results = Results(settings.result_ttl)
+    jobs = Jobs(parts.generation, settings.result_ttl, results.keep, results.drop)
+    ctx = AppContext(parts.generation, jobs, parts.models, settings, results, parts.metrics)
+    return create_app(ctx, lifespan)
 
 
 async def serve_localai(
-    parts: Parts, address: str, environment: Environment, paths: Iterable[Path], announce: Callable[[str], None]
+    parts: Parts, address: str, environment: Environment, paths: Iterable[Path], on_listening: Callable[[str], None]
 ) -> int:
-    """Serve LocalAI's core until told to stop; return the exit code.
+    """Serve LocalAI's core until it stops the process; return the exit code.
 
     Args:
-        parts: The parts; their engine is started and ended.
+        parts: The parts; their engine is started and closed.
         address: ``host:port`` to listen on.
         environment: LocalAI's variables.
-        paths: Folders that requests may name files in, besides LocalAI's own.
-        announce: Called with the address once it is listened on.
+        paths: Additional folders that requests may use files of.
+        on_listening: Called with the address when the server listens on it.
     """
     from octabox.frontends.grpc.localai.listening import serve  # noqa: PLC0415 (nothing else needs gRPC)
     from octabox.frontends.grpc.localai.loading.model_slot import ModelSlot  # noqa: PLC0415
-    from octabox.frontends.grpc.localai.loading.request_gate import RequestGate  # noqa: PLC0415
     from octabox.frontends.grpc.localai.making.files import AllowedPaths  # noqa: PLC0415
     from octabox.frontends.grpc.localai.servicer import Servicer  # noqa: PLC0415
 
     settings = parts.settings
-    turns = RequestGate(environment.python_grpc_max_workers, settings.queue_size)
     writable = (environment.generated_content_path, Path(tempfile.gettempdir()), *paths)
     readable = (environment.upload_path, *filter(None, [environment.models_path]))
-    roots = AllowedPaths(writable, readable, settings.max_upload_bytes)
-    residence, limits = ModelSlot(parts.models, turns), _media_limits(settings)
-    servicer = Servicer(residence, parts.generation, environment, roots, limits, settings.device)
-    getting_ready: list[asyncio.Task[None]] = []
+    allowed = AllowedPaths(writable, readable, settings.max_upload_bytes)
+    slot, limits = ModelSlot(parts.models), _media_limits(settings)
+    servicer = Servicer(slot, parts.generation, environment, allowed, limits, settings.device)
+    preparations: list[asyncio.Task[None]] = []
 
-    def listening(address: str) -> None:
-        getting_ready.extend(asyncio.create_task(work) for work in (parts.engine.start(()), parts.models.prepare()))
-        announce(address)
+    def prepare(address: str) -> None:
+        preparations.extend(asyncio.create_task(work) for work in (parts.engine.start(()), parts.models.prepare()))
+        on_listening(address)
 
     try:
-        return await serve(servicer, address, environment, listening)
+        return await serve(servicer, address, environment, prepare)
     finally:
-        for task in getting_ready:
+        for task in preparations:
             task.cancel()
-        await asyncio.gather(*getting_ready, return_exceptions=True)
+        await asyncio.gather(*preparations, return_exceptions=True)
         await parts.engine.close()

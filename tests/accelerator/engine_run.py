@@ -1,6 +1,6 @@
-"""A program that runs an engine in a process of its own, whose environment says which accelerators there are.
+"""A program that runs an engine in a separate process, whose environment sets which accelerators there are.
 
-It takes steps as JSON on its command line, and prints what came of each as a line of JSON; its log goes to standard error.
+It takes steps as JSON on its command line, and prints the result of each as a line of JSON; its log goes to standard error.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ PIPELINE = "StableDiffusionPipeline"
 
 @dataclass
 class Outcome:
-    """What a run of the program has printed.
+    """The output of the program.
 
     Args:
-        results: What came of each step, in order.
-        fork_server: Process of the fork server; None where there was none.
+        results: The result of each step, in order.
+        fork_server: Process id of the fork server; None without one.
         log: The lines of the log.
     """
 
@@ -43,7 +43,7 @@ class Outcome:
 
 
 def run_engine(steps: list[dict[str, Any]], environment: dict[str, str], python: str = sys.executable) -> Outcome:
-    """Run steps with an engine in a new process, and return what came of them.
+    """Run steps with an engine in a new process, and return the outcome.
 
     Args:
         steps: Each is ``{"load": [names], "device": ...}``, ``{"generate": name}``, ``{"convert": folder}`` or
@@ -78,22 +78,22 @@ def _write(result: Any) -> None:
 
 
 async def _result(engine: LocalEngine, model: ModelConfig, step: dict[str, Any]) -> Any:
-    """Return what comes of one step."""
+    """Return the result of one step."""
     if "status" in step:
         return [asdict(status) for status in engine.status()]
     if "generate" in step:
         generation = await finish(engine, Calls(model.model_copy(update={"name": step["generate"]}))(seeds=(7,)))
         return hashlib.sha256(generation.artifacts[0].content).hexdigest()
     if "convert" in step:
-        order = Conversion(model, PIPELINE, Path(step["convert"]), WorkerOptions(threads=1, log_level="warning"))
-        return list((await asyncio.to_thread(convert, order)).warnings)
+        conversion = Conversion(model, PIPELINE, Path(step["convert"]), WorkerOptions(threads=1, log_level="warning"))
+        return list((await asyncio.to_thread(convert, conversion)).warnings)
     fields = {name: step[name] for name in ("device",) if name in step}
     models = [model.model_copy(update={"name": name, **fields}) for name in step["load"]]
     loads = await asyncio.gather(*(engine.load(each, PIPELINE) for each in models), return_exceptions=True)
-    return [_described(load) for load in loads]
+    return [_to_json(load) for load in loads]
 
 
-def _described(load: Any) -> Any:
+def _to_json(load: Any) -> Any:
     """Return a status or an error in a form that JSON has."""
     if isinstance(load, OctaboxError):
         return {"error": type(load).__name__, "message": str(load), "choices": load.choices}

@@ -55,7 +55,7 @@ class Child:
         raise RuntimeError(f"The process of the test ended with exit code {self._process.wait(10)}.")
 
     def close(self, *, kill: bool = False) -> None:
-        """Let the child end."""
+        """Stop the child, if there is one."""
         self._stream.close()
         self._socket.close()
         if kill:
@@ -84,7 +84,7 @@ class Children:
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def close(self, *, kill: bool = False) -> None:
-        """Let the child end, if there is one."""
+        """Stop the child, if there is one."""
         if self._child is not None:
             self._child.close(kill=kill)
             self._child = None

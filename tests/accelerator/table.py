@@ -1,7 +1,8 @@
-"""What becomes of every tiny pipeline in every mode on the pretended accelerator: the table that is kept in ``pipelines.yaml``.
+"""The table of outcomes of every tiny pipeline in every mode on the pretended accelerator, stored in ``pipelines.yaml``.
 
-Write it anew, whole or for classes whose names begin so, with ``python tests/accelerator/table.py [--processes N] [NAME ...]``.
-It prints the counts of what it has written; ``make docs`` brings them into docs/reference/pipelines.md.
+Write it again, for all classes or those whose names start with NAME, by
+``python tests/accelerator/table.py [--processes N] [NAME ...]``.
+It prints the counts; ``make docs`` copies them to docs/reference/pipelines.md.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ REASONS = Path(__file__).with_name("reasons.yaml")
 #: Outcomes by class, then by mode.
 Table = dict[str, dict[str, str]]
 
-#: What becomes of a mode, from good to bad, as an outcome begins.
+#: Prefixes of outcomes from good to bad.
 RANKS = ("works", "falls back", "refused", "fails", "differs")
 
 HEAD = """\
-# What becomes of each tiny pipeline on the pretended accelerator, by mode; written by tests/accelerator/table.py.
-# Each outcome that is not `works` has a reason in reasons.yaml, or is ours to mend.
+# Outcomes of each tiny pipeline on the pretended accelerator by mode; written by tests/accelerator/table.py.
+# Each outcome that is not `works` has a reason in reasons.yaml, or is ours to fix.
 """
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a mode does not work for a class, which is not ours to mend.
+    """Why a mode does not work for a class, which is not ours to fix.
 
     Args:
         text: The reason, as the page has it.
-        whose: Who could mend it: ``diffusers``, ``transformers`` or ``device`` (the pretended accelerator itself).
+        whose: Who could fix it: ``diffusers``, ``transformers`` or ``device`` (the pretended accelerator itself).
         outcome: A pattern of the outcomes that it is for.
         classes: A pattern of the names of the classes that it is for.
     """
@@ -58,17 +59,17 @@ class Reason:
 
 
 def rank(outcome: str) -> int:
-    """Return how bad an outcome is: 0 works."""
+    """Return the index of an outcome in `RANKS`."""
     return RANKS.index(outcome.partition(":")[0])
 
 
 def read_table() -> Table:
-    """Return the table that is kept."""
+    """Read the stored table."""
     return (yaml.safe_load(KEPT.read_text(encoding="utf-8")) or {}) if KEPT.exists() else {}
 
 
 def write_table(table: Table) -> None:
-    """Keep a table."""
+    """Write the table."""
     text = yaml.safe_dump(dict(sorted(table.items())), sort_keys=False, width=120, allow_unicode=True)
     KEPT.write_text(HEAD + text, encoding="utf-8")
 
@@ -79,7 +80,7 @@ def read_reasons() -> list[Reason]:
 
 
 def reason_of(name: str, outcome: str, reasons: list[Reason]) -> Reason | None:
-    """Return the reason for the outcome of a class; None where there is none."""
+    """Return the reason for the outcome of a class; None if there is none."""
     return next((reason for reason in reasons if reason.covers(name, outcome)), None)
 
 
@@ -95,7 +96,7 @@ def counts(table: Table, reasons: list[Reason]) -> dict[str, Counter[str]]:
 
 
 def summary(table: Table, reasons: list[Reason]) -> Iterator[str]:
-    """Yield lines that say how many classes work in each mode."""
+    """Yield lines with the number of classes that work in each mode."""
     total: Counter[str] = Counter()
     for mode, count in counts(table, reasons).items():
         total += count
@@ -145,12 +146,12 @@ def _run_parts(files: list[Path], arguments: list[str]) -> None:
 
 
 def _try(names: list[str], part: int, parts: int, into: Path) -> None:
-    from accelerator.trials import MODES, Trial, hush  # noqa: PLC0415 (torch is imported where the device is)
+    from accelerator.trials import MODES, Trial, silence_libraries  # noqa: PLC0415 (torch is imported where the device is)
     from makers import pipelines  # noqa: PLC0415
 
     chosen = [tiny for name, tiny in pipelines().items() if not names or name.startswith(tuple(names))]
     table: Table = {}
-    hush()
+    silence_libraries()
     gc.collect()
     gc.freeze()
     for tiny in chosen[part::parts]:

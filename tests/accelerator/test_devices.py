@@ -1,4 +1,4 @@
-"""Which device a model is loaded on, and what happens where that is not there or full."""
+"""Which device a model is loaded on, and what happens where that does not exist or is full."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def devices(results: list[dict[str, Any]]) -> list[str]:
 
 
 def test_models_are_spread_over_devices(tmp_path: Path) -> None:
-    """Models that are loaded together are on different devices, the next where it is asked to be; a status says where."""
+    """Models that are loaded together are on different devices, a named device is used, and the status shows the device."""
     steps: list[dict[str, Any]] = [
         {"load": ["one", "two"]},
         {"load": ["three"], "device": "fake:1"},
@@ -44,7 +44,7 @@ def test_models_are_spread_over_devices(tmp_path: Path) -> None:
 
 
 def test_a_load_without_room_takes_an_idle_model_off_its_device(tmp_path: Path) -> None:
-    """Where memory runs out while loading, the model that was idle longest on that device goes, and no other."""
+    """Where memory runs out during a load, the model that was idle longest on that device is unloaded, and no other."""
     steps: list[dict[str, Any]] = [
         {"load": ["other"], "device": "fake:1"},
         {"load": ["first"], "device": "fake:0"},
@@ -58,7 +58,7 @@ def test_a_load_without_room_takes_an_idle_model_off_its_device(tmp_path: Path) 
 
 
 def test_a_load_that_finds_no_room_at_all_says_so(tmp_path: Path) -> None:
-    """A model that is larger than its device is an error of its own kind, after which smaller ones can be loaded."""
+    """A model that is larger than its device raises `OutOfMemoryError`; smaller ones can be loaded afterwards."""
     steps: list[dict[str, Any]] = [{"load": ["demo"]}, {"load": ["demo"], "device": "cpu"}]
     results = run_engine(steps, environment(tmp_path, memory=1_000_000)).results
 
@@ -78,15 +78,15 @@ def test_a_load_that_finds_no_room_at_all_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_a_worker_chooses_its_device(accelerator: Control, requested: str | None, device: str) -> None:
-    """What is asked for becomes a device with its index, or the processor."""
+    """A requested device becomes one with its index, or the CPU."""
     accelerator.settings.devices = 2
 
     assert device == choose_device(requested, "demo")
 
 
 @pytest.mark.parametrize("requested", ["fake:2", "cuda", "xpu:0", "meta", "nonsense"])
-def test_a_device_that_is_not_there_is_refused(accelerator: Control, requested: str) -> None:
-    """The error names the device and lists those that are there."""
+def test_a_device_that_does_not_exist_is_refused(accelerator: Control, requested: str) -> None:
+    """The error names the device and lists those that exist."""
     accelerator.settings.devices = 2
 
     with pytest.raises(LoadError, match=requested) as caught:
@@ -95,7 +95,7 @@ def test_a_device_that_is_not_there_is_refused(accelerator: Control, requested: 
 
 
 def test_without_an_accelerator_only_the_processor_is_left(accelerator: Control) -> None:
-    """Nothing asked for is the processor; an accelerator asked for is refused."""
+    """The default is the CPU; a requested accelerator is refused."""
     accelerator.settings.devices = 0
 
     assert "cpu" == choose_device(None, "demo")
@@ -104,8 +104,8 @@ def test_without_an_accelerator_only_the_processor_is_left(accelerator: Control)
 
 
 def test_a_worker_makes_its_device_the_current_one(accelerator: Control) -> None:
-    """What names no index afterwards is on the model's device."""
-    import torch  # noqa: PLC0415 (not before the device is there)
+    """Code that names no index afterwards uses the model's device."""
+    import torch  # noqa: PLC0415 (not before the device exists)
 
     accelerator.settings.devices = 2
     choose_device("fake:1", "demo")
@@ -114,7 +114,7 @@ def test_a_worker_makes_its_device_the_current_one(accelerator: Control) -> None
 
 
 def test_free_memory_is_surveyed_where_there_is_a_choice(accelerator: Control) -> None:
-    """Of one device the memory is not asked for; of several it is."""
+    """The memory of one device is not queried; that of several is."""
     one = survey_devices()
     accelerator.settings.devices, accelerator.settings.memory = 2, 1_000_000
     two = survey_devices()
@@ -124,7 +124,7 @@ def test_free_memory_is_surveyed_where_there_is_a_choice(accelerator: Control) -
 
 
 def test_a_bad_fork_is_found_by_the_devices_own_module(accelerator: Control) -> None:
-    """Any type of device that torch has a module for is asked, one of a plugin too."""
+    """Each type of device that torch has a module for is queried, that of a plugin too."""
     assert find_bad_fork() is None
     accelerator.bad_fork = True
     report = find_bad_fork()

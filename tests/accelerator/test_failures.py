@@ -18,11 +18,11 @@ from accelerator.environment import accelerator_environment
 from embedded import Calls
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import Failed, Finished, FromWorker, Memory, Start, WorkerOptions
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.process_memory import free_memory, measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, is_usable
-from octabox.engine.worker.process import Pipe, _make
+from octabox.engine.worker.process import Pipe, _run_call
 from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import DeviceError, GenerationCancelledError, OutOfMemoryError
 from pretended_accelerator import Control
@@ -38,7 +38,7 @@ GOOD = {"model": "demo", "prompt": "a red circle", "num_inference_steps": 2, "se
 
 
 class RecordingPipe(Pipe):
-    """A worker's end of its pipe that keeps what is sent; None of it goes anywhere."""
+    """A worker's end of its pipe that records messages and sends none."""
 
     def __init__(self) -> None:
         self.cancelled: set[str] = set()
@@ -70,7 +70,7 @@ class Worker:
     def make(self, **options: Any) -> bytes | Exception:
         """Make a call; return its image, or the error that was sent."""
         with ThreadPoolExecutor(1) as encoder:
-            self.usable = _make(self.calls(**options), self.runner, self.pipe, encoder)
+            self.usable = _run_call(self.calls(**options), self.runner, self.pipe, encoder)
         answer = self.pipe.last((Finished, Failed))  # type: ignore[arg-type]
         return answer.error if isinstance(answer, Failed) else bytes(answer.generation.artifacts[0].content)
 
@@ -83,7 +83,7 @@ class Worker:
 
 @pytest.fixture
 def worker(embedded: ModelConfig, accelerator: Control) -> Callable[..., Worker]:
-    """Return what loads the embedded model on the device, with settings of its own."""
+    """Return a function that loads the embedded model on the device with settings."""
     return lambda **settings: Worker(embedded.model_copy(update={"dtype": "float32", **settings}), accelerator)
 
 
@@ -96,7 +96,7 @@ def test_memory_is_given_back_after_it_ran_out(worker: Callable[..., Worker], ac
     for operator, after in [("", 1), (CONVOLUTION, 1), (CONVOLUTION, total // 2), (CONVOLUTION, total - 1)]:
         accelerator.fail("out of memory", after, operator)
         error = made.make()
-        made.runner.forget_prompts()
+        made.runner.clear_prompt_cache()
 
         assert isinstance(error, OutOfMemoryError), (operator, after, error)
         assert (2 * 2**30, True) == (error.requested, made.usable)
@@ -127,7 +127,7 @@ def test_a_device_that_is_too_small_serves_smaller_requests(
 def test_every_kind_of_exhausted_memory_is_one(
     worker: Callable[..., Worker], accelerator: Control, embedded: ModelConfig, fault: str
 ) -> None:
-    """In a call and in a load, whatever the words: memory ran out, the worker stays."""
+    """Every message of exhausted memory, in a call and in a load, is recognized, and the worker continues."""
     made = worker()
     accelerator.fail(fault, 3, CONVOLUTION)
 
@@ -136,7 +136,7 @@ def test_every_kind_of_exhausted_memory_is_one(
     accelerator.fail(fault)
     with pytest.raises(Exception, match=r"memory|ALLOC_FAILED") as caught:
         load(embedded, "StableDiffusionPipeline", WorkerOptions())
-    assert isinstance(as_load_error(caught.value, embedded), OutOfMemoryError)
+    assert isinstance(to_load_error(caught.value, embedded), OutOfMemoryError)
 
 
 @pytest.mark.parametrize("fault", BROKEN)
@@ -144,7 +144,7 @@ def test_every_kind_of_exhausted_memory_is_one(
 def test_a_device_that_fails_ends_the_worker(
     worker: Callable[..., Worker], accelerator: Control, fault: str, after: int
 ) -> None:
-    """Before the first step and later, with an image or without: the device failed, not the request; the answer is sent."""
+    """A device failure before the first step or later is a `DeviceError`, and the worker ends after its response."""
     made = worker()
     accelerator.fail(fault, after, CONVOLUTION)
     error = made.make()
@@ -155,7 +155,7 @@ def test_a_device_that_fails_ends_the_worker(
 
 
 def test_a_broken_device_is_noticed_after_any_failure(worker: Callable[..., Worker], accelerator: Control) -> None:
-    """Where a call was cancelled, and the device has failed meanwhile, the caller gets his answer and the worker ends."""
+    """If the device failed during a cancelled call, the caller gets the cancellation and the worker ends."""
     made = worker()
 
     def check(*_: object) -> None:
@@ -220,7 +220,7 @@ def test_figures_name_the_device_in_use_alone(worker: Callable[..., Worker], acc
 
 
 def test_figures_of_the_processor_touch_no_device(accelerator: Control) -> None:
-    """A worker on the processor asks no accelerator for anything."""
+    """A worker on the CPU queries no accelerator."""
     before = accelerator.operators_on.total()
 
     assert {"host"} == set(measure_memory("cpu").bytes)

@@ -1,4 +1,4 @@
-"""The fork server leaves the device alone; where it cannot, workers are spawned, and only the log tells."""
+"""The fork server does not initialize the device; if it cannot avoid that, workers are spawned with a log message."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from accelerator.environment import accelerator_environment
 
 TESTS = Path(__file__).parents[1]
 
-#: What the log says when an engine goes over to new processes.
-GOES_OVER = "has initialised fake in the fork server"
+#: The line of the log when an engine changes to new processes.
+CHANGES_TO_SPAWN = "has initialised fake in the fork server"
 
 #: An image of the embedded model, and the status of the worker that made it.
 GENERATE: list[dict[str, Any]] = [{"generate": "demo"}, {"status": None}]
@@ -23,19 +23,19 @@ GENERATE: list[dict[str, Any]] = [{"generate": "demo"}, {"status": None}]
 
 def environment(folder: Path | None = None, **settings: Any) -> dict[str, str]:
     """Return the environment of a process with the device."""
-    made = {**os.environ, **accelerator_environment(folder, **settings)}
-    return {**made, "PYTHONPATH": os.pathsep.join([made["PYTHONPATH"], str(TESTS)])}
+    variables = {**os.environ, **accelerator_environment(folder, **settings)}
+    return {**variables, "PYTHONPATH": os.pathsep.join([variables["PYTHONPATH"], str(TESTS)])}
 
 
 def events(folder: Path, event: str) -> set[int]:
-    """Return the processes in which something has happened to the device."""
+    """Return the ids of the processes with an event of the device."""
     lines = map(json.loads, (folder / "events.jsonl").read_text(encoding="utf-8").splitlines())
     return {line["pid"] for line in lines if line["event"] == event}
 
 
 @pytest.fixture(scope="module")
 def forked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
-    """Return what an engine does whose fork server can count devices without touching them, and where events are."""
+    """Return the outcome of an engine whose fork server counts devices without initialising them, and the folder of events."""
     folder = tmp_path_factory.mktemp("device")
     return run_engine(GENERATE, environment(folder)), folder
 
@@ -53,7 +53,7 @@ def test_the_fork_server_never_initialises_the_device(forked: tuple[Outcome, Pat
 
 
 def test_a_worker_runs_on_the_device_by_default(forked: tuple[Outcome, Path]) -> None:
-    """A model that names no device is on the accelerator, and its status says on which."""
+    """A model without a configured device is on the accelerator, and its status names it."""
     assert "fake:0" == forked[0].results[1][0]["device"]
 
 
@@ -69,7 +69,7 @@ def test_a_bad_fork_is_replaced_by_a_new_process(
     assert forked[0].results[0] == outcome.results[0]
     assert ["fake:0", "fake:0"] == [outcome.results[1][0]["device"], outcome.results[2][0]["device"]]
     assert outcome.results[1][0]["pid"] not in events(tmp_path, "bad fork")
-    assert 1 == sum(GOES_OVER in line for line in outcome.log)
+    assert 1 == sum(CHANGES_TO_SPAWN in line for line in outcome.log)
     assert 1 == sum("WARNING" in line for line in outcome.log)
 
 
@@ -78,22 +78,22 @@ def test_a_named_device_in_a_bad_fork_is_reported_by_the_worker(tmp_path: Path) 
     outcome = run_engine([{"load": ["demo"], "device": "fake:0"}], environment(tmp_path, nvml=False))
 
     assert "fake:0" == outcome.results[0][0]["device"]
-    assert 1 == sum(GOES_OVER in line for line in outcome.log)
+    assert 1 == sum(CHANGES_TO_SPAWN in line for line in outcome.log)
 
 
 def test_a_conversion_in_a_bad_fork_is_done_by_a_new_process(tmp_path: Path) -> None:
-    """A model is written out whole, whatever the fork server has initialised."""
+    """A model is written completely, whatever the fork server has initialised."""
     outcome = run_engine([{"convert": str(tmp_path / "out")}], environment(nvml=False))
 
     assert [[]] == outcome.results
     assert (tmp_path / "out" / "model_index.json").is_file()
-    assert 1 == sum(GOES_OVER in line for line in outcome.log)
+    assert 1 == sum(CHANGES_TO_SPAWN in line for line in outcome.log)
 
 
 def test_a_bad_fork_without_an_accelerator_does_no_harm(tmp_path: Path) -> None:
-    """Where the driver is asked in vain, as by a CUDA build on a machine without a GPU, workers are still forked."""
+    """Where the driver finds no device, as with a CUDA build on a machine without a GPU, workers are still forked."""
     outcome = run_engine(GENERATE, environment(tmp_path, nvml=False, devices=0))
 
     assert "cpu" == outcome.results[1][0]["device"]
     assert outcome.results[1][0]["pid"] in events(tmp_path, "bad fork")
-    assert [] == [line for line in outcome.log if GOES_OVER in line]
+    assert [] == [line for line in outcome.log if CHANGES_TO_SPAWN in line]

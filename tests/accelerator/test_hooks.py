@@ -74,7 +74,7 @@ def make(model: Runner, runs_as: str = PLAIN, watcher: Watcher | None = None, **
     if adapters is not None:
         object.__setattr__(wanted.runs[0], "adapters", adapters)
     done = run(model, wanted, watcher)
-    return np.asarray(done.products[0][0].value)
+    return np.asarray(done.outputs[0][0].value)
 
 
 def held() -> int:
@@ -126,7 +126,7 @@ def siblings(model: Runner, **_: Any) -> None:
 
 
 def image_prompt(model: Runner, **_: Any) -> None:
-    """Make a call with an image for the IP-Adapter, and one that is cancelled amid it."""
+    """Make a call with an image for the IP-Adapter, and cancel another one during it."""
     make(model, inputs=IMAGE_PROMPT)
     watcher = Watcher(error=GenerationCancelledError("enough"), step=1)
     attempt(model, GenerationCancelledError, inputs=IMAGE_PROMPT, watcher=watcher)

@@ -17,9 +17,9 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading import models, modular
-from octabox.engine.worker.loading.direct import load_direct, loads_direct
+from octabox.engine.worker.loading.device_map import can_load_on_device, load_on_device
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.outputs.numbers import as_array
+from octabox.engine.worker.outputs.numbers import to_numpy
 from octabox.engine.worker.runner import Runner
 from pretended_accelerator import Control
 
@@ -46,14 +46,15 @@ def config(folder: Path, name: str, **fields: Any) -> ModelConfig:
 
 def loaded(folder: Path, name: str, accelerator: Control, **fields: Any) -> tuple[Any, int, int]:
     """Return what a model makes, the bytes that it has on the device, and the most that there were while it was loaded."""
-    gc.collect()
+    gc.collect()  # What an earlier test left counts as memory in use until it is collected.
+    accelerator.reset()
     before = accelerator.allocated()
     model = load(config(folder, name, **fields), name, WorkerOptions(device="fake"))
     held, most = accelerator.allocated() - before, accelerator.peak() - before
     entry = load_catalog().pipeline(name)
     params = {key: value for key, value in makers.pipelines()[name].params.items() if entry.parameter(key)}
-    value = run(Runner(model), call(name, params)).products[0][0].value
-    return as_array(value) if isinstance(value, torch.Tensor) else np.asarray(value), held, most
+    value = run(Runner(model), call(name, params)).outputs[0][0].value
+    return to_numpy(value) if isinstance(value, torch.Tensor) else np.asarray(value), held, most
 
 
 # Diffusers calls a method of its own that it has deprecated.
@@ -68,9 +69,8 @@ def test_a_model_is_the_same_by_either_way(
     if (name, dtype) == ("DDPMPipeline", "float16"):
         dtype = "float32"
     direct, held, most = loaded(folder, name, accelerator, dtype=dtype)
-    accelerator.reset()
     for module in (models, modular):
-        monkeypatch.setattr(module, "loads_direct", lambda *_: False)
+        monkeypatch.setattr(module, "can_load_on_device", lambda *_: False)
     moved, held_then, _ = loaded(folder, name, accelerator, dtype=dtype)
 
     assert np.array_equal(direct, moved)
@@ -81,7 +81,7 @@ def test_a_model_is_the_same_by_either_way(
 @pytest.mark.parametrize("name", [each for each in CLASSES if "Modular" not in each])
 def test_weights_are_never_all_on_the_host(name: str, folder: Path) -> None:
     """Each component that is read has all its weights on the device before a pipeline is made of it, in its own dtype."""
-    parts = load_direct(config(folder, name), {"unet": torch.float16}, torch.bfloat16, "fake")
+    parts = load_on_device(config(folder, name), {"unet": torch.float16}, torch.bfloat16, "fake")
 
     assert parts
     for part_name, part in parts.items():
@@ -100,15 +100,15 @@ def test_weights_are_never_all_on_the_host(name: str, folder: Path) -> None:
     ],
 )
 def test_what_is_yet_to_be_changed_goes_by_the_host(fields: dict[str, Any], folder: Path) -> None:
-    """Where weights are to leave the device again, or are not final as they are read, nothing is read onto it."""
-    assert not loads_direct(config(folder, CLASSES[0], **fields), "fake")
-    assert loads_direct(config(folder, CLASSES[0]), "fake")
-    assert not loads_direct(config(folder, CLASSES[0]), "cpu")
+    """Weights that are offloaded later, or changed after they are read, are not loaded directly on the device."""
+    assert not can_load_on_device(config(folder, CLASSES[0], **fields), "fake")
+    assert can_load_on_device(config(folder, CLASSES[0]), "fake")
+    assert not can_load_on_device(config(folder, CLASSES[0]), "cpu")
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_file_may_be_read_as_a_whole(folder: Path, accelerator: Control) -> None:
-    """`disable_mmap` changes how files are read, and not what is made."""
+    """`disable_mmap` does not change the result."""
     name = "StableDiffusionPipeline"
     plain, _, _ = loaded(folder, name, accelerator)
     whole, _, _ = loaded(folder, name, accelerator, disable_mmap=True)

@@ -1,4 +1,4 @@
-"""What LocalAI says of devices, dtype and memory leads to just that, through the real backend."""
+"""LocalAI's options for device, dtype and memory, through the real backend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pretended_accelerator import Control
 
 
 def test_cuda_is_an_accelerator_of_any_type(tmp_path: Path) -> None:
-    """With CUDA the model is on the accelerator, in half precision and offloaded if asked for; without, on the processor."""
+    """With CUDA the model is on the accelerator, in half precision and offloaded on request; without it on the CPU."""
     with running_backend(environment=accelerator_environment(tmp_path / "device")) as backend:
         plain = backend.load(demo.FOLDER)
         small = backend.load(demo.FOLDER, CUDA=True, F16Memory=True, LowVRAM=True)
@@ -40,7 +40,7 @@ def test_cuda_is_an_accelerator_of_any_type(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_refused(
     tmp_path: Path, variables: dict[str, str], settings: dict[str, Any], asked: str
 ) -> None:
-    """XPU without one of Intel's, and CUDA without any accelerator, fail as with LocalAI; the words say what there is."""
+    """XPU without an Intel device, and CUDA without an accelerator, fail as with LocalAI; the error lists the devices."""
     environment = {**accelerator_environment(**settings), **variables}
     with running_backend(environment=environment) as backend, failing() as told:
         backend.load(demo.FOLDER, CUDA=True)

@@ -35,7 +35,7 @@ class Component(torch.nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are, as models of diffusers and transformers say."""
+        """The device of its weights, as models of diffusers and transformers report it."""
         return next(self.parameters()).device
 
     def forward(self, given: torch.Tensor, cache: list[Any] | None = None) -> torch.Tensor:
@@ -67,7 +67,7 @@ def by_forward(part: Component) -> torch.Tensor:
 
 
 def by_table(part: Component) -> torch.Tensor:
-    """Look words up, where it says that it is."""
+    """Look up embeddings on the device that the component reports."""
     found: torch.Tensor = part.table(torch.tensor([[1, 2]], device=part.device))
     return found
 
@@ -101,7 +101,7 @@ def test_components_are_found_however_they_are_used(
     placement.install({"part": part, "setting": 3})
     waiting = accelerator.allocated()
     for _ in range(2):
-        with placement.calling():
+        with placement.call_scope():
             made = use(part)
             assert "fake" == made.device.type
             assert "fake" == part.device.type
@@ -115,11 +115,11 @@ def test_components_are_found_however_they_are_used(
 
 @pytest.mark.parametrize("mode", ["model_cpu_offload", "sequential_cpu_offload"])
 def test_what_a_component_writes_to_is_the_pipelines_own(mode: str) -> None:
-    """A list stays the same one, beside an input that has to be brought to the device."""
+    """A list argument stays the same object although another input is moved to the device."""
     part, cache = Component().requires_grad_(requires_grad=False), list[Any]()
     placement = Placement(mode, "fake:0")
     placement.install({"part": part})
-    with placement.calling():
+    with placement.call_scope():
         part(torch.ones(1, 2, WIDTH), cache)
 
     assert ["fake"] == [each.device.type for each in cache]
@@ -129,7 +129,7 @@ def call_of(model: Runner, *adapters: AdapterChoice, **fields: Any) -> np.ndarra
     """Return the image of a short call."""
     wanted = call(PLAIN, {**PARAMS, "num_inference_steps": 2}, **fields)
     object.__setattr__(wanted.runs[0], "adapters", adapters)
-    return np.asarray(run(model, wanted).products[0][0].value)
+    return np.asarray(run(model, wanted).outputs[0][0].value)
 
 
 def test_what_each_mode_holds(accelerator: Control) -> None:
@@ -158,14 +158,14 @@ def test_a_remembered_prompt_needs_no_encoder(accelerator: Control) -> None:
         moved.append(accelerator.bytes_to_device)
     encoder = sum(each.nbytes for each in model.pipelines[0].text_encoder.parameters())
 
-    assert (4, 2) == (model._memory.hits, model._memory.misses)
+    assert (4, 2) == (model._embed_cache.hits, model._embed_cache.misses)
     # What is found is copied to the device instead.
     assert moved[1] < moved[0] - 0.9 * encoder
     assert moved[1] == moved[2]
 
 
 def test_loras_stay_beside_their_layers_where_memory_is_short(accelerator: Control) -> None:
-    """Where there is no room for their sums, or it is gone amid them, the image is the same within rounding."""
+    """Without memory for merged weights, or if it runs out during the merge, the image is the same within rounding."""
     model, lora = runner(device="fake", dtype="float32"), AdapterChoice(HEARTS)
     merged = call_of(model, lora)
     call_of(model)

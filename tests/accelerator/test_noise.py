@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from octabox.engine.worker.inputs.noise import HostDraws
+from octabox.engine.worker.inputs.noise import HostNoise
 
 SHAPE = (2, 3)
 
@@ -21,7 +21,7 @@ def test_a_seed_means_the_same_on_every_device() -> None:
     """A call that torch refuses for its generator is made again, with the numbers that the host draws."""
     with pytest.raises(RuntimeError, match="generator"):
         draws("fake")
-    made = HostDraws().of("AnyPipeline", lambda: draws("fake"), [])
+    made = HostNoise().run("AnyPipeline", lambda: draws("fake"), [])
 
     assert "fake" == made.device.type
     assert torch.equal(draws("cpu"), made.cpu())
@@ -35,21 +35,21 @@ def test_nothing_is_said_of_a_call_that_is_made_again() -> None:
         warnings.append("in the call")
         return draws("fake")
 
-    HostDraws().of("AnyPipeline", call, warnings)
+    HostNoise().run("AnyPipeline", call, warnings)
     assert ["earlier", "in the call"] == warnings
 
 
 def test_a_class_is_refused_once() -> None:
     """Later calls of the class draw on the host at once."""
-    host_draws, calls = HostDraws(), []
+    host_noise, calls = HostNoise(), []
 
     def call() -> torch.Tensor:
         calls.append(1)
         return draws("fake")
 
-    host_draws.of("AnyPipeline", call, [])
+    host_noise.run("AnyPipeline", call, [])
     assert 2 == len(calls)
-    host_draws.of("AnyPipeline", call, [])
+    host_noise.run("AnyPipeline", call, [])
     assert 3 == len(calls)
 
 
@@ -62,5 +62,5 @@ def test_other_errors_are_not_repeated() -> None:
         raise RuntimeError("out of luck")
 
     with pytest.raises(RuntimeError, match="out of luck"):
-        HostDraws().of("AnyPipeline", call, [])
+        HostNoise().run("AnyPipeline", call, [])
     assert 1 == len(calls)

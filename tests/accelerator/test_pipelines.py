@@ -1,4 +1,4 @@
-"""Every tiny pipeline on the pretended accelerator, in every mode: none does worse than the table that is kept says."""
+"""Every tiny pipeline in every mode on the pretended accelerator: none is worse than in the stored table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from accelerator.table import RANKS, rank, read_reasons, read_table, reason_of
-from accelerator.trials import MODES, Trial, hush
+from accelerator.trials import MODES, Trial, silence_libraries
 from makers import Tiny, pipelines
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> None:
-    """Keep the libraries still, and what is imported out of the way of the garbage collector."""
-    hush()
+    """Silence the libraries, and exclude imported objects from garbage collection."""
+    silence_libraries()
     gc.collect()
     gc.freeze()
 
@@ -32,7 +32,7 @@ def tiny(request: pytest.FixtureRequest) -> Tiny:
 
 
 def test_a_pipeline_does_as_well_as_before(tiny: Tiny, tmp_path: Path) -> None:
-    """Each mode works, or ends as the table says, if in other words; one that does better is to be written into it."""
+    """Each mode works or has the rank of the table; a better one must be written into the table."""
     kept = read_table().get(tiny.name)
     assert kept is not None, f"it is not in the table yet: run `python tests/accelerator/table.py {tiny.name}`"
 

@@ -22,13 +22,12 @@ from accelerator.trials import numbers
 from calling import Watcher, call, run
 from control import PARAMS, PLAIN, drawn, outline
 from control import runner as load_runner
-from octabox.engine.worker import runner as running
-from octabox.engine.worker import scheduler_factory
+from octabox.engine.worker import progress, runner
 from octabox.engine.worker.conditions import lora_layers
 from octabox.engine.worker.outputs import parser
 from octabox.engine.worker.placement import offload
-from octabox.engine.worker.placement.movers.residency import MovedComponent
-from octabox.engine.worker.prompts import embed_cache, encoding, hooks
+from octabox.engine.worker.placement.offloaders.component import ComponentOffloader
+from octabox.engine.worker.prompts import embed_cache, weighted_encoding
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
 from octabox.types import AdapterChoice, SchedulerChoice
@@ -49,8 +48,8 @@ def made(model: Runner, runs_as: str = PLAIN, watcher: Watcher | None = None, **
     params, run_fields = {**FEW, **fields.pop("params", {})}, fields.pop("run_fields", {})
     wanted = call(runs_as, params, inputs=fields.pop("inputs", None), **fields)
     wanted = replace(wanted, runs=tuple(replace(each, **run_fields) for each in wanted.runs))
-    products = [product for product, *_ in run(model, wanted, watcher).products]
-    return np.concatenate([value.ravel() for product in products for _, value in numbers(product)])
+    items = [item for item, *_ in run(model, wanted, watcher).outputs]
+    return np.concatenate([value.ravel() for item in items for _, value in numbers(item)])
 
 
 # Scenarios: what is done with a model.
@@ -59,7 +58,7 @@ def made(model: Runner, runs_as: str = PLAIN, watcher: Watcher | None = None, **
 def plain(model: Runner) -> np.ndarray:
     """Make an image, and another one of the same prompt, which is encoded once."""
     images = [made(model), made(model)]
-    return np.append(np.concatenate(images), model._memory.hits)
+    return np.append(np.concatenate(images), model._embed_cache.hits)
 
 
 def single(model: Runner) -> np.ndarray:
@@ -86,7 +85,7 @@ def with_preview(model: Runner) -> np.ndarray:
     """Make an image that is shown unfinished."""
     watcher = Watcher()
     image = made(model, watcher=watcher, partial_images=1)
-    return np.append(image, sum(progress.preview is not None for progress in watcher.told))
+    return np.append(image, sum(each.preview is not None for each in watcher.told))
 
 
 def scheduled(model: Runner) -> np.ndarray:
@@ -118,50 +117,48 @@ def ids_on_the_host(patch: Patch) -> None:
     """The tokens of weighted prompts are not brought to the encoder's device."""
 
     def call_encoder(job: Any, ids: torch.Tensor, mask: torch.Tensor | None) -> Any:
-        return job.own(ids.cpu(), attention_mask=mask, **job.options, return_dict=True)
+        return job.forward(ids.cpu(), attention_mask=mask, **job.options, return_dict=True)
 
-    patch.setattr(encoding.Job, "_run", call_encoder)
+    patch.setattr(weighted_encoding.EncodeJob, "_run", call_encoder)
 
 
 def key_from_the_device(patch: Patch) -> None:
     """The key of an encoded prompt is made without bringing its tokens to the host."""
-    own = embed_cache.key_of
+    own = embed_cache.cache_key
 
-    def key_of(value: Any) -> Any:
+    def cache_key(value: Any) -> Any:
         return value.numpy().tobytes() if isinstance(value, torch.Tensor) else own(value)
 
-    patch.setattr(embed_cache, "key_of", key_of)
-    patch.setattr(hooks, "key_of", key_of)
+    patch.setattr(embed_cache, "cache_key", cache_key)
 
 
 def numbers_of_the_device(patch: Patch) -> None:
     """Outputs are made arrays without bringing them to the host."""
-    patch.setattr(parser, "as_array", lambda value: value.detach().numpy())
+    patch.setattr(parser, "to_numpy", lambda value: value.detach().numpy())
 
 
 def sums_on_the_host(patch: Patch) -> None:
     """The sums of weights and LoRAs are left on the host."""
-    own = lora_layers._sum
-    patch.setattr(lora_layers, "_sum", lambda *args: own(*args).cpu())
+    own = lora_layers._merge_weight
+    patch.setattr(lora_layers, "_merge_weight", lambda *args: own(*args).cpu())
 
 
 def preview_on_the_host(patch: Patch) -> None:
     """Unfinished latents are brought to the host before they are decoded."""
-    own = vars(running)["preview"]
-    patch.setattr(running, "preview", lambda pipe, tensor: own(pipe, tensor.cpu()))
+    own = vars(progress)["preview"]
+    patch.setattr(progress, "preview", lambda pipe, tensor: own(pipe, tensor.cpu()))
 
 
 def sigmas_on_the_device(patch: Patch) -> None:
     """The tables of a scheduler, which it makes schedules of by numpy, are on the device."""
-    own = vars(running)["fresh"]
+    own = vars(runner)["build_scheduler"]
 
     def build(*args: Any, **kwargs: Any) -> Any:
         made = own(*args, **kwargs)
         made.alphas_cumprod = made.alphas_cumprod.to("fake")
         return made
 
-    patch.setattr(running, "fresh", build)
-    patch.setattr(scheduler_factory, "fresh", build)
+    patch.setattr(runner, "build_scheduler", build)
 
 
 def component_not_placed(patch: Patch) -> None:
@@ -174,7 +171,7 @@ def component_not_placed(patch: Patch) -> None:
 
 def hook_lost(patch: Patch) -> None:
     """A component is not brought to the device any more when it is used."""
-    patch.setattr(MovedComponent, "_use", lambda component, module, args, kwargs: (args, kwargs))
+    patch.setattr(ComponentOffloader, "_use", lambda component, module, args, kwargs: (args, kwargs))
 
 
 def not_moved_back(patch: Patch) -> None:
@@ -190,14 +187,14 @@ def not_moved_back(patch: Patch) -> None:
 def frames_kept(patch: Patch) -> None:
     """Tensors of each call are kept by someone."""
     kept: list[Any] = []
-    own = parser.OutputParser.read
+    own = parser.OutputParser.parse
 
-    def read(reader: Any, output: Any) -> Any:
-        found = own(reader, output)
+    def parse(self: Any, output: Any) -> Any:
+        found = own(self, output)
         kept.append(torch.ones(100_000, device="fake"))
         return found
 
-    patch.setattr(parser.OutputParser, "read", read)
+    patch.setattr(parser.OutputParser, "parse", parse)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Settings that meet on an accelerator: memory modes with a change of dtype, storage, performance, upscalers."""
+"""Combined settings on an accelerator: memory modes with a change of dtype, storage, performance, upscalers."""
 
 from __future__ import annotations
 
@@ -14,31 +14,24 @@ from PIL import Image
 
 import makers
 import upscalers
-from calling import Watcher, call, run
+from accelerator.tiny_models import DDPM, MEMORY_MODES, load_model, pixels, run_call
+from calling import call, run
 from control import PARAMS as DRAWN
 from control import PLAIN, embedded
 from ldm_layout import tiny_sd
-from octabox.config.model import ModelConfig
-from octabox.engine.messages import Start, WorkerOptions
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker import trial
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.performance.attention import set_attention
+from octabox.engine.worker.placement import dtype_failures
 from octabox.engine.worker.placement.recovery import clean_up
-from octabox.engine.worker.runner import RawOutput, Runner
-from octabox.engine.worker.trial import TrialRunner
+from octabox.engine.worker.runner import Runner
 from octabox.types import AdapterChoice
 from pretended_accelerator import Control
 from tiny import unet
 from trained import HEARTS
 
-pytestmark = pytest.mark.slow
-
-KIND, ARRAYS, UPSCALING = "StableDiffusionPipeline", "DDPMPipeline", "ImageUpscalingPipeline"
-
-#: Every memory mode.
-MODES = ("full", "model_cpu_offload", "sequential_cpu_offload", "group_offload")
-
-PARAMS = {"prompt": "a cat", "num_inference_steps": 2, "width": 16, "height": 16}
+UPSCALING = "ImageUpscalingPipeline"
 
 #: Weights in eight bits.
 SMALL = {"storage": "float8_e4m3fn"}
@@ -46,13 +39,13 @@ SMALL = {"storage": "float8_e4m3fn"}
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let verdicts lie in a folder of the test."""
-    monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "cache"))
+    """Record dtype failures in a folder of the test; the catalog's cache is shared."""
+    monkeypatch.setattr(dtype_failures, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a tiny model, one whose autoencoder overflows in float16, and one that makes arrays in its dtype."""
+    """Return a folder with a tiny model, one whose autoencoder overflows in float16, and one that does not run in bfloat16."""
     folder = tmp_path_factory.mktemp("models")
     pipe = tiny_sd()
     pipe.save_pretrained(folder / "plain")
@@ -64,56 +57,37 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def started(folder: Path, name: str, pipeline: str = KIND, device: str = "fake", **fields: Any) -> TrialRunner:
-    """Return what makes calls of a model that is loaded onto the device."""
-    config = ModelConfig.model_validate({"name": "x", "model": str(folder / name), **fields})
-    start = Start(config, pipeline, WorkerOptions(device=device))
-    return TrialRunner(load(config, pipeline, start.options), start)
-
-
-def made(runner: TrialRunner, pipeline: str = KIND, params: Any = None, **inputs: Any) -> RawOutput:
-    """Return what a call makes."""
-    watcher = Watcher()
-    runner.note_state()
-    return runner.run(call(pipeline, params or PARAMS, inputs=inputs), watcher.tell, watcher.check)
-
-
-def pixels(unfinished: RawOutput) -> Any:
-    """Return the pixels of an image."""
-    return np.asarray(unfinished.products[0][0].value, np.float32)
-
-
 def held(accelerator: Control) -> int:
-    """Return the bytes that the device holds."""
+    """Return the allocated bytes of the device."""
     gc.collect()
     return accelerator.allocated()
 
 
-@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_a_model_in_another_dtype_takes_the_place_of_the_first(memory: str, folder: Path, accelerator: Control) -> None:
-    """What was loaded first is gone, and the second makes what it makes when it is loaded at once."""
+    """The first model is freed, and the second gives the same results as one loaded in its dtype."""
     steps = {"num_inference_steps": 2}
-    runner = started(folder, "arrays", ARRAYS, memory=memory)
+    runner = load_model(folder, "arrays", DDPM, memory=memory)
     before = held(accelerator)
-    first = made(runner, ARRAYS, steps)
+    first = run_call(runner, DDPM, steps)
     assert "computes in float16" in first.warnings[0]
     assert before == held(accelerator)
-    again = made(runner, ARRAYS, steps)
+    again = run_call(runner, DDPM, steps)
 
     assert () == again.warnings
     assert before == held(accelerator)
     del runner
-    at_once = made(started(folder, "arrays", ARRAYS, memory=memory, dtype="float16"), ARRAYS, steps)
+    at_once = run_call(load_model(folder, "arrays", DDPM, memory=memory, dtype="float16"), DDPM, steps)
     assert np.array_equal(pixels(at_once), pixels(first))
     assert np.array_equal(pixels(at_once), pixels(again))
 
 
-@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_a_model_that_cannot_be_loaded_again_is_as_before(
     memory: str, folder: Path, accelerator: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory that runs out amid the second load is the error of that call; the next call loads it."""
-    runner, steps = started(folder, "arrays", ARRAYS, memory=memory), {"num_inference_steps": 2}
+    """If memory runs out during the second load, the call fails, and the next call loads the model."""
+    runner, steps = load_model(folder, "arrays", DDPM, memory=memory), {"num_inference_steps": 2}
     before = held(accelerator)
 
     def load_without_room(*args: Any) -> Any:
@@ -128,19 +102,19 @@ def test_a_model_that_cannot_be_loaded_again_is_as_before(
 
     monkeypatch.setattr(trial, "load", load_without_room)
     with pytest.raises(torch.OutOfMemoryError):
-        made(runner, ARRAYS, steps)
+        run_call(runner, DDPM, steps)
     clean_up(runner.pipelines, runner.device, runner.state)
 
     assert torch.bfloat16 == runner.pipelines[0].dtype
     assert before == held(accelerator)
     monkeypatch.undo()
-    assert "computes in float16" in made(runner, ARRAYS, steps).warnings[0]
+    assert "computes in float16" in run_call(runner, DDPM, steps).warnings[0]
 
 
-@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_a_call_that_is_repeated_begins_anew(memory: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it failed amid a decode in float32, the autoencoder has its own dtype again when casts are tried."""
-    runner, decode = started(folder, "plain", dtype="float16", memory=memory), AutoencoderKL.decode
+    """After a failure in an upcast decode the autoencoder has its dtype again when casts are tried."""
+    runner, decode = load_model(folder, "plain", dtype="float16", memory=memory), AutoencoderKL.decode
     seen: list[set[torch.dtype]] = []
 
     def upcast(vae: AutoencoderKL, *args: Any, **options: Any) -> Any:
@@ -152,45 +126,45 @@ def test_a_call_that_is_repeated_begins_anew(memory: str, folder: Path, monkeypa
 
     monkeypatch.setattr(AutoencoderKL, "decode", upcast)
 
-    assert "casts what its components are given" in made(runner).warnings[0]
-    assert () == made(runner).warnings
+    assert "casts what its components are given" in run_call(runner).warnings[0]
+    assert () == run_call(runner).warnings
     assert [{torch.float16}] * 3 == seen
 
 
-@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_weights_in_eight_bits_decode_again_in_float32(memory: str, folder: Path, accelerator: Control) -> None:
-    """The image is that of float32, and the weights are in eight bits before and after."""
+    """The image is that of float32, and the weights are stored in eight bits before and after."""
     fields: dict[str, Any] = {"components": {"vae": SMALL}}
-    expected = pixels(made(started(folder, "overflows", device="cpu", dtype="float32", **fields)))
-    runner = started(folder, "overflows", dtype="float16", memory=memory, **fields)
+    expected = pixels(run_call(load_model(folder, "overflows", device="cpu", dtype="float32", **fields)))
+    runner = load_model(folder, "overflows", dtype="float16", memory=memory, **fields)
     dtypes = {name: weight.dtype for name, weight in runner.pipelines[0].vae.named_parameters()}
     before = held(accelerator)
     for _ in range(2):
-        result = made(runner)
+        result = run_call(runner)
 
-        assert "decoded once more in float32" in " ".join(result.warnings)
+        assert "decoded again in float32" in " ".join(result.warnings)
         assert 8 > np.abs(pixels(result) - expected).mean()
         assert dtypes == {name: weight.dtype for name, weight in runner.pipelines[0].vae.named_parameters()}
         assert abs(held(accelerator) - before) < 4096
 
 
-@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_storage_casts_and_memory_modes_go_together(memory: str, folder: Path, accelerator: Control) -> None:
-    """A denoiser in eight bits beside an autoencoder in float32 makes what it makes on a processor, after a failure too."""
+    """A denoiser stored in eight bits with a float32 autoencoder gives the result of the CPU, also after a failure."""
     fields: dict[str, Any] = {"dtype": "bfloat16", "components": {"unet": SMALL, "vae": {"dtype": "float32"}}}
-    expected = pixels(made(started(folder, "plain", device="cpu", **fields)))
-    runner = started(folder, "plain", memory=memory, **fields)
+    expected = pixels(run_call(load_model(folder, "plain", device="cpu", **fields)))
+    runner = load_model(folder, "plain", memory=memory, **fields)
     dtypes = {name: weight.dtype for name, weight in runner.pipelines[0].unet.named_parameters()}
-    first = pixels(made(runner))
+    first = pixels(run_call(runner))
     assert 2 > np.abs(first - expected).mean()
     for after in (5, 15):
         accelerator.fail("out of memory", after, "aten::convolution")
         with pytest.raises(torch.OutOfMemoryError):
-            made(runner)
+            run_call(runner)
         clean_up(runner.pipelines, runner.device, runner.state)
 
         assert dtypes == {name: weight.dtype for name, weight in runner.pipelines[0].unet.named_parameters()}
-        assert np.array_equal(first, pixels(made(runner)))
+        assert np.array_equal(first, pixels(run_call(runner)))
 
 
 def drawn(runner: Runner, *adapters: AdapterChoice) -> tuple[Any, tuple[str, ...]]:
@@ -201,9 +175,9 @@ def drawn(runner: Runner, *adapters: AdapterChoice) -> tuple[Any, tuple[str, ...
     return pixels(result), result.warnings
 
 
-@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_a_fast_profile_holds_in_every_memory_mode(memory: str, accelerator: Control) -> None:
-    """Layout and fused projections are there in each; the first LoRA ends the fusion, and the rest moves as before."""
+    """Layout and fused projections are applied in each mode; the first LoRA undoes the fusion."""
     settings: dict[str, Any] = {"memory": memory, "device": "fake", "dtype": "float32"}
     exact = Runner(load(embedded(**settings), PLAIN, WorkerOptions()))
     plain, with_lora = drawn(exact)[0], drawn(exact, AdapterChoice(HEARTS))[0]
@@ -232,7 +206,7 @@ def test_a_fast_profile_holds_in_every_memory_mode(memory: str, accelerator: Con
 
 
 def test_an_attention_backend_is_tried_where_the_model_computes(accelerator: Control) -> None:
-    """Weights that wait on the host say nothing of what the device can do."""
+    """A backend is tried on the execution device, although the weights are on the host."""
     denoiser = makers.pipelines()["FluxPipeline"].make().transformer
     before = accelerator.operators_on[0]
 
@@ -240,26 +214,26 @@ def test_an_attention_backend_is_tried_where_the_model_computes(accelerator: Con
     assert accelerator.operators_on[0] > before
 
 
-@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("memory", MEMORY_MODES)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_upscalers_work_in_every_memory_mode(memory: str, dtype: str, tmp_path: Path, accelerator: Control) -> None:
-    """In tiles and at once they make what a processor makes, also after memory ran out, and the device is left as it was."""
+    """Tiled and untiled results are those of the CPU, also after memory ran out, and the device memory is as before."""
     upscalers.save(upscalers.esrgan(2), tmp_path / "2x.pth")
     image = Image.effect_noise((40, 24), 64).convert("RGB")
     tiled = {"tile": 16, "tile_overlap": 4}
-    expected = started(tmp_path, "2x.pth", UPSCALING, device="cpu", dtype="float32")
-    runner = started(tmp_path, "2x.pth", UPSCALING, memory=memory, dtype=dtype)
+    expected = load_model(tmp_path, "2x.pth", UPSCALING, device="cpu", dtype="float32")
+    runner = load_model(tmp_path, "2x.pth", UPSCALING, memory=memory, dtype=dtype)
     before = held(accelerator)
     for params in (tiled, {"tile": 0, "tile_overlap": 0}):
-        wanted = pixels(made(expected, UPSCALING, params, image=[image]))
-        result = made(runner, UPSCALING, params, image=[image])
+        wanted = pixels(run_call(expected, UPSCALING, params, image=[image]))
+        result = run_call(runner, UPSCALING, params, image=[image])
 
         assert () == result.warnings
         assert 2 > np.abs(pixels(result) - wanted).mean()
         assert before == held(accelerator)
     accelerator.fail("out of memory", 4, "aten::convolution")
     with pytest.raises(torch.OutOfMemoryError):
-        made(runner, UPSCALING, tiled, image=[image])
+        run_call(runner, UPSCALING, tiled, image=[image])
     clean_up(runner.pipelines, runner.device, runner.state)
     assert before == held(accelerator)
-    assert made(runner, UPSCALING, tiled, image=[image]).products
+    assert run_call(runner, UPSCALING, tiled, image=[image]).outputs

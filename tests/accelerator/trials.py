@@ -20,10 +20,10 @@ from makers import Tiny
 from octabox.config.settings import Settings
 from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.protocol import Call
-from octabox.engine.worker.failures import as_generation_error, as_load_error
+from octabox.engine.worker.failures import to_generation_error, to_load_error
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.items import OutputItem
-from octabox.engine.worker.placement import verdicts
+from octabox.engine.worker.placement import dtype_failures
 from octabox.engine.worker.placement.recovery import clean_up
 from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import OctaboxError
@@ -61,7 +61,7 @@ class Outcome:
 
 
 class _FailedError(Exception):
-    """A model was refused, or a call of it failed, with what a client is told."""
+    """An error of a load or of a call, with its message for clients."""
 
     def __init__(self, kind: str, reason: OctaboxError) -> None:
         super().__init__(f"{kind}: {reason}")
@@ -101,17 +101,17 @@ class Trial:
         return made
 
     def expected(self) -> Outcome:
-        """Return what the processor makes in float32."""
+        """Return the results of the CPU in float32."""
         if self._expected is None:
             self._expected = self._run({"dtype": "float32", "memory": "full"}, "cpu")
         return self._expected
 
     def outcome(self, mode: str) -> str:
-        """Return what becomes of a mode: that it works, or what is wrong or done instead, in the words of a client."""
+        """Return the outcome of a mode: that it works, or its error or fallback in a client's message."""
         expected = self.expected()
         try:
             # What this class failed in is to be found anew, not remembered from another run.
-            with patch.object(verdicts, "cache_folder", return_value=self._folder / ".cache"):
+            with patch.object(dtype_failures, "cache_folder", return_value=self._folder / ".cache"):
                 found = self._run(MODES[mode], "fake", exhaustive=mode == "float32")
         except _FailedError as error:
             return f"{error.kind}: {type(error.reason).__name__}: {self._plain(error.reason.message)}"
@@ -127,7 +127,7 @@ class Trial:
         try:
             loaded = load(start.model, start.pipeline, start.options)
         except Exception as error:  # noqa: BLE001 (as a worker does)
-            raise _FailedError("refused", as_load_error(error, config)) from None
+            raise _FailedError("refused", to_load_error(error, config)) from None
         runner, calls = TrialRunner(loaded, start), self._calls if exhaustive else self._calls[:1]
         del loaded
         values: dict[str, np.ndarray] = {}
@@ -137,9 +137,9 @@ class Trial:
                 made = runner.run(call, lambda _: None, lambda: None)
             except Exception as error:  # noqa: BLE001 (as a worker does)
                 clean_up(runner.pipelines, runner.device, runner.state)
-                raise _FailedError("fails", as_generation_error(error, call, runner.steps_taken)) from None
+                raise _FailedError("fails", to_generation_error(error, call, runner.steps_taken)) from None
             notes.update(made.warnings)
-            for product, *_ in made.products:
+            for product, *_ in made.outputs:
                 values |= {f"{call.task} {name}": each for name, each in numbers(product)}
         return Outcome(values, frozenset(notes))
 
@@ -157,7 +157,7 @@ class Trial:
         return ""
 
     def _plain(self, words: str) -> str:
-        """Return words without what is another in each run."""
+        """Return a message without what differs in each run."""
         words = words.replace(str(self._folder / self._tiny.name), "FOLDER")
         words = re.sub(r"0x[0-9a-f]+", "ADDRESS", words)
         words = re.sub(r"^(Model 'FOLDER'|Model '\w+')( \(FOLDER\))? ", "The model ", words)
@@ -179,7 +179,7 @@ def numbers(product: OutputItem) -> Iterator[tuple[str, np.ndarray]]:
         yield from ((f"{product.name} {name}", np.asarray(each).astype(np.float64)) for name, each in value.items())
 
 
-def hush() -> None:
+def silence_libraries() -> None:
     """Keep diffusers and transformers from logging and drawing bars while pipelines are made and tried."""
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()

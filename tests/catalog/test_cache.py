@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from octabox.catalog import cache
-from octabox.catalog.entries import Facts
-from octabox.catalog.pipelines import read_facts
+from octabox.catalog.entries import PackageMetadata
+from octabox.catalog.pipelines import read_package_metadata
 
 
 @pytest.fixture(autouse=True)
@@ -19,14 +19,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "cache"))
 
 
-def kept(folder: Path) -> Facts | None:
+def kept(folder: Path) -> PackageMetadata | None:
     """Return what the cache holds for a folder as it is now."""
-    return cache.load(folder, cache.fingerprint(folder, ""))
+    return cache.load_metadata(folder, cache.fingerprint(folder, ""))
 
 
 def test_the_second_reading_is_from_the_cache(made_up: Path) -> None:
     """What comes from the cache equals what was read, and is no reading."""
-    first = read_facts("brushes", made_up)
+    first = read_package_metadata("brushes", made_up)
 
     assert first == kept(made_up)
     assert [cache.cache_file(made_up)] == list(cache.cache_folder().iterdir())
@@ -34,13 +34,13 @@ def test_the_second_reading_is_from_the_cache(made_up: Path) -> None:
 
 def test_a_changed_file_is_read_again(made_up: Path) -> None:
     """A file that changes, even to the same size, makes the cache worthless."""
-    read_facts("brushes", made_up)
+    read_package_metadata("brushes", made_up)
     file = made_up / "schedulers" / "scheduling_drip.py"
     file.write_text(file.read_text(encoding="utf-8").replace("DripSched", "DropSched"), encoding="utf-8")
     os.utime(file, ns=(0, 0))
 
     assert kept(made_up) is None
-    assert ["DropScheduler"] == [entry.name for entry in read_facts("brushes", made_up).schedulers]
+    assert ["DropScheduler"] == [entry.name for entry in read_package_metadata("brushes", made_up).schedulers]
 
 
 def test_another_version_is_read_again(made_up: Path) -> None:
@@ -63,12 +63,12 @@ def test_another_version_is_read_again(made_up: Path) -> None:
 )
 def test_a_damaged_cache_is_made_anew(made_up: Path, damage: object) -> None:
     """Whatever lies in the cache's place, the catalog is right, and the cache is whole again."""
-    expected = read_facts("brushes", made_up)
+    expected = read_package_metadata("brushes", made_up)
     file = cache.cache_file(made_up)
     file.write_bytes(damage(file.read_bytes()))  # type: ignore[operator]
 
     assert kept(made_up) is None
-    assert expected == read_facts("brushes", made_up)
+    assert expected == read_package_metadata("brushes", made_up)
     assert expected == kept(made_up)
 
 
@@ -77,4 +77,4 @@ def test_no_place_for_a_cache_is_no_error(made_up: Path, tmp_path: Path, monkeyp
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "file"))
 
-    assert 4 == len(read_facts("brushes", made_up).pipelines)
+    assert 4 == len(read_package_metadata("brushes", made_up).pipelines)

@@ -12,7 +12,7 @@ import pytest
 
 import octabox
 from octabox.catalog import loading
-from octabox.catalog.entries import Need
+from octabox.catalog.entries import Dependency
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.reading.packages import known_packages
 from octabox.errors import IncompatibleWeightsError, MissingDependencyError, PipelineNotFoundError
@@ -95,9 +95,9 @@ def needy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "broken_paint.py").write_text("raise RuntimeError('operator paint::mix does not exist\\nmore')")
     (tmp_path / "good_paint.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    named = [Need(name, name) for name in ("no_paint", "no_brush", "broken_paint", "good_paint")]
+    named = [Dependency(name, name) for name in ("no_paint", "no_brush", "broken_paint", "good_paint")]
     entry = replace(
-        load_catalog().pipelines["DDPMPipeline"], needs=(*named, Need("no_easel", "no_easel", certain=False))
+        load_catalog().pipelines["DDPMPipeline"], needs=(*named, Dependency("no_easel", "no_easel", certain=False))
     )
     monkeypatch.setitem(load_catalog().pipelines, entry.name, entry)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from octabox.catalog import cache, loading, pipelines
-from octabox.catalog.entries import Need
+from octabox.catalog.entries import Dependency
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.plugins import FOLDER_VARIABLE
 from octabox.errors import LoadError, MissingDependencyError
@@ -114,7 +114,7 @@ def test_our_own_is_announced_as_any_other() -> None:
         own.single_file,
     )
     assert ["image", "tile", "tile_overlap"] == [each.name for each in own.parameters if each.kind != "internal"]
-    assert (Need("spandrel", "spandrel"),) == own.needs
+    assert (Dependency("spandrel", "spandrel"),) == own.needs
     assert () == load_catalog().siblings(own.name)
 
 
@@ -126,7 +126,7 @@ def test_what_is_inherited_from_diffusers_is_known(folder: Path) -> None:
     assert own.parameters == glossy.parameters
     assert (own.tasks, own.outputs, own.components) == (glossy.tasks, glossy.outputs, glossy.components)
     assert (own.sizes, own.progress, own.single_file) == (glossy.sizes, glossy.progress, glossy.single_file)
-    assert (Need("ftfy", "ftfy"),) == catalog.pipeline("ShortClipPipeline").needs
+    assert (Dependency("ftfy", "ftfy"),) == catalog.pipeline("ShortClipPipeline").needs
 
 
 def test_what_is_handed_on_is_known(folder: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.resolution import pipeline_of, resolve_pipeline_name
+from octabox.catalog.resolution import pipeline_from_index, resolve_pipeline_name
 from octabox.errors import IncompatibleWeightsError, PipelineNotFoundError, TaskNotFoundError
-from octabox.hub import inspect
+from octabox.hub import repository
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ class TestModels:
     def test_an_index_may_lead_nowhere(self, index: dict[str, Any], words: str) -> None:
         """What an index lacks or does not mean is said."""
         with pytest.raises(PipelineNotFoundError, match=words):
-            pipeline_of(index)
+            pipeline_from_index(index)
 
     def test_a_folder_without_an_index_asks_nobody(self, tmp_path: Path) -> None:
         """A folder or a file on disk is never looked for on the Hub."""
@@ -129,8 +129,8 @@ class Hub:
 
     def stand_in(self, patch: pytest.MonkeyPatch) -> Hub:
         """Be asked in place of the real one."""
-        patch.setattr(inspect, "repository_index", self.index)
-        patch.setattr(inspect, "pipeline_tag", self.task)
+        patch.setattr(repository, "repository_index", self.index)
+        patch.setattr(repository, "pipeline_tag", self.task)
         return self
 
 

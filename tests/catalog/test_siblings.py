@@ -8,7 +8,7 @@ import pytest
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.siblings import siblings
+from octabox.catalog.siblings import find_siblings
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_strength_tells_that_any_weights_will_do() -> None:
     trained, larger = entry("Trained", image), entry("Larger", parts=("unet", "controlnet"))
     pipelines = {each.name: each for each in (plain, started, trained, larger)}
 
-    assert (started,) == siblings(plain, pipelines, {})
-    assert () == siblings(trained, pipelines, {})
+    assert (started,) == find_siblings(plain, pipelines, {})
+    assert () == find_siblings(trained, pipelines, {})
 
 
 def test_a_table_is_stronger_than_likeness() -> None:
@@ -62,8 +62,8 @@ def test_a_table_is_stronger_than_likeness() -> None:
     one, other = entry("One"), entry("Other")
     pipelines = {"One": one, "Other": other}
 
-    assert (other,) == siblings(one, pipelines, {})
-    assert () == siblings(one, pipelines, {"a": {"text-to-image": "One"}, "b": {"text-to-image": "Other"}})
+    assert (other,) == find_siblings(one, pipelines, {})
+    assert () == find_siblings(one, pipelines, {"a": {"text-to-image": "One"}, "b": {"text-to-image": "Other"}})
 
 
 CONTROLNET = frozenset({"controlnet"})
@@ -123,7 +123,7 @@ def test_opened_classes_find_all_their_parts(catalog: Catalog) -> None:
 def test_all_parts_are_accounted_for(other: tuple[str, ...], extra: set[str], *, is_opened: bool) -> None:
     """A class is opened where it needs the extra part, has all of the model's parts, and needs no third."""
     own, made = entry("Own"), entry("Other", parts=other)
-    found = siblings(own, {"Own": own, "Other": made}, {}, frozenset(extra))
+    found = find_siblings(own, {"Own": own, "Other": made}, {}, frozenset(extra))
 
     assert is_opened == bool(found)
 
@@ -136,4 +136,4 @@ def test_parts_of_other_classes_open_nothing() -> None:
         components=(Component("unet", "Transformer"), Component("controlnet", "Net")),
     )
 
-    assert () == siblings(own, {"Own": own, "Other": other}, {}, CONTROLNET)
+    assert () == find_siblings(own, {"Own": own, "Other": other}, {}, CONTROLNET)

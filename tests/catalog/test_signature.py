@@ -8,7 +8,7 @@ import pytest
 
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.signature import check, json_schema, validate
+from octabox.catalog.signature import check_value, json_schema, validate
 from octabox.errors import (
     InvalidParameterError,
     InvalidRequestError,
@@ -175,9 +175,9 @@ def test_a_type_may_be_known_by_kind_alone() -> None:
     """A parameter without an annotation is checked by its kind."""
     parameter = Parameter("steps", "", "integer", default=3)
 
-    assert 4 == check(parameter, 4)
+    assert 4 == check_value(parameter, 4)
     with pytest.raises(InvalidParameterError):
-        check(parameter, "x")
+        check_value(parameter, "x")
 
 
 def test_the_schema_says_the_same() -> None:
@@ -217,7 +217,7 @@ def test_every_pipeline_has_a_schema_that_its_defaults_meet(catalog: Catalog) ->
                 and parameter.kind not in ("internal", "callback", "generator")
             ):
                 try:
-                    check(parameter, parameter.default)
+                    check_value(parameter, parameter.default)
                 except InvalidParameterError as error:
                     failed.append((entry.name, error.message))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from octabox.catalog.entries import Component, Field, Parameter, PipelineEntry
-from octabox.catalog.tasks import derive, extras, named, stem, tag_of
+from octabox.catalog.tasks import count_extra_inputs, derive_tasks, family_stem, order_tasks, tag_of
 from octabox.types import Kind
 
 PROMPT = Parameter("prompt", kind="text")
@@ -61,7 +61,7 @@ def entry(
 )
 def test_inputs_and_outputs_make_the_task(found: PipelineEntry, tasks: tuple[str, ...]) -> None:
     """What a call takes and gives decides what it is for, first of all what it needs."""
-    assert tasks == derive(found)
+    assert tasks == derive_tasks(found)
 
 
 def test_a_name_decides_what_a_signature_leaves_open() -> None:
@@ -69,16 +69,16 @@ def test_a_name_decides_what_a_signature_leaves_open() -> None:
     edit, fill = entry(PROMPT, MAYBE_IMAGE, name="ThingEditPipeline"), entry(PROMPT, name="ThingFillPipeline")
     open_tasks = ("text-to-image", "image-to-image", "inpainting")
 
-    assert ("image-to-image", "inpainting") == named(edit, open_tasks, [])
-    assert ("inpainting",) == named(fill, open_tasks, [])
+    assert ("image-to-image", "inpainting") == order_tasks(edit, open_tasks, [])
+    assert ("inpainting",) == order_tasks(fill, open_tasks, [])
 
 
 def test_tables_decide_what_a_signature_leaves_open() -> None:
     """A class that diffusers lists for images alone is for images; a listing for another output does not count."""
     both = ("text-to-image", "image-to-image")
 
-    assert ("image-to-image",) == named(entry(PROMPT, MAYBE_IMAGE), both, ["image-to-image"])
-    assert ("text-to-video",) == named(entry(PROMPT, gives="video"), ("text-to-video",), ["text-to-image"])
+    assert ("image-to-image",) == order_tasks(entry(PROMPT, MAYBE_IMAGE), both, ["image-to-image"])
+    assert ("text-to-video",) == order_tasks(entry(PROMPT, gives="video"), ("text-to-video",), ["text-to-image"])
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def test_aliases_lead_to_tags(alias: str, tag: str | None) -> None:
 
 def test_a_class_may_need_more_than_its_task_brings() -> None:
     """Files, values and parts beyond those of the task are counted."""
-    assert 0 == extras(entry(PROMPT, IMAGE, MASK), "inpainting")
-    assert 2 == extras(entry(PROMPT, CONTROL, parts=("controlnet",)), "text-to-image")
-    assert 1 == extras(entry(LABELS), "unconditional-image-generation")
+    assert 0 == count_extra_inputs(entry(PROMPT, IMAGE, MASK), "inpainting")
+    assert 2 == count_extra_inputs(entry(PROMPT, CONTROL, parts=("controlnet",)), "text-to-image")
+    assert 1 == count_extra_inputs(entry(LABELS), "unconditional-image-generation")
 
 
 def test_stems_are_words() -> None:
     """A class name in words is what families are called."""
-    assert "stable-diffusion-xl" == stem("StableDiffusionXLPipeline")
-    assert "qwen-image" == stem("QwenImageModularPipeline")
+    assert "stable-diffusion-xl" == family_stem("StableDiffusionXLPipeline")
+    assert "qwen-image" == family_stem("QwenImageModularPipeline")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from octabox.catalog.reading.package import read
+from octabox.catalog.reading.package import read_package
 from octabox.catalog.tasks import vocabulary
 
 #: Where code would ask which version of diffusers it reads.
@@ -25,7 +25,7 @@ def test_a_version_is_read_whole(version: str, least: int, tmp_path: Path) -> No
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    facts = read("diffusers", tmp_path / "diffusers")
+    facts = read_package("diffusers", tmp_path / "diffusers")
     lacking = {
         entry.name
         for entry in facts.pipelines

@@ -14,7 +14,7 @@ from PIL import Image
 from octabox.cli.main import cli
 from octabox.cli.run import _parse_lora
 from octabox.errors import AdapterNotFoundError, ModelNotFoundError
-from octabox.media.metadata.chunks import read
+from octabox.media.metadata.chunks import read_metadata
 from octabox.types import AdapterChoice
 from trained import EMBEDDINGS, HEARTS, LORAS, PROMPT, shows
 
@@ -79,7 +79,7 @@ def test_an_image_with_loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     shutil.copytree(LORAS, tmp_path / "models" / "loras")
     result = run("--lora", f"{HEARTS}:1", "--lora", "frame", "-o", "x.png")
-    facts = read((tmp_path / "x.png").read_bytes())
+    facts = read_metadata((tmp_path / "x.png").read_bytes())
 
     assert 0 == result.exit_code, result.exception
     assert ("heart", "red", "black") == shows(Image.open(tmp_path / "x.png"))

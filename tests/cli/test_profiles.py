@@ -13,7 +13,7 @@ from octabox.cli.main import cli
 from octabox.cli.options import apply_profile
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError
-from octabox.media.metadata.chunks import read
+from octabox.media.metadata.chunks import read_metadata
 from octabox.server import Parts, build
 
 SHORT = ("-p", "num_inference_steps=2", "--seed", "1")
@@ -83,7 +83,7 @@ def test_a_file_that_was_made_by_a_profile_is_made_again_by_it(elsewhere: Path) 
     results = [invoke(*made), invoke("run", "--from", "first.png", "-o", "again.png")]
 
     assert [0, 0] == [result.exit_code for result in results], results[0].exception or results[1].exception
-    assert {"profile": "fast", "compile": "off"} == read((elsewhere / "first.png").read_bytes())["performance"]
+    assert {"profile": "fast", "compile": "off"} == read_metadata((elsewhere / "first.png").read_bytes())["performance"]
     assert (elsewhere / "first.png").read_bytes() == (elsewhere / "again.png").read_bytes()
 
 

@@ -13,7 +13,7 @@ from octabox import demo
 from octabox.cli.errors import exit_code
 from octabox.cli.main import cli
 from octabox.errors import ForbiddenPathError, ModelNotFoundError, OctaboxError, RequestError, UnknownParameterError
-from octabox.media.metadata.chunks import read
+from octabox.media.metadata.chunks import read_metadata
 
 STEPS = ("-p", "num_inference_steps=3")
 
@@ -40,7 +40,7 @@ def failure(*arguments: str) -> OctaboxError:
 def test_an_image_is_written_with_what_made_it(elsewhere: Path) -> None:
     """The file is where it was asked for, and knows its prompt and its seed."""
     result = run("demo", "a red star", *STEPS, "--seed", "7", "-o", "star.png")
-    facts = read((elsewhere / "star.png").read_bytes())
+    facts = read_metadata((elsewhere / "star.png").read_bytes())
 
     assert 0 == result.exit_code, result.exception
     assert "star.png  (seed 7)" in result.output
@@ -50,7 +50,7 @@ def test_an_image_is_written_with_what_made_it(elsewhere: Path) -> None:
 def test_a_scheduler_goes_by_any_name_and_takes_settings(elsewhere: Path) -> None:
     """What the name means is in the image's metadata; settings go in as JSON."""
     named = run("demo", "a red star", *STEPS, "--scheduler", "DPM++ 2M Align Your Steps", "-o", "star.png")
-    facts = read((elsewhere / "star.png").read_bytes())["scheduler"]
+    facts = read_metadata((elsewhere / "star.png").read_bytes())["scheduler"]
     asked = run("demo", "a red star", "--scheduler", '{"name": "unipc", "solver_order": 3}', "--dry-run")
 
     assert 0 == named.exit_code, named.exception
@@ -136,7 +136,7 @@ def test_wildcards_and_styles_of_the_folder(elsewhere: Path) -> None:
     (elsewhere / "styles" / "dark.json").write_text('{"prompt": "{prompt} on a black background"}')
     given = ("demo", "a (red:1.2) __shape__", *STEPS, "--prompt-syntax", "a1111", "--style", "dark", "-o", "a.png")
     assert 0 == run(*given).exit_code
-    facts = read((elsewhere / "a.png").read_bytes())
+    facts = read_metadata((elsewhere / "a.png").read_bytes())
 
     assert "a (red:1.2) star on a black background" == facts["params"]["prompt"]
     assert {"prompt": "a (red:1.2) __shape__"} == facts["written"]
@@ -182,7 +182,7 @@ def test_what_a_style_sets_and_what_is_plain(elsewhere: Path) -> None:
         '{"name": "quick", "prompt": "ink", "extra": "steps: 2, seed: 5, hires: yes"}'
     )
     made = run("demo", "a (red:1.3) star", "--style", "quick", "-o", "one.png")
-    facts = read(Path("one.png").read_bytes())
+    facts = read_metadata(Path("one.png").read_bytes())
 
     assert (2, 5, "a (red:1.3) star, ink") == (
         facts["params"]["num_inference_steps"],
@@ -190,7 +190,7 @@ def test_what_a_style_sets_and_what_is_plain(elsewhere: Path) -> None:
         facts["params"]["prompt"],
     )
     assert "Warning: 'hires: yes' in the style 'quick' has no effect." in made.output
-    assert "Warning: '(red:1.3)' weighs nothing in 'prompt', which is plain." in made.output
+    assert "Warning: '(red:1.3)' has no weight in 'prompt', which is plain." in made.output
 
 
 def test_an_image_that_was_made_from_one(elsewhere: Path) -> None:
@@ -203,7 +203,7 @@ def test_an_image_that_was_made_from_one(elsewhere: Path) -> None:
     other = run("--from", "one.png", "-i", "image=red.png", "--dry-run")
 
     assert (64, 64) == tuple(
-        read(Path("one.png").read_bytes())["inputs"]["image"][0][side] for side in ("width", "height")
+        read_metadata(Path("one.png").read_bytes())["inputs"]["image"][0][side] for side in ("width", "height")
     )
     assert (0, False) == (again.exit_code, "Warning" in again.output)
     assert (elsewhere / "one.png").read_bytes() == (elsewhere / "two.png").read_bytes()

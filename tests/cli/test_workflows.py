@@ -13,8 +13,8 @@ from octabox.cli.main import cli
 from octabox.cli.workflows import STEPS as WORKFLOW_STEPS
 from octabox.cli.workflows import pop_workflow
 from octabox.errors import InvalidParameterError, OctaboxError
-from octabox.media.images import dimensions
-from octabox.media.metadata.chunks import read
+from octabox.media.images import read_size
+from octabox.media.metadata.chunks import read_metadata
 from octabox.service.workflows.settings import Workflow
 from upscalers import nearest, save
 
@@ -72,12 +72,12 @@ def test_an_image_of_a_workflow_is_made_again(elsewhere: Path) -> None:
     first = run("demo", "a red star", *STEPS, "--hires", "1.5", "--upscale", "2", "--variation", "0.2", "-o", "a.png")
     again = run("--from", "a.png", "-o", "b.png")
     larger = run("--from", "a.png", "--upscale", "scale=3,upscaler=nearest", "-o", "c.png")
-    facts = read((elsewhere / "a.png").read_bytes())
+    facts = read_metadata((elsewhere / "a.png").read_bytes())
 
     assert [0, 0, 0] == [each.exit_code for each in (first, again, larger)], (first.exception, again.exception)
     assert {"hires", "upscale"} == set(facts["workflow"])
     assert (elsewhere / "a.png").read_bytes() == (elsewhere / "b.png").read_bytes()
-    assert [(384, 384), (576, 576)] == [dimensions((elsewhere / name).read_bytes()) for name in ("a.png", "c.png")]
+    assert [(384, 384), (576, 576)] == [read_size((elsewhere / name).read_bytes()) for name in ("a.png", "c.png")]
 
 
 def test_a_dry_run_tells_the_first_call_and_the_workflow() -> None:
@@ -95,7 +95,7 @@ def test_a_network_is_named_by_its_file(elsewhere: Path) -> None:
     wrong = run("demo", "a red star", "--upscale", '{"upscaler": "twice.pth", "params": {"tiles": 8}}').exception
 
     assert [0, 0] == [made.exit_code, again.exit_code], (made.exception, again.exception)
-    assert (256, 256) == dimensions((elsewhere / "large.png").read_bytes())
+    assert (256, 256) == read_size((elsewhere / "large.png").read_bytes())
     assert (elsewhere / "large.png").read_bytes() == (elsewhere / "again.png").read_bytes()
     assert isinstance(wrong, OctaboxError)
     assert "tiles" == wrong.parameter
@@ -111,7 +111,7 @@ def test_an_image_is_continued(elsewhere: Path) -> None:
     other = run("--from", "wide.png", "-i", "image=wide.png", "-o", "wider.png")
 
     assert [0, 0] == [made.exit_code, again.exit_code], (made.exception, again.exception)
-    assert (160, 128) == dimensions((elsewhere / "wide.png").read_bytes())
+    assert (160, 128) == read_size((elsewhere / "wide.png").read_bytes())
     assert (elsewhere / "wide.png").read_bytes() == (elsewhere / "again.png").read_bytes()
     assert "Warning" not in again.output
     assert isinstance(missing, OctaboxError)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.pipelines import Catalog, read_facts
+from octabox.catalog.pipelines import Catalog, read_package_metadata
 from octabox.catalog.signature import json_schema
 
 #: Files of a package that is built as diffusers is, with classes of new names.
@@ -84,7 +84,7 @@ def coming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalog:
         path = tmp_path / "diffusers" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text), encoding="utf-8")
-    return Catalog(read_facts("diffusers", tmp_path / "diffusers"))
+    return Catalog(read_package_metadata("diffusers", tmp_path / "diffusers"))
 
 
 def test_new_classes_are_found(coming: Catalog) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from octabox.catalog.entries import PipelineEntry, ProgressBy
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.signature import json_schema, settable
+from octabox.catalog.signature import json_schema, settable_parameters
 from octabox.catalog.tasks import vocabulary
 
 Count = Callable[..., None]
@@ -45,7 +45,7 @@ def check_value(schema: dict[str, Any]) -> None:
 def check_schema(entry: PipelineEntry) -> None:
     """Check that the schema of a call is one, and says what the call takes."""
     schema = json_schema(entry)
-    names = {parameter.name for parameter in settable(entry)}
+    names = {parameter.name for parameter in settable_parameters(entry)}
 
     assert schema == json.loads(json.dumps(schema))
     assert ("https://json-schema.org/draft/2020-12/schema", "object") == (schema["$schema"], schema["type"])

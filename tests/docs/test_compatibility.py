@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from octabox.frontends.http.native.schema import PREVIEWS, NativeRequest, Output
-from octabox.frontends.http.openai.schema import ImageRequest
-from octabox.frontends.http.openai.speech import SpeechRequest
-from octabox.frontends.http.openai.video_jobs import VideoRequest
+from octabox.frontends.http.native.generations.schema import ALIASES as NATIVE_ALIASES
+from octabox.frontends.http.native.generations.schema import NativeRequest, Output
+from octabox.frontends.http.openai.images.schema import ImageRequest
+from octabox.frontends.http.openai.speech.schema import SpeechRequest
+from octabox.frontends.http.openai.videos.schema import VideoRequest
 from octabox.frontends.naming.parameters import ALIASES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -27,7 +28,7 @@ def test_every_field_is_on_the_page() -> None:
 
 def test_every_field_of_our_own_api_is_on_its_page() -> None:
     """The same holds for the native API."""
-    fields = [*NativeRequest.model_fields, *PREVIEWS, *(f"output.{name}" for name in Output.model_fields)]
+    fields = [*NativeRequest.model_fields, *NATIVE_ALIASES, *(f"output.{name}" for name in Output.model_fields)]
 
     assert [] == missing([name for name in fields if name != "output"], NATIVE)
 

@@ -14,8 +14,8 @@ from octabox.config.localai import table
 from octabox.config.preset_merge import preset_of_alias
 from octabox.frontends.http.localai.schema import InpaintingForm, UpscaleForm, VideoRequest
 from octabox.frontends.naming.parameters import ALIASES
-from octabox.schedulers.names import scheduler_of
-from octabox.service.models import BASE
+from octabox.schedulers.names import resolve_scheduler
+from octabox.service.selection.resolver import BASE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "compatibility" / "localai.md").read_text(encoding="utf-8")
@@ -89,7 +89,7 @@ def test_every_pipeline_type_loads_as_something(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES["sections"]["Schedulers"])
 def test_every_scheduler_is_a_class(name: str) -> None:
     """Each name of its pages has a meaning, its default's odd spelling too."""
-    assert scheduler_of(name, {}, load_catalog().schedulers)[0].startswith(
+    assert resolve_scheduler(name, {}, load_catalog().schedulers)[0].startswith(
         ("DDIM", "DDPM", "DPM", "Euler", "Heun", "KDPM2", "LMS", "PNDM", "UniPC")
     )
 

@@ -1,4 +1,4 @@
-"""The page on pipelines is what the catalog says."""
+"""The page on pipelines matches the catalog."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from accelerator.table import Reason
 from document_pipelines import PAGE, generated, on_accelerator, page
-from octabox.catalog.entries import Component, Facts, Field, Need, Parameter, PipelineEntry
+from octabox.catalog.entries import Component, Dependency, Field, PackageMetadata, Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 
 
 def test_the_page_is_up_to_date() -> None:
-    """The page is as `make docs` writes it; one of another version of diffusers is not compared."""
+    """The page equals the output of `make docs`; a page of another diffusers version is not compared."""
     written = PAGE.read_text(encoding="utf-8")
     version = re.search(r"\*\*diffusers ([\d.]+\d)\*\*", written)
 
@@ -24,8 +24,8 @@ def test_the_page_is_up_to_date() -> None:
     assert generated() == written, "run `make docs`"
 
 
-def test_a_row_tells_all() -> None:
-    """A row has the class, its tasks, what it takes and gives, how it stops, what it needs and whether it is tested."""
+def test_a_row_is_complete() -> None:
+    """A row has the class, tasks, inputs, outputs, progress, dependencies, and whether it is tested."""
     entry = PipelineEntry(
         "BrushPipeline",
         "brushes",
@@ -40,10 +40,12 @@ def test_a_row_tells_all() -> None:
         tasks=("image-to-image",),
         deprecated=True,
         progress="callback",
-        needs=(Need("ftfy", "ftfy", certain=False),),
+        needs=(Dependency("ftfy", "ftfy", certain=False),),
         batches=True,
     )
-    text = page(Catalog(Facts(pipelines=(entry,))), "9.9", ["BrushPipeline"], {"OldPipeline": "It is\n gone."})
+    text = page(
+        Catalog(PackageMetadata(pipelines=(entry,))), "9.9", ["BrushPipeline"], {"OldPipeline": "It is\n gone."}
+    )
 
     row = "| `BrushPipeline` *d* | image-to-image | text?, image | image | old callback | yes | ftfy? | yes |"
     assert row in text.splitlines()
@@ -52,7 +54,7 @@ def test_a_row_tells_all() -> None:
 
 
 def test_what_runs_on_an_accelerator_is_counted() -> None:
-    """The section has a row for each mode, and says of all that does not run what happens, or why."""
+    """The section has a row for each mode, and the reason for each class that does not run."""
     table = {
         "BrushPipeline": {"float32": "works", "group_offload": "refused: LoadError: BrushPipeline cannot."},
         "PenPipeline": {"float32": "falls back: It is slow.", "group_offload": "fails: GenerationError: torn"},

@@ -1,11 +1,9 @@
-"""The README's blocks run as they are printed."""
+"""The code blocks of the README run as they are written."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,44 +11,29 @@ import pytest
 import yaml
 from PIL import Image
 
+from code_blocks import DOCUMENTED, ROOT, run
 from octabox.config.parsing import read_models
 from octabox.media import audio, video
 from octabox.media.limits import MediaLimits
 from serving import running_server
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    """Return the README's blocks in a language."""
+    """Return the code blocks of the README in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
 def size_of(file: Path) -> tuple[int, int]:
-    """Return an image's width and height."""
+    """Return the width and height of an image."""
     with Image.open(file) as image:
         size: tuple[int, int] = image.size
         return size
 
 
-def run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell script in a folder, with the octabox of this environment."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, **variables}
-    return subprocess.run(
-        ["bash", "-e", "-c", script],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=240,
-    )
-
-
 def test_the_command_line_block_runs(tmp_path: Path) -> None:
-    """Every line of the block on the command line runs, and makes the images that it names."""
+    """Every command of the block runs and writes the images that it names."""
     (block,) = [block for block in blocks("bash") if "octabox run demo" in block]
     run(block, tmp_path)
 
@@ -59,9 +42,9 @@ def test_the_command_line_block_runs(tmp_path: Path) -> None:
 
 
 def test_the_curl_block_runs(tmp_path: Path, address: str) -> None:
-    """The block with curl gets two images from a server."""
+    """The block with curl returns two images."""
     (block,) = [block for block in blocks("bash") if "curl" in block]
-    done = run(block.replace("http://127.0.0.1:8080", address), tmp_path)
+    done = run(block.replace(DOCUMENTED, address), tmp_path)
 
     assert 2 == done.stdout.count('"url"')
 
@@ -69,14 +52,14 @@ def test_the_curl_block_runs(tmp_path: Path, address: str) -> None:
 def test_the_python_block_runs(tmp_path: Path, address: str) -> None:
     """The block with the openai client writes an image."""
     (block,) = blocks("python")
-    (tmp_path / "block.py").write_text(block.replace("http://127.0.0.1:8080", address), encoding="utf-8")
-    run(f"{sys.executable} block.py", tmp_path, NO_PROXY="127.0.0.1")
+    (tmp_path / "block.py").write_text(block.replace(DOCUMENTED, address), encoding="utf-8")
+    run(f"{sys.executable} block.py", tmp_path)
 
     assert (128, 128) == size_of(tmp_path / "star.png")
 
 
 def test_the_yaml_block_is_a_model(tmp_path: Path) -> None:
-    """The block with a configuration is one that is understood whole."""
+    """The block with a configuration is valid."""
     (block,) = blocks("yaml")
     file = tmp_path / "model.yaml"
     file.write_text(block, encoding="utf-8")
@@ -88,13 +71,13 @@ def test_the_yaml_block_is_a_model(tmp_path: Path) -> None:
 
 
 def table_cells(start: str) -> list[str]:
-    """Return the commands in the README's table that begin so."""
+    """Return the commands in the README's tables that start with a text."""
     return [cell for cell in re.findall(r"\| `([^`]+)`", README) if cell.startswith(start)]
 
 
 @pytest.fixture(scope="module")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a working folder with what `make tiny` writes."""
+    """Return a working folder with the models of `make tiny`."""
     folder = tmp_path_factory.mktemp("tiny")
     assert "tools/make_tiny_models.py models" in (ROOT / "Makefile").read_text(encoding="utf-8")
     run(f"{sys.executable} {ROOT}/tools/make_tiny_models.py models", folder)
@@ -102,14 +85,14 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_table_runs_on_the_command_line(tiny_models: Path) -> None:
-    """Each command of the table writes the file that it names, of the kind that it says."""
+    """Each command of the table writes an output file of the named type."""
     commands = table_cells("octabox run ")
     for command in commands:
         run(command, tiny_models)
 
     assert 5 == len(commands)
-    clip = video.decode((tiny_models / "star.mp4").read_bytes(), parameter="clip", limits=MediaLimits())
-    assert clip.audio is not None
+    decoded = video.decode((tiny_models / "star.mp4").read_bytes(), parameter="video", limits=MediaLimits())
+    assert decoded.audio is not None
     assert audio.decode((tiny_models / "rain.wav").read_bytes(), parameter="rain", limits=MediaLimits()).rate
     assert {(128, 128), (32, 32)} == {size_of(tiny_models / name) for name in ("star.png", "depth.png")}
     assert (tiny_models / "depth.npy").is_file()
@@ -117,18 +100,18 @@ def test_the_table_runs_on_the_command_line(tiny_models: Path) -> None:
 
 
 def test_the_table_runs_over_http(tiny_models: Path) -> None:
-    """Each curl of the table gets an output of the kind that its row names."""
+    """Each curl command of the table returns an output of the kind that its row names."""
     commands = table_cells("curl")
     with running_server(tiny_models / "models") as address:
-        answers = [run(each.replace("http://127.0.0.1:8080", address), tiny_models).stdout for each in commands]
-    kinds = [{output["kind"] for output in json.loads(answer)["outputs"]} for answer in answers]
+        responses = [run(each.replace(DOCUMENTED, address), tiny_models).stdout for each in commands]
+    kinds = [{output["kind"] for output in json.loads(response)["outputs"]} for response in responses]
 
     assert [{"image"}, {"video"}, {"audio"}, {"image", "array"}, {"text"}] == kinds
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "test-all", "tiny"])
 def test_the_make_blocks_name_targets(target: str) -> None:
-    """Each command that calls make is a target of the Makefile."""
+    """Each make command of the README is a target of the Makefile."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
 
     assert f"make {target}" in README

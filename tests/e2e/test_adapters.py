@@ -163,7 +163,7 @@ def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
         ({"adapters": ["flux"]}, 400, "incompatible_adapter", "no place for any of its 2 tensors"),
         ({"adapters": ["hearts", "large"]}, 400, "incompatible_adapter", "'large' does not fit this model"),
         ({"adapters": ["evil"]}, 403, "remote_code_refused", "it would call pathlib.Path.touch"),
-        ({"adapters": [{"lora": "hearts", "weight": math.nan}]}, 400, "invalid_request", "NaN is no number"),
+        ({"adapters": [{"lora": "hearts", "weight": math.nan}]}, 400, "invalid_request", "NaN is not a JSON number"),
         ({"prompt": "a __day__ star", "prompt_syntax": "a1111"}, 400, "invalid_value", "day -> night -> day"),
         ({"prompt": "a (star:1000000000)", "prompt_syntax": "a1111"}, 400, "invalid_value", "not between -10 and 10"),
         ({"prompt": "(" * 2000, "prompt_syntax": "a1111"}, 400, "invalid_value", "more than 1000 brackets"),

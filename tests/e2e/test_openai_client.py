@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from demo_pictures import Scene, border_colour, centre_colour, draw
-from octabox.media.metadata.chunks import read
+from octabox.media.metadata.chunks import read_metadata
 
 STEPS: dict[str, Any] = {"num_inference_steps": 20, "guidance_scale": 3}
 PROMPT = "a large yellow star on a blue background"
@@ -91,8 +91,8 @@ def test_a_url_leads_to_the_image(client: openai.OpenAI) -> None:
     file = httpx.get(answer.data[0].url, trust_env=False)
 
     assert "image/png" == file.headers["content-type"]
-    assert PROMPT == read(file.content)["params"]["prompt"]
-    assert 1 == read(file.content)["seed"]
+    assert PROMPT == read_metadata(file.content)["params"]["prompt"]
+    assert 1 == read_metadata(file.content)["seed"]
 
 
 def test_an_edit_repaints_the_mask_alone(client: openai.OpenAI) -> None:

@@ -171,7 +171,7 @@ def test_it_can_be_cancelled_between_tiles(http: httpx.Client) -> None:
         ("stranger", "is not of a family that is known"),
         ("code", "would run code"),
         ("cut", "was cut short"),
-        ("named", "is of no architecture that spandrel"),
+        ("named", "is not supported by spandrel"),
         ("dressed", "nothing from `config:`"),
     ],
 )

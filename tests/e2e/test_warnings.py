@@ -78,10 +78,10 @@ MODELS: dict[str, tuple[str, Callable[[Any], None], list[str]]] = {
     "nan": (
         "StableDiffusionPipeline",
         poisoned_image,
-        ["numbers that are none (NaN)", "an image that is all black"],
+        ["an image of NaN values", "an image that is all black"],
     ),
-    "nan-clip": ("WanPipeline", poison, ["numbers are none (NaN or infinite)", "an image that is all black"]),
-    "nan-sound": ("StableAudioPipeline", poison, ["numbers are none (NaN or infinite)"]),
+    "nan-clip": ("WanPipeline", poison, ["values are NaN or infinite", "an image that is all black"]),
+    "nan-sound": ("StableAudioPipeline", poison, ["values are NaN or infinite"]),
 }
 
 

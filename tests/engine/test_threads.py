@@ -1,4 +1,4 @@
-"""How many threads a model gets where no setting says."""
+"""The default number of threads of a model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_thread_for_each_physical_core(machine: Path) -> None:
 
 
 def test_affinity_limits_the_cores(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the cores, only those count that this process may run on."""
+    """Only the cores count that this process may run on."""
     monkeypatch.setattr(threads, "_usable_processors", lambda: {0, 1, 4})
 
     assert 2 == default_threads(machine)
@@ -48,7 +48,7 @@ def test_affinity_limits_the_cores(machine: Path, monkeypatch: pytest.MonkeyPatc
     ("quota", "count"), [("max 100000", 4), ("150000 100000", 2), ("50000 100000", 1), ("900000 100000", 4)]
 )
 def test_a_control_group_limits_the_threads(machine: Path, quota: str, count: int) -> None:
-    """The quota of this process's group, rounded up, holds, and never less than one thread is left."""
+    """The quota of this process's group is rounded up, to one thread at least."""
     write(machine, "proc/self/cgroup", "0::/pods/one")
     write(machine, "sys/fs/cgroup/pods/one/cpu.max", quota)
 
@@ -74,14 +74,14 @@ def test_the_first_version_of_control_groups_is_read(machine: Path) -> None:
     assert (2, 4) == (limited, default_threads(machine))
 
 
-def test_a_system_that_tells_nothing_counts_processors(tmp_path: Path, machine: Path) -> None:
+def test_a_system_that_describes_no_cores_counts_processors(tmp_path: Path, machine: Path) -> None:
     """Without a description of the cores, each logical processor is one."""
     assert 8 == default_threads(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("name", THREAD_VARIABLES)
 def test_what_the_user_has_set_is_left_alone(machine: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Where a library of torch has been told a number, none is set over it."""
+    """A number that is set for a library of torch is not overridden."""
     monkeypatch.setenv(name, "3")
 
     assert 0 == default_threads(machine)

@@ -5,7 +5,15 @@ from typing import get_args
 import pytest
 
 from octabox.errors import InvalidParameterError
-from octabox.media.formats import DEFAULTS, FORMATS, check, chosen, format_of_suffix, media_type_of, suffix_of
+from octabox.media.formats import (
+    DEFAULTS,
+    FORMATS,
+    check_output_format,
+    format_of_suffix,
+    media_type_of,
+    select_format,
+    suffix_of,
+)
 from octabox.types import Kind, OutputFormat
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -14,9 +22,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_a_usual_format(kind: Kind) -> None:
     """Whatever a pipeline makes can be written, and its usual format can hold it."""
-    check(OutputFormat(), kind)
+    check_output_format(OutputFormat(), kind)
 
-    assert chosen(kind, OutputFormat()) == DEFAULTS[kind]
+    assert select_format(kind, OutputFormat()) == DEFAULTS[kind]
     assert kind in FORMATS[DEFAULTS[kind]].kinds
 
 
@@ -24,8 +32,8 @@ def test_every_kind_has_a_usual_format(kind: Kind) -> None:
 def test_every_format_can_be_had(name: str) -> None:
     """A format is written for each kind that it holds, and its files' names and media types lead back to it."""
     for kind in FORMATS[name].kinds:
-        check(OutputFormat(name.upper()), kind)
-        assert name == chosen(kind, OutputFormat(name))
+        check_output_format(OutputFormat(name.upper()), kind)
+        assert name == select_format(kind, OutputFormat(name))
     assert FORMATS[name].suffix == suffix_of(media_type_of(name))
     assert name == format_of_suffix(FORMATS[name].suffix)
 
@@ -36,14 +44,14 @@ def test_every_format_can_be_had(name: str) -> None:
 )
 def test_what_a_format_cannot_hold(kind: Kind, wished: str, written: str) -> None:
     """What comes beside the chief output is written in its own usual format."""
-    assert written == chosen(kind, OutputFormat(wished))
+    assert written == select_format(kind, OutputFormat(wished))
 
 
 @pytest.mark.parametrize(("kind", "wished"), [("image", "gif"), ("image", "mp4"), ("video", "wav"), ("audio", "xyz")])
 def test_a_format_that_cannot_be_written(kind: Kind, wished: str) -> None:
     """The error names the format and all that could be had for the kind."""
     with pytest.raises(InvalidParameterError, match=f"'{wished}'") as caught:
-        check(OutputFormat(wished), kind)
+        check_output_format(OutputFormat(wished), kind)
 
     assert "output_format" == caught.value.parameter
     assert tuple(name for name in FORMATS if kind in FORMATS[name].kinds) == caught.value.choices
@@ -52,7 +60,7 @@ def test_a_format_that_cannot_be_written(kind: Kind, wished: str) -> None:
 def test_formats_of_images() -> None:
     """Images have the formats that OpenAI's API knows."""
     with pytest.raises(InvalidParameterError) as caught:
-        check(OutputFormat("gif"), "image")
+        check_output_format(OutputFormat("gif"), "image")
 
     assert ("png", "jpeg", "webp") == caught.value.choices
 
@@ -61,7 +69,7 @@ def test_formats_of_images() -> None:
 def test_a_quality_out_of_range(quality: int) -> None:
     """The quality is a percentage."""
     with pytest.raises(InvalidParameterError, match="0 to 100") as caught:
-        check(OutputFormat("jpeg", quality), "image")
+        check_output_format(OutputFormat("jpeg", quality), "image")
 
     assert "output_compression" == caught.value.parameter
 
@@ -70,7 +78,7 @@ def test_a_quality_out_of_range(quality: int) -> None:
 def test_a_frame_rate_out_of_range(fps: float) -> None:
     """The frame rate is a positive number that screens can show."""
     with pytest.raises(InvalidParameterError, match="frame rate") as caught:
-        check(OutputFormat("mp4", fps=fps), "video")
+        check_output_format(OutputFormat("mp4", fps=fps), "video")
 
     assert "fps" == caught.value.parameter
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from octabox.errors import InvalidParameterError, MediaError
-from octabox.media.images import decode, decode_mask, dimensions, encode
+from octabox.media.images import decode, decode_mask, encode, read_size
 from octabox.media.limits import MediaLimits
 from octabox.types import OutputFormat
 
@@ -181,7 +181,7 @@ def test_formats_that_are_written(name: str | None, media_type: str) -> None:
     """The file is of the format that was asked for, and its size can be told without decoding it."""
     content, written = encode(Image.new("RGB", (6, 4), RED), OutputFormat(name), {})
 
-    assert (media_type, (6, 4)) == (written, dimensions(content))
+    assert (media_type, (6, 4)) == (written, read_size(content))
 
 
 def test_png_keeps_every_value() -> None:

@@ -8,13 +8,13 @@ from octabox.media.regions import (
     Box,
     Padding,
     Size,
-    binary,
-    blurred,
+    binarize_mask,
+    blur_mask,
     expand,
-    new_room,
+    fill_masked,
+    masked_region,
+    outpaint_mask,
     paste_back,
-    region_of,
-    surroundings,
 )
 
 
@@ -45,18 +45,18 @@ def noise(size: Size = (100, 80)) -> Image.Image:
 )
 def test_a_region_has_the_proportions_of_what_it_becomes(box: Box, padding: int, target: Size, region: Box) -> None:
     """It holds the mask and its padding, lies within the image, and is widened as far as that reaches."""
-    assert region == region_of(mask(box), padding, target)
+    assert region == masked_region(mask(box), padding, target)
 
 
 def test_a_black_mask_has_no_region() -> None:
     """There is nothing to cut out."""
-    assert region_of(Image.new("L", (8, 8)), 4, (8, 8)) is None
+    assert masked_region(Image.new("L", (8, 8)), 4, (8, 8)) is None
 
 
 def test_what_is_laid_back_changes_nothing_outside() -> None:
     """Where the mask is black each pixel stays; where it is white the piece is seen; between them both."""
-    image, alpha = noise(), blurred(mask((40, 30, 60, 50)), 3)
-    box = region_of(alpha, 4, (64, 64))
+    image, alpha = noise(), blur_mask(mask((40, 30, 60, 50)), 3)
+    box = masked_region(alpha, 4, (64, 64))
     assert box is not None
     made = np.asarray(paste_back(image, Image.new("RGB", (64, 64), (255, 0, 0)), box, alpha), int)
     share = np.asarray(alpha)
@@ -69,7 +69,7 @@ def test_what_is_laid_back_changes_nothing_outside() -> None:
 def test_a_widened_image_keeps_its_own_pixels() -> None:
     """Its edges are drawn out into the new room, which the mask tells."""
     image, sides = noise(), Padding(left=10, bottom=6)
-    wide, room = expand(image, sides), np.asarray(new_room(image.size, sides))
+    wide, room = expand(image, sides), np.asarray(outpaint_mask(image.size, sides))
 
     assert (110, 86) == wide.size == (room.shape[1], room.shape[0])
     assert np.array_equal(np.asarray(wide)[:80, 10:], np.asarray(image))
@@ -79,7 +79,7 @@ def test_a_widened_image_keeps_its_own_pixels() -> None:
 
 def test_the_mask_of_new_room_reaches_in_on_those_sides_alone() -> None:
     """Where nothing is added there is no seam to hide."""
-    room = np.asarray(new_room((100, 80), Padding(left=10), inset=8))
+    room = np.asarray(outpaint_mask((100, 80), Padding(left=10), inset=8))
 
     assert (255, 0) == (room[40, 17], room[40, 18])
     assert 0 == room[40, -1] == room[0, 50]
@@ -87,7 +87,7 @@ def test_the_mask_of_new_room_reaches_in_on_those_sides_alone() -> None:
 
 def test_a_mask_reaches_in_no_further_than_through() -> None:
     """An image that is smaller than the seam is painted whole."""
-    assert 255 == np.asarray(new_room((10, 10), Padding(left=4, right=4), inset=30)).min()
+    assert 255 == np.asarray(outpaint_mask((10, 10), Padding(left=4, right=4), inset=30)).min()
 
 
 def test_colours_around_fill_what_is_masked() -> None:
@@ -96,7 +96,7 @@ def test_colours_around_fill_what_is_masked() -> None:
     image.paste((0, 0, 200), (50, 0, 100, 80))
     ImageDraw.Draw(image).rectangle((30, 20, 69, 59), fill=(0, 255, 0))
     hole = mask((30, 20, 70, 60))
-    filled = np.asarray(surroundings(image, hole), int)
+    filled = np.asarray(fill_masked(image, hole), int)
     inside = np.asarray(hole) > 0
 
     assert filled[inside][:, 1].max() < 10
@@ -110,9 +110,9 @@ def test_there_may_be_no_colours_around(shade: int) -> None:
     """With nothing masked, or all, the image stays."""
     image = noise()
 
-    assert image.tobytes() == surroundings(image, Image.new("L", image.size, shade)).tobytes()
+    assert image.tobytes() == fill_masked(image, Image.new("L", image.size, shade)).tobytes()
 
 
 def test_a_mask_becomes_black_and_white() -> None:
     """From half on it is white."""
-    assert [0, 255] == list(np.unique(np.asarray(binary(blurred(mask((40, 30, 60, 50)), 5)))))
+    assert [0, 255] == list(np.unique(np.asarray(binarize_mask(blur_mask(mask((40, 30, 60, 50)), 5)))))

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from octabox.errors import GenerationError, InvalidParameterError, MediaError
+from octabox.media import video
 from octabox.media.audio import Audio
 from octabox.media.audio import encode as encode_audio
 from octabox.media.limits import MediaLimits
@@ -226,3 +227,12 @@ def test_what_cannot_be_read(data: bytes, says: str) -> None:
         read(data)
 
     assert "video" == caught.value.parameter
+
+
+def test_what_a_file_claims_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file of many large frames costs no memory: the count in its header is enough."""
+    data, _ = encode(clip(40), OutputFormat(format="mp4"), {})
+    monkeypatch.setattr(video, "decode_frames", lambda *_, **__: pytest.fail("The file was decoded"))
+
+    with pytest.raises(MediaError, match="pixels in its frames together"):
+        decode(data, parameter="video", limits=LIMITS)

@@ -17,7 +17,7 @@ from makers import Tiny
 from makers.samples import SIDE, content, parted
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import load_catalog
-from octabox.catalog.tasks import CONTROL_PARAMETERS, brought
+from octabox.catalog.tasks import CONTROL_PARAMETERS, task_inputs
 from octabox.media import audio, formats, video
 from octabox.media.limits import MediaLimits
 
@@ -68,7 +68,7 @@ def ask(tiny: Tiny, schema: Mapping[str, Any], task: str) -> Ask:
 
 def _of_other_tasks(entry: PipelineEntry, tasks: Iterable[str], task: str) -> set[str]:
     """Return the parameters of media that other tasks of a model bring, and this one does not."""
-    elsewhere = set().union(*map(brought, tasks)) - brought(task)
+    elsewhere = set().union(*map(task_inputs, tasks)) - task_inputs(task)
     return {each.name for each in entry.media() if each.kind in elsewhere and not CONTROL_PARAMETERS.search(each.name)}
 
 
@@ -81,7 +81,7 @@ def _needed(entry: PipelineEntry, task: str, files: Mapping[str, Any]) -> dict[s
     takers: dict[str, str] = {
         each.kind: each.name for each in reversed(media) if not CONTROL_PARAMETERS.search(each.name)
     }
-    for kind in brought(task) - there:
+    for kind in task_inputs(task) - there:
         # Where a video is taken, an image is one of a single frame.
         if taker := takers.get(kind) or takers.get("video"):
             needed[taker] = kind

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from octabox.errors import InvalidParameterError
-from octabox.prompts.attention import read
+from octabox.prompts.attention import parse_prompt
 
 
 def weights(text: str) -> list[tuple[str, float]]:
     """Return the fragments of a prompt of one section, weights to four places."""
-    (section,) = read(text).sections
+    (section,) = parse_prompt(text).sections
     return [(fragment.text, round(fragment.weight, 4)) for fragment in section]
 
 
@@ -58,32 +58,32 @@ def test_brackets(text: str, expected: list[tuple[str, float]]) -> None:
 @pytest.mark.parametrize("text", ["", "()", "[[]]", "(:1.3)", "BREAK", " BREAK BREAK"])
 def test_nothing_is_a_prompt_too(text: str) -> None:
     """A prompt without words has none."""
-    assert "" == read(text).plain
+    assert "" == parse_prompt(text).text
 
 
 def test_sections() -> None:
     """BREAK parts a prompt, also inside brackets, and only as a word of its own."""
-    found = read("a red BREAK (blue BREAK green:1.5) BREAKFAST")
+    found = parse_prompt("a red BREAK (blue BREAK green:1.5) BREAKFAST")
 
     assert [["a red"], ["blue"], ["green", " BREAKFAST"]] == [[each.text for each in part] for part in found.sections]
     assert [1.5, 1.5, 1.0] == [each.weight for part in found.sections[1:] for each in part]
-    assert "a red blue green BREAKFAST" == found.plain
+    assert "a red blue green BREAKFAST" == found.text
 
 
 @pytest.mark.parametrize("text", ["(x:1000000000)", "(x:-11)", "(x:" + "9" * 400 + ")", "(" * 100 + "x" + ")" * 100])
 def test_a_weight_out_of_range(text: str) -> None:
     """A weight that only makes noise is refused, and the words it is of are named."""
     with pytest.raises(InvalidParameterError, match=r"weight .* of 'x' in 'negative_prompt'") as caught:
-        read(text, "negative_prompt")
+        parse_prompt(text, "negative_prompt")
     assert "negative_prompt" == caught.value.parameter
 
 
 @pytest.mark.parametrize("number", ["nan", "1e9", "inf", "1.2.3"])
 def test_what_is_no_number(number: str) -> None:
     """It is taken for words, and that is said."""
-    found = read(f"a (red:{number}) b")
+    found = parse_prompt(f"a (red:{number}) b")
 
-    assert f"a red:{number} b" == found.plain
+    assert f"a red:{number} b" == found.text
     assert (f"'{number}' in 'prompt' is no weight: it was taken for words.",) == found.warnings
 
 
@@ -98,7 +98,7 @@ def test_what_is_no_number(number: str) -> None:
 )
 def test_doubts(text: str, words: str) -> None:
     """What may have been meant otherwise is said."""
-    (warning,) = read(text).warnings
+    (warning,) = parse_prompt(text).warnings
 
     assert words in warning
 
@@ -106,10 +106,10 @@ def test_doubts(text: str, words: str) -> None:
 @pytest.mark.parametrize("text", [")" * 20_000, ":" * 20_000, "1" * 20_000, " " * 20_000, "[" * 900 + "x" * 20_000])
 def test_long_prompts_are_read_at_once(text: str) -> None:
     """No prompt takes time that grows faster than its length."""
-    assert read(text).plain == text.lstrip("[")
+    assert parse_prompt(text).text == text.lstrip("[")
 
 
 def test_too_many_brackets() -> None:
     """There is a limit to them, and the error says so."""
     with pytest.raises(InvalidParameterError, match="more than 1000 brackets"):
-        read("[" * 1001 + "x")
+        parse_prompt("[" * 1001 + "x")

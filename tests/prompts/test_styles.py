@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from octabox.errors import ConfigError, InvalidParameterError
-from octabox.prompts.styles import Style, apply_style, chosen, load_styles
+from octabox.prompts.styles import Style, apply_style, load_styles, select_styles
 
 CSV = """name,prompt,negative_prompt
 ink,"{prompt}, ink drawing, ""bold"" lines","photo, blurry"
@@ -78,7 +78,7 @@ def test_a_file_that_is_wrong(text: str, tmp_path: Path) -> None:
 def test_an_unknown_style() -> None:
     """The error names the nearest."""
     with pytest.raises(InvalidParameterError, match="no style 'inc'") as caught:
-        chosen(["inc"], {"ink": Style("ink")})
+        select_styles(["inc"], {"ink": Style("ink")})
 
     assert ("styles", "Did you mean 'ink'?") == (caught.value.parameter, caught.value.hint)
 

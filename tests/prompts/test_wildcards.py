@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from octabox.errors import InvalidParameterError
-from octabox.prompts.wildcards import Wildcards, unescaped
+from octabox.prompts.wildcards import Wildcards, unescape
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_what_was_written_out_can_be_read_again(folder: Path) -> None:
     once = wildcards.expand(r"\{a|b\} \__colour\__ {x|x}", 1)
 
     assert once == wildcards.expand(once, 2)
-    assert "{a|b} __colour__ x" == unescaped(once)
+    assert "{a|b} __colour__ x" == unescape(once)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,15 @@ import pytest
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError, UnknownParameterError
-from octabox.schedulers.compatibility import Build, ModelTraits, adapted, check_settings, incompatibility, timesteps_of
-from octabox.schedulers.names import scheduler_of
+from octabox.schedulers.compatibility import (
+    ModelTraits,
+    SchedulerConfig,
+    check_settings,
+    incompatibility,
+    schedule_timesteps,
+    scheduler_config,
+)
+from octabox.schedulers.names import resolve_scheduler
 
 EULER, FLOW, MULTISTEP, UNIPC = (
     "EulerDiscreteScheduler",
@@ -35,7 +42,8 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
     """Return why a scheduler does not fit a model of these."""
     catalog = load_catalog()
     subject = ModelTraits(own, config, catalog.pipelines.get(pipeline))
-    return incompatibility(catalog.scheduler(name), subject, settings, catalog.pipelines.values())
+    found = incompatibility(catalog.scheduler(name), subject, settings, catalog.pipelines.values())
+    return found.reason if found else ""
 
 
 @pytest.mark.parametrize(
@@ -129,27 +137,27 @@ def test_settings_that_contradict_the_training_are_refused(
     assert bool(words) == bool(told)
 
 
-def built(name: str, own: str, config: dict[str, Any], **settings: Any) -> Build:
+def built(name: str, own: str, config: dict[str, Any], **settings: Any) -> SchedulerConfig:
     """Return what a scheduler is built of."""
-    return adapted(load_catalog().scheduler(name), ModelTraits(own, config), settings)
+    return scheduler_config(load_catalog().scheduler(name), ModelTraits(own, config), settings)
 
 
 def test_a_solver_takes_its_form_for_flows() -> None:
     """With the model's shift, whatever its own scheduler calls that."""
     form = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
 
-    assert form == built(MULTISTEP, FLOW, FLOWS).above
-    assert {"shift": 5.0} == built(FLOW, UNIPC, FLOWS_OF_UNIPC).above
-    assert {} == built(UNIPC, UNIPC, FLOWS_OF_UNIPC).above
+    assert form == built(MULTISTEP, FLOW, FLOWS).overrides
+    assert {"shift": 5.0} == built(FLOW, UNIPC, FLOWS_OF_UNIPC).overrides
+    assert {} == built(UNIPC, UNIPC, FLOWS_OF_UNIPC).overrides
 
 
 def test_words_of_one_class_are_not_carried_to_another() -> None:
     """A way of solving that only the model's own class knows is left out."""
     solver = built(MULTISTEP, UNIPC, FLOWS_OF_UNIPC | {"base_shift": 0.5})
 
-    assert "solver_type" not in solver.kept
-    assert "linear" == solver.kept["beta_schedule"]
-    assert {"base_shift": 0.5} == solver.beside
+    assert "solver_type" not in solver.inherited
+    assert "linear" == solver.inherited["beta_schedule"]
+    assert {"base_shift": 0.5} == solver.extra
 
 
 def test_a_schedule_that_is_asked_for_takes_the_place_of_the_models() -> None:
@@ -157,9 +165,9 @@ def test_a_schedule_that_is_asked_for_takes_the_place_of_the_models() -> None:
     config = NOISE | {"use_karras_sigmas": True}
 
     assert {"use_karras_sigmas": False, "use_exponential_sigmas": True} == (
-        built(EULER, EULER, config, use_exponential_sigmas=True).above
+        built(EULER, EULER, config, use_exponential_sigmas=True).overrides
     )
-    assert {} == built(EULER, EULER, config).above
+    assert {} == built(EULER, EULER, config).overrides
 
 
 @pytest.mark.parametrize(
@@ -178,7 +186,7 @@ def test_settings_are_checked_against_the_constructor(
 ) -> None:
     """What the class does not have is an error that lists what it has."""
     schedulers = load_catalog().schedulers
-    meant = scheduler_of(name, settings, schedulers)
+    meant = resolve_scheduler(name, settings, schedulers)
 
     with pytest.raises(error, match=words) as caught:
         check_settings(name, meant, schedulers[meant.kind], settings)
@@ -191,12 +199,12 @@ def test_settings_are_checked_against_the_constructor(
 def test_timesteps_are_those_of_the_family() -> None:
     """Align Your Steps is another for each family, and refused for those it is not known for."""
     schedulers = load_catalog().schedulers
-    meant = scheduler_of("euler ays", {}, schedulers)
+    meant = resolve_scheduler("euler ays", {}, schedulers)
     entry = schedulers[EULER]
 
-    assert (999, 850) == timesteps_of("euler ays", meant, entry, "stable-diffusion")[:2]
-    assert (999, 845) == timesteps_of("euler ays", meant, entry, "stable-diffusion-xl")[:2]
+    assert (999, 850) == schedule_timesteps("euler ays", meant, entry, "stable-diffusion")[:2]
+    assert (999, 845) == schedule_timesteps("euler ays", meant, entry, "stable-diffusion-xl")[:2]
     with pytest.raises(InvalidParameterError, match="not for flux"):
-        timesteps_of("euler ays", meant, entry, "flux")
+        schedule_timesteps("euler ays", meant, entry, "flux")
     with pytest.raises(InvalidParameterError, match="chooses its own timesteps"):
-        timesteps_of("ddim ays", meant, schedulers["DDIMScheduler"], "stable-diffusion")
+        schedule_timesteps("ddim ays", meant, schedulers["DDIMScheduler"], "stable-diffusion")

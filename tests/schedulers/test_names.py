@@ -6,9 +6,9 @@ import pytest
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError, SchedulerNotFoundError
-from octabox.schedulers.names import names, scheduler_of, schedules
+from octabox.schedulers.names import resolve_scheduler, scheduler_aliases, schedules
 
-KNOWN = frozenset(named.kind for named in names()) | {"MyOwnScheduler"}
+KNOWN = frozenset(named.kind for named in scheduler_aliases()) | {"MyOwnScheduler"}
 
 KARRAS = {"use_karras_sigmas": True}
 EXPONENTIAL = {"use_exponential_sigmas": True}
@@ -19,7 +19,7 @@ STOCHASTIC = {"algorithm_type": "sde-dpmsolver++", "solver_order": 2}
 
 def meaning(name: str, **settings: Any) -> tuple[str, dict[str, Any]]:
     """Return the class and the settings that a name means."""
-    meant = scheduler_of(name, settings, KNOWN)
+    meant = resolve_scheduler(name, settings, KNOWN)
     return meant.kind, meant.settings
 
 
@@ -93,7 +93,7 @@ def test_every_class_has_its_own_name() -> None:
 def test_the_table_names_classes_and_settings_that_exist() -> None:
     """No name leads to a class that the installed diffusers lacks, or to a setting that the class lacks."""
     catalog = load_catalog()
-    for named in names():
+    for named in scheduler_aliases():
         settings = {setting.name for setting in catalog.scheduler(named.kind).settings}
         assert named.settings.keys() <= settings, named
         assert named.automatic is None or named.automatic in schedules()
@@ -110,15 +110,15 @@ def test_given_settings_are_stronger_than_a_names() -> None:
 
 def test_what_metadata_say_means_the_same_again() -> None:
     """They hold the class, its settings, and the schedule that some of these come from."""
-    first = scheduler_of("DPM++ 2M Karras", {}, KNOWN)
+    first = resolve_scheduler("DPM++ 2M Karras", {}, KNOWN)
     assert first.schedule is not None
 
-    assert first == scheduler_of(first.kind, {**first.settings, "schedule": first.schedule.name}, KNOWN)
+    assert first == resolve_scheduler(first.kind, {**first.settings, "schedule": first.schedule.name}, KNOWN)
 
 
 def test_a_schedule_that_is_written_out_brings_its_timesteps() -> None:
     """Align Your Steps sets nothing of the constructor, but has ten timesteps for each family that it is known for."""
-    meant = scheduler_of("DPM++ 2M Align Your Steps", {}, KNOWN)
+    meant = resolve_scheduler("DPM++ 2M Align Your Steps", {}, KNOWN)
 
     assert SECOND == meant.settings
     assert meant.schedule is not None
@@ -127,19 +127,19 @@ def test_a_schedule_that_is_written_out_brings_its_timesteps() -> None:
 
 def test_what_is_not_quite_as_its_name_says_is_told() -> None:
     """A solver that diffusers has in another form only."""
-    assert "no ancestral solver" in scheduler_of("DPM++ 2S a Karras", {}, KNOWN).caveat
+    assert "no ancestral solver" in resolve_scheduler("DPM++ 2S a Karras", {}, KNOWN).caveat
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     """No other scheduler is taken in its place."""
     with pytest.raises(SchedulerNotFoundError) as caught:
-        scheduler_of("eulr", {}, KNOWN)
+        resolve_scheduler("eulr", {}, KNOWN)
 
     assert "There is no scheduler 'eulr'." == caught.value.message
     assert "euler" in caught.value.hint
     assert {"euler", "MyOwnScheduler"} <= set(caught.value.choices)
     with pytest.raises(SchedulerNotFoundError, match="Did you mean dpmpp_2m_karras"):
-        scheduler_of("DPM++ 2M Karas", {}, KNOWN)
+        resolve_scheduler("DPM++ 2M Karas", {}, KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 def test_a_name_without_equivalent_says_so(name: str) -> None:
     """What other programs know and diffusers has not is told from what nobody knows."""
     with pytest.raises(SchedulerNotFoundError, match="has no equivalent in diffusers"):
-        scheduler_of(name, {}, KNOWN)
+        resolve_scheduler(name, {}, KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -169,13 +169,13 @@ def test_a_name_without_equivalent_says_so(name: str) -> None:
 def test_a_schedule_without_equivalent_says_so(name: str, words: str) -> None:
     """The scheduler is known, the schedule is not to be had."""
     with pytest.raises(InvalidParameterError, match=words):
-        scheduler_of(name, {}, KNOWN)
+        resolve_scheduler(name, {}, KNOWN)
 
 
 def test_an_unknown_schedule_is_refused_with_all_there_are() -> None:
     """As a setting, where nothing else could be meant."""
     with pytest.raises(InvalidParameterError, match="There is no schedule 'karas'") as caught:
-        scheduler_of("euler", {"schedule": "karas"}, KNOWN)
+        resolve_scheduler("euler", {"schedule": "karas"}, KNOWN)
 
     assert "karras" in caught.value.choices
 
@@ -183,13 +183,13 @@ def test_an_unknown_schedule_is_refused_with_all_there_are() -> None:
 def test_a_name_for_a_class_that_is_not_installed_says_so() -> None:
     """The name is right, the library is old."""
     with pytest.raises(SchedulerNotFoundError, match="TCDScheduler, which is not installed"):
-        scheduler_of("tcd", {}, {"DDIMScheduler"})
+        resolve_scheduler("tcd", {}, {"DDIMScheduler"})
 
 
 def test_one_name_leaves_nothing_behind_for_the_next() -> None:
     """Karras sigmas of one lookup are not those of another (L12), and only the prefix itself is a prefix."""
-    scheduler_of("k_euler", {}, KNOWN)
+    resolve_scheduler("k_euler", {}, KNOWN)
 
-    assert {} == scheduler_of("euler", {}, KNOWN)[1]
+    assert {} == resolve_scheduler("euler", {}, KNOWN)[1]
     with pytest.raises(SchedulerNotFoundError):
-        scheduler_of("k__euler", {}, KNOWN)
+        resolve_scheduler("k__euler", {}, KNOWN)

@@ -10,9 +10,9 @@ import pytest
 import spoilt
 from octabox.catalog.entries import Parameter, ParameterKind, PipelineEntry
 from octabox.errors import MediaError
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
-from octabox.service.inputs import decoded
+from octabox.service.inputs import decode_inputs
 from octabox.types import Source
 
 #: A parameter for each kind of file; a mask is read as an image is, in its own way.
@@ -45,7 +45,7 @@ async def test_a_file_that_cannot_be_read(name: str, parameter: str, sent: Calla
     kind, data, words = spoilt.unreadable()[name]
     limits = MediaLimits()
     with pytest.raises(MediaError) as caught:
-        await decoded({parameter: (sent(data),)}, ENTRY, Fetcher(limits), limits)
+        await decode_inputs({parameter: (sent(data),)}, ENTRY, Fetcher(limits), limits)
 
     assert (kind, parameter) == (caught.value.media_kind, caught.value.parameter)
     assert words in str(caught.value)

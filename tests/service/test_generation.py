@@ -14,6 +14,7 @@ from demo_pictures import Scene, border_colour, centre_colour, draw
 from octabox import demo
 from octabox.config.settings import Settings
 from octabox.errors import (
+    InvalidParameterError,
     InvalidRequestError,
     MissingParameterError,
     ModelNotFoundError,
@@ -143,6 +144,17 @@ async def test_what_cannot_be_is_refused_before_anything_is_loaded(
     """A request that cannot be served is refused by the service, with the model still where it was."""
     with pytest.raises(error):
         await parts.generation.prepare(request(**options))
+
+
+async def test_a_scheduler_that_cannot_work_is_refused_before_the_queue(parts: Parts) -> None:
+    """The configurations of the model and of the scheduler tell, so that nothing is loaded for that."""
+    with pytest.raises(
+        InvalidParameterError, match="FlowMatchEulerDiscreteScheduler does not fit this model"
+    ) as caught:
+        await parts.generation.prepare(request(scheduler=SchedulerChoice("FlowMatchEulerDiscreteScheduler")))
+
+    assert "scheduler" == caught.value.parameter
+    assert "DDIMScheduler" in caught.value.hint
 
 
 async def test_a_scheduler_of_a_request_is_resolved(parts: Parts) -> None:

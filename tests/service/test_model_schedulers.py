@@ -12,7 +12,7 @@ from octabox import demo
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.errors import IncompatibleWeightsError
-from octabox.service.model_schedulers import ModelSchedulers, model_schedulers, scheduler_incompatibility_of, traits_of
+from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers, traits_of
 from octabox.service.served_model import ServedModel
 
 FLOWS = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
@@ -41,17 +41,17 @@ def test_a_model_recommends_its_own() -> None:
     """Where its configuration names none."""
     found = known(served(demo.FOLDER))
 
-    assert ("DDIMScheduler", "DDIMScheduler", False) == (found.own, found.recommended, found.matches_flows)
-    assert {"fits": True, "reason": None, "recommended": True} == found.about("DDIMScheduler")
-    assert not found.about("EDMEulerScheduler")["fits"]
+    assert ("DDIMScheduler", "DDIMScheduler", False) == (found.default, found.recommended, found.matches_flows)
+    assert {"fits": True, "reason": None, "recommended": True} == found.compatibility("DDIMScheduler")
+    assert not found.compatibility("EDMEulerScheduler")["fits"]
 
 
 def test_a_models_configuration_recommends_another() -> None:
     """By any name, with settings."""
     found = known(served(demo.FOLDER, scheduler="deis_karras"))
 
-    assert ("DDIMScheduler", "DEISMultistepScheduler") == (found.own, found.recommended)
-    assert {"name": "DEISMultistepScheduler", "settings": {"use_karras_sigmas": True}} == found.as_data()["recommended"]
+    assert ("DDIMScheduler", "DEISMultistepScheduler") == (found.default, found.recommended)
+    assert {"name": "DEISMultistepScheduler", "settings": {"use_karras_sigmas": True}} == found.to_json()["recommended"]
 
 
 def test_a_model_that_matches_flows_is_told_by_its_file(tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_a_model_that_matches_flows_is_told_by_its_file(tmp_path: Path) -> None:
     found = known(served(folder(tmp_path, FLOWS), "StableDiffusion3Pipeline"))
 
     assert found.matches_flows
-    assert found.about("UniPCMultistepScheduler")["fits"]
-    assert not found.about("DDIMScheduler")["fits"]
+    assert found.compatibility("UniPCMultistepScheduler")["fits"]
+    assert not found.compatibility("DDIMScheduler")["fits"]
 
 
 def test_what_the_file_leaves_out_is_the_classs_default(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_component_from_elsewhere_counts(tmp_path: Path) -> None:
     elsewhere = folder(tmp_path / "other", FLOWS, "mine")
     component = {"scheduler": {"model": str(elsewhere), "subfolder": "mine"}}
 
-    assert "FlowMatchEulerDiscreteScheduler" == known(served(demo.FOLDER, components=component)).own
+    assert "FlowMatchEulerDiscreteScheduler" == known(served(demo.FOLDER, components=component)).default
 
 
 @pytest.mark.parametrize("pipeline", ["StableDiffusionPipeline", "ConsistencyModelPipeline", "ShapEImg2ImgPipeline"])
@@ -86,8 +86,12 @@ def test_what_only_loading_tells_is_not_guessed(tmp_path: Path, pipeline: str) -
     """A model that says nothing of its scheduler has no word on any."""
     found = known(served(tmp_path, pipeline, scheduler="euler"))
 
-    assert ("", "EulerDiscreteScheduler", {}) == (found.own, found.recommended, found.about("EulerDiscreteScheduler"))
-    assert found.as_data()["own"] is None
+    assert ("", "EulerDiscreteScheduler", {}) == (
+        found.default,
+        found.recommended,
+        found.compatibility("EulerDiscreteScheduler"),
+    )
+    assert found.to_json()["own"] is None
 
 
 @pytest.mark.parametrize("content", ["{", "\x00", "[1", '{"_class_name": '])
@@ -100,7 +104,7 @@ def test_a_broken_file_is_a_typed_error(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize("content", [[], 3, {}, {"_class_name": 3}, {"_class_name": "NoSuchScheduler"}])
 def test_a_file_that_says_nothing_is_no_crash(tmp_path: Path, content: object) -> None:
     """Nor is anything made up."""
-    assert "" == known(served(folder(tmp_path, content))).own
+    assert "" == known(served(folder(tmp_path, content))).default
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,7 @@ def test_a_file_that_says_nothing_is_no_crash(tmp_path: Path, content: object) -
 )
 def test_a_name_is_told_with_its_settings(name: str, words: str) -> None:
     """What a schedule needs counts too."""
-    told = scheduler_incompatibility_of(name, served(demo.FOLDER), load_catalog())
+    found = find_incompatibility(name, served(demo.FOLDER), load_catalog())
 
-    assert words in told
-    assert bool(words) == bool(told)
+    assert bool(words) == (found is not None)
+    assert words in (found.reason if found else "")

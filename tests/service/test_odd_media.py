@@ -7,9 +7,9 @@ from PIL.Image import Image
 
 from makers.samples import content
 from octabox.catalog.entries import Parameter, PipelineEntry
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
-from octabox.service.inputs import decoded
+from octabox.service.inputs import decode_inputs
 from odd_media import IMAGES, MASKS, WHITE
 
 #: A call that takes an image and a mask.
@@ -21,7 +21,7 @@ ENTRY = PipelineEntry(
 async def seen(parameter: str, data: bytes) -> tuple[str, tuple[int, int], bytes]:
     """Return what a pipeline is given for a file: the mode, size and pixels."""
     limits = MediaLimits()
-    (found,) = (await decoded({parameter: (data,)}, ENTRY, Fetcher(limits), limits))[parameter]
+    (found,) = (await decode_inputs({parameter: (data,)}, ENTRY, Fetcher(limits), limits))[parameter]
     assert isinstance(found, Image)
     return found.mode, found.size, found.tobytes()
 

@@ -7,7 +7,7 @@ import pytest
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
-from octabox.service.outputs import kinds_made, output_arguments
+from octabox.service.outputs import output_arguments, output_kinds
 from octabox.types import Kind, OutputFormat
 
 
@@ -29,7 +29,7 @@ def entry(name: str) -> PipelineEntry:
 )
 def test_kinds_follow_from_the_output(name: str, kinds: tuple[Kind, ...]) -> None:
     """The chief kind stands first; numbers can be had of everything, and numbers can be shown as images."""
-    assert kinds == kinds_made(entry(name))
+    assert kinds == output_kinds(entry(name))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from octabox.errors import (
     UnknownParameterError,
 )
 from octabox.service.bounds import Limits
-from octabox.service.planning import Plan, plan
+from octabox.service.planning import Plan, plan_request
 from octabox.service.served_model import ServedModel
 from octabox.types import MAX_SEED, GenerationRequest, OutputFormat, SchedulerChoice
 
@@ -35,7 +35,7 @@ def planned(served: ServedModel | None = None, limits: Limits | None = None, **o
     names = ("task", "inputs", "seed", "num_outputs", "scheduler", "output", "optional_params")
     fields = {name: options.pop(name) for name in names if name in options}
     request = GenerationRequest(model="thing", params=options, **fields)
-    return plan(request, served or model(), load_catalog(), limits or Limits())
+    return plan_request(request, served or model(), load_catalog(), limits or Limits())
 
 
 def refused(served: ServedModel | None = None, limits: Limits | None = None, **options: Any) -> RequestError:

@@ -11,7 +11,7 @@ import pytest
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
-from octabox.service.prompting import PromptWriter, Written
+from octabox.service.prompting import ExpandedPrompts, PromptWriter
 from octabox.types import GenerationRequest, SchedulerChoice
 
 
@@ -28,7 +28,7 @@ def writer(tmp_path: Path) -> PromptWriter:
 
 def written(
     writer: PromptWriter, params: dict[str, Any], *styles: str, seed: int = 0, syntax: str = "a1111"
-) -> Written:
+) -> ExpandedPrompts:
     """Return the prompts of a run of Stable Diffusion."""
     request = GenerationRequest("thing", styles=styles)
     return writer.write(params, seed, syntax, request, load_catalog().pipeline("StableDiffusionPipeline"))

@@ -14,7 +14,7 @@ from octabox.media.audio import Audio
 from octabox.media.images import decode
 from octabox.media.limits import MediaLimits
 from octabox.media.video import Video
-from octabox.service.provenance import in_words, input_digest, input_digests
+from octabox.service.provenance import describe_digest, input_digest, input_digests
 
 RED, BLUE = (Image.new("RGB", (4, 2), colour) for colour in ("red", "blue"))
 SAMPLES = np.zeros((2, 8), np.float32)
@@ -75,4 +75,4 @@ def test_it_can_be_read(medium: Any, words: str) -> None:
     (found,) = json.loads(json.dumps(input_digests({"image": (medium,)})))["image"]
 
     assert input_digest(medium) == found
-    assert in_words(found).startswith(words)
+    assert describe_digest(found).startswith(words)

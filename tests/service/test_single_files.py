@@ -41,7 +41,7 @@ async def test_the_pipeline_is_told_by_tensors_task_or_class(models: ModelServic
     """The name of a file says nothing; a class that is named decides."""
     served = await models.served(name)
 
-    assert pipeline == served.own.name
+    assert pipeline == served.pipeline.name
     assert models.get(name).tasks
 
 

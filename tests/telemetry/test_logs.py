@@ -2,27 +2,12 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from octabox.errors import ConfigError
-from octabox.telemetry.logs import LIBRARIES, configure
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Leave all loggers as they were."""
-    loggers = [logging.getLogger(name) for name in ("octabox", *LIBRARIES)]
-    before = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
-    yield
-    logging.captureWarnings(capture=False)
-    for logger, handlers, level, propagate in before:
-        for handler in logger.handlers:
-            handler.close()
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
+from octabox.telemetry.logs import configure
 
 
 def lines(level: str, path: Path) -> str:

@@ -193,7 +193,7 @@ def test_checks_are_ordered_by_need() -> None:
 def test_models_have_the_published_architectures(tiny: bool) -> None:
     """Each model is a bundle of Octabox's own, and differs from it in components that it has."""
     for architecture in architectures(tiny=tiny).values():
-        with bundles.folder(architecture.bundle, architecture.pipeline) as folder:
+        with bundles.bundle_folder(architecture.bundle, architecture.pipeline) as folder:
             assert set(architecture.changes) <= {part.name for part in folder.iterdir()}
         assert bool(tiny) <= bool(architecture.changes)
 

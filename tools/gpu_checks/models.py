@@ -76,7 +76,7 @@ def build(architecture: Architecture, folder: Path, device: str) -> int:
         device: Where the weights are drawn: an accelerator is much faster than a processor.
     """
     weights = 0
-    with bundles.folder(architecture.bundle, architecture.pipeline) as described:
+    with bundles.bundle_folder(architecture.bundle, architecture.pipeline) as described:
         index = json.loads((described / "model_index.json").read_text(encoding="utf-8"))
         shutil.copytree(described, folder)
     components = {name: part for name, part in index.items() if isinstance(part, list) and part[0]}

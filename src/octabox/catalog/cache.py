@@ -19,7 +19,16 @@ from typing import Any, TypeVar
 
 import platformdirs
 
-from octabox.catalog.entries import Component, Facts, Field, Need, Parameter, PipelineEntry, SchedulerEntry, SizeRule
+from octabox.catalog.entries import (
+    Component,
+    Dependency,
+    Field,
+    PackageMetadata,
+    Parameter,
+    PipelineEntry,
+    SchedulerEntry,
+    SizeRule,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +57,7 @@ def fingerprint(folder: Path, version: str) -> str:
     return digest.hexdigest()
 
 
-def load(folder: Path, expected: str) -> Facts | None:
+def load_metadata(folder: Path, expected: str) -> PackageMetadata | None:
     """Return what was read from a folder before; None where there is nothing, or nothing to be believed."""
     try:
         data = json.loads(cache_file(folder).read_bytes())
@@ -62,7 +71,7 @@ def load(folder: Path, expected: str) -> Facts | None:
         return None
 
 
-def save(folder: Path, seal: str, facts: Facts) -> None:
+def save_metadata(folder: Path, seal: str, facts: PackageMetadata) -> None:
     """Keep what was read; where that cannot be, it is read again next time."""
     path = cache_file(folder)
     text = json.dumps({"fingerprint": seal, "facts": _plain(facts)}, separators=(",", ":"))
@@ -99,7 +108,9 @@ def _stamps(folder: str) -> Iterator[str]:
 
 def _plain(thing: Any) -> Any:
     """Return data classes as dictionaries of what differs from their defaults, which makes the file small."""
-    if isinstance(thing, Facts | PipelineEntry | SchedulerEntry | Parameter | Component | Field | Need | SizeRule):
+    if isinstance(
+        thing, PackageMetadata | PipelineEntry | SchedulerEntry | Parameter | Component | Field | Dependency | SizeRule
+    ):
         kept = vars(thing).items()
         unset = object()
         return {
@@ -110,8 +121,8 @@ def _plain(thing: Any) -> Any:
     return {name: _plain(value) for name, value in thing.items()} if isinstance(thing, dict) else thing
 
 
-def _facts(data: dict[str, Any]) -> Facts:
-    return Facts(
+def _facts(data: dict[str, Any]) -> PackageMetadata:
+    return PackageMetadata(
         pipelines=tuple(_pipeline(each) for each in data.get("pipelines", ())),
         schedulers=tuple(_scheduler(each) for each in data.get("schedulers", ())),
         automatic=dict(data["automatic"]),
@@ -141,8 +152,8 @@ def _scheduler(data: dict[str, Any]) -> SchedulerEntry:
     return _restored(SchedulerEntry, data)
 
 
-def _needs(data: dict[str, Any]) -> tuple[Need, ...]:
-    return tuple(_restored(Need, each) for each in data.get("needs", ()))
+def _needs(data: dict[str, Any]) -> tuple[Dependency, ...]:
+    return tuple(_restored(Dependency, each) for each in data.get("needs", ()))
 
 
 def _parameter(data: dict[str, Any]) -> Parameter:

@@ -35,7 +35,7 @@ MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
 FILES: frozenset[str] = MEDIA | {"array"}
 
 #: Kinds that Octabox fills in itself.
-OURS: frozenset[str] = frozenset({"generator", "callback", "internal"})
+INTERNAL_KINDS: frozenset[str] = frozenset({"generator", "callback", "internal"})
 
 #: How a call can be watched and stopped: by its step callback, its older callback, its progress bar, or a hook on its
 #: denoiser.
@@ -118,7 +118,7 @@ class SizeRule:
 
 
 @dataclass(frozen=True)
-class Need:
+class Dependency:
     """A package that a class uses and that neither it nor diffusers brings.
 
     Args:
@@ -175,7 +175,7 @@ class PipelineEntry:
     swallows_kwargs: bool = False
     progress: ProgressBy = "denoiser"
     single_file: bool = False
-    needs: tuple[Need, ...] = ()
+    needs: tuple[Dependency, ...] = ()
     sizes: tuple[SizeRule, ...] = ()
     binning: bool = False
     batches: bool = False
@@ -223,7 +223,7 @@ class SchedulerEntry:
     module: str
     settings: tuple[Parameter, ...] = ()
     description: str = ""
-    needs: tuple[Need, ...] = ()
+    needs: tuple[Dependency, ...] = ()
     step_needs: tuple[str, ...] = ()
     timesteps: bool = False
     sigmas: bool = False
@@ -236,7 +236,7 @@ class SchedulerEntry:
 
 
 @dataclass(frozen=True)
-class Facts:
+class PackageMetadata:
     """All that is read from the source of a package, as it lies in the cache.
 
     Args:
@@ -261,7 +261,9 @@ def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
     return tuple(parameter.name for parameter in parameters)
 
 
-def as_data(entry: Parameter | Component | Field | Need | SizeRule | PipelineEntry | SchedulerEntry) -> dict[str, Any]:
+def to_dict(
+    entry: Parameter | Component | Field | Dependency | SizeRule | PipelineEntry | SchedulerEntry,
+) -> dict[str, Any]:
     """Return the fields of an entry by name; those of the entries inside it stay as they are, which is much faster."""
     return {name: getattr(entry, name) for name in FIELDS[type(entry)]}
 
@@ -269,5 +271,5 @@ def as_data(entry: Parameter | Component | Field | Need | SizeRule | PipelineEnt
 #: Names of the fields of each class.
 FIELDS = {
     kind: tuple(each.name for each in fields(kind))
-    for kind in (Parameter, Component, Field, Need, SizeRule, PipelineEntry, SchedulerEntry)
+    for kind in (Parameter, Component, Field, Dependency, SizeRule, PipelineEntry, SchedulerEntry)
 }

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from octabox.catalog.needs import is_installed, needs_of
+from octabox.catalog.dependencies import dependencies_of, is_installed
 from octabox.catalog.pipelines import PACKAGE, load_catalog
 from octabox.catalog.plugins import prepare_import
 from octabox.catalog.reading.packages import known_packages
@@ -29,13 +29,13 @@ def get_available_tasks() -> list[str]:
     """Return all that may be given as a task: the Hub's tags, what people call them, and names of families."""
     catalog = load_catalog()
     served = set(catalog.tasks())
-    aliases = {name for name, tag in vocabulary().spellings.items() if tag in served}
+    aliases = {name for name, tag in vocabulary().aliases.items() if tag in served}
     return sorted({*served, *aliases, *catalog.families()})
 
 
 def get_available_classes(base_class_name: str) -> list[str]:
     """Return the names of all classes of diffusers that inherit from this one, without importing any."""
-    ancestors = load_catalog().facts.ancestors
+    ancestors = load_catalog().metadata.ancestors
     if base_class_name not in ancestors:
         like = nearest(base_class_name, ancestors)
         hint = (
@@ -110,7 +110,7 @@ def check_packages(name: str, parts: Iterable[str] | None = ()) -> None:
     """
     catalog = load_catalog()
     entry = catalog.pipelines.get(name) or catalog.schedulers.get(name)
-    needed = [need for need in needs_of(entry, parts) if need.certain] if entry else []
+    needed = [need for need in dependencies_of(entry, parts) if need.certain] if entry else []
     absent = [need.name for need in needed if not is_installed(need.module)]
     tried = [
         need for need in needed if need.name not in absent and need.module not in known_packages()["imported_apart"]
@@ -144,7 +144,7 @@ def import_class(name: str) -> type:
         LoadError: The source of a plugin fails.
     """
     check_packages(name)
-    module = load_catalog().facts.ancestors[name][0]
+    module = load_catalog().metadata.ancestors[name][0]
     if module.partition(".")[0] != PACKAGE:
         return _import_plugin(name, module)
     try:
@@ -160,9 +160,9 @@ def import_class(name: str) -> type:
     return found
 
 
-def import_parts(names: Iterable[str]) -> None:
+def import_component_classes(names: Iterable[str]) -> None:
     """Import those classes that are of plugins; diffusers takes components from no other module than one that is imported."""
-    ancestors = load_catalog().facts.ancestors
+    ancestors = load_catalog().metadata.ancestors
     for name in names:
         if name in ancestors and ancestors[name][0].partition(".")[0] != PACKAGE:
             import_class(name)

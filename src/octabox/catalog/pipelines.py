@@ -14,9 +14,9 @@ from typing import Any
 
 from octabox.catalog import cache as disk
 from octabox.catalog import plugins, siblings, tasks
-from octabox.catalog.entries import Facts, PipelineEntry, SchedulerEntry
+from octabox.catalog.entries import PackageMetadata, PipelineEntry, SchedulerEntry
 from octabox.catalog.plugins import Plugin
-from octabox.catalog.tasks import stem
+from octabox.catalog.tasks import family_stem
 from octabox.errors import (
     MissingDependencyError,
     PipelineNotFoundError,
@@ -39,8 +39,8 @@ class Catalog:
         problems: What is wrong with pipelines that are not of diffusers.
     """
 
-    def __init__(self, facts: Facts, problems: tuple[str, ...] = ()) -> None:
-        self.facts = facts
+    def __init__(self, facts: PackageMetadata, problems: tuple[str, ...] = ()) -> None:
+        self.metadata = facts
         self.problems = problems
         #: Every pipeline class, by name.
         self.pipelines: Mapping[str, PipelineEntry] = {entry.name: entry for entry in facts.pipelines}
@@ -74,7 +74,7 @@ class Catalog:
         """Return the tag of a task by any of its names."""
         tag = tasks.tag_of(name) or (name if name in self.tasks() else None)
         if tag is None:
-            like = nearest(name, (*self.tasks(), *tasks.vocabulary().spellings))
+            like = nearest(name, (*self.tasks(), *tasks.vocabulary().aliases))
             hint = _did_you_mean(like) or f"Known tasks: {', '.join(self.tasks())}."
             raise TaskNotFoundError(f"Unknown task {name!r}.", hint=hint, choices=self.tasks())
         return tag
@@ -93,7 +93,7 @@ class Catalog:
         tag = self.task(task)
         if like is not None:
             return self._sibling_for(tag, self.pipeline(like), extra)
-        ranked = [entry for entry in self.ranking(tag) if not tasks.extras(entry, tag)]
+        ranked = [entry for entry in self.ranking(tag) if not tasks.count_extra_inputs(entry, tag)]
         if not ranked:
             raise TaskNotFoundError(
                 f"No pipeline serves {tag} by itself.", hint=f"Served: {', '.join(self.tasks())}.", choices=self.tasks()
@@ -108,7 +108,7 @@ class Catalog:
     def siblings(self, name: str, extra: frozenset[str] = frozenset()) -> tuple[PipelineEntry, ...]:
         """Return the other classes that run on the weights of this one, with these components beside them."""
         if (name, extra) not in self._siblings:
-            found = siblings.siblings(self.pipeline(name), self.pipelines, self.facts.families, extra)
+            found = siblings.find_siblings(self.pipeline(name), self.pipelines, self.metadata.families, extra)
             self._siblings[name, extra] = found
         return self._siblings[name, extra]
 
@@ -123,7 +123,7 @@ class Catalog:
         return sorted(found, key=lambda entry: self._rank(entry, task))
 
     def _rank(self, entry: PipelineEntry, task: str) -> tuple[object, ...]:
-        need = tasks.extras(entry, task)
+        need = tasks.count_extra_inputs(entry, task)
         size = self._family_sizes.get(entry.family, 0)
         unlisted = entry.name not in self._listed
         return (
@@ -139,7 +139,7 @@ class Catalog:
 
     @cached_property
     def _listed(self) -> frozenset[str]:
-        return frozenset(name for members in self.facts.families.values() for name in members.values())
+        return frozenset(name for members in self.metadata.families.values() for name in members.values())
 
     @cached_property
     def _family_sizes(self) -> dict[str, int]:
@@ -168,13 +168,15 @@ class Catalog:
 
     def family(self, name: str) -> PipelineEntry | None:
         """Return the class that a family's name means, such as ``stable-diffusion-xl``; None where it means none."""
-        wanted = tasks.vocabulary().families.get(tasks.plain(name), tasks.plain(name))
+        wanted = tasks.vocabulary().families.get(tasks.normalize_name(name), tasks.normalize_name(name))
         own = [
-            entry for entry in self.pipelines.values() if not entry.modular and tasks.plain(stem(entry.name)) == wanted
+            entry
+            for entry in self.pipelines.values()
+            if not entry.modular and tasks.normalize_name(family_stem(entry.name)) == wanted
         ]
         if own:
             return own[0]
-        members = next((row for key, row in self.facts.families.items() if tasks.plain(key) == wanted), {})
+        members = next((row for key, row in self.metadata.families.items() if tasks.normalize_name(key) == wanted), {})
         return next((self.pipelines[each] for each in members.values() if each in self.pipelines), None)
 
     def families(self) -> tuple[str, ...]:
@@ -189,8 +191,10 @@ def load_catalog() -> Catalog:
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(f"The package {PACKAGE} is not installed.", hint=f"pip install {PACKAGE}")
     folder = Path(spec.submodule_search_locations[0])
-    facts = read_facts(PACKAGE, folder)
-    return Catalog(*plugins.merged(facts, [read_plugin(each, facts, folder) for each in plugins.plugins()]))
+    facts = read_package_metadata(PACKAGE, folder)
+    return Catalog(
+        *plugins.merge_plugins(facts, [read_plugin_metadata(each, facts, folder) for each in plugins.find_plugins()])
+    )
 
 
 def use_folder(folder: Path) -> None:
@@ -202,12 +206,12 @@ def use_folder(folder: Path) -> None:
     load_catalog.cache_clear()
 
 
-def read_facts(package: str, folder: Path) -> Facts:
+def read_package_metadata(package: str, folder: Path) -> PackageMetadata:
     """Return what the source in a folder says, from the cache where that is up to date."""
     return _cached(folder, _version(package), package)
 
 
-def read_plugin(plugin: Plugin, facts: Facts, folder: Path) -> Facts:
+def read_plugin_metadata(plugin: Plugin, facts: PackageMetadata, folder: Path) -> PackageMetadata:
     """Return what a plugin's source says, from the cache where that is up to date.
 
     Args:
@@ -219,19 +223,19 @@ def read_plugin(plugin: Plugin, facts: Facts, folder: Path) -> Facts:
     version = f"{plugin.version} on {PACKAGE} {_version(PACKAGE)} in {folder}"
     library = {"package": PACKAGE, "folder": folder, "modules": {name: row[0] for name, row in facts.ancestors.items()}}
     try:
-        return _cached(plugin.place, version, plugin.package, files=plugin.files, library=library)
+        return _cached(plugin.path, version, plugin.package, files=plugin.files, library=library)
     except Exception as error:
-        logger.debug("Cannot read %s", plugin.place, exc_info=True)
-        return Facts(broken={str(plugin.place): f"{type(error).__name__}: {error}"})
+        logger.debug("Cannot read %s", plugin.path, exc_info=True)
+        return PackageMetadata(broken={str(plugin.path): f"{type(error).__name__}: {error}"})
 
 
-def _cached(place: Path, version: str, package: str, **source: Any) -> Facts:
+def _cached(place: Path, version: str, package: str, **source: Any) -> PackageMetadata:
     seal = disk.fingerprint(place, version)
-    facts = disk.load(place, seal)
+    facts = disk.load_metadata(place, seal)
     if facts is None:
         logger.debug("Reading the source of %s in %s", package, place)
         facts = _read(package, place, **source)
-        disk.save(place, seal, facts)
+        disk.save_metadata(place, seal, facts)
     return facts
 
 
@@ -247,7 +251,7 @@ def _read(
     folder: Path,
     files: Mapping[str, Path] | None = None,
     library: Mapping[str, Any] | None = None,
-) -> Facts:
+) -> PackageMetadata:
     # Reading takes seconds and its modules are needed only then.
     from octabox.catalog.reading import package as reader  # noqa: PLC0415
     from octabox.catalog.reading.source import Library  # noqa: PLC0415
@@ -256,7 +260,7 @@ def _read(
     was_on = gc.isenabled()
     gc.disable()
     try:
-        return reader.read(package, folder, files, Library(**library) if library else None)
+        return reader.read_package(package, folder, files, Library(**library) if library else None)
     finally:
         if was_on:
             gc.enable()

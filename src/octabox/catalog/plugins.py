@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from octabox.catalog.entries import Facts, Need, PipelineEntry
+from octabox.catalog.entries import Dependency, PackageMetadata, PipelineEntry
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +45,18 @@ class Plugin:
     """
 
     package: str
-    place: Path
+    path: Path
     version: str = ""
 
     @property
     def files(self) -> Mapping[str, Path] | None:
         """Its files by module; None where they are all those below its folder."""
         if self.package == FILES_PACKAGE:
-            return {f"{FILES_PACKAGE}.{path.stem}": path for path in sorted(self.place.glob("*.py"))}
-        return {self.package: self.place} if self.place.is_file() else None
+            return {f"{FILES_PACKAGE}.{path.stem}": path for path in sorted(self.path.glob("*.py"))}
+        return {self.package: self.path} if self.path.is_file() else None
 
 
-def plugins() -> Iterator[Plugin]:
+def find_plugins() -> Iterator[Plugin]:
     """Yield all that is installed or lies in the folder; a package that is announced but not there is logged."""
     for point in metadata.entry_points(group=GROUP):
         place = _place(point.module)
@@ -69,7 +69,7 @@ def plugins() -> Iterator[Plugin]:
         yield Plugin(FILES_PACKAGE, folder)
 
 
-def merged(facts: Facts, others: Iterable[Facts]) -> tuple[Facts, tuple[str, ...]]:
+def merge_plugins(facts: PackageMetadata, others: Iterable[PackageMetadata]) -> tuple[PackageMetadata, tuple[str, ...]]:
     """Return the facts of diffusers with those of plugins, and what is wrong with these.
 
     A class whose name is taken is left out: whoever asks for a name must know what comes.
@@ -119,7 +119,7 @@ def _with_inherited(
     entry: PipelineEntry, ancestors: Iterable[str], known: Mapping[str, PipelineEntry]
 ) -> PipelineEntry:
     """Return an entry with the needs of the known classes that it inherits from."""
-    needs: dict[str, Need] = {need.module: need for need in entry.needs}
+    needs: dict[str, Dependency] = {need.module: need for need in entry.needs}
     for name in ancestors:
         for need in known[name].needs if name in known else ():
             needs.setdefault(need.module, need)

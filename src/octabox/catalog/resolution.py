@@ -41,7 +41,7 @@ def resolve_pipeline_name(
             return class_name
         raise catalog.no_pipeline(class_name)
     if model_id:
-        own = pipeline_of_model(model_id, catalog)
+        own = pipeline_from_model(model_id, catalog)
         return catalog.for_task(task, like=own).name if task and own in catalog.pipelines else own
     if task:
         return pipeline_for_task(task, catalog)
@@ -61,7 +61,9 @@ def pipeline_for_task(task: str, catalog: Catalog) -> str:
     raise TaskNotFoundError(f"Unknown task {task!r}.", hint=hint, choices=like or catalog.tasks())
 
 
-def pipeline_of(model_index: Mapping[str, Any], catalog: Catalog | None = None, *, source: str = "The model") -> str:
+def pipeline_from_index(
+    model_index: Mapping[str, Any], catalog: Catalog | None = None, *, source: str = "The model"
+) -> str:
     """Return the class that a model's index names.
 
     Args:
@@ -87,16 +89,16 @@ def pipeline_of(model_index: Mapping[str, Any], catalog: Catalog | None = None, 
     return name
 
 
-def pipeline_of_model(model_id: str, catalog: Catalog | None = None) -> str:
+def pipeline_from_model(model_id: str, catalog: Catalog | None = None) -> str:
     """Return the class of a model: as its own index says; only where it has none, as the Hub's tag suggests."""
-    from octabox.hub import inspect as hub  # noqa: PLC0415 (slow to import, and not needed for a name or a task)
+    from octabox.hub import repository as hub  # noqa: PLC0415 (slow to import, and not needed for a name or a task)
 
     catalog = catalog or load_catalog()
     if Path(model_id).exists() or not hub.is_hub_id(model_id):
-        return pipeline_of(folder_index(Path(model_id)), catalog, source=model_id)
+        return pipeline_from_index(folder_index(Path(model_id)), catalog, source=model_id)
     index = hub.repository_index(model_id)
     if index is not None:
-        return pipeline_of(index, catalog, source=model_id)
+        return pipeline_from_index(index, catalog, source=model_id)
     tag = hub.pipeline_tag(model_id)
     if tag is None:
         hint = "Name the pipeline class; for a single file, with from_single_file."

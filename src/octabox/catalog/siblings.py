@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.reading.annotations import parse
+from octabox.catalog.reading.annotations import parse_annotation
 
 #: How far a call goes from the image it starts with: its presence says that any weights of the family will do.
 STRENGTH = "strength"
@@ -20,7 +20,7 @@ STRENGTH = "strength"
 Families = Mapping[str, Mapping[str, str]]
 
 
-def siblings(
+def find_siblings(
     entry: PipelineEntry,
     pipelines: Mapping[str, PipelineEntry],
     families: Families,
@@ -86,7 +86,7 @@ def _opened(other: PipelineEntry, entry: PipelineEntry, extra: frozenset[str]) -
 
 def _alike(one: str, other: str) -> bool:
     """Return whether some class is allowed by both annotations, or one of them names none."""
-    theirs, ours = parse(one).leaves, parse(other).leaves
+    theirs, ours = parse_annotation(one).leaves, parse_annotation(other).leaves
     return not theirs or not ours or bool(theirs & ours)
 
 

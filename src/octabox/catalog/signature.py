@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sized
 from types import MappingProxyType
 from typing import Any
 
-from octabox.catalog.entries import OURS, Parameter, PipelineEntry
-from octabox.catalog.reading.annotations import Shape, parse
+from octabox.catalog.entries import INTERNAL_KINDS, Parameter, PipelineEntry
+from octabox.catalog.reading.annotations import Shape, parse_annotation
 from octabox.errors import (
     InvalidParameterError,
     InvalidRequestError,
@@ -38,14 +38,14 @@ WORDS = {
 }
 
 
-def settable(entry: PipelineEntry) -> tuple[Parameter, ...]:
+def settable_parameters(entry: PipelineEntry) -> tuple[Parameter, ...]:
     """Return the parameters that a request may give."""
-    return tuple(parameter for parameter in entry.parameters if parameter.kind not in OURS)
+    return tuple(parameter for parameter in entry.parameters if parameter.kind not in INTERNAL_KINDS)
 
 
 def json_schema(entry: PipelineEntry) -> dict[str, Any]:
     """Return what a request may say, as JSON Schema (2020-12)."""
-    parameters = settable(entry)
+    parameters = settable_parameters(entry)
     grouped = {name for group in entry.one_of if len(group) > 1 for name in group}
     required = [each.name for each in parameters if each.required and each.name not in grouped]
     required += [group[0] for group in entry.one_of if len(group) == 1 and group[0] not in required]
@@ -83,9 +83,9 @@ def validate(
     for name, value in params.items():
         parameter = entry.parameter(name)
         try:
-            if parameter is None or parameter.kind in OURS:
+            if parameter is None or parameter.kind in INTERNAL_KINDS:
                 raise _unknown(entry, name, parameter)
-            checked[name] = check(parameter, value)
+            checked[name] = check_value(parameter, value)
         except RequestError as problem:
             problems.append(problem)
     problems += _wrong_files(entry, files)
@@ -97,7 +97,7 @@ def validate(
     return checked
 
 
-def check(parameter: Parameter, value: object) -> Any:
+def check_value(parameter: Parameter, value: object) -> Any:
     """Return a value as the parameter takes it: an integer stays one, 8.0 becomes one where one is needed."""
     shape = _shape(parameter)
     if value is None:
@@ -130,7 +130,7 @@ def takes_numbers(parameter: Parameter) -> bool:
 
 def _shape(parameter: Parameter) -> Shape:
     """Return what a parameter allows: by its annotation, or by its kind where that says nothing."""
-    shape = parse(parameter.annotation)
+    shape = parse_annotation(parameter.annotation)
     if parameter.choices and not shape.choices:
         return Shape(none=shape.none, choices=parameter.choices)
     if shape.leaves or shape.choices or shape.items:
@@ -171,7 +171,7 @@ def _fitted_list(value: list[Any] | tuple[Any, ...], shape: Shape, *, is_open: b
 
 
 def _unknown(entry: PipelineEntry, name: str, parameter: Parameter | None) -> UnknownParameterError:
-    known = [each.name for each in settable(entry)]
+    known = [each.name for each in settable_parameters(entry)]
     if parameter is not None:
         hint = INSTEAD.get(name) or INSTEAD.get(parameter.kind, "Leave it out.")
         return UnknownParameterError(f"{name} is set by Octabox.", hint=hint, parameter=name, choices=known)
@@ -184,7 +184,7 @@ def _wrong_files(entry: PipelineEntry, files: Mapping[str, Sized]) -> Iterator[R
     """Yield an error for each file that no parameter takes, or only as a value, and for several where one is taken."""
     for name, given in files.items():
         parameter = entry.parameter(name)
-        if parameter is None or parameter.kind in OURS:
+        if parameter is None or parameter.kind in INTERNAL_KINDS:
             yield _unknown(entry, name, parameter)
         elif not parameter.is_file:
             yield InvalidParameterError(f"{name} must be {_in_words(_shape(parameter))}, not a file.", parameter=name)
@@ -197,7 +197,11 @@ def _missing(entry: PipelineEntry, given: set[str]) -> Iterator[MissingParameter
     """Yield an error for each parameter, and for each group of them, of which none was given."""
     groups = [group for group in entry.one_of if len(group) > 1]
     grouped = {name for group in groups for name in group}
-    alone = [parameter.name for parameter in settable(entry) if parameter.required and parameter.name not in grouped]
+    alone = [
+        parameter.name
+        for parameter in settable_parameters(entry)
+        if parameter.required and parameter.name not in grouped
+    ]
     alone += [group[0] for group in entry.one_of if len(group) == 1 and group[0] not in alone]
     for name in alone:
         if name not in given:

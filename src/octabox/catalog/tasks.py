@@ -46,7 +46,7 @@ CONTROL_COMPONENTS = re.compile(r"^controlnet|^adapter")
 SOLID, DEPTH = re.compile(r"\b3D\b|\bmesh"), re.compile(r"\bdepth\b", re.IGNORECASE)
 
 #: What a request for a task brings, where the tag does not begin with it.
-BROUGHT = {"inpainting": {"image", "mask"}, "depth-estimation": {"image"}}
+TASK_INPUTS = {"inpainting": {"image", "mask"}, "depth-estimation": {"image"}}
 
 #: Outputs that only another model can read.
 ENCODED = re.compile(r"embed|latent")
@@ -69,7 +69,7 @@ class Vocabulary:
         exceptions: What holds for classes that the rules do not fit.
     """
 
-    spellings: Mapping[str, str]
+    aliases: Mapping[str, str]
     tags: Mapping[str, str]
     families: Mapping[str, str]
     exceptions: Mapping[str, Mapping[str, Any]]
@@ -80,22 +80,24 @@ def vocabulary() -> Vocabulary:
     """Read ``tasks.yaml``."""
     data = yaml.safe_load(files("octabox.catalog").joinpath("tasks.yaml").read_text(encoding="utf-8"))
     spellings = {name: tag for tag, known in data["aliases"].items() for name in (tag, *known)}
-    tags = {plain(name): tag for name, tag in spellings.items()}
-    families = {plain(name): plain(family) for family, known in data["families"].items() for name in known}
+    tags = {normalize_name(name): tag for name, tag in spellings.items()}
+    families = {
+        normalize_name(name): normalize_name(family) for family, known in data["families"].items() for name in known
+    }
     return Vocabulary(spellings, tags, families, data["exceptions"])
 
 
-def plain(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return a name without what people spell differently: letter case, hyphens, underscores, spaces."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def tag_of(name: str) -> str | None:
     """Return the Hub's tag for a task or for one of its other names; None where there is none."""
-    return vocabulary().tags.get(plain(name))
+    return vocabulary().tags.get(normalize_name(name))
 
 
-def derive(entry: PipelineEntry) -> tuple[str, ...]:
+def derive_tasks(entry: PipelineEntry) -> tuple[str, ...]:
     """Return the tasks that a call with these parameters and outputs serves, the one it is made for first."""
     if entry.output_kind is None:
         return ()
@@ -114,7 +116,7 @@ def derive(entry: PipelineEntry) -> tuple[str, ...]:
     return tuple(dict.fromkeys(task for task in found if task))
 
 
-def named(entry: PipelineEntry, derived: tuple[str, ...], listed: Iterable[str]) -> tuple[str, ...]:
+def order_tasks(entry: PipelineEntry, derived: tuple[str, ...], listed: Iterable[str]) -> tuple[str, ...]:
     """Return the tasks in order: first those that the class's own name or diffusers' tables of siblings call it by.
 
     A class that the tables have for files alone, or whose name speaks of a task that brings some, is not for words alone, even
@@ -136,7 +138,7 @@ def named(entry: PipelineEntry, derived: tuple[str, ...], listed: Iterable[str])
     return order
 
 
-def stem(name: str) -> str:
+def family_stem(name: str) -> str:
     """Return a class name as families are written: ``StableDiffusionXLPipeline`` is ``stable-diffusion-xl``."""
     return "-".join(WORDS.findall(name.replace("Pipeline", "").replace("Modular", ""))).lower()
 
@@ -223,13 +225,13 @@ def _task(given: str, goal: str) -> str | None:
     return f"{given}-to-{goal}"
 
 
-def brought(task: str) -> frozenset[str]:
+def task_inputs(task: str) -> frozenset[str]:
     """Return the kinds of files that a request for a task brings."""
-    return frozenset(BROUGHT.get(task, {task.partition("-to-")[0]})) & MEDIA
+    return frozenset(TASK_INPUTS.get(task, {task.partition("-to-")[0]})) & MEDIA
 
 
-def extras(entry: PipelineEntry, task: str) -> int:
+def count_extra_inputs(entry: PipelineEntry, task: str) -> int:
     """Return how much a class needs beyond what a request for this task brings: values, files, steering components."""
-    known = brought(task) | {"text"}
+    known = task_inputs(task) | {"text"}
     values = sum(parameter.required and parameter.kind not in known for parameter in entry.parameters)
     return values + sum(bool(CONTROL_COMPONENTS.search(name)) for name in entry.required_components)

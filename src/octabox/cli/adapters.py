@@ -24,8 +24,8 @@ def command(
     from octabox.cli.tables import show_table
     from octabox.config.discovery import discover, model_of_source
     from octabox.config.settings import Settings
-    from octabox.hub.adapters.formats import told
     from octabox.hub.adapters.registry import AdapterRegistry
+    from octabox.hub.adapters.serialization import adapter_to_json
 
     settings = Settings.load({"models": models, "loras": loras, "embeddings": embeddings})
     folder = None
@@ -34,7 +34,7 @@ def command(
         source = None if model in registry.named else model_of_source(model)
         folder = Path((source or registry.find(model)).model)
     adapters = AdapterRegistry(settings.lora_folder, settings.embedding_folder)
-    rows = [told(each, folder) for each in (*adapters.loras(), *adapters.embeddings())]
+    rows = [adapter_to_json(each, folder) for each in (*adapters.loras(), *adapters.embeddings())]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from octabox.catalog.conditions.ip_adapter import with_scale
+from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.discovery import YAML_SUFFIXES, discover, resolve_sources
 from octabox.config.model import ModelConfig
@@ -109,7 +109,7 @@ def check_against_catalog(entries: Iterable[Entry], folder: Path) -> list[Proble
         entry = catalog.pipeline(pipeline)
         extra = frozenset(config.components) - {part.name for part in entry.components}
         scales = tuple(each.scale for each in config.ip_adapters)
-        return [with_scale(each, scales) for each in (entry, *catalog.siblings(pipeline, extra))]
+        return [add_scale_parameter(each, scales) for each in (entry, *catalog.siblings(pipeline, extra))]
 
     return check_names(entries, catalog.pipelines, catalog.schedulers, family=family)
 

@@ -52,12 +52,12 @@ def command(
 
     level = "debug" if verbose else "error"
     with show_status("converting"):
-        parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), given=model)
+        parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), model=model)
         served = asyncio.run(parts.models.served(parts.name))
         config = served.config.model_copy(update={"dtype": dtype} if dtype else {})
         options = WorkerOptions(threads=parts.settings.threads, log_level=level)
-        conversion = Conversion(config, served.own.name, Path(out).absolute(), options, variant, max_shard_size)
+        conversion = Conversion(config, served.pipeline.name, Path(out).absolute(), options, variant, max_shard_size)
         result = convert(conversion, force=force)
-    click.echo(f"{out}  ({served.own.name})")
+    click.echo(f"{out}  ({served.pipeline.name})")
     for warning in result.warnings:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from octabox.engine.protocol import Call
 from octabox.errors import InvalidParameterError, MediaError, MissingParameterError
-from octabox.service.provenance import in_words
+from octabox.service.provenance import describe_digest
 
 if TYPE_CHECKING:
     from octabox.service.models import ModelService
@@ -39,13 +39,14 @@ def read_metadata(file: Path) -> dict[str, Any]:
     Raises:
         MediaError: The file cannot be read, or has no metadata.
     """
-    from octabox.media.metadata.chunks import read, read_parameters
+    from octabox.media.metadata.chunks import read_metadata as read_metadata_of
+    from octabox.media.metadata.chunks import read_parameters
 
     try:
         data = file.read_bytes()
     except OSError as error:
         raise MediaError(f"'{file}' cannot be read: {error.strerror}.") from error
-    metadata = read(data) or read_parameters(data)
+    metadata = read_metadata_of(data) or read_parameters(data)
     if not metadata:
         hint = "It may come from another program, or its metadata may have been removed."
         raise MediaError(f"'{file}' has no generation metadata.", hint=hint)
@@ -107,7 +108,7 @@ def check_inputs(metadata: Mapping[str, Any], inputs: Collection[str]) -> None:
     """
     for name, media in _inputs_of(metadata).items():
         if name not in inputs:
-            message = f"The input '{name}' is missing, which the file was made from: {in_words(media)}."
+            message = f"The input '{name}' is missing, which the file was made from: {describe_digest(media)}."
             raise MissingParameterError(message, hint=f"Add it: -i {name}=FILE", parameter=name)
 
 
@@ -116,8 +117,9 @@ def find_changed_inputs(metadata: Mapping[str, Any], call: Call) -> list[str]:
     original = _inputs_of(metadata)
     # Through JSON, as the metadata was.
     return [
-        f"'{name}' differs from the original input: that was {in_words(original[name])}, this is {in_words(media)}."
-        for name, media in json.loads(json.dumps(call.brought)).items()
+        f"'{name}' differs from the original input: that was {describe_digest(original[name])}, "
+        f"this is {describe_digest(media)}."
+        for name, media in json.loads(json.dumps(call.input_digests)).items()
         if name in original and media != original[name]
     ]
 

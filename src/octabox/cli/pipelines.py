@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from octabox.catalog.describing import described
-from octabox.catalog.entries import Need, Parameter, PipelineEntry, SizeRule
-from octabox.catalog.needs import is_installed, needs_of
+from octabox.catalog.dependencies import dependencies_of, is_installed
+from octabox.catalog.entries import Dependency, Parameter, PipelineEntry, SizeRule
 from octabox.catalog.pipelines import Catalog, load_catalog, use_folder
+from octabox.catalog.serialization import entry_to_json
 from octabox.cli.tables import show_fields, show_table, show_title
 
 
@@ -36,13 +36,13 @@ def command(name: str | None, task: str | None, models: Path, as_json: bool) -> 
     if name is not None:
         entry = catalog.pipeline(name)
         if as_json:
-            click.echo(json.dumps(described(entry), indent=2))
+            click.echo(json.dumps(entry_to_json(entry), indent=2))
         else:
             _show_one(catalog, entry)
         return
     entries = catalog.ranking(catalog.task(task)) if task else list(catalog.pipelines.values())
     if as_json:
-        click.echo(json.dumps([described(entry) for entry in entries]))
+        click.echo(json.dumps([entry_to_json(entry) for entry in entries]))
     else:
         _show_all(entries)
 
@@ -70,7 +70,7 @@ def _show_one(catalog: Catalog, entry: PipelineEntry) -> None:
             ("components", ", ".join(f"{part.name}{'?' if part.optional else ''}" for part in entry.components)),
             ("needs", "; ".join(" or ".join(group) for group in entry.one_of)),
             ("sizes", "; ".join(_size(rule) for rule in entry.sizes)),
-            ("packages", ", ".join(package(need) for need in needs_of(entry))),
+            ("packages", ", ".join(package(need) for need in dependencies_of(entry))),
             ("module", entry.module),
             ("status", "deprecated in diffusers" if entry.deprecated else ""),
         ]
@@ -85,7 +85,7 @@ def _size(rule: SizeRule) -> str:
     return f"{names} multiples of {rule.multiple or rule.expression}{more}{rounded}"
 
 
-def package(need: Need) -> str:
+def package(need: Dependency) -> str:
     """Return a required package with remarks."""
     remarks = [] if need.certain else ["for some settings"]
     remarks += [] if is_installed(need.module) else ["not installed"]

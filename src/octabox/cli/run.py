@@ -78,7 +78,7 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
         # The limit protects a server; on the command line the user decides.
         flags["max_outputs"] = max(total, Settings.load(flags).max_outputs)
     with show_status("preparing"):
-        parts = build(Settings.load(flags), given=model)
+        parts = build(Settings.load(flags), model=model)
         apply_profile(parts.models, parts.name, metadata, profile)
         destination = Destination(options["out"])
         workflow = workflows.add_models(_workflow(metadata, workflow), parts.models)
@@ -150,12 +150,12 @@ def _workflow(metadata: dict[str, Any], options: dict[str, Any]) -> dict[str, An
 
 def _parse_scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
     """Parse a scheduler: a name, JSON with settings, or a mapping of metadata."""
-    from octabox.schedulers.names import scheduler_choice
+    from octabox.schedulers.names import parse_scheduler_choice
 
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
-        return scheduler_choice(text)
+        return parse_scheduler_choice(text)
     try:
-        return scheduler_choice(json.loads(text))
+        return parse_scheduler_choice(json.loads(text))
     except ValueError as error:
         raise InvalidParameterError(f"'scheduler' is not valid JSON: {error}.", parameter="scheduler") from error
 

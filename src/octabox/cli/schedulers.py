@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from octabox.catalog.describing import described
 from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.serialization import entry_to_json
 from octabox.cli.pipelines import package, parameter_row
 from octabox.cli.tables import show_fields, show_table, show_title
 
@@ -45,19 +45,19 @@ def _load_models(model: str | None, models: Path | None) -> tuple[ModelService |
     from octabox.config.settings import Settings
     from octabox.server import build
 
-    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), given=model)
+    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
     return parts.models, parts.name
 
 
 def _show_one(name: str, service: ModelService | None, model: str, *, as_json: bool) -> None:
     """Print a scheduler with its settings."""
-    from octabox.schedulers.listing import shown
+    from octabox.schedulers.listing import describe_scheduler
 
     catalog = load_catalog()
-    description = shown(name, catalog)
+    description = describe_scheduler(name, catalog)
     if service is not None:
         schedulers, incompatibility = service.schedulers(model), service.scheduler_incompatibility(model, name)
-        description |= {**schedulers.as_data(), **schedulers.about(description["name"], incompatibility)}
+        description |= {**schedulers.to_json(), **schedulers.compatibility(description["name"], incompatibility)}
     if as_json:
         click.echo(json.dumps(description, indent=2))
         return
@@ -86,28 +86,28 @@ def _setting_row(entry: SchedulerEntry, setting: Parameter) -> tuple[str, str, s
 
 def _show_all(service: ModelService | None, model: str, *, as_json: bool) -> None:
     """Print all schedulers, those that fit the model first."""
-    from octabox.schedulers.listing import listed, schedule_rows
+    from octabox.schedulers.listing import list_schedules, summarize_scheduler
 
     entries = list(load_catalog().schedulers.values())
     if service is None:
-        rows = [listed(entry) for entry in entries]
+        rows = [summarize_scheduler(entry) for entry in entries]
         if as_json:
-            click.echo(json.dumps([{**described(entry), **listed(entry)} for entry in entries]))
+            click.echo(json.dumps([{**entry_to_json(entry), **summarize_scheduler(entry)} for entry in entries]))
             return
         table = [(each["name"], ", ".join(each["names"]), ", ".join(each["schedules"])) for each in rows]
         show_table(("SCHEDULER", "OTHER NAMES", "SCHEDULES"), table, foot=f"{len(rows)} schedulers.")
         return
     known = service.schedulers(model)
-    rows = [{**listed(entry), **known.about(entry.name)} for entry in entries]
+    rows = [{**summarize_scheduler(entry), **known.compatibility(entry.name)} for entry in entries]
     if as_json:
-        click.echo(json.dumps({**known.as_data(), "data": rows, "schedules": schedule_rows()}))
+        click.echo(json.dumps({**known.to_json(), "data": rows, "schedules": list_schedules()}))
         return
     show_title(model)
-    prediction = ("flow matching" if known.matches_flows else "noise prediction") if known.own else ""
+    prediction = ("flow matching" if known.matches_flows else "noise prediction") if known.default else ""
     settings = f" {json.dumps(dict(known.settings))}" if known.settings else ""
     show_fields(
         [
-            ("default", known.own or "known only once the model is loaded"),
+            ("default", known.default or "known only once the model is loaded"),
             ("recommended", f"{known.recommended}{settings}" if known.recommended else ""),
             ("training", prediction),
         ]
@@ -117,7 +117,7 @@ def _show_all(service: ModelService | None, model: str, *, as_json: bool) -> Non
     table = [(each["name"], _fit(each), ", ".join(each["names"])) for each in rows]
     foot = (
         f"{len(rows) - len(incompatibilities)} of {len(rows)} schedulers fit."
-        if known.own
+        if known.default
         else f"{len(rows)} schedulers."
     )
     show_table(("SCHEDULER", "FITS", "OTHER NAMES"), table, dim=incompatibilities, foot=foot)

@@ -16,7 +16,7 @@ from octabox.cli.settings_options import config_option, settings_options
 def command(config: Path | None, **flags: Any) -> None:
     """Load the settings, build the server and run it until it is stopped."""
     from octabox.config.settings import Settings
-    from octabox.frontends.http.app import listen
+    from octabox.frontends.http.listening import listen
     from octabox.security.hosts import is_loopback
     from octabox.server import app, build
 

@@ -30,7 +30,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
     if format_of_suffix(Path(model).suffix) and Path(model).is_file():
         _show_file(Path(model), as_json=as_json)
         return
-    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), given=model)
+    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
     schema = parts.models.schema(parts.name, task)
     if as_json:
         click.echo(json.dumps(schema, indent=2))

@@ -12,7 +12,7 @@ from octabox.config.parsing import Entry
 from octabox.config.problems import Problem, did_you_mean
 from octabox.errors import InvalidParameterError, OctaboxError, SchedulerNotFoundError
 from octabox.hub.folder import folder_index
-from octabox.schedulers.names import scheduler_of
+from octabox.schedulers.names import resolve_scheduler
 
 #: Classes that resolve to the one that the model itself names, so that their parameters cannot be checked.
 _ANY_MODEL = re.compile(r"(Diffusion|Modular)Pipeline|AutoPipelineFor\w+")
@@ -114,7 +114,7 @@ def _check_scheduler(entry: Entry, schedulers: Mapping[str, Scheduler]) -> Itera
     if scheduler is None:
         return
     try:
-        name, settings, *_ = scheduler_of(scheduler.name, scheduler.settings, schedulers)
+        name, settings, *_ = resolve_scheduler(scheduler.name, scheduler.settings, schedulers)
     except (SchedulerNotFoundError, InvalidParameterError) as error:
         yield entry.problem(("scheduler", "name"), error.message, error.hint)
         return

@@ -1,4 +1,4 @@
-"""What the server and a worker process say to each other over their pipe."""
+"""The messages between the server and its worker processes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from octabox.engine.protocol import Call
 from octabox.errors import OctaboxError
 from octabox.types import Generation, PerformanceReport, Progress
 
-#: Variable by which torch is told where compiled code is kept.
+#: Variable with the folder in which torch keeps compiled code.
 COMPILED_CODE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
-#: Exit code of a worker that has reported a failure of its device and ends by itself, so that the next call gets a new one.
+#: Exit code of a worker that has reported a failure of its device, and ends so that the next call gets a new worker.
 DEVICE_BROKEN = 75
 
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """What a worker must know besides its model.
+    """Settings of a worker that are not those of its model.
 
     Args:
-        threads: Processor threads for torch; 0 is as many as `octabox.engine.threads` counts.
-        device: Device for models that name none; None takes the best there is.
-        dtype: Type of numbers for models whose own is ``auto``.
-        log_level: Level of the worker's log.
-        log_file: File that the log goes to; None is the terminal.
-        embeddings: Folder of embeddings; None is none.
-        max_adapters: LoRAs that one model keeps in memory.
+        threads: CPU threads for torch; 0 uses as many as `octabox.engine.threads` counts.
+        device: Device for models that name none; None selects the best one.
+        dtype: dtype for models whose dtype is ``auto``.
+        log_level: Log level of the worker.
+        log_file: File for the log; None logs to the terminal.
+        embeddings: Folder with textual inversion embeddings, if any.
+        max_adapters: How many LoRAs one model keeps in memory.
         profile: Performance profile of models that name none.
-        cache_dir: Folder for what can be made again, such as compiled code; None leaves that to torch and its variable.
+        cache_dir: Folder for what can be rebuilt, such as compiled code; None leaves that to torch and its variable.
     """
 
     threads: int = 0
@@ -57,7 +57,7 @@ class Start:
 
 @dataclass(frozen=True)
 class RunCall:
-    """To a worker that is idle: make this call."""
+    """To an idle worker: run this call."""
 
     call: Call
 
@@ -71,22 +71,23 @@ class CancelCall:
 
 @dataclass(frozen=True)
 class Ping:
-    """To a worker: show that you are alive."""
+    """To a worker: answer with `Alive`."""
 
 
 @dataclass(frozen=True)
 class Alive:
-    """From a worker, whatever it does: the answer to `Ping`."""
+    """From a worker, even while it runs a call: the answer to `Ping`."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """From a worker: the model is ready.
+    """From a worker: the model is loaded.
 
     Args:
-        device: Where it runs, with its index, such as ``cuda:0``, or ``cpu``.
+        device: The device that it is on, with its index, such as ``cuda:0``, or ``cpu``.
         seconds: How long the load took.
-        warnings: What could not be honoured.
+        warnings: Settings that have no effect.
+        performance: What became of the performance settings.
     """
 
     device: str
@@ -97,7 +98,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class BadFork:
-    """From a forked process, before it does anything: it cannot use accelerators, which were initialised before the fork.
+    """From a forked process, before it does anything: it cannot use accelerators that were initialised before the fork.
 
     Args:
         device_types: Types of those accelerators, such as ``cuda``.
@@ -108,11 +109,11 @@ class BadFork:
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """An accelerator.
+    """An accelerator and its free memory.
 
     Args:
         name: Its name with its index, such as ``cuda:0``.
-        free: Bytes that are free on it; None where that was not asked for or is not known.
+        free: Free bytes; None where they were not queried or are not known.
     """
 
     name: str
@@ -124,8 +125,8 @@ class Survey:
     """From a process that looks for accelerators.
 
     Args:
-        devices: Those that are available, in the order of their indices; none is a machine with processors alone.
-        problem: Why they could not be found out; empty where they could.
+        devices: The available ones, in the order of their indices; empty on a machine without accelerators.
+        problem: Why the search failed; empty where it did not.
     """
 
     devices: tuple[DeviceMemory, ...] = ()
@@ -141,14 +142,14 @@ class LoadFailed:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """From a worker: it has taken the call up."""
+    """From a worker: the call has started."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class StepDone:
-    """From a worker: how far a call is."""
+    """From a worker: the progress of a call."""
 
     id: str
     progress: Progress
@@ -156,14 +157,14 @@ class StepDone:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """From a worker: the model is free for the next call, while this one's artifacts are being encoded."""
+    """From a worker: the model is free for the next call, while the outputs of this one are being encoded."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """From a worker: the call's result."""
+    """From a worker: the result of a call."""
 
     id: str
     generation: Generation
@@ -171,7 +172,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """From a worker: the call did not end well; the worker is ready for the next one."""
+    """From a worker: the call has failed; the worker is ready for the next one."""
 
     id: str
     error: OctaboxError
@@ -179,11 +180,11 @@ class Failed:
 
 @dataclass(frozen=True)
 class Memory:
-    """From a worker, now and then: the memory it holds.
+    """From a worker, after a load and after each call: the memory of its process.
 
     Args:
-        bytes: Bytes by place: resident on the ``host``, and reserved on its accelerator, such as ``cuda:0``.
-        allocated: Bytes in use by tensors, by accelerator; the rest of what is reserved is kept for reuse.
+        bytes: Resident bytes of the ``host``, and reserved bytes by accelerator, such as ``cuda:0``.
+        allocated: Bytes of tensors, by accelerator; the other reserved bytes are kept for reuse.
     """
 
     bytes: Mapping[str, int] = field(default_factory=dict)
@@ -196,15 +197,15 @@ FromWorker = BadFork | Loaded | LoadFailed | RunStarted | StepDone | RunFinished
 
 @dataclass(frozen=True)
 class Conversion:
-    """To a process that writes a model out: what is to be written.
+    """To a process that converts a model: what to write.
 
     Args:
-        model: The model's configuration.
-        pipeline: Class of diffusers to load it as.
+        model: Configuration of the model.
+        pipeline: Diffusers class to load it as.
         out: Folder to write to.
-        options: Of the process that does it.
+        options: Settings of the process.
         variant: Part of the weight files' names, such as fp16.
-        max_shard_size: Largest weight file, such as 5GB; None leaves that to diffusers.
+        max_shard_size: Size of the largest weight file, such as 5GB; None leaves that to diffusers.
     """
 
     model: ModelConfig
@@ -217,6 +218,6 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Converted:
-    """From that process: the folder is written."""
+    """From that process: the folder is complete."""
 
     warnings: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the service asks of an engine, whatever runs the models."""
+"""The interface of an engine, and the calls that it runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from octabox.media.audio import Audio
 from octabox.media.video import Video
 from octabox.types import AdapterChoice, Event, ModelStatus, OutputFormat, SchedulerChoice, Variation
 
-#: A decoded input: an image upright and in RGB (a mask in L), a video, an audio, or an array of numbers; where a pipeline
-#: takes lists of them, also a list, in which None leaves a place open.
+#: A decoded input: an upright image in RGB (a mask in L), a video, an audio, or an array; where a pipeline takes lists of
+#: them, also a list, in which None is a missing item.
 Medium = Image | Video | Audio | np.ndarray | list[Any]
 
 
@@ -24,11 +24,11 @@ class Run:
     """One call of the pipeline, for one seed.
 
     Args:
-        params: Call parameters that are no media, checked and complete.
+        params: Call parameters that are not media, checked and complete.
         inputs: Media by call parameter; several where the pipeline takes a list.
-        seed: Seed of its generator.
-        written: Prompts as the caller wrote them, by call parameter, where wildcards or styles made others of them.
-        adapters: LoRAs to apply, by file or Hub id; None are those of the model's configuration.
+        seed: Seed of the generator.
+        written: Prompts as the caller wrote them, by call parameter, where wildcards or styles have changed them.
+        adapters: LoRAs to apply, by file or Hub id; None applies those of the model's configuration.
         variation: Noise of another seed to mix in.
     """
 
@@ -42,21 +42,22 @@ class Run:
 
 @dataclass(frozen=True)
 class Call:
-    """A request as an engine takes it: everything resolved, checked and fetched.
+    """A request in the form that an engine runs: resolved, checked, and with all inputs fetched.
 
     Args:
-        id: Name of the request.
-        model: The model's configuration; ``model.model`` is a folder or file that is there, or a Hub id.
-        pipeline: Diffusers class that the model's files are for.
+        id: Id of the request.
+        model: Configuration of the model; ``model.model`` is an existing folder or file, or a Hub id.
+        pipeline: Diffusers class of the model's files.
         runs_as: Diffusers class to call; where it is another one, it shares the loaded components.
-        task: Hub task tag that it serves.
-        runs: The calls to make, in the order of their outputs.
-        scheduler: Noise scheduler for this request; None is the model's own.
-        output: How artifacts are to be written.
-        partial_images: How many unfinished images to send of each run.
-        prompt_syntax: How the prompts are to be read; one of `octabox.prompts.names.SYNTAXES`.
-        brought: What its inputs are, as metadata tell of them; those of the client, before anything was made of them.
-        warnings: What the service already has to say.
+        task: Hub task tag of the request.
+        runs: The pipeline calls, in the order of their outputs.
+        scheduler: Noise scheduler of this request; None uses that of the model.
+        output: Format of the outputs.
+        partial_images: How many unfinished images of each run to send.
+        prompt_syntax: Syntax of the prompts; one of `octabox.prompts.names.SYNTAXES`.
+        input_digests: Digests of the client's inputs for the metadata, as they were before any change.
+        warnings: Warnings of the service.
+        continues: Whether it is the next call of a workflow: it runs before the calls that wait, however many.
     """
 
     id: str
@@ -69,15 +70,16 @@ class Call:
     output: OutputFormat = field(default_factory=OutputFormat)
     partial_images: int = 0
     prompt_syntax: str = "plain"
-    brought: Mapping[str, Any] = field(default_factory=dict)
+    input_digests: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    continues: bool = False
 
 
 class Engine(Protocol):
-    """Holds models and runs calls on them."""
+    """Loads models and runs calls on them."""
 
     async def start(self, models: Iterable[ModelConfig]) -> None:
-        """Get ready to load models; returns at once, and warms up for these models in the background."""
+        """Prepare to load these models, in the background."""
 
     def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call, loading its model if need be; closing the iterator cancels it.
@@ -85,17 +87,17 @@ class Engine(Protocol):
         Raises:
             QueueFullError: Too many calls wait for this model.
             LoadError: The model cannot be loaded.
-            GenerationError: The call did not end well.
+            GenerationError: The call has failed.
         """
 
     async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
-        """Bring a model into memory, if it is not there yet."""
+        """Load a model, unless it is in memory."""
 
     async def unload(self, name: str) -> bool:
-        """End a model's worker, after the call it runs; return whether it was in memory."""
+        """Unload a model, after the call that it runs; return whether it was in memory."""
 
     def status(self) -> list[ModelStatus]:
-        """Return all models in memory or on their way there."""
+        """Return all models in memory or being loaded."""
 
     async def close(self) -> None:
-        """Cancel everything, end all workers and wait for them."""
+        """Cancel all requests, and unload all models."""

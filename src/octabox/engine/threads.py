@@ -1,4 +1,4 @@
-"""How many processor threads a model gets where no setting says."""
+"""The default number of CPU threads of a model."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-#: Where Linux describes its processors and control groups.
+#: Folder with Linux's descriptions of processors and control groups.
 SYSTEM = Path("/")
 
-#: Variables by which a user tells torch's libraries how many threads to use.
+#: Variables that set the number of threads of torch's libraries.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def default_threads(root: Path = SYSTEM) -> int:
-    """Return the number of physical cores that this process may use; 0 where the user has told torch another way.
+    """Return the number of physical cores that this process may use; 0 where a variable sets it.
 
     Args:
         root: Folder with ``sys`` and ``proc``.
@@ -34,7 +34,7 @@ def _usable_processors() -> Collection[int]:
 
 
 def _physical_cores(processors: Collection[int], root: Path) -> int:
-    """Return how many physical cores these logical processors belong to; where the system does not tell, as many as they."""
+    """Return the number of physical cores of these logical processors; that of the processors where it is not known."""
     cores = set()
     for processor in processors:
         file = root / f"sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list"
@@ -46,13 +46,13 @@ def _physical_cores(processors: Collection[int], root: Path) -> int:
 
 
 def _cpu_quota(root: Path) -> float:
-    """Return how many processors' time the control groups of this process may use; 0 is no limit."""
+    """Return the CPU limit of the control groups of this process, in processors; 0 is no limit."""
     quotas = [*_quotas_of_version_2(root), *_quota_of_version_1(root)]
     return min(quotas, default=0.0)
 
 
 def _quotas_of_version_2(root: Path) -> list[float]:
-    """Return the limits of this process's control group and of those above it."""
+    """Return the limits of this process's control group and of its parents."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -65,14 +65,14 @@ def _quotas_of_version_2(root: Path) -> list[float]:
 
 
 def _quota_of_version_1(root: Path) -> list[float]:
-    """Return the limit of the control group, where the system has the first version of them."""
+    """Return the limit of the control group, where the system has version 1 of them."""
     folder = root / "sys/fs/cgroup/cpu"
     quota = _ratio(*_words(folder / "cpu.cfs_quota_us"), *_words(folder / "cpu.cfs_period_us"))
     return [quota] if quota else []
 
 
 def _words(file: Path) -> list[str]:
-    """Return the words of a small file; [] where it is not there."""
+    """Return the words of a small file; [] if it does not exist."""
     try:
         return file.read_text(encoding="ascii").split()
     except OSError:
@@ -80,5 +80,5 @@ def _words(file: Path) -> list[str]:
 
 
 def _ratio(quota: str = "", period: str = "") -> float:
-    """Return a quota as a number of processors; 0 where it is not limited."""
+    """Return a quota as a number of processors; 0 is no limit."""
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else 0.0

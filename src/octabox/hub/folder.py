@@ -84,7 +84,7 @@ def read_index(file: Path, shown: str) -> dict[str, Any]:
     return index
 
 
-def takes_its_own_input(folder: Path) -> bool:
+def has_extra_channels(folder: Path) -> bool:
     """Tell whether a model's UNet was made for more than noise: it has more channels in than the latents of its VAE.
 
     That is so of those that are trained with a mask or an image beside the noise; no other task runs on their weights.

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, ImageSequence
 
 from octabox.media.formats import QUALITY
-from octabox.media.images import as_rgb, exif_of, opened
+from octabox.media.images import build_exif, open_image, to_rgb
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.chunks import CHUNK, as_json
 
@@ -30,12 +30,12 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> tuple[tuple[I
     """
     frames: list[Image.Image] = []
     lasting: list[float] = []
-    with opened(data, parameter=parameter, limits=limits) as file:
+    with open_image(data, parameter=parameter, limits=limits) as file:
         for index, frame in enumerate(ImageSequence.Iterator(file)):
             limits.check_frames(index + 1, frame.size, parameter)
             # An APNG may begin with an image for programs that know no animations.
             if index or not getattr(file, "default_image", False):
-                frames.append(as_rgb(frame))
+                frames.append(to_rgb(frame))
                 lasting.append(float(frame.info.get("duration") or 0))
                 limits.check_seconds(sum(lasting) / 1000, parameter)
     shortest = min((each for each in lasting if each), default=0.0)
@@ -72,7 +72,7 @@ def encode(
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "duration": durations, "loop": 0}
     if name == "webp":
         options["quality"] = QUALITY if quality is None else quality
-        if (exif := exif_of(metadata)) is not None:
+        if (exif := build_exif(metadata)) is not None:
             options["exif"] = exif.tobytes()
     elif metadata:
         options["comment"] = f"{CHUNK}: {as_json(metadata)}".encode()

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octabox.errors import GenerationError, InvalidParameterError, MediaError
-from octabox.media.formats import check, chosen, media_type_of
+from octabox.media.formats import check_output_format, media_type_of, select_format
 from octabox.media.limits import MediaLimits
 from octabox.types import OutputFormat
 
@@ -123,8 +123,8 @@ def encode(arrays: Mapping[str, npt.NDArray[Any]], output: OutputFormat) -> tupl
         InvalidParameterError: The format is none that is written, or NPY is to hold several arrays.
         GenerationError: An array holds something else than numbers.
     """
-    check(output, "array")
-    name, file = chosen("array", output), io.BytesIO()
+    check_output_format(output, "array")
+    name, file = select_format("array", output), io.BytesIO()
     if any(array.dtype.hasobject for array in arrays.values()):
         raise GenerationError("The model made an array that holds no numbers.")
     if name == "npz":

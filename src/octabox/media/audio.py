@@ -16,8 +16,8 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from octabox.errors import GenerationError, InvalidParameterError
-from octabox.media.containers import AUDIO, claimed_seconds, frames, opened, unreadable
-from octabox.media.formats import QUALITY, check, chosen, media_type_of
+from octabox.media.containers import AUDIO, declared_duration, decode_frames, media_error, open_container
+from octabox.media.formats import QUALITY, check_output_format, media_type_of, select_format
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.chunks import as_json
 from octabox.types import OutputFormat
@@ -31,8 +31,8 @@ LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6
 #: The most channels that an MP3 has.
 STEREO = 2
 
-#: Values of all channels together that a second of audio may have: two channels at 192 kHz.
-MOST_VALUES = 2 * 192_000
+#: Values of all channels together that a second of audio may have where it lasts as long as it may: two channels at 48 kHz.
+MAX_VALUES = 2 * 48_000
 
 #: The largest value of a sample of 16 bits.
 FULL = 32767
@@ -61,7 +61,7 @@ class Audio:
         return float(self.samples.shape[1] / self.rate)
 
 
-class Recording:
+class AudioBuffer:
     """Takes the frames of an audio one after another, as far as the limits go.
 
     Args:
@@ -81,17 +81,16 @@ class Recording:
         Raises:
             MediaError: The audio is too long, or has too many channels.
         """
-        # PyAV reads past the end of its memory where a frame has more than eight.
         if frame.layout.nb_channels not in LAYOUTS:
-            raise unreadable(self._parameter, f"has {frame.layout.nb_channels} channels, more than {max(LAYOUTS)}")
+            raise media_error(self._parameter, f"has {frame.layout.nb_channels} channels, more than {max(LAYOUTS)}")
         if self._resampler is None:
-            self._resampler = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
+            self._resampler = av.AudioResampler("flt", frame.layout, frame.sample_rate)
             self._rate = frame.sample_rate
         self._length += frame.samples
         self._limits.check_seconds(self._length / self._rate, self._parameter)
         # Many channels at a high rate fill the memory in less time.
-        self._limits.check_seconds(self._length * frame.layout.nb_channels / MOST_VALUES, self._parameter)
-        self._pieces += [values(piece) for piece in self._resampler.resample(frame)]
+        self._limits.check_seconds(self._length * frame.layout.nb_channels / MAX_VALUES, self._parameter)
+        self._pieces += [frame_samples(piece) for piece in self._resampler.resample(frame)]
 
     def audio(self) -> Audio | None:
         """Return the audio; None where there were no samples."""
@@ -100,9 +99,12 @@ class Recording:
         return Audio(np.clip(np.concatenate(self._pieces, axis=1), -1, 1), self._rate)
 
 
-def values(frame: AudioFrame) -> npt.NDArray[np.float32]:
-    """Return the samples of a frame of planes of floats."""
-    return np.asarray(frame.to_ndarray(), np.float32)
+def frame_samples(frame: AudioFrame) -> npt.NDArray[np.float32]:
+    """Return the samples of a frame of packed floats, of shape (channels, length).
+
+    Packed, since PyAV reads past the end of its memory if a frame has eight planes or more.
+    """
+    return np.asarray(frame.to_ndarray(), np.float32).reshape(-1, frame.layout.nb_channels).T
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Audio:
@@ -111,16 +113,18 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Audio:
     Raises:
         MediaError: The file holds no audio, is damaged, or is too large or too long.
     """
-    with opened(data, parameter=parameter, limits=limits, hint=AUDIO) as container:
+    with open_container(data, parameter=parameter, limits=limits, hint=AUDIO) as container:
         if not container.streams.audio:
-            raise unreadable(parameter, "holds no audio", AUDIO)
-        recording, stream = Recording(parameter, limits), container.streams.audio[0]
-        for frame in frames(container, [stream], parameter=parameter, whole=claimed_seconds(container, data)):
+            raise media_error(parameter, "holds no audio", AUDIO)
+        # What a file claims is refused before it is decoded; what it holds is counted all the same.
+        limits.check_seconds((container.duration or 0) / av.time_base, parameter)
+        recording, stream = AudioBuffer(parameter, limits), container.streams.audio[0]
+        for frame in decode_frames(container, [stream], parameter=parameter, whole=declared_duration(container, data)):
             if isinstance(frame, AudioFrame):
                 recording.add(frame)
         audio = recording.audio()
     if audio is None:
-        raise unreadable(parameter, "holds an audio of no length", AUDIO)
+        raise media_error(parameter, "holds an audio of no length", AUDIO)
     return audio
 
 
@@ -134,12 +138,12 @@ def encode(audio: Audio, output: OutputFormat, metadata: Mapping[str, Any]) -> t
         InvalidParameterError: The format is none that is written, or the audio does not fit it.
         GenerationError: The audio has no length.
     """
-    check(output, "audio")
-    name = chosen("audio", output)
+    check_output_format(output, "audio")
+    name = select_format("audio", output)
     if not audio.samples.size:
         raise GenerationError("The model made an audio of no length.")
     if name == "mp3":
-        audio = fitted(audio, "libmp3lame")
+        audio = fit_to_encoder(audio, "libmp3lame")
     if audio.channels not in LAYOUTS:
         raise InvalidParameterError(
             f"An audio of {audio.channels} channels cannot be written as {name}.", parameter="output_format"
@@ -175,14 +179,14 @@ def _write(container: OutputContainer, audio: Audio, name: str, quality: int) ->
         container.mux(packet)
 
 
-def fitted(audio: Audio, codec: str) -> Audio:
+def fit_to_encoder(audio: Audio, codec: str) -> Audio:
     """Return an audio at the nearest rate that an encoder takes, with at most two channels."""
     rates = av.Codec(codec, "w").audio_rates or [audio.rate]
     rate = min(rates, key=lambda offered: abs(offered - audio.rate))
-    return resampled(with_channels(audio, min(audio.channels, STEREO)), rate)
+    return resample(mix_channels(audio, min(audio.channels, STEREO)), rate)
 
 
-def resampled(audio: Audio, rate: int) -> Audio:
+def resample(audio: Audio, rate: int) -> Audio:
     """Return an audio with so many samples a second; it lasts as long as before."""
     if rate == audio.rate or not audio.samples.size:
         return replace(audio, rate=rate)
@@ -191,16 +195,16 @@ def resampled(audio: Audio, rate: int) -> Audio:
     # One channel at a time, since there may be more than FFmpeg has arrangements for.
     for index, channel in enumerate(np.nan_to_num(audio.samples)):
         line = np.ascontiguousarray(channel, np.float32).reshape(1, -1)
-        frame = AudioFrame.from_ndarray(line, format="fltp", layout="mono")
+        frame = AudioFrame.from_ndarray(line, format="flt", layout="mono")
         frame.sample_rate = audio.rate
-        resampler = av.AudioResampler("fltp", "mono", rate)
-        pieces = [values(piece)[0] for piece in [*resampler.resample(frame), *resampler.resample(None)]]
+        resampler = av.AudioResampler("flt", "mono", rate)
+        pieces = [frame_samples(piece)[0] for piece in [*resampler.resample(frame), *resampler.resample(None)]]
         made = np.concatenate([*pieces, np.zeros(0, np.float32)])[:length]
         samples[index, : len(made)] = made
     return Audio(samples.clip(-1, 1), rate)
 
 
-def with_channels(audio: Audio, channels: int) -> Audio:
+def mix_channels(audio: Audio, channels: int) -> Audio:
     """Return an audio with so many channels: the mean of all that there are, in each, where the numbers differ."""
     if channels == audio.channels:
         return audio

@@ -39,7 +39,7 @@ AUDIO = "Send an audio as WAV, FLAC, MP3, OGG or M4A."
 
 
 @contextmanager
-def opened(data: bytes, *, parameter: str, limits: MediaLimits, hint: str) -> Iterator[InputContainer]:
+def open_container(data: bytes, *, parameter: str, limits: MediaLimits, hint: str) -> Iterator[InputContainer]:
     """Open a file; whatever a decoder says of it in the block becomes a `MediaError` too.
 
     Args:
@@ -63,10 +63,10 @@ def opened(data: bytes, *, parameter: str, limits: MediaLimits, hint: str) -> It
         raise
     except Exception as error:  # a decoder may raise anything over a damaged file
         why = "is damaged" if known else "is damaged, or of a kind that is not read"
-        raise unreadable(parameter, why, hint) from error
+        raise media_error(parameter, why, hint) from error
 
 
-def frames(
+def decode_frames(
     container: InputContainer, streams: list[VideoStream | AudioStream], *, parameter: str, whole: float | None
 ) -> Iterator[VideoFrame | AudioFrame]:
     """Yield the frames of some streams as they stand in the file.
@@ -83,18 +83,18 @@ def frames(
     end = 0.0
     for packet in container.demux(streams):
         if packet.is_corrupt and whole != math.inf:
-            raise unreadable(parameter, "is damaged, or was cut off", ENTIRE)
+            raise media_error(parameter, "is damaged, or was cut off", ENTIRE)
         if packet.pts is not None and packet.time_base is not None:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         for frame in packet.decode():
             if isinstance(frame, (VideoFrame, AudioFrame)):
                 yield frame
     if whole is not None and whole != math.inf and end + ROUNDING < WHOLE * whole:
-        raise unreadable(parameter, f"was cut off: it claims {whole:.1f} seconds and has {end:.1f}", ENTIRE)
+        raise media_error(parameter, f"was cut off: it claims {whole:.1f} seconds and has {end:.1f}", ENTIRE)
 
 
-def claimed_seconds(container: InputContainer, data: bytes) -> float | None:
-    """Return how long a file says that it lasts, as `frames` takes it."""
+def declared_duration(container: InputContainer, data: bytes) -> float | None:
+    """Return how long a file says that it lasts, as `decode_frames` takes it."""
     name = container.format.name
     if name == "wav":
         at = data.find(b"data", 12, 4096)
@@ -105,6 +105,6 @@ def claimed_seconds(container: InputContainer, data: bytes) -> float | None:
     return container.duration / av.time_base if told and container.duration else None
 
 
-def unreadable(parameter: str, why: str, hint: str = "") -> MediaError:
+def media_error(parameter: str, why: str, hint: str = "") -> MediaError:
     """Return the error of a file that cannot be read."""
     return MediaError(f"The file for '{parameter}' {why}.", hint=hint, parameter=parameter)

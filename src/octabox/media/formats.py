@@ -72,7 +72,7 @@ PLURALS: dict[Kind, str] = {
 }
 
 
-def chosen(kind: Kind, output: OutputFormat) -> str:
+def select_format(kind: Kind, output: OutputFormat) -> str:
     """Return the name of the format to write an artifact of this kind in.
 
     That is the one that was asked for if it can hold the kind. Else it is the kind's usual one: a call may make a
@@ -82,7 +82,7 @@ def chosen(kind: Kind, output: OutputFormat) -> str:
     return wished if wished in FORMATS and kind in FORMATS[wished].kinds else DEFAULTS[kind]
 
 
-def check(output: OutputFormat, kind: Kind) -> None:
+def check_output_format(output: OutputFormat, kind: Kind) -> None:
     """Make sure that outputs of this kind can be written as a client wants them.
 
     Raises:

@@ -11,15 +11,15 @@ import numpy as np
 from PIL import Image, ImageChops, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from octabox.errors import InvalidParameterError, MediaError
-from octabox.media.containers import ENTIRE, unreadable
-from octabox.media.formats import QUALITY, check, chosen, media_type_of
+from octabox.media.containers import ENTIRE, media_error
+from octabox.media.formats import QUALITY, check_output_format, media_type_of, select_format
 from octabox.media.limits import MediaLimits
-from octabox.media.metadata.chunks import CHUNK, EXIF_DIRECTORY, TEXT_CHUNK, USER_COMMENT, as_json, comment
-from octabox.media.metadata.infotext import parameters_text
+from octabox.media.metadata.chunks import CHUNK, EXIF_DIRECTORY, TEXT_CHUNK, USER_COMMENT, as_json, encode_comment
+from octabox.media.metadata.infotext import format_infotext
 from octabox.types import OutputFormat
 
 #: Formats that are read: raster formats whose decoders are small or much used.
-READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
 #: zlib level of PNG: 1 takes a fifth of the time of Pillow's 6, and files grow by a tenth.
 PNG_LEVEL = 1
@@ -37,8 +37,8 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
     Raises:
         MediaError: The file is no image, is damaged, or is too large.
     """
-    with opened(data, parameter=parameter, limits=limits) as image:
-        return as_rgb(image)
+    with open_image(data, parameter=parameter, limits=limits) as image:
+        return to_rgb(image)
 
 
 def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
@@ -49,7 +49,7 @@ def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Im
     Raises:
         MediaError: As for `decode`.
     """
-    with opened(data, parameter=parameter, limits=limits) as opened_image:
+    with open_image(data, parameter=parameter, limits=limits) as opened_image:
         image = _as_eight_bits(ImageOps.exif_transpose(opened_image))
     if _has_alpha(image):
         rgba = image.convert("RGBA")
@@ -65,8 +65,8 @@ def encode(image: Image.Image, output: OutputFormat, metadata: Mapping[str, Any]
     Raises:
         InvalidParameterError: The format is none that is written, or the image does not fit it.
     """
-    check(output, "image")
-    name = chosen("image", output)
+    check_output_format(output, "image")
+    name = select_format("image", output)
     file, options = io.BytesIO(), _options(name, output, metadata)
     if name == "jpeg" and image.mode not in ("RGB", "L"):
         image = _on_white(image)
@@ -80,14 +80,14 @@ def encode(image: Image.Image, output: OutputFormat, metadata: Mapping[str, Any]
     return file.getvalue(), media_type_of(name)
 
 
-def lossless(image: Image.Image) -> bytes:
+def encode_png(image: Image.Image) -> bytes:
     """Return an image as a PNG file that holds nothing besides it."""
     return encode(image, OutputFormat("png"), {})[0]
 
 
-def dimensions(data: bytes) -> tuple[int, int]:
+def read_size(data: bytes) -> tuple[int, int]:
     """Return width and height of an image that we wrote, from its first bytes."""
-    with Image.open(io.BytesIO(data), formats=READ) as image:
+    with Image.open(io.BytesIO(data), formats=READABLE_FORMATS) as image:
         size: tuple[int, int] = image.size
         return size
 
@@ -98,18 +98,18 @@ def _options(name: str, output: OutputFormat, metadata: Mapping[str, Any]) -> di
         chunks = PngImagePlugin.PngInfo()
         if metadata:
             # Latin-1 where that is enough, since many readers of this chunk know nothing else.
-            chunks.add_text(TEXT_CHUNK, parameters_text(metadata).encode("utf-8", "replace").decode())
+            chunks.add_text(TEXT_CHUNK, format_infotext(metadata).encode("utf-8", "replace").decode())
             chunks.add_text(CHUNK, as_json(metadata))
         return {"pnginfo": chunks, "compress_level": PNG_LEVEL}
     options: dict[str, Any] = {"quality": QUALITY if output.quality is None else output.quality}
-    if (exif := exif_of(metadata)) is not None:
+    if (exif := build_exif(metadata)) is not None:
         options["exif"] = exif
     return options
 
 
-def exif_of(metadata: Mapping[str, Any]) -> Image.Exif | None:
+def build_exif(metadata: Mapping[str, Any]) -> Image.Exif | None:
     """Return an EXIF block with metadata as its comment; None where there is none, or too much."""
-    encoded = comment(metadata, MOST_COMMENT) if metadata else None
+    encoded = encode_comment(metadata, MOST_COMMENT) if metadata else None
     if encoded is None:
         return None
     exif = Image.Exif()
@@ -120,7 +120,7 @@ def exif_of(metadata: Mapping[str, Any]) -> Image.Exif | None:
 def is_image(data: bytes) -> bool:
     """Return whether a file is one of the formats that are read here, in whatever state."""
     try:
-        Image.open(io.BytesIO(data), formats=READ).close()
+        Image.open(io.BytesIO(data), formats=READABLE_FORMATS).close()
     except UnidentifiedImageError:
         return False
     except Exception:  # noqa: BLE001 (a decoder may raise anything over a damaged file)
@@ -129,7 +129,7 @@ def is_image(data: bytes) -> bool:
 
 
 @contextmanager
-def opened(data: bytes, *, parameter: str, limits: MediaLimits) -> Iterator[Image.Image]:
+def open_image(data: bytes, *, parameter: str, limits: MediaLimits) -> Iterator[Image.Image]:
     """Open an image; its size is checked before anything is decoded.
 
     Whatever a decoder says of it in the block becomes a `MediaError` too.
@@ -139,7 +139,7 @@ def opened(data: bytes, *, parameter: str, limits: MediaLimits) -> Iterator[Imag
     """
     limits.check_bytes(data, parameter)
     try:
-        with Image.open(io.BytesIO(data), formats=READ) as image:
+        with Image.open(io.BytesIO(data), formats=READABLE_FORMATS) as image:
             width, height = image.size
             limits.check_size(width, height, parameter)
             image.load()
@@ -147,19 +147,19 @@ def opened(data: bytes, *, parameter: str, limits: MediaLimits) -> Iterator[Imag
     except MediaError:
         raise
     except UnidentifiedImageError:
-        hint = f"Send one of {', '.join(name.lower() for name in READ)}."
-        raise unreadable(parameter, "is no image, or of a kind that is not read", hint) from None
+        hint = f"Send one of {', '.join(name.lower() for name in READABLE_FORMATS)}."
+        raise media_error(parameter, "is no image, or of a kind that is not read", hint) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise unreadable(parameter, "has more pixels than are allowed", "Send a smaller one.") from error
+        raise media_error(parameter, "has more pixels than are allowed", "Send a smaller one.") from error
     except Exception as error:  # a decoder may raise anything over a damaged file
-        raise unreadable(parameter, f"is damaged: {error}".rstrip("."), ENTIRE) from error
+        raise media_error(parameter, f"is damaged: {error}".rstrip("."), ENTIRE) from error
 
 
 def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Return an image upright and in RGB; what is transparent becomes white, and 16 bits are scaled to 8."""
     upright = _as_eight_bits(ImageOps.exif_transpose(image))
     return _on_white(upright) if _has_alpha(upright) else upright.convert("RGB")

@@ -23,7 +23,7 @@ class MediaLimits:
     max_bytes: int = 50 * 1024 * 1024
     max_frames: int = 2048
     max_seconds: float = 600.0
-    max_video_pixels: int = 1024 * 1024 * 1024
+    max_video_pixels: int = 256 * 1024 * 1024
 
     def check_bytes(self, data: bytes, parameter: str) -> None:
         """Make sure that a file is neither empty nor too long.

@@ -21,7 +21,7 @@ UNKNOWN = (128, 128, 128)
 FULL = 255
 
 
-def coloured(values: npt.NDArray[Any], *, near: str = "low") -> Image.Image:
+def colorize_map(values: npt.NDArray[Any], *, near: str = "low") -> Image.Image:
     """Return an image of a map, scaled to its own range, warm where it is near.
 
     Args:
@@ -45,7 +45,7 @@ def coloured(values: npt.NDArray[Any], *, near: str = "low") -> Image.Image:
     return Image.fromarray(np.rint(colours).astype(np.uint8))
 
 
-def normals(values: npt.NDArray[Any]) -> Image.Image:
+def colorize_normals(values: npt.NDArray[Any]) -> Image.Image:
     """Return an image of directions: x as red, y as green, z as blue.
 
     Args:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import trimesh
 
 from octabox.errors import GenerationError
-from octabox.media.formats import check, chosen, media_type_of
+from octabox.media.formats import check_output_format, media_type_of, select_format
 from octabox.types import OutputFormat
 
 #: Length of a point, and number of corners of a face.
@@ -34,8 +34,8 @@ def encode(
         InvalidParameterError: The format is none that is written.
         GenerationError: The parts do not fit together.
     """
-    check(output, "mesh")
-    name = chosen("mesh", output)
+    check_output_format(output, "mesh")
+    name = select_format("mesh", output)
     points, corners = np.asarray(vertices, np.float32), np.asarray(faces, np.int64)
     _check(points, corners, colours)
     painted = None

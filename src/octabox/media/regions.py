@@ -30,17 +30,17 @@ class Padding:
     bottom: int = 0
 
 
-def blurred(mask: Image.Image, radius: float) -> Image.Image:
+def blur_mask(mask: Image.Image, radius: float) -> Image.Image:
     """Return a mask with soft edges; the radius is that of a Gaussian blur in pixels."""
     return mask.filter(ImageFilter.GaussianBlur(radius)) if radius else mask
 
 
-def binary(mask: Image.Image) -> Image.Image:
+def binarize_mask(mask: Image.Image) -> Image.Image:
     """Return a mask of pure black and white."""
     return mask.point(lambda value: 255 if value >= WHITE_FROM else 0)
 
 
-def region_of(mask: Image.Image, padding: int, target: Size) -> Box | None:
+def masked_region(mask: Image.Image, padding: int, target: Size) -> Box | None:
     """Return the part of an image that holds all of a mask that is not black.
 
     Args:
@@ -77,7 +77,7 @@ def expand(image: Image.Image, sides: Padding) -> Image.Image:
     return Image.fromarray(np.pad(pixels, room, mode="edge"))
 
 
-def new_room(size: Size, sides: Padding, inset: int = 0) -> Image.Image:
+def outpaint_mask(size: Size, sides: Padding, inset: int = 0) -> Image.Image:
     """Return the mask of what `expand` adds to an image of this size.
 
     Args:
@@ -111,7 +111,7 @@ def paste_back(image: Image.Image, piece: Image.Image, box: Box, alpha: Image.Im
     return made
 
 
-def surroundings(image: Image.Image, mask: Image.Image) -> Image.Image:
+def fill_masked(image: Image.Image, mask: Image.Image) -> Image.Image:
     """Return an image whose masked part is filled with the colours around it, the nearer the more."""
     hidden = np.asarray(mask) >= WHITE_FROM
     if not hidden.any() or hidden.all():

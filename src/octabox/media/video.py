@@ -23,9 +23,9 @@ from PIL import Image
 
 from octabox.errors import GenerationError, InvalidParameterError
 from octabox.media import animations, images
-from octabox.media.audio import LAYOUTS, Audio, Recording, fitted
-from octabox.media.containers import VIDEOS, claimed_seconds, frames, opened, unreadable
-from octabox.media.formats import MAX_FPS, QUALITY, check, chosen, media_type_of
+from octabox.media.audio import LAYOUTS, Audio, AudioBuffer, fit_to_encoder
+from octabox.media.containers import VIDEOS, declared_duration, decode_frames, media_error, open_container
+from octabox.media.formats import MAX_FPS, QUALITY, check_output_format, media_type_of, select_format
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.chunks import as_json
 from octabox.types import OutputFormat
@@ -80,17 +80,18 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Video:
     if images.is_image(data):
         stills, fps = animations.decode(data, parameter=parameter, limits=limits)
         return Video(stills, _usual(fps))
-    with opened(data, parameter=parameter, limits=limits, hint=VIDEOS) as container:
+    with open_container(data, parameter=parameter, limits=limits, hint=VIDEOS) as container:
         # A song's cover stands among the videos of its file.
         tracks = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
         if not tracks:
-            raise unreadable(parameter, "holds no video", VIDEOS)
+            raise media_error(parameter, "holds no video", VIDEOS)
         tracks[0].thread_type = "AUTO"
-        limits.check_size(tracks[0].width, tracks[0].height, parameter)
-        recording = Recording(parameter, limits)
+        # What a file claims is refused before it is decoded; what it holds is counted all the same.
+        limits.check_frames(max(1, tracks[0].frames), (tracks[0].width, tracks[0].height), parameter)
+        recording = AudioBuffer(parameter, limits)
         upright: list[Image.Image] = []
         used: list[VideoStream | AudioStream] = [tracks[0], *container.streams.audio[:1]]
-        for frame in frames(container, used, parameter=parameter, whole=claimed_seconds(container, data)):
+        for frame in decode_frames(container, used, parameter=parameter, whole=declared_duration(container, data)):
             if isinstance(frame, AudioFrame):
                 recording.add(frame)
             else:
@@ -100,7 +101,7 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Video:
         audio, fps = recording.audio(), float(tracks[0].average_rate or 0)
     if len({image.size for image in upright}) != 1:
         why = "has frames of several sizes" if upright else "holds a video with no frames"
-        raise unreadable(parameter, why, VIDEOS)
+        raise media_error(parameter, why, VIDEOS)
     return Video(tuple(upright), _usual(fps), audio)
 
 
@@ -125,8 +126,8 @@ def encode(video: Video, output: OutputFormat, metadata: Mapping[str, Any]) -> t
         InvalidParameterError: The format is none that is written, or the video does not fit it.
         GenerationError: The video has no frames, or frames of several sizes.
     """
-    check(output, "video")
-    name = chosen("video", output)
+    check_output_format(output, "video")
+    name = select_format("video", output)
     sizes = {frame.size for frame in video.frames}
     if len(sizes) != 1:
         raise GenerationError(f"The model made a video with {'frames of several sizes' if sizes else 'no frames'}.")
@@ -138,7 +139,7 @@ def encode(video: Video, output: OutputFormat, metadata: Mapping[str, Any]) -> t
         )
     fps, frames = (
         output.fps or video.fps,
-        [frame if frame.mode == "RGB" else images.as_rgb(frame) for frame in video.frames],
+        [frame if frame.mode == "RGB" else images.to_rgb(frame) for frame in video.frames],
     )
     try:
         if name in animations.TICKS:
@@ -170,7 +171,7 @@ def _write(container: OutputContainer, video: Video, name: str, quality: int) ->
     image_codec, audio_codec = ENCODERS[name]
     rate = max(Fraction(video.fps).limit_denominator(100_000), Fraction(1, 100_000))
     stream = _image_stream(container, image_codec, video.frames[0].size, rate, quality)
-    audio = None if video.audio is None or not video.audio.samples.size else fitted(video.audio, audio_codec)
+    audio = None if video.audio is None or not video.audio.samples.size else fit_to_encoder(video.audio, audio_codec)
     track = None
     if audio is not None:
         track = container.add_stream(audio_codec, rate=audio.rate, layout=LAYOUTS[audio.channels])

@@ -58,7 +58,7 @@ class Fragment:
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightedPrompt:
     """A prompt that has been read.
 
     Args:
@@ -70,7 +70,7 @@ class Weighted:
     warnings: tuple[str, ...] = ()
 
     @property
-    def plain(self) -> str:
+    def text(self) -> str:
         """The words without their weights."""
         return " ".join("".join(fragment.text for fragment in section) for section in self.sections)
 
@@ -120,7 +120,7 @@ class _Reader:
                 self._parts.append([each, 1.0])
 
 
-def read(text: str, parameter: str = "prompt") -> Weighted:
+def parse_prompt(text: str, parameter: str = "prompt") -> WeightedPrompt:
     """Return a prompt's words and their weights.
 
     Args:
@@ -146,7 +146,7 @@ def read(text: str, parameter: str = "prompt") -> Weighted:
         else:
             sections[-1].append(Fragment(words, weight))
     kept = [tuple(section) for section in sections if section] or [()]
-    return Weighted(tuple(kept), tuple(_doubts(text, reader.unclosed, parameter)))
+    return WeightedPrompt(tuple(kept), tuple(_doubts(text, reader.unclosed, parameter)))
 
 
 def check_weight(words: str, weight: float, parameter: str) -> None:

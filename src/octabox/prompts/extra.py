@@ -14,11 +14,11 @@ PAIR = re.compile(r'\s*(?P<word>\w[\w \-]*?)\s*:\s*(?P<value>"[^"]*"|[^,\n]*)\s*
 WHOLE, NUMBER = re.compile(r"\d{1,19}"), re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 
 #: How a sampler is called that is the model's own.
-OWN = ("default", "automatic")
+DEFAULT_SAMPLERS = ("default", "automatic")
 
 
 @dataclass(frozen=True)
-class Extra:
+class StyleSettings:
     """What a style sets beside its prompts.
 
     Args:
@@ -34,7 +34,7 @@ class Extra:
     unused: tuple[str, ...] = ()
 
 
-def read_extra(text: str) -> Extra:
+def parse_extra(text: str) -> StyleSettings:
     """Return what the field says.
 
     Words are read without regard to letter case, as A1111 and SD.Next write them, and a value that does not fit its word is
@@ -53,12 +53,12 @@ def read_extra(text: str) -> Extra:
         if word == "seed" and WHOLE.fullmatch(value):
             seed = int(value)
         elif word in ("sampler", "sampler_name") and value:
-            sampler = "" if value.lower() in OWN else value
+            sampler = "" if value.lower() in DEFAULT_SAMPLERS else value
         elif meant := _params(word, value):
             params |= meant
         elif not (word == "seed" and value == "-1"):
             unused.append(f"{found['word']}: {value}")
-    return Extra(params, seed, sampler, tuple(unused))
+    return StyleSettings(params, seed, sampler, tuple(unused))
 
 
 def _params(word: str, value: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from octabox.errors import ConfigError, InvalidParameterError, nearest
 
 #: Where in a style the prompt goes; in one that has no such place, it goes before.
-PLACE = "{prompt}"
+PLACEHOLDER = "{prompt}"
 
 #: Keys by which files call the negative text.
 NEGATIVE = ("negative_prompt", "negative")
@@ -96,7 +96,7 @@ def _style(name: str, data: Mapping[str, Any]) -> Style:
     return Style(name, str(data.get("prompt") or ""), str(negative), str(data.get(EXTRA) or ""), unused)
 
 
-def chosen(names: Iterable[str], known: Mapping[str, Style]) -> list[Style]:
+def select_styles(names: Iterable[str], known: Mapping[str, Style]) -> list[Style]:
     """Return the styles of these names.
 
     Raises:
@@ -116,8 +116,8 @@ def chosen(names: Iterable[str], known: Mapping[str, Style]) -> list[Style]:
 def apply_style(text: str, pieces: Iterable[str]) -> str:
     """Return a prompt with the pieces of styles laid over it, one after the other."""
     for piece in pieces:
-        if PLACE in piece:
-            text = piece.replace(PLACE, text)
+        if PLACEHOLDER in piece:
+            text = piece.replace(PLACEHOLDER, text)
         else:
             text = ", ".join(part for part in (text.strip(" ,") if piece.strip() else text, piece.strip()) if part)
     return text

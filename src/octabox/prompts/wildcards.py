@@ -33,11 +33,11 @@ MOST_CHOICES, MAX_DEPTH, MOST_LETTERS = 1000, 50, 50_000
 
 
 @dataclass(frozen=True)
-class Option:
+class Choice:
     """One of several texts, and how likely it is against the others."""
 
     text: str
-    share: float = 1.0
+    weight: float = 1.0
 
 
 @dataclass
@@ -122,11 +122,11 @@ class Wildcards:
         finally:
             state.chain.pop()
 
-    def _choose(self, options: list[Option], state: _Expansion) -> str:
+    def _choose(self, options: list[Choice], state: _Expansion) -> str:
         state.choices += 1
         if state.choices > MOST_CHOICES:
             raise state.refuse(f"'{state.parameter}' asks for more than {MOST_CHOICES} choices.")
-        total = sum(each.share for each in options)
+        total = sum(each.weight for each in options)
         if not math.isfinite(total) or total <= 0:
             raise state.refuse(
                 f"A choice in '{state.parameter}' has no part that can be taken: '{options[0].text[:40]}'."
@@ -134,8 +134,8 @@ class Wildcards:
         if state.depth >= MAX_DEPTH:
             raise state.refuse(f"'{state.parameter}' has more than {MAX_DEPTH} choices inside one another.")
         left = state.random.random() * total
-        taken = [each for each in options if each.share]
-        while len(taken) > 1 and (left := left - taken[0].share) >= 0:
+        taken = [each for each in options if each.weight]
+        while len(taken) > 1 and (left := left - taken[0].weight) >= 0:
             del taken[0]
         state.depth += 1
         made = self._expand(taken[0].text, state)
@@ -147,7 +147,7 @@ class Wildcards:
         names = self.names()
         return [each for each in names if each == name] or [each for each in names if each.endswith(f"/{name}")]
 
-    def _read(self, name: str, state: _Expansion) -> list[Option]:
+    def _read(self, name: str, state: _Expansion) -> list[Choice]:
         """Return the lines of a wildcard's file: the first that it may mean."""
         alike = self._files(name)
         if not alike:
@@ -172,9 +172,9 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def _option(text: str) -> Option:
+def _option(text: str) -> Choice:
     found = SHARE.match(text)
-    return Option(text[found.end() :], float(found[1])) if found else Option(text)
+    return Choice(text[found.end() :], float(found[1])) if found else Choice(text)
 
 
 def _closing(text: str) -> dict[int, int]:
@@ -206,6 +206,6 @@ def _parts(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def unescaped(text: str) -> str:
+def unescape(text: str) -> str:
     """Return a prompt, written out, with each letter that has a backslash before it as the letter alone."""
     return ESCAPED.sub(r"\1", text)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from octabox.catalog.entries import Parameter, PipelineEntry, SchedulerEntry
-from octabox.catalog.reading.annotations import parse
-from octabox.catalog.signature import check
+from octabox.catalog.reading.annotations import parse_annotation
+from octabox.catalog.signature import check_value
 from octabox.errors import InvalidParameterError, UnknownParameterError, nearest
-from octabox.schedulers.names import ResolvedAlias, table
+from octabox.schedulers.names import ResolvedScheduler, load_table
 
 #: What a model was trained to predict where its scheduler's configuration does not say: the noise.
 PREDICTS_NOISE = "epsilon"
@@ -38,7 +39,7 @@ class ModelTraits:
         pipeline: Class of its pipeline, where that is known.
     """
 
-    own: str
+    default_class: str
     config: Mapping[str, Any]
     pipeline: PipelineEntry | None = None
 
@@ -54,7 +55,7 @@ class ModelTraits:
         return str(self.config.get("prediction_type") or PREDICTS_NOISE)
 
 
-def check_settings(name: str, meant: ResolvedAlias, entry: SchedulerEntry, given: Mapping[str, Any]) -> None:
+def check_settings(name: str, meant: ResolvedScheduler, entry: SchedulerEntry, given: Mapping[str, Any]) -> None:
     """Check settings against the constructor that they are for.
 
     Args:
@@ -81,7 +82,7 @@ def check_settings(name: str, meant: ResolvedAlias, entry: SchedulerEntry, given
             hint = f"Choose it without that, or another scheduler. {having}"
             raise UnknownParameterError(message, hint=hint, parameter="scheduler", choices=known)
         try:
-            check(setting, value)
+            check_value(setting, value)
         except InvalidParameterError as error:
             message = f"{entry.name}: {error.message}"
             raise InvalidParameterError(message, parameter="scheduler", choices=error.choices) from None
@@ -90,7 +91,7 @@ def check_settings(name: str, meant: ResolvedAlias, entry: SchedulerEntry, given
             raise InvalidParameterError(message, parameter="scheduler")
 
 
-def timesteps_of(name: str, meant: ResolvedAlias, entry: SchedulerEntry, family: str) -> tuple[int, ...]:
+def schedule_timesteps(name: str, meant: ResolvedScheduler, entry: SchedulerEntry, family: str) -> tuple[int, ...]:
     """Return the timesteps that a schedule writes out for a family of models; none where it writes none.
 
     Raises:
@@ -110,7 +111,7 @@ def timesteps_of(name: str, meant: ResolvedAlias, entry: SchedulerEntry, family:
 
 
 @dataclass(frozen=True)
-class Build:
+class SchedulerConfig:
     """What a scheduler is built of.
 
     Args:
@@ -119,12 +120,12 @@ class Build:
         beside: What its constructor does not know, but a pipeline may look up in its configuration.
     """
 
-    kept: Mapping[str, Any]
-    above: Mapping[str, Any]
-    beside: Mapping[str, Any]
+    inherited: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    extra: Mapping[str, Any]
 
 
-def adapted(entry: SchedulerEntry, subject: ModelTraits, settings: Mapping[str, Any]) -> Build:
+def scheduler_config(entry: SchedulerEntry, subject: ModelTraits, settings: Mapping[str, Any]) -> SchedulerConfig:
     """Return what a scheduler is built of.
 
     Args:
@@ -141,13 +142,13 @@ def adapted(entry: SchedulerEntry, subject: ModelTraits, settings: Mapping[str, 
             kept[name] = value
     beside = {name: value for name, value in subject.config.items() if name not in known and not name.startswith("_")}
     above: dict[str, Any] = {}
-    if subject.matches_flows and entry.name != subject.own:
+    if subject.matches_flows and entry.name != subject.default_class:
         above = _flow_form(entry, subject)
-    exclusive = table()["exclusive"]
+    exclusive = load_table()["exclusive"]
     if any(settings.get(flag) for flag in exclusive) or "timestep_spacing" in settings:
         # A schedule that is asked for takes the place of the model's.
         above |= {flag: False for flag in exclusive if kept.get(flag) and entry.setting(flag)}
-    return Build(kept, {**above, **settings}, beside)
+    return SchedulerConfig(kept, {**above, **settings}, beside)
 
 
 def _flow_form(entry: SchedulerEntry, subject: ModelTraits) -> dict[str, Any]:
@@ -157,88 +158,135 @@ def _flow_form(entry: SchedulerEntry, subject: ModelTraits) -> dict[str, Any]:
     return {name: value for name, value in form.items() if entry.setting(name) and value is not None}
 
 
-def incompatibility(
-    entry: SchedulerEntry, subject: ModelTraits, settings: Mapping[str, Any], pipelines: Iterable[PipelineEntry] = ()
-) -> str:
-    """Return why a scheduler cannot work with a model; nothing where it can.
+class IncompatibilityCause(Enum):
+    """What about a scheduler is incompatible with a model."""
+
+    SETTINGS = "settings"
+    DIRECTION = "direction"
+    STEP = "step"
+    FLOW_MATCHING = "flow matching"
+    NOISE = "noise"
+    PIPELINE = "pipeline"
+
+
+@dataclass(frozen=True)
+class Incompatibility:
+    """Why a scheduler cannot work with a model.
 
     Args:
-        entry: The class.
-        subject: The model.
-        settings: What was asked for.
-        pipelines: All pipelines, which tell what schedulers they are made for.
+        cause: What is incompatible.
+        reason: The reason, as the end of a sentence about the scheduler.
     """
-    reason = _misfit_of_settings(entry, subject, settings)
-    if reason or entry.name == subject.own:
-        return reason
-    if entry.reverses:
-        return "it runs from the image to the noise"
-    is_for_it = subject.pipeline is not None and entry.name in _made_for(subject.pipeline)
+
+    cause: IncompatibilityCause
+    reason: str
+
+    def error(self, scheduler: str, traits: ModelTraits) -> InvalidParameterError:
+        """Return the error for a request of this scheduler."""
+        return InvalidParameterError(
+            f"Scheduler {scheduler} does not fit this model: {self.reason}.",
+            hint=f"The model's own is {traits.default_class}.",
+            parameter="scheduler",
+        )
+
+
+def incompatibility(
+    entry: SchedulerEntry, traits: ModelTraits, settings: Mapping[str, Any], pipelines: Iterable[PipelineEntry] = ()
+) -> Incompatibility | None:
+    """Return why a scheduler cannot work with a model; None if it can.
+
+    Args:
+        entry: The class of the scheduler.
+        traits: The model.
+        settings: The requested settings.
+        pipelines: All pipelines, which declare the schedulers that they are made for.
+    """
+    conflicts = _conflicts(entry, traits, settings, pipelines)
+    return next((Incompatibility(cause, reason) for cause, reason in conflicts if reason is not None), None)
+
+
+def _conflicts(
+    entry: SchedulerEntry, traits: ModelTraits, settings: Mapping[str, Any], pipelines: Iterable[PipelineEntry]
+) -> Iterator[tuple[IncompatibilityCause, str | None]]:
+    """Yield the reasons of all checks, in order; None for those that pass."""
+    yield IncompatibilityCause.SETTINGS, _settings_conflict(entry, traits, settings)
+    if entry.name == traits.default_class:
+        return
+    yield IncompatibilityCause.DIRECTION, "it runs from the image to the noise" if entry.reverses else None
+    made_for_it = traits.pipeline is not None and entry.name in _made_for(traits.pipeline)
+    yield IncompatibilityCause.STEP, _step_conflict(entry, made_for_it=made_for_it)
+    if traits.matches_flows:
+        yield IncompatibilityCause.FLOW_MATCHING, _flow_conflict(entry, traits)
+    else:
+        yield IncompatibilityCause.NOISE, _noise_conflict(entry, traits)
+    if not (made_for_it or entry.setting("beta_schedule") or entry.setting("sigma_schedule")):
+        others = [each.name for each in pipelines if entry.name in _made_for(each)]
+        yield IncompatibilityCause.PIPELINE, f"it is made for {others[0]}" if others else None
+
+
+def _step_conflict(entry: SchedulerEntry, *, made_for_it: bool) -> str | None:
+    """Return why the pipeline of a model cannot call the steps of a scheduler."""
     if entry.step_needs == ("step",):
         return "it has no method 'step'"
-    if entry.step_needs and not is_for_it:
+    if entry.step_needs and not made_for_it:
         needs = ", ".join(f"'{name}'" for name in entry.step_needs)
         return f"each step of it needs {needs}, which only the pipelines that are made for it have"
-    reason = _misfit_of_flows(entry, subject) if subject.matches_flows else _misfit_of_noise(entry, subject)
-    if reason or is_for_it or entry.setting("beta_schedule") or entry.setting("sigma_schedule"):
-        return reason
-    others = [each.name for each in pipelines if entry.name in _made_for(each)]
-    return f"it is made for {others[0]} and its kin" if others else ""
+    return None
 
 
-def _misfit_of_settings(entry: SchedulerEntry, subject: ModelTraits, settings: Mapping[str, Any]) -> str:
-    """Return what was asked for that contradicts how the model was trained."""
-    flags = [flag for flag in (*table()["exclusive"], "timestep_spacing") if settings.get(flag)]
-    if subject.matches_flows and flags and entry.setting("use_flow_sigmas"):
-        return f"'{flags[0]}' is for models that undo noise, and this one matches flows"
-    if settings.get("use_flow_sigmas") and not subject.matches_flows:
-        return "'use_flow_sigmas' is for models that match flows, and this one undoes noise"
-    return ""
+def _settings_conflict(entry: SchedulerEntry, traits: ModelTraits, settings: Mapping[str, Any]) -> str | None:
+    """Return which requested setting contradicts the training of the model."""
+    flags = [flag for flag in (*load_table()["exclusive"], "timestep_spacing") if settings.get(flag)]
+    if traits.matches_flows and flags and entry.setting("use_flow_sigmas"):
+        return f"'{flags[0]}' is for models that predict noise, and this one was trained by flow matching"
+    if settings.get("use_flow_sigmas") and not traits.matches_flows:
+        return "'use_flow_sigmas' is for models that were trained by flow matching, and this one predicts noise"
+    return None
 
 
-def _misfit_of_flows(entry: SchedulerEntry, subject: ModelTraits) -> str:
-    """Return why a scheduler cannot work with a model that matches flows."""
+def _flow_conflict(entry: SchedulerEntry, traits: ModelTraits) -> str | None:
+    """Return why a scheduler cannot work with a model that was trained by flow matching."""
     if not entry.setting("shift") and not (entry.setting("use_flow_sigmas") and entry.setting("prediction_type")):
-        return "the model matches flows, and it cannot"
+        return "the model was trained by flow matching, which it does not support"
     if not entry.setting("shift") and not entry.setting(LAST):
-        # The last noise level of the others is the one before, which is next to nothing only where noise is undone.
+        # The last noise level of the others is the one before, which is close to zero only for models that predict noise.
         return f"it stops short of the end of a flow: it has no setting '{LAST}'"
-    if subject.pipeline is not None and subject.pipeline.sigmas and not entry.sigmas:
-        return f"{subject.pipeline.name} hands it noise levels of its own, which it does not take"
-    missing = [name for name in table()["flow"] if subject.config.get(name) and not entry.setting(name)]
-    return f"it has no setting '{missing[0]}', which the model asks for" if missing else ""
+    if traits.pipeline is not None and traits.pipeline.sigmas and not entry.sigmas:
+        return f"{traits.pipeline.name} passes its own sigmas, which it does not take"
+    missing = [name for name in load_table()["flow"] if traits.config.get(name) and not entry.setting(name)]
+    return f"it has no setting '{missing[0]}', which the model requires" if missing else None
 
 
-def _misfit_of_noise(entry: SchedulerEntry, subject: ModelTraits) -> str:
-    """Return why a scheduler cannot undo the noise that a model was trained on."""
-    noise = {name: subject.config.get(name) for name in table()["noise"]}
+def _noise_conflict(entry: SchedulerEntry, traits: ModelTraits) -> str | None:
+    """Return why a scheduler cannot remove the noise that a model was trained on."""
+    noise = {name: traits.config.get(name) for name in load_table()["noise"]}
     for name, value in noise.items():
-        reason = "" if value in (None, False) else _misfit_of_value(entry.setting(name), name, value)
-        if reason:
+        reason = None if value in (None, False) else _value_conflict(entry.setting(name), name, value)
+        if reason is not None:
             return reason
-    foreign = [name for name in table()["kinds"] if entry.setting(name) and subject.config.get(name) is None]
+    foreign = [name for name in load_table()["kinds"] if entry.setting(name) and traits.config.get(name) is None]
     if foreign:
-        return f"it has a setting '{foreign[0]}', of which the model's own scheduler says nothing"
+        return f"it has a setting '{foreign[0]}', which the model's own scheduler does not have"
     known = entry.setting("prediction_type")
-    if known is None and subject.prediction != PREDICTS_NOISE:
-        return f"the model predicts '{subject.prediction}', and it has no setting 'prediction_type'"
-    if known is not None and known.choices and subject.prediction not in known.choices:
-        return f"the model predicts '{subject.prediction}', and it knows {', '.join(map(repr, known.choices))} only"
-    return ""
+    if known is None and traits.prediction != PREDICTS_NOISE:
+        return f"the model predicts '{traits.prediction}', and it has no setting 'prediction_type'"
+    if known is not None and known.choices and traits.prediction not in known.choices:
+        return f"the model predicts '{traits.prediction}', and it knows {', '.join(map(repr, known.choices))} only"
+    return None
 
 
-def _misfit_of_value(setting: Parameter | None, name: str, value: object) -> str:
-    """Return why a scheduler cannot be told what a model was trained with."""
+def _value_conflict(setting: Parameter | None, name: str, value: object) -> str | None:
+    """Return why a scheduler cannot have the value of a setting that a model was trained with."""
     if setting is None:
         return f"it has no setting '{name}', which the model was trained with"
     if setting.choices and value not in setting.choices:
         return f"its '{name}' cannot be {value!r}, which the model was trained with"
-    if name in table()["alike"] and setting.default != value:
+    if name in load_table()["alike"] and setting.default != value:
         return f"its '{name}' is {setting.default}, and the model was trained with {value}"
-    return ""
+    return None
 
 
 def _made_for(pipeline: PipelineEntry) -> frozenset[str]:
     """Return the schedulers that a pipeline's constructor names."""
     found = (part.annotation for part in pipeline.components if part.name == COMPONENT)
-    return frozenset(leaf for annotation in found for leaf in parse(annotation).leaves)
+    return frozenset(leaf for annotation in found for leaf in parse_annotation(annotation).leaves)

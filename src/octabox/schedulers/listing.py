@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from octabox.catalog.describing import described
 from octabox.catalog.entries import SchedulerEntry
 from octabox.catalog.pipelines import Catalog
+from octabox.catalog.serialization import entry_to_json
 from octabox.schedulers.compatibility import check_settings
-from octabox.schedulers.names import Schedule, names, scheduler_of, schedules
+from octabox.schedulers.names import Schedule, resolve_scheduler, scheduler_aliases, schedules
 
 
-def other_names(kind: str) -> tuple[str, ...]:
+def aliases_of(kind: str) -> tuple[str, ...]:
     """Return every name that means a class, beside its own."""
-    return tuple(spelling for named in names() if named.kind == kind for spelling in (named.name, *named.also))
+    return tuple(
+        spelling for named in scheduler_aliases() if named.kind == kind for spelling in (named.name, *named.aliases)
+    )
 
 
-def schedules_of(entry: SchedulerEntry) -> tuple[str, ...]:
+def supported_schedules(entry: SchedulerEntry) -> tuple[str, ...]:
     """Return the schedules that a class can follow."""
     return tuple(schedule.name for schedule in schedules().values() if _can_follow(entry, schedule))
 
@@ -28,32 +30,32 @@ def _can_follow(entry: SchedulerEntry, schedule: Schedule) -> bool:
     return all(entry.setting(name) and name not in entry.unread for name in schedule.settings)
 
 
-def listed(entry: SchedulerEntry) -> dict[str, Any]:
+def summarize_scheduler(entry: SchedulerEntry) -> dict[str, Any]:
     """Return a scheduler as a row of a list."""
     return {
         "name": entry.name,
-        "names": other_names(entry.name),
-        "schedules": schedules_of(entry),
+        "names": aliases_of(entry.name),
+        "schedules": supported_schedules(entry),
         "description": entry.description,
     }
 
 
-def schedule_rows() -> list[dict[str, Any]]:
+def list_schedules() -> list[dict[str, Any]]:
     """Return every schedule as a row of a list."""
     return [
-        {"name": each.name, "names": each.also, "settings": each.settings, "timesteps": each.timesteps}
+        {"name": each.name, "names": each.aliases, "settings": each.settings, "timesteps": each.timesteps}
         for each in schedules().values()
     ]
 
 
-def shown(name: str, catalog: Catalog) -> dict[str, Any]:
+def describe_scheduler(name: str, catalog: Catalog) -> dict[str, Any]:
     """Return all there is to say of a scheduler of any name: what it means, and every setting of its class.
 
     Raises:
         SchedulerNotFoundError: Nothing has this name.
         RequestError: The class has not what the name asks for.
     """
-    meant = scheduler_of(name, {}, catalog.schedulers)
+    meant = resolve_scheduler(name, {}, catalog.schedulers)
     entry = catalog.schedulers[meant.kind]
     check_settings(name, meant, entry, {})
     means = {
@@ -61,4 +63,4 @@ def shown(name: str, catalog: Catalog) -> dict[str, Any]:
         "schedule": meant.schedule.name if meant.schedule else None,
         "nearly": meant.caveat or None,
     }
-    return {**described(entry), **listed(entry), "means": means}
+    return {**entry_to_json(entry), **summarize_scheduler(entry), "means": means}

@@ -37,7 +37,7 @@ class SchedulerAlias:
     name: str
     kind: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     automatic: str | None = None
     caveat: str = ""
 
@@ -55,11 +55,11 @@ class Schedule:
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     timesteps: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-class ResolvedAlias(NamedTuple):
+class ResolvedScheduler(NamedTuple):
     """What a name means: a class, settings of its constructor, a schedule, and what is not quite as the name says."""
 
     kind: str
@@ -69,7 +69,7 @@ class ResolvedAlias(NamedTuple):
 
 
 @cache
-def table() -> dict[str, Any]:
+def load_table() -> dict[str, Any]:
     """Return the table of names as the file has it."""
     text = Path(__file__).with_name("schedulers.yaml").read_text(encoding="utf-8")
     found: dict[str, Any] = yaml.safe_load(text)
@@ -77,17 +77,17 @@ def table() -> dict[str, Any]:
 
 
 @cache
-def names() -> tuple[SchedulerAlias, ...]:
+def scheduler_aliases() -> tuple[SchedulerAlias, ...]:
     """Return every name that is no class."""
-    rows = table()["schedulers"].items()
+    rows = load_table()["schedulers"].items()
     return tuple(
         SchedulerAlias(
             name,
             row["class"],
             row.get("settings", {}),
-            tuple(row.get("also", ())),
+            tuple(row.get("aliases", ())),
             row.get("automatic"),
-            row.get("nearly", ""),
+            row.get("caveat", ""),
         )
         for name, row in rows
     )
@@ -96,19 +96,19 @@ def names() -> tuple[SchedulerAlias, ...]:
 @cache
 def schedules() -> Mapping[str, Schedule]:
     """Return every schedule by name."""
-    rows = table()["schedules"].items()
+    rows = load_table()["schedules"].items()
     return {
         name: Schedule(
             name,
             row.get("settings", {}),
-            tuple(row.get("also", ())),
+            tuple(row.get("aliases", ())),
             {family: tuple(steps) for family, steps in row.get("timesteps", {}).items()},
         )
         for name, row in rows
     }
 
 
-def scheduler_of(name: str, settings: Mapping[str, Any], known: Collection[str]) -> ResolvedAlias:
+def resolve_scheduler(name: str, settings: Mapping[str, Any], known: Collection[str]) -> ResolvedScheduler:
     """Return what a name means, with the settings that were given beside it, which are the strongest.
 
     Args:
@@ -135,11 +135,11 @@ def scheduler_of(name: str, settings: Mapping[str, Any], known: Collection[str])
     wanted = given.pop(SCHEDULE, None)
     schedule = schedule if wanted is None else str(wanted)
     chosen = _schedule(schedule, named) if schedule is not None else None
-    if any(given.get(flag) and not (chosen and chosen.settings.get(flag)) for flag in table()["exclusive"]):
+    if any(given.get(flag) and not (chosen and chosen.settings.get(flag)) for flag in load_table()["exclusive"]):
         # A flag for another schedule is the stronger word.
         chosen = None
     implied = {**named.settings, **(chosen.settings if chosen else {})}
-    return ResolvedAlias(named.kind, {**implied, **given}, chosen, named.caveat)
+    return ResolvedScheduler(named.kind, {**implied, **given}, chosen, named.caveat)
 
 
 def _spelled(name: str) -> str:
@@ -151,7 +151,7 @@ def _readings(spelled: str, name: str, known: Collection[str]) -> Iterator[tuple
     """Yield what a name can mean, the plainest first: a scheduler, and the schedule that is named with it."""
     if named := _named(name.strip(), spelled, known):
         yield named, None
-    prefixes = table()["prefix"]
+    prefixes = load_table()["prefix"]
     for label, schedule in sorted(_labels().items(), key=lambda each: -len(each[0])):
         bare = spelled.removesuffix(f"_{label}")
         if bare != spelled:
@@ -173,7 +173,7 @@ def _named(name: str, spelled: str, known: Collection[str]) -> SchedulerAlias | 
     if spelled in _spellings():
         return _spellings()[spelled]
     # Run together, `k_dpm_2` would be InvokeAI's `kdpm_2`, which has no Karras sigmas.
-    is_prefixed = spelled.startswith(("_", *table()["prefix"]))
+    is_prefixed = spelled.startswith(("_", *load_table()["prefix"]))
     together = spelled.replace("_", "")
     if not is_prefixed and together in _run_together():
         return _run_together()[together]
@@ -185,7 +185,7 @@ def _named(name: str, spelled: str, known: Collection[str]) -> SchedulerAlias | 
 @cache
 def _spellings() -> Mapping[str, SchedulerAlias]:
     """Return every name and other name."""
-    return {spelling: named for named in names() for spelling in (named.name, *named.also)}
+    return {spelling: named for named in scheduler_aliases() for spelling in (named.name, *named.aliases)}
 
 
 @cache
@@ -197,8 +197,8 @@ def _run_together() -> Mapping[str, SchedulerAlias]:
 @cache
 def _labels() -> Mapping[str, str]:
     """Return the schedule by each of its names; what is there under no name of diffusers is there too, to be refused."""
-    own = {label: schedule.name for schedule in schedules().values() for label in (schedule.name, *schedule.also)}
-    other = dict.fromkeys([table()["automatic"], *table()["no_schedule"]], "")
+    own = {label: schedule.name for schedule in schedules().values() for label in (schedule.name, *schedule.aliases)}
+    other = dict.fromkeys([load_table()["automatic"], *load_table()["no_schedule"]], "")
     return own | {label: label for label in other}
 
 
@@ -206,15 +206,15 @@ def _schedule(name: str, named: SchedulerAlias) -> Schedule | None:
     """Return the schedule of a name; None where that is the scheduler's own."""
     spelled = _spelled(name)
     label = _labels().get(spelled) or _labels().get(spelled.replace("_", ""), "")
-    if label == table()["automatic"]:
+    if label == load_table()["automatic"]:
         if named.automatic is None:
             return None
         return schedules()[named.automatic]
     if label in schedules():
         return schedules()[label]
-    is_known = label in table()["no_schedule"]
+    is_known = label in load_table()["no_schedule"]
     message = f"Schedule {name!r} has no equivalent in diffusers." if is_known else f"There is no schedule {name!r}."
-    choices = [*schedules(), table()["automatic"]]
+    choices = [*schedules(), load_table()["automatic"]]
     raise InvalidParameterError(
         message, hint=f"There are {', '.join(choices)}.", parameter="scheduler", choices=choices
     )
@@ -222,7 +222,7 @@ def _schedule(name: str, named: SchedulerAlias) -> Schedule | None:
 
 def _not_found(name: str, spelled: str, known: Collection[str]) -> SchedulerNotFoundError:
     """Return the error for a name that means nothing, with the names most like it."""
-    choices = [*(named.name for named in names()), *sorted(known)]
+    choices = [*(named.name for named in scheduler_aliases()), *sorted(known)]
     reason = _absence(spelled)
     if reason is not None:
         message = f"Scheduler {name!r} has no equivalent in diffusers{f': {reason}' if reason else ''}."
@@ -236,17 +236,17 @@ def _not_found(name: str, spelled: str, known: Collection[str]) -> SchedulerNotF
 
 def _absence(spelled: str) -> str | None:
     """Return why diffusers has no scheduler of a name, as far as there is more to say; None where no program knows it."""
-    reasons = {name.replace("_", ""): reason or "" for name, reason in table()["unavailable"].items()}
+    reasons = {name.replace("_", ""): reason or "" for name, reason in load_table()["unavailable"].items()}
     together = spelled.replace("_", "")
     for label in ("", *sorted(_labels(), key=len, reverse=True)):
-        for prefix in ("", *(each.replace("_", "") for each in table()["prefix"])):
+        for prefix in ("", *(each.replace("_", "") for each in load_table()["prefix"])):
             bare = together.removeprefix(prefix).removesuffix(label.replace("_", ""))
             if bare in reasons:
                 return str(reasons[bare])
     return None
 
 
-def scheduler_choice(given: str | Mapping[str, Any] | None) -> SchedulerChoice | None:
+def parse_scheduler_choice(given: str | Mapping[str, Any] | None) -> SchedulerChoice | None:
     """Return the scheduler that was asked for, by its name or by an object with its name and settings.
 
     Raises:

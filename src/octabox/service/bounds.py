@@ -1,4 +1,4 @@
-"""How much one request may ask for, whatever door it came through."""
+"""Limits of a request: nesting, text, sizes, frames and steps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Limits:
 
 
 def check_bounds(request: GenerationRequest) -> None:
-    """Check how deep the values of a request are nested, before anything walks through them.
+    """Check the nesting of the values of a request, before they are traversed.
 
     Raises:
         InvalidParameterError: One is nested too deep, or holds too many values.
@@ -79,7 +79,7 @@ def check_amounts(params: Mapping[str, Any], limits: Limits) -> None:
 
 
 def _check_count(name: str, value: object, limit: int, setting: str) -> None:
-    """Check a count; a list is one of several stages, and what is no number is not counted here."""
+    """Check a count; a list has one count for each stage; other values are not checked here."""
     for count in value if isinstance(value, list | tuple) else (value,):
         if isinstance(count, int) and not isinstance(count, bool) and not 1 <= count <= limit:
             raise InvalidParameterError(

@@ -1,40 +1,39 @@
-"""The one door to a generation: every frontend's request goes through here."""
+"""Run generation requests: resolve and check them, fetch their media, and run their calls."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine, Medium, Run
-from octabox.errors import GenerationError, OctaboxError
-from octabox.media.fetching import Fetcher
+from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.bounds import Limits
-from octabox.service.conditions.lora import chosen_adapters
-from octabox.service.inputs import decoded
+from octabox.service.conditions.lora import select_adapters
+from octabox.service.events import observed, result_of
+from octabox.service.inputs import decode_inputs
 from octabox.service.models import ModelService
-from octabox.service.planning import Files, Plan, plan
+from octabox.service.planning import Files, Plan, plan_request
 from octabox.service.prompting import PromptWriter
+from octabox.service.protocols import RequestObserver
 from octabox.service.provenance import input_digests
 from octabox.service.served_model import ServedModel
 from octabox.types import Event, Generation, GenerationRequest
 
-logger = logging.getLogger("octabox.generation")
-
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedRequest:
     """A request whose model and pipeline are known.
 
     Args:
-        request: The request, with what its styles set beside its prompts.
+        request: The request, with the parameters of its styles.
         model: Its model.
         plan: What is to be called.
-        warnings: What of its styles has no effect.
+        warnings: Parts of its styles that have no effect.
     """
 
     request: GenerationRequest
@@ -47,12 +46,13 @@ class GenerationService:
     """Resolves, checks, fetches and runs requests.
 
     Args:
-        models: Where models are looked up.
-        engine: Where calls run.
+        models: The models of this server.
+        engine: Runs the calls.
         fetcher: Fetches media that requests refer to.
-        limits: How much one request may ask for.
-        media_limits: How large its images may be.
-        writer: Writes out styles and wildcards.
+        limits: Maximum outputs, sizes and steps of a request.
+        media_limits: Maximum size of its media.
+        writer: Expands styles and wildcards.
+        observers: Count requests that have ended.
     """
 
     def __init__(
@@ -63,109 +63,96 @@ class GenerationService:
         limits: Limits,
         media_limits: MediaLimits,
         writer: PromptWriter | None = None,
+        observers: Sequence[RequestObserver] = (),
     ) -> None:
         self._models, self._engine, self._fetcher = models, engine, fetcher
         self._limits, self._media_limits = limits, media_limits
-        self._writer = writer or PromptWriter()
+        self._writer, self.observers = writer or PromptWriter(), observers
 
     async def prepare(self, request: GenerationRequest) -> Call:
-        """Return the call that a request means; nothing is loaded for that.
+        """Return the call of a request, without loading its model.
 
         Raises:
-            NotFoundError: The model, the task, the scheduler or a LoRA is not there.
-            RequestError: A parameter or an image is wrong.
-            SecurityError: An image's URL leads where it must not.
+            NotFoundError: There is no such model, task, scheduler or LoRA.
+            RequestError: A parameter or an input is invalid.
+            SecurityError: The URL of an input is forbidden.
         """
         return await self.call(await self.resolve(request))
 
-    async def call(self, resolved: Resolved) -> Call:
-        """Return the call that a request means once it is resolved; `prepare` tells what may be wrong with it."""
-        request, model, planned = resolved.request, resolved.model, resolved.plan
+    async def call(self, resolved: ResolvedRequest) -> Call:
+        """Return the call of a resolved request; it raises the errors of `prepare`."""
+        request, model, plan = resolved.request, resolved.model, resolved.plan
         syntax = self._writer.syntax_of(request, model.config.prompt_syntax)
-        runs, warnings = await asyncio.to_thread(self._runs, planned, request, model.config, syntax)
-        inputs = await self.media(planned.files, planned.pipeline)
+        runs, warnings = await asyncio.to_thread(self._runs, plan, request, model.config, syntax)
+        inputs = await self.media(plan.files, plan.pipeline) if plan.files else {}
         return Call(
             id=request.id,
             model=model.config,
-            pipeline=model.own.name,
-            runs_as=planned.pipeline.name,
-            task=planned.task,
+            pipeline=model.pipeline.name,
+            runs_as=plan.pipeline.name,
+            task=plan.task,
             runs=tuple(replace(run, inputs=inputs) for run in runs),
-            scheduler=planned.scheduler,
+            scheduler=plan.scheduler,
             output=request.output,
             partial_images=request.partial_images,
             prompt_syntax=syntax,
-            brought=await asyncio.to_thread(input_digests, inputs) if inputs else {},
-            warnings=tuple(dict.fromkeys([*planned.warnings, *resolved.warnings, *warnings])),
+            input_digests=await asyncio.to_thread(input_digests, inputs) if inputs else {},
+            warnings=tuple(dict.fromkeys([*plan.warnings, *resolved.warnings, *warnings])),
         )
 
-    async def resolve(self, request: GenerationRequest) -> Resolved:
-        """Return what is to be called for a request; its media are not looked at yet.
+    async def resolve(self, request: GenerationRequest) -> ResolvedRequest:
+        """Return the plan of a request, without reading its media.
 
         Raises:
-            NotFoundError: The model, the task or the scheduler is not there.
-            RequestError: A parameter is wrong.
+            NotFoundError: There is no such model, task or scheduler.
+            RequestError: A parameter is invalid, or the scheduler cannot work with the model.
         """
         model = await self._models.served(request.model)
         unused: tuple[str, ...] = ()
         if request.styles:
             request, unused = await asyncio.to_thread(self._writer.with_styles, request)
-        return Resolved(request, model, plan(request, model, self._models.catalog, self._limits), unused)
+        plan = plan_request(request, model, self._models.catalog, self._limits)
+        if plan.scheduler is not None:
+            await asyncio.to_thread(self._models.check_scheduler, model, plan.pipeline, plan.scheduler)
+        return ResolvedRequest(request, model, plan, unused)
 
     async def media(self, files: Files, pipeline: PipelineEntry) -> dict[str, tuple[Medium, ...]]:
-        """Return files as media, by call parameter of the pipeline that they are for.
+        """Return the decoded media of a request, by call parameter of its pipeline.
 
         Raises:
-            RequestError: One cannot be read.
-            SecurityError: A URL leads where it must not.
+            RequestError: A file cannot be decoded.
+            SecurityError: A URL is forbidden.
         """
-        return await decoded(files, pipeline, self._fetcher, self._media_limits)
+        return await decode_inputs(files, pipeline, self._fetcher, self._media_limits)
 
     def _runs(
-        self, planned: Plan, request: GenerationRequest, model: ModelConfig, syntax: str
+        self, plan: Plan, request: GenerationRequest, model: ModelConfig, syntax: str
     ) -> tuple[list[Run], list[str]]:
-        """Return the runs of a plan, each with its prompts written out and with its LoRAs, and what has no effect."""
+        """Return the runs of a plan with their final prompts and LoRAs, and the warnings."""
         runs: list[Run] = []
         warnings: list[str] = []
-        for index, (params, seed) in enumerate(planned.runs):
-            written = self._writer.write(params, seed, syntax, request, planned.pipeline)
-            # Last, since tags may come of a style or a wildcard.
-            plain, adapters = chosen_adapters(written.params, request.adapters, model, self._models.adapters)
-            other = request.variation and replace(request.variation, seed=request.variation.seed + index)
-            runs.append(Run(plain, seed=seed, written=written.before, adapters=adapters, variation=other))
+        for index, (params, seed) in enumerate(plan.runs):
+            written = self._writer.write(params, seed, syntax, request, plan.pipeline)
+            # After the styles and wildcards, which may contain tags.
+            final, adapters = select_adapters(written.params, request.adapters, model, self._models.adapters)
+            variation = request.variation and replace(request.variation, seed=request.variation.seed + index)
+            runs.append(Run(final, seed=seed, written=written.before, adapters=adapters, variation=variation))
             warnings += written.warnings
         return runs, warnings
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
-        events = self.run(await self.prepare(request))
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
+        with observed(request, self.observers) as results:
+            async with aclosing(self.run(await self.prepare(request))) as events:
+                async for event in events:
+                    if isinstance(event, Generation):
+                        results.append(event)
+                    yield event
 
-    async def run(self, call: Call) -> AsyncGenerator[Event, None]:
+    def run(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call that `prepare` has returned, and yield as `stream` does."""
-        events = self._engine.generate(call)
-        try:
-            async for event in events:
-                if isinstance(event, Generation):
-                    logger.info("%s: %s made %d", call.model.name, call.runs_as, len(event.artifacts))
-                yield event
-        except OctaboxError as error:
-            logger.info("%s: %s", call.model.name, error)
-            raise
-        finally:
-            await events.aclose()
+        return self._engine.generate(call)
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Run a request and return its result; cancelling the task cancels it."""
-        events = self.stream(request)
-        try:
-            async for event in events:
-                if isinstance(event, Generation):
-                    return event
-        finally:
-            await events.aclose()
-        raise GenerationError("The engine ended a request without a result.", model=request.model)
+        return await result_of(self.stream(request))

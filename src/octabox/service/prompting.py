@@ -1,4 +1,4 @@
-"""Write out the prompts of a request, before a model sees them: styles first, then wildcards."""
+"""Expand the prompts of a request for the model: styles first, then wildcards."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, nearest
 from octabox.prompts.attention import has_weights
-from octabox.prompts.extra import read_extra
+from octabox.prompts.extra import parse_extra
 from octabox.prompts.names import SYNTAXES, is_prompt
-from octabox.prompts.styles import apply_style, chosen, load_styles
+from octabox.prompts.styles import apply_style, load_styles, select_styles
 from octabox.prompts.wildcards import Wildcards
 from octabox.types import GenerationRequest, SchedulerChoice
 
-#: The prompts that a style is laid over.
+#: The prompts that a style changes.
 PROMPT, NEGATIVE = "prompt", "negative_prompt"
 
-#: The syntax in which everything stands for itself, wildcards included.
+#: The syntax without any special characters.
 PLAIN = "plain"
 
 
 @dataclass(frozen=True)
-class Written:
+class ExpandedPrompts:
     """The prompts of one run.
 
     Args:
-        params: The run's parameters, with the prompts that the model is to see.
-        before: What was given in place of those that were changed.
-        warnings: What had no effect.
+        params: The parameters of the run, with the expanded prompts.
+        before: The original text of the prompts that were changed.
+        warnings: Parts that have no effect.
     """
 
     params: Mapping[str, Any]
@@ -40,12 +40,12 @@ class Written:
 
 @dataclass(frozen=True)
 class PromptWriter:
-    """Writes prompts out.
+    """Expands prompts.
 
     Args:
         wildcards: Folder of wildcards.
         styles: File or folder of styles.
-        syntax: How prompts are read where neither request nor model says.
+        syntax: The prompt syntax if neither the request nor the model has one.
     """
 
     wildcards: Path = Path("wildcards")
@@ -53,7 +53,7 @@ class PromptWriter:
     syntax: str = PLAIN
 
     def syntax_of(self, request: GenerationRequest, configured: str | None) -> str:
-        """Return how a request's prompts are to be read: as it says, as its model does, or as the server does.
+        """Return the prompt syntax of a request: its own, that of its model, or that of the server.
 
         Raises:
             InvalidParameterError: There is no such syntax.
@@ -68,9 +68,9 @@ class PromptWriter:
         return name
 
     def with_styles(self, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
-        """Return a request with what its styles set beside its prompts, and what of them has no effect.
+        """Return a request with the parameters of its styles, and warnings about them.
 
-        Of several styles the later one holds, and what the request itself says, over all.
+        Later styles take precedence over earlier ones, and the request over all styles.
 
         Raises:
             InvalidParameterError: There is no such style.
@@ -79,37 +79,37 @@ class PromptWriter:
         warnings: list[str] = []
         optional_params: dict[str, Any] = {}
         seed, sampler = None, ""
-        for style in chosen(request.styles, load_styles(self.styles)) if request.styles else ():
-            extra = read_extra(style.extra)
+        for style in select_styles(request.styles, load_styles(self.styles)) if request.styles else ():
+            extra = parse_extra(style.extra)
             optional_params |= extra.params
             seed, sampler = seed if extra.seed is None else extra.seed, extra.sampler or sampler
             warnings += [f"'{field}' of the style '{style.name}' has no effect." for field in style.unused]
             warnings += [f"'{part}' in the style '{style.name}' has no effect." for part in extra.unused]
-        made = replace(
+        styled = replace(
             request,
             optional_params={name: value for name, value in optional_params.items() if name not in request.params}
             | {**request.optional_params},
             seed=seed if request.seed is None else request.seed,
             scheduler=request.scheduler or (SchedulerChoice(sampler) if sampler else None),
         )
-        return made, tuple(warnings)
+        return styled, tuple(warnings)
 
     def write(
         self, params: Mapping[str, Any], seed: int, syntax: str, request: GenerationRequest, pipeline: PipelineEntry
-    ) -> Written:
-        """Return the prompts of a run as the model is to see them.
+    ) -> ExpandedPrompts:
+        """Return the expanded prompts of a run.
 
-        Tags of adapters are to be taken out of what this returns: they may come of a style or of a wildcard.
+        They may still contain tags of adapters, from a style or from a wildcard.
 
         Args:
             params: The run's parameters.
-            seed: Its seed, which wildcards follow from.
-            syntax: How prompts are read; wildcards are written out in all but plain ones.
-            request: What names the styles.
-            pipeline: What is to be called.
+            seed: Its seed, which selects the options of wildcards.
+            syntax: Its prompt syntax; wildcards are expanded unless it is plain.
+            request: The request.
+            pipeline: The pipeline to call.
 
         Raises:
-            InvalidParameterError: There is no such style or wildcard, or wildcards go round in a circle.
+            InvalidParameterError: There is no such style or wildcard, or wildcards refer to each other in a circle.
             ConfigError: The styles cannot be read.
         """
         made, warnings = self._styled(params, request.styles, pipeline) if request.styles else (dict(params), ())
@@ -119,32 +119,32 @@ class PromptWriter:
             made |= {name: wildcards.expand(text, seed, name) for name, text in texts.items()}
         before = {name: str(params.get(name) or "") for name, text in made.items() if text != params.get(name)}
         before = {**before, **request.written}
-        # Whoever asked for plain prompts has meant them so.
-        letters = () if syntax != PLAIN or request.prompt_syntax else _letters(texts, wildcards)
-        return Written(made, before, (*warnings, *letters))
+        # A request for plain prompts needs no warning.
+        unread = () if syntax != PLAIN or request.prompt_syntax else _unread_syntax(texts, wildcards)
+        return ExpandedPrompts(made, before, (*warnings, *unread))
 
     def _styled(
         self, params: Mapping[str, Any], names: tuple[str, ...], pipeline: PipelineEntry
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return a run's parameters with styles laid over its prompts."""
+        """Return the parameters of a run with styles applied to its prompts."""
         made, warnings = dict(params), []
-        styles = chosen(names, load_styles(self.styles))
+        styles = select_styles(names, load_styles(self.styles))
         for parameter in (PROMPT, NEGATIVE):
-            pieces = [getattr(style, parameter) for style in styles]
-            if not any(pieces):
+            parts = [getattr(style, parameter) for style in styles]
+            if not any(parts):
                 continue
             if pipeline.parameter(parameter) is None:
                 warnings.append(f"The styles' {parameter} has no effect: {pipeline.name} has no such parameter.")
             elif isinstance(made.get(parameter), str | None):
-                made[parameter] = apply_style(made.get(parameter) or "", pieces)
+                made[parameter] = apply_style(made.get(parameter) or "", parts)
         return made, tuple(warnings)
 
 
-def _letters(texts: Mapping[str, str], wildcards: Wildcards) -> Iterator[str]:
-    """Yield what plain prompts have that another syntax would read, unmistakably; nobody said that they are to be plain."""
-    hint = f"Say so with the prompt_syntax '{PLAIN}', or ask for 'a1111'."
+def _unread_syntax(texts: Mapping[str, str], wildcards: Wildcards) -> Iterator[str]:
+    """Yield a warning for each wildcard or weight in plain prompts, which have no effect there."""
+    hint = f"Set prompt_syntax to '{PLAIN}' to accept this, or to 'a1111'."
     for parameter, text in texts.items():
         for name in wildcards.named_in(text):
-            yield f"'__{name}__' stands for itself in '{parameter}', which is plain. {hint}"
+            yield f"'__{name}__' is not expanded in '{parameter}', which is plain. {hint}"
         if weight := has_weights(text):
-            yield f"'{weight}' weighs nothing in '{parameter}', which is plain. {hint}"
+            yield f"'{weight}' has no weight in '{parameter}', which is plain. {hint}"

@@ -1,14 +1,17 @@
-"""What the frontends call: generations and models."""
+"""The interfaces of the service, for the frontends and for what observes requests."""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any, Protocol
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.model_schedulers import ModelSchedulers
+from octabox.service.served_model import ServedModel
 from octabox.types import Event, Generation, GenerationRequest, ModelInfo, ModelStatus
 
 
@@ -21,6 +24,21 @@ class GenerationService(Protocol):
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Run a request and return its result; cancelling the task cancels it."""
+        ...
+
+
+class RequestObserver(Protocol):
+    """Counts requests that have ended."""
+
+    def count_request(self, model: str, outcome: str, seconds: float, kinds: Iterable[str] = ()) -> None:
+        """Count a request that has ended.
+
+        Args:
+            model: Name of the model.
+            outcome: ``ok``, or the name of an error class.
+            seconds: How long it took.
+            kinds: Kind of each artifact.
+        """
         ...
 
 
@@ -46,27 +64,35 @@ class ModelService(Protocol):
         ...
 
     def get(self, name: str) -> ModelInfo:
-        """Return what is known of a model."""
+        """Return a model by name."""
+        ...
+
+    def resolve(self, name: str) -> ServedModel:
+        """Return a model with its pipeline class."""
+        ...
+
+    def pipeline(self, name: str, task: str | None = None) -> PipelineEntry:
+        """Return the pipeline of a model that serves a task; its class, if no task is given."""
         ...
 
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
-        """Return the JSON Schema of what may be asked of a model."""
+        """Return the JSON Schema of the call parameters of a model for a task."""
         ...
 
     def schedulers(self, name: str) -> ModelSchedulers:
         """Return which noise schedulers fit a model."""
         ...
 
-    def scheduler_incompatibility(self, name: str, scheduler: str) -> str:
-        """Return why a scheduler of any name does not fit a model; nothing where it does."""
+    def scheduler_incompatibility(self, name: str, scheduler: str) -> Incompatibility | None:
+        """Return why a scheduler does not fit a model; None if it fits."""
         ...
 
     async def load(self, name: str) -> ModelStatus:
-        """Bring a model into memory."""
+        """Load a model into memory."""
         ...
 
     async def unload(self, name: str) -> bool:
-        """Take a model out of memory; return whether it was there."""
+        """Unload a model; return whether it was in memory."""
         ...
 
     def status(self) -> builtins.list[ModelStatus]:

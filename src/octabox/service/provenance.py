@@ -1,7 +1,6 @@
-"""Tell the inputs of a call apart by what they show, so that metadata can say from what an output was made.
+"""Digests of the inputs of a call, for the metadata of its outputs.
 
-The SHA-256 is that of the decoded medium: of its pixels, samples or numbers. So it does not matter in which lossless format a
-file was kept, and what it holds beside (its own metadata) is not in it.
+The SHA-256 is that of the decoded medium, so it does not depend on the lossless format of a file, nor on the file's metadata.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from octabox.media.video import Video
 
 
 def input_digests(inputs: Mapping[str, tuple[Medium, ...]]) -> dict[str, list[Any]]:
-    """Return what metadata hold of the inputs of a run, by call parameter: SHA-256, and sizes."""
+    """Return the SHA-256 and the size of each input, by call parameter."""
     return {name: [input_digest(each) for each in media] for name, media in inputs.items()}
 
 
 def input_digest(medium: Medium | None) -> Any:
-    """Return what metadata hold of one input; of a list a list, and None for a place that is left open."""
+    """Return the SHA-256 and the size of an input; a list for a list, and None for None."""
     if isinstance(medium, list):
         return [input_digest(each) for each in medium]
     if isinstance(medium, Image):
@@ -45,7 +44,7 @@ def input_digest(medium: Medium | None) -> Any:
 
 
 def _sha256(*parts: Image | np.ndarray) -> str:
-    """Return the SHA-256 of images and arrays, their shapes included: the same numbers of another shape are another thing."""
+    """Return the SHA-256 of images and arrays, including their shapes."""
     digest = hashlib.sha256()
     for part in parts:
         shape = (part.mode, *part.size) if isinstance(part, Image) else (str(part.dtype), *part.shape)
@@ -53,19 +52,19 @@ def _sha256(*parts: Image | np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def in_words(facts: Any) -> str:
-    """Return what metadata hold of an input, in words."""
-    if isinstance(facts, list):
-        return ", ".join(in_words(each) for each in facts)
-    if not isinstance(facts, Mapping):
+def describe_digest(digest: Any) -> str:
+    """Return the description of an input by its digest in the metadata."""
+    if isinstance(digest, list):
+        return ", ".join(describe_digest(each) for each in digest)
+    if not isinstance(digest, Mapping):
         return "nothing"
-    size = f"{facts.get('width')}x{facts.get('height')}"
-    if "frames" in facts:
-        words = f"a video of {facts['frames']} frames of {size}"
-    elif "width" in facts:
-        words = f"an image of {size}"
-    elif "rate" in facts:
-        words = f"an audio of {facts.get('samples')} samples at {facts['rate']} Hz"
+    size = f"{digest.get('width')}x{digest.get('height')}"
+    if "frames" in digest:
+        description = f"a video of {digest['frames']} frames of {size}"
+    elif "width" in digest:
+        description = f"an image of {size}"
+    elif "rate" in digest:
+        description = f"audio of {digest.get('samples')} samples at {digest['rate']} Hz"
     else:
-        words = f"numbers of shape {facts.get('shape')}"
-    return f"{words} (SHA-256 of its content {str(facts.get('sha256'))[:12]})"
+        description = f"numbers of shape {digest.get('shape')}"
+    return f"{description} (SHA-256 of its content {str(digest.get('sha256'))[:12]})"

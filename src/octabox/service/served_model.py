@@ -1,10 +1,11 @@
-"""A model as requests are planned for it."""
+"""A model with its pipeline class, as requests are planned for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.pipelines import Catalog
 from octabox.config.model import ModelConfig
 
 
@@ -14,15 +15,23 @@ class ServedModel:
 
     Args:
         config: Its configuration.
-        own: Its pipeline class.
-        alone: Whether its weights take an input of their own, so that no other class runs on them.
+        pipeline: Its pipeline class.
+        alone: Whether no other class runs on its weights, since they take an additional input.
     """
 
     config: ModelConfig
-    own: PipelineEntry
+    pipeline: PipelineEntry
     alone: bool = False
 
     @property
     def extra(self) -> frozenset[str]:
-        """Components that its configuration brings beside those of its class."""
-        return frozenset(self.config.components) - {part.name for part in self.own.components}
+        """Components of its configuration that its class does not have."""
+        return frozenset(self.config.components) - {part.name for part in self.pipeline.components}
+
+    def family(self, catalog: Catalog) -> tuple[PipelineEntry, ...]:
+        """Return its class and all others that run on its weights."""
+        return (self.pipeline,) if self.alone else (self.pipeline, *catalog.siblings(self.pipeline.name, self.extra))
+
+    def tasks(self, catalog: Catalog) -> tuple[str, ...]:
+        """Return all tasks that it serves, those of its class first."""
+        return tuple(dict.fromkeys(task for entry in self.family(catalog) for task in entry.tasks))

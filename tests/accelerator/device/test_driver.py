@@ -12,7 +12,7 @@ MANY = 1_000_000
 
 
 def test_operators_and_bytes_are_counted(accelerator: Control) -> None:
-    """What runs and what is copied either way."""
+    """Operators and copied bytes in both directions are counted."""
     tensor = torch.ones(10).to("fake")
     (tensor + tensor).cpu()
 
@@ -38,7 +38,7 @@ def test_memory_is_counted_until_it_is_given_back(accelerator: Control) -> None:
 
 
 def test_memory_runs_out(accelerator: Control) -> None:
-    """Beyond the limit nothing is allocated; what was freed can be used again."""
+    """Beyond the limit allocation fails; freed memory can be allocated again."""
     held = accelerator.allocated()
     accelerator.settings.memory = held + 2 * MANY
     free, total = torch.accelerator.get_memory_info()
@@ -94,7 +94,7 @@ def test_each_fault_has_the_words_of_the_real_one(accelerator: Control) -> None:
 
 
 def test_a_bad_fork_cannot_use_the_device(accelerator: Control) -> None:
-    """Every use says so in CUDA's words, and torch's own question is answered."""
+    """Every use raises CUDA's error, and torch's query for a bad fork is true."""
     accelerator.bad_fork = True
 
     assert torch.get_device_module("fake")._is_in_bad_fork()

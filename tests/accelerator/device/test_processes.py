@@ -64,7 +64,7 @@ def test_a_fork_after_use_is_bad(use: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("use", ["", "torch.accelerator.current_accelerator()"])
 def test_a_fork_before_use_is_good(use: str, tmp_path: Path) -> None:
-    """Importing torch initializes nothing, nor does asking which kind of device there is."""
+    """Importing torch or querying the device type initializes nothing."""
     assert "well" == output(FORK.format(before=use), tmp_path)
     assert ["initialized"] == events(tmp_path)
 
@@ -83,7 +83,7 @@ def test_an_import_may_initialize() -> None:
 
 
 def test_settings_may_come_late(tmp_path: Path) -> None:
-    """A process takes over what the shared folder says when it first uses the device."""
+    """A process reads the settings of the shared folder when it first uses the device."""
     (tmp_path / "settings.json").write_text(json.dumps({"fail": "out of memory", "devices": 2}), encoding="utf-8")
     code = "import torch\ntry: torch.ones(1, device='fake')\nexcept torch.OutOfMemoryError: print('out of memory')"
 

@@ -1,4 +1,4 @@
-"""Tensors of the pretended accelerator: what they can do, and what is refused as CUDA refuses it."""
+"""Tensors of the pretended accelerator: supported operations, and errors like those of CUDA."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_what_cuda_takes_is_taken() -> None:
 
 
 def test_numpy_is_refused() -> None:
-    """A tensor must be brought to the host first."""
+    """A tensor must be copied to the host first."""
     with pytest.raises(TypeError, match=r"Use Tensor\.cpu"):
         ones(2).numpy()
 
@@ -119,7 +119,7 @@ def test_generators_belong_to_a_device() -> None:
 
 
 def test_half_precision_runs_where_the_host_has_no_kernel() -> None:
-    """A GPU has kernels for half precision that the processor lacks."""
+    """A GPU has kernels for half precision that the CPU lacks."""
     image = torch.ones(1, 1, 2, 2, device="fake", dtype=torch.float16)
 
     assert torch.float16 == torch.nn.functional.interpolate(image, scale_factor=2, mode="bicubic").dtype
@@ -153,7 +153,7 @@ def test_one_device_is_meant_where_none_is_named(accelerator: Control) -> None:
 
 
 def test_dtypes_may_be_missing_or_emulated(accelerator: Control) -> None:
-    """A device without bfloat16 refuses such tensors; one that emulates it says so where it is asked."""
+    """A device without bfloat16 refuses such tensors; one that emulates it reports the emulation."""
     accelerator.settings.emulates = ("bfloat16",)
     module = torch.get_device_module("fake")
 

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from octabox.catalog.reading.annotations import Shape, parse, read
+from octabox.catalog.reading.annotations import Shape, parse_annotation, read_annotation
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ from octabox.catalog.reading.annotations import Shape, parse, read
 )
 def test_spellings_do_not_matter(old: str, new: str) -> None:
     """The old and the new way to write a type mean the same."""
-    assert parse(new) == parse(old)
+    assert parse_annotation(new) == parse_annotation(old)
 
 
 def test_lists_are_told_from_what_they_hold() -> None:
     """A type says which values may stand alone, and which only in a list."""
-    shape = parse("float | list[list[int]] | None")
+    shape = parse_annotation("float | list[list[int]] | None")
 
     assert {"number"} == shape.atoms
     assert {"number", "integer"} == shape.leaves
@@ -36,7 +36,7 @@ def test_lists_are_told_from_what_they_hold() -> None:
 
 def test_choices_are_kept() -> None:
     """The values of Literal are the choices."""
-    assert ("a", 2) == parse("Literal['a', 2, None]").choices
+    assert ("a", 2) == parse_annotation("Literal['a', 2, None]").choices
 
 
 def test_an_alias_is_followed() -> None:
@@ -44,10 +44,10 @@ def test_an_alias_is_followed() -> None:
     aliases = {"Picture": "PIL.Image.Image | None", "Loop": "list[Loop]"}
     follow = lambda name: ast.parse(aliases[name], mode="eval").body if name in aliases else None  # noqa: E731
 
-    assert Shape(frozenset({"image"}), none=True) == read(ast.parse("Picture", mode="eval").body, follow)
-    assert {"Loop"} == read(ast.parse("Loop", mode="eval").body, follow).leaves
+    assert Shape(frozenset({"image"}), none=True) == read_annotation(ast.parse("Picture", mode="eval").body, follow)
+    assert {"Loop"} == read_annotation(ast.parse("Loop", mode="eval").body, follow).leaves
 
 
 def test_nonsense_says_nothing() -> None:
     """What is no valid Python allows nothing in particular."""
-    assert Shape() == parse("list[")
+    assert Shape() == parse_annotation("list[")

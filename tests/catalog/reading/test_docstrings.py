@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octabox.catalog.reading.docstrings import Words, arguments, first_sentence, section
+from octabox.catalog.reading.docstrings import ParameterDoc, first_sentence, parse_arguments, parse_section
 
 DOC = """Make images. And more.
 
@@ -24,19 +24,22 @@ Returns:
 
 def test_each_argument_has_its_words() -> None:
     """Types, defaults and descriptions are found in the ways in which they are written."""
-    found = arguments(DOC)
+    found = parse_arguments(DOC)
 
     assert ["prompt", "image", "strength", "adapter_image", "plain"] == list(found)
-    assert Words("str | list[str]", optional=True, text="The words, on two lines.") == found["prompt"]
-    assert Words("torch.Tensor | PIL.Image.Image | np.ndarray", text="An image.") == found["image"]
-    assert Words("float", optional=True, default="0.8", text="How far.") == found["strength"]
-    assert Words("Image", optional=True, text="A style.") == found["adapter_image"]
-    assert Words(text="No type.") == found["plain"]
+    assert ParameterDoc("str | list[str]", optional=True, text="The words, on two lines.") == found["prompt"]
+    assert ParameterDoc("torch.Tensor | PIL.Image.Image | np.ndarray", text="An image.") == found["image"]
+    assert ParameterDoc("float", optional=True, default="0.8", text="How far.") == found["strength"]
+    assert ParameterDoc("Image", optional=True, text="A style.") == found["adapter_image"]
+    assert ParameterDoc(text="No type.") == found["plain"]
 
 
 def test_what_is_not_written_yet_is_no_description() -> None:
     """A note that somebody should describe a parameter is left out."""
-    assert Words() == section("Inputs:\n    seed (`None`):\n        TODO: Add description.\n", "Inputs")["seed"]
+    assert (
+        ParameterDoc()
+        == parse_section("Inputs:\n    seed (`None`):\n        TODO: Add description.\n", "Inputs")["seed"]
+    )
 
 
 def test_the_first_sentence_describes() -> None:

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from octabox.catalog.entries import Facts, Parameter, PipelineEntry, names
-from octabox.catalog.reading.package import read
+from octabox.catalog.entries import PackageMetadata, Parameter, PipelineEntry, names
+from octabox.catalog.reading.package import read_package
 
 
 @pytest.fixture
-def facts(made_up: Path) -> Facts:
+def facts(made_up: Path) -> PackageMetadata:
     """Return what the made-up package says."""
-    return read("brushes", made_up)
+    return read_package("brushes", made_up)
 
 
-def entry(facts: Facts, name: str) -> PipelineEntry:
+def entry(facts: PackageMetadata, name: str) -> PipelineEntry:
     """Return the pipeline of this name."""
     return next(entry for entry in facts.pipelines if entry.name == name)
 
 
-def test_every_class_is_found(facts: Facts) -> None:
+def test_every_class_is_found(facts: PackageMetadata) -> None:
     """Every pipeline and scheduler is found, and stand-ins and broken files are not."""
     assert ["BrushImg2ImgPipeline", "BrushModularPipeline", "BrushOldPipeline", "BrushPipeline"] == [
         each.name for each in facts.pipelines
@@ -36,12 +36,12 @@ def test_a_new_class_is_served_without_a_change(made_up: Path) -> None:
     output = "class GlueOutput(BaseOutput):\n    frames: list"
     (made_up / "pipelines" / "glue.py").write_text(f"{new}\n\n{output}\n", encoding="utf-8")
 
-    found = entry(read("brushes", made_up), "GlueVideoPipeline")
+    found = entry(read_package("brushes", made_up), "GlueVideoPipeline")
 
     assert ("text-to-video",) == found.tasks
 
 
-def test_a_call_is_described(facts: Facts) -> None:
+def test_a_call_is_described(facts: PackageMetadata) -> None:
     """Each parameter has its type, default, kind and words."""
     brush = entry(facts, "BrushPipeline")
 
@@ -56,7 +56,7 @@ def test_a_call_is_described(facts: Facts) -> None:
     assert choice == brush.parameter("mode")
 
 
-def test_a_default_may_be_an_expression(facts: Facts) -> None:
+def test_a_default_may_be_an_expression(facts: PackageMetadata) -> None:
     """A default that is no literal is kept as text, and said to be that."""
     unit = entry(facts, "BrushPipeline").parameter("unit")
 
@@ -64,7 +64,7 @@ def test_a_default_may_be_an_expression(facts: Facts) -> None:
     assert ("MILLIMETRE", False) == (unit.default, unit.literal)
 
 
-def test_what_octabox_sets_has_its_own_kinds(facts: Facts) -> None:
+def test_what_octabox_sets_has_its_own_kinds(facts: PackageMetadata) -> None:
     """Generators, callbacks and the shape of the answer are told from what a request may say."""
     kinds = {parameter.name: parameter.kind for parameter in entry(facts, "BrushPipeline").parameters}
 
@@ -74,7 +74,7 @@ def test_what_octabox_sets_has_its_own_kinds(facts: Facts) -> None:
     assert "array" == kinds["prompt_embeds"]
 
 
-def test_parts_and_outputs_are_described(facts: Facts) -> None:
+def test_parts_and_outputs_are_described(facts: PackageMetadata) -> None:
     """Components leave plain settings out, and the output class is found under the name it was imported by."""
     brush = entry(facts, "BrushPipeline")
 
@@ -83,7 +83,7 @@ def test_parts_and_outputs_are_described(facts: Facts) -> None:
     assert (("prompt", "prompt_embeds"),) == brush.one_of
 
 
-def test_an_image_without_an_optional_type_is_needed(facts: Facts) -> None:
+def test_an_image_without_an_optional_type_is_needed(facts: PackageMetadata) -> None:
     """A default of None does not make an image optional, where the type does not allow None."""
     copy = entry(facts, "BrushImg2ImgPipeline")
 
@@ -94,7 +94,7 @@ def test_an_image_without_an_optional_type_is_needed(facts: Facts) -> None:
     assert "brush" == copy.family
 
 
-def test_what_is_inherited_counts(facts: Facts) -> None:
+def test_what_is_inherited_counts(facts: PackageMetadata) -> None:
     """A class without a call of its own has that of its base, and a mixin marks it as deprecated."""
     old, brush = entry(facts, "BrushOldPipeline"), entry(facts, "BrushPipeline")
 
@@ -103,13 +103,13 @@ def test_what_is_inherited_counts(facts: Facts) -> None:
     assert not brush.deprecated
 
 
-def test_progress_is_by_the_best_means(facts: Facts) -> None:
+def test_progress_is_by_the_best_means(facts: PackageMetadata) -> None:
     """A step callback comes before a progress bar."""
     assert "callback_on_step_end" == entry(facts, "BrushPipeline").progress
     assert "progress_bar" == entry(facts, "BrushImg2ImgPipeline").progress
 
 
-def test_modular_pipelines_are_read_from_their_blocks(facts: Facts) -> None:
+def test_modular_pipelines_are_read_from_their_blocks(facts: PackageMetadata) -> None:
     """The docstring of the default blocks says what they take; a type that it leaves out is the usual one of the name."""
     modular = entry(facts, "BrushModularPipeline")
 
@@ -121,7 +121,7 @@ def test_modular_pipelines_are_read_from_their_blocks(facts: Facts) -> None:
     assert ("text-to-image",) == modular.tasks
 
 
-def test_tables_of_siblings_are_read(facts: Facts) -> None:
+def test_tables_of_siblings_are_read(facts: PackageMetadata) -> None:
     """Tables are read with the rows that are added to them later, and so are the classes that choose."""
     row = {"text-to-image": "BrushPipeline", "image-to-image": "BrushImg2ImgPipeline"}
 
@@ -129,7 +129,7 @@ def test_tables_of_siblings_are_read(facts: Facts) -> None:
     assert {"text-to-image": "AutoPipelineForText2Image"} == facts.automatic
 
 
-def test_a_scheduler_has_its_settings(facts: Facts) -> None:
+def test_a_scheduler_has_its_settings(facts: PackageMetadata) -> None:
     """A scheduler's settings are those of its constructor, with the words of the class."""
     drip = facts.schedulers[0]
 

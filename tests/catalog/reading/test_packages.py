@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from octabox.catalog.entries import Need
+from octabox.catalog.entries import Dependency
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.reading.packages import PackageReader
+from octabox.catalog.reading.packages import DependencyReader
 from octabox.catalog.reading.source import SourceTree
 
 GUARD = """
@@ -83,7 +83,7 @@ def needs(tree: SourceTree, name: str = "Brush") -> dict[str, bool]:
     """Return what a class needs, and whether it is certain."""
     owner = tree.find(name)
     assert owner is not None
-    return {need.name: need.certain for need in PackageReader(tree).needs(owner)}
+    return {need.name: need.certain for need in DependencyReader(tree).needs(owner)}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -138,21 +138,23 @@ def test_a_scheduler_is_chosen_apart(tmp_path: Path) -> None:
     ("name", "expected"),
     [
         ("StableDiffusionPipeline", ()),
-        ("WanImageToVideoPipeline", (Need("ftfy", "ftfy"),)),
-        ("WanPipeline", (Need("ftfy", "ftfy", certain=False),)),
-        ("OmniGenPipeline", (Need("torchvision", "torchvision"),)),
-        ("ConsisIDPipeline", (Need("opencv-python-headless", "cv2"),)),
-        ("KolorsPipeline", (Need("sentencepiece", "sentencepiece"),)),
+        ("WanImageToVideoPipeline", (Dependency("ftfy", "ftfy"),)),
+        ("WanPipeline", (Dependency("ftfy", "ftfy", certain=False),)),
+        ("OmniGenPipeline", (Dependency("torchvision", "torchvision"),)),
+        ("ConsisIDPipeline", (Dependency("opencv-python-headless", "cv2"),)),
+        ("KolorsPipeline", (Dependency("sentencepiece", "sentencepiece"),)),
         (
             "CosmosTextToWorldPipeline",
             (
-                Need("cosmos_guardrail", "cosmos_guardrail", certain=False),
-                Need("torchvision", "torchvision", certain=False),
+                Dependency("cosmos_guardrail", "cosmos_guardrail", certain=False),
+                Dependency("torchvision", "torchvision", certain=False),
             ),
         ),
     ],
 )
-def test_known_pipelines_need_what_they_are_known_to(catalog: Catalog, name: str, expected: tuple[Need, ...]) -> None:
+def test_known_pipelines_need_what_they_are_known_to(
+    catalog: Catalog, name: str, expected: tuple[Dependency, ...]
+) -> None:
     """Classes of diffusers need the packages without which they are known to fail."""
     assert expected == catalog.pipeline(name).needs
 
@@ -167,4 +169,4 @@ def test_known_pipelines_need_what_they_are_known_to(catalog: Catalog, name: str
 )
 def test_known_schedulers_need_what_they_are_known_to(catalog: Catalog, name: str, package: str, certain: bool) -> None:
     """Schedulers of diffusers need the packages without which they are known to fail."""
-    assert (Need(package, package, certain),) == catalog.scheduler(name).needs
+    assert (Dependency(package, package, certain),) == catalog.scheduler(name).needs

@@ -15,8 +15,8 @@ from makers import pipelines
 from makers.samples import is_marker
 from octabox.catalog.pipelines import load_catalog
 
-#: LocalAI's variables of the shared backend: videos are short, and four requests may be worked on at once.
-VARIABLES = {"FRAMES": "5", "FPS": "4", "PYTHON_GRPC_MAX_WORKERS": "4"}
+#: LocalAI's variables of the shared backend: videos are short.
+VARIABLES = {"FRAMES": "5", "FPS": "4"}
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,9 @@ def test_a_controlnet_leads_the_image(backend: Client, tiny: Make, tmp_path: Pat
     answer = backend.image(tmp_path / "made.png", src=str(tmp_path / "src.png"), width=32, height=32)
 
     assert answer.success
-    assert "StableDiffusionControlNetPipeline" in metadata.read((tmp_path / "made.png").read_bytes())["pipeline"]
+    assert (
+        "StableDiffusionControlNetPipeline" in metadata.read_metadata((tmp_path / "made.png").read_bytes())["pipeline"]
+    )
 
 
 def test_engine_args_say_what_no_field_can(backend: Client, tiny: Make, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_model_is_loaded_used_freed_and_loaded_again(backend: Client, tmp_path
     backend.free()
     assert (UNINITIALIZED, 0) == (backend.status().state, backend.status().memory.total)
     for _ in range(2):
-        assert backend.load(demo.FOLDER).success
+        assert "Model loaded successfully" == backend.load(demo.FOLDER).message
         assert backend.image(tmp_path / "made.png").success
         now, worker = backend.status(), worker_of(backend)
         assert READY == now.state

@@ -1,4 +1,4 @@
-"""How worker processes are started, and that what they are forked from leaves CUDA alone."""
+"""How worker processes are started; the process that they are forked from does not initialise CUDA."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CUDA_PYTHON = "PYTHON_WITH_CUDA_BUILD"
 
 
 def test_the_preload_initialises_no_device() -> None:
-    """None of the functions that initialise CUDA is called while the fork server imports what workers need."""
+    """No function that initialises CUDA is called while the fork server imports what workers need."""
     found = worker_finds()
 
     assert found["preloaded"]
@@ -34,12 +34,12 @@ def test_the_preload_initialises_no_device() -> None:
 
 
 def test_the_count_would_show_an_initialised_device() -> None:
-    """Told to count devices by the driver, the same imports initialise CUDA: so the count above is none by our doing."""
+    """Where devices are counted by the driver, the same imports initialise CUDA, which the test above would find."""
     assert "_cuda_getDeviceCount" in worker_finds(environment={CHECK: "0"})["calls"]
 
 
 def test_going_over_to_spawn_is_logged_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two workers that report a bad fork make one warning, which says what has been initialised."""
+    """Two workers that report a bad fork cause one warning, which names what has been initialised."""
     monkeypatch.setenv(PRELOAD_ENV, "diffusers.AutoencoderKL")
     monkeypatch.setattr(logging.getLogger("octabox"), "propagate", True)
     caplog.set_level(logging.WARNING, "octabox.engine")
@@ -63,7 +63,7 @@ def test_going_over_to_spawn_is_logged_once(caplog: pytest.LogCaptureFixture, mo
         ("darwin", "2.13.0", False),
     ],
 )
-def test_where_no_fork_is_possible_none_is_tried(
+def test_processes_are_spawned_where_no_fork_is_possible(
     monkeypatch: pytest.MonkeyPatch, platform: str, build: str, forks: bool
 ) -> None:
     """On macOS, and with a build for Intel's GPUs, workers are spawned from the start."""
@@ -76,15 +76,15 @@ def test_where_no_fork_is_possible_none_is_tried(
 
 @pytest.fixture(scope="module")
 def cuda_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return an interpreter with a CUDA build of torch and everything else of this environment; it takes 5 GB for a while."""
-    if given := os.environ.get(CUDA_PYTHON):
-        yield given
+    """Return an interpreter with a CUDA build of torch and the other packages of this environment; it takes 5 GB."""
+    if python := os.environ.get(CUDA_PYTHON):
+        yield python
         return
     folder = tmp_path_factory.mktemp("cuda") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = str(folder / "bin" / "python")
     release = version("torch").partition("+")[0]
-    # Three signs of equality: a build of the same release for processors alone does not count.
+    # Three signs of equality: a build of the same release without CUDA does not match.
     install = [sys.executable, "-m", "pip", "--python", python, "install", "--no-cache-dir", f"torch==={release}"]
     done = subprocess.run(install, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -92,8 +92,8 @@ def cuda_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             f"No CUDA build of torch {release} could be installed by {' '.join(install)}: {done.stderr[-1000:]}"
         )
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    own = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
-    Path(own, "this_environment.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    packages = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+    Path(packages, "this_environment.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     yield python
     shutil.rmtree(folder)
 
@@ -113,7 +113,7 @@ def test_a_cuda_build_of_torch_is_left_alone(cuda_python: str) -> None:
 @pytest.mark.network
 @pytest.mark.timeout(1800)
 def test_a_cuda_build_without_a_gpu_runs_on_the_processor(cuda_python: str) -> None:
-    """Without NVML the fork is a bad one; where there is no GPU either, workers are forked all the same, without a warning."""
+    """Without NVML the fork is a bad one; where there is no GPU either, workers are forked anyway, without a warning."""
     if shutil.which("nvidia-smi"):
         pytest.skip("This machine has a driver.")
     path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,299 +1,288 @@
-"""What goes wrong in the server's side of a queue ends one request at most: nobody waits for ever."""
+"""The queue of a model: order, positions and limit, and what becomes of requests whose clients leave."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import os
-import signal
-import time
-from collections.abc import AsyncIterator, Iterator
-from multiprocessing import forkserver
-from typing import Any
+from contextlib import aclosing
 
 import pytest
 
-from embedded import Calls, finish
-from octabox.config.model import ModelConfig
-from octabox.engine.local import worker_process
-from octabox.engine.local.engine import LocalEngine
-from octabox.engine.local.forkserver import end_fork_server
-from octabox.engine.local.queued_request import log_failure
-from octabox.engine.local.worker_process import WorkerProcess
-from octabox.engine.messages import CancelCall, RunCall, WorkerOptions
-from octabox.errors import (
-    DeviceError,
-    GenerationCancelledError,
-    GenerationError,
-    InvalidParameterError,
-    LoadError,
-    OutOfMemoryError,
-    WorkerDiedError,
-)
-from octabox.types import Generation
-
-#: Seconds in which everything here must have come to an end, one way or the other; far more than it takes on an idle machine.
-LIMIT = 250
+from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, model, result, settle
+from octabox.engine.messages import Finished, Loaded, RunFinished, StepDone
+from octabox.errors import GenerationCancelledError, QueueFullError
+from octabox.types import Generation, Progress
 
 
-def nested(levels: int) -> dict[str, Any]:
-    """Return an object of so many levels."""
-    deep: dict[str, Any] = {}
-    for _ in range(levels):
-        deep = {"a": deep}
-    return deep
+async def test_calls_run_in_the_order_of_their_arrival() -> None:
+    """The next call is sent when the one before has run, not earlier."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    clients = [Client(engine, call()) for _ in range(3)]
+    worker = await workers.next_started()
+    for count, client in enumerate(clients, start=1):
+        running = await worker.next_call()
+        assert client.call is running
+        assert count == len(worker.calls)
+        worker.start_run(running)
+        worker.finish(running)
+        assert client.call.id == (await client.result()).id
 
 
-def pid_of(engine: LocalEngine) -> int:
-    """Return the process of the embedded model."""
-    (pid,) = [status.pid for status in engine.status()]
-    assert pid is not None
-    return pid
+async def test_positions_count_the_requests_ahead() -> None:
+    """A request is sent its position when it enters, and again whenever it moves up."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    clients = [Client(engine, call()) for _ in range(3)]
+    worker = await workers.next_started()
+    for client in clients:
+        running = await worker.next_call()
+        worker.start_run(running)
+        worker.finish(running)
+        await client.result()
+
+    # Two more entered behind the first one, then each was taken out of the queue in turn.
+    assert [[0, 0, 0], [1, 1, 1], [2, 2, 1]] == [client.positions for client in clients]
 
 
-@pytest.fixture
-async def own_engine(embedded: ModelConfig) -> AsyncIterator[LocalEngine]:
-    """Return an engine whose worker may be harmed."""
-    engine = LocalEngine(WorkerOptions(threads=1))
-    await engine.start([embedded])
-    await engine.load(embedded, "StableDiffusionPipeline")  # The first one waits for the fork server's imports.
-    yield engine
-    await asyncio.wait_for(engine.close(), LIMIT)
+async def test_the_limit_is_how_many_may_wait() -> None:
+    """With a limit of two, one call runs and two wait; one more is refused at once, until one has moved up."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, queue_size=2)
+    running = Client(engine, call())
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    waiting = [Client(engine, call()) for _ in range(2)]
+    await settle()
 
+    with pytest.raises(QueueFullError, match="2 requests are waiting") as caught:
+        await Client(engine, call()).result()
+    assert caught.value.retry_after >= 2 * 1.0
+    assert 2 == engine.status()[0].waiting
 
-@pytest.fixture
-def logged() -> Iterator[list[logging.LogRecord]]:
-    """Return what the engine logs at WARNING or above."""
-    records: list[logging.LogRecord] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            records.append(record)
-
-    handler, logger = Keep(logging.WARNING), logging.getLogger("octabox.engine")
-    logger.addHandler(handler)
-    yield records
-    logger.removeHandler(handler)
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [(nested(5000), "nested too deeply"), (lambda: None, "cannot be sent")],
-    ids=["deep", "function"],
-)
-async def test_a_call_that_cannot_be_sent_ends_alone(
-    own_engine: LocalEngine, calls: Calls, value: object, words: str
-) -> None:
-    """It is a typed error that names the parameter; those behind it, status and unload notice nothing."""
-    bad = asyncio.create_task(finish(own_engine, calls(cross_attention_kwargs=value)))
-    behind = asyncio.create_task(finish(own_engine, calls()))
-    with pytest.raises(InvalidParameterError, match=words) as caught:
-        await asyncio.wait_for(bad, LIMIT)
-
-    assert "cross_attention_kwargs" == caught.value.parameter
-    assert isinstance(await asyncio.wait_for(behind, LIMIT), Generation)
-    assert "ready" == own_engine.status()[0].state
-    assert await asyncio.wait_for(own_engine.unload("demo"), LIMIT)
-
-
-async def test_any_exception_in_the_server_ends_one_request(
-    own_engine: LocalEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch, logged: list[logging.LogRecord]
-) -> None:
-    """What is none of our errors becomes one, with a traceback in the log; the next request is served, and unload returns."""
-    await finish(own_engine, calls())
-    send = WorkerProcess.send
-
-    async def broken(worker: WorkerProcess, message: Any) -> None:
-        if isinstance(message, RunCall):
-            raise ZeroDivisionError("oops")
-        await send(worker, message)
-
-    monkeypatch.setattr(WorkerProcess, "send", broken)
-    with pytest.raises(GenerationError, match="ZeroDivisionError: oops"):
-        await asyncio.wait_for(finish(own_engine, calls()), LIMIT)
-    monkeypatch.undo()
-
-    assert isinstance(await asyncio.wait_for(finish(own_engine, calls()), LIMIT), Generation)
-    assert await asyncio.wait_for(own_engine.unload("demo"), LIMIT)
-    assert any(record.exc_info and record.levelno == logging.ERROR for record in logged)
-
-
-async def test_an_answer_that_cannot_be_read_ends_the_worker(
-    own_engine: LocalEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A message that the server cannot read, such as an error of a class that it does not have, leaves nobody waiting."""
-    await finish(own_engine, calls())
-    old = pid_of(own_engine)
-    connection = own_engine._queues["demo"]._worker._connection  # type: ignore[union-attr]
-
-    def unreadable() -> None:
-        raise ModuleNotFoundError("No module named 'plugin'")
-
-    monkeypatch.setattr(type(connection), "recv", lambda _: unreadable())
-    with pytest.raises(WorkerDiedError):
-        await asyncio.wait_for(finish(own_engine, calls()), LIMIT)
-    monkeypatch.undo()
-
-    assert isinstance(await asyncio.wait_for(finish(own_engine, calls()), LIMIT), Generation)
-    assert old != pid_of(own_engine)
-
-
-@pytest.mark.parametrize("state", ["idle", "busy"])
-async def test_a_worker_without_a_sign_of_life_is_ended(
-    own_engine: LocalEngine,
-    calls: Calls,
-    monkeypatch: pytest.MonkeyPatch,
-    state: str,
-    logged: list[logging.LogRecord],
-) -> None:
-    """A process that was stopped does nothing any more; unload returns all the same, and what ran on it fails."""
-    monkeypatch.setattr(worker_process, "GRACE", 2.0)
-    monkeypatch.setattr(worker_process, "SILENCE", 2.0)
-    await finish(own_engine, calls())
-    pid = pid_of(own_engine)
-    running = asyncio.create_task(finish(own_engine, calls(num_inference_steps=500))) if state == "busy" else None
-    await asyncio.sleep(0.5)
-    os.kill(pid, signal.SIGSTOP)
-
-    assert await asyncio.wait_for(own_engine.unload("demo"), LIMIT)
-    assert not alive(pid)
-    if running:
-        with pytest.raises(WorkerDiedError, match="no sign of life"):
-            await asyncio.wait_for(running, LIMIT)
-        assert any("ended by force" in record.getMessage() for record in logged)
-    assert isinstance(await asyncio.wait_for(finish(own_engine, calls()), LIMIT), Generation)
-
-
-async def test_a_busy_worker_that_answers_is_waited_for(
-    own_engine: LocalEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Unload waits for the call that runs, however long that takes, as long as the process answers."""
-    monkeypatch.setattr(worker_process, "SILENCE", 2.0)
-    await finish(own_engine, calls())
-    running = asyncio.create_task(finish(own_engine, calls(num_inference_steps=60)))
-    await asyncio.sleep(0.3)
-
-    assert await asyncio.wait_for(own_engine.unload("demo"), LIMIT)
-    assert isinstance(await running, Generation)
-
-
-# It ends the fork server that all tests of a process share, some of which may be waiting for it.
-@pytest.mark.slow
-async def test_a_worker_outlives_its_fork_server(own_engine: LocalEngine, calls: Calls) -> None:
-    """It serves on, and ends when it is told to, by our own signal; the next one gets a new fork server."""
-    await finish(own_engine, calls())
-    pid = pid_of(own_engine)
-    end_fork_server()
-    await asyncio.sleep(0.5)
-
-    assert isinstance(await asyncio.wait_for(finish(own_engine, calls()), LIMIT), Generation)
-    assert pid == pid_of(own_engine)
-    assert await asyncio.wait_for(own_engine.unload("demo"), LIMIT)
-    assert not alive(pid)
-    assert isinstance(await asyncio.wait_for(finish(own_engine, calls()), LIMIT), Generation)
-
-
-async def test_a_fork_server_that_does_not_answer_is_ended(embedded: ModelConfig) -> None:
-    """A load has its limit even where no process comes to be; the next load gets a new fork server."""
-    engine = LocalEngine(WorkerOptions(threads=1), load_timeout=3)
-    await engine.start([embedded])
-    fork_server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-    os.kill(fork_server, signal.SIGSTOP)
-    try:
-        with pytest.raises(LoadError, match="within 3 seconds"):
-            await asyncio.wait_for(engine.load(embedded, "StableDiffusionPipeline"), LIMIT)
-        assert not alive(fork_server)
-        engine._queues["demo"]._load_timeout = engine._devices._timeout = LIMIT
-        assert "ready" == (await asyncio.wait_for(engine.load(embedded, "StableDiffusionPipeline"), LIMIT)).state
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(fork_server, signal.SIGCONT)
-        await asyncio.wait_for(engine.close(), LIMIT)
-
-
-async def test_a_change_of_configuration_loses_no_result(
-    own_engine: LocalEngine, calls: Calls, embedded: ModelConfig
-) -> None:
-    """A call whose outputs are still being encoded when another configuration is to be loaded gets its result."""
-    changed = Calls(embedded.model_copy(update={"dtype": "bfloat16"}))
-    first = asyncio.create_task(finish(own_engine, calls(seeds=tuple(range(6)), num_inference_steps=1)))
-    await asyncio.sleep(0)
-    other = asyncio.create_task(finish(own_engine, changed()))
-
-    assert 6 == len((await asyncio.wait_for(first, LIMIT)).artifacts)
-    assert isinstance(await asyncio.wait_for(other, LIMIT), Generation)
-
-
-async def test_closing_while_a_model_is_loaded_leaves_nobody_waiting(embedded: ModelConfig) -> None:
-    """Who waits for a load, and who waits behind it, is told that the server stops."""
-    engine = LocalEngine(WorkerOptions(threads=1))
-    await engine.start([embedded])
-    load = asyncio.create_task(engine.load(embedded, "StableDiffusionPipeline"))
-    call = asyncio.create_task(finish(engine, Calls(embedded)()))
-    await asyncio.sleep(0.1)
-    began = time.monotonic()
-    await asyncio.wait_for(engine.close(), LIMIT)
-
-    for task in (load, call):
-        with pytest.raises(GenerationCancelledError):
-            await asyncio.wait_for(task, LIMIT)
-    assert time.monotonic() - began < 30
-    assert [] == engine.status()
-
-
-async def test_a_call_that_is_given_up_as_its_worker_ends_is_forgotten(
-    own_engine: LocalEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Unload does not wait for a call that no worker has taken up and nobody waits for."""
-    await finish(own_engine, calls())
-    send = WorkerProcess.send
-
-    async def lost(worker: WorkerProcess, message: Any) -> None:
-        if isinstance(message, RunCall):
-            os.kill(worker.pid or 0, signal.SIGSTOP)
-        if not isinstance(message, CancelCall):
-            await send(worker, message)
-
-    monkeypatch.setattr(WorkerProcess, "send", lost)
-    call = asyncio.create_task(finish(own_engine, calls()))
-    await asyncio.sleep(0.5)
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    os.kill(pid_of(own_engine), signal.SIGKILL)
-    monkeypatch.undo()
-
-    await asyncio.wait_for(own_engine.unload("demo"), LIMIT)
-    assert 0 == len(own_engine._queues["demo"]._sent)
-
-
-async def test_failures_are_logged(embedded: ModelConfig, logged: list[logging.LogRecord]) -> None:
-    """A load that fails is a line at WARNING; a request that was wrong is none."""
-    engine = LocalEngine(WorkerOptions(threads=1))
-    await engine.start([embedded])
-    broken = embedded.model_copy(update={"name": "broken", "model": "/nowhere/at/all"})
-    with pytest.raises(LoadError):
-        await asyncio.wait_for(engine.load(broken, "StableDiffusionPipeline"), LIMIT)
-    with pytest.raises(InvalidParameterError):
-        await asyncio.wait_for(finish(engine, Calls(embedded)(width=1)), LIMIT)
+    worker.finish(running.call)
+    worker.start_run(await worker.next_call())
+    waiting.append(Client(engine, call()))
+    await settle()
+    assert not any(client.task.done() for client in waiting)
     await engine.close()
-
-    assert ["broken"] == [record.getMessage().partition(":")[0] for record in logged]
-
-
-def test_a_failed_device_is_logged_as_an_error(logged: list[logging.LogRecord]) -> None:
-    """Of failures, that of a device is the operator's to see first."""
-    log_failure(DeviceError("x"), "demo")
-    log_failure(OutOfMemoryError("x"), "demo")
-
-    assert [logging.ERROR, logging.WARNING] == [record.levelno for record in logged]
+    await asyncio.gather(*(client.task for client in waiting), return_exceptions=True)
 
 
-def alive(pid: int) -> bool:
-    """Return whether a process runs; one that has ended and was not waited for does not."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+async def test_a_load_finds_no_queue_full() -> None:
+    """Only calls are counted: to have a model in memory costs nothing more where it is used already."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, queue_size=0)
+    load = asyncio.create_task(engine.load(model(), PIPELINE))
+
+    assert "ready" == (await asyncio.wait_for(load, LIMIT)).state
+    with pytest.raises(QueueFullError):
+        await Client(engine, call()).result()
+
+
+async def test_a_call_that_continues_another_is_next() -> None:
+    """The next part of a workflow does not wait behind those that came after its first part, nor is it refused."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, queue_size=1)
+    first = Client(engine, call())
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    behind = Client(engine, call())
+    await settle()
+    following = Client(engine, call(continues=True))
+    await settle()
+
+    assert [1] == following.positions
+    assert 2 == behind.positions[-1]
+    worker.finish(first.call)
+    assert following.call is await worker.next_call()
+    worker.start_run(following.call)
+    worker.finish(following.call)
+    assert behind.call is await worker.next_call()
+    await engine.close()
+    await behind.leave()
+
+
+async def test_a_client_that_leaves_the_queue_frees_its_position() -> None:
+    """Its call is never sent, and those behind it move up."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    first, second, third = (Client(engine, call()) for _ in range(3))
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    await second.leave()
+    await settle()
+
+    assert 1 == third.positions[-1]
+    assert 1 == engine.status()[0].waiting
+    worker.finish(first.call)
+    assert third.call is await worker.next_call()
+    assert second.call.id not in worker.calls
+    await engine.close()
+    await third.leave()
+
+
+async def test_a_client_that_leaves_while_its_model_is_loaded_runs_nothing() -> None:
+    """The load goes on, for the model may be wanted; the call is not sent."""
+    workers = FakeWorkers(answers=[None])
+    engine = engine_of(workers)
+    client = Client(engine, call())
+    worker = await workers.next_started()
+    await client.leave()
+    worker.post(Loaded("cpu", 1.0))
+    await settle()
+
+    assert [] == worker.calls
+    assert "ready" == engine.status()[0].state
+
+
+async def test_a_client_that_leaves_cancels_its_call() -> None:
+    """The worker is asked to stop the call that runs, and runs the next one."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    first, second = Client(engine, call()), Client(engine, call())
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    await settle()
+    await first.leave()
+
+    assert first.call.id == await worker.next_cancel()
+    worker.finish(first.call)
+    worker.start_run(await worker.next_call())
+    worker.finish(second.call)
+    assert second.call.id == (await second.result()).id
+
+
+async def test_a_client_that_leaves_after_its_result_cancels_nothing() -> None:
+    """It has its result, and the model is ready for the next call."""
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    async with aclosing(engine.generate(call())) as events:
+        async for event in events:
+            if isinstance(event, Generation):
+                break
+    await settle()
+
+    (worker,) = workers.started
+    assert 1 == len(worker.received)
+    assert "ready" == engine.status()[0].state
+    assert isinstance(await Client(engine, call()).result(), Generation)
+
+
+async def test_a_result_has_the_timings_of_server_and_worker() -> None:
+    """The server adds how long the request waited and, where it did, how long the load took."""
+    engine = engine_of(FakeWorkers())
+    first, second = [await Client(engine, call()).result() for _ in range(2)]
+
+    assert {"queue", "load", "run", "encode"} == set(first.timings)
+    assert {"queue", "run", "encode"} == set(second.timings)
+    assert (2.0, 1.0) == (first.timings["run"], first.timings["encode"])
+    assert min(first.timings.values()) >= 0
+
+
+async def test_progress_reaches_only_its_own_client() -> None:
+    """A step of one call is an event of that call, in order, and ends with the result."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    first, second = Client(engine, call()), Client(engine, call())
+    worker = await workers.next_started()
+    running = await worker.next_call()
+    worker.start_run(running)
+    worker.post(*(StepDone(running.id, Progress("running", step, 2)) for step in (1, 2)))
+    worker.finish(running)
+    generation = await first.result()
+
+    steps = [event.step for event in first.events if isinstance(event, Progress) and event.phase == "running"]
+    assert [1, 2] == steps
+    assert generation is first.events[-1]
+    assert all(event.step == 0 for event in second.events if isinstance(event, Progress))
+    await engine.close()
+    await second.leave()
+
+
+async def test_unload_waits_for_the_encoding() -> None:
+    """A call whose outputs are being encoded gets its result before the worker is ended."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    client = Client(engine, call())
+    worker = await workers.next_started()
+    running = await worker.next_call()
+    worker.start_run(running)
+    worker.post(RunFinished(running.id))
+    await settle()
+    unload = asyncio.create_task(engine.unload("demo"))
+    await settle()
+
+    assert not unload.done()
+    assert worker.alive
+    assert worker.checks, "a worker that is waited for is asked for signs of life"
+    worker.post(Finished(running.id, result(running)))
+    assert isinstance(await client.result(), Generation)
+    assert await asyncio.wait_for(unload, LIMIT)
+    assert not worker.alive
+    assert not await engine.unload("demo")
+    assert not await engine.unload("nobody")
+
+
+async def test_unload_waits_for_the_call_that_runs_and_no_other() -> None:
+    """Calls that wait are served by the next worker."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    first, second = Client(engine, call()), Client(engine, call())
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    unload = asyncio.create_task(engine.unload("demo"))
+    await settle()
+    worker.finish(first.call)
+
+    assert await asyncio.wait_for(unload, LIMIT)
+    other = await workers.next_started()
+    running = await other.next_call()
+    assert second.call is running
+    other.start_run(running)
+    other.finish(running)
+    assert isinstance(await second.result(), Generation)
+
+
+async def test_a_status_has_the_state_of_its_model() -> None:
+    """It is loading, then busy, then ready."""
+    workers = FakeWorkers(runs=False, answers=[None])
+    engine = engine_of(workers)
+    client = Client(engine, call())
+    worker = await workers.next_started()
+    await settle()
+    (loading,) = engine.status()
+    worker.post(Loaded("cpu:0", 1.0))
+    worker.start_run(await worker.next_call())
+    (busy,) = engine.status()
+    worker.finish(client.call)
+    await client.result()
+    await settle()
+    (ready,) = engine.status()
+
+    assert ["loading", "busy", "ready"] == [each.state for each in (loading, busy, ready)]
+    assert [None, PIPELINE, PIPELINE] == [each.pipeline for each in (loading, busy, ready)]
+    assert ["cpu", "cpu:0", "cpu:0"] == [each.device for each in (loading, busy, ready)]
+    assert {worker.pid} == {each.pid for each in (loading, busy, ready)}
+
+
+@pytest.mark.parametrize("state", ["loading", "running", "encoding"])
+async def test_closing_leaves_no_client_waiting(state: str) -> None:
+    """Whatever a model does, its clients and those behind them are sent the reason, and the worker is ended."""
+    workers = FakeWorkers(runs=False, answers=[None] if state == "loading" else [])
+    engine = engine_of(workers)
+    clients = [Client(engine, call()) for _ in range(3)]
+    worker = await workers.next_started()
+    if state != "loading":
+        running = await worker.next_call()
+        worker.start_run(running)
+        if state == "encoding":
+            worker.post(RunFinished(running.id))
+            worker.start_run(await worker.next_call())
+    await settle()
+    await asyncio.wait_for(engine.close(), LIMIT)
+
+    for client in clients:
+        with pytest.raises(GenerationCancelledError, match="being stopped"):
+            await client.result()
+    assert [] == engine.status()
+    assert not worker.alive

@@ -1,4 +1,4 @@
-"""Several steering components of other families: lists that their classes take in their own ways, with random weights."""
+"""Several control components in families whose classes take lists of them in different ways."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from makers.samples import sample_image
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.component_types import members_of
+from octabox.engine.worker.component_types import unpack_components
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.runner import Runner
 
@@ -47,12 +47,12 @@ pytestmark = [
     ],
 )
 def test_two_of_a_kind(plain: str, control_from_aliases: str, part: str, strength: str, tmp_path: Path) -> None:
-    """Each is loaded, shown its own image and has its own strength."""
+    """Each is loaded, and has its image and its scale."""
     check_two(plain, control_from_aliases, part, strength, tmp_path, count=2)
 
 
-def test_one_that_is_shown_several_images(tmp_path: Path) -> None:
-    """A list of one is a group where the class shows one that was trained for several kinds more than one image."""
+def test_one_component_with_several_images(tmp_path: Path) -> None:
+    """A component that was trained for several conditions takes several images."""
     control_from_aliases = "QwenImageControlNetPipeline"
     check_two(
         "QwenImagePipeline", control_from_aliases, "controlnet", "controlnet_conditioning_scale", tmp_path, count=1
@@ -60,7 +60,7 @@ def test_one_that_is_shown_several_images(tmp_path: Path) -> None:
 
 
 def check_two(plain: str, control_from_aliases: str, part: str, strength: str, tmp_path: Path, *, count: int) -> None:
-    """Check that two images steer a model with so many components, each as strongly as its number says."""
+    """Check that two images condition a model with these components, each by its scale."""
     torch.manual_seed(0)
     tiny = makers.pipelines()[control_from_aliases]
     pipe: Any = tiny.make()
@@ -80,11 +80,11 @@ def check_two(plain: str, control_from_aliases: str, part: str, strength: str, t
     def pixels(*scales: float) -> np.ndarray:
         inputs = {name: (sample_image(32, 32), sample_image(32, 32, shift=8))}
         made = run(runner, call(control_from_aliases, {**params, strength: list(scales)}, inputs=inputs))
-        return np.asarray(made.products[0][0].value)
+        return np.asarray(made.outputs[0][0].value)
 
     neither, first, second = pixels(0, 0), pixels(1, 0), pixels(0, 1)
 
-    assert count == len(members_of(getattr(runner.pipelines[1], part)))
+    assert count == len(unpack_components(getattr(runner.pipelines[1], part)))
     assert not np.array_equal(neither, first)
     assert not np.array_equal(first, second)
     assert np.array_equal(first, pixels(1, 0))

@@ -1,10 +1,8 @@
-"""What exceptions of the libraries become."""
+"""Exceptions of the libraries are translated."""
 
 from __future__ import annotations
 
-import logging
 import pickle
-import sys
 from typing import Any
 
 import httpx
@@ -21,9 +19,9 @@ from huggingface_hub.errors import (
 from embedded import Calls
 from octabox import errors
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.failures import as_generation_error, as_load_error, library_warnings
+from octabox.engine.worker.failures import to_generation_error, to_load_error
 
-#: An answer of the Hub; which HTTP library it is of depends on huggingface_hub's version.
+#: A response of the Hub.
 ANSWER: Any = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
 
 
@@ -43,22 +41,22 @@ ANSWER: Any = httpx.Response(403, request=httpx.Request("GET", "https://huggingf
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-def test_a_failed_load_is_told_by_its_cause(raised: Exception, kind: type[errors.OctaboxError], words: str) -> None:
-    """Each cause has its own class and its own advice, and names the model."""
-    error = as_load_error(raised, ModelConfig(name="mine", model="owner/name"))
+def test_load_errors(raised: Exception, kind: type[errors.OctaboxError], words: str) -> None:
+    """Each cause has an error class with a hint, and names the model."""
+    error = to_load_error(raised, ModelConfig(name="mine", model="owner/name"))
 
     assert kind is type(error)
     assert words in str(error)
     assert "mine" == error.model
 
 
-def test_a_cause_is_found_behind_other_errors() -> None:
-    """A library that wraps the cause in an error of its own hides nothing."""
+def test_the_cause_of_an_error() -> None:
+    """A cause that a library has wrapped in another error is found."""
     wrapped = OSError("could not load")
     wrapped.__cause__ = MemoryError()
-    told = as_load_error(wrapped, ModelConfig(name="mine", model="owner/name"))
+    error = to_load_error(wrapped, ModelConfig(name="mine", model="owner/name"))
 
-    assert errors.OutOfMemoryError is type(told)
+    assert errors.OutOfMemoryError is type(error)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +70,11 @@ def test_a_cause_is_found_behind_other_errors() -> None:
         (errors.GenerationCancelledError("x"), 1, errors.GenerationCancelledError),
     ],
 )
-def test_a_failed_call_is_told_by_when_it_failed(
+def test_generation_errors(
     embedded: ModelConfig, raised: Exception, steps: int, kind: type[errors.OctaboxError]
 ) -> None:
-    """What a pipeline refuses before its first step was asked wrongly; later it is its own failure."""
-    assert kind is type(as_generation_error(raised, Calls(embedded)(), steps))
+    """An error before the first step is one of the parameters; later it is one of the pipeline."""
+    assert kind is type(to_generation_error(raised, Calls(embedded)(), steps))
 
 
 @pytest.mark.parametrize(
@@ -90,16 +88,16 @@ def test_a_failed_call_is_told_by_when_it_failed(
         ("`strength` is needed", {}, None),
     ],
 )
-def test_a_refusal_names_its_parameter(
+def test_the_parameter_of_an_error(
     embedded: ModelConfig, words: str, inputs: dict[str, Any], parameter: str | None
 ) -> None:
-    """The first of those given that it speaks of, else the only file; it is left open where several may be meant."""
-    told = as_generation_error(ValueError(words), Calls(embedded)(inputs=inputs), 0)
+    """It is the first that the message names, else the only file; it is unknown if there are several."""
+    told = to_generation_error(ValueError(words), Calls(embedded)(inputs=inputs), 0)
 
     assert parameter == told.parameter
 
 
-#: Messages of torch and of what lies beneath it, as they are in the sources of its kinds of devices.
+#: Messages of torch and its device backends, from their sources.
 MEMORY_MESSAGES = [
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.65 GiB of which 1.20 GiB is free.",
     "CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 7.79 GiB total capacity; 6.00 GiB allocated; 19.50 MiB free; ...",
@@ -166,7 +164,7 @@ DEVICE_MESSAGES = [
     "NVML_SUCCESS == r INTERNAL ASSERT FAILED at CUDACachingAllocator.cpp",
 ]
 
-#: What speaks of devices and memory and is neither: mistakes in code, in a request or on a disk.
+#: Messages that mention devices or memory, and have another cause in code, a request or a disk.
 OTHER_MESSAGES = [
     "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
     "The size of tensor a (4) must match the size of tensor b (8)",
@@ -179,11 +177,11 @@ OTHER_MESSAGES = [
 
 @pytest.mark.parametrize("message", MEMORY_MESSAGES)
 @pytest.mark.parametrize("inputs", [{}, {"image": (np.zeros(1),)}], ids=["text", "image"])
-def test_exhausted_memory_is_known_by_its_words(embedded: ModelConfig, message: str, inputs: dict[str, Any]) -> None:
-    """Before the first step and later, with an image or without, and at load: memory ran out, and nobody else is at fault."""
+def test_exhausted_memory(embedded: ModelConfig, message: str, inputs: dict[str, Any]) -> None:
+    """Its messages are recognized before and after the first step, with and without an image, and at load."""
     call = Calls(embedded)(inputs=inputs)
-    told = [as_generation_error(RuntimeError(message), call, steps) for steps in (0, 3)]
-    loading = as_load_error(OSError(message), embedded)
+    told = [to_generation_error(RuntimeError(message), call, steps) for steps in (0, 3)]
+    loading = to_load_error(OSError(message), embedded)
 
     assert {errors.OutOfMemoryError} == {type(error) for error in [*told, loading]}
     assert embedded.name == loading.model
@@ -191,47 +189,47 @@ def test_exhausted_memory_is_known_by_its_words(embedded: ModelConfig, message: 
 
 @pytest.mark.parametrize("message", DEVICE_MESSAGES)
 @pytest.mark.parametrize("inputs", [{}, {"image": (np.zeros(1),)}], ids=["text", "image"])
-def test_a_failing_device_is_known_by_its_words(embedded: ModelConfig, message: str, inputs: dict[str, Any]) -> None:
-    """Before the first step and later, with an image or without, and at load: the device failed, not the file or the client."""
+def test_failed_devices(embedded: ModelConfig, message: str, inputs: dict[str, Any]) -> None:
+    """Their messages are recognized before and after the first step, with and without an image, and at load."""
     call = Calls(embedded)(inputs=inputs)
-    told = [as_generation_error(RuntimeError(message), call, steps, "cuda:0") for steps in (0, 3)]
-    loading = as_load_error(RuntimeError(message), embedded)
+    told = [to_generation_error(RuntimeError(message), call, steps, "cuda:0") for steps in (0, 3)]
+    loading = to_load_error(RuntimeError(message), embedded)
 
     assert {errors.DeviceError} == {type(error) for error in [*told, loading]}
     assert "on cuda:0" in told[0].message
 
 
 @pytest.mark.parametrize("message", OTHER_MESSAGES)
-def test_other_words_mean_neither(embedded: ModelConfig, message: str) -> None:
-    """A message that only mentions a device or memory is what it was."""
+def test_other_messages(embedded: ModelConfig, message: str) -> None:
+    """A message that only mentions a device or memory is not translated to their errors."""
     kinds = {
-        type(as_generation_error(RuntimeError(message), Calls(embedded)(), 3)),
-        type(as_load_error(RuntimeError(message), embedded)),
+        type(to_generation_error(RuntimeError(message), Calls(embedded)(), 3)),
+        type(to_load_error(RuntimeError(message), embedded)),
     }
 
     assert {errors.GenerationError, errors.IncompatibleWeightsError} == kinds
 
 
-def test_words_of_a_caller_are_no_failure(embedded: ModelConfig) -> None:
-    """A refusal that quotes a prompt about memory is a refusal."""
-    told = as_generation_error(ValueError("`prompt` must not be 'CUDA error: out of memory'"), Calls(embedded)(), 0)
+def test_quoted_prompts(embedded: ModelConfig) -> None:
+    """An error that quotes a prompt about memory is one of the parameters."""
+    told = to_generation_error(ValueError("`prompt` must not be 'CUDA error: out of memory'"), Calls(embedded)(), 0)
 
     assert isinstance(told, errors.InvalidParameterError)
 
 
-def test_the_class_of_accelerators_errors_is_known(embedded: ModelConfig) -> None:
-    """What torch raises for any accelerator is a failure of the device, whatever its words, and memory where they say so."""
+def test_errors_of_accelerators(embedded: ModelConfig) -> None:
+    """`torch.AcceleratorError` is a device failure, or exhausted memory by its message."""
     words = {"anything": errors.DeviceError, "XYZ error: out of memory": errors.OutOfMemoryError}
 
     for message, kind in words.items():
-        assert kind is type(as_generation_error(torch.AcceleratorError(message), Calls(embedded)(), 0))
+        assert kind is type(to_generation_error(torch.AcceleratorError(message), Calls(embedded)(), 0))
 
 
 @pytest.mark.parametrize(
     "wrapper", [errors.IncompatibleAdapterError, errors.InvalidParameterError, ValueError, OSError]
 )
-def test_a_failing_device_is_found_behind_other_errors(embedded: ModelConfig, wrapper: type[Exception]) -> None:
-    """Code that takes any exception for a fault of its file or its argument hides no failure of the device."""
+def test_a_wrapped_device_failure(embedded: ModelConfig, wrapper: type[Exception]) -> None:
+    """A device failure is found in the cause of an error about a file or an argument."""
     for cause, kind in (
         (torch.AcceleratorError("CUDA error: device-side assert triggered"), errors.DeviceError),
         (torch.OutOfMemoryError("CUDA out of memory."), errors.OutOfMemoryError),
@@ -239,17 +237,17 @@ def test_a_failing_device_is_found_behind_other_errors(embedded: ModelConfig, wr
         wrapped = wrapper("does not fit")
         wrapped.__cause__ = cause
 
-        assert kind is type(as_generation_error(wrapped, Calls(embedded)(), 0))
-        assert kind is type(as_load_error(wrapped, embedded))
+        assert kind is type(to_generation_error(wrapped, Calls(embedded)(), 0))
+        assert kind is type(to_load_error(wrapped, embedded))
 
 
-def test_a_device_that_is_not_there_keeps_its_own_error(embedded: ModelConfig) -> None:
-    """Where the requested device is missing, the error lists those that there are; a cancelled call stays cancelled."""
+def test_missing_devices_and_cancelled_calls(embedded: ModelConfig) -> None:
+    """Errors for a missing device and for a cancelled call are unchanged."""
     cause = torch.AcceleratorError("CUDA error: no CUDA-capable device is detected")
     for told in (errors.LoadError("asks for device 'cuda'"), errors.GenerationCancelledError("x")):
         told.__cause__ = cause
 
-        assert told is as_load_error(told, embedded)
+        assert told is to_load_error(told, embedded)
 
 
 @pytest.mark.parametrize(
@@ -265,8 +263,8 @@ def test_a_device_that_is_not_there_keeps_its_own_error(embedded: ModelConfig) -
 def test_an_error_has_the_numbers_of_its_message(
     embedded: ModelConfig, message: str, requested: int | None, free: int | None
 ) -> None:
-    """What was requested and what was free are fields of the error, and stand in its message."""
-    told = as_generation_error(RuntimeError(message), Calls(embedded)(), 3)
+    """The requested and the free memory are fields of the error, and in its message."""
+    told = to_generation_error(RuntimeError(message), Calls(embedded)(), 3)
 
     assert isinstance(told, errors.OutOfMemoryError)
     assert (requested, free) == (told.requested, told.free)
@@ -275,35 +273,8 @@ def test_an_error_has_the_numbers_of_its_message(
 
 
 def test_a_loop_of_causes_ends(embedded: ModelConfig) -> None:
-    """Exceptions that were raised from each other are looked at once each."""
+    """Exceptions that are causes of each other are visited once each."""
     one, other = RuntimeError("one"), RuntimeError("other")
     one.__cause__, other.__cause__ = other, one
 
-    assert isinstance(as_generation_error(one, Calls(embedded)(), 3), errors.GenerationError)
-
-
-def test_what_libraries_warn_of_is_gathered() -> None:
-    """Warnings of diffusers count, and those of the package that brings a pipeline; no others, and none afterwards."""
-    with library_warnings("easel") as said:
-        for name in ("diffusers.pipelines.brush", "easel.brush", "other"):
-            logging.getLogger(name).warning("%s warns", name)
-        logging.getLogger("easel.brush").info("easel tells")
-    logging.getLogger("easel.brush").warning("too late")
-
-    assert ["diffusers.pipelines.brush warns", "easel.brush warns"] == said
-
-
-def test_warnings_are_gathered_where_a_log_keeps_them_out(capsys: pytest.CaptureFixture[str]) -> None:
-    """A server that logs errors alone still answers with what a plugin warned of, and logs it no more than before."""
-    easel = logging.getLogger("easel.quiet")
-    handler = logging.StreamHandler(sys.stderr)
-    easel.addHandler(handler)
-    easel.propagate = False
-    easel.setLevel(logging.ERROR)
-    with library_warnings("easel.quiet") as said:
-        logging.getLogger("easel.quiet.brush").warning("The paint is thin.")
-        logging.getLogger("easel.quiet.brush").error("The paint is gone.")
-
-    assert ["The paint is thin.", "The paint is gone."] == said
-    assert "The paint is gone.\n" == capsys.readouterr().err
-    assert (logging.ERROR, logging.NOTSET) == (easel.level, handler.level)
+    assert isinstance(to_generation_error(one, Calls(embedded)(), 3), errors.GenerationError)

@@ -1,4 +1,4 @@
-"""Schedulers that are built for a call: from the model's own configuration, in the form that it needs, or not at all."""
+"""Schedulers are built for a call from the model's configuration, or rejected as incompatible."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from octabox.errors import InvalidParameterError, MissingDependencyError, Octabo
 from octabox.schedulers.compatibility import ModelTraits, incompatibility
 from octabox.types import SchedulerChoice
 
-#: What numpy says of diffusers' own ways; a worker would log it.
+#: Deprecations of numpy in diffusers.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-#: Schedulers that would make noise, or something else than was asked for, without a word.
+#: Schedulers that would give noise or another result, without an error.
 REFUSED = (
     "CMStochasticIterativeScheduler",
     "DDIMInverseScheduler",
@@ -44,7 +44,7 @@ REFUSED = (
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_scheduler_that_cannot_work_is_refused(engine: LocalEngine, calls: Calls, name: str) -> None:
-    """A pair that would silently make noise is refused with the reason, told from the configurations."""
+    """A pair that would give noise is rejected, with the reason from the configurations."""
     with pytest.raises(InvalidParameterError, match=f"{name} does not fit this model: ") as caught:
         await finish(engine, calls(scheduler=SchedulerChoice(name)))
 
@@ -53,7 +53,7 @@ async def test_a_scheduler_that_cannot_work_is_refused(engine: LocalEngine, call
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler"])
 def test_a_flow_keeps_what_it_was_trained_with(name: str) -> None:
-    """A scheduler that cannot be told of a flow is refused, or is told of it; LocalAI swaps it and says nothing (L11)."""
+    """A scheduler without flow matching is rejected, others use it; LocalAI replaces the scheduler without a message (L11)."""
     own = FlowMatchEulerDiscreteScheduler(shift=3.0)
     told = build_scheduler(own, dict(own.config), SchedulerChoice("DPMSolverMultistepScheduler")).config
 
@@ -63,7 +63,7 @@ def test_a_flow_keeps_what_it_was_trained_with(name: str) -> None:
 
 
 async def test_every_scheduler_is_served_or_refused(engine: LocalEngine, calls: Calls) -> None:
-    """None of diffusers' schedulers ends in anything but an image or a typed error, and the worker outlives them all."""
+    """Each scheduler of diffusers gives an image or a typed error, and the worker keeps running."""
     outcomes: dict[str, str] = {}
     for name in load_catalog().schedulers:
         try:
@@ -78,7 +78,7 @@ async def test_every_scheduler_is_served_or_refused(engine: LocalEngine, calls: 
     assert set(REFUSED) <= {name for name, outcome in outcomes.items() if outcome == "refused"}
 
 
-#: Settings that the catalog says nothing reads, of classes that fit the embedded model, and some that are read.
+#: Settings without effect by the catalog, of classes that are compatible with the embedded model, and some with an effect.
 SETTINGS = [
     ("LCMScheduler", {"timestep_spacing": "trailing"}, False),
     ("TCDScheduler", {"timestep_spacing": "linspace"}, False),
@@ -95,7 +95,7 @@ SETTINGS = [
 async def test_what_nothing_reads_changes_nothing(
     engine: LocalEngine, calls: Calls, name: str, settings: dict[str, Any], counts: bool
 ) -> None:
-    """An image is the same to the last bit whatever is said of it, and of no setting that counts is this told."""
+    """Settings without effect do not change the image, and others are not listed as such."""
     with_, without = [
         Image.open(io.BytesIO((await finish(engine, calls(scheduler=choice))).artifacts[0].content)).tobytes()
         for choice in (SchedulerChoice(name, settings), SchedulerChoice(name))
@@ -105,10 +105,10 @@ async def test_what_nothing_reads_changes_nothing(
     assert counts == (not set(settings) & set(load_catalog().scheduler(name).unread))
 
 
-#: A pipeline whose models match flows, with one scheduler or another.
+#: A flow matching pipeline, with several schedulers.
 PIPELINE = load_catalog().pipelines["WanPipeline"]
 
-#: Schedulers as models that match flows come with them.
+#: Schedulers of flow matching models.
 FLOWS = {
     "plain": FlowMatchEulerDiscreteScheduler(shift=3.0),
     "by size": FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
@@ -119,7 +119,7 @@ FLOWS = {
 
 
 def fitting(own: Any) -> list[str]:
-    """Return the schedulers that fit a model with this one."""
+    """Return the schedulers that are compatible with a model that has this one."""
     catalog = load_catalog()
     subject = ModelTraits(type(own).__name__, dict(own.config), PIPELINE)
     pipelines = catalog.pipelines.values()
@@ -127,7 +127,7 @@ def fitting(own: Any) -> list[str]:
 
 
 def remainder(scheduler: Any, steps: int = 20) -> float:
-    """Return how far from the one image of its training a perfect model of flows ends, as a part of where it began."""
+    """Return the remaining noise of a perfect flow model of a single image, as a part of the initial noise."""
     moves = (
         scheduler.config.get("use_dynamic_shifting") and "mu" in inspect.signature(scheduler.set_timesteps).parameters
     )
@@ -141,15 +141,15 @@ def remainder(scheduler: Any, steps: int = 20) -> float:
 
 
 @pytest.mark.parametrize(("own", "name"), [(own, name) for own in FLOWS for name in fitting(FLOWS[own])])
-def test_a_model_of_flows_gets_a_solver_that_follows_them(own: str, name: str) -> None:
-    """Whatever is said to fit takes a perfect model from noise to its image."""
+def test_compatible_schedulers_remove_the_noise(own: str, name: str) -> None:
+    """A compatible scheduler takes a perfect model from noise to its image."""
     scheduler = build_scheduler(FLOWS[own], dict(FLOWS[own].config), SchedulerChoice(name), PIPELINE)
 
     assert remainder(scheduler) < 0.05
 
 
-def test_solvers_of_noise_that_have_a_form_for_flows_are_among_them() -> None:
-    """The list is not empty, and holds the solvers that people ask for."""
+def test_schedulers_with_flow_matching_are_compatible() -> None:
+    """The list includes the common schedulers."""
     wanted = {"DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler", "UniPCMultistepScheduler"}
 
     assert all(wanted <= set(fitting(own)) for own in FLOWS.values())
@@ -157,8 +157,8 @@ def test_solvers_of_noise_that_have_a_form_for_flows_are_among_them() -> None:
 
 
 @pytest.mark.parametrize("kind", [DEISMultistepScheduler, SASolverScheduler])
-def test_those_that_stop_short_would_leave_noise(kind: Any) -> None:
-    """They have a form for flows, and are refused with reason: of a perfect model about an eighth of the noise is left."""
+def test_schedulers_that_stop_early(kind: Any) -> None:
+    """They support flow matching, and are rejected, since about an eighth of the noise would remain."""
     torch.manual_seed(0)
     form = kind(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0)
 
@@ -166,8 +166,8 @@ def test_those_that_stop_short_would_leave_noise(kind: Any) -> None:
     assert 0.2 > remainder(form) > 0.1
 
 
-def test_the_shift_is_the_models_own() -> None:
-    """Whatever the class calls it."""
+def test_the_shift_is_that_of_the_model() -> None:
+    """That holds for all names of the setting."""
     plain, solver = FLOWS["plain"], FLOWS["of a solver"]
     built = build_scheduler(plain, dict(plain.config), SchedulerChoice("UniPCMultistepScheduler"), PIPELINE)
     back = build_scheduler(solver, dict(solver.config), SchedulerChoice("FlowMatchEulerDiscreteScheduler"), PIPELINE)
@@ -176,8 +176,8 @@ def test_the_shift_is_the_models_own() -> None:
     assert 5.0 == back.config["shift"]
 
 
-def test_one_request_leaves_nothing_to_the_next() -> None:
-    """Each is built from the configuration that the model came with."""
+def test_calls_are_independent() -> None:
+    """Each scheduler is built from the original configuration of the model."""
     own = DDIMScheduler(beta_schedule="scaled_linear")
     pristine = dict(own.config)
     karras = build_scheduler(own, pristine, SchedulerChoice("EulerDiscreteScheduler", {"use_karras_sigmas": True}))
@@ -189,8 +189,8 @@ def test_one_request_leaves_nothing_to_the_next() -> None:
 
 
 @pytest.mark.parametrize("steps", [5, 10, 25])
-def test_timesteps_that_are_written_out_are_spread_over_any_number_of_steps(steps: int) -> None:
-    """They begin and end where the schedule does, and fall."""
+def test_explicit_timesteps_are_interpolated(steps: int) -> None:
+    """They start and end with the schedule, and decrease."""
     own = EulerDiscreteScheduler(beta_schedule="scaled_linear")
     written = (999, 850, 736, 645, 545, 455, 343, 233, 124, 24)
     choice = SchedulerChoice("EulerDiscreteScheduler", {}, "align_your_steps", written)
@@ -203,8 +203,8 @@ def test_timesteps_that_are_written_out_are_spread_over_any_number_of_steps(step
     assert steps != len(written) or taken == list(written)
 
 
-def test_more_steps_than_a_schedule_has_room_for_are_refused() -> None:
-    """No two steps may stand on one timestep."""
+def test_too_many_steps_for_a_schedule() -> None:
+    """Two steps must not have the same timestep."""
     own = EulerDiscreteScheduler(beta_schedule="scaled_linear")
     scheduler: Any = build_scheduler(
         own, dict(own.config), SchedulerChoice("EulerDiscreteScheduler", {}, "ays", (999, 500, 1))
@@ -217,19 +217,19 @@ def test_more_steps_than_a_schedule_has_room_for_are_refused() -> None:
 @pytest.mark.parametrize(
     "settings", [{"beta_schedule": "no such"}, {"use_karras_sigmas": True, "use_exponential_sigmas": True}]
 )
-def test_settings_that_do_not_go_together_are_refused_in_the_class_own_words(settings: dict[str, Any]) -> None:
-    """Before an image is begun."""
+def test_incompatible_settings(settings: dict[str, Any]) -> None:
+    """They are rejected with the message of the class."""
     own = EulerDiscreteScheduler(beta_schedule="scaled_linear")
 
-    with pytest.raises(InvalidParameterError, match="EulerDiscreteScheduler refused its settings: "):
+    with pytest.raises(InvalidParameterError, match="EulerDiscreteScheduler rejected its settings: "):
         build_scheduler(own, dict(own.config), SchedulerChoice("EulerDiscreteScheduler", settings))
 
 
 @pytest.mark.parametrize(
     ("name", "package"), [("DPMSolverSDEScheduler", "torchsde"), ("LMSDiscreteScheduler", "scipy")]
 )
-def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str, package: str) -> None:
-    """With how to install it."""
+def test_missing_packages(monkeypatch: pytest.MonkeyPatch, name: str, package: str) -> None:
+    """The error states how to install the package."""
     monkeypatch.setattr("octabox.catalog.loading.is_installed", lambda module: module != package)
     own = DDIMScheduler(beta_schedule="scaled_linear")
 

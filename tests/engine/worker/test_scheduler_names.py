@@ -1,4 +1,4 @@
-"""Every scheduler that people name, on the embedded model: its image has the colours of the prompt, or it is refused."""
+"""Each scheduler name gives an image with the colours of the prompt on the embedded model, or is rejected."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.runner import Runner
 from octabox.errors import OctaboxError
 from octabox.service.bounds import Limits
-from octabox.service.planning import plan
+from octabox.service.planning import plan_request
 from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest, SchedulerChoice
 from scheduler_names import INVOKE, LOCALAI, REFUSED, SDNEXT, WEB_UI
 
-#: What numpy and torchsde say of diffusers' own ways; a worker would log it.
+#: Deprecations of numpy, and warnings of torchsde, in diffusers.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Should have ta>=t0:UserWarning"),
@@ -33,7 +33,7 @@ pytestmark = [
 PIPELINE = "StableDiffusionPipeline"
 PARAMS = {"prompt": "a red circle on a blue background", "num_inference_steps": 20, "guidance_scale": 3.0}
 
-#: Schedulers of diffusers that can be told how the embedded model was trained; all others cannot.
+#: Schedulers of diffusers that support the training of the embedded model.
 FITTING = (
     *("DDIMParallelScheduler", "DDIMScheduler", "DDPMParallelScheduler", "DDPMScheduler", "DEISMultistepScheduler"),
     *("DPMSolverMultistepScheduler", "DPMSolverSDEScheduler", "DPMSolverSinglestepScheduler"),
@@ -44,7 +44,7 @@ FITTING = (
 
 
 class Painter:
-    """Makes images with the embedded model, one for each scheduler that differs."""
+    """Generates images with the embedded model, one for each different scheduler."""
 
     def __init__(self) -> None:
         pipe = StableDiffusionPipeline.from_pretrained(demo.FOLDER)
@@ -58,18 +58,18 @@ class Painter:
         key = repr((choice.name, sorted(choice.settings.items()), choice.timesteps))
         if key not in self.seen:
             done = run(self.runner, call(PIPELINE, PARAMS, seeds=(3,), scheduler=choice))
-            image = done.products[0][0].value
+            image = done.outputs[0][0].value
             assert isinstance(image, Image.Image)
             self.seen[key] = centre_colour(image), border_colour(image)
         return self.seen[key]
 
 
 def planned(name: str, settings: Mapping[str, Any]) -> SchedulerChoice:
-    """Return the scheduler that a request by this name comes to."""
+    """Return the scheduler of a request with this name."""
     catalog = load_catalog()
     model = ServedModel(ModelConfig(name=demo.NAME, model=str(demo.FOLDER)), catalog.pipelines[PIPELINE])
     request = GenerationRequest(model=demo.NAME, params=PARAMS, scheduler=SchedulerChoice(name, settings))
-    choice = plan(request, model, catalog, Limits()).scheduler
+    choice = plan_request(request, model, catalog, Limits()).scheduler
     assert choice is not None
     return choice
 
@@ -82,20 +82,20 @@ def painter() -> Painter:
 
 
 @pytest.mark.parametrize("name", [*LOCALAI, *WEB_UI, *SDNEXT, *INVOKE])
-def test_a_name_of_another_program_makes_the_image(painter: Painter, name: str) -> None:
+def test_names_of_other_programs(painter: Painter, name: str) -> None:
     """The image has the colours of its prompt after 20 steps."""
     assert ("red", "blue") == painter.colours(name)
 
 
 @pytest.mark.parametrize("name", FITTING)
-def test_a_class_that_fits_makes_the_image(painter: Painter, name: str) -> None:
-    """By its class name too."""
+def test_compatible_classes(painter: Painter, name: str) -> None:
+    """The image has the colours of its prompt with class names too."""
     assert ("red", "blue") == painter.colours(name)
 
 
 @pytest.mark.parametrize(("name", "reason"), REFUSED.items())
-def test_a_name_that_cannot_be_honoured_says_why(painter: Painter, name: str, reason: str) -> None:
-    """No other scheduler is taken in its place, and no noise is made."""
+def test_unsupported_names(painter: Painter, name: str, reason: str) -> None:
+    """The error states the reason, and no other scheduler is used."""
     with pytest.raises(OctaboxError) as caught:
         painter.colours(name)
 
@@ -103,16 +103,16 @@ def test_a_name_that_cannot_be_honoured_says_why(painter: Painter, name: str, re
 
 
 @pytest.mark.parametrize("name", sorted(set(load_catalog().schedulers) - set(FITTING)))
-def test_a_class_that_does_not_fit_is_refused(painter: Painter, name: str) -> None:
-    """With the reason, told from the configurations, and the model's own scheduler."""
+def test_incompatible_classes(painter: Painter, name: str) -> None:
+    """The error states the reason and the model's scheduler."""
     with pytest.raises(OctaboxError, match=f"{name} does not fit this model: ") as caught:
         painter.colours(name)
 
     assert "DDIMScheduler" in caught.value.hint
 
 
-def test_settings_of_a_request_are_honoured(painter: Painter) -> None:
-    """A setting beside the name is told to the constructor; the image is another, and still right."""
+def test_settings_of_a_request(painter: Painter) -> None:
+    """A setting is passed to the constructor, and gives another valid image."""
     plain = painter.colours("dpmpp_2m", {"use_lu_lambdas": True})
 
     assert ("red", "blue") == plain

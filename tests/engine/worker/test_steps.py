@@ -1,4 +1,4 @@
-"""Each way to count a pipeline's steps and to stop it, on tiny pipelines with random weights."""
+"""Steps are counted and stopped by each means that pipelines offer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StopHereError(Exception):
 
 
 class BarePipeline(DiffusionPipeline):  # type: ignore[misc]
-    """A pipeline of a user's own, with a plain loop: no callback and no progress bar."""
+    """A custom pipeline without callback and progress bar."""
 
     def __init__(self, unet: UNet2DModel, scheduler: DDIMScheduler) -> None:
         super().__init__()
@@ -53,59 +53,59 @@ def with_callback() -> DiffusionPipeline:
     return StableDiffusionPipeline.from_pretrained(demo.FOLDER)
 
 
-def with_older_callback() -> DiffusionPipeline:
-    """Return a pipeline that has the older callback alone."""
+def with_legacy_callback() -> DiffusionPipeline:
+    """Return a pipeline with the legacy callback."""
     return ConsistencyModelPipeline(unet(), CMStochasticIterativeScheduler())
 
 
 def with_progress_bar() -> DiffusionPipeline:
-    """Return a pipeline that has a progress bar alone."""
+    """Return a pipeline with a progress bar only."""
     return DDPMPipeline(unet(), DDPMScheduler())
 
 
 def with_nothing() -> DiffusionPipeline:
-    """Return a pipeline that has only its denoiser."""
+    """Return a pipeline with neither."""
     return BarePipeline(unet(), DDIMScheduler())
 
 
-WAYS = (
+CASES = (
     (with_callback, "callback_on_step_end"),
-    (with_older_callback, "callback"),
+    (with_legacy_callback, "callback"),
     (with_progress_bar, "progress_bar"),
     (with_nothing, "denoiser"),
 )
 
 
-def call(pipe: DiffusionPipeline, watch: StepCallback) -> Any:
-    """Call a pipeline under a watch."""
+def call(pipe: DiffusionPipeline, steps: StepCallback) -> Any:
+    """Call a pipeline with a step callback."""
     pipe.set_progress_bar_config(disable=True)
     arguments = {"prompt": "a red star"} if isinstance(pipe, StableDiffusionPipeline) else {}
-    with watch.installed():
-        return pipe(**arguments, num_inference_steps=STEPS, **watch.call_arguments())
+    with steps.installed():
+        return pipe(**arguments, num_inference_steps=STEPS, **steps.call_arguments())
 
 
-@pytest.mark.parametrize(("make", "by"), WAYS)
+@pytest.mark.parametrize(("make", "by"), CASES)
 def test_every_step_is_counted(make: Any, by: ProgressBy) -> None:
-    """Each step is told once, with the true number of steps."""
-    told: list[tuple[int, int]] = []
+    """Each step is reported once, with the number of steps."""
+    reported: list[tuple[int, int]] = []
 
     def on_step(taken: int, total: int, _: Mapping[str, Any]) -> None:
-        told.append((taken, total))
+        reported.append((taken, total))
 
     pipe = make()
     call(pipe, StepCallback(pipe, on_step, by))
 
-    assert [(taken, STEPS) for taken in range(1, STEPS + 1)] == told
+    assert [(taken, STEPS) for taken in range(1, STEPS + 1)] == reported
 
 
-@pytest.mark.parametrize(("make", "by"), WAYS)
-def test_a_call_stops_between_two_steps(make: Any, by: ProgressBy) -> None:
-    """What is raised at a step ends the call there; the pipeline is as it was, and the next call counts anew."""
-    told: list[int] = []
+@pytest.mark.parametrize(("make", "by"), CASES)
+def test_a_call_is_stopped_between_steps(make: Any, by: ProgressBy) -> None:
+    """An exception at a step ends the call, and the next call counts its own steps."""
+    reported: list[int] = []
 
     def stop_at_two(taken: int, _total: int, _tensors: Mapping[str, Any]) -> None:
-        told.append(taken)
-        if taken == 2 and len(told) == 2:
+        reported.append(taken)
+        if taken == 2 and len(reported) == 2:
             raise StopHereError
 
     pipe = make()
@@ -113,4 +113,4 @@ def test_a_call_stops_between_two_steps(make: Any, by: ProgressBy) -> None:
         call(pipe, StepCallback(pipe, stop_at_two, by))
     call(pipe, StepCallback(pipe, stop_at_two, by))
 
-    assert [1, 2, *range(1, STEPS + 1)] == told
+    assert [1, 2, *range(1, STEPS + 1)] == reported

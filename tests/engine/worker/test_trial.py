@@ -1,4 +1,4 @@
-"""Models whose class does not run in the first dtype that is tried."""
+"""Models that do not run in the first dtype are reloaded in another."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.worker import trial
 from octabox.engine.worker.loading import models
 from octabox.engine.worker.loading.models import load
-from octabox.engine.worker.placement.dtype import HALVES, DtypeChoice, Precision
-from octabox.engine.worker.placement.verdicts import failed_dtypes
+from octabox.engine.worker.placement.dtype import HALF_DTYPES, DtypeChoice, Precision
+from octabox.engine.worker.placement.dtype_failures import failed_dtypes
 from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import GenerationError, OutOfMemoryError
 from tiny import unet
 
-#: A class that makes numpy arrays of images in its dtype, and one that feeds its UNet float32 whatever that is in.
+#: A class that converts images to numpy in its dtype, and one that passes float32 to its UNet in any dtype.
 ARRAYS, FEEDS = "DDPMPipeline", "PNDMPipeline"
 
 KEY = {"pipeline": "a key of this test"}
 
 #: What `auto` tries on an accelerator; here the processor computes it.
-ATTEMPTS = (*(Precision(half, casts) for half in HALVES for casts in (False, True)), Precision(torch.float32))
+ATTEMPTS = (*(Precision(half, casts) for half in HALF_DTYPES for casts in (False, True)), Precision(torch.float32))
 
 
 @pytest.fixture(autouse=True)
 def choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[DtypeChoice], None]:
-    """Return what sets the dtypes of models that are loaded; verdicts lie in a folder of the test."""
+    """Return a function that sets the candidates; failures are recorded in a folder of the test."""
     monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "cache"))
 
     def choose(dtypes: DtypeChoice) -> None:
@@ -53,21 +53,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 def runner(folder: Path, name: str) -> TrialRunner:
-    """Return what makes calls of a model."""
+    """Return the runner of a model."""
     start = Start(ModelConfig(name="x", model=str(folder / name)), name, WorkerOptions(device="cpu"))
     return TrialRunner(load(start.model, start.pipeline, start.options), start)
 
 
 def run(calls: TrialRunner, name: str, **params: Any) -> tuple[str, ...]:
-    """Make a call and return its warnings."""
+    """Run a call and return its warnings."""
     watcher = Watcher()
     made = calls.run(call(name, {"num_inference_steps": 2, **params}), watcher.tell, watcher.check)
-    assert made.products
+    assert made.outputs
     return made.warnings
 
 
-def test_another_dtype_is_taken_where_the_class_does_not_run_in_the_first(folder: Path) -> None:
-    """The call is made again in the other half type, its answer says so, and the next call says nothing."""
+def test_the_next_dtype(folder: Path) -> None:
+    """The call is repeated in the other half precision dtype with a warning, and the next call has none."""
     calls = runner(folder, ARRAYS)
     warnings = run(calls, ARRAYS)
 
@@ -78,8 +78,8 @@ def test_another_dtype_is_taken_where_the_class_does_not_run_in_the_first(folder
     assert torch.float16 == calls.pipelines[0].dtype
 
 
-def test_the_verdict_is_kept(folder: Path) -> None:
-    """What failed is on disk for the next load, with its reason; what worked is not."""
+def test_failures_are_recorded(folder: Path) -> None:
+    """A failure is recorded on disk with its reason for the next load."""
     run(runner(folder, ARRAYS), ARRAYS)
 
     reason = "Got unsupported ScalarType BFloat16"
@@ -87,7 +87,7 @@ def test_the_verdict_is_kept(folder: Path) -> None:
 
 
 def test_casts_are_tried_before_another_dtype(folder: Path) -> None:
-    """Where two dtypes met, the model stays as it is loaded, and casts what its components are given."""
+    """A mismatch of dtypes is fixed by casts without a reload."""
     calls = runner(folder, FEEDS)
     loaded = calls.pipelines[0]
 
@@ -96,8 +96,8 @@ def test_casts_are_tried_before_another_dtype(folder: Path) -> None:
     assert () == run(calls, FEEDS)
 
 
-def test_a_dtype_that_was_asked_for_stays(folder: Path, choice: Callable[[DtypeChoice], None]) -> None:
-    """The call fails with an error that names the setting and what may work; nothing is loaded again."""
+def test_a_requested_dtype_is_kept(folder: Path, choice: Callable[[DtypeChoice], None]) -> None:
+    """The call fails with an error that names the setting and its alternatives, without a reload."""
     choice(DtypeChoice(ATTEMPTS[:2], key=KEY))
     calls = runner(folder, ARRAYS)
     loaded = calls.pipelines[0]
@@ -109,8 +109,8 @@ def test_a_dtype_that_was_asked_for_stays(folder: Path, choice: Callable[[DtypeC
     assert loaded is calls.pipelines[0]
 
 
-def test_casts_help_a_dtype_that_was_asked_for(folder: Path, choice: Callable[[DtypeChoice], None]) -> None:
-    """Casts change no dtype of weights, and are made there too."""
+def test_casts_in_a_requested_dtype(folder: Path, choice: Callable[[DtypeChoice], None]) -> None:
+    """Casts do not change the dtype of weights, and are used there too."""
     choice(DtypeChoice(ATTEMPTS[:2], key=KEY))
     calls = runner(folder, FEEDS)
 
@@ -118,8 +118,8 @@ def test_casts_help_a_dtype_that_was_asked_for(folder: Path, choice: Callable[[D
     assert torch.bfloat16 == calls.pipelines[0].dtype
 
 
-def test_a_failure_in_every_dtype_is_not_one_of_dtypes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that stays in float32 is passed on, nothing is kept, the first dtype is back, and is not given up again."""
+def test_a_failure_in_all_dtypes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that also occurs in float32 is raised, nothing is recorded, and the first dtype is restored and kept."""
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("expected scalar type Half but found Float")
@@ -134,10 +134,8 @@ def test_a_failure_in_every_dtype_is_not_one_of_dtypes(folder: Path, monkeypatch
     assert {} == failed_dtypes(KEY)
 
 
-def test_a_model_that_does_not_fit_in_the_next_dtype_is_as_before(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Memory that runs out while it is loaded again is the call's error, and the model is there as it was."""
+def test_a_reload_may_fail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exhausted memory during a reload is the error of the call, and the model is restored."""
     calls = runner(folder, ARRAYS)
 
     def fail_in_float16(*args: Any) -> Any:
@@ -152,8 +150,8 @@ def test_a_model_that_does_not_fit_in_the_next_dtype_is_as_before(
     assert torch.bfloat16 == calls.pipelines[0].dtype
 
 
-def test_other_errors_are_passed_on(folder: Path) -> None:
-    """An error that is not about dtypes changes nothing."""
+def test_other_errors(folder: Path) -> None:
+    """An error that is not about dtypes is raised without a reload."""
     calls = runner(folder, ARRAYS)
     with pytest.raises(Exception, match="num_inference_steps"):
         run(calls, ARRAYS, num_inference_steps=100)

@@ -9,17 +9,17 @@ import pytest
 from octabox.errors import InvalidParameterError, RequestError
 from octabox.frontends.http.bodies import read_object
 from octabox.frontends.naming.json_values import parse_json_or_text
-from octabox.schedulers.names import scheduler_choice
+from octabox.schedulers.names import parse_scheduler_choice
 from octabox.types import SchedulerChoice
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"{", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"{", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
         (b"[]", "must be a JSON object"),
-        (b'{"a": NaN}', "NaN is no number"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
         (b'{"a": "\xff"}', "not UTF-8"),
         (b'{"a": "\\ud800"}', "not UTF-8"),
     ],
@@ -51,10 +51,10 @@ def test_what_a_fields_text_means(text: str, meaning: Any) -> None:
 
 def test_schedulers() -> None:
     """A scheduler is a name, or an object with a name and settings."""
-    assert scheduler_choice(None) is None
-    assert SchedulerChoice("euler") == scheduler_choice("euler")
-    assert SchedulerChoice("euler", {"a": 1}) == scheduler_choice({"name": "euler", "a": 1})
+    assert parse_scheduler_choice(None) is None
+    assert SchedulerChoice("euler") == parse_scheduler_choice("euler")
+    assert SchedulerChoice("euler", {"a": 1}) == parse_scheduler_choice({"name": "euler", "a": 1})
     recorded = {"name": "euler", "settings": {"a": 1}, "schedule": "karras"}
-    assert SchedulerChoice("euler", {"a": 1, "schedule": "karras"}) == scheduler_choice(recorded)
+    assert SchedulerChoice("euler", {"a": 1, "schedule": "karras"}) == parse_scheduler_choice(recorded)
     with pytest.raises(InvalidParameterError, match="no name"):
-        scheduler_choice({"name": 3})
+        parse_scheduler_choice({"name": 3})

@@ -3,7 +3,7 @@
 import pytest
 
 from octabox import errors
-from octabox.frontends.http.errors import TABLE, body, headers, http_error
+from octabox.frontends.http.errors import TABLE, error_body, error_headers, http_error
 
 
 def every(kind: type[errors.OctaboxError]) -> list[type[errors.OctaboxError]]:
@@ -28,7 +28,7 @@ def made(kind: type[errors.OctaboxError]) -> errors.OctaboxError:
 def test_every_error_has_a_row(kind: type[errors.OctaboxError]) -> None:
     """Every error has a row of its own, an honest status, and a body that the client can read."""
     error = made(kind)
-    row, told = http_error(error), body(error)["error"]
+    row, told = http_error(error), error_body(error)["error"]
 
     assert kind in TABLE
     assert 400 <= row.status <= 599
@@ -73,19 +73,19 @@ def test_derived_error_takes_the_row_above() -> None:
 @pytest.mark.parametrize(("seconds", "shown"), [(0.0, "1"), (2.4, "3"), (90.0, "90")])
 def test_retry_after(seconds: float, shown: str) -> None:
     """A full queue says when to come back, in whole seconds."""
-    assert {"retry-after": shown} == headers(errors.QueueFullError("Full.", retry_after=seconds))
+    assert {"retry-after": shown} == error_headers(errors.QueueFullError("Full.", retry_after=seconds))
 
 
 def test_other_headers() -> None:
     """A missing key names its scheme; other errors have no headers."""
-    assert {"www-authenticate": "Bearer"} == headers(errors.AuthenticationError("x"))
-    assert {} == headers(errors.MediaError("x"))
+    assert {"www-authenticate": "Bearer"} == error_headers(errors.AuthenticationError("x"))
+    assert {} == error_headers(errors.MediaError("x"))
 
 
 def test_exhausted_memory_is_told_in_numbers() -> None:
     """A client reads how much was requested and how much was free, where that is known; none is a number, too."""
-    known = body(errors.OutOfMemoryError("x", requested=2048, free=0))["error"]
-    unknown = body(errors.OutOfMemoryError("x"))["error"]
+    known = error_body(errors.OutOfMemoryError("x", requested=2048, free=0))["error"]
+    unknown = error_body(errors.OutOfMemoryError("x"))["error"]
 
     assert (2048, 0) == (known["requested_bytes"], known["free_bytes"])
     assert {"message", "type", "param", "code"} == set(unknown)

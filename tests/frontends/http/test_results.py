@@ -62,7 +62,7 @@ def test_expired() -> None:
 
 def test_oldest_make_room() -> None:
     """When there are too many bytes, the oldest go."""
-    results = Results(60, most_bytes=25)
+    results = Results(60, max_bytes=25)
     names = [results.keep(artifact()) for _ in range(3)]
     there = [results.find(name) is not None for name in names]
     results.close()

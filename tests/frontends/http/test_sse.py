@@ -4,83 +4,150 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
 from octabox.errors import GenerationError, MediaError
-from octabox.frontends.http.sse import EventStream, chained, ended_by_errors, event, first_of
+from octabox.frontends.http.sse import KEEP_ALIVE, EventStream, encode_event, first_of
+
+SCOPE = {"type": "http", "path": "/"}
 
 
 class Source:
-    """Yields numbers, then fails or waits; it knows whether it was closed."""
+    """Yields an event, then raises an error, ends or waits; it records whether its clean-up ran to the end."""
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error, self.closed = error, False
+    def __init__(self, error: Exception | None = None, wait: float = 0) -> None:
+        self.error, self.wait, self.closed = error, wait, False
 
     async def __call__(self) -> AsyncGenerator[str, None]:
-        """Yield one event, and then do what is asked for."""
+        """Yield the event and do the rest."""
         try:
             yield "one"
+            await asyncio.sleep(self.wait)
             if self.error:
                 raise self.error
-            await asyncio.sleep(60)
         finally:
+            await asyncio.sleep(0.01)  # Cancelling a request takes time.
             self.closed = True
+
+
+class Client:
+    """Receives a stream, and disconnects after an event if it is told to.
+
+    Args:
+        leave: Whether to disconnect after the first event.
+        slow: Whether to read nothing after the start of the response.
+    """
+
+    def __init__(self, *, leave: bool = False, slow: bool = False) -> None:
+        self.parts: list[str] = []
+        self.status, self.headers = 0, dict[str, str]()
+        self._leave, self._slow, self._read = leave, slow, asyncio.Event()
+
+    async def receive(self) -> Any:
+        """Return the message of a client that disconnects."""
+        await (self._read.wait() if self._leave else asyncio.sleep(60))
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        """Take a part of the response."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            return
+        self._read.set()
+        if self._slow:
+            await asyncio.sleep(60)
+        if message["body"]:
+            self.parts.append(message["body"].decode())
+
+    async def read(self, source: Source, keep_alive: float = 15) -> list[str]:
+        """Return the parts of a stream of these events."""
+        events = source()
+        await asyncio.wait_for(EventStream(events, events, keep_alive)(SCOPE, self.receive, self.send), 5)
+        return self.parts
 
 
 def test_an_event_is_one_block() -> None:
     """Text of several lines does not break an event apart."""
-    shown = event("output", {"text": "a\n\nb"})
+    text = encode_event("output", {"text": "a\n\nb"})
 
-    assert shown.startswith("event: output\ndata: ")
-    assert shown.endswith("}\n\n")
-    assert 3 == shown.count("\n")
+    assert text.startswith("event: output\ndata: ")
+    assert text.endswith("}\n\n")
+    assert 3 == text.count("\n")
+
+
+async def test_a_stream_is_not_cached_or_buffered() -> None:
+    """Its headers keep proxies from holding events back."""
+    client = Client()
+    parts = await client.read(Source())
+
+    assert (200, ["one"]) == (client.status, parts)
+    assert "text/event-stream; charset=utf-8" == client.headers["content-type"]
+    assert ("no-cache", "no") == (client.headers["cache-control"], client.headers["x-accel-buffering"])
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(MediaError("Bad."), "invalid_image"), (ValueError("x"), "internal_error")]
+    ("error", "code"),
+    [(MediaError("Bad."), "invalid_image"), (ValueError("x"), "internal_error"), (OSError("x"), "internal_error")],
 )
 async def test_an_error_is_the_last_event(error: Exception, code: str) -> None:
-    """An error has its usual shape; one that nobody expected tells nothing more."""
+    """An error has its usual body; an unexpected one has no details."""
     source = Source(error)
-    told = [each async for each in ended_by_errors(source())]
+    first, last = await Client().read(source)
 
-    assert "one" == told[0]
-    assert code == json.loads(told[1].partition("data: ")[2])["error"]["code"]
-    assert "ValueError" not in told[1]
+    assert "one" == first
+    assert last.startswith("event: error\ndata: ")
+    assert code == json.loads(last.partition("data: ")[2])["error"]["code"]
+    assert type(error).__name__ not in last
     assert source.closed
 
 
-async def test_first_and_rest() -> None:
-    """The first event is waited for, and comes before the others; where there is none, that is an error."""
+async def test_a_silent_stream_is_kept_alive() -> None:
+    """While there is no event, comments are sent, and the event that is waited for is not lost."""
+    parts = await Client().read(Source(MediaError("Late."), wait=0.2), keep_alive=0.05)
 
-    async def numbers(count: int) -> AsyncIterator[int]:
+    assert "one" == parts[0]
+    assert {KEEP_ALIVE} == set(parts[1:-1])
+    assert len(parts[1:-1]) >= 2
+    assert "Late." in parts[-1]
+    assert KEEP_ALIVE.startswith(":")
+    assert KEEP_ALIVE.endswith("\n\n")
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["waiting for an event", "sending one"])
+async def test_a_client_that_disconnects_closes_the_source(*, slow: bool) -> None:
+    """The clean-up of the events runs to its end, whether one is waited for or sent."""
+    source = Source(wait=60)
+    await Client(leave=True, slow=slow).read(source)
+
+    assert source.closed
+
+
+async def test_a_source_that_was_not_read_is_closed() -> None:
+    """A client that disconnects before the first event ends what the events are made from."""
+    source, unread = Source(wait=60), Source()
+    events = source()
+    await anext(events)
+    client = Client(leave=True, slow=True)
+    stream = EventStream(unread(), events)
+    await asyncio.wait_for(stream(SCOPE, client.receive, client.send), 5)
+
+    assert source.closed
+
+
+async def test_first_event() -> None:
+    """The first event is returned, and the others are left; a generator without events is an error."""
+
+    async def numbers(count: int) -> AsyncGenerator[int, None]:
         for number in range(count):
             yield number
 
     events = numbers(3)
-    first = await first_of(events)
 
-    assert [0, 1, 2] == [each async for each in chained(first, events)]
+    assert 0 == await first_of(events)
+    assert [1, 2] == [each async for each in events]
     with pytest.raises(GenerationError):
         await first_of(numbers(0))
-
-
-async def test_a_client_that_goes_away_closes_the_source() -> None:
-    """Even events that nobody has asked for yet end what they are made of."""
-    source, told = Source(), Source()
-    events, made = source(), told()
-    await anext(events)
-
-    async def receive() -> Any:
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        await asyncio.sleep(60)
-
-    stream = EventStream(made, events)
-    await asyncio.wait_for(stream({"type": "http", "path": "/"}, receive, send), 5)
-
-    assert source.closed

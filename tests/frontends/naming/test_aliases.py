@@ -8,7 +8,7 @@ import pytest
 
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.bodies import check_fields
-from octabox.frontends.naming.aliases import ControlAliases, documented
+from octabox.frontends.naming.aliases import ControlAliases, inline_schema
 from octabox.types import AdapterChoice, GenerationRequest, SchedulerChoice
 
 
@@ -70,7 +70,7 @@ def test_nothing_said_changes_nothing() -> None:
 
 def test_the_documentation_has_all_parts_in_their_places() -> None:
     """LoRAs and the parts of workflows are described where they are taken, and nothing refers elsewhere."""
-    schema = documented(ControlAliases.model_json_schema())
+    schema = inline_schema(ControlAliases.model_json_schema())
     lora = schema["properties"]["adapters"]["items"]["anyOf"][1]
 
     assert "weight" in lora["properties"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from octabox.frontends.naming.prompts import prompts_of, split_prompt
+from octabox.frontends.naming.prompts import parse_prompts, split_prompt
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_split_prompt(text: str, parts: tuple[str, str | None]) -> None:
 )
 def test_a_negative_prompt_of_its_own_keeps_the_bar(prompt: Any, negative: Any, params: dict[str, Any]) -> None:
     """Only where no negative prompt is given does the bar part the text."""
-    assert params == prompts_of(prompt, negative)
+    assert params == parse_prompts(prompt, negative)

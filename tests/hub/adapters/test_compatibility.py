@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from octabox import demo
+from octabox.hub.adapters.adapter_file import read_embedding, read_lora
 from octabox.hub.adapters.compatibility import incompatibility
-from octabox.hub.adapters.files import read_embedding, read_lora
-from octabox.hub.adapters.formats import told
+from octabox.hub.adapters.serialization import adapter_to_json
 from trained import EMBEDDINGS, HEARTS
 
 LORA, WORD = read_lora(Path(HEARTS), "hearts"), read_embedding(EMBEDDINGS / "ruby.safetensors", "ruby")
@@ -31,7 +31,10 @@ def test_other_widths_do_not_fit(tmp_path: Path) -> None:
 
     assert "It was trained with text features 768 wide, and the model's are 64." == incompatibility(lora, demo.FOLDER)
     assert "Its vectors are 768 wide, and the model's 64." == incompatibility(word, demo.FOLDER)
-    assert (False, True) == (told(lora, demo.FOLDER)["fits"], "768" in told(word, demo.FOLDER)["reason"])
+    assert (False, True) == (
+        adapter_to_json(lora, demo.FOLDER)["fits"],
+        "768" in adapter_to_json(word, demo.FOLDER)["reason"],
+    )
 
 
 def test_a_model_without_a_unet(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from octabox.errors import DownloadError, IncompatibleAdapterError, IncompatibleWeightsError, LoadError
-from octabox.hub.adapters.ip_adapters import check_ip_adapter, ip_adapter_file
+from octabox.hub.adapters.ip_adapters import check_ip_adapter, resolve_ip_adapter_file
 
 
 def save(file: Path, *names: str) -> Path:
@@ -23,27 +23,27 @@ def test_a_file_a_folder_and_one_of_several(tmp_path: Path) -> None:
     """A file stands for itself; of a folder the only one is taken, or the one that is named."""
     first = save(tmp_path / "models" / "first.safetensors", "ip_adapter.1.to_k_ip.weight")
 
-    assert first == ip_adapter_file(str(first))
-    assert first == ip_adapter_file(str(tmp_path), "models")
+    assert first == resolve_ip_adapter_file(str(first))
+    assert first == resolve_ip_adapter_file(str(tmp_path), "models")
     (tmp_path / "models" / "first.bin").touch()
-    assert first == ip_adapter_file(str(tmp_path / "models"))
+    assert first == resolve_ip_adapter_file(str(tmp_path / "models"))
     second = save(tmp_path / "models" / "second.safetensors", "ip_adapter.1.to_k_ip.weight")
-    assert second == ip_adapter_file(str(tmp_path), "models", "second.safetensors")
+    assert second == resolve_ip_adapter_file(str(tmp_path), "models", "second.safetensors")
     with pytest.raises(LoadError, match=r"several files: first\.bin, first\.safetensors, second\.safetensors"):
-        ip_adapter_file(str(tmp_path), "models")
+        resolve_ip_adapter_file(str(tmp_path), "models")
     with pytest.raises(LoadError, match="no file of weights there"):
-        ip_adapter_file(str(tmp_path))
+        resolve_ip_adapter_file(str(tmp_path))
     with pytest.raises(LoadError, match=r"There is no IP-Adapter .*third"):
-        ip_adapter_file(str(tmp_path), "models", "third.safetensors")
+        resolve_ip_adapter_file(str(tmp_path), "models", "third.safetensors")
 
 
 def test_what_is_neither_here_nor_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that leads nowhere, and a repository that cannot be reached."""
     with pytest.raises(LoadError, match="There is no IP-Adapter at"):
-        ip_adapter_file(str(tmp_path / "nothing"))
+        resolve_ip_adapter_file(str(tmp_path / "nothing"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DownloadError, match="owner/nothing"):
-        ip_adapter_file("owner/nothing")
+        resolve_ip_adapter_file("owner/nothing")
 
 
 def test_what_a_file_holds(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def part_class(folder: Path, part: str) -> Any:
 
 def test_there_is_a_bundle_for_each_family_that_names_one() -> None:
     """And none that no family names."""
-    assert set(PIPELINES) == set(bundles.names())
+    assert set(PIPELINES) == set(bundles.bundle_names())
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_components_have_the_shapes_that_were_published(
     bundle: str, part: str, count: int, tensor: str, shape: tuple[int, ...]
 ) -> None:
     """All numbers are counted, and one telling tensor is looked at; no memory is taken for them."""
-    with bundles.folder(bundle, PIPELINES[bundle]) as folder:
+    with bundles.bundle_folder(bundle, PIPELINES[bundle]) as folder:
         kind = part_class(folder, part)
         with torch.device("meta"):
             if hasattr(kind, "load_config"):
@@ -70,7 +70,7 @@ def test_components_have_the_shapes_that_were_published(
 )
 def test_the_tokenizer_speaks_clip(bundle: str, part: str, padding: str) -> None:
     """The numbers are those that CLIP gives these words, unusual letters included."""
-    with bundles.folder(bundle, PIPELINES[bundle]) as folder:
+    with bundles.bundle_folder(bundle, PIPELINES[bundle]) as folder:
         tokenizer = part_class(folder, part).from_pretrained(folder, subfolder=part)
 
     assert [49406, 320, 2368, 49407] == tokenizer("a cat").input_ids
@@ -80,10 +80,10 @@ def test_the_tokenizer_speaks_clip(bundle: str, part: str, padding: str) -> None
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("bundle", bundles.names())
+@pytest.mark.parametrize("bundle", bundles.bundle_names())
 def test_every_scheduler_can_be_made(bundle: str) -> None:
     """Its settings are ones that it knows."""
-    with bundles.folder(bundle, PIPELINES[bundle]) as folder:
+    with bundles.bundle_folder(bundle, PIPELINES[bundle]) as folder:
         kind = part_class(folder, "scheduler")
         settings, unused = kind.load_config(folder, subfolder="scheduler", return_unused_kwargs=True)
         scheduler = kind.from_config(settings)
@@ -94,24 +94,24 @@ def test_every_scheduler_can_be_made(bundle: str) -> None:
 
 def test_a_tokenizer_that_cannot_be_shipped_is_told() -> None:
     """T5's vocabulary is not ours to give."""
-    assert ("tokenizer_2",) == bundles.kept_out("flux-dev")
-    assert ("tokenizer_3",) == bundles.kept_out("sd3")
-    assert () == bundles.kept_out("sdxl")
+    assert ("tokenizer_2",) == bundles.missing_components("flux-dev")
+    assert ("tokenizer_3",) == bundles.missing_components("sd3")
+    assert () == bundles.missing_components("sdxl")
 
 
 def test_a_folder_is_gone_afterwards() -> None:
     """Nothing is left on the disk."""
-    with bundles.folder("sd1", "X") as folder:
+    with bundles.bundle_folder("sd1", "X") as folder:
         assert "X" == json.loads((folder / "model_index.json").read_text())["_class_name"]
 
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("bundle", bundles.names())
+@pytest.mark.parametrize("bundle", bundles.bundle_names())
 def test_a_bundle_has_all_that_its_pipeline_needs(bundle: str) -> None:
     """Every component that is not optional, and none that the pipeline does not have."""
     entry = load_catalog().pipelines[PIPELINES[bundle]]
-    with bundles.folder(bundle, entry.name) as folder:
+    with bundles.bundle_folder(bundle, entry.name) as folder:
         index = json.loads((folder / "model_index.json").read_text())
 
     parts = {name for name, value in index.items() if isinstance(value, list)}

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import IncompatibleWeightsError
-from octabox.hub.checkpoints.families import families, family_of, recognise
+from octabox.hub.checkpoints.families import detect_family, families, match_family
 
 UNET, WORDS = "model.diffusion_model.", "conditioner.embedders."
 FIRST = f"{UNET}input_blocks.0.0.weight"
@@ -60,7 +60,7 @@ WAN = {"head.modulation": (1, 2, 5120), "patch_embedding.weight": (5120, 16, 1, 
 )
 def test_a_file_is_told_by_names_and_shapes(shapes: dict[str, tuple[int, ...]], name: str) -> None:
     """The special is told from the general, with a prefix or without."""
-    family = family_of(shapes)
+    family = match_family(shapes)
 
     assert family is not None
     assert name == family.name
@@ -77,7 +77,7 @@ def test_a_file_is_told_by_names_and_shapes(shapes: dict[str, tuple[int, ...]], 
 )
 def test_what_fits_nothing_is_of_no_family(shapes: dict[str, tuple[int, ...]]) -> None:
     """A first layer of another width is another model: there is no nearest."""
-    assert family_of(shapes) is None
+    assert match_family(shapes) is None
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_is_no_model_is_told_with_its_place(tmp_path: Path, name: str, word
     save_file({name: torch.zeros(1)}, tmp_path / "x.safetensors")
 
     with pytest.raises(IncompatibleWeightsError, match=words) as caught:
-        recognise(tmp_path / "x.safetensors")
+        detect_family(tmp_path / "x.safetensors")
 
     assert caught.value.hint
 
@@ -108,7 +108,7 @@ def test_an_unknown_file_is_told_with_some_of_its_names(tmp_path: Path) -> None:
     save_file({"strange.weight": torch.zeros(1)}, tmp_path / "sd1.safetensors")
 
     with pytest.raises(IncompatibleWeightsError, match=r"strange\.weight") as caught:
-        recognise(tmp_path / "sd1.safetensors")
+        detect_family(tmp_path / "sd1.safetensors")
 
     assert "`pipeline:`" in caught.value.hint
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
-from octabox.hub.checkpoints.tensors import listed, read_shapes
+from octabox.hub.checkpoints.tensors import read_shapes, summarize_names
 
 
 def test_names_and_shapes_are_read_and_metadata_is_not_a_tensor(tmp_path: Path) -> None:
@@ -75,4 +75,4 @@ def test_a_folder_under_such_a_name_is_no_file(tmp_path: Path) -> None:
 )
 def test_an_error_lists_a_few_names(names: list[str], words: str) -> None:
     """The first four, and how many more there are."""
-    assert words == listed(dict.fromkeys(names))
+    assert words == summarize_names(dict.fromkeys(names))

@@ -13,7 +13,7 @@ import torch
 
 import upscalers
 from octabox.errors import IncompatibleWeightsError
-from octabox.hub.checkpoints.families import family_of, recognise
+from octabox.hub.checkpoints.families import detect_family, match_family
 from octabox.hub.checkpoints.tensors import Shapes
 
 #: Architectures of spandrel that are told by no rule: they mend an image, or fill or find something in it.
@@ -66,7 +66,7 @@ def test_every_architecture_is_told(architecture: str) -> None:
     with warnings.catch_warnings():
         # What torch says to an architecture's author is no concern of ours.
         warnings.simplefilter("ignore")
-        family = family_of(shapes(kind(**NEEDED.get(architecture, {}))))
+        family = match_family(shapes(kind(**NEEDED.get(architecture, {}))))
 
     expected = None if architecture in UNTOLD else OTHERS.get(architecture, "upscaler")
     assert expected == (family.name if family else None)
@@ -76,7 +76,7 @@ def test_every_architecture_is_told(architecture: str) -> None:
 def test_a_file_is_told(name: str, tmp_path: Path) -> None:
     """A file of such a network is of our pipeline."""
     for network in (upscalers.nearest(2), upscalers.esrgan(4)):
-        assert "ImageUpscalingPipeline" == recognise(upscalers.save(network, tmp_path / name)).pipeline
+        assert "ImageUpscalingPipeline" == detect_family(upscalers.save(network, tmp_path / name)).pipeline
 
 
 def test_a_network_for_faces_is_no_model(tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_a_network_for_faces_is_no_model(tmp_path: Path) -> None:
     torch.save({"params_ema": weights}, tmp_path / "x.pth")
 
     with pytest.raises(IncompatibleWeightsError, match="mends faces"):
-        recognise(tmp_path / "x.pth")
+        detect_family(tmp_path / "x.pth")
 
 
 def test_a_text_encoder_is_none() -> None:
     """Two layers that follow each other are no network of the compact kind, if they are not shaped like one."""
-    assert family_of({"body.0.weight": (64, 64), "body.1.weight": (64,)}) is None
-    assert family_of({"body.0.weight": (64, 3, 3, 3), "body.1.weight": (64, 64, 3, 3)}) is None
+    assert match_family({"body.0.weight": (64, 64), "body.1.weight": (64,)}) is None
+    assert match_family({"body.0.weight": (64, 3, 3, 3), "body.1.weight": (64, 64, 3, 3)}) is None

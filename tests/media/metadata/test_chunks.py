@@ -10,8 +10,8 @@ from PIL import Image
 from octabox.media.audio import Audio
 from octabox.media.audio import encode as encode_audio
 from octabox.media.images import encode
-from octabox.media.metadata.chunks import read
-from octabox.media.metadata.infotext import parameters_text
+from octabox.media.metadata.chunks import read_metadata
+from octabox.media.metadata.infotext import format_infotext
 from octabox.media.video import Video
 from octabox.media.video import encode as encode_video
 from octabox.types import OutputFormat
@@ -45,7 +45,7 @@ def test_a_png_holds_the_text() -> None:
     with Image.open(io.BytesIO(written(METADATA, "png"))) as image:
         found = image.info["parameters"]
 
-    assert parameters_text(METADATA) == found
+    assert format_infotext(METADATA) == found
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
@@ -56,7 +56,7 @@ def test_metadata_comes_back(name: str, prompt: str) -> None:
     """What was written is read, in every format and every script."""
     metadata = {**METADATA, "params": {**METADATA["params"], "prompt": prompt}}
 
-    assert metadata == read(written(metadata, name))
+    assert metadata == read_metadata(written(metadata, name))
 
 
 @pytest.mark.parametrize(("length", "kept"), [(15_000, True), (80_000, False)])
@@ -64,13 +64,13 @@ def test_what_does_not_fit_a_jpeg(length: int, kept: bool) -> None:
     """An image is never lost for its metadata: the text goes first, then all of it."""
     metadata = {"params": {"prompt": "x" * length}}
 
-    assert (metadata if kept else {}) == read(written(metadata, "jpeg"))
+    assert (metadata if kept else {}) == read_metadata(written(metadata, "jpeg"))
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
 def test_an_image_without_metadata(name: str) -> None:
     """Nothing was written, nothing is read."""
-    assert {} == read(written({}, name))
+    assert {} == read_metadata(written({}, name))
 
 
 @pytest.mark.parametrize("name", ["mp4", "webm", "gif", "webp"])
@@ -78,8 +78,8 @@ def test_a_video_holds_metadata(name: str) -> None:
     """What a video was made from is read out of its file."""
     clip = Video((Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")))
 
-    assert METADATA == read(encode_video(clip, OutputFormat(name), METADATA)[0])
-    assert {} == read(encode_video(clip, OutputFormat(name), {})[0])
+    assert METADATA == read_metadata(encode_video(clip, OutputFormat(name), METADATA)[0])
+    assert {} == read_metadata(encode_video(clip, OutputFormat(name), {})[0])
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "mp3"])
@@ -87,14 +87,14 @@ def test_an_audio_holds_metadata(name: str) -> None:
     """What an audio was made from is read out of its file."""
     sound = Audio(np.zeros((1, 4000), np.float32), 8000)
 
-    assert METADATA == read(encode_audio(sound, OutputFormat(name), METADATA)[0])
-    assert {} == read(encode_audio(sound, OutputFormat(name), {})[0])
+    assert METADATA == read_metadata(encode_audio(sound, OutputFormat(name), METADATA)[0])
+    assert {} == read_metadata(encode_audio(sound, OutputFormat(name), {})[0])
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"RIFF\0\0\0\0WAVE", b"RIFF\x10\0\0\0WEBPVP8L\x04\0\0\0abcd"])
 def test_what_is_no_media_holds_none(data: bytes) -> None:
     """A file of another kind is no reason to fail."""
-    assert {} == read(data)
+    assert {} == read_metadata(data)
 
 
 def test_half_of_a_character_is_no_reason_to_fail() -> None:

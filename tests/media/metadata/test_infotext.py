@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from octabox.media.metadata.infotext import from_parameters, parameters_text
+from octabox.media.metadata.infotext import format_infotext, parse_infotext
 
 METADATA: dict[str, Any] = {
     "version": "0.1.0",
@@ -34,12 +34,12 @@ def test_the_text_of_the_web_ui() -> None:
         "Pipeline: StableDiffusionPipeline, Version: octabox 0.1.0"
     )
 
-    assert expected == parameters_text(METADATA)
+    assert expected == format_infotext(METADATA)
 
 
 def test_values_that_hold_separators_are_quoted() -> None:
     """A comma inside a value does not end it."""
-    assert 'Seed: 2, Model: "a, b"' in parameters_text({"model": "a, b", "seed": 2})
+    assert 'Seed: 2, Model: "a, b"' in format_infotext({"model": "a, b", "seed": 2})
 
 
 def test_the_web_ui_s_text_is_read_back() -> None:
@@ -69,8 +69,8 @@ def test_the_web_ui_s_text_is_read_back() -> None:
         "seed": 0,
         "model": "a, b",
         "scheduler": {"name": "Euler", "settings": {}},
-    } == from_parameters(parameters_text(facts))
-    assert "Video skip: 2" in parameters_text(facts)
+    } == parse_infotext(format_infotext(facts))
+    assert "Video skip: 2" in format_infotext(facts)
 
 
 @pytest.mark.parametrize(
@@ -86,15 +86,15 @@ def test_the_web_ui_s_text_is_read_back() -> None:
 )
 def test_texts_of_the_web_ui(text: str, expected: dict[str, Any]) -> None:
     """Few pairs are words of the prompt, and what is no number is left out."""
-    assert expected == from_parameters(text)["params"]
+    assert expected == parse_infotext(text)["params"]
 
 
 def test_the_web_ui_s_schedule_belongs_to_its_sampler() -> None:
     """Both are one name, less what the web UI calls automatic."""
     pairs = "a\nSteps: 4, Sampler: DPM++ 2M, Schedule type: {}, CFG scale: 7"
 
-    assert "DPM++ 2M Karras" == from_parameters(pairs.format("Karras"))["scheduler"]["name"]
-    assert "DPM++ 2M" == from_parameters(pairs.format("Automatic"))["scheduler"]["name"]
+    assert "DPM++ 2M Karras" == parse_infotext(pairs.format("Karras"))["scheduler"]["name"]
+    assert "DPM++ 2M" == parse_infotext(pairs.format("Automatic"))["scheduler"]["name"]
 
 
 WORKFLOWS: list[tuple[dict[str, Any], str]] = [
@@ -115,25 +115,25 @@ def test_workflows_in_the_words_of_the_web_ui(workflow: dict[str, Any], text: st
     """What the web UI can do too is written as it writes it, and read back."""
     told = {**workflow, **({"inpaint": {**workflow["inpaint"], "area": "masked"}} if "inpaint" in workflow else {})}
     facts = {"params": {"prompt": "a", "num_inference_steps": 20}, "seed": 1, "workflow": told}
-    written = parameters_text({**facts, "size": {"width": 999, "height": 999}})
+    written = format_infotext({**facts, "size": {"width": 999, "height": 999}})
 
     assert text in written
-    assert workflow == from_parameters(written)["workflow"]
-    assert "strength" not in from_parameters(written)["params"]
+    assert workflow == parse_infotext(written)["workflow"]
+    assert "strength" not in parse_infotext(written)["params"]
 
 
 def test_a_size_is_that_of_the_first_pass() -> None:
     """Readers multiply it by the enlargement of the second."""
     facts = {"params": {"width": 64, "height": 32}, "size": {"width": 128, "height": 64}}
 
-    assert "Size: 64x32" in parameters_text({**facts, "workflow": {"hires": {"scale": 2}}})
-    assert "Size: 128x64" in parameters_text({**facts, "workflow": {"upscale": {"scale": 2}}})
+    assert "Size: 64x32" in format_infotext({**facts, "workflow": {"hires": {"scale": 2}}})
+    assert "Size: 128x64" in format_infotext({**facts, "workflow": {"upscale": {"scale": 2}}})
 
 
 def test_a_variation_is_read_back() -> None:
     """The other seed and how much of it."""
     variation = {"seed": 0, "strength": 0.25}
-    text = parameters_text({"params": {"prompt": "a"}, "seed": 1, "variation": variation})
+    text = format_infotext({"params": {"prompt": "a"}, "seed": 1, "variation": variation})
 
     assert "Variation seed: 0, Variation seed strength: 0.25" in text
-    assert variation == from_parameters(text)["variation"]
+    assert variation == parse_infotext(text)["variation"]

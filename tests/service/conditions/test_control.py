@@ -10,7 +10,7 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.errors import InvalidRequestError, RequestError
 from octabox.service.bounds import Limits
-from octabox.service.planning import Plan, plan
+from octabox.service.planning import Plan, plan_request
 from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest
 
@@ -25,7 +25,7 @@ def planned(
     fields = {"name": "thing", "model": "somewhere", "components": {name: parts if count > 1 else parts[0]}}
     served = ServedModel(ModelConfig.model_validate(fields), load_catalog().pipeline(own))
     request = GenerationRequest(model="thing", params={"prompt": "x", "image": images, **params})
-    return plan(request, served, load_catalog(), Limits())
+    return plan_request(request, served, load_catalog(), Limits())
 
 
 def refused(count: int, images: Any, **params: Any) -> RequestError:
@@ -56,7 +56,7 @@ def test_one_for_each_or_one_number_for_all(params: dict[str, Any]) -> None:
         (2, [b"one", b"two"], {SCALE: [1, 1, 1]}, SCALE, "Give one number for all, or a list of 2"),
         (1, b"one", {SCALE: [1, 1]}, SCALE, "Give one number"),
         (1, b"one", {END: [1, 0.5]}, END, "has 2 numbers"),
-        (1, b"one", {START: 0.5, END: 0.5}, START, "would end before it begins"),
+        (1, b"one", {START: 0.5, END: 0.5}, START, "must be less than"),
         (2, [b"one", b"two"], {START: [0, 0.7], END: 0.6}, START, "is 0.7 and 'control_guidance_end' 0.6"),
         (1, b"one", {END: 0}, START, "set the strength to 0"),
         (1, b"one", {START: -0.1}, START, "from 0 to 1, not -0.1"),
@@ -87,7 +87,7 @@ def test_one_component_with_modes_may_be_shown_several() -> None:
     parts = {"controlnet": {"model": "union"}}
     config = ModelConfig.model_validate({"name": "thing", "model": "somewhere", "components": parts})
     request = GenerationRequest(model="thing", params={"prompt": "x", **images})
-    found = plan(request, ServedModel(config, load_catalog().pipeline(own)), load_catalog(), Limits())
+    found = plan_request(request, ServedModel(config, load_catalog().pipeline(own)), load_catalog(), Limits())
 
     assert "StableDiffusionXLControlNetUnionPipeline" == found.pipeline.name
 
@@ -97,7 +97,7 @@ def test_a_list_of_one_may_be_shown_several() -> None:
     config = {"name": "thing", "model": "somewhere", "components": {"controlnet": [{"model": "union"}]}}
     served = ServedModel(ModelConfig.model_validate(config), load_catalog().pipeline("QwenImagePipeline"))
     params = {"prompt": "x", "control_image": [b"one", b"two"], SCALE: [1, 0.5]}
-    found = plan(GenerationRequest(model="thing", params=params), served, load_catalog(), Limits())
+    found = plan_request(GenerationRequest(model="thing", params=params), served, load_catalog(), Limits())
 
     assert "QwenImageControlNetPipeline" == found.pipeline.name
 

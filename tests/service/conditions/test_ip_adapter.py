@@ -10,7 +10,7 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.errors import InvalidRequestError, RequestError
 from octabox.service.bounds import Limits
-from octabox.service.planning import Plan, plan
+from octabox.service.planning import Plan, plan_request
 from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest
 
@@ -24,7 +24,7 @@ def planned(*scales: float, defaults: Any = None, **params: Any) -> Plan:
     fields = {"name": "thing", "model": "somewhere", "ip_adapters": adapters, "defaults": defaults or {}}
     served = ServedModel(ModelConfig.model_validate(fields), load_catalog().pipeline(PLAIN))
     request = GenerationRequest(model="thing", params={"prompt": "x", **params})
-    return plan(request, served, load_catalog(), Limits())
+    return plan_request(request, served, load_catalog(), Limits())
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_without_an_image_nothing_is_said() -> None:
         ((1.0,), {IMAGES: [b"one", b"two"]}, IMAGES, "is 2 images, and this model has one IP-Adapter"),
         ((1.0, 1.0), {IMAGES: b"one"}, IMAGES, "is 1 image, and this model has 2 IP-Adapters"),
         ((1.0, 1.0), {IMAGES: [b"one", None]}, IMAGES, "must be an image"),
-        ((1.0, 1.0), {IMAGES: [[b"one", None], b"two"]}, IMAGES, "leaves a place open"),
+        ((1.0, 1.0), {IMAGES: [[b"one", None], b"two"]}, IMAGES, "has null in place of an image"),
         ((1.0,), {IMAGES: b"one", SCALE: [1, 1]}, SCALE, "has 2 numbers, and this model has one IP-Adapter"),
         ((1.0, 1.0), {IMAGES: [b"one", b"two"], SCALE: [1]}, SCALE, "Give one number for all, or a list of 2"),
         ((1.0,), {IMAGES: b"one", SCALE: 1e9}, SCALE, "from -10 to 10, not 1e+09"),

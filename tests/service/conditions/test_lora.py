@@ -10,7 +10,7 @@ import pytest
 from octabox.config.model import LoraConfig, ModelConfig
 from octabox.errors import AdapterNotFoundError, ForbiddenPathError, InvalidParameterError, OctaboxError
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.service.conditions.lora import chosen_adapters, with_loras, without_tags
+from octabox.service.conditions.lora import select_adapters, with_loras, without_tags
 from octabox.types import AdapterChoice
 from trained import FRAME, HEARTS, LORAS
 
@@ -59,11 +59,11 @@ def test_tags_of_several_prompts() -> None:
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({"prompt": "<lora:style:strong>"}, "'strong' in '<lora:style:strong>' is no strength"),
-        ({"prompt": "<lora:>"}, "cannot be read"),
-        ({"prompt": "<lora:a:1:2:3>"}, "cannot be read"),
+        ({"prompt": "<lora:style:strong>"}, "'strong' in '<lora:style:strong>' is not a weight"),
+        ({"prompt": "<lora:>"}, "is not a valid tag"),
+        ({"prompt": "<lora:a:1:2:3>"}, "is not a valid tag"),
         ({"prompt": "<lora:a:dyn=4>"}, "'dyn' in '<lora:a:dyn=4>' is not known"),
-        ({"prompt": "<hypernet:a:1>"}, "is no tag that is known"),
+        ({"prompt": "<hypernet:a:1>"}, "is not a known tag"),
         ({"prompt": "<loar:a:1>"}, "Did you mean <lora:a:1>?"),
         ({"negative_prompt": "<lora:a:1>"}, "has no effect"),
     ],
@@ -81,7 +81,7 @@ def chosen(
     prompt: str = "", *asked: AdapterChoice, model: ModelConfig = MODEL, registry: AdapterRegistry = SHELF
 ) -> Any:
     """Return the LoRAs of a run."""
-    return chosen_adapters({"prompt": prompt}, asked, model, registry)[1]
+    return select_adapters({"prompt": prompt}, asked, model, registry)[1]
 
 
 def test_names_are_looked_up() -> None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from octabox.catalog.entries import Facts, PipelineEntry
+from octabox.catalog.entries import PackageMetadata, PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
+from octabox.config.model import ModelConfig
 from octabox.errors import InvalidParameterError, TaskNotFoundError, UnknownParameterError
-from octabox.service.selection.pipelines import choose
+from octabox.service.selection.pipelines import choose_pipeline
+from octabox.service.served_model import ServedModel
 
 PLAIN = "StableDiffusionPipeline"
 
@@ -17,7 +19,8 @@ PLAIN = "StableDiffusionPipeline"
 def chosen(own: str, *files: str, task: str | None = None, extra: frozenset[str] = frozenset()) -> tuple[str, str]:
     """Return the class and the task for a request to a model of a class."""
     catalog = load_catalog()
-    entry, served = choose(catalog, catalog.pipeline(own), task, files, extra)
+    config = ModelConfig.model_validate({"name": "m", "model": "m", "components": dict.fromkeys(extra, "x")})
+    entry, served = choose_pipeline(catalog, ServedModel(config, catalog.pipeline(own)), task, files)
     return entry.name, served
 
 
@@ -136,7 +139,7 @@ def test_a_class_whose_tasks_nothing_tells_is_refused(task: str | None) -> None:
     """A class of a version to come may say nothing of its output; the error says what is missing."""
     known = load_catalog().pipeline(PLAIN)
     mute = PipelineEntry("MutePipeline", "made.up", "made")
-    catalog = Catalog(Facts(pipelines=(mute, replace(known, components=()))))
+    catalog = Catalog(PackageMetadata(pipelines=(mute, replace(known, components=()))))
 
-    with pytest.raises(TaskNotFoundError, match="Nothing tells what MutePipeline makes"):
-        choose(catalog, mute, task)
+    with pytest.raises(TaskNotFoundError, match="MutePipeline serves no task"):
+        choose_pipeline(catalog, ServedModel(ModelConfig(name="m", model="m"), mute), task)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from octabox.errors import LoadError, QueueFullError
-from octabox.media.metadata.chunks import read
+from octabox.media.metadata.chunks import read_metadata
 from octabox.server import Parts
 from octabox.types import AdapterChoice, Generation, Progress, SchedulerChoice, Variation
 from workflow_images import PROMPT, Drawing, opened
@@ -22,7 +22,7 @@ async def test_an_image_tells_all_that_it_was_made_from(draw: Drawing) -> None:
     """Its metadata are those of the first pass, with the workflow and the size that it has."""
     generation = await draw(WORKFLOW, seed=5)
     (artifact,) = generation.artifacts
-    facts = read(artifact.content)
+    facts = read_metadata(artifact.content)
 
     assert facts == artifact.metadata
     assert (PROMPT, 5, "text-to-image") == (facts["params"]["prompt"], facts["seed"], facts["task"])

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from octabox.errors import GenerationError
-from octabox.service.workflows.resize import FILTERS, LATENT_FILTERS, enlarged, enlarged_latents
+from octabox.service.workflows.resize import FILTERS, LATENT_FILTERS, resize_image, resize_latents
 
 
 def png(image: Image.Image) -> bytes:
@@ -22,7 +22,7 @@ def test_an_image_becomes_larger(name: str) -> None:
     """Its corners keep their colours, whatever the filter."""
     small = Image.new("RGB", (8, 8), "red")
     small.paste("blue", (4, 0, 8, 8))
-    with Image.open(io.BytesIO(enlarged(png(small), (32, 24), name))) as large:
+    with Image.open(io.BytesIO(resize_image(png(small), (32, 24), name))) as large:
         assert (32, 24) == large.size
         assert ((255, 0, 0), (0, 0, 255)) == (large.getpixel((0, 0)), large.getpixel((31, 23)))
 
@@ -31,7 +31,7 @@ def test_an_image_of_the_right_size_is_left_as_it_is() -> None:
     """Not a byte is touched."""
     content = png(Image.new("RGB", (8, 8), "red"))
 
-    assert content is enlarged(content, (8, 8))
+    assert content is resize_image(content, (8, 8))
 
 
 @pytest.mark.parametrize("name", LATENT_FILTERS)
@@ -39,7 +39,7 @@ def test_latents_become_larger(name: str) -> None:
     """Every plane for itself, whatever its values."""
     latents = np.zeros((2, 4, 6, 8), np.float32)
     latents[1, 3] = -7.5
-    large = enlarged_latents(latents, 1.5, name)
+    large = resize_latents(latents, 1.5, name)
 
     assert (2, 4, 9, 12) == large.shape
     assert np.float32 == large.dtype
@@ -51,10 +51,10 @@ def test_nearest_latents_are_copies() -> None:
     """Each number stands in four places."""
     latents = np.arange(4, dtype=np.float16).reshape(1, 1, 2, 2)
 
-    assert np.array_equal(np.kron(latents[0, 0], np.ones((2, 2))), enlarged_latents(latents, 2, "latent-nearest")[0, 0])
+    assert np.array_equal(np.kron(latents[0, 0], np.ones((2, 2))), resize_latents(latents, 2, "latent-nearest")[0, 0])
 
 
 def test_packed_latents_are_refused() -> None:
     """They have no sides that could be enlarged."""
     with pytest.raises(GenerationError, match="lanczos"):
-        enlarged_latents(np.zeros((1, 64, 16), np.float32), 2, "latent")
+        resize_latents(np.zeros((1, 64, 16), np.float32), 2, "latent")

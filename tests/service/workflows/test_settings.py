@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from octabox.errors import InvalidParameterError, InvalidRequestError, UnknownParameterError
-from octabox.service.workflows.settings import read
+from octabox.service.workflows.settings import parse_workflow
 
 
 @pytest.mark.parametrize(
@@ -35,14 +35,14 @@ from octabox.service.workflows.settings import read
 )
 def test_what_is_left_out(given: dict[str, Any], told: dict[str, Any]) -> None:
     """A number stands for what matters most, and what holds besides is told, so that it can be done again."""
-    assert told == read(given).told()
+    assert told == parse_workflow(given).to_metadata()
 
 
 def test_what_is_told_means_the_same() -> None:
     """Metadata of a workflow are a workflow."""
-    workflow = read({"hires": {"steps": 3, "params": {"guidance_scale": 2}}, "inpaint": 5, "upscale": 2})
+    workflow = parse_workflow({"hires": {"steps": 3, "params": {"guidance_scale": 2}}, "inpaint": 5, "upscale": 2})
 
-    assert workflow == read(workflow.told())
+    assert workflow == parse_workflow(workflow.to_metadata())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_is_told_means_the_same() -> None:
 def test_values_that_are_refused(given: dict[str, Any], parameter: str, words: str) -> None:
     """The error names the setting, and what it must be."""
     with pytest.raises(InvalidParameterError, match=words) as caught:
-        read(given)
+        parse_workflow(given)
 
     assert parameter == caught.value.parameter
 
@@ -87,7 +87,7 @@ def test_values_that_are_refused(given: dict[str, Any], parameter: str, words: s
 def test_names_that_there_are_not(given: dict[str, Any], parameter: str, like: str) -> None:
     """The error names the nearest."""
     with pytest.raises(UnknownParameterError, match=f"Did you mean {like}") as caught:
-        read(given)
+        parse_workflow(given)
 
     assert parameter == caught.value.parameter
 
@@ -95,7 +95,7 @@ def test_names_that_there_are_not(given: dict[str, Any], parameter: str, like: s
 def test_all_that_is_wrong_is_named_at_once() -> None:
     """One answer is enough to mend a request."""
     with pytest.raises(InvalidRequestError) as caught:
-        read({"hires": {"scale": 0, "x": 1}, "upscale": "y"})
+        parse_workflow({"hires": {"scale": 0, "x": 1}, "upscale": "y"})
 
     found = {problem.parameter for problem in caught.value.problems}
     assert {"workflow.hires.scale", "workflow.hires.x", "workflow.upscale"} == found

@@ -1,6 +1,6 @@
 """Several images of one call by memory mode: images times steps per second, and memory of host and accelerator.
 
-Octabox makes one image a call (docs/adr/0004-one-run-for-each-picture.md), so these calls are made of the pipeline as a worker
+Octabox makes one image a call (docs/adr/0004-one-run-for-each-image.md), so these calls are made of the pipeline as a worker
 loads it.
 """
 

@@ -1,1 +1,1 @@
-"""A pipeline for Octabox that is no part of diffusers: an audio from its mel spectrogram."""
+"""A pipeline for Octabox that is not part of diffusers: audio from its mel spectrogram."""

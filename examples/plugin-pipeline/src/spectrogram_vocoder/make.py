@@ -15,7 +15,7 @@ from diffusers import DDIMScheduler
 
 from spectrogram_vocoder.pipeline import SpectrogramDenoiser, SpectrogramVocoderPipeline
 
-#: Settings of the training: steps, audio a step, samples an audio.
+#: Training: steps, waveforms per step, samples per waveform.
 STEPS, BATCH, SAMPLES = 300, 8, 8192
 
 
@@ -31,7 +31,7 @@ def make(folder: Path) -> SpectrogramVocoderPipeline:
 
 
 def train(denoiser: SpectrogramDenoiser, signal_shares: torch.Tensor) -> None:
-    """Teach the denoiser to tell tones from the noise that the scheduler would add to them."""
+    """Train the denoiser to predict the noise that the scheduler adds to tones."""
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=STEPS)
     for _ in range(STEPS):
@@ -39,9 +39,9 @@ def train(denoiser: SpectrogramDenoiser, signal_shares: torch.Tensor) -> None:
         share = signal_shares[torch.randint(len(signal_shares), (BATCH,))]
         noise = torch.randn_like(audio)
         noisy = share[:, None].sqrt() * audio + (1 - share[:, None]).sqrt() * noise
-        told = denoiser(noisy, 1 - share, denoiser.spectrogram(audio))
-        # What matters is how much of the audio is missed, however little noise there is.
-        loss = ((told - noise).square().mean(1) * (1 - share) / (share + 0.01)).mean()
+        predicted = denoiser(noisy, 1 - share, denoiser.spectrogram(audio))
+        # The weight makes the error in the audio count equally at every noise level.
+        loss = ((predicted - noise).square().mean(1) * (1 - share) / (share + 0.01)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -49,7 +49,7 @@ def train(denoiser: SpectrogramDenoiser, signal_shares: torch.Tensor) -> None:
 
 
 def tones(batch: int, samples: int, sampling_rate: int) -> torch.Tensor:
-    """Return audio of one to three tones of 60 to 6000 hertz, (batch, samples)."""
+    """Return waveforms of one to three tones of 60 to 6000 hertz, (batch, samples)."""
     time = torch.arange(samples) / sampling_rate
     hertz = 60 * 100 ** torch.rand(batch, 3, 1)
     volume = torch.rand(batch, 3, 1) * 0.3 * (torch.rand(batch, 3, 1) < torch.tensor([1, 0.5, 0.5])[:, None])
@@ -57,10 +57,10 @@ def tones(batch: int, samples: int, sampling_rate: int) -> torch.Tensor:
 
 
 def main() -> None:
-    """Make the pipeline that the command line asks for."""
+    """Train and save a pipeline as the command line specifies."""
     parser = argparse.ArgumentParser(description="Train a tiny vocoder and save it.")
-    parser.add_argument("folder", type=Path, help="where the pipeline goes")
-    parser.add_argument("--tone", nargs=2, metavar=("HERTZ", "FILE"), help="save the spectrogram of a tone, too")
+    parser.add_argument("folder", type=Path, help="folder of the pipeline")
+    parser.add_argument("--tone", nargs=2, metavar=("HERTZ", "FILE"), help="also save the spectrogram of a tone")
     options = parser.parse_args()
     denoiser = make(options.folder).denoiser
     if options.tone:

@@ -1,8 +1,7 @@
-"""A vocoder that denoises a waveform under a mel spectrogram, in the manner of BDDM (arXiv 2203.13508).
+"""A vocoder that denoises a waveform conditioned on a mel spectrogram, after BDDM (arXiv 2203.13508).
 
-A small network says what is noise in a waveform, given how much of it there is and what the spectrogram says should audio.
-Beginning with nothing but noise, a few steps of a scheduler of diffusers leave the audio. The paper learns where to put the
-steps, with a second network; here the scheduler puts them.
+A small network predicts the noise in a waveform from the noise level and the spectrogram. A few steps of a diffusers scheduler
+turn noise into audio. In the paper a second network learns the steps; here the scheduler defines them.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from diffusers import AudioPipelineOutput, ConfigMixin, DDIMScheduler, Diffusion
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils.torch_utils import randn_tensor
 
-#: What is added to energies before their logarithm is taken.
+#: Added to energies before the logarithm.
 SILENCE = 1e-5
 
 
 class SpectrogramDenoiser(ModelMixin, ConfigMixin):
     """Predicts the noise in a waveform.
 
-    A first guess spreads the energy of each band over its frequencies, column by column; a small network mends it by what the
-    neighbouring bands tell. A Wiener filter then keeps of the noisy waveform what is louder than the noise; the rest is noise.
+    A first estimate distributes the energy of each band over its frequencies, column by column; a small network corrects it
+    from the neighbouring bands. A Wiener filter then separates the noisy waveform into audio and noise.
 
     Args:
-        sampling_rate: Samples a second.
+        sampling_rate: Samples per second.
         hop_length: Samples from one column of the spectrogram to the next.
-        window_length: Samples that one column looks at.
+        window_length: Samples in the window of one column.
         num_bands: Bands of the spectrogram.
         width: Width of the network's hidden layer.
     """
@@ -46,16 +45,16 @@ class SpectrogramDenoiser(ModelMixin, ConfigMixin):
         bins = window_length // 2 + 1
         self.register_buffer("bands", mel_bands(num_bands, bins, sampling_rate), persistent=False)
         self.register_buffer("window", torch.hann_window(window_length), persistent=False)
-        self.mend = torch.nn.Sequential(
+        self.correction = torch.nn.Sequential(
             torch.nn.Linear(num_bands, width), torch.nn.SiLU(), torch.nn.Linear(width, bins)
         )
 
     def spectrogram(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Return the logarithms of the mel energies, (batch, bands, columns), of an audio in [-1, 1], (batch, samples)."""
+        """Return the logarithms of the mel energies, (batch, bands, columns), of audio in [-1, 1], (batch, samples)."""
         return (self.bands @ self.energies_of(waveform) + SILENCE).log()
 
     def energies_of(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Return the energy of each frequency of an audio, (batch, frequencies, columns), where plain noise has 1."""
+        """Return the energy of each frequency of audio, (batch, frequencies, columns); white noise has 1."""
         return self._bins(waveform).abs().square() / self.window.square().sum()
 
     def forward(self, sample: torch.Tensor, noise_level: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
@@ -63,22 +62,22 @@ class SpectrogramDenoiser(ModelMixin, ConfigMixin):
 
         Args:
             sample: Noisy waveform, (batch, samples).
-            noise_level: Share of the noise in its energy, in (0, 1], (batch).
+            noise_level: Fraction of the energy that is noise, in (0, 1], (batch).
             spectrogram: Logarithms of the mel energies, (batch, bands, columns).
         """
         share = noise_level[:, None, None]
-        meant = self.energies(spectrogram)
-        kept = (1 - share) * meant / ((1 - share) * meant + share)
-        noise = self._bins(sample) * (1 - kept)
+        target = self.energies(spectrogram)
+        gain = (1 - share) * target / ((1 - share) * target + share)
+        noise = self._bins(sample) * (1 - gain)
         length = sample.shape[-1]
         waveform = torch.istft(noise, self.window.numel(), self.config.hop_length, window=self.window, length=length)
         return waveform / noise_level[:, None].sqrt()
 
     def energies(self, spectrogram: torch.Tensor) -> torch.Tensor:
-        """Return how much energy each frequency is meant to have, (batch, frequencies, columns), where plain noise has 1."""
+        """Return the target energy of each frequency, (batch, frequencies, columns); white noise has 1."""
         spread = self.bands.T @ (spectrogram.exp() / self.bands.sum(1, keepdim=True))
-        mended = self.mend(spectrogram.transpose(1, 2) / 8).transpose(1, 2).exp()
-        return spread * mended + SILENCE
+        corrected = self.correction(spectrogram.transpose(1, 2) / 8).transpose(1, 2).exp()
+        return spread * corrected + SILENCE
 
     def _bins(self, waveform: torch.Tensor) -> torch.Tensor:
         return torch.stft(
@@ -92,7 +91,7 @@ class SpectrogramDenoiser(ModelMixin, ConfigMixin):
 
 
 def mel_bands(num_bands: int, bins: int, sampling_rate: int) -> torch.Tensor:
-    """Return the share of each frequency in each band, (bands, bins): triangles that are equally wide to the ear."""
+    """Return the weight of each frequency in each band, (bands, bins): triangles of equal width on the mel scale."""
     top = 2595 * torch.log10(torch.tensor(1 + sampling_rate / 2 / 700))
     edges = 700 * (10 ** (torch.linspace(0, top.item(), num_bands + 2) / 2595) - 1)
     frequencies = torch.linspace(0, sampling_rate / 2, bins)
@@ -102,11 +101,11 @@ def mel_bands(num_bands: int, bins: int, sampling_rate: int) -> torch.Tensor:
 
 
 class SpectrogramVocoderPipeline(DiffusionPipeline):
-    """Makes an audio from its mel spectrogram.
+    """Generates audio from its mel spectrogram.
 
     Args:
         denoiser: Predicts the noise in a waveform.
-        scheduler: Takes the noise away, step by step.
+        scheduler: Removes the noise step by step.
     """
 
     def __init__(self, denoiser: SpectrogramDenoiser, scheduler: DDIMScheduler) -> None:
@@ -124,42 +123,42 @@ class SpectrogramVocoderPipeline(DiffusionPipeline):
         callback_on_step_end: Callable[[Any, int, int, dict[str, Any]], dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: list[str] = ["latents"],  # noqa: B006 (as diffusers has it)
     ) -> AudioPipelineOutput | tuple[Any]:
-        """Make the audio.
+        """Generate audio.
 
         Args:
             spectrogram (`torch.Tensor`): Natural logarithms of the mel energies, `(bands, columns)` or `(batch, bands,
                 columns)`, as the denoiser's method `spectrogram` makes them.
             num_inference_steps (`int`, *optional*, defaults to 4): Denoising steps. More follow the spectrogram more closely.
-            generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Makes the noise that the audio comes from.
+            generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Generates the initial noise.
             output_type (`str`, *optional*, defaults to `"np"`): `"np"` for an array, `"pt"` for a tensor.
             return_dict (`bool`, *optional*, defaults to `True`): Whether to return an `AudioPipelineOutput` or a tuple.
             callback_on_step_end (`Callable`, *optional*): Called after each step with the pipeline, the step, the timestep
-                and the tensors that are asked for.
-            callback_on_step_end_tensor_inputs (`list[str]`, *optional*): Names of these tensors; there is `latents`, the
-                waveform so far.
+                and the requested tensors.
+            callback_on_step_end_tensor_inputs (`list[str]`, *optional*): Names of these tensors; `latents` is the current
+                waveform.
 
         Returns:
             [`AudioPipelineOutput`] or `tuple`: The audio, `(batch, channels, samples)` in [-1, 1], of one channel.
         """
-        wanted = self._checked(spectrogram)
-        samples = (wanted.shape[-1] - 1) * self.denoiser.config.hop_length
-        latents = randn_tensor((len(wanted), samples), generator, wanted.device, wanted.dtype)
-        self.scheduler.set_timesteps(num_inference_steps, device=wanted.device)
+        mel = self._batch(spectrogram)
+        samples = (mel.shape[-1] - 1) * self.denoiser.config.hop_length
+        latents = randn_tensor((len(mel), samples), generator, mel.device, mel.dtype)
+        self.scheduler.set_timesteps(num_inference_steps, device=mel.device)
         with self.progress_bar(total=len(self.scheduler.timesteps)) as bar:
             for step, timestep in enumerate(self.scheduler.timesteps):
-                level = 1 - self.scheduler.alphas_cumprod[timestep.cpu()].to(wanted).expand(len(wanted))
-                noise = self.denoiser(latents, level, wanted)
+                level = 1 - self.scheduler.alphas_cumprod[timestep.cpu()].to(mel).expand(len(mel))
+                noise = self.denoiser(latents, level, mel)
                 latents = self.scheduler.step(noise, timestep, latents, return_dict=False)[0]
                 if callback_on_step_end is not None:
                     tensors = {"latents": latents} if "latents" in callback_on_step_end_tensor_inputs else {}
                     latents = callback_on_step_end(self, step, timestep, tensors).get("latents", latents)
                 bar.update()
-        sounds: Any = latents[:, None].clamp(-1, 1).float().cpu()
-        sounds = sounds.numpy() if output_type == "np" else sounds
+        audio: Any = latents[:, None].clamp(-1, 1).float().cpu()
+        audio = audio.numpy() if output_type == "np" else audio
         self.maybe_free_model_hooks()
-        return AudioPipelineOutput(audios=sounds) if return_dict else (sounds,)
+        return AudioPipelineOutput(audios=audio) if return_dict else (audio,)
 
-    def _checked(self, spectrogram: torch.Tensor) -> torch.Tensor:
+    def _batch(self, spectrogram: torch.Tensor) -> torch.Tensor:
         """Return a batch of spectrograms on the denoiser's device."""
         batch = spectrogram[None] if spectrogram.ndim == 2 else spectrogram  # noqa: PLR2004 (bands and columns)
         bands = self.denoiser.config.num_bands

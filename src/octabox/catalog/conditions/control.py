@@ -7,7 +7,7 @@ number or a list of them.
 from __future__ import annotations
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry
-from octabox.catalog.reading.annotations import Shape, parse
+from octabox.catalog.reading.annotations import Shape, parse_annotation
 from octabox.catalog.tasks import CONTROL_COMPONENTS
 
 
@@ -29,12 +29,12 @@ def strengths(entry: PipelineEntry) -> tuple[Parameter, ...]:
     """Return the parameters that take a number for all steering components, or a list with one for each."""
     if control_component(entry) is None:
         return ()
-    return tuple(each for each in entry.parameters if _is_one_for_each(parse(each.annotation)))
+    return tuple(each for each in entry.parameters if _is_one_for_each(parse_annotation(each.annotation)))
 
 
 def has_modes(entry: PipelineEntry) -> bool:
     """Return whether one component can be shown several images, since the call tells by numbers what each of them is."""
-    shapes = [parse(each.annotation) for each in entry.parameters]
+    shapes = [parse_annotation(each.annotation) for each in entry.parameters]
     return any("integer" in shape.atoms and shape.items is not None for shape in shapes)
 
 

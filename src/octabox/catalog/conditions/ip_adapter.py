@@ -11,26 +11,26 @@ from dataclasses import replace
 from octabox.catalog.entries import Parameter, PipelineEntry
 
 #: The parameter for the images, one for each IP-Adapter.
-IMAGES = "ip_adapter_image"
+IMAGE_PARAMETER = "ip_adapter_image"
 
 #: What the names of all parameters have that are for IP-Adapters.
 WORD = "ip_adapter"
 
 #: The parameter of our own.
-SCALE = "ip_adapter_scale"
+SCALE_PARAMETER = "ip_adapter_scale"
 
 
 def takes_ip_adapter(entry: PipelineEntry) -> bool:
     """Return whether a call takes images as prompts."""
-    return entry.parameter(IMAGES) is not None
+    return entry.parameter(IMAGE_PARAMETER) is not None
 
 
-def image_prompts(names: Iterable[str]) -> list[str]:
+def ip_adapter_inputs(names: Iterable[str]) -> list[str]:
     """Return those of the parameters that are for IP-Adapters, besides their strength."""
-    return [name for name in names if WORD in name and name != SCALE]
+    return [name for name in names if WORD in name and name != SCALE_PARAMETER]
 
 
-def with_scale(entry: PipelineEntry, scales: tuple[float, ...]) -> PipelineEntry:
+def add_scale_parameter(entry: PipelineEntry, scales: tuple[float, ...]) -> PipelineEntry:
     """Return a pipeline with the parameter for the strength of its IP-Adapters.
 
     Args:
@@ -40,7 +40,7 @@ def with_scale(entry: PipelineEntry, scales: tuple[float, ...]) -> PipelineEntry
     if not scales or not takes_ip_adapter(entry):
         return entry
     parameter = Parameter(
-        SCALE,
+        SCALE_PARAMETER,
         "float | list[float]",
         "number",
         default=scales[0] if len(set(scales)) == 1 else list(scales),

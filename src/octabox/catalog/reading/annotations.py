@@ -75,20 +75,20 @@ Aliases = Callable[[str], "ast.expr | None"]
 
 
 @lru_cache(maxsize=4096)
-def parse(text: str) -> Shape:
+def parse_annotation(text: str) -> Shape:
     """Return what an annotation allows; nothing where it is no valid Python."""
     try:
-        return read(ast.parse(text, mode="eval").body)
+        return read_annotation(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError):
         return Shape()
 
 
-def read(node: ast.expr, aliases: Aliases = lambda _: None) -> Shape:
+def read_annotation(node: ast.expr, aliases: Aliases = lambda _: None) -> Shape:
     """Return what an annotation's expression allows."""
     if isinstance(node, ast.Constant):
         return _constant(node.value, aliases)
     if isinstance(node, ast.BinOp):
-        return read(node.left, aliases) | read(node.right, aliases)
+        return read_annotation(node.left, aliases) | read_annotation(node.right, aliases)
     if isinstance(node, ast.Subscript):
         return _subscript(_last(node.value), _elements(node.slice), aliases)
     return _named(_last(node), aliases)
@@ -103,7 +103,7 @@ def _named(name: str, aliases: Aliases) -> Shape:
     meaning = aliases(name)
     # A class may be bound to its own name somewhere; following that would never end.
     if meaning is not None and name not in ast.unparse(meaning):
-        return read(meaning, aliases)
+        return read_annotation(meaning, aliases)
     return Shape() if name == "Any" else Shape(frozenset({name}))
 
 
@@ -113,7 +113,7 @@ def _constant(value: object, aliases: Aliases) -> Shape:
     if not isinstance(value, str):
         return Shape()
     try:
-        return read(ast.parse(value, mode="eval").body, aliases)
+        return read_annotation(ast.parse(value, mode="eval").body, aliases)
     except (SyntaxError, ValueError):
         return Shape()
 
@@ -125,8 +125,10 @@ def _subscript(name: str, elements: list[ast.expr], aliases: Aliases) -> Shape:
     if name in ATOMS:
         return Shape(frozenset({ATOMS[name]}))
     if name == "Annotated":
-        return read(elements[0], aliases)
-    inner = reduce(Shape.__or__, (read(element, aliases) for element in elements if not _is_ellipsis(element)), Shape())
+        return read_annotation(elements[0], aliases)
+    inner = reduce(
+        Shape.__or__, (read_annotation(element, aliases) for element in elements if not _is_ellipsis(element)), Shape()
+    )
     if name in LISTS:
         return Shape(items=inner)
     return inner | Shape(none=True) if name == "Optional" else inner

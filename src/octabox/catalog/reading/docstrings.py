@@ -25,7 +25,7 @@ EMPTY = re.compile(r"^TODO\b.*$")
 
 
 @dataclass(frozen=True)
-class Words:
+class ParameterDoc:
     """What a docstring says of one name.
 
     Args:
@@ -41,9 +41,9 @@ class Words:
     text: str = ""
 
 
-def section(doc: str, *titles: str) -> dict[str, Words]:
+def parse_section(doc: str, *titles: str) -> dict[str, ParameterDoc]:
     """Return the words for each name in the sections of these titles."""
-    found: dict[str, Words] = {}
+    found: dict[str, ParameterDoc] = {}
     lines = doc.splitlines()
     for start, line in enumerate(lines):
         head = SECTION.match(line)
@@ -52,9 +52,9 @@ def section(doc: str, *titles: str) -> dict[str, Words]:
     return found
 
 
-def arguments(doc: str) -> dict[str, Words]:
+def parse_arguments(doc: str) -> dict[str, ParameterDoc]:
     """Return the words for each argument."""
-    return section(doc, "Args", "Arguments", "Parameters")
+    return parse_section(doc, "Args", "Arguments", "Parameters")
 
 
 def first_sentence(doc: str) -> str:
@@ -74,8 +74,8 @@ def _block(lines: Iterable[str], indent: int) -> list[str]:
     return textwrap.dedent("\n".join(block)).splitlines()
 
 
-def _entries(block: list[str]) -> dict[str, Words]:
-    found: dict[str, Words] = {}
+def _entries(block: list[str]) -> dict[str, ParameterDoc]:
+    found: dict[str, ParameterDoc] = {}
     name, kind, text = "", "", [""]
     for line in [*_joined(block), "end:"]:
         entry = ENTRY.match(line) or PLAIN.match(line)
@@ -106,11 +106,11 @@ def _joined(block: list[str]) -> list[str]:
     return lines
 
 
-def _words(kind: str, text: list[str]) -> Words:
+def _words(kind: str, text: list[str]) -> ParameterDoc:
     types = [found for found in TYPE.findall(re.split("optional|defaults to", kind, maxsplit=1)[0]) if found != "None"]
     default = re.search(r"defaults? to\s+(.*)$", kind)
     words = " ".join(" ".join(text).split())
-    return Words(
+    return ParameterDoc(
         type=" | ".join(types),
         optional="optional" in kind,
         default=default[1].strip(" `\"'") if default else "",

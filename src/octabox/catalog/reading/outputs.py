@@ -9,8 +9,8 @@ import ast
 import re
 
 from octabox.catalog.entries import Field
-from octabox.catalog.reading.annotations import Shape, read
-from octabox.catalog.reading.docstrings import arguments
+from octabox.catalog.reading.annotations import Shape, read_annotation
+from octabox.catalog.reading.docstrings import parse_arguments
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function
 from octabox.types import Kind
@@ -48,7 +48,7 @@ def field_kind(name: str, shape: Shape, words: str = "") -> Kind:
     return "text" if shape.leaves == {"text"} else "array"
 
 
-def chief_kind(fields: tuple[Field, ...]) -> Kind | None:
+def primary_kind(fields: tuple[Field, ...]) -> Kind | None:
     """Return the kind of the field that people ask a pipeline for: the first one that is a file, else the first one."""
     kinds = [field.kind for field in fields if field.kind]
     for kind in ("video", "image", "audio", "mesh", "text"):
@@ -73,9 +73,9 @@ def _candidates(call: Function) -> list[str]:
 def _fields(tree: SourceTree, output: ClassSource) -> tuple[Field, ...]:
     found: dict[str, Field] = {}
     for ancestor in reversed(tree.lineage(output)):
-        words = arguments(ancestor.doc)
+        words = parse_arguments(ancestor.doc)
         for name, annotation in ancestor.fields.items():
             text = words[name].text if name in words else ""
-            shape = read(annotation, tree.alias)
+            shape = read_annotation(annotation, tree.alias)
             found[name] = Field(name, ast.unparse(annotation), field_kind(name, shape, text), text)
     return tuple(found.values())

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from octabox.catalog.entries import Facts
-from octabox.catalog.reading.packages import PackageReader
+from octabox.catalog.entries import PackageMetadata
+from octabox.catalog.reading.packages import DependencyReader
 from octabox.catalog.reading.pipelines import read_pipelines
 from octabox.catalog.reading.schedulers import read_schedulers
 from octabox.catalog.reading.source import Library, SourceTree
 from octabox.catalog.reading.tables import read_automatic, read_families
 
 
-def read(package: str, folder: Path, files: Mapping[str, Path] | None = None, library: Library | None = None) -> Facts:
+def read_package(
+    package: str, folder: Path, files: Mapping[str, Path] | None = None, library: Library | None = None
+) -> PackageMetadata:
     """Return what the source of a package says, without its cache.
 
     Args:
@@ -23,8 +25,8 @@ def read(package: str, folder: Path, files: Mapping[str, Path] | None = None, li
         library: What it builds on, if that is another package.
     """
     tree = SourceTree(package, folder, files, library)
-    packages = PackageReader(tree)
-    return Facts(
+    packages = DependencyReader(tree)
+    return PackageMetadata(
         pipelines=read_pipelines(tree, packages),
         schedulers=read_schedulers(tree, packages),
         automatic={} if library else read_automatic(tree),

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from octabox.catalog.entries import Need
+from octabox.catalog.entries import Dependency
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource
 
@@ -43,9 +43,9 @@ def known_packages() -> dict[str, Any]:
     return data
 
 
-def need(module: str, *, certain: bool = True) -> Need:
+def dependency_on(module: str, *, certain: bool = True) -> Dependency:
     """Return the need of what Python imports by this name."""
-    return Need(known_packages()["pip"].get(module, module.replace("_", "-")), module, certain)
+    return Dependency(known_packages()["pip"].get(module, module.replace("_", "-")), module, certain)
 
 
 def module_of(backend: str) -> str:
@@ -54,7 +54,7 @@ def module_of(backend: str) -> str:
 
 
 @dataclass(frozen=True)
-class Uses:
+class PackageUses:
     """What one class or function uses.
 
     Args:
@@ -69,10 +69,10 @@ class Uses:
     possible: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
     sometimes: frozenset[str] = frozenset()
-    places: tuple[tuple[str, str], ...] = ()
+    references: tuple[tuple[str, str], ...] = ()
 
 
-class PackageReader:
+class DependencyReader:
     """Finds what the classes of a tree need.
 
     Args:
@@ -81,9 +81,9 @@ class PackageReader:
 
     def __init__(self, tree: SourceTree) -> None:
         self._tree = tree
-        self._known: dict[tuple[str, str], Uses] = {}
+        self._known: dict[tuple[str, str], PackageUses] = {}
 
-    def needs(self, owner: ClassSource, *others: ClassSource | None) -> tuple[Need, ...]:
+    def needs(self, owner: ClassSource, *others: ClassSource | None) -> tuple[Dependency, ...]:
         """Return what a class needs; ``others`` are classes that do its work, such as its blocks."""
         starts = [(owner.module, owner.name), *((each.module, each.name) for each in others if each)]
         folders = {module.rpartition(".")[0] for module, _ in starts}
@@ -100,7 +100,7 @@ class PackageReader:
             used -= self._uses((ancestor.module, ancestor.name)).asked if ancestor.name not in BASES else frozenset()
         certain = used | {module_of(backend) for backend in self._tree.backends.get(owner.name, ())}
         modules = sorted((certain | possible) - known_packages()["silent"])
-        return tuple(need(module, certain=module in certain) for module in modules)
+        return tuple(dependency_on(module, certain=module in certain) for module in modules)
 
     def _reached(self, starts: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         """Yield the places of all classes and functions that these name, and that those name in turn."""
@@ -112,14 +112,14 @@ class PackageReader:
                 continue
             seen.add(place)
             yield place
-            waiting += self._uses(place).places
+            waiting += self._uses(place).references
 
-    def _uses(self, place: tuple[str, str]) -> Uses:
+    def _uses(self, place: tuple[str, str]) -> PackageUses:
         if place not in self._known:
             self._known[place] = self._read(*place)
         return self._known[place]
 
-    def _read(self, module: str, name: str) -> Uses:
+    def _read(self, module: str, name: str) -> PackageUses:
         owner = self._class(module, name)
         source = self._tree.modules[module]
         mentions = (owner.mentions | _in_values(owner)) if owner else source.functions.get(name, frozenset())
@@ -132,7 +132,7 @@ class PackageReader:
         places = [found for each in mentions if (found := self._place(module, each))]
         if owner:
             places += [(each.module, each.name) for each in self._tree.lineage(owner)[1:]]
-        return Uses(
+        return PackageUses(
             frozenset(used - asked - sometimes),
             frozenset(asked | lazy | replaced),
             asked,

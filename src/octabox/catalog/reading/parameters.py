@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from octabox.catalog.entries import MEDIA, Parameter, ParameterKind
-from octabox.catalog.reading.annotations import Shape, parse, read
-from octabox.catalog.reading.docstrings import Words, arguments
+from octabox.catalog.reading.annotations import Shape, parse_annotation, read_annotation
+from octabox.catalog.reading.docstrings import ParameterDoc, parse_arguments
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function, literal
 
@@ -35,10 +35,10 @@ SCALARS: tuple[ParameterKind, ...] = ("text", "mapping", "number", "integer", "b
 
 def call_parameters(tree: SourceTree, owner: ClassSource, function: Function) -> tuple[Parameter, ...]:
     """Return what a function takes, without ``self`` and what only ``*args`` and ``**kwargs`` would take."""
-    words = arguments(ast.get_docstring(function) or "")
+    words = parse_arguments(ast.get_docstring(function) or "")
     for ancestor in tree.lineage(owner):
         if function.name == "__init__":
-            words = {**arguments(ancestor.doc), **words}
+            words = {**parse_arguments(ancestor.doc), **words}
             break
     found = [_parameter(tree, argument, default, words) for argument, default in _signature(function)]
     kinds = {parameter.kind for parameter in found}
@@ -48,13 +48,13 @@ def call_parameters(tree: SourceTree, owner: ClassSource, function: Function) ->
 
 def _of_audio(parameter: Parameter) -> Parameter:
     """Return a mask that is no image as the array that it is; any other parameter as it is."""
-    is_array = parameter.kind == "mask" and parse(parameter.annotation).leaves <= {"array"}
+    is_array = parameter.kind == "mask" and parse_annotation(parameter.annotation).leaves <= {"array"}
     return replace(parameter, kind="array") if is_array else parameter
 
 
-def from_words(name: str, words: Words, *, default: object = None) -> Parameter:
+def parameter_from_doc(name: str, words: ParameterDoc, *, default: object = None) -> Parameter:
     """Return a parameter of which only a docstring is known."""
-    shape = parse(words.type)
+    shape = parse_annotation(words.type)
     kind = _kind(name, shape, default)
     return Parameter(
         name=name,
@@ -77,10 +77,12 @@ def _signature(function: Function) -> Iterator[tuple[ast.arg, ast.expr | None]]:
     yield from zip(spoken.kwonlyargs, spoken.kw_defaults, strict=True)
 
 
-def _parameter(tree: SourceTree, argument: ast.arg, default: ast.expr | None, known: Mapping[str, Words]) -> Parameter:
-    words = known.get(argument.arg, Words())
+def _parameter(
+    tree: SourceTree, argument: ast.arg, default: ast.expr | None, known: Mapping[str, ParameterDoc]
+) -> Parameter:
+    words = known.get(argument.arg, ParameterDoc())
     annotation = ast.unparse(argument.annotation) if argument.annotation else words.type
-    shape = read(argument.annotation, tree.alias) if argument.annotation else parse(words.type)
+    shape = read_annotation(argument.annotation, tree.alias) if argument.annotation else parse_annotation(words.type)
     value = literal(default)
     is_literal = default is None or value is not None or _is_none(default)
     kind = _kind(argument.arg, shape, value)
@@ -89,15 +91,15 @@ def _parameter(tree: SourceTree, argument: ast.arg, default: ast.expr | None, kn
         annotation=annotation,
         kind=kind,
         required=default is None or _needed(kind, shape, default, words),
-        default=plain_value(value) if is_literal else ast.unparse(default or ast.Constant(None)),
+        default=to_json_value(value) if is_literal else ast.unparse(default or ast.Constant(None)),
         literal=is_literal,
-        many=_many(kind, shape) or (kind in MEDIA and _many(kind, parse(words.type))),
+        many=_many(kind, shape) or (kind in MEDIA and _many(kind, parse_annotation(words.type))),
         choices=shape.choices,
         description=words.text,
     )
 
 
-def _needed(kind: ParameterKind, shape: Shape, default: ast.expr, words: Words) -> bool:
+def _needed(kind: ParameterKind, shape: Shape, default: ast.expr, words: ParameterDoc) -> bool:
     """Return whether a file is needed though its default is None: where neither type nor words call it optional."""
     is_file = kind in ("image", "mask", "video", "audio")
     return is_file and _is_none(default) and not shape.none and not words.optional
@@ -152,10 +154,10 @@ def _is_none(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def plain_value(value: object) -> object:
+def to_json_value(value: object) -> object:
     """Return a value as JSON would give it back."""
     if isinstance(value, list | tuple | set):
-        return [plain_value(item) for item in value]
+        return [to_json_value(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): plain_value(item) for key, item in value.items()}
+        return {str(key): to_json_value(item) for key, item in value.items()}
     return value if isinstance(value, str | int | float | bool | None) else repr(value)

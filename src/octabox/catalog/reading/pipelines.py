@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry, ProgressBy
-from octabox.catalog.reading.annotations import parse
+from octabox.catalog.reading.annotations import parse_annotation
 from octabox.catalog.reading.checks.choices import with_choices
-from octabox.catalog.reading.checks.groups import groups
+from octabox.catalog.reading.checks.groups import required_groups
 from octabox.catalog.reading.checks.sizes import size_rules
 from octabox.catalog.reading.docstrings import first_sentence
 from octabox.catalog.reading.modular.blocks import (
@@ -19,15 +19,15 @@ from octabox.catalog.reading.modular.blocks import (
     block_outputs,
     block_parameters,
     default_blocks,
-    workflows,
+    workflow_names,
 )
-from octabox.catalog.reading.outputs import chief_kind, output_fields
-from octabox.catalog.reading.packages import PackageReader
+from octabox.catalog.reading.outputs import output_fields, primary_kind
+from octabox.catalog.reading.packages import DependencyReader
 from octabox.catalog.reading.parameters import call_parameters
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function
 from octabox.catalog.reading.tables import read_families
-from octabox.catalog.tasks import derive, named, plain, stem, tag_of, vocabulary
+from octabox.catalog.tasks import derive_tasks, family_stem, normalize_name, order_tasks, tag_of, vocabulary
 from octabox.types import Kind
 
 PIPELINE, MODULAR = "DiffusionPipeline", "ModularPipeline"
@@ -42,7 +42,7 @@ DEPRECATED = re.compile(r"(^|\.)deprecated(\.|$)|Deprecated\w*Mixin$")
 BINNING = re.compile(r"^use_\w*binning$")
 
 
-def read_pipelines(tree: SourceTree, packages: PackageReader) -> tuple[PipelineEntry, ...]:
+def read_pipelines(tree: SourceTree, packages: DependencyReader) -> tuple[PipelineEntry, ...]:
     """Return an entry for each class that can be called, by name."""
     listed = _listed(tree)
     found = (_pipeline(tree, owner, packages) for owner in tree.subclasses(PIPELINE) if owner.name != PIPELINE)
@@ -50,11 +50,11 @@ def read_pipelines(tree: SourceTree, packages: PackageReader) -> tuple[PipelineE
     usual = _usual(parameter for entry in classic for parameter in entry.parameters)
     modular = [_modular(tree, owner, usual, packages) for owner in tree.subclasses(MODULAR) if owner.name != MODULAR]
     entries = sorted([*classic, *modular], key=lambda entry: entry.name)
-    stems = {stem(entry.name): entry for entry in classic if not entry.media(required=True)}
+    stems = {family_stem(entry.name): entry for entry in classic if not entry.media(required=True)}
     return tuple(replace(entry, family=_family(entry, stems)) for entry in entries)
 
 
-def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> PipelineEntry:
+def _pipeline(tree: SourceTree, owner: ClassSource, packages: DependencyReader) -> PipelineEntry:
     calls = _calls(tree, owner)
     taken = {each.name: each for _, call in reversed(calls) for each in call_parameters(tree, owner, call)}
     own = [each.name for _, call in calls for each in call_parameters(tree, owner, call)]
@@ -65,7 +65,7 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: PackageReader) -> 
         module=owner.module,
         package=tree.package,
         parameters=parameters,
-        one_of=groups(tree, owner, parameters),
+        one_of=required_groups(tree, owner, parameters),
         components=_components(tree, owner),
         outputs=outputs,
         deprecated=_is_deprecated(tree, owner),
@@ -120,7 +120,7 @@ def _hands_on(call: Function) -> bool:
 
 
 def _modular(
-    tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter], packages: PackageReader
+    tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter], packages: DependencyReader
 ) -> PipelineEntry:
     blocks = default_blocks(tree, owner)
     parameters = block_parameters(tree, blocks, usual) if blocks else ()
@@ -139,16 +139,16 @@ def _modular(
         description=first_sentence(blocks.doc if blocks else owner.doc),
     )
     entry = _with_purpose(entry)
-    able = [tag_of(name) for name in workflows(tree, blocks)] if blocks else []
+    able = [tag_of(name) for name in workflow_names(tree, blocks)] if blocks else []
     return replace(entry, tasks=tuple(dict.fromkeys(tag for tag in able if tag)) or entry.tasks)
 
 
 def _with_purpose(entry: PipelineEntry, listed: Iterable[str] = ()) -> PipelineEntry:
     """Return the entry with its output kind and its tasks: by the rules, or, as its progress too, as the data file says."""
     said = vocabulary().exceptions.get(entry.name, {})
-    kind: Kind | None = said.get("output", chief_kind(entry.outputs))
+    kind: Kind | None = said.get("output", primary_kind(entry.outputs))
     entry = replace(entry, output_kind=kind, progress=said.get("progress", entry.progress))
-    return replace(entry, tasks=tuple(said.get("tasks", ())) or named(entry, derive(entry), listed))
+    return replace(entry, tasks=tuple(said.get("tasks", ())) or order_tasks(entry, derive_tasks(entry), listed))
 
 
 def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
@@ -173,7 +173,7 @@ def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
 
 def _is_plain_list(annotation: str) -> bool:
     """Return whether an annotation is that of a list, and of no class that might be in it."""
-    shape = parse(annotation)
+    shape = parse_annotation(annotation)
     return shape.items is not None and not shape.atoms and not any(name[:1].isupper() for name in shape.leaves)
 
 
@@ -223,11 +223,11 @@ def _family(entry: PipelineEntry, stems: Mapping[str, PipelineEntry]) -> str:
 
     A number that follows such a name makes another family. Where there is no such class, the folder may have the name.
     """
-    words = stem(entry.name).split("-")
+    words = family_stem(entry.name).split("-")
     for length in range(len(words), 0, -1):
         root = stems.get("-".join(words[:length]))
         is_other = length < len(words) and words[length].isdigit()
         if root and not is_other and (entry.deprecated or not root.deprecated):
-            return stem(root.name)
+            return family_stem(root.name)
     folder = entry.module.rpartition(".")[0].rpartition(".")[2].replace("_", "-")
-    return folder if folder and plain("-".join(words)).startswith(plain(folder)) else "-".join(words)
+    return folder if folder and normalize_name("-".join(words)).startswith(normalize_name(folder)) else "-".join(words)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from octabox.catalog.entries import SchedulerEntry
 from octabox.catalog.reading.docstrings import first_sentence
-from octabox.catalog.reading.packages import SCHEDULER, PackageReader
+from octabox.catalog.reading.packages import SCHEDULER, DependencyReader
 from octabox.catalog.reading.parameters import call_parameters
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function
-from octabox.catalog.reading.unread import UnreadSettings
+from octabox.catalog.reading.unused_settings import UnusedSettings
 
 #: The method that chooses the steps of a run; what has none is no scheduler, though diffusers files it as one.
 PLAN = "set_timesteps"
@@ -23,14 +23,16 @@ STEP = ("self", "model_output", "timestep", "sample")
 REVERSE = re.compile(r"\breverse scheduler\b")
 
 
-def read_schedulers(tree: SourceTree, packages: PackageReader) -> tuple[SchedulerEntry, ...]:
+def read_schedulers(tree: SourceTree, packages: DependencyReader) -> tuple[SchedulerEntry, ...]:
     """Return an entry for each scheduler, by name."""
     found = (owner for owner in tree.subclasses(SCHEDULER) if owner.name != SCHEDULER and tree.function(owner, PLAN))
-    unread = UnreadSettings(tree)
+    unread = UnusedSettings(tree)
     return tuple(sorted((_scheduler(tree, owner, packages, unread) for owner in found), key=lambda entry: entry.name))
 
 
-def _scheduler(tree: SourceTree, owner: ClassSource, packages: PackageReader, unread: UnreadSettings) -> SchedulerEntry:
+def _scheduler(
+    tree: SourceTree, owner: ClassSource, packages: DependencyReader, unread: UnusedSettings
+) -> SchedulerEntry:
     located = tree.function(owner, "__init__")
     settings = call_parameters(tree, *located) if located else ()
     step, plan = tree.function(owner, "step"), tree.function(owner, PLAN)
@@ -46,7 +48,7 @@ def _scheduler(tree: SourceTree, owner: ClassSource, packages: PackageReader, un
         timesteps=plan is not None and "timesteps" in dict(_arguments(plan[1])),
         sigmas=plan is not None and "sigmas" in dict(_arguments(plan[1])),
         reverses=bool(REVERSE.search(description)),
-        unread=unread.of(owner, [setting.name for setting in settings]),
+        unread=unread.find(owner, [setting.name for setting in settings]),
     )
 
 

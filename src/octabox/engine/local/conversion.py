@@ -1,4 +1,4 @@
-"""Write a model out as a folder in diffusers' own format, by a process of its own."""
+"""Write a model as a folder in diffusers' format, in a separate process."""
 
 from __future__ import annotations
 
@@ -10,79 +10,87 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from octabox.engine.local.forkserver import ProcessStarter
-from octabox.engine.local.worker_process import ProcessEndedError, ask_process
+from octabox.engine.local.processes import ProcessEndedError, ask_process
 from octabox.engine.messages import BadFork, Conversion, Converted
 from octabox.engine.worker.entry import convert as work
 from octabox.errors import ForbiddenPathError, OctaboxError, WorkerDiedError
 from octabox.hub.folder import index_file
 
 
-def convert(order: Conversion, *, force: bool = False) -> Converted:
-    """Write a model out; the folder appears when it is whole, or not at all.
+def convert(conversion: Conversion, *, force: bool = False) -> Converted:
+    """Write a model to a folder, which appears once it is complete, or not at all.
 
     Args:
-        order: What is to be written.
-        force: Whether to replace a model that is there already.
+        conversion: What to write.
+        force: Whether to replace a model that is in the folder.
 
     Raises:
-        ForbiddenPathError: The folder cannot be made, or something is there.
+        ForbiddenPathError: The folder cannot be made, or holds something else.
         LoadError: The model cannot be loaded or written.
-        WorkerDiedError: The process ended in the middle.
+        WorkerDiedError: The process ended before it was done.
     """
-    with _place(order.out, force=force) as part:
-        return _run(order, part)
+    with _partial_folder(conversion.out, force=force) as part:
+        return _run(conversion, part)
 
 
-def _run(order: Conversion, part: Path) -> Converted:
+def _run(conversion: Conversion, part: Path) -> Converted:
     """Let a process write to this folder: a forked one, or a spawned one where a fork cannot use the accelerators."""
     processes = ProcessStarter()
     try:
-        answer = ask_process(processes.context, work, (order, part))
+        answer = ask_process(processes.context, work, (conversion, part))
         if isinstance(answer, BadFork):
             processes.use_spawn(answer)
-            answer = ask_process(processes.context, work, (order, part))
+            answer = ask_process(processes.context, work, (conversion, part))
     except ProcessEndedError as error:
         how = str(error)
         if error.exit_code == -signal.SIGKILL:
             how = "was ended by SIGKILL, which often means that the machine ran out of memory"
-        message = f"The process that converted '{order.model.name}' {how}."
-        raise WorkerDiedError(message, hint="The log says more.", model=order.model.name) from error
+        name = conversion.model.name
+        message = f"The process that converted '{name}' {how}."
+        raise WorkerDiedError(message, hint="See the log for the cause.", model=name) from error
     if isinstance(answer, OctaboxError):
         raise answer
-    assert isinstance(answer, Converted)  # noqa: S101 (the process says nothing else)
+    assert isinstance(answer, Converted)  # noqa: S101 (the process sends nothing else)
     return answer
 
 
 @contextmanager
-def _place(out: Path, *, force: bool) -> Iterator[Path]:
-    """Yield a new folder beside the wanted one, which takes its place in the end, or goes."""
-    _check(out, force=force)
-    part, old = out.with_name(f".{out.name}.{os.getpid()}.part"), out.with_name(f".{out.name}.{os.getpid()}.old")
+def _partial_folder(out: Path, *, force: bool) -> Iterator[Path]:
+    """Yield a new folder next to ``out``, which replaces it at the end, or is removed where the context raises."""
+    _check_replaceable(out, force=force)
+    part, old = (out.with_name(f".{out.name}.{os.getpid()}.{suffix}") for suffix in ("part", "old"))
     try:
         part.mkdir(parents=True)
     except OSError as error:
-        message = f"No folder can be made beside '{out}': {error.strerror}."
-        raise ForbiddenPathError(message, hint="Give another place.") from error
+        message = f"No folder can be made next to '{out}': {error.strerror}."
+        raise ForbiddenPathError(message, hint="Choose another path.") from error
     try:
         yield part
-        if out.exists():
-            out.rename(old)
-        part.rename(out)
+        _replace(out, part, old)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        if out.exists():
-            shutil.rmtree(old, ignore_errors=True)
 
 
-def _check(out: Path, *, force: bool) -> None:
-    """Refuse a place where something is that must not be lost."""
+def _replace(out: Path, part: Path, old: Path) -> None:
+    """Rename ``part`` to ``out``; what was there is removed, or is there again where that fails."""
+    if out.exists():
+        out.rename(old)
+    try:
+        part.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_replaceable(out: Path, *, force: bool) -> None:
+    """Refuse a path with something that must not be lost."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise ForbiddenPathError(f"'{out}' is there and is no folder.", hint="Give another place.")
+        raise ForbiddenPathError(f"'{out}' exists and is not a folder.", hint="Choose another path.")
     if not out.is_dir() or not any(out.iterdir()):
         return
     if index_file(out) is None:
-        raise ForbiddenPathError(f"'{out}' is not empty and is no model.", hint="Give another place.")
+        raise ForbiddenPathError(f"'{out}' is not empty and does not hold a model.", hint="Choose another path.")
     if not force:
-        raise ForbiddenPathError(
-            f"'{out}' holds a model already.", hint="Give another place, or --force to replace it."
-        )
+        raise ForbiddenPathError(f"'{out}' holds a model.", hint="Choose another path, or --force to replace it.")

@@ -1,4 +1,4 @@
-"""Which accelerator of this machine a model is loaded on, found out without torch in the server's process."""
+"""The accelerators of this machine, and which one a model is loaded on; the server itself does not import torch."""
 
 from __future__ import annotations
 
@@ -13,51 +13,50 @@ from pathlib import Path
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.forkserver import ProcessStarter
-from octabox.engine.local.limits import in_daemon_thread
-from octabox.engine.local.worker_process import ProcessEndedError, ask_process
+from octabox.engine.local.processes import ProcessEndedError, ask_process, in_daemon_thread
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.engine.worker.entry import survey as work
 from octabox.types import ACCELERATOR
 
-#: Seconds for finding out which accelerators there are; the fork server may still be importing its libraries.
+#: Seconds for the search for accelerators; the fork server may still be importing its libraries.
 SURVEY_TIMEOUT = 300.0
 
 logger = logging.getLogger("octabox.engine")
 
 
 class DevicePool:
-    """The accelerators of this machine, and how much of each is taken by models that are being loaded.
+    """The accelerators of this machine, and how much memory of each the models being loaded will take.
 
-    A short-lived process asks torch for them: its contexts on the devices vanish with it. Where there are several, each load
-    asks again for their free memory.
+    A short process queries torch for them, so that its contexts on the devices end with it. Where there are several, each
+    load queries their free memory again.
 
     Args:
-        processes: Starts that process; where that is forked and finds accelerators that it cannot use, all are spawned.
-        timeout: Seconds to wait for it, its start included: the fork server that makes it may not answer.
+        processes: Makes that process; where it is forked and finds accelerators that it cannot use, all are spawned.
+        timeout: Seconds to wait for it, its start included, since the fork server may not answer.
     """
 
     def __init__(self, processes: ProcessStarter, timeout: float = 1800.0) -> None:
         self._processes, self._timeout = processes, timeout
         self._known: Survey | None = None
-        self._choosing = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._loading: Counter[str] = Counter()
-        self._wholly: Counter[str] = Counter()
+        self._unsized: Counter[str] = Counter()
 
     @asynccontextmanager
     async def assigned(
         self, model: ModelConfig, requested: str | None, in_use: Collection[str]
     ) -> AsyncIterator[str | None]:
-        """Choose a device for a model, and count the model as a part of its memory within the context.
+        """Choose a device for a model, and count the model in that device's memory within the context.
 
         Args:
             model: The model.
-            requested: Device that was asked for, such as ``cuda:1``; a type without an index is any device of the type.
+            requested: Requested device, such as ``cuda:1``; a type without an index is any device of the type.
             in_use: Devices of the models in memory.
 
         Yields:
             The device; None leaves the choice to the worker.
         """
-        async with self._choosing:
+        async with self._lock:
             size = await asyncio.to_thread(size_on_disk, model)
             device = await self._choose(requested, in_use)
             self._take(device, size, 1)
@@ -67,17 +66,17 @@ class DevicePool:
             self._take(device, size, -1)
 
     def _take(self, device: str | None, size: int | None, sign: int) -> None:
-        """Count a model that is being loaded, or no longer is; one of unknown size takes the whole device."""
+        """Add (1) or remove (-1) a model that is being loaded; one of unknown size takes the complete device."""
         if device is not None and size is None:
-            self._wholly[device] += sign
+            self._unsized[device] += sign
         elif device is not None and size is not None:
             self._loading[device] += sign * size
 
     async def _choose(self, requested: str | None, in_use: Collection[str]) -> str | None:
-        """Return the device with the most free memory of those that were asked for."""
+        """Return the requested device with the most free memory."""
         if requested is not None and requested.partition(":")[0] == "cpu":
             return "cpu"
-        # A Mac has one accelerator at most, and no fork server that would have to be tried out.
+        # A Mac has one accelerator at most, and no fork server that may be unable to use it.
         if (requested is not None and ":" in requested) or sys.platform == "darwin":
             return requested
         survey = await self._survey()
@@ -85,14 +84,14 @@ class DevicePool:
             return requested
         devices = [each for each in survey.devices if requested in (None, ACCELERATOR, each.name.partition(":")[0])]
         if not devices:
-            return requested or "cpu"  # The worker refuses a device that is not here, and lists those that are.
+            return requested or "cpu"  # The worker refuses a device that does not exist, and lists those that do.
         taken = Counter(in_use)
         return max(devices, key=lambda each: (self._free(each), -taken[each.name])).name
 
     def _free(self, device: DeviceMemory) -> float:
-        """Return how many bytes of a device will be free once the models that are being loaded are there."""
+        """Return how many bytes of a device will be free once the models being loaded are on it."""
         free = math.inf if device.free is None else device.free
-        return -self._wholly[device.name] if self._wholly[device.name] else free - self._loading[device.name]
+        return -self._unsized[device.name] if self._unsized[device.name] else free - self._loading[device.name]
 
     async def _survey(self) -> Survey:
         """Return the accelerators, with their free memory where there are several."""
@@ -101,24 +100,24 @@ class DevicePool:
         return self._known
 
     def _ask(self) -> Survey:
-        """Let a process find out which accelerators there are."""
+        """Let a process look for accelerators."""
         try:
             answer = ask_process(self._processes.context, work, timeout=SURVEY_TIMEOUT)
             if isinstance(answer, BadFork):
                 report, answer = answer, ask_process(ProcessStarter(spawns=True).context, work, timeout=SURVEY_TIMEOUT)
-                # Where there is no accelerator, a fork that cannot use one lacks nothing.
+                # Where there is no accelerator, a fork that cannot use one does no harm.
                 if answer.devices or answer.problem:
                     self._processes.use_spawn(report)
         except (ProcessEndedError, OSError) as error:
             answer = Survey(problem=f"the process that looked for them {error}")
-        assert isinstance(answer, Survey)  # noqa: S101 (the process says nothing else)
+        assert isinstance(answer, Survey)  # noqa: S101 (the process sends nothing else)
         if answer.problem:
-            logger.warning("The accelerators could not be found out, so models share the first: %s", answer.problem)
+            logger.warning("The accelerators cannot be listed, so all models use the first one: %s", answer.problem)
         return answer
 
 
 def size_on_disk(model: ModelConfig) -> int | None:
-    """Return the bytes of a model's files, which is about what its weights take; None where they are not here."""
+    """Return the size of a model's files, which is about that of its weights; None if they are not on this machine."""
     path = Path(model.model)
     if path.is_file():
         return path.stat().st_size

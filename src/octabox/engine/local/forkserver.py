@@ -1,4 +1,4 @@
-"""How worker processes are started: forked from a process that has torch imported, or spawned where that cannot be.
+"""How worker processes are started: forked from a process that has imported torch, or spawned where that is impossible.
 
 Importing torch, diffusers and transformers takes seconds; a fork of a process that has done so takes milliseconds and shares
 its pages. See `multiprocessing.forkserver` for how it works, and `docs/adr/0013-workers-and-accelerators.md` for when a fork
@@ -20,10 +20,10 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 
 from octabox.engine.messages import BadFork
 
-#: Names of the classes that the fork server imports ahead, as "library.Class" parted by commas.
+#: Variable with the classes that the fork server imports ahead, as "library.Class" separated by commas.
 PRELOAD_ENV = "_OCTABOX_FORKSERVER_WARM"
 
-#: Labels of torch's builds, as in 2.13.0+xpu, whose accelerators no fork can use once a library has counted them.
+#: Local version labels of torch, as in 2.13.0+xpu, whose accelerators a fork cannot use once a library has counted them.
 SPAWNING_BUILDS = {"xpu"}
 
 _PRELOAD = "octabox.engine.worker.preload"
@@ -51,11 +51,11 @@ class ProcessStarter:
         """The context that makes the next process."""
         return multiprocessing.get_context("spawn") if self._spawns else multiprocessing.get_context("forkserver")
 
-    def start(self, warm: Iterable[str] = ()) -> None:
-        """Start the fork server in the background, unless it runs; ``warm`` are classes that it imports ahead."""
+    def start(self, preload: Iterable[str] = ()) -> None:
+        """Start the fork server in the background, unless it runs; ``preload`` are classes that it imports ahead."""
         if self._spawns:
             return
-        os.environ[PRELOAD_ENV] = ",".join(warm)
+        os.environ[PRELOAD_ENV] = ",".join(preload)
         multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOAD])
         forkserver.ensure_running()
 
@@ -71,6 +71,10 @@ class ProcessStarter:
             " and ".join(report.device_types),
         )
 
+    def end_fork_server(self) -> None:
+        """Kill the fork server, since it does not answer, and wait for its end; the next process gets a new one."""
+        end_fork_server()
+
 
 def can_fork() -> bool:
     """Return whether a fork server may be tried: not on macOS, and not with a build of torch that forks cannot use."""
@@ -84,8 +88,10 @@ def can_fork() -> bool:
 
 
 def end_fork_server() -> None:
-    """End the fork server by a signal of ours, since it does not answer; the next worker gets a new one."""
+    """Kill the fork server, if there is one, and wait for its end; the next process gets a new one."""
     pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
     if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
+            # multiprocessing starts a new one where it can reap this one, so it must not be reaped here.
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

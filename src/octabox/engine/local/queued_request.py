@@ -1,4 +1,4 @@
-"""A place in the queue of a model, and the calls that its worker has been sent."""
+"""A request in the queue of a model, and the calls that its worker has been sent."""
 
 from __future__ import annotations
 
@@ -22,26 +22,62 @@ from octabox.types import Event, Generation
 
 logger = logging.getLogger("octabox.engine")
 
-#: What is not logged as a failure: a request that was wrong or given up, and the end of a worker, which is logged by itself.
-NO_FAILURES = (RequestError, NotFoundError, GenerationCancelledError, WorkerDiedError)
+#: Errors that are not logged as failures: a wrong or cancelled request, and the end of a worker, which is logged itself.
+NOT_LOGGED = (RequestError, NotFoundError, GenerationCancelledError, WorkerDiedError)
 
 
 @dataclass(eq=False)
 class QueuedRequest:
-    """A place in the queue: a call, or the request to have the model loaded."""
+    """A request in the queue of a model: to run a call, or only to load the model.
+
+    Args:
+        model: Configuration of the model.
+        pipeline: Diffusers class to load it as.
+        call: What to run; None only loads the model.
+        cancelled: Whether the caller has left.
+        started: Whether a worker has started the call.
+        finished: Whether the outcome is known.
+        enqueued_at: When it entered the queue, by `time.perf_counter`.
+        timings: Seconds of its phases on the server.
+    """
 
     model: ModelConfig
     pipeline: str
     call: Call | None = None
-    events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
     cancelled: bool = False
-    begun: bool = False
+    started: bool = False
+    finished: bool = False
     enqueued_at: float = field(default_factory=time.perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
+    _events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
+
+    def publish(self, event: Event) -> None:
+        """Send an event to the caller."""
+        self._events.put_nowait(event)
+
+    def finish(self, outcome: Generation | OctaboxError | None = None) -> None:
+        """End the request with its result, its error or, for a load, nothing; the first outcome counts."""
+        if self.finished:
+            return
+        self.finished = True
+        if isinstance(outcome, Generation):
+            self._events.put_nowait(replace(outcome, timings={**self.timings, **outcome.timings}))
+        self._events.put_nowait(outcome if isinstance(outcome, OctaboxError) else None)
+
+    async def next_event(self) -> Event | None:
+        """Wait for the next event; return None after the last one.
+
+        Raises:
+            OctaboxError: The request has failed.
+        """
+        event = await self._events.get()
+        if isinstance(event, OctaboxError):
+            raise event
+        return event
 
 
 class SentCalls:
-    """The calls that a model's worker has been sent and has not finished: the one that runs, and those being encoded.
+    """The calls that the worker of a model has been sent: the one that runs, and those whose outputs are being encoded.
 
     Args:
         model: Name of the model.
@@ -49,78 +85,81 @@ class SentCalls:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._tickets: dict[str, QueuedRequest] = {}
-        self.ran, self.drained = asyncio.Event(), asyncio.Event()
-        self.drained.set()
+        self._requests: dict[str, QueuedRequest] = {}
+        self._running: str | None = None
+        #: Set while the model is free for the next call, and while no call is left.
+        self.run_finished, self.all_finished = asyncio.Event(), asyncio.Event()
+        self.all_finished.set()
 
-    def __contains__(self, call_id: str) -> bool:
-        return call_id in self._tickets
+    def __contains__(self, request: QueuedRequest) -> bool:
+        return request.call is not None and self._requests.get(request.call.id) is request
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        return len(self._requests)
 
-    def add(self, call_id: str, queued: QueuedRequest) -> None:
-        """Note a call that is about to be sent."""
-        self._tickets[call_id] = queued
-        self.drained.clear()
-        self.ran.clear()
+    def add(self, call: Call, request: QueuedRequest) -> None:
+        """Add a call that is about to be sent."""
+        self._requests[call.id], self._running = request, call.id
+        self.all_finished.clear()
+        self.run_finished.clear()
 
-    def begin(self, call_id: str) -> None:
-        """Note that the worker has taken a call up."""
-        if queued := self._tickets.get(call_id):
-            queued.begun = True
+    def start(self, call_id: str) -> None:
+        """Mark a call as started by the worker."""
+        if request := self._requests.get(call_id):
+            request.started = True
+
+    def finish_run(self, call_id: str) -> None:
+        """Mark the model as free for the next call, where it is this call that ran."""
+        if call_id == self._running:
+            self.run_finished.set()
 
     def publish(self, call_id: str, event: Event) -> None:
-        """Hand an event to the caller who waits for it."""
-        if queued := self._tickets.get(call_id):
-            queued.events.put_nowait(event)
+        """Send an event to the caller of a call."""
+        if request := self._requests.get(call_id):
+            request.publish(event)
 
     def finish(self, call_id: str, outcome: Generation | OctaboxError) -> None:
-        """Hand a call's outcome to its caller."""
-        queued = self._tickets.pop(call_id, None)
-        if not self._tickets:
-            self.drained.set()
-        if queued is None:
-            return
-        if isinstance(outcome, Generation):
-            outcome = replace(outcome, timings={**queued.timings, **outcome.timings})
-        else:
-            log_failure(outcome, self._model)
-        queued.events.put_nowait(outcome)
-        queued.events.put_nowait(None)
+        """End a call with its outcome."""
+        if request := self._remove(call_id):
+            if isinstance(outcome, OctaboxError):
+                log_failure(outcome, self._model)
+            request.finish(outcome)
+        self.finish_run(call_id)
 
-    def finish_begun(self, error: OctaboxError) -> None:
-        """Fail all calls that the worker has taken up, since it has ended; the others can be sent to the next one."""
-        for call_id in [call_id for call_id, queued in self._tickets.items() if queued.begun]:
+    def fail_started(self, error: OctaboxError) -> None:
+        """Fail the calls that the worker has started, since it has ended; the others can be sent to the next one."""
+        for call_id in [call_id for call_id, request in self._requests.items() if request.started]:
             self.finish(call_id, error)
-        self.ran.set()
+        self.run_finished.set()
 
-    def give_up(self, queued: QueuedRequest) -> None:
-        """Forget a call that no worker will take up, so that nobody waits for its end."""
-        if queued.call and not queued.begun and self._tickets.pop(queued.call.id, None) and not self._tickets:
-            self.drained.set()
+    def discard(self, request: QueuedRequest) -> None:
+        """Remove a call that no worker will start, so that nothing waits for its end."""
+        if request.call and request in self and not request.started:
+            self._remove(request.call.id)
 
-    def fail(self, queued: QueuedRequest, error: Exception) -> None:
-        """End a ticket with a typed error, whatever was raised while it was served."""
-        if not isinstance(error, OctaboxError):
-            logger.error("Serving model '%s' failed", self._model, exc_info=error)
-            message = f"A request of model '{self._model}' failed in the server: {type(error).__name__}: {error}"
-            error = GenerationError(message, hint="The log says where.", model=self._model)
-        if queued.call and queued.call.id in self._tickets:
-            self.finish(queued.call.id, error)
-        else:
-            log_failure(error, self._model)
-            queued.events.put_nowait(error)
+    def fail_all(self, error: OctaboxError) -> None:
+        """Fail all calls."""
+        for call_id, request in list(self._requests.items()):
+            request.finish(error)
+            self._remove(call_id)
 
-    def close(self, waiting: list[QueuedRequest]) -> None:
-        """Fail everything that waits or runs, since the server is being stopped."""
-        for queued in dict.fromkeys([*waiting, *self._tickets.values()]):
-            queued.events.put_nowait(GenerationCancelledError("The server is being stopped.", model=self._model))
-        self._tickets.clear()
-        self.drained.set()
+    def _remove(self, call_id: str) -> QueuedRequest | None:
+        request = self._requests.pop(call_id, None)
+        if not self._requests:
+            self.all_finished.set()
+        return request
+
+
+def as_octabox_error(error: Exception, model: str) -> OctaboxError:
+    """Return an error of ours for whatever was raised while a request was served; one of another class is logged."""
+    if isinstance(error, OctaboxError):
+        return error
+    logger.error("Serving model '%s' failed", model, exc_info=error)
+    message = f"A request of model '{model}' failed in the server: {type(error).__name__}: {error}"
+    return GenerationError(message, hint="See the log for the traceback.", model=model)
 
 
 def log_failure(error: OctaboxError, model: str) -> None:
-    """Log that a request failed: as an error where a device did."""
-    if not isinstance(error, NO_FAILURES):
+    """Log that a request failed, as an error where a device failed."""
+    if not isinstance(error, NOT_LOGGED):
         logger.log(logging.ERROR if isinstance(error, DeviceError) else logging.WARNING, "%s: %s", model, error)

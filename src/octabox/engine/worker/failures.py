@@ -1,11 +1,9 @@
-"""What an exception of torch, diffusers or the Hub means in our own words."""
+"""Translate exceptions of torch, diffusers and the Hub to those of Octabox."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -18,7 +16,7 @@ from safetensors import SafetensorError
 
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call
-from octabox.engine.worker.inputs.arguments import shapes
+from octabox.engine.worker.inputs.arguments import describe_media
 from octabox.engine.worker.placement.device_errors import bytes_free, bytes_requested, causes, hardware_cause
 from octabox.engine.worker.placement.process_memory import free_memory
 from octabox.errors import (
@@ -37,15 +35,15 @@ from octabox.errors import (
 
 logger = logging.getLogger("octabox.worker")
 
-#: What a pipeline raises when it is asked for what it cannot do, where it does so before its first step.
-REFUSALS = (ValueError, TypeError, IndexError, KeyError)
+#: Errors that a pipeline raises before its first step for invalid arguments.
+ARGUMENT_ERRORS = (ValueError, TypeError, IndexError, KeyError)
 
-#: What an exception means, while a model is loaded: the first row that it, or one that it was raised from, belongs to.
+#: Load errors by the class of an exception or one of its causes; the first row that matches is used.
 LOAD_ERRORS: tuple[tuple[tuple[type[BaseException], ...], type[LoadError], str, str], ...] = (
     (
         (GatedRepoError,),
         GatedModelError,
-        "asks for an agreement first",
+        "requires that its licence is accepted",
         "Accept it at https://huggingface.co/{source} and set HF_TOKEN.",
     ),
     (
@@ -57,26 +55,26 @@ LOAD_ERRORS: tuple[tuple[tuple[type[BaseException], ...], type[LoadError], str, 
     (
         (OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError),
         DownloadError,
-        "could not be fetched",
-        "Is the network there, and HF_HUB_OFFLINE not set? Or give a folder as `model`.",
+        "could not be downloaded",
+        "Check the network and HF_HUB_OFFLINE, or set `model` to a folder.",
     ),
     (
         (ImportError, NameError),
         MissingDependencyError,
         "needs a package",
-        "Install the package that is named, in the environment that Octabox runs in.",
+        "Install the named package in the environment of Octabox.",
     ),
     (
         (SafetensorError, EOFError, UnicodeDecodeError),
         IncompatibleWeightsError,
         "has a weights file that cannot be read",
-        "The file is damaged or was cut short; fetch it again.",
+        "The file is damaged or incomplete; download it again.",
     ),
     (
         (OSError,),
         LoadError,
-        "has a file missing or out of reach",
-        "Is the folder complete? `model_index.json` names the components that must be in it.",
+        "has a missing or inaccessible file",
+        "Check that the folder has all components in `model_index.json`.",
     ),
     (
         (BaseException,),
@@ -86,141 +84,108 @@ LOAD_ERRORS: tuple[tuple[tuple[type[BaseException], ...], type[LoadError], str, 
     ),
 )
 
-#: Longest part of a foreign message that is passed on.
+#: Maximum length of a library's message.
 MAX_LENGTH = 1000
 
 
-def _words(error: BaseException) -> str:
-    """Return a foreign error's message, in one line and not too long."""
+def _message(error: BaseException) -> str:
+    """Return the message of a library's error in one line, shortened."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]} ..."
 
 
-def hardware_error(
+def to_hardware_error(
     error: BaseException, model: str, doing: str, device: str | None = None
 ) -> OutOfMemoryError | DeviceError | None:
-    """Return the error that reports that memory ran out or that the device failed, however it was wrapped; None if neither.
+    """Return the error for an exception that was caused by a lack of memory or a failed device; None for others.
 
     Args:
-        error: What was raised.
-        model: Name of the model.
+        error: The exception.
+        model: The name of the model.
         doing: What was done with it, such as loading.
-        device: The device that it runs on; None while that is not known.
+        device: The device of the model; None if unknown.
     """
     found = hardware_cause(error)
     if found is None or isinstance(error, OutOfMemoryError | DeviceError | GenerationCancelledError):
         return None
     kind, cause = found
-    if (
-        kind == "device" and type(error) is LoadError
-    ):  # It says already what is wrong with the device, and which ones there are.
+    if kind == "device" and type(error) is LoadError:
+        # Its message already describes the problem, and the devices that exist.
         return None
-    words, place = _words(cause), f" on {device}" if device else ""
+    message, location = _message(cause), f" on {device}" if device else ""
     if kind == "device":
         return DeviceError(
-            f"The device failed while {doing} '{model}'{place}: {words}",
-            hint="The next request gets a new worker process. If it fails likewise, look at the device's driver and its log.",
+            f"The device failed while {doing} '{model}'{location}: {message}",
+            hint="The next request gets a new worker process. If it fails too, check the device's driver and its log.",
             model=model,
         )
-    requested, free = bytes_requested(words), bytes_free(words)
+    requested, free = bytes_requested(message), bytes_free(message)
     if free is None and not isinstance(cause, MemoryError):
         free = free_memory(device)
-    told = [
-        f"{size_text(size)} {what}" for size, what in ((requested, "requested"), (free, "free")) if size is not None
+    sizes = [
+        f"{format_bytes(size)} {label}"
+        for size, label in ((requested, "requested"), (free, "free"))
+        if size is not None
     ]
-    amounts = f" ({', '.join(told)})" if told else ""
+    amounts = f" ({', '.join(sizes)})" if sizes else ""
     return OutOfMemoryError(
-        f"Memory ran out while {doing} '{model}'{place}{amounts}: {words}",
-        hint="Ask for a smaller image, unload another model, or set `memory: model_cpu_offload` or a smaller `dtype`.",
+        f"Memory ran out while {doing} '{model}'{location}{amounts}: {message}",
+        hint="Request a smaller image, unload another model, or set `memory: model_cpu_offload` or a smaller `dtype`.",
         model=model,
         requested=requested,
         free=free,
     )
 
 
-def size_text(size: int) -> str:
-    """Return a number of bytes as it is written for people."""
+def format_bytes(size: int) -> str:
+    """Return a human-readable size."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= factor:
             return f"{size / factor:.2f} {unit}"
     return f"{size} bytes"
 
 
-def as_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:
-    """Return the error that tells why a model could not be loaded."""
+def to_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:
+    """Return the error for an exception while a model was loaded."""
     logger.debug("loading '%s' failed", model.name, exc_info=error)
-    if found := hardware_error(error, model.name, "loading", model.device):
+    if found := to_hardware_error(error, model.name, "loading", model.device):
         return found
     if isinstance(error, OctaboxError):
         return error
-    kind, what, hint = next(row[1:] for row in LOAD_ERRORS if any(isinstance(each, row[0]) for each in causes(error)))
-    message = f"Model '{model.name}' ({model.model}) {what}: {_words(error)}"
-    return kind(message, hint=hint.format(source=model.model), model=model.name)
+    cls, problem, hint = next(row[1:] for row in LOAD_ERRORS if any(isinstance(each, row[0]) for each in causes(error)))
+    message = f"Model '{model.name}' ({model.model}) {problem}: {_message(error)}"
+    return cls(message, hint=hint.format(source=model.model), model=model.name)
 
 
-def as_generation_error(error: BaseException, call: Call, steps_taken: int, device: str | None = None) -> OctaboxError:
-    """Return the error that tells why a call failed; what a pipeline refuses before its first step was asked wrongly."""
-    model, what = call.model.name, _words(error)
+def to_generation_error(error: BaseException, call: Call, steps_taken: int, device: str | None = None) -> OctaboxError:
+    """Return the error for an exception during a call; one for invalid arguments before the first step is the client's."""
+    model, message = call.model.name, _message(error)
     logger.debug("a call of '%s' failed", model, exc_info=error)
-    if found := hardware_error(error, model, "running", device):
+    if found := to_hardware_error(error, model, "running", device):
         return found
     if isinstance(error, OctaboxError):
         return error
-    given = any(run.inputs for run in call.runs)
-    if not steps_taken and isinstance(error, (*REFUSALS, RuntimeError) if given else REFUSALS):
-        what += f" (given: {shapes(call.runs[0].inputs)})" if given else ""
+    has_media = any(run.inputs for run in call.runs)
+    if not steps_taken and isinstance(error, (*ARGUMENT_ERRORS, RuntimeError) if has_media else ARGUMENT_ERRORS):
+        message += f" (given: {describe_media(call.runs[0].inputs)})" if has_media else ""
         hint = f"`octabox show {model}` lists what {call.runs_as} accepts."
-        concerned = _concerned(str(error), call)
+        parameter = _find_parameter(str(error), call)
         return InvalidParameterError(
-            f"{call.runs_as} refused the request: {what}", hint=hint, model=model, parameter=concerned
+            f"{call.runs_as} refused the request: {message}", hint=hint, model=model, parameter=parameter
         )
     if isinstance(error, (ImportError, NameError)):
-        hint = "Install the package that is named, in the environment that Octabox runs in."
-        return MissingDependencyError(f"{call.runs_as} needs a package: {what}", hint=hint, model=model)
+        hint = "Install the named package in the environment of Octabox."
+        return MissingDependencyError(f"{call.runs_as} needs a package: {message}", hint=hint, model=model)
     return GenerationError(
-        f"{call.runs_as} failed: {type(error).__name__}: {what}",
-        hint="With `--log-level debug` the log says where.",
+        f"{call.runs_as} failed: {type(error).__name__}: {message}",
+        hint="With `--log-level debug` the log has the traceback.",
         model=model,
     )
 
 
-def _concerned(message: str, call: Call) -> str | None:
-    """Return the parameter that a refusal is about: the first it names, else the only file; None where that is open."""
+def _find_parameter(message: str, call: Call) -> str | None:
+    """Return the parameter of an error: the first that its message names, else the only file; None if unknown."""
     run = call.runs[0]
-    given = {*run.inputs, *(name for name, value in run.params.items() if value is not None)}
-    named = next((word for word in re.findall(r"\w+", message) if word in given), None)
+    names = {*run.inputs, *(name for name, value in run.params.items() if value is not None)}
+    named = next((word for word in re.findall(r"\w+", message) if word in names), None)
     return named or (next(iter(run.inputs)) if len(run.inputs) == 1 else None)
-
-
-@contextmanager
-def library_warnings(*packages: str) -> Iterator[list[str]]:
-    """Gather what diffusers, transformers and these packages log as warnings while this lasts, such as a truncated prompt."""
-    said: list[str] = []
-
-    class Gather(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
-
-    with ExitStack() as stack:
-        for name in {"diffusers", "transformers", *packages}:
-            stack.enter_context(_listening(logging.getLogger(name), Gather(logging.WARNING)))
-        yield said
-
-
-@contextmanager
-def _listening(library: logging.Logger, handler: logging.Handler) -> Iterator[None]:
-    """Hand a logger's warnings to a handler while this lasts, those too that it keeps from its own handlers."""
-    level, own = library.level, [(each, each.level) for each in library.handlers]
-    least = library.getEffectiveLevel()
-    if least > logging.WARNING:
-        library.setLevel(logging.WARNING)
-        for each, its in own:
-            each.setLevel(max(its, least))
-    library.addHandler(handler)
-    try:
-        yield
-    finally:
-        library.removeHandler(handler)
-        library.setLevel(level)
-        for each, its in own:
-            each.setLevel(its)

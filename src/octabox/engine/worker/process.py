@@ -1,4 +1,4 @@
-"""A worker process from birth to end: it loads its model, then makes the calls that come over its pipe."""
+"""Run a worker process: load a model, then run the calls that arrive over a pipe."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from octabox.engine.messages import (
 )
 from octabox.engine.protocol import Call
 from octabox.engine.threads import default_threads
-from octabox.engine.worker.failures import as_generation_error, as_load_error
+from octabox.engine.worker.failures import to_generation_error, to_load_error
 from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.placement.process_memory import measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
-from octabox.engine.worker.runner import RawOutput
 from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import DeviceError, GenerationCancelledError, GenerationError, OctaboxError, OutOfMemoryError
 from octabox.telemetry.logs import configure
@@ -48,7 +48,11 @@ logger = logging.getLogger("octabox.worker")
 
 
 class Pipe:
-    """A worker's end of its pipe: any thread may send, one thread listens."""
+    """The worker's end of its pipe: any thread may send, one thread receives.
+
+    Args:
+        connection: The connection to the server.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._writing = connection, threading.Lock()
@@ -56,7 +60,7 @@ class Pipe:
         self.cancelled: set[str] = set()
 
     def send(self, message: FromWorker) -> None:
-        """Send a message to the server; without one there is nothing left to do."""
+        """Send a message to the server, or exit if it is gone."""
         try:
             with self._writing:
                 self._connection.send(message)
@@ -64,7 +68,7 @@ class Pipe:
             os._exit(0)
 
     def fail(self, call_id: str, error: OctaboxError) -> None:
-        """Send the error of a call; where it holds what cannot be sent, its words alone."""
+        """Send the error of a call, or only its message if it cannot be pickled."""
         try:
             self.send(Failed(call_id, error))
         except Exception:
@@ -72,13 +76,13 @@ class Pipe:
             self.send(Failed(call_id, GenerationError(str(error), model=error.model)))
 
     def receive_start(self) -> Start:
-        """Wait for the first message, and listen for the next ones in the background."""
+        """Wait for the first message, and receive the next ones in the background."""
         start = self._connection.recv()
-        assert isinstance(start, Start)  # noqa: S101 (the server's first word is always this)
-        threading.Thread(target=self._listen, name="pipe", daemon=True).start()
+        assert isinstance(start, Start)  # noqa: S101 (the server always sends this first)
+        threading.Thread(target=self._receive, name="pipe", daemon=True).start()
         return start
 
-    def _listen(self) -> None:
+    def _receive(self) -> None:
         try:
             while True:
                 message = self._connection.recv()
@@ -89,21 +93,21 @@ class Pipe:
                 elif isinstance(message, Ping):
                     self.send(Alive())
         except (EOFError, OSError):
-            os._exit(0)  # The server is gone, or has closed the pipe; a call that runs is of no use to anyone.
+            os._exit(0)  # The server is gone or has closed the pipe; the result of a running call is not needed.
         except Exception:
-            # Whoever sent it waits for an answer that would never come.
+            # The server would wait forever for an answer.
             logger.exception("A message of the server cannot be read")
             os._exit(1)
 
 
 def serve(connection: Connection) -> None:
-    """Load the model that the first message names, then make calls until the pipe closes."""
+    """Load the model of the first message, then run calls until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Pipe(connection)
     start = pipe.receive_start()
     configure(start.options.log_level, start.options.log_file)
     configure_library_logging()
-    # A model that runs on the processor needs no accelerator, whatever became of that before the fork.
+    # A model on the CPU needs no accelerator, even if it was used before the fork.
     if (start.model.device or start.options.device) != "cpu" and (bad_fork := find_bad_fork()):
         pipe.send(bad_fork)
         return
@@ -112,31 +116,31 @@ def serve(connection: Connection) -> None:
     began = time.perf_counter()
     try:
         loaded = load(start.model, start.pipeline, start.options)
-    except Exception as error:  # noqa: BLE001 (whatever a load may raise, the server must hear of it)
-        pipe.send(LoadFailed(as_load_error(error, start.model)))
+    except Exception as error:  # noqa: BLE001 (a load may raise anything, and the server must get an error)
+        pipe.send(LoadFailed(to_load_error(error, start.model)))
         return
     runner = TrialRunner(loaded, start)
     pipe.send(measure_memory(runner.device))
     report = loaded.performance.report
     pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings, report))
-    del loaded  # The runner alone holds the model, and may have to give it up.
+    del loaded  # The runner must hold the only reference, since it may have to release the model.
     with ThreadPoolExecutor(1, "encoder") as encoder:
-        while _make(pipe.calls.get(), runner, pipe, encoder):
+        while _run_call(pipe.calls.get(), runner, pipe, encoder):
             pass
-    # Outputs of earlier calls are encoded now. What torch does at the end of a process may never end on a broken device.
-    logger.info("The worker of model '%s' ends, since %s cannot be used any more", start.model.name, runner.device)
+    # Outputs of earlier calls are encoded now. Torch's own exit may hang on a broken device.
+    logger.info("The worker of model '%s' exits, since %s is not usable any more", start.model.name, runner.device)
     logging.shutdown()
     os._exit(DEVICE_BROKEN)
 
 
-def _make(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
-    """Make a call and leave its encoding to another thread; after any failure the model is as it was before.
+def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
+    """Run a call, encode its outputs in another thread, and restore the model after an error.
 
     Returns:
-        Whether the worker can make another call; not where its device failed.
+        Whether the worker can run another call, which it cannot if its device failed.
     """
 
-    def tell(progress: Progress) -> None:
+    def send_progress(progress: Progress) -> None:
         pipe.send(StepDone(call.id, progress))
 
     def check() -> None:
@@ -147,38 +151,38 @@ def _make(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecut
     failure: OctaboxError | None = None
     try:
         runner.note_state()
-        unfinished = runner.run(call, tell, check)
+        output = runner.run(call, send_progress, check)
         pipe.send(measure_memory(runner.device))
         pipe.send(RunFinished(call.id))
-        encoder.submit(_encode, call, unfinished, pipe)
-    except Exception as error:  # noqa: BLE001 (whatever a pipeline may raise, the server must hear of it)
-        failure = as_generation_error(error, call, runner.steps_taken, runner.device)
+        encoder.submit(_encode, call, output, pipe)
+    except Exception as error:  # noqa: BLE001 (a pipeline may raise anything, and the server must get an error)
+        failure = to_generation_error(error, call, runner.steps_taken, runner.device)
         clear_frames(error)
     pipe.cancelled.discard(call.id)
-    # Only here, where the exception is gone, nothing holds the tensors of the failed call any more.
+    # Only here, after the exception is deleted, nothing references the tensors of the failed call.
     return failure is None or _recover(call, failure, runner, pipe)
 
 
 def _recover(call: Call, failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> bool:
-    """Report a failed call and put the model in order; return whether its device can still be used."""
+    """Report a failed call and restore the model; return whether its device is still usable."""
     if isinstance(failure, DeviceError):
-        # First, since any use of a broken device may end the process. No later call can trust this process.
+        # Sent first, since any use of a broken device may kill the process, which can run no other call.
         pipe.fail(call.id, failure)
         return False
     if isinstance(failure, OutOfMemoryError):
-        runner.forget_prompts()
+        runner.clear_prompt_cache()
     clean_up(runner.pipelines, runner.device, runner.state)
     pipe.send(measure_memory(runner.device))
     pipe.fail(call.id, failure)
     return is_usable(runner.device)
 
 
-def _encode(call: Call, unfinished: RawOutput, pipe: Pipe) -> None:
+def _encode(call: Call, output: RawOutput, pipe: Pipe) -> None:
     """Encode a call's outputs and send them."""
     began = time.perf_counter()
     try:
-        generation = unfinished.encode()
+        generation = output.encode()
         timings = {**generation.timings, "encode": time.perf_counter() - began}
         pipe.send(Finished(call.id, replace(generation, timings=timings)))
     except Exception as error:  # noqa: BLE001 (as above)
-        pipe.fail(call.id, as_generation_error(error, call, steps_taken=1))
+        pipe.fail(call.id, to_generation_error(error, call, steps_taken=1))

@@ -1,4 +1,4 @@
-"""Make the calls of one loaded model."""
+"""Run the calls of a loaded model."""
 
 from __future__ import annotations
 
@@ -6,286 +6,254 @@ import copy
 import inspect
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 
-from octabox.catalog.conditions.ip_adapter import SCALE
+from octabox.catalog.conditions.control import control_component
+from octabox.catalog.conditions.ip_adapter import SCALE_PARAMETER
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.component_types import group_components
-from octabox.engine.worker.conditions.control import steering_arguments
-from octabox.engine.worker.conditions.lora import Loras, configured
-from octabox.engine.worker.failures import library_warnings
+from octabox.engine.worker.conditions.control import control_arguments
+from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.inputs.arguments import call_arguments
-from octabox.engine.worker.inputs.noise import HostDraws, varied
-from octabox.engine.worker.inputs.sizes import check_sizes, other_sizes
+from octabox.engine.worker.inputs.noise import HostNoise, apply_variation
+from octabox.engine.worker.inputs.sizes import check_sizes, size_warnings
+from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.outputs.checks import cast_warnings
-from octabox.engine.worker.outputs.encoding import artifacts
-from octabox.engine.worker.outputs.items import OutputItem
+from octabox.engine.worker.outputs.checks import capture_cast_warnings
+from octabox.engine.worker.outputs.encoding import RawOutput, SeededOutput
+from octabox.engine.worker.outputs.metadata import describe_run
 from octabox.engine.worker.outputs.parser import OutputParser
-from octabox.engine.worker.outputs.previews import preview
-from octabox.engine.worker.placement.decoding import decoding_again
+from octabox.engine.worker.placement.decode_retry import retry_decoding_in_float32
 from octabox.engine.worker.placement.recovery import ModelState
+from octabox.engine.worker.progress import ProgressReporter
 from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache
-from octabox.engine.worker.prompts.hooks import PromptHooks, untruncated
-from octabox.engine.worker.prompts.parsed import readings
+from octabox.engine.worker.prompts.hooks import PromptHooks
+from octabox.engine.worker.prompts.parsed import parse_prompts
 from octabox.engine.worker.scheduler_factory import build_scheduler
 from octabox.engine.worker.steps import StepCallback
 from octabox.errors import IncompatibleWeightsError, InvalidParameterError
-from octabox.types import AdapterReport, Generation, Progress
-
-#: Types of values that metadata can hold as they are.
-PLAIN = (str, int, float, bool)
+from octabox.types import AdapterReport, Progress
 
 
 @dataclass(frozen=True)
-class RawOutput:
-    """What a call made, before it is encoded; each with its seed and what it was made from."""
+class Target:
+    """A pipeline to call, with its catalog entry, and whether it has components such as ControlNets."""
 
-    call: Call
-    products: tuple[tuple[OutputItem, int | None, Mapping[str, Any]], ...]
-    warnings: tuple[str, ...]
-    timings: Mapping[str, float]
-    adapters: tuple[AdapterReport, ...] = ()
-
-    def encode(self) -> Generation:
-        """Write everything as files, each with its own metadata inside where its format has room for it."""
-        output = self.call.output
-        made = [each for product, seed, facts in self.products for each in artifacts(product, seed, facts, output)]
-        return Generation(
-            self.call.id,
-            self.call.model.name,
-            self.call.runs_as,
-            self.call.task,
-            tuple(made),
-            self.warnings,
-            self.timings,
-            self.adapters,
-        )
+    pipe: DiffusionPipeline
+    entry: PipelineEntry
+    has_control: bool
 
 
-class Runner:
-    """Makes calls of one loaded model, one at a time."""
+class Targets:
+    """The pipelines over the components of one model, created when they are first called.
+
+    Args:
+        model: The model.
+    """
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
-        self._siblings: dict[str, DiffusionPipeline] = {type(model.pipeline).__name__: model.pipeline}
-        scheduler = getattr(model.pipeline, "scheduler", None)
-        self._scheduler = scheduler
-        self._pristine = dict(scheduler.config) if scheduler is not None else {}
-        self._loras = model.loras or Loras(model.pipeline)
-        self._image_prompts = model.image_prompts
-        self._settings = copy.deepcopy(_without_weights(model.pipeline))
-        self._memory = PromptEmbedCache()
-        self.device, self.state = model.device, ModelState([model.pipeline])
-        self._placement = model.placement
-        self._draws = HostDraws()
-        self.steps_taken = self._previews = 0
+        name = type(model.pipeline).__name__
+        self._pipelines: dict[str, DiffusionPipeline] = {name: model.pipeline}
+        self._targets: dict[str, Target] = {}
+        if name in load_catalog().pipelines:
+            self.get(name)
+
+    @property
+    def pipelines(self) -> list[DiffusionPipeline]:
+        """All pipelines."""
+        return list(self._pipelines.values())
+
+    def get(self, name: str) -> Target:
+        """Return the pipeline of a class.
+
+        Raises:
+            IncompatibleWeightsError: The model lacks components of the class.
+        """
+        if name not in self._targets:
+            if name not in self._pipelines:
+                self._pipelines[name] = self._create(name)
+            entry = load_catalog().pipeline(name)
+            self._targets[name] = Target(self._pipelines[name], entry, control_component(entry) is not None)
+        return self._targets[name]
+
+    def _create(self, name: str) -> DiffusionPipeline:
+        cls: Any = import_class(name)
+        pipeline = self._model.pipeline
+        available = {**pipeline.config, **pipeline.components, **self._model.extra_components}
+        names = [each for each in inspect.signature(cls.__init__).parameters if each in available]
+        try:
+            pipe: DiffusionPipeline = cls(**{each: group_components(cls, each, available[each]) for each in names})
+        except TypeError as error:
+            raise IncompatibleWeightsError(f"{name} needs more than this model has: {error}.") from error
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+
+class Runner:
+    """Runs the calls of one loaded model, one at a time.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model, self.device, self._placement = model, model.device, model.placement
+        self._targets = Targets(model)
+        self._scheduler = getattr(model.pipeline, "scheduler", None)
+        self._scheduler_config = {} if self._scheduler is None else dict(self._scheduler.config)
+        self._weightless = copy.deepcopy(_weightless_components(model.pipeline))
+        self._loras, self._has_loras = model.loras or Loras(model.pipeline), False
+        self._embed_cache, self._host_noise = PromptEmbedCache(), HostNoise()
+        self._in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
+        self._progress: ProgressReporter | None = None
+        self.state = ModelState([model.pipeline])
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
         """All pipelines over this model's components."""
-        return list(self._siblings.values())
+        return self._targets.pipelines
+
+    @property
+    def steps_taken(self) -> int:
+        """The number of steps that the last call has taken."""
+        return 0 if self._progress is None else self._progress.steps_taken
 
     def note_state(self) -> None:
-        """Note what a call may change of the components and, if it fails, leave changed."""
-        self.state.note(self.pipelines)
+        """Record the state of the components that a call may change, and leave changed if it fails."""
+        self.state.record(self.pipelines)
 
-    def forget_prompts(self) -> None:
-        """Release the encoded prompts that are kept for later calls."""
-        self._memory.forget()
+    def clear_prompt_cache(self) -> None:
+        """Release the cached outputs of text encoders."""
+        self._embed_cache.clear()
 
-    def run(self, call: Call, tell: Callable[[Progress], None], check: Callable[[], None]) -> RawOutput:
-        """Make a call.
+    def run(self, call: Call, on_progress: Callable[[Progress], None], check: Callable[[], None]) -> RawOutput:
+        """Run a call.
 
         Args:
-            call: What to run.
-            tell: Told how far it is, after each step.
-            check: Called between steps; raises where the call is to end.
+            call: The call.
+            on_progress: Called with the progress after each step.
+            check: Called between steps; raises if the call is to end.
         """
-        self.steps_taken = self._previews = 0
+        progress = self._progress = ProgressReporter(call, self._placement, check)
         began = time.perf_counter()
-        pipe, entry = self._pipeline(call.runs_as), load_catalog().pipeline(call.runs_as)
-        made: list[tuple[OutputItem, int | None, Mapping[str, Any]]] = []
+        target, performance = self._targets.get(call.runs_as), self._model.performance
+        outputs: list[SeededOutput] = []
         adapters: list[AdapterReport] = []
-        performance = self._model.performance
-        with library_warnings(entry.package) as said, performance.running(pipe, tell) as publish:
+        with (
+            capture_library_warnings(target.entry.package) as messages,
+            performance.running(target.pipe, on_progress) as send,
+        ):
             for index, run in enumerate(call.runs):
                 check()
-                applied = self._apply_loras(call, run, said)
+                applied = self._apply_loras(call, run, messages)
                 adapters += [each for each in applied if each not in adapters]
-                self._reset_pipeline(pipe, entry, call)
-                watch = StepCallback(pipe, self._reporter(pipe, call, index, publish, check), entry.progress)
-                prompts, spoken = self._read_prompts(pipe, entry, call, run)
-                with self._placement.calling(), cast_warnings(said), prompts.installed(), decoding_again(pipe, said):
-                    output = self._draws.of(entry.name, partial(self._call, pipe, entry, spoken, watch), said)
+                self._reset_pipeline(target, call)
+                on_step = progress.for_run(target.pipe, index, send)
+                output = self._run_once(target, call, run, on_step, messages)
                 check()
-                said.extend(prompts.warnings())
-                reader = OutputParser(pipe, entry, run.params, call.output)
-                products = reader.read(output)
-                facts = {**self._facts(pipe, entry, call, run), **_told(applied)}
-                made += [(product, run.seed, facts) for product in products]
-                said.extend([*reader.warnings, *other_sizes(facts["params"], products, pipe, entry)])
-        wanted = call.partial_images * len(call.runs)
-        if self._previews < wanted:
-            said.append(f"Only {self._previews} of {wanted} partial images could be made of this pipeline's steps.")
-        said.extend(performance.take_warnings())
-        warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *untruncated(said)])
-        return RawOutput(call, tuple(made), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
+                outputs += self._parse_output(target, call, run, output, applied, messages)
+        messages += [*progress.missing_images(), *performance.take_warnings()]
+        warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *messages])
+        return RawOutput(call, tuple(outputs), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
 
-    def _pipeline(self, name: str) -> DiffusionPipeline:
-        """Return a pipeline of this class over the loaded components."""
-        if name not in self._siblings:
-            kind: Any = import_class(name)
-            own = self._model.pipeline
-            taken = inspect.signature(kind.__init__).parameters
-            offered = {**own.config, **own.components, **self._model.beside}
-            try:
-                pipe = kind(**{part: group_components(kind, part, offered[part]) for part in taken if part in offered})
-            except TypeError as error:
-                raise IncompatibleWeightsError(f"{name} needs more than this model has: {error}.") from error
-            pipe.set_progress_bar_config(disable=True)
-            self._siblings[name] = pipe
-        return self._siblings[name]
-
-    def _apply_loras(self, call: Call, run: Run, said: list[str]) -> list[AdapterReport]:
-        """Make the model what it is with the LoRAs of this run alone, and return what became of them."""
-        chosen = configured(call.model) if run.adapters is None else run.adapters
-        self._model.performance.prepare_adapters(chosen, self._placement.changing)
-        reports, notes = self._loras.apply(chosen, beside=_scales(run.params))
-        said.extend(notes)
+    def _apply_loras(self, call: Call, run: Run, messages: list[str]) -> list[AdapterReport]:
+        """Apply the LoRAs of a run and no others, and return a report of each."""
+        configured_loras = configured_adapters(call.model) if call.model.adapters else ()
+        loras = configured_loras if run.adapters is None else run.adapters
+        self._has_loras |= bool(loras or configured_loras)
+        if not self._has_loras:
+            return []
+        self._model.performance.prepare_adapters(loras, self._placement.suspended)
+        reports, warnings = self._loras.apply(loras, unmerged=_scales_loras(run.params))
+        messages.extend(warnings)
         return reports
 
-    def _reset_pipeline(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call) -> None:
-        """Give the pipeline a scheduler that no earlier call has touched, and guiders, which count their calls, likewise."""
-        for name, part in self._settings.items():
-            setattr(pipe, name, copy.deepcopy(part))
+    def _reset_pipeline(self, target: Target, call: Call) -> None:
+        """Give the pipeline a new scheduler and new components without weights, such as guiders, which count their calls."""
+        for name, component in self._weightless.items():
+            setattr(target.pipe, name, copy.deepcopy(component))
         if self._scheduler is not None:
-            pipe.scheduler = build_scheduler(self._scheduler, self._pristine, call.scheduler, entry)
+            scheduler = build_scheduler(self._scheduler, self._scheduler_config, call.scheduler, target.entry)
+            target.pipe.scheduler = scheduler
         elif call.scheduler is not None:
-            message = f"{entry.name} has no noise scheduler to put {call.scheduler.name} in place of."
+            message = f"{target.entry.name} has no noise scheduler that {call.scheduler.name} could replace."
             raise InvalidParameterError(message, hint="Leave the scheduler out.", parameter="scheduler")
 
-    def _reporter(
-        self,
-        pipe: DiffusionPipeline,
-        call: Call,
-        index: int,
-        tell: Callable[[Progress], None],
-        check: Callable[[], None],
-    ) -> Callable[[int, int, Mapping[str, Any]], None]:
-        """Return what is called after each step of one run."""
-        runs, shown = len(call.runs), 0
+    def _run_once(self, target: Target, call: Call, run: Run, on_step: Any, messages: list[str]) -> Any:
+        """Run one run, and return what the pipeline returns; only what the run needs is installed."""
+        pipe, entry = target.pipe, target.entry
+        prompts = parse_prompts(run.params, call.prompt_syntax)
+        run = replace(run, params={**run.params, **{name: each.text for name, each in prompts.items()}})
+        loras = self._loras.state if self._has_loras else ()
+        hooks = PromptHooks(pipe, entry, prompts, self._embed_cache, loras, run.params)
+        with ExitStack() as stack:
+            if self._placement.mode != "full":
+                stack.enter_context(self._placement.call_scope())
+            stack.enter_context(capture_cast_warnings(messages))
+            stack.enter_context(hooks.installed())
+            if not self._in_float32:
+                stack.enter_context(retry_decoding_in_float32(pipe, messages))
+            run_pipeline = partial(self._call_pipeline, target, run, StepCallback(pipe, on_step, entry.progress))
+            is_on_host = self.device == "cpu"
+            output = run_pipeline() if is_on_host else self._host_noise.run(entry.name, run_pipeline, messages)
+        hooks.add_warnings(messages)
+        return output
 
-        def on_step(taken: int, total: int, tensors: Mapping[str, Any]) -> None:
-            nonlocal shown
-            check()
-            self.steps_taken += 1
-            last = taken >= total
-            tell(Progress("decoding" if last else "running", index * total + taken, runs * total, output=index))
-            if (
-                total
-                and not last
-                and taken * (call.partial_images + 1) >= (shown + 1) * total
-                and shown < call.partial_images
-            ):
-                with self._placement.together():
-                    image = preview(pipe, tensors.get("latents"))
-                if image:
-                    self._previews += 1
-                    artifact = next(
-                        artifacts(OutputItem("preview", "image", image), call.runs[index].seed, {}, call.output)
-                    )
-                    tell(Progress("running", index * total + taken, runs * total, artifact, index))
-                shown += 1
-
-        return on_step
-
-    def _read_prompts(
-        self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run
-    ) -> tuple[PromptHooks, Run]:
-        """Return what watches over a run's prompts, and the run with their plain words."""
-        read = readings(run.params, call.prompt_syntax)
-        spoken = replace(run, params={**run.params, **{name: each.plain for name, each in read.items()}})
-        state = self._loras.state
-        watch = PromptHooks(pipe, entry, read, self._memory, state, clip_skip=run.params.get("clip_skip"))
-        return watch, spoken
-
-    def _call(self, pipe: DiffusionPipeline, entry: PipelineEntry, run: Run, watch: StepCallback) -> Any:
-        """Call the pipeline with what it takes."""
+    def _call_pipeline(self, target: Target, run: Run, steps: StepCallback) -> Any:
+        """Call the pipeline with the arguments that it takes."""
+        pipe, entry = target.pipe, target.entry
         check_sizes(pipe, entry, run.params)
-        # Some draw from the libraries' own generators, beside the one they are given or without one.
+        # Some pipelines use the global generators of the libraries, also in addition to the one that they are passed.
         torch.manual_seed(run.seed)
-        np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the one that pipelines use)
-        arguments = call_arguments(pipe, entry, run) | watch.call_arguments()
-        arguments |= steering_arguments(pipe, entry, arguments)
-        arguments.pop(SCALE, None)
+        np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the generator that pipelines use)
+        arguments = call_arguments(pipe, entry, run) | steps.call_arguments()
+        if target.has_control:
+            arguments |= control_arguments(pipe, entry, arguments)
+        arguments.pop(SCALE_PARAMETER, None)
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
-        images = self._image_prompts.installed(run) if self._image_prompts else nullcontext()
-        with watch.installed(), images, varied(arguments, run.variation):
+        image_prompts = self._model.ip_adapters
+        variation = nullcontext() if run.variation is None else apply_variation(arguments, run.variation)
+        with steps.installed(), image_prompts.activated(run) if image_prompts else nullcontext(), variation:
             return pipe(**arguments)
 
-    def _facts(self, pipe: DiffusionPipeline, entry: PipelineEntry, call: Call, run: Run) -> dict[str, Any]:
-        """Return what an output was made from, enough to make it again."""
-        defaults = {
-            each.name: each.default for each in entry.parameters if each.literal and isinstance(each.default, PLAIN)
-        }
-        params = {name: value for name, value in {**defaults, **run.params}.items() if name not in INTERNAL}
-        scheduler = getattr(pipe, "scheduler", None)
-        choice = call.scheduler
-        facts = {
-            "version": version("octabox"),
-            "model": call.model.name,
-            "pipeline": call.runs_as,
-            "task": call.task,
-            "params": {name: value for name, value in params.items() if value is not None},
-            "seed": run.seed,
-            **self._model.performance.facts,
-        }
-        if call.prompt_syntax != "plain":
-            facts["prompt_syntax"] = call.prompt_syntax
-        if run.written:
-            facts["written"] = dict(run.written)
-        if call.brought:
-            facts["inputs"] = dict(call.brought)
-        if run.variation:
-            facts["variation"] = asdict(run.variation)
-        if scheduler is None:
-            return facts
-        used = {"name": type(scheduler).__name__, "settings": dict(sorted(choice.settings.items())) if choice else {}}
-        if choice and choice.schedule:
-            used["schedule"] = choice.schedule
-        return {**facts, "scheduler": used}
+    def _parse_output(
+        self,
+        target: Target,
+        call: Call,
+        run: Run,
+        output: Any,
+        adapters: list[AdapterReport],
+        messages: list[str],
+    ) -> list[SeededOutput]:
+        """Return the outputs of a run with their metadata."""
+        pipe, entry = target.pipe, target.entry
+        parser = OutputParser(pipe, entry, run.params, call.output)
+        items = parser.parse(output)
+        metadata = describe_run(pipe, entry, call, run, adapters, self._model.performance.metadata)
+        messages += [*parser.warnings, *size_warnings(metadata["params"], items, pipe, entry)]
+        return [(item, run.seed, metadata) for item in items]
 
 
-def _scales(params: Mapping[str, Any]) -> bool:
-    """Tell whether a call scales LoRAs by a parameter of its own."""
-    given = [value for name, value in params.items() if name.endswith("attention_kwargs")]
-    return any(isinstance(value, Mapping) and "scale" in value for value in given)
+def _scales_loras(params: Mapping[str, Any]) -> bool:
+    """Return whether a call has a parameter that scales LoRAs."""
+    values = [value for name, value in params.items() if name.endswith("attention_kwargs")]
+    return any(isinstance(value, Mapping) and "scale" in value for value in values)
 
 
-def _told(reports: list[AdapterReport]) -> dict[str, Any]:
-    """Return the LoRAs of a run as they stand in its outputs' metadata."""
-    told = [
-        {"lora": each.lora, "weight": each.weight, **({"weights": dict(each.weights)} if each.weights else {})}
-        for each in reports
-    ]
-    return {"adapters": told} if told else {}
-
-
-def _without_weights(pipe: DiffusionPipeline) -> dict[str, Any]:
-    """Return the components of a pipeline of blocks that hold nothing but settings, and what they note of a call."""
+def _weightless_components(pipe: DiffusionPipeline) -> dict[str, Any]:
+    """Return the components of a modular pipeline that have a configuration and no weights, whose state a call changes."""
     return {
         name: part
         for name, part in pipe.components.items()
@@ -293,5 +261,8 @@ def _without_weights(pipe: DiffusionPipeline) -> dict[str, Any]:
     }
 
 
-#: Call parameters that say how a result is handed over, not what it shows.
-INTERNAL = frozenset({"output_type", "return_dict", "callback_steps"})
+def _is_float32(components: list[Any]) -> bool:
+    """Return whether all weights of components are in float32, so that decoding again in float32 cannot help."""
+    parts = [part for each in components for part in (each if isinstance(each, list) else [each])]
+    modules = [part for part in parts if isinstance(part, torch.nn.Module)]
+    return all(weight.dtype == torch.float32 for module in modules for weight in module.parameters())

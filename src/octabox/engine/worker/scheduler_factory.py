@@ -1,4 +1,4 @@
-"""Build a call's noise scheduler from the model's pristine configuration, and refuse one that would only make noise."""
+"""Build the noise scheduler of a call from the model's original configuration, and reject one that is incompatible."""
 
 from __future__ import annotations
 
@@ -14,18 +14,34 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
-from octabox.schedulers.compatibility import Build, ModelTraits, adapted, check_settings, incompatibility
-from octabox.schedulers.names import ResolvedAlias
+from octabox.schedulers.compatibility import (
+    Incompatibility,
+    IncompatibilityCause,
+    ModelTraits,
+    SchedulerConfig,
+    check_settings,
+    incompatibility,
+    scheduler_config,
+)
+from octabox.schedulers.names import ResolvedScheduler
 from octabox.types import SchedulerChoice
 
-#: Steps of a trial schedule: enough for solvers that begin with steps of a lower order.
+#: Steps of a trial schedule: enough for solvers that start with steps of a lower order.
 TRIAL_STEPS = 10
 
-#: Shift of a trial schedule, for those that follow the size of the image.
+#: Shift of a trial schedule, for schedulers with dynamic shifting.
 TRIAL_SHIFT = 1.0
 
-#: What a constructor or a schedule raises where settings do not go together.
-REFUSALS = (ValueError, TypeError, NotImplementedError, ArithmeticError, IndexError, RuntimeError, AttributeError)
+#: Errors of a constructor or a schedule for settings that are incompatible.
+SETTINGS_ERRORS = (
+    ValueError,
+    TypeError,
+    NotImplementedError,
+    ArithmeticError,
+    IndexError,
+    RuntimeError,
+    AttributeError,
+)
 
 
 def build_scheduler(
@@ -37,96 +53,90 @@ def build_scheduler(
     """Return a new scheduler for one call.
 
     Args:
-        scheduler: The model's own, which no call has touched.
-        original_config: The configuration that the model came with.
-        choice: Class and settings that the caller asked for; None is the model's own.
-        pipeline: Class of the pipeline that it is for.
+        scheduler: The model's scheduler, which no call has used.
+        original_config: Its configuration as it was loaded.
+        choice: The requested class and settings; None for the model's scheduler.
+        pipeline: The catalog entry of the pipeline.
 
     Raises:
         SchedulerNotFoundError: There is no such class.
         UnknownParameterError: The class has no such setting.
-        InvalidParameterError: The class, or a setting, cannot work with this model's weights.
+        InvalidParameterError: The class or a setting is incompatible with the model.
     """
     if choice is None:
         return copy.deepcopy(scheduler)
     catalog = load_catalog()
     entry = catalog.scheduler(choice.name)
-    check_settings(choice.name, ResolvedAlias(choice.name, dict(choice.settings)), entry, choice.settings)
+    check_settings(choice.name, ResolvedScheduler(choice.name, dict(choice.settings)), entry, choice.settings)
     subject = ModelTraits(type(scheduler).__name__, original_config, pipeline)
-    kind: Any = import_class(choice.name)
-    reason = incompatibility(entry, subject, choice.settings, catalog.pipelines.values())
-    if reason:
-        raise _refusal(choice.name, reason, subject)
-    parts = adapted(entry, subject, choice.settings)
-    trial = _tried(kind, parts, choice)
+    cls: Any = import_class(choice.name)
+    if found := incompatibility(entry, subject, choice.settings, catalog.pipelines.values()):
+        raise found.error(choice.name, subject)
+    parts = scheduler_config(entry, subject, choice.settings)
+    trial = _build_trial(cls, parts, choice)
     if float(trial.timesteps[0]) < float(trial.timesteps[-1]):
-        raise _refusal(choice.name, "it runs from the image to the noise", subject)
-    built: SchedulerMixin = _built(kind, parts)
+        reason = "it runs from the image to the noise"
+        raise Incompatibility(IncompatibilityCause.DIRECTION, reason).error(choice.name, subject)
+    built: SchedulerMixin = _build(cls, parts)
     if choice.timesteps:
-        _write_out(built, choice.timesteps)
+        _use_timesteps(built, choice.timesteps)
     return built
 
 
-def _refusal(name: str, reason: str, subject: ModelTraits) -> InvalidParameterError:
-    return InvalidParameterError(
-        f"Scheduler {name} does not fit this model: {reason}.",
-        hint=f"The model's own is {subject.own}.",
-        parameter="scheduler",
-    )
-
-
-def _built(kind: Any, parts: Build) -> Any:
+def _build(cls: Any, parts: SchedulerConfig) -> Any:
     """Return a new scheduler of a class."""
-    built = kind.from_config(dict(parts.kept), **parts.above)
-    built.register_to_config(**parts.beside)
+    built = cls.from_config(dict(parts.inherited), **parts.overrides)
+    built.register_to_config(**parts.extra)
     return built
 
 
-def _tried(kind: Any, parts: Build, choice: SchedulerChoice) -> Any:
-    """Return a scheduler that was built on trial, with the timesteps of a short run."""
+def _build_trial(cls: Any, parts: SchedulerConfig, choice: SchedulerChoice) -> Any:
+    """Return a scheduler with the timesteps of a short run, to check its settings."""
     try:
-        trial = _built(kind, parts)
+        trial = _build(cls, parts)
         if choice.timesteps:
-            trial.set_timesteps(timesteps=_spread(choice.timesteps, TRIAL_STEPS))
+            trial.set_timesteps(timesteps=_interpolate_timesteps(choice.timesteps, TRIAL_STEPS))
             return trial
-        moves = trial.config.get("use_dynamic_shifting") and "mu" in inspect.signature(trial.set_timesteps).parameters
-        trial.set_timesteps(TRIAL_STEPS, **({"mu": TRIAL_SHIFT} if moves else {}))
-    except REFUSALS as error:
-        words = " ".join(str(error).split()) or type(error).__name__
+        is_shifted = (
+            trial.config.get("use_dynamic_shifting") and "mu" in inspect.signature(trial.set_timesteps).parameters
+        )
+        trial.set_timesteps(TRIAL_STEPS, **({"mu": TRIAL_SHIFT} if is_shifted else {}))
+    except SETTINGS_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise InvalidParameterError(
-            f"{choice.name} refused its settings: {words}",
+            f"{choice.name} rejected its settings: {reason}",
             hint=f"`octabox schedulers {choice.name}` lists its settings.",
             parameter="scheduler",
         ) from error
     return trial
 
 
-def _write_out(scheduler: Any, timesteps: tuple[int, ...]) -> None:
-    """Let a scheduler take timesteps that are written out, wherever it is told nothing but their number."""
-    plain: Callable[..., None] = scheduler.set_timesteps
+def _use_timesteps(scheduler: Any, schedule: tuple[int, ...]) -> None:
+    """Let a scheduler use explicit timesteps, whenever only their number is set."""
+    original: Callable[..., None] = scheduler.set_timesteps
 
     def set_timesteps(
-        num_inference_steps: int | None = None, device: Any = None, timesteps: Any = None, **others: Any
+        num_inference_steps: int | None = None, device: Any = None, timesteps: Any = None, **options: Any
     ) -> None:
-        if num_inference_steps is None or timesteps is not None or others.get("sigmas") is not None:
-            plain(num_inference_steps, device=device, timesteps=timesteps, **others)
+        if num_inference_steps is None or timesteps is not None or options.get("sigmas") is not None:
+            original(num_inference_steps, device=device, timesteps=timesteps, **options)
         else:
-            plain(device=device, timesteps=_spread(written, num_inference_steps), **others)
+            timesteps = _interpolate_timesteps(schedule, num_inference_steps)
+            original(device=device, timesteps=timesteps, **options)
 
-    written = timesteps
     scheduler.set_timesteps = set_timesteps
 
 
-def _spread(timesteps: tuple[int, ...], steps: int) -> list[int]:
-    """Return so many timesteps along those that are written out.
+def _interpolate_timesteps(schedule: tuple[int, ...], steps: int) -> list[int]:
+    """Return timesteps that are interpolated between those of an explicit schedule.
 
     Raises:
-        InvalidParameterError: There is no room for so many.
+        InvalidParameterError: There are too many steps for distinct timesteps.
     """
-    places = np.linspace(0, len(timesteps) - 1, steps)
-    spread = [round(float(step)) for step in np.interp(places, range(len(timesteps)), timesteps)]
-    if len(set(spread)) < steps:
+    positions = np.linspace(0, len(schedule) - 1, steps)
+    timesteps = [round(float(step)) for step in np.interp(positions, range(len(schedule)), schedule)]
+    if len(set(timesteps)) < steps:
         raise InvalidParameterError(
-            f"This schedule has no room for {steps} steps.", hint="Ask for fewer.", parameter="num_inference_steps"
+            f"This schedule has no room for {steps} steps.", hint="Use fewer.", parameter="num_inference_steps"
         )
-    return spread
+    return timesteps

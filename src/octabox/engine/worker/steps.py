@@ -1,7 +1,7 @@
-"""Count the denoising steps of a call and stop it between two of them.
+"""Count the denoising steps of a call, and stop it between two of them.
 
-A pipeline offers one of four places for that, and the first that it has is taken: the callback at the end of a step, the older
-callback, its progress bar, or a hook before its denoiser's forward pass.
+That is done by the first of four means that a pipeline offers: the callback at the end of a step, the legacy callback, its
+progress bar, or a hook before the forward pass of its denoiser.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing_extensions import Self
 
 from octabox.catalog.entries import ProgressBy
 
-#: Called after each step with the number of steps taken, the number there will be (0: not known), and tensors by name.
+#: Called after each step with the number of steps taken, the total number (0 if unknown), and tensors by name.
 OnStep = Callable[[int, int, Mapping[str, Any]], None]
 
-#: Parameter of a denoiser's forward pass that says how noisy its input is.
-TIME_PARAMETERS = frozenset({"timestep", "timesteps", "sigma"})
+#: Names of the timestep parameter of a denoiser's forward pass.
+TIMESTEP_PARAMETERS = frozenset({"timestep", "timesteps", "sigma"})
 
 
 class _CountingBar:
-    """Stands in for a pipeline's progress bar and reports its updates."""
+    """A progress bar that reports its updates."""
 
     def __init__(self, iterable: Iterable[Any] | None, total: int | None, report: Callable[[int], None]) -> None:
         self._iterable = iterable
@@ -44,7 +44,7 @@ class _CountingBar:
             self.update()
 
     def __getattr__(self, _: str) -> Callable[..., None]:
-        # Whatever else a progress bar can do (set_description, close, ...) has nothing to show here.
+        # The other methods of a progress bar (set_description, close, ...) do nothing.
         return lambda *_args, **_kwargs: None
 
     def update(self, _: int = 1) -> None:
@@ -53,12 +53,12 @@ class _CountingBar:
 
 
 class StepCallback:
-    """Watches one call of a pipeline.
+    """Reports the steps of one call of a pipeline.
 
     Args:
         pipe: The pipeline.
-        on_step: Called after each step; what it raises ends the call at once.
-        by: Which of its places the catalog says is to be used.
+        on_step: Called after each step; an exception that it raises ends the call.
+        by: How the pipeline reports its steps, by the catalog.
     """
 
     def __init__(self, pipe: DiffusionPipeline, on_step: OnStep, by: ProgressBy) -> None:
@@ -66,31 +66,31 @@ class StepCallback:
         self.taken = 0
 
     def call_arguments(self) -> dict[str, Any]:
-        """Return the arguments that make the pipeline report its steps; none where it takes no callback."""
+        """Return the arguments for the pipeline's callback; none if it takes no callback."""
         if self._by == "callback_on_step_end":
-            return {"callback_on_step_end": self._step_end}
+            return {"callback_on_step_end": self._on_step_end}
         if self._by == "callback":
-            counted = "callback_steps" in inspect.signature(type(self._pipe).__call__).parameters
-            return {"callback": self._legacy, **({"callback_steps": 1} if counted else {})}
+            has_interval = "callback_steps" in inspect.signature(type(self._pipe).__call__).parameters
+            return {"callback": self._on_legacy_callback, **({"callback_steps": 1} if has_interval else {})}
         return {}
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Watch by other means, while this lasts, a pipeline that takes no callback."""
+        """Hook a pipeline that takes no callback within the context."""
         with ExitStack() as stack:
             if not self.call_arguments():
-                owners = _bar_owners(self._pipe)
+                owners = _find_progress_bar_owners(self._pipe)
                 for owner in owners:
                     stack.enter_context(self._counting_bar(owner))
                 if not owners:
-                    for denoiser in _denoisers(self._pipe):
+                    for denoiser in _find_denoisers(self._pipe):
                         stack.callback(denoiser.register_forward_pre_hook(self._before_forward).remove)
             yield
 
     @contextmanager
     def _counting_bar(self, owner: Any) -> Iterator[None]:
         def bar(iterable: Iterable[Any] | None = None, total: int | None = None, **_: object) -> _CountingBar:
-            return _CountingBar(iterable, total, lambda steps: self._step(steps, {}))
+            return _CountingBar(iterable, total, lambda steps: self._report(steps, {}))
 
         owner.progress_bar = bar
         try:
@@ -98,51 +98,51 @@ class StepCallback:
         finally:
             del owner.progress_bar
 
-    def _step(self, total: int, tensors: Mapping[str, Any]) -> None:
+    def _report(self, total: int, tensors: Mapping[str, Any]) -> None:
         self.taken += 1
         self._on_step(self.taken, total, tensors)
 
     def _total(self) -> int:
-        """Return the number of timesteps that this call really takes."""
-        told = getattr(self._pipe, "num_timesteps", None)
-        if isinstance(told, int) and told:
-            return told
+        """Return the number of timesteps of this call."""
+        num_timesteps = getattr(self._pipe, "num_timesteps", None)
+        if isinstance(num_timesteps, int) and num_timesteps:
+            return num_timesteps
         timesteps = getattr(getattr(self._pipe, "scheduler", None), "timesteps", None)
         return len(timesteps) if timesteps is not None else 0
 
-    def _step_end(self, _pipe: object, _step: int, _timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
-        self._step(self._total(), tensors)
+    def _on_step_end(self, _pipe: object, _step: int, _timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
+        self._report(self._total(), tensors)
         return tensors
 
-    def _legacy(self, _step: int, _timestep: object, latents: object) -> None:
-        self._step(self._total(), {"latents": latents})
+    def _on_legacy_callback(self, _step: int, _timestep: object, latents: object) -> None:
+        self._report(self._total(), {"latents": latents})
 
     def _before_forward(self, _module: object, _inputs: object) -> None:
-        self._step(self._total(), {})
+        self._report(self._total(), {})
 
 
-def _bar_owners(pipe: Any) -> list[Any]:
-    """Return what draws the progress bars of a pipeline's call: itself, or those of its blocks that loop."""
-    # The property `blocks` returns a copy, which the call does not run.
+def _find_progress_bar_owners(pipe: Any) -> list[Any]:
+    """Return the objects whose progress bar a pipeline's call uses: the pipeline, or its blocks that loop."""
+    # The property `blocks` returns a copy, which the call does not use.
     blocks = getattr(pipe, "_blocks", None)
     if blocks is None:
-        return [pipe] if "progress_bar" in _source_names(type(pipe)) else []
-    owners, waiting = [], [blocks]
-    while waiting:
-        block = waiting.pop()
-        waiting += list(getattr(block, "sub_blocks", {}).values())
+        return [pipe] if "progress_bar" in _names_in_call(type(pipe)) else []
+    owners, pending = [], [blocks]
+    while pending:
+        block = pending.pop()
+        pending += list(getattr(block, "sub_blocks", {}).values())
         if hasattr(block, "progress_bar"):
             owners.append(block)
     return owners
 
 
-def _source_names(kind: type[DiffusionPipeline]) -> set[str]:
-    """Return the names that a pipeline's call uses."""
-    call = inspect.unwrap(kind.__call__)
+def _names_in_call(cls: type[DiffusionPipeline]) -> set[str]:
+    """Return the names that the source of a pipeline's call refers to."""
+    call = inspect.unwrap(cls.__call__)
     return set(call.__code__.co_names)
 
 
-def _denoisers(pipe: DiffusionPipeline) -> list[torch.nn.Module]:
-    """Return the components whose forward pass is told how noisy its input is."""
+def _find_denoisers(pipe: DiffusionPipeline) -> list[torch.nn.Module]:
+    """Return the components whose forward pass takes a timestep."""
     modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
-    return [module for module in modules if TIME_PARAMETERS & set(inspect.signature(module.forward).parameters)]
+    return [module for module in modules if TIMESTEP_PARAMETERS & set(inspect.signature(module.forward).parameters)]

@@ -1,4 +1,4 @@
-"""Find by its calls the dtype that a model runs in: one that fails for its dtype is made again in the next."""
+"""Find a dtype in which a model runs: repeat a call that fails because of its dtype in the next one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from diffusers import DiffusionPipeline
 from octabox.engine.messages import Start
 from octabox.engine.protocol import Call
 from octabox.engine.worker.loading.models import LoadedModel, load
-from octabox.engine.worker.placement.casting import install_casts
-from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, other_dtypes
+from octabox.engine.worker.outputs.encoding import RawOutput
+from octabox.engine.worker.placement.casts import install_casts
+from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, untried_dtypes
+from octabox.engine.worker.placement.dtype_failures import record_failed_dtypes
 from octabox.engine.worker.placement.recovery import ModelState, clean_up, clear_frames
-from octabox.engine.worker.placement.verdicts import record_failures
-from octabox.engine.worker.runner import RawOutput, Runner
+from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationError, OctaboxError
 from octabox.types import Progress
 
@@ -25,15 +26,14 @@ logger = logging.getLogger("octabox.worker")
 
 
 class TrialRunner:
-    """Makes the calls of a model as `Runner` does, and changes its precision where a call fails for its dtype.
+    """Runs the calls of a model as `Runner` does, and changes its precision if a call fails because of the dtype.
 
-    Where the dtype is ``auto``, the model is loaded again in the next one that it may compute in, the call is made again, and
-    what failed is kept on disk for later loads. A dtype that was asked for stays: there components are made to cast what they
-    are given, and where that does not help the call fails.
+    With the dtype ``auto`` the model is reloaded in the next candidate, the call is repeated, and the failure is recorded on
+    disk for later loads. A requested dtype is kept: components are made to cast their inputs, and the call may still fail.
 
     Args:
         loaded: The model.
-        start: What it was loaded from.
+        start: The message that it was loaded for.
     """
 
     def __init__(self, loaded: LoadedModel, start: Start) -> None:
@@ -50,37 +50,37 @@ class TrialRunner:
 
     @property
     def state(self) -> ModelState:
-        """What the last call may have changed of the components, as it was before."""
+        """The state of the components before the last call."""
         return self._runner.state
 
     def note_state(self) -> None:
-        """Note what a call may change of the components and, if it fails, leave changed."""
+        """Record the state of the components that a call may change, and leave changed if it fails."""
         self._runner.note_state()
 
-    def forget_prompts(self) -> None:
-        """Release the encoded prompts that are kept for later calls."""
-        self._runner.forget_prompts()
+    def clear_prompt_cache(self) -> None:
+        """Release the cached outputs of text encoders."""
+        self._runner.clear_prompt_cache()
 
     @property
     def steps_taken(self) -> int:
-        """Steps that the last call took."""
+        """The number of steps that the last call has taken."""
         return self._runner.steps_taken
 
-    def run(self, call: Call, tell: Callable[[Progress], None], check: Callable[[], None]) -> RawOutput:
-        """Make a call, again in another precision where it fails for the dtype.
+    def run(self, call: Call, on_progress: Callable[[Progress], None], check: Callable[[], None]) -> RawOutput:
+        """Run a call, and repeat it in another precision if it fails because of the dtype.
 
         Args:
-            call: What to run.
-            tell: Told how far it is, after each step.
-            check: Called between steps; raises where the call is to end.
+            call: The call.
+            on_progress: Called with the progress after each step.
+            check: Called between steps; raises if the call is to end.
 
         Raises:
-            GenerationError: It does not run in the dtype that was asked for.
+            GenerationError: The call does not run in the requested dtype.
         """
         failed: dict[Precision, str] = {}
         while True:
             try:
-                done = self._runner.run(call, tell, check)
+                output = self._runner.run(call, on_progress, check)
             except Exception as error:
                 found = None if isinstance(error, OctaboxError) else dtype_failure(error)
                 if found is None or self._choice is None or self._attempt is None:
@@ -88,47 +88,47 @@ class TrialRunner:
                 following = self._choice.after(self._attempt, mismatch=found[1])
                 failed[self._attempt] = found[0]
                 if following is None:
-                    self._give_up(failed, call, error)
+                    self._raise_if_final(failed, call, error)
                     raise
-                # Its frames hold tensors and, by them, the model that is to leave memory.
+                # Its frames hold tensors, and the model that is to be released.
                 clear_frames(error)
             else:
-                return self._noted(done, failed) if failed else done
+                return self._record_failures(output, failed) if failed else output
             logger.info("%s: %s does not run in %s: %s", call.model.name, call.runs_as, self._attempt, found[0])
-            self._change_to(following)
+            self._switch_to(following)
 
-    def _noted(self, done: RawOutput, failed: dict[Precision, str]) -> RawOutput:
-        """Keep what failed for later loads, and return the result with a warning of it."""
+    def _record_failures(self, output: RawOutput, failed: dict[Precision, str]) -> RawOutput:
+        """Record the precisions that failed for later loads, and return the output with a warning."""
         assert self._choice is not None  # noqa: S101 (something has failed)
         assert self._attempt is not None  # noqa: S101 (likewise)
         attempts = self._choice.attempts
-        place = attempts.index(self._attempt)
-        self._choice = replace(self._choice, attempts=attempts[place:])
+        index = attempts.index(self._attempt)
+        self._choice = replace(self._choice, attempts=attempts[index:])
         first, reason = next(iter(failed.items()))
-        # What was passed over, since it could not help, is not to be tried by the next load either.
-        record_failures(self._choice.key, {str(each): failed.get(each, reason) for each in attempts[:place]})
+        # Precisions that were skipped are not to be tried by the next load either.
+        record_failed_dtypes(self._choice.key, {str(each): failed.get(each, reason) for each in attempts[:index]})
         casts = ", and casts what its components are given" if self._attempt.casts else ""
         warning = (
-            f"{done.call.runs_as} does not run in {dtype_name(first.dtype)} as it is ({reason}): the request was repeated, "
+            f"{output.call.runs_as} does not run in {dtype_name(first.dtype)} as it is ({reason}): the request was repeated, "
             f"and from now on the model computes in {dtype_name(self._attempt.dtype)}{casts}."
         )
-        return replace(done, warnings=(*done.warnings, warning))
+        return replace(output, warnings=(*output.warnings, warning))
 
-    def _give_up(self, failed: dict[Precision, str], call: Call, error: Exception) -> None:
-        """Go back to what was there before, and try no more: nothing helps.
+    def _raise_if_final(self, failed: dict[Precision, str], call: Call, error: Exception) -> None:
+        """Restore the first precision after all have failed.
 
         Raises:
-            GenerationError: The dtype was asked for, and another may do.
+            GenerationError: The dtype was requested, and another one may work.
         """
         assert self._choice is not None  # noqa: S101 (something has failed)
         first, reason = next(iter(failed.items()))
         automatic, dtype = self._choice.automatic, first.dtype
         if automatic and self._attempt != first:
             clear_frames(error)
-            self._change_to(first)
-        others = [] if dtype == torch.float32 else other_dtypes(dtype, self._choice)
+            self._switch_to(first)
+        others = [] if dtype == torch.float32 else untried_dtypes(dtype, self._choice)
         if automatic:
-            # Not even float32 helps, so that it is the request, or the class.
+            # float32 fails too, so that the dtype is not the cause.
             self._choice = replace(self._choice, attempts=(first,))
         elif others:
             raise GenerationError(
@@ -139,34 +139,34 @@ class TrialRunner:
                 choices=others,
             ) from error
 
-    def _change_to(self, attempt: Precision) -> None:
-        """Let the model compute in another precision; it is loaded again where that is another dtype.
+    def _switch_to(self, attempt: Precision) -> None:
+        """Change the precision of the model, and reload it if the dtype differs.
 
         Raises:
-            OctaboxError: It cannot be loaded so; it is as it was before.
+            OctaboxError: It cannot be loaded in that dtype; the previous one is restored.
         """
         before, self._attempt = self._attempt, attempt
         if before is not None and before.dtype == attempt.dtype and attempt.casts:
-            # What the call that failed left behind would be there in the next one.
+            # The failed call may have left state behind.
             clean_up(self.pipelines, self.device, self.state)
-            install_casts([*self._loaded.pipeline.components.values(), *self._loaded.beside.values()])
+            install_casts([*self._loaded.pipeline.components.values(), *self._loaded.extra_components.values()])
             return
         try:
             self._load(attempt)
         except Exception as failure:
             clear_frames(failure)
-            logger.info("It cannot be loaded in %s; it is loaded in %s again", attempt, before)
+            logger.info("The model cannot be loaded in %s, and is reloaded in %s", attempt, before)
             self._attempt = before
             try:
                 self._load(before)
             except Exception as error:
-                # Without a model there is nothing that this process could do; the next request starts another.
-                logger.exception("It cannot be loaded in %s either", before)
+                # This process has no model any more; the next request starts another.
+                logger.exception("The model cannot be reloaded in %s", before)
                 raise SystemExit(1) from error
             raise
 
     def _load(self, attempt: Precision | None) -> None:
-        """Load the model again, when what was loaded before has left memory."""
+        """Reload the model after the previous one has been released."""
         module = torch.get_device_module(torch.device(self.device))
         for name in ("_runner", "_loaded"):
             vars(self).pop(name, None)

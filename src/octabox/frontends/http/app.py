@@ -1,16 +1,14 @@
-"""The HTTP server: its application, and the socket it listens on."""
+"""The HTTP application."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
-import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
@@ -18,71 +16,104 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from octabox.config.settings import Settings
-from octabox.errors import ConfigError, OctaboxError
+from octabox.errors import OctaboxError
 from octabox.frontends.http import errors, health
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.localai import routes as localai
 from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
-from octabox.frontends.http.native import adapters, catalog, generations
-from octabox.frontends.http.openai import images, speech, videos
-from octabox.frontends.http.openai import models as model_routes
-from octabox.frontends.http.results import Results
-from octabox.frontends.metered import Metered
+from octabox.frontends.http.native import adapters, catalog
+from octabox.frontends.http.native.generations import routes as generations
+from octabox.frontends.http.openai import models as openai_models
+from octabox.frontends.http.openai.images import routes as images
+from octabox.frontends.http.openai.speech import routes as speech
+from octabox.frontends.http.openai.videos import routes as videos
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
-from octabox.service.jobs import Jobs
-from octabox.service.protocols import GenerationService, ModelService
-from octabox.telemetry.metrics import Metrics
 
-#: Starts what the application needs, and ends it.
+#: Starts what the application needs, and stops it.
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-#: Seconds that running requests are given when the server is told to stop.
-SHUTDOWN_TIMEOUT = 5
 
-#: Connections that may wait to be accepted.
-BACKLOG = 2048
+@dataclass(frozen=True)
+class RouteModule:
+    """Routes of a protocol.
+
+    Args:
+        protocol: Name of the protocol.
+        routes: Builds the routes.
+        prefixes: Prefixes that the routes are served under.
+    """
+
+    protocol: str
+    routes: Callable[[AppContext], APIRouter]
+    prefixes: tuple[str, ...] = ("/v1",)
+
+
+#: All route modules. Some of LocalAI's clients omit the version.
+ROUTE_MODULES = (
+    RouteModule("openai", openai_models.routes),
+    RouteModule("openai", images.routes),
+    RouteModule("openai", videos.routes),
+    RouteModule("openai", speech.routes),
+    RouteModule("native", generations.routes),
+    RouteModule("native", catalog.routes),
+    RouteModule("native", adapters.routes),
+    RouteModule("localai", images.routes, ("",)),
+    RouteModule("localai", localai.image_routes, ("/v1", "")),
+    RouteModule("localai", localai.video_routes, ("",)),
+)
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
 
 
-def create_app(generation: GenerationService, models: ModelService, settings: Settings, lifespan: Lifespan) -> FastAPI:
+def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[RouteModule] = ROUTE_MODULES) -> FastAPI:
     """Return the application.
 
     Args:
-        generation: Runs requests.
-        models: The models of this server.
-        settings: Of the server.
-        lifespan: Starts what the application needs, and ends it.
+        ctx: Collaborators of the routes. Its jobs and results are closed with the application.
+        lifespan: Starts what the application needs, and stops it.
+        route_modules: Routes to serve besides those for health and results.
     """
-    metrics = Metrics()
-    results = Results(settings.result_ttl)
-    metered = Metered(generation, metrics)
-    jobs = Jobs(metered, settings.result_ttl, results.keep, results.drop)
-    ctx = AppContext(metered, jobs, models, settings, results, metrics)
 
     @contextlib.asynccontextmanager
-    async def whole(app: FastAPI) -> AsyncIterator[None]:
+    async def run(app: FastAPI) -> AsyncIterator[None]:
         async with lifespan(app):
             try:
                 yield
             finally:
-                await jobs.close()
-                results.close()
+                await ctx.jobs.close()
+                ctx.results.close()
 
-    app = FastAPI(title="Octabox", version=_version(), lifespan=whole)
+    app = FastAPI(title="Octabox", version=_version(), lifespan=run)
     app.include_router(health.routes(ctx))
-    rooms = (model_routes, images, videos, speech, generations, catalog, adapters)
-    shared = localai.image_routes(ctx)
-    app.include_router(_with_keys(settings, "/v1", *(room.routes(ctx) for room in rooms), shared))
-    # LocalAI's clients leave out the version, too.
-    app.include_router(_with_keys(settings, "", images.routes(ctx), shared, localai.video_routes(ctx)))
-    _answer_errors(app)
-    # The last one added is the outermost: answers of the others need the headers that browsers ask for too.
+    app.include_router(_with_keys(ctx, route_modules))
+    _add_error_handlers(app)
+    _add_middleware(app, ctx.settings)
+    return app
+
+
+def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRouter:
+    """Return the routes of all modules, which require an API key if the server has some."""
+    keys = ApiKeys(key.get_secret_value() for key in ctx.settings.api_keys)
+
+    async def check(request: Request) -> None:
+        keys.check(request.headers.get("authorization"))
+
+    router = APIRouter(dependencies=[Depends(check)])
+    for module in route_modules:
+        routes = module.routes(ctx)
+        for prefix in module.prefixes:
+            router.include_router(routes, prefix=prefix)
+    return router
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Add the middleware; the last one added is the outermost."""
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
     app.add_middleware(HostGuard, policy=host_policy(settings))
     app.add_middleware(ServerErrorMiddleware)
     if settings.cors_origins:
+        # Responses of the other middleware need the CORS headers too.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
@@ -90,149 +121,48 @@ def create_app(generation: GenerationService, models: ModelService, settings: Se
             allow_headers=["*"],
             expose_headers=["retry-after", *speech.HEADERS],
         )
-    return app
 
 
 def host_policy(settings: Settings) -> HostPolicy:
-    """Return which hosts and origins the settings allow; the host of ``public_url`` is this server's too."""
+    """Return the allowed hosts and origins; those of ``public_url`` are allowed too."""
     public = [hostname(urlsplit(settings.public_url).netloc)] if settings.public_url else []
-    # Where nothing is named, a public server answers to every host, and naming its address is no wish to change that.
+    # A public server without `allowed_hosts` accepts every host; `public_url` alone does not restrict it.
     hosts = (*settings.allowed_hosts, *public) if settings.allowed_hosts or is_loopback(settings.host) else ()
     return HostPolicy(settings.host, hosts, (*settings.cors_origins, *_origin_of(settings.public_url)))
 
 
 def _origin_of(url: str | None) -> tuple[str, ...]:
-    """Return the origin of a URL's pages."""
+    """Return the origin of a URL; nothing if there is no URL."""
     parts = urlsplit(url or "")
     return (f"{parts.scheme}://{parts.netloc}",) if parts.netloc else ()
 
 
-async def _nothing() -> None:
-    """Do nothing."""
-
-
-def listen(
-    app: FastAPI,
-    host: str,
-    port: int,
-    on_listening: Callable[[str], None],
-    interrupt: Callable[[], Awaitable[None]] = _nothing,
-) -> None:
-    """Serve until told to stop.
-
-    Args:
-        app: What to serve.
-        host: Address to listen on.
-        port: Port to listen on; 0 takes a free one.
-        on_listening: Told the server's URL once it takes requests.
-        interrupt: Awaited once it is told to stop; ends what requests are waiting for, so that they are answered.
-
-    Raises:
-        ConfigError: Nothing can listen there.
-    """
-    listener = _listener(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{listener.getsockname()[1]}"
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
-    )
-    server = _Server(config, lambda: on_listening(url), interrupt)
-    try:
-        # uvicorn sends itself the signal again once it has stopped.
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
-    finally:
-        listener.close()
-    if not server.started:
-        raise OctaboxError("The server could not start.", hint="Its log says why.")
-
-
-class _Server(uvicorn.Server):
-    """Says when it takes requests, and lets none wait for its end."""
-
-    def __init__(
-        self, config: uvicorn.Config, on_listening: Callable[[], None], interrupt: Callable[[], Awaitable[None]]
-    ) -> None:
-        super().__init__(config)
-        self._announce, self._interrupt = on_listening, interrupt
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
-        await super().startup(sockets)
-        if self.started:
-            self._announce()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop: what runs is ended first, and its requests are answered."""
-        await self._interrupt()
-        await super().shutdown(sockets)
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    """Return a socket that listens."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        message = f"'{host}' is no address to listen on: {error.strerror or error}."
-        raise ConfigError(message, hint="Give another with --host.", parameter="host") from error
-    try:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        message = f"Nothing can listen on {host}:{port}: {error.strerror or error}."
-        raise ConfigError(message, hint="Give another with --port; 0 takes a free one.", parameter="port") from error
-    return listener
-
-
-def _with_keys(settings: Settings, prefix: str, *routers: APIRouter) -> APIRouter:
-    """Return these routes behind the API keys, each below a prefix."""
-    keys = ApiKeys(key.get_secret_value() for key in settings.api_keys)
-
-    async def check(request: Request) -> None:
-        keys.check(request.headers.get("authorization"))
-
-    guarded = APIRouter(prefix=prefix, dependencies=[Depends(check)])
-    for router in routers:
-        guarded.include_router(router)
-    return guarded
-
-
-def _answer_errors(app: FastAPI) -> None:
-    """Answer every error in OpenAI's shape."""
+def _add_error_handlers(app: FastAPI) -> None:
+    """Respond to every error in OpenAI's format."""
 
     @app.exception_handler(OctaboxError)
     async def _(_: Request, error: OctaboxError) -> Response:
-        return SafeJson(errors.body(error), errors.http_error(error).status, errors.headers(error))
+        return SafeJson(errors.error_body(error), errors.http_error(error).status, errors.error_headers(error))
 
     @app.exception_handler(RequestValidationError)
     async def _(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         field = str(first["loc"][-1])
-        body = errors.plain_body(f"'{field}': {first['msg']}.", "invalid_request_error", "invalid_value")
-        body["error"]["param"] = field
-        return SafeJson(body, 400)
+        message = f"'{field}': {first['msg']}."
+        return SafeJson(errors.build_error_body(message, "invalid_request_error", "invalid_value", field), 400)
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> Response:
         message = str(error.detail)
         if error.status_code in (404, 405):
-            message = f"There is no {request.method} {request.url.path}."
+            message = f"There is no route {request.method} {request.url.path}."
         code = _CODES.get(error.status_code, "invalid_request")
-        body = errors.plain_body(message, "invalid_request_error", code)
+        body = errors.build_error_body(message, "invalid_request_error", code)
         return SafeJson(body, error.status_code, error.headers)
 
 
 def _version() -> str:
+    """Return the version of the package; 0 if it is not installed."""
     try:
         return version("octabox")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Read what clients send: JSON, and forms with files."""
+"""Parse request bodies: JSON, and forms with files."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from octabox.types import Source
 
 Body = TypeVar("Body", bound=BaseModel)
 
-#: Files and fields of one form.
-MOST_FILES, MOST_FIELDS = 64, 500
+#: Maximum number of files and of fields in a form.
+MAX_FILES, MAX_FIELDS = 64, 500
 
-#: What a form's content type begins with.
-FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+#: Prefixes of the content types of forms.
+FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 
-#: Bytes of a body from which on it is read beside the event loop.
-LARGE = 64 * 1024
+#: Bytes of a body from which on it is parsed in a thread.
+LARGE_BODY = 64 * 1024
 
-#: What a refused body might have been.
+#: Example of a body, for hints.
 EXAMPLE = '{"prompt": "..."}'
 
 
 async def read_json(request: Request, example: str = EXAMPLE) -> dict[str, Any]:
-    """Read a request's body, which must be a JSON object and say so by its media type.
+    """Return the JSON object in a request's body.
 
-    Browsers send JSON of another site's page only after they have asked, but text and forms without asking: taking those for
-    JSON would open the server to every page.
+    The content type must be that of JSON: browsers send text and forms from other sites' pages without a preflight request,
+    so that accepting those as JSON would allow every page to use the server.
 
     Args:
         request: The request.
-        example: What the body might have been, for the hint of an error.
+        example: Example of a body, for the hint of an error.
 
     Raises:
-        MediaTypeError: Its media type is not that of JSON.
-        RequestError: It is not a JSON object.
+        MediaTypeError: The content type is not that of JSON.
+        RequestError: The body is not a JSON object.
     """
     header = request.headers.get("content-type", "")
     media_type = header.partition(";")[0].strip().lower()
@@ -56,32 +56,34 @@ async def read_json(request: Request, example: str = EXAMPLE) -> dict[str, Any]:
             f"The content type must be application/json, {what}.", hint="Send 'Content-Type: application/json'."
         )
     data = await request.body()
-    # Reading holds the interpreter all the same, but lets it go now and then.
-    return await asyncio.to_thread(read_object, data, example) if len(data) > LARGE else read_object(data, example)
+    # Parsing holds the GIL, but releases it regularly.
+    return await asyncio.to_thread(read_object, data, example) if len(data) > LARGE_BODY else read_object(data, example)
 
 
 def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:
-    """Read a JSON object.
+    """Return a JSON object.
 
     Args:
-        data: The text.
-        example: What it might have been, for the hint of an error.
+        data: The encoded object.
+        example: Example of a body, for the hint of an error.
 
     Raises:
-        RequestError: It is none, or holds more than a request may.
+        RequestError: The data is not a JSON object, or has too many values.
     """
     if data.count(b",") > MAX_VALUES:
-        # Telling so many values apart takes seconds, in which no other request is served.
+        # Parsing more takes seconds, during which no other request is served.
         raise RequestError(f"The body has more than {MAX_VALUES} values.", hint="Send arrays as files of NumPy (.npy).")
     try:
         fields = json.loads(data.decode("utf-8"), parse_constant=refuse_constant)
         if b"\\u" in data:
-            # Half a character can be escaped, but is no text: nothing behind here can write it.
+            # An unpaired surrogate can be escaped in JSON, but cannot be encoded later.
             json.dumps(fields, ensure_ascii=False).encode("utf-8")
     except UnicodeError as error:
         raise RequestError("The body is not UTF-8.", hint="Send JSON in UTF-8.") from error
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"The body is no JSON: {error}.", hint=f"Send an object, such as {example}.") from error
+        raise RequestError(
+            f"The body is not valid JSON: {error}.", hint=f"Send an object, such as {example}."
+        ) from error
     if not isinstance(fields, dict):
         raise RequestError("The body must be a JSON object.", hint=f"Such as {example}.")
     for name, value in fields.items():
@@ -89,20 +91,20 @@ def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:
     return fields
 
 
-def check_fields(shape: type[Body], fields: Mapping[str, Any], prefix: str = "") -> Body:
-    """Check the fields of a request.
+def check_fields(model: type[Body], fields: Mapping[str, Any], prefix: str = "") -> Body:
+    """Return the fields of a request as a pydantic model.
 
     Args:
-        shape: What they must be.
+        model: The model.
         fields: The fields.
-        prefix: What stands before their names in errors, where they are inside of another.
+        prefix: Prefix of their names in errors, for the fields of a nested object.
 
     Raises:
-        InvalidParameterError: A field has a wrong value.
-        InvalidRequestError: Several have.
+        InvalidParameterError: A field has an invalid value.
+        InvalidRequestError: Several fields have.
     """
     try:
-        return shape.model_validate(dict(fields))
+        return model.model_validate(dict(fields))
     except ValidationError as error:
         problems: dict[str, InvalidParameterError] = {}
         for details in error.errors():
@@ -116,19 +118,19 @@ def check_fields(shape: type[Body], fields: Mapping[str, Any], prefix: str = "")
 
 def is_form(request: Request) -> bool:
     """Return whether a request's body is a form."""
-    return request.headers.get("content-type", "").lower().startswith(FORMS)
+    return request.headers.get("content-type", "").lower().startswith(FORM_TYPES)
 
 
-async def read_parts(request: Request, most_bytes: int) -> list[tuple[str, Source]]:
-    """Return the parts of a form: text as text, and files as bytes.
+async def read_parts(request: Request, max_bytes: int) -> list[tuple[str, Source]]:
+    """Return the parts of a form: fields as text, files as bytes.
 
     Raises:
-        RequestError: It is no form.
+        RequestError: The body is not a form.
     """
     if not is_form(request):
         raise RequestError("The body must be a form.", hint="Send multipart/form-data, with the image as a file.")
     try:
-        limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": most_bytes}
+        limits = {"max_files": MAX_FILES, "max_fields": MAX_FIELDS, "max_part_size": max_bytes}
         async with request.form(**limits) as form:
             return [
                 (key, await value.read() if isinstance(value, UploadFile) else value)

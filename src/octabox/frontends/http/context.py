@@ -1,4 +1,4 @@
-"""What every route of the HTTP server works with."""
+"""Collaborators of the routes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from octabox.telemetry.metrics import Metrics
 
 @dataclass(frozen=True)
 class AppContext:
-    """What the routes work with.
+    """Collaborators of the routes.
 
     Args:
         generation: Runs requests.
-        jobs: Runs requests that have an id, and remembers them.
+        jobs: Runs requests in the background and keeps their status.
         models: The models of this server.
-        settings: Of the server.
-        results: Finished files that clients fetch by URL.
-        metrics: The server's figures.
+        settings: Settings of the server.
+        results: Files that clients fetch by URL.
+        metrics: Metrics of the server.
     """
 
     generation: GenerationService

@@ -1,4 +1,4 @@
-"""A client that has gone away wants nothing any more."""
+"""Cancel work when its client disconnects."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ T = TypeVar("T")
 
 
 async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return what the work returns; it is cancelled when the client goes away, or the caller is cancelled.
+    """Return the result of a coroutine. It is cancelled if the client disconnects or the caller is cancelled.
+
+    The coroutine is cancelled once and then awaited, so that its own clean-up runs to the end.
 
     Raises:
-        GenerationCancelledError: The client went away.
+        GenerationCancelledError: The client disconnected.
     """
-    task, watch = asyncio.create_task(work), asyncio.create_task(_gone(receive))
+    task, watch = asyncio.create_task(work), asyncio.create_task(_wait_for_disconnect(receive))
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise GenerationCancelledError("The client went away.")
+        raise GenerationCancelledError("The client disconnected.")
     finally:
-        for one in (task, watch):
-            one.cancel()
+        for each in (task, watch):
+            each.cancel()
         await asyncio.gather(task, watch, return_exceptions=True)
 
 
-async def _gone(receive: Receive) -> None:
-    """Wait until the client goes away."""
+async def _wait_for_disconnect(receive: Receive) -> None:
+    """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""What an error is called over HTTP: the one table of this wire."""
+"""HTTP status, type and code of each error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from octabox import errors
 
 @dataclass(frozen=True)
 class HttpError:
-    """An error's status (RFC 9110), and its type and code in OpenAI's words."""
+    """Status of an error (RFC 9110), with OpenAI's type and code."""
 
     status: int
     type: str
@@ -22,7 +22,7 @@ class HttpError:
 
 _INVALID, _SERVER = "invalid_request_error", "server_error"
 
-#: By class; a class that has no row of its own takes that of the nearest class it is derived from.
+#: By class; a class without a row has the row of its nearest base class.
 TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.OctaboxError: HttpError(500, _SERVER, "internal_error"),
     errors.ConfigError: HttpError(500, _SERVER, "configuration_error"),
@@ -64,7 +64,7 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
 
 
 def http_error(error: errors.OctaboxError) -> HttpError:
-    """Return the row of an error; several that are all of one kind have the row of that kind."""
+    """Return the row of an error; several errors with the same row have that row."""
     rows = {http_error(each) for each in error.problems} if isinstance(error, errors.InvalidRequestError) else set()
     if len(rows) == 1:
         return rows.pop()
@@ -72,44 +72,51 @@ def http_error(error: errors.OctaboxError) -> HttpError:
     return replace(row, code=f"invalid_{error.media_kind}") if isinstance(error, errors.MediaError) else row
 
 
-def body(error: errors.OctaboxError) -> dict[str, Any]:
-    """Return an error as OpenAI's clients read it, with our hint and choices beside."""
+def error_body(error: errors.OctaboxError) -> dict[str, Any]:
+    """Return the body of an error response in OpenAI's format, with a hint and choices in addition."""
     row = http_error(error)
-    told = {"message": str(error), "type": row.type, "param": error.parameter, "code": row.code}
+    fields = {"message": str(error), "type": row.type, "param": error.parameter, "code": row.code}
     problems = (
-        [body(problem)["error"] for problem in error.problems] if isinstance(error, errors.InvalidRequestError) else []
+        [error_body(problem)["error"] for problem in error.problems]
+        if isinstance(error, errors.InvalidRequestError)
+        else []
     )
-    more: dict[str, Any] = {"hint": error.hint, "choices": list(error.choices), "problems": problems}
+    extra: dict[str, Any] = {"hint": error.hint, "choices": list(error.choices), "problems": problems}
     if isinstance(error, errors.OutOfMemoryError):
-        more |= {"requested_bytes": error.requested, "free_bytes": error.free}
-    return {"error": {**told, **{name: value for name, value in more.items() if value not in (None, "", [])}}}
+        extra |= {"requested_bytes": error.requested, "free_bytes": error.free}
+    return {"error": {**fields, **{name: value for name, value in extra.items() if value not in (None, "", [])}}}
 
 
-def plain_body(message: str, kind: str, code: str) -> dict[str, Any]:
-    """Return the body of an error that is none of ours: an unknown route, a body that is no JSON."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+def build_error_body(message: str, type_: str, code: str, param: str | None = None) -> dict[str, Any]:
+    """Return the body of an error response for an error of another library, such as an unknown route."""
+    return {"error": {"message": message, "type": type_, "param": param, "code": code}}
+
+
+def internal_error_body() -> dict[str, Any]:
+    """Return the body of an error response for an unexpected exception, without details."""
+    return build_error_body("Internal server error. Its details are in the server's log.", _SERVER, "internal_error")
 
 
 @contextmanager
-def rename_error_params(spelled: Mapping[str, str]) -> Iterator[None]:
-    """Name parameters in errors as the client named them.
+def rename_error_params(client_names: Mapping[str, str]) -> Iterator[None]:
+    """Replace the parameter of an error raised within the context by the client's name of it.
 
     Args:
-        spelled: The client's names of parameters that other rooms call otherwise.
+        client_names: The client's names, by parameter.
     """
     try:
         yield
     except errors.OctaboxError as error:
         if error.parameter is not None:
-            error.parameter = spelled.get(error.parameter, error.parameter)
+            error.parameter = client_names.get(error.parameter, error.parameter)
         raise
 
 
-def headers(error: errors.OctaboxError) -> dict[str, str]:
-    """Return the headers that go with an error."""
+def error_headers(error: errors.OctaboxError) -> dict[str, str]:
+    """Return the headers of an error response."""
     if isinstance(error, errors.QueueFullError):
         return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
     if isinstance(error, errors.LoadError):
-        # OpenAI's clients try a server's error again unless they are told not to; this one stays.
+        # OpenAI's clients retry server errors by default; this one is permanent.
         return {"x-should-retry": "false"}
     return {"www-authenticate": "Bearer"} if isinstance(error, errors.AuthenticationError) else {}

@@ -1,4 +1,4 @@
-"""What stands around every route: a limit on what is read, and an answer when something breaks."""
+"""Middleware for all routes: server errors, hosts, and the size of bodies."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octabox.errors import SecurityError
-from octabox.frontends.http.errors import body, http_error, plain_body
+from octabox.frontends.http.errors import build_error_body, error_body, http_error, internal_error_body
 from octabox.security.hosts import HostPolicy
 
 logger = logging.getLogger("octabox.http")
 
 
 class SafeJson(JSONResponse):
-    """JSON in ASCII alone, so that even half a character that a client sent can be named in the answer."""
+    """JSON response in ASCII, which can also hold the unpaired surrogates of a request."""
 
     def render(self, content: Any) -> bytes:
         """Return the bytes of the body."""
@@ -27,7 +27,7 @@ class SafeJson(JSONResponse):
 
 
 class ServerErrorMiddleware:
-    """Answers 500 when something unexpected breaks, and logs where; the client learns no more than that."""
+    """Logs unexpected exceptions and sends a response with status 500, without details."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,27 +39,26 @@ class ServerErrorMiddleware:
             return
         started = False
 
-        async def sending(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receive, send_and_note)
         except Exception:
-            logger.exception("%s %s broke", scope["method"], scope["path"])
+            logger.exception("%s %s failed", scope["method"], scope["path"])
             if started:
                 raise
-            message = "Something went wrong inside the server; its log says what."
-            await SafeJson(plain_body(message, "server_error", "internal_error"), 500)(scope, receive, send)
+            await SafeJson(internal_error_body(), 500)(scope, receive, send)
 
 
 class HostGuard:
-    """Refuses requests of other sites' pages, and those to hosts that are not this server's.
+    """Rejects requests from other sites' pages, and requests to hosts that are not this server's.
 
     Args:
-        app: What is behind.
-        policy: Decides which are.
+        app: The next application.
+        policy: Allowed hosts and origins.
     """
 
     def __init__(self, app: ASGIApp, policy: HostPolicy) -> None:
@@ -72,17 +71,17 @@ class HostGuard:
             try:
                 self._policy.check(headers.get("host"), headers.get("origin"), scope["scheme"])
             except SecurityError as error:
-                await SafeJson(body(error), http_error(error).status)(scope, receive, send)
+                await SafeJson(error_body(error), http_error(error).status)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
 class BodyLimit:
-    """Refuses bodies that are too large, while they are read: a header may be missing, or lie.
+    """Rejects bodies that are too large. Bytes are counted as they are read, because the header may be missing or wrong.
 
     Args:
-        app: What is behind.
-        limit: Bytes of a body.
+        app: The next application.
+        limit: Maximum number of bytes of a body.
     """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
@@ -97,12 +96,12 @@ class BodyLimit:
         if declared.isdigit() and len(declared) > len(str(self._limit)) + 1:
             declared = b"9" * (len(str(self._limit)) + 1)
         if declared.isdigit() and int(declared) > self._limit:
-            refusal = plain_body(self._message, "invalid_request_error", "request_too_large")
+            refusal = build_error_body(self._message, "invalid_request_error", "request_too_large")
             await SafeJson(refusal, 413, {"connection": "close"})(scope, receive, send)
             return
         read = 0
 
-        async def receiving() -> Message:
+        async def receive_and_count() -> Message:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
@@ -110,8 +109,8 @@ class BodyLimit:
                 raise HTTPException(413, self._message)
             return message
 
-        await self._app(scope, receiving, send)
+        await self._app(scope, receive_and_count, send)
 
     @property
     def _message(self) -> str:
-        return f"The request is larger than the {self._limit} bytes that are allowed."
+        return f"The request is larger than the allowed {self._limit} bytes."

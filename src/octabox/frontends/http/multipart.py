@@ -1,4 +1,4 @@
-"""Forms with files: their fields, and their media by call parameter."""
+"""Fields and media of a form, by call parameter."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.frontends.naming.parameters import ALIASES
 from octabox.types import Source
 
-#: The parameter of an edit's mask.
+#: Call parameter of a mask.
 MASK = "mask_image"
 
-#: The reference of a video: an image or a video.
+#: Field of a video's reference: an image or a video.
 REFERENCE = "input_reference"
 
-#: Fields whose text is a medium.
+#: Fields whose text is a URL or base64 of a medium.
 MEDIA = ("image", MASK, REFERENCE)
 
-#: How OpenAI's client writes a field of a mapping.
+#: How OpenAI's client encodes a field of an object.
 _NESTED = re.compile(r"(\w+)\[(\w+)\]")
 
 _NAMES = {**ALIASES, "mask": MASK}
 
 
 async def read_fields(
-    request: Request, most_bytes: int, shape: type[BaseModel]
+    request: Request, max_bytes: int, model: type[BaseModel]
 ) -> tuple[dict[str, Any], dict[str, tuple[Source, ...]]]:
-    """Return the fields of a form, which are still to be checked, and its media by call parameter.
+    """Return the fields of a form, not yet validated, and its media by call parameter.
 
     Args:
         request: The request.
-        most_bytes: How much to read of one part.
-        shape: What is known of the fields.
+        max_bytes: Maximum size of a part.
+        model: Fields whose values are text.
 
     Raises:
-        RequestError: It is no form, or a field is given twice.
+        RequestError: The body is not a form, or a field is given twice.
     """
     media: dict[str, list[Source]] = {}
     texts: dict[str, list[str]] = {}
     mappings: dict[str, dict[str, Any]] = {}
-    for key, value in await read_parts(request, most_bytes):
+    for key, value in await read_parts(request, max_bytes):
         name = key.removesuffix("[]")
         if (nested := _NESTED.fullmatch(key)) and isinstance(value, str):
             mappings.setdefault(nested[1], {})[nested[2]] = parse_json_or_text(value)
@@ -58,16 +58,16 @@ async def read_fields(
             texts.setdefault(name, []).append(value)
     fields: dict[str, Any] = dict(mappings)
     for name, values in texts.items():
-        if len(values) > 1 and name in shape.model_fields and name not in ("prompt", "negative_prompt"):
+        if len(values) > 1 and name in model.model_fields and name not in ("prompt", "negative_prompt"):
             raise InvalidParameterError(f"'{name}' is given twice.", parameter=name)
-        if found := [_value(name, text, shape) for text in values if text or name == "prompt"]:
-            fields[name] = found[0] if len(values) == 1 else found
+        if parsed := [_parse_value(name, text, model) for text in values if text or name == "prompt"]:
+            fields[name] = parsed[0] if len(values) == 1 else parsed
     return fields, {name: tuple(sources) for name, sources in media.items()}
 
 
-def _value(name: str, text: str, shape: type[BaseModel]) -> Any:
-    """Return what a field's text means: JSON where it is some, except where text is meant."""
-    if name in shape.model_fields:
+def _parse_value(name: str, text: str, model: type[BaseModel]) -> Any:
+    """Return the value of a field: parsed as JSON, unless the field takes text."""
+    if name in model.model_fields:
         return (
             parse_json_or_text(text)
             if name in ("scheduler", "response_format") and text.lstrip().startswith("{")

@@ -1,29 +1,55 @@
-"""In which form a client wants what is made."""
+"""Parts of response bodies: their format, base64 content and links to results."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from collections.abc import Mapping
 from typing import Any
 
-from octabox.errors import InvalidParameterError
+from starlette.requests import Request
 
-#: Ways to answer.
+from octabox.errors import InvalidParameterError
+from octabox.frontends.http.context import AppContext
+from octabox.types import Artifact
+
+#: Values of ``response_format``; the first is the default.
 RESPONSE_FORMATS = ("url", "b64_json")
 
 
-def response_format_of(given: str | Mapping[str, Any] | None) -> str:
-    """Return how to answer; a link, where nothing is said.
+def parse_response_format(value: str | Mapping[str, Any] | None) -> str:
+    """Return the response format of a request: ``url`` or ``b64_json``.
 
     Raises:
-        InvalidParameterError: There is no such way.
+        InvalidParameterError: The format is unknown.
     """
-    wanted = given.get("type") if isinstance(given, Mapping) else given
-    if wanted in (None, ""):
+    name = value.get("type") if isinstance(value, Mapping) else value
+    if name in (None, ""):
         return RESPONSE_FORMATS[0]
-    if wanted not in RESPONSE_FORMATS:
+    if name not in RESPONSE_FORMATS:
         raise InvalidParameterError(
-            f"'response_format' must be url or b64_json, not {str(wanted)[:50]!r}.",
+            f"'response_format' must be url or b64_json, not {str(name)[:50]!r}.",
             parameter="response_format",
             choices=RESPONSE_FORMATS,
         )
-    return str(wanted)
+    return str(name)
+
+
+async def as_base64(artifact: Artifact) -> str:
+    """Return the content of an artifact in base64."""
+    return (await asyncio.to_thread(base64.b64encode, artifact.content)).decode("ascii")
+
+
+async def as_data_uri(artifact: Artifact) -> str:
+    """Return an artifact as a data URI."""
+    return f"data:{artifact.media_type};base64,{await as_base64(artifact)}"
+
+
+def base_url(ctx: AppContext, request: Request) -> str:
+    """Return the base URL of links in a response, without a trailing slash."""
+    return ctx.settings.public_url or str(request.base_url).rstrip("/")
+
+
+def link(base: str, name: str) -> str:
+    """Return the URL of a stored result."""
+    return f"{base}/results/{name}"

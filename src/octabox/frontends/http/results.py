@@ -1,4 +1,4 @@
-"""Finished files that clients fetch by URL: each has an address that cannot be guessed, and an end."""
+"""Files of results, which clients fetch by a URL until they expire."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from octabox.errors import CapacityError
 from octabox.media.formats import suffix_of
 from octabox.types import Artifact
 
-#: Bytes of all results together; the oldest make room for the newest.
+#: Maximum total size of results in bytes; the oldest are deleted first.
 MAX_BYTES = 2 * 1024**3
 
-#: Random bytes in an address.
-ADDRESS_BYTES = 24
+#: Random bytes in a name.
+NAME_BYTES = 24
 
 
 @dataclass(frozen=True)
 class Result:
-    """A file on disk, until it expires."""
+    """A file on disk, its media type, size and time of expiry."""
 
     path: Path
     media_type: str
@@ -33,27 +33,27 @@ class Result:
 
 
 class Results:
-    """Keeps results in a folder of its own, which goes when the server does.
+    """Stores results in a temporary folder, which is deleted when the server stops.
 
     Args:
-        ttl: Seconds that a result is kept.
-        most_bytes: Bytes of all results together.
-        clock: Tells the time in seconds.
+        ttl: Seconds until a result expires.
+        max_bytes: Maximum total size of results.
+        clock: Returns the time in seconds.
     """
 
-    def __init__(self, ttl: float, most_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ttl, self._most, self._clock = ttl, most_bytes, clock
+    def __init__(self, ttl: float, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ttl, self._max_bytes, self._clock = ttl, max_bytes, clock
         self._folder: Path | None = None
-        self._kept: dict[str, Result] = {}
+        self._results: dict[str, Result] = {}
         self._lock = threading.Lock()
 
     def keep(self, artifact: Artifact) -> str:
-        """Write an artifact to disk and return its name: an address that cannot be guessed, with a suffix.
+        """Write an artifact to disk and return its name, which is random.
 
         Raises:
-            CapacityError: The disk is full.
+            CapacityError: The file cannot be written.
         """
-        name = f"{secrets.token_urlsafe(ADDRESS_BYTES)}{suffix_of(artifact.media_type)}"
+        name = f"{secrets.token_urlsafe(NAME_BYTES)}{suffix_of(artifact.media_type)}"
         with self._lock:
             self._make_room(len(artifact.content))
             if self._folder is None:
@@ -63,38 +63,38 @@ class Results:
                 path.write_bytes(artifact.content)
             except OSError as error:
                 path.unlink(missing_ok=True)
-                hint = "Ask for response_format b64_json, or free some disk space."
-                raise CapacityError(f"The result could not be kept: {error.strerror}.", hint=hint) from error
-            self._kept[name] = Result(path, artifact.media_type, len(artifact.content), self._clock() + self._ttl)
+                hint = "Request response_format b64_json, or free some disk space."
+                raise CapacityError(f"The result cannot be stored: {error.strerror}.", hint=hint) from error
+            self._results[name] = Result(path, artifact.media_type, len(artifact.content), self._clock() + self._ttl)
         return name
 
     def find(self, name: str) -> Result | None:
-        """Return a result that has not expired."""
+        """Return a result; None if it has expired."""
         with self._lock:
             self._make_room(0)
-            return self._kept.get(name)
+            return self._results.get(name)
 
     def drop(self, name: str) -> None:
-        """Delete a result, if it is still there."""
+        """Delete a result, if it exists."""
         with self._lock:
-            if result := self._kept.pop(name, None):
+            if result := self._results.pop(name, None):
                 result.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Delete all results."""
         with self._lock:
-            self._kept.clear()
+            self._results.clear()
             if self._folder:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder = None
 
     def _make_room(self, size: int) -> None:
-        """Delete what has expired, and the oldest until a file of this size fits."""
+        """Delete expired results, and the oldest until a file of this size fits."""
         now = self._clock()
-        total = size + sum(result.size for result in self._kept.values())
-        for name, result in list(self._kept.items()):
-            if result.expires > now and total <= self._most:
+        total = size + sum(result.size for result in self._results.values())
+        for name, result in list(self._results.items()):
+            if result.expires > now and total <= self._max_bytes:
                 break
             total -= result.size
             result.path.unlink(missing_ok=True)
-            del self._kept[name]
+            del self._results[name]

@@ -1,83 +1,108 @@
-"""Server-sent events, which end when their client goes away."""
+"""Server-sent events."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from octabox.errors import GenerationCancelledError, GenerationError, OctaboxError
-from octabox.frontends.http import errors
 from octabox.frontends.http.disconnect import cancel_on_disconnect
+from octabox.frontends.http.errors import error_body, internal_error_body
 
 T = TypeVar("T")
 
 logger = logging.getLogger("octabox.http")
 
+#: Seconds without an event after which a comment is sent, because proxies close idle connections.
+KEEP_ALIVE_INTERVAL = 15.0
+
+#: A comment, which clients ignore.
+KEEP_ALIVE = ": keep-alive\n\n"
+
 
 class EventStream(StreamingResponse):
-    """Sends events until they end or the client goes away.
+    """Response that sends events until they end or the client disconnects.
+
+    An exception becomes a last event named ``error``, with the body of an error response.
 
     Args:
-        events: What is sent.
-        source: What they are made of; it is closed when the stream ends.
+        events: Encoded events. Closing them cancels the request that they come from.
+        source: What the events are made from. It is closed too, because a generator that was never started does not
+            close what it reads from.
+        keep_alive: Seconds without an event after which a comment is sent.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[str, None], source: AsyncGenerator[Any, None]) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[str, None],
+        source: AsyncGenerator[Any, None],
+        keep_alive: float = KEEP_ALIVE_INTERVAL,
+    ) -> None:
         super().__init__(events, headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
-        self._events, self._source = events, source
+        self._events, self._source, self._keep_alive = events, source, keep_alive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the stream; closing the events cancels what makes them."""
+        """Send the events."""
         try:
             await cancel_on_disconnect(receive, self.stream_response(send))
         except (GenerationCancelledError, OSError):
-            logger.info("%s: the client went away", scope["path"])
+            logger.info("%s: the client disconnected", scope["path"])
         finally:
             await self._events.aclose()
-            # Events that nobody has asked for yet do not close what they are made of.
             await self._source.aclose()
 
+    async def stream_response(self, send: Send) -> None:
+        """Send the start, each event and the end."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        while (text := await self._next_event(send)) is not None:
+            await _send_text(send, text)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-def event(name: str, data: Any) -> str:
-    """Return an event as it is sent."""
+    async def _next_event(self, send: Send) -> str | None:
+        """Return the next event, None after the last. Comments are sent until it is there."""
+        # The timeout of a comment must not cancel what is waited for.
+        task = asyncio.ensure_future(anext(self._events))
+        try:
+            while not (await asyncio.wait({task}, timeout=self._keep_alive))[0]:
+                await _send_text(send, KEEP_ALIVE)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        try:
+            return task.result()
+        except StopAsyncIteration:
+            return None
+        except OctaboxError as error:
+            return encode_event("error", error_body(error))
+        except Exception:
+            logger.exception("An event stream failed")
+            return encode_event("error", internal_error_body())
+
+
+async def _send_text(send: Send, text: str) -> None:
+    """Send a part of the body."""
+    await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+
+
+def encode_event(name: str, data: Any) -> str:
+    """Return the text of an event with JSON data."""
     return f"event: {name}\ndata: {json.dumps(data, default=str)}\n\n"
 
 
-async def ended_by_errors(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    """Yield events; what goes wrong among them is the last, and has the shape of every other error."""
-    try:
-        async for each in events:
-            yield each
-    except OctaboxError as error:
-        yield event("error", errors.body(error))
-    except Exception:
-        logger.exception("A stream broke")
-        message = "Something went wrong inside the server; its log says what."
-        yield event("error", errors.plain_body(message, "server_error", "internal_error"))
-    finally:
-        await events.aclose()
-
-
-async def first_of(events: AsyncIterator[T]) -> T:
-    """Return the first event; what goes wrong before it can still be an answer of its own.
+async def first_of(events: AsyncGenerator[T, None]) -> T:
+    """Return the first event, so that an error before it becomes an error response.
 
     Raises:
-        GenerationError: There is none.
+        GenerationError: There is no event.
     """
     async for each in events:
         return each
     raise GenerationError("The engine ended a request without a result.")
-
-
-async def chained(first: T, rest: AsyncIterator[T]) -> AsyncIterator[T]:
-    """Yield an event that has been waited for, then the others."""
-    yield first
-    async for each in rest:
-        yield each

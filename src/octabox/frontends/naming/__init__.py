@@ -1,1 +1,1 @@
-"""Names that clients use, on every protocol."""
+"""Request fields that several protocols share."""

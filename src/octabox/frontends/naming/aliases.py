@@ -1,4 +1,4 @@
-"""What steers a request besides its call parameters, in the same words on every wire that takes it."""
+"""Request fields for schedulers, LoRAs, prompts and workflows, the same in every protocol that takes them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pydantic import BaseModel, Field, field_validator
 from octabox.config.model import LoraConfig
 from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.prompts.names import Syntax
-from octabox.schedulers.names import scheduler_choice
+from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.workflows import settings as workflows
 from octabox.types import AdapterChoice, GenerationRequest
 
-#: LoRAs that one request may name.
-MOST_ADAPTERS = 32
+#: Maximum number of LoRAs in a request.
+MAX_ADAPTERS = 32
 
-#: Fields that hold something with a shape; in a form their text is JSON, or a name alone.
+#: Fields with a structured value; a form sends it as JSON, or as a name.
 STRUCTURED = ("scheduler", "adapters", "styles", "workflow")
 
 
@@ -27,23 +27,23 @@ class ControlAliases(BaseModel):
     scheduler: str | dict[str, Any] | None = Field(None, description='A name, or {"name": ..., settings}.')
     adapters: list[LoraConfig] = Field(
         default_factory=list,
-        max_length=MOST_ADAPTERS,
+        max_length=MAX_ADAPTERS,
         description='LoRAs: names, or {"lora": name, "weight": 0.8, "weights": {"unet": 1, "text_encoder": 0}}.',
     )
     prompt_syntax: Syntax | None = Field(
         None,
-        description="How prompts are read: plain, or with weights and wildcards as a1111 or compel; the model's own else.",
+        description="How prompts are parsed: plain, or with weights and wildcards as a1111 or compel; default: the model's.",
     )
-    styles: list[str] = Field(default_factory=list, description="Names of styles that are laid over the prompts.")
+    styles: list[str] = Field(default_factory=list, description="Names of styles to apply to the prompts.")
     workflow: dict[str, Any] = Field(
         default_factory=dict,
-        description='What is done before and after, such as {"hires": {"scale": 2}} or {"upscale": 4}.',
+        description='Steps before and after the generation, such as {"hires": {"scale": 2}} or {"upscale": 4}.',
     )
 
     @field_validator("adapters", mode="before")
     @classmethod
     def _adapters_by_name(cls, value: Any) -> Any:
-        """Take a name for a LoRA of full strength."""
+        """Convert names to LoRAs with a weight of 1."""
         if not isinstance(value, list):
             return value
         return [{"lora": each} if isinstance(each, str) else each for each in value]
@@ -51,21 +51,21 @@ class ControlAliases(BaseModel):
     @field_validator("adapters", "styles", "workflow", mode="before")
     @classmethod
     def _null_or_text(cls, value: Any, info: Any) -> Any:
-        """Take null for not given, and the text of a form for the JSON that it is, or for one name; before all others."""
+        """Replace null by the default, and parse the text of a form as JSON or as one name."""
         if value is None:
             return cls.model_fields[info.field_name].get_default(call_default_factory=True)
-        meant = parse_json_or_text(value) if isinstance(value, str) else value
-        return [meant] if isinstance(meant, str) and info.field_name != "workflow" else meant
+        parsed = parse_json_or_text(value) if isinstance(value, str) else value
+        return [parsed] if isinstance(parsed, str) and info.field_name != "workflow" else parsed
 
     def control_from_aliases(self, request: GenerationRequest) -> GenerationRequest:
-        """Return a request with what these fields say.
+        """Return a request with the values of these fields.
 
         Raises:
-            RequestError: The scheduler has no name.
+            RequestError: The scheduler object has no name.
         """
         return replace(
             request,
-            scheduler=scheduler_choice(self.scheduler),
+            scheduler=parse_scheduler_choice(self.scheduler),
             adapters=tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in self.adapters),
             prompt_syntax=self.prompt_syntax,
             styles=tuple(self.styles),
@@ -73,19 +73,19 @@ class ControlAliases(BaseModel):
         )
 
 
-def documented(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON Schema of a shape with these fields, in which the parts of all of them stand in their places."""
-    parts = schema.pop("$defs")
+def inline_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a model with these fields, with their definitions inlined."""
+    definitions = schema.pop("$defs")
     properties = schema["properties"]
-    properties["adapters"]["items"] = {"anyOf": [{"type": "string"}, parts.pop("LoraConfig")]}
+    properties["adapters"]["items"] = {"anyOf": [{"type": "string"}, definitions.pop("LoraConfig")]}
     properties["workflow"] |= _workflow_schema()
-    return {**schema, "$defs": parts} if parts else schema
+    return {**schema, "$defs": definitions} if definitions else schema
 
 
 def _workflow_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a workflow; a number stands for the chief setting of a part."""
-    whole = workflows.schema()
-    parts = whole["$defs"]
-    names = {name: each["anyOf"][0]["$ref"].rpartition("/")[2] for name, each in whole["properties"].items()}
-    properties = {name: {"anyOf": [parts[part], {"type": "number"}]} for name, part in names.items()}
+    """Return the JSON Schema of a workflow; a number sets the primary setting of a part."""
+    schema = workflows.workflow_schema()
+    definitions = schema["$defs"]
+    names = {name: each["anyOf"][0]["$ref"].rpartition("/")[2] for name, each in schema["properties"].items()}
+    properties = {name: {"anyOf": [definitions[part], {"type": "number"}]} for name, part in names.items()}
     return {"properties": properties, "additionalProperties": False}

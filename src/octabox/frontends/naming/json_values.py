@@ -1,4 +1,4 @@
-"""Values that clients write as JSON where text may stand."""
+"""JSON values in fields that also take text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def parse_json_or_text(text: str) -> Any:
-    """Return what a field's text means: JSON where it is some that is no text, else the text itself."""
+    """Return the number, list or object that a text is in JSON; otherwise the text itself."""
     try:
         value = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
@@ -16,5 +16,5 @@ def parse_json_or_text(text: str) -> Any:
 
 
 def refuse_constant(constant: str) -> None:
-    """Take no NaN and no infinity: JSON has none."""
-    raise ValueError(f"{constant} is no number of JSON")
+    """Raise a ValueError for NaN and Infinity, which JSON does not have."""
+    raise ValueError(f"{constant} is not a JSON number")

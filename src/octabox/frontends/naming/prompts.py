@@ -1,4 +1,4 @@
-"""LocalAI's way to write two prompts as one."""
+"""LocalAI's ``positive|negative`` prompts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _BAR = re.compile(r"(?<!\\)\|")
 
 
 def split_prompt(text: str) -> tuple[str, str | None]:
-    r"""Return the two parts of LocalAI's ``positive|negative``; ``\|`` is a bar that parts nothing."""
+    r"""Return the two parts of ``positive|negative``; ``\|`` is a literal bar."""
     positive, *negative = _BAR.split(text, maxsplit=1)
     if not negative:
         return unescape(positive), None
@@ -20,8 +20,8 @@ def unescape(text: str) -> str:
     return text.replace("\\|", "|")
 
 
-def prompts_of(prompt: str | list[str] | None, negative: str | list[str] | None) -> dict[str, str | list[str]]:
-    """Return the prompt and the negative prompt as call parameters, parted where they came as one."""
+def parse_prompts(prompt: str | list[str] | None, negative: str | list[str] | None) -> dict[str, str | list[str]]:
+    """Return the prompt and the negative prompt as call parameters, split where one text holds both."""
     found: dict[str, str | list[str]] = {} if negative is None else {"negative_prompt": negative}
     if prompt is None:
         return found
@@ -29,9 +29,9 @@ def prompts_of(prompt: str | list[str] | None, negative: str | list[str] | None)
     if found:
         positives: list[str] = [unescape(text) for text in texts]
     else:
-        parted = [split_prompt(text) for text in texts]
-        positives = [positive for positive, _ in parted]
-        if any(negative is not None for _, negative in parted):
-            negatives = [negative or "" for _, negative in parted]
+        pairs = [split_prompt(text) for text in texts]
+        positives = [positive for positive, _ in pairs]
+        if any(negative is not None for _, negative in pairs):
+            negatives = [negative or "" for _, negative in pairs]
             found["negative_prompt"] = negatives if isinstance(prompt, list) else negatives[0]
     return {"prompt": positives if isinstance(prompt, list) else positives[0], **found}

@@ -1,4 +1,4 @@
-"""How long a video is to be and how fast it plays, and what a reference for it is."""
+"""Length, frame rate and reference of a video."""
 
 from __future__ import annotations
 
@@ -7,64 +7,64 @@ from collections.abc import Mapping
 from typing import Any
 
 from octabox.errors import InvalidParameterError
+from octabox.service.selection.inputs import FRAMES, RATES
 from octabox.service.selection.models import PipelineMatch
 from octabox.types import Kind, Source
 
-#: Call parameters that say how many frames to make, and how many of them a second has.
-FRAMES, RATES = ("num_frames", "video_length", "frames"), ("fps", "frame_rate")
+#: Frames per second where neither the client nor the pipeline sets them.
+DEFAULT_RATE = 16.0
 
-#: Frames a second where neither the client nor the pipeline says.
-RATE = 16.0
-
-#: Frames that video models pack into one, behind the first: they make 4k + 1.
-PACKED = 4
+#: Temporal compression of video autoencoders: they encode 4k + 1 frames.
+TEMPORAL_COMPRESSION = 4
 
 
-def kind_of(reference: Source) -> Kind:
-    """Return whether a reference is a video or an image, by its first bytes or its data URI; a link is an image."""
+def reference_type(reference: Source) -> Kind:
+    """Return whether a reference is a video or an image, by its first bytes or its data URI; a URL is an image."""
     if isinstance(reference, str):
         return "video" if reference.lstrip()[:11].lower() == "data:video/" else "image"
-    # MP4 and its kin name their type behind a length; Matroska and WebM begin with EBML's mark; AVI is a RIFF file.
+    # MP4 and related formats have an `ftyp` box; Matroska and WebM begin with the EBML magic number; AVI is a RIFF file.
     is_video = reference[4:8] == b"ftyp" or reference[:4] == b"\x1aE\xdf\xa3" or reference[8:12] == b"AVI "
     return "video" if is_video and reference[8:12] not in (b"avif", b"heic") else "image"
 
 
-def frame_rate(fps: float | None, maker: PipelineMatch, params: dict[str, Any]) -> float:
-    """Return the frames a second; where the pipeline has a parameter of it, it is told too.
+def frame_rate(fps: float | None, match: PipelineMatch, params: dict[str, Any]) -> float:
+    """Return the frames per second of a video.
 
     Args:
-        fps: What the client asks for.
-        maker: The pipeline that makes the video.
-        params: Its call parameters so far; the rate is put among them.
+        fps: The client's value.
+        match: The pipeline that generates the video.
+        params: Its call parameters. The rate is added, if the pipeline has a parameter for it.
 
     Raises:
-        InvalidParameterError: They say the rate already.
+        InvalidParameterError: The call parameters set the rate too.
     """
-    name = maker.named(*RATES)
+    name = match.number_parameter(*RATES)
     if name is not None and fps is not None:
         if name in params:
-            raise InvalidParameterError(f"'fps' and '{name}' say the same.", hint="Give one of them.", parameter=name)
+            message = f"'fps' and '{name}' set the same value."
+            raise InvalidParameterError(message, hint="Send one of them.", parameter=name)
         params[name] = int(fps) if float(fps).is_integer() else fps
-    given = fps if name is None else params.get(name, maker.defaults.get(name))
-    is_number = isinstance(given, (int, float)) and not isinstance(given, bool) and math.isfinite(given) and given > 0
-    return float(given) if is_number and given is not None else RATE
+    rate = fps if name is None else params.get(name, match.defaults.get(name))
+    is_number = isinstance(rate, (int, float)) and not isinstance(rate, bool) and math.isfinite(rate) and rate > 0
+    return float(rate) if is_number and rate is not None else DEFAULT_RATE
 
 
-def frames_of(
-    seconds: float, maker: PipelineMatch, rate: float, params: Mapping[str, Any], warnings: list[str]
+def frame_count(
+    seconds: float, match: PipelineMatch, rate: float, params: Mapping[str, Any], warnings: list[str]
 ) -> dict[str, int]:
-    """Return the wish that a length means; where it can have no effect, that is put among the warnings.
+    """Return the call parameter for a video's length; add a warning where the pipeline has none.
 
     Raises:
-        InvalidParameterError: The call parameters say the length already.
+        InvalidParameterError: The call parameters set the length too.
     """
-    name = maker.named(*FRAMES)
+    name = match.number_parameter(*FRAMES)
     if name is None:
-        warnings.append(f"'seconds' has no effect: {maker.entry.name} makes videos of one length.")
+        warnings.append(f"'seconds' has no effect: {match.entry.name} makes videos of a fixed length.")
         return {}
     if name in params:
-        raise InvalidParameterError(f"'seconds' and '{name}' say the same.", hint="Give one of them.", parameter=name)
+        message = f"'seconds' and '{name}' set the same value."
+        raise InvalidParameterError(message, hint="Send one of them.", parameter=name)
     count = max(1, round(seconds * rate))
-    usual = maker.defaults.get(name)
-    packs = not isinstance(usual, int) or usual % PACKED == 1
-    return {name: count - count % PACKED + 1 if packs else count}
+    default = match.defaults.get(name)
+    compressed = not isinstance(default, int) or default % TEMPORAL_COMPRESSION == 1
+    return {name: count - count % TEMPORAL_COMPRESSION + 1 if compressed else count}

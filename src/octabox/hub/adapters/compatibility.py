@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from octabox.hub.adapters.files import AdapterFile
+from octabox.hub.adapters.adapter_file import AdapterFile
 
 #: Kind of text encoders that are taught words, as their configuration names it.
 TAUGHT = "clip"

@@ -11,7 +11,7 @@ from huggingface_hub import hf_hub_download, list_repo_files, snapshot_download
 from octabox.errors import IncompatibleAdapterError, LoadError, OctaboxError
 from octabox.hub.checkpoints.tensors import Shapes, read_safetensors
 from octabox.hub.folder import is_hub_id
-from octabox.hub.inspect import hub_error
+from octabox.hub.repository import hub_error
 
 #: Endings of files that diffusers reads as IP-Adapters, the first in safetensors' own format.
 SUFFIXES = (".safetensors", ".bin")
@@ -23,7 +23,7 @@ BEGINNINGS = ("image_proj.", "ip_adapter.", "ip_adapter_proj_model.", "double_bl
 FACES = "_lora."
 
 
-def ip_adapter_file(source: str, subfolder: str = "", name: str | None = None) -> Path:
+def resolve_ip_adapter_file(source: str, subfolder: str = "", name: str | None = None) -> Path:
     """Return the file of an IP-Adapter.
 
     Args:
@@ -48,7 +48,7 @@ def ip_adapter_file(source: str, subfolder: str = "", name: str | None = None) -
         raise LoadError(f"There is no IP-Adapter at {source}.", hint="Give a file, a folder or a Hub id.")
     try:
         if hub.HF_HUB_OFFLINE:
-            return ip_adapter_file(snapshot_download(source), subfolder, name)
+            return resolve_ip_adapter_file(snapshot_download(source), subfolder, name)
         return Path(hf_hub_download(source, name or _listed(source, subfolder), subfolder=subfolder or None))
     except OctaboxError:
         raise

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from octabox.errors import AdapterNotFoundError, ForbiddenPathError, nearest
-from octabox.hub.adapters.files import SUFFIXES, AdapterFile, read_embedding, read_lora
+from octabox.hub.adapters.adapter_file import SUFFIXES, AdapterFile, read_embedding, read_lora
 from octabox.hub.folder import is_hub_id
 
 #: Names of files that stand for the folder they are in, as diffusers and PEFT save them.

@@ -28,12 +28,12 @@ def _bundles() -> Mapping[str, Any]:
     return data
 
 
-def names() -> tuple[str, ...]:
+def bundle_names() -> tuple[str, ...]:
     """Return the names of all bundles."""
     return tuple(_bundles()["bundles"])
 
 
-def kept_out(name: str) -> tuple[str, ...]:
+def missing_components(name: str) -> tuple[str, ...]:
     """Return the components of a bundle that need files which cannot be shipped."""
     return tuple(part for part, entry in _parts(name).items() if entry.get("kept_out"))
 
@@ -47,7 +47,7 @@ def scheduler_config(name: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def folder(name: str, pipeline: str) -> Iterator[Path]:
+def bundle_folder(name: str, pipeline: str) -> Iterator[Path]:
     """Yield a folder with a pipeline's index and its components' configurations; it is gone afterwards.
 
     Args:

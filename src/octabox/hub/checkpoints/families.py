@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from octabox.errors import IncompatibleWeightsError
-from octabox.hub.checkpoints.tensors import Shapes, listed, read_shapes
+from octabox.hub.checkpoints.tensors import Shapes, read_shapes, summarize_names
 
 #: What may stand before the names of a denoiser's tensors.
 DENOISER = ("", "model.diffusion_model.")
@@ -66,12 +66,12 @@ def families() -> tuple[Family, ...]:
     return tuple(Family(**entry) for entry in data["families"])
 
 
-def family_of(shapes: Shapes) -> Family | None:
+def match_family(shapes: Shapes) -> Family | None:
     """Return the family that tensors of these names and shapes belong to; None where none is known."""
     return next((each for each in families() if any(_holds(rule, shapes) for rule in each.when)), None)
 
 
-def recognise(file: Path) -> Family:
+def detect_family(file: Path) -> Family:
     """Return the family of a single file that is a model.
 
     Raises:
@@ -80,10 +80,10 @@ def recognise(file: Path) -> Family:
         RemoteCodeError: It is a pickle that would run code.
     """
     shapes = read_shapes(file)
-    family = family_of(shapes)
+    family = match_family(shapes)
     if family is None:
         raise IncompatibleWeightsError(
-            f"{file} is not of a family that is known: its tensors are {listed(shapes)}.",
+            f"{file} is not of a family that is known: its tensors are {summarize_names(shapes)}.",
             hint="Write a configuration with `pipeline:`, such as the class that its author names, and `config:`.",
         )
     if family.not_a_model:

@@ -80,7 +80,7 @@ def read_header(file: Path) -> tuple[Shapes, Mapping[str, str]]:
     return shapes, notes
 
 
-def listed(shapes: Mapping[str, Any], count: int = 4) -> str:
+def summarize_names(shapes: Mapping[str, Any], count: int = 4) -> str:
     """Return a few of the names, for an error."""
     names = sorted(shapes)
     more = f" and {len(names) - count} more" if len(names) > count else ""

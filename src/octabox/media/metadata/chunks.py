@@ -10,9 +10,9 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from octabox.errors import MediaError
-from octabox.media.containers import opened
+from octabox.media.containers import open_container
 from octabox.media.limits import MediaLimits
-from octabox.media.metadata.infotext import from_parameters, parameters_text
+from octabox.media.metadata.infotext import format_infotext, parse_infotext
 
 #: Name of the text chunk that the AUTOMATIC1111 web UI writes, and many programs read.
 TEXT_CHUNK = "parameters"
@@ -32,20 +32,20 @@ def as_json(metadata: Mapping[str, Any]) -> str:
     return json.dumps(metadata, default=str)
 
 
-def comment(metadata: Mapping[str, Any], most: int) -> bytes | None:
+def encode_comment(metadata: Mapping[str, Any], most: int) -> bytes | None:
     """Return metadata as an EXIF comment: the text, then our JSON, in at most so many bytes.
 
     The text is left out where both together are too long, and there is no comment where the JSON alone is.
     """
     json_line = f"{CHUNK}: {as_json(metadata)}"
-    for text in (f"{parameters_text(metadata)}\n{json_line}", json_line):
+    for text in (f"{format_infotext(metadata)}\n{json_line}", json_line):
         encoded = UNICODE + text.encode("utf-16-be", errors="replace")
         if len(encoded) <= most:
             return encoded
     return None
 
 
-def read(data: bytes) -> dict[str, Any]:
+def read_metadata(data: bytes) -> dict[str, Any]:
     """Return the metadata that Octabox wrote into an image, a video or an audio; {} where there is none."""
     try:
         text = _in_image(data)
@@ -76,7 +76,7 @@ def _in_container(data: bytes) -> str | None:
     """Return the comment of a video or an audio; each format has its own spelling of the word."""
     limits = MediaLimits(max_bytes=len(data))
     try:
-        with opened(data, parameter="file", limits=limits, hint="") as container:
+        with open_container(data, parameter="file", limits=limits, hint="") as container:
             return {key.lower(): text for key, text in container.metadata.items()}.get("comment")
     except MediaError:
         return None
@@ -104,4 +104,4 @@ def read_parameters(data: bytes) -> dict[str, Any]:
         text = (
             comment_.removeprefix(UNICODE).decode("utf-16-be", errors="replace") if isinstance(comment_, bytes) else ""
         )
-    return from_parameters(text) if text.strip() else {}
+    return parse_infotext(text) if text.strip() else {}

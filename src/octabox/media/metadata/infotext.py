@@ -38,7 +38,7 @@ UPSCALERS = {
 ONLY_MASKED = "Only masked"
 
 
-def parameters_text(metadata: Mapping[str, Any]) -> str:
+def format_infotext(metadata: Mapping[str, Any]) -> str:
     """Return metadata in the form of the AUTOMATIC1111 web UI.
 
     That is the prompt, a line with the negative prompt if there is one, and a line of ``Name: value`` pairs with commas
@@ -103,7 +103,7 @@ def _quoted(value: Any) -> str:
     return json.dumps(text, ensure_ascii=False) if set(text) & set(',:\n"') else text
 
 
-def from_parameters(text: str) -> dict[str, Any]:
+def parse_infotext(text: str) -> dict[str, Any]:
     """Return what a text of the AUTOMATIC1111 web UI says, in our words."""
     *lines, last = text.strip().split("\n")
     pairs = {name.strip(): _unquoted(value) for name, value in PAIR.findall(last)}

@@ -1,4 +1,4 @@
-"""Check what a request says to components that steer a call: as many images and numbers as there are of them."""
+"""Check the control images and numbers of a request against the control components of the model."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.config.model import ModelConfig
 from octabox.errors import InvalidParameterError, InvalidRequestError
 
-#: Ends of the names of two parameters that tell from which to which part of the steps a component steers.
+#: Suffixes of the parameters for the first and the last step of the control, as fractions of the steps.
 START, END = "_start", "_end"
 
 
 def check_control_inputs(
     entry: PipelineEntry, config: ModelConfig, params: Mapping[str, Any], files: Mapping[str, Sized]
 ) -> None:
-    """Refuse images and numbers of which there are not as many as components that they are for.
+    """Check that there is one image and one number for each control component.
 
     Args:
         entry: The pipeline.
-        config: The model's configuration, which says how many components there are.
-        params: What the call is to be given, checked.
-        files: What it is to be given as files.
+        config: The model's configuration, with the control components.
+        params: The checked parameters of the call.
+        files: The files of the call.
 
     Raises:
-        InvalidParameterError: There are too many or too few of something, or a component is to end before it begins.
-        InvalidRequestError: Several of these at once.
+        InvalidParameterError: There are too many or too few, or the control ends before it begins.
+        InvalidRequestError: There are several of these problems.
     """
     part = control_component(entry)
     problems = list(_spans(entry, params))
     if part is not None and part.name in config.components:
         parts = config.components[part.name]
         count = len(parts) if isinstance(parts, tuple) else 1
-        # Some classes show several images to a list of one that was trained for several kinds.
+        # Some classes pass several images to a list with one component, which was trained for several types.
         if count > 1 or not (isinstance(parts, tuple) or has_modes(entry)):
             problems += _count_mismatches(entry, part.name, count, params, files)
     if len(problems) > 1:
@@ -46,13 +46,13 @@ def check_control_inputs(
 def _count_mismatches(
     entry: PipelineEntry, name: str, count: int, params: Mapping[str, Any], files: Mapping[str, Sized]
 ) -> Iterator[InvalidParameterError]:
-    """Yield an error for each parameter that has not one image or number for each component."""
-    there = f"this model has {count} components '{name}'" if count > 1 else f"this model has one component '{name}'"
+    """Yield an error for each parameter that does not have one image or number for each component."""
+    expected = f"this model has {count} components '{name}'" if count > 1 else f"this model has one component '{name}'"
     image = control_image(entry)
-    given = len(files[image.name]) if image is not None and image.name in files else count
-    if image is not None and given != count:
+    number = len(files[image.name]) if image is not None and image.name in files else count
+    if image is not None and number != count:
         yield InvalidParameterError(
-            f"'{image.name}' is {given} image{'s'[: given > 1]}, and {there}.",
+            f"'{image.name}' is {number} image{'s'[: number > 1]}, and {expected}.",
             hint=f"Give a list of {count}, one for each." if count > 1 else "Give one.",
             parameter=image.name,
         )
@@ -60,14 +60,14 @@ def _count_mismatches(
         value = params.get(each.name)
         if isinstance(value, list) and len(value) != count:
             yield InvalidParameterError(
-                f"'{each.name}' has {len(value)} number{'s'[: len(value) > 1]}, and {there}.",
+                f"'{each.name}' has {len(value)} number{'s'[: len(value) > 1]}, and {expected}.",
                 hint=f"Give one number for all, or a list of {count}." if count > 1 else "Give one number.",
                 parameter=each.name,
             )
 
 
 def _spans(entry: PipelineEntry, params: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
-    """Yield an error where steering is to begin or to end outside of the steps, or to end before it begins."""
+    """Yield an error if the control begins or ends outside of the steps, or ends before it begins."""
     known = {each.name: each.default for each in strengths(entry)}
     for first in [name for name in known if name.endswith(START)]:
         last = first.removesuffix(START) + END
@@ -76,7 +76,9 @@ def _spans(entry: PipelineEntry, params: Mapping[str, Any]) -> Iterator[InvalidP
         starts, ends = (_each(params.get(name, known[name])) for name in (first, last))
         outside = [(first, value) for value in starts if value < 0] + [(last, value) for value in ends if value > 1]
         for name, value in outside[:1]:
-            yield InvalidParameterError(f"'{name}' is a part of the steps, from 0 to 1, not {value:g}.", parameter=name)
+            yield InvalidParameterError(
+                f"'{name}' must be a fraction of the steps, from 0 to 1, not {value:g}.", parameter=name
+            )
         if len(starts) != len(ends):
             starts, ends = (
                 starts * (len(ends) if len(starts) == 1 else 1),
@@ -85,8 +87,8 @@ def _spans(entry: PipelineEntry, params: Mapping[str, Any]) -> Iterator[InvalidP
         late = [(start, end) for start, end in zip(starts, ends, strict=False) if start >= end]
         if late and not outside:
             yield InvalidParameterError(
-                f"'{first}' is {late[0][0]:g} and '{last}' {late[0][1]:g}: it would end before it begins.",
-                hint=f"Let '{first}' be less than '{last}'; to go without, set the strength to 0.",
+                f"'{first}' must be less than '{last}': {late[0][0]:g} is not less than {late[0][1]:g}.",
+                hint="Set the scale to 0 to disable the control.",
                 parameter=first,
             )
 

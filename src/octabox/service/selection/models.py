@@ -1,4 +1,4 @@
-"""Which pipeline of a model makes what a route is for."""
+"""Select the model and the pipeline that make an output of a media type."""
 
 from __future__ import annotations
 
@@ -9,29 +9,21 @@ from typing import Any
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.service.protocols import ModelService
+from octabox.service.selection.inputs import ARTICLES, PLURALS, InputBindings, bindings_for, number_parameter
+from octabox.service.selection.pipelines import choose_pipeline
 from octabox.types import Kind
-
-#: How a sentence calls what is made.
-WORDS: Mapping[Kind | None, str] = {
-    "image": "pictures",
-    "video": "videos",
-    "audio": "sound",
-    "mesh": "meshes",
-    "text": "text",
-    "array": "arrays",
-}
 
 
 @dataclass(frozen=True)
 class PipelineMatch:
-    """A pipeline that makes what is wanted of a model.
+    """A pipeline of a model that makes the requested output.
 
     Args:
         model: Name of the model.
         entry: The pipeline.
-        task: The task to ask for; None where the model's own pipeline is the one.
-        defaults: Defaults of its parameters, those of the model's configuration before its own.
-        reference: The parameter that takes a reference, where one was asked for.
+        task: The task to request; None for the class of the model.
+        defaults: Defaults of its parameters, those of the model's configuration first.
+        reference: The parameter that takes the reference, if there is one.
     """
 
     model: str
@@ -40,14 +32,18 @@ class PipelineMatch:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     reference: str | None = None
 
-    def named(self, *names: str) -> str | None:
-        """Return the first of these names that the pipeline has a parameter of which takes a number."""
-        numbers = {each.name for each in self.entry.parameters if each.kind in ("integer", "number")}
-        return next((name for name in names if name in numbers), None)
+    @property
+    def bindings(self) -> InputBindings:
+        """The parameters of the pipeline for inputs."""
+        return InputBindings(self.model, (self.entry,))
+
+    def number_parameter(self, *names: str) -> str | None:
+        """Return the first of these names that is a parameter for a number."""
+        return number_parameter(self.entry, *names)
 
 
 def first_model_for(models: ModelService, kind: Kind) -> str:
-    """Return the first model of the list that makes things of a kind.
+    """Return the first model that makes a media type.
 
     Raises:
         ModelNotFoundError: There is none.
@@ -57,56 +53,51 @@ def first_model_for(models: ModelService, kind: Kind) -> str:
         entry = pipelines.get(info.pipeline or "")
         if entry is not None and entry.output_kind == kind:
             return info.name
-    hint = "Put one into the server's folder of models, or name one that makes them."
-    raise ModelNotFoundError(f"There is no model that makes {WORDS[kind]}.", hint=hint, parameter="model")
+    hint = "Add one to the models folder of the server, or name one that makes them."
+    raise ModelNotFoundError(f"There is no model that makes {PLURALS[kind]}.", hint=hint, parameter="model")
 
 
 def select_pipeline(
     models: ModelService, model: str, kind: Kind, task: str | None = None, reference: tuple[str, Kind] | None = None
 ) -> PipelineMatch:
-    """Return the pipeline of a model that makes things of a kind: its own before its siblings.
+    """Return the pipeline of a model that makes a media type; the class of the model is preferred.
 
     Args:
         models: The models of this server.
         model: Name of the model.
-        kind: What is to be made.
-        task: The task that the client names, if it does.
-        reference: The client's field of a medium that the pipeline must take, and its kind.
+        kind: Media type of the output.
+        task: The requested task.
+        reference: Name in the request of an input that the pipeline must take, and its media type.
 
     Raises:
         InvalidParameterError: The model has no such pipeline.
     """
-    own = models.schema(model, task)
-    tasks = [task] if task is not None else [None, *own.get("x-tasks", ())]
-    makes_it = False
-    for tag in tasks:
-        schema = own if tag == task else models.schema(model, tag)
-        entry = models.catalog.pipelines.get(schema.get("x-pipeline", ""))
-        if entry is None or entry.output_kind != kind:
-            continue
-        makes_it = True
-        taker = _taker(entry, reference[1]) if reference else None
-        if reference is None or taker is not None:
-            defaults = {name: each["default"] for name, each in schema["properties"].items() if "default" in each}
-            return PipelineMatch(model, entry, tag, defaults, taker)
-    if makes_it and reference:
-        raise InvalidParameterError(f"Model '{model}' takes no {reference[1]}.", model=model, parameter=reference[0])
-    raise _cannot(models, model, own, kind)
-
-
-def _cannot(models: ModelService, model: str, own: Mapping[str, Any], kind: Kind) -> InvalidParameterError:
-    """Return the error for a model that makes other things."""
-    entry = models.catalog.pipelines.get(own.get("x-pipeline", ""))
-    made = WORDS.get(entry.output_kind if entry else None, "other things")
-    hint = f"Its tasks are {', '.join(own.get('x-tasks', ()))}. `GET /v1/models` lists the tasks of all models."
-    return InvalidParameterError(
-        f"Model '{model}' makes {made}, no {WORDS[kind]}.", hint=hint, model=model, parameter="model"
+    served, catalog = models.resolve(model), models.catalog
+    default = (
+        choose_pipeline(catalog, served, task)[0] if task is not None or not served.pipeline.tasks else served.pipeline
     )
-
-
-def _taker(entry: PipelineEntry, kind: Kind) -> str | None:
-    """Return the parameter for a reference: one that is needed, else the plainest."""
-    # What goes into an adapter is no reference: without the adapter nobody reads it.
-    media = [each for each in entry.media() if each.kind == kind and "adapter" not in each.name]
-    ranked = sorted(media, key=lambda each: (not each.required, each.name != kind, "ref" not in each.name))
-    return ranked[0].name if ranked else None
+    bindings = bindings_for(served, catalog)
+    if task is not None:
+        bindings = bindings.serving(catalog.task(task))
+    entries = [default, *(entry for entry in bindings.entries if entry.name != default.name)]
+    making = InputBindings(model, tuple(entry for entry in entries if entry.output_kind == kind))
+    if not making.entries:
+        hint = f"Its tasks are {', '.join(served.tasks(catalog))}. `GET /v1/models` lists the tasks of all models."
+        made = PLURALS[default.output_kind or "array"]
+        message = f"Model '{model}' makes {made}, not {PLURALS[kind]}."
+        raise InvalidParameterError(message, hint=hint, model=model, parameter="model")
+    if reference is None:
+        entry, parameter = making.preferred, None
+    elif (bound := making.bind(reference[1])) is not None:
+        entry, parameter = bound[0], bound[1].name
+    else:
+        message = f"Model '{model}' does not take {ARTICLES[reference[1]]}."
+        raise InvalidParameterError(message, model=model, parameter=reference[0])
+    tag = task if task is not None or entry.name == served.pipeline.name else next(iter(entry.tasks), None)
+    defaults = {
+        each.name: each.default
+        for each in entry.parameters
+        if each.literal and not each.required and each.default is not None
+    }
+    configured = {name: value for name, value in served.config.defaults.items() if entry.parameter(name)}
+    return PipelineMatch(model, entry, tag, {**defaults, **configured}, parameter)

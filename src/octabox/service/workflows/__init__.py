@@ -1,1 +1,1 @@
-"""What is done before and after a pipeline's call, as a chain of ordinary requests."""
+"""Workflows: requests before and after a pipeline call, such as a second pass or an enlargement."""

@@ -1,4 +1,4 @@
-"""Run workflows: a chain of ordinary requests through the one door, with what is done to their images in between."""
+"""Run workflows: the requests of a workflow one after another, and what is done to their images in between."""
 
 from __future__ import annotations
 
@@ -14,159 +14,138 @@ from typing import Any
 from PIL import Image
 
 from octabox.engine.protocol import Call
-from octabox.errors import GenerationError, QueueFullError
+from octabox.errors import GenerationError
 from octabox.media import images
+from octabox.service.events import observed, result_of
 from octabox.service.generation import GenerationService
 from octabox.service.workflows.planner import Step, WorkflowItem, WorkflowPlan, WorkflowPlanner
 from octabox.types import Artifact, Event, Generation, GenerationRequest, OutputFormat, Progress
 
-#: Seconds between two tries to get into a queue that is full.
-RETRY_DELAY = 0.2
-
 
 class WorkflowService:
-    """The one door, with workflows: requests without one pass through as they are.
+    """The service of the frontends: runs requests, and the workflows of those that have one.
 
     Args:
         inner: Runs single requests.
-        chains: Makes chains of those with a workflow.
+        planner: Plans workflows.
     """
 
-    def __init__(self, inner: GenerationService, chains: WorkflowPlanner) -> None:
-        self._inner, self._chains = inner, chains
+    def __init__(self, inner: GenerationService, planner: WorkflowPlanner) -> None:
+        self._inner, self._planner = inner, planner
 
     async def prepare(self, request: GenerationRequest) -> Call:
-        """Return the call that a request means; of a workflow all is checked, and its first call returned.
+        """Return the call of a request; of a workflow everything is checked, and its first call is returned.
 
         Raises:
-            OctaboxError: Something about it is wrong.
+            OctaboxError: The request is invalid.
         """
-        return (await self._chains.chain(request)).call if request.workflow else await self._inner.prepare(request)
+        return (await self._planner.plan(request)).call if request.workflow else await self._inner.prepare(request)
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
-        events = self._chained(request) if request.workflow else self._inner.stream(request)
-        async with aclosing(events):
-            async for event in events:
-                yield event
+        return self._workflow(request) if request.workflow else self._inner.stream(request)
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Run a request and return its result; cancelling the task cancels it."""
-        async with aclosing(self.stream(request)) as events:
-            async for event in events:
-                if isinstance(event, Generation):
-                    return event
-        raise GenerationError("The engine ended a request without a result.", model=request.model)
+        return await result_of(self.stream(request))
 
-    async def _chained(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Run a request that has a workflow."""
-        chain = await self._chains.chain(request)
-        told = ProgressAggregator(parts=1 + sum(step.ask is not None for step in chain.steps))
-        async with aclosing(told.follow(self._inner.run(chain.call))) as events:
-            async for event in events:
-                yield event
-        first = told.last
-        drawn = _drawn(chain, first)
-        for step in chain.steps:
-            told.part += step.ask is not None
-            made: list[WorkflowItem] = []
-            for index, each in enumerate(drawn):
-                async with aclosing(self._step(step, each, told, index, len(drawn))) as done:
-                    async for told_or_drawn in done:
-                        if isinstance(told_or_drawn, WorkflowItem):
-                            made.append(told_or_drawn)
-                        else:
-                            yield told_or_drawn
-            drawn = made
-        yield Progress("encoding", part=told.parts, parts=told.parts)
-        with told.timed("encode"):
-            artifacts = await asyncio.to_thread(_encoded, chain, first, drawn, request.output)
-        warnings = tuple(dict.fromkeys([*chain.warnings, *told.warnings]))
-        yield replace(first, id=request.id, artifacts=artifacts, warnings=warnings, timings=told.timings)
-
-    async def _run_with_retry(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Run a request; while too many wait, wait too: what was made so far is not to be lost."""
-        while True:
-            try:
-                async with aclosing(self._inner.stream(request)) as events:
-                    async for event in events:
-                        yield event
-            except QueueFullError:
-                await asyncio.sleep(RETRY_DELAY)
-            else:
-                return
-
-    async def _step(
-        self, step: Step, drawn: WorkflowItem, told: ProgressAggregator, index: int, count: int
-    ) -> AsyncGenerator[Progress | WorkflowItem, None]:
-        """Do one step to one image; yield how far it is, then what came of it."""
-        content = drawn.content
-        if step.ask is not None:
-            events = told.follow(self._run_with_retry(step.ask(drawn)), index, count)
-            async with aclosing(events):
+    async def _workflow(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run a request that has a workflow, and yield as `stream` does."""
+        with observed(request, self._inner.observers) as results:
+            plan = await self._planner.plan(request)
+            progress = ProgressAggregator(parts=1 + sum(step.request is not None for step in plan.steps))
+            async with aclosing(self._inner.run(plan.call)) as events:
                 async for event in events:
-                    yield event
-            content = _image(told.last).content
-        if step.then is not None:
-            content = await asyncio.to_thread(step.then, content, drawn.content)
-        yield replace(drawn, content=content)
+                    if (own := progress.add(event)) is not None:
+                        yield own
+            first = progress.result
+            items = _items(plan, first)
+            for step in plan.steps:
+                progress.part += step.request is not None
+                for index, item in enumerate(items):
+                    content = item.content
+                    if step.request is not None:
+                        async with aclosing(self._inner.run(await self._next_call(step.request(item)))) as events:
+                            async for event in events:
+                                if (own := progress.add(event, index, len(items))) is not None:
+                                    yield own
+                        content = _image(progress.result).content
+                    items[index] = await asyncio.to_thread(_transformed, step, item, content)
+            yield Progress("encoding", part=progress.parts, parts=progress.parts)
+            with progress.timed("encode"):
+                artifacts = await asyncio.to_thread(_encoded, plan, first, items, request.output)
+            results.append(progress.total(request.id, first, artifacts, plan.warnings))
+            yield results[-1]
+
+    async def _next_call(self, request: GenerationRequest) -> Call:
+        """Return the call of a request after the first, which keeps the place of the workflow in the queue."""
+        return replace(await self._inner.prepare(request), continues=True)
 
 
 @dataclass
 class ProgressAggregator:
-    """What the requests of a workflow have told so far.
+    """Combines the progress and the results of the requests of a workflow.
 
     Args:
-        parts: How many parts it has.
-        part: The one that runs, from 1.
-        warnings: What they warned of.
-        timings: Seconds by phase, over all.
+        parts: Number of parts of the workflow.
+        part: The current part, from 1.
+        warnings: Warnings of all requests so far.
+        timings: Seconds by phase, over all requests so far.
     """
 
     parts: int
     part: int = 1
     warnings: list[str] = field(default_factory=list)
     timings: Mapping[str, float] = field(default_factory=dict)
-    _last: Generation | None = None
+    _result: Generation | None = None
 
     @property
-    def last(self) -> Generation:
-        """The latest result."""
-        if self._last is None:
-            raise GenerationError("The engine ended a request without a result.")
-        return self._last
+    def result(self) -> Generation:
+        """The result of the last request.
 
-    async def follow(
-        self, events: AsyncGenerator[Event, None], index: int = 0, count: int = 1
-    ) -> AsyncGenerator[Progress, None]:
-        """Yield the progress of one request as that of the part it belongs to, and note its result.
+        Raises:
+            GenerationError: It has ended without one.
+        """
+        if self._result is None:
+            raise GenerationError("The engine ended a request without a result.")
+        return self._result
+
+    def add(self, event: Event, index: int = 0, count: int = 1) -> Progress | None:
+        """Return the progress of the workflow after an event of a request; None for a result.
 
         Args:
-            events: What the request tells.
-            index: Which image of the part it is about.
-            count: How many images the part is about.
+            event: The event.
+            index: Index of the image that the request is for.
+            count: Number of images of the part.
         """
-        self._last = None
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, Generation):
-                    self._note(event)
-                    continue
-                step, steps = index * event.steps + event.step, count * event.steps
-                output = event.output if count == 1 else index
-                yield replace(event, step=step, steps=steps, output=output, part=self.part, parts=self.parts)
+        if isinstance(event, Generation):
+            self._result = event
+            self.warnings += event.warnings
+            self.timings = dict(Counter(self.timings) + Counter(event.timings))
+            return None
+        self._result = None
+        step, steps = index * event.steps + event.step, count * event.steps
+        output = event.output if count == 1 else index
+        return replace(event, step=step, steps=steps, output=output, part=self.part, parts=self.parts)
+
+    def total(
+        self, request_id: str, first: Generation, artifacts: tuple[Artifact, ...], warnings: Sequence[str]
+    ) -> Generation:
+        """Return the result of the workflow."""
+        unique = tuple(dict.fromkeys([*warnings, *self.warnings]))
+        return replace(first, id=request_id, artifacts=artifacts, warnings=unique, timings=self.timings)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Add the time of what is done inside to a phase."""
+        """Add the time that passes within the context to a phase."""
         began = time.perf_counter()
         yield
         self.timings = {**self.timings, phase: self.timings.get(phase, 0.0) + time.perf_counter() - began}
 
-    def _note(self, generation: Generation) -> None:
-        self._last = generation
-        self.warnings += generation.warnings
-        self.timings = dict(Counter(self.timings) + Counter(generation.timings))
+
+def _transformed(step: Step, item: WorkflowItem, content: bytes) -> WorkflowItem:
+    """Return an item after a step, with the content that its request has made."""
+    return replace(item, content=content if step.transform is None else step.transform(content, item.content))
 
 
 def _image(generation: Generation) -> Artifact:
@@ -177,35 +156,39 @@ def _image(generation: Generation) -> Artifact:
     return found
 
 
-def _drawn(chain: WorkflowPlan, first: Generation) -> list[WorkflowItem]:
-    """Return the images of the first call, each with the run that made it; all alike where there is nothing to be done."""
-    kind = "array" if chain.call.output.latents else "image"
-    made = [each for each in first.artifacts if each.kind == kind] if chain.steps else []
-    runs = chain.call.runs
-    each_run = max(len(made) // len(runs), 1)
-    return [WorkflowItem(each.content, runs[min(i // each_run, len(runs) - 1)], each) for i, each in enumerate(made)]
+def _items(plan: WorkflowPlan, first: Generation) -> list[WorkflowItem]:
+    """Return the images of the first call, each with the run that made it; none if no step follows."""
+    kind = "array" if plan.call.output.latents else "image"
+    outputs = [each for each in first.artifacts if each.kind == kind] if plan.steps else []
+    runs = plan.call.runs
+    per_run = max(len(outputs) // len(runs), 1)
+    return [WorkflowItem(each.content, runs[min(i // per_run, len(runs) - 1)], each) for i, each in enumerate(outputs)]
 
 
 def _encoded(
-    chain: WorkflowPlan, first: Generation, drawn: Sequence[WorkflowItem], output: OutputFormat
+    plan: WorkflowPlan, first: Generation, items: Sequence[WorkflowItem], output: OutputFormat
 ) -> tuple[Artifact, ...]:
-    """Return what a workflow made, written as it was asked for, with all that it was made from."""
-    if not chain.steps:
+    """Return the artifacts of a workflow in the requested format, with complete metadata."""
+    if not plan.steps:
         return first.artifacts
-    made = []
-    for each in drawn:
+    artifacts = []
+    for each in items:
         with Image.open(io.BytesIO(each.content)) as image:
-            metadata = _facts(chain, each.first.metadata, image.size)
+            metadata = _metadata(plan, each.first.metadata, image.size)
             content, media_type = images.encode(image.convert("RGB"), output, metadata)
-        made.append(Artifact("image", media_type, content, each.first.seed, metadata, each.first.name))
-    done = {id(each.first) for each in drawn}
-    return (*made, *(each for each in first.artifacts if id(each) not in done))
+        artifacts.append(Artifact("image", media_type, content, each.first.seed, metadata, each.first.name))
+    replaced = {id(each.first) for each in items}
+    return (*artifacts, *(each for each in first.artifacts if id(each) not in replaced))
 
 
-def _facts(chain: WorkflowPlan, first: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-    """Return what an image was made from: what the first call says of it, and the workflow."""
-    told = {name: each for name, each in first.items() if name != "arrays"}
-    if chain.workflow.outpaint:
-        # They follow from the image and from how far it is widened.
-        told["params"] = {name: each for name, each in first["params"].items() if name not in ("width", "height")}
-    return {**told, "workflow": chain.workflow.told(), "size": dict(zip(("width", "height"), size, strict=True))}
+def _metadata(plan: WorkflowPlan, first: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """Return the metadata of an image: those of the first call, and the workflow."""
+    metadata = {name: each for name, each in first.items() if name != "arrays"}
+    if plan.workflow.outpaint:
+        # The size follows from the image and the padding.
+        metadata["params"] = {name: each for name, each in first["params"].items() if name not in ("width", "height")}
+    return {
+        **metadata,
+        "workflow": plan.workflow.to_metadata(),
+        "size": dict(zip(("width", "height"), size, strict=True)),
+    }

@@ -1,4 +1,4 @@
-"""The requests that follow on the first: a second pass over its image, and an enlargement by a model."""
+"""Build the requests after the first of a workflow: a second pass over its image, and an enlargement by a model."""
 
 from __future__ import annotations
 
@@ -8,42 +8,39 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox.catalog.conditions.control import control_image
-from octabox.catalog.conditions.ip_adapter import with_scale
-from octabox.catalog.entries import Parameter, PipelineEntry
-from octabox.catalog.signature import settable
+from octabox.catalog.conditions.ip_adapter import add_scale_parameter
+from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.signature import settable_parameters
 from octabox.catalog.tasks import CONTROL_PARAMETERS
 from octabox.engine.protocol import Call, Run
-from octabox.errors import InvalidParameterError, ModelNotFoundError, OctaboxError, UnknownParameterError, nearest
+from octabox.errors import InvalidParameterError, ModelNotFoundError, OctaboxError, nearest
 from octabox.prompts.names import is_prompt
-from octabox.schedulers.names import scheduler_choice
+from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.models import ModelService
 from octabox.service.outputs import OUTPUT_TYPE
 from octabox.service.planning import Files
-from octabox.service.selection.pipelines import choose, family_of
+from octabox.service.selection.inputs import IMAGE_TO_IMAGE, STRENGTH, bind_image_to_image, source_parameter
 from octabox.service.served_model import ServedModel
 from octabox.service.workflows.resize import FILTERS, LATENT_FILTERS
 from octabox.service.workflows.settings import HiresPart, UpscalePart
 from octabox.types import AdapterChoice, GenerationRequest, OutputFormat, Source
 
-#: The task of both.
-TASK = "image-to-image"
+#: The call parameter for the number of steps.
+STEPS = "num_inference_steps"
 
-#: Call parameters that say how much of an image changes, and in how many steps.
-STRENGTH, STEPS = "strength", "num_inference_steps"
-
-#: What the size of an image is asked for by.
+#: The call parameters for the size of an image.
 SIDES = ("width", "height")
 
 
 @dataclass(frozen=True)
 class FollowupRequests:
-    """Makes the requests that follow on a first one.
+    """Builds the requests after the first one.
 
     Args:
-        models: Where models are looked up.
-        request: The first request, as the client gave it.
-        call: The call that it became.
-        files: What it brought.
+        models: The models of this server.
+        request: The first request, as the client sent it.
+        call: The call of the first request.
+        files: Its files by call parameter.
     """
 
     models: ModelService
@@ -51,29 +48,32 @@ class FollowupRequests:
     call: Call
     files: Files
 
-    async def second(self, settings: HiresPart) -> SecondPass:
-        """Return what makes the requests of the second pass.
+    async def second_pass(self, settings: HiresPart) -> SecondPass:
+        """Return the builder of the requests of the second pass.
 
         Raises:
-            RequestError: The model has no pipeline that begins from an image and a strength.
+            RequestError: The model has no pipeline that takes an image and a strength.
         """
         model = await self.models.served(settings.model or self.request.model)
-        control = self._steering(model)
-        entry, subject = self._begins_from_images(model, control)
-        entry = with_scale(entry, tuple(each.scale for each in model.config.ip_adapters))
-        kept = {name: files for name, (_, files) in control.items() if entry.parameter(name) and name != subject}
-        lost = [f"The second pass does not see '{own}'." for name, (own, _) in control.items() if name not in kept]
-        lost += [
+        control = self._control_images(model)
+        entry, source = self._image_to_image(model, control)
+        entry = add_scale_parameter(entry, tuple(each.scale for each in model.config.ip_adapters))
+        files = {name: files for name, (_, files) in control.items() if entry.parameter(name) and name != source}
+        warnings = [
+            f"The second pass does not use '{first}'." for name, (first, _) in control.items() if name not in files
+        ]
+        warnings += [
             f"'{name}' has no effect in the second pass: {entry.name} has no such parameter."
             for name in self.request.params
             if not entry.parameter(name) and name not in self.files and name not in SIDES
         ]
         if settings.steps is not None and not entry.parameter(STEPS):
-            lost.append(f"'workflow.hires.steps' has no effect: {entry.name} has no number of steps.")
-        return SecondPass(self, settings, model, entry, subject, kept, (*lost, *self._left_to_the_first(settings)))
+            warnings.append(f"'workflow.hires.steps' has no effect: {entry.name} has no number of steps.")
+        warnings += self._model_warnings(settings)
+        return SecondPass(self, settings, model, entry, source, files, tuple(warnings))
 
-    def _left_to_the_first(self, settings: HiresPart) -> Iterator[str]:
-        """Yield what belongs to the first pass's model alone, where another makes the second."""
+    def _model_warnings(self, settings: HiresPart) -> Iterator[str]:
+        """Yield what does not apply to another model of the second pass."""
         if settings.model in (None, self.request.model):
             return
         if any(run.adapters for run in self.call.runs):
@@ -81,82 +81,71 @@ class FollowupRequests:
         if self.request.scheduler is not None and settings.scheduler is None:
             yield f"The second pass has the scheduler of '{settings.model}': give it another under 'workflow.hires'."
 
-    def _steering(self, model: ServedModel) -> dict[str, tuple[str, tuple[Any, ...]]]:
-        """Return what steers the first pass: by its name in a second one, its own name and its files."""
+    def _control_images(self, model: ServedModel) -> dict[str, tuple[str, tuple[Any, ...]]]:
+        """Return the control images of the first pass, by their parameter in the second: their first parameter, and files."""
         control = control_image(self.models.catalog.pipeline(self.call.runs_as))
         found = {name: (name, tuple(files)) for name, files in self.files.items() if CONTROL_PARAMETERS.search(name)}
         if control is None or control.name not in self.files:
             return found
-        # Its name may be that of the image to paint over.
-        named = (control_image(entry) for entry in self._family(model) if TASK in entry.tasks)
-        name = next((each.name for each in named if each is not None), control.name)
+        # The parameter may be that of the source image in the other pipeline.
+        family = (entry for entry in model.family(self.models.catalog) if IMAGE_TO_IMAGE in entry.tasks)
+        name = next((each.name for each in map(control_image, family) if each is not None), control.name)
         found.pop(control.name, None)
         return {**found, name: (control.name, tuple(self.files[control.name]))}
 
-    def _family(self, model: ServedModel) -> tuple[PipelineEntry, ...]:
-        return family_of(self.models.catalog, model.own, model.extra, alone=model.alone)
-
-    def _begins_from_images(self, model: ServedModel, control: Collection[str]) -> tuple[PipelineEntry, str]:
-        """Return a model's pipeline that paints an image over, as strongly as it is told, and its name for the image."""
-        catalog = self.models.catalog
-        painting = [entry for entry in self._family(model) if TASK in entry.tasks and entry.parameter(STRENGTH)]
-        subjects = {entry.name: subject_of(entry) for entry in painting}
-        for name in dict.fromkeys(each.name for each in subjects.values() if each):
-            for files in ({name, *control}, {name}):
-                try:
-                    entry, _ = choose(catalog, model.own, TASK, files, model.extra, alone=model.alone)
-                except (UnknownParameterError, InvalidParameterError):
-                    continue
-                if entry.name in subjects:
-                    return entry, name
-        raise InvalidParameterError(
-            f"A model of {model.own.name} has no pipeline that paints an image over by a strength.",
-            hint="Take another model for the second pass (`model`), or enlarge the image only (`upscale`).",
-            parameter="workflow.hires",
-        )
+    def _image_to_image(self, model: ServedModel, control: Collection[str]) -> tuple[PipelineEntry, str]:
+        """Return the pipeline of a model that paints over an image by a strength, and its parameter for the image."""
+        bound = bind_image_to_image(model, self.models.catalog, control)
+        if bound is None:
+            raise InvalidParameterError(
+                f"A model of {model.pipeline.name} has no pipeline that paints over an image by a strength.",
+                hint="Use another model for the second pass (`model`), or enlarge the image only (`upscale`).",
+                parameter="workflow.hires",
+            )
+        return bound
 
     async def upscaler(self, settings: HiresPart | UpscalePart, part: str) -> Upscaler:
-        """Return what makes the requests to a model that enlarges images.
+        """Return the builder of the requests to a model that enlarges images.
 
         Raises:
-            InvalidParameterError: There is no such model or filter, or the model takes no image.
+            InvalidParameterError: There is no such model or filter, or the model does not enlarge images.
         """
         parameter, name = f"workflow.{part}.upscaler", settings.upscaler
         try:
             model = await self.models.served(name)
         except ModelNotFoundError as error:
             choices = [*FILTERS, *(LATENT_FILTERS if part == "hires" else ()), *self._upscalers()]
-            like = nearest(name, choices)
-            hint = f"Did you mean {' or '.join(like)}?" if like else f"There are {', '.join(choices)}."
+            close = nearest(name, choices)
+            hint = f"Did you mean {' or '.join(close)}?" if close else f"There are {', '.join(choices)}."
             message = f"There is no upscaler '{name}'."
-            raise InvalidParameterError(message, hint=hint, parameter=parameter, choices=like or choices) from error
-        subject = subject_of(model.own)
-        if subject is None or model.own.output_kind != "image":
+            raise InvalidParameterError(message, hint=hint, parameter=parameter, choices=close or choices) from error
+        source = source_parameter(model.pipeline)
+        if source is None or model.pipeline.output_kind != "image":
             raise InvalidParameterError(
-                f"The model '{name}' is a {model.own.name}, which enlarges no images.",
-                hint=f"Take one of {', '.join([*FILTERS, *self._upscalers()])}.",
+                f"The model '{name}' is a {model.pipeline.name}, which does not enlarge images.",
+                hint=f"Use one of {', '.join([*FILTERS, *self._upscalers()])}.",
                 parameter=parameter,
             )
         params = settings.params if isinstance(settings, UpscalePart) else {}
-        return Upscaler(self, model, subject.name, params)
+        return Upscaler(self, model, source.name, params)
 
     def _upscalers(self) -> list[str]:
-        """Return the models that take an image and need no words, as an upscaler does."""
+        """Return the models that are upscalers: their first task is to transform an image."""
         found = []
         for info in self.models.list():
             try:
                 entry = self.models.catalog.pipeline(info.pipeline or "")
             except OctaboxError:
                 continue
-            if subject_of(entry) and entry.tasks[:1] == (TASK,):
+            if source_parameter(entry) and entry.tasks[:1] == (IMAGE_TO_IMAGE,):
                 found.append(info.name)
         return found
 
-    def follow(self, run: Run, **changes: Any) -> GenerationRequest:
-        """Return a request that goes on from a run of the first one: same words, same seed, one result, without loss."""
-        own = [AdapterChoice(each.lora, each.weight, each.weights) for each in self.call.model.adapters]
-        asked = [each for each in run.adapters or () if each not in own]
-        adapters = [AdapterChoice(each.display_name, each.weight, each.weights) for each in asked]
+    def build(self, run: Run, **changes: Any) -> GenerationRequest:
+        """Return a request that continues a run of the first one: same prompt and seed, one lossless result."""
+        configured = [AdapterChoice(each.lora, each.weight, each.weights) for each in self.call.model.adapters]
+        requested = [each for each in run.adapters or () if each not in configured]
+        adapters = [AdapterChoice(each.display_name, each.weight, each.weights) for each in requested]
         request = GenerationRequest(
             model=self.request.model,
             seed=run.seed,
@@ -170,23 +159,23 @@ class FollowupRequests:
 
 @dataclass(frozen=True)
 class SecondPass:
-    """Makes the requests of a second pass.
+    """Builds the requests of a second pass.
 
     Args:
-        passes: What they follow on.
-        settings: What the client said of it.
-        model: The model that makes it.
+        followups: Builds the requests after the first one.
+        settings: The settings of the second pass.
+        model: Its model.
         entry: Its pipeline.
-        subject: That one's parameter for the image.
-        files: What steers it.
-        warnings: What of the first request it cannot do.
+        source: The parameter of the pipeline for the image.
+        files: Its control images by call parameter.
+        warnings: Parts of the first request that have no effect in it.
     """
 
-    passes: FollowupRequests
+    followups: FollowupRequests
     settings: HiresPart
     model: ServedModel
     entry: PipelineEntry
-    subject: str
+    source: str
     files: Mapping[str, tuple[Any, ...]]
     warnings: tuple[str, ...]
 
@@ -194,73 +183,66 @@ class SecondPass:
         """Return the request for one image.
 
         Args:
-            run: The run that made it.
-            image: Its file, or that of its latents.
-            size: Its size; None for latents.
+            run: The run that made the image.
+            image: The file of the image, or of its latents.
+            size: The size of the image; None for latents.
         """
-        request, settings = self.passes.request, self.settings
+        request, settings = self.followups.request, self.settings
         params = {name: value for name, value in run.params.items() if self._takes(name)} | self._strength()
         if size is not None and all(map(self.entry.parameter, SIDES)):
             params |= dict(zip(SIDES, size, strict=True))
-        same = settings.model in (None, request.model)
-        following = self.passes.follow(
+        same_model = settings.model in (None, request.model)
+        followup = self.followups.build(
             run,
             model=self.model.config.name,
-            task=TASK,
+            task=IMAGE_TO_IMAGE,
             params=params | settings.params,
-            inputs={**self.files, self.subject: (image,)},
-            scheduler=scheduler_choice(settings.scheduler) or (request.scheduler if same else None),
+            inputs={**self.files, self.source: (image,)},
+            scheduler=parse_scheduler_choice(settings.scheduler) or (request.scheduler if same_model else None),
         )
-        return following if same else replace(following, adapters=())
+        return followup if same_model else replace(followup, adapters=())
 
     def _takes(self, name: str) -> bool:
-        """Tell whether a parameter of the first pass is one of the second too, and means the same in it."""
-        values = {each.name for each in settable(self.entry)} - {*SIDES, STRENGTH, OUTPUT_TYPE}
+        """Return whether a parameter of the first pass has the same meaning in the second."""
+        values = {each.name for each in settable_parameters(self.entry)} - {*SIDES, STRENGTH, OUTPUT_TYPE}
         return name in values and name not in self.entry.files()
 
     def _strength(self) -> dict[str, Any]:
-        """Return how strongly the second pass is to change the image, in how many steps."""
-        given: dict[str, Any] = {STRENGTH: self.settings.strength}
+        """Return the call parameters for the strength and the steps."""
+        params: dict[str, Any] = {STRENGTH: self.settings.strength}
         if self.settings.steps is not None and self.entry.parameter(STEPS):
-            # Diffusers counts the steps of a whole call, of which it takes the strength's part.
-            given[STEPS] = math.ceil(round(self.settings.steps / self.settings.strength, 6))
-        return given
+            # Diffusers runs only the fraction of the steps that the strength is.
+            params[STEPS] = math.ceil(round(self.settings.steps / self.settings.strength, 6))
+        return params
 
 
 @dataclass(frozen=True)
 class Upscaler:
-    """Makes requests to a model that enlarges images.
+    """Builds requests to a model that enlarges images.
 
     Args:
-        passes: What they follow on.
+        followups: Builds the requests after the first one.
         model: The model.
-        subject: Its parameter for the image.
-        params: What the client said of its call.
+        source: The parameter of its pipeline for the image.
+        params: The requested call parameters.
     """
 
-    passes: FollowupRequests
+    followups: FollowupRequests
     model: ServedModel
-    subject: str
+    source: str
     params: Mapping[str, Any]
 
     def request(self, run: Run, image: bytes) -> GenerationRequest:
-        """Return the request for one image; words that describe it go along where the model takes them."""
-        words = {
-            name: value for name, value in run.params.items() if is_prompt(name) and self.model.own.parameter(name)
+        """Return the request for one image, with the prompts of the first call that the model takes."""
+        prompts = {
+            name: value for name, value in run.params.items() if is_prompt(name) and self.model.pipeline.parameter(name)
         }
-        inputs: dict[str, tuple[Source, ...]] = {self.subject: (image,)}
-        return self.passes.follow(
+        inputs: dict[str, tuple[Source, ...]] = {self.source: (image,)}
+        return self.followups.build(
             run,
             model=self.model.config.name,
-            params={**words, **self.params},
+            params={**prompts, **self.params},
             inputs=inputs,
             adapters=(),
             variation=None,
         )
-
-
-def subject_of(entry: PipelineEntry) -> Parameter | None:
-    """Return the parameter for the image that a pipeline works on; None where it takes none."""
-    return next(
-        (each for each in entry.parameters if each.kind == "image" and not CONTROL_PARAMETERS.search(each.name)), None
-    )

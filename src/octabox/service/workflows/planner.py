@@ -1,4 +1,4 @@
-"""Turn a request with a workflow into a chain: a first call, and what follows on it."""
+"""Plan a workflow: a first call, and the steps after it."""
 
 from __future__ import annotations
 
@@ -14,36 +14,43 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.engine.protocol import Call, Run
 from octabox.errors import InvalidParameterError
 from octabox.media import arrays, formats
-from octabox.media.images import lossless
+from octabox.media.images import encode_png
 from octabox.media.limits import MediaLimits
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
-from octabox.service.outputs import kinds_made
-from octabox.service.planning import DRAWN_SEEDS
+from octabox.service.outputs import output_kinds
+from octabox.service.planning import MAX_RANDOM_SEED
 from octabox.service.workflows.canvas import CanvasPlanner, InpaintCanvas
 from octabox.service.workflows.followups import SIDES, FollowupRequests
-from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS, enlarged, enlarged_latents
-from octabox.service.workflows.settings import USUAL_SCALE, HiresPart, UpscalePart, VariationPart, Workflow, read
+from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS, resize_image, resize_latents
+from octabox.service.workflows.settings import (
+    DEFAULT_SCALE,
+    HiresPart,
+    UpscalePart,
+    VariationPart,
+    Workflow,
+    parse_workflow,
+)
 from octabox.types import Artifact, GenerationRequest, OutputFormat, Variation
 
-#: Sides of a second pass are multiples of this, as nearly all pipelines need.
+#: The sides of a second pass are multiples of this, which nearly all pipelines require.
 MULTIPLE = 8
 
-#: What passes between the parts: images without loss, or latents.
+#: The formats between the parts: lossless images, or latents.
 LOSSLESS, LATENTS = OutputFormat("png"), OutputFormat("npy", latents=True)
 
-#: An image that stands for one that is not made yet, while a chain is checked.
+#: The size of the blank image that a workflow is checked with.
 BLANK = (64, 64)
 
 
 @dataclass(frozen=True)
 class WorkflowItem:
-    """An image on its way through a chain.
+    """An image on its way through a workflow.
 
     Args:
-        content: Its file: PNG, or NPY where it is latents.
+        content: Its file: PNG, or NPY for latents.
         run: The run of the first call that made it.
-        first: What that run made.
+        first: The artifact of that run.
     """
 
     content: bytes
@@ -53,15 +60,15 @@ class WorkflowItem:
 
 @dataclass(frozen=True)
 class Step:
-    """What is done to each image of a chain.
+    """A step, which is applied to each image of a workflow.
 
     Args:
-        ask: Returns a request whose result takes the image's place; None asks for nothing.
-        then: Returns what becomes of the result; it is given that and what the step began with.
+        request: Returns a request whose result replaces the image; None for no request.
+        transform: Transforms the result, given also the image before the step; None for no change.
     """
 
-    ask: Callable[[WorkflowItem], GenerationRequest] | None = None
-    then: Callable[[bytes, bytes], bytes] | None = None
+    request: Callable[[WorkflowItem], GenerationRequest] | None = None
+    transform: Callable[[bytes, bytes], bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,10 @@ class WorkflowPlan:
     """A workflow that can be run.
 
     Args:
-        workflow: What was asked for.
+        workflow: The requested workflow.
         call: The first call.
-        steps: What follows, for each of its images.
-        warnings: What has no effect.
+        steps: The steps after it, for each of its images.
+        warnings: Parts of the request that have no effect.
     """
 
     workflow: Workflow
@@ -82,61 +89,61 @@ class WorkflowPlan:
 
 
 class WorkflowPlanner:
-    """Makes chains of requests.
+    """Plans workflows.
 
     Args:
-        inner: The one door.
-        models: Where models are looked up.
-        limits: How large images may become.
+        inner: Plans and prepares single requests.
+        models: The models of this server.
+        limits: Maximum size of images.
     """
 
     def __init__(self, inner: GenerationService, models: ModelService, limits: MediaLimits) -> None:
         self._inner, self._models, self._limits = inner, models, limits
         self._canvas = CanvasPlanner(inner, models)
 
-    async def chain(self, request: GenerationRequest) -> WorkflowPlan:
-        """Return the chain that a request means. All of it is checked before anything runs.
+    async def plan(self, request: GenerationRequest) -> WorkflowPlan:
+        """Return the plan of a request's workflow, all of which is checked before anything runs.
 
         Raises:
-            OctaboxError: Something about it is wrong.
+            OctaboxError: The request is invalid.
         """
-        workflow = read(request.workflow)
-        first = replace(request, workflow={}, variation=_varied(workflow.variation) or request.variation)
-        if not workflow.told():
+        workflow = parse_workflow(request.workflow)
+        first = replace(request, workflow={}, variation=_variation(workflow.variation) or request.variation)
+        if not workflow.to_metadata():
             return WorkflowPlan(workflow, await self._inner.prepare(first))
-        formats.check(request.output, "image")
-        whole = first = replace(first, output=LOSSLESS)
-        canvas = await self._laid_out(first, workflow)
-        steps = [Step(then=lambda made, _: _finished(canvas, made))] if canvas else []
+        formats.check_output_format(request.output, "image")
+        original = first = replace(first, output=LOSSLESS)
+        canvas = await self._canvas_for(first, workflow)
+        steps = [Step(transform=lambda result, _: _paste_back(canvas, result))] if canvas else []
         first = canvas.request if canvas else first
         if workflow.hires and workflow.hires.upscaler in LATENT_FILTERS:
             first = replace(first, output=LATENTS)
         resolved = await self._inner.resolve(first)
         _check_images(resolved.plan.pipeline)
         call = await self._inner.call(resolved)
-        call = replace(call, brought=canvas.brought) if canvas else call
+        call = replace(call, input_digests=canvas.input_digests) if canvas else call
         if workflow.inpaint:
-            # The second pass sees the whole image, and with it all of what steers.
-            resolved = await self._inner.resolve(whole)
-        passes = FollowupRequests(self._models, resolved.request, call, resolved.plan.files)
+            # The second pass takes the complete image, with the complete control images.
+            resolved = await self._inner.resolve(original)
+        followups = FollowupRequests(self._models, resolved.request, call, resolved.plan.files)
         warnings: list[str] = []
         if workflow.hires:
-            more, warnings = await self._hires(workflow.hires, passes)
-            steps += more
+            hires_steps, warnings = await self._hires(workflow.hires, followups)
+            steps += hires_steps
         if workflow.upscale:
-            steps += await self._enlarging(workflow.upscale, passes, "upscale", 1)
-        chain = WorkflowPlan(workflow, call, tuple(steps), tuple(warnings))
-        await self._check(chain)
-        return chain
+            steps += await self._resizing(workflow.upscale, followups, "upscale", 1)
+        plan = WorkflowPlan(workflow, call, tuple(steps), tuple(warnings))
+        await self._check(plan)
+        return plan
 
-    async def _laid_out(self, request: GenerationRequest, workflow: Workflow) -> InpaintCanvas | None:
-        """Return a request whose image has been laid out; None where nothing asks for that."""
+    async def _canvas_for(self, request: GenerationRequest, workflow: Workflow) -> InpaintCanvas | None:
+        """Return the canvas of inpainting or outpainting; None if the workflow has neither."""
         if workflow.inpaint is None and workflow.outpaint is None:
             return None
         if workflow.hires and workflow.hires.upscaler in LATENT_FILTERS:
             raise InvalidParameterError(
-                f"An image that is laid back has no latents for '{workflow.hires.upscaler}'.",
-                hint=f"Take one of {', '.join(FILTERS)}.",
+                f"An image that is pasted back has no latents for '{workflow.hires.upscaler}'.",
+                hint=f"Use one of {', '.join(FILTERS)}.",
                 parameter="workflow.hires.upscaler",
             )
         if workflow.inpaint:
@@ -144,121 +151,124 @@ class WorkflowPlanner:
         assert workflow.outpaint is not None  # noqa: S101 (nothing else is left)
         return await self._canvas.outpainting(request, workflow.outpaint)
 
-    async def _hires(self, settings: HiresPart, passes: FollowupRequests) -> tuple[list[Step], list[str]]:
-        """Return the steps of a second pass, and what has no effect in it."""
-        second = await passes.second(settings)
+    async def _hires(self, settings: HiresPart, followups: FollowupRequests) -> tuple[list[Step], list[str]]:
+        """Return the steps of a second pass, and the warnings about it."""
+        second = await followups.second_pass(settings)
         if settings.upscaler in LATENT_FILTERS:
-            scale = self._latent_scale(settings, passes.call.runs[0])
-            steps = [Step(then=lambda made, _: _enlarged_latents(made, scale, settings.upscaler))]
+            scale = self._latent_scale(settings, followups.call.runs[0])
+            steps = [Step(transform=lambda result, _: _resize_latents(result, scale, settings.upscaler))]
         else:
-            steps = await self._enlarging(settings, passes, "hires", MULTIPLE)
+            steps = await self._resizing(settings, followups, "hires", MULTIPLE)
 
-        def ask(drawn: WorkflowItem) -> GenerationRequest:
-            return second.request(drawn.run, drawn.content, _size(drawn.content))
+        def build(item: WorkflowItem) -> GenerationRequest:
+            return second.request(item.run, item.content, _size(item.content))
 
-        return [*steps, Step(ask=ask)], list(second.warnings)
+        return [*steps, Step(request=build)], list(second.warnings)
 
-    async def _enlarging(
-        self, settings: HiresPart | UpscalePart, passes: FollowupRequests, part: str, multiple: int
+    async def _resizing(
+        self, settings: HiresPart | UpscalePart, followups: FollowupRequests, part: str, multiple: int
     ) -> list[Step]:
         """Return the step that enlarges an image, by a filter or by a model."""
-        self._check_size(settings, passes.call.runs[0], part)
+        self._check_size(settings, followups.call.runs[0], part)
         name = settings.upscaler
 
-        def fit(made: bytes, before: bytes) -> bytes:
-            return enlarged(made, self._target(settings, _size(before) or BLANK, part, multiple), _filter(name))
+        def resize(result: bytes, before: bytes) -> bytes:
+            return resize_image(result, self._target(settings, _size(before) or BLANK, part, multiple), _filter(name))
 
         if name in FILTERS:
-            return [Step(then=fit)]
-        upscaler = await passes.upscaler(settings, part)
-        own = part == "upscale" and settings.scale is settings.width is settings.height is None
-        return [Step(ask=lambda drawn: upscaler.request(drawn.run, drawn.content), then=None if own else fit)]
+            return [Step(transform=resize)]
+        upscaler = await followups.upscaler(settings, part)
+        keeps_size = part == "upscale" and settings.scale is settings.width is settings.height is None
+        transform = None if keeps_size else resize
+        return [Step(request=lambda item: upscaler.request(item.run, item.content), transform=transform)]
 
     def _target(
         self, settings: HiresPart | UpscalePart, size: tuple[int, int], part: str, multiple: int
     ) -> tuple[int, int]:
-        """Return the size that an image is to have.
+        """Return the target size of an image.
 
         Raises:
-            InvalidParameterError: It is larger than is allowed.
+            InvalidParameterError: It exceeds the limit.
         """
         width, height = settings.width, settings.height
-        scale = settings.scale or USUAL_SCALE
-        scales = [asked / side for asked, side in zip((width, height), size, strict=True) if asked] or [scale]
-        wanted = [asked or side * scales[0] for asked, side in zip((width, height), size, strict=True)]
-        target = tuple(max(round(side / multiple) * multiple, multiple) for side in wanted)
+        scale = settings.scale or DEFAULT_SCALE
+        scales = [target / side for target, side in zip((width, height), size, strict=True) if target] or [scale]
+        exact = [target or side * scales[0] for target, side in zip((width, height), size, strict=True)]
+        target = tuple(max(round(side / multiple) * multiple, multiple) for side in exact)
         if target[0] * target[1] > self._limits.max_pixels:
             raise InvalidParameterError(
-                f"An image of {target[0]}x{target[1]} has more pixels than the {self._limits.max_pixels} that are allowed.",
-                hint="Ask for a smaller one, or raise `max_image_pixels`.",
+                f"An image of {target[0]}x{target[1]} exceeds the limit of {self._limits.max_pixels} pixels.",
+                hint="Request a smaller one, or raise `max_image_pixels`.",
                 parameter=f"workflow.{part}.{'scale' if settings.width is settings.height is None else 'width'}",
             )
         return target[0], target[1]
 
     def _check_size(self, settings: HiresPart | UpscalePart, run: Run, part: str) -> None:
-        """Refuse what will be too large, where the size of the first image is known."""
+        """Check the target size, if the size of the first image is known."""
         width, height = (run.params.get(name) for name in SIDES)
         if isinstance(width, int) and isinstance(height, int):
             self._target(settings, (width, height), part, 1)
 
     def _latent_scale(self, settings: HiresPart, run: Run) -> float:
-        """Return how many times larger latents become; a size in pixels is compared with that of the first pass."""
+        """Return the scale of latents; a size in pixels is divided by that of the first pass."""
         self._check_size(settings, run, "hires")
-        asked = [
+        sides = [
             (side, run.params.get(name)) for name, side in zip(SIDES, (settings.width, settings.height), strict=True)
         ]
-        for side, first in asked:
+        for side, first in sides:
             if side is None:
                 continue
             if not isinstance(first, int):
                 raise InvalidParameterError(
-                    "Latents are enlarged by a scale, since their size in pixels is not known here.",
+                    "Latents are enlarged by a scale, since their size in pixels is not known.",
                     hint="Give `scale`.",
                     parameter="workflow.hires.width",
                 )
             return side / first
-        return settings.scale or USUAL_SCALE
+        return settings.scale or DEFAULT_SCALE
 
-    async def _check(self, chain: WorkflowPlan) -> None:
-        """Check all requests of a chain, with a blank image in place of those that are not made yet."""
-        latents = chain.call.output.latents
-        content = _file(np.zeros((1, 4, *BLANK), np.float32)) if latents else lossless(Image.new("RGB", BLANK))
-        drawn = WorkflowItem(content, chain.call.runs[0], Artifact("image", "image/png", content))
-        for step in chain.steps:
-            if step.ask is not None:
-                await self._inner.prepare(step.ask(drawn))
-            elif step.then is not None:
-                drawn = replace(drawn, content=step.then(drawn.content, drawn.content))
+    async def _check(self, plan: WorkflowPlan) -> None:
+        """Check all requests of a workflow, with a blank image as the result of each step."""
+        latents = plan.call.output.latents
+        content = _encode(np.zeros((1, 4, *BLANK), np.float32)) if latents else encode_png(Image.new("RGB", BLANK))
+        item = WorkflowItem(content, plan.call.runs[0], Artifact("image", "image/png", content))
+        for step in plan.steps:
+            if step.request is not None:
+                await self._inner.prepare(step.request(item))
+            elif step.transform is not None:
+                item = replace(item, content=step.transform(item.content, item.content))
 
 
-def _varied(part: VariationPart | None) -> Variation | None:
+def _variation(part: VariationPart | None) -> Variation | None:
     if part is None:
         return None
-    return Variation(secrets.randbelow(DRAWN_SEEDS) if part.seed is None else part.seed, part.strength)
+    return Variation(secrets.randbelow(MAX_RANDOM_SEED) if part.seed is None else part.seed, part.strength)
 
 
 def _check_images(entry: PipelineEntry) -> None:
-    """Refuse a pipeline that makes something else than images."""
-    kind = kinds_made(entry)[0]
+    """Check that a pipeline makes images."""
+    kind = output_kinds(entry)[0]
     if kind != "image":
         raise InvalidParameterError(
             f"{entry.name} makes {kind}, and a workflow works on images.",
-            hint="Leave out all parts of it but the variation.",
+            hint="Omit all parts of it but the variation.",
             parameter="workflow",
         )
 
 
-def _finished(canvas: InpaintCanvas, made: bytes) -> bytes:
-    with Image.open(io.BytesIO(made)) as image:
-        return lossless(canvas.finish(image.convert("RGB")))
+def _paste_back(canvas: InpaintCanvas, result: bytes) -> bytes:
+    """Return the complete image of a canvas with a result pasted into it."""
+    with Image.open(io.BytesIO(result)) as image:
+        return encode_png(canvas.finish(image.convert("RGB")))
 
 
-def _enlarged_latents(made: bytes, scale: float, name: str) -> bytes:
-    return _file(enlarged_latents(np.load(io.BytesIO(made), allow_pickle=False), scale, name))
+def _resize_latents(latents: bytes, scale: float, name: str) -> bytes:
+    """Return the file of resized latents."""
+    return _encode(resize_latents(np.load(io.BytesIO(latents), allow_pickle=False), scale, name))
 
 
 def _filter(name: str) -> str:
-    """Return the filter that brings an image to its size: the one asked for, or the best behind a model."""
+    """Return the filter for the target size: the requested one, or the best one after a model."""
     return name if name in FILTERS else LANCZOS
 
 
@@ -271,5 +281,6 @@ def _size(content: bytes) -> tuple[int, int] | None:
         return size
 
 
-def _file(array: np.ndarray) -> bytes:
+def _encode(array: np.ndarray) -> bytes:
+    """Return latents as the bytes of a file."""
     return arrays.encode({"latents": array}, OutputFormat("npy"))[0]

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from octabox.errors import GenerationError
-from octabox.media.images import lossless
+from octabox.media.images import encode_png
 from octabox.service.inputs import LATENT_AXES
 
-#: The filter that is taken where none is named.
+#: The default filter.
 LANCZOS = "lanczos"
 
-#: Filters for images, by the names that Pillow has for them.
+#: Filters for images, by Pillow's names.
 FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
     {
         each.name.lower(): each
@@ -30,7 +30,7 @@ FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
     }
 )
 
-#: Filters for latents, by the names of the AUTOMATIC1111 web UI in the form of the others.
+#: Filters for latents, by the names of the AUTOMATIC1111 web UI.
 LATENT_FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
     {
         "latent": Image.Resampling.BILINEAR,
@@ -40,21 +40,21 @@ LATENT_FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
 )
 
 
-def enlarged_latents(latents: npt.NDArray[np.floating], scale: float, name: str) -> npt.NDArray[np.float32]:
-    """Return latents with larger sides.
+def resize_latents(latents: npt.NDArray[np.floating], scale: float, name: str) -> npt.NDArray[np.float32]:
+    """Return resized latents.
 
     Args:
         latents: Of shape (batch, channels, height, width).
-        scale: How many times larger.
+        scale: Factor of each side.
         name: One of `LATENT_FILTERS`.
 
     Raises:
-        GenerationError: They have another shape: some pipelines pack them.
+        GenerationError: They have another shape, since some pipelines pack them.
     """
     if latents.ndim != LATENT_AXES:
         raise GenerationError(
-            f"The latents of this pipeline have the shape {list(latents.shape)}, and cannot be enlarged as an image can.",
-            hint=f"Take one of the upscalers {', '.join(FILTERS)}.",
+            f"The latents of this pipeline have the shape {list(latents.shape)}, and cannot be resized like an image.",
+            hint=f"Use one of the upscalers {', '.join(FILTERS)}.",
         )
     size = round(latents.shape[3] * scale), round(latents.shape[2] * scale)
     planes = latents.astype(np.float32).reshape(-1, *latents.shape[2:])
@@ -62,9 +62,9 @@ def enlarged_latents(latents: npt.NDArray[np.floating], scale: float, name: str)
     return np.stack(larger).reshape(*latents.shape[:2], size[1], size[0])
 
 
-def enlarged(content: bytes, size: tuple[int, int], name: str = LANCZOS) -> bytes:
-    """Return an image's file with the image at another size; one that has it already is left as it is."""
+def resize_image(content: bytes, size: tuple[int, int], name: str = LANCZOS) -> bytes:
+    """Return the file of an image at another size; an image of this size is returned unchanged."""
     with Image.open(io.BytesIO(content)) as image:
         if image.size == size:
             return content
-        return lossless(image.resize(size, FILTERS[name]))
+        return encode_png(image.resize(size, FILTERS[name]))

@@ -1,43 +1,35 @@
-"""Make an image larger by a model that does so, exactly as many times as was asked for."""
+"""Enlarge an image by a model to an exact scale."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 from dataclasses import replace
-from typing import Protocol
 
 from PIL import Image
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
-from octabox.media.images import decode, dimensions, encode
+from octabox.media.images import decode, encode, read_size
 from octabox.media.limits import MediaLimits
+from octabox.service.protocols import GenerationService
 from octabox.types import Artifact, Generation, GenerationRequest, OutputFormat
 
-#: How many times larger a client may ask for.
+#: Valid scales.
 SCALES = (2, 4)
 
-#: How often a model may be asked, each time with what it made before.
-ROUNDS = 3
+#: Maximum calls of the model, each with the result of the one before.
+MAX_CALLS = 3
 
-#: What share of the wanted size is near enough: models round sizes to what their layers can halve.
-NEARLY = 0.75
-
-
-class Generates(Protocol):
-    """Runs requests."""
-
-    async def generate(self, request: GenerationRequest) -> Generation:
-        """Run a request and return its result; cancelling the task cancels it."""
-        ...
+#: Fraction of the target size that is close enough, since models round sizes.
+TOLERANCE = 0.75
 
 
 def check_scale(scale: int | None) -> None:
-    """Refuse what is no scale.
+    """Check a scale.
 
     Raises:
-        InvalidParameterError: It is none.
+        InvalidParameterError: It is invalid.
     """
     if scale is not None and scale not in SCALES:
         choices = [str(each) for each in SCALES]
@@ -46,81 +38,81 @@ def check_scale(scale: int | None) -> None:
 
 
 def check_enlarges(entry: PipelineEntry | None, model: str) -> None:
-    """Refuse a pipeline that only paints over an image: it can be told how much of it to keep.
+    """Check that a pipeline enlarges images: one with a strength paints over them at the same size.
 
     Raises:
-        InvalidParameterError: It is one.
+        InvalidParameterError: It does not.
     """
     if entry is not None and entry.parameter("strength") is not None:
-        raise _does_not(model)
+        raise _not_an_upscaler(model)
 
 
-async def enlarged(
-    generations: Generates, request: GenerationRequest, scale: int | None, limits: MediaLimits
+async def upscale_image(
+    generations: GenerationService, request: GenerationRequest, scale: int | None, limits: MediaLimits
 ) -> Generation:
-    """Return an image that is so many times as large as the one it is made of; without a scale, what the model makes.
+    """Return an image enlarged by a scale; without a scale, the result of the model.
 
-    A model that makes it larger than that has its result scaled down, and one that does not reach it is asked again.
+    A larger result is scaled down; the model is called again on a smaller one.
 
     Args:
         generations: Runs the request.
-        request: Asks for an image made of the one among its inputs as ``image``, which is there as bytes.
-        scale: How many times larger it is to be.
-        limits: How large the images may be.
+        request: The request, with the bytes of the image as its input ``image``.
+        scale: The scale.
+        limits: Maximum size of images.
 
     Raises:
-        InvalidParameterError: The model does not make images larger.
-        MediaError: The image cannot be read.
+        InvalidParameterError: The model does not enlarge images.
+        MediaError: The image cannot be decoded.
     """
     source = request.inputs["image"][0]
     assert isinstance(source, bytes)  # noqa: S101 (the routes take files alone)
-    before = given = await asyncio.to_thread(_size, source, limits)
-    wanted = (given[0] * scale, given[1] * scale) if scale else None
-    for again in range(ROUNDS):
+    before = original = await asyncio.to_thread(_size, source, limits)
+    target = (original[0] * scale, original[1] * scale) if scale else None
+    for again in range(MAX_CALLS):
         generation = await generations.generate(request)
         content = _image(generation).content
-        # What the model made may be larger than what a client may send.
-        made = dimensions(content)
-        if made[0] <= before[0] or made[1] <= before[1]:
-            raise _does_not(request.model)
+        # The result may exceed the limits of inputs.
+        size = read_size(content)
+        if size[0] <= before[0] or size[1] <= before[1]:
+            raise _not_an_upscaler(request.model)
         if again:
-            warning = "'scale' needed the model twice: once was not enough."
+            warning = "'scale' required several calls of the model."
             generation = replace(generation, warnings=(*generation.warnings, warning))
-        if wanted is None or made == wanted:
+        if target is None or size == target:
             return generation
-        if made[0] >= wanted[0] * NEARLY and made[1] >= wanted[1] * NEARLY:
+        if size[0] >= target[0] * TOLERANCE and size[1] >= target[1] * TOLERANCE:
             break
-        request, before = replace(request, inputs={**request.inputs, "image": (content,)}), made
-    return await asyncio.to_thread(_scaled, generation, wanted or made, request.output)
+        request, before = replace(request, inputs={**request.inputs, "image": (content,)}), size
+    return await asyncio.to_thread(_scaled, generation, target or size, request.output)
 
 
 def _size(content: bytes, limits: MediaLimits) -> tuple[int, int]:
-    """Return the size of an image, as it is seen."""
+    """Return the size of an image after its orientation is applied."""
     return decode(content, parameter="image", limits=limits).size
 
 
 def _image(generation: Generation) -> Artifact:
-    """Return the image that was made."""
+    """Return the image of a result."""
     found = next((artifact for artifact in generation.artifacts if artifact.kind == "image"), None)
     if found is None:
-        raise _does_not(generation.model)
+        raise _not_an_upscaler(generation.model)
     return found
 
 
-def _scaled(generation: Generation, wanted: tuple[int, int], output: OutputFormat) -> Generation:
-    """Return a generation with its image in another size, and a warning of that."""
-    made = _image(generation)
-    with Image.open(io.BytesIO(made.content)) as image:
-        was, resized = image.size, image.resize(wanted, Image.Resampling.LANCZOS)
-    facts = {**made.metadata, "size": {"width": wanted[0], "height": wanted[1]}}
-    content, media_type = encode(resized, output, facts)
-    warning = f"The model made {was[0]}x{was[1]}, which was scaled to the {wanted[0]}x{wanted[1]} that were asked for."
-    image_of = replace(made, content=content, media_type=media_type, metadata=facts)
-    return replace(generation, artifacts=(image_of,), warnings=(*generation.warnings, warning))
+def _scaled(generation: Generation, target: tuple[int, int], output: OutputFormat) -> Generation:
+    """Return a result with its image at another size, and a warning."""
+    artifact = _image(generation)
+    with Image.open(io.BytesIO(artifact.content)) as image:
+        original, resized = image.size, image.resize(target, Image.Resampling.LANCZOS)
+    metadata = {**artifact.metadata, "size": {"width": target[0], "height": target[1]}}
+    content, media_type = encode(resized, output, metadata)
+    warning = f"The model made {original[0]}x{original[1]}, which was scaled to {target[0]}x{target[1]}."
+    artifact = replace(artifact, content=content, media_type=media_type, metadata=metadata)
+    return replace(generation, artifacts=(artifact,), warnings=(*generation.warnings, warning))
 
 
-def _does_not(model: str) -> InvalidParameterError:
-    """Return the error for a model that makes no larger images."""
+def _not_an_upscaler(model: str) -> InvalidParameterError:
+    """Return the error for a model that does not enlarge images."""
     hint = (
         "Name a model that is made for it, such as one of super-resolution; nothing is enlarged without a model here."
     )

@@ -1,4 +1,4 @@
-"""What a test holds in its hands: settings, counts and faults of the device in its own process."""
+"""Settings, counts and faults of the device in a test's process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Control:
 
     @property
     def settings(self) -> Settings:
-        """What is set; a change holds from the next operator on."""
+        """The settings; a change takes effect with the next operator."""
         return self._driver.settings
 
     @property
@@ -73,7 +73,7 @@ class Control:
         return self._driver.memory.peak[index]
 
     def fail(self, kind: str, after: int = 1, operator: str = "") -> None:
-        """Let an operator to come fail.
+        """Let a later operator fail.
 
         Args:
             kind: One of `driver.FAULTS`.
@@ -86,13 +86,13 @@ class Control:
         self._driver.faults.append(Fault(kind, after, operator))
 
     def forget_counts(self) -> None:
-        """Begin the counts of operators and copied bytes anew."""
+        """Reset the counts of operators and copied bytes."""
         self._driver.forget_counts()
 
     def reset(self) -> None:
-        """Bring everything back to how it was when the process began, but for memory that is in use."""
-        fresh = type(self.settings).from_environment()
-        for name, value in vars(fresh).items():
+        """Reset everything except memory that is in use."""
+        initial = type(self.settings).from_environment()
+        for name, value in vars(initial).items():
             setattr(self.settings, name, value)
         driver = self._driver
         driver.faults.clear()

@@ -1,4 +1,4 @@
-"""The state of the device in one process: whether it is initialized, what will go wrong, and what has been counted."""
+"""The state of the device in one process: initialization, faults and counts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _POISONED = (
     "device-side assertions.\n"
 )
 
-#: What can go wrong, in the words of the real thing: what is raised, and whether the device can be used no more after it.
+#: Faults with the messages of real devices: exception, message, and whether the device is unusable afterwards.
 FAULTS: dict[str, tuple[type[Exception], str, bool]] = {
     "out of memory": (torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2.00 GiB.", False),
     "driver out of memory": (_AcceleratorError, _POISONED.format("out of memory"), False),
@@ -47,7 +47,7 @@ FAULTS: dict[str, tuple[type[Exception], str, bool]] = {
 
 @dataclass
 class Fault:
-    """A fault to come.
+    """A fault that a later operator raises.
 
     Args:
         kind: One of `FAULTS`.
@@ -68,7 +68,7 @@ class Fault:
 
 
 class Driver:
-    """What a process knows of the device."""
+    """The device of one process."""
 
     def __init__(self) -> None:
         self.settings = Settings.from_environment()
@@ -80,7 +80,7 @@ class Driver:
         os.register_at_fork(after_in_child=self._after_fork)
 
     def forget_counts(self) -> None:
-        """Begin all counts anew, but for that of initializations."""
+        """Reset all counts except that of initializations."""
         self.operators: Counter[str] = Counter()
         self.operators_on: Counter[int] = Counter()
         self.bytes_to_device = self.bytes_to_host = 0
@@ -110,7 +110,7 @@ class Driver:
                 self.faults.append(Fault.parse(self.settings.fail))
 
     def run(self, operator: str, index: int) -> None:
-        """Count an operator that is to run on a device, and raise the fault that waits for it."""
+        """Count an operator that runs on a device, and raise a pending fault."""
         self.use()
         self.operators[operator] += 1
         self.operators_on[index] += 1
@@ -129,11 +129,11 @@ class Driver:
 
     def _raise(self, kind: str) -> NoReturn:
         error, message, poisons = FAULTS[kind]
-        made = error(message)
+        exception = error(message)
         if poisons:
-            self.poison = made
+            self.poison = exception
         self.report(kind)
-        raise made
+        raise exception
 
     def _after_fork(self) -> None:
         self.bad_fork = self.bad_fork or self.initializations > 0

@@ -15,7 +15,7 @@ GENERATORS: dict[int, torch.device] = {}
 
 
 def implementation(generator: torch._C.Generator) -> int:
-    """Return the address of a generator's implementation, which stands behind the head that each Python object has."""
+    """Return the address of a generator's implementation, which follows the header of the Python object."""
     return ctypes.c_size_t.from_address(id(generator) + object.__basicsize__).value
 
 

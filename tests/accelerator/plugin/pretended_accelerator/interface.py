@@ -52,17 +52,17 @@ class Module:
         return self._driver.count_devices()
 
     def current_device(self) -> int:
-        """Return the index of the device that is meant where none is named."""
+        """Return the index of the default device."""
         self._driver.use()
         return self._driver.current
 
     def set_device(self, device: Any) -> None:
-        """Set the device that is meant where none is named."""
+        """Set the default device."""
         self._driver.use()
         self._driver.current = self._index(device)
 
     def device(self, device: Any) -> AbstractContextManager[None]:
-        """Let a device be meant where none is named, within the context."""
+        """Set the default device within the context."""
         return torch.accelerator.device_index(self._index(device))
 
     def get_device_name(self, device: Any = None) -> str:
@@ -152,7 +152,7 @@ class _Hook(torch._C._acc.PrivateUse1Hooks):
 
 
 def _answer_for_accelerator(driver: Driver) -> None:
-    """Put answers in place of the functions of C++ that ``torch.accelerator`` calls."""
+    """Replace the C++ functions that ``torch.accelerator`` calls."""
     module = torch.get_device_module(NAME)
 
     def exchange(index: int) -> int:
@@ -189,7 +189,7 @@ class _AnyGenerator(type(torch._C.Generator)):  # type: ignore[misc]
 
 
 class _Generator(torch._C.Generator, metaclass=_AnyGenerator):
-    """A generator that says of which device it is; the numbers are drawn on the host."""
+    """A generator that reports a device of its own; numbers are drawn on the host."""
 
     driver: Driver
 
@@ -208,7 +208,7 @@ class _Generator(torch._C.Generator, metaclass=_AnyGenerator):
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
-        """Where the numbers are for."""
+        """Set the default device within the context."""
         return generator_device(self)
 
 
@@ -243,7 +243,7 @@ _clone, _move = _torch.UntypedStorage.clone, _torch.UntypedStorage.to
 
 
 def _clone_storage(storage: torch.UntypedStorage) -> Any:
-    """Copy a storage; torch would ask for the allocator of the device, which has none."""
+    """Copy a storage; torch would call the device's allocator, which does not exist."""
     if storage.device.type != NAME:
         return _clone(storage)
     return _bytes_of(storage).clone().untyped_storage()

@@ -29,7 +29,7 @@ _pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, 
 
 
 def _at_device(tensor: torch.Tensor, kind: int, index: int) -> torch.Tensor:
-    """Return a tensor over the same memory that says that it is of another device."""
+    """Return a tensor over the same memory that reports another device."""
     capsule = torch._C._to_dlpack(tensor)
     # A ``DLTensor`` begins with an address; behind that stands the device.
     device = (ctypes.c_int32 * 2).from_address(_pointer_of(capsule, b"dltensor") + ctypes.sizeof(ctypes.c_void_p))
@@ -50,7 +50,7 @@ class _Block(np.ndarray):
 
 
 class Memory:
-    """Gives tensors of the host to devices, and counts their bytes until nobody uses them.
+    """Gives tensors of the host to devices, and counts their bytes until they are unused.
 
     Like torch's own allocators it keeps what was freed for reuse (reserved) until its cache is emptied.
     """
@@ -101,7 +101,7 @@ class Memory:
         return max(0, self.total - self.reserved[index] - self._held_elsewhere(index))
 
     def empty_cache(self) -> None:
-        """Give back what is kept for reuse."""
+        """Release memory that is kept for reuse."""
         self.reserved = Counter(self.allocated)
         self._publish()
 

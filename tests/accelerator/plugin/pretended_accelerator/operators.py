@@ -166,7 +166,7 @@ def check(name: str, values: list[Any], index: int) -> None:
 
 @cache
 def is_view(operator: Any) -> bool:
-    """Return whether all that an operator does is to say how memory is to be looked at."""
+    """Return whether an operator only returns a view of its input."""
     returned = [each.alias_info for each in operator._schema.returns]
     return operator.name().startswith("aten::set_.") or any(alias and not alias.is_write for alias in returned)
 

@@ -56,7 +56,7 @@ class Settings:
         return {PREFIX: "1"} | {f"{PREFIX}_{name.upper()}": _write(value) for name, value in asdict(self).items()}
 
     def override(self) -> None:
-        """Take over what the settings file of the shared folder says."""
+        """Load the settings file of the shared folder."""
         file = Path(self.folder) / SETTINGS_FILE
         if self.folder and file.exists():
             for name, value in json.loads(file.read_text(encoding="utf-8")).items():

@@ -10,7 +10,7 @@ from octabox.catalog.entries import Parameter
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.reading.checks.choices import with_choices
 from octabox.catalog.reading.source import SourceTree
-from octabox.catalog.signature import check, json_schema
+from octabox.catalog.signature import check_value, json_schema
 from octabox.errors import InvalidParameterError
 
 
@@ -46,7 +46,7 @@ def test_choices_are_held(catalog: Catalog) -> None:
     parameter = entry.parameter("task_type")
 
     assert parameter is not None
-    assert "cover" == check(parameter, "cover")
+    assert "cover" == check_value(parameter, "cover")
     assert "cover" in json_schema(entry)["properties"]["task_type"]["enum"]
     with pytest.raises(InvalidParameterError, match="one of 'text2music'"):
-        check(parameter, "dance")
+        check_value(parameter, "dance")

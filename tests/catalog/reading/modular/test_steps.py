@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.reading.package import read
+from octabox.catalog.reading.package import read_package
 
 #: Blocks without a docstring: words are read, then one of two ways is gone, then the image is decoded.
 SOURCE = """
@@ -69,7 +69,7 @@ SOURCE = """
 def brush(tmp_path: Path) -> PipelineEntry:
     """Return what is read of a modular pipeline whose blocks have no docstring."""
     (tmp_path / "brush.py").write_text(textwrap.dedent(SOURCE), encoding="utf-8")
-    (entry,) = read("brushes", tmp_path).pipelines
+    (entry,) = read_package("brushes", tmp_path).pipelines
     return entry
 
 

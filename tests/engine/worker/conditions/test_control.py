@@ -1,4 +1,4 @@
-"""ControlNets and T2I-Adapters of the embedded model, alone and several at once: how closely outlines are followed."""
+"""ControlNets and T2I-Adapters of the embedded model, alone and combined."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from control import OTHER, PARAMS, SCENE, differ, drawn, made, outline, runner
 from demo_pictures import Scene
 from octabox.catalog.pipelines import load_catalog
-from octabox.engine.worker.conditions.control import steering_arguments
+from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.runner import Runner
 from trained import EDGES, SKETCH, overlap
 
@@ -38,7 +38,7 @@ def shown(*scenes: Scene) -> dict[str, object]:
 
 
 def test_a_strength_says_how_closely_the_outline_is_followed(one: Runner) -> None:
-    """At 0 it is as if there were none; the more, the more of the shape is where it is to be."""
+    """At scale 0 there is no effect; a larger scale follows the outline more closely."""
     plain = made(one)
     images = [made(one, GUIDED, shown(SCENE), **{SCALE: scale}) for scale in (0, 0.5, 1)]
     followed = [overlap(each, drawn()) for each in images]
@@ -51,7 +51,7 @@ def test_a_strength_says_how_closely_the_outline_is_followed(one: Runner) -> Non
 
 @pytest.mark.parametrize("span", [{END: 0.01}, {START: 0.99}, {START: 0.5, END: 0.51}])
 def test_outside_of_its_part_of_the_steps_it_does_nothing(one: Runner, span: dict[str, float]) -> None:
-    """A part that holds no step is as good as none."""
+    """A guidance range without a step has no effect."""
     assert 0 == differ(made(one), made(one, GUIDED, shown(SCENE), **span))
 
 
@@ -63,7 +63,7 @@ def test_the_first_steps_matter_most(one: Runner) -> None:
 
 
 def test_two_with_half_the_strength_are_as_one(one: Runner, two: Runner) -> None:
-    """Their effects add up, and one of strength 0 has none."""
+    """Two effects add up, and one of scale 0 has none."""
     alone = made(one, GUIDED, shown(SCENE), **{SCALE: 1})
     halves = made(two, GUIDED, shown(SCENE, SCENE), **{SCALE: [0.5, 0.5]})
     first = made(two, GUIDED, shown(SCENE, OTHER), **{SCALE: [1, 0]})
@@ -73,7 +73,7 @@ def test_two_with_half_the_strength_are_as_one(one: Runner, two: Runner) -> None
 
 
 def test_each_has_its_own_image_and_its_own_steps(two: Runner) -> None:
-    """The one that steers is followed, whichever of the two it is."""
+    """The image of the ControlNet with a scale is followed, whichever of the two it is."""
     for scales, scene, other in (([1, 0], SCENE, OTHER), ([0, 1], OTHER, SCENE)):
         image = made(two, GUIDED, shown(SCENE, OTHER), **{SCALE: scales})
         assert overlap(image, drawn(scene)) > 0.8 > overlap(image, drawn(other))
@@ -83,7 +83,7 @@ def test_each_has_its_own_image_and_its_own_steps(two: Runner) -> None:
 
 
 def test_one_number_is_for_both(two: Runner) -> None:
-    """A number, whole or not, stands for a list of it."""
+    """A single int or float holds for all components."""
     assert 0 == differ(
         made(two, GUIDED, shown(SCENE, SCENE), **{SCALE: 1}), made(two, GUIDED, shown(SCENE, SCENE), **{SCALE: [1, 1]})
     )
@@ -105,10 +105,10 @@ def test_an_image_that_starts_a_call_is_another_than_those_that_steer(two: Runne
 
 
 def test_nothing_else_of_a_call_changes() -> None:
-    """A pipeline that nothing steers keeps its arguments."""
+    """A pipeline without control components keeps its arguments."""
     pipe = torch.nn.Module()
 
-    assert {} == steering_arguments(pipe, load_catalog().pipeline("StableDiffusionPipeline"), PARAMS)
+    assert {} == control_arguments(pipe, load_catalog().pipeline("StableDiffusionPipeline"), PARAMS)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def adapter() -> Runner:
 
 
 def test_an_adapter_is_followed_as_closely_as_its_strength_says(adapter: Runner) -> None:
-    """It is opened as a ControlNet is; at 0 it is as if there were none, before and after it was at work too."""
+    """A T2I-Adapter is loaded like a ControlNet; at scale 0 it has no effect, also after other calls."""
     plain = made(adapter)
     images = [made(adapter, SKETCHED, shown(SCENE), **{ADAPTED: scale}) for scale in (0, 0.5, 1)]
     followed = [overlap(each, drawn()) for each in images]

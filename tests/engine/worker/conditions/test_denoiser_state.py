@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-
 from makers.parts import unets
-from octabox.engine.worker.conditions.denoiser_state import differing, put, snapshot
+
+from octabox.engine.worker.conditions.denoiser_state import changed_modules, restore, snapshot
 
 
 @pytest.fixture
@@ -27,16 +27,16 @@ def test_what_differs_is_taken_out_and_put_in(unet: Any) -> None:
     unet.set_attn_processor({**processors, name: mine})
     unet.encoder_hid_proj, unet.noted = part, "new"
     unet.config.encoder_hid_dim_type = "mine"
-    without, within = differing(before, snapshot(unet))
+    without, within = changed_modules(before, snapshot(unet))
 
-    assert {"encoder_hid_proj", "noted"} == set(within.parts)
+    assert {"encoder_hid_proj", "noted"} == set(within.attributes)
     for _ in range(2):
-        put(unet, without)
+        restore(unet, without)
         assert unet.encoder_hid_proj is None
         assert not hasattr(unet, "noted")
         assert unet.config.encoder_hid_dim_type is None
         assert all(unet.attn_processors[key] is each for key, each in processors.items())
-        put(unet, within)
+        restore(unet, within)
         assert unet.encoder_hid_proj is part
         assert ("new", "mine") == (unet.noted, unet.config.encoder_hid_dim_type)
         assert unet.attn_processors[name] is mine
@@ -44,7 +44,7 @@ def test_what_differs_is_taken_out_and_put_in(unet: Any) -> None:
 
 def test_nothing_differs_where_nothing_was_done(unet: Any) -> None:
     """Two states of the same denoiser are the same."""
-    without, within = differing(snapshot(unet), snapshot(unet))
+    without, within = changed_modules(snapshot(unet), snapshot(unet))
 
-    assert ({}, {}, {}) == (without.processors, without.parts, without.settings)
+    assert ({}, {}, {}) == (without.processors, without.attributes, without.settings)
     assert within == without

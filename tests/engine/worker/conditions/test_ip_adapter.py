@@ -124,7 +124,7 @@ def framed(model: Runner, inputs: Any = None) -> Image.Image:
     """Return the image of a call with a LoRA that draws a frame."""
     wanted = call(PLAIN, {**PARAMS, SCALE: 0.3}, inputs=inputs)
     runs = tuple(replace(each, adapters=(AdapterChoice(FRAME),)) for each in wanted.runs)
-    image = run(model, replace(wanted, runs=runs)).products[0][0].value
+    image = run(model, replace(wanted, runs=runs)).outputs[0][0].value
     assert isinstance(image, Image.Image)
     return image
 
@@ -262,6 +262,6 @@ def test_the_image_encoder_must_be_there_and_fit(folder: Path, tmp_path: Path) -
 
 def test_a_class_that_takes_no_images_as_prompts_is_refused(folder: Path) -> None:
     """A T2I-Adapter's class has no place for them."""
-    with pytest.raises(LoadError, match="object takes no IP-Adapter"):
+    with pytest.raises(LoadError, match="object does not support IP-Adapters"):
         load_ip_adapters(object(), embedded(ip_adapters=[entry(folder)]), torch.float32)
     assert load_ip_adapters(object(), embedded(), torch.float32) is None

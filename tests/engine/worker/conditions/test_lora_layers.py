@@ -61,7 +61,7 @@ def test_sums_draw_what_loras_beside_their_layers_draw(pipe: Any, loras: Loras) 
     """The two ways differ by rounding alone, and each begins afresh after the other."""
     made = []
     for apart in (False, True, False, True):
-        loras.apply(BOTH, beside=apart)
+        loras.apply(BOTH, unmerged=apart)
         assert apart == bool(beside(pipe))
         made.append(image(pipe))
     loras.apply([])
@@ -84,7 +84,7 @@ def test_the_same_again_is_as_it_was(pipe: Any, loras: Loras) -> None:
 def test_where_weights_cannot_be_exchanged(pipe: Any, loras: Loras, reason: str) -> None:
     """Too many of them, parts that move between devices, packed numbers: LoRAs stay beside their layers."""
     loras._placement = Placement("model_cpu_offload", "meta" if reason == "moved" else "cpu")
-    loras._layers._most = 0 if reason == "size" else 2**30
+    loras._layers._max_bytes = 0 if reason == "size" else 2**30
     layer = pipe.unet.down_blocks[0].resnets[0].conv1
     before, plain = weights(pipe), image(pipe, steps=2)
     if reason == "numbers":
@@ -103,7 +103,7 @@ def test_where_weights_cannot_be_exchanged(pipe: Any, loras: Loras, reason: str)
 def test_a_call_may_scale_them_itself(pipe: Any, loras: Loras) -> None:
     """A scale of 0 in the call's own parameter is the image without; LoRAs must then stand beside their layers."""
     plain = image(pipe, steps=3)
-    loras.apply(BOTH, beside=True)
+    loras.apply(BOTH, unmerged=True)
     generator = torch.Generator().manual_seed(0)
     made = pipe(
         "a red circle on a white background",

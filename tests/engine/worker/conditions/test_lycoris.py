@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from octabox.engine.worker.conditions.lora import Loras
-from octabox.engine.worker.conditions.lycoris import plain_lora
+from octabox.engine.worker.conditions.lycoris import convert_to_lora
 from octabox.errors import IncompatibleAdapterError
 from octabox.types import AdapterChoice
 from trained import FRAME, pipeline
@@ -95,9 +95,9 @@ def test_a_convolution_of_a_loha(tmp_path: Path) -> None:
 def test_other_forms_are_refused(tmp_path: Path, kind: str, shapes: dict[str, tuple[int, ...]]) -> None:
     """The error names the kind and what was found."""
     with pytest.raises(IncompatibleAdapterError, match=f"'x' is a {kind} of a form"):
-        plain_lora(save(tmp_path, factors(shapes)), kind, "x", {})
+        convert_to_lora(save(tmp_path, factors(shapes)), kind, "x", {})
 
 
 def test_a_lora_is_read_as_it_is() -> None:
     """Nothing is to be rewritten."""
-    assert plain_lora(Path(FRAME), "LoRA", "x", {}) is None
+    assert convert_to_lora(Path(FRAME), "LoRA", "x", {}) is None

@@ -106,7 +106,7 @@ def test_it_works_in_calls_with_images_alone(name: str, made_for: Any, tmp_path:
     def pixels(model: Runner, scale: float | None = None, shift: int = 0) -> np.ndarray:
         inputs = {} if scale is None else {"ip_adapter_image": (sample_image(32, 32, shift=shift),)}
         params = PARAMS if scale is None else {**PARAMS, "ip_adapter_scale": scale}
-        return np.asarray(run(model, call(name, params, inputs=inputs)).products[0][0].value)
+        return np.asarray(run(model, call(name, params, inputs=inputs)).outputs[0][0].value)
 
     before = pixels(runner)
     with_it = pixels(runner, 1)

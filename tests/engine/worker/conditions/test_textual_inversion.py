@@ -17,7 +17,7 @@ from trained import EMBEDDINGS, image, pipeline, shows
 
 @pytest.fixture(scope="module")
 def taught() -> Any:
-    """Return the embedded model with the words that were trained for it."""
+    """Return the embedded model with trained embeddings."""
     pipe = pipeline()
     assert ("plumstar", "ruby") == load_embeddings(pipe, str(EMBEDDINGS))
     return pipe
@@ -50,7 +50,7 @@ def test_a_word_is_no_part_of_a_longer_one(taught: Any) -> None:
 
 
 def test_files_of_other_trainers(tmp_path: Path) -> None:
-    """A1111's .pt with its nest of dictionaries, diffusers' table under the word, and a lone vector."""
+    """A1111's nested .pt, diffusers' tensor by token, and a single vector are loaded."""
     vectors = load_file(EMBEDDINGS / "plumstar.safetensors")["emb_params"]
     torch.save(
         {"string_to_token": {"*": 265}, "string_to_param": {"*": vectors}, "name": "other"}, tmp_path / "nest.pt"
@@ -66,7 +66,7 @@ def test_files_of_other_trainers(tmp_path: Path) -> None:
 
 
 def test_those_that_do_not_fit_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The log says why, and the model is as it was."""
+    """Incompatible embeddings are logged with the reason, and the model is unchanged."""
     save_file({"emb_params": torch.zeros(1, 768)}, tmp_path / "wide.safetensors")
     save_file({"clip_l": torch.zeros(1, 64), "clip_g": torch.zeros(1, 128)}, tmp_path / "two.safetensors")
     save_file({"emb_params": torch.full((1, 64), torch.nan)}, tmp_path / "nan.safetensors")
@@ -93,7 +93,7 @@ def test_those_that_do_not_fit_are_left_out(tmp_path: Path, caplog: pytest.LogCa
 
 
 def test_two_encoders_are_taught_together(tmp_path: Path) -> None:
-    """A model of two text encoders takes a file with vectors for both, and none with vectors for one alone."""
+    """A model with two text encoders accepts a file with vectors for both only."""
     pipe = makers.pipelines()["StableDiffusionXLPipeline"].make()
     first, second = (part.get_input_embeddings().weight.shape[1] for part in (pipe.text_encoder, pipe.text_encoder_2))
     both = {"clip_l": torch.ones(2, first), "clip_g": torch.ones(2, second)}
@@ -107,7 +107,7 @@ def test_two_encoders_are_taught_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", [None, "/nowhere"])
 def test_no_folder_is_no_word(folder: str | None) -> None:
-    """A folder that is not there holds none."""
+    """A missing folder has no embeddings."""
     assert () == load_embeddings(pipeline(), folder)
 
 

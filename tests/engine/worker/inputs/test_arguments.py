@@ -1,4 +1,4 @@
-"""Media of a request as tensors, on the device and in the dtype of a pipeline."""
+"""Media are converted to tensors on the device and in the dtype of a pipeline."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ MEDIA = {
 
 
 class Pipe:
-    """Stands for a pipeline on another device than the processor."""
+    """A pipeline on another device than the CPU."""
 
     _execution_device, dtype = torch.device("meta"), torch.bfloat16
     components: Mapping[str, object] = MappingProxyType({})
 
 
 def tensor(kind: Any, medium: Any) -> torch.Tensor:
-    """Return what a pipeline is given for a parameter that takes tensors alone."""
+    """Return the argument for a parameter that takes only tensors."""
     entry = load_catalog().pipeline("StableDiffusionPipeline")
     known = entry.parameter("prompt_embeds")
     assert isinstance(known, Parameter)
-    entry = replace(entry, parameters=(replace(known, name="given", kind=kind, annotation="torch.Tensor"),))
-    found = call_arguments(Pipe(), entry, Run({}, {"given": (medium,)}, 0))["given"]
+    entry = replace(entry, parameters=(replace(known, name="medium", kind=kind, annotation="torch.Tensor"),))
+    found = call_arguments(Pipe(), entry, Run({}, {"medium": (medium,)}, 0))["medium"]
     assert isinstance(found, torch.Tensor)
     return found
 
 
 @pytest.mark.parametrize("kind", MEDIA)
-def test_a_tensor_is_where_the_pipeline_is(kind: str) -> None:
-    """Whatever a medium is, its tensor is on the device that the pipeline runs on, in the pipeline's dtype."""
+def test_device_and_dtype(kind: str) -> None:
+    """The tensor of any medium is on the device of the pipeline, in its dtype."""
     found = tensor(kind, MEDIA[kind])
 
     assert ("meta", torch.bfloat16) == (found.device.type, found.dtype)
 
 
-def test_whole_numbers_stay_whole() -> None:
-    """An array of whole numbers keeps its dtype; one without an axis has none afterwards."""
+def test_integers() -> None:
+    """An array of integers keeps its dtype, and a scalar its shape."""
     assert torch.int64 == tensor("array", np.zeros((2, 2), np.int64)).dtype
     assert () == tuple(tensor("array", np.array(1.0)).shape)

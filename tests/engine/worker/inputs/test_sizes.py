@@ -1,4 +1,4 @@
-"""Sizes are held to what the loaded pipeline works in, and an image of another size than was asked for is told."""
+"""Sizes are checked against the multiples of a pipeline, and images of another size give a warning."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from PIL import Image
 import makers
 from octabox.catalog.entries import PipelineEntry, SizeRule
 from octabox.catalog.pipelines import load_catalog
-from octabox.engine.worker.inputs.sizes import check_sizes, evaluated, other_sizes
+from octabox.engine.worker.inputs.sizes import check_sizes, evaluate_expression, size_warnings
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.errors import InvalidParameterError, InvalidRequestError
 from octabox.media.video import Video
 
 
 def entry(*rules: SizeRule) -> PipelineEntry:
-    """Return what the catalog would know of a pipeline with these rules."""
+    """Return a catalog entry with these rules."""
     return PipelineEntry("OnePipeline", "one", "one", sizes=rules)
 
 
-#: A loaded pipeline as far as its sizes go.
+#: The attributes of a pipeline that determine its sizes.
 PIPE = SimpleNamespace(
     vae_scale_factor=8,
     patch=2.0,
@@ -52,41 +52,45 @@ PIPE = SimpleNamespace(
         ("", None),
     ],
 )
-def test_a_multiple_is_worked_out_of_the_loaded_pipeline(expression: str, value: int | None) -> None:
-    """Attributes, items and whole arithmetic are followed, nothing is called, and what has no value is None."""
-    assert value == evaluated(expression, PIPE)
+def test_expressions(expression: str, value: int | None) -> None:
+    """Attributes, items and integer arithmetic are supported, calls are not, and an expression without a value is None."""
+    assert value == evaluate_expression(expression, PIPE)
 
 
-def test_an_odd_size_names_its_neighbours() -> None:
-    """A size that is no multiple is refused, with the nearest ones as choices."""
-    wanted = entry(SizeRule(("height", "width"), expression="vae_scale_factor * 2"))
-    with pytest.raises(InvalidParameterError, match="multiples of 16, and 'width' is 100") as caught:
-        check_sizes(PIPE, wanted, {"height": 64, "width": 100})
+def test_invalid_sizes() -> None:
+    """A size that is not a multiple is rejected, with the nearest ones as choices."""
+    known = entry(SizeRule(("height", "width"), expression="vae_scale_factor * 2"))
+    with pytest.raises(
+        InvalidParameterError, match="'width' must be a multiple of 16 for OnePipeline, not 100"
+    ) as caught:
+        check_sizes(PIPE, known, {"height": 64, "width": 100})
 
     assert "width" == caught.value.parameter
     assert ("96", "112") == caught.value.choices
 
 
-def test_an_offset_is_taken_off_first() -> None:
-    """Videos of 4 n + 1 frames: 9 is good, 10 lies between 9 and 13."""
-    wanted = entry(SizeRule(("num_frames",), multiple=4, offset=1))
-    check_sizes(PIPE, wanted, {"num_frames": 9})
-    with pytest.raises(InvalidParameterError, match="multiples of 4, plus 1") as caught:
-        check_sizes(PIPE, wanted, {"num_frames": 10})
+def test_offsets() -> None:
+    """A video has 4 n + 1 frames: 9 is valid, 10 is between 9 and 13."""
+    known = entry(SizeRule(("num_frames",), multiple=4, offset=1))
+    check_sizes(PIPE, known, {"num_frames": 9})
+    with pytest.raises(
+        InvalidParameterError, match="'num_frames' must be a multiple of 4, plus 1 for OnePipeline, not 10"
+    ) as caught:
+        check_sizes(PIPE, known, {"num_frames": 10})
 
     assert ("9", "13") == caught.value.choices
 
 
-def test_no_size_of_nothing_is_offered() -> None:
-    """Below the smallest multiple there is no good size but that."""
+def test_sizes_below_the_smallest() -> None:
+    """Below the smallest multiple that is the only choice."""
     with pytest.raises(InvalidParameterError) as caught:
         check_sizes(PIPE, entry(SizeRule(("height",), multiple=8)), {"height": 3})
 
     assert ("8",) == caught.value.choices
 
 
-def test_two_odd_sizes_are_told_together() -> None:
-    """Both sizes are named at once."""
+def test_two_invalid_sizes() -> None:
+    """Both sizes are in one error."""
     with pytest.raises(InvalidRequestError) as caught:
         check_sizes(PIPE, entry(SizeRule(("height", "width"), multiple=8)), {"height": 3, "width": 5})
 
@@ -94,53 +98,55 @@ def test_two_odd_sizes_are_told_together() -> None:
 
 
 @pytest.mark.parametrize("params", [{}, {"height": None}, {"height": 64}])
-def test_sizes_that_are_good_or_not_given_pass(params: dict[str, Any]) -> None:
-    """A size that is left out is the pipeline's own affair."""
+def test_valid_sizes(params: dict[str, Any]) -> None:
+    """Multiples and sizes that are not set are accepted."""
     check_sizes(PIPE, entry(SizeRule(("height",), multiple=8)), params)
 
 
-def test_a_rule_without_a_value_holds_for_nothing() -> None:
-    """Where the multiple cannot be worked out, the pipeline decides by itself."""
+def test_rules_without_a_value() -> None:
+    """A rule whose multiple cannot be evaluated is ignored."""
     check_sizes(PIPE, entry(SizeRule(("height",), expression="missing")), {"height": 3})
 
 
-def test_a_real_pipelines_own_multiple() -> None:
-    """The rule that the catalog reads from a class is worked out of its object."""
+def test_the_multiple_of_a_pipeline() -> None:
+    """The rule of the catalog is evaluated for a pipeline."""
     name = "StableDiffusionPipeline"
     pipe = makers.pipelines()[name].make()
-    with pytest.raises(InvalidParameterError, match="'height' is 33"):
+    with pytest.raises(InvalidParameterError, match=r"'height' must be a multiple of 8 .* not 33"):
         check_sizes(pipe, load_catalog().pipeline(name), {"height": 33})
 
 
 def image(width: int, height: int) -> OutputItem:
-    """Return an image that a call made."""
+    """Return an image output."""
     return OutputItem("images", "image", Image.new("RGB", (width, height)))
 
 
-def test_another_size_than_asked_for_is_told() -> None:
-    """An image or a video of another size is a sentence; one of the size that was asked for is none."""
-    asked = {"width": 32, "height": 48}
-    clip = OutputItem("frames", "video", Video((Image.new("RGB", (64, 64)),)))
+def test_another_size_than_requested() -> None:
+    """An image or a video of another size gives a warning; one of the requested size does not."""
+    requested = {"width": 32, "height": 48}
+    video = OutputItem("frames", "video", Video((Image.new("RGB", (64, 64)),)))
 
-    assert [] == other_sizes(asked, [image(32, 48)], PIPE, entry())
-    assert ["32x48 was asked for, and the pipeline made 64x64."] == other_sizes(asked, [image(64, 64)], PIPE, entry())
-    assert ["32x48 was asked for, and the pipeline made 64x64."] == other_sizes(asked, [clip], PIPE, entry())
+    assert [] == size_warnings(requested, [image(32, 48)], PIPE, entry())
+    assert ["32x48 was requested, and the pipeline made 64x64."] == size_warnings(
+        requested, [image(64, 64)], PIPE, entry()
+    )
+    assert ["32x48 was requested, and the pipeline made 64x64."] == size_warnings(requested, [video], PIPE, entry())
 
 
-def test_another_size_than_the_models_own_is_told() -> None:
-    """Where sizes are binned and none was asked for, the model's own is expected: its samples' times the scale of its VAE."""
+def test_another_size_than_the_default() -> None:
+    """With binned sizes the default is the sample size times the scale of the VAE."""
     binned = replace(entry(), binning=True)
-    told = other_sizes({}, [image(64, 64)], PIPE, binned)
+    warnings = size_warnings({}, [image(64, 64)], PIPE, binned)
 
-    assert ["512x512 is the model's own size, and the pipeline made 64x64."] == told
-    assert [] == other_sizes({}, [image(512, 512)], PIPE, binned)
-    assert [] == other_sizes({}, [image(64, 64)], SimpleNamespace(), binned)
-    assert [] == other_sizes({}, [image(64, 64)], PIPE, entry())
+    assert ["512x512 is the model's default size, and the pipeline made 64x64."] == warnings
+    assert [] == size_warnings({}, [image(512, 512)], PIPE, binned)
+    assert [] == size_warnings({}, [image(64, 64)], SimpleNamespace(), binned)
+    assert [] == size_warnings({}, [image(64, 64)], PIPE, entry())
 
 
-def test_what_has_no_size_tells_nothing() -> None:
-    """Words and numbers are of no size; the first thing that has one counts."""
-    words, numbers = OutputItem("text", "text", "a cat"), OutputItem("maps", "array", {"maps": np.zeros(3)})
+def test_outputs_without_a_size() -> None:
+    """Texts and arrays have no size; the first output that has one is compared."""
+    text, array = OutputItem("text", "text", "a cat"), OutputItem("maps", "array", {"maps": np.zeros(3)})
 
-    assert [] == other_sizes({"width": 32, "height": 32}, [words, numbers], PIPE, entry())
-    assert 1 == len(other_sizes({"width": 32, "height": 32}, [words, image(64, 64)], PIPE, entry()))
+    assert [] == size_warnings({"width": 32, "height": 32}, [text, array], PIPE, entry())
+    assert 1 == len(size_warnings({"width": 32, "height": 32}, [text, image(64, 64)], PIPE, entry()))

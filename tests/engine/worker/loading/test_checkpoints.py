@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from ldm_layout import save_single_file, tiny_sd
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.messages import Conversion, WorkerOptions
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import LoadedModel, load
@@ -31,7 +31,7 @@ KIND = "StableDiffusionPipeline"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a tiny model in diffusers' format, and the same in single files beside it."""
+    """Return a folder with a tiny model in diffusers' format and as single files."""
     place = tmp_path_factory.mktemp("single")
     pipe = tiny_sd()
     pipe.save_pretrained(place / "whole")
@@ -64,7 +64,7 @@ def test_a_file_makes_the_same_image_as_the_folder(folder: Path, name: str) -> N
 
 
 def test_the_file_s_own_weights_are_used(folder: Path, tmp_path: Path) -> None:
-    """The folder says how the components are built, and no more, where the file has them."""
+    """Only the configurations come from the folder if the file has the weights."""
     weights = load_file(folder / "all.safetensors")
     weights["model.diffusion_model.out.2.bias"] += 1
     save_file(weights, tmp_path / "changed.safetensors")
@@ -90,7 +90,7 @@ def tiny_bundle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("tiny_bundle")
 def test_a_file_is_loaded_with_nothing_but_what_we_ship(folder: Path) -> None:
-    """Its family's bundle says how the components are built; no folder and no network is needed."""
+    """The bundle of its family has the configurations; no folder and no network is needed."""
     pipe = loaded(folder / "all.safetensors").pipeline
 
     reference = StableDiffusionPipeline.from_pretrained(folder / "whole")
@@ -134,7 +134,7 @@ def test_what_a_file_lacks_is_told(folder: Path) -> None:
 
 
 def test_tokenizers_that_cannot_be_shipped_are_told_too(tmp_path: Path) -> None:
-    """A denoiser of FLUX.1 has neither words nor images with it."""
+    """A FLUX.1 denoiser file has neither text encoders nor an autoencoder."""
     save_file({"double_blocks.0.img_attn.norm.key_norm.scale": torch.zeros(1)}, tmp_path / "x.safetensors")
     config = ModelConfig(name="x", model=str(tmp_path / "x.safetensors"))
 
@@ -143,7 +143,7 @@ def test_tokenizers_that_cannot_be_shipped_are_told_too(tmp_path: Path) -> None:
 
 
 def test_a_denoiser_alone_asks_for_the_model_around_it(tmp_path: Path) -> None:
-    """The error says where it was published."""
+    """The error names the published model."""
     save_file({"cap_embedder.0.weight": torch.zeros(1)}, tmp_path / "x.safetensors")
     config = ModelConfig(name="x", model=str(tmp_path / "x.safetensors"))
 
@@ -160,12 +160,12 @@ def test_weights_of_another_size_are_told(folder: Path) -> None:
     with pytest.raises(ValueError, match="shape") as caught:
         load(config, KIND, WorkerOptions(device="cpu"))
 
-    assert isinstance(as_load_error(caught.value, config), IncompatibleWeightsError)
+    assert isinstance(to_load_error(caught.value, config), IncompatibleWeightsError)
 
 
 @pytest.mark.parametrize("name", ["lora.safetensors", "other.safetensors", "cut.safetensors", "none.safetensors"])
 def test_other_files_are_told(folder: Path, tmp_path: Path, name: str) -> None:
-    """A LoRA, unknown tensors, a file that was cut short, and none at all."""
+    """A LoRA, unknown tensors, a truncated file and a missing file are errors."""
     save_file({"x.lora_A.weight": torch.zeros(1)}, tmp_path / "lora.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((folder / "all.safetensors").read_bytes()[:-1])
@@ -269,7 +269,7 @@ def test_a_quantized_denoiser_asks_for_the_model_around_it(quantized_folder: Pat
 
 
 def test_without_the_package_it_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what to install."""
+    """The error names the package to install."""
     monkeypatch.setattr("octabox.engine.worker.loading.components.find_spec", lambda _: None)
     (folder / "empty.gguf").write_bytes(b"GGUF" + (3).to_bytes(4, "little") + b"\x00" * 16)
     components = {"unet": ComponentConfig(model=str(folder / "empty.gguf"))}

@@ -1,4 +1,4 @@
-"""What a configuration says of single components, on the embedded model."""
+"""Settings of single components, on the embedded model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_a_component_comes_from_its_own_source(engine: LocalEngine, embedd
 
 
 def test_a_component_has_its_own_type_of_numbers(embedded: ModelConfig) -> None:
-    """Types of numbers go to diffusers by component; without any of a component's own there is one for all."""
+    """Dtypes are passed to diffusers by component, or a single one for all."""
     config = changed(embedded, "mixed", components={"vae": ComponentConfig(dtype="float32")})
 
     assert {"default": torch.bfloat16, "vae": torch.float32} == component_dtypes(config, torch.bfloat16)
@@ -70,7 +70,7 @@ async def test_what_cannot_be_loaded_is_said(
 
 
 async def test_a_memory_mode_without_effect_is_a_warning(engine: LocalEngine, embedded: ModelConfig) -> None:
-    """Offloading on a processor changes nothing, and the answer says so."""
+    """Offloading on the CPU has no effect, with a warning."""
     config = changed(embedded, "offloaded", memory="model_cpu_offload", device="cpu")
     generation = await finish(engine, Calls(config)())
     await engine.unload("offloaded")
@@ -79,7 +79,7 @@ async def test_a_memory_mode_without_effect_is_a_warning(engine: LocalEngine, em
 
 
 async def test_a_missing_file_of_a_folder_is_named(engine: LocalEngine, embedded: ModelConfig, tmp_path: Path) -> None:
-    """A folder in which a component's weights are missing says which."""
+    """The error names the component whose weights are missing."""
     for file in Path(embedded.model).rglob("*"):
         if file.is_file() and file.parent.name != "vae":
             copy = tmp_path / file.relative_to(embedded.model)

@@ -13,8 +13,8 @@ import makers
 from makers.parts import unets
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.component_types import group_components, members_of, takes_several
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.component_types import accepts_multiple, group_components, unpack_components
+from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.errors import IncompatibleWeightsError, LoadError
 
@@ -23,7 +23,7 @@ PLAIN, GUIDED = "StableDiffusionPipeline", "StableDiffusionControlNetPipeline"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a plain model, two ControlNets beside it, and one whose file was cut short."""
+    """Return a folder with a model, two ControlNets, and a truncated one."""
     place = tmp_path_factory.mktemp("models")
     makers.pipelines()["StableDiffusionImg2ImgPipeline"].make().save_pretrained(place / "plain")
     for name in ("first", "second", "short"):
@@ -41,8 +41,8 @@ def loaded(folder: Path, *nets: str, runs_as: str = PLAIN, name: str = "controln
 
 
 def test_beside_a_plain_model_they_wait_for_a_sibling(folder: Path) -> None:
-    """Each is loaded from its own place, and one that stands there twice is loaded once."""
-    nets = loaded(folder, "first", "second", "first").beside["controlnet"]
+    """Each is loaded from its source, and equal entries are loaded once."""
+    nets = loaded(folder, "first", "second", "first").extra_components["controlnet"]
 
     assert 3 == len(nets)
     assert nets[0] is nets[2] is not nets[1]
@@ -53,12 +53,12 @@ def test_a_class_of_its_own_takes_them_as_its_constructor_says(folder: Path) -> 
     pipe: Any = loaded(folder, "first", "second", runs_as=GUIDED).pipeline
 
     assert isinstance(pipe.controlnet, diffusers.MultiControlNetModel)
-    assert 2 == len(members_of(pipe.controlnet))
+    assert 2 == len(unpack_components(pipe.controlnet))
 
 
 def test_each_has_its_own_storage(folder: Path) -> None:
-    """What is said of one of a list holds for its weights."""
-    nets = loaded(folder, "first", "second", storage="float8_e4m3fn").beside["controlnet"]
+    """The storage dtype of a list entry holds for its weights."""
+    nets = loaded(folder, "first", "second", storage="float8_e4m3fn").extra_components["controlnet"]
 
     assert [{torch.float32, torch.float8_e4m3fn}] * 2 == [{each.dtype for each in net.parameters()} for net in nets]
 
@@ -67,18 +67,18 @@ def test_each_has_its_own_storage(folder: Path) -> None:
     ("net", "kind", "said"), [("nowhere", LoadError, "missing"), ("short", IncompatibleWeightsError, "cut short")]
 )
 def test_the_one_that_cannot_be_read_is_named(folder: Path, net: str, kind: type[LoadError], said: str) -> None:
-    """The error tells which of the list it is, and its place."""
+    """The error names the position in the list and the file."""
     with pytest.raises(kind) as caught:
         loaded(folder, "first", net)
 
     assert caught.value.message.startswith("controlnet 2 of 2: ")
     assert f"/{net}" in caught.value.message
-    assert said in str(as_load_error(caught.value, ModelConfig(name="plain", model="plain")))
+    assert said in str(to_load_error(caught.value, ModelConfig(name="plain", model="plain")))
     assert "plain" == caught.value.model
 
 
 def test_a_component_that_stands_alone_takes_no_list(folder: Path) -> None:
-    """The error says so, and how one is written."""
+    """The error shows how to write a single component."""
     with pytest.raises(LoadError, match="takes one component 'vae', not a list") as caught:
         loaded(folder, "first", "second", name="vae")
 
@@ -97,8 +97,8 @@ def test_a_component_that_stands_alone_takes_no_list(folder: Path) -> None:
     ],
 )
 def test_which_take_several_is_told_from_annotations(kind: Any, name: str, *, several: bool) -> None:
-    """A list stands there, or a class that is made of one."""
-    assert several == takes_several(kind, name)
+    """A component accepts a list if its annotation is a list or a class made of one."""
+    assert several == accepts_multiple(kind, name)
 
 
 def test_a_group_where_the_constructor_makes_none() -> None:
@@ -107,6 +107,6 @@ def test_a_group_where_the_constructor_makes_none() -> None:
     group = group_components(diffusers.StableDiffusionXLAdapterPipeline, "adapter", adapters)
 
     assert isinstance(group, diffusers.MultiAdapter)
-    assert adapters == members_of(group)
+    assert adapters == unpack_components(group)
     assert adapters[0] is group_components(diffusers.StableDiffusionXLAdapterPipeline, "adapter", adapters[:1])
     assert adapters[0] is group_components(diffusers.StableDiffusionXLAdapterPipeline, "adapter", adapters[0])

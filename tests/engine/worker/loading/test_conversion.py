@@ -48,7 +48,7 @@ def converted(config: ModelConfig, place: Path) -> Converted:
 
 
 def test_a_single_file_becomes_a_folder(folder: Path, tmp_path: Path) -> None:
-    """It makes the same image, by diffusers alone, and brings its tokenizer."""
+    """The folder gives the same image by plain diffusers, and has the tokenizer."""
     config = ModelConfig(name="x", model=str(folder / "all.safetensors"), config=str(folder / "whole"))
     answer = converted(config, tmp_path / "out")
 
@@ -70,7 +70,7 @@ def test_adapters_become_part_of_the_weights(folder: Path, tmp_path: Path) -> No
 
 
 def test_what_a_folder_cannot_hold_is_told(folder: Path, tmp_path: Path) -> None:
-    """Scheduler, defaults, IP-Adapters and what steers siblings stay in the configuration."""
+    """Scheduler, defaults, IP-Adapters and extra components stay in the configuration, with a note."""
     unets.controlnet().save_pretrained(tmp_path / "net")
     fields = {
         "scheduler": "EulerDiscreteScheduler",

@@ -1,4 +1,4 @@
-"""Components that a configuration brings beside a model's own open siblings that need them."""
+"""Components in the configuration that only sibling pipelines take."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from makers.parts import unets
 from makers.samples import sample_image
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.worker.loading.extra_components import part_configuration
+from octabox.engine.worker.loading.extra_components import split_extra_components
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.runner import Runner
 from octabox.errors import LoadError
@@ -29,7 +29,7 @@ PARAMS = {"prompt": "a red star", "num_inference_steps": 2, "height": 32, "width
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a plain model, and beside it the ControlNet of another."""
+    """Return a folder with a model, and the ControlNet of another one."""
     place = tmp_path_factory.mktemp("models")
     pipe = makers.pipelines()["StableDiffusionImg2ImgPipeline"].make()
     pipe.save_pretrained(place / "plain")
@@ -48,7 +48,7 @@ def config(folder: Path, **components: ComponentConfig) -> ModelConfig:
 
 
 def net(folder: Path, **fields: str) -> ComponentConfig:
-    """Return what a configuration says of the ControlNet."""
+    """Return the configuration of the ControlNet."""
     return ComponentConfig(model=str(folder / "net"), **fields)  # type: ignore[arg-type]
 
 
@@ -58,29 +58,29 @@ def test_a_controlnet_beside_a_plain_model_guides_it(folder: Path) -> None:
     runner = Runner(loaded)
     plain = run(runner, call(PLAIN, PARAMS))
     guided = [
-        run(runner, call(GUIDED, PARAMS, inputs={"image": (sample_image(32, 32, shift=shift),)})).products[0][0].value
+        run(runner, call(GUIDED, PARAMS, inputs={"image": (sample_image(32, 32, shift=shift),)})).outputs[0][0].value
         for shift in (0, 8)
     ]
 
-    assert "ControlNetModel" == type(loaded.beside["controlnet"]).__name__
+    assert "ControlNetModel" == type(loaded.extra_components["controlnet"]).__name__
     assert [PLAIN, GUIDED] == [type(pipe).__name__ for pipe in runner.pipelines]
     assert runner.pipelines[0].unet is runner.pipelines[1].unet
-    assert isinstance(plain.products[0][0].value, Image.Image)
+    assert isinstance(plain.outputs[0][0].value, Image.Image)
     assert not np.array_equal(np.asarray(guided[0]), np.asarray(guided[1]))
 
 
 def test_a_component_beside_has_its_own_type_of_numbers(folder: Path) -> None:
-    """It has the model's type, or its own where the configuration says so."""
+    """It has the model's dtype, or the configured one."""
     same = load(config(folder, controlnet=net(folder)), PLAIN, OPTIONS)
     other = load(config(folder, controlnet=net(folder, dtype="bfloat16")), PLAIN, OPTIONS)
 
-    assert torch.float32 == same.beside["controlnet"].dtype
-    assert torch.bfloat16 == other.beside["controlnet"].dtype
+    assert torch.float32 == same.extra_components["controlnet"].dtype
+    assert torch.bfloat16 == other.extra_components["controlnet"].dtype
 
 
 def test_what_is_of_the_class_and_what_is_beside_it(folder: Path) -> None:
-    """Components are told apart, and those of the class stay in its configuration."""
-    whole, beside = part_configuration(
+    """Extra components are separated, and those of the class stay in its configuration."""
+    whole, beside = split_extra_components(
         config(folder, unet=ComponentConfig(dtype="bfloat16"), controlnet=net(folder)), PLAIN
     )
 
@@ -91,19 +91,19 @@ def test_what_is_of_the_class_and_what_is_beside_it(folder: Path) -> None:
 def test_without_anything_beside_the_configuration_stays(folder: Path) -> None:
     """A configuration of the class's own components is the same object."""
     own = config(folder, vae=ComponentConfig(dtype="bfloat16"))
-    whole, beside = part_configuration(own, PLAIN)
+    whole, beside = split_extra_components(own, PLAIN)
 
     assert whole is own
     assert () == beside
 
 
 def test_a_class_that_needs_it_takes_it_as_its_own(folder: Path) -> None:
-    """Where the configuration names the guided class, the ControlNet is one of its own components."""
+    """With the ControlNet pipeline as its class, the ControlNet is an ordinary component."""
     own = config(folder, controlnet=net(folder)).model_copy(update={"pipeline": GUIDED})
     loaded = load(own, GUIDED, OPTIONS)
 
     assert GUIDED == type(loaded.pipeline).__name__
-    assert {} == loaded.beside
+    assert {} == loaded.extra_components
 
 
 def test_a_wrong_name_is_refused_with_the_right_ones(folder: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_wrong_name_is_refused_with_the_right_ones(folder: Path) -> None:
 
 
 def test_a_component_that_is_needed_and_missing_is_named(folder: Path) -> None:
-    """A class that needs what the folder has not says so, and how to bring it."""
+    """The error names the missing component and how to set it."""
     with pytest.raises(LoadError, match="StableDiffusionControlNetPipeline needs controlnet") as caught:
         load(config(folder), GUIDED, OPTIONS)
 

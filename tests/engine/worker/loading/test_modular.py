@@ -47,7 +47,7 @@ def test_a_moved_folder_is_loaded_and_run(saved: Path) -> None:
     """All components come from the folder where it is now, and make the image of the pipeline that was saved."""
     loaded = load(config(saved), NAME, OPTIONS)
     own = Runner(type(loaded)(makers.pipelines()[NAME].make(), "cpu"))
-    made, expected = [run(runner, call(NAME, params())).products[0][0].value for runner in (Runner(loaded), own)]
+    made, expected = [run(runner, call(NAME, params())).outputs[0][0].value for runner in (Runner(loaded), own)]
 
     assert NAME == type(loaded.pipeline).__name__
     assert all(getattr(loaded.pipeline, name) is not None for name in ("transformer", "vae", "text_encoder"))
@@ -85,7 +85,7 @@ def test_a_wrong_name_is_refused_with_the_right_ones(saved: Path) -> None:
 
 
 def test_a_component_that_is_not_there_is_named(saved: Path, tmp_path: Path) -> None:
-    """Diffusers would go on without it; the call would fail with words that nobody understands."""
+    """Diffusers only logs a component that fails to load; here it is an error."""
     folder = tmp_path / "half"
     shutil.copytree(saved, folder)
     shutil.rmtree(folder / "vae")

@@ -1,4 +1,4 @@
-"""The models that LocalAI has code of its own for, loaded with tiny weights by configuration alone (D6)."""
+"""Models with special cases in LocalAI, loaded with tiny weights by configuration only (D6)."""
 
 from __future__ import annotations
 

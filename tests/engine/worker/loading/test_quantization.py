@@ -16,7 +16,7 @@ from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.loading import quantization as module
 from octabox.engine.worker.loading.components import check_packed_weights
-from octabox.engine.worker.loading.quantization import quantization
+from octabox.engine.worker.loading.quantization import build_quantization_config
 from octabox.errors import LoadError, MissingDependencyError
 
 
@@ -35,7 +35,7 @@ def made(dtype: str | None = None, **arguments: Any) -> Any:
     """Return the quantization of a UNet whose model computes in bfloat16."""
     part = {"quantization": arguments, "dtype": dtype}
     config = ModelConfig.model_validate({"name": "x", "model": "owner/name", "components": {"unet": part}})
-    return quantization(config, "unet", UNet2DConditionModel, torch.bfloat16)
+    return build_quantization_config(config, "unet", UNet2DConditionModel, torch.bfloat16)
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def torchao(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["Int8WeightOnlyConfig", "int8_weight_only", "Int8WeightOnly"])
 def test_a_name_stands_for_an_object_of_torchao(name: str, torchao: None) -> None:
-    """A type of torchao is given by its name, with or without its ending, as words or as the class."""
+    """A torchao type is given by its name in snake case or as the class, with or without the suffix."""
     assert isinstance(made(quant_backend="torchao", quant_type=name), Int8WeightOnlyConfig)
 
 
 def test_a_type_of_torchao_has_arguments(torchao: None) -> None:
-    """A mapping has the arguments beside the name; names of dtypes among them become dtypes."""
+    """A mapping has arguments in addition to the name; names of dtypes become dtypes."""
     found = made(
         quant_backend="torchao", quant_type={"name": "int8_weight_only", "group_size": 32, "weight_dtype": "int8"}
     )
@@ -77,7 +77,7 @@ def test_a_type_that_is_not_there_is_refused(given: object, words: str, torchao:
 
 
 def test_a_missing_package_is_named() -> None:
-    """Without torchao the error says what to install."""
+    """Without torchao the error names the package to install."""
     if find_spec("torchao"):
         pytest.skip("torchao is installed")
     with pytest.raises(MissingDependencyError, match="torchao"):
@@ -85,7 +85,7 @@ def test_a_missing_package_is_named() -> None:
 
 
 def test_torchao_itself_takes_what_is_made() -> None:
-    """With torchao installed, diffusers gets an object of its own."""
+    """With torchao installed, diffusers gets a torchao object."""
     pytest.importorskip("torchao")
     found = made(quant_backend="torchao", quant_type="int8_weight_only").quant_type
 
@@ -103,7 +103,7 @@ def test_torchao_itself_takes_what_is_made() -> None:
 def test_weights_of_4_bits_are_computed_with_in_the_models_dtype(
     dtype: str | None, given: dict[str, str], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bitsandbytes computes in the component's dtype, unless the quantization says another."""
+    """Bitsandbytes computes in the component's dtype, unless the quantization sets another."""
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.0")
     found = made(dtype, quant_backend="bitsandbytes_4bit", load_in_4bit=True, **given)
 
@@ -111,14 +111,14 @@ def test_weights_of_4_bits_are_computed_with_in_the_models_dtype(
 
 
 def test_arguments_that_a_backend_does_not_take_are_refused() -> None:
-    """The error names the component, and keeps what the library says."""
+    """The error names the component and has the library's message."""
     with pytest.raises(LoadError, match=r"component 'unet': the quantization cannot be made: .*load_in_4bit"):
         made(quant_backend="bitsandbytes_4bit", load_in_4bit="yes")
 
 
 @pytest.mark.parametrize("where", ["model", "component"])
 def test_packed_weights_are_not_offloaded_tensor_by_tensor(where: str) -> None:
-    """A GGUF file with sequential offloading is an error of the load; with other modes, and on a processor, it is none."""
+    """A GGUF file with sequential offloading is an error; with other modes, and on the CPU, it is not."""
     components = {"unet": {"model": "unet.gguf"}} if where == "component" else {}
     model = "unet.gguf" if where == "model" else "owner/name"
     config = ModelConfig.model_validate({"name": "x", "model": model, "components": components})

@@ -1,4 +1,4 @@
-"""Code that a model's files bring."""
+"""Remote code in a model's files."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ class OwnUNet(UNet2DModel):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a model whose UNet is of a class that lies beside its weights."""
+    """Return a model whose UNet class is in a file next to its weights."""
     place = tmp_path / "model"
     DDPMPipeline(unet=unet(), scheduler=DDPMScheduler()).save_pretrained(place)
     index = json.loads((place / "model_index.json").read_text())
@@ -54,7 +54,7 @@ def loaded(folder: Path, allow: Any, **fields: Any) -> Any:
 
 @pytest.mark.parametrize("allow", [False, [], {"repo": "owner/name", "revision": "v1"}, [{"repo": "/elsewhere"}]])
 def test_code_that_is_not_named_is_refused_before_it_is_read(folder: Path, allow: Any) -> None:
-    """The error names the file and what to write; a permission for another repository is none."""
+    """The error names the file and the setting; an entry for another repository does not count."""
     with pytest.raises(RemoteCodeError, match=r"unet/own_unet\.py") as caught:
         loaded(folder, allow)
 
@@ -79,7 +79,7 @@ def test_a_component_from_elsewhere_needs_no_code(folder: Path, tmp_path: Path) 
 
 
 def test_the_base_of_a_single_file_is_held_to_the_same(folder: Path) -> None:
-    """Permission for the file is none for the model that `config` names."""
+    """An entry for the file does not allow the code of the model that `config` names."""
     config = ModelConfig(name="x", model="x.safetensors", config=str(folder), allow_remote_code=OWN)
 
     with pytest.raises(RemoteCodeError, match="own_unet"):
@@ -103,7 +103,7 @@ def test_a_model_without_code_asks_for_nothing(tmp_path: Path) -> None:
 def test_classes_of_plugins_are_no_code_of_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, brings_file: bool, allowed: bool
 ) -> None:
-    """What lies in the folder of pipelines was put there by who runs the server; a file beside the weights was not."""
+    """A class of an installed plugin is allowed; a file next to the weights is not."""
     plugins, model = tmp_path / "pipelines", tmp_path / "model"
     plugins.mkdir()
     (plugins / "brush.py").write_text("from diffusers import ModelMixin\nclass Bristle(ModelMixin): pass")

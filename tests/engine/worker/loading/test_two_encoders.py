@@ -17,7 +17,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import load
 from octabox.hub.checkpoints import bundles
-from octabox.hub.checkpoints.families import recognise
+from octabox.hub.checkpoints.families import detect_family
 
 KIND = "StableDiffusionXLPipeline"
 
@@ -49,7 +49,7 @@ def tiny_sdxl() -> StableDiffusionXLPipeline:
         projection_class_embeddings_input_dim=2816,
     )
     sizes = {"intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "projection_dim": 32}
-    with bundles.folder("sdxl", KIND) as folder:
+    with bundles.bundle_folder("sdxl", KIND) as folder:
         tokenizers = [CLIPTokenizer.from_pretrained(folder, subfolder=part) for part in ("tokenizer", "tokenizer_2")]
         scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler")
     return StableDiffusionXLPipeline(
@@ -140,6 +140,6 @@ def test_a_file_with_two_encoders_makes_the_same_image(pipe: StableDiffusionXLPi
     """All from the file and from what we ship, without the network."""
     loaded = load(ModelConfig(name="x", model=str(file)), KIND, WorkerOptions(device="cpu")).pipeline
 
-    assert "sdxl" == recognise(file).name
+    assert "sdxl" == detect_family(file).name
     assert np.array_equal(image(pipe), image(loaded))
     assert loaded.config.force_zeros_for_empty_prompt

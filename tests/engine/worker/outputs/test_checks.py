@@ -1,4 +1,4 @@
-"""What looks wrong with a call's outputs is told, and nothing else."""
+"""Warnings about black images and NaN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from octabox.engine.worker.outputs.checks import black, cast_warnings
+from octabox.engine.worker.outputs.checks import black_image_warnings, capture_cast_warnings
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.media.video import Video
 
@@ -20,7 +20,7 @@ def image(mode: str, colour: Any) -> Image.Image:
 
 
 def of(value: Any, name: str = "images") -> OutputItem:
-    """Return a product of this value."""
+    """Return an item with a value."""
     return OutputItem(name, "video" if isinstance(value, Video) else "image", value)
 
 
@@ -31,17 +31,17 @@ BLACK, WHITE = image("RGB", 0), image("RGB", "white")
     "value",
     [BLACK, image("L", 0), image("I;16", 0), Video((BLACK, BLACK))],
 )
-def test_what_is_all_black_is_told(value: Any) -> None:
-    """An image or a video without any light is told with its field's name."""
-    (said,) = black([of(value, "frames")])
+def test_black_outputs(value: Any) -> None:
+    """A black image or video gives a warning with the name of its field."""
+    (warning,) = black_image_warnings([of(value, "frames")])
 
-    assert "'frames' has an image that is all black" in said
+    assert "'frames' has an image that is all black" in warning
 
 
-def test_a_field_is_told_once() -> None:
-    """Several black images of a field are one sentence, those of two fields two."""
-    assert 1 == len(black([of(WHITE), of(BLACK), of(BLACK)]))
-    assert 2 == len(black([of(BLACK), of(BLACK, "depth")]))
+def test_one_warning_for_each_field() -> None:
+    """Several black images of a field give one warning."""
+    assert 1 == len(black_image_warnings([of(WHITE), of(BLACK), of(BLACK)]))
+    assert 2 == len(black_image_warnings([of(BLACK), of(BLACK, "depth")]))
 
 
 @pytest.mark.parametrize(
@@ -55,34 +55,34 @@ def test_a_field_is_told_once() -> None:
         {"images": np.zeros((4, 4))},
     ],
 )
-def test_what_has_light_or_is_no_image_is_not_told(value: Any) -> None:
-    """A single speck, a layer that hides nothing, a video that begins in the dark, words and numbers are all right."""
-    assert [] == black([of(value)])
+def test_outputs_that_are_not_black(value: Any) -> None:
+    """Images with one bright pixel or with transparency, videos that start black, texts and arrays give no warning."""
+    assert [] == black_image_warnings([of(value)])
 
 
-def test_an_image_made_of_no_numbers_is_told() -> None:
-    """Where a pipeline casts NaN to bytes, that is one sentence, however often it does."""
-    said: list[str] = []
+def test_images_of_nan() -> None:
+    """A pipeline that casts NaN to bytes several times gives one warning."""
+    messages: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(2):
-            with cast_warnings(said):
+            with capture_cast_warnings(messages):
                 (np.full(3, np.nan) * 255).round().astype("uint8")
                 (np.full(3, np.nan) * 255).round().astype("uint8")
 
-    assert ["The pipeline made an image of numbers that are none (NaN). A larger `dtype` may help."] * 2 == said
+    assert ["The pipeline made an image of NaN values. A larger `dtype` may help."] * 2 == messages
 
 
-def test_other_warnings_go_their_way() -> None:
-    """A warning of another kind is no sentence of ours, and is still heard."""
-    said: list[str] = []
-    with pytest.warns(UserWarning, match="something else"), cast_warnings(said):
+def test_other_warnings_are_issued() -> None:
+    """Other warnings of Python are issued as usual."""
+    messages: list[str] = []
+    with pytest.warns(UserWarning, match="something else"), capture_cast_warnings(messages):
         warnings.warn("something else", UserWarning, stacklevel=1)
 
-    assert [] == said
+    assert [] == messages
 
 
-def test_an_error_passes_through() -> None:
-    """What a pipeline raises is raised."""
-    with pytest.raises(KeyError), cast_warnings([]):
+def test_errors_are_raised() -> None:
+    """An exception of a pipeline is raised."""
+    with pytest.raises(KeyError), capture_cast_warnings([]):
         raise KeyError("x")

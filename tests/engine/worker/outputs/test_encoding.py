@@ -1,4 +1,4 @@
-"""What a call made becomes files of the form that was asked for."""
+"""Outputs are encoded in the requested formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from makers.samples import sample_audio, sample_image, sample_video
-from octabox.engine.worker.outputs.encoding import artifacts
+from octabox.engine.worker.outputs.encoding import encode_output
 from octabox.engine.worker.outputs.items import Mesh, OutputItem
 from octabox.media import audio, video
 from octabox.media.limits import MediaLimits
@@ -17,9 +17,9 @@ from octabox.media.video import Video
 from octabox.types import Artifact, OutputFormat
 
 
-def written(product: OutputItem, name: str | None = None) -> list[Artifact]:
-    """Return the files of a product."""
-    return list(artifacts(product, 7, {"prompt": "a disc"}, OutputFormat(name)))
+def encode(item: OutputItem, name: str | None = None) -> list[Artifact]:
+    """Return the files of an output."""
+    return list(encode_output(item, 7, {"prompt": "a disc"}, OutputFormat(name)))
 
 
 @pytest.mark.parametrize(
@@ -36,16 +36,16 @@ def written(product: OutputItem, name: str | None = None) -> list[Artifact]:
     ],
 )
 def test_a_video_and_its_audio(name: str | None, media_types: list[str]) -> None:
-    """The audio is in the video's file, or in one of its own where that has no room for it or an audio was asked for."""
-    made = written(OutputItem("frames", "video", Video(sample_video(32, 32, 2).frames, 8, sample_audio())), name)
+    """The audio is in the file of the video, or separate if its format has none or if an audio is requested."""
+    made = encode(OutputItem("frames", "video", Video(sample_video(32, 32, 2).frames, 8, sample_audio())), name)
 
     assert media_types == [each.media_type for each in made]
     assert {7} == {each.seed for each in made}
 
 
 def test_a_video_in_mp4_has_its_audio() -> None:
-    """The file plays both, and says how fast and how long the video is."""
-    (made,) = written(OutputItem("frames", "video", Video(sample_video(32, 32, 4).frames, 8, sample_audio())))
+    """The file has both, and the metadata have the frame rate and the number of frames."""
+    (made,) = encode(OutputItem("frames", "video", Video(sample_video(32, 32, 4).frames, 8, sample_audio())))
     again = video.decode(made.content, parameter="clip", limits=MediaLimits())
 
     assert (4, 8) == (len(again.frames), again.fps)
@@ -55,21 +55,21 @@ def test_a_video_in_mp4_has_its_audio() -> None:
 
 @pytest.mark.parametrize("name", [None, "flac", "mp3"])
 def test_an_audio(name: str | None) -> None:
-    """An audio keeps its rate, and its length is told."""
-    (made,) = written(OutputItem("audios", "audio", sample_audio()), name)
+    """The sampling rate is kept, and the length is in the metadata."""
+    (made,) = encode(OutputItem("audios", "audio", sample_audio()), name)
 
     assert sample_audio().rate == audio.decode(made.content, parameter="sound", limits=MediaLimits()).rate
     assert 1.0 == made.metadata["seconds"]
 
 
-def test_an_image_words_and_a_solid() -> None:
-    """Each is written in its own kind's usual form, whatever was asked of the others."""
+def test_an_image_a_text_and_a_mesh() -> None:
+    """A kind that a format does not support is encoded in its default format."""
     points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
-    solid = Mesh(points, np.array([[0, 1, 2]]), None)
+    mesh = Mesh(points, np.array([[0, 1, 2]]), None)
     made = [
-        *written(OutputItem("images", "image", sample_image(32, 24)), "txt"),
-        *written(OutputItem("text", "text", "a disc"), "png"),
-        *written(OutputItem("meshes", "mesh", solid), "png"),
+        *encode(OutputItem("images", "image", sample_image(32, 24)), "txt"),
+        *encode(OutputItem("text", "text", "a disc"), "png"),
+        *encode(OutputItem("meshes", "mesh", mesh), "png"),
     ]
 
     assert ["image/png", "text/plain", "model/gltf-binary"] == [each.media_type for each in made]
@@ -79,9 +79,9 @@ def test_an_image_words_and_a_solid() -> None:
 
 
 def test_arrays_one_by_one_or_together() -> None:
-    """A file of NumPy's simple format holds one array, an archive all of them under their names."""
+    """A file in the format npy has one array, one in npz all of them by name."""
     both = OutputItem("numbers", "array", {"a": np.zeros(3), "b": np.ones((2, 2))})
-    apart, (together,) = written(both, "npy"), written(both, "npz")
+    apart, (together,) = encode(both, "npy"), encode(both, "npz")
 
     assert [(3,), (2, 2)] == [np.load(io.BytesIO(each.content)).shape for each in apart]
     assert {"a", "b"} == set(np.load(io.BytesIO(together.content)))

@@ -1,4 +1,4 @@
-"""Images of unfinished latents."""
+"""Unfinished latents are decoded to images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from octabox.engine.worker.outputs.previews import preview
 
 @pytest.fixture
 def pipe() -> Any:
-    """Return a tiny pipeline whose VAE is in float16 and says that it needs float32."""
+    """Return a tiny pipeline whose VAE is in float16 with `force_upcast`."""
     made = makers.pipelines()["StableDiffusionPipeline"].make()
     made.vae.to(torch.float16)
     made.vae.register_to_config(force_upcast=True)
@@ -22,12 +22,12 @@ def pipe() -> Any:
 
 
 def latents(pipe: Any, value: float = 0.5) -> torch.Tensor:
-    """Return latents of one number."""
+    """Return latents of one value."""
     return torch.full((2, pipe.vae.config.latent_channels, 4, 4), value, dtype=torch.float16)
 
 
 def test_a_vae_that_needs_float32_decodes_in_it(pipe: Any) -> None:
-    """It is in its own dtype again afterwards, whatever was raised."""
+    """Its dtype is restored, also after an error."""
     seen: list[torch.dtype] = []
     pipe.vae.decoder.register_forward_pre_hook(lambda module, _: seen.append(next(module.parameters()).dtype))
 
@@ -40,13 +40,13 @@ def test_a_vae_that_needs_float32_decodes_in_it(pipe: Any) -> None:
 
 
 def test_numbers_out_of_range_make_no_image(pipe: Any, recwarn: pytest.WarningsRecorder) -> None:
-    """NaN in unfinished latents says nothing of the image that is made in the end, so that nothing is warned of."""
+    """NaN in unfinished latents gives no image and no warning, since the final image may be valid."""
     assert preview(pipe, latents(pipe, float("nan"))) is None
     assert not recwarn.list
 
 
 def test_memory_that_runs_out_ends_no_call(pipe: Any) -> None:
-    """There is no image then, and the call goes on."""
+    """There is no image, and the call continues."""
 
     def decode(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("no room")

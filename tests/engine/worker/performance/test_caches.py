@@ -42,7 +42,7 @@ def test_the_installed_library_says_which_caches_there_are() -> None:
 
 
 def test_steps_are_left_out_by_budget() -> None:
-    """A budget of one leaves most of the later blocks out, a tiny one nothing; each call begins anew."""
+    """A budget of one skips most of the later blocks, a tiny one none; each call starts with an empty cache."""
     calls = {}
     for budget in (1.0, 1e-6):
         pipe, caches = transformer()
@@ -99,13 +99,13 @@ def test_a_cache_that_cannot_be_leaves_nothing_behind(method: str) -> None:
 
 
 def test_a_pipeline_that_does_not_tell_its_calls_apart_has_no_such_cache() -> None:
-    """It is refused for such a model, and left out for a call of such a sibling, which says so."""
+    """It is refused for such a model, and disabled with a warning for calls of such a sibling."""
     pipe, caches = transformer()
     caches.enable(CacheConfig(method="first_block_cache", budget=1.0))
 
     class Sibling:
         def __call__(self) -> bool:
-            """Return whether a cache is in effect, as a pipeline that knows of none."""
+            """Return whether a cache is in effect, like a pipeline without support for caches."""
             return bool(pipe.transformer.is_cache_enabled)
 
     with caches.running(Sibling()) as reason:
@@ -119,7 +119,7 @@ def test_a_pipeline_that_does_not_tell_its_calls_apart_has_no_such_cache() -> No
 
 
 def test_a_model_without_caches_says_so() -> None:
-    """A UNet takes none of diffusers' own, and the package that might is named."""
+    """A UNet supports no diffusers cache, and the package that may support it is named."""
     pipe = makers.pipelines()["StableDiffusionXLPipeline"].make()
     reason = StepCaches(pipe, {"unet": pipe.unet}).enable(CacheConfig())
 

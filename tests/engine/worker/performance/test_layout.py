@@ -1,4 +1,4 @@
-"""How weights lie in memory makes no difference that can be seen."""
+"""Memory layout and fused projections do not change results visibly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from octabox.config.performance import PerformanceConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.performance.layout import fuse_projections, split_projections, use_channels_last
-from octabox.engine.worker.performance.parts import find_denoisers, find_modules
+from octabox.engine.worker.performance.modules import find_denoisers, find_modules
 from octabox.engine.worker.runner import Runner
 from octabox.types import AdapterChoice
 from trained import HEARTS, image, pipeline, shows
@@ -34,7 +34,7 @@ def difference(first: Any, second: Any) -> int:
 
 
 def test_channels_last_gives_the_same_image(pipe: Any) -> None:
-    """Weights of convolutions lie otherwise, those of text encoders as before, and the image is the same."""
+    """Weights of convolutions are channels last, those of text encoders unchanged, and the image is the same."""
     before = image(pipe)
     changed = use_channels_last(find_modules(pipe.components))
 
@@ -44,7 +44,7 @@ def test_channels_last_gives_the_same_image(pipe: Any) -> None:
 
 
 def test_fused_projections_give_the_same_image_and_can_be_split(pipe: Any) -> None:
-    """What was added is taken out again, and the image is that of before to the bit."""
+    """Added layers are removed again, and the image is the same to the bit."""
     before, names = image(pipe), {name for name, _ in pipe.unet.named_parameters()}
     fused, reasons = fuse_projections(find_modules(pipe.components))
     added = {name for name, _ in pipe.unet.named_parameters()} - names
@@ -59,14 +59,14 @@ def test_fused_projections_give_the_same_image_and_can_be_split(pipe: Any) -> No
 
 
 def test_packed_weights_are_not_fused(pipe: Any) -> None:
-    """Weights that are kept in eight bits stay as they are, and the reason is returned."""
+    """Weights stored in eight bits are unchanged, and the reason is returned."""
     pipe.unet.mid_block.to(torch.float8_e4m3fn)
 
     assert ([], {"unet"}) == (fuse_projections({"unet": pipe.unet})[0], set(fuse_projections({"unet": pipe.unet})[1]))
 
 
 def test_a_lora_is_seen_though_projections_were_fused(calls: Any) -> None:
-    """The first LoRA ends fused projections, which would hide it, and the answer says so once."""
+    """The first LoRA undoes fused projections, which would hide it, with one warning."""
     config = ModelConfig(name="demo", model=str(demo.FOLDER), performance=PerformanceConfig(fuse_qkv=True))
     model = load(config, "StableDiffusionPipeline", WorkerOptions(threads=1))
     runner, choice = Runner(model), AdapterChoice(HEARTS, name="hearts")
@@ -84,7 +84,7 @@ def test_a_lora_is_seen_though_projections_were_fused(calls: Any) -> None:
 
 
 def test_lists_of_components_are_found_one_by_one() -> None:
-    """Each has a name of its own; what has no weights is left out."""
+    """Each has a name with its index; components without weights are not included."""
     parts = [torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)]
 
     assert ["controlnet.0", "controlnet.1", "vae"] == list(

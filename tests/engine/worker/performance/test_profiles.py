@@ -1,4 +1,4 @@
-"""Profiles of the embedded model, from its configuration to what an answer says."""
+"""Profiles of the embedded model, from the configuration to the response."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.performance.applying import apply_performance
-from octabox.engine.worker.performance.planning import plan_performance
+from octabox.engine.worker.performance.optimizations import apply_performance
+from octabox.engine.worker.performance.plan import plan_performance
 from octabox.engine.worker.runner import Runner
 from octabox.types import Artifact, Generation, Progress
 
@@ -31,7 +31,7 @@ def pixels(artifact: Artifact) -> Any:
 
 
 async def made(engine: LocalEngine, call: Call, performance: Any) -> tuple[Generation, list[str]]:
-    """Return the result of a call with a performance, and the phases that were told."""
+    """Return the result of a call with performance settings, and the reported phases."""
     config = ModelConfig(name=call.model.name, model=call.model.model, performance=performance)
     phases, call = list[str](), replace(call, model=config)
     async for event in engine.generate(call):
@@ -43,7 +43,7 @@ async def made(engine: LocalEngine, call: Call, performance: Any) -> tuple[Gener
 
 
 async def test_exact_is_what_nothing_is(engine: LocalEngine, calls: Calls) -> None:
-    """The profile gives the bytes of a configuration without one, and nothing in the metadata."""
+    """The profile gives the same bytes as a configuration without one, and no metadata."""
     nothing, (exact, _) = await finish(engine, calls()), await made(engine, calls(), "exact")
 
     assert nothing.artifacts[0].content == exact.artifacts[0].content
@@ -51,7 +51,7 @@ async def test_exact_is_what_nothing_is(engine: LocalEngine, calls: Calls) -> No
 
 
 async def test_fast_without_compiling_gives_the_image_that_there_was(engine: LocalEngine, calls: Calls) -> None:
-    """It differs by rounding alone, is told by the status, and its metadata say how to make it again."""
+    """It differs by rounding only, the status reports it, and the metadata have the settings."""
     exact, (fast, phases) = (
         await finish(engine, calls()),
         await made(engine, calls(), {"profile": "fast", "compile": "off"}),
@@ -68,14 +68,14 @@ async def test_fast_without_compiling_gives_the_image_that_there_was(engine: Loc
 
 
 async def test_turbo_without_a_cache_says_that_it_is_none(engine: LocalEngine, calls: Calls) -> None:
-    """A model that takes no step cache is told so in the answer, not run as if it had one."""
+    """A model without support for step caches has a warning in the response."""
     turbo, _ = await made(engine, calls(), {"profile": "turbo", "compile": "off"})
 
     assert ["no step cache" in each for each in turbo.warnings] == [True]
 
 
 def test_turbo_says_that_it_is_lossy() -> None:
-    """Every answer warns of it, and its metadata name the profile."""
+    """Every response has a warning, and the metadata name the profile."""
     name, config = (
         "FluxPipeline",
         ModelConfig(name="m", model="x", performance=PerformanceConfig(profile="turbo", compile="off")),
@@ -98,7 +98,7 @@ def test_turbo_says_that_it_is_lossy() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_fast_gives_the_image_that_there_was(calls: Calls, tmp_path: Path) -> None:
-    """Compiled by inductor in the first call, with a phase of its own, and found on disk by the next worker."""
+    """It is compiled by inductor in the first call, with its own phase, and loaded from disk by the next worker."""
     engine = LocalEngine(WorkerOptions(threads=1, cache_dir=str(tmp_path)))
     short: dict[str, Any] = {"num_inference_steps": 2}
     await engine.start([])

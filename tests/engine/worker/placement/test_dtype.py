@@ -1,4 +1,4 @@
-"""The dtype of a model: what hardware, weights and the configuration say, and what errors are about it."""
+"""The choice of a model's dtype from device, weights and configuration, and errors about dtypes."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from octabox.engine.worker.placement.dtype import (
     DtypeChoice,
     Precision,
     choose_dtypes,
-    computed_halves,
     dtype_failure,
-    weights_dtype,
+    stored_half_dtype,
+    supported_half_dtypes,
 )
-from octabox.engine.worker.placement.verdicts import record_failures
+from octabox.engine.worker.placement.dtype_failures import record_failed_dtypes
 
 KIND = "StableDiffusionPipeline"
 
 
 class Kind:
-    """Stands for a pipeline class."""
+    """Replaces a pipeline class."""
 
 
 class FineKind:
-    """Stands for a pipeline class that prefers a half type."""
+    """Replaces a pipeline class with a preferred half-precision dtype."""
 
     preferred_dtypes = (torch.float16,)
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let verdicts lie in a folder of the test."""
+    """Record dtype failures in a folder of the test."""
     monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "cache"))
 
 
@@ -53,18 +53,18 @@ def pipe() -> Any:
 def choose(
     monkeypatch: pytest.MonkeyPatch,
     config: ModelConfig,
-    halves: Sequence[torch.dtype] = dtypes.HALVES,
+    halves: Sequence[torch.dtype] = dtypes.HALF_DTYPES,
     kind: type = Kind,
     default: str = "auto",
 ) -> DtypeChoice:
-    """Return what a model may compute in on a device that computes in these half types."""
-    monkeypatch.setattr(dtypes, "computed_halves", lambda device: tuple(halves))
-    monkeypatch.setattr(dtypes, "device_kind", lambda device: device)
+    """Return the dtypes for a device that supports these half-precision dtypes."""
+    monkeypatch.setattr(dtypes, "supported_half_dtypes", lambda device: tuple(halves))
+    monkeypatch.setattr(dtypes, "device_model", lambda device: device)
     return choose_dtypes(config, default, "cuda", kind, None)
 
 
 def tried(choice: DtypeChoice) -> list[str]:
-    """Return the names of what is tried in turn."""
+    """Return the names of the precisions to try."""
     return [str(attempt) for attempt in choice.attempts]
 
 
@@ -76,7 +76,7 @@ def stored(folder: Path, dtype: torch.dtype, variant: str = "") -> ModelConfig:
 
 
 def test_the_processor_computes_in_float32(tmp_path: Path) -> None:
-    """On a processor `auto` is float32, whatever the weights are stored in."""
+    """On the CPU `auto` is float32, whatever the dtype of the stored weights."""
     choice = choose_dtypes(stored(tmp_path, torch.float16), "auto", "cpu", Kind, None)
 
     assert ["float32"] == tried(choice)
@@ -96,7 +96,7 @@ def test_the_processor_computes_in_float32(tmp_path: Path) -> None:
 def test_auto_is_what_hardware_and_weights_have_in_common(
     weights: torch.dtype, halves: tuple[torch.dtype, ...], first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The half type of the stored weights comes first where the device computes in it, and float32 last."""
+    """The dtype of the stored weights is first if the device supports it, and float32 last."""
     choice = choose(monkeypatch, stored(tmp_path, weights), halves)
 
     assert first == tried(choice)[0]
@@ -105,7 +105,7 @@ def test_auto_is_what_hardware_and_weights_have_in_common(
 
 
 def test_a_class_may_prefer_a_half_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A class that says which half type suits it gets that one, unless the weights are stored in another."""
+    """The preferred dtype of a class is chosen, unless the weights are stored in another."""
     assert "float16" == tried(choose(monkeypatch, stored(tmp_path, torch.float32), kind=FineKind))[0]
 
 
@@ -124,7 +124,7 @@ def test_what_was_asked_for_is_not_changed(
 def test_what_has_failed_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dtype that a call has failed in is left out by the next load; for another class it is not."""
     config = stored(tmp_path, torch.float32)
-    record_failures(choose(monkeypatch, config).key, {"bfloat16": "no", "bfloat16 with casts": "no"})
+    record_failed_dtypes(choose(monkeypatch, config).key, {"bfloat16": "no", "bfloat16 with casts": "no"})
 
     assert ["float16", "float16 with casts", "float32"] == tried(choose(monkeypatch, config))
     assert "bfloat16" == tried(choose(monkeypatch, config.model_copy(), kind=type("Other", (), {})))[0]
@@ -144,21 +144,21 @@ def test_casts_alone_come_next_where_dtypes_met(tmp_path: Path, monkeypatch: pyt
     ("variant", "dtype"), [(".fp16", torch.float16), (".bf16", torch.bfloat16), ("", torch.bfloat16)]
 )
 def test_the_stored_dtype_is_read_from_the_weights(variant: str, dtype: torch.dtype, tmp_path: Path) -> None:
-    """The headers of a folder's files say what the weights are stored in, those of its only variant too."""
-    assert dtype == weights_dtype(stored(tmp_path, dtype, variant))
+    """The stored dtype is read from file headers, also for a folder with a single variant."""
+    assert dtype == stored_half_dtype(stored(tmp_path, dtype, variant))
 
 
 def test_a_single_file_says_its_dtype(tmp_path: Path) -> None:
-    """The header of a single file does so as well; what has no header says nothing."""
+    """The dtype of a single file is read from its header; without a header it is unknown."""
     save_file({"weight": torch.zeros(4, dtype=torch.float16)}, tmp_path / "model.safetensors")
 
-    assert torch.float16 == weights_dtype(ModelConfig(name="x", model=str(tmp_path / "model.safetensors")))
-    assert weights_dtype(ModelConfig(name="x", model="owner/name")) is None
+    assert torch.float16 == stored_half_dtype(ModelConfig(name="x", model=str(tmp_path / "model.safetensors")))
+    assert stored_half_dtype(ModelConfig(name="x", model="owner/name")) is None
 
 
 def test_the_processor_multiplies_halves() -> None:
-    """What a device computes in is found by computing where its module says nothing."""
-    assert set(dtypes.HALVES) == set(computed_halves("cpu"))
+    """Support is tested by a computation if the device module does not report it."""
+    assert set(dtypes.HALF_DTYPES) == set(supported_half_dtypes("cpu"))
 
 
 @pytest.mark.parametrize("dtype", ["auto", "float32", "float16", "bfloat16"])
@@ -190,14 +190,14 @@ def test_a_component_of_one_variant_is_loaded(pipe: Any, tmp_path: Path) -> None
 
 
 def failure(call: Any) -> tuple[str, bool] | None:
-    """Return what is said against a dtype by what a call raises."""
+    """Return what is recognized in the error of a call."""
     with pytest.raises((RuntimeError, TypeError)) as caught:
         call()
     return dtype_failure(caught.value)
 
 
 def test_errors_of_torch_about_dtypes_are_told_from_others() -> None:
-    """A mismatch, and an operator or format that a dtype lacks, are told apart, and from errors about something else."""
+    """Mismatches, unsupported dtypes and other errors are distinguished."""
     half, full = torch.ones(2, 2, dtype=torch.bfloat16), torch.ones(2, 2)
     convolution = torch.nn.Conv2d(1, 1, 1).to(torch.bfloat16)
 

@@ -1,4 +1,4 @@
-"""What is moved for which component, and what a placement says where nothing can be moved."""
+"""The offloaders of components, and the notes of a placement without offloading."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.placement.movers.alignment import align
-from octabox.engine.worker.placement.movers.residency import MovedComponent, Residency
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
+from octabox.engine.worker.placement.offloaders.alignment import move_tensors
+from octabox.engine.worker.placement.offloaders.component import ComponentOffloader, EvictionPolicy
 
 
-class LoadStats(torch.nn.Module):
-    """A component that counts how often it is moved."""
+class CountingModule(torch.nn.Module):
+    """A component that counts its moves."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,27 +34,27 @@ class LoadStats(torch.nn.Module):
 
 @pytest.mark.parametrize("mode", ["model_cpu_offload", "sequential_cpu_offload", "group_offload"])
 def test_a_processor_has_nothing_to_move(mode: Any) -> None:
-    """There a memory mode is a warning, and the model is as if none had been asked for."""
+    """On the CPU a memory mode is a warning and has no effect."""
     config = ModelConfig(name="tiny", model="tiny", memory=mode)
     placement = prepare_placement(config, "StableDiffusionPipeline", "cpu")
-    module = LoadStats()
+    module = CountingModule()
     placement.install({"unet": module, "scheduler": object()})
-    with placement.calling(), placement.together(), placement.changing():
+    with placement.call_scope(), placement.without_eviction(), placement.suspended():
         module(torch.ones(2))
 
-    assert not placement.moves
+    assert not placement.offloads
     assert 1 == len(placement.notes)
     assert f"`memory: {mode}` has no effect" in placement.notes[0]
     assert not module._forward_pre_hooks
 
 
 def test_components_that_work_in_turns_stay_together() -> None:
-    """Two that follow one another again and again are moved a few times, then no more; a third still moves them away."""
-    residency = Residency(torch.device("cpu"))
-    modules = {name: LoadStats() for name in ("unet", "controlnet", "vae")}
-    movers = {name: MovedComponent(name, module, residency) for name, module in modules.items()}
-    for mover in movers.values():
-        mover.install()
+    """Two that alternate are moved a few times, then stay; a third one still evicts them."""
+    eviction = EvictionPolicy(torch.device("cpu"))
+    modules = {name: CountingModule() for name in ("unet", "controlnet", "vae")}
+    offloaders = {name: ComponentOffloader(name, module, eviction) for name, module in modules.items()}
+    for offloader in offloaders.values():
+        offloader.install()
     for _ in range(4):
         for name in ("controlnet", "unet"):
             modules[name](torch.ones(2))
@@ -69,14 +69,14 @@ def test_components_that_work_in_turns_stay_together() -> None:
 
 
 def test_a_component_for_the_while_moves_no_other() -> None:
-    """It comes beside those that are there, and leaves again."""
-    residency = Residency(torch.device("cpu"))
-    modules = {name: LoadStats() for name in ("unet", "vae")}
+    """It is loaded without eviction and offloaded afterwards."""
+    eviction = EvictionPolicy(torch.device("cpu"))
+    modules = {name: CountingModule() for name in ("unet", "vae")}
     for name, module in modules.items():
-        MovedComponent(name, module, residency).install()
+        ComponentOffloader(name, module, eviction).install()
     modules["unet"](torch.ones(2))
     moves = modules["unet"].moves
-    with residency.together():
+    with eviction.without_eviction():
         modules["vae"](torch.ones(2))
 
     assert moves == modules["unet"].moves
@@ -84,15 +84,15 @@ def test_a_component_for_the_while_moves_no_other() -> None:
 
 
 def test_hooks_are_taken_off() -> None:
-    """Within a change a component has none, afterwards it has them again, whatever was raised."""
+    """Suspended components have no hooks; afterwards they have them again, also after an error."""
     placement = Placement("model_cpu_offload", "meta")
     placement.install({})
-    module = LoadStats()
-    mover = MovedComponent("unet", module, Residency(torch.device("cpu")))
-    mover.install()
-    placement._movers = [mover]
+    module = CountingModule()
+    offloader = ComponentOffloader("unet", module, EvictionPolicy(torch.device("cpu")))
+    offloader.install()
+    placement._offloaders = [offloader]
     for error in (None, KeyError()):
-        with nullcontext() if error is None else pytest.raises(KeyError), placement.changing():
+        with nullcontext() if error is None else pytest.raises(KeyError), placement.suspended():
             assert not module._forward_pre_hooks
             assert not hasattr(module, "_hf_hook")
             if error is not None:
@@ -101,10 +101,10 @@ def test_hooks_are_taken_off() -> None:
 
 
 def test_arguments_are_the_same_objects_where_nothing_is_to_be_moved() -> None:
-    """A list that a component writes to is the one that the pipeline reads."""
+    """A list that a component writes to is the pipeline's list."""
     arguments = ([torch.ones(2)], {"cache": [None]})
 
-    assert arguments is align(arguments, torch.device("cpu"))
-    moved = align(arguments, torch.device("meta"))
+    assert arguments is move_tensors(arguments, torch.device("cpu"))
+    moved = move_tensors(arguments, torch.device("meta"))
     assert "meta" == moved[0][0].device.type
     assert [None] == moved[1]["cache"]

@@ -1,4 +1,4 @@
-"""What is remembered of encoded prompts."""
+"""The cache of text encoder outputs: eviction, keys and copies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache, copied, key_of, state_of
+from octabox.engine.worker.prompts.embed_cache import (
+    CallCache,
+    PromptEmbedCache,
+    cache_key,
+    clone_output,
+    encoder_state,
+)
+from octabox.engine.worker.prompts.text_encoders import TextEncoder
+
+ENCODER = TextEncoder("text_encoder", torch.nn.Linear(1, 1))
 
 
 def tensor(value: float, count: int = 1) -> torch.Tensor:
@@ -16,53 +25,69 @@ def tensor(value: float, count: int = 1) -> torch.Tensor:
     return torch.full((count,), value)
 
 
-def test_what_is_kept_is_not_made_again() -> None:
-    """The second time nothing is made, and what the caller does to the first answer is not seen in it."""
-    memory, made = PromptEmbedCache(), list[int]()
+def test_outputs_are_copied() -> None:
+    """Changes of a stored output, or of a returned one, do not change the cache."""
+    cache, output = PromptEmbedCache(), tensor(1.0)
+    assert cache.find("a") is None
+    cache.put("a", output)
+    output.fill_(9)
+    cache.find("a").fill_(8)
 
-    def make() -> torch.Tensor:
-        made.append(1)
-        return tensor(1.0)
-
-    memory.get("a", make).fill_(9)
-    found = memory.get("a", make)
-    found.fill_(8)
-
-    assert [1] == made
-    assert (1, 1) == (memory.hits, memory.misses)
-    assert torch.equal(tensor(1.0), memory.get("a", make))
+    assert torch.equal(tensor(1.0), cache.find("a"))
+    assert (2, 1) == (cache.hits, cache.misses)
 
 
-def test_the_oldest_goes_first() -> None:
-    """No more is kept than may be, by number and by bytes; what was used last stays."""
-    by_number, by_bytes = PromptEmbedCache(most=2), PromptEmbedCache(most_bytes=100)
-    for memory in (by_number, by_bytes):
-        for name in "abac":
-            memory.get(name, lambda: tensor(0.0, 10))
-        assert 1 == memory.hits
-        memory.get("a", lambda: tensor(0.0, 10))
-        assert 2 == memory.hits
-        memory.get("b", lambda: tensor(0.0, 10))
-        assert 2 == memory.hits
+@pytest.mark.parametrize("cache", [PromptEmbedCache(max_entries=2), PromptEmbedCache(max_bytes=100)])
+def test_the_least_recently_used_is_evicted(cache: PromptEmbedCache) -> None:
+    """The number of outputs and their size are limited."""
+    for name in "ab":
+        cache.put(name, tensor(0.0, 10))
+    assert cache.find("a") is not None
+    cache.put("c", tensor(0.0, 10))
+
+    assert ["a", "c"] == [name for name in "abc" if cache.find(name) is not None]
 
 
-def test_what_is_too_large_is_not_kept() -> None:
-    """One answer alone may be more than all that may be kept."""
-    memory = PromptEmbedCache(most_bytes=8)
-    memory.get("a", lambda: tensor(0.0, 100))
-    memory.get("a", lambda: tensor(0.0, 100))
+def test_an_output_may_be_too_large() -> None:
+    """An output that is larger than the limit is not stored."""
+    cache = PromptEmbedCache(max_bytes=8)
+    cache.put("a", tensor(0.0, 100))
 
-    assert 0 == memory.hits
+    assert cache.find("a") is None
+    assert 1 == cache.misses
 
 
-def test_forgetting() -> None:
-    """After it, everything is made anew."""
-    memory = PromptEmbedCache()
-    memory.get("a", lambda: tensor(0.0))
-    memory.forget()
-    memory.get("a", lambda: tensor(0.0))
+def test_clear() -> None:
+    """A cleared cache has no outputs."""
+    cache = PromptEmbedCache()
+    cache.put("a", tensor(0.0), frozenset({"cat"}))
+    cache.clear()
 
-    assert 0 == memory.hits
+    assert cache.find("a") is None
+    assert not cache.has_any(frozenset({"cat"}))
+
+
+def test_prompts_of_stored_outputs() -> None:
+    """An evicted output does not count for its prompts."""
+    cache = PromptEmbedCache(max_entries=1)
+    cache.put("a", tensor(0.0), frozenset({"cat", "bad"}))
+    assert cache.has_any(frozenset({"dog", "bad"}))
+    cache.put("b", tensor(0.0), frozenset({"dog"}))
+
+    assert not cache.has_any(frozenset({"cat", "bad"}))
+
+
+def test_outputs_without_a_key_are_not_stored() -> None:
+    """An argument that has no key, and gradients, bypass the cache."""
+    cache = CallCache(PromptEmbedCache(), frozenset())
+    assert cache.key(ENCODER, object()) is None
+    with torch.no_grad():
+        assert cache.key(ENCODER, object()) is None
+        assert cache.key(ENCODER, 1) is not None
+    cache.put(None, tensor(0.0))
+
+    assert cache.find(None) is None
+    assert 0 == cache.cache.misses
 
 
 @pytest.mark.parametrize(
@@ -77,41 +102,41 @@ def test_forgetting() -> None:
     ],
 )
 def test_keys(other: Any) -> None:
-    """Tensors are told apart by content, shape and type."""
+    """The key of a tensor depends on its content, shape and dtype."""
     one = torch.tensor([[1, 2, 3]])
 
-    assert key_of(one) == key_of(one.clone())
-    assert key_of(one) != key_of(other)
+    assert cache_key(one) == cache_key(one.clone())
+    assert cache_key(one) != cache_key(other)
 
 
-def test_half_types_and_numbers_have_keys() -> None:
-    """A tensor that numpy has no type for, and one of no dimension, have keys too."""
-    assert key_of(torch.tensor(1.0, dtype=torch.bfloat16)) != key_of(torch.tensor(2.0, dtype=torch.bfloat16))
+def test_scalars_of_half_precision_have_keys() -> None:
+    """A tensor of a dtype that numpy lacks, and without dimensions, has a key."""
+    assert cache_key(torch.tensor(1.0, dtype=torch.bfloat16)) != cache_key(torch.tensor(2.0, dtype=torch.bfloat16))
 
 
-def test_what_cannot_be_told_apart_has_no_key() -> None:
-    """An object that may hold anything is refused."""
+def test_other_objects_have_no_key() -> None:
+    """An object of another type raises."""
     with pytest.raises(TypeError):
-        key_of((object(),))
+        cache_key((object(),))
 
 
-def test_outputs_are_copied_whole() -> None:
-    """An output keeps its class and its fields, tuples of tensors included."""
+def test_model_outputs_are_cloned() -> None:
+    """A copied output keeps its class and its fields, tuples of tensors included."""
     output = BaseModelOutput(last_hidden_state=tensor(1.0), hidden_states=(tensor(2.0), tensor(3.0)))
-    copy = copied(output)
+    copy = clone_output(output)
     output.hidden_states[1].fill_(0)
 
     assert isinstance(copy, BaseModelOutput)
     assert torch.equal(tensor(3.0), copy.hidden_states[1])
 
 
-def test_new_words_are_seen() -> None:
-    """A table with more words is another state; the same one at another place in memory is not, since weights move."""
+def test_the_state_depends_on_the_vocabulary() -> None:
+    """A larger embedding table changes the state of an encoder; another address of the weights does not."""
     table = torch.nn.Embedding(4, 2)
     encoder = torch.nn.Sequential(table, torch.nn.Linear(2, 2))
-    before = state_of(encoder)
+    before = encoder_state(encoder)
     table.weight.data = table.weight.data.clone()
-    assert before == state_of(encoder)
+    assert before == encoder_state(encoder)
     encoder[0] = torch.nn.Embedding(5, 2)
 
-    assert before != state_of(encoder)
+    assert before != encoder_state(encoder)

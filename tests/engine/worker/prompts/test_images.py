@@ -1,4 +1,4 @@
-"""What weights, pieces and skipped layers do to the embedded model's images."""
+"""Weights, long prompts and skipped layers change the images of the embedded model."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from diffusers import DiffusionPipeline
 from calling import call, run
 from octabox import demo
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.runner import RawOutput, Runner
+from octabox.engine.worker.outputs.encoding import RawOutput
+from octabox.engine.worker.runner import Runner
 from octabox.errors import InvalidParameterError
 
 OWN = "StableDiffusionPipeline"
 
-#: How many seeds are looked at, and how many where a weight is put to the test, in few steps.
+#: Numbers of seeds, and the number of steps with many of them.
 SEEDS, MANY, FEW = 8, 32, 4
 
-#: Where the shape is, in each direction.
+#: The pixels of the shape, in each direction.
 CENTRE = slice(48, 80)
 
 
@@ -39,49 +40,49 @@ def made(runner: Runner, prompt: str, seeds: int = 1, syntax: str = "a1111", **p
 
 def images(done: RawOutput) -> np.ndarray:
     """Return the images of a call, of shape (seeds, height, width, 3)."""
-    return np.stack([np.asarray(product.value) for product, *_ in done.products]).astype(float)
+    return np.stack([np.asarray(item.value) for item, *_ in done.outputs]).astype(float)
 
 
 def redness(done: RawOutput) -> np.ndarray:
-    """Return how much redder than anything else the middle of each image is."""
+    """Return how much redder than green and blue the centre of each image is."""
     middle = images(done)[:, CENTRE, CENTRE].mean((1, 2))
     return np.asarray(middle[:, 0] - middle[:, 1:].max(axis=1))
 
 
-def test_a_colour_that_weighs_more_is_seen_more(runner: Runner) -> None:
-    """Of two colours that one shape is said to have, the one that weighs 1.5 wins, with every seed and in both syntaxes."""
-    as_they_stand = redness(made(runner, "a red green circle on a black background", MANY, num_inference_steps=FEW))
+def test_a_weight_above_one(runner: Runner) -> None:
+    """Of two colours the one with the weight 1.5 is visible, with every seed and in both syntaxes."""
+    unweighted = redness(made(runner, "a red green circle on a black background", MANY, num_inference_steps=FEW))
     more = redness(made(runner, "a (red:1.5) green circle on a black background", MANY, num_inference_steps=FEW))
     by_compel = redness(
         made(runner, "a (red)1.5 green circle on a black background", SEEDS, "compel", num_inference_steps=FEW)
     )
 
     assert (MANY,) == more.shape
-    assert (as_they_stand < 0).all()
+    assert (unweighted < 0).all()
     assert (more > 100).all()
     assert (by_compel > 100).all()
 
 
-def test_what_weighs_less_is_seen_less(runner: Runner) -> None:
-    """A colour that weighs little gives way."""
+def test_a_weight_below_one(runner: Runner) -> None:
+    """A colour with a small weight is not visible."""
     found = redness(made(runner, "a yellow (red:0.1) circle on a white background", SEEDS))
 
     assert (redness(made(runner, "a yellow red circle on a white background", SEEDS)) > 100).all()
     assert (found < 100).all()
 
 
-def test_plain_words_are_not_weighed(runner: Runner) -> None:
-    """Where prompts are plain, a bracket is a letter of the prompt, which metadata show as it was written."""
+def test_plain_prompts(runner: Runner) -> None:
+    """A plain prompt has no weights, and the metadata have the prompt as it was written."""
     done = made(runner, "a red circle", syntax="plain")
-    weighed = made(runner, "a (red:1.5) circle")
+    weighted = made(runner, "a (red:1.5) circle")
 
-    assert "prompt_syntax" not in done.products[0][2]
-    assert "a1111" == weighed.products[0][2]["prompt_syntax"]
-    assert "a (red:1.5) circle" == weighed.products[0][2]["params"]["prompt"]
+    assert "prompt_syntax" not in done.outputs[0][2]
+    assert "a1111" == weighted.outputs[0][2]["prompt_syntax"]
+    assert "a (red:1.5) circle" == weighted.outputs[0][2]["params"]["prompt"]
 
 
-def test_the_last_words_of_a_long_prompt_are_seen(runner: Runner) -> None:
-    """They go in, and nothing is said of a cut."""
+def test_long_prompts(runner: Runner) -> None:
+    """The last words have an effect, and there is no warning about truncation."""
     words = "a large circle. " * 6
     red = made(runner, f"{words}a red circle on a white background", SEEDS)
     blue = made(runner, f"{words}a blue circle on a white background", SEEDS)
@@ -91,30 +92,30 @@ def test_the_last_words_of_a_long_prompt_are_seen(runner: Runner) -> None:
     assert (redness(blue) < 0).all()
 
 
-def test_a_remembered_prompt_gives_the_same_bytes(runner: Runner) -> None:
-    """The second call of a prompt encodes nothing, and its images are the same to the last bit."""
+def test_cached_prompts(runner: Runner) -> None:
+    """The second call of a prompt encodes nothing, and gives equal images."""
     for prompt in ("a blue star", "a (blue:1.3) star", "a blue star BREAK on a white background"):
-        first, misses = made(runner, prompt, 2), runner._memory.misses
+        first, misses = made(runner, prompt, 2), runner._embed_cache.misses
         second = made(runner, prompt, 2)
 
-        assert misses == runner._memory.misses
+        assert misses == runner._embed_cache.misses
         assert np.array_equal(images(first), images(second))
         assert not np.array_equal(images(first)[0], images(first)[1])
 
 
 def test_skipped_layers(runner: Runner) -> None:
-    """1 takes the last layer but one, 0 the last, as no number does; a weight counts in any layer."""
+    """0 is the last layer as without the parameter, 1 the one before; weights apply to each."""
     none, zero, one = (images(made(runner, "a red green circle", clip_skip=skipped)) for skipped in (None, 0, 1))
-    weighed = images(made(runner, "a (red:1.5) green circle", clip_skip=1))
+    weighted = images(made(runner, "a (red:1.5) green circle", clip_skip=1))
 
     assert np.abs(none - zero).max() <= 1
     assert np.abs(none - one).mean() > 5
-    assert np.abs(weighed - one).mean() > 5
+    assert np.abs(weighted - one).mean() > 5
 
 
 @pytest.mark.parametrize("skipped", [-1, 2, 99])
-def test_there_are_no_more_layers(runner: Runner, skipped: int) -> None:
-    """More than there are cannot be left out, and the error says how many can."""
+def test_too_many_skipped_layers(runner: Runner, skipped: int) -> None:
+    """The error states how many layers can be skipped."""
     with pytest.raises(InvalidParameterError, match="'clip_skip' must be from 0 to 1") as caught:
         made(runner, "a red circle", clip_skip=skipped)
     assert "clip_skip" == caught.value.parameter

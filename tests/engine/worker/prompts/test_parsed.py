@@ -1,47 +1,47 @@
-"""Prompts by the syntax that they are written in."""
+"""Prompts are parsed by their syntax."""
 
 from __future__ import annotations
 
 import pytest
 
-from octabox.engine.worker.prompts.parsed import ParsedPrompt, readings
+from octabox.engine.worker.prompts.parsed import ParsedPrompt, parse_prompts
 from octabox.errors import InvalidParameterError
 
 
-def read(text: str, syntax: str) -> ParsedPrompt:
-    """Return a prompt as it is read."""
-    return readings({"prompt": text}, syntax)["prompt"]
+def parse(text: str, syntax: str) -> ParsedPrompt:
+    """Return a parsed prompt."""
+    return parse_prompts({"prompt": text}, syntax)["prompt"]
 
 
-def weights(reading: ParsedPrompt) -> list[tuple[str, float]]:
-    """Return all fragments of a prompt without spaces, weights to four places."""
-    strands = [strand for section in reading.sections for strand in section.strands]
-    return [(each.text.strip(), round(each.weight, 4)) for strand in strands for each in strand]
+def weights(prompt: ParsedPrompt) -> list[tuple[str, float]]:
+    """Return all fragments of a prompt, without spaces and with rounded weights."""
+    branches = [branch for section in prompt.sections for branch in section.branches]
+    return [(each.text.strip(), round(each.weight, 4)) for branch in branches for each in branch]
 
 
-def test_only_prompts_are_read() -> None:
-    """What is no prompt by its name, or no text, is left alone."""
+def test_only_prompts_are_parsed() -> None:
+    """Parameters with other names or types are ignored."""
     params = {"prompt": "a", "negative_prompt_2": "b", "prompt_embeds": "c", "eta": "d", "prompt_3": None}
 
-    assert ["prompt", "negative_prompt_2"] == list(readings(params, "plain"))
+    assert ["prompt", "negative_prompt_2"] == list(parse_prompts(params, "plain"))
 
 
-def test_plain_words_stand_for_themselves() -> None:
-    """No sign means anything."""
-    reading = read(r"a (red:1.5) \{x\} BREAK dog++", "plain")
+def test_plain() -> None:
+    """No syntax is parsed."""
+    prompt = parse(r"a (red:1.5) \{x\} BREAK dog++", "plain")
 
-    assert r"a (red:1.5) \{x\} BREAK dog++" == reading.plain
-    assert not reading.is_weighted
+    assert r"a (red:1.5) \{x\} BREAK dog++" == prompt.text
+    assert not prompt.is_weighted
 
 
 def test_a1111() -> None:
-    """Weights and sections are those of the web UI, and escaped letters are letters."""
-    reading = read(r"a (red:1.5) \{x\} BREAK dog", "a1111")
+    """Weights and sections are those of the web UI, and escaped characters are unescaped."""
+    prompt = parse(r"a (red:1.5) \{x\} BREAK dog", "a1111")
 
-    assert [("a", 1.0), ("red", 1.5), ("{x}", 1.0), ("dog", 1.0)] == weights(reading)
-    assert "a red {x} dog" == reading.plain
-    assert reading.is_weighted
-    assert 2 == len(reading.sections)
+    assert [("a", 1.0), ("red", 1.5), ("{x}", 1.0), ("dog", 1.0)] == weights(prompt)
+    assert "a red {x} dog" == prompt.text
+    assert prompt.is_weighted
+    assert 2 == len(prompt.sections)
 
 
 @pytest.mark.parametrize(
@@ -55,37 +55,37 @@ def test_a1111() -> None:
     ],
 )
 def test_compel(text: str, expected: list[tuple[str, float]], plain: str) -> None:
-    """Signs, numbers, blends, nothing, and what is never closed."""
-    reading = read(text, "compel")
+    """Signs, numbers, blends, an empty weight, and a bracket that is not closed."""
+    prompt = parse(text, "compel")
 
-    assert expected == weights(reading)
-    assert plain == reading.plain
+    assert expected == weights(prompt)
+    assert plain == prompt.text
 
 
-def test_compel_s_conjunctions_and_blends() -> None:
-    """Each part of a conjunction has its weight, and each strand of a blend its share."""
-    parts = read('("a", "b").and(1, 0.5)', "compel").sections
-    blend = read('("a", "b").blend(0.7, 0.3)', "compel").sections[0]
+def test_conjunctions_and_blends() -> None:
+    """Each part of a conjunction and each branch of a blend has its weight."""
+    parts = parse('("a", "b").and(1, 0.5)', "compel").sections
+    blend = parse('("a", "b").blend(0.7, 0.3)', "compel").sections[0]
 
     assert [1.0, 0.5] == [part.weight for part in parts]
-    assert (0.7, 0.3) == blend.shares
+    assert (0.7, 0.3) == blend.blend_weights
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("((((x))))", "more than 3 brackets"),
-        ("a (b c " * 6, "more than 3 brackets"),
+        ("((((x))))", "more than 3 nested brackets"),
+        ("a (b c " * 6, "more than 3 nested brackets"),
         ("cat.swap(dog)", "has no effect"),
         ("x.withLora(foo, 0.5)", "has no effect"),
     ],
 )
-def test_compel_s_limits(text: str, words: str) -> None:
-    """What Compel would take minutes for, or a call cannot do, is taken for words, and that is said."""
-    reading = read(text, "compel")
+def test_unsupported_syntax_of_compel(text: str, words: str) -> None:
+    """Deep nesting and unsupported features give a warning, and the prompt is used without weights."""
+    prompt = parse(text, "compel")
 
-    assert words in reading.warnings[0]
-    assert not reading.is_weighted
+    assert words in prompt.warnings[0]
+    assert not prompt.is_weighted
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,6 @@ def test_compel_s_limits(text: str, words: str) -> None:
     [("(a:99)", "a1111"), ("(a)99", "compel"), ("a" + "+" * 40, "compel"), ('("a", "b").and(1, 99)', "compel")],
 )
 def test_weights_out_of_range(text: str, syntax: str) -> None:
-    """They are refused in both syntaxes."""
+    """They are rejected in both syntaxes."""
     with pytest.raises(InvalidParameterError, match="weight"):
-        read(text, syntax)
+        parse(text, syntax)

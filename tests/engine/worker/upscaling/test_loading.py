@@ -1,4 +1,4 @@
-"""Models of one network, loaded as their configurations say."""
+"""Upscaling models are loaded by their configurations."""
 
 from pathlib import Path
 from typing import Any
@@ -29,40 +29,40 @@ def loaded(file: Path, **fields: Any) -> LoadedModel:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_the_type_of_numbers_is_that_of_the_configuration(dtype: str, file: Path) -> None:
-    """The network computes in the type that was asked for, and nothing is to be said of it."""
+def test_dtypes(dtype: str, file: Path) -> None:
+    """The network has the configured dtype, without a warning."""
     model = loaded(file, dtype=dtype)
 
     assert getattr(torch, dtype) == model.pipeline.dtype
     assert () == model.warnings
 
 
-def test_a_network_that_needs_full_precision_has_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What spandrel says does not work is not tried, and that is a warning."""
-    monkeypatch.setattr(Upscaler, "computes_in", lambda self, dtype: False)
+def test_networks_that_need_float32(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dtype that spandrel does not support is replaced by float32, with a warning."""
+    monkeypatch.setattr(Upscaler, "supports_dtype", lambda self, dtype: False)
     model = loaded(file, dtype="float16")
 
     assert torch.float32 == model.pipeline.dtype
-    assert ("The model computes in float32: its kind of network does not do so rightly in float16.",) == model.warnings
+    assert ("The model computes in float32: its architecture does not compute correctly in float16.",) == model.warnings
 
 
 @pytest.mark.parametrize("fields", [{"config": "some/model"}, {"components": {"upscaler": {"dtype": "float16"}}}])
 def test_what_has_no_effect_is_refused(fields: dict[str, Any], file: Path) -> None:
     """The file is all that there is of such a model."""
-    with pytest.raises(IncompatibleWeightsError, match=f"nothing from `{next(iter(fields))}:`"):
+    with pytest.raises(IncompatibleWeightsError, match=f"does not use `{next(iter(fields))}:`"):
         loaded(file, **fields)
 
 
-def test_a_named_pipeline_takes_files_of_no_family(tmp_path: Path) -> None:
-    """Where the configuration names the pipeline, spandrel is asked what the file is."""
+def test_a_configured_pipeline(tmp_path: Path) -> None:
+    """If the configuration names the pipeline, the file is loaded by spandrel."""
     weights = upscalers.esrgan(2).state_dict()
     torch.save({f"module.{name}": tensor for name, tensor in weights.items()}, tmp_path / "x.pth")
 
     assert 2 == loaded(tmp_path / "x.pth").pipeline.upscaler.scale
 
 
-def test_there_is_no_folder_of_it(file: Path, tmp_path: Path) -> None:
-    """To write it in diffusers' format is refused, and not done without its weights."""
+def test_conversion(file: Path, tmp_path: Path) -> None:
+    """Conversion to diffusers' format is rejected."""
     config = ModelConfig(name="x", model=str(file))
     place = tmp_path / "out"
     order = Conversion(config, PIPELINE, place, WorkerOptions(device="cpu"))

@@ -1,4 +1,4 @@
-"""Networks for super-resolution, loaded from single files."""
+"""Super-resolution networks are loaded from single files."""
 
 import pickle
 from pathlib import Path
@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 import upscalers
-from octabox.engine.worker.upscaling.network import Upscaler, _check
+from octabox.engine.worker.upscaling.network import Upscaler, _check_descriptor
 from octabox.errors import IncompatibleWeightsError, ModelNotFoundError, RemoteCodeError
 
 
 class Code:
-    """Something that a pickle would run."""
+    """A class whose unpickling runs code."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return print, ("run",)
@@ -24,7 +24,7 @@ class Code:
 @pytest.mark.parametrize("scale", [1, 2, 4])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_the_scale_is_that_of_the_file(scale: int, suffix: str, tmp_path: Path) -> None:
-    """A network makes as many pixels of one as its own shape says."""
+    """The upscaling factor follows from the shapes of the weights."""
     for network in (upscalers.nearest(scale), upscalers.esrgan(scale)):
         loaded = Upscaler.from_file(upscalers.save(network, tmp_path / f"x{suffix}"))
 
@@ -34,7 +34,7 @@ def test_the_scale_is_that_of_the_file(scale: int, suffix: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("wrapped", ["", "params", "params_ema", "state_dict"])
 def test_weights_may_be_wrapped(wrapped: str, tmp_path: Path) -> None:
-    """A file makes the same whatever its trainer put the weights into."""
+    """Weights that are nested in the dictionary of a training program are found."""
     network = upscalers.esrgan(2)
     loaded = Upscaler.from_file(upscalers.save(network, tmp_path / "x.pth", wrapped))
     image = torch.rand(1, 3, 5, 5)
@@ -42,8 +42,8 @@ def test_weights_may_be_wrapped(wrapped: str, tmp_path: Path) -> None:
     assert torch.equal(network.eval()(image).clamp(0, 1), loaded(image))
 
 
-def test_the_better_of_two_is_taken(tmp_path: Path) -> None:
-    """Of the weights and their average over the training, the average counts."""
+def test_averaged_weights_are_preferred(tmp_path: Path) -> None:
+    """Of the weights and their moving average, the average is loaded."""
     average, last = upscalers.esrgan(2, seed=1), upscalers.esrgan(2, seed=2)
     torch.save({"params": last.state_dict(), "params_ema": average.state_dict()}, tmp_path / "x.pth")
     image = torch.rand(1, 3, 5, 5)
@@ -52,27 +52,27 @@ def test_the_better_of_two_is_taken(tmp_path: Path) -> None:
 
 
 def test_half_precision_becomes_full(tmp_path: Path) -> None:
-    """A file of half precision is computed in float32 until another type is asked for."""
+    """A file in half precision is loaded in float32."""
     loaded = Upscaler.from_file(upscalers.save(upscalers.esrgan(2).half(), tmp_path / "x.safetensors"))
 
     assert torch.float32 == loaded.dtype
     assert torch.device("cpu") == loaded.device
-    assert loaded.computes_in(torch.float16)
-    assert loaded.computes_in(torch.float32)
+    assert loaded.supports_dtype(torch.float16)
+    assert loaded.supports_dtype(torch.float32)
     assert not any(weights.requires_grad for weights in loaded.parameters())
 
 
-def test_it_is_told_which_types_it_computes_in(tmp_path: Path) -> None:
-    """What spandrel says of half precision holds."""
+def test_supported_dtypes(tmp_path: Path) -> None:
+    """They are those that spandrel states."""
     loaded = Upscaler.from_file(upscalers.save(upscalers.esrgan(2), tmp_path / "x.pth"))
     loaded._descriptor.supports_half = False
 
-    assert not loaded.computes_in(torch.float16)
-    assert loaded.computes_in(torch.bfloat16)
+    assert not loaded.supports_dtype(torch.float16)
+    assert loaded.supports_dtype(torch.bfloat16)
 
 
 def test_code_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A pickle that holds more than weights is refused before anything of it runs."""
+    """A pickle with more than weights is rejected before any of its code runs."""
     (tmp_path / "x.pth").write_bytes(pickle.dumps({"body.0.weight": Code()}))
 
     with pytest.raises(RemoteCodeError, match="would run code"):
@@ -82,8 +82,8 @@ def test_code_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize("name", ["x.pth", "old.pth", "x.safetensors"])
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])
-def test_a_file_that_was_cut_short_is_refused(name: str, share: float, tmp_path: Path) -> None:
-    """A download that broke off is named as one, also of a pickle from before zip archives."""
+def test_truncated_files(name: str, share: float, tmp_path: Path) -> None:
+    """An incomplete file is rejected, also in the legacy format of pickles."""
     file = upscalers.save(upscalers.esrgan(4), tmp_path / name)
     if name == "old.pth":
         torch.save(upscalers.esrgan(4).state_dict(), file, _use_new_zipfile_serialization=False)
@@ -93,46 +93,46 @@ def test_a_file_that_was_cut_short_is_refused(name: str, share: float, tmp_path:
     with pytest.raises(IncompatibleWeightsError) as caught:
         Upscaler.from_file(file)
     assert str(file) in caught.value.message
-    assert "fetch it again" in caught.value.hint
+    assert "it again" in caught.value.hint
 
 
-def test_another_network_is_refused(tmp_path: Path) -> None:
-    """Weights of no architecture that spandrel knows are named by their tensors."""
+def test_unknown_architectures(tmp_path: Path) -> None:
+    """The error for an unknown architecture names the tensors."""
     save_file({"some.weight": torch.zeros(2), "some.bias": torch.zeros(2)}, tmp_path / "x.safetensors")
 
-    with pytest.raises(
-        IncompatibleWeightsError, match=r"no architecture that spandrel .* knows.* some\.bias, some\.weight"
-    ):
+    with pytest.raises(IncompatibleWeightsError, match=r"is not supported by spandrel .* some\.bias, some\.weight"):
         Upscaler.from_file(tmp_path / "x.safetensors")
 
 
-def test_a_network_that_lacks_layers_is_refused(tmp_path: Path) -> None:
-    """What is like a network that is known, and is not whole, is no model."""
+def test_missing_layers(tmp_path: Path) -> None:
+    """An incomplete network of a known architecture is rejected."""
     weights = upscalers.esrgan(2).state_dict()
     del weights["model.1.sub.0.RDB2.conv1.0.weight"]
     save_file(weights, tmp_path / "x.safetensors")
 
-    with pytest.raises(IncompatibleWeightsError, match=r"does not fit it: .*RDB2\.conv1\.0\.weight"):
+    with pytest.raises(IncompatibleWeightsError, match=r"does not match the architecture .*RDB2\.conv1\.0\.weight"):
         Upscaler.from_file(tmp_path / "x.safetensors")
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
-    """No file is no model."""
+def test_missing_files() -> None:
+    """The error for a missing file names it."""
     with pytest.raises(ModelNotFoundError, match=r"no/such\.pth"):
         Upscaler.from_file(Path("no/such.pth"))
 
 
-def test_other_colours_are_refused(tmp_path: Path) -> None:
-    """A network for grey images is none for those in colour."""
-    with pytest.raises(IncompatibleWeightsError, match="RealESRGAN Compact from 1 channels to 1"):
+def test_other_channels(tmp_path: Path) -> None:
+    """A network for grey images is rejected."""
+    with pytest.raises(IncompatibleWeightsError, match="RealESRGAN Compact with 1 input and 1 output channels"):
         Upscaler.from_file(upscalers.save(upscalers.nearest(2, channels=1), tmp_path / "x.pth"))
 
 
-@pytest.mark.parametrize(("purpose", "words"), [("FaceSR", "mends faces"), ("Inpainting", "fills holes")])
-def test_what_is_for_something_else_is_refused(purpose: str, words: str) -> None:
-    """The error names the architecture, and what it is for."""
+@pytest.mark.parametrize(
+    ("purpose", "words"), [("FaceSR", "restores cropped faces"), ("Inpainting", "is for inpainting")]
+)
+def test_other_purposes(purpose: str, words: str) -> None:
+    """The error names the architecture and its purpose."""
     architecture = SimpleNamespace(name="GFPGAN")
     descriptor = SimpleNamespace(architecture=architecture, purpose=purpose, input_channels=3, output_channels=3)
 
     with pytest.raises(IncompatibleWeightsError, match=f"the architecture GFPGAN, which {words}"):
-        _check(descriptor, Path("x.pth"))
+        _check_descriptor(descriptor, Path("x.pth"))

@@ -15,7 +15,7 @@ def test_defaults_are_the_documented_ones() -> None:
     read = Environment.load({})
 
     assert (False, False, True, True) == (read.compel, read.xpu, read.clipskip, read.safetensors)
-    assert (8, 7, 64, 1) == (read.chunk_size, read.fps, read.frames, read.python_grpc_max_workers)
+    assert (8, 7, 64) == (read.chunk_size, read.fps, read.frames)
     assert (False, "ChuckMcSneed/FLUX.1-dev") == (read.disable_cpu_offload, read.bfl_repo)
     assert ("", True, 2.0) == (
         read.token,
@@ -38,7 +38,6 @@ def test_every_variable_is_read() -> None:
             "DISABLE_CPU_OFFLOAD": "1",
             "FRAMES": "16",
             "BFL_REPO": "me/flux",
-            "PYTHON_GRPC_MAX_WORKERS": "8",
             "LOCALAI_GRPC_AUTH_TOKEN": "secret",
             "LOCALAI_BACKEND_PARENT_WATCH": "false",
         }
@@ -52,11 +51,10 @@ def test_every_variable_is_read() -> None:
         read.safetensors,
         read.disable_cpu_offload,
     )
-    assert (4, 12, 16, 8, "me/flux") == (
+    assert (4, 12, 16, "me/flux") == (
         read.chunk_size,
         read.fps,
         read.frames,
-        read.python_grpc_max_workers,
         read.bfl_repo,
     )
     assert ("secret", False) == (read.token, read.localai_backend_parent_watch)

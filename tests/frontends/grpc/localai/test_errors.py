@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from octabox import errors
-from octabox.frontends.grpc.localai.errors import MOST_DETAILS, TABLE, code_of, details_of
+from octabox.frontends.grpc.localai.errors import MAX_DETAILS, TABLE, code_of, details_of
 
 
 def every(kind: type[errors.OctaboxError]) -> list[type[errors.OctaboxError]]:
@@ -31,5 +31,5 @@ def test_details_fit_into_a_header() -> None:
     """A long message is cut, and lines are joined, since details travel in a header."""
     details = details_of(errors.LoadError("word\n" * 2000, hint="Do."))
 
-    assert len(details) <= MOST_DETAILS + 3
+    assert len(details) <= MAX_DETAILS + 3
     assert details.startswith("word word")

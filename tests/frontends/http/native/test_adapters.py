@@ -8,9 +8,9 @@ import pytest
 
 from fakes import Server
 from octabox.errors import InvalidParameterError
-from octabox.frontends.http.native.responses import told_adapter
-from octabox.frontends.http.native.schema import body_schema, from_fields
-from octabox.frontends.http.native.translate import to_request
+from octabox.frontends.http.native.generations.responses import adapter_to_json
+from octabox.frontends.http.native.generations.schema import body_schema, parse_fields
+from octabox.frontends.http.native.generations.translate import to_request
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.types import AdapterChoice, AdapterReport
 from trained import EMBEDDINGS, LORAS
@@ -18,7 +18,7 @@ from trained import EMBEDDINGS, LORAS
 
 def asked(*adapters: Any) -> tuple[AdapterChoice, ...]:
     """Return the LoRAs of a request."""
-    return to_request(from_fields({"model": "demo", "adapters": list(adapters)}), {}).request.adapters
+    return to_request(parse_fields({"model": "demo", "adapters": list(adapters)}), {}).request.adapters
 
 
 def test_by_name_and_by_object() -> None:
@@ -60,7 +60,7 @@ def test_the_schema_tells_both_forms() -> None:
 
 def test_what_became_of_one() -> None:
     """How strong it was, and how many of its tensors were used."""
-    assert {"lora": "a", "weight": 0.5, "weights": {"unet": 1}, "keys": 9, "used": 8} == told_adapter(
+    assert {"lora": "a", "weight": 0.5, "weights": {"unet": 1}, "keys": 9, "used": 8} == adapter_to_json(
         AdapterReport("a", 0.5, {"unet": 1}, 9, 8)
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from octabox.catalog.entries import Parameter
-from octabox.catalog.reading.checks.refusals import refusals
+from octabox.catalog.reading.checks.refusals import find_input_checks
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, literal
 
@@ -17,7 +17,7 @@ def with_choices(tree: SourceTree, owner: ClassSource, parameters: Iterable[Para
     parameters = tuple(parameters)
     open_ones = {each.name for each in parameters if each.kind == "text" and not each.many}
     found: dict[str, tuple[str, ...]] = {}
-    for refusal in refusals(tree, owner) if open_ones else ():
+    for refusal in find_input_checks(tree, owner) if open_ones else ():
         test = refusal.test
         if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.NotIn) and isinstance(test.left, ast.Name):
             words = _words(tree, owner, test.comparators[0])

@@ -13,7 +13,9 @@ from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource
 
 
-def groups(tree: SourceTree, owner: ClassSource, parameters: Iterable[Parameter]) -> tuple[tuple[str, ...], ...]:
+def required_groups(
+    tree: SourceTree, owner: ClassSource, parameters: Iterable[Parameter]
+) -> tuple[tuple[str, ...], ...]:
     """Return groups of parameters, files or words among them, of which each group needs one that is not None.
 
     Checks of numbers are left out: what they look at has mostly been given a value before.

@@ -12,7 +12,7 @@ from octabox.catalog.reading.syntax import ClassSource, Function
 
 
 @dataclass(frozen=True)
-class Refusal:
+class InputCheck:
     """One condition, at any depth.
 
     Args:
@@ -36,7 +36,7 @@ class Refusal:
         return {name: values[0] for name, values in found.items() if len(values) == 1}
 
 
-def refusals(tree: SourceTree, owner: ClassSource) -> Iterator[Refusal]:
+def find_input_checks(tree: SourceTree, owner: ClassSource) -> Iterator[InputCheck]:
     """Yield every condition in a class's checks and in its call that leads to an error or to a warning."""
     names = {name for ancestor in tree.lineage(owner) for name in ancestor.functions if name.startswith("check_")}
     for name in ("__call__", *sorted(names)):
@@ -44,9 +44,9 @@ def refusals(tree: SourceTree, owner: ClassSource) -> Iterator[Refusal]:
         for node in ast.walk(located[1]) if located else ():
             if isinstance(node, ast.If) and located:
                 if any(isinstance(inner, ast.Raise) for inner in node.body):
-                    yield Refusal(node.test, refuses=True, function=located[1])
+                    yield InputCheck(node.test, refuses=True, function=located[1])
                 elif any(_warns(inner) for inner in node.body):
-                    yield Refusal(node.test, refuses=False, function=located[1])
+                    yield InputCheck(node.test, refuses=False, function=located[1])
 
 
 def _warns(node: ast.stmt) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from octabox.catalog.entries import Parameter, SizeRule
-from octabox.catalog.reading.checks.refusals import Refusal, refusals
+from octabox.catalog.reading.checks.refusals import InputCheck, find_input_checks
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource
 
@@ -26,7 +26,7 @@ def size_rules(tree: SourceTree, owner: ClassSource, parameters: Iterable[Parame
     """Return the rules for the sizes among a call's parameters; of several for one the strictest, if they are numbers."""
     known = {parameter.name for parameter in parameters}
     found: dict[tuple[str, ...], SizeRule] = {}
-    for refusal in refusals(tree, owner):
+    for refusal in find_input_checks(tree, owner):
         for rule in _divisions(refusal):
             row = next((row for row in SIZES if rule.parameters[0] in row), ())
             if row and known.issuperset(row):
@@ -41,7 +41,7 @@ def _stricter(one: SizeRule | None, other: SizeRule) -> SizeRule:
     return max(one, other, key=lambda rule: (not rule.rounded, rule.multiple or 0))
 
 
-def _divisions(refusal: Refusal) -> Iterator[SizeRule]:
+def _divisions(refusal: InputCheck) -> Iterator[SizeRule]:
     """Yield a rule for each name whose rest of a division is looked at."""
     for node in ast.walk(refusal.test):
         if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.NotEq):

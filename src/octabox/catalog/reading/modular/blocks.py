@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from octabox.catalog.entries import Component, Field, Parameter
-from octabox.catalog.reading.annotations import parse
-from octabox.catalog.reading.docstrings import Words, section
-from octabox.catalog.reading.modular.steps import Item, flow
+from octabox.catalog.reading.annotations import parse_annotation
+from octabox.catalog.reading.docstrings import ParameterDoc, parse_section
+from octabox.catalog.reading.modular.steps import BlockParam, read_flow
 from octabox.catalog.reading.outputs import field_kind
-from octabox.catalog.reading.parameters import from_words, plain_value
+from octabox.catalog.reading.parameters import parameter_from_doc, to_json_value
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource
 
@@ -33,7 +33,7 @@ def default_blocks(tree: SourceTree, owner: ClassSource) -> ClassSource | None:
 
 def block_parameters(tree: SourceTree, blocks: ClassSource, usual: Mapping[str, Parameter]) -> tuple[Parameter, ...]:
     """Return what blocks take; where nothing says of which type, it is that of the name in most pipelines."""
-    found = section(blocks.doc, "Inputs") or _words(flow(tree, blocks).inputs)
+    found = parse_section(blocks.doc, "Inputs") or _words(read_flow(tree, blocks).inputs)
     taken = [_parameter(name, words, usual.get(name)) for name, words in found.items()]
     always = _always_needed(tree, blocks)
     return tuple(replace(each, required=_is_needed(each, always)) for each in taken)
@@ -44,14 +44,14 @@ def block_components(tree: SourceTree, blocks: ClassSource) -> tuple[Component, 
     listed = re.search(r"Components:\n(.*?)(?:\n\s*\n|\Z)", blocks.doc, re.DOTALL)
     if listed:
         return tuple(Component(name, annotation) for name, annotation in COMPONENT.findall(listed[1]))
-    return tuple(Component(name, words.type) for name, words in _words(flow(tree, blocks).components).items())
+    return tuple(Component(name, words.type) for name, words in _words(read_flow(tree, blocks).components).items())
 
 
 def block_outputs(tree: SourceTree, blocks: ClassSource) -> tuple[Field, ...]:
     """Return what blocks give back."""
-    found = section(blocks.doc, "Outputs") or _words(flow(tree, blocks).outputs)
+    found = parse_section(blocks.doc, "Outputs") or _words(read_flow(tree, blocks).outputs)
     return tuple(
-        Field(name, words.type, field_kind(name, parse(words.type), words.text), words.text)
+        Field(name, words.type, field_kind(name, parse_annotation(words.type), words.text), words.text)
         for name, words in found.items()
     )
 
@@ -70,19 +70,19 @@ def _is_needed(parameter: Parameter, always: frozenset[str] | None) -> bool:
     return parameter.required and (parameter.is_media or parameter.kind == "text")
 
 
-def _words(items: Mapping[str, Item]) -> dict[str, Words]:
-    return {name: item.words for name, item in items.items()}
+def _words(items: Mapping[str, BlockParam]) -> dict[str, ParameterDoc]:
+    return {name: item.doc for name, item in items.items()}
 
 
-def workflows(tree: SourceTree, blocks: ClassSource) -> tuple[str, ...]:
+def workflow_names(tree: SourceTree, blocks: ClassSource) -> tuple[str, ...]:
     """Return the names of what blocks can do, as diffusers calls it."""
     known = tree.value(blocks, WORKFLOWS)
     return tuple(known) if isinstance(known, dict) else ()
 
 
-def _parameter(name: str, words: Words, usual: Parameter | None) -> Parameter:
+def _parameter(name: str, words: ParameterDoc, usual: Parameter | None) -> Parameter:
     default, is_literal = _default(words.default)
-    own = from_words(name, words, default=default)
+    own = parameter_from_doc(name, words, default=default)
     if not words.type and usual is not None:
         own = replace(
             own,
@@ -99,6 +99,6 @@ def _parameter(name: str, words: Words, usual: Parameter | None) -> Parameter:
 def _default(text: str) -> tuple[object, bool]:
     """Return the value that a docstring writes, and whether it is one."""
     try:
-        return (plain_value(ast.literal_eval(text)) if text else None), True
+        return (to_json_value(ast.literal_eval(text)) if text else None), True
     except (SyntaxError, ValueError):
         return text, False

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from octabox.catalog.reading.docstrings import Words
+from octabox.catalog.reading.docstrings import ParameterDoc
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, literal
 
@@ -34,31 +34,31 @@ DEPTH = 12
 
 
 @dataclass(frozen=True)
-class Item:
+class BlockParam:
     """One thing that a step takes, gives or is made of, with what its source says of it."""
 
     name: str
-    words: Words = field(default_factory=Words)
+    doc: ParameterDoc = field(default_factory=ParameterDoc)
 
 
 @dataclass
-class Flow:
+class BlockFlow:
     """What a row of steps takes from outside, what it gives at its end and on its way, and what it is made of."""
 
-    inputs: dict[str, Item] = field(default_factory=dict)
-    outputs: dict[str, Item] = field(default_factory=dict)
-    given: set[str] = field(default_factory=set)
-    components: dict[str, Item] = field(default_factory=dict)
+    inputs: dict[str, BlockParam] = field(default_factory=dict)
+    outputs: dict[str, BlockParam] = field(default_factory=dict)
+    produced: set[str] = field(default_factory=set)
+    components: dict[str, BlockParam] = field(default_factory=dict)
 
 
-def flow(tree: SourceTree, block: ClassSource, depth: int = DEPTH) -> Flow:
+def read_flow(tree: SourceTree, block: ClassSource, depth: int = DEPTH) -> BlockFlow:
     """Return what goes into blocks and what comes out."""
     steps = _steps(tree, block) if depth else []
     if not steps:
         outputs = {item.name: item for item in _items(tree, block, OUTPUTS)}
         inputs = {item.name: item for item in _items(tree, block, INPUTS)}
-        return Flow(inputs, outputs, set(outputs), {item.name: item for item in _items(tree, block, COMPONENTS)})
-    flows = [flow(tree, step, depth - 1) for step in steps]
+        return BlockFlow(inputs, outputs, set(outputs), {item.name: item for item in _items(tree, block, COMPONENTS)})
+    flows = [read_flow(tree, step, depth - 1) for step in steps]
     chooses = any(CHOOSING.match(ancestor.name) for ancestor in tree.lineage(block)[1:])
     found = _either(flows) if chooses else _in_turn(flows)
     for item in _items(tree, block, ("loop_inputs",)):
@@ -68,28 +68,28 @@ def flow(tree: SourceTree, block: ClassSource, depth: int = DEPTH) -> Flow:
     return found
 
 
-def _in_turn(flows: list[Flow]) -> Flow:
+def _in_turn(flows: list[BlockFlow]) -> BlockFlow:
     """Return the flow through steps one after the other."""
-    whole = Flow()
+    whole = BlockFlow()
     for each in flows:
         for name, item in each.inputs.items():
             known = whole.inputs.get(name)
-            if name not in whole.given and (known is None or (known.words.optional and not item.words.optional)):
+            if name not in whole.produced and (known is None or (known.doc.optional and not item.doc.optional)):
                 whole.inputs[name] = item
-        whole.given |= each.given
+        whole.produced |= each.produced
         whole.components = {**each.components, **whole.components}
         whole.outputs = each.outputs or whole.outputs
     return whole
 
 
-def _either(flows: list[Flow]) -> Flow:
+def _either(flows: list[BlockFlow]) -> BlockFlow:
     """Return the flow through one of several steps, or through none."""
-    whole = Flow()
+    whole = BlockFlow()
     for each in flows:
         for name, item in each.inputs.items():
-            whole.inputs.setdefault(name, replace(item, words=replace(item.words, optional=True)))
+            whole.inputs.setdefault(name, replace(item, doc=replace(item.doc, optional=True)))
         whole.outputs = {**each.outputs, **whole.outputs}
-        whole.given |= each.given
+        whole.produced |= each.produced
         whole.components = {**each.components, **whole.components}
     return whole
 
@@ -120,7 +120,7 @@ def _names(tree: SourceTree, module: str, node: ast.AST, depth: int = 3) -> Iter
         yield from _names(tree, module, child, depth)
 
 
-def _items(tree: SourceTree, block: ClassSource, properties: tuple[str, ...]) -> Iterator[Item]:
+def _items(tree: SourceTree, block: ClassSource, properties: tuple[str, ...]) -> Iterator[BlockParam]:
     """Yield what the properties of a step list by calls such as ``InputParam("height", type_hint=int)``."""
     usual = _usual(tree, block)
     for name in properties:
@@ -147,7 +147,7 @@ def _usual(tree: SourceTree, block: ClassSource) -> dict[str, object]:
     }
 
 
-def _item(call: ast.Call, usual: Mapping[str, object]) -> Item | None:
+def _item(call: ast.Call, usual: Mapping[str, object]) -> BlockParam | None:
     """Return what a call describes; None where it is another call, or has no name that can be known."""
     if not DESCRIBES.match(ast.unparse(call.func)):
         return None
@@ -160,10 +160,10 @@ def _item(call: ast.Call, usual: Mapping[str, object]) -> Item | None:
     kind = said.get("type_hint")
     default = said.get("default")
     text = literal(said.get("description"))
-    words = Words(
+    words = ParameterDoc(
         type="" if kind is None or literal(kind) == "Any" else ast.unparse(kind),
         optional=literal(said.get("required")) is not True,
         default="" if default is None or literal(default) is None else ast.unparse(default).strip("'\""),
         text=" ".join(text.split()) if isinstance(text, str) else "",
     )
-    return Item(name, words)
+    return BlockParam(name, words)

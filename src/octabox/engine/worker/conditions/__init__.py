@@ -1,1 +1,1 @@
-"""Conditions of a call: ControlNets, IP-Adapters, LoRAs and textual inversion."""
+"""ControlNets, IP-Adapters, LoRAs and textual inversion embeddings of a loaded model."""

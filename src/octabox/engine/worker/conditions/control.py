@@ -1,4 +1,4 @@
-"""Bring what a call says to its steering components, such as ControlNets, into the form that diffusers takes."""
+"""Convert the arguments of control components, such as ControlNets, to the form that the pipeline takes."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from PIL.Image import Image
 
 from octabox.catalog.conditions.control import control_component, control_image, strengths
 from octabox.catalog.entries import PipelineEntry
-from octabox.engine.worker.component_types import members_of
+from octabox.engine.worker.component_types import unpack_components
 
 
-def steering_arguments(pipe: Any, entry: PipelineEntry, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call that differ from how they are given.
+def control_arguments(pipe: Any, entry: PipelineEntry, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call that need another form.
 
-    Some pipelines take a whole number for no number, and one number for none where there are several components; and
-    components that look at one channel take only images that have one.
+    Some pipelines reject an int as a scale, or a single scale for several components; and components with one input channel
+    take only greyscale images.
 
     Args:
         pipe: The pipeline.
-        entry: What is known of it.
-        given: The arguments so far.
+        entry: Its catalog entry.
+        arguments: The arguments of the call.
     """
     part = control_component(entry)
     component = getattr(pipe, part.name, None) if part is not None else None
     if not isinstance(component, torch.nn.Module):
         return {}
-    members = members_of(component)
+    members = unpack_components(component)
     image = control_image(entry)
-    shown = given.get(image.name) if image is not None else None
+    value = arguments.get(image.name) if image is not None else None
     changed: dict[str, Any] = {}
     if members == [component]:
         count = 0
-        if image is not None and shown is not None:
-            changed[image.name] = _shown(shown, component)
+        if image is not None and value is not None:
+            changed[image.name] = _convert_channels(value, component)
     else:
-        images = shown if isinstance(shown, list) else [shown]
-        # One that was trained for several kinds of images may be shown several.
-        looking = members * len(images) if len(members) == 1 else members
-        count = len(looking)
-        if image is not None and shown is not None and len(images) == count:
-            changed[image.name] = [_shown(*each) for each in zip(images, looking, strict=True)]
-    return changed | _numbers(entry, given, count)
+        images = value if isinstance(value, list) else [value]
+        # A union ControlNet, trained for several types of images, takes several.
+        targets = members * len(images) if len(members) == 1 else members
+        count = len(targets)
+        if image is not None and value is not None and len(images) == count:
+            changed[image.name] = [_convert_channels(*each) for each in zip(images, targets, strict=True)]
+    return changed | _scales(entry, arguments, count)
 
 
-def _numbers(entry: PipelineEntry, given: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """Return the strengths and the spans of a call: as lists of so many, or, where the count is 0, as single numbers."""
+def _scales(entry: PipelineEntry, arguments: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Return the scales and guidance ranges of a call as lists of a length, or as single floats if the count is 0."""
     changed: dict[str, Any] = {}
     for each in strengths(entry):
-        value = given.get(each.name, each.default)
+        value = arguments.get(each.name, each.default)
         if isinstance(value, list):
             changed[each.name] = [float(number) for number in value]
         elif isinstance(value, int | float):
@@ -58,10 +58,10 @@ def _numbers(entry: PipelineEntry, given: Mapping[str, Any], count: int) -> dict
     return changed
 
 
-def _shown(image: Any, component: torch.nn.Module) -> Any:
-    """Return an image, or a list of them, in grey where a component looks at one channel."""
+def _convert_channels(image: Any, component: torch.nn.Module) -> Any:
+    """Convert an image, or a list of them, to greyscale if a component has one input channel."""
     if isinstance(image, list):
-        return [_shown(each, component) for each in image]
+        return [_convert_channels(each, component) for each in image]
     channels = getattr(getattr(component, "config", None), "in_channels", None)
     is_grey = channels == 1 and not hasattr(component.config, "conditioning_channels")
     return image.convert("L") if is_grey and isinstance(image, Image) else image

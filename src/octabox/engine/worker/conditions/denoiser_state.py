@@ -1,4 +1,4 @@
-"""What a denoiser is made of, besides its weights: which parts something has put into it, to take them out and put them in."""
+"""Snapshot and restore the attention processors, modules and settings of a denoiser."""
 
 from __future__ import annotations
 
@@ -6,65 +6,67 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: How the names of attention processors end, behind that of the layer.
-PROCESSOR = ".processor"
+#: Suffix of the names of attention processors.
+PROCESSOR_SUFFIX = ".processor"
 
-#: Stands for an attribute that is not there.
-ABSENT = object()
+#: Value of a missing attribute.
+MISSING = object()
 
 
 @dataclass(frozen=True)
-class State:
-    """Some of what a denoiser is made of.
+class DenoiserState:
+    """Attention processors, modules and settings of a denoiser.
 
     Args:
-        processors: Attention processors by place.
-        parts: Its attributes, modules among them.
+        processors: Attention processors by name.
+        attributes: Its attributes, including modules.
         settings: Attributes of its configuration.
     """
 
     processors: Mapping[str, Any]
-    parts: Mapping[str, Any]
+    attributes: Mapping[str, Any]
     settings: Mapping[str, Any]
 
 
-def snapshot(denoiser: Any) -> State:
-    """Return what a denoiser is made of now."""
-    return State(dict(denoiser.attn_processors), _attributes(denoiser), _attributes(denoiser.config))
+def snapshot(denoiser: Any) -> DenoiserState:
+    """Return the current state of a denoiser."""
+    return DenoiserState(dict(denoiser.attn_processors), _attributes(denoiser), _attributes(denoiser.config))
 
 
-def differing(before: State, after: State) -> tuple[State, State]:
-    """Return what differs between two states: as it was, and as it is."""
-    # What has come with a new part, such as a projection with attention of its own, goes with it.
+def changed_modules(before: DenoiserState, after: DenoiserState) -> tuple[DenoiserState, DenoiserState]:
+    """Return the differences between two states: the values before and the values after."""
+    # Processors of modules that were added are part of those modules.
     processors = [name for name, each in before.processors.items() if each is not after.processors.get(name)]
-    parts, settings = _changed(before.parts, after.parts), _changed(before.settings, after.settings)
+    attributes = _changed_names(before.attributes, after.attributes)
+    settings = _changed_names(before.settings, after.settings)
     first, second = (
-        State(
+        DenoiserState(
             {name: state.processors[name] for name in processors},
-            {name: state.parts.get(name, ABSENT) for name in parts},
-            {name: state.settings.get(name, ABSENT) for name in settings},
+            {name: state.attributes.get(name, MISSING) for name in attributes},
+            {name: state.settings.get(name, MISSING) for name in settings},
         )
         for state in (before, after)
     )
     return first, second
 
 
-def put(denoiser: Any, state: State) -> None:
-    """Make a denoiser what it is in a state."""
-    for place, processor in state.processors.items():
-        denoiser.get_submodule(place.removesuffix(PROCESSOR)).set_processor(processor)
-    for thing, attributes in ((denoiser, state.parts), (denoiser.config, state.settings)):
+def restore(denoiser: Any, state: DenoiserState) -> None:
+    """Set the processors, attributes and settings of a denoiser to those of a state."""
+    for name, processor in state.processors.items():
+        denoiser.get_submodule(name.removesuffix(PROCESSOR_SUFFIX)).set_processor(processor)
+    for target, attributes in ((denoiser, state.attributes), (denoiser.config, state.settings)):
         for name, value in attributes.items():
-            if value is not ABSENT:
-                setattr(thing, name, value)
-            elif hasattr(thing, name):
-                delattr(thing, name)
+            if value is not MISSING:
+                setattr(target, name, value)
+            elif hasattr(target, name):
+                delattr(target, name)
 
 
-def _attributes(thing: Any) -> dict[str, Any]:
-    """Return the public attributes of an object, modules too."""
-    return {name: value for name, value in {**vars(thing), **vars(thing).get("_modules", {})}.items() if name[0] != "_"}
+def _attributes(target: Any) -> dict[str, Any]:
+    """Return the public attributes of an object, including modules."""
+    attributes = {**vars(target), **vars(target).get("_modules", {})}
+    return {name: value for name, value in attributes.items() if not name.startswith("_")}
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    return [name for name in {**before, **after} if before.get(name, ABSENT) is not after.get(name, ABSENT)]
+def _changed_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**before, **after} if before.get(name, MISSING) is not after.get(name, MISSING)]

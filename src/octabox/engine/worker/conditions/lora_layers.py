@@ -1,8 +1,6 @@
-"""The layers that LoRAs stand beside: taken out of the model's way, or exchanged for weights that hold the LoRAs already.
+"""Merge active LoRAs into the weights of a model's layers, and restore the original weights exactly.
 
-A LoRA beside a layer costs two more products in each call of it, and a layer that only might have one costs a question. So that
-a call with LoRAs is as fast as one without, its layers compute with weights to which the LoRAs were added. Those are new
-tensors: the model's own ones are set aside as they are, and put back, so that not a bit of them is ever computed.
+An unmerged LoRA costs two more matrix products per layer. Merged weights are new tensors, so the original ones never change.
 """
 
 from __future__ import annotations
@@ -13,105 +11,105 @@ from typing import Any
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-#: Most bytes of weights that are held a second time for that; where the layers have more, LoRAs stay beside them.
+#: Limit of the bytes of merged weights; beyond it LoRAs stay unmerged.
 MAX_BYTES = 2 * 2**30
 
-#: Share of an accelerator's free memory that such weights may take; the call itself needs the rest.
-SHARE = 0.5
+#: Share of an accelerator's free memory that merged weights may take.
+MEMORY_SHARE = 0.5
 
-#: Types of numbers that sums can be made of; others are packed.
-NUMBERS = frozenset({torch.float32, torch.float16, torch.bfloat16})
+#: Dtypes of weights that LoRAs can be merged into; others are quantized.
+MERGEABLE_DTYPES = frozenset({torch.float32, torch.float16, torch.bfloat16})
 
 
 class LoraLayers:
-    """The layers of a model that have LoRAs beside them.
+    """The layers of a model that have LoRAs.
 
     Args:
-        parts: Returns the components that may have any, by name.
-        most: Most bytes of weights that may be held twice.
+        components: Returns the components that may have LoRAs, by name.
+        max_bytes: Limit of the bytes of merged weights.
     """
 
-    def __init__(self, parts: Callable[[], Mapping[str, torch.nn.Module]], most: int = MAX_BYTES) -> None:
-        self._parts, self._most = parts, most
-        self._out: list[tuple[torch.nn.Module, str, torch.nn.Module]] = []
-        self._own: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+    def __init__(self, components: Callable[[], Mapping[str, torch.nn.Module]], max_bytes: int = MAX_BYTES) -> None:
+        self._components, self._max_bytes = components, max_bytes
+        self._detached: list[tuple[torch.nn.Module, str, torch.nn.Module]] = []
+        self._original_weights: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
 
     def attach(self) -> None:
-        """Put everything back where the libraries look for it: the model's own weights, and the LoRAs beside them."""
-        for weight, own in self._own:
-            weight.data = own
-        for parent, name, layer in self._out:
-            parent._modules[name] = layer  # noqa: SLF001 (there is no other way to give a module back under its name)
-        self._own.clear()
-        self._out.clear()
+        """Restore the original weights and the LoRA layers, where PEFT expects them."""
+        for weight, original in self._original_weights:
+            weight.data = original
+        for parent, name, layer in self._detached:
+            parent._modules[name] = layer  # noqa: SLF001 (there is no public way to replace a submodule)
+        self._original_weights.clear()
+        self._detached.clear()
 
     def detach(self) -> None:
-        """Let the model have its plain layers alone."""
-        for parent, name, layer in list(self._beside()):
+        """Replace LoRA layers by their base layers."""
+        for parent, name, layer in list(self._lora_layers()):
             parent._modules[name] = layer.base_layer  # noqa: SLF001 (as above)
-            self._out.append((parent, name, layer))
+            self._detached.append((parent, name, layer))
 
     def merge(self) -> bool:
-        """Exchange weights for their sums with the LoRAs that are switched on; return False where that cannot be."""
-        layers = [(layer, _switched_on(layer)) for _, _, layer in self._beside()]
+        """Merge the active LoRAs into new weights; return False if that is not possible."""
+        layers = [(layer, _active_loras(layer)) for _, _, layer in self._lora_layers()]
         changed = [(layer, names) for layer, names in layers if names]
         weights = [getattr(layer.base_layer, "weight", None) for layer, _ in changed]
-        if not all(_plain(layer, names) for layer, names in changed) or not all(map(_summable, weights)):
+        if not all(_has_plain_loras(layer, names) for layer, names in changed) or not all(map(_is_mergeable, weights)):
             return False
-        needed = sum(weight.nbytes for weight in weights if weight is not None)
-        if needed > min(self._most, SHARE * _free_memory(weights)):
+        required = sum(weight.nbytes for weight in weights if weight is not None)
+        if required > min(self._max_bytes, MEMORY_SHARE * _free_bytes(weights)):
             return False
         try:
-            sums = [_sum(layer, names) for layer, names in changed]
+            merged = [_merge_weight(layer, names) for layer, names in changed]
         except torch.OutOfMemoryError:
-            # Something else on the device has taken what was free. Without sums the call is slower, and makes the same.
+            # Unmerged LoRAs are slower and give the same result.
             return False
-        for weight, total in zip(weights, sums, strict=True):
-            assert isinstance(weight, torch.nn.Parameter)  # noqa: S101 (asked above)
-            self._own.append((weight, weight.data))
+        for weight, total in zip(weights, merged, strict=True):
+            assert isinstance(weight, torch.nn.Parameter)  # noqa: S101 (checked above)
+            self._original_weights.append((weight, weight.data))
             weight.data = total
         self.detach()
         return True
 
-    def _beside(self) -> Iterator[tuple[torch.nn.Module, str, Any]]:
-        """Yield each layer that has room for LoRAs, with the module it is in and its name there."""
-        for part in self._parts().values():
+    def _lora_layers(self) -> Iterator[tuple[torch.nn.Module, str, Any]]:
+        """Yield each LoRA layer with its parent module and its name there."""
+        for part in self._components().values():
             for parent in part.modules():
                 for name, child in parent.named_children():
                     if isinstance(child, BaseTunerLayer):
                         yield parent, name, child
 
 
-def _switched_on(layer: Any) -> list[str]:
-    """Return the LoRAs of a layer that are switched on."""
+def _active_loras(layer: Any) -> list[str]:
+    """Return the active LoRAs of a layer."""
     return [] if layer.disable_adapters else [name for name in layer.active_adapters if name in layer.r]
 
 
-def _plain(layer: Any, names: list[str]) -> bool:
-    """Tell whether LoRAs do no more to a layer than to add to its weights."""
-    more = (getattr(layer, "lora_variant", {}), getattr(layer, "lora_bias", {}))
-    return hasattr(layer, "get_delta_weight") and not any(each.get(name) for each in more for name in names)
+def _has_plain_loras(layer: Any, names: list[str]) -> bool:
+    """Return whether LoRAs only add to a layer's weight, without variants such as DoRA and without biases."""
+    extras = (getattr(layer, "lora_variant", {}), getattr(layer, "lora_bias", {}))
+    return hasattr(layer, "get_delta_weight") and not any(each.get(name) for each in extras for name in names)
 
 
-def _summable(weight: object) -> bool:
-    """Tell whether weights are numbers that can be added to."""
-    return type(weight) is torch.nn.Parameter and weight.dtype in NUMBERS and weight.device.type != "meta"
+def _is_mergeable(weight: object) -> bool:
+    """Return whether a weight is a dense tensor in memory."""
+    return type(weight) is torch.nn.Parameter and weight.dtype in MERGEABLE_DTYPES and weight.device.type != "meta"
 
 
-def _free_memory(weights: Sequence[torch.Tensor | None]) -> float:
-    """Return the bytes that are free on the accelerator where weights are; without end on a host, or where it does not say."""
+def _free_bytes(weights: Sequence[torch.Tensor | None]) -> float:
+    """Return the free bytes on the device of weights; infinity on the host, or if the device does not report them."""
     device = next((weight.device for weight in weights if weight is not None), torch.device("cpu"))
     module = torch.get_device_module(device)
     if device.type == "cpu" or not hasattr(module, "mem_get_info"):
         return float("inf")
     free, _ = module.mem_get_info(device.index or 0)
-    # What torch keeps for reuse is free as well.
+    # Memory that torch has reserved but not allocated is free as well.
     return float(free + module.memory_reserved(device.index or 0) - module.memory_allocated(device.index or 0))
 
 
 @torch.no_grad()
-def _sum(layer: Any, names: list[str]) -> torch.Tensor:
-    """Return a layer's weights with the LoRAs added, in single precision on the way."""
+def _merge_weight(layer: Any, names: list[str]) -> torch.Tensor:
+    """Return a layer's weight with the LoRAs added, computed in float32."""
     weight: torch.Tensor = layer.base_layer.weight.data
     total = weight.float()
     for name in names:

@@ -1,4 +1,4 @@
-"""Load a LoRA into a pipeline and count which of its tensors found a place there."""
+"""Load a LoRA into a pipeline and count which of its tensors the model uses."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from octabox.hub.adapters.lora_networks import weights_of
 
 @dataclass(frozen=True)
 class LoadStats:
-    """What became of a LoRA's tensors.
+    """The number of a LoRA's tensors that a model uses.
 
     Args:
-        keys: How many there are.
-        used: How many of them the model took.
-        strange: Some of those that have no place in it.
-        parts: Components that took any.
+        keys: Number of tensors in the file.
+        used: Number of tensors that the model uses.
+        unused_names: Names of some of the others.
+        components: Components that use any.
     """
 
     keys: int
     used: int
-    strange: tuple[str, ...]
-    parts: tuple[str, ...]
+    unused_names: tuple[str, ...]
+    components: tuple[str, ...]
 
 
-def lora_parts(pipe: Any) -> dict[str, torch.nn.Module]:
-    """Return the components of a pipeline that may take a LoRA."""
+def lora_components(pipe: Any) -> dict[str, torch.nn.Module]:
+    """Return the components of a pipeline that support LoRAs."""
     names = getattr(type(pipe), "_lora_loadable_modules", ())
     found = {name: getattr(pipe, name, None) for name in names}
     return {name: part for name, part in found.items() if isinstance(part, torch.nn.Module)}
@@ -46,65 +46,67 @@ def load_lora_with_stats(
     """Load a LoRA under a name and count its tensors.
 
     Args:
-        pipe: A pipeline that takes LoRAs.
+        pipe: A pipeline that supports LoRAs.
         weights: The LoRA's file, or its tensors.
         adapter: Name to load it under.
-        names: Names of the file's tensors with weights.
+        names: Names of the weight tensors in the file.
     """
-    read: dict[str, Any] = {}
-    # A file's names are turned into the model's on the way; what they were turned into is what can be counted.
-    own = pipe.lora_state_dict
+    state_dict: dict[str, Any] = {}
+    # diffusers converts the file's names to the model's; the converted ones are counted.
+    lora_state_dict = pipe.lora_state_dict
 
-    def watched(*args: Any, **options: Any) -> Any:
-        answer = own(*args, **options)
-        read.update(answer[0] if isinstance(answer, tuple) else answer)
-        return answer
+    def record_state_dict(*args: Any, **options: Any) -> Any:
+        result = lora_state_dict(*args, **options)
+        state_dict.update(result[0] if isinstance(result, tuple) else result)
+        return result
 
-    with quiet_libraries(), _replaced(pipe, "lora_state_dict", watched):
+    with silence_libraries(), _replace_method(pipe, "lora_state_dict", record_state_dict):
         if isinstance(weights, Path):
             pipe.load_lora_weights(str(weights.parent), weight_name=weights.name, adapter_name=adapter)
         else:
             pipe.load_lora_weights(weights, adapter_name=adapter)
-    return _counted(pipe, adapter, weights_of(read), names)
+    return _count_tensors(pipe, adapter, weights_of(state_dict), names)
 
 
-def _counted(pipe: Any, adapter: str, wanted: list[str], names: list[str]) -> LoadStats:
-    """Compare the names that were to be loaded with the tensors that are there now."""
-    parts = lora_parts(pipe)
-    there = {name: _tensors(part, adapter) for name, part in parts.items()}
-    asked = Counter(name.partition(".")[0] for name in wanted)
-    used = sum(min(asked[name], count) for name, count in there.items())
-    strange = [name for name in wanted if name.partition(".")[0] not in parts]
-    strange += [name for name in wanted if (part := parts.get(name.partition(".")[0])) and not _has(part, name)]
-    # diffusers reads most DoRAs as plain LoRAs, without the lengths that make them what they are.
-    dropped = [] if any("magnitude" in name for name in wanted) else [name for name in names if "dora_scale" in name]
-    # One tensor of the file may become several of the model's, or several one: what is lost is told in parts of the whole.
-    taken = (len(names) - len(dropped)) * used // len(wanted) if wanted else 0
-    parted = tuple(name for name, count in there.items() if count)
-    return LoadStats(len(names), taken, tuple(dict.fromkeys([*dropped, *strange])), parted)
+def _count_tensors(pipe: Any, adapter: str, converted: list[str], names: list[str]) -> LoadStats:
+    """Compare the converted names with the tensors that the components have."""
+    components = lora_components(pipe)
+    loaded = {name: _adapter_tensors(part, adapter) for name, part in components.items()}
+    requested = Counter(name.partition(".")[0] for name in converted)
+    used = sum(min(requested[name], count) for name, count in loaded.items())
+    unused = [name for name in converted if name.partition(".")[0] not in components]
+    unused += [
+        name for name in converted if (part := components.get(name.partition(".")[0])) and not _has_target(part, name)
+    ]
+    # diffusers loads most DoRAs as plain LoRAs, without their magnitudes.
+    dropped = [] if any("magnitude" in name for name in converted) else [name for name in names if "dora_scale" in name]
+    # Conversion may split or join tensors, so the used share is scaled to the number in the file.
+    used_keys = (len(names) - len(dropped)) * used // len(converted) if converted else 0
+    with_lora = tuple(name for name, count in loaded.items() if count)
+    return LoadStats(len(names), used_keys, tuple(dict.fromkeys([*dropped, *unused])), with_lora)
 
 
-def _tensors(part: torch.nn.Module, adapter: str) -> int:
-    """Return how many tensors of this adapter a component has."""
-    return sum(adapter in name.split(".") for name, _ in part.named_parameters())
+def _adapter_tensors(component: torch.nn.Module, adapter: str) -> int:
+    """Return the number of tensors that a component has of an adapter."""
+    return sum(adapter in name.split(".") for name, _ in component.named_parameters())
 
 
-def _has(part: torch.nn.Module, name: str) -> bool:
-    """Tell whether a component has the module that a tensor is for; of names in an older layout that is not asked."""
-    place = name.partition(".")[2].partition(".lora_")[0]
-    if "processor" in name or place == name.partition(".")[2]:
+def _has_target(component: torch.nn.Module, name: str) -> bool:
+    """Return whether a component has the module that a tensor belongs to; True for names in older layouts."""
+    target = name.partition(".")[2].partition(".lora_")[0]
+    if "processor" in name or target == name.partition(".")[2]:
         return True
     try:
-        part.get_submodule(place)
+        component.get_submodule(target)
     except AttributeError:
         return False
     return True
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
-    """Let an object have another method while this lasts."""
-    setattr(owner, name, stand_in)
+def _replace_method(owner: Any, name: str, replacement: Any) -> Iterator[None]:
+    """Replace a method of an object within the context."""
+    setattr(owner, name, replacement)
     try:
         yield
     finally:
@@ -112,8 +114,8 @@ def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Let the libraries say nothing of unknown names, which is told in other words."""
+def silence_libraries() -> Iterator[None]:
+    """Silence the libraries' messages about unknown names, which are reported otherwise."""
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers", "peft")]
     levels = [each.level for each in loggers]
     for each in loggers:

@@ -1,8 +1,8 @@
-"""Write networks of LyCORIS, and LoRAs whose names are of two minds, as the plain LoRAs that they are equal to.
+"""Convert LyCORIS networks, and LoRAs with mixed layouts of names, to equivalent plain LoRAs.
 
-A LoHa's change of a matrix is (A B) * (C D), taken element by element. Of two products of rank r that is one of rank r * r: its
-columns are those of A times those of C, its rows those of B times those of D. A LoKr's is the Kronecker product of W and A B,
-which is (W x A) (1 x B). Both are exact, so that nothing is lost but some memory.
+A LoHa changes a matrix by the element-wise product (A B) * (C D). For two factors of rank r this is a product of rank r * r,
+whose columns are products of those of A and C, and whose rows are products of those of B and D. A LoKr changes it by the
+Kronecker product of W and A B, which is (W x A) (1 x B). Both conversions are exact and only use more memory.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from octabox.errors import IncompatibleAdapterError
 #: Tensors by name.
 Tensors = Mapping[str, torch.Tensor]
 
-#: A factor of a network of LyCORIS, behind the name of the layer that it changes.
+#: The layer and factor in the name of a LyCORIS tensor.
 _FACTOR = re.compile(r"(?P<layer>.+)\.(?P<factor>(?:hada|lokr)_(?:w[12](?:_[ab])?|t[12])|alpha)")
 
-#: Convolutions by their names in the original UNet, which are of three by three.
+#: Names of 3x3 convolutions in the original UNet.
 _CONVOLUTION = re.compile(r"_(in_layers_2|out_layers_3|op)$")
 
-#: Names of matrices in diffusers' layout, and what PEFT calls them.
-_RENAMED = {".lora.down.": ".lora_A.", ".lora.up.": ".lora_B."}
+#: PEFT's names of the matrices by those in diffusers' layout.
+_PEFT_NAMES = {".lora.down.": ".lora_A.", ".lora.up.": ".lora_B."}
 
 
-def kernels(pipe: Any) -> dict[str, tuple[int, ...]]:
-    """Return the kernel's size of each convolution of a pipeline's UNet, by the layer's name in kohya's layout."""
+def kernel_sizes(pipe: Any) -> dict[str, tuple[int, ...]]:
+    """Return the kernel size of each convolution of a pipeline's UNet, by the layer's name in kohya's layout."""
     unet = getattr(pipe, "unet", None)
     layers = unet.named_modules() if isinstance(unet, torch.nn.Module) else ()
     return {
@@ -42,75 +42,80 @@ def kernels(pipe: Any) -> dict[str, tuple[int, ...]]:
     }
 
 
-def plain_lora(
+def convert_to_lora(
     file: Path, kind: str, name: str, sizes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, torch.Tensor] | None:
-    """Return the weights of a file as a plain LoRA; None where they are one that diffusers reads as it is.
+    """Return the weights of a file as a plain LoRA; None if diffusers can load the file.
 
     Args:
-        file: A LoRA's file.
-        kind: Kind of its network.
-        name: What the caller calls it.
-        sizes: Sizes of the kernels of convolutions, by layer.
+        file: File of the LoRA.
+        kind: Type of its network.
+        name: Name of the LoRA, for errors.
+        sizes: Kernel sizes of convolutions by layer.
 
     Raises:
-        IncompatibleAdapterError: It is of a form that no plain LoRA is equal to.
+        IncompatibleAdapterError: The network has no equivalent plain LoRA.
     """
     if file.suffix.lower() != ".safetensors":
         return None
     if kind in {"LoHa", "LoKr"}:
-        return _rewritten(load_file(file), kind, name, sizes)
+        return _convert_lycoris(load_file(file), kind, name, sizes)
     tensors = load_file(file)
-    # diffusers reads a file by the layout of its first name, and would not know the others.
-    mixed = any(".lora_A." in each for each in tensors) and any(old in each for each in tensors for old in _RENAMED)
-    return {_renamed(each): tensor for each, tensor in tensors.items()} if mixed else None
+    # diffusers detects the layout by the first name and ignores names in another one.
+    mixed = any(".lora_A." in each for each in tensors) and any(old in each for each in tensors for old in _PEFT_NAMES)
+    return {_to_peft_name(each): tensor for each, tensor in tensors.items()} if mixed else None
 
 
-def _renamed(name: str) -> str:
-    for old, new in _RENAMED.items():
+def _to_peft_name(name: str) -> str:
+    for old, new in _PEFT_NAMES.items():
         name = name.replace(old, new)
     return name
 
 
-def _rewritten(tensors: Tensors, kind: str, name: str, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
-    """Return a network of LyCORIS as a LoRA in kohya's layout."""
+def _convert_lycoris(
+    tensors: Tensors, kind: str, name: str, sizes: Mapping[str, tuple[int, ...]]
+) -> dict[str, torch.Tensor]:
+    """Convert a LyCORIS network to a LoRA in kohya's layout."""
     layers: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
     for key, tensor in tensors.items():
         match = _FACTOR.fullmatch(key)
         if match is None:
-            raise _cannot(name, kind, f"'{key}' is no part of one")
+            raise _unsupported_error(name, kind, f"'{key}' is not a tensor of a {kind}")
         layers[match["layer"]][match["factor"]] = tensor.float()
-    written: dict[str, torch.Tensor] = {}
+    converted: dict[str, torch.Tensor] = {}
     for layer, factors in layers.items():
         try:
             up, down, scale = _loha(factors) if kind == "LoHa" else _lokr(factors)
-            up, down = _for_layer(up, down, sizes.get(layer, (3, 3) if _CONVOLUTION.search(layer) else ()))
+            up, down = _reshape_for_layer(up, down, sizes.get(layer, (3, 3) if _CONVOLUTION.search(layer) else ()))
         except (KeyError, RuntimeError, ValueError) as error:
-            raise _cannot(name, kind, f"{layer} has the factors {', '.join(sorted(factors))}") from error
-        written[f"{layer}.lora_up.weight"] = up
-        written[f"{layer}.lora_down.weight"] = down
-        written[f"{layer}.alpha"] = torch.tensor(scale * down.shape[0])
-    return written
+            raise _unsupported_error(name, kind, f"{layer} has the factors {', '.join(sorted(factors))}") from error
+        converted[f"{layer}.lora_up.weight"] = up
+        converted[f"{layer}.lora_down.weight"] = down
+        converted[f"{layer}.alpha"] = torch.tensor(scale * down.shape[0])
+    return converted
 
 
-def _cannot(name: str, kind: str, reason: str) -> IncompatibleAdapterError:
-    message = f"LoRA '{name}' is a {kind} of a form that cannot be applied: {reason}."
-    return IncompatibleAdapterError(message, hint="Plain matrices can; Tucker's form cannot.", parameter="adapters")
+def _unsupported_error(name: str, kind: str, reason: str) -> IncompatibleAdapterError:
+    message = f"LoRA '{name}' is a {kind} of a form that is not supported: {reason}."
+    hint = "Matrix factors are supported; Tucker decompositions are not."
+    return IncompatibleAdapterError(message, hint=hint, parameter="adapters")
 
 
-def _for_layer(up: torch.Tensor, down: torch.Tensor, size: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return two matrices in the form of the layer that they change: with the size of a convolution's kernel, if it is one."""
+def _reshape_for_layer(
+    up: torch.Tensor, down: torch.Tensor, size: tuple[int, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Reshape two matrices for the layer that they change, with the kernel size if it is a convolution."""
     if up.shape[1] != down.shape[0]:
-        raise ValueError("factors that do not belong together")
+        raise ValueError("incompatible factors")
     if not size:
         return up, down
     return up[..., None, None], down.reshape(len(down), -1, *size)
 
 
 def _loha(factors: Tensors) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Return the two matrices of a LoRA that is equal to a LoHa, and its scale."""
+    """Return the two matrices and the scale of the LoRA that is equivalent to a LoHa."""
     if "hada_t1" in factors:
-        raise ValueError("Tucker's form")
+        raise ValueError("a Tucker decomposition")
     a, b, c, d = (factors[f"hada_{name}"] for name in ("w1_a", "w1_b", "w2_a", "w2_b"))
     rank = b.shape[0]
     up = (a[:, :, None] * c[:, None, :]).reshape(len(a), -1)
@@ -119,9 +124,9 @@ def _loha(factors: Tensors) -> tuple[torch.Tensor, torch.Tensor, float]:
 
 
 def _lokr(factors: Tensors) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Return the two matrices of a LoRA that is equal to a LoKr, and its scale."""
+    """Return the two matrices and the scale of the LoRA that is equivalent to a LoKr."""
     if "lokr_t2" in factors:
-        raise ValueError("Tucker's form")
+        raise ValueError("a Tucker decomposition")
     left = factors["lokr_w1"] if "lokr_w1" in factors else factors["lokr_w1_a"] @ factors["lokr_w1_b"]
     if "lokr_w2" in factors:
         right = factors["lokr_w2"]
@@ -131,7 +136,7 @@ def _lokr(factors: Tensors) -> tuple[torch.Tensor, torch.Tensor, float]:
     else:
         up, down = factors["lokr_w2_a"], factors["lokr_w2_b"]
     ranks = [factors[name].shape[1] for name in ("lokr_w1_a", "lokr_w2_a") if name in factors]
-    # Where both factors are whole there is nothing that the scale would balance.
+    # Without a decomposed factor there is no rank to scale by.
     scale = _scale(factors, ranks[-1]) if ranks else 1.0
     return torch.kron(left, up), torch.kron(torch.eye(left.shape[1]), down), scale
 

@@ -1,4 +1,4 @@
-"""Teach a model's text encoders the words of the embeddings folder, as it is loaded."""
+"""Load the textual inversion embeddings of a folder into a model's text encoders."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ from octabox.hub.checkpoints.pickles import read_pickle
 
 logger = logging.getLogger("octabox.adapters")
 
-#: Kind of text encoders that are taught words, as their configuration names it.
-TAUGHT = "clip"
+#: Prefix of `model_type` of the supported text encoders.
+MODEL_TYPE = "clip"
 
-#: Entry of A1111's files in which the vectors stand.
+#: Key of the vectors in A1111's files.
 VECTORS = "string_to_param"
 
 
 def load_embeddings(pipe: Any, folder: str | None) -> tuple[str, ...]:
-    """Teach a pipeline the embeddings of a folder that fit it, and return their names; the log tells why others do not.
+    """Load the compatible embeddings of a folder and return their names; others are logged with the reason.
 
     Args:
         pipe: The pipeline.
-        folder: The folder; None, or one that is not there, holds none.
+        folder: Folder of embeddings; it may be None or missing.
     """
-    encoders = _encoders(pipe)
+    encoders = _find_encoders(pipe)
     if folder is None or not encoders or not hasattr(pipe, "load_textual_inversion"):
         return ()
     loaded = []
-    for found in AdapterRegistry(None, Path(folder)).embeddings():
-        word = found.name.rpartition("/")[2]
+    for embedding in AdapterRegistry(None, Path(folder)).embeddings():
+        token = embedding.name.rpartition("/")[2]
         try:
-            if found.problem:
-                raise IncompatibleWeightsError(found.problem)
-            _load_embedding(encoders, word, _vectors(found.file))
+            if embedding.problem:
+                raise IncompatibleWeightsError(embedding.problem)
+            _load_embedding(encoders, token, _read_vectors(embedding.file))
         except OctaboxError as error:
-            logger.info("the embedding %s is left out: %s", found.name, error.message)
+            logger.info("the embedding %s is not loaded: %s", embedding.name, error.message)
         else:
-            loaded.append(word)
+            loaded.append(token)
     return tuple(loaded)
 
 
-def _encoders(pipe: Any) -> list[tuple[Any, Any]]:
-    """Return the text encoders that can be taught words, each with its tokenizer."""
+def _find_encoders(pipe: Any) -> list[tuple[Any, Any]]:
+    """Return the CLIP text encoders of a pipeline, each with its tokenizer."""
     pairs = []
-    for name, part in pipe.components.items():
-        kind = getattr(getattr(part, "config", None), "model_type", "") or ""
+    for name, component in pipe.components.items():
+        model_type = getattr(getattr(component, "config", None), "model_type", "") or ""
         tokenizer = pipe.components.get(name.replace("text_encoder", "tokenizer"))
-        if name.startswith("text_encoder") and tokenizer is not None and str(kind).startswith(TAUGHT):
-            pairs.append((tokenizer, part))
+        if name.startswith("text_encoder") and tokenizer is not None and str(model_type).startswith(MODEL_TYPE):
+            pairs.append((tokenizer, component))
     return pairs
 
 
-def _vectors(file: Path) -> list[torch.Tensor]:
-    """Return the vectors of an embedding: a table of shape (vectors, width) for each encoder that it is for."""
+def _read_vectors(file: Path) -> list[torch.Tensor]:
+    """Read the vectors of an embedding, a tensor of shape (vectors, width) for each text encoder."""
     try:
         if file.suffix.lower() == ".safetensors":
             content: Any = load_file(file)
@@ -76,11 +76,11 @@ def _vectors(file: Path) -> list[torch.Tensor]:
     return [each.reshape(1, -1) if each.ndim == 1 else each for each in tensors]
 
 
-def _load_embedding(encoders: list[tuple[Any, Any]], word: str, tables: list[torch.Tensor]) -> None:
-    """Add a word to every tokenizer, and its vectors to every encoder.
+def _load_embedding(encoders: list[tuple[Any, Any]], token: str, tables: list[torch.Tensor]) -> None:
+    """Add a token to every tokenizer, and its vectors to every encoder.
 
     Raises:
-        IncompatibleWeightsError: They do not fit, or the word is taken.
+        IncompatibleWeightsError: The vectors do not fit, or the token exists.
     """
     matched = []
     for tokenizer, encoder in encoders:
@@ -90,22 +90,22 @@ def _load_embedding(encoders: list[tuple[Any, Any]], word: str, tables: list[tor
             widths = " and ".join(str(each.shape[-1]) for each in tables)
             raise IncompatibleWeightsError(f"Its vectors are {widths} wide, and the model's {width}.")
         if not bool(torch.isfinite(table).all()):
-            raise IncompatibleWeightsError("It holds numbers that are not finite.")
-        if word in tokenizer.get_vocab():
-            raise IncompatibleWeightsError(f"The model has the word {word!r} already; rename the file.")
+            raise IncompatibleWeightsError("It contains values that are not finite.")
+        if token in tokenizer.get_vocab():
+            raise IncompatibleWeightsError(f"The tokenizer already has the token {token!r}; rename the file.")
         matched.append((tokenizer, encoder, table))
     if len(matched) < len(tables):
         raise IncompatibleWeightsError(f"It is for {len(tables)} text encoders, and the model has {len(matched)}.")
     for tokenizer, encoder, table in matched:
-        _add(tokenizer, encoder, word, table)
+        _add_tokens(tokenizer, encoder, token, table)
 
 
-def _add(tokenizer: Any, encoder: Any, word: str, table: torch.Tensor) -> None:
-    """Add a word of one vector or several; diffusers turns the word in a prompt into all of them."""
-    pieces = [word, *(f"{word}_{index}" for index in range(1, len(table)))]
-    # As written and as a whole word alone: `art` is no part of `artist`.
-    tokenizer.add_tokens([AddedToken(piece, single_word=True, normalized=False) for piece in pieces])
+def _add_tokens(tokenizer: Any, encoder: Any, token: str, table: torch.Tensor) -> None:
+    """Add a token for each vector; diffusers expands the first one in a prompt to all of them."""
+    tokens = [token, *(f"{token}_{index}" for index in range(1, len(table)))]
+    # Only as written and as a complete word: `art` does not match in `artist`.
+    tokenizer.add_tokens([AddedToken(each, single_word=True, normalized=False) for each in tokens])
     encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     weights = encoder.get_input_embeddings().weight
     with torch.no_grad():
-        weights[tokenizer.convert_tokens_to_ids(pieces)] = table.to(weights)
+        weights[tokenizer.convert_tokens_to_ids(tokens)] = table.to(weights)

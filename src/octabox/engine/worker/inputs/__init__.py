@@ -1,1 +1,1 @@
-"""Turn the inputs of a call into the arguments of a pipeline: media, sizes and initial noise."""
+"""Prepare the arguments of a pipeline call: media, sizes and initial noise."""

@@ -1,4 +1,4 @@
-"""The noise of a call: drawn on the host, so that a seed means the same on every device, and mixed of two seeds."""
+"""Sample the noise of a call on the host, so that a seed gives the same noise on every device, and mix that of two seeds."""
 
 from __future__ import annotations
 
@@ -13,73 +13,70 @@ from torch.overrides import TorchFunctionMode
 from octabox.errors import InvalidParameterError
 from octabox.types import Variation
 
-#: Below this sine two draws point the same way, or opposite ways, and an arc between them is not defined.
-SMALLEST_SINE = 1e-6
+#: Below this sine two samples are parallel, and there is no arc between them.
+MIN_SINE = 1e-6
 
 
 @contextmanager
-def varied(arguments: Mapping[str, Any], variation: Variation | None) -> Iterator[None]:
-    """Mix the noise of a variation into all that a call draws from its generator.
+def apply_variation(arguments: Mapping[str, Any], variation: Variation) -> Iterator[None]:
+    """Mix the noise of a variation into all noise that a call samples from its generator.
 
     Args:
         arguments: The call's arguments.
-        variation: What to mix in; None changes nothing.
+        variation: The noise to mix in.
 
     Raises:
-        InvalidParameterError: The call has drawn nothing from a generator.
+        InvalidParameterError: The call has sampled nothing from a generator.
     """
-    if variation is None:
-        yield
-        return
-    own = next((each for each in arguments.values() if isinstance(each, torch.Generator)), None)
-    mode = _Mixing(own, variation)
+    generator = next((each for each in arguments.values() if isinstance(each, torch.Generator)), None)
+    mode = _MixedNoise(generator, variation)
     with mode:
         yield
-    if not mode.draws:
+    if not mode.samples:
         raise InvalidParameterError(
-            "There is nothing to vary: this pipeline draws no noise from a seed's generator.",
-            hint="Leave the variation out, and take another seed.",
+            "There is nothing to vary: this pipeline samples no noise from a seed's generator.",
+            hint="Leave the variation out, and use another seed.",
             parameter="variation",
         )
 
 
-class HostDraws:
-    """Lets pipelines draw numbers for a device from a generator of the host, where torch would refuse that.
+class HostNoise:
+    """Samples noise for a device from a generator on the host, in pipelines where torch would raise for that.
 
-    Most pipelines draw by diffusers' `randn_tensor`, which does so by itself. For those that call torch, a call that is
-    refused is made again with the numbers drawn on the host and moved; later calls of the class are made so at once.
+    Most pipelines sample by diffusers' `randn_tensor`, which does so itself. A pipeline for which torch raises is called again,
+    with noise that is sampled on the host and moved to the device; later calls of its class use that immediately.
     """
 
     def __init__(self) -> None:
         self._classes: set[str] = set()
 
-    def of(self, name: str, call: Callable[[], Any], warnings: list[str]) -> Any:
-        """Make a call of a pipeline.
+    def run(self, name: str, call: Callable[[], Any], warnings: list[str]) -> Any:
+        """Call a pipeline.
 
         Args:
-            name: Class of the pipeline.
-            call: Makes it, with a generator in the state of its seed each time.
-            warnings: What libraries have said so far; of a call that is made again nothing is kept.
+            name: The class of the pipeline.
+            call: Calls it, each time with a generator in the state of its seed.
+            warnings: The warnings so far; those of a call that is repeated are removed.
         """
         if name not in self._classes:
-            said = len(warnings)
+            count = len(warnings)
             try:
                 return call()
             except RuntimeError as error:
                 if not _REFUSED_GENERATOR.search(str(error)):
                     raise
                 self._classes.add(name)
-                del warnings[said:]
-        with _DrawingOnHost():
+                del warnings[count:]
+        with _HostSampling():
             return call()
 
 
-#: What torch says of a generator that is not of the device that numbers are drawn for.
+#: The message of torch where a generator is not on the device of the sampled tensor.
 _REFUSED_GENERATOR = re.compile(r"Expected an? '[\w:]+' (?:device type for generator|generator device) but found 'cpu")
 
 
-class _DrawingOnHost(TorchFunctionMode):
-    """While it is entered, numbers for a device are drawn where their generator is, and moved."""
+class _HostSampling(TorchFunctionMode):
+    """A mode in which noise is sampled on the device of its generator, and moved."""
 
     def __torch_function__(
         self,
@@ -88,21 +85,21 @@ class _DrawingOnHost(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        given = dict(kwargs or {})
-        generator, device = given.get("generator"), given.get("device")
+        options = dict(kwargs or {})
+        generator, device = options.get("generator"), options.get("device")
         if generator is None or device is None or torch.device(device).type == generator.device.type:
-            return function(*args, **given)
-        return function(*args, **{**given, "device": generator.device}).to(device)
+            return function(*args, **options)
+        return function(*args, **{**options, "device": generator.device}).to(device)
 
 
-class _Mixing(TorchFunctionMode):
-    """While it is entered, what is drawn from one generator is mixed with the same draw from another."""
+class _MixedNoise(TorchFunctionMode):
+    """A mode in which noise from one generator is mixed with noise from another."""
 
-    def __init__(self, own: torch.Generator | None, variation: Variation) -> None:
+    def __init__(self, generator: torch.Generator | None, variation: Variation) -> None:
         super().__init__()
-        self._own, self._strength = own, variation.strength
+        self._generator, self._strength = generator, variation.strength
         self._other = torch.Generator("cpu").manual_seed(variation.seed)
-        self.draws = 0
+        self.samples = 0
 
     def __torch_function__(
         self,
@@ -111,28 +108,28 @@ class _Mixing(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        given = dict(kwargs or {})
-        drawn = function(*args, **given)
-        if function is not torch.randn or self._own is None or given.get("generator") is not self._own:
-            return drawn
-        self.draws += 1
-        return between(drawn, function(*args, **{**given, "generator": self._other}), self._strength)
+        options = dict(kwargs or {})
+        noise = function(*args, **options)
+        if function is not torch.randn or self._generator is None or options.get("generator") is not self._generator:
+            return noise
+        self.samples += 1
+        return slerp(noise, function(*args, **{**options, "generator": self._other}), self._strength)
 
 
-def between(first: torch.Tensor, second: torch.Tensor, strength: float) -> torch.Tensor:
-    """Return noise on the arc between two draws, which unlike their mean is as loud as they are.
+def slerp(first: torch.Tensor, second: torch.Tensor, strength: float) -> torch.Tensor:
+    """Return the spherical linear interpolation of two samples of noise, whose variance unlike that of their mean is theirs.
 
-    That is spherical linear interpolation (Shoemake, Animating Rotation with Quaternion Curves, 1985).
+    Shoemake, Animating Rotation with Quaternion Curves, 1985.
 
     Args:
         first: Noise of any shape.
         second: Noise of the same shape.
-        strength: How far along: 0 is the first, 1 the second.
+        strength: The position between them: 0 is the first, 1 the second.
     """
     # Some devices have no double precision.
     one, other = (each.to("cpu", torch.float64).flatten() for each in (first, second))
     angle = torch.arccos((torch.dot(one, other) / (one.norm() * other.norm())).clamp(-1, 1))
-    if not torch.isfinite(angle) or angle.sin() < SMALLEST_SINE:
+    if not torch.isfinite(angle) or angle.sin() < MIN_SINE:
         return first + strength * (second - first)
     shares = torch.sin((1 - strength) * angle) / angle.sin(), torch.sin(strength * angle) / angle.sin()
     return (shares[0] * one + shares[1] * other).reshape(first.shape).to(first)

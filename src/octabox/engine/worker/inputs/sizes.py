@@ -1,4 +1,4 @@
-"""Check the sizes that a call asks for against the loaded pipeline's own multiples, before anything is computed."""
+"""Check the requested sizes against the multiples of the loaded pipeline, before anything is computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from octabox.engine.worker.outputs.items import OutputItem
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError
 from octabox.media.video import Video
 
-#: What an expression for a multiple is made of.
+#: Operators of expressions for a multiple.
 OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.Mult: operator.mul,
     ast.Add: operator.add,
@@ -25,39 +25,39 @@ OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
 
 
 def check_sizes(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) -> None:
-    """Refuse sizes that a pipeline would refuse or round, and name the nearest good ones.
+    """Check that sizes are multiples of what a pipeline requires, which would raise or round them.
 
     Raises:
-        InvalidParameterError: A size is no multiple of what the pipeline works in.
-        InvalidRequestError: Several are none.
+        InvalidParameterError: A size is not such a multiple.
+        InvalidRequestError: Several are not.
     """
     problems: list[RequestError] = []
     for rule in entry.sizes:
-        multiple = rule.multiple or evaluated(rule.expression, pipe)
+        multiple = rule.multiple or evaluate_expression(rule.expression, pipe)
         for name in rule.parameters:
             value = params.get(name)
             if multiple and isinstance(value, int) and (value - rule.offset) % multiple:
-                problems.append(_odd(entry, rule, name, value, multiple))
+                problems.append(_size_error(entry, rule, name, value, multiple))
     if len(problems) > 1:
         raise InvalidRequestError(problems)
     if problems:
         raise problems[0]
 
 
-def _odd(entry: PipelineEntry, rule: SizeRule, name: str, value: int, multiple: int) -> InvalidParameterError:
+def _size_error(entry: PipelineEntry, rule: SizeRule, name: str, value: int, multiple: int) -> InvalidParameterError:
     below = (value - rule.offset) // multiple * multiple + rule.offset
-    good = [size for size in (below, below + multiple) if size > 0]
-    more = f", plus {rule.offset}" if rule.offset else ""
+    nearest = [size for size in (below, below + multiple) if size > 0]
+    offset = f", plus {rule.offset}" if rule.offset else ""
     return InvalidParameterError(
-        f"{entry.name} works in multiples of {multiple}{more}, and '{name}' is {value}.",
-        hint=f"The nearest are {' and '.join(map(str, good))}.",
+        f"'{name}' must be a multiple of {multiple}{offset} for {entry.name}, not {value}.",
+        hint=f"The nearest are {' and '.join(map(str, nearest))}.",
         parameter=name,
-        choices=map(str, good),
+        choices=map(str, nearest),
     )
 
 
-def evaluated(expression: str, pipe: Any) -> int | None:
-    """Return the value of an expression over a pipeline's attributes, None where it has none."""
+def evaluate_expression(expression: str, pipe: Any) -> int | None:
+    """Return the value of an expression over a pipeline's attributes; None if it has none."""
     try:
         value = _value(ast.parse(expression, mode="eval").body, pipe)
     except (SyntaxError, AttributeError, TypeError, ValueError, ZeroDivisionError, LookupError):
@@ -66,7 +66,7 @@ def evaluated(expression: str, pipe: Any) -> int | None:
 
 
 def _value(node: ast.expr, pipe: Any) -> Any:
-    """Return the value of a node; names are the pipeline's attributes, and nothing is called."""
+    """Return the value of a node; a name is an attribute of the pipeline, and calls are not supported."""
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name):
@@ -80,27 +80,25 @@ def _value(node: ast.expr, pipe: Any) -> Any:
     raise ValueError(ast.dump(node))
 
 
-def other_sizes(
-    params: Mapping[str, Any], products: Sequence[OutputItem], pipe: Any, entry: PipelineEntry
-) -> list[str]:
-    """Return a sentence where a pipeline made images of another size than it was asked for, or, by binning, than its own."""
-    made = next((size for product in products if (size := _size(product)) is not None), None)
-    asked = params.get("width"), params.get("height")
-    own = _own_size(pipe) if asked == (None, None) and entry.binning else None
-    wanted = asked if None not in asked else own
-    if made is None or wanted is None or wanted == made:
+def size_warnings(params: Mapping[str, Any], items: Sequence[OutputItem], pipe: Any, entry: PipelineEntry) -> list[str]:
+    """Return a warning if the images of a pipeline have another size than requested, or, by binning, than its default."""
+    actual = next((size for item in items if (size := _size(item)) is not None), None)
+    requested = params.get("width"), params.get("height")
+    default = _default_size(pipe) if requested == (None, None) and entry.binning else None
+    expected = requested if None not in requested else default
+    if actual is None or expected is None or expected == actual:
         return []
-    words = "was asked for" if wanted == asked else "is the model's own size"
-    return [f"{wanted[0]}x{wanted[1]} {words}, and the pipeline made {made[0]}x{made[1]}."]
+    reason = "was requested" if expected == requested else "is the model's default size"
+    return [f"{expected[0]}x{expected[1]} {reason}, and the pipeline made {actual[0]}x{actual[1]}."]
 
 
-def _own_size(pipe: Any) -> tuple[int, int] | None:
-    """Return the size that a pipeline works in by itself, as most name it; None where this one does not."""
+def _default_size(pipe: Any) -> tuple[int, int] | None:
+    """Return the default size of a pipeline by the attributes that most have; None if this one does not."""
     side, scale = getattr(pipe, "default_sample_size", None), getattr(pipe, "vae_scale_factor", None)
     return (side * scale, side * scale) if isinstance(side, int) and isinstance(scale, int) else None
 
 
-def _size(product: OutputItem) -> tuple[int, int] | None:
-    if isinstance(product.value, Video):
-        return product.value.frames[0].size
-    return product.value.size if isinstance(product.value, Image) else None
+def _size(item: OutputItem) -> tuple[int, int] | None:
+    if isinstance(item.value, Video):
+        return item.value.frames[0].size
+    return item.value.size if isinstance(item.value, Image) else None

@@ -1,1 +1,1 @@
-"""Where a model comes from, besides a folder: single files, and what is done with a model other than run it."""
+"""Load models from folders, single files and the Hub, and convert them."""

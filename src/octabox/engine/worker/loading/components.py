@@ -1,4 +1,4 @@
-"""Load what a configuration says of single components: another source, another dtype, quantized weights."""
+"""Load single components as configured: from another source, in another dtype, with quantized weights."""
 
 from __future__ import annotations
 
@@ -16,95 +16,103 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.worker.component_types import component_class, group_components
 from octabox.engine.worker.loading.controlnets import load_component_list
-from octabox.engine.worker.loading.quantization import quantization
-from octabox.engine.worker.placement.dtype import choose_variant
+from octabox.engine.worker.loading.quantization import build_quantization_config
+from octabox.engine.worker.placement.dtype import choose_variant, parse_dtype
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
 
 
-def load_component(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, built: str) -> object:
-    """Load a component from the source that the configuration gives it; several of a list as the pipeline takes them.
+def load_component(
+    config: ModelConfig, name: str, pipeline_class: Any, dtype: torch.dtype, config_source: str
+) -> object:
+    """Load a component from its configured source, and group a list of components as the pipeline takes them.
 
     Args:
         config: The model's configuration.
-        name: The component.
-        kind: Pipeline class, whose constructor says of which class the component is.
-        dtype: Type of numbers, where the component has none of its own.
-        built: Folder or Hub id that says how the components are built, for a source that is a file of weights.
+        name: Name of the component.
+        pipeline_class: Pipeline class, whose constructor states the component's class.
+        dtype: Dtype, if the component sets none.
+        config_source: Folder or Hub id with the component's configuration, if the source is a weight file.
 
     Raises:
-        LoadError: The pipeline has no such component, takes one alone, or has one that cannot be loaded alone.
+        LoadError: The pipeline has no such component, takes no list of it, or it cannot be loaded separately.
     """
-    return group_components(kind, name, load_parts(config, name, kind, dtype, built))
+    return group_components(pipeline_class, name, load_ungrouped(config, name, pipeline_class, dtype, config_source))
 
 
-def load_parts(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, built: str) -> Any:
-    """Load a component as `load_component` does, and leave several of a list as they are."""
-    return load_component_list(config, name, kind, lambda single: _load_one(single, name, kind, dtype, built))
+def load_ungrouped(config: ModelConfig, name: str, pipeline_class: Any, dtype: torch.dtype, config_source: str) -> Any:
+    """Load a component as `load_component` does, but return a list of components as a list."""
+
+    def load_one(single: ModelConfig) -> object:
+        return _load_one(single, name, pipeline_class, dtype, config_source)
+
+    return load_component_list(config, name, pipeline_class, load_one)
 
 
-def _load_one(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, built: str) -> object:
-    """Load a component that is no list."""
+def _load_one(config: ModelConfig, name: str, pipeline_class: Any, dtype: torch.dtype, config_source: str) -> object:
+    """Load a component that is not a list."""
     source = str(config.part(name).model)
     if Path(source).suffix.lower() in CHECKPOINT_SUFFIXES:
-        return load_file(config, name, kind, dtype, source, built)
-    own = component_class(kind, name)
-    if own is None:
-        parts = sorted(set(inspect.signature(kind.__init__).parameters) - {"self"})
+        return load_file(config, name, pipeline_class, dtype, source, config_source)
+    cls = component_class(pipeline_class, name)
+    if cls is None:
+        names = sorted(set(inspect.signature(pipeline_class.__init__).parameters) - {"self"})
         raise LoadError(
-            f"Model '{config.name}': '{name}' cannot be given a source of its own.",
-            hint=f"{kind.__name__} has these components: {', '.join(parts)}.",
+            f"Model '{config.name}': the component '{name}' cannot have a source.",
+            hint=f"{pipeline_class.__name__} has these components: {', '.join(names)}.",
             model=config.name,
         )
-    return load_kind(config, name, own, dtype)
+    return load_from_pretrained(config, name, cls, dtype)
 
 
-def load_kind(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype) -> object:
-    """Load a component of this class, or of the one that its own folder names, from where the configuration says."""
+def load_from_pretrained(config: ModelConfig, name: str, cls: Any, dtype: torch.dtype) -> object:
+    """Load a component of this class, or of the class in its folder's `config.json`, from its configured source."""
     part = config.part(name)
     folder = Path(str(part.model)) / (part.subfolder or "")
-    kind = _stated_class(folder) or kind
+    cls = _read_class(folder) or cls
     options: dict[str, Any] = {"subfolder": part.subfolder or ""}
-    if issubclass(kind, torch.nn.Module):
+    if issubclass(cls, torch.nn.Module):
         options["dtype"] = component_dtype(part, dtype)
         if variant := choose_variant(None, folder, options["dtype"]):
             options["variant"] = variant
-    if config.disable_mmap and issubclass(kind, ModelMixin):
+    if config.disable_mmap and issubclass(cls, ModelMixin):
         options["disable_mmap"] = True
     if part.quantization:
-        options["quantization_config"] = quantization(config, name, kind, dtype)
-    return kind.from_pretrained(str(part.model), **options)
+        options["quantization_config"] = build_quantization_config(config, name, cls, dtype)
+    return cls.from_pretrained(str(part.model), **options)
 
 
-def _stated_class(folder: Path) -> Any:
-    """Return the class of diffusers that a component's folder names; None where it names none."""
+def _read_class(folder: Path) -> Any:
+    """Return the diffusers class in the `config.json` of a component's folder; None if there is none."""
     try:
-        stated = json.loads((folder / "config.json").read_bytes()).get("_class_name")
+        name = json.loads((folder / "config.json").read_bytes()).get("_class_name")
     except (OSError, ValueError, AttributeError):
         return None
-    return import_class(stated) if stated in load_catalog().facts.ancestors else None
+    return import_class(name) if name in load_catalog().metadata.ancestors else None
 
 
-def load_file(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, file: str, built: str) -> object:
-    """Load a component from a file that holds its weights, alone or among others.
+def load_file(
+    config: ModelConfig, name: str, pipeline_class: Any, dtype: torch.dtype, file: str, config_source: str
+) -> object:
+    """Load a component from a file that holds its weights, possibly among others.
 
     Args:
         config: The model's configuration.
-        name: The component.
-        kind: Pipeline class, whose constructor says of which class the component is.
-        dtype: Type of numbers, where the component has none of its own.
-        file: The file.
-        built: Folder or Hub id that says how the components are built.
+        name: Name of the component.
+        pipeline_class: Pipeline class, whose constructor states the component's class.
+        dtype: Dtype, if the component sets none.
+        file: Weight file.
+        config_source: Folder or Hub id with the component's configuration.
 
     Raises:
         LoadError: Components of its class cannot be loaded from a file.
     """
-    own = component_class(kind, name)
-    if not hasattr(own, "from_single_file"):
+    cls = component_class(pipeline_class, name)
+    if not hasattr(cls, "from_single_file"):
         raise LoadError(
             f"Model '{config.name}': the component '{name}' cannot be loaded from a single file.",
-            hint="Give it a folder or a Hub id, or leave out its `quantization`.",
+            hint="Set its source to a folder or a Hub id, or leave out its `quantization`.",
             model=config.name,
         )
     part = config.part(name)
@@ -113,59 +121,59 @@ def load_file(config: ModelConfig, name: str, kind: Any, dtype: torch.dtype, fil
     if config.disable_mmap:
         options["disable_mmap"] = True
     if file.lower().endswith(".gguf"):
-        options["quantization_config"] = _gguf(config, options["dtype"])
+        options["quantization_config"] = _gguf_config(config, options["dtype"])
     elif part.quantization:
-        options["quantization_config"] = quantization(config, name, own, dtype)
-    beside, inside = Path(file).with_name("config.json"), part.subfolder or name
-    if beside.is_file():
-        options |= {"config": str(beside.parent)}
-    elif not Path(built).is_dir() or (Path(built) / inside).is_dir():
-        options |= {"config": built, "subfolder": inside}
-    return own.from_single_file(file, **options)
+        options["quantization_config"] = build_quantization_config(config, name, cls, dtype)
+    local_config, subfolder = Path(file).with_name("config.json"), part.subfolder or name
+    if local_config.is_file():
+        options |= {"config": str(local_config.parent)}
+    elif not Path(config_source).is_dir() or (Path(config_source) / subfolder).is_dir():
+        options |= {"config": config_source, "subfolder": subfolder}
+    return cls.from_single_file(file, **options)
 
 
 def check_packed_weights(config: ModelConfig, device: str) -> None:
-    """Make sure that weights which stay packed are not to be moved tensor by tensor, which only plain ones can be.
+    """Check that GGUF weights, which stay packed, are not to be moved tensor by tensor.
 
     Raises:
-        LoadError: A file in the format GGUF is to be offloaded sequentially.
+        LoadError: A GGUF file is to be offloaded sequentially.
     """
     sources = {"model": config.model, **{f"components.{name}": part.model or "" for name, part in config.parts()}}
     packed = [key for key, source in sources.items() if source.lower().endswith(".gguf")]
     if device != "cpu" and config.memory == "sequential_cpu_offload" and packed:
         raise LoadError(
-            f"Model '{config.name}': `memory: {config.memory}` cannot move the weights of a file in the format GGUF "
-            f"(`{packed[0]}`): they stay packed.",
+            f"Model '{config.name}': `memory: {config.memory}` cannot move the weights of a GGUF file (`{packed[0]}`), "
+            "which stay packed.",
             hint="Set `memory: model_cpu_offload`.",
             model=config.name,
         )
 
 
-def _gguf(config: ModelConfig, dtype: torch.dtype) -> GGUFQuantizationConfig:
-    """Return how a file in the format GGUF is computed with: its numbers stay as they are, and are unpacked when used."""
+def _gguf_config(config: ModelConfig, dtype: torch.dtype) -> GGUFQuantizationConfig:
+    """Return the quantization of a GGUF file: weights stay packed in memory and are dequantized when used."""
     if find_spec("gguf") is None:
-        message = f"Model '{config.name}': a file in the format GGUF needs the package gguf."
+        message = f"Model '{config.name}': a GGUF file needs the package gguf."
         raise MissingDependencyError(message, hint="Install it: pip install gguf", model=config.name)
     return GGUFQuantizationConfig(compute_dtype=dtype)
 
 
 def component_dtype(part: ComponentConfig, dtype: torch.dtype) -> torch.dtype:
-    """Return a component's dtype; the model's where it has none of its own."""
-    if part.dtype in (None, "auto"):
-        return dtype
-    own = getattr(torch, str(part.dtype))
-    assert isinstance(own, torch.dtype)  # noqa: S101 (the configuration takes these names alone)
-    return own
+    """Return a component's dtype, or the model's if it sets none."""
+    return dtype if part.dtype in (None, "auto") else parse_dtype(str(part.dtype))
 
 
 def component_dtypes(config: ModelConfig, dtype: torch.dtype) -> torch.dtype | dict[str, torch.dtype]:
-    """Return the dtype for all components that come with the model, as diffusers takes it."""
-    differing = {name: component_dtype(part, dtype) for name, part in config.parts() if not part.model}
-    return {"default": dtype, **differing} if differing else dtype
+    """Return the `dtype` argument of `from_pretrained` for the components that come with the model."""
+    overrides = {name: component_dtype(part, dtype) for name, part in config.parts() if not part.model}
+    return {"default": dtype, **overrides} if overrides else dtype
 
 
-def pipeline_quantization(config: ModelConfig, kind: Any, dtype: torch.dtype) -> PipelineQuantizationConfig | None:
-    """Return how components that come with the model are to be quantized; None where nothing was asked for."""
-    wanted = [name for name, part in config.parts() if part.quantization and not part.model]
-    mapping = {name: quantization(config, name, component_class(kind, name), dtype) for name in wanted}
+def pipeline_quantization(
+    config: ModelConfig, pipeline_class: Any, dtype: torch.dtype
+) -> PipelineQuantizationConfig | None:
+    """Return the quantization of the components that come with the model; None if none is configured."""
+    names = [name for name, part in config.parts() if part.quantization and not part.model]
+    mapping = {
+        name: build_quantization_config(config, name, component_class(pipeline_class, name), dtype) for name in names
+    }
     return PipelineQuantizationConfig(quant_mapping=mapping) if mapping else None

@@ -1,4 +1,4 @@
-"""The process that loads a model and writes it out as a folder."""
+"""The process that converts a model to a folder in diffusers' format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from octabox.config.performance import PerformanceConfig
 from octabox.engine.messages import Conversion, Converted
-from octabox.engine.worker.failures import as_load_error
+from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.device import find_bad_fork
@@ -22,63 +22,63 @@ from octabox.telemetry.logs import configure
 
 
 def serve(connection: Connection) -> None:
-    """Do what the first message orders, and answer with its end."""
+    """Run the conversion that the first message requests, and send its result or error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    order, place = connection.recv()
-    configure(order.options.log_level, order.options.log_file)
+    request, folder = connection.recv()
+    configure(request.options.log_level, request.options.log_file)
     configure_library_logging()
     if bad_fork := find_bad_fork():
         connection.send(bad_fork)
         return
     try:
-        answer: Converted | OctaboxError = _convert(order, place)
-    except Exception as error:  # noqa: BLE001 (whatever a load may raise, the other side must hear of it)
-        answer = as_load_error(error, order.model)
-    connection.send(answer)
+        response: Converted | OctaboxError = _convert(request, folder)
+    except Exception as error:  # noqa: BLE001 (any error of the load is sent to the other process)
+        response = to_load_error(error, request.model)
+    connection.send(response)
 
 
-def _convert(order: Conversion, place: Path) -> Converted:
-    """Load the model onto the processor and write it."""
-    # How a model is held in memory says nothing of its files.
-    config = order.model.without_storage().model_copy(
+def _convert(request: Conversion, folder: Path) -> Converted:
+    """Load the model on the CPU and save it."""
+    # Memory settings have no effect on the saved files.
+    config = request.model.without_storage().model_copy(
         update={"device": "cpu", "memory": "full", "ip_adapters": (), "performance": PerformanceConfig(profile="exact")}
     )
-    loaded = load(config, order.pipeline, replace(order.options, device="cpu"))
+    loaded = load(config, request.pipeline, replace(request.options, device="cpu"))
     _check_writable(loaded.pipeline, config.name)
-    _make_plain(loaded.pipeline, len(config.adapters))
-    options = {"max_shard_size": order.max_shard_size} if order.max_shard_size else {}
+    _fuse_weights(loaded.pipeline, len(config.adapters))
+    options = {"max_shard_size": request.max_shard_size} if request.max_shard_size else {}
     try:
-        loaded.pipeline.save_pretrained(place, variant=order.variant, **options)
+        loaded.pipeline.save_pretrained(folder, variant=request.variant, **options)
     except (OSError, SafetensorError) as error:
         raise LoadError(
-            f"Model '{config.name}' could not be written to {order.out}: {error}",
-            hint="Is there room on the disk? Nothing is left of what was written.",
+            f"Model '{config.name}' could not be written to {request.out}: {error}",
+            hint="Check the free disk space. No partial files are left.",
             model=config.name,
         ) from error
-    left = [name for name in ("scheduler", "defaults", "ip_adapters") if getattr(order.model, name)]
-    left += [f"components.{name}" for name in loaded.beside]
-    notes = [f"`{name}` of the configuration is not written: a folder holds the model as it came." for name in left]
+    omitted = [name for name in ("scheduler", "defaults", "ip_adapters") if getattr(request.model, name)]
+    omitted += [f"components.{name}" for name in loaded.extra_components]
+    notes = [f"`{name}` of the configuration is not written: a folder holds only the model." for name in omitted]
     return Converted((*loaded.warnings, *notes))
 
 
 def _check_writable(pipe: DiffusionPipeline, model: str) -> None:
-    """Make sure that all weights can be written in diffusers' format.
+    """Check that all components with weights can be saved in diffusers' format.
 
     Raises:
-        LoadError: A component's class knows of no such format.
+        LoadError: A component's class has no `save_pretrained`.
     """
-    parts = [name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)]
-    unfit = [name for name in parts if not hasattr(pipe.components[name], "save_pretrained")]
-    if unfit:
+    names = [name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)]
+    unsupported = [name for name in names if not hasattr(pipe.components[name], "save_pretrained")]
+    if unsupported:
         raise LoadError(
-            f"Model '{model}' cannot be written as a folder: diffusers has no format for its {', '.join(unfit)}.",
+            f"Model '{model}' cannot be written as a folder: diffusers has no format for its {', '.join(unsupported)}.",
             hint="Use the file as it is.",
             model=model,
         )
 
 
-def _make_plain(pipe: DiffusionPipeline, adapters: int) -> None:
-    """Let the weights be what they are used as: LoRAs added to them, packed numbers unpacked where they cannot be saved."""
+def _fuse_weights(pipe: DiffusionPipeline, adapters: int) -> None:
+    """Fuse the LoRAs into the weights, and dequantize the weights that cannot be saved quantized."""
     if adapters:
         pipe.fuse_lora()
         pipe.unload_lora_weights()

@@ -1,4 +1,4 @@
-"""Let code that a model's files bring run only where the configuration names its repository and revision."""
+"""Allow a model's remote code to run only if the configuration names its repository and revision."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import MODEL_REPOSITORY, ModelConfig
 from octabox.errors import RemoteCodeError
 from octabox.hub.folder import index_file
-from octabox.hub.inspect import model_index
+from octabox.hub.repository import model_index
 
 
 def may_run_code(config: ModelConfig, source: str) -> bool:
-    """Tell whether code that a repository or folder brings may run; nothing of it is read for that but its index.
+    """Return whether the code of a repository or folder may run. Only its index is read.
 
     Args:
         config: The model's configuration.
         source: Folder or Hub id.
 
     Raises:
-        RemoteCodeError: It brings code, and the configuration does not name it at this revision.
+        RemoteCodeError: The source contains code that the configuration does not allow at this revision.
     """
     local = os.path.isdir(source)  # noqa: PTH112 (pathlib raises on odd paths)
     if local and index_file(Path(source)) is None:
         return False
-    if _is_named(config, source, local=local):
+    if _is_allowed(config, source, local=local):
         if not local and config.revision is None:
             raise RemoteCodeError(
-                f"Model '{config.name}': code of {source} may run, but nothing says in which revision.",
-                hint="Set `revision:` to a commit or a tag; what is on a branch changes.",
+                f"Model '{config.name}': the code of {source} is allowed, but no `revision` is set.",
+                hint="Set `revision:` to a commit or a tag, since a branch can change.",
                 model=config.name,
             )
         return True
-    found = _code(model_index(source, config.revision), set(config.components), Path(source))
-    if found:
+    files = _code_files(model_index(source, config.revision), set(config.components), Path(source))
+    if files:
         entry = f"{{repo: {source}}}" if local else f"{{repo: {source}, revision: {config.revision or 'COMMIT'}}}"
         raise RemoteCodeError(
-            f"Model '{config.name}': {source} brings code of its own ({', '.join(found)}), which is not run.",
-            hint=f"If you have read it and trust it, write `allow_remote_code: [{entry}]` and the same `revision:`.",
+            f"Model '{config.name}': {source} contains code ({', '.join(files)}), which is not allowed to run.",
+            hint=f"If you have read it and trust it, set `allow_remote_code: [{entry}]` and the same `revision:`.",
             model=config.name,
         )
     return False
 
 
-def _is_named(config: ModelConfig, source: str, *, local: bool) -> bool:
-    """Tell whether the configuration allows the code of this source, at the revision that is loaded."""
+def _is_allowed(config: ModelConfig, source: str, *, local: bool) -> bool:
+    """Return whether the configuration allows the code of this source at the loaded revision."""
     for entry in config.allow_remote_code:
         if entry.repo == MODEL_REPOSITORY:
             same = source == config.model
@@ -63,30 +63,30 @@ def _is_named(config: ModelConfig, source: str, *, local: bool) -> bool:
     return False
 
 
-def _code(index: Mapping[str, Any], given: set[str], folder: Path) -> list[str]:
-    """Return the files of code that an index names, save those of components that come from elsewhere.
+def _code_files(index: Mapping[str, Any], configured: set[str], folder: Path) -> list[str]:
+    """Return the Python files that an index names, without those of components from other sources.
 
     Args:
-        index: What the index says, by component.
-        given: Components that come from elsewhere.
-        folder: Where the files lie, if they lie here.
+        index: Entries of the index by component.
+        configured: Components that come from other sources.
+        folder: Folder of the files, if they are local.
     """
-    own = index.get("_class_name")
-    found = [f"{own[0]}.py"] if isinstance(own, list) else []
-    for part, entry in index.items():
-        if part.startswith("_") or part in given or not isinstance(entry, list) or not entry:
+    pipeline = index.get("_class_name")
+    files = [f"{pipeline[0]}.py"] if isinstance(pipeline, list) else []
+    for name, entry in index.items():
+        if name.startswith("_") or name in configured or not isinstance(entry, list) or not entry:
             continue
         library = entry[0]
         if isinstance(library, str) and library not in LOADABLE_CLASSES and not hasattr(pipelines, library):
-            file = f"{part}/{library}.py"
-            is_installed = len(entry) > 1 and _is_announced(library, str(entry[1]))
+            file = f"{name}/{library}.py"
+            is_installed = len(entry) > 1 and _is_plugin_class(library, str(entry[1]))
             if not is_installed or (folder / file).exists():
-                found.append(file)
+                files.append(file)
     if isinstance(index.get("auto_map"), dict):
-        found += sorted({f"{str(name).partition('.')[0]}.py" for name in index["auto_map"].values()})
-    return found
+        files += sorted({f"{str(name).partition('.')[0]}.py" for name in index["auto_map"].values()})
+    return files
 
 
-def _is_announced(module: str, name: str) -> bool:
-    """Tell whether a module is one of a plugin's, which who runs the server has put here, and has this class."""
-    return load_catalog().facts.ancestors.get(name, ("",))[0] == module
+def _is_plugin_class(module: str, name: str) -> bool:
+    """Return whether a module of an installed plugin has this class."""
+    return load_catalog().metadata.ancestors.get(name, ("",))[0] == module

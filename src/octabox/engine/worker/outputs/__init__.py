@@ -1,1 +1,1 @@
-"""From what a pipeline returns to files: read its fields, tell what each holds, write it."""
+"""Parse the output of a pipeline, and encode it as files."""

@@ -1,4 +1,4 @@
-"""Tell what looks wrong with what a call made: numbers that were none, and images that are all black."""
+"""Check the outputs of a call for NaN and for images that are all black."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from PIL.Image import Image
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.media.video import Video
 
-#: What numpy says where a number that is none is made a byte of an image, as pipelines do themselves.
+#: The message of numpy where a pipeline casts NaN to the bytes of an image.
 CAST = re.compile(r"invalid value encountered in cast")
 
-#: Modes of images whose alpha says what is seen of them: one that hides nothing may well be black below it.
+#: Image modes with an alpha channel: a transparent image may well be black.
 WITH_ALPHA = frozenset({"RGBA", "LA", "PA"})
 
 
 @contextmanager
-def cast_warnings(said: list[str]) -> Iterator[None]:
-    """Add a sentence to ``said`` where a pipeline makes images of numbers that are none; other warnings go their way."""
+def capture_cast_warnings(messages: list[str]) -> Iterator[None]:
+    """Add a message where a pipeline makes an image of NaN within the context; other warnings are issued as usual."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", CAST.pattern, RuntimeWarning)
         yield
@@ -30,18 +30,18 @@ def cast_warnings(said: list[str]) -> Iterator[None]:
         if not is_cast:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno, source=each.source)
     if any(found):
-        said.append("The pipeline made an image of numbers that are none (NaN). A larger `dtype` may help.")
+        messages.append("The pipeline made an image of NaN values. A larger `dtype` may help.")
 
 
-def black(products: Sequence[OutputItem]) -> list[str]:
-    """Return a sentence for each field whose images, or one of whose images or videos, are all black."""
-    names = dict.fromkeys(product.name for product in products if _is_black(product))
+def black_image_warnings(items: Sequence[OutputItem]) -> list[str]:
+    """Return a warning for each field with an image or video that is all black."""
+    names = dict.fromkeys(item.name for item in items if _is_black(item))
     return [
-        f"'{name}' has an image that is all black. Numbers out of range may be the cause: a larger `dtype` may help."
+        f"'{name}' has an image that is all black. Values out of range may be the cause: a larger `dtype` may help."
         for name in names
     ]
 
 
-def _is_black(product: OutputItem) -> bool:
-    frames = product.value.frames if isinstance(product.value, Video) else (product.value,)
+def _is_black(item: OutputItem) -> bool:
+    frames = item.value.frames if isinstance(item.value, Video) else (item.value,)
     return all(isinstance(frame, Image) and frame.mode not in WITH_ALPHA and not frame.getbbox() for frame in frames)

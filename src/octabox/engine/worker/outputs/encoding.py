@@ -1,78 +1,121 @@
-"""Write what a call made as files, with what each was made from."""
+"""Encode the outputs of a call as files, with the metadata of their generation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL.Image import Image
 
+from octabox.engine.protocol import Call
 from octabox.engine.worker.outputs.items import Mesh, OutputItem
 from octabox.media import arrays, audio, formats, images, meshes, video
 from octabox.media.audio import Audio
 from octabox.media.video import Video
-from octabox.types import Artifact, OutputFormat
+from octabox.types import AdapterReport, Artifact, Generation, OutputFormat
 
-#: Formats of videos that carry no audio, and those that are single images.
+#: Formats of videos without audio, and formats of single images.
 SILENT, STILL = frozenset({"gif", "webp"}), frozenset({"png", "jpeg"})
 
+#: An output with its seed and its metadata.
+SeededOutput = tuple[OutputItem, int | None, Mapping[str, Any]]
 
-def artifacts(
-    product: OutputItem, seed: int | None, facts: Mapping[str, Any], output: OutputFormat
-) -> Iterator[Artifact]:
-    """Yield the files of a product: one, but for a video whose frames or audio, or arrays that, are wanted by themselves.
+
+@dataclass(frozen=True)
+class RawOutput:
+    """The outputs of a call before they are encoded.
 
     Args:
-        product: What to write.
-        seed: The seed it was made with.
-        facts: What it was made from.
-        output: How it is to be written, where its kind can be.
+        call: The call.
+        outputs: Its outputs.
+        warnings: Its warnings.
+        timings: Seconds by phase.
+        adapters: The LoRAs that were applied.
     """
-    value, wanted = product.value, replace(output, format=formats.chosen(product.kind, output))
-    asked = {output.format} - {wanted.format}
+
+    call: Call
+    outputs: tuple[SeededOutput, ...]
+    warnings: tuple[str, ...]
+    timings: Mapping[str, float]
+    adapters: tuple[AdapterReport, ...] = ()
+
+    def encode(self) -> Generation:
+        """Return the outputs as files, which contain their metadata if their format supports it."""
+        call = self.call
+        files = [
+            file for item, seed, metadata in self.outputs for file in encode_output(item, seed, metadata, call.output)
+        ]
+        return Generation(
+            call.id,
+            call.model.name,
+            call.runs_as,
+            call.task,
+            tuple(files),
+            self.warnings,
+            self.timings,
+            self.adapters,
+        )
+
+
+def encode_output(
+    item: OutputItem, seed: int | None, metadata: Mapping[str, Any], output: OutputFormat
+) -> Iterator[Artifact]:
+    """Yield the files of an output: one, or several if the frames or the audio of a video, or arrays, are separate files.
+
+    Args:
+        item: The output.
+        seed: Its seed.
+        metadata: Its metadata.
+        output: The requested format.
+    """
+    value, target = item.value, replace(output, format=formats.select_format(item.kind, output))
+    unused = {output.format} - {target.format}
     if isinstance(value, Video):
-        if wanted.format in STILL:
-            frames = (OutputItem(product.name, "image", frame) for frame in value.frames)
-            yield from (artifact for frame in frames for artifact in artifacts(frame, seed, facts, output))
+        if target.format in STILL:
+            for frame in value.frames:
+                yield from encode_output(OutputItem(item.name, "image", frame), seed, metadata, output)
         else:
-            about = {**facts, "fps": value.fps, "num_frames": len(value.frames), **_size(value.frames[0])}
-            yield Artifact("video", *_turned(video.encode(value, wanted, about)), seed, about, product.name)
-        # Its audio is a file of its own where the video's has no room for it, or where a format for audio was asked for.
-        if value.audio is not None and (wanted.format in SILENT | STILL or formats.chosen("audio", output) in asked):
-            yield from artifacts(OutputItem(f"{product.name}_sound", "audio", value.audio), seed, facts, output)
+            details = {**metadata, "fps": value.fps, "num_frames": len(value.frames), **_size(value.frames[0])}
+            content, media_type = video.encode(value, target, details)
+            yield Artifact("video", media_type, content, seed, details, item.name)
+        # Audio is a separate file if the video's format has none, or if a format for audio was requested.
+        if value.audio is not None and (
+            target.format in SILENT | STILL or formats.select_format("audio", output) in unused
+        ):
+            yield from encode_output(OutputItem(f"{item.name}_sound", "audio", value.audio), seed, metadata, output)
         return
-    if isinstance(value, Mapping) and wanted.format == "npy" and len(value) > 1:
+    if isinstance(value, Mapping) and target.format == "npy" and len(value) > 1:
         # A file of this format holds one array.
-        each = (OutputItem(name, "array", {name: array}) for name, array in value.items())
-        yield from (artifact for one in each for artifact in artifacts(one, seed, facts, output))
+        for name, array in value.items():
+            yield from encode_output(OutputItem(name, "array", {name: array}), seed, metadata, output)
         return
-    about = {**facts, **_about(product)}
-    content, media_type = _encode(product, wanted, output, about)
-    yield Artifact(product.kind, media_type, content, seed, about, product.name)
+    details = {**metadata, **_details(item)}
+    content, media_type = _encode(item, target, output, details)
+    yield Artifact(item.kind, media_type, content, seed, details, item.name)
 
 
 def _encode(
-    product: OutputItem, wanted: OutputFormat, asked: OutputFormat, about: Mapping[str, Any]
+    item: OutputItem, target: OutputFormat, requested: OutputFormat, details: Mapping[str, Any]
 ) -> tuple[bytes, str]:
-    """Return a product as a file, and its media type."""
-    value = product.value
+    """Return an output as a file, and its media type."""
+    value = item.value
     if isinstance(value, Image):
-        return images.encode(value, wanted, about)
+        return images.encode(value, target, details)
     if isinstance(value, Audio):
-        return audio.encode(value, wanted, about)
+        return audio.encode(value, target, details)
     if isinstance(value, str):
         return value.encode(), "text/plain"
     if isinstance(value, Mesh):
-        return meshes.encode(value.vertices, value.faces, value.colours, wanted)
-    assert isinstance(value, Mapping)  # noqa: S101 (videos were written before; nothing else is left)
-    single = product.apart and wanted.format != asked.format
-    return arrays.encode(value, replace(wanted, format="npy") if single else wanted)
+        return meshes.encode(value.vertices, value.faces, value.colours, target)
+    assert isinstance(value, Mapping)  # noqa: S101 (the caller encodes videos; no other type is left)
+    is_single = item.is_separate and target.format != requested.format
+    return arrays.encode(value, replace(target, format="npy") if is_single else target)
 
 
-def _about(product: OutputItem) -> dict[str, Any]:
-    """Return what is to be told of a product besides what it was made from."""
-    value = product.value
+def _details(item: OutputItem) -> dict[str, Any]:
+    """Return the metadata that depend on the value of an output."""
+    value = item.value
     if isinstance(value, Image):
         return _size(value)
     if isinstance(value, Audio):
@@ -84,8 +127,3 @@ def _about(product: OutputItem) -> dict[str, Any]:
 
 def _size(image: Image) -> dict[str, Any]:
     return {"size": {"width": image.width, "height": image.height}}
-
-
-def _turned(encoded: tuple[bytes, str]) -> tuple[str, bytes]:
-    """Return an encoder's answer in the order in which an artifact takes it."""
-    return encoded[1], encoded[0]

@@ -1,4 +1,4 @@
-"""What a call made, before it is written: images, videos, audio, meshes, words and numbers, each under its field's name."""
+"""Outputs of a call before they are encoded: images, videos, audio, meshes, texts and arrays."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from octabox.types import Kind
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A solid's surface.
+    """A triangle mesh.
 
     Args:
-        vertices: Places of its corners, of shape (corners, 3).
-        faces: Corners of its triangles by number, of shape (triangles, 3).
-        colours: Colours of its corners in [0, 1], of shape (corners, 3); None where it has none.
+        vertices: Positions of its vertices, of shape (vertices, 3).
+        faces: Vertex indices of its triangles, of shape (triangles, 3).
+        colours: Colours of its vertices in [0, 1], of shape (vertices, 3); None if it has none.
     """
 
     vertices: np.ndarray
@@ -28,22 +28,22 @@ class Mesh:
     colours: np.ndarray | None = None
 
 
-#: What a product holds; arrays go by their fields' names.
+#: The value of an output; arrays are by name.
 Value = Image | Video | Audio | Mesh | str | Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class OutputItem:
-    """One thing that a call made.
+    """One output of a call.
 
     Args:
-        name: The output's field that it comes from.
-        kind: What it is.
-        value: The thing itself.
-        apart: Whether its numbers are written as a file of their own; else those of all fields share one.
+        name: The field of the pipeline's output that it is from.
+        kind: Its media kind.
+        value: Its value.
+        is_separate: Whether its arrays are written to a separate file; else those of all fields share one.
     """
 
     name: str
     kind: Kind
     value: Value
-    apart: bool = False
+    is_separate: bool = False

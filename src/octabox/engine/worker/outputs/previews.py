@@ -1,4 +1,4 @@
-"""Show the image that unfinished latents would be."""
+"""Decode unfinished latents to an image."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-#: Number of axes of a batch of latents that a VAE decodes as they are: batch, channels, height, width.
+#: Number of axes of image latents: batch, channels, height, width.
 LATENT_AXES = 4
 
 
 @torch.no_grad()
 def preview(pipe: DiffusionPipeline, latents: Any) -> Image.Image | None:
-    """Return the image that latents would be if they were finished.
+    """Return the image that a VAE decodes of unfinished latents.
 
-    None where that cannot be told: the pipeline has no VAE for them, it decodes them to NaN, or memory is lacking.
+    None if the pipeline has no VAE for them, if the result is NaN, or if memory is insufficient.
     """
     vae, processor = getattr(pipe, "vae", None), getattr(pipe, "image_processor", None)
     if vae is None or processor is None or not isinstance(latents, torch.Tensor) or latents.ndim != LATENT_AXES:
@@ -39,7 +39,7 @@ def preview(pipe: DiffusionPipeline, latents: Any) -> Image.Image | None:
 
 @contextmanager
 def _upcast(vae: Any) -> Iterator[None]:
-    """Let a VAE decode in float32 within the context, where its class says that float16 is not enough for it."""
+    """Cast a VAE to float32 within the context if its configuration requires that for float16."""
     dtype = vae.dtype
     if dtype != torch.float16 or not getattr(vae.config, "force_upcast", False):
         yield

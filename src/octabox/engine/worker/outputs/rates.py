@@ -1,4 +1,4 @@
-"""Find how fast an output plays: samples a second of an audio, frames a second of a video."""
+"""Find the sampling rate of an audio and the frame rate of a video."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ import torch
 from octabox.catalog.entries import PipelineEntry
 from octabox.types import OutputFormat
 
-#: Settings that hold an audio's rate, the surest first: a vocoder that raises the rate names both.
+#: Settings for the sampling rate, in order of preference: a vocoder that upsamples has both.
 RATES = (re.compile(r"^output_sampl\w*_rate$"), re.compile(r"^sampl\w*_rate$"))
 
-#: Name under which a component without such a setting may tell its rate.
+#: The attribute for the rate of a component without such a setting.
 ATTRIBUTE = "sampling_rate"
 
-#: Words of the names of components that make an audio, the last to touch it first; others say the rate of what they hear.
-SPEAKERS = ("vocoder", "audio", "sound", "vae", "unet", "mel", "transformer")
+#: Words in the names of components that generate audio, from the last one that runs to the first.
+GENERATORS = ("vocoder", "audio", "sound", "vae", "unet", "mel", "transformer")
 
-#: Call parameters that say how fast a video plays.
+#: Call parameters for the frame rate of a video.
 FRAME_RATES = ("fps", "frame_rate")
 
-#: Frames a second where neither the request nor the pipeline says.
+#: Default frame rate.
 FPS = 16.0
 
 
 def sampling_rate(pipe: Any, fields: Mapping[str, Any]) -> int | None:
-    """Return the samples a second of what a pipeline speaks; None where nothing says.
+    """Return the sampling rate of a pipeline's audio; None if it is not known.
 
     Args:
         pipe: The pipeline.
-        fields: The fields of its output, which may hold the rate themselves.
+        fields: The fields of its output, which may include the rate.
     """
     for pattern in RATES:
         for name, value in fields.items():
-            if pattern.search(name) and (told := _number(value)):
-                return told
-    names = sorted(pipe.components, key=_place)
-    parts = [pipe.components[name] for name in names]
-    settings = [value for pattern in RATES for part in parts for value in _matching(part, pattern)]
-    return next((rate for value in settings if (rate := _number(value))), None)
+            if pattern.search(name) and (rate := _to_rate(value)):
+                return rate
+    names = sorted(pipe.components, key=_rank)
+    components = [pipe.components[name] for name in names]
+    settings = [value for pattern in RATES for component in components for value in _find_settings(component, pattern)]
+    return next((rate for value in settings if (rate := _to_rate(value))), None)
 
 
 def frame_rate(output: OutputFormat, params: Mapping[str, Any], entry: PipelineEntry) -> float:
-    """Return the frame rate of a video: that of the request, that of the call, or that of the pipeline."""
+    """Return the frame rate of a video: of the request, of the call's parameters, or the pipeline's default."""
     if output.fps:
         return output.fps
     for name in FRAME_RATES:
@@ -58,26 +58,26 @@ def frame_rate(output: OutputFormat, params: Mapping[str, Any], entry: PipelineE
     return FPS
 
 
-def _matching(part: Any, pattern: re.Pattern[str]) -> list[Any]:
-    """Return a component's settings whose names match, and its attribute of the plainest such name."""
-    found = [value for name, value in _settings(part).items() if pattern.search(name)]
-    return [*found, getattr(part, ATTRIBUTE, None)] if pattern.search(ATTRIBUTE) else found
+def _find_settings(component: Any, pattern: re.Pattern[str]) -> list[Any]:
+    """Return the settings of a component whose names match, and its attribute."""
+    found = [value for name, value in _settings(component).items() if pattern.search(name)]
+    return [*found, getattr(component, ATTRIBUTE, None)] if pattern.search(ATTRIBUTE) else found
 
 
-def _settings(part: Any) -> dict[str, Any]:
-    """Return a component's configuration, be it diffusers' or transformers'."""
-    config = getattr(part, "config", None)
+def _settings(component: Any) -> dict[str, Any]:
+    """Return the configuration of a component of diffusers or transformers."""
+    config = getattr(component, "config", None)
     found: Mapping[str, Any] = config if isinstance(config, Mapping) else getattr(config, "to_dict", dict)()
     return dict(found)
 
 
-def _place(name: str) -> int:
-    """Return how early a component is asked."""
-    return next((place for place, word in enumerate(SPEAKERS) if word in name), len(SPEAKERS))
+def _rank(name: str) -> int:
+    """Return the position of a component in the order of preference."""
+    return next((index for index, word in enumerate(GENERATORS) if word in name), len(GENERATORS))
 
 
-def _number(value: Any) -> int | None:
-    """Return a rate, be it a number or a tensor of one; None where it is none."""
+def _to_rate(value: Any) -> int | None:
+    """Return a rate from a number or a tensor of one element; None if it is not a positive number."""
     if isinstance(value, torch.Tensor | np.ndarray):
         value = value.flatten()[0].item() if len(value.flatten()) == 1 else None
     value = value.item() if isinstance(value, np.generic) else value

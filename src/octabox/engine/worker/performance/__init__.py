@@ -1,1 +1,1 @@
-"""What makes a loaded model faster: layout of weights, fused projections, attention backends, step caches, compilation."""
+"""Speed up a loaded model: memory layout, fused projections, attention backends, step caches, compilation."""

@@ -1,4 +1,4 @@
-"""How weights lie in memory: convolutions with the channels last, and projections of attention as one."""
+"""Memory layout of weights: channels-last convolutions and fused attention projections."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from octabox.engine.worker.performance.parts import has_plain_weights
+from octabox.engine.worker.performance.modules import has_dense_weights
 
-#: Modules that attention adds when its projections are fused.
+#: Layers that an attention module adds when its projections are fused.
 FUSED_LAYERS = ("to_qkv", "to_kv", "to_added_qkv")
 
 
 def use_channels_last(modules: Mapping[str, torch.nn.Module]) -> list[str]:
-    """Lay the weights of all two-dimensional convolutions out with the channels last; return whose there were any."""
+    """Convert the weights of two-dimensional convolutions to channels last; return the names of the modules with any."""
     changed = []
     for name, module in modules.items():
         weights = [each.weight for each in module.modules() if isinstance(each, torch.nn.Conv2d)]
@@ -26,18 +26,18 @@ def use_channels_last(modules: Mapping[str, torch.nn.Module]) -> list[str]:
 
 
 def fuse_projections(modules: Mapping[str, torch.nn.Module]) -> tuple[list[str], dict[str, str]]:
-    """Let attention compute its projections as one where a model offers it.
+    """Fuse the attention projections of modules that support it.
 
     Returns:
-        The names of the modules that do so now, and why others that offer it do not.
+        The names of the modules with fused projections, and the reasons why others failed.
     """
     fused, reasons = [], {}
     for name, module in modules.items():
         fuse = getattr(module, "fuse_qkv_projections", None)
         if not callable(fuse):
             continue
-        if not has_plain_weights(module):
-            reasons[name] = f"the weights of {name} are packed or kept elsewhere"
+        if not has_dense_weights(module):
+            reasons[name] = f"the weights of {name} are quantized or offloaded"
             continue
         try:
             fuse()
@@ -51,7 +51,7 @@ def fuse_projections(modules: Mapping[str, torch.nn.Module]) -> tuple[list[str],
 
 
 def split_projections(modules: Iterable[Any]) -> None:
-    """Let attention compute its projections one by one again, and free what was added for that."""
+    """Undo fused projections and free the fused layers."""
     for module in modules:
         if getattr(module, "original_attn_processors", True) is not None:
             module.unfuse_qkv_projections()

@@ -1,1 +1,1 @@
-"""Where a model's weights are, in which dtype, and when they move."""
+"""Device, dtype and offloading of a model's weights."""

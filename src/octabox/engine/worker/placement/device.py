@@ -1,4 +1,4 @@
-"""The device that a model runs on, and the devices that there are."""
+"""Choose the device of a model, and list the available devices."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from octabox.types import ACCELERATOR
 
 
 def choose_device(requested: str | None, model: str) -> str:
-    """Return the device to use, and make it the current one before anything else creates a context on another.
+    """Return the device to use and make it the current one, before a context is created on another one.
 
     Args:
-        requested: Device such as ``cuda:1``; ``accelerator`` is the first of any type, None that or the processor.
+        requested: Device such as ``cuda:1``; ``accelerator`` is the first of any type, None is that one or the CPU.
         model: Name of the model, for errors.
 
     Returns:
@@ -32,42 +32,42 @@ def choose_device(requested: str | None, model: str) -> str:
         name = f"{device.type}:{device.index or 0}" if device.type != "cpu" else "cpu"
         if name in names:
             torch.accelerator.set_device_index(device.index or 0)
-        torch.zeros(1, device=name).item()  # A device without numbers, such as meta, fails here too.
+        torch.zeros(1, device=name).item()  # A device without data, such as meta, fails here too.
     except torch.OutOfMemoryError:
-        raise  # It is there.
+        raise  # The device exists.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise _not_available(requested, model, names, str(error)) from error
     return name
 
 
 def device_names() -> list[str]:
-    """Return the accelerators that are available, with their indices, such as ``cuda:0``."""
+    """Return the names of the available accelerators with their indices, such as ``cuda:0``."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return [f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())] if accelerator else []
 
 
 def survey_devices() -> Survey:
-    """Return the accelerators, and the free memory of each where there are several to choose from.
+    """Return the accelerators, with the free memory of each if there is more than one.
 
-    Asking for memory creates a context on each device, so the calling process should end soon.
+    Reading free memory creates a context on each device, so the calling process should end soon.
     """
     names = device_names()
     return Survey(tuple(DeviceMemory(name, _free_bytes(name) if len(names) > 1 else None) for name in names))
 
 
 def find_bad_fork() -> BadFork | None:
-    """Return which accelerators were initialised before this process was forked, so that it cannot use them; None if none."""
-    # Each module of torch for a type of device has this function, that of a plugin too; looked up without side effects.
+    """Return the accelerators that were initialized before this process was forked and cannot be used; None if none."""
+    # Each device module of torch has this function, those of plugins too. It is looked up without side effects.
     checks = {name: inspect.getattr_static(module, "_is_in_bad_fork", None) for name, module in vars(torch).items()}
     bad = sorted(name for name, check in checks.items() if check and getattr(torch, name)._is_in_bad_fork())  # noqa: SLF001
     return BadFork(tuple(bad)) if bad else None
 
 
 def _free_bytes(name: str) -> int | None:
-    """Return the bytes that are free on a device; None where its module of torch cannot tell."""
+    """Return the free bytes of a device; None if its torch module does not report them."""
     device = torch.device(name)
-    ask = getattr(torch.get_device_module(device), "mem_get_info", None)
-    return None if ask is None else int(ask(device.index)[0])
+    mem_get_info = getattr(torch.get_device_module(device), "mem_get_info", None)
+    return None if mem_get_info is None else int(mem_get_info(device.index)[0])
 
 
 def _not_available(requested: str | None, model: str, names: list[str], reason: str) -> LoadError:

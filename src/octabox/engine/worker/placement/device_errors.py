@@ -1,4 +1,4 @@
-"""Which exceptions of libraries mean that memory ran out or that a device failed, and the numbers in their messages."""
+"""Recognize exceptions of exhausted memory and failed devices, and parse the sizes in their messages."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 
 from octabox.errors import OctaboxError
 
-#: Exceptions whose messages may quote the caller, so that their words mean nothing here: refused arguments, and our own.
-QUOTING = (ValueError, TypeError, LookupError, OctaboxError)
+#: Exceptions whose messages may quote the caller's input and are not matched: invalid arguments and our own errors.
+QUOTING_EXCEPTIONS = (ValueError, TypeError, LookupError, OctaboxError)
 
-#: Words of exceptions that mean that memory ran out, by where they come from.
-OUT_OF_MEMORY_WORDS = (
+#: Patterns of messages of exhausted memory, by library.
+OUT_OF_MEMORY_PATTERNS = (
     # torch's allocators ("CUDA out of memory", "MPS backend out of memory"), CUDA, HIP, SYCL, Level Zero, Metal, XLA
     r"out[ _]of[ _](?:\w+[ _])?memory",
     r"OutOf(?:Device|Host)?Memory",
     r"OUT_OF_RESOURCES",
     r"Insufficient Memory",
-    r"Invalid buffer size",  # torch.mps, beyond what Metal allocates at once
+    r"Invalid buffer size",  # torch.mps, above the largest buffer of Metal
     r"(?:cuda|hip|mu)ErrorMemoryAllocation",
     # cuBLAS, cuDNN, cuFFT, cuSPARSE, cuSOLVER and AMD's of the same names; MIOpen; rocBLAS
     r"[A-Z]_ALLOC_FAILED",
@@ -33,8 +33,8 @@ OUT_OF_MEMORY_WORDS = (
     r"bad_alloc",
 )
 
-#: Words of exceptions that mean that a device, its driver or a kernel failed.
-DEVICE_WORDS = (
+#: Patterns of messages of a failed device, driver or kernel.
+DEVICE_PATTERNS = (
     r"device-side assert",
     # As in the messages "CUDA error: ...", "CUDA driver error", "HIP runtime error", "Triton Error [CUDA]" and the like
     r"\b(?:CUDA|HIP|ROCm|XPU|SYCL|MPS|Metal|NPU|ACL|MUSA|MLU|CNRT|HPU|MTIA|Triton|NCCL|RCCL|{backend})(?: \w+)? error\b",
@@ -64,9 +64,9 @@ DEVICE_WORDS = (
     r"Cannot re-initialize \w+ in forked subprocess",
 )
 
-_OUT_OF_MEMORY = re.compile("|".join(OUT_OF_MEMORY_WORDS), re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile("|".join(OUT_OF_MEMORY_PATTERNS), re.IGNORECASE)
 
-#: What an allocation was to have, and what was free, as the allocators write it; GPU 0 may have been asked for by others too.
+#: Requested and free bytes in the messages of allocators.
 _REQUESTED = re.compile(
     r"(?:tried|trying|unable|failed) to (?:allocate|mmap) ([\d.]+) ?([kmgt]?i?b(?:ytes)?)?\b", re.IGNORECASE
 )
@@ -74,12 +74,12 @@ _FREE = re.compile(
     r"of which ([\d.]+) ?([kmgt]?i?b(?:ytes)?) is free|([\d.]+) ?([kmgt]?i?b(?:ytes)?) free;", re.IGNORECASE
 )
 
-#: Factors of units by their first letters.
+#: Factors of byte units by first letter.
 _FACTORS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that it was raised from or over, the last first."""
+    """Yield an exception and its chain of causes and contexts, the latest first."""
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:
@@ -89,42 +89,42 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def hardware_cause(error: BaseException) -> tuple[Literal["memory", "device"], BaseException] | None:
-    """Return whether memory ran out or a device failed, and the exception behind an error that says so; None if none does."""
+    """Return whether memory ran out or a device failed, with the exception in the chain that shows it; None if neither."""
     for each in causes(error):
         if _is_out_of_memory(each):
             return "memory", each
-        if _is_of_device(each):
+        if _is_device_error(each):
             return "device", each
     return None
 
 
 def bytes_requested(message: str) -> int | None:
-    """Return how many bytes an allocation that failed was to have, by its message; None where it does not say."""
+    """Return the size of a failed allocation from its message; None if it is not given."""
     return _bytes(_REQUESTED.search(message))
 
 
 def bytes_free(message: str) -> int | None:
-    """Return how many bytes were free when an allocation failed, by its message; None where it does not say."""
+    """Return the free bytes at a failed allocation from its message; None if they are not given."""
     return _bytes(_FREE.search(message))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return not isinstance(error, QUOTING) and _OUT_OF_MEMORY.search(str(error)) is not None
+    return not isinstance(error, QUOTING_EXCEPTIONS) and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
-def _is_of_device(error: BaseException) -> bool:
+def _is_device_error(error: BaseException) -> bool:
     # torch has had this class since 2.8.
     if isinstance(error, getattr(torch, "AcceleratorError", ())):
         return True
-    return not isinstance(error, QUOTING) and _device_pattern().search(str(error)) is not None
+    return not isinstance(error, QUOTING_EXCEPTIONS) and _device_pattern().search(str(error)) is not None
 
 
 def _device_pattern() -> re.Pattern[str]:
-    """Return the words of failing devices, the name of an out-of-tree device's type among them."""
+    """Return the pattern of device errors, including the name of an out-of-tree device type."""
     backend = re.escape(torch._C._get_privateuse1_backend_name())  # noqa: SLF001 (torch has no public name for it)
-    return re.compile("|".join(DEVICE_WORDS).replace("{backend}", backend), re.IGNORECASE)
+    return re.compile("|".join(DEVICE_PATTERNS).replace("{backend}", backend), re.IGNORECASE)
 
 
 def _bytes(found: re.Match[str] | None) -> int | None:

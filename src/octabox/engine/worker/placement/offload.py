@@ -1,4 +1,4 @@
-"""Place a model's components as its memory mode says, and put them back after each call and each change."""
+"""Place a model's components according to its memory mode, and offload them again after each call."""
 
 from __future__ import annotations
 
@@ -11,76 +11,76 @@ import torch
 
 from octabox.config.model import ModelConfig
 from octabox.config.preset_merge import settings_for
-from octabox.engine.worker.placement.movers.alignment import HOST
-from octabox.engine.worker.placement.movers.borrowing import BorrowedWeights
-from octabox.engine.worker.placement.movers.groups import MovedGroups
-from octabox.engine.worker.placement.movers.layers import MovedLayers
-from octabox.engine.worker.placement.movers.residency import MovedComponent, Residency
+from octabox.engine.worker.placement.offloaders.alignment import HOST
+from octabox.engine.worker.placement.offloaders.borrowed_weights import BorrowedWeights
+from octabox.engine.worker.placement.offloaders.component import ComponentOffloader, EvictionPolicy
+from octabox.engine.worker.placement.offloaders.group import GroupOffloader
+from octabox.engine.worker.placement.offloaders.sequential import SequentialOffloader
 
 logger = logging.getLogger("octabox.worker")
 
 
-class Mover(Protocol):
-    """Moves the weights of one component."""
+class Offloader(Protocol):
+    """Moves the weights of one component between host and device."""
 
     name: str
     module: torch.nn.Module
 
     def install(self) -> None:
-        """Move the component to where it waits, and install what moves it when it is used."""
+        """Offload the component and install the hooks that load it when it is used."""
 
     def remove(self) -> None:
-        """Take that off again; the component is on the host then."""
+        """Offload the component and remove the hooks."""
 
     def unload(self) -> None:
-        """Move the component to where it waits."""
+        """Offload the component."""
 
 
 class Placement:
-    """Where the components of one model are.
+    """The placement of one model's components on host and device.
 
-    Until `install` is called, and where nothing is to be moved, all its methods do nothing.
+    Its methods do nothing before `install` is called, and in the memory mode ``full``.
 
     Args:
         mode: The memory mode.
-        device: Where the model computes.
+        device: Device that the model computes on.
     """
 
     def __init__(self, mode: str = "full", device: str = "cpu") -> None:
-        # With the index that its tensors have.
+        # With an index, as the devices of tensors have.
         self.device = torch.empty(0, device=device).device
         self.mode = mode if self.device != HOST else "full"
-        self._residency = Residency(self.device)
-        self._movers: list[Mover] = []
-        self._complete: Callable[[], AbstractContextManager[object]] = nullcontext
+        self._eviction = EvictionPolicy(self.device)
+        self._offloaders: list[Offloader] = []
+        self._attach_all: Callable[[], AbstractContextManager[object]] = nullcontext
         self.notes: tuple[str, ...] = ()
 
     @property
-    def moves(self) -> bool:
+    def offloads(self) -> bool:
         """Whether weights move between the host and the device."""
         return self.mode != "full"
 
     def install(
-        self, components: Mapping[str, Any], complete: Callable[[], AbstractContextManager[object]] = nullcontext
+        self, components: Mapping[str, Any], attach_all: Callable[[], AbstractContextManager[object]] = nullcontext
     ) -> None:
-        """Move components to where they wait.
+        """Move components to the device, or install their offloading.
 
         Args:
-            components: All components by name, those of siblings too; several of a name as a list.
-            complete: Lets the components have all modules that are ever in them within its context.
+            components: All components by name, those of sibling pipelines included; several of a name as a list.
+            attach_all: Context in which all optional modules, such as those of IP-Adapters, are part of the components.
         """
-        self._complete = complete
-        with complete():
+        self._attach_all = attach_all
+        with attach_all():
             for name, module in _modules(components).items():
-                if not self.moves:
-                    _place_whole(module, self.device)
-                elif (mover := self._installed(name, module)) is not None:
-                    self._movers.append(mover)
+                if not self.offloads:
+                    _move(module, self.device)
+                elif (offloader := self._install_offloader(name, module)) is not None:
+                    self._offloaders.append(offloader)
 
     @contextmanager
-    def calling(self) -> Iterator[None]:
-        """Let the model be called within the context; what the call did, or left undone, is over afterwards."""
-        by_layers = any(not isinstance(each, MovedComponent) for each in self._movers)
+    def call_scope(self) -> Iterator[None]:
+        """Run a call of the model within the context, and offload its components afterwards, also on errors."""
+        by_layers = any(not isinstance(each, ComponentOffloader) for each in self._offloaders)
         try:
             with BorrowedWeights(self.device) if by_layers else nullcontext():
                 yield
@@ -90,76 +90,76 @@ class Placement:
             raise
 
     def restore(self) -> None:
-        """Move every component to where it waits, and release the memory that they leave to other processes."""
-        for mover in self._movers:
-            mover.unload()
-        self._residency.begin_call()
-        release = getattr(torch.get_device_module(self.device), "empty_cache", None)
-        if self._movers and release is not None:
-            release()
+        """Offload every component and release cached device memory."""
+        for offloader in self._offloaders:
+            offloader.unload()
+        self._eviction.begin_call()
+        empty_cache = getattr(torch.get_device_module(self.device), "empty_cache", None)
+        if self._offloaders and empty_cache is not None:
+            empty_cache()
 
     def _recover(self) -> None:
-        """Do the same after a call that failed; what goes wrong then is of no interest beside why it failed."""
+        """Offload every component after a failed call; further errors are only logged."""
         try:
-            # diffusers notes the order of layers in the first call, which may have ended amid them.
-            with self.changing():
+            # diffusers records the order of layers in the first call, which may have been interrupted.
+            with self.suspended():
                 pass
             self.restore()
         except Exception as error:
-            logger.debug("the components could not be moved back: %s", error, exc_info=error)
+            logger.debug("the components could not be offloaded: %s", error, exc_info=error)
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Let modules be put into components, or be taken out of them, within the context.
+    def suspended(self) -> Iterator[None]:
+        """Remove all offloading hooks within the context, so that modules can be added to components or removed.
 
-        The weights are where they wait meanwhile, and nothing moves them. Afterwards, and after any error, all is moved again
-        as before, with the modules that are there then.
+        Meanwhile the weights are on the host. Offloading is installed again afterwards, also on errors, for the modules that
+        the components have then.
         """
-        with self._complete():
-            for mover in self._movers:
-                mover.remove()
+        with self._attach_all():
+            for offloader in self._offloaders:
+                offloader.remove()
         try:
             yield
         finally:
-            with self._complete():
-                for mover in self._movers:
-                    mover.install()
+            with self._attach_all():
+                for offloader in self._offloaders:
+                    offloader.install()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Let a component be used within the context without moving another away, and move it away afterwards."""
-        with self._residency.together():
+    def without_eviction(self) -> Iterator[None]:
+        """Use a component within the context without offloading another one for it, and offload it afterwards."""
+        with self._eviction.without_eviction():
             yield
 
-    def _installed(self, name: str, module: torch.nn.Module) -> Mover | None:
-        """Return what moves a component, at work already; None where the component has to stay where it is."""
+    def _install_offloader(self, name: str, module: torch.nn.Module) -> Offloader | None:
+        """Install and return the offloader of a component; None if the component cannot be moved."""
         try:
             module.to(HOST)
         except (ValueError, RuntimeError, NotImplementedError) as error:
             reason = " ".join(str(error).split())
             self.notes += (f"`memory: {self.mode}` does not move the component '{name}': {reason}",)
             return None
-        mover = self._mover(name, module)
+        offloader = self._create_offloader(name, module)
         try:
-            mover.install()
+            offloader.install()
         except ValueError as error:
             logger.info("the component '%s' is moved as a whole: %s", name, error)
-            mover = MovedComponent(name, module, self._residency)
-            mover.install()
-        return mover
+            offloader = ComponentOffloader(name, module, self._eviction)
+            offloader.install()
+        return offloader
 
-    def _mover(self, name: str, module: torch.nn.Module) -> Mover:
-        # Weights that are packed are moved by methods of their own, all together.
+    def _create_offloader(self, name: str, module: torch.nn.Module) -> Offloader:
+        # Quantized weights can only be moved together.
         by_layers = self.mode != "model_cpu_offload" and not _is_quantized(module)
         if by_layers and self.mode == "sequential_cpu_offload":
-            return MovedLayers(name, module, self.device)
-        if by_layers and MovedGroups.supports(module, self.device):
-            return MovedGroups(name, module, self.device)
-        return MovedComponent(name, module, self._residency)
+            return SequentialOffloader(name, module, self.device)
+        if by_layers and GroupOffloader.supports(module, self.device):
+            return GroupOffloader(name, module, self.device)
+        return ComponentOffloader(name, module, self._eviction)
 
 
 def _modules(components: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
-    """Return the components that have weights, each once; those of a list by their numbers."""
+    """Return the distinct components that are modules; those of a list with their index."""
     named = [
         (f"{name}.{index}" if isinstance(part, list) else name, each)
         for name, part in components.items()
@@ -172,8 +172,8 @@ def _modules(components: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
     return modules
 
 
-def _place_whole(module: torch.nn.Module, device: torch.device) -> None:
-    """Move a component to a device; some packed weights are there since they were loaded, and refuse to be moved."""
+def _move(module: torch.nn.Module, device: torch.device) -> None:
+    """Move a component to a device, unless its weights are quantized and were loaded there."""
     try:
         module.to(device)
     except ValueError:
@@ -182,22 +182,22 @@ def _place_whole(module: torch.nn.Module, device: torch.device) -> None:
 
 
 def _is_quantized(module: torch.nn.Module) -> bool:
-    """Return whether a component's weights are packed."""
+    """Return whether a component's weights are quantized."""
     return getattr(module, "hf_quantizer", None) is not None or getattr(module, "quantization_method", None) is not None
 
 
 def prepare_placement(config: ModelConfig, pipeline: str, device: str) -> Placement:
-    """Return what is to place a model, with a note where the configuration's memory mode has no effect.
+    """Create a model's placement, with a note if the configured memory mode has no effect.
 
     Args:
         config: The model's configuration.
         pipeline: Name of its class.
-        device: Where it computes.
+        device: Device that it computes on.
     """
     placement = Placement(config.memory, device)
-    # What a preset says is meant for accelerators alone; nobody has asked for it.
+    # The memory mode of a preset is meant for accelerators only and needs no note.
     if config.memory != placement.mode and settings_for(pipeline).get("memory") != config.memory:
         placement.notes = (
-            f"`memory: {config.memory}` has no effect on a processor: there is no accelerator to move weights from.",
+            f"`memory: {config.memory}` has no effect on the CPU, since there is no accelerator to offload from.",
         )
     return placement

@@ -1,4 +1,4 @@
-"""Put a model back into the state that it was loaded in, after a call that failed."""
+"""Restore a model's state after a failed call."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ logger = logging.getLogger("octabox.worker")
 
 
 class ModelState:
-    """The dtype and the device of every weight at load, and the attention processors at the beginning of a call.
+    """The dtype and device of every weight at load, and the attention processors at the start of a call.
 
-    Pipelines change them within a call and undo it at the end, which a call that raises does not reach: with `force_upcast`
+    Pipelines change these during a call and reset them at its end, which a failed call does not reach: with `force_upcast`
     the VAE is in float32 while it decodes.
 
     Args:
-        pipelines: Pipelines whose components count.
+        pipelines: Pipelines with the components to record.
     """
 
     def __init__(self, pipelines: Iterable[DiffusionPipeline]) -> None:
         self._tensors: WeakKeyDictionary[torch.nn.Module, dict[str, tuple[torch.dtype, torch.device]]]
         self._tensors = WeakKeyDictionary()
         self._processors: WeakKeyDictionary[torch.nn.Module, Any] = WeakKeyDictionary()
-        self.note(pipelines)
+        self.record(pipelines)
 
-    def note(self, pipelines: Iterable[DiffusionPipeline]) -> None:
-        """Note the attention processors, and the weights of modules that were not there before; a call begins."""
+    def record(self, pipelines: Iterable[DiffusionPipeline]) -> None:
+        """Record the attention processors, and the weights of new modules, at the start of a call."""
         self._processors.clear()
         for module in _modules(pipelines):
             if module not in self._tensors:
-                self._tensors[module] = {name: (each.dtype, each.device) for name, each in _plain_tensors(module)}
+                self._tensors[module] = {name: (each.dtype, each.device) for name, each in _dense_tensors(module)}
             if callable(getattr(module, "set_processor", None)) and hasattr(module, "processor"):
                 self._processors[module] = module.processor
 
     def restore(self, pipelines: Iterable[DiffusionPipeline]) -> None:
-        """Give the weights their dtype and, where no memory mode moves them, their device; and the processors."""
+        """Restore the attention processors, the dtype of the weights and, unless they are offloaded, their device."""
         for module in _modules(pipelines):
-            known = self._tensors.get(module, {})
-            for name, tensor in _plain_tensors(module):
-                dtype, device = known.get(name, (tensor.dtype, tensor.device))
+            recorded = self._tensors.get(module, {})
+            for name, tensor in _dense_tensors(module):
+                dtype, device = recorded.get(name, (tensor.dtype, tensor.device))
                 if device.type in ("cpu", "meta"):
                     device = tensor.device
                 if (tensor.dtype, tensor.device) != (dtype, device):
                     tensor.data = tensor.data.to(device=device, dtype=dtype)
         for module, processor in self._processors.items():
             if module.processor is not processor:
-                getattr(module, "set_processor")(processor)  # noqa: B009 (its type is no attribute of every module)
+                getattr(module, "set_processor")(processor)  # noqa: B009 (torch.nn.Module does not declare it)
 
 
 def clear_frames(error: BaseException) -> None:
-    """Let an exception, and those that it was raised from, keep no tensor of the call that it ended."""
+    """Clear the frames of an exception and its causes, which refer to tensors of the failed call."""
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
     while pending:
@@ -69,15 +69,15 @@ def clear_frames(error: BaseException) -> None:
 
 
 def clean_up(pipelines: Iterable[DiffusionPipeline], device: str, state: ModelState | None = None) -> None:
-    """Undo what an interrupted call leaves behind: step caches, weights in another dtype, memory kept for reuse.
+    """Reset step caches, restore the dtypes of weights and release cached memory after a failed call.
 
-    Pipelines do this at the end of a call, but not when the call raises. Which device weights are on is the
-    matter of `Placement`. Nothing of it raises: where the device is broken, the caller finds out by `is_usable`.
+    Pipelines do this themselves at the end of a successful call. Offloaded weights are moved by `Placement`. No errors are
+    raised; `is_usable` shows whether the device failed.
 
     Args:
-        pipelines: All pipelines over the model's components.
+        pipelines: All pipelines that share the model's components.
         device: The device that the model runs on.
-        state: The state to restore; None leaves dtypes as they are.
+        state: The state to restore; None leaves dtypes unchanged.
     """
     pipelines = list(pipelines)
     for component in _components(pipelines):
@@ -89,20 +89,20 @@ def clean_up(pipelines: Iterable[DiffusionPipeline], device: str, state: ModelSt
 
 
 def is_usable(device: str) -> bool:
-    """Return whether a device still computes; after some errors each use of its context fails until the process ends."""
+    """Return whether a device still works; after some errors every use fails until the process ends."""
     if torch.device(device).type == "cpu":
         return True
     try:
         return bool(torch.ones(1, device=device).add_(1).cpu().item() == 2)  # noqa: PLR2004 (1 + 1)
     except torch.OutOfMemoryError:
         return True
-    except Exception as error:  # noqa: BLE001 (a broken device raises anything)
-        logger.debug("%s cannot be used any more: %s", device, error)
+    except Exception as error:  # noqa: BLE001 (a failed device raises any exception)
+        logger.debug("%s cannot be used: %s", device, error)
         return False
 
 
 def _attempt(action: Callable[[], object]) -> None:
-    """Call something that may fail after another failure."""
+    """Call a function and only log its errors."""
     try:
         action()
     except Exception as error:
@@ -110,19 +110,19 @@ def _attempt(action: Callable[[], object]) -> None:
 
 
 def _components(pipelines: Iterable[DiffusionPipeline]) -> list[torch.nn.Module]:
-    """Return the components of the pipelines that have weights, each once."""
+    """Return the distinct components of the pipelines that are modules."""
     parts = [part for pipe in pipelines for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
     return list(dict.fromkeys(parts))
 
 
 def _modules(pipelines: Iterable[DiffusionPipeline]) -> list[torch.nn.Module]:
-    """Return all modules of the pipelines' components, each once."""
+    """Return the distinct modules of the pipelines' components."""
     return list(dict.fromkeys(module for part in _components(pipelines) for module in part.modules()))
 
 
-def _plain_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield a module's own floating-point weights and buffers, without quantised ones, which are of classes of their own."""
+def _dense_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield a module's direct floating-point weights and buffers, without quantized ones, which are tensor subclasses."""
     for name, tensor in [*module._parameters.items(), *module._buffers.items()]:  # noqa: SLF001 (without those of submodules)
-        plain = type(tensor) in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
-        if tensor is not None and plain and tensor.is_floating_point():
+        is_dense = type(tensor) in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+        if tensor is not None and is_dense and tensor.is_floating_point():
             yield name, tensor

@@ -1,1 +1,1 @@
-"""What becomes of a prompt in a worker: its weights, its length, and what is remembered of it."""
+"""Parse, weight, chunk and cache the prompts of a call."""

@@ -1,8 +1,7 @@
-"""Read a prompt by the syntax that it is written in."""
+"""Parse prompts by the syntax that they are written in."""
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,167 +10,173 @@ from typing import Any
 from octabox.prompts import attention
 from octabox.prompts.attention import Fragment, check_weight
 from octabox.prompts.names import is_prompt
-from octabox.prompts.wildcards import unescaped
+from octabox.prompts.wildcards import unescape
 
-logger = logging.getLogger("octabox.prompts")
-
-#: Compel's parser takes ten times as long for each further bracket that is open; with four it takes seconds.
+#: Maximum nesting of brackets: Compel's parser takes ten times as long for each level, which is seconds at four.
 MAX_DEPTH = 3
 
-#: What Compel reads and a call cannot do: it would have to change the prompt between steps, or the weights.
+#: Syntax of Compel that a call does not support: it changes the prompt between steps, or the weights.
 SWAP, LORA = ".swap(", ".withLora("
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a prompt that is encoded by itself.
+    """A part of a prompt that is encoded separately.
 
     Args:
-        strands: Its fragments; several sequences of them are blended.
-        shares: How much of each strand there is in the blend.
-        normalised: Whether the shares are brought to a sum of 1.
-        weight: How strong the section is as a whole.
+        branches: Sequences of fragments; several are blended.
+        blend_weights: The weight of each branch in the blend.
+        normalize: Whether the blend weights are normalized to a sum of 1.
+        weight: The weight of the section.
     """
 
-    strands: tuple[tuple[Fragment, ...], ...]
-    shares: tuple[float, ...] = (1.0,)
-    normalised: bool = True
+    branches: tuple[tuple[Fragment, ...], ...]
+    blend_weights: tuple[float, ...] = (1.0,)
+    normalize: bool = True
     weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class ParsedPrompt:
-    """A prompt that has been read.
+    """A parsed prompt.
 
     Args:
-        parameter: The call parameter that it was given for.
-        plain: Its words alone.
+        parameter: The call parameter that holds it.
+        text: The prompt without the syntax for weights.
         sections: Its parts.
-        warnings: What was taken otherwise than it may have been meant.
+        warnings: Messages about syntax that is not supported.
     """
 
     parameter: str
-    plain: str
+    text: str
     sections: tuple[Section, ...]
     warnings: tuple[str, ...] = ()
 
     @property
     def is_weighted(self) -> bool:
-        """Whether it says more than its plain words do."""
-        sections = self.sections
-        alone = len(sections) == 1 and len(sections[0].strands) == 1 and sections[0].weight == 1
-        return not alone or any(each.weight != 1 for each in sections[0].strands[0])
+        """Whether it has weights, a blend or several sections."""
+        first = self.sections[0]
+        is_single = len(self.sections) == 1 and len(first.branches) == 1 and first.weight == 1
+        return not is_single or any(each.weight != 1 for each in first.branches[0])
 
-    def joined(self) -> ParsedPrompt:
-        """Return it as one section, for an encoder that takes no more than one; of a blend among several the first strand."""
-        if len(self.sections) < 2:  # noqa: PLR2004 (one is joined already)
+    def as_single_section(self) -> ParsedPrompt:
+        """Return the prompt with its sections joined, for encoders without chunks; of a blend only the first branch is kept."""
+        if len(self.sections) == 1:
             return self
         fragments = tuple(
             Fragment(f"{each.text} ", each.weight * section.weight)
             for section in self.sections
-            for each in section.strands[0]
+            for each in section.branches[0]
         )
         return replace(self, sections=(Section((fragments,)),))
 
-    def within(self, before: str, after: str, change: Callable[[str], str]) -> ParsedPrompt:
-        """Return it with words around it, its own changed as a pipeline has changed them."""
+    def with_context(self, prefix: str, suffix: str, convert: Callable[[str], str]) -> ParsedPrompt:
+        """Return the prompt as it occurs in a longer text.
+
+        Args:
+            prefix: The text before it.
+            suffix: The text after it.
+            convert: Converts its text as the pipeline has done.
+        """
         sections = [
-            replace(part, strands=tuple(_changed(each, change) for each in part.strands)) for part in self.sections
+            replace(part, branches=tuple(_convert(each, convert) for each in part.branches)) for part in self.sections
         ]
-        first, last = sections[0], sections[-1]
-        sections[0] = (
-            replace(first, strands=tuple((Fragment(before), *each) for each in first.strands)) if before else first
-        )
-        last = sections[-1]
-        sections[-1] = (
-            replace(last, strands=tuple((*each, Fragment(after)) for each in last.strands)) if after else last
-        )
-        return replace(self, plain=f"{before}{change(self.plain)}{after}", sections=tuple(sections))
+        if prefix:
+            branches = tuple((Fragment(prefix), *each) for each in sections[0].branches)
+            sections[0] = replace(sections[0], branches=branches)
+        if suffix:
+            branches = tuple((*each, Fragment(suffix)) for each in sections[-1].branches)
+            sections[-1] = replace(sections[-1], branches=branches)
+        return replace(self, text=f"{prefix}{convert(self.text)}{suffix}", sections=tuple(sections))
 
 
-def _changed(strand: Iterable[Fragment], change: Callable[[str], str]) -> tuple[Fragment, ...]:
-    return tuple(Fragment(change(each.text), each.weight) for each in strand)
+def _convert(branch: Iterable[Fragment], convert: Callable[[str], str]) -> tuple[Fragment, ...]:
+    return tuple(Fragment(convert(each.text), each.weight) for each in branch)
 
 
-def plain(text: str, parameter: str = "") -> ParsedPrompt:
-    """Return words as they stand."""
+def parse_plain(text: str, parameter: str = "") -> ParsedPrompt:
+    """Return a prompt without weights, whose text is used as it is."""
     return ParsedPrompt(parameter, text, (Section(((Fragment(text),),)),))
 
 
-def readings(params: Mapping[str, Any], syntax: str) -> dict[str, ParsedPrompt]:
-    """Return the prompts among a run's parameters, each as it is to be read.
+def parse_prompts(params: Mapping[str, Any], syntax: str) -> dict[str, ParsedPrompt]:
+    """Return the parsed prompts of a run by parameter.
+
+    Args:
+        params: The parameters of the run.
+        syntax: The syntax of its prompts.
 
     Raises:
         InvalidParameterError: A weight is out of range.
     """
-    read = READERS[syntax]
+    parse = PARSERS[syntax]
     texts = {name: text for name, text in params.items() if is_prompt(name) and isinstance(text, str)}
-    return {name: read(text if syntax == "plain" else unescaped(text), name) for name, text in texts.items()}
+    return {name: parse(text if syntax == "plain" else unescape(text), name) for name, text in texts.items()}
 
 
-def _web_ui(text: str, parameter: str) -> ParsedPrompt:
-    """Read a prompt as the AUTOMATIC1111 web UI does."""
-    found = attention.read(text, parameter)
-    return ParsedPrompt(parameter, found.plain, tuple(Section((each,)) for each in found.sections), found.warnings)
+def _parse_a1111(text: str, parameter: str) -> ParsedPrompt:
+    """Parse a prompt by the syntax of the AUTOMATIC1111 web UI."""
+    found = attention.parse_prompt(text, parameter)
+    return ParsedPrompt(parameter, found.text, tuple(Section((each,)) for each in found.sections), found.warnings)
 
 
-def _compel(text: str, parameter: str) -> ParsedPrompt:
-    """Read a prompt as Compel does; what Compel cannot read is taken for words."""
-    from compel import Compel  # noqa: PLC0415 (it takes a second, and few prompts need it)
+def _parse_compel(text: str, parameter: str) -> ParsedPrompt:
+    """Parse a prompt by Compel's syntax; a text that Compel rejects is used as it is, with a warning."""
+    from compel import Compel  # noqa: PLC0415 (the import takes a second, and few prompts need it)
 
     if _depth(text) > MAX_DEPTH:
-        warning = f"'{parameter}' has more than {MAX_DEPTH} brackets inside one another: it was taken for words."
-        return replace(plain(text, parameter), warnings=(warning,))
+        warning = f"'{parameter}' has more than {MAX_DEPTH} nested brackets, and was used without weights."
+        return replace(parse_plain(text, parameter), warnings=(warning,))
     try:
         parsed = Compel.parse_prompt_string(text)
-    except Exception as error:  # noqa: BLE001 (its parser raises what it likes)
-        words = " ".join(str(error).split())[:200]
-        warning = f"'{parameter}' cannot be read as Compel's syntax, and was taken for words: {words}"
-        return replace(plain(text, parameter), warnings=(warning,))
+    except Exception as error:  # noqa: BLE001 (its parser raises errors of any class)
+        reason = " ".join(str(error).split())[:200]
+        warning = f"'{parameter}' is not valid Compel syntax, and was used without weights: {reason}"
+        return replace(parse_plain(text, parameter), warnings=(warning,))
     sections = tuple(
-        replace(_section(part, parameter), weight=float(weight))
+        replace(_parse_section(part, parameter), weight=float(weight))
         for part, weight in zip(parsed.prompts, parsed.weights, strict=True)
     )
-    sections = sections or plain("").sections
+    sections = sections or parse_plain("").sections
     for section in sections:
         check_weight("the section", section.weight, parameter)
-    words = " ".join("".join(each.text for each in strand) for part in sections for strand in part.strands)
-    return ParsedPrompt(parameter, words, sections, tuple(_doubts(text, parameter)))
+    plain_text = " ".join("".join(each.text for each in branch) for part in sections for branch in part.branches)
+    return ParsedPrompt(parameter, plain_text, sections, tuple(_unsupported_syntax(text, parameter)))
 
 
-def _section(part: Any, parameter: str) -> Section:
-    """Return one of Compel's prompts or blends as a section."""
+def _parse_section(part: Any, parameter: str) -> Section:
+    """Return a section for one of Compel's prompts or blends."""
     if not hasattr(part, "prompts"):
-        return Section((_strand(part, parameter),))
-    strands = tuple(_strand(each, parameter) for each in part.prompts)
-    for words, share in zip(strands, part.weights, strict=True):
-        check_weight(" ".join(each.text for each in words), float(share), parameter)
-    return Section(strands, tuple(map(float, part.weights)), bool(part.normalize_weights))
+        return Section((_parse_branch(part, parameter),))
+    branches = tuple(_parse_branch(each, parameter) for each in part.prompts)
+    for branch, weight in zip(branches, part.weights, strict=True):
+        check_weight(" ".join(each.text for each in branch), float(weight), parameter)
+    return Section(branches, tuple(map(float, part.weights)), bool(part.normalize_weights))
 
 
-def _strand(prompt: Any, parameter: str) -> tuple[Fragment, ...]:
-    """Return the fragments of one of Compel's prompts; of a word that is to be swapped the one that stands there first."""
+def _parse_branch(prompt: Any, parameter: str) -> tuple[Fragment, ...]:
+    """Return the fragments of one of Compel's prompts; of a swap, the original text."""
     fragments = [part for child in prompt.children for part in (getattr(child, "original", None) or [child])]
     for each in fragments:
         check_weight(each.text, each.weight, parameter)
-    # Compel leaves out the spaces between them.
+    # Compel removes the spaces between fragments.
     return tuple(
         Fragment(f" {each.text}" if index else each.text, float(each.weight)) for index, each in enumerate(fragments)
     )
 
 
-def _doubts(text: str, parameter: str) -> list[str]:
-    """Return warnings of what Compel reads and nothing comes of."""
+def _unsupported_syntax(text: str, parameter: str) -> list[str]:
+    """Return a warning for each feature of Compel that has no effect."""
     found = []
     if SWAP in text:
         found.append(f"'{SWAP}...)' in '{parameter}' has no effect: a call does not change its prompt between steps.")
     if LORA in text:
-        found.append(f"'{LORA}...)' in '{parameter}' has no effect: name adapters beside the prompt.")
+        found.append(f"'{LORA}...)' in '{parameter}' has no effect: set `adapters` instead.")
     return found
 
 
 def _depth(text: str) -> int:
-    """Return how many round brackets are open at once."""
+    """Return the maximum nesting of round brackets."""
     deepest = depth = 0
     for bracket in re.findall(r"(?<!\\)[()]", text):
         depth = depth + 1 if bracket == "(" else max(depth - 1, 0)
@@ -179,5 +184,9 @@ def _depth(text: str) -> int:
     return deepest
 
 
-#: How each syntax is read.
-READERS: Mapping[str, Callable[[str, str], ParsedPrompt]] = {"plain": plain, "a1111": _web_ui, "compel": _compel}
+#: The parser of each syntax.
+PARSERS: Mapping[str, Callable[[str, str], ParsedPrompt]] = {
+    "plain": parse_plain,
+    "a1111": _parse_a1111,
+    "compel": _parse_compel,
+}

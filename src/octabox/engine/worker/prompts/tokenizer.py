@@ -1,4 +1,4 @@
-"""Watch a pipeline's tokenizers: which tokens stand for which prompt, and which words found no room."""
+"""Hook the tokenizers of a pipeline, to know the prompt of each row of tokens and the text that was truncated."""
 
 from __future__ import annotations
 
@@ -11,46 +11,51 @@ from typing import Any
 import torch
 
 from octabox.engine.worker.prompts.encoder import EncoderAdapter, PromptEncoder, TokenLayout
-from octabox.engine.worker.prompts.encoders import TextEncoder, tokenizers
 from octabox.engine.worker.prompts.parsed import ParsedPrompt
+from octabox.engine.worker.prompts.text_encoders import TextEncoder
 
-#: How many calls of tokenizers are kept in mind: an encoder runs soon after its tokenizer.
-RECENT = 16
+#: Number of tokenizer calls that are kept: an encoder runs soon after its tokenizer.
+MAX_CALLS = 16
 
-#: Longest part of lost words that a warning shows.
-SHOWN = 200
+#: Maximum length of the truncated text in a warning.
+MAX_SHOWN = 200
 
 
 @dataclass(frozen=True)
-class Row:
-    """A text that was made tokens of.
+class TokenizedText:
+    """A text that a pipeline has tokenized.
 
     Args:
-        text: The text, as the pipeline gave it.
-        reading: The prompt in it; None where there is none.
-        ends: Whether a mark ends its tokens.
+        text: The text, as the pipeline passed it.
+        prompt: The prompt in it; None if there is none.
+        has_eos: Whether an end token follows it.
     """
 
     text: str
-    reading: ParsedPrompt | None
-    ends: bool = True
+    prompt: ParsedPrompt | None
+    has_eos: bool = True
 
 
 @dataclass(frozen=True)
-class Tokenized:
-    """One call of a tokenizer, and the tokens that came of it, of shape (texts, length)."""
+class TokenizerCall:
+    """A call of a tokenizer, with its tokens of shape (texts, length)."""
 
     tokenizer: str
     ids: torch.Tensor
-    rows: tuple[Row, ...]
+    texts: tuple[TokenizedText, ...]
 
 
-class Tokens:
-    """A tokenizer as Compel sees it: not watched, silent, and with a mark of begin only where the pipeline has one."""
+class QuietTokenizer:
+    """A tokenizer without hooks and warnings, for Compel.
 
-    def __init__(self, tokenizer: Any, *, begins: bool) -> None:
-        self._tokenizer, self._call = tokenizer, _own_class(tokenizer).__call__
-        self.bos_token_id = tokenizer.bos_token_id if begins else None
+    Args:
+        tokenizer: The tokenizer.
+        has_bos: Whether the pipeline's tokens have a begin token.
+    """
+
+    def __init__(self, tokenizer: Any, *, has_bos: bool) -> None:
+        self._tokenizer, self._call = tokenizer, _original_class(tokenizer).__call__
+        self.bos_token_id = tokenizer.bos_token_id if has_bos else None
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Return the tokens of texts."""
@@ -60,148 +65,165 @@ class Tokens:
         return getattr(self._tokenizer, name)
 
 
-def _own_class(tokenizer: Any) -> Any:
-    """Return a tokenizer's class, whether or not it is watched."""
-    return getattr(type(tokenizer), "octabox_watches", type(tokenizer))
+def _original_class(tokenizer: Any) -> Any:
+    """Return the class of a tokenizer without hooks."""
+    return getattr(type(tokenizer), "octabox_hooks", type(tokenizer))
 
 
-class Tokenizing:
-    """Watches the tokenizers of one call.
+def count_tokens(tokenizer: Any, text: str) -> int:
+    """Return the number of tokens of a text, special tokens included."""
+    return len(QuietTokenizer(tokenizer, has_bos=True)(text)["input_ids"])
+
+
+def convert_prompt(pipe: Any, tokenizer: Any, text: str) -> str:
+    """Return a text with textual inversions of several vectors expanded, as pipelines do before they tokenize."""
+    convert = getattr(pipe, "maybe_convert_prompt", None)
+    return str(convert(text, tokenizer)) if convert else text
+
+
+class TokenizerHooks:
+    """Hooks on the tokenizers of one call.
 
     Args:
         pipe: The pipeline.
-        readings: The prompts of the call; each goes in as its plain words.
+        prompts: The prompts of the call; the pipeline is called with their text.
         encoders: The pipeline's text encoders.
-        by_pieces: Components of encoders that take long words by pieces, and lose none.
+        tokenizers: Its tokenizers by component.
+        chunked: Components of encoders that take long prompts in chunks, and truncate none.
     """
 
     def __init__(
-        self, pipe: Any, readings: Sequence[ParsedPrompt], encoders: Sequence[TextEncoder], by_pieces: frozenset[str]
+        self,
+        pipe: Any,
+        prompts: Sequence[ParsedPrompt],
+        encoders: Sequence[TextEncoder],
+        tokenizers: Mapping[str, Any],
+        chunked: frozenset[str],
     ) -> None:
-        self._pipe, self._encoders, self._by_pieces = pipe, encoders, by_pieces
-        self._readings = [each for each in readings if each.plain.strip()]
-        self._tokenizers = tokenizers(pipe)
-        self._recent: list[Tokenized] = []
-        self.lost: dict[tuple[str, str], str] = {}
+        self._pipe, self._encoders, self._tokenizers, self._chunked = pipe, encoders, tokenizers, chunked
+        self._prompts = sorted((each for each in prompts if each.text.strip()), key=lambda each: -len(each.text))
+        self._calls: list[TokenizerCall] = []
+        self.truncated: dict[tuple[str, str], str] = {}
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Watch while this lasts. A tokenizer is called by its class, so that it gets one of its own for that time."""
-        watched = {id(each): (name, each) for name, each in self._tokenizers.items()}
-        for name, tokenizer in watched.values():
-            tokenizer.__class__ = self._watching(name, type(tokenizer))
+        """Hook the tokenizers within the context, by a class of their own: Python looks up `__call__` in the class."""
+        hooked = {id(each): (name, each) for name, each in self._tokenizers.items()}
+        for name, tokenizer in hooked.values():
+            tokenizer.__class__ = self._hooked_class(name, type(tokenizer))
         try:
             yield
         finally:
-            for _, tokenizer in watched.values():
-                tokenizer.__class__ = _own_class(tokenizer)
+            for _, tokenizer in hooked.values():
+                tokenizer.__class__ = _original_class(tokenizer)
 
-    def _watching(self, name: str, own: Any) -> Any:
+    def _hooked_class(self, name: str, original: Any) -> Any:
         def call(tokenizer: Any, text: Any = None, *args: Any, **options: Any) -> Any:
-            return self._seen(name, tokenizer, text, own.__call__(tokenizer, text, *args, **options), options)
+            result = original.__call__(tokenizer, text, *args, **options)
+            return self._on_call(name, tokenizer, text, result, options)
 
-        return type(own.__name__, (own,), {"__call__": call, "__module__": own.__module__, "octabox_watches": own})
+        attributes = {"__call__": call, "__module__": original.__module__, "octabox_hooks": original}
+        return type(original.__name__, (original,), attributes)
 
-    def rows(self, encoder: TextEncoder, ids: object) -> tuple[Row, ...] | None:
-        """Return the texts that an encoder's tokens stand for: of its own tokenizer's last call, else of any other's."""
+    def find_texts(self, encoder: TextEncoder, ids: object) -> tuple[TokenizedText, ...] | None:
+        """Return the texts of an encoder's tokens, by the last call of its tokenizer, else by that of another one."""
         if not isinstance(ids, torch.Tensor):
             return None
-        given = ids.detach().cpu()
-        alike = [each for each in reversed(self._recent) if torch.equal(each.ids, given)]
-        own = next((each for each in alike if each.tokenizer == encoder.tokenizer), None)
-        found = own or next(iter(alike), None)
-        return found.rows if found else None
+        on_host = ids.detach().cpu()
+        equal = [each for each in reversed(self._calls) if torch.equal(each.ids, on_host)]
+        matching = next((each for each in equal if each.tokenizer == encoder.tokenizer), None)
+        found = matching or next(iter(equal), None)
+        return found.texts if found else None
 
-    def _seen(self, name: str, tokenizer: Any, text: Any, result: Any, options: Mapping[str, Any]) -> Any:
-        """Note which texts a tokenizer's result stands for, and which of their words it lacks."""
+    def _on_call(self, name: str, tokenizer: Any, text: Any, result: Any, options: Mapping[str, Any]) -> Any:
+        """Record the texts of a tokenizer's result, and which of them were truncated."""
         texts = [text] if isinstance(text, str) else text
         if not isinstance(texts, list | tuple) or not all(isinstance(each, str) for each in texts):
             return result
-        ids = _rectangle(result)
+        ids = _to_rectangle(result)
         if ids is None or len(ids) != len(texts):
             return result
-        rows = [self._row(tokenizer, each) for each in texts]
-        rows = [replace(row, ends=_ends(tokenizer, one)) for row, one in zip(rows, ids, strict=True)]
+        found = [
+            replace(self._find_prompt(tokenizer, each), has_eos=_has_eos(tokenizer, row))
+            for each, row in zip(texts, ids, strict=True)
+        ]
         encoder = next((each for each in self._encoders if each.tokenizer == name), None)
         if options.get("truncation"):
-            for row in rows:
-                self._note_lost(encoder.name if encoder else name, tokenizer, row, ids.shape[-1], options)
+            for each in found:
+                self._record_truncated(encoder.name if encoder else name, tokenizer, each, ids.shape[-1], options)
         if encoder is not None and encoder.kind == "sequence" and isinstance(result["input_ids"], torch.Tensor):
-            ids = self._weighed(tokenizer, rows, ids, result)
-        self._recent = [*self._recent[-RECENT:], Tokenized(name, ids.detach().cpu().clone(), tuple(rows))]
+            ids = _tokenize_weighted(tokenizer, found, ids, result)
+        self._calls = [*self._calls[-MAX_CALLS:], TokenizerCall(name, ids.detach().cpu().clone(), tuple(found))]
         return result
 
-    def converted(self, tokenizer: Any, text: str) -> str:
-        """Return words with those that stand for several written out, as pipelines do before they make tokens of them."""
-        convert = getattr(self._pipe, "maybe_convert_prompt", None)
-        return str(convert(text, tokenizer)) if convert else text
-
-    def _row(self, tokenizer: Any, text: str) -> Row:
-        """Return which prompt a text holds, with whatever a pipeline has put around it."""
-        by_length = sorted(self._readings, key=lambda each: -len(each.plain))
+    def _find_prompt(self, tokenizer: Any, text: str) -> TokenizedText:
+        """Return a text with the prompt in it, around which a pipeline may have put a template."""
         for exact in (True, False):
-            for reading in by_length:
-                words = self.converted(tokenizer, reading.plain).split()
+            for prompt in self._prompts:
+                words = convert_prompt(self._pipe, tokenizer, prompt.text).split()
                 pattern = r"\s+".join(map(re.escape, words))
                 found = re.search(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE)
                 if not found or (exact and found[0] != text.strip()):
                     continue
                 lower = found[0].split() != words and found[0] == found[0].lower()
 
-                def change(part: str, lower: bool = lower) -> str:
-                    return self.converted(tokenizer, part.lower() if lower else part)
+                def convert(part: str, lower: bool = lower) -> str:
+                    return convert_prompt(self._pipe, tokenizer, part.lower() if lower else part)
 
-                return Row(text, reading.within(text[: found.start()], text[found.end() :], change))
-        return Row(text, None)
+                return TokenizedText(text, prompt.with_context(text[: found.start()], text[found.end() :], convert))
+        return TokenizedText(text, None)
 
-    def _note_lost(self, encoder: str, tokenizer: Any, row: Row, room: int, options: Mapping[str, Any]) -> None:
-        """Note the words of a prompt that found no room."""
-        if row.reading is None or encoder in self._by_pieces:
+    def _record_truncated(
+        self, encoder: str, tokenizer: Any, text: TokenizedText, length: int, options: Mapping[str, Any]
+    ) -> None:
+        """Record the part of a prompt that a tokenizer has truncated."""
+        if text.prompt is None or encoder in self._chunked:
             return
         specials = options.get("add_special_tokens", True)
-        full = Tokens(tokenizer, begins=True)(row.text, add_special_tokens=specials)["input_ids"]
-        if len(full) > room:
-            words = tokenizer.decode(full[room - int(row.ends) :], skip_special_tokens=True).strip()
-            self.lost[row.reading.parameter, encoder] = words if len(words) <= SHOWN else f"{words[:SHOWN]} ..."
-
-    def _weighed(self, tokenizer: Any, rows: Sequence[Row], ids: torch.Tensor, result: Any) -> torch.Tensor:
-        """Put the tokens that Compel makes of a weighted prompt in place of the tokenizer's, which may be one more or less."""
-        mask = result.get("attention_mask")
-        for index, row in enumerate(rows):
-            if row.reading is None or not row.reading.is_weighted:
-                continue
-            frame = frame_of(row, ids.shape[-1], whole=False, masked=True)
-            weigher = PromptEncoder(tokens_of(tokenizer, ids[index]), EncoderAdapter(lambda *_: [], ids), frame)
-            own, own_mask = weigher.tokens(row.reading)
-            result["input_ids"][index] = own
-            if isinstance(mask, torch.Tensor):
-                mask[index] = own_mask
-        return torch.as_tensor(result["input_ids"])
+        full = QuietTokenizer(tokenizer, has_bos=True)(text.text, add_special_tokens=specials)["input_ids"]
+        if len(full) > length:
+            rest = tokenizer.decode(full[length - int(text.has_eos) :], skip_special_tokens=True).strip()
+            shown = rest if len(rest) <= MAX_SHOWN else f"{rest[:MAX_SHOWN]} ..."
+            self.truncated[text.prompt.parameter, encoder] = shown
 
 
-def frame_of(row: Row, length: int, *, whole: bool, masked: bool) -> TokenLayout:
-    """Return how a text's tokens go into an encoder."""
-    return TokenLayout(length, whole, row.ends, 0 if masked else 1)
+def _tokenize_weighted(tokenizer: Any, texts: Sequence[TokenizedText], ids: torch.Tensor, result: Any) -> torch.Tensor:
+    """Replace the tokens of weighted prompts by those that Compel makes of them, which may be one more or less."""
+    mask = result.get("attention_mask")
+    for index, text in enumerate(texts):
+        if text.prompt is None or not text.prompt.is_weighted:
+            continue
+        layout = token_layout(text, ids.shape[-1], chunked=False, masked=True)
+        encoder = PromptEncoder(tokenizer_for(tokenizer, ids[index]), EncoderAdapter(lambda *_: [], ids), layout)
+        result["input_ids"][index], weighted_mask = encoder.tokenize(text.prompt)
+        if isinstance(mask, torch.Tensor):
+            mask[index] = weighted_mask
+    return torch.as_tensor(result["input_ids"])
 
 
-def tokens_of(tokenizer: Any, ids: torch.Tensor) -> Tokens:
-    """Return a tokenizer for Compel that begins as these tokens do."""
-    return Tokens(tokenizer, begins=int(ids[0]) == tokenizer.bos_token_id)
+def token_layout(text: TokenizedText, length: int, *, chunked: bool, masked: bool) -> TokenLayout:
+    """Return how an encoder takes the tokens of a text."""
+    return TokenLayout(length, chunked, text.has_eos, 0 if masked else 1)
 
 
-def _rectangle(result: Any) -> torch.Tensor | None:
-    """Return a tokenizer's tokens as a tensor of shape (texts, length); None where they are of several lengths."""
+def tokenizer_for(tokenizer: Any, ids: torch.Tensor) -> QuietTokenizer:
+    """Return a tokenizer for Compel, with a begin token if these tokens have one."""
+    return QuietTokenizer(tokenizer, has_bos=int(ids[0]) == tokenizer.bos_token_id)
+
+
+def _to_rectangle(result: Any) -> torch.Tensor | None:
+    """Return a tokenizer's tokens as a tensor of shape (texts, length); None if their lengths differ."""
     found = result.get("input_ids") if hasattr(result, "get") else None
     if isinstance(found, torch.Tensor):
         return found if found.ndim == 2 else None  # noqa: PLR2004 (texts and tokens)
     try:
-        made = torch.as_tensor(found)
+        ids = torch.as_tensor(found)
     except (TypeError, ValueError):
         return None
-    return made if made.ndim == 2 and made.numel() else None  # noqa: PLR2004 (as above)
+    return ids if ids.ndim == 2 and ids.numel() else None  # noqa: PLR2004 (as above)
 
 
-def _ends(tokenizer: Any, ids: torch.Tensor) -> bool:
-    """Return whether a mark stands behind the last word."""
-    words = ids[ids != tokenizer.pad_token_id] if tokenizer.pad_token_id != tokenizer.eos_token_id else ids
-    return bool(len(words)) and int(words[-1]) == tokenizer.eos_token_id
+def _has_eos(tokenizer: Any, ids: torch.Tensor) -> bool:
+    """Return whether an end token follows the text."""
+    text = ids[ids != tokenizer.pad_token_id] if tokenizer.pad_token_id != tokenizer.eos_token_id else ids
+    return bool(len(text)) and int(text[-1]) == tokenizer.eos_token_id

@@ -1,1 +1,1 @@
-"""Our one pipeline: it makes images larger by networks of the ESRGAN kind, which spandrel reads."""
+"""A pipeline for image upscaling by super-resolution networks such as ESRGAN, loaded by spandrel."""

@@ -1,4 +1,4 @@
-"""The pipeline that makes images larger by a network of the ESRGAN kind."""
+"""A pipeline for image upscaling by a super-resolution network."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput
 from typing_extensions import Self
 
 from octabox.engine.worker.upscaling.network import Upscaler
-from octabox.engine.worker.upscaling.tiles import enlarged, spans
+from octabox.engine.worker.upscaling.tiles import tile_spans, upscale_tiles
 from octabox.errors import InvalidParameterError
 
-#: Its warnings are among those of the answer.
+#: Its warnings are returned with the result.
 logger = logging.getLogger(__name__)
 
-#: Most pixels of an image that is made; each takes three bytes, and many readers refuse larger files.
+#: Maximum number of pixels of an upscaled image; many image readers reject larger files.
 MAX_PIXELS = 128 * 1024 * 1024
 
 
 class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Makes an image larger by a network for super-resolution, such as ESRGAN, Real-ESRGAN or SwinIR.
+    """Pipeline for image upscaling by a super-resolution network such as ESRGAN, Real-ESRGAN or SwinIR.
 
-    The network is a single file of weights, which the package spandrel reads. It settles how much larger an image becomes.
+    The network is a single file of weights, which is loaded by spandrel, and determines the upscaling factor.
 
     Args:
         upscaler ([`Upscaler`]): The network.
@@ -34,7 +34,7 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     model_cpu_offload_seq = "upscaler"
 
-    #: Half types, the better one first: float16 has finer shades.
+    #: Half precision dtypes in order of preference: float16 has more precision.
     preferred_dtypes = (torch.float16, torch.bfloat16)
 
     def __init__(self, upscaler: Upscaler) -> None:
@@ -47,10 +47,10 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         Args:
             file: The file.
-            dtype: Type of numbers; the network stays in float32 where it does not compute rightly in this one.
+            dtype: The dtype; the network stays in float32 if it does not support it.
         """
         upscaler = Upscaler.from_file(Path(file))
-        return cls(upscaler.to(dtype) if upscaler.computes_in(dtype) else upscaler)
+        return cls(upscaler.to(dtype) if upscaler.supports_dtype(dtype) else upscaler)
 
     @torch.no_grad()
     def __call__(
@@ -61,33 +61,30 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
         output_type: str = "pil",
         return_dict: bool = True,
     ) -> ImagePipelineOutput | tuple[Any]:
-        """Make an image larger.
+        """Upscale images.
 
         Args:
-            image (`PIL.Image.Image` or `list[PIL.Image.Image]`): The image. Its transparency is not kept.
-            tile (`int`, *optional*, defaults to 256): Pixels of each side of the squares that the image is worked on in.
-                Larger ones take more memory; 0 stands for the whole image at once.
-            tile_overlap (`int`, *optional*, defaults to 32): Pixels that two neighbouring squares share, and are blended over.
+            image (`PIL.Image.Image` or `list[PIL.Image.Image]`): The image. Its alpha channel is dropped.
+            tile (`int`, *optional*, defaults to 256): Size in pixels of the square tiles that the image is processed in.
+                Larger ones need more memory; 0 processes the image without tiles.
+            tile_overlap (`int`, *optional*, defaults to 32): Pixels by which tiles overlap, and over which they are blended.
             output_type (`str`, *optional*, defaults to `"pil"`): `"pil"` for images, `"np"` for an array in [0, 1] for each.
             return_dict (`bool`, *optional*, defaults to `True`): Whether to return an `ImagePipelineOutput` or a tuple.
 
         Returns:
-            [`ImagePipelineOutput`] or `tuple`: The images, as many times larger as the network makes them.
+            [`ImagePipelineOutput`] or `tuple`: The upscaled images.
         """
         pil_images = image if isinstance(image, list) else [image]
-        self._check(pil_images, tile, tile_overlap)
+        self._check_inputs(pil_images, tile, tile_overlap)
         overlap = tile_overlap if tile else 0
-        plans = [(spans(each.height, tile, overlap), spans(each.width, tile, overlap)) for each in pil_images]
+        plans = [(tile_spans(each.height, tile, overlap), tile_spans(each.width, tile, overlap)) for each in pil_images]
         tiles = sum(len(rows) * len(columns) for rows, columns in plans)
-        if tiles > len(pil_images) and self.upscaler.needs_context:
-            name = self.upscaler.architecture
-            logger.warning(
-                "Networks of the architecture %s look at a whole image: `tile` 0 may make a better one.", name
-            )
-        made: list[Any] = []
+        if tiles > len(pil_images):
+            self._warn_about_tiles()
+        upscaled: list[Any] = []
         with self.progress_bar(total=tiles) as bar:
 
-            def make(part: torch.Tensor) -> torch.Tensor:
+            def upscale(part: torch.Tensor) -> torch.Tensor:
                 result: torch.Tensor = (
                     self.upscaler(part[None].to(self._execution_device, self.upscaler.dtype))[0].float().cpu()
                 )
@@ -95,34 +92,47 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
                 return result
 
             for pil_image, plan in zip(pil_images, plans, strict=True):
-                numbers = torch.from_numpy(np.array(pil_image.convert("RGB"))).permute(2, 0, 1)
+                pixels = torch.from_numpy(np.array(pil_image.convert("RGB"))).permute(2, 0, 1)
                 larger = (
-                    enlarged(numbers, self.upscaler.scale, plan, overlap, make).permute(1, 2, 0).contiguous().numpy()
+                    upscale_tiles(pixels, self.upscaler.scale, plan, overlap, upscale)
+                    .permute(1, 2, 0)
+                    .contiguous()
+                    .numpy()
                 )
-                made.append(PIL.Image.fromarray(larger) if output_type == "pil" else larger.astype(np.float32) / 255)
+                upscaled.append(
+                    PIL.Image.fromarray(larger) if output_type == "pil" else larger.astype(np.float32) / 255
+                )
         self.maybe_free_model_hooks()
-        return ImagePipelineOutput(images=made) if return_dict else (made,)
+        return ImagePipelineOutput(images=upscaled) if return_dict else (upscaled,)
 
-    def _check(self, pil_images: list[PIL.Image.Image], tile: int, overlap: int) -> None:
-        """Refuse tiles that cannot be laid, and images that would become too large.
+    def _warn_about_tiles(self) -> None:
+        """Log a warning if the network needs the complete image."""
+        if self.upscaler.needs_context:
+            logger.warning(
+                "Networks of the architecture %s use the complete image: `tile` 0 may give a better result.",
+                self.upscaler.architecture,
+            )
+
+    def _check_inputs(self, pil_images: list[PIL.Image.Image], tile: int, overlap: int) -> None:
+        """Check the tiles, and the size of the upscaled images.
 
         Raises:
-            InvalidParameterError: They are so.
+            InvalidParameterError: A tile size is invalid, or an image would be too large.
         """
         if tile < 0:
             raise InvalidParameterError(f"'tile' must be 0 or more, not {tile}.", parameter="tile")
         if overlap < 0 or (tile and overlap > tile // 2):
             raise InvalidParameterError(
                 f"'tile_overlap' must be from 0 to half of 'tile', which is {tile}, not {overlap}.",
-                hint="Take an eighth of 'tile'.",
+                hint="Use an eighth of 'tile'.",
                 parameter="tile_overlap",
             )
         scale = self.upscaler.scale
         for pil_image in pil_images:
             if pil_image.width * pil_image.height * scale * scale > MAX_PIXELS:
                 raise InvalidParameterError(
-                    f"An image of {pil_image.width}x{pil_image.height} becomes {scale} times as wide and as high by "
-                    f"{self.upscaler.architecture}, more than the {MAX_PIXELS} pixels that are allowed.",
-                    hint="Send a smaller one.",
+                    f"An image of {pil_image.width}x{pil_image.height}, upscaled {scale} times by "
+                    f"{self.upscaler.architecture}, has more than the {MAX_PIXELS} pixels that are allowed.",
+                    hint="Use a smaller image.",
                     parameter="image",
                 )

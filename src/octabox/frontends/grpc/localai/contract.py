@@ -1,7 +1,7 @@
 """LocalAI's contract: the messages and methods of ``backend.proto``.
 
-The classes are made from descriptors when this is imported. Generated code would hold only for the releases of protobuf
-that it was generated for; see `tools/compile_proto.py`.
+The classes are created from descriptors on import, because generated code works only with the releases of protobuf that it
+was generated for; see `tools/compile_proto.py`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 #: A message of the contract; its fields are those of ``backend.proto``.
 Message: TypeAlias = Any
 
-#: Largest message that is sent or taken, in bytes: LocalAI's own limit.
+#: Maximum size of a message in bytes, as in LocalAI.
 MAX_BYTES = 50 * 1024 * 1024
 
 #: Full name of the service.
 SERVICE = "backend.Backend"
 
 
-def _described() -> descriptor_pool.DescriptorPool:
-    """Return the descriptors, in a pool of their own: a client in the same process may bring the same contract."""
+def _load_descriptors() -> descriptor_pool.DescriptorPool:
+    """Return the descriptors in a separate pool, because a client in the same process may have the same contract."""
     pool = descriptor_pool.DescriptorPool()
     content = files(__package__).joinpath("backend.binpb").read_bytes()
     for file in descriptor_pb2.FileDescriptorSet.FromString(content).file:
@@ -30,7 +30,7 @@ def _described() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-_POOL = _described()
+_POOL = _load_descriptors()
 
 
 def _message(name: str) -> Message:
@@ -49,7 +49,7 @@ SoundGenerationRequest = _message("SoundGenerationRequest")
 
 
 def methods() -> dict[str, tuple[Message, Message]]:
-    """Return the classes of the request and of the answer of every method, by its name."""
+    """Return the classes of the request and the response of every method, by its name."""
     service = _POOL.FindServiceByName(SERVICE)
-    make = message_factory.GetMessageClass
-    return {each.name: (make(each.input_type), make(each.output_type)) for each in service.methods}
+    get_class = message_factory.GetMessageClass
+    return {each.name: (get_class(each.input_type), get_class(each.output_type)) for each in service.methods}

@@ -1,4 +1,4 @@
-"""Settings of the backend that LocalAI's users give it by environment variables, under LocalAI's own names."""
+"""Settings of the backend by LocalAI's environment variables."""
 
 from __future__ import annotations
 
@@ -13,51 +13,52 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from octabox.config.problems import describe_expected
 from octabox.errors import ConfigError
 
-#: Seconds of each unit that a duration may be given in, as Go writes them.
+#: Seconds in each unit of a duration in Go's format.
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-#: What is read as "no", in any letter case; anything else that is not empty is "yes".
-_NO = {"0", "false", "no", "off"}
+#: Values for false in any case. Other values are true.
+_FALSE = {"0", "false", "no", "off"}
 
 
 class Environment(BaseModel):
-    """The variables, in LocalAI's names with small letters."""
+    """LocalAI's variables, by their names in lower case."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    compel: bool = Field(default=False, description="Read weights in prompts as Compel writes them.")
-    sd_embed: bool = Field(default=False, description="Read weights in prompts as A1111 writes them.")
+    compel: bool = Field(default=False, description="Parse weights in prompts in Compel's syntax.")
+    sd_embed: bool = Field(default=False, description="Parse weights in prompts in A1111's syntax.")
     xpu: bool = Field(default=False, description="Run on an Intel GPU.")
-    clipskip: bool = Field(default=True, description="Whether CLIPSkip is honoured, where the pipeline has it.")
+    clipskip: bool = Field(default=True, description="Whether CLIPSkip is used, if the pipeline has the parameter.")
     safetensors: bool = Field(
         default=True,
-        description="Whether weights must be safetensors files; else other files serve where there are none.",
+        description="Whether weights must be safetensors files.",
     )
     chunk_size: int = Field(
-        default=8, description="Frames that are decoded at once, where the pipeline can be told.", ge=1
+        default=8, description="Frames to decode together, if the pipeline has the parameter.", ge=1
     )
-    fps: int = Field(default=7, description="Frames a second of a video that GenerateImage makes.", ge=1, le=240)
-    frames: int = Field(default=64, description="Frames of a video that GenerateImage makes from words.", ge=1)
-    disable_cpu_offload: bool = Field(default=False, description="Keep all of the model on the accelerator.")
+    fps: int = Field(default=7, description="Frames per second of a video of GenerateImage.", ge=1, le=240)
+    frames: int = Field(default=64, description="Number of frames of a video of GenerateImage without an image.", ge=1)
+    disable_cpu_offload: bool = Field(default=False, description="Keep all components on the accelerator.")
     bfl_repo: str = Field(
-        default="ChuckMcSneed/FLUX.1-dev", description="Repository of what a lone Flux transformer lacks.", min_length=1
+        default="ChuckMcSneed/FLUX.1-dev",
+        description="Repository of the components that a single Flux transformer file lacks.",
+        min_length=1,
     )
-    python_grpc_max_workers: int = Field(default=1, description="Requests that are worked on at once.", ge=1)
     localai_grpc_auth_token: SecretStr = Field(
-        default=SecretStr(""), description="Token that every call must bring; none: all may call."
+        default=SecretStr(""), description="Token that each call must have; default: none."
     )
-    localai_backend_parent_watch: bool = Field(default=True, description="End when the parent process has ended.")
+    localai_backend_parent_watch: bool = Field(default=True, description="Stop when the parent process has ended.")
     localai_backend_parent_watch_interval: float = Field(
-        default=2.0, description="Time between two looks at the parent, such as 500ms, 2s or 1m.", gt=0
+        default=2.0, description="Time between two checks of the parent, such as 500ms, 2s or 1m.", gt=0
     )
     models_path: Path | None = Field(default=None, description="Folder of LocalAI's models.")
     generated_content_path: Path = Field(
         default=Path("/tmp/generated/content"),  # noqa: S108 (LocalAI's own default)
-        description="Folder that LocalAI has results written into.",
+        description="Folder for results.",
     )
     upload_path: Path = Field(
         default=Path("/tmp/localai/upload"),  # noqa: S108 (LocalAI's own default)
-        description="Folder of files that LocalAI's clients have sent.",
+        description="Folder of files that clients have sent.",
     )
 
     @field_validator(
@@ -72,13 +73,13 @@ class Environment(BaseModel):
     )
     @classmethod
     def _switch(cls, value: Any) -> Any:
-        """Take words for yes and no."""
-        return value.strip().lower() not in _NO if isinstance(value, str) else value
+        """Convert texts for true and false."""
+        return value.strip().lower() not in _FALSE if isinstance(value, str) else value
 
     @field_validator("localai_backend_parent_watch_interval", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
-        """Take a duration as Go writes it; a plain number is seconds."""
+        """Convert a duration in Go's format; a number without a unit is in seconds."""
         if not isinstance(value, str):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h)?", value.strip())
@@ -88,29 +89,29 @@ class Environment(BaseModel):
 
     @property
     def prompt_syntax(self) -> str:
-        """How prompts are read; empty: as the server's settings say. What sd_embed reads is A1111's syntax."""
+        """Syntax of prompts; empty for that of the server's settings. sd_embed parses A1111's syntax."""
         return "compel" if self.compel else "a1111" if self.sd_embed else ""
 
     @property
     def token(self) -> str:
-        """Token that every call must bring; empty: all may call."""
+        """Token that each call must have; empty for none."""
         return self.localai_grpc_auth_token.get_secret_value()
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Environment:
-        """Read the variables; one that is empty is not given.
+        """Return the settings of the environment; empty variables are ignored.
 
         Raises:
-            ConfigError: A value is wrong.
+            ConfigError: A value is invalid.
         """
-        given = {field: value for field in cls.model_fields if (value := _value(field, environ))}
+        values = {field: value for field in cls.model_fields if (value := _read(field, environ))}
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             name = variable(str(first["loc"][0]))
             raise ConfigError(
-                f"{name} {describe_expected(first)}, not {given[str(first['loc'][0])]!r}.", parameter=name
+                f"{name} {describe_expected(first)}, not {values[str(first['loc'][0])]!r}.", parameter=name
             ) from None
 
 
@@ -119,8 +120,8 @@ def variable(field: str) -> str:
     return field.upper()
 
 
-def _value(field: str, environ: Mapping[str, str]) -> str:
-    """Return a variable's value; LocalAI's core knows its folders by two names."""
+def _read(field: str, environ: Mapping[str, str]) -> str:
+    """Return the value of a variable; those of folders have a second name with a prefix."""
     return environ.get(variable(field)) or (
         environ.get(f"LOCALAI_{variable(field)}", "") if field.endswith("_path") else ""
     )

@@ -1,4 +1,4 @@
-"""What an error is called over gRPC: the one table of this wire."""
+"""gRPC status of each error."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from octabox.errors import OctaboxError
 
 _CODE = grpc.StatusCode
 
-#: By class; a class that has no row of its own takes that of the nearest class it is derived from. LocalAI's core tells its
-#: own clients of INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION and UNIMPLEMENTED by statuses of their own.
+#: By class; a class without a row has the row of its nearest base class. LocalAI's core has HTTP statuses for
+#: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION and UNIMPLEMENTED.
 TABLE: dict[type[OctaboxError], grpc.StatusCode] = {
     errors.OctaboxError: _CODE.INTERNAL,
     errors.ConfigError: _CODE.INVALID_ARGUMENT,
@@ -50,12 +50,12 @@ TABLE: dict[type[OctaboxError], grpc.StatusCode] = {
     errors.ForbiddenOriginError: _CODE.PERMISSION_DENIED,
 }
 
-#: Characters of a status's details: they travel as a header, which is small.
-MOST_DETAILS = 1000
+#: Maximum length of a status's details, which are sent as a header.
+MAX_DETAILS = 1000
 
 
 def code_of(error: OctaboxError) -> grpc.StatusCode:
-    """Return the status of an error; several that are all of one kind have the status of that kind."""
+    """Return the status of an error; several errors with the same status have that status."""
     codes = {code_of(each) for each in error.problems} if isinstance(error, errors.InvalidRequestError) else set()
     if len(codes) == 1:
         return codes.pop()
@@ -63,6 +63,6 @@ def code_of(error: OctaboxError) -> grpc.StatusCode:
 
 
 def details_of(error: OctaboxError) -> str:
-    """Return the details of a status: one line, no longer than a header may be."""
+    """Return the details of a status in one line, truncated to the size of a header."""
     text = " ".join(str(error).split())
-    return text if len(text) <= MOST_DETAILS else f"{text[:MOST_DETAILS]}..."
+    return text if len(text) <= MAX_DETAILS else f"{text[:MAX_DETAILS]}..."

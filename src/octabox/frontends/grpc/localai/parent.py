@@ -1,4 +1,4 @@
-"""End the backend when the process that started it has ended: LocalAI's core, without which nobody would call it."""
+"""Stop the backend when its parent process, LocalAI's core, has ended."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ import threading
 import time
 from collections.abc import Callable
 
-#: Seconds that the backend has to end by itself once its parent is gone; then it is ended.
+#: Seconds that the backend has to stop after its parent has ended. After that the process exits.
 SHUTDOWN_TIMEOUT = 10.0
 
-#: Exit code of a process whose parent has ended.
+#: Exit code when the parent has ended.
 EXIT_CODE = 1
 
 
 def watch(
-    interval: float, end: Callable[[], object], parent: Callable[[], int] = os.getppid
+    interval: float, on_exit: Callable[[], object], parent: Callable[[], int] = os.getppid
 ) -> threading.Thread | None:
-    """Watch the parent process, and end this one when it has ended.
+    """Start a thread that stops this process when its parent has ended.
 
     Args:
-        interval: Seconds between two looks.
-        end: Called once, to end in good order.
-        parent: Returns the number of the parent process.
+        interval: Seconds between two checks.
+        on_exit: Called once, to stop gracefully.
+        parent: Returns the id of the parent process.
 
     Returns:
-        The thread that watches; None where there is no parent to watch.
+        The thread; None if there is no parent.
     """
-    first = parent()
-    if first <= 1:
+    pid = parent()
+    if pid <= 1:
         return None
 
-    def look() -> None:
-        while parent() == first:
+    def check() -> None:
+        while parent() == pid:
             time.sleep(interval)
-        end()
+        on_exit()
         time.sleep(SHUTDOWN_TIMEOUT)
         os._exit(EXIT_CODE)
 
-    thread = threading.Thread(target=look, name="watch of the parent process", daemon=True)
+    thread = threading.Thread(target=check, name="parent-watch", daemon=True)
     thread.start()
     return thread

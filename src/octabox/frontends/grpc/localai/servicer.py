@@ -1,13 +1,12 @@
-"""The methods of LocalAI's contract."""
+"""Methods of LocalAI's contract."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
@@ -16,149 +15,146 @@ from octabox.frontends.grpc.localai import contract
 from octabox.frontends.grpc.localai.contract import Message
 from octabox.frontends.grpc.localai.environment import Environment
 from octabox.frontends.grpc.localai.errors import code_of, details_of
-from octabox.frontends.grpc.localai.loading.model_slot import ModelSlot, ResidentModel
+from octabox.frontends.grpc.localai.loading.model_slot import LoadedModel, ModelSlot
 from octabox.frontends.grpc.localai.loading.options import to_model
 from octabox.frontends.grpc.localai.making import files, requests, results
 from octabox.frontends.grpc.localai.making.requests import Context
 from octabox.media.limits import MediaLimits
+from octabox.service.protocols import GenerationService
 from octabox.service.selection.inputs import bindings_for
-from octabox.service.workflows.upscale import enlarged
+from octabox.service.workflows.upscale import upscale_image
 from octabox.types import Artifact, Generation, GenerationRequest
 
 logger = logging.getLogger("octabox.localai")
 
-#: From a message to a request.
+#: Message of LocalAI's backends for a loaded model, which its tests compare.
+LOADED = "Model loaded successfully"
+
+#: Translates a message to a request.
 Translate = Callable[[Message, Context], GenerationRequest]
 
-#: From what was made to the file to write.
-Finish = Callable[[Generation], Artifact]
+#: Converts a result to the artifact to write.
+Convert = Callable[[Generation], Artifact]
 
-#: From a request to what was made.
+#: Runs a request.
 Run = Callable[[GenerationRequest], Awaitable[Generation]]
-
-
-class GenerationService(Protocol):
-    """Runs requests."""
-
-    async def generate(self, request: GenerationRequest) -> Generation:
-        """Run a request and return its result; cancelling the task cancels it."""
-        ...
 
 
 @dataclass
 class Servicer:
-    """Answers calls.
+    """Handles calls.
 
     Args:
-        residence: Holds the model.
+        slot: Holds the model.
         generations: Runs requests.
         environment: LocalAI's variables.
-        roots: Folders that requests may name files in.
-        limits: How large images may be.
+        paths: Folders that requests may use.
+        limits: Limits of media.
         device: Device of the server's settings.
     """
 
     slot: ModelSlot
     generations: GenerationService
     environment: Environment
-    roots: files.AllowedPaths
+    paths: files.AllowedPaths
     limits: MediaLimits
     device: str | None = None
 
     async def Health(self, request: Message, context: Any) -> Message:  # noqa: ARG002, N802 (the contract's)
-        """Answer at once."""
+        """Respond immediately."""
         return contract.Reply(message=b"OK")
 
     async def Status(self, request: Message, context: Any) -> Message:  # noqa: ARG002, N802 (the contract's)
-        """Tell what the model does, and how much memory it holds."""
-        held = self.slot.memory()
+        """Return the state of the model, and its memory."""
+        memory = self.slot.memory()
         state = contract.StatusResponse.State.Value(self.slot.state())
-        return contract.StatusResponse(state=state, memory={"total": sum(held.values()), "breakdown": held})
+        return contract.StatusResponse(state=state, memory={"total": sum(memory.values()), "breakdown": memory})
 
     async def LoadModel(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
-        """Bring a model into memory in place of the one that is there."""
+        """Load a model in place of the current one."""
 
         async def work() -> str:
-            wanted = await asyncio.to_thread(to_model, request, self.environment, self.device)
-            warnings = await self.slot.load(wanted)
+            load_request = await asyncio.to_thread(to_model, request, self.environment, self.device)
+            warnings = await self.slot.load(load_request)
+            name = load_request.config.name
             for warning in warnings:
-                logger.warning("%s: %s", wanted.config.name, warning)
-            where = f" on {device}" if (device := self.slot.device()) else ""
-            return " ".join([f"{wanted.config.name} is loaded{where}.", *warnings])
+                logger.warning("%s: %s", name, warning)
+            logger.info("%s is loaded on %s", name, self.slot.device() or "no device")
+            return " ".join([f"{LOADED}.", *warnings]) if warnings else LOADED
 
-        return await _answer(context, work())
+        return await _respond(context, work())
 
     async def Free(self, request: Message, context: Any) -> Message:  # noqa: ARG002, N802 (the contract's)
-        """Take the model out of memory."""
+        """Unload the model."""
 
         async def work() -> str:
-            return "The model is out of memory." if await self.slot.free() else "There was no model in memory."
+            return "The model is unloaded." if await self.slot.free() else "No model was loaded."
 
-        return await _answer(context, work())
+        return await _respond(context, work())
 
     async def GenerateImage(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
-        """Make an image, or an animated one of a video."""
+        """Generate an image, or an animated image of a video."""
 
-        def finish(generation: Generation) -> Artifact:
+        def convert(generation: Generation) -> Artifact:
             entry = self.slot.catalog.pipelines.get(generation.pipeline)
-            moving = entry is not None and entry.output_kind == "video"
-            return results.image(generation, moving=moving, fps=self.environment.fps)
+            animated = entry is not None and entry.output_kind == "video"
+            return results.to_image(generation, animated=animated, fps=self.environment.fps)
 
-        return await _answer(context, self._make(request, request.ModelIdentity, requests.image_request, finish))
+        work = self._generate(request, request.ModelIdentity, requests.image_request, convert)
+        return await _respond(context, work)
 
     async def GenerateVideo(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
-        """Make a video."""
+        """Generate a video."""
 
-        def finish(generation: Generation) -> Artifact:
-            return results.of_kind(generation, "video")
+        def convert(generation: Generation) -> Artifact:
+            return results.first_of_type(generation, "video")
 
-        return await _answer(context, self._make(request, request.ModelIdentity, requests.video_request, finish))
+        work = self._generate(request, request.ModelIdentity, requests.video_request, convert)
+        return await _respond(context, work)
 
     async def SoundGeneration(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
-        """Make an audio."""
+        """Generate an audio."""
 
-        def finish(generation: Generation) -> Artifact:
-            return results.of_kind(generation, "audio")
+        def convert(generation: Generation) -> Artifact:
+            return results.first_of_type(generation, "audio")
 
-        return await _answer(context, self._make(request, request.ModelIdentity, requests.audio_request, finish))
+        work = self._generate(request, request.ModelIdentity, requests.audio_request, convert)
+        return await _respond(context, work)
 
     async def UpscaleImage(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
-        """Enlarge an image."""
+        """Upscale an image."""
 
-        async def run(wanted: GenerationRequest) -> Generation:
-            return await enlarged(self.generations, wanted, request.scale or None, self.limits)
+        async def run(generation_request: GenerationRequest) -> Generation:
+            return await upscale_image(self.generations, generation_request, request.scale or None, self.limits)
 
-        def finish(generation: Generation) -> Artifact:
-            return results.image(generation, moving=False, fps=1)
+        def convert(generation: Generation) -> Artifact:
+            return results.to_image(generation, animated=False, fps=1)
 
-        return await _answer(context, self._make(request, "", requests.upscale_request, finish, run))
+        return await _respond(context, self._generate(request, "", requests.upscale_request, convert, run))
 
-    async def _make(
-        self, message: Message, identity: str, translate: Translate, finish: Finish, run: Run | None = None
+    async def _generate(
+        self, message: Message, identity: str, translate: Translate, convert: Convert, run: Run | None = None
     ) -> str:
-        """Run a request and write its file; return what to say of it."""
-        place = await asyncio.to_thread(self.roots.target, message.dst)
-        async with self._using(identity) as resident:
-            wanted = await asyncio.to_thread(translate, message, self._context(resident))
-            generation = await (run or self.generations.generate)(wanted)
-            artifact = await asyncio.to_thread(finish, generation)
-            await asyncio.to_thread(files.write, place, artifact.content)
+        """Run a request and write its file; return a message for the client."""
+        target = await asyncio.to_thread(self.paths.resolve_target, message.dst)
+        async with self.slot.using(identity) as loaded:
+            request = await asyncio.to_thread(translate, message, self._context(loaded))
+            generation = await (run or self.generations.generate)(request)
+            artifact = await asyncio.to_thread(convert, generation)
+            await asyncio.to_thread(files.write, target, artifact.content)
         seed = f"Its seed is {artifact.seed}." if artifact.seed is not None else ""
-        return " ".join(filter(None, [f"{place.name} is written.", seed, *generation.warnings]))
+        return " ".join(filter(None, [f"{target.name} is written.", seed, *generation.warnings]))
 
-    def _using(self, identity: str) -> AbstractAsyncContextManager[ResidentModel]:
-        return self.slot.using(identity)
-
-    def _context(self, resident: ResidentModel) -> Context:
+    def _context(self, loaded: LoadedModel) -> Context:
         """Return what a message is translated with."""
-        folder = resident.wanted.folder
-        roots = self.roots.with_readable(folder) if folder else self.roots
-        bindings = bindings_for(resident.served, self.slot.catalog)
-        return Context(bindings, resident.served.config.defaults, self.environment, roots.read)
+        folder = loaded.request.folder
+        paths = self.paths.with_readable(folder) if folder else self.paths
+        bindings = bindings_for(loaded.served, self.slot.catalog)
+        return Context(bindings, loaded.served.config.defaults, self.environment, paths.read)
 
 
-async def _answer(context: Any, work: Awaitable[str]) -> Message:
-    """Return a result: a success and what to say of it, or a failure, which the call's status tells too."""
+async def _respond(context: Any, work: Awaitable[str]) -> Message:
+    """Return a successful result with a message, or a failure, which sets the status of the call too."""
     try:
         return contract.Result(success=True, message=await work)
     except OctaboxError as error:
@@ -166,9 +162,9 @@ async def _answer(context: Any, work: Awaitable[str]) -> Message:
         context.set_details(details_of(error))
         return contract.Result(success=False, message=str(error))
     except Exception as error:
-        # Nothing that a request does may end the process, or tell a stranger what is inside.
+        # An unexpected error must neither stop the process nor reach the client with details.
         logger.exception("A call failed")
-        message = f"Something went wrong inside the backend ({type(error).__name__}); its log says more."
+        message = f"Internal error ({type(error).__name__}). Its details are in the backend's log."
         context.set_code(grpc.StatusCode.INTERNAL)
         context.set_details(message)
         return contract.Result(success=False, message=message)

@@ -1,1 +1,1 @@
-"""LocalAI's HTTP routes."""
+"""LocalAI's HTTP API."""

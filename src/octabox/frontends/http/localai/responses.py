@@ -1,4 +1,4 @@
-"""From a generation to an answer in LocalAI's words."""
+"""Build a response body from a generation."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from octabox.frontends.http.links import as_base64, link
+from octabox.frontends.http.responses import as_base64, link
 from octabox.frontends.http.results import Results
 from octabox.types import Generation
 
 
-async def to_answer(
-    generation: Generation, response_format: str, results: Results, base_url: str, warnings: Iterable[str] = ()
+async def to_response(
+    generation: Generation, response_format: str, results: Results, base: str, warnings: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return the body of an answer.
+    """Return the body of a response.
 
     Args:
-        generation: What was made.
+        generation: The result.
         response_format: ``url`` or ``b64_json``.
-        results: Keeps the files that are answered as URLs.
-        base_url: What those URLs begin with, without a slash at its end.
-        warnings: What had no effect before it was made.
+        results: Stores the files of URLs.
+        base: Base URL of the links, without a trailing slash.
+        warnings: Warnings about the request.
     """
     data = []
     for index, artifact in enumerate(generation.artifacts):
         if response_format == "b64_json":
             item: dict[str, Any] = {"b64_json": await as_base64(artifact)}
         else:
-            item = {"url": link(base_url, await asyncio.to_thread(results.keep, artifact))}
+            item = {"url": link(base, await asyncio.to_thread(results.keep, artifact))}
         data.append({"index": index, **item, "seed": artifact.seed})
     return {
         "created": int(time.time()),

@@ -1,1 +1,1 @@
-"""Our own HTTP API: every task, every parameter and every kind of output by one route."""
+"""Octabox's HTTP API: every task, every parameter and every kind of output by one route."""

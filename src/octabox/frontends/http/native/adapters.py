@@ -1,4 +1,4 @@
-"""The route that lists LoRAs and embeddings."""
+"""Route that lists LoRAs and embeddings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
-from octabox.hub.adapters.formats import told
+from octabox.hub.adapters.serialization import adapter_to_json
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -20,11 +20,11 @@ def routes(ctx: AppContext) -> APIRouter:
 
     @router.get("")
     async def adapters(model: str | None = None, kind: Literal["lora", "embedding"] | None = None) -> Response:
-        """List the LoRAs and embeddings that are there; with a model, whether each fits it, and why not."""
+        """List the LoRAs and embeddings; with a model, whether each is compatible, and why not."""
         folder = None if model is None else Path(ctx.models.get(model).source)
         registry = ctx.models.adapters
         found = await asyncio.to_thread(lambda: [*registry.loras(), *registry.embeddings()])
-        rows = [await asyncio.to_thread(told, each, folder) for each in found if kind in {None, each.kind}]
+        rows = [await asyncio.to_thread(adapter_to_json, each, folder) for each in found if kind in {None, each.kind}]
         return SafeJson({"object": "list", "data": rows})
 
     return router

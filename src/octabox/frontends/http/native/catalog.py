@@ -1,4 +1,4 @@
-"""The routes that show what can be served: pipelines, schedulers and tasks."""
+"""Routes that list pipelines, schedulers and tasks."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from octabox.catalog.describing import described
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
+from octabox.catalog.serialization import entry_to_json
 from octabox.catalog.signature import json_schema
 from octabox.errors import SchedulerNotFoundError
 from octabox.frontends.http import errors
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
-from octabox.schedulers.listing import listed, schedule_rows, shown
+from octabox.schedulers.listing import describe_scheduler, list_schedules, summarize_scheduler
 
 
 def routes(ctx: AppContext) -> APIRouter:
-    """Return the routes. Reading the catalog may take seconds where it is new, so it is asked for in a thread."""
+    """Return the routes. Building the catalog may take seconds, so it is built in a thread."""
     router = APIRouter(prefix="/catalog", tags=["catalog"])
 
     @router.get("/pipelines")
     async def pipelines(task: str | None = None) -> Response:
-        """List the pipelines; with a task, those that serve it, the plainest first."""
-        known = await _catalog(ctx)
-        entries = list(known.pipelines.values()) if task is None else known.ranking(known.task(task))
+        """List the pipelines; with a task, those that serve it, the simplest first."""
+        found = await _catalog(ctx)
+        entries = list(found.pipelines.values()) if task is None else found.ranking(found.task(task))
         return SafeJson({"object": "list", "data": [summary(entry) for entry in entries]})
 
     @router.get("/pipelines/{name}")
     async def pipeline(name: str) -> Response:
-        """Describe a pipeline: its tasks, parts, parameters and outputs, and the JSON Schema of what it takes."""
-        known = await _catalog(ctx)
-        entry = known.pipeline(name)
-        siblings = [other.name for other in known.siblings(name)]
-        return SafeJson({**described(entry), "siblings": siblings, "schema": json_schema(entry)})
+        """Return a pipeline: its tasks, components, parameters and outputs, and the JSON Schema of its parameters."""
+        found = await _catalog(ctx)
+        entry = found.pipeline(name)
+        siblings = [other.name for other in found.siblings(name)]
+        return SafeJson({**entry_to_json(entry), "siblings": siblings, "schema": json_schema(entry)})
 
     @router.get("/tasks")
     async def tasks() -> Response:
-        """List the tasks that pipelines serve, each with the pipeline that serves it most plainly."""
-        known = await _catalog(ctx)
+        """List the tasks, each with the simplest pipeline that serves it."""
+        found = await _catalog(ctx)
         data = []
-        for task in known.tasks():
-            ranked = known.ranking(task)
+        for task in found.tasks():
+            ranked = found.ranking(task)
             data.append({"task": task, "pipeline": ranked[0].name, "pipelines": len(ranked)})
         return SafeJson({"object": "list", "data": data})
 
@@ -57,29 +57,33 @@ def _add_schedulers(router: APIRouter, ctx: AppContext) -> None:
 
     @router.get("/schedulers")
     async def schedulers(model: str | None = None) -> Response:
-        """List the noise schedulers and schedules; with a model, whether each fits it, and which is recommended."""
+        """List the noise schedulers and schedules; with a model, whether each is compatible, and which is recommended."""
         entries = (await _catalog(ctx)).schedulers.values()
         if model is None:
             return SafeJson(
-                {"object": "list", "data": [listed(entry) for entry in entries], "schedules": schedule_rows()}
+                {
+                    "object": "list",
+                    "data": [summarize_scheduler(entry) for entry in entries],
+                    "schedules": list_schedules(),
+                }
             )
         known = await asyncio.to_thread(ctx.models.schedulers, model)
-        data = [{**listed(entry), **known.about(entry.name)} for entry in entries]
-        return SafeJson({"object": "list", **known.as_data(), "data": data, "schedules": schedule_rows()})
+        data = [{**summarize_scheduler(entry), **known.compatibility(entry.name)} for entry in entries]
+        return SafeJson({"object": "list", **known.to_json(), "data": data, "schedules": list_schedules()})
 
     @router.get("/schedulers/{name}")
     async def scheduler(name: str, model: str | None = None) -> Response:
-        """Describe a noise scheduler by any of its names: every setting it takes; with a model, whether it fits that."""
+        """Return a noise scheduler by any of its names, with its settings; with a model, whether it is compatible."""
         try:
-            found = shown(name, await _catalog(ctx))
+            found = describe_scheduler(name, await _catalog(ctx))
         except SchedulerNotFoundError as error:
-            # As a word of a request it is a bad one, but here it is an address.
-            return SafeJson(errors.body(error), 404)
+            # As a parameter of a request this is an error with status 400, but here the name is part of the URL.
+            return SafeJson(errors.error_body(error), 404)
         if model is None:
             return SafeJson(found)
         known = await asyncio.to_thread(ctx.models.schedulers, model)
         incompatibility = await asyncio.to_thread(ctx.models.scheduler_incompatibility, model, name)
-        return SafeJson({**found, **known.as_data(), **known.about(found["name"], incompatibility)})
+        return SafeJson({**found, **known.to_json(), **known.compatibility(found["name"], incompatibility)})
 
 
 async def _catalog(ctx: AppContext) -> Catalog:
@@ -88,7 +92,7 @@ async def _catalog(ctx: AppContext) -> Catalog:
 
 
 def summary(entry: PipelineEntry) -> dict[str, Any]:
-    """Return a pipeline as a row of the list."""
+    """Return a pipeline as an item of the list."""
     return {
         "name": entry.name,
         "tasks": entry.tasks,

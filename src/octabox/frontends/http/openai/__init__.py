@@ -1,1 +1,1 @@
-"""The OpenAI images API."""
+"""OpenAI's API."""

@@ -1,4 +1,4 @@
-"""The routes that show, load and unload models."""
+"""Routes that list, load and unload models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from octabox.types import ModelInfo, ModelStatus
 
 
 def routes(ctx: AppContext) -> APIRouter:
-    """Return the routes. A name may hold slashes, so those with an end of their own come first."""
+    """Return the routes. A name may contain slashes, so the routes with a suffix come first."""
     router = APIRouter(prefix="/models", tags=["models"])
 
     @router.get("")
@@ -27,24 +27,24 @@ def routes(ctx: AppContext) -> APIRouter:
 
     @router.get("/{name:path}/schema")
     async def schema(name: str, task: str | None = None) -> Response:
-        """Return the JSON Schema of what may be asked of a model."""
+        """Return the JSON Schema of a model's requests."""
         return SafeJson(await asyncio.to_thread(ctx.models.schema, name, task))
 
     @router.post("/{name:path}/load")
     async def load(name: str) -> Response:
-        """Bring a model into memory."""
+        """Load a model into memory."""
         info = await asyncio.to_thread(ctx.models.get, name)
         return SafeJson(describe(info, await ctx.models.load(name)))
 
     @router.post("/{name:path}/unload")
     async def unload(name: str) -> Response:
-        """Take a model out of memory."""
+        """Unload a model from memory."""
         info = await asyncio.to_thread(ctx.models.get, name)
         return SafeJson({**describe(info, None), "unloaded": await ctx.models.unload(name)})
 
     @router.get("/{name:path}")
     async def model(name: str) -> Response:
-        """Return what is known of a model, with its status where it is in memory."""
+        """Return a model, with its status if it is in memory."""
         info = await asyncio.to_thread(ctx.models.get, name)
         status = next((status for status in ctx.models.status() if status.model == info.name), None)
         return SafeJson(describe(info, status))
@@ -53,8 +53,8 @@ def routes(ctx: AppContext) -> APIRouter:
 
 
 def describe(info: ModelInfo, status: ModelStatus | None) -> dict[str, Any]:
-    """Return a model as OpenAI's clients read it; where it lies on the server's disk is nobody's business."""
-    told: dict[str, Any] = {
+    """Return a model in OpenAI's format, without its path on the server."""
+    described: dict[str, Any] = {
         "id": info.name,
         "object": "model",
         "created": int(info.created),
@@ -64,5 +64,5 @@ def describe(info: ModelInfo, status: ModelStatus | None) -> dict[str, Any]:
         "description": info.description,
     }
     if status is not None:
-        told["status"] = {name: value for name, value in asdict(status).items() if name != "model"}
-    return told
+        described["status"] = {name: value for name, value in asdict(status).items() if name != "model"}
+    return described

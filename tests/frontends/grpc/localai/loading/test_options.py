@@ -14,7 +14,7 @@ from octabox.config.model import LoraConfig, ModelConfig
 from octabox.errors import ConfigError, InvalidParameterError, LoadError, ModelNotFoundError
 from octabox.frontends.grpc.localai import contract
 from octabox.frontends.grpc.localai.environment import Environment
-from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, fitted
+from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, resolve_components
 from octabox.frontends.grpc.localai.loading.options import to_model
 
 STABLE_DIFFUSION = "StableDiffusionPipeline"
@@ -34,7 +34,7 @@ def config(**fields: Any) -> ModelConfig:
 def fit(pipeline: str = STABLE_DIFFUSION, **fields: Any) -> LoadRequest:
     """Return the model once it is known of which pipeline it is."""
     entry = load_catalog().pipeline(pipeline)
-    return fitted(wanted(**fields), entry, {each.name for each in entry.parameters})
+    return resolve_components(wanted(**fields), entry, {each.name for each in entry.parameters})
 
 
 def test_the_file_that_the_core_found_comes_before_the_name(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_model_that_is_nowhere_is_not_found(tmp_path: Path) -> None:
     """What is neither a file nor a Hub id is an error that names it."""
     with pytest.raises(ModelNotFoundError, match=r"nowhere\.safetensors"):
         config(Model="nowhere.safetensors", ModelPath=str(tmp_path))
-    with pytest.raises(ModelNotFoundError, match="No model"):
+    with pytest.raises(ModelNotFoundError, match="The model is missing"):
         config(Model="")
     with pytest.raises(ModelNotFoundError):
         config(Model="a\0b", ModelFile="\0")

@@ -23,7 +23,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def roots(place: Path) -> AllowedPaths:
     """Return roots that allow results and models."""
-    return AllowedPaths([place / "results"], [place / "models"], most_bytes=10)
+    return AllowedPaths([place / "results"], [place / "models"], max_bytes=10)
 
 
 def test_files_of_the_allowed_folders_are_read(roots: AllowedPaths, place: Path) -> None:
@@ -60,7 +60,7 @@ def test_odd_paths_are_refused(roots: AllowedPaths) -> None:
         with pytest.raises(InvalidParameterError):
             roots.read(path, "src")
         with pytest.raises(InvalidParameterError):
-            roots.target(path)
+            roots.resolve_target(path)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_nothing_is_written_elsewhere(roots: AllowedPaths, place: Path, path: st
     (place / "results/link").symlink_to(place / "secrets")
 
     with pytest.raises(ForbiddenPathError):
-        roots.target(str(place / path))
+        roots.resolve_target(str(place / path))
 
 
 def test_a_target_needs_its_folder(roots: AllowedPaths, place: Path) -> None:
@@ -79,16 +79,16 @@ def test_a_target_needs_its_folder(roots: AllowedPaths, place: Path) -> None:
     (place / "results/folder").mkdir()
 
     with pytest.raises(MissingParameterError):
-        roots.target("")
+        roots.resolve_target("")
     for path in ("results/none/new", "results/folder"):
         with pytest.raises(InvalidParameterError):
-            roots.target(str(place / path))
+            roots.resolve_target(str(place / path))
 
 
 def test_a_link_in_the_place_of_a_result_is_replaced(roots: AllowedPaths, place: Path) -> None:
     """What a link leads to stays as it is."""
     (place / "results/new").symlink_to(place / "secrets/file")
-    write(roots.target(str(place / "results/new")), b"made")
+    write(roots.resolve_target(str(place / "results/new")), b"made")
 
     assert (b"made", b"secrets") == ((place / "results/new").read_bytes(), (place / "secrets/file").read_bytes())
 

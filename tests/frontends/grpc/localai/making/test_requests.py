@@ -87,7 +87,7 @@ def test_what_is_zero_is_the_models_own() -> None:
     assert "prompt" not in image("", context("StableDiffusionPipeline", defaults={"prompt": "mine"})).optional_params
 
 
-def test_video_skip_can_be_switched_off() -> None:
+def test_clip_skip_can_be_switched_off() -> None:
     """With CLIPSKIP=0 the field has no effect."""
     about = context("StableDiffusionPipeline", environ={"CLIPSKIP": "0"})
 
@@ -151,7 +151,7 @@ def test_a_controlnet_gets_the_image() -> None:
 
 def test_an_image_that_nobody_takes_is_refused() -> None:
     """A model that takes no images says so, and does not make another in silence."""
-    with pytest.raises(InvalidParameterError, match="picture"):
+    with pytest.raises(InvalidParameterError, match="image"):
         image("DDPMPipeline", src="/red.png")
 
 
@@ -166,7 +166,7 @@ def test_an_image_that_nobody_takes_is_refused() -> None:
 )
 def test_a_model_of_another_kind_is_refused(method: Any, pipeline: str) -> None:
     """A method that the model cannot serve is an error that says what the model can do."""
-    names = {"image": "GenerateImage", "video": "GenerateVideo", "sound": "SoundGeneration", "upscale": "UpscaleImage"}
+    names = {"image": "GenerateImage", "video": "GenerateVideo", "audio": "SoundGeneration", "upscale": "UpscaleImage"}
     message = getattr(contract, f"{names[method.__name__.partition('_')[0]]}Request")()
 
     with pytest.raises(TaskNotFoundError) as caught:
@@ -275,7 +275,7 @@ def test_only_an_upscaler_upscales() -> None:
     message = contract.UpscaleImageRequest(src="/red.png", dst="/a.png", scale=2)
 
     assert {"image": (RED,)} == requests.upscale_request(message, context("StableDiffusionUpscalePipeline")).inputs
-    with pytest.raises(InvalidParameterError, match="picture"):
+    with pytest.raises(InvalidParameterError, match="image"):
         requests.upscale_request(message, context("StableDiffusionPipeline"))
     with pytest.raises(MissingParameterError):
         requests.upscale_request(contract.UpscaleImageRequest(), context("StableDiffusionUpscalePipeline"))

@@ -1,1 +1,1 @@
-"""Bring the model in that LocalAI's core asks for."""
+"""Load the model of a LocalAI backend."""

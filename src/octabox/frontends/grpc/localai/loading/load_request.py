@@ -1,4 +1,4 @@
-"""A model that LocalAI's core wants, and what only its pipeline can tell of it."""
+"""Request to load a model, and the parts of it that depend on the pipeline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.signature import check
+from octabox.catalog.signature import check_value
 from octabox.config.model import ComponentConfig, Components, ModelConfig
 from octabox.config.problems import did_you_mean, format_value
 from octabox.errors import ConfigError, InvalidParameterError
@@ -21,15 +21,15 @@ from octabox.errors import ConfigError, InvalidParameterError
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """The model that LocalAI's core wants.
+    """Request of LocalAI's core to load a model.
 
     Args:
-        config: Its configuration.
-        identity: What the core calls it.
-        options: Names of the call parameters that were given as options.
-        quantization: How its denoiser is to be quantized, once it is known which component that is.
-        folder: The core's folder of models; None where it named none.
-        warnings: What is not honoured.
+        config: Configuration of the model.
+        identity: The core's name of the model.
+        options: Names of the defaults that were given as options.
+        quantization: Quantization of the denoiser, whose component depends on the pipeline.
+        folder: The core's folder of models, if it is known.
+        warnings: Warnings about options without effect.
     """
 
     config: ModelConfig
@@ -40,48 +40,50 @@ class LoadRequest:
     warnings: tuple[str, ...] = ()
 
 
-def fitted(wanted: LoadRequest, own: PipelineEntry, known: Collection[str]) -> LoadRequest:
-    """Return the model with what only its pipeline can tell: which component an option or a quantization is about.
+def resolve_components(request: LoadRequest, pipeline: PipelineEntry, parameters: Collection[str]) -> LoadRequest:
+    """Return the request with its options and its quantization assigned to components of the pipeline.
 
     Args:
-        wanted: The model.
-        own: Its pipeline.
-        known: Call parameters of that and of all others that run on its weights.
+        request: The request.
+        pipeline: Pipeline of the model.
+        parameters: Call parameters of all pipelines that run on its weights.
 
     Raises:
-        InvalidParameterError: An option is neither a call parameter nor a component of the pipeline, nor a file, or a call
-            parameter has a value of the wrong type.
-        ConfigError: It is not known which component is to be quantized.
+        InvalidParameterError: An option is neither a call parameter, a component nor a file, or a call parameter has a value
+            of the wrong type.
+        ConfigError: The pipeline has no known denoiser to quantize.
     """
-    parts, warnings = {each.name for each in own.components}, list(wanted.warnings)
-    defaults, components = dict(wanted.config.defaults), dict(wanted.config.components)
-    for name in [each for each in wanted.options if each not in known]:
+    names, warnings = {each.name for each in pipeline.components}, list(request.warnings)
+    defaults, components = dict(request.config.defaults), dict(request.config.components)
+    for name in [each for each in request.options if each not in parameters]:
         value = defaults.pop(name)
-        file = os.path.abspath((wanted.folder or Path()) / str(value))  # noqa: PTH100 (pathlib raises on odd paths)
-        there = isinstance(value, str) and bool(value) and os.path.exists(file)  # noqa: PTH110 (likewise)
-        if name in parts and isinstance(value, str):
-            components[name] = _component(components, name, {"model": file if there else value})
-        elif there:
-            # LocalAI's core names every file that it has fetched beside a model this way, used or not.
-            warnings.append(f"The file of option '{name}' is not used: {own.name} has no such component.")
+        file = os.path.abspath((request.folder or Path()) / str(value))  # noqa: PTH100 (pathlib raises on odd paths)
+        exists = isinstance(value, str) and bool(value) and os.path.exists(file)  # noqa: PTH110 (likewise)
+        if name in names and isinstance(value, str):
+            components[name] = _update_component(components, name, {"model": file if exists else value})
+        elif exists:
+            # LocalAI's core sends every file that it has downloaded with a model as an option.
+            warnings.append(f"The file of option '{name}' is not used: {pipeline.name} has no such component.")
         else:
-            hint = did_you_mean(name, {*known, *parts}).capitalize() or f"There are {', '.join(sorted(known))}."
-            raise InvalidParameterError(f"{own.name} has no parameter '{name}'.", hint=hint, parameter=name)
-    if wanted.quantization:
-        denoiser = next((name for name in table()["denoisers"] if name in parts), None)
+            hint = (
+                did_you_mean(name, {*parameters, *names}).capitalize() or f"There are {', '.join(sorted(parameters))}."
+            )
+            raise InvalidParameterError(f"{pipeline.name} has no parameter '{name}'.", hint=hint, parameter=name)
+    if request.quantization:
+        denoiser = next((name for name in table()["denoisers"] if name in names), None)
         if denoiser is None:
             hint = 'Name it in JSON: {"COMPONENT": {"quant_backend": ...}}.'
-            message = f"It cannot be told which component of {own.name} is to be quantized."
+            message = f"The denoiser of {pipeline.name} is not known."
             raise ConfigError(message, hint=hint, parameter="Quantization")
-        components[denoiser] = _component(components, denoiser, {"quantization": dict(wanted.quantization)})
-    for each in own.parameters:
+        components[denoiser] = _update_component(components, denoiser, {"quantization": dict(request.quantization)})
+    for each in pipeline.parameters:
         if each.name in defaults:
-            check(each, defaults[each.name])
-    config = wanted.config.model_copy(update={"defaults": defaults, "components": components})
-    return LoadRequest(config, wanted.identity, (), None, wanted.folder, tuple(warnings))
+            check_value(each, defaults[each.name])
+    config = request.config.model_copy(update={"defaults": defaults, "components": components})
+    return LoadRequest(config, request.identity, (), None, request.folder, tuple(warnings))
 
 
-def _component(components: Mapping[str, Components], name: str, update: Mapping[str, Any]) -> ComponentConfig:
+def _update_component(components: Mapping[str, Components], name: str, update: Mapping[str, Any]) -> ComponentConfig:
     """Return a component with some fields changed."""
     old = components.get(name)
     return (old if isinstance(old, ComponentConfig) else ComponentConfig()).model_copy(update=dict(update))
@@ -89,32 +91,32 @@ def _component(components: Mapping[str, Components], name: str, update: Mapping[
 
 @cache
 def table() -> dict[str, Any]:
-    """Return what is known of the words of LocalAI's options."""
+    """Return the table of LocalAI's option values."""
     text = Path(__file__).with_name("options.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
+    parsed: dict[str, Any] = yaml.safe_load(text)
+    return parsed
 
 
-def quantization(text: str) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
+def parse_quantization(text: str) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
     """Return the quantization of components by name, and that of the denoiser."""
-    words = table()["quantization"]
+    names = table()["quantization"]
     if not text.strip():
         return {}, None
     if text.lstrip().startswith("{"):
-        return json_object(text, "Quantization"), None
-    word = text.strip().lower().replace("-", "_")
-    if word not in words:
-        hint = did_you_mean(word, words).capitalize() or f"There are {', '.join(words)}."
-        raise ConfigError(f"Quantization: there is no '{text}'.", hint=hint, parameter="Quantization", choices=words)
-    return {}, words[word]
+        return parse_json_object(text, "Quantization"), None
+    name = text.strip().lower().replace("-", "_")
+    if name not in names:
+        hint = did_you_mean(name, names).capitalize() or f"There are {', '.join(names)}."
+        raise ConfigError(f"Quantization: there is no '{text}'.", hint=hint, parameter="Quantization", choices=names)
+    return {}, names[name]
 
 
-def json_object(text: str, field: str) -> dict[str, Any]:
-    """Return a JSON object."""
+def parse_json_object(text: str, field: str) -> dict[str, Any]:
+    """Return the JSON object in a field."""
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        parsed = None
+    if not isinstance(parsed, dict):
         raise ConfigError(f"{field} must be a JSON object, not {format_value(text[:60])}.", parameter=field)
-    return found
+    return parsed

@@ -1,4 +1,4 @@
-"""The one model of a backend: brought in, replaced and freed in turns with the requests that run on it."""
+"""The model of a backend, which is loaded, replaced and unloaded between requests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 from octabox.catalog.pipelines import Catalog
 from octabox.config.model import ModelConfig
 from octabox.errors import LoadError, ModelNotFoundError
-from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, fitted
-from octabox.frontends.grpc.localai.loading.request_gate import RequestGate
-from octabox.schedulers.names import scheduler_of
+from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, resolve_components
+from octabox.frontends.grpc.localai.loading.model_lock import ModelLock
+from octabox.schedulers.names import resolve_scheduler
 from octabox.service.selection.inputs import bindings_for
 from octabox.service.served_model import ServedModel
 from octabox.types import ModelStatus
@@ -24,12 +24,12 @@ T = TypeVar("T")
 
 logger = logging.getLogger("octabox.localai")
 
-#: What LocalAI's router knows by these words: it asks another backend, or loads the model again.
+#: Words that LocalAI's router looks for: it then calls another backend, or loads the model again.
 MISMATCH = "model identity mismatch"
 
 
-class Models(Protocol):
-    """The models of the process."""
+class DynamicModels(Protocol):
+    """Models that can be added and removed while the process runs."""
 
     @property
     def catalog(self) -> Catalog:
@@ -37,11 +37,11 @@ class Models(Protocol):
         ...
 
     def add(self, config: ModelConfig) -> None:
-        """Serve a model, in place of one of the same name."""
+        """Add a model, or replace the one of the same name."""
         ...
 
     async def remove(self, name: str) -> bool:
-        """Serve a model no longer, and take it out of memory."""
+        """Unload and remove a model; return whether it was in memory."""
         ...
 
     async def served(self, name: str) -> ServedModel:
@@ -49,7 +49,7 @@ class Models(Protocol):
         ...
 
     async def load(self, name: str) -> ModelStatus:
-        """Bring a model into memory."""
+        """Load a model into memory."""
         ...
 
     def status(self) -> builtins.list[ModelStatus]:
@@ -58,15 +58,15 @@ class Models(Protocol):
 
 
 @dataclass(frozen=True)
-class ResidentModel:
-    """A model that has been loaded.
+class LoadedModel:
+    """A loaded model.
 
     Args:
-        wanted: What LocalAI's core asked for.
+        request: The request that loaded it.
         served: The model and its pipeline.
     """
 
-    wanted: LoadRequest
+    request: LoadRequest
     served: ServedModel
 
 
@@ -75,111 +75,111 @@ class ModelSlot:
 
     Args:
         models: The models of the process.
-        turns: Decides who works when.
     """
 
-    def __init__(self, models: Models, turns: RequestGate) -> None:
-        self._models, self._turns = models, turns
-        self._resident: ResidentModel | None = None
+    def __init__(self, models: DynamicModels) -> None:
+        self._models, self._lock = models, ModelLock()
+        self._loaded: LoadedModel | None = None
         self._failed = False
-        self._work: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def catalog(self) -> Catalog:
         """The catalog of pipelines and schedulers."""
         return self._models.catalog
 
-    async def load(self, wanted: LoadRequest) -> tuple[str, ...]:
-        """Bring a model in, once the requests that came before are done; return what is not honoured.
+    async def load(self, request: LoadRequest) -> tuple[str, ...]:
+        """Load a model after the earlier requests have ended; return warnings about options without effect.
 
-        A caller that goes away does not stop it. Until the new model is known to be right, the old one stays.
+        A load continues when its caller disconnects. The old model is unloaded only after the request is validated.
 
         Raises:
-            OctaboxError: It cannot be loaded; the old one is there still, or none is.
+            OctaboxError: The model cannot be loaded.
         """
-        return await self._whole(self._load(wanted))
+        return await self._complete(self._load(request))
 
     async def free(self) -> bool:
-        """Take the model out of memory, once the requests that came before are done; return whether there was one."""
-        return await self._whole(self._free())
+        """Unload the model after the earlier requests have ended; return whether there was one."""
+        return await self._complete(self._free())
 
     @asynccontextmanager
-    async def using(self, identity: str) -> AsyncIterator[ResidentModel]:
-        """Use the model.
+    async def using(self, identity: str) -> AsyncIterator[LoadedModel]:
+        """Keep the model loaded within the context.
 
         Args:
-            identity: What the caller takes the model for; empty where it does not say.
+            identity: Name of the model that the caller expects; empty for any.
 
         Raises:
-            LoadError: There is none.
-            ModelNotFoundError: It is another one.
-            QueueFullError: Too many wait for it.
+            LoadError: No model is loaded.
+            ModelNotFoundError: Another model is loaded.
         """
-        async with self._turns.shared():
-            resident = self._resident
-            if resident is None:
+        async with self._lock.shared():
+            loaded = self._loaded
+            if loaded is None:
                 raise LoadError("No model has been loaded.", hint="Call LoadModel first.")
-            loaded = resident.wanted.identity
-            if identity and loaded and identity != loaded:
-                message = f"{MISMATCH}: '{identity}' was asked for, and '{loaded}' is loaded."
+            name = loaded.request.identity
+            if identity and name and identity != name:
+                message = f"{MISMATCH}: '{identity}' was requested, and '{name}' is loaded."
                 raise ModelNotFoundError(message, hint="Load it.", model=identity)
-            yield resident
+            yield loaded
 
     def state(self) -> str:
-        """Return the name of the state, as the contract has it."""
-        if self._turns.busy:
+        """Return the name of the state in the contract."""
+        if self._lock.busy:
             return "BUSY"
-        if self._resident is not None:
+        if self._loaded is not None:
             return "READY"
         return "ERROR" if self._failed else "UNINITIALIZED"
 
     def memory(self) -> Mapping[str, int]:
-        """Return the bytes that the model holds, by place."""
-        held: dict[str, int] = {}
+        """Return the bytes that the model occupies, by device."""
+        total: dict[str, int] = {}
         for status in self._models.status():
-            for place, size in status.memory.items():
-                held[place] = held.get(place, 0) + size
-        return held
+            for device, size in status.memory.items():
+                total[device] = total.get(device, 0) + size
+        return total
 
     def device(self) -> str:
-        """Return where the model runs; empty where there is none, or that is not known."""
+        """Return the device of the model; empty if it is not known."""
         return next((status.device for status in self._models.status() if status.device), "")
 
-    async def _load(self, wanted: LoadRequest) -> tuple[str, ...]:
-        async with self._turns.alone():
+    async def _load(self, request: LoadRequest) -> tuple[str, ...]:
+        """Replace the model."""
+        async with self._lock.exclusive():
             self._failed = False
             try:
-                new = await self._checked(wanted)
-                name, old = new.served.config.name, self._resident
+                new = await self._validate(request)
+                name, old = new.served.config.name, self._loaded
                 if old is None or old.served.config != new.served.config:
-                    await self._clear()
+                    await self._unload()
                 self._models.add(new.served.config)
                 try:
                     await self._models.load(name)
                 except BaseException:
-                    self._resident = None
+                    self._loaded = None
                     await self._models.remove(name)
                     raise
-                self._resident = new
+                self._loaded = new
             except BaseException:
-                self._failed = self._resident is None
+                self._failed = self._loaded is None
                 raise
-            logger.info("%s: loaded as %s", name, new.served.own.name)
-            return new.wanted.warnings
+            logger.info("%s: loaded as %s", name, new.served.pipeline.name)
+            return new.request.warnings
 
-    async def _checked(self, wanted: LoadRequest) -> ResidentModel:
-        """Return the model once it is known which pipeline it is of; nothing is loaded for that, and the old one stays."""
-        name, old = wanted.config.name, self._resident
+    async def _validate(self, request: LoadRequest) -> LoadedModel:
+        """Return the model with its pipeline. Nothing is loaded, and the old model stays."""
+        name, old = request.config.name, self._loaded
         replaced = old.served.config if old is not None and old.served.config.name == name else None
-        self._models.add(wanted.config)
+        self._models.add(request.config)
         try:
             served = await self._models.served(name)
             family = bindings_for(served, self.catalog).entries
-            wanted = fitted(wanted, served.own, {each.name for entry in family for each in entry.parameters})
-            if scheduler := wanted.config.scheduler:
-                scheduler_of(scheduler.name, scheduler.settings, self.catalog.schedulers)
-            self._models.add(wanted.config)
-            return ResidentModel(wanted, await self._models.served(name))
+            parameters = {each.name for entry in family for each in entry.parameters}
+            request = resolve_components(request, served.pipeline, parameters)
+            if scheduler := request.config.scheduler:
+                resolve_scheduler(scheduler.name, scheduler.settings, self.catalog.schedulers)
+            self._models.add(request.config)
+            return LoadedModel(request, await self._models.served(name))
         finally:
             if replaced is not None:
                 self._models.add(replaced)
@@ -187,22 +187,25 @@ class ModelSlot:
                 await self._models.remove(name)
 
     async def _free(self) -> bool:
-        async with self._turns.alone():
+        """Unload the model when no request uses it."""
+        async with self._lock.exclusive():
             self._failed = False
-            return await self._clear()
+            return await self._unload()
 
-    async def _clear(self) -> bool:
-        resident, self._resident = self._resident, None
-        return resident is not None and await self._models.remove(resident.served.config.name)
+    async def _unload(self) -> bool:
+        """Unload the model; return whether there was one."""
+        loaded, self._loaded = self._loaded, None
+        return loaded is not None and await self._models.remove(loaded.served.config.name)
 
-    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run to the end what must not stay half done, even when the caller goes away."""
+    async def _complete(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of a coroutine, which continues when the caller is cancelled."""
         task = asyncio.create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._ended)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
         return await asyncio.shield(task)
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._work.discard(task)
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
+        """Forget a task, and log its error, which its caller may not have received."""
+        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.debug("The model was not loaded: %s", error)

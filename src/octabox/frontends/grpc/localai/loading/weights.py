@@ -1,4 +1,4 @@
-"""Which weight files LocalAI's users let a model bring."""
+"""Check which weight files a model has."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from octabox.errors import LoadError
 
-#: Names of weight files of a component: safe ones, and pickles.
+#: Patterns of a component's weight files: safetensors, and pickles.
 SAFE, PICKLES = "*.safetensors", "*model*.bin"
 
 
 def check_safe(folder: Path) -> None:
-    """Refuse a model that has a component whose weights are there as pickles alone.
+    """Raise an error if a component has only pickled weights.
 
     Raises:
         LoadError: It has.
@@ -19,6 +19,6 @@ def check_safe(folder: Path) -> None:
     for component in sorted(path for path in folder.glob("*/") if path.is_dir()):
         if any(component.glob(PICKLES)) and not any(component.glob(SAFE)):
             raise LoadError(
-                f"The weights of {folder.name}/{component.name} are no safetensors files.",
-                hint="Convert them, or set SAFETENSORS=0 to load them all the same.",
+                f"{folder.name}/{component.name} has no safetensors weights.",
+                hint="Convert its weights, or set SAFETENSORS=0 to load other files.",
             )

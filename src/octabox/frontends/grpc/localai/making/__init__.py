@@ -1,1 +1,1 @@
-"""Make what LocalAI's core asks for, and write it where it wants it."""
+"""Generate the outputs of LocalAI's calls, and write their files."""

@@ -1,4 +1,4 @@
-"""From LocalAI's messages to generation requests: whatever a message says goes to the pipeline by name."""
+"""Translate LocalAI's messages to generation requests."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from octabox.service.selection.inputs import FRAMES, RATES, SECONDS, InputBindin
 from octabox.service.workflows.upscale import check_enlarges
 from octabox.types import GenerationRequest, Kind, OutputFormat, Source
 
-#: Reads the file at a path that a field of a message names.
+#: Reads the file at a path, for a field of a message.
 Read = Callable[[str, str], bytes]
 
-#: Parameters that EnableParameters lets through or not; all else is not asked about.
-LISTED = ("negative_prompt", "num_inference_steps", "clip_skip")
+#: Parameters that EnableParameters can leave out.
+SELECTABLE = ("negative_prompt", "num_inference_steps", "clip_skip")
 
-#: Keys of the JSON file that brings an image and its mask.
+#: Keys of a JSON file with an image and its mask.
 IMAGE, MASK = "image", "mask_image"
 
-#: How files of audio and of videos begin; any other is taken for an image, and refused as one where it is none.
+#: First bytes of audio files and of videos. Other files are decoded as images.
 _AUDIO = re.compile(rb"RIFF.{4}WAVE|fLaC|OggS|ID3|\xff[\xf2\xf3\xfb]", re.DOTALL)
-_VIDEOS = re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", re.DOTALL)
+_VIDEO = re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a message is translated with.
+    """The model that a message is translated for.
 
     Args:
-        takers: The pipelines of the model.
-        defaults: Call parameters of its configuration.
+        bindings: Pipelines of the model, and the parameters for its inputs.
+        defaults: Default call parameters of its configuration.
         environment: LocalAI's variables.
         read: Reads a file.
     """
@@ -51,23 +51,23 @@ class Context:
 
 
 def image_request(message: Message, context: Context) -> GenerationRequest:
-    """Return what GenerateImage asks for.
+    """Return the generation request for GenerateImage.
 
-    Sizes and steps are always sent, so they hold where the pipeline has them. A model of videos makes an animated image.
+    Size and steps are optional, because the core always sends them. A video model generates an animated image.
 
     Raises:
-        RequestError: A field has a wrong value, or the model cannot take it.
+        RequestError: A field has an invalid value, or is not supported by the model.
     """
     bindings = context.bindings.making("image", "video", "array", "mesh")
-    inputs = _images(message, bindings, context.read)
-    optional_params: dict[str, Any] = _positive({"width": message.width, "height": message.height})
-    optional_params |= _positive({"num_inference_steps": message.step})
+    inputs = _bind_images(message, bindings, context.read)
+    optional_params: dict[str, Any] = _nonzero({"width": message.width, "height": message.height})
+    optional_params |= _nonzero({"num_inference_steps": message.step})
     if context.environment.clipskip:
-        optional_params |= _positive({"clip_skip": message.CLIPSkip})
+        optional_params |= _nonzero({"clip_skip": message.CLIPSkip})
     params: dict[str, Any] = {"negative_prompt": message.negative_prompt} if message.negative_prompt else {}
-    optional_params |= _prompt(message.positive_prompt, context)
-    _keep_enabled(message.EnableParameters, params, optional_params)
-    video = bindings.own.output_kind == "video"
+    optional_params |= _prompt_parameters(message.positive_prompt, context)
+    _remove_disabled(message.EnableParameters, params, optional_params)
+    video = bindings.preferred.output_kind == "video"
     frames = bindings.number(*FRAMES) if video and not inputs else None
     if frames and frames not in context.defaults:
         optional_params[frames] = context.environment.frames
@@ -76,22 +76,22 @@ def image_request(message: Message, context: Context) -> GenerationRequest:
         params=params,
         optional_params=optional_params,
         inputs=inputs,
-        seed=_seed(message.seed),
+        seed=_parse_seed(message.seed),
         output=OutputFormat("png", fps=context.environment.fps if video else None),
     )
 
 
 def video_request(message: Message, context: Context) -> GenerationRequest:
-    """Return what GenerateVideo asks for; what is 0 or empty is the model's own.
+    """Return the generation request for GenerateVideo. 0 and empty fields are the defaults of the model.
 
     Raises:
-        RequestError: A field has a wrong value, or the model cannot take it.
+        RequestError: A field has an invalid value, or is not supported by the model.
     """
     bindings = context.bindings.making("video")
     inputs: dict[str, tuple[Source, ...]] = {}
     if message.start_image:
         source = context.read(message.start_image, "start_image")
-        inputs[bindings.medium(_kind_of(source), "start_image")] = (source,)
+        inputs[bindings.medium(_media_type_of(source), "start_image")] = (source,)
     if message.end_image:
         inputs[bindings.last_image("end_image")] = (context.read(message.end_image, "end_image"),)
     if message.audio:
@@ -99,56 +99,54 @@ def video_request(message: Message, context: Context) -> GenerationRequest:
     params = {name: option_value(text) for name, text in message.params.items()}
     rate, frames = bindings.number(*RATES), bindings.number(*FRAMES)
     if message.num_frames and frames is None:
-        own = bindings.own.name
-        raise InvalidParameterError(
-            f"{own} makes videos of one length.", hint="Leave num_frames out.", parameter="num_frames"
-        )
+        message_text = f"{bindings.preferred.name} makes videos of a fixed length."
+        raise InvalidParameterError(message_text, hint="Leave num_frames out.", parameter="num_frames")
     sizes = {"width": message.width, "height": message.height, frames or "": message.num_frames}
-    for name, value in _positive(sizes).items():
+    for name, value in _nonzero(sizes).items():
         params.setdefault(name, value)
     if message.negative_prompt:
         params.setdefault("negative_prompt", message.negative_prompt)
-    optional_params = _positive(
+    optional_params = _nonzero(
         {"num_inference_steps": message.step, "guidance_scale": message.cfg_scale, rate or "": message.fps}
     )
-    optional_params |= _prompt(message.prompt, context)
+    optional_params |= _prompt_parameters(message.prompt, context)
     return GenerationRequest(
         model=bindings.model,
         params=params,
         optional_params={name: value for name, value in optional_params.items() if name not in params},
         inputs=inputs,
-        # LocalAI's core sends 0 where its client gives no seed for a video.
+        # LocalAI's core sends 0 for a video without a seed.
         seed=message.seed if message.seed > 0 else None,
-        output=OutputFormat(_format(message.dst, "video"), fps=message.fps or None),
+        output=OutputFormat(_format_of_path(message.dst, "video"), fps=message.fps or None),
     )
 
 
 def upscale_request(message: Message, context: Context) -> GenerationRequest:
-    """Return what UpscaleImage asks for: the model's own pipeline must take an image, and no words but for a hint.
+    """Return the generation request for UpscaleImage, which the model's default pipeline must support.
 
     Raises:
-        RequestError: A field has a wrong value, or the model cannot take it.
+        RequestError: A field has an invalid value, or is not supported by the model.
     """
     bindings = context.bindings.making("image")
     if not message.src:
-        raise MissingParameterError("'src' is missing.", hint="Name the image to enlarge.", parameter="src")
+        raise MissingParameterError("'src' is missing.", hint="Set the path of the image to upscale.", parameter="src")
     if message.scale < 0:
         raise InvalidParameterError(f"'scale' must be at least 1, not {message.scale}.", parameter="scale")
-    check_enlarges(bindings.own, bindings.model)
+    check_enlarges(bindings.preferred, bindings.model)
     name = InputBindings(bindings.model, bindings.entries[:1]).medium("image", "src")
     return GenerationRequest(
         model=bindings.model,
-        optional_params=_prompt("", context),
+        optional_params=_prompt_parameters("", context),
         inputs={name: (context.read(message.src, "src"),)},
         output=OutputFormat("png"),
     )
 
 
 def audio_request(message: Message, context: Context) -> GenerationRequest:
-    """Return what SoundGeneration asks for.
+    """Return the generation request for SoundGeneration.
 
     Raises:
-        RequestError: A field has a wrong value, or the model cannot take it.
+        RequestError: A field has an invalid value, or is not supported by the model.
     """
     bindings = context.bindings.making("audio")
     inputs: dict[str, tuple[Source, ...]] = {}
@@ -158,25 +156,25 @@ def audio_request(message: Message, context: Context) -> GenerationRequest:
     if message.HasField("duration"):
         name = bindings.number(*SECONDS)
         if name is None:
-            own, hint = bindings.own.name, "Leave duration out."
-            raise InvalidParameterError(f"{own} makes audio of one length.", hint=hint, parameter="duration")
+            message_text = f"{bindings.preferred.name} makes audio of a fixed length."
+            raise InvalidParameterError(message_text, hint="Leave duration out.", parameter="duration")
         params[name] = message.duration
-    given = {name: getattr(message, name) for name in ("temperature", "sample") if message.HasField(name)}
+    optional = {name: getattr(message, name) for name in ("temperature", "sample") if message.HasField(name)}
     return GenerationRequest(
         model=bindings.model,
         params=params,
-        optional_params={**given, **_prompt(message.text, context)},
+        optional_params={**optional, **_prompt_parameters(message.text, context)},
         inputs=inputs,
-        output=OutputFormat(_format(message.dst, "audio")),
+        output=OutputFormat(_format_of_path(message.dst, "audio")),
     )
 
 
-def _images(message: Message, bindings: InputBindings, read: Read) -> dict[str, tuple[Source, ...]]:
-    """Return the media of GenerateImage: the references before the source, each file once; or an image and its mask."""
+def _bind_images(message: Message, bindings: InputBindings, read: Read) -> dict[str, tuple[Source, ...]]:
+    """Return the media of GenerateImage: the source and the references, each file once; or an image and its mask."""
     source = read(message.src, "src") if message.src else b""
     if source.lstrip()[:1] == b"{":
-        # The references of such a request are the same image and mask once more.
-        image, mask = _with_mask(source)
+        # The references of such a request are the same image and mask again.
+        image, mask = _parse_image_and_mask(source)
         return {bindings.medium("mask", MASK): (mask,), bindings.medium("image", IMAGE): (image,)}
     files = {each: read(each, "ref_images") for each in message.ref_images if each}
     if source and message.src not in files:
@@ -185,19 +183,19 @@ def _images(message: Message, bindings: InputBindings, read: Read) -> dict[str, 
         return {}
     media = tuple(files.values())
     field = "ref_images" if message.ref_images else "src"
-    kind = _kind_of(media[0])
-    return {bindings.medium(kind, field, many=len(media) > 1): media}
+    media_type = _media_type_of(media[0])
+    return {bindings.medium(media_type, field, many=len(media) > 1): media}
 
 
-def _with_mask(content: bytes) -> tuple[str, str]:
+def _parse_image_and_mask(content: bytes) -> tuple[str, str]:
     """Return the image and the mask of a JSON file, in base64.
 
     Raises:
-        MediaError: It is no such file.
+        MediaError: The file has no image or no mask.
     """
     try:
-        found = json.loads(content)
-        image, mask = found[IMAGE], found[MASK]
+        parsed = json.loads(content)
+        image, mask = parsed[IMAGE], parsed[MASK]
     except (ValueError, KeyError, RecursionError):
         image = mask = None
     if not isinstance(image, str) or not isinstance(mask, str):
@@ -206,46 +204,50 @@ def _with_mask(content: bytes) -> tuple[str, str]:
     return image, mask
 
 
-def _kind_of(content: bytes) -> ParameterKind:
-    """Return what a file is, by how it begins."""
+def _media_type_of(content: bytes) -> ParameterKind:
+    """Return the media type of a file, by its first bytes."""
     if _AUDIO.match(content):
         return "audio"
-    return "video" if _VIDEOS.match(content) else "image"
+    return "video" if _VIDEO.match(content) else "image"
 
 
-def _prompt(text: str, context: Context) -> dict[str, str]:
-    """Return the prompt; an empty one is one too, unless the model has its own or takes none."""
+def _prompt_parameters(text: str, context: Context) -> dict[str, str]:
+    """Return the prompt; an empty one only if the model takes a prompt and has no default."""
     if text:
         return {"prompt": text}
-    taken = context.bindings.own.parameter("prompt") is not None and "prompt" not in context.defaults
-    return {"prompt": ""} if taken else {}
+    needed = context.bindings.preferred.parameter("prompt") is not None and "prompt" not in context.defaults
+    return {"prompt": ""} if needed else {}
 
 
-def _positive(values: Mapping[str, float]) -> dict[str, Any]:
-    """Return what was given: 0 stands for nothing, and so does a name that no pipeline has."""
-    given = {name: value for name, value in values.items() if value and name}
-    for name, value in given.items():
+def _nonzero(values: Mapping[str, float]) -> dict[str, Any]:
+    """Return the values that are not 0, which is the default, and have a name.
+
+    Raises:
+        InvalidParameterError: A value is negative.
+    """
+    named = {name: value for name, value in values.items() if value and name}
+    for name, value in named.items():
         if value < 0:
-            raise InvalidParameterError(f"'{name}' must not be below 0, as {value:g} is.", parameter=name)
-    return given
+            raise InvalidParameterError(f"'{name}' must be at least 0, not {value:g}.", parameter=name)
+    return named
 
 
-def _keep_enabled(enabled: str, params: dict[str, Any], optional_params: dict[str, Any]) -> None:
-    """Take out what the list of enabled parameters, if there is one, leaves out."""
+def _remove_disabled(enabled: str, params: dict[str, Any], optional_params: dict[str, Any]) -> None:
+    """Remove the parameters that the list of enabled ones, if there is one, leaves out."""
     names = {name.strip() for name in enabled.split(",") if name.strip()}
-    for name in LISTED:
+    for name in SELECTABLE:
         if names and name not in names:
             params.pop(name, None)
             optional_params.pop(name, None)
 
 
-def _seed(seed: int) -> int | None:
-    """Return a seed; LocalAI's core sends -1 for one at random."""
+def _parse_seed(seed: int) -> int | None:
+    """Return a seed; None, for one at random, if it is negative."""
     return None if seed < 0 else seed
 
 
-def _format(dst: str, kind: Kind) -> str | None:
-    """Return the format that a path's suffix stands for; None, the usual one, where it can hold no such thing."""
+def _format_of_path(dst: str, media_type: Kind) -> str | None:
+    """Return the format of a path's suffix; None, for the default, if the format cannot hold the media type."""
     name = format_of_suffix(PurePath(dst).suffix)
-    moving = name is not None and kind in FORMATS[name].kinds and not (kind == "video" and name in ("png", "jpeg"))
-    return name if moving else None
+    is_image = media_type == "video" and name in ("png", "jpeg")
+    return name if name is not None and media_type in FORMATS[name].kinds and not is_image else None

@@ -1,4 +1,4 @@
-"""From a generation to the one file that LocalAI's core waits for."""
+"""Convert a generation to the one file that LocalAI's core expects."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from octabox.types import Artifact, Generation, Kind
 PNG = "image/png"
 
 
-def image(generation: Generation, *, moving: bool, fps: float) -> Artifact:
-    """Return the image that was made, as PNG; the frames of a video as an animated one.
+def to_image(generation: Generation, *, animated: bool, fps: float) -> Artifact:
+    """Return the first image as PNG, or all images as an animated PNG.
 
     Args:
-        generation: What was made.
-        moving: Whether its images are the frames of a video.
-        fps: Frames a second of a video.
+        generation: The result.
+        animated: Whether the images are the frames of a video.
+        fps: Frames per second of the animation.
     """
     images = [each for each in generation.artifacts if each.media_type == PNG]
     if not images:
-        made = ", ".join(sorted({each.media_type for each in generation.artifacts}))
-        raise GenerationError(f"The model made no image, but {made or 'nothing'}.", model=generation.model)
+        types = ", ".join(sorted({each.media_type for each in generation.artifacts})) or "no output"
+        raise GenerationError(f"The model generated no image: {types}.", model=generation.model)
     first = images[0]
-    return replace(first, content=_animated([each.content for each in images], fps)) if moving else first
+    return replace(first, content=_encode_animation([each.content for each in images], fps)) if animated else first
 
 
-def of_kind(generation: Generation, kind: Kind) -> Artifact:
-    """Return the first thing of a kind that was made."""
+def first_of_type(generation: Generation, media_type: Kind) -> Artifact:
+    """Return the first artifact of a media type."""
     for artifact in generation.artifacts:
-        if artifact.kind == kind:
+        if artifact.kind == media_type:
             return artifact
-    raise GenerationError(f"The model made no {kind}.", model=generation.model)
+    raise GenerationError(f"The model generated no {media_type}.", model=generation.model)
 
 
-def _animated(frames: list[bytes], fps: float) -> bytes:
-    """Return images as one animated PNG that repeats for ever."""
+def _encode_animation(frames: list[bytes], fps: float) -> bytes:
+    """Return images as an animated PNG that repeats."""
     images = [Image.open(io.BytesIO(frame)) for frame in frames]
     file = io.BytesIO()
     duration = 1000 / fps

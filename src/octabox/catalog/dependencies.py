@@ -1,0 +1,113 @@
+"""Which packages a class needs that are not there, without importing any.
+
+Beside what the class itself uses, the parts of a model count: some processors of transformers need a package that neither
+library installs. Their source is looked into only when such a class is asked about.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from octabox.catalog.entries import Dependency, PipelineEntry, SchedulerEntry
+from octabox.catalog.reading.annotations import parse_annotation
+from octabox.catalog.reading.packages import dependency_on, known_packages, module_of
+
+#: The package that processors are from.
+LIBRARY = "transformers"
+
+#: Parts that a processor is made of, with the file and the class that say what all of their kind need.
+PARTS = {"video_processor": ("video_processing_utils.py", "BaseVideoProcessor")}
+
+
+def dependencies_of(
+    entry: PipelineEntry | SchedulerEntry, parts: Iterable[str] | None = None
+) -> tuple[Dependency, ...]:
+    """Return what a class and its parts need beside what comes with diffusers.
+
+    Args:
+        entry: The class.
+        parts: Names of the classes that its model is made of; without them, those of its constructor's annotations.
+    """
+    found = {each.module: each for each in entry.needs}
+    if isinstance(entry, PipelineEntry):
+        for name in parts if parts is not None else _annotated(entry):
+            for module in _processor_needs(name):
+                found[module] = dependency_on(module)
+    return tuple(found[module] for module in sorted(found))
+
+
+def is_installed(module: str) -> bool:
+    """Return whether a package is there; whether it can be imported is another question."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _annotated(entry: PipelineEntry) -> Iterator[str]:
+    """Yield the names of the classes that a pipeline must have as parts, where there is no other choice."""
+    for part in entry.components:
+        leaves = parse_annotation(part.annotation).leaves
+        if not part.optional and len(leaves) == 1:
+            yield from leaves
+
+
+@cache
+def _processor_needs(name: str) -> tuple[str, ...]:
+    """Return the modules that a processor of transformers cannot be made without."""
+    definition = _definition(name) if name.endswith("Processor") else None
+    if definition is None:
+        return ()
+    backends = set(_required(definition))
+    start = next(
+        (node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None
+    )
+    for argument in start.args.args if start else ():
+        if argument.arg in PARTS:
+            file, part = PARTS[argument.arg]
+            backends.update(_required(_class_in(_folder() / file, part)))
+    return tuple(sorted({module_of(backend) for backend in backends} - known_packages()["silent"]))
+
+
+def _definition(name: str) -> ast.ClassDef | None:
+    """Return the source of a processor."""
+    file = _processors().get(name)
+    return _class_in(file, name) if file else None
+
+
+@cache
+def _processors() -> dict[str, Path]:
+    """Return the file of each processor, by name."""
+    found: dict[str, Path] = {}
+    for file in sorted(_folder().glob("models/*/processing_*.py")):
+        for name in re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE):
+            found.setdefault(name, file)
+    return found
+
+
+def _class_in(file: Path, name: str) -> ast.ClassDef | None:
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+
+
+def _required(definition: ast.ClassDef | None) -> Iterator[str]:
+    """Yield the backends in a decorator such as ``@requires(backends=("torch",))``."""
+    for decorator in definition.decorator_list if definition else ():
+        for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
+            if keyword.arg == "backends":
+                values = (node.value for node in ast.walk(keyword.value) if isinstance(node, ast.Constant))
+                yield from (value for value in values if isinstance(value, str))
+
+
+@cache
+def _folder() -> Path:
+    spec = find_spec(LIBRARY)
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()

@@ -1,0 +1,27 @@
+"""Show an entry of the catalog as JSON has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from octabox.catalog.dependencies import dependencies_of, is_installed
+from octabox.catalog.entries import PipelineEntry, SchedulerEntry, to_dict
+
+
+def entry_to_json(entry: PipelineEntry | SchedulerEntry) -> dict[str, Any]:
+    """Return an entry as JSON has it; a pipeline's output kind is there as ``output``."""
+    if isinstance(entry, SchedulerEntry):
+        return {
+            **to_dict(entry),
+            "settings": [to_dict(setting) for setting in entry.settings],
+            "needs": [{**to_dict(need), "installed": is_installed(need.module)} for need in entry.needs],
+        }
+    return {
+        **to_dict(entry),
+        "parameters": [to_dict(each) for each in entry.parameters],
+        "components": [to_dict(each) for each in entry.components],
+        "outputs": [to_dict(each) for each in entry.outputs],
+        "sizes": [to_dict(each) for each in entry.sizes],
+        "needs": [{**to_dict(need), "installed": is_installed(need.module)} for need in dependencies_of(entry)],
+        "output": entry.output_kind,
+    }

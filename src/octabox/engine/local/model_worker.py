@@ -1,0 +1,158 @@
+"""One worker of a model, from the start of its process to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from multiprocessing.context import BaseContext
+from typing import Protocol
+
+from octabox.config.model import ModelConfig
+from octabox.engine.local.queued_request import SentCalls
+from octabox.engine.local.worker_process import Listener
+from octabox.engine.messages import (
+    BadFork,
+    Failed,
+    Finished,
+    FromWorker,
+    Loaded,
+    LoadFailed,
+    Memory,
+    RunFinished,
+    RunStarted,
+    Start,
+    StepDone,
+    ToWorker,
+)
+from octabox.errors import DeviceError, OctaboxError
+from octabox.types import ModelStatus
+
+logger = logging.getLogger("octabox.engine")
+
+
+class Worker(Protocol):
+    """A process that holds one model; see `WorkerProcess`."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is not known to have ended."""
+
+    async def send(self, message: ToWorker) -> None:
+        """Send a message."""
+
+    async def stop(self) -> None:
+        """End the process, and wait for its end."""
+
+    async def check(self) -> None:
+        """End the process where it shows no sign of life."""
+
+
+#: Starts a worker that loads a model, in a process that the context makes; its messages go to the listener.
+StartWorker = Callable[[Start, Listener, BaseContext], Awaitable[Worker]]
+
+
+class ModelWorker:
+    """A worker of a model, from the start of its process to its end.
+
+    Args:
+        start: What it loads.
+        requested: The configuration and the class that it is loaded for; ``start`` names the device, too.
+        sent: The calls that the model's worker has been sent.
+        on_exit: Called where the process ends unexpectedly.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        requested: tuple[ModelConfig, str],
+        sent: SentCalls,
+        on_exit: Callable[[OctaboxError], None],
+    ) -> None:
+        self.requested, self.device = requested, start.model.device
+        self.process: Worker | None = None
+        self.loaded: Loaded | None = None
+        self.memory = Memory()
+        self.since = time.time()
+        self._start, self._sent, self._on_exit = start, sent, on_exit
+        self._load_outcome: asyncio.Future[Loaded | BadFork | OctaboxError] = asyncio.get_running_loop().create_future()
+        self._exit_expected = False
+
+    async def load(self, start_worker: StartWorker, context: BaseContext, timeout: float) -> Loaded | BadFork:
+        """Start the process, and wait until it has loaded the model.
+
+        Raises:
+            TimeoutError: The start or the load took too long.
+            OctaboxError: The model cannot be loaded.
+        """
+        self.process = await asyncio.wait_for(start_worker(self._start, self._on_message, context), timeout)
+        outcome = await asyncio.wait_for(asyncio.shield(self._load_outcome), timeout)
+        if isinstance(outcome, OctaboxError):
+            raise outcome
+        if isinstance(outcome, Loaded):
+            self.loaded, self.device, self.since = outcome, outcome.device, time.time()
+        return outcome
+
+    async def stop(self) -> None:
+        """End the process, and wait for its end."""
+        self._exit_expected = True
+        if self.process:
+            await self.process.stop()
+
+    def status(self, *, waiting: int, busy: bool) -> ModelStatus | None:
+        """Return the status of the model, with what its queue adds; None until the process is started."""
+        if self.process is None:
+            return None
+        return ModelStatus(
+            model=self._start.model.name,
+            state="loading" if not self.loaded else "busy" if busy else "ready",
+            pipeline=self.requested[1] if self.loaded else None,
+            device=self.device,
+            memory=dict(self.memory.bytes),
+            allocated=dict(self.memory.allocated),
+            waiting=waiting,
+            pid=self.process.pid,
+            since=self.since,
+            performance=self.loaded.performance if self.loaded else None,
+        )
+
+    def _on_message(self, message: FromWorker | OctaboxError) -> None:
+        """Handle a message of the worker, or the error that states how it ended."""
+        if isinstance(message, OctaboxError):
+            self._on_worker_exit(message)
+        elif isinstance(message, StepDone):
+            self._sent.publish(message.id, message.progress)
+        elif isinstance(message, RunStarted):
+            self._sent.start(message.id)
+        elif isinstance(message, RunFinished):
+            self._sent.finish_run(message.id)
+        elif isinstance(message, Finished):
+            self._sent.finish(message.id, message.generation)
+        elif isinstance(message, Failed):
+            self._sent.finish(message.id, message.error)
+        elif isinstance(message, Memory):
+            self.memory = message
+        elif isinstance(message, Loaded):
+            self._resolve_load(message)
+        elif isinstance(message, BadFork | LoadFailed):
+            self._exit_expected = True
+            self._resolve_load(message.error if isinstance(message, LoadFailed) else message)
+
+    def _resolve_load(self, outcome: Loaded | BadFork | OctaboxError) -> None:
+        """End the wait of `load`; the first outcome counts."""
+        if not self._load_outcome.done():
+            self._load_outcome.set_result(outcome)
+
+    def _on_worker_exit(self, error: OctaboxError) -> None:
+        """Fail what the worker was doing, unless it was to end."""
+        if self._exit_expected:
+            return
+        if not isinstance(error, DeviceError):  # It has been logged with the call that it ended.
+            logger.warning("%s", error)
+        self._resolve_load(error)
+        self._on_exit(error)

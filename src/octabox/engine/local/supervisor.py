@@ -1,0 +1,189 @@
+"""The workers of one model: start one for the first request, run calls on it, and replace it once it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from octabox.config.model import ModelConfig
+from octabox.engine.local.forkserver import ProcessStarter
+from octabox.engine.local.model_worker import ModelWorker, StartWorker, Worker
+from octabox.engine.local.processes import in_daemon_thread
+from octabox.engine.local.queued_request import QueuedRequest, SentCalls
+from octabox.engine.local.residency import Residency
+from octabox.engine.messages import CancelCall, Loaded, RunCall, Start, WorkerOptions
+from octabox.errors import LoadError, OctaboxError, WorkerDiedError
+from octabox.types import ModelStatus, Progress
+
+#: Seconds between two checks of a worker that is to become idle.
+CHECK_INTERVAL = 1.0
+
+
+class WorkerSupervisor:
+    """Keeps the worker of one model: started for the first request, and replaced once it has ended.
+
+    Args:
+        name: Name of the model.
+        options: Settings of its workers.
+        residency: Decides when and on which device the model is loaded.
+        processes: Makes the processes.
+        start_worker: Starts a worker.
+        load_timeout: Seconds for a load.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: WorkerOptions,
+        residency: Residency,
+        processes: ProcessStarter,
+        start_worker: StartWorker,
+        load_timeout: float,
+    ) -> None:
+        self.name, self._options, self._load_timeout = name, options, load_timeout
+        self._residency, self._processes, self._start_worker = residency, processes, start_worker
+        self._sent = SentCalls(name)
+        self._worker: ModelWorker | None = None
+        self.run_seconds = 1.0  # What the last call took.
+
+    @property
+    def resident(self) -> bool:
+        """Whether the model is in memory, or being loaded."""
+        return self._worker is not None
+
+    @property
+    def device(self) -> str | None:
+        """The device that the model is on, or is being loaded on."""
+        return self._worker.device if self._worker else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call runs, or outputs of one are being encoded."""
+        return len(self._sent) > 0
+
+    def status(self, *, waiting: int, busy: bool) -> ModelStatus | None:
+        """Return the status of the model, with what its queue adds; None if it is not in memory."""
+        return self._worker.status(waiting=waiting, busy=busy or self.busy) if self._worker else None
+
+    async def run(self, request: QueuedRequest) -> None:
+        """Load the model of a request unless it is loaded, and run its call, until the model is free for the next one."""
+        worker = await self._loaded_worker(request)
+        if request.call is None:
+            request.finish()
+            return
+        began = time.perf_counter()
+        while not (request.cancelled or request.finished):
+            try:
+                self._sent.add(request.call, request)
+                await worker.send(RunCall(request.call))
+                await self._sent.run_finished.wait()
+            finally:
+                self._sent.discard(request)
+            if request.started:
+                self.run_seconds = time.perf_counter() - began
+                return
+            if not request.cancelled:
+                worker = await self._loaded_worker(request)  # The last one had ended before it started the call.
+
+    async def cancel(self, request: QueuedRequest) -> None:
+        """Cancel the call of a request, if the worker has it."""
+        if request.call and request in self._sent and self._worker and self._worker.process:
+            await self._worker.process.send(CancelCall(request.call.id))
+
+    def fail_all(self, error: OctaboxError) -> None:
+        """Fail all calls that the worker has been sent."""
+        self._sent.fail_all(error)
+
+    async def drain(self) -> None:
+        """Wait until no call runs and the outputs of all calls are encoded."""
+        await self._sent.all_finished.wait()
+
+    def watched(self) -> AbstractAsyncContextManager[None]:
+        """Return a context in which the worker is checked repeatedly, since something waits for it to become idle."""
+        return _watched(lambda: self._worker)
+
+    async def stop(self) -> None:
+        """End the worker, if there is one, and fail the calls that it has started."""
+        worker, self._worker = self._worker, None
+        if worker:
+            await worker.stop()
+            self._sent.fail_started(WorkerDiedError(f"The worker of model '{self.name}' was ended.", model=self.name))
+
+    async def _loaded_worker(self, request: QueuedRequest) -> Worker:
+        """Return a worker that has loaded the model of a request; start one if need be."""
+        requested = (request.model, request.pipeline)
+        if (worker := self._worker) and (
+            worker.requested != requested or not (worker.process and worker.process.alive)
+        ):
+            async with self.watched():
+                await self.drain()
+            await self.stop()
+        if self._worker is None:
+            began = time.perf_counter()
+            request.publish(Progress("loading"))
+            await self._load(*requested)
+            request.timings["load"] = time.perf_counter() - began
+        if self._worker is None or self._worker.process is None:
+            raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
+        return self._worker.process
+
+    async def _load(self, model: ModelConfig, pipeline: str) -> None:
+        """Load the model where there is room for it; a load that fails leaves no process."""
+
+        async def load(placed: ModelConfig) -> None:
+            await self._start(placed, (model, pipeline))
+
+        try:
+            await self._residency.load(self.name, model, load)
+        except asyncio.TimeoutError:
+            if self._worker is None or self._worker.process is None:
+                # The fork server does not answer. Its end takes a moment, which the event loop does not wait for.
+                await in_daemon_thread(self._processes.end_fork_server)
+            await self.stop()
+            raise LoadError(
+                f"Model '{self.name}' was not loaded within {self._load_timeout:g} seconds.",
+                hint="Raise `load_timeout`, or fetch the model's files first.",
+                model=self.name,
+            ) from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self, model: ModelConfig, requested: tuple[ModelConfig, str]) -> None:
+        """Start a worker that loads the model; a spawned one where a forked one cannot use the accelerators."""
+        while True:
+            await self.stop()  # A worker that has failed to load may not have ended yet.
+            spawned = self._processes.spawns
+            worker = ModelWorker(Start(model, requested[1], self._options), requested, self._sent, self._on_exit)
+            self._worker = worker
+            answer = await worker.load(self._start_worker, self._processes.context, self._load_timeout)
+            if isinstance(answer, Loaded):
+                return
+            if spawned:
+                raise LoadError(f"A new process cannot use {', '.join(answer.device_types)}.", model=self.name)
+            self._processes.use_spawn(answer)
+
+    def _on_exit(self, error: OctaboxError) -> None:
+        """Forget the worker, which has ended, and fail the calls that it had started; the queue stays."""
+        self._worker = None
+        self._sent.fail_started(error)
+        self._residency.notify_freed()
+
+
+@asynccontextmanager
+async def _watched(current: Callable[[], ModelWorker | None]) -> AsyncGenerator[None, None]:
+    """Within the context, check the worker that there is at the moment, again and again."""
+
+    async def watch() -> None:
+        while True:
+            if (worker := current()) and worker.process:
+                await worker.process.check()
+            await asyncio.sleep(CHECK_INTERVAL)
+
+    task = asyncio.create_task(watch(), name="watch over a worker")
+    try:
+        yield
+    finally:
+        task.cancel()

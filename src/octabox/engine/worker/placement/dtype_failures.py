@@ -1,0 +1,66 @@
+"""A cache on disk of the dtypes that a pipeline class failed in, so that its next load starts with one that works."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from octabox.catalog.cache import cache_folder
+
+logger = logging.getLogger(__name__)
+
+#: Packages whose versions are part of the cache key.
+PACKAGES = ("torch", "diffusers", "transformers")
+
+
+def device_model(device: str) -> str:
+    """Return a device's type and, if it has one, the name of its hardware model."""
+    torch_device = torch.device(device)
+    name = ""
+    with contextlib.suppress(AttributeError, RuntimeError, AssertionError):
+        name = str(torch.get_device_module(torch_device).get_device_name(torch_device.index or 0))
+    return f"{torch_device.type} {name}".strip()
+
+
+def failed_dtypes(key: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the recorded failure reasons by dtype."""
+    try:
+        stored = json.loads(_file(key).read_bytes())
+        return {str(name): str(reason) for name, reason in stored["failed"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def record_failed_dtypes(key: Mapping[str, str], failed: Mapping[str, str]) -> None:
+    """Add failure reasons by dtype to those recorded before. A folder that is not writable is only logged."""
+    file = _file(key)
+    content = {**_versions(), **key, "failed": {**failed_dtypes(key), **failed}}
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".new")
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        temporary.replace(file)
+    except OSError as error:
+        logger.debug("Dtype failures cannot be written to %s: %s", file, error)
+
+
+def _file(key: Mapping[str, str]) -> Path:
+    """Return the cache file for a pipeline class and its components, on a device model, with these package versions."""
+    text = json.dumps({**_versions(), **key}, sort_keys=True)
+    return cache_folder() / "dtypes" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of `PACKAGES`."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -1,0 +1,73 @@
+"""Store the weights of components in a smaller dtype and cast each layer to the compute dtype while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from diffusers.hooks import apply_layerwise_casting
+from diffusers.hooks.layerwise_casting import _LAYERWISE_CASTING_HOOK, DEFAULT_SKIP_MODULES_PATTERN
+
+from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.worker.component_types import unpack_components
+from octabox.errors import LoadError
+
+#: Class attributes with the names of layers that must keep their precision.
+SKIP_ATTRIBUTES = ("_keep_in_fp32_modules", "_skip_layerwise_casting_patterns")
+
+
+def apply_storage(config: ModelConfig, components: Mapping[str, object]) -> None:
+    """Apply layerwise casting to the components with a `storage` dtype.
+
+    Args:
+        config: The model's configuration.
+        components: All components by name.
+
+    Raises:
+        LoadError: Such a component has no weights.
+    """
+    for name, part, component in _configured_components(config, components):
+        if part.storage is None:
+            continue
+        if not isinstance(component, torch.nn.Module):
+            raise LoadError(
+                f"Model '{config.name}': the component '{name}' has no weights to store as {part.storage}.",
+                hint="Leave out its `storage`.",
+                model=config.name,
+            )
+        _cast_layerwise(component, getattr(torch, part.storage))
+
+
+def _configured_components(
+    config: ModelConfig, components: Mapping[str, object]
+) -> Iterator[tuple[str, ComponentConfig, object]]:
+    """Yield the name, configuration and object of each configured component, with lists flattened."""
+    for name, parts in config.components.items():
+        if isinstance(parts, tuple):
+            yield from (
+                (name, part, each) for part, each in zip(parts, unpack_components(components[name]), strict=True)
+            )
+        else:
+            yield name, parts, components.get(name)
+
+
+def _cast_layerwise(component: torch.nn.Module, storage: torch.dtype) -> None:
+    """Store the weights of a component's layers in a dtype between their calls."""
+    adapters = ("lora_",)
+    skipped = [pattern for attribute in SKIP_ATTRIBUTES for pattern in getattr(component, attribute, None) or ()]
+    apply_layerwise_casting(
+        component,
+        storage,
+        next(weight.dtype for weight in component.parameters() if weight.is_floating_point()),
+        skip_modules_pattern=(*DEFAULT_SKIP_MODULES_PATTERN, *skipped, *adapters),
+        # Text encoders report the dtype of their first weights, which are these.
+        skip_modules_classes=(torch.nn.Embedding,),
+    )
+
+
+def layerwise_hooks(component: torch.nn.Module) -> list[Any]:
+    """Return the layerwise casting hooks of a component, each with its `compute_dtype`."""
+    registries = [getattr(module, "_diffusers_hook", None) for module in component.modules()]
+    hooks = [registry.get_hook(_LAYERWISE_CASTING_HOOK) for registry in registries if registry is not None]
+    return [hook for hook in hooks if hook is not None]

@@ -1,1 +1,0 @@
-"""What moves the weights of one component between the host and the device."""

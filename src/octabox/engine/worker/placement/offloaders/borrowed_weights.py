@@ -1,0 +1,54 @@
+"""Copy offloaded weights to the device for operators that use them without calling their layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+
+class BorrowedWeights(TorchFunctionMode):
+    """A mode in which operators on device tensors get device copies of the offloaded weights among their arguments.
+
+    So do operators on several offloaded weights only, such as the concatenation of biases. Embedding tables that a pipeline
+    reads directly, and weights that another layer multiplies with, are used without a call of their module that could load
+    them.
+
+    Args:
+        device: The execution device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._device = device
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        tensors = [each for each in tree_flatten((args, options))[0] if isinstance(each, torch.Tensor)]
+        offloaded = [self._is_offloaded(each) for each in tensors]
+        on_device = any(each.device == self._device for each in tensors)
+        if len(tensors) > 1 and any(offloaded) and (on_device or (all(offloaded) and not _is_inplace(function))):
+            args, options = tree_map(self._copy_to_device, (args, options))
+        return function(*args, **options)
+
+    def _is_offloaded(self, tensor: torch.Tensor) -> bool:
+        """Return whether a tensor is a weight on the host, or a view of one."""
+        is_weight = isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)  # noqa: SLF001
+        return is_weight and tensor.device.type == "cpu"
+
+    def _copy_to_device(self, value: Any) -> Any:
+        return value.to(self._device) if isinstance(value, torch.Tensor) and self._is_offloaded(value) else value
+
+
+def _is_inplace(function: Callable[..., Any]) -> bool:
+    """Return whether a function changes its argument, by the convention for names in torch."""
+    return getattr(function, "__name__", "_").endswith("_")

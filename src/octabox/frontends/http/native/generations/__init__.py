@@ -1,0 +1,1 @@
+"""Generations of any kind, by one route."""

@@ -1,0 +1,105 @@
+"""Build response bodies from a generation or a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from octabox.frontends.http.errors import error_body
+from octabox.frontends.http.responses import as_base64, link
+from octabox.service.jobs import Job
+from octabox.types import AdapterReport, Artifact, Generation, Progress
+
+
+async def output_to_json(artifact: Artifact, url: str | None) -> dict[str, Any]:
+    """Return an output with its URL, or with its content if there is no URL; text is also decoded.
+
+    Args:
+        artifact: The output.
+        url: URL of its file.
+    """
+    output = describe_output(artifact, url)
+    if url is None:
+        output["b64_json"] = await as_base64(artifact)
+    if artifact.kind == "text":
+        output["text"] = artifact.content.decode("utf-8", "replace")
+    return output
+
+
+def describe_output(artifact: Artifact, url: str | None) -> dict[str, Any]:
+    """Return an output without its content."""
+    return {
+        "kind": artifact.kind,
+        "media_type": artifact.media_type,
+        "name": artifact.name,
+        **({} if url is None else {"url": url}),
+        "seed": artifact.seed,
+        "metadata": dict(artifact.metadata),
+    }
+
+
+def to_response(generation: Generation, outputs: Sequence[dict[str, Any]], warnings: Iterable[str]) -> dict[str, Any]:
+    """Return the body of a response."""
+    return {
+        "id": generation.id,
+        "model": generation.model,
+        "pipeline": generation.pipeline,
+        "task": generation.task,
+        "outputs": outputs,
+        "warnings": [*warnings, *generation.warnings],
+        "adapters": [adapter_to_json(each) for each in generation.adapters],
+        "timings": dict(generation.timings),
+    }
+
+
+def adapter_to_json(report: AdapterReport) -> dict[str, Any]:
+    """Return the weight of a LoRA, and how many of its tensors the model has loaded."""
+    return {
+        "lora": report.lora,
+        "weight": report.weight,
+        "weights": dict(report.weights),
+        "keys": report.keys,
+        "used": report.used,
+    }
+
+
+def output_urls(job: Job, count: int, base: str) -> list[str | None]:
+    """Return the URL of each output of a job; None for outputs that are not stored."""
+    return [link(base, name) for name in job.files] if job.files else [None] * count
+
+
+def generation_to_json(job: Job, generation: Generation, base: str, warnings: Iterable[str]) -> dict[str, Any]:
+    """Return the body of a response without the content of the outputs."""
+    urls = output_urls(job, len(generation.artifacts), base)
+    outputs = [describe_output(*each) for each in zip(generation.artifacts, urls, strict=True)]
+    return to_response(generation, outputs, warnings)
+
+
+def progress_to_json(progress: Progress) -> dict[str, Any]:
+    """Return the progress of a request."""
+    return {
+        "phase": progress.phase,
+        "step": progress.step,
+        "steps": progress.steps,
+        "position": progress.position,
+        "output": progress.output,
+        "part": progress.part,
+        "parts": progress.parts,
+    }
+
+
+def job_to_json(job: Job, base: str) -> dict[str, Any]:
+    """Return the status of a job."""
+    warnings = job.note if isinstance(job.note, tuple) else ()
+    return {
+        "id": job.id,
+        "object": "generation",
+        "status": job.status,
+        "model": job.request.model,
+        "created_at": job.created,
+        "ended_at": job.ended,
+        "expires_at": job.expires,
+        "progress": progress_to_json(job.progress),
+        "result": generation_to_json(job, job.result, base, warnings) if job.result else None,
+        "error": error_body(job.error)["error"] if job.error else None,
+    }

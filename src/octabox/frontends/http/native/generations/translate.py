@@ -1,0 +1,54 @@
+"""Translate requests of the native API to generation requests."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from octabox.frontends.http.native.generations.schema import NativeRequest
+from octabox.types import GenerationRequest, OutputFormat, Source
+
+#: The client's names of parameters.
+CLIENT_NAMES = {"output_format": "output.format", "output_compression": "output.quality"}
+
+
+@dataclass(frozen=True)
+class ParsedRequest:
+    """A generation request, and the format of its response.
+
+    Args:
+        request: The request.
+        as_links: Whether the response has links to the outputs instead of their content.
+        warnings: Fields without effect.
+    """
+
+    request: GenerationRequest
+    as_links: bool
+    warnings: tuple[str, ...] = ()
+
+
+def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) -> ParsedRequest:
+    """Return the generation request for a body.
+
+    Args:
+        body: The body.
+        inputs: Media that were sent as files, by call parameter.
+
+    Raises:
+        RequestError: The scheduler object has no name.
+    """
+    request = GenerationRequest(
+        model=body.model,
+        task=body.task,
+        params=body.params,
+        inputs=dict(inputs),
+        seed=None if body.seed == -1 else body.seed,
+        num_outputs=body.num_outputs,
+        output=OutputFormat(body.output.format, body.output.quality, body.output.fps),
+        partial_images=body.partial_images if body.stream else 0,
+        id=body.id or uuid.uuid4().hex,
+    )
+    ignored = body.partial_images and not body.stream
+    warnings = ("'partial_images' has no effect without 'stream'.",) if ignored else ()
+    return ParsedRequest(body.control_from_aliases(request), body.output.response == "url", warnings)

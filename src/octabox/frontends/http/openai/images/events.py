@@ -1,0 +1,74 @@
+"""Server-sent events of OpenAI's images API."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from octabox.frontends.http.openai.images.responses import format_of, usage
+from octabox.frontends.http.openai.images.translate import ParsedRequest
+from octabox.frontends.http.openai.responses import size_of
+from octabox.frontends.http.responses import as_base64
+from octabox.frontends.http.sse import encode_event
+from octabox.types import Artifact, Event, Generation, Progress
+
+
+async def to_events(
+    first: Event, rest: AsyncGenerator[Event, None], parsed: ParsedRequest, prefix: str
+) -> AsyncGenerator[str, None]:
+    """Yield the encoded events of a generation.
+
+    Args:
+        first: The first event of the service.
+        rest: Its other events.
+        parsed: The request.
+        prefix: Prefix of the events' names: ``image_generation`` or ``image_edit``.
+    """
+    previews: Counter[int] = Counter()
+    event: Event | None = first
+    try:
+        with parsed.rename_error_params():
+            while event is not None:
+                if isinstance(event, Generation):
+                    for artifact in event.artifacts:
+                        yield _encode(f"{prefix}.completed", await _describe_completed(event, artifact, parsed))
+                elif isinstance(event, Progress) and event.preview is not None:
+                    indexes = {"partial_image_index": previews[event.output], "output_index": event.output}
+                    previews[event.output] += 1
+                    image = await _describe_image(event.preview, parsed)
+                    yield _encode(f"{prefix}.partial_image", {**image, **indexes})
+                event = await anext(rest, None)
+    finally:
+        await rest.aclose()
+
+
+async def _describe_completed(generation: Generation, artifact: Artifact, parsed: ParsedRequest) -> dict[str, Any]:
+    """Return the data of a finished image."""
+    return {
+        **await _describe_image(artifact, parsed),
+        "usage": usage(),
+        "seed": artifact.seed,
+        "model": generation.model,
+        "warnings": [*parsed.warnings, *generation.warnings],
+    }
+
+
+async def _describe_image(artifact: Artifact, parsed: ParsedRequest) -> dict[str, Any]:
+    """Return the data that finished images and previews have in common."""
+    options = parsed.request.optional_params
+    requested = f"{options['width']}x{options['height']}" if "width" in options else "auto"
+    return {
+        "b64_json": await as_base64(artifact),
+        "created_at": int(time.time()),
+        "size": size_of(artifact) or requested,
+        "quality": parsed.quality or "auto",
+        "background": "auto",
+        "output_format": format_of(artifact),
+    }
+
+
+def _encode(name: str, data: dict[str, Any]) -> str:
+    """Return the text of an event, with its name also in the data."""
+    return encode_event(name, {"type": name, **data})

@@ -1,0 +1,114 @@
+"""Routes of OpenAI's images API."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from octabox.errors import MissingParameterError, ModelNotFoundError
+from octabox.frontends.http.bodies import read_json
+from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.disconnect import cancel_on_disconnect
+from octabox.frontends.http.middleware import SafeJson
+from octabox.frontends.http.multipart import MASK
+from octabox.frontends.http.openai.images.events import to_events
+from octabox.frontends.http.openai.images.forms import read_form
+from octabox.frontends.http.openai.images.responses import to_response
+from octabox.frontends.http.openai.images.schema import ImageRequest, parse_fields
+from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_prompt, require_prompt, to_request
+from octabox.frontends.http.responses import base_url
+from octabox.frontends.http.sse import EventStream, first_of
+from octabox.frontends.naming.aliases import inline_schema
+from octabox.types import Source
+
+
+def _document_body(media_type: str) -> dict[str, Any]:
+    """Return the OpenAPI description of a body, which FastAPI does not parse."""
+    schema = inline_schema(ImageRequest.model_json_schema())
+    return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
+
+
+def routes(ctx: AppContext) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/images", tags=["images"])
+
+    @router.post("/generations", openapi_extra=_document_body("application/json"))
+    async def generations(request: Request) -> Response:
+        """Generate images from a prompt, and from images if the model takes them."""
+        body = parse_fields(await read_json(request))
+        model = await _model_name(ctx, body)
+        if needs_prompt(body) and (body.prompt or await _takes_prompt(ctx, model)):
+            require_prompt(body)
+        return await _respond(ctx, request, to_request(body, model), stream=body.stream, prefix="image_generation")
+
+    @router.post("/edits", openapi_extra=_document_body("multipart/form-data"))
+    async def edits(request: Request) -> Response:
+        """Edit an image by a prompt, the whole image or the part where a mask is transparent or white."""
+        body, inputs = await read_form(request, ctx.settings.max_upload_bytes)
+        _require_image(inputs)
+        task = "inpainting" if MASK in inputs else "image-to-image"
+        model = await _model_name(ctx, body)
+        takes_prompt = await _takes_prompt(ctx, model, body.task or task)
+        if takes_prompt:
+            require_prompt(body)
+        parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt)
+        return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
+
+    @router.post("/variations", openapi_extra=_document_body("multipart/form-data"))
+    async def variations(request: Request) -> Response:
+        """Generate variations of an image."""
+        body, inputs = await read_form(request, ctx.settings.max_upload_bytes)
+        _require_image(inputs)
+        task, model = "image-to-image", await _model_name(ctx, body)
+        takes_prompt = await _takes_prompt(ctx, model, body.task or task)
+        body = body.model_copy(update={"prompt": body.prompt or ("" if takes_prompt else None)})
+        parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt)
+        return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
+
+    return router
+
+
+def _require_image(inputs: dict[str, tuple[Source, ...]]) -> None:
+    """Raise an error if the image is missing."""
+    if "image" not in inputs:
+        hint = "Send it as a file of the form."
+        raise MissingParameterError("'image' is missing.", hint=hint, parameter="image")
+
+
+async def _model_name(ctx: AppContext, body: ImageRequest) -> str:
+    """Return the name of the requested model; default: the first model."""
+    if body.model:
+        return body.model
+    models = await asyncio.to_thread(ctx.models.list)
+    if not models:
+        raise ModelNotFoundError("There is no model.", hint="Add one to the server's folder of models.")
+    return models[0].name
+
+
+async def _takes_prompt(ctx: AppContext, model: str, task: str | None = None) -> bool:
+    """Return whether a model takes a prompt for a task; default: for its own task."""
+    entry = await asyncio.to_thread(ctx.models.pipeline, model, task)
+    return entry.parameter("prompt") is not None
+
+
+async def _respond(ctx: AppContext, request: Request, parsed: ParsedRequest, *, stream: bool, prefix: str) -> Response:
+    """Run a request and return the response."""
+    with parsed.rename_error_params():
+        if stream:
+            return await _respond_with_events(ctx, request, parsed, prefix)
+        generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed.request))
+    return SafeJson(await to_response(generation, parsed, ctx.results, base_url(ctx, request)))
+
+
+async def _respond_with_events(ctx: AppContext, request: Request, parsed: ParsedRequest, prefix: str) -> Response:
+    """Return a stream of events; an error before the first event is raised."""
+    events = ctx.generation.stream(parsed.request)
+    try:
+        first = await cancel_on_disconnect(request.receive, first_of(events))
+    except BaseException:
+        await events.aclose()
+        raise
+    return EventStream(to_events(first, events, parsed, prefix), events)

@@ -1,0 +1,54 @@
+"""Route of OpenAI's speech API."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from octabox.errors import GenerationError
+from octabox.frontends.http.bodies import check_fields, read_json
+from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.disconnect import cancel_on_disconnect
+from octabox.frontends.http.errors import rename_error_params
+from octabox.frontends.http.openai.speech.schema import SpeechRequest
+from octabox.frontends.http.openai.speech.translate import CLIENT_NAMES, match_pipeline, to_request
+from octabox.types import Artifact
+
+#: Headers of a response: the seed, and the warnings.
+SEED, WARNINGS = HEADERS = ("x-octabox-seed", "x-octabox-warnings")
+
+#: Example of a body, for hints.
+EXAMPLE = '{"model": "...", "input": "..."}'
+
+
+def routes(ctx: AppContext) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/audio", tags=["audio"])
+    content = {"application/json": {"schema": SpeechRequest.model_json_schema()}}
+
+    @router.post("/speech", openapi_extra={"requestBody": {"required": True, "content": content}})
+    async def speech(request: Request) -> Response:
+        """Generate audio from a prompt, and return the file."""
+        body = check_fields(SpeechRequest, await read_json(request, EXAMPLE))
+        match = await asyncio.to_thread(match_pipeline, ctx.models, body)
+        generation_request, warnings = to_request(body, match)
+        with rename_error_params(CLIENT_NAMES):
+            generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(generation_request))
+        audio = _find_audio(generation.artifacts)
+        headers = {SEED: str(audio.seed)} if audio.seed is not None else {}
+        if text := " ".join([*warnings, *generation.warnings]):
+            # A header is one line of ASCII.
+            headers[WARNINGS] = " ".join(text.encode("ascii", "replace").decode().split())
+        return Response(audio.content, media_type=audio.media_type, headers=headers)
+
+    return router
+
+
+def _find_audio(artifacts: tuple[Artifact, ...]) -> Artifact:
+    """Return the first audio."""
+    for artifact in artifacts:
+        if artifact.kind == "audio":
+            return artifact
+    raise GenerationError("The model generated no audio.")

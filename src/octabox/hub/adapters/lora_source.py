@@ -1,0 +1,56 @@
+"""The one file of a LoRA: a file as it is, that of a folder, or that of a repository on the Hub, which is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from huggingface_hub import constants as hub
+from huggingface_hub import hf_hub_download, list_repo_files, snapshot_download
+
+from octabox.errors import AdapterNotFoundError, OctaboxError
+from octabox.hub.adapters.registry import FOLDER_FILES
+from octabox.hub.folder import is_hub_id
+from octabox.hub.repository import hub_error
+
+#: Ending of the files that are taken out of folders and repositories.
+_SUFFIX = ".safetensors"
+
+
+def resolve_lora_file(source: str) -> Path:
+    """Return the file of a LoRA.
+
+    Args:
+        source: A file, a folder or a Hub id.
+
+    Raises:
+        AdapterNotFoundError: There is nothing there, or more than one file that it could be.
+        LoadError: The Hub does not give it.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path / _chosen(source, (each.relative_to(path).as_posix() for each in path.glob(f"*{_SUFFIX}")))
+    if path.exists() or not is_hub_id(source):
+        if not path.is_file():
+            hint = "Give a file, a folder or a Hub id."
+            raise AdapterNotFoundError(f"The LoRA {source} is missing.", hint=hint, parameter="adapters")
+        return path
+    try:
+        if hub.HF_HUB_OFFLINE:
+            return resolve_lora_file(snapshot_download(source, allow_patterns=[f"*{_SUFFIX}"]))
+        return Path(hf_hub_download(source, _chosen(source, list_repo_files(source))))
+    except OctaboxError:
+        raise
+    except (OSError, ValueError) as error:
+        raise hub_error(error, source) from error
+
+
+def _chosen(source: str, names: Iterable[str]) -> str:
+    """Return the name of the file that holds the LoRA."""
+    files = sorted(name for name in names if name.endswith(_SUFFIX) and "/" not in name)
+    usual = [name for name in files if PurePosixPath(name).stem in FOLDER_FILES]
+    if len(usual or files) == 1:
+        return (usual or files)[0]
+    found = f"has several files: {', '.join(files)}" if files else f"has no {_SUFFIX} file"
+    hint = "Give the one file that is meant, in the folder of LoRAs." if files else "Choose another one."
+    raise AdapterNotFoundError(f"The LoRA {source} {found}.", hint=hint, parameter="adapters", choices=files)

@@ -1,0 +1,36 @@
+"""An adapter as programs are told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from octabox.hub.adapters.adapter_file import AdapterFile
+from octabox.hub.adapters.compatibility import incompatibility
+
+
+def adapter_to_json(found: AdapterFile, folder: Path | None = None) -> dict[str, Any]:
+    """Return what is known of an adapter; its place on the disk is left out.
+
+    Args:
+        found: The adapter.
+        folder: Folder of the model that it is to fit; None asks about no model.
+    """
+    row: dict[str, Any] = {
+        "name": found.name,
+        "kind": found.kind,
+        "network": found.network or None,
+        "layout": found.layout or None,
+        "base": found.base or None,
+        "rank": found.rank if found.kind == "lora" else None,
+        "vectors": found.rank if found.kind == "embedding" else None,
+        "words": list(found.words),
+        "parts": list(found.parts),
+        "tensors": found.tensors,
+        "size": found.size,
+        "problem": found.problem or None,
+    }
+    if folder is None:
+        return row
+    reason = incompatibility(found, folder)
+    return {**row, "fits": None if reason is None else not reason, "reason": reason or None}

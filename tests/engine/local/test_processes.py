@@ -1,0 +1,83 @@
+"""Processes that are asked for one answer, and the end of processes whose fork server has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import small_workers
+from octabox.engine.local import processes
+from octabox.engine.local.processes import (
+    ProcessEndedError,
+    ProcessHandle,
+    ask_process,
+    in_daemon_thread,
+    start_process,
+)
+from octabox.engine.messages import RunStarted
+
+TESTS = Path(__file__).parents[2]
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.mark.parametrize(
+    "scenario", ["worker_outlives_fork_server", "process_starts_while_fork_server_ends", "fork_server_does_not_answer"]
+)
+def test_the_end_of_a_fork_server_ends_no_worker(scenario: str) -> None:
+    """A worker serves on, and ends by a signal of ours; what is started next gets a new fork server."""
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, str(TESTS / "fork_server_run.py"), scenario]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False, timeout=240
+    )
+
+    assert 0 == done.returncode, done.stderr
+
+
+def test_a_process_is_asked_for_one_answer() -> None:
+    """The first message is the answer, and the process has ended then."""
+    assert RunStarted("one") == ask_process(SPAWN, small_workers.report)
+
+
+def test_a_process_that_ends_without_an_answer_is_an_error() -> None:
+    """The error has its exit code."""
+    with pytest.raises(ProcessEndedError, match="ended with exit code 3") as caught:
+        ask_process(SPAWN, small_workers.fail)
+
+    assert 3 == caught.value.exit_code
+
+
+def test_a_process_that_takes_too_long_is_an_error() -> None:
+    """It is ended."""
+    with pytest.raises(ProcessEndedError, match="took too long"):
+        ask_process(SPAWN, small_workers.wait, timeout=0.1)
+
+
+async def test_an_exception_in_a_thread_is_raised_where_it_is_awaited() -> None:
+    """So is its result returned."""
+    assert 1 == await in_daemon_thread(lambda: 1)
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(in_daemon_thread(lambda: 1 // 0), 20)
+
+
+@pytest.mark.parametrize("descriptors", [True, False], ids=["descriptor", "sentinel"])
+def test_a_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, descriptors: bool) -> None:
+    """With a file descriptor of the process, and where the system has none; signals to one that has ended are lost."""
+    monkeypatch.setattr(processes, "SHUTDOWN_TIMEOUT", 0.2)
+    if not descriptors:
+        monkeypatch.delattr(os, "pidfd_open")
+    process, connection = start_process(SPAWN, small_workers.wait)
+    handle = ProcessHandle(process)
+    handle.join()
+    handle.signal(9)
+
+    assert -9 == handle.exit_code
+    assert not small_workers.is_running(handle.pid)
+    connection.close()

@@ -1,0 +1,254 @@
+"""Which models are in memory, and which one leaves it for another; with models that load nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+import pytest
+
+from fake_worker import LIMIT, Client, FakeWorkers, call, engine_of, settle
+from fake_worker import model as configuration
+from octabox.config.model import ModelConfig
+from octabox.engine.local.residency import Residency
+from octabox.engine.messages import LoadFailed, RunFinished
+from octabox.errors import OutOfMemoryError
+
+
+class FakeModel:
+    """A model that is in memory where it is said to be."""
+
+    def __init__(self, name: str, last_used: float, device: str | None = None, *, idle: bool = True) -> None:
+        self.name, self.last_used, self.device, self.idle = name, last_used, device, idle
+        self.resident = device is not None
+
+    async def unload(self) -> bool:
+        """Leave memory."""
+        self.resident, self.idle, self.device = False, False, None
+        await asyncio.sleep(0)
+        return True
+
+
+class FakeDevices:
+    """Gives each model the device that it asks for, or the first one."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str | None, list[str]]] = []
+
+    @asynccontextmanager
+    async def assigned(
+        self, model: ModelConfig, requested: str | None, in_use: Collection[str]
+    ) -> AsyncIterator[str | None]:
+        """Note what was asked for."""
+        del model
+        self.requests.append((requested, list(in_use)))
+        await asyncio.sleep(0)
+        yield requested or "cuda:0"
+
+
+class Loads:
+    """Loads models into memory, or finds no room there.
+
+    Args:
+        models: The models.
+        failures: How many loads run out of memory.
+    """
+
+    def __init__(self, models: dict[str, FakeModel], failures: int = 0) -> None:
+        self.models, self.failures = models, failures
+        self.made: list[tuple[str, str | None]] = []
+
+    async def __call__(self, model: ModelConfig) -> None:
+        """Load a model."""
+        self.made.append((model.name, model.device))
+        if self.failures:
+            self.failures -= 1
+            raise OutOfMemoryError(f"There is no room for {model.name}.")
+        self.models[model.name].device, self.models[model.name].resident = model.device, True
+
+
+def residency_of(*models: FakeModel, devices: FakeDevices | None = None, **options: object) -> tuple[Residency, Loads]:
+    """Return the residency of these models, of one more that is not in memory, and what loads them."""
+    known = {each.name: each for each in (*models, FakeModel("new", 0))}
+    residency = Residency(devices or FakeDevices(), **options)  # type: ignore[arg-type]
+    for each in known.values():
+        residency.add(each)
+    return residency, Loads(known)
+
+
+def resident(loads: Loads) -> list[str]:
+    """Return the names of the models in memory."""
+    return [name for name, each in loads.models.items() if each.resident]
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [
+        (0, ["one", "two", "new"]),
+        (3, ["one", "two", "new"]),
+        (2, ["two", "new"]),
+        (1, ["new"]),
+    ],
+)
+async def test_the_models_that_were_idle_longest_make_room(limit: int, left: list[str]) -> None:
+    """As many are unloaded as the limit asks for, the one that was used last as the last."""
+    residency, loads = residency_of(FakeModel("one", 10, "cuda:0"), FakeModel("two", 20, "cuda:0"), max_resident=limit)
+    await residency.load("new", configuration("new"), loads)
+
+    assert left == resident(loads)
+
+
+async def test_a_busy_model_is_not_unloaded() -> None:
+    """One that is idle goes, however short it was."""
+    residency, loads = residency_of(
+        FakeModel("one", 10, "cuda:0", idle=False), FakeModel("two", 20, "cuda:0"), max_resident=2
+    )
+    await residency.load("new", configuration("new"), loads)
+
+    assert ["one", "new"] == resident(loads)
+
+
+async def test_a_load_waits_while_all_models_are_busy() -> None:
+    """It goes on once one of them has become idle."""
+    busy = FakeModel("one", 10, "cuda:0", idle=False)
+    residency, loads = residency_of(busy, max_resident=1)
+    load = asyncio.create_task(residency.load("new", configuration("new"), loads))
+    await settle()
+    assert [] == loads.made
+    residency.notify_freed()
+    await settle()
+    assert [] == loads.made
+
+    busy.idle = True
+    residency.notify_freed()
+    await asyncio.wait_for(load, LIMIT)
+    assert ["new"] == resident(loads)
+
+
+async def test_two_loads_together_keep_the_limit() -> None:
+    """A model that is about to be loaded counts from the moment that it is let in."""
+    residency, loads = residency_of(FakeModel("other", 0), max_resident=1)
+    names = ("new", "other")
+    tasks = [asyncio.create_task(residency.load(name, configuration(name), loads)) for name in names]
+    await settle()
+
+    assert 1 == len(resident(loads))
+    loads.models[resident(loads)[0]].idle = True
+    residency.notify_freed()
+    await asyncio.wait_for(asyncio.gather(*tasks), LIMIT)
+    assert 1 == len(resident(loads))
+    assert 2 == len(loads.made)
+
+
+async def test_a_load_that_fails_makes_room_for_the_next() -> None:
+    """Those that wait for room are woken."""
+    residency, loads = residency_of(FakeModel("other", 0), max_resident=1)
+    loads.failures = 1
+    names = ("new", "other")
+    tasks = [asyncio.create_task(residency.load(name, configuration(name), loads)) for name in names]
+    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), LIMIT)
+
+    assert isinstance(outcomes[0], OutOfMemoryError)
+    assert ["other"] == resident(loads)
+
+
+async def test_a_model_that_is_loaded_again_does_not_count_twice() -> None:
+    """Its own place is not one that has to be made."""
+    residency, loads = residency_of(FakeModel("one", 10, "cuda:0"), max_resident=1)
+    await residency.load("one", configuration("one"), loads)
+
+    assert ["one"] == resident(loads)
+
+
+async def test_a_full_device_is_freed_of_the_model_that_was_idle_longest_there() -> None:
+    """A model on another device stays, however long it was idle; the load is repeated once."""
+    residency, loads = residency_of(
+        FakeModel("elsewhere", 1, "cuda:1"), FakeModel("early", 10, "cuda:0"), FakeModel("late", 20, "cuda:0")
+    )
+    loads.failures = 1
+    await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert ["elsewhere", "late", "new"] == resident(loads)
+    assert [("new", "cuda:0")] * 2 == loads.made
+
+
+async def test_a_device_that_stays_full_is_an_error() -> None:
+    """One model is unloaded for another at most."""
+    residency, loads = residency_of(FakeModel("one", 10, "cuda:0"), FakeModel("two", 20, "cuda:0"))
+    loads.failures = 2
+    with pytest.raises(OutOfMemoryError):
+        await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert ["two"] == resident(loads)
+
+
+async def test_a_full_device_with_nothing_idle_is_an_error() -> None:
+    """Models that are busy stay, and the load is not repeated."""
+    residency, loads = residency_of(FakeModel("one", 10, "cuda:0", idle=False))
+    loads.failures = 1
+    with pytest.raises(OutOfMemoryError):
+        await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert 1 == len(loads.made)
+
+
+@pytest.mark.parametrize(
+    ("default", "asked", "requested"),
+    [(None, None, None), ("cuda:1", None, "cuda:1"), ("cuda:1", "cpu", "cpu")],
+)
+async def test_the_device_is_the_models_then_the_servers(
+    default: str | None, asked: str | None, requested: str | None
+) -> None:
+    """Where neither names one, it is chosen, with regard to those in use; the configuration that is loaded names it."""
+    devices = FakeDevices()
+    residency, loads = residency_of(FakeModel("one", 10, "cuda:0"), devices=devices, device=default)
+    await residency.load("new", configuration("new", device=asked), loads)
+
+    assert [(requested, ["cuda:0"])] == devices.requests
+    assert [("new", requested or "cuda:0")] == loads.made
+
+
+async def test_an_engine_keeps_two_of_three_models() -> None:
+    """With room for two, the third takes the place of the one that was idle longer, and is served."""
+    workers = FakeWorkers()
+    engine = engine_of(workers, max_resident=2)
+    for name in ("one", "two", "one", "three"):
+        await Client(engine, call(name)).result()
+        await settle()
+
+    assert ["one", "three"] == sorted(status.model for status in engine.status())
+    assert [True, False, True] == [worker.alive for worker in workers.started]
+
+
+async def test_an_engine_waits_for_a_model_that_encodes() -> None:
+    """A model whose outputs are being encoded is not idle."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, max_resident=1)
+    first = Client(engine, call("one"))
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    worker.post(RunFinished(first.call.id))
+    await settle()
+    second = Client(engine, call("two"))
+    await settle()
+    assert worker.alive
+
+    worker.finish(first.call)
+    await first.result()
+    await engine.close()
+    await second.leave()
+
+
+async def test_an_engine_makes_room_on_a_full_device() -> None:
+    """Where a worker reports that there is no memory, an idle model is unloaded, and a new worker loads."""
+    full = LoadFailed(OutOfMemoryError("cuda:0 is full."))
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    await Client(engine, call("one", device="cuda:0")).result()
+    await settle()
+    workers._answers.append(full)
+    await Client(engine, call("two", device="cuda:0")).result()
+
+    assert ["two"] == [status.model for status in engine.status()]
+    assert [False, False, True] == [worker.alive for worker in workers.started]

@@ -1,0 +1,184 @@
+"""The pipe to a worker process and its end, with small processes in the place of workers."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
+
+import small_workers
+from fake_worker import LIMIT, PIPELINE, call
+from octabox.engine.local import worker_process
+from octabox.engine.local.processes import in_daemon_thread, start_process
+from octabox.engine.local.worker_process import WorkerProcess, exit_error, pack
+from octabox.engine.messages import DEVICE_BROKEN, CancelCall, RunCall, RunStarted, Start, WorkerOptions
+from octabox.engine.protocol import Run
+from octabox.errors import DeviceError, InvalidParameterError, WorkerDiedError
+
+
+class Pipe:
+    """A small process, and the messages that the server receives from it."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def start(self, function: Callable[[Connection], None]) -> WorkerProcess:
+        """Start a process that runs a function."""
+        context = multiprocessing.get_context("spawn")
+        process, connection = await in_daemon_thread(lambda: start_process(context, function))
+        return WorkerProcess("demo", process, connection, self.messages.put_nowait)
+
+    async def next(self) -> Any:
+        """Wait for the next message."""
+        return await asyncio.wait_for(self.messages.get(), LIMIT)
+
+
+async def test_a_worker_that_is_stopped_has_ended() -> None:
+    """Messages go both ways until then; later ones are lost without an error."""
+    pipe = Pipe()
+    worker = await pipe.start(small_workers.echo)
+    await worker.send(CancelCall("one"))
+    assert RunStarted("one") == await pipe.next()
+    assert worker.alive
+
+    await worker.stop()
+    assert not worker.alive
+    assert not small_workers.is_running(worker.pid)
+    await worker.send(CancelCall("two"))
+
+
+async def test_the_end_comes_after_all_messages() -> None:
+    """What a process sent before it ended is read."""
+    pipe = Pipe()
+    await pipe.start(small_workers.report)
+
+    assert ["one", "two"] == [(await pipe.next()).id for _ in range(2)]
+    assert "ended with exit code 0" in str(await pipe.next())
+
+
+async def test_a_killed_worker_is_an_error() -> None:
+    """It names the signal."""
+    pipe = Pipe()
+    worker = await pipe.start(small_workers.wait)
+    os.kill(worker.pid or 0, signal.SIGKILL)
+    error = await pipe.next()
+
+    assert isinstance(error, WorkerDiedError)
+    assert "SIGKILL" in error.message
+    assert not worker.alive
+
+
+async def test_a_message_that_cannot_be_read_ends_the_worker() -> None:
+    """A request may wait for it, so that it is an error instead."""
+    pipe = Pipe()
+    worker = await pipe.start(small_workers.garble)
+
+    assert isinstance(await pipe.next(), WorkerDiedError)
+    assert not small_workers.is_running(worker.pid)
+
+
+async def test_a_worker_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some time after it was asked to."""
+    monkeypatch.setattr(worker_process, "SHUTDOWN_TIMEOUT", 0.1)
+    pipe = Pipe()
+    worker = await pipe.start(small_workers.ignore)
+    await pipe.next()
+    await worker.stop()
+    await asyncio.sleep(0)
+
+    assert "did not end when it was asked to" in str(await pipe.next())
+    assert not small_workers.is_running(worker.pid)
+
+
+async def test_a_worker_without_a_sign_of_life_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped process answers no ping; one that answers is left alone, however often it is checked."""
+    monkeypatch.setattr(worker_process, "SILENCE", 0.0)
+    pipe = Pipe()
+    worker = await pipe.start(small_workers.echo)
+    for _ in range(3):
+        await worker.check()
+        while worker._pinged:  # noqa: ASYNC110 (the listener does not receive the answer)
+            await asyncio.sleep(0.001)
+    assert worker.alive
+
+    os.kill(worker.pid or 0, signal.SIGSTOP)
+    await worker.check()
+    await asyncio.sleep(0.01)
+    await worker.check()
+    assert "gave no sign of life" in str(await pipe.next())
+    assert not small_workers.is_running(worker.pid)
+
+
+async def test_a_worker_without_progress_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However well it answers pings."""
+    monkeypatch.setattr(worker_process, "STALL", 0.0)
+    pipe = Pipe()
+    worker = await pipe.start(small_workers.echo)
+    await asyncio.sleep(0.01)
+    await worker.check()
+
+    assert "made no progress" in str(await pipe.next())
+
+
+async def test_a_process_that_cannot_be_started_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the model and the reason of the system."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(worker_process, "start_process", refuse)
+    order = Start(call().model, PIPELINE, WorkerOptions())
+    with pytest.raises(WorkerDiedError, match=r"'demo': .*temporarily unavailable"):
+        await WorkerProcess.start(order, lambda _: None, multiprocessing.get_context("spawn"))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "words"),
+    [
+        (-9, "", "was ended by signal SIGKILL. SIGKILL often means that the machine ran out of memory."),
+        (-11, "", "was ended by signal SIGSEGV."),
+        (1, "", "ended with exit code 1. See the log"),
+        (None, "", "ended for an unknown reason. See the log"),
+        (-9, "made no progress", "made no progress and was ended."),
+    ],
+)
+def test_the_error_states_how_a_worker_ended(code: int | None, reason: str, words: str) -> None:
+    """By a signal, by an exit code, or by the server itself, which gives its reason."""
+    error = exit_error("demo", code, reason)
+
+    assert isinstance(error, WorkerDiedError)
+    assert f"The worker process of model 'demo' {words}" in str(error)
+
+
+def test_a_worker_whose_device_failed_ends_with_that_error() -> None:
+    """Its exit code says so."""
+    assert isinstance(exit_error("demo", DEVICE_BROKEN), DeviceError)
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Return an object of so many levels."""
+    deep: dict[str, Any] = {}
+    for _ in range(levels):
+        deep = {"a": deep}
+    return deep
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(nested(5000), "nested too deeply"), (lambda: None, "cannot be sent")],
+    ids=["deep", "function"],
+)
+def test_a_call_that_cannot_be_sent_names_the_parameter(value: object, words: str) -> None:
+    """The error is the client's to mend."""
+    params = {"prompt": "a red circle", "cross_attention_kwargs": value}
+    with pytest.raises(InvalidParameterError, match=words) as caught:
+        pack(RunCall(replace(call(), runs=(Run(params),))))
+
+    assert ("cross_attention_kwargs", "demo") == (caught.value.parameter, caught.value.model)

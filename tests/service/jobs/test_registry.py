@@ -1,0 +1,180 @@
+"""Requests by their ids."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from fakes import FakeGenerations
+from octabox.errors import (
+    GenerationCancelledError,
+    GenerationNotFoundError,
+    InvalidParameterError,
+    ModelNotFoundError,
+    OctaboxError,
+)
+from octabox.service.jobs import Job, Jobs, registry
+from octabox.types import Artifact, Generation, GenerationRequest, Progress
+
+
+class Shop:
+    """Jobs over a fake, with a clock of their own and a shelf of files."""
+
+    def __init__(self) -> None:
+        self.now, self.files = 100.0, list[str]()
+        self.generations = FakeGenerations()
+        self.jobs = Jobs(self.generations, 10, self.keep, self.files.remove, lambda: self.now)
+
+    def keep(self, artifact: Artifact) -> str:
+        """Keep an artifact, under its seed."""
+        self.files.append(f"{artifact.seed}.png")
+        return self.files[-1]
+
+    def start(self, *, keep: bool = False, **fields: object) -> Job:
+        """Start a request."""
+        request = {"model": "demo", "seed": 5, "id": "a", **fields}
+        return self.jobs.start(GenerationRequest(**request), keep=keep)  # type: ignore[arg-type]
+
+    async def ended(self, job: Job) -> Job:
+        """Return a job once it has ended."""
+        with contextlib.suppress(OctaboxError):
+            async for _ in self.jobs.follow(job):
+                pass
+        return job
+
+
+@pytest.fixture
+def shop() -> Shop:
+    """Return jobs over a fake."""
+    return Shop()
+
+
+async def test_a_follower_hears_everything(shop: Shop) -> None:
+    """Whoever follows a job from its start gets its progress and its whole result."""
+    job = shop.start(partial_images=2)
+    events = [event async for event in shop.jobs.follow(job)]
+
+    assert [Progress, Progress, Progress, Generation] == [type(event) for event in events]
+    assert isinstance(events[-1], Generation)
+    assert events[-1].artifacts[0].content
+
+
+async def test_what_is_remembered(shop: Shop) -> None:
+    """An ended job has its times and its result, whose content is on the shelf alone."""
+    job = await shop.ended(shop.start(keep=True, num_outputs=2, partial_images=1))
+
+    assert ("completed", 100.0, 110.0) == (job.status, job.ended, job.expires)
+    assert ("5.png", "6.png") == job.files
+    assert job.result is not None
+    assert [b"", b""] == [artifact.content for artifact in job.result.artifacts]
+    assert ("running", 1, None) == (job.progress.phase, job.progress.step, job.progress.preview)
+
+
+async def test_a_running_job_can_be_cancelled(shop: Shop) -> None:
+    """Cancelling ends what runs it, and its follower is told."""
+    shop.generations.hang = True
+    job = shop.start()
+    events = shop.jobs.follow(job)
+    assert Progress("queued") == await anext(events)
+    await shop.jobs.cancel(shop.jobs.find("a"))
+
+    with pytest.raises(GenerationCancelledError):
+        await anext(events)
+    assert shop.generations.cancelled.is_set()
+    assert "cancelled" == shop.jobs.find("a").status
+
+
+async def test_a_job_that_has_not_begun_can_be_cancelled(shop: Shop) -> None:
+    """A job that is cancelled at once never reaches the engine."""
+    job = shop.start()
+    await shop.jobs.cancel(job)
+
+    assert ("cancelled", []) == (job.status, shop.generations.requests)
+    with pytest.raises(GenerationCancelledError):
+        await anext(shop.jobs.follow(job))
+
+
+async def test_a_follower_that_leaves_ends_the_job(shop: Shop) -> None:
+    """Closing what a client follows cancels the job."""
+    shop.generations.hang = True
+    job = shop.start()
+    events = shop.jobs.follow(job)
+    await anext(events)
+    await events.aclose()
+
+    assert "cancelled" == job.status
+
+
+async def test_an_error_is_kept(shop: Shop) -> None:
+    """A job that failed says why."""
+    job = shop.start(model="nobody")
+    await job.begun.wait()
+
+    assert "failed" == job.status
+    assert isinstance(job.error, ModelNotFoundError)
+
+
+async def test_what_breaks_is_told_to_nobody(shop: Shop) -> None:
+    """Something unexpected is an error without its details."""
+    shop.generations.error = ValueError("secret")
+    job = await shop.ended(shop.start())
+
+    assert "failed" == job.status
+    assert type(job.error) is OctaboxError
+    assert "secret" not in str(job.error)
+
+
+async def test_an_id_is_taken_while_it_runs(shop: Shop) -> None:
+    """Two running requests cannot share an id; after its end an id can be used again, and the old files go."""
+    shop.generations.hang = True
+    job = shop.start()
+    with pytest.raises(InvalidParameterError, match="'a' is running"):
+        shop.start()
+    await shop.jobs.cancel(job)
+    shop.generations.hang = False
+    second = await shop.ended(shop.start(keep=True))
+    third = await shop.ended(shop.start(seed=9, keep=True))
+
+    assert "completed" == second.status
+    assert third is shop.jobs.find("a")
+    assert ["9.png"] == shop.files
+
+
+async def test_jobs_expire(shop: Shop) -> None:
+    """After its time a job is forgotten, and its files are deleted."""
+    await shop.ended(shop.start(keep=True))
+    shop.now += 10
+
+    with pytest.raises(GenerationNotFoundError, match="no request 'a'"):
+        shop.jobs.find("a")
+    assert [] == shop.files
+
+
+async def test_only_so_many_are_remembered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest ended jobs make room; running ones stay."""
+    monkeypatch.setattr(registry, "MAX_ENDED", 2)
+    for name in "abcd":
+        await shop.ended(shop.start(id=name))
+
+    assert ["c", "d"] == [job.id for job in shop.jobs.list()]
+
+
+async def test_forgetting_ends_and_deletes(shop: Shop) -> None:
+    """A job that is forgotten is ended first, and no id leads to it."""
+    shop.generations.hang = True
+    job = shop.start()
+    await job.begun.wait()
+    await shop.jobs.forget(job)
+
+    assert ("cancelled", []) == (job.status, shop.jobs.list())
+
+
+async def test_closing_ends_all(shop: Shop) -> None:
+    """When the server stops, no job runs on."""
+    shop.generations.hang = True
+    running = [shop.start(id=name) for name in "ab"]
+    await running[0].begun.wait()
+    await shop.jobs.close()
+
+    assert ["cancelled", "cancelled"] == [job.status for job in running]
