@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from makers.parts import unets
 
+from makers.parts import unets
 from octabox.engine.worker.conditions.denoiser_state import changed_modules, restore, snapshot
 
 
