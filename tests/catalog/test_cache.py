@@ -56,8 +56,8 @@ def test_another_version_is_read_again(made_up: Path) -> None:
         lambda _: b"\x80\x04\x95 a pickle",
         lambda _: b"[]",
         lambda _: b"null",
-        lambda text: json.dumps({**json.loads(text), "facts": {"pipelines": [{}]}}).encode(),
-        lambda text: json.dumps({**json.loads(text), "facts": {"pipelines": 3}}).encode(),
+        lambda text: json.dumps({**json.loads(text), "metadata": {"pipelines": [{}]}}).encode(),
+        lambda text: json.dumps({**json.loads(text), "metadata": {"pipelines": 3}}).encode(),
     ],
     ids=["empty", "truncated", "foreign", "a list", "null", "nameless", "of another shape"],
 )

@@ -167,5 +167,5 @@ def test_not_every_class_reads_single_files(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_model_must_be_named() -> None:
     """A class alone has no weights."""
-    with pytest.raises(PipelineNotFoundError, match="No model is named"):
+    with pytest.raises(PipelineNotFoundError, match="No model is specified"):
         octabox.load_diffusers_pipeline("StableDiffusionPipeline")

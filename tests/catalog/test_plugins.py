@@ -151,7 +151,7 @@ def test_a_call_that_says_nothing_is_a_problem(folder: Path) -> None:
     write(folder / "mute.py", f"{text}    def __call__(self, prompt: str): return make(prompt)")
 
     assert "MutePipeline" not in load_catalog().pipelines
-    assert load_catalog().problems[0].startswith("MutePipeline of octabox_pipelines.mute is left out: its source")
+    assert load_catalog().problems[0].startswith("MutePipeline of octabox_pipelines.mute is skipped: its source")
 
 
 def test_diffusers_itself_stays_as_it_is(catalog: Catalog, folder: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_package_that_is_gone_is_no_error(
 
     with caplog.at_level(logging.WARNING):
         assert "StableDiffusionPipeline" in load_catalog().pipelines
-    assert "The package easel, announced for octabox.pipelines, is not there." in caplog.messages
+    assert "The package easel of an entry point of octabox.pipelines is not installed." in caplog.messages
 
 
 def test_a_name_of_diffusers_is_taken(folder: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_name_of_diffusers_is_taken(folder: Path) -> None:
 
     assert "diffusers" == catalog.pipeline("DDPMPipeline").package
     (problem,) = catalog.problems
-    assert problem.startswith("DDPMPipeline of octabox_pipelines.thief is left out, for diffusers.")
+    assert problem.startswith("DDPMPipeline of octabox_pipelines.thief is skipped, since diffusers.")
 
 
 def test_a_file_that_is_no_python_is_a_problem(folder: Path) -> None:

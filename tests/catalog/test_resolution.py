@@ -57,8 +57,8 @@ class TestNames:
             resolve_pipeline_name(task=task)
 
     def test_nothing_is_an_error(self) -> None:
-        """One of the three must be given."""
-        with pytest.raises(PipelineNotFoundError, match="Give one of"):
+        """One of the three arguments is required."""
+        with pytest.raises(PipelineNotFoundError, match="Set class_name"):
             resolve_pipeline_name()
 
 
@@ -85,10 +85,10 @@ class TestModels:
     @pytest.mark.parametrize(
         ("index", "words"),
         [
-            ({}, "names no pipeline class"),
-            ({"_class_name": None}, "names no pipeline class"),
-            ({"_class_name": 3}, "names no pipeline class"),
-            ({"_class_name": ["pipeline", "OwnPipeline"]}, "code of its own"),
+            ({}, "no pipeline class"),
+            ({"_class_name": None}, "no pipeline class"),
+            ({"_class_name": 3}, "no pipeline class"),
+            ({"_class_name": ["pipeline", "OwnPipeline"]}, "custom code"),
             ({"_class_name": "NoPipeline"}, "Unknown pipeline class 'NoPipeline'"),
         ],
     )

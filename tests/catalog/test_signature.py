@@ -127,10 +127,10 @@ def test_an_unknown_parameter_has_neighbours() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("generator", "Give a seed."),
-        ("callback_on_step_end", "Ask for progress, or for a stream."),
-        ("output_type", "Give the format of the output."),
-        ("return_dict", "Leave it out."),
+        ("generator", "Set a seed."),
+        ("callback_on_step_end", "Request progress or a stream."),
+        ("output_type", "Set the output format."),
+        ("return_dict", "Remove it."),
     ],
 )
 def test_what_octabox_sets_cannot_be_given(name: str, hint: str) -> None:

@@ -63,7 +63,7 @@ def test_a_list_takes_many_files() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("picture", "BringingPipeline has no parameter 'image'."),
+        ("img", "BringingPipeline has no parameter 'img'."),
         ("callback", "callback is set by Octabox."),
     ],
 )

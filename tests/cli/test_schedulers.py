@@ -75,7 +75,7 @@ def test_those_that_fit_a_model_stand_first() -> None:
 def test_one_is_told_to_fit_a_model_or_not() -> None:
     """With a name and a model, its settings count too."""
     assert "fits demo  yes" in printed("DPM++ 2M Karras", "--model", "demo")
-    assert "fits demo  no: it runs from the image to the noise" in printed("DDIMInverse", "--model", "demo")
+    assert "fits demo  no: it inverts an image into noise" in printed("DDIMInverse", "--model", "demo")
 
 
 def test_an_unknown_scheduler_is_a_typed_error() -> None:

@@ -166,9 +166,9 @@ def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
         ({"adapters": [{"lora": "hearts", "weight": math.nan}]}, 400, "invalid_request", "NaN is not a JSON number"),
         ({"prompt": "a __day__ star", "prompt_syntax": "a1111"}, 400, "invalid_value", "day -> night -> day"),
         ({"prompt": "a (star:1000000000)", "prompt_syntax": "a1111"}, 400, "invalid_value", "not between -10 and 10"),
-        ({"prompt": "(" * 2000, "prompt_syntax": "a1111"}, 400, "invalid_value", "more than 1000 brackets"),
+        ({"prompt": "(" * 2000, "prompt_syntax": "a1111"}, 400, "invalid_value", "more than 1000 opening brackets"),
         ({"adapters": ["heart"]}, 400, "adapter_not_found", "Did you mean hearts"),
-        ({"adapters": ["short"]}, 500, "incompatible_weights", "cut short"),
+        ({"adapters": ["short"]}, 500, "incompatible_weights", "truncated"),
         ({"adapters": [{"lora": "hearts", "weight": 1e9}]}, 400, "invalid_value", "at most 10"),
         ({"adapters": [{"lora": "hearts", "weights": {"vae": 1}}]}, 400, "invalid_value", "'vae'"),
         ({"adapters": [{"lora": "hearts", "scale": 1}]}, 400, "invalid_value", "adapters"),
@@ -227,7 +227,7 @@ def test_what_there_is(http: httpx.Client) -> None:
     unfit = {"short", "wide", "evil", "flux", "large"}
     assert {"frame", "hearts", "plumstar", "ruby"} | unfit == set(rows)
     assert unfit == {name for name, row in rows.items() if not row["fits"]}
-    assert ("cut short" in rows["short"]["problem"], "768" in rows["wide"]["reason"]) == (True, True)
+    assert ("truncated" in rows["short"]["problem"], "768" in rows["wide"]["reason"]) == (True, True)
     assert 404 == http.get("/v1/adapters?model=nothing").status_code
 
 

@@ -60,4 +60,4 @@ def test_all_bad_files_are_named_at_once(takers: httpx.Client) -> None:
     assert 400 == answer.status_code
     assert ["image", "mask_image"] == [problem["param"] for problem in told["problems"]]
     assert "is damaged" in told["message"]
-    assert "is no image" in told["message"]
+    assert "is not an image" in told["message"]

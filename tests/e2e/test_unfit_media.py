@@ -28,7 +28,7 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
     ),
     "no images": (PAINTER, {"image": []}, "invalid_value", "image", "must be an image, not []"),
     "no videos": (MOVER, {"video": []}, "invalid_value", "video", "must be a video, not []"),
-    "no numbers": (READER, {"prompt_embeds": []}, "invalid_value", "prompt_embeds", "holds no numbers"),
+    "no numbers": (READER, {"prompt_embeds": []}, "invalid_value", "prompt_embeds", "has no values"),
     "two videos": (MOVER, {"video": [content("video")] * 2}, "invalid_value", "video", "takes one video, not 2"),
     "two audio": (
         PLAYER,
@@ -61,9 +61,9 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         {"prompt_embeds": [[[1], [1, 2]]]},
         "invalid_value",
         "prompt_embeds",
-        "several lengths",
+        "different lengths",
     ),
-    "lists of words": (READER, {"prompt_embeds": [[["a", 1]]]}, "invalid_value", "prompt_embeds", "numbers only"),
+    "lists of words": (READER, {"prompt_embeds": [[["a", 1]]]}, "invalid_value", "prompt_embeds", "only numbers"),
     "an array of one axis": (
         READER,
         {"prompt_embeds": spoilt.npy(EMBEDS[0, 0])},

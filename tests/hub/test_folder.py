@@ -87,7 +87,7 @@ def test_what_is_no_models_folder_is_told(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     file.touch()
 
-    with pytest.raises(IncompatibleWeightsError, match=r"is no model: it has no model_index\.json"):
+    with pytest.raises(IncompatibleWeightsError, match=r"is not a model folder: it has no model_index\.json"):
         folder_index(tmp_path)
     with pytest.raises(IncompatibleWeightsError, match="is a single file"):
         folder_index(file)

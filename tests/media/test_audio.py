@@ -126,7 +126,7 @@ def test_an_audio_that_fits_no_format() -> None:
 
 def test_an_audio_of_no_length() -> None:
     """A model that makes nothing is said to."""
-    with pytest.raises(GenerationError, match="no length"):
+    with pytest.raises(GenerationError, match="empty audio"):
         written(Audio(np.zeros((1, 0), np.float32), 8000))
 
 
@@ -153,19 +153,19 @@ STREAM = written(tone(48000), "flac")
     ("data", "says"),
     [
         (b"", "is empty"),
-        (b"hello" * 100, "of a kind that is not read"),
-        (np.random.default_rng(0).bytes(20_000), "of a kind that is not read"),
-        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", "of a kind that is not read"),
-        (b"ffconcat version 1.0\nfile /etc/hostname\n", "of a kind that is not read"),
-        (wav_of(np.zeros(0, np.int16)), "no length"),
+        (b"hello" * 100, "of an unsupported format"),
+        (np.random.default_rng(0).bytes(20_000), "of an unsupported format"),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", "of an unsupported format"),
+        (b"ffconcat version 1.0\nfile /etc/hostname\n", "of an unsupported format"),
+        (wav_of(np.zeros(0, np.int16)), "empty audio track"),
         (WAV[:30], "is damaged"),
         (WAV[:3001], "is damaged"),
         (WAV[:-1], "is damaged"),
         (FLAC[: len(FLAC) // 2], "is damaged"),
         (FLAC[:-10], "is damaged"),
-        (MP3[: len(MP3) // 2], "was cut off"),
-        (written(tone(seconds=2.5)), "longer than the 2 seconds"),
-        (written(tone(seconds=1.5, rate=192_000, channels=6), "flac"), "longer than the 2 seconds"),
+        (MP3[: len(MP3) // 2], "truncated"),
+        (written(tone(seconds=2.5)), "longer than the limit of 2 seconds"),
+        (written(tone(seconds=1.5, rate=192_000, channels=6), "flac"), "longer than the limit of 2 seconds"),
     ],
 )
 def test_what_cannot_be_read(data: bytes, says: str) -> None:
@@ -178,7 +178,7 @@ def test_what_cannot_be_read(data: bytes, says: str) -> None:
 
 def test_a_file_that_is_too_large() -> None:
     """The length of the file is looked at first."""
-    with pytest.raises(MediaError, match="more than the 10"):
+    with pytest.raises(MediaError, match="more than the limit of 10"):
         read(b"x" * 11, MediaLimits(max_bytes=10))
 
 

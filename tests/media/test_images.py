@@ -73,7 +73,7 @@ def test_a_shade_of_sixteen_bits_may_be_transparent() -> None:
     ("data", "hint"),
     [
         (b"text", "png, jpeg"),
-        (file_of(Image.new("RGB", (32, 32)))[:60], "whole"),
+        (file_of(Image.new("RGB", (32, 32)))[:60], "complete"),
         (file_of(Image.new("L", (65, 64))), "smaller"),
     ],
 )
@@ -130,9 +130,9 @@ NOISE = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     ("data", "says"),
     [
         (b"", "is empty"),
-        (b"hello", "is no image"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image"),
+        (b"hello", "is not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
         (file_of(Image.fromarray(NOISE))[:900], "is damaged"),
         (file_of(Image.fromarray(NOISE), "JPEG")[:300], "is damaged"),
         (bomb(64, 65), "64x65"),

@@ -38,9 +38,9 @@ def test_what_is_written_can_be_read(name: str | None, media_type: str, colours:
     [
         (VERTICES[:, :2], FACES, None, r"shape \(5, 2\)"),
         (VERTICES[:0], FACES[:0], None, r"shape \(0, 3\)"),
-        (VERTICES, FACES + 3, None, "faces that have no vertices"),
-        (VERTICES, FACES - 1, None, "faces that have no vertices"),
-        (VERTICES * np.nan, FACES, None, "no numbers"),
+        (VERTICES, FACES + 3, None, "vertices that do not exist"),
+        (VERTICES, FACES - 1, None, "vertices that do not exist"),
+        (VERTICES * np.nan, FACES, None, "not finite"),
         (VERTICES, FACES, COLOURS[:2], "5 vertices with colours"),
     ],
 )

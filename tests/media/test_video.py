@@ -133,7 +133,7 @@ def test_an_mp4_plays_while_it_loads() -> None:
 def test_formats_of_single_images() -> None:
     """One frame may be a PNG; several are no one file of it."""
     assert "image/png" == encode(clip(1), OutputFormat("png"), {})[1]
-    with pytest.raises(InvalidParameterError, match="one file of png") as caught:
+    with pytest.raises(InvalidParameterError, match="one png file") as caught:
         encode(clip(3), OutputFormat("png"), {})
 
     assert "output_format" == caught.value.parameter
@@ -177,7 +177,7 @@ def test_a_video_is_turned_upright() -> None:
 
 
 @pytest.mark.parametrize(
-    ("frames", "says"), [((), "no frames"), ((Image.new("RGB", (8, 8)), Image.new("RGB", (8, 9))), "several sizes")]
+    ("frames", "says"), [((), "no frames"), ((Image.new("RGB", (8, 8)), Image.new("RGB", (8, 9))), "different sizes")]
 )
 def test_what_is_no_video(frames: tuple[Image.Image, ...], says: str) -> None:
     """A model that makes no video is said to."""
@@ -206,18 +206,18 @@ def test_a_truncated_mp4(cut: int) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"hello" * 100, "of a kind that is not read"),
-        (np.random.default_rng(0).bytes(20_000), "of a kind that is not read"),
-        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", "of a kind that is not read"),
-        (b"ffconcat version 1.0\nfile /etc/hostname\n", "of a kind that is not read"),
-        (WEBM[: len(WEBM) // 2], "was cut off"),
+        (b"hello" * 100, "of an unsupported format"),
+        (np.random.default_rng(0).bytes(20_000), "of an unsupported format"),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", "of an unsupported format"),
+        (b"ffconcat version 1.0\nfile /etc/hostname\n", "of an unsupported format"),
+        (WEBM[: len(WEBM) // 2], "truncated"),
         (GIF[: len(GIF) // 2], "is damaged"),
-        (encode_audio(tone(0.1), OutputFormat("wav"), {})[0], "holds no video"),
-        (written(clip(31)), "pixels in its frames together"),
-        (written(clip(41, (16, 16))), "more than the 40 frames"),
-        (written(clip(41, (16, 16)), "gif", x=1)[:-1], "more than the 40 frames"),
-        (written(clip(8, (16, 16), fps=1.0)), "longer than the 6 seconds"),
-        (written(clip(2, (16, 16), sound=tone(6.5))), "longer than the 6 seconds"),
+        (encode_audio(tone(0.1), OutputFormat("wav"), {})[0], "has no video"),
+        (written(clip(31)), "pixels in all frames"),
+        (written(clip(41, (16, 16))), "more than the limit of 40 frames"),
+        (written(clip(41, (16, 16)), "gif", x=1)[:-1], "more than the limit of 40 frames"),
+        (written(clip(8, (16, 16), fps=1.0)), "longer than the limit of 6 seconds"),
+        (written(clip(2, (16, 16), sound=tone(6.5))), "longer than the limit of 6 seconds"),
         (written(clip(2, (256, 258))), "256x258"),
     ],
 )

@@ -84,13 +84,13 @@ def test_what_is_no_number(number: str) -> None:
     found = parse_prompt(f"a (red:{number}) b")
 
     assert f"a red:{number} b" == found.text
-    assert (f"'{number}' in 'prompt' is no weight: it was taken for words.",) == found.warnings
+    assert (f"'{number}' in 'prompt' is not a valid weight and is used as text.",) == found.warnings
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a (b", "never closed"),
+        ("a (b", "is not closed"),
         ("a cat AND a dog", "a word"),
         ("[cat:dog:0.5]", "between steps"),
         ("a [red|blue] ball", "between steps"),
@@ -111,5 +111,5 @@ def test_long_prompts_are_read_at_once(text: str) -> None:
 
 def test_too_many_brackets() -> None:
     """There is a limit to them, and the error says so."""
-    with pytest.raises(InvalidParameterError, match="more than 1000 brackets"):
+    with pytest.raises(InvalidParameterError, match="more than 1000 opening brackets"):
         parse_prompt("[" * 1001 + "x")

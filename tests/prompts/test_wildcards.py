@@ -102,12 +102,12 @@ def test_what_was_written_out_can_be_read_again(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("__round/one__", "go round in a circle: round/two -> one -> round/two"),
+        ("__round/one__", "refer to each other in a cycle: round/two -> one -> round/two"),
         ("__color__", "There is no wildcard 'color'"),
         ("__empty__", "has no lines"),
         ("__bad__", "cannot be read"),
-        ("{0::a|0::b}", "no part that can be taken"),
-        ("__many__", "more than 50000 letters"),
+        ("{0::a|0::b}", "no option with a positive weight"),
+        ("__many__", "more than 50000 characters"),
         ("{a|b}" * 1001, "more than 1000 choices"),
     ],
 )
@@ -131,7 +131,7 @@ def test_an_unknown_wildcard_names_the_nearest(folder: Path) -> None:
 
 def test_choices_inside_one_another() -> None:
     """A choice is followed inwards only so far."""
-    with pytest.raises(InvalidParameterError, match="more than 50 choices inside one another"):
+    with pytest.raises(InvalidParameterError, match="more than 50 nested choices"):
         Wildcards(Path("nowhere")).expand("{0::a|" * 60 + "b|b" + "}" * 60, 0)
 
 

@@ -56,12 +56,12 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
             "DDIMScheduler",
             NOISE | {"prediction_type": "sample"},
             "",
-            "it knows 'epsilon', 'v_prediction' only",
+            "it supports only 'epsilon', 'v_prediction'",
         ),
-        ("RePaintScheduler", "DDIMScheduler", NOISE, "", "each step of it needs 'original_image', 'mask'"),
+        ("RePaintScheduler", "DDIMScheduler", NOISE, "", "its step requires 'original_image', 'mask'"),
         ("RePaintScheduler", "DDPMScheduler", NOISE, "RePaintPipeline", ""),
         ("UnCLIPScheduler", "DDIMScheduler", NOISE, "", "its 'beta_schedule' cannot be 'scaled_linear'"),
-        ("DDIMInverseScheduler", "DDIMScheduler", NOISE, "", "from the image to the noise"),
+        ("DDIMInverseScheduler", "DDIMScheduler", NOISE, "", "inverts an image into noise"),
         ("CogVideoXDDIMScheduler", "DDIMScheduler", NOISE, "", "it has a setting 'snr_shift_scale'"),
         (
             "HeunDiscreteScheduler",
@@ -73,9 +73,9 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
         ("DDIMScheduler", EULER, NOISE | {"rescale_betas_zero_snr": True}, "", ""),
         ("ScoreSdeVpScheduler", "DDIMScheduler", NOISE, "", "no method 'step'"),
         (FLOW, "DDIMScheduler", NOISE, "", "no setting 'beta_schedule'"),
-        (EULER, FLOW, FLOWS, "", "the model matches flows, and it cannot"),
+        (EULER, FLOW, FLOWS, "", "the model was trained by flow matching, which it does not support"),
         (MULTISTEP, FLOW, FLOWS, "", ""),
-        ("DEISMultistepScheduler", FLOW, FLOWS, "", "it stops short of the end of a flow"),
+        ("DEISMultistepScheduler", FLOW, FLOWS, "", "it does not reach a sigma of zero"),
         ("FlowMatchHeunDiscreteScheduler", FLOW, FLOWS, "", ""),
         (
             "FlowMatchHeunDiscreteScheduler",
@@ -85,12 +85,18 @@ def reason(name: str, own: str, config: dict[str, Any], pipeline: str = "", **se
             "no setting 'use_dynamic_shifting'",
         ),
         ("PiflowScheduler", FLOW, FLOWS, "FluxPipeline", "it is made for"),
-        (MULTISTEP, FLOW, FLOWS, "QwenImagePipeline", "QwenImagePipeline hands it noise levels of its own"),
+        (MULTISTEP, FLOW, FLOWS, "QwenImagePipeline", "QwenImagePipeline passes its own sigmas"),
         (MULTISTEP, FLOW, FLOWS, "FluxPipeline", ""),
         (UNIPC, FLOW, FLOWS, "QwenImagePipeline", ""),
         (FLOW, UNIPC, FLOWS_OF_UNIPC, "WanPipeline", ""),
         (MULTISTEP, UNIPC, FLOWS_OF_UNIPC, "WanPipeline", ""),
-        (EULER, UNIPC, FLOWS_OF_UNIPC, "WanPipeline", "the model matches flows, and it cannot"),
+        (
+            EULER,
+            UNIPC,
+            FLOWS_OF_UNIPC,
+            "WanPipeline",
+            "the model was trained by flow matching, which it does not support",
+        ),
         ("EDMDPMSolverMultistepScheduler", "EDMEulerScheduler", EDM, "", ""),
         ("CosineDPMSolverMultistepScheduler", "EDMEulerScheduler", EDM, "", "its 'sigma_data' is 1.0"),
         (EULER, "EDMEulerScheduler", EDM, "", "no setting 'sigma_data'"),
@@ -120,10 +126,10 @@ def test_all_that_diffusers_calls_compatible_fits() -> None:
 @pytest.mark.parametrize(
     ("own", "config", "settings", "words"),
     [
-        (FLOW, FLOWS, {"use_karras_sigmas": True}, "is for models that undo noise"),
-        (FLOW, FLOWS, {"timestep_spacing": "trailing"}, "is for models that undo noise"),
-        (UNIPC, FLOWS_OF_UNIPC, {"use_exponential_sigmas": True}, "is for models that undo noise"),
-        ("DDIMScheduler", NOISE, {"use_flow_sigmas": True}, "is for models that match flows"),
+        (FLOW, FLOWS, {"use_karras_sigmas": True}, "is for models that predict noise"),
+        (FLOW, FLOWS, {"timestep_spacing": "trailing"}, "is for models that predict noise"),
+        (UNIPC, FLOWS_OF_UNIPC, {"use_exponential_sigmas": True}, "is for models that predict noise"),
+        ("DDIMScheduler", NOISE, {"use_flow_sigmas": True}, "is for models that were trained by flow matching"),
         ("DDIMScheduler", NOISE, {"use_karras_sigmas": True}, ""),
     ],
 )
@@ -174,7 +180,7 @@ def test_a_schedule_that_is_asked_for_takes_the_place_of_the_models() -> None:
     ("name", "settings", "error", "words"),
     [
         ("euler", {"eta": 1}, UnknownParameterError, "has no setting 'eta'"),
-        ("Euler a Karras", {}, UnknownParameterError, "asks for 'use_karras_sigmas'"),
+        ("Euler a Karras", {}, UnknownParameterError, "requires 'use_karras_sigmas'"),
         ("euler", {"use_karras_sigmas": "yes"}, InvalidParameterError, "must be true or false"),
         ("dpmpp_2m", {"solver_type": "bh9"}, InvalidParameterError, "solver_type must be"),
         ("euler", {"beta_start": float("nan")}, InvalidParameterError, "beta_start must be"),
@@ -206,5 +212,5 @@ def test_timesteps_are_those_of_the_family() -> None:
     assert (999, 845) == schedule_timesteps("euler ays", meant, entry, "stable-diffusion-xl")[:2]
     with pytest.raises(InvalidParameterError, match="not for flux"):
         schedule_timesteps("euler ays", meant, entry, "flux")
-    with pytest.raises(InvalidParameterError, match="chooses its own timesteps"):
+    with pytest.raises(InvalidParameterError, match="accepts no custom timesteps"):
         schedule_timesteps("ddim ays", meant, schedulers["DDIMScheduler"], "stable-diffusion")

@@ -111,8 +111,8 @@ def test_a_file_that_says_nothing_is_no_crash(tmp_path: Path, content: object) -
     ("name", "words"),
     [
         ("DPM++ 2M Karras", ""),
-        ("Euler a Karras", "asks for 'use_karras_sigmas'"),
-        ("DDIMInverse", "from the image to the noise"),
+        ("Euler a Karras", "requires 'use_karras_sigmas'"),
+        ("DDIMInverse", "inverts an image into noise"),
     ],
 )
 def test_a_name_is_told_with_its_settings(name: str, words: str) -> None:

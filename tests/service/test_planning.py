@@ -260,7 +260,7 @@ def test_a_schedulers_settings_are_checked_before_the_model_is_loaded() -> None:
     assert "DPMSolverMultistepScheduler has no setting 'use_karras'." == problem.message
     assert "use_karras_sigmas" in problem.choices
     assert "solver_order" in problem.hint
-    assert "asks for 'use_karras_sigmas'" in refused(prompt="x", scheduler=SchedulerChoice("Euler a Karras")).message
+    assert "requires 'use_karras_sigmas'" in refused(prompt="x", scheduler=SchedulerChoice("Euler a Karras")).message
     assert "There is no schedule" in refused(prompt="x", scheduler=SchedulerChoice("euler", {"schedule": "x"})).message
 
 

@@ -1,1 +1,1 @@
-"""What diffusers offers, read from its source without importing it."""
+"""The catalog of diffusers classes, read from source without importing it."""

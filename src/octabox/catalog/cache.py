@@ -1,8 +1,7 @@
-"""Keep what was read from source on disk, until the source changes.
+"""Cache package metadata on disk until the source changes.
 
-There is one file for each place that a package was read from. It holds a fingerprint: the package's version, and the
-name, size and time of every source file, of the package and of this reader. A file that is damaged, of another format or
-out of date is not believed, and is written anew.
+Each package has one cache file. It holds a fingerprint: the version of the package, and the name, size and time of every
+source file of the package and of this reader. A cache file that is damaged, outdated or in another format is written again.
 """
 
 from __future__ import annotations
@@ -32,49 +31,52 @@ from octabox.catalog.entries import (
 
 logger = logging.getLogger(__name__)
 
-#: Folder of our own source: what was read by other code is read again.
-OWN = Path(__file__).parent
+#: Folder of the reader's own source; a change there invalidates the cache.
+READER_FOLDER = Path(__file__).parent
 
 T = TypeVar("T")
 
+#: Dataclasses that are written as dictionaries.
+_CACHED = (PackageMetadata, PipelineEntry, SchedulerEntry, Parameter, Component, Field, Dependency, SizeRule)
+
 
 def cache_folder() -> Path:
-    """Return where caches lie: ``OCTABOX_CACHE_DIR``, or the user's own cache folder."""
+    """Return the cache folder: ``OCTABOX_CACHE_DIR``, or ``octabox`` in the cache folder of the user."""
     return Path(os.environ.get("OCTABOX_CACHE_DIR") or platformdirs.user_cache_dir("octabox"))
 
 
 def cache_file(folder: Path) -> Path:
-    """Return the cache of the package in a folder, or of the module in a file."""
+    """Return the cache file for the package in a folder, or for the module in a file."""
     return cache_folder() / f"catalog-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
 
 
 def fingerprint(folder: Path, version: str) -> str:
-    """Return what changes when the package or this reader does, without reading a file."""
+    """Return a digest that changes with the source of the package or of this reader; no file is read."""
     digest = hashlib.sha256(version.encode())
-    for root in (folder, OWN):
+    for root in (folder, READER_FOLDER):
         for line in sorted(_stamps(os.fspath(root))):
             digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def load_metadata(folder: Path, expected: str) -> PackageMetadata | None:
-    """Return what was read from a folder before; None where there is nothing, or nothing to be believed."""
+    """Return the cached metadata of the package in a folder; None if it is missing, outdated or damaged."""
     try:
         data = json.loads(cache_file(folder).read_bytes())
         if data["fingerprint"] != expected:
             return None
-        return _facts(data["facts"])
+        return _restore_metadata(data["metadata"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        logger.debug("The catalog's cache of %s is damaged and will be made anew: %r", folder, error)
+        logger.debug("The catalog cache of %s is damaged and will be written again: %r", folder, error)
         return None
 
 
-def save_metadata(folder: Path, seal: str, facts: PackageMetadata) -> None:
-    """Keep what was read; where that cannot be, it is read again next time."""
+def save_metadata(folder: Path, digest: str, metadata: PackageMetadata) -> None:
+    """Write metadata to the cache; a failure is logged, and the source is read again next time."""
     path = cache_file(folder)
-    text = json.dumps({"fingerprint": seal, "facts": _plain(facts)}, separators=(",", ":"))
+    text = json.dumps({"fingerprint": digest, "metadata": _to_json(metadata)}, separators=(",", ":"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
@@ -106,25 +108,25 @@ def _stamps(folder: str) -> Iterator[str]:
                 yield f"{entry.path}:{status.st_size}:{status.st_mtime_ns}\n"
 
 
-def _plain(thing: Any) -> Any:
-    """Return data classes as dictionaries of what differs from their defaults, which makes the file small."""
-    if isinstance(
-        thing, PackageMetadata | PipelineEntry | SchedulerEntry | Parameter | Component | Field | Dependency | SizeRule
-    ):
-        kept = vars(thing).items()
+def _to_json(thing: Any) -> Any:
+    """Return dataclasses as dictionaries without the default values, which keeps the file small."""
+    if isinstance(thing, _CACHED):
+        fields = vars(thing).items()
         unset = object()
         return {
-            name: _plain(value) for name, value in kept if value != getattr(type(thing), name, unset) or value is True
+            name: _to_json(value)
+            for name, value in fields
+            if value != getattr(type(thing), name, unset) or value is True
         }
     if isinstance(thing, tuple | list):
-        return [_plain(item) for item in thing]
-    return {name: _plain(value) for name, value in thing.items()} if isinstance(thing, dict) else thing
+        return [_to_json(item) for item in thing]
+    return {name: _to_json(value) for name, value in thing.items()} if isinstance(thing, dict) else thing
 
 
-def _facts(data: dict[str, Any]) -> PackageMetadata:
+def _restore_metadata(data: dict[str, Any]) -> PackageMetadata:
     return PackageMetadata(
-        pipelines=tuple(_pipeline(each) for each in data.get("pipelines", ())),
-        schedulers=tuple(_scheduler(each) for each in data.get("schedulers", ())),
+        pipelines=tuple(_restore_pipeline(each) for each in data.get("pipelines", ())),
+        schedulers=tuple(_restore_scheduler(each) for each in data.get("schedulers", ())),
         automatic=dict(data["automatic"]),
         families={name: dict(members) for name, members in data["families"].items()},
         ancestors={name: tuple(bases) for name, bases in data["ancestors"].items()},
@@ -132,41 +134,41 @@ def _facts(data: dict[str, Any]) -> PackageMetadata:
     )
 
 
-def _pipeline(data: dict[str, Any]) -> PipelineEntry:
-    data["parameters"] = tuple(_parameter(each) for each in data.get("parameters", ()))
-    data["components"] = tuple(_restored(Component, each) for each in data.get("components", ()))
-    data["outputs"] = tuple(_restored(Field, each) for each in data.get("outputs", ()))
+def _restore_pipeline(data: dict[str, Any]) -> PipelineEntry:
+    data["parameters"] = tuple(_restore_parameter(each) for each in data.get("parameters", ()))
+    data["components"] = tuple(_restore(Component, each) for each in data.get("components", ()))
+    data["outputs"] = tuple(_restore(Field, each) for each in data.get("outputs", ()))
     data["one_of"] = tuple(tuple(group) for group in data.get("one_of", ()))
-    data["needs"] = _needs(data)
+    data["needs"] = _restore_needs(data)
     data["sizes"] = tuple(
         SizeRule(**{**each, "parameters": tuple(each["parameters"])}) for each in data.get("sizes", ())
     )
     data["tasks"] = tuple(data.get("tasks", ()))
-    return _restored(PipelineEntry, data)
+    return _restore(PipelineEntry, data)
 
 
-def _scheduler(data: dict[str, Any]) -> SchedulerEntry:
-    data["settings"] = tuple(_parameter(each) for each in data.get("settings", ()))
-    data["needs"] = _needs(data)
+def _restore_scheduler(data: dict[str, Any]) -> SchedulerEntry:
+    data["settings"] = tuple(_restore_parameter(each) for each in data.get("settings", ()))
+    data["needs"] = _restore_needs(data)
     data["step_needs"], data["unread"] = tuple(data.get("step_needs", ())), tuple(data.get("unread", ()))
-    return _restored(SchedulerEntry, data)
+    return _restore(SchedulerEntry, data)
 
 
-def _needs(data: dict[str, Any]) -> tuple[Dependency, ...]:
-    return tuple(_restored(Dependency, each) for each in data.get("needs", ()))
+def _restore_needs(data: dict[str, Any]) -> tuple[Dependency, ...]:
+    return tuple(_restore(Dependency, each) for each in data.get("needs", ()))
 
 
-def _parameter(data: dict[str, Any]) -> Parameter:
+def _restore_parameter(data: dict[str, Any]) -> Parameter:
     if "choices" in data:
         data["choices"] = tuple(data["choices"])
-    return _restored(Parameter, data)
+    return _restore(Parameter, data)
 
 
-def _restored(kind: type[T], state: dict[str, Any]) -> T:
-    """Return a data class with these values; its own constructor is slow for the thousands that a catalog has."""
+def _restore(cls: type[T], state: dict[str, Any]) -> T:
+    """Return a dataclass with these values, without its constructor, which is slow for thousands of entries."""
     if "name" not in state:
         raise KeyError("name")
-    thing = kind.__new__(kind)
-    # Values that are left out are those of the class, which are its defaults.
+    thing = cls.__new__(cls)
+    # Missing values are found on the class: they are its defaults.
     thing.__dict__.update(state)
     return thing

@@ -1,7 +1,7 @@
-"""Which packages a class needs that are not there, without importing any.
+"""Find the packages that a class needs, without importing them.
 
-Beside what the class itself uses, the parts of a model count: some processors of transformers need a package that neither
-library installs. Their source is looked into only when such a class is asked about.
+The components of a model count too: some processors of transformers need a package that neither library installs. Their
+source is read on first use only.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from octabox.catalog.entries import Dependency, PipelineEntry, SchedulerEntry
 from octabox.catalog.reading.annotations import parse_annotation
 from octabox.catalog.reading.packages import dependency_on, known_packages, module_of
 
-#: The package that processors are from.
+#: The package of the processors.
 LIBRARY = "transformers"
 
-#: Parts that a processor is made of, with the file and the class that say what all of their kind need.
+#: Parts of a processor, with the file and the base class that declare their backends.
 PARTS = {"video_processor": ("video_processing_utils.py", "BaseVideoProcessor")}
 
 
 def dependencies_of(
     entry: PipelineEntry | SchedulerEntry, parts: Iterable[str] | None = None
 ) -> tuple[Dependency, ...]:
-    """Return what a class and its parts need beside what comes with diffusers.
+    """Return the packages that a class and its components need in addition to the dependencies of diffusers.
 
     Args:
         entry: The class.
-        parts: Names of the classes that its model is made of; without them, those of its constructor's annotations.
+        parts: Class names of the components of the model; None for the annotations of the constructor.
     """
     found = {each.module: each for each in entry.needs}
     if isinstance(entry, PipelineEntry):
-        for name in parts if parts is not None else _annotated(entry):
+        for name in parts if parts is not None else _component_classes(entry):
             for module in _processor_needs(name):
                 found[module] = dependency_on(module)
     return tuple(found[module] for module in sorted(found))
 
 
 def is_installed(module: str) -> bool:
-    """Return whether a package is there; whether it can be imported is another question."""
+    """Return whether a package is installed; the import itself may still fail."""
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):
         return False
 
 
-def _annotated(entry: PipelineEntry) -> Iterator[str]:
-    """Yield the names of the classes that a pipeline must have as parts, where there is no other choice."""
+def _component_classes(entry: PipelineEntry) -> Iterator[str]:
+    """Yield the classes of required components whose annotation allows a single class."""
     for part in entry.components:
         leaves = parse_annotation(part.annotation).leaves
         if not part.optional and len(leaves) == 1:
@@ -59,7 +59,7 @@ def _annotated(entry: PipelineEntry) -> Iterator[str]:
 
 @cache
 def _processor_needs(name: str) -> tuple[str, ...]:
-    """Return the modules that a processor of transformers cannot be made without."""
+    """Return the modules that a processor of transformers needs."""
     definition = _definition(name) if name.endswith("Processor") else None
     if definition is None:
         return ()
@@ -75,14 +75,14 @@ def _processor_needs(name: str) -> tuple[str, ...]:
 
 
 def _definition(name: str) -> ast.ClassDef | None:
-    """Return the source of a processor."""
+    """Return the class definition of a processor; None if it is unknown."""
     file = _processors().get(name)
     return _class_in(file, name) if file else None
 
 
 @cache
 def _processors() -> dict[str, Path]:
-    """Return the file of each processor, by name."""
+    """Return the source file of each processor, by class name."""
     found: dict[str, Path] = {}
     for file in sorted(_folder().glob("models/*/processing_*.py")):
         for name in re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE):

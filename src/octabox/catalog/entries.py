@@ -1,4 +1,4 @@
-"""What the catalog knows of a pipeline and of a scheduler."""
+"""Catalog entries: the metadata of pipeline and scheduler classes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from octabox.types import Kind
 
-#: What a parameter takes. The first five have a JSON type of their own, the next five are media; the last three are set
-#: by Octabox and never by a request.
+#: Kinds of parameter values. The first five have their own JSON type, the next five are files. The last three are set by
+#: Octabox, never by a request.
 ParameterKind = Literal[
     "text",
     "integer",
@@ -28,17 +28,17 @@ ParameterKind = Literal[
     "internal",
 ]
 
-#: Kinds whose values are files, not words or numbers.
+#: Kinds whose values are media files.
 MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
 
-#: Kinds that may be given as files: media, and arrays of numbers.
+#: Kinds whose values may be files: media and arrays.
 FILES: frozenset[str] = MEDIA | {"array"}
 
-#: Kinds that Octabox fills in itself.
+#: Kinds that Octabox sets itself.
 INTERNAL_KINDS: frozenset[str] = frozenset({"generator", "callback", "internal"})
 
-#: How a call can be watched and stopped: by its step callback, its older callback, its progress bar, or a hook on its
-#: denoiser.
+#: How the progress of a call is observed and the call is cancelled: step callback, legacy callback, progress bar, or a
+#: hook on the denoiser.
 ProgressBy = Literal["callback_on_step_end", "callback", "progress_bar", "denoiser"]
 
 
@@ -48,14 +48,14 @@ class Parameter:
 
     Args:
         name: Its name.
-        annotation: Its type as the source writes it.
-        kind: What it takes.
+        annotation: Its type annotation, as in the source.
+        kind: Kind of its values.
         required: Whether the call fails without it.
-        default: Its default; meaningless where it is required.
-        literal: Whether ``default`` is the value itself; else it is the text of an expression.
-        many: Whether a list is taken too.
-        choices: All values that it takes, where they are counted.
-        description: What the docstring says of it.
+        default: Its default; meaningless for a required parameter.
+        literal: Whether ``default`` is a value; otherwise it is the source of an expression.
+        many: Whether a list of values is accepted.
+        choices: All accepted values, if they are enumerated.
+        description: Its description in the docstring.
     """
 
     name: str
@@ -70,18 +70,18 @@ class Parameter:
 
     @property
     def is_media(self) -> bool:
-        """Whether its values are files."""
+        """Whether its values are media files."""
         return self.kind in MEDIA
 
     @property
     def is_file(self) -> bool:
-        """Whether its values may come as files: media, or an array of numbers."""
+        """Whether its values may be files: media or arrays."""
         return self.kind in FILES
 
 
 @dataclass(frozen=True)
 class Component:
-    """A part that a pipeline is made of, such as its vae; an optional one may be None."""
+    """A component of a pipeline, such as its VAE; an optional one may be None."""
 
     name: str
     annotation: str = ""
@@ -90,7 +90,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Field:
-    """One field of what a pipeline gives back."""
+    """One field of the output of a pipeline."""
 
     name: str
     annotation: str = ""
@@ -100,14 +100,14 @@ class Field:
 
 @dataclass(frozen=True)
 class SizeRule:
-    """What sizes a call takes: those that, less ``offset``, are multiples of a number.
+    """A rule for sizes of a call: the size minus ``offset`` must be a multiple of a number.
 
     Args:
-        parameters: The sizes that it is about.
-        multiple: The number, where the source writes it out.
-        expression: Else the expression for it, in terms of the loaded pipeline, such as ``vae_scale_factor * 2``.
-        offset: What is taken away first.
-        rounded: Whether another size is rounded in place of being refused.
+        parameters: The size parameters that the rule is for.
+        multiple: The number, if the source has it as a literal.
+        expression: Otherwise the expression for it, over the loaded pipeline, such as ``vae_scale_factor * 2``.
+        offset: Number that is subtracted first.
+        rounded: Whether the call rounds other sizes instead of refusing them.
     """
 
     parameters: tuple[str, ...]
@@ -119,12 +119,12 @@ class SizeRule:
 
 @dataclass(frozen=True)
 class Dependency:
-    """A package that a class uses and that neither it nor diffusers brings.
+    """A package that a class needs and that is not a dependency of diffusers.
 
     Args:
-        name: What pip calls it.
-        module: What Python imports.
-        certain: Whether nothing works without it; else only some settings or files need it.
+        name: Name of the distribution, for pip.
+        module: Name of the module, for import.
+        certain: Whether the class always needs it; otherwise only some settings or files do.
     """
 
     name: str
@@ -138,26 +138,26 @@ class PipelineEntry:
 
     Args:
         name: Its class name.
-        module: Module that holds it.
-        package: Package that brings it.
-        modular: Whether it is built of blocks.
-        parameters: What its call takes.
-        one_of: Groups of parameters of which each needs at least one, as the class itself checks.
-        components: What it is made of.
-        outputs: What its call gives back.
-        output_kind: The chief of its outputs.
-        tasks: Hub task tags that it serves, the one it is made for first.
-        deprecated: Whether diffusers keeps it only for old callers.
-        family: Name of the models it is for, such as ``stable-diffusion-xl``.
-        swallows_kwargs: Whether its call takes any name in silence.
-        progress: How its call can be watched and stopped.
-        single_file: Whether it can be loaded from one checkpoint file.
-        needs: Packages that it uses beside those that come with diffusers.
-        sizes: What sizes it takes, as the class itself checks.
-        binning: Whether it may use the size of a table that is nearest to the one asked for.
-        batches: Whether its call takes a list of prompts and a list of generators.
-        sigmas: Whether its call hands any scheduler noise levels of its own.
-        description: The first sentence of its docstring.
+        module: Its module.
+        package: Its package.
+        modular: Whether it is a modular pipeline, built of blocks.
+        parameters: Parameters of its call.
+        one_of: Groups of parameters; at least one of each group is required, by the checks of the class.
+        components: Its components.
+        outputs: Fields of its output.
+        output_kind: Kind of its primary output.
+        tasks: Hub task tags that it serves, the primary one first.
+        deprecated: Whether diffusers marks it as deprecated.
+        family: Name of its model family, such as ``stable-diffusion-xl``.
+        swallows_kwargs: Whether its call ignores unknown keyword arguments.
+        progress: How the progress of its call is observed.
+        single_file: Whether it can be loaded from a single checkpoint file.
+        needs: Packages that it needs in addition to the dependencies of diffusers.
+        sizes: Rules for the sizes of its call, by the checks of the class.
+        binning: Whether the call may replace a size by the nearest one of a table.
+        batches: Whether its call accepts a list of prompts and a list of generators.
+        sigmas: Whether its call always passes sigmas to the scheduler.
+        description: First sentence of its docstring.
     """
 
     name: str
@@ -183,22 +183,22 @@ class PipelineEntry:
     description: str = ""
 
     def parameter(self, name: str) -> Parameter | None:
-        """Return the call's parameter of this name."""
+        """Return the call parameter of this name; None if there is none."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
 
     def files(self, *, required: bool | None = None) -> frozenset[str]:
-        """Return the names of parameters that may come as files; where it is said, only those that are needed."""
+        """Return the names of parameters that accept files; optionally only required or only optional ones."""
         found = (parameter for parameter in self.parameters if parameter.is_file)
         return frozenset(each.name for each in found if required is None or each.required == required)
 
     def media(self, *, required: bool | None = None) -> tuple[Parameter, ...]:
-        """Return the parameters that take files; where it is said, only those that are needed, or only the others."""
+        """Return the media parameters; optionally only required or only optional ones."""
         found = (parameter for parameter in self.parameters if parameter.is_media)
         return tuple(parameter for parameter in found if required is None or parameter.required == required)
 
     @property
     def required_components(self) -> frozenset[str]:
-        """Names of the components that it cannot do without."""
+        """Names of the required components."""
         return frozenset(component.name for component in self.components if not component.optional)
 
 
@@ -208,15 +208,15 @@ class SchedulerEntry:
 
     Args:
         name: Its class name.
-        module: Module that holds it.
-        settings: What its constructor takes.
-        description: The first sentence of its docstring.
-        needs: Packages that it uses beside those that come with diffusers.
-        step_needs: What a step of it asks for beside what every pipeline hands it.
-        timesteps: Whether the steps of a run can be written out for it.
-        sigmas: Whether their noise levels can.
-        reverses: Whether it runs from the image to the noise, as its docstring says.
-        unread: Settings that its constructor takes and nothing reads, so that they have no effect.
+        module: Its module.
+        settings: Parameters of its constructor.
+        description: First sentence of its docstring.
+        needs: Packages that it needs in addition to the dependencies of diffusers.
+        step_needs: Arguments of ``step`` that only special pipelines pass.
+        timesteps: Whether ``set_timesteps`` accepts custom timesteps.
+        sigmas: Whether ``set_timesteps`` accepts custom sigmas.
+        reverses: Whether it inverts an image into noise, by its docstring.
+        unread: Constructor settings without effect, since no code reads them.
     """
 
     name: str
@@ -231,21 +231,21 @@ class SchedulerEntry:
     unread: tuple[str, ...] = ()
 
     def setting(self, name: str) -> Parameter | None:
-        """Return the constructor's setting of this name."""
+        """Return the constructor setting of this name; None if there is none."""
         return next((setting for setting in self.settings if setting.name == name), None)
 
 
 @dataclass(frozen=True)
 class PackageMetadata:
-    """All that is read from the source of a package, as it lies in the cache.
+    """All metadata that is read from the source of a package.
 
     Args:
-        pipelines: Every pipeline class.
-        schedulers: Every scheduler class.
-        automatic: Diffusers' classes that choose a pipeline for a task, by Hub task tag.
-        families: Diffusers' own tables of siblings: for each family, the class by Hub task tag.
-        ancestors: Every class of the package, its module, and the names of all it inherits from.
-        broken: Files that are no valid Python, and why.
+        pipelines: All pipeline classes.
+        schedulers: All scheduler classes.
+        automatic: Auto pipeline classes of diffusers, by Hub task tag.
+        families: Auto pipeline mappings of diffusers: for each family, the class by Hub task tag.
+        ancestors: All classes of the package: for each, its module and the names of its ancestors.
+        broken: Files that cannot be parsed, with the reason.
     """
 
     pipelines: tuple[PipelineEntry, ...] = ()
@@ -264,7 +264,7 @@ def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
 def to_dict(
     entry: Parameter | Component | Field | Dependency | SizeRule | PipelineEntry | SchedulerEntry,
 ) -> dict[str, Any]:
-    """Return the fields of an entry by name; those of the entries inside it stay as they are, which is much faster."""
+    """Return the fields of an entry by name; nested entries are not converted, which is much faster."""
     return {name: getattr(entry, name) for name in FIELDS[type(entry)]}
 
 

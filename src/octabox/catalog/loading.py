@@ -1,4 +1,4 @@
-"""Classes of diffusers by name, by task or by model, imported only when they are asked for."""
+"""Load classes of diffusers by name, by task or by model; a class is imported on first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from octabox.catalog.dependencies import dependencies_of, is_installed
 from octabox.catalog.pipelines import PACKAGE, load_catalog
 from octabox.catalog.plugins import prepare_import
 from octabox.catalog.reading.packages import known_packages
-from octabox.catalog.reading.syntax import STAND_IN
+from octabox.catalog.reading.syntax import PLACEHOLDER_METACLASS
 from octabox.catalog.resolution import resolve_pipeline_name
 from octabox.catalog.tasks import vocabulary
 from octabox.errors import IncompatibleWeightsError, LoadError, MissingDependencyError, PipelineNotFoundError, nearest
@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 def get_available_pipelines() -> list[str]:
-    """Return the names of all pipeline classes, and of diffusers' classes that choose one for a task."""
+    """Return the names of all pipeline classes, auto pipeline classes included."""
     catalog = load_catalog()
     return sorted({*catalog.pipelines, *catalog.automatic.values()})
 
 
 def get_available_tasks() -> list[str]:
-    """Return all that may be given as a task: the Hub's tags, what people call them, and names of families."""
+    """Return all accepted task names: Hub tags, their aliases, and names of families."""
     catalog = load_catalog()
     served = set(catalog.tasks())
     aliases = {name for name, tag in vocabulary().aliases.items() if tag in served}
@@ -34,7 +34,7 @@ def get_available_tasks() -> list[str]:
 
 
 def get_available_classes(base_class_name: str) -> list[str]:
-    """Return the names of all classes of diffusers that inherit from this one, without importing any."""
+    """Return the names of all classes of diffusers that inherit from a base class, without importing them."""
     ancestors = load_catalog().metadata.ancestors
     if base_class_name not in ancestors:
         like = nearest(base_class_name, ancestors)
@@ -50,22 +50,22 @@ def get_available_classes(base_class_name: str) -> list[str]:
 
 
 def discover_diffusers_classes(base_class_name: str) -> dict[str, type]:
-    """Return all classes of diffusers that inherit from this one, by name, save those that lack a dependency."""
+    """Return all classes of diffusers that inherit from a base class, by name; those with missing dependencies are skipped."""
     found: dict[str, type] = {}
     for name in get_available_classes(base_class_name):
         try:
             found[name] = import_class(name)
         except MissingDependencyError as error:
-            logger.debug("Left out %s: %s", name, error)
+            logger.debug("Skipped %s: %s", name, error)
     return found
 
 
 def resolve_pipeline_class(class_name: str | None = None, task: str | None = None, model_id: str | None = None) -> type:
-    """Return the pipeline class that is meant, by its name, by a task or a family, or by a model's own index.
+    """Return a pipeline class by its name, by a task or family, or by the index of a model.
 
     Raises:
-        PipelineNotFoundError: No pipeline has this name; it is a ValueError, and names the nearest.
-        TaskNotFoundError: No task has this name, or the model cannot do it; it is a ValueError too.
+        PipelineNotFoundError: No pipeline has this name. A ValueError, with similar names.
+        TaskNotFoundError: No task has this name, or the model does not support it. A ValueError.
     """
     return import_class(resolve_pipeline_name(class_name, task, model_id))
 
@@ -77,71 +77,73 @@ def load_diffusers_pipeline(
     from_single_file: bool = False,
     **kwargs: Any,
 ) -> Any:
-    """Return a pipeline, loaded by the class that is meant.
+    """Load a pipeline.
 
     Args:
         class_name: Its class.
-        task: A task or a family, where no class is named.
-        model_id: A folder or a Hub repository; with ``from_single_file``, a checkpoint.
-        from_single_file: Whether ``model_id`` is one file that holds everything.
-        **kwargs: For ``from_pretrained`` or ``from_single_file``, as they are: ``torch_dtype`` or ``dtype`` ...
+        task: A task or a family, if no class is given.
+        model_id: A folder or a Hub repository; with ``from_single_file``, a checkpoint file.
+        from_single_file: Whether ``model_id`` is a single checkpoint file.
+        **kwargs: Passed to ``from_pretrained`` or ``from_single_file``: ``torch_dtype``, ``dtype`` ...
     """
     if not model_id:
-        raise PipelineNotFoundError("No model is named.", hint="Give model_id: a folder, a Hub repository or a file.")
+        raise PipelineNotFoundError(
+            "No model is specified.", hint="Set model_id to a folder, a Hub repository or a file."
+        )
     if not from_single_file:
         return resolve_pipeline_class(class_name, task, model_id).from_pretrained(model_id, **kwargs)  # type: ignore[attr-defined]
-    kind = resolve_pipeline_class(class_name, task)
-    if not hasattr(kind, "from_single_file"):
+    cls = resolve_pipeline_class(class_name, task)
+    if not hasattr(cls, "from_single_file"):
         raise IncompatibleWeightsError(
-            f"{kind.__name__} cannot be loaded from a single file.", hint="Use a folder or a repository."
+            f"{cls.__name__} cannot be loaded from a single file.", hint="Use a folder or a repository."
         )
-    return kind.from_single_file(model_id, **kwargs)
+    return cls.from_single_file(model_id, **kwargs)
 
 
 def check_packages(name: str, parts: Iterable[str] | None = ()) -> None:
-    """Make sure that all packages are there that a class cannot do without; it imports those that are installed.
+    """Check that all packages that a class always needs can be imported.
 
     Args:
-        name: A pipeline or a scheduler; any other name needs nothing.
-        parts: Names of the classes that its model is made of; None for those that its constructor is annotated with.
+        name: A pipeline or a scheduler class; any other name needs no packages.
+        parts: Class names of the components of the model; None for the annotations of the constructor.
 
     Raises:
-        MissingDependencyError: Some are not installed, or do not import; it names them all.
+        MissingDependencyError: Some packages are not installed, or cannot be imported; the message lists them all.
     """
     catalog = load_catalog()
     entry = catalog.pipelines.get(name) or catalog.schedulers.get(name)
     needed = [need for need in dependencies_of(entry, parts) if need.certain] if entry else []
     absent = [need.name for need in needed if not is_installed(need.module)]
-    tried = [
+    imported = [
         need for need in needed if need.name not in absent and need.module not in known_packages()["imported_apart"]
     ]
-    broken = {need.name: reason for need in tried if (reason := _failure(need.module))}
+    broken = {need.name: reason for need in imported if (reason := _import_failure(need.module))}
     if not absent and not broken:
         return
     reasons = [f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed"] if absent else []
     reasons += [f"{package} is installed but cannot be imported ({reason})" for package, reason in broken.items()]
     install = " ".join(f'"{package}"' for package in (*absent, *broken))
-    advice = f"Run `pip install {install}`."
+    hint = f"Run `pip install {install}`."
     if broken:
-        advice += f" Of {', '.join(broken)}, take the build that is made for the installed torch."
-    raise MissingDependencyError(f"{name} needs more packages: {'; '.join(reasons)}.", hint=advice)
+        hint += f" For {', '.join(broken)}, install the build for the installed version of torch."
+    raise MissingDependencyError(f"{name} needs more packages: {'; '.join(reasons)}.", hint=hint)
 
 
-def _failure(module: str) -> str:
-    """Return why a module cannot be imported; nothing where it can."""
+def _import_failure(module: str) -> str:
+    """Return why a module cannot be imported; empty if it can."""
     try:
         importlib.import_module(module)
-    except Exception as error:  # noqa: BLE001 (a package that does not fit the others fails in any way)
+    except Exception as error:  # noqa: BLE001 (an incompatible package may raise any error)
         return _reason(error) or type(error).__name__
     return ""
 
 
 def import_class(name: str) -> type:
-    """Return a class of diffusers or of a plugin by its name, importing no more than its own module.
+    """Import a class of diffusers or of a plugin by its name.
 
     Raises:
-        MissingDependencyError: It, or a package that it needs, cannot be imported.
-        LoadError: The source of a plugin fails.
+        MissingDependencyError: The class, or a package that it needs, cannot be imported.
+        LoadError: The source of a plugin raises an error.
     """
     check_packages(name)
     module = load_catalog().metadata.ancestors[name][0]
@@ -152,16 +154,16 @@ def import_class(name: str) -> type:
         found = found if found is not None else getattr(importlib.import_module(module), name)
     except (ImportError, RuntimeError, AttributeError) as error:
         raise MissingDependencyError(
-            f"{name} cannot be imported: {_reason(error)}", hint="Install what is missing."
+            f"{name} cannot be imported: {_reason(error)}", hint="Install the missing package."
         ) from error
     assert isinstance(found, type)  # noqa: S101 (the catalog lists classes only)
-    if type(found).__name__ == STAND_IN:
-        raise MissingDependencyError(f"{name} lacks a dependency.", hint=_advice(found))
+    if type(found).__name__ == PLACEHOLDER_METACLASS:
+        raise MissingDependencyError(f"{name} lacks a dependency.", hint=_missing_backend(found))
     return found
 
 
 def import_component_classes(names: Iterable[str]) -> None:
-    """Import those classes that are of plugins; diffusers takes components from no other module than one that is imported."""
+    """Import the component classes that plugins define; diffusers accepts components only from imported modules."""
     ancestors = load_catalog().metadata.ancestors
     for name in names:
         if name in ancestors and ancestors[name][0].partition(".")[0] != PACKAGE:
@@ -169,17 +171,17 @@ def import_component_classes(names: Iterable[str]) -> None:
 
 
 def _import_plugin(name: str, module: str) -> type:
-    """Return a class that is not of diffusers."""
+    """Import a class of a plugin."""
     prepare_import(module)
     try:
         found = getattr(importlib.import_module(module), name)
     except ImportError as error:
         raise MissingDependencyError(
-            f"{name} of {module} cannot be imported: {_reason(error)}", hint="Install what is missing."
+            f"{name} of {module} cannot be imported: {_reason(error)}", hint="Install the missing package."
         ) from error
     except Exception as error:
         raise LoadError(
-            f"{name} of {module} cannot be imported: {type(error).__name__}: {_reason(error)}", hint="Mend its source."
+            f"{name} of {module} cannot be imported: {type(error).__name__}: {_reason(error)}", hint="Fix its source."
         ) from error
     assert isinstance(found, type)  # noqa: S101 (the catalog lists classes only)
     return found
@@ -189,10 +191,10 @@ def _reason(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _advice(stand_in: type) -> str:
-    """Return what diffusers says of a missing dependency, which it does when its stand-in is used."""
+def _missing_backend(placeholder: type) -> str:
+    """Return the message of diffusers about a missing backend, which its placeholder class raises."""
     try:
-        stand_in()
+        placeholder()
     except ImportError as error:
         return " ".join(str(error).split())
     return ""

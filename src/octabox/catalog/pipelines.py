@@ -1,4 +1,4 @@
-"""The catalog: every pipeline and scheduler that the installed diffusers has, found without importing it."""
+"""The catalog of all pipelines and schedulers of the installed diffusers, built without importing it."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ from octabox.errors import (
 
 logger = logging.getLogger(__name__)
 
-#: The package that is read.
+#: The package that the catalog is built from.
 PACKAGE = "diffusers"
 
 
 class Catalog:
-    """What can be served, and how it hangs together.
+    """All classes that can be served, and the relations between them.
 
     Args:
-        facts: What was read from source.
-        problems: What is wrong with pipelines that are not of diffusers.
+        metadata: Package metadata from the source.
+        problems: Problems of plugin pipelines.
     """
 
-    def __init__(self, facts: PackageMetadata, problems: tuple[str, ...] = ()) -> None:
-        self.metadata = facts
+    def __init__(self, metadata: PackageMetadata, problems: tuple[str, ...] = ()) -> None:
+        self.metadata = metadata
         self.problems = problems
-        #: Every pipeline class, by name.
-        self.pipelines: Mapping[str, PipelineEntry] = {entry.name: entry for entry in facts.pipelines}
-        #: Every scheduler class, by name.
-        self.schedulers: Mapping[str, SchedulerEntry] = {entry.name: entry for entry in facts.schedulers}
-        #: Diffusers' classes that choose a pipeline for a task, by the task's tag.
-        self.automatic: Mapping[str, str] = facts.automatic
+        #: All pipeline classes, by name.
+        self.pipelines: Mapping[str, PipelineEntry] = {entry.name: entry for entry in metadata.pipelines}
+        #: All scheduler classes, by name.
+        self.schedulers: Mapping[str, SchedulerEntry] = {entry.name: entry for entry in metadata.schedulers}
+        #: Auto pipeline classes of diffusers, by task tag.
+        self.automatic: Mapping[str, str] = metadata.automatic
         self._siblings: dict[tuple[str, frozenset[str]], tuple[PipelineEntry, ...]] = {}
 
     def pipeline(self, name: str) -> PipelineEntry:
-        """Return the pipeline class of this name."""
+        """Return the entry of a pipeline class."""
         try:
             return self.pipelines[name]
         except KeyError:
             raise self.no_pipeline(name) from None
 
     def scheduler(self, name: str) -> SchedulerEntry:
-        """Return the scheduler class of this name."""
+        """Return the entry of a scheduler class."""
         try:
             return self.schedulers[name]
         except KeyError:
@@ -67,11 +67,11 @@ class Catalog:
             raise SchedulerNotFoundError(f"Unknown scheduler {name!r}.", hint=hint, choices=like) from None
 
     def tasks(self) -> tuple[str, ...]:
-        """Return the tag of every task that some pipeline serves."""
+        """Return the tags of all tasks that pipelines serve."""
         return tuple(sorted({task for entry in self.pipelines.values() for task in entry.tasks}))
 
     def task(self, name: str) -> str:
-        """Return the tag of a task by any of its names."""
+        """Return the tag of a task, by the tag or an alias."""
         tag = tasks.tag_of(name) or (name if name in self.tasks() else None)
         if tag is None:
             like = nearest(name, (*self.tasks(), *tasks.vocabulary().aliases))
@@ -80,15 +80,15 @@ class Catalog:
         return tag
 
     def for_task(self, task: str, like: str | None = None, extra: frozenset[str] = frozenset()) -> PipelineEntry:
-        """Return the class that serves a task: on the weights of ``like``, or the plainest that needs nothing else.
+        """Return the class that serves a task: one that runs on the weights of ``like``, or the simplest one.
 
         Args:
-            task: The task by any of its names.
-            like: A class whose weights are to serve it.
-            extra: Components that are there beside those of ``like``.
+            task: The task, by its tag or an alias.
+            like: A class whose weights are to serve the task.
+            extra: Components of the model in addition to those of ``like``.
 
         Raises:
-            TaskNotFoundError: There is no such task, or the model cannot do it.
+            TaskNotFoundError: The task is unknown, or the model does not support it.
         """
         tag = self.task(task)
         if like is not None:
@@ -96,40 +96,41 @@ class Catalog:
         ranked = [entry for entry in self.ranking(tag) if not tasks.count_extra_inputs(entry, tag)]
         if not ranked:
             raise TaskNotFoundError(
-                f"No pipeline serves {tag} by itself.", hint=f"Served: {', '.join(self.tasks())}.", choices=self.tasks()
+                f"No pipeline serves {tag} without additional inputs.",
+                hint=f"Served: {', '.join(self.tasks())}.",
+                choices=self.tasks(),
             )
         return ranked[0]
 
     def tasks_like(self, name: str, extra: frozenset[str] = frozenset()) -> tuple[str, ...]:
-        """Return all tasks that a class and its siblings serve, its own first."""
+        """Return all tasks that a class and its siblings serve, those of the class first."""
         entry = self.pipeline(name)
         return tuple(dict.fromkeys(task for each in (entry, *self.siblings(name, extra)) for task in each.tasks))
 
     def siblings(self, name: str, extra: frozenset[str] = frozenset()) -> tuple[PipelineEntry, ...]:
-        """Return the other classes that run on the weights of this one, with these components beside them."""
+        """Return the other classes that run on the weights of a class, with these extra components."""
         if (name, extra) not in self._siblings:
             found = siblings.find_siblings(self.pipeline(name), self.pipelines, self.metadata.families, extra)
             self._siblings[name, extra] = found
         return self._siblings[name, extra]
 
     def ranking(self, task: str) -> list[PipelineEntry]:
-        """Return every class that serves a task, the plainest first.
+        """Return all classes that serve a task, the simplest first.
 
-        A deprecated class stands last, and one that needs more than the task brings behind those that do not. Among the
-        rest, classes made for this very task come first, of them those in diffusers' own tables, of them those of the
-        largest family, of them the one with the shortest name.
+        The order is: not deprecated, not modular, fewest additional inputs, position of the task among the tasks of the
+        class, listed in the auto pipeline mappings of diffusers, largest family, shortest name.
         """
         found = [entry for entry in self.pipelines.values() if task in entry.tasks]
         return sorted(found, key=lambda entry: self._rank(entry, task))
 
     def _rank(self, entry: PipelineEntry, task: str) -> tuple[object, ...]:
-        need = tasks.count_extra_inputs(entry, task)
+        extra_inputs = tasks.count_extra_inputs(entry, task)
         size = self._family_sizes.get(entry.family, 0)
         unlisted = entry.name not in self._listed
         return (
             entry.deprecated,
             entry.modular,
-            need,
+            extra_inputs,
             entry.tasks.index(task),
             unlisted,
             -size,
@@ -153,30 +154,32 @@ class Catalog:
         family = (entry, *self.siblings(entry.name, extra))
         serving = [each for each in family if task in each.tasks]
         if not serving:
-            can = self.tasks_like(entry.name, extra)
+            supported = self.tasks_like(entry.name, extra)
             raise TaskNotFoundError(
-                f"A model of {entry.name} cannot do {task}.", hint=f"It can do: {', '.join(can)}.", choices=can
+                f"A model of {entry.name} cannot do {task}.",
+                hint=f"It can do: {', '.join(supported)}.",
+                choices=supported,
             )
         return min(serving, key=lambda each: (each.tasks.index(task), family.index(each)))
 
     def no_pipeline(self, name: str) -> PipelineNotFoundError:
-        """Return the error for a name that is no pipeline's."""
+        """Return the error for an unknown pipeline class."""
         known = sorted({*self.pipelines, *self.automatic.values()})
         like = nearest(name, known) or known[:3]
         hint = f"Available pipelines: {', '.join(like)}, ... (`octabox pipelines` lists all {len(self.pipelines)})."
         return PipelineNotFoundError(f"Unknown pipeline class {name!r}.", hint=hint, choices=like)
 
     def family(self, name: str) -> PipelineEntry | None:
-        """Return the class that a family's name means, such as ``stable-diffusion-xl``; None where it means none."""
-        wanted = tasks.vocabulary().families.get(tasks.normalize_name(name), tasks.normalize_name(name))
-        own = [
+        """Return the class of a family, such as ``stable-diffusion-xl``; None if the family is unknown."""
+        family = tasks.vocabulary().families.get(tasks.normalize_name(name), tasks.normalize_name(name))
+        named = [
             entry
             for entry in self.pipelines.values()
-            if not entry.modular and tasks.normalize_name(family_stem(entry.name)) == wanted
+            if not entry.modular and tasks.normalize_name(family_stem(entry.name)) == family
         ]
-        if own:
-            return own[0]
-        members = next((row for key, row in self.metadata.families.items() if tasks.normalize_name(key) == wanted), {})
+        if named:
+            return named[0]
+        members = next((row for key, row in self.metadata.families.items() if tasks.normalize_name(key) == family), {})
         return next((self.pipelines[each] for each in members.values() if each in self.pipelines), None)
 
     def families(self) -> tuple[str, ...]:
@@ -186,57 +189,62 @@ class Catalog:
 
 @cache
 def load_catalog() -> Catalog:
-    """Return the catalog of the installed diffusers, and of the pipelines that plugins add to it."""
+    """Return the catalog of the installed diffusers and of the plugins."""
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(f"The package {PACKAGE} is not installed.", hint=f"pip install {PACKAGE}")
     folder = Path(spec.submodule_search_locations[0])
-    facts = read_package_metadata(PACKAGE, folder)
-    return Catalog(
-        *plugins.merge_plugins(facts, [read_plugin_metadata(each, facts, folder) for each in plugins.find_plugins()])
-    )
+    library = _installed_metadata(folder)
+    added = [read_plugin_metadata(each, library, folder) for each in plugins.find_plugins()]
+    return Catalog(*plugins.merge_plugins(library, added))
+
+
+@cache
+def _installed_metadata(folder: Path) -> PackageMetadata:
+    """Return the metadata of diffusers; other plugins do not change it, so that a process loads it once."""
+    return read_package_metadata(PACKAGE, folder)
 
 
 def use_folder(folder: Path) -> None:
-    """Take pipelines from the single files of a folder too, in this process and in those that it starts from now on.
+    """Add the pipelines in the files of a folder, for this process and the processes that it starts from now on.
 
-    A folder that is not there holds none.
+    A missing folder holds none.
     """
     os.environ[plugins.FOLDER_VARIABLE] = str(folder.absolute())
     load_catalog.cache_clear()
 
 
 def read_package_metadata(package: str, folder: Path) -> PackageMetadata:
-    """Return what the source in a folder says, from the cache where that is up to date."""
+    """Return the metadata of the package in a folder, from the cache if that is up to date."""
     return _cached(folder, _version(package), package)
 
 
-def read_plugin_metadata(plugin: Plugin, facts: PackageMetadata, folder: Path) -> PackageMetadata:
-    """Return what a plugin's source says, from the cache where that is up to date.
+def read_plugin_metadata(plugin: Plugin, library: PackageMetadata, folder: Path) -> PackageMetadata:
+    """Return the metadata of a plugin, from the cache if that is up to date.
 
     Args:
-        plugin: Where it is.
-        facts: What was read of diffusers.
-        folder: Where diffusers lies.
+        plugin: The plugin.
+        library: Metadata of diffusers.
+        folder: Source folder of diffusers.
     """
-    # A plugin's classes are what they inherit, too.
+    # The metadata of a plugin depends on the classes that it inherits from.
     version = f"{plugin.version} on {PACKAGE} {_version(PACKAGE)} in {folder}"
-    library = {"package": PACKAGE, "folder": folder, "modules": {name: row[0] for name, row in facts.ancestors.items()}}
+    base = {"package": PACKAGE, "folder": folder, "modules": {name: row[0] for name, row in library.ancestors.items()}}
     try:
-        return _cached(plugin.path, version, plugin.package, files=plugin.files, library=library)
+        return _cached(plugin.path, version, plugin.package, files=plugin.files, library=base)
     except Exception as error:
         logger.debug("Cannot read %s", plugin.path, exc_info=True)
         return PackageMetadata(broken={str(plugin.path): f"{type(error).__name__}: {error}"})
 
 
-def _cached(place: Path, version: str, package: str, **source: Any) -> PackageMetadata:
-    seal = disk.fingerprint(place, version)
-    facts = disk.load_metadata(place, seal)
-    if facts is None:
-        logger.debug("Reading the source of %s in %s", package, place)
-        facts = _read(package, place, **source)
-        disk.save_metadata(place, seal, facts)
-    return facts
+def _cached(path: Path, version: str, package: str, **source: Any) -> PackageMetadata:
+    digest = disk.fingerprint(path, version)
+    found = disk.load_metadata(path, digest)
+    if found is None:
+        logger.debug("Reading the source of %s in %s", package, path)
+        found = _read(package, path, **source)
+        disk.save_metadata(path, digest, found)
+    return found
 
 
 def _version(package: str) -> str:
@@ -252,11 +260,11 @@ def _read(
     files: Mapping[str, Path] | None = None,
     library: Mapping[str, Any] | None = None,
 ) -> PackageMetadata:
-    # Reading takes seconds and its modules are needed only then.
+    # These modules are needed only if there is no cache.
     from octabox.catalog.reading import package as reader  # noqa: PLC0415
     from octabox.catalog.reading.source import Library  # noqa: PLC0415
 
-    # Trees of source hold no cycles worth looking for, and the search would double the time.
+    # Syntax trees hold no cycles, and garbage collection would double the time.
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,11 +1,10 @@
-"""Pipelines that are not of diffusers: of installed packages that announce them, and of single files in a folder.
+"""Plugin pipelines: those of installed packages with an entry point, and those of Python files in a folder.
 
-A package announces its pipelines by an entry point of the group ``octabox.pipelines`` whose value is the package or the module
-that holds them. Its source is read as that of diffusers is; nothing is imported before a model asks for one of its classes.
+A package declares its pipelines by an entry point of the group ``octabox.pipelines`` whose value is the package or module
+that holds them. Its source is read like that of diffusers; nothing is imported before a model uses one of its classes.
 
-A folder of single files is made known by `octabox.catalog.pipelines.use_folder`. It stands in the environment, where worker
-processes find it too; so that must be called before the engine starts. Importing such a file runs it: only who runs the server
-may put files there.
+A folder of Python files is set by `octabox.catalog.pipelines.use_folder`. Worker processes find it in the environment, so it
+must be set before the engine starts. Importing such a file runs it: only the administrator of the server may write there.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from octabox.catalog.entries import Dependency, PackageMetadata, PipelineEntry
 
 logger = logging.getLogger(__name__)
 
-#: Entry points by which a package announces its pipelines.
+#: Entry point group by which a package declares its pipelines.
 GROUP = "octabox.pipelines"
 
-#: The folder of single files, for this process and those that it starts.
+#: Environment variable for the folder of Python files, for this process and its child processes.
 FOLDER_VARIABLE = "_OCTABOX_PIPELINES"
 
-#: The package that single files are imported as parts of.
+#: Package name under which the files of the folder are imported.
 FILES_PACKAGE = "octabox_pipelines"
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """Where pipelines come from.
+    """A source of plugin pipelines.
 
     Args:
-        package: Name that they are imported by.
-        place: Its folder, or its only file.
-        version: Its version, where it has one.
+        package: Name of its package or module.
+        path: Its folder, or its single file.
+        version: Its version, if it has one.
     """
 
     package: str
@@ -50,34 +49,36 @@ class Plugin:
 
     @property
     def files(self) -> Mapping[str, Path] | None:
-        """Its files by module; None where they are all those below its folder."""
+        """Its files by module name; None for all files below its folder."""
         if self.package == FILES_PACKAGE:
             return {f"{FILES_PACKAGE}.{path.stem}": path for path in sorted(self.path.glob("*.py"))}
         return {self.package: self.path} if self.path.is_file() else None
 
 
 def find_plugins() -> Iterator[Plugin]:
-    """Yield all that is installed or lies in the folder; a package that is announced but not there is logged."""
+    """Yield the installed plugins and the folder of Python files; a missing package is logged."""
     for point in metadata.entry_points(group=GROUP):
-        place = _place(point.module)
-        if place is None:
-            logger.warning("The package %s, announced for %s, is not there.", point.module, GROUP)
+        path = _find_source(point.module)
+        if path is None:
+            logger.warning("The package %s of an entry point of %s is not installed.", point.module, GROUP)
         else:
-            yield Plugin(point.module, place, point.dist.version if point.dist else "")
+            yield Plugin(point.module, path, point.dist.version if point.dist else "")
     folder = Path(os.environ.get(FOLDER_VARIABLE, ""))
     if folder.is_absolute() and folder.is_dir():
         yield Plugin(FILES_PACKAGE, folder)
 
 
-def merge_plugins(facts: PackageMetadata, others: Iterable[PackageMetadata]) -> tuple[PackageMetadata, tuple[str, ...]]:
-    """Return the facts of diffusers with those of plugins, and what is wrong with these.
+def merge_plugins(
+    library: PackageMetadata, others: Iterable[PackageMetadata]
+) -> tuple[PackageMetadata, tuple[str, ...]]:
+    """Merge the metadata of plugins into that of diffusers; also return the problems of the plugins.
 
-    A class whose name is taken is left out: whoever asks for a name must know what comes.
+    A plugin class whose name is already used is skipped.
     """
     problems: list[str] = []
-    pipelines = {entry.name: entry for entry in facts.pipelines}
-    schedulers = {entry.name: entry for entry in facts.schedulers}
-    ancestors = dict(facts.ancestors)
+    pipelines = {entry.name: entry for entry in library.pipelines}
+    schedulers = {entry.name: entry for entry in library.schedulers}
+    ancestors = dict(library.ancestors)
     for other in others:
         problems += [f"{path} cannot be read: {reason}" for path, reason in other.broken.items()]
         for name, bases in other.ancestors.items():
@@ -85,10 +86,10 @@ def merge_plugins(facts: PackageMetadata, others: Iterable[PackageMetadata]) -> 
                 ancestors[name] = bases
         for entry in other.pipelines:
             if ancestors[entry.name][0] != entry.module:
-                problems.append(_taken(entry.name, entry.module, ancestors[entry.name][0]))
+                problems.append(_duplicate(entry.name, entry.module, ancestors[entry.name][0]))
             elif not entry.tasks:
                 problems.append(
-                    f"{entry.name} of {entry.module} is left out: its source does not say what its call gives."
+                    f"{entry.name} of {entry.module} is skipped: its source does not declare the output of its call."
                 )
             else:
                 pipelines[entry.name] = _with_inherited(entry, ancestors[entry.name][1:], pipelines)
@@ -96,20 +97,20 @@ def merge_plugins(facts: PackageMetadata, others: Iterable[PackageMetadata]) -> 
             if ancestors[scheduler.name][0] == scheduler.module:
                 schedulers[scheduler.name] = scheduler
             else:
-                problems.append(_taken(scheduler.name, scheduler.module, ancestors[scheduler.name][0]))
+                problems.append(_duplicate(scheduler.name, scheduler.module, ancestors[scheduler.name][0]))
     for problem in problems:
         logger.warning("%s", problem)
-    whole = replace(
-        facts,
+    merged = replace(
+        library,
         pipelines=tuple(pipelines[name] for name in sorted(pipelines)),
         schedulers=tuple(schedulers[name] for name in sorted(schedulers)),
         ancestors=ancestors,
     )
-    return whole, tuple(problems)
+    return merged, tuple(problems)
 
 
 def prepare_import(module: str) -> None:
-    """Make sure that a module of the folder can be imported by its name."""
+    """Register the package of the folder, so that its modules can be imported by name."""
     if module.partition(".")[0] == FILES_PACKAGE:
         package = sys.modules.setdefault(FILES_PACKAGE, ModuleType(FILES_PACKAGE))
         package.__path__ = [os.environ.get(FOLDER_VARIABLE, "")]
@@ -126,12 +127,12 @@ def _with_inherited(
     return replace(entry, needs=tuple(needs[module] for module in sorted(needs)))
 
 
-def _taken(name: str, module: str, owner: str) -> str:
-    return f"{name} of {module} is left out, for {owner} has a class of this name. Give it another name."
+def _duplicate(name: str, module: str, owner: str) -> str:
+    return f"{name} of {module} is skipped, since {owner} has a class of this name. Rename it."
 
 
-def _place(module: str) -> Path | None:
-    """Return the folder or the file of a module, without importing it or what it is part of."""
+def _find_source(module: str) -> Path | None:
+    """Return the folder or the file of a module, without importing it or its parent packages."""
     top, *parts = module.split(".")
     try:
         spec = find_spec(top)

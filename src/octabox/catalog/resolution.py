@@ -1,6 +1,6 @@
-"""Decide which pipeline class is meant: by its name, by a task, or by what a model's own files say.
+"""Resolve the name of a pipeline class: from a class name, a task, or the index of a model.
 
-Nothing here imports diffusers; the answers are names. `octabox.catalog.loading` turns them into classes.
+Nothing here imports diffusers. `octabox.catalog.loading` imports the classes.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def resolve_pipeline_name(
     *,
     catalog: Catalog | None = None,
 ) -> str:
-    """Return the name of the pipeline class that is meant.
+    """Return the name of a pipeline class.
 
     Args:
-        class_name: Its name; decides where it is given.
-        task: A task by any of its names, or a family such as ``stable-diffusion-xl``.
-        model_id: A folder or a repository of the Hub, whose own index decides; with a task, the sibling that serves it.
-        catalog: What there is to choose from.
+        class_name: Name of the class; takes precedence.
+        task: A task by its tag or an alias, or a family such as ``stable-diffusion-xl``.
+        model_id: A folder or a Hub repository, whose index names the class; with a task, the sibling that serves it.
+        catalog: The catalog; by default that of the installed diffusers.
 
     Raises:
-        PipelineNotFoundError: No pipeline has this name, or nothing was given.
-        TaskNotFoundError: No task or family has this name, or the model cannot do it.
-        DownloadError: The repository's index cannot be had.
+        PipelineNotFoundError: No pipeline has this name, or all arguments are missing.
+        TaskNotFoundError: No task or family has this name, or the model does not support it.
+        DownloadError: The index of the repository cannot be fetched.
     """
     catalog = catalog or load_catalog()
     if class_name:
@@ -41,15 +41,15 @@ def resolve_pipeline_name(
             return class_name
         raise catalog.no_pipeline(class_name)
     if model_id:
-        own = pipeline_from_model(model_id, catalog)
-        return catalog.for_task(task, like=own).name if task and own in catalog.pipelines else own
+        name = pipeline_from_model(model_id, catalog)
+        return catalog.for_task(task, like=name).name if task and name in catalog.pipelines else name
     if task:
         return pipeline_for_task(task, catalog)
-    raise PipelineNotFoundError("No pipeline is named.", hint="Give one of class_name, task and model_id.")
+    raise PipelineNotFoundError("No pipeline is specified.", hint="Set class_name, task or model_id.")
 
 
 def pipeline_for_task(task: str, catalog: Catalog) -> str:
-    """Return the class for a task or a family alone: diffusers' own choosing class, where it has one for the task."""
+    """Return the class for a task or a family: the auto pipeline class of diffusers, if it has one for the task."""
     tag = tag_of(task) or (task if task in catalog.tasks() else None)
     if tag is not None:
         return catalog.automatic.get(tag) or catalog.for_task(tag).name
@@ -64,25 +64,25 @@ def pipeline_for_task(task: str, catalog: Catalog) -> str:
 def pipeline_from_index(
     model_index: Mapping[str, Any], catalog: Catalog | None = None, *, source: str = "The model"
 ) -> str:
-    """Return the class that a model's index names.
+    """Return the pipeline class that the index of a model names.
 
     Args:
-        model_index: The content of its ``model_index.json`` or ``modular_model_index.json``.
-        catalog: What there is to choose from.
-        source: How an error calls the model.
+        model_index: The content of ``model_index.json`` or ``modular_model_index.json``.
+        catalog: The catalog; by default that of the installed diffusers.
+        source: Name of the model in errors.
     """
     catalog = catalog or load_catalog()
     name = model_index.get("_class_name")
     if isinstance(name, list):
         hint = (
-            "It brings code of its own. If you have read it and trust it, put its file into the folder `pipelines` of the "
-            "models folder, name its class as `pipeline`, and its repository under `allow_remote_code`; "
-            "or name a class of diffusers."
+            "The model contains custom code. If you have read it and trust it, put its file into the folder `pipelines` of "
+            "the models folder, set `pipeline` to its class, and list its repository under `allow_remote_code`; "
+            "or set `pipeline` to a class of diffusers."
         )
         raise PipelineNotFoundError(f"{source} names the class {name!r}, which is not of diffusers.", hint=hint)
     if not isinstance(name, str) or not name:
         raise PipelineNotFoundError(
-            f"{source} names no pipeline class (_class_name).", hint="Name the class to load it with."
+            f"The index of {source} has no pipeline class (_class_name).", hint="Specify the pipeline class."
         )
     if name not in catalog.pipelines:
         raise catalog.no_pipeline(name)
@@ -90,8 +90,8 @@ def pipeline_from_index(
 
 
 def pipeline_from_model(model_id: str, catalog: Catalog | None = None) -> str:
-    """Return the class of a model: as its own index says; only where it has none, as the Hub's tag suggests."""
-    from octabox.hub import repository as hub  # noqa: PLC0415 (slow to import, and not needed for a name or a task)
+    """Return the pipeline class of a model, from its index or, if it has none, from its task tag on the Hub."""
+    from octabox.hub import repository as hub  # noqa: PLC0415 (slow to import, and needed for models only)
 
     catalog = catalog or load_catalog()
     if Path(model_id).exists() or not hub.is_hub_id(model_id):
@@ -101,6 +101,6 @@ def pipeline_from_model(model_id: str, catalog: Catalog | None = None) -> str:
         return pipeline_from_index(index, catalog, source=model_id)
     tag = hub.pipeline_tag(model_id)
     if tag is None:
-        hint = "Name the pipeline class; for a single file, with from_single_file."
-        raise IncompatibleWeightsError(f"{model_id} has no {INDEX_FILES[0]}, so its pipeline is not known.", hint=hint)
+        hint = "Specify the pipeline class; for a single file, with from_single_file."
+        raise IncompatibleWeightsError(f"{model_id} has no {INDEX_FILES[0]}, so its pipeline is unknown.", hint=hint)
     return pipeline_for_task(tag, catalog)

@@ -1,4 +1,4 @@
-"""Show an entry of the catalog as JSON has it."""
+"""Serialize catalog entries to JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from octabox.catalog.entries import PipelineEntry, SchedulerEntry, to_dict
 
 
 def entry_to_json(entry: PipelineEntry | SchedulerEntry) -> dict[str, Any]:
-    """Return an entry as JSON has it; a pipeline's output kind is there as ``output``."""
+    """Return an entry as a JSON object; the output kind of a pipeline is under ``output``."""
     if isinstance(entry, SchedulerEntry):
         return {
             **to_dict(entry),

@@ -1,10 +1,10 @@
-"""Find the other tasks that a loaded model can do: the classes that run on the same weights.
+"""Find the sibling classes of a pipeline: classes that run on the same weights, for other tasks.
 
-Diffusers' own tables of siblings come first. Besides them, two classes are siblings when they are of one family, are
-made of the same components, and neither was trained for an input of its own: a class that needs an image but has no
-``strength`` puts it through weights made for it, while one that has it only starts from the image in place of noise.
+The auto pipeline mappings of diffusers come first. Otherwise two classes are siblings if they have the same family and the
+same components, and neither needs weights that were trained for a special input: a class that requires an image and has no
+``strength`` needs such weights, while one with ``strength`` only starts from the image instead of noise.
 
-A component that a model has beside those of its class, such as a ControlNet, opens the classes that need it and nothing else.
+An extra component of a model, such as a ControlNet, adds the classes that need it and no other component.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.reading.annotations import parse_annotation
 
-#: How far a call goes from the image it starts with: its presence says that any weights of the family will do.
+#: Parameter for the denoising strength; a class that has it runs on all weights of its family.
 STRENGTH = "strength"
 
 Families = Mapping[str, Mapping[str, str]]
@@ -26,13 +26,13 @@ def find_siblings(
     families: Families,
     extra: frozenset[str] = frozenset(),
 ) -> tuple[PipelineEntry, ...]:
-    """Return the other classes that run on this one's weights, the likest first.
+    """Return the other classes that run on the weights of a class, the most similar first.
 
     Args:
-        entry: The class that the weights are of.
+        entry: The class of the weights.
         pipelines: All classes by name.
-        families: Diffusers' own tables of siblings.
-        extra: Components that are there beside those of the class.
+        families: Auto pipeline mappings of diffusers.
+        extra: Components of the model in addition to those of the class.
     """
     related = _relatives(entry.name, families)
     listed = {name for members in families.values() for name in members.values()}
@@ -40,27 +40,27 @@ def find_siblings(
     found = [
         other
         for other in pipelines.values()
-        if other.name in related or (other.name not in elsewhere and _same_make(entry, other))
+        if other.name in related or (other.name not in elsewhere and _same_components(entry, other))
     ]
-    found = [other for other in found if _fits(other, entry) and _repaints_alike(other, entry)]
-    found += [other for other in pipelines.values() if other not in found and _opened(other, entry, extra)]
+    found = [other for other in found if _fits(other, entry) and _same_mask_use(other, entry)]
+    found += [other for other in pipelines.values() if other not in found and _added_by(other, entry, extra)]
     fitting = [other for other in found if other.name != entry.name]
     return tuple(sorted(fitting, key=lambda other: (other.name not in related, len(other.name), other.name)))
 
 
 def _relatives(name: str, families: Families) -> dict[str, None]:
-    """Return all names in the rows of diffusers' tables where this one stands."""
+    """Return all names in the mappings of diffusers that include a class."""
     rows = [members for members in families.values() if name in members.values()]
     return dict.fromkeys(member for members in rows for member in members.values())
 
 
 def _fits(other: PipelineEntry, entry: PipelineEntry) -> bool:
-    """Return whether a class needs no component that this one's model has not."""
+    """Return whether the model of a class has all components that another class needs."""
     return other.modular == entry.modular and other.required_components <= {part.name for part in entry.components}
 
 
-def _repaints_alike(one: PipelineEntry, other: PipelineEntry) -> bool:
-    """Return whether both or neither need weights that were trained with a mask."""
+def _same_mask_use(one: PipelineEntry, other: PipelineEntry) -> bool:
+    """Return whether both classes or neither need weights that were trained with a mask."""
     return _needs_mask(one) == _needs_mask(other)
 
 
@@ -68,11 +68,11 @@ def _needs_mask(entry: PipelineEntry) -> bool:
     return any(each.kind == "mask" for each in entry.media(required=True)) and entry.parameter(STRENGTH) is None
 
 
-def _opened(other: PipelineEntry, entry: PipelineEntry, extra: frozenset[str]) -> bool:
-    """Return whether extra components make a class out of this one's: it needs some of them, and all else is the same.
+def _added_by(other: PipelineEntry, entry: PipelineEntry, extra: frozenset[str]) -> bool:
+    """Return whether a class needs some of the extra components, and is otherwise made of the same components.
 
-    Parts that it might do without are to be there, too: Stable Diffusion XL has a second text encoder that may be None, and
-    is not what Stable Diffusion becomes with a ControlNet.
+    Its optional components must exist too: Stable Diffusion XL has a second text encoder that may be None, and is not a class
+    for Stable Diffusion with a ControlNet.
     """
     ours = {part.name: part.annotation for part in entry.components}
     needed = {part.name: part.annotation for part in other.components if not part.optional}
@@ -80,17 +80,17 @@ def _opened(other: PipelineEntry, entry: PipelineEntry, extra: frozenset[str]) -
     if other.modular or other.deprecated or not known or not extra & needed.keys():
         return False
     shared = needed.keys() & ours.keys()
-    whole = entry.required_components - extra <= {part.name for part in other.components}
-    return whole and all(_alike(needed[name], ours[name]) for name in shared)
+    complete = entry.required_components - extra <= {part.name for part in other.components}
+    return complete and all(_compatible(needed[name], ours[name]) for name in shared)
 
 
-def _alike(one: str, other: str) -> bool:
-    """Return whether some class is allowed by both annotations, or one of them names none."""
+def _compatible(one: str, other: str) -> bool:
+    """Return whether both annotations allow a common class, or one of them names no class."""
     theirs, ours = parse_annotation(one).leaves, parse_annotation(other).leaves
     return not theirs or not ours or bool(theirs & ours)
 
 
-def _same_make(entry: PipelineEntry, other: PipelineEntry) -> bool:
+def _same_components(entry: PipelineEntry, other: PipelineEntry) -> bool:
     ours = {part.name: part.annotation for part in entry.components if not part.optional}
     theirs = {part.name: part.annotation for part in other.components if not part.optional}
     return (

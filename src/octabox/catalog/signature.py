@@ -1,4 +1,4 @@
-"""What a request may say to a pipeline: as JSON Schema, and as a check that names all that is wrong."""
+"""The parameters of a request to a pipeline: their JSON Schema, and their validation with all errors."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from octabox.errors import (
     nearest,
 )
 
-#: What to use in place of a parameter that Octabox sets itself, by its kind or its name.
-INSTEAD = {
-    "generator": "Give a seed.",
-    "callback": "Ask for progress, or for a stream.",
-    "output_type": "Give the format of the output.",
+#: Hints for parameters that Octabox sets itself, by kind or name.
+HINTS = {
+    "generator": "Set a seed.",
+    "callback": "Request progress or a stream.",
+    "output_type": "Set the output format.",
 }
 
-#: JSON's types by the words for single values.
+#: JSON types by the kind of single values.
 JSON_TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean", "mapping": "object"}
 
-#: How a sentence calls them.
+#: The same in words, for messages.
 WORDS = {
     "text": "text",
     "integer": "an integer",
@@ -39,12 +39,12 @@ WORDS = {
 
 
 def settable_parameters(entry: PipelineEntry) -> tuple[Parameter, ...]:
-    """Return the parameters that a request may give."""
+    """Return the parameters that a request may set."""
     return tuple(parameter for parameter in entry.parameters if parameter.kind not in INTERNAL_KINDS)
 
 
 def json_schema(entry: PipelineEntry) -> dict[str, Any]:
-    """Return what a request may say, as JSON Schema (2020-12)."""
+    """Return the JSON Schema (2020-12) of the parameters of a request."""
     parameters = settable_parameters(entry)
     grouped = {name for group in entry.one_of if len(group) > 1 for name in group}
     required = [each.name for each in parameters if each.required and each.name not in grouped]
@@ -65,18 +65,18 @@ def json_schema(entry: PipelineEntry) -> dict[str, Any]:
 def validate(
     entry: PipelineEntry, params: Mapping[str, object], files: Mapping[str, Sized] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """Return the parameters as the pipeline takes them.
+    """Validate the parameters of a request, and return them in the types of the pipeline.
 
     Args:
         entry: The pipeline.
-        params: What a request says.
-        files: What it brings as files, by parameter: one, or several where a list is taken. What they hold is not looked at.
+        params: Parameters of the request.
+        files: Files of the request by parameter: one, or several for a list. Their content is not checked.
 
     Raises:
         UnknownParameterError: The pipeline has no such parameter, or Octabox sets it itself.
-        InvalidParameterError: A value is of the wrong type.
-        MissingParameterError: A parameter that the call needs is not there.
-        InvalidRequestError: Several of these at once.
+        InvalidParameterError: A value has the wrong type.
+        MissingParameterError: A required parameter is missing.
+        InvalidRequestError: There are several errors.
     """
     problems: list[RequestError] = []
     checked: dict[str, Any] = {}
@@ -98,7 +98,7 @@ def validate(
 
 
 def check_value(parameter: Parameter, value: object) -> Any:
-    """Return a value as the parameter takes it: an integer stays one, 8.0 becomes one where one is needed."""
+    """Validate a value, and return it in the type of the parameter: 8.0 becomes 8 for an integer."""
     shape = _shape(parameter)
     if value is None:
         if shape.none or (not parameter.required and parameter.default is None) or shape == Shape():
@@ -107,29 +107,29 @@ def check_value(parameter: Parameter, value: object) -> Any:
         return value
     else:
         try:
-            return _fitted(value, shape)
+            return _convert(value, shape)
         except ValueError:
             pass
-    words = _in_words(shape)
+    expected = _in_words(shape)
     choices = tuple(str(choice) for choice in shape.choices)
     raise InvalidParameterError(
-        f"{parameter.name} must be {words}, not {_shown(value)}.", parameter=parameter.name, choices=choices
+        f"{parameter.name} must be {expected}, not {_shorten(value)}.", parameter=parameter.name, choices=choices
     )
 
 
 def is_one_each(parameter: Parameter) -> bool:
-    """Return whether a list of texts means one for each prompt: a single text is taken too."""
+    """Return whether a list of texts has one text for each prompt: a single text is accepted too."""
     shape = _shape(parameter)
     return parameter.kind == "text" and "text" in shape.atoms
 
 
 def takes_numbers(parameter: Parameter) -> bool:
-    """Return whether a parameter that takes an array takes plain numbers or lists of them as they are, too."""
+    """Return whether an array parameter also accepts numbers or lists of numbers as they are."""
     return bool({"integer", "number"} & _shape(parameter).leaves)
 
 
 def _shape(parameter: Parameter) -> Shape:
-    """Return what a parameter allows: by its annotation, or by its kind where that says nothing."""
+    """Return the values that a parameter allows: by its annotation or, if that is open, by its kind."""
     shape = parse_annotation(parameter.annotation)
     if parameter.choices and not shape.choices:
         return Shape(none=shape.none, choices=parameter.choices)
@@ -139,15 +139,15 @@ def _shape(parameter: Parameter) -> Shape:
     return single | Shape(items=single) if parameter.many else single
 
 
-def _fitted(value: object, shape: Shape) -> Any:
-    """Return a value as the type takes it, or raise ValueError."""
+def _convert(value: object, shape: Shape) -> Any:
+    """Convert a value to a type; raise ValueError if it does not fit."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(value)
     if value in shape.choices or (value is None and shape.none):
         return value
     is_open = not (shape.atoms or shape.choices or shape.items)
     if isinstance(value, list | tuple):
-        return _fitted_list(value, shape, is_open=is_open)
+        return _convert_list(value, shape, is_open=is_open)
     fits = {
         bool: {"boolean"},
         int: {"integer", "number"},
@@ -162,18 +162,18 @@ def _fitted(value: object, shape: Shape) -> Any:
     raise ValueError(value)
 
 
-def _fitted_list(value: list[Any] | tuple[Any, ...], shape: Shape, *, is_open: bool) -> list[Any]:
+def _convert_list(value: list[Any] | tuple[Any, ...], shape: Shape, *, is_open: bool) -> list[Any]:
     if shape.items is not None:
-        return [_fitted(item, shape.items) for item in value]
+        return [_convert(item, shape.items) for item in value]
     if is_open or shape.atoms - JSON_TYPES.keys():
-        return [_fitted(item, Shape()) for item in value]
+        return [_convert(item, Shape()) for item in value]
     raise ValueError(value)
 
 
 def _unknown(entry: PipelineEntry, name: str, parameter: Parameter | None) -> UnknownParameterError:
     known = [each.name for each in settable_parameters(entry)]
     if parameter is not None:
-        hint = INSTEAD.get(name) or INSTEAD.get(parameter.kind, "Leave it out.")
+        hint = HINTS.get(name) or HINTS.get(parameter.kind, "Remove it.")
         return UnknownParameterError(f"{name} is set by Octabox.", hint=hint, parameter=name, choices=known)
     like = nearest(name, known)
     hint = f"Did you mean {' or '.join(like)}?" if like else f"It takes: {', '.join(known)}."
@@ -181,20 +181,20 @@ def _unknown(entry: PipelineEntry, name: str, parameter: Parameter | None) -> Un
 
 
 def _wrong_files(entry: PipelineEntry, files: Mapping[str, Sized]) -> Iterator[RequestError]:
-    """Yield an error for each file that no parameter takes, or only as a value, and for several where one is taken."""
-    for name, given in files.items():
+    """Yield an error for each file of a parameter that is unknown or takes no file, and for several files instead of one."""
+    for name, values in files.items():
         parameter = entry.parameter(name)
         if parameter is None or parameter.kind in INTERNAL_KINDS:
             yield _unknown(entry, name, parameter)
         elif not parameter.is_file:
             yield InvalidParameterError(f"{name} must be {_in_words(_shape(parameter))}, not a file.", parameter=name)
-        elif len(given) > 1 and not parameter.many:
-            message = f"{name} takes one {parameter.kind}, not {len(given)}."
-            yield InvalidParameterError(message, hint="Send the others in requests of their own.", parameter=name)
+        elif len(values) > 1 and not parameter.many:
+            message = f"{name} takes one {parameter.kind}, not {len(values)}."
+            yield InvalidParameterError(message, hint="Send one file in each request.", parameter=name)
 
 
-def _missing(entry: PipelineEntry, given: set[str]) -> Iterator[MissingParameterError]:
-    """Yield an error for each parameter, and for each group of them, of which none was given."""
+def _missing(entry: PipelineEntry, present: set[str]) -> Iterator[MissingParameterError]:
+    """Yield an error for each required parameter that is missing, and for each group without any parameter."""
     groups = [group for group in entry.one_of if len(group) > 1]
     grouped = {name for group in groups for name in group}
     alone = [
@@ -204,13 +204,13 @@ def _missing(entry: PipelineEntry, given: set[str]) -> Iterator[MissingParameter
     ]
     alone += [group[0] for group in entry.one_of if len(group) == 1 and group[0] not in alone]
     for name in alone:
-        if name not in given:
-            yield MissingParameterError(f"{entry.name} needs {name}.", hint=f"Give {name}.", parameter=name)
+        if name not in present:
+            yield MissingParameterError(f"{entry.name} needs {name}.", hint=f"Set {name}.", parameter=name)
     for group in groups:
-        if not given.intersection(group):
+        if not present.intersection(group):
             names = sorted(group, key=lambda name: (len(name), name))
             yield MissingParameterError(
-                f"{entry.name} needs {' or '.join(names)}.", hint=f"Give {names[0]}.", parameter=names[0], choices=names
+                f"{entry.name} needs {' or '.join(names)}.", hint=f"Set {names[0]}.", parameter=names[0], choices=names
             )
 
 
@@ -226,23 +226,23 @@ def _property(parameter: Parameter) -> dict[str, Any]:
 
 
 def _media_schema(parameter: Parameter) -> dict[str, Any]:
-    """Return the schema of a file: the address of one, or its content in base64."""
+    """Return the schema of a file: its URL, or its content in base64."""
     media = {"mask": "image"}.get(parameter.kind, parameter.kind)
     one: list[dict[str, Any]] = [*_FILE, _content(f"{media}/*")]
     return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}] if parameter.many else one}
 
 
-#: A file by its address.
+#: A file by its URL.
 _FILE = ({"type": "string", "format": "uri"},)
 
 
 def _content(media_type: str) -> dict[str, Any]:
-    """Return the schema of a file's content in base64."""
+    """Return the schema of the content of a file in base64."""
     return {"type": "string", "contentEncoding": "base64", "contentMediaType": media_type}
 
 
 def _value_schema(shape: Shape) -> dict[str, Any]:
-    """Return the schema of what a type allows; that of a tensor is nested lists of numbers."""
+    """Return the schema of a type; a tensor is nested lists of numbers."""
     options: list[dict[str, Any]] = [{"type": kind} for atom, kind in JSON_TYPES.items() if atom in shape.atoms]
     options += [{"enum": list(shape.choices)}] if shape.choices else []
     if shape.items is not None or "array" in shape.atoms:
@@ -271,6 +271,6 @@ def _in_words(shape: Shape) -> str:
     return " or ".join(words) or "something else"
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 (a line's worth)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 (one line)

@@ -1,1 +1,1 @@
-"""Models on the Hugging Face Hub."""
+"""Models and adapters in files and on the Hugging Face Hub."""

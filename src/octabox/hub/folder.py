@@ -1,4 +1,4 @@
-"""What can be told of a model without the network: whether a word is a Hub id, and what a folder says of itself."""
+"""Identify models without network access: Hub ids, and the index of a model folder."""
 
 from __future__ import annotations
 
@@ -9,93 +9,93 @@ from typing import Any
 
 from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
 
-#: Files by which a folder or a repository is a model of diffusers, the usual one first.
+#: Index files of a diffusers model, the standard one first.
 INDEX_FILES = ("model_index.json", "modular_model_index.json")
 
-#: Endings of files that torch pickled.
+#: Suffixes of files that torch pickled.
 PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth"})
 
-#: Endings of files that hold a whole model, or one component of it.
+#: Suffixes of single-file checkpoints and components.
 CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".gguf", *PICKLE_SUFFIXES})
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
-#: Longest Hub id there is.
-_LONGEST = 96
+#: Maximum length of a Hub id.
+_MAX_LENGTH = 96
 
 
 def is_hub_id(text: str) -> bool:
-    """Tell whether a text has the form of a repository's name on the Hub: an owner, one slash, a name."""
-    if len(text) > _LONGEST or not _HUB_ID.fullmatch(text):
+    """Return whether a text has the form of a Hub repository id: an owner, one slash, a name."""
+    if len(text) > _MAX_LENGTH or not _HUB_ID.fullmatch(text):
         return False
-    odd = "--" in text or ".." in text or text.endswith((".", "-", ".git"))
-    return not odd and Path(text).suffix.lower() not in CHECKPOINT_SUFFIXES
+    is_invalid = "--" in text or ".." in text or text.endswith((".", "-", ".git"))
+    return not is_invalid and Path(text).suffix.lower() not in CHECKPOINT_SUFFIXES
 
 
 def index_file(folder: Path) -> Path | None:
-    """Return the file by which this folder is a model; None where it is none."""
+    """Return the index file of a model folder; None if it has none."""
     return next((folder / name for name in INDEX_FILES if (folder / name).is_file()), None)
 
 
 def folder_index(folder: Path) -> dict[str, Any]:
-    """Read what a model's folder says of itself.
+    """Read the index of a model folder.
 
     Raises:
-        ModelNotFoundError: There is no such folder.
-        IncompatibleWeightsError: It is a file, or a folder that is no model.
+        ModelNotFoundError: The folder does not exist.
+        IncompatibleWeightsError: It is a file, or not a model folder.
     """
     if folder.is_file():
-        hint = "Only a folder has an index; a checkpoint's class is told from its tensors."
+        hint = "Only a folder has an index; specify the pipeline of a single file."
         raise IncompatibleWeightsError(f"{folder} is a single file.", hint=hint)
     if not folder.is_dir():
         raise ModelNotFoundError(f"There is no folder {folder}.", hint="Check the path.")
     file = index_file(folder)
     if file is None:
-        hint = "Choose the folder that holds the model as diffusers saved it."
-        raise IncompatibleWeightsError(f"{folder} is no model: it has no {INDEX_FILES[0]}.", hint=hint)
+        hint = "Choose the folder of a model in the format of diffusers."
+        raise IncompatibleWeightsError(f"{folder} is not a model folder: it has no {INDEX_FILES[0]}.", hint=hint)
     return read_index(file, str(file))
 
 
-def read_index(file: Path, shown: str) -> dict[str, Any]:
-    """Read an index and make sure that it names a pipeline.
+def read_index(file: Path, label: str) -> dict[str, Any]:
+    """Read an index file and check that it names a pipeline.
 
     Args:
         file: The file.
-        shown: How errors are to call it.
+        label: Name of the file in errors.
 
     Raises:
-        IncompatibleWeightsError: It is broken, or names no pipeline.
+        IncompatibleWeightsError: The file is invalid, or names no pipeline.
     """
-    hint = "The download may have been cut short: fetch the model again."
+    hint = "The download may be incomplete; download the model again."
     try:
         index = json.loads(file.read_bytes())
     except OSError as error:
-        raise IncompatibleWeightsError(f"{shown} cannot be read: {error.strerror}.", hint=hint) from error
+        raise IncompatibleWeightsError(f"{label} cannot be read: {error.strerror}.", hint=hint) from error
     except (ValueError, RecursionError) as error:
-        raise IncompatibleWeightsError(f"{shown} is not valid JSON: {error}.", hint=hint) from error
+        raise IncompatibleWeightsError(f"{label} is not valid JSON: {error}.", hint=hint) from error
     if not isinstance(index, dict):
-        raise IncompatibleWeightsError(f"{shown} must hold a JSON object, not {type(index).__name__}.", hint=hint)
+        raise IncompatibleWeightsError(f"{label} must hold a JSON object, not {type(index).__name__}.", hint=hint)
     name = index.get("_class_name")
-    # A model that brings its own code names a file and the class in it.
-    named = name if isinstance(name, list) else [name]
-    if not named or not all(isinstance(part, str) and part for part in named):
-        hint = "Give `pipeline` in the model's configuration, or mend the file."
-        raise IncompatibleWeightsError(f"{shown} names no pipeline: `_class_name` is missing.", hint=hint)
+    # A model with custom code names a file and the class in it.
+    parts = name if isinstance(name, list) else [name]
+    if not parts or not all(isinstance(part, str) and part for part in parts):
+        hint = "Set `pipeline` in the configuration of the model, or fix the file."
+        raise IncompatibleWeightsError(f"{label} names no pipeline: `_class_name` is missing.", hint=hint)
     return index
 
 
 def has_extra_channels(folder: Path) -> bool:
-    """Tell whether a model's UNet was made for more than noise: it has more channels in than the latents of its VAE.
+    """Return whether the UNet of a model has more input channels than its VAE has latent channels.
 
-    That is so of those that are trained with a mask or an image beside the noise; no other task runs on their weights.
+    Such a model was trained with a mask or an image as additional input; no other task runs on its weights.
     """
-    taken = _setting(folder / "unet" / "config.json", "in_channels")
-    latent = _setting(folder / "vae" / "config.json", "latent_channels")
-    return taken is not None and latent is not None and taken > latent
+    channels = _setting(folder / "unet" / "config.json", "in_channels")
+    latent_channels = _setting(folder / "vae" / "config.json", "latent_channels")
+    return channels is not None and latent_channels is not None and channels > latent_channels
 
 
 def _setting(file: Path, name: str) -> int | None:
-    """Return a number that a component's configuration holds; None where there is none."""
+    """Return an integer setting of a component configuration; None if it is missing."""
     try:
         value = json.loads(file.read_bytes()).get(name)
     except (OSError, ValueError, AttributeError):

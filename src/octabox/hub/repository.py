@@ -1,4 +1,4 @@
-"""Learn what a model is from its index alone: from a folder, or from a repository on the Hub by that one file."""
+"""Read the index of a model, from a folder or from a Hub repository."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from octabox.hub.folder import INDEX_FILES, folder_index, is_hub_id, read_index
 
 __all__ = ["hub_error", "is_hub_id", "model_index", "pipeline_tag", "repository_index", "scheduler_config"]
 
-#: Where a model of diffusers keeps the configuration of its noise scheduler.
+#: Folder and file of the scheduler configuration in a diffusers model.
 SCHEDULER, SCHEDULER_FILE = "scheduler", "scheduler_config.json"
 
-_TOKEN = "log in by `hf auth login`, or set HF_TOKEN"  # noqa: S105 (words, no password)
+_TOKEN = "log in by `hf auth login`, or set HF_TOKEN"  # noqa: S105 (a message, not a password)
 
-#: What an answer of the Hub means, the most special first: our error, what happened, and what to do.
-_MEANINGS: Mapping[type[Exception], tuple[type[OctaboxError], str, str]] = {
+#: Our error, message and hint for errors of huggingface_hub, the most specific first.
+_ERRORS: Mapping[type[Exception], tuple[type[OctaboxError], str, str]] = {
     GatedRepoError: (
         GatedModelError,
-        "{repo} is gated: its owner asks for an agreement first.",
+        "{repo} is gated: its owner requires an agreement.",
         f"Accept it at {constants.ENDPOINT}/{{repo}}, then {_TOKEN}.",
     ),
     RevisionNotFoundError: (
@@ -48,46 +48,46 @@ _MEANINGS: Mapping[type[Exception], tuple[type[OctaboxError], str, str]] = {
     ),
     OfflineModeIsEnabled: (
         DownloadError,
-        "{repo} is not in the cache, and the Hub is switched off.",
-        "Take HF_HUB_OFFLINE out of the environment, or fetch the model beforehand.",
+        "{repo} is not in the cache, and the Hub is disabled.",
+        "Unset HF_HUB_OFFLINE, or download the model beforehand.",
     ),
     LocalEntryNotFoundError: (
         DownloadError,
         "{repo} is not in the cache, and the Hub cannot be reached.",
-        "Check the network, or fetch the model beforehand.",
+        "Check the network, or download the model beforehand.",
     ),
     EntryNotFoundError: (
         IncompatibleWeightsError,
-        f"{{repo}} is no model of diffusers: it has no {INDEX_FILES[0]}.",
-        "Choose a repository in diffusers' format, or a single checkpoint file.",
+        f"{{repo}} is not a diffusers model: it has no {INDEX_FILES[0]}.",
+        "Choose a repository in the format of diffusers, or a single checkpoint file.",
     ),
     HFValidationError: (
         ModelNotFoundError,
-        "{repo!r} is no name of a repository on the Hub.",
-        "Such a name is an owner, a slash and a name.",
+        "{repo!r} is not a valid Hub repository id.",
+        "A repository id is an owner, a slash and a name.",
     ),
 }
 
-#: What refusals by number mean, where the Hub says no more.
+#: The same by HTTP status, for other errors.
 _STATUS: Mapping[int, tuple[type[OctaboxError], str, str]] = {
-    401: (GatedModelError, "The Hub does not know who asks for {repo}.", f"To prove it, {_TOKEN}."),
-    403: (GatedModelError, "The Hub forbids {repo} to this token.", "Give the token the right to read it."),
-    429: (DownloadError, "The Hub takes no more requests for now.", f"Wait a while; for a higher limit, {_TOKEN}."),
+    401: (GatedModelError, "The Hub requires authentication for {repo}.", f"To authenticate, {_TOKEN}."),
+    403: (GatedModelError, "The Hub token has no access to {repo}.", "Grant the token read access."),
+    429: (DownloadError, "The request limit of the Hub is reached.", f"Wait; for a higher limit, {_TOKEN}."),
 }
 
 
 def model_index(source: str | Path, revision: str | None = None) -> dict[str, Any]:
-    """Return the index of a model: which pipeline it is for, and what it is made of.
+    """Return the index of a model, with its pipeline class and its components.
 
     Args:
-        source: A folder, or a repository on the Hub.
+        source: A folder or a Hub repository.
         revision: Branch, tag or commit of the repository.
 
     Raises:
-        ModelNotFoundError: There is no such folder, repository or revision.
-        GatedModelError: The Hub wants an agreement, a token, or another one.
-        DownloadError: The Hub cannot be reached, or is switched off.
-        IncompatibleWeightsError: It is there, but it is no model of diffusers.
+        ModelNotFoundError: The folder, repository or revision does not exist.
+        GatedModelError: The Hub requires an agreement or another token.
+        DownloadError: The Hub cannot be reached, or is disabled.
+        IncompatibleWeightsError: It is not a diffusers model.
     """
     if isinstance(source, Path) or Path(source).exists() or not is_hub_id(source):
         return folder_index(Path(source))
@@ -98,7 +98,7 @@ def model_index(source: str | Path, revision: str | None = None) -> dict[str, An
 
 
 def repository_index(repo: str, revision: str | None = None) -> dict[str, Any] | None:
-    """Return the index of a repository on the Hub; None where it has none. The errors are those of `model_index`."""
+    """Return the index of a Hub repository; None if it has none. Raises the errors of `model_index`."""
     for name in INDEX_FILES:
         file = _fetch(repo, name, revision)
         if file is not None:
@@ -107,12 +107,12 @@ def repository_index(repo: str, revision: str | None = None) -> dict[str, Any] |
 
 
 def scheduler_config(source: str | Path, revision: str | None = None, folder: str = SCHEDULER) -> dict[str, Any] | None:
-    """Return the configuration of a model's noise scheduler; None where it has none. The errors are those of `model_index`.
+    """Return the scheduler configuration of a model; None if it has none. Raises the errors of `model_index`.
 
     Args:
-        source: A folder, or a repository on the Hub.
+        source: A folder or a Hub repository.
         revision: Branch, tag or commit of the repository.
-        folder: Where in it the scheduler is.
+        folder: Folder of the scheduler in it.
     """
     name = f"{folder}/{SCHEDULER_FILE}" if folder else SCHEDULER_FILE
     if isinstance(source, Path) or Path(source).exists() or not is_hub_id(source):
@@ -124,13 +124,13 @@ def scheduler_config(source: str | Path, revision: str | None = None, folder: st
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        hint = "The download may have been cut short: fetch the model again."
+        hint = "The download may be incomplete; download the model again."
         raise IncompatibleWeightsError(f"{source}/{name} is not valid JSON: {error}.", hint=hint) from error
     return found if isinstance(found, dict) else None
 
 
 def pipeline_tag(repo: str) -> str | None:
-    """Return the task that the Hub shows for a repository. The errors are those of `model_index`."""
+    """Return the task tag of a Hub repository. Raises the errors of `model_index`."""
     try:
         return model_info(repo).pipeline_tag
     except (OSError, ValueError) as error:
@@ -138,7 +138,7 @@ def pipeline_tag(repo: str) -> str | None:
 
 
 def _fetch(repo: str, name: str, revision: str | None) -> Path | None:
-    """Fetch one file of a repository; None where it has no such file."""
+    """Download a file of a repository; None if it does not exist."""
     try:
         return Path(hf_hub_download(repo, name, revision=revision))
     except LocalEntryNotFoundError as error:
@@ -150,17 +150,17 @@ def _fetch(repo: str, name: str, revision: str | None) -> Path | None:
 
 
 def hub_error(error: Exception, repo: str, revision: str | None = None) -> OctaboxError:
-    """Return our error for one that huggingface_hub raised."""
-    kind: type[Exception] = type(error)
+    """Return our error for an error of huggingface_hub."""
+    cause: type[Exception] = type(error)
     if isinstance(error, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
-        kind = OfflineModeIsEnabled
-    meaning = next((_MEANINGS[known] for known in _MEANINGS if issubclass(kind, known)), None)
-    if meaning is None and isinstance(error, HfHubHTTPError):
-        meaning = _STATUS.get(getattr(error.response, "status_code", 0))
-    if meaning is None:
-        reason = str(error).strip().splitlines() or [kind.__name__]
-        hint = "Try again later, and see whether the disk has room."
-        return DownloadError(f"{repo} could not be fetched: {reason[0]}", hint=hint, model=repo)
-    ours, message, hint = meaning
-    words = {"repo": repo, "revision": revision or "main"}
-    return ours(message.format(**words), hint=hint.format(**words), model=repo)
+        cause = OfflineModeIsEnabled
+    entry = next((_ERRORS[known] for known in _ERRORS if issubclass(cause, known)), None)
+    if entry is None and isinstance(error, HfHubHTTPError):
+        entry = _STATUS.get(getattr(error.response, "status_code", 0))
+    if entry is None:
+        reason = str(error).strip().splitlines() or [cause.__name__]
+        hint = "Try again later, and check the free disk space."
+        return DownloadError(f"{repo} could not be downloaded: {reason[0]}", hint=hint, model=repo)
+    error_type, message, hint = entry
+    values = {"repo": repo, "revision": revision or "main"}
+    return error_type(message.format(**values), hint=hint.format(**values), model=repo)

@@ -1,1 +1,1 @@
-"""Images, videos, audio, arrays and meshes in and out, and the metadata inside them."""
+"""Decode and encode images, videos, audio, arrays and meshes, with their metadata."""

@@ -1,4 +1,4 @@
-"""Read arrays that clients send, and write those that models make."""
+"""Decode input arrays and encode output arrays."""
 
 from __future__ import annotations
 
@@ -17,128 +17,128 @@ from octabox.media.formats import check_output_format, media_type_of, select_for
 from octabox.media.limits import MediaLimits
 from octabox.types import OutputFormat
 
-#: How an .npy file begins.
+#: Magic bytes of an .npy file.
 MAGIC = b"\x93NUMPY"
 
 #: Struct formats of the header's length, by the file's major version (numpy's format description, NEP 1).
 LENGTHS = {1: "<H", 2: "<I", 3: "<I"}
 
-#: Bytes of the longest header that is read; that of an array of numbers has a hundred.
-LONGEST_HEADER = 10_000
+#: Maximum size of a header in bytes; typical headers have a hundred.
+MAX_HEADER = 10_000
 
-#: Kinds of values that are numbers: booleans, integers with and without a sign, floats.
+#: Kinds of numeric dtypes: booleans, signed and unsigned integers, floats.
 NUMBERS = "biuf"
 
-#: What to do about numbers that nothing can be made of.
-SENSE = "Send finite numbers, at least one."
+#: Hint for empty arrays and for values that are not finite.
+FINITE_HINT = "Send at least one number, and only finite ones."
 
-HINT = "Send an .npy file of numbers, as numpy.save writes it."
+NPY_HINT = "Send an .npy file of numbers, as numpy.save writes it."
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> npt.NDArray[Any]:
-    """Return the array of an .npy file; what its header claims is checked before anything is allocated.
+    """Decode an .npy file; its header is validated before memory is allocated.
 
     Raises:
-        MediaError: The file is no .npy file of numbers, is damaged or too large, or its numbers are none.
+        MediaError: The file is not a numeric .npy file, is damaged or too large, or has values that are not finite.
     """
     limits.check_bytes(data, parameter)
     try:
-        kind, shape, fortran, begin = _header(data)
+        dtype, shape, fortran, begin = _header(data)
     except (ValueError, SyntaxError, TypeError, LookupError, struct.error, RecursionError, MemoryError) as error:
-        raise _unreadable(parameter, "is no .npy file, or is damaged") from error
-    if kind.kind not in NUMBERS:
-        raise _unreadable(parameter, f"holds values of type '{kind}', which are no real numbers")
+        raise _unreadable(parameter, "is damaged, or not an .npy file") from error
+    if dtype.kind not in NUMBERS:
+        raise _unreadable(parameter, f"has the dtype '{dtype}', which is not a real number type")
     count = math.prod(shape)
-    if count * kind.itemsize != len(data) - begin:
+    if count * dtype.itemsize != len(data) - begin:
         size = "x".join(map(str, shape)) or "1"
-        why = f"claims {size} values of {kind.itemsize} bytes, and has {len(data) - begin} bytes"
+        why = f"declares {size} values of {dtype.itemsize} bytes, but has {len(data) - begin} bytes"
         raise _unreadable(parameter, why)
     try:
-        flat = np.frombuffer(data, kind, count, begin)
-        # A copy: what is passed on may be written to, and has the byte order of the machine.
-        array = flat.reshape(shape, order="F" if fortran else "C").astype(kind.newbyteorder("="))
+        flat = np.frombuffer(data, dtype, count, begin)
+        # A copy, which is writable and in native byte order.
+        array = flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="))
     except (ValueError, OverflowError, MemoryError) as error:
         raise _unreadable(parameter, f"cannot be read: {error}") from error
-    if problem := _senseless(array):
-        raise MediaError(f"The file for '{parameter}' {problem}.", hint=SENSE, parameter=parameter)
+    if problem := _value_problem(array):
+        raise MediaError(f"The file for '{parameter}' {problem}.", hint=FINITE_HINT, parameter=parameter)
     return array
 
 
 def _header(data: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """Return what the header of an .npy file says: the type, the shape, the order, and where the values begin."""
+    """Return the dtype, shape, Fortran order flag and data offset in the header of an .npy file."""
     if not data.startswith(MAGIC):
         raise ValueError("no magic")
     layout, at = LENGTHS[data[len(MAGIC)]], len(MAGIC) + 2
     (length,) = struct.unpack_from(layout, data, at)
     begin = at + struct.calcsize(layout)
-    if length > min(LONGEST_HEADER, len(data) - begin):
+    if length > min(MAX_HEADER, len(data) - begin):
         raise ValueError("header is too long")
-    said = ast.literal_eval(data[begin : begin + length].decode("utf-8").strip())
-    shape, fortran, name = said["shape"], said["fortran_order"], said["descr"]
-    sides = isinstance(shape, tuple) and all(type(side) is int and side >= 0 for side in shape)
-    if not sides or not isinstance(fortran, bool):
+    header = ast.literal_eval(data[begin : begin + length].decode("utf-8").strip())
+    shape, fortran, name = header["shape"], header["fortran_order"], header["descr"]
+    is_valid = isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape)
+    if not is_valid or not isinstance(fortran, bool):
         raise ValueError("wrong header")
-    # A list describes records, whose fields are no numbers; such a type is refused by its kind.
+    # A list describes a structured dtype, which is refused by its kind.
     return np.dtype(name), shape, fortran, begin + length
 
 
-def _senseless(array: npt.NDArray[Any]) -> str | None:
-    """Return why nothing can be made of an array; None where something can."""
+def _value_problem(array: npt.NDArray[Any]) -> str | None:
+    """Return why the values of an array are invalid; None if they are valid."""
     if not array.size:
-        return f"holds no numbers: its shape is {list(array.shape)}"
+        return f"has no values: its shape is {list(array.shape)}"
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return f"holds numbers that are none (NaN) or infinite: {int((~np.isfinite(array)).sum())} of {array.size}"
+        return f"has values that are NaN or infinite: {int((~np.isfinite(array)).sum())} of {array.size}"
     return None
 
 
 def _unreadable(parameter: str, why: str) -> MediaError:
-    return MediaError(f"The file for '{parameter}' {why}.", hint=HINT, parameter=parameter)
+    return MediaError(f"The file for '{parameter}' {why}.", hint=NPY_HINT, parameter=parameter)
 
 
 def from_lists(value: Any, *, parameter: str) -> npt.NDArray[Any]:
-    """Return nested lists of numbers as an array: integers as int64, else float32, as models take them.
+    """Convert nested lists of numbers to an array: int64 for integers, float32 otherwise.
 
     Raises:
-        InvalidParameterError: The lists are not of one length on each level, or hold something else than finite numbers.
+        InvalidParameterError: The lists of one level differ in length, or have values other than finite numbers.
     """
     try:
         found = np.asarray(value)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidParameterError(
-            f"'{parameter}' has lists of several lengths on one level.",
-            hint="Every list must have as many items as those beside it.",
+            f"'{parameter}' has lists of different lengths on one level.",
+            hint="All lists of one level must have the same length.",
             parameter=parameter,
         ) from error
     if found.dtype.kind not in NUMBERS:
-        raise InvalidParameterError(f"'{parameter}' must hold numbers only.", parameter=parameter)
-    if problem := _senseless(found):
-        raise InvalidParameterError(f"'{parameter}' {problem}.", hint=SENSE, parameter=parameter)
+        raise InvalidParameterError(f"'{parameter}' must contain only numbers.", parameter=parameter)
+    if problem := _value_problem(found):
+        raise InvalidParameterError(f"'{parameter}' {problem}.", hint=FINITE_HINT, parameter=parameter)
     return found.astype(np.float32) if found.dtype.kind == "f" else found
 
 
 def encode(arrays: Mapping[str, npt.NDArray[Any]], output: OutputFormat) -> tuple[bytes, str]:
-    """Return arrays as a file, and the file's media type: NPZ under their names, or the one array alone as NPY.
+    """Encode arrays to a file, and return it with its media type: NPZ, or NPY for a single array.
 
     Raises:
-        InvalidParameterError: The format is none that is written, or NPY is to hold several arrays.
-        GenerationError: An array holds something else than numbers.
+        InvalidParameterError: The format is not supported, or NPY is requested for several arrays.
+        GenerationError: An array has values other than numbers.
     """
     check_output_format(output, "array")
     name, file = select_format("array", output), io.BytesIO()
     if any(array.dtype.hasobject for array in arrays.values()):
-        raise GenerationError("The model made an array that holds no numbers.")
+        raise GenerationError("The model returned an array of objects.")
     if name == "npz":
         fields: dict[str, Any] = {_field(field): array for field, array in arrays.items()}
         np.savez(file, **fields)
         return file.getvalue(), media_type_of(name)
     if len(arrays) != 1:
         raise InvalidParameterError(
-            f"{len(arrays)} arrays cannot be one file of npy.", hint="Ask for npz.", parameter="output_format"
+            f"{len(arrays)} arrays cannot be written to one npy file.", hint="Request npz.", parameter="output_format"
         )
     np.save(file, next(iter(arrays.values())), allow_pickle=False)
     return file.getvalue(), media_type_of(name)
 
 
 def _field(name: str) -> str:
-    """Return a name that `savez` does not take for an argument of its own."""
+    """Return a name that is not an argument of `savez`."""
     return f"{name}_" if name in {"file", "allow_pickle"} else name

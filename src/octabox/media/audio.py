@@ -1,4 +1,4 @@
-"""Read audio that clients send, and write those that models make."""
+"""Decode input audio and encode output audio."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from octabox.errors import GenerationError, InvalidParameterError
-from octabox.media.containers import AUDIO, declared_duration, decode_frames, media_error, open_container
+from octabox.media.containers import AUDIO_HINT, declared_duration, decode_frames, media_error, open_container
 from octabox.media.formats import QUALITY, check_output_format, media_type_of, select_format
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.chunks import as_json
 from octabox.types import OutputFormat
 
-#: FFmpeg's encoder of each format, and the layout of samples that it takes.
+#: FFmpeg encoder and sample format of each audio format.
 ENCODERS = {"wav": ("pcm_s16le", "s16"), "flac": ("flac", "s16"), "mp3": ("libmp3lame", "s16p")}
 
-#: FFmpeg's name of the arrangement of this many loudspeakers.
+#: FFmpeg channel layouts by number of channels.
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
-#: The most channels that an MP3 has.
+#: Maximum number of channels of an MP3.
 STEREO = 2
 
-#: Values of all channels together that a second of audio may have where it lasts as long as it may: two channels at 48 kHz.
-MAX_VALUES = 2 * 48_000
+#: Maximum number of values per second over all channels, if the audio has the maximum length: two channels at 48 kHz.
+MAX_VALUE_RATE = 2 * 48_000
 
-#: The largest value of a sample of 16 bits.
-FULL = 32767
+#: Largest value of a 16-bit sample.
+MAX_SAMPLE = 32767
 
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """An audio.
+    """Audio samples.
 
     Args:
-        samples: float32 of shape (channels, length), in [-1, 1].
-        rate: Samples a second.
+        samples: float32 array of shape (channels, length), in [-1, 1].
+        rate: Sample rate in Hz.
     """
 
     samples: npt.NDArray[np.float32]
@@ -52,31 +52,31 @@ class Audio:
 
     @property
     def channels(self) -> int:
-        """How many channels there are."""
+        """Number of channels."""
         return int(self.samples.shape[0])
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Duration in seconds."""
         return float(self.samples.shape[1] / self.rate)
 
 
 class AudioBuffer:
-    """Takes the frames of an audio one after another, as far as the limits go.
+    """Collects audio frames within limits.
 
     Args:
-        parameter: What the audio is for.
-        limits: How long it may be.
+        parameter: Name of the call parameter, for errors.
+        limits: Limits of the input.
     """
 
     def __init__(self, parameter: str, limits: MediaLimits) -> None:
         self._parameter, self._limits = parameter, limits
-        self._pieces: list[npt.NDArray[np.float32]] = []
+        self._chunks: list[npt.NDArray[np.float32]] = []
         self._length = self._rate = 0
         self._resampler: av.AudioResampler | None = None
 
     def add(self, frame: AudioFrame) -> None:
-        """Take a frame.
+        """Add a frame.
 
         Raises:
             MediaError: The audio is too long, or has too many channels.
@@ -88,15 +88,15 @@ class AudioBuffer:
             self._rate = frame.sample_rate
         self._length += frame.samples
         self._limits.check_seconds(self._length / self._rate, self._parameter)
-        # Many channels at a high rate fill the memory in less time.
-        self._limits.check_seconds(self._length * frame.layout.nb_channels / MAX_VALUES, self._parameter)
-        self._pieces += [frame_samples(piece) for piece in self._resampler.resample(frame)]
+        # Many channels at a high rate need more memory per second.
+        self._limits.check_seconds(self._length * frame.layout.nb_channels / MAX_VALUE_RATE, self._parameter)
+        self._chunks += [frame_samples(chunk) for chunk in self._resampler.resample(frame)]
 
     def audio(self) -> Audio | None:
-        """Return the audio; None where there were no samples."""
-        if not self._pieces:
+        """Return the audio; None if there were no samples."""
+        if not self._chunks:
             return None
-        return Audio(np.clip(np.concatenate(self._pieces, axis=1), -1, 1), self._rate)
+        return Audio(np.clip(np.concatenate(self._chunks, axis=1), -1, 1), self._rate)
 
 
 def frame_samples(frame: AudioFrame) -> npt.NDArray[np.float32]:
@@ -108,45 +108,47 @@ def frame_samples(frame: AudioFrame) -> npt.NDArray[np.float32]:
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Audio:
-    """Return the first audio track of a file.
+    """Decode the first audio track of a file.
 
     Raises:
-        MediaError: The file holds no audio, is damaged, or is too large or too long.
+        MediaError: The file has no audio, is damaged, or exceeds a limit.
     """
-    with open_container(data, parameter=parameter, limits=limits, hint=AUDIO) as container:
+    with open_container(data, parameter=parameter, limits=limits, hint=AUDIO_HINT) as container:
         if not container.streams.audio:
-            raise media_error(parameter, "holds no audio", AUDIO)
+            raise media_error(parameter, "has no audio", AUDIO_HINT)
         # What a file claims is refused before it is decoded; what it holds is counted all the same.
         limits.check_seconds((container.duration or 0) / av.time_base, parameter)
         recording, stream = AudioBuffer(parameter, limits), container.streams.audio[0]
-        for frame in decode_frames(container, [stream], parameter=parameter, whole=declared_duration(container, data)):
+        for frame in decode_frames(
+            container, [stream], parameter=parameter, duration=declared_duration(container, data)
+        ):
             if isinstance(frame, AudioFrame):
                 recording.add(frame)
         audio = recording.audio()
     if audio is None:
-        raise media_error(parameter, "holds an audio of no length", AUDIO)
+        raise media_error(parameter, "has an empty audio track", AUDIO_HINT)
     return audio
 
 
 def encode(audio: Audio, output: OutputFormat, metadata: Mapping[str, Any]) -> tuple[bytes, str]:
-    """Return an audio as a file, with its metadata as a comment, and the file's media type.
+    """Encode audio to a file with its metadata as a comment, and return it with its media type.
 
-    WAV and FLAC have 16 bits. MP3 knows a few rates and at most two channels: an audio of another rate is resampled to the
-    nearest, and one of more channels becomes stereo.
+    WAV and FLAC have 16 bits. MP3 supports a few sample rates and two channels: other rates are resampled to the nearest one,
+    and more channels are mixed to stereo.
 
     Raises:
-        InvalidParameterError: The format is none that is written, or the audio does not fit it.
-        GenerationError: The audio has no length.
+        InvalidParameterError: The format is not supported, or the audio does not fit it.
+        GenerationError: The audio is empty.
     """
     check_output_format(output, "audio")
     name = select_format("audio", output)
     if not audio.samples.size:
-        raise GenerationError("The model made an audio of no length.")
+        raise GenerationError("The model returned empty audio.")
     if name == "mp3":
         audio = fit_to_encoder(audio, "libmp3lame")
     if audio.channels not in LAYOUTS:
         raise InvalidParameterError(
-            f"An audio of {audio.channels} channels cannot be written as {name}.", parameter="output_format"
+            f"Audio with {audio.channels} channels cannot be written as {name}.", parameter="output_format"
         )
     file = io.BytesIO()
     try:
@@ -156,7 +158,7 @@ def encode(audio: Audio, output: OutputFormat, metadata: Mapping[str, Any]) -> t
             _write(container, audio, name, QUALITY if output.quality is None else output.quality)
     except (av.FFmpegError, ValueError) as error:
         raise InvalidParameterError(
-            f"An audio of {audio.channels} channels and {audio.rate} Hz cannot be written as {name}: {error}.",
+            f"Audio with {audio.channels} channels and {audio.rate} Hz cannot be written as {name}: {error}.",
             parameter="output_format",
         ) from error
     return file.getvalue(), media_type_of(name)
@@ -165,13 +167,13 @@ def encode(audio: Audio, output: OutputFormat, metadata: Mapping[str, Any]) -> t
 def _write(container: OutputContainer, audio: Audio, name: str, quality: int) -> None:
     codec, layout = ENCODERS[name]
     stream = container.add_stream(codec, rate=audio.rate, layout=LAYOUTS[audio.channels], format=layout)
-    if not isinstance(stream, AudioStream):  # what the types of PyAV cannot tell from the codec's name
+    if not isinstance(stream, AudioStream):  # PyAV's types do not follow from the codec name
         raise TypeError
     if name == "mp3":
-        # LAME takes the nearest rate that there is.
+        # LAME rounds to the nearest bit rate.
         stream.codec_context.bit_rate = 1000 * (32 + 2 * quality)
-    whole = np.nan_to_num(audio.samples).clip(-1, 1) * FULL
-    samples = np.rint(whole).astype(np.int16)
+    scaled = np.nan_to_num(audio.samples).clip(-1, 1) * MAX_SAMPLE
+    samples = np.rint(scaled).astype(np.int16)
     array = samples if layout.endswith("p") else samples.T.reshape(1, -1)
     frame = AudioFrame.from_ndarray(np.ascontiguousarray(array), format=layout, layout=LAYOUTS[audio.channels])
     frame.sample_rate, frame.pts, frame.time_base = audio.rate, 0, Fraction(1, audio.rate)
@@ -180,32 +182,32 @@ def _write(container: OutputContainer, audio: Audio, name: str, quality: int) ->
 
 
 def fit_to_encoder(audio: Audio, codec: str) -> Audio:
-    """Return an audio at the nearest rate that an encoder takes, with at most two channels."""
+    """Convert audio to the nearest sample rate of an encoder, and to at most two channels."""
     rates = av.Codec(codec, "w").audio_rates or [audio.rate]
-    rate = min(rates, key=lambda offered: abs(offered - audio.rate))
+    rate = min(rates, key=lambda supported: abs(supported - audio.rate))
     return resample(mix_channels(audio, min(audio.channels, STEREO)), rate)
 
 
 def resample(audio: Audio, rate: int) -> Audio:
-    """Return an audio with so many samples a second; it lasts as long as before."""
+    """Resample audio to a sample rate."""
     if rate == audio.rate or not audio.samples.size:
         return replace(audio, rate=rate)
     length = round(audio.samples.shape[1] * rate / audio.rate)
     samples = np.zeros((audio.channels, length), np.float32)
-    # One channel at a time, since there may be more than FFmpeg has arrangements for.
+    # One channel at a time, since FFmpeg has layouts for eight channels only.
     for index, channel in enumerate(np.nan_to_num(audio.samples)):
-        line = np.ascontiguousarray(channel, np.float32).reshape(1, -1)
-        frame = AudioFrame.from_ndarray(line, format="flt", layout="mono")
+        plane = np.ascontiguousarray(channel, np.float32).reshape(1, -1)
+        frame = AudioFrame.from_ndarray(plane, format="flt", layout="mono")
         frame.sample_rate = audio.rate
         resampler = av.AudioResampler("flt", "mono", rate)
-        pieces = [frame_samples(piece)[0] for piece in [*resampler.resample(frame), *resampler.resample(None)]]
-        made = np.concatenate([*pieces, np.zeros(0, np.float32)])[:length]
-        samples[index, : len(made)] = made
+        chunks = [frame_samples(chunk)[0] for chunk in [*resampler.resample(frame), *resampler.resample(None)]]
+        result = np.concatenate([*chunks, np.zeros(0, np.float32)])[:length]
+        samples[index, : len(result)] = result
     return Audio(samples.clip(-1, 1), rate)
 
 
 def mix_channels(audio: Audio, channels: int) -> Audio:
-    """Return an audio with so many channels: the mean of all that there are, in each, where the numbers differ."""
+    """Convert audio to a number of channels; if the number changes, each channel is the mean of all."""
     if channels == audio.channels:
         return audio
     mean = audio.samples.mean(axis=0, keepdims=True, dtype=np.float32)

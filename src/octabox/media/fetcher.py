@@ -1,4 +1,4 @@
-"""Get the bytes of a medium that a client gave: as they are, as base64, as a data URI, or by URL."""
+"""Fetch the bytes of input media: raw bytes, base64, data URIs, or URLs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from octabox.media.limits import MediaLimits
 from octabox.security.urls import UrlGuard
 from octabox.types import Source
 
-#: Redirects that are followed.
-REDIRECTS = 5
+#: Maximum number of redirects.
+MAX_REDIRECTS = 5
 
-#: The longest word before a colon that is taken for a scheme; base64 has no colons, but may be very long.
-LONGEST_SCHEME = 32
+#: Maximum length of a URL scheme; base64 has no colons, but may be very long.
+MAX_SCHEME = 32
 
 HINT = "Send base64, a data URI or an http(s) URL."
 
@@ -27,77 +27,79 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 
 class Fetcher:
-    """Gets the bytes of media.
+    """Fetches the bytes of media.
 
     Args:
-        limits: How large a file may be.
-        guard: Decides which URLs may be fetched, and makes the connections.
-        timeout: Seconds that a fetch may take in all.
+        limits: Limits of the input.
+        guard: Checks URLs and opens connections.
+        timeout: Total time of a fetch in seconds.
     """
 
     def __init__(self, limits: MediaLimits, guard: UrlGuard | None = None, timeout: float = 30.0) -> None:
         self._limits, self._guard, self._timeout = limits, guard or UrlGuard(), timeout
 
     async def fetch(self, source: Source, *, parameter: str) -> bytes:
-        """Return the bytes of a medium.
+        """Fetch the bytes of a medium.
 
         Raises:
-            MediaError: It is no base64, no answer came, or it is too large.
-            ForbiddenUrlError: The URL leads where it must not.
+            MediaError: The base64 is invalid, the request failed, or the file is too large.
+            ForbiddenUrlError: The URL is not allowed.
         """
         if isinstance(source, bytes):
             return source
         text = source.strip()
-        scheme = _SCHEME.match(text[:LONGEST_SCHEME])
+        scheme = _SCHEME.match(text[:MAX_SCHEME])
         kind = scheme[1].lower() if scheme else ""
         if kind in ("http", "https"):
             return await self._fetch_url(text, parameter)
         if kind and kind != "data":
-            hint = "Only http and https are fetched; a file can be sent as base64 or as a data URI."
-            raise ForbiddenUrlError(f"'{parameter}' has a URL with '{kind}:'.", hint=hint, parameter=parameter)
-        # A large text takes long enough to decode that others would notice.
+            hint = "Only http and https are supported; send a file as base64 or as a data URI."
+            raise ForbiddenUrlError(
+                f"'{parameter}' has a URL with the scheme '{kind}:'.", hint=hint, parameter=parameter
+            )
+        # In a thread, since decoding a large text would block the event loop.
         return await asyncio.to_thread(_decode, text, parameter)
 
     async def _fetch_url(self, url: str, parameter: str) -> bytes:
         try:
             return await asyncio.wait_for(self._follow(url, parameter), self._timeout)
         except asyncio.TimeoutError:
-            raise _no_answer(url, parameter, f"it took more than {self._timeout:g} seconds") from None
+            raise _fetch_error(url, parameter, f"it took more than {self._timeout:g} seconds") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _no_answer(url, parameter, str(error) or type(error).__name__) from error
+            raise _fetch_error(url, parameter, str(error) or type(error).__name__) from error
         except ForbiddenUrlError as error:
             error.parameter = parameter
             raise
 
     async def _follow(self, url: str, parameter: str) -> bytes:
-        """Fetch a URL, checking every address on the way."""
-        for _ in range(REDIRECTS + 1):
+        """Fetch a URL, with a check of each redirect."""
+        for _ in range(MAX_REDIRECTS + 1):
             self._guard.check_form(url)
-            # One client for each: a connection is never used for another host that has the same address.
+            # A new client for each request, so that no connection is reused for another host with the same address.
             client = httpx.AsyncClient(transport=self._guard.transport(), timeout=self._timeout, trust_env=False)
             async with client, client.stream("GET", url, headers={"accept-encoding": "identity"}) as response:
                 if not response.has_redirect_location:
                     return await self._read(response, url, parameter)
                 url = urljoin(url, response.headers["location"])
-        raise MediaError(f"'{parameter}' has a URL with more than {REDIRECTS} redirects.", parameter=parameter)
+        raise MediaError(f"'{parameter}' has a URL with more than {MAX_REDIRECTS} redirects.", parameter=parameter)
 
     async def _read(self, response: httpx.Response, url: str, parameter: str) -> bytes:
-        """Read an answer, as far as it may go; one that is compressed unasked could grow without end."""
+        """Read a response up to the size limit; compressed responses are refused, since their size is unknown."""
         if not response.is_success:
-            raise MediaError(f"'{url}' for '{parameter}' answered {response.status_code}.", parameter=parameter)
+            raise MediaError(f"'{url}' for '{parameter}' returned status {response.status_code}.", parameter=parameter)
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise MediaError(f"'{url}' for '{parameter}' came compressed.", parameter=parameter)
+            raise MediaError(f"'{url}' for '{parameter}' returned a compressed response.", parameter=parameter)
         content = bytearray()
-        async for piece in response.aiter_bytes():
-            content += piece
+        async for chunk in response.aiter_bytes():
+            content += chunk
             if len(content) > self._limits.max_bytes:
                 limit = self._limits.max_bytes
                 raise MediaError(f"'{url}' for '{parameter}' is larger than {limit} bytes.", parameter=parameter)
         return bytes(content)
 
 
-def _no_answer(url: str, parameter: str, why: str) -> MediaError:
-    return MediaError(f"'{url}' for '{parameter}' gave no answer: {why}.", parameter=parameter)
+def _fetch_error(url: str, parameter: str, why: str) -> MediaError:
+    return MediaError(f"'{url}' for '{parameter}' could not be fetched: {why}.", parameter=parameter)
 
 
 def _decode(text: str, parameter: str) -> bytes:
@@ -122,5 +124,5 @@ def _from_base64(text: str, parameter: str) -> bytes:
     except (binascii.Error, ValueError):
         content = b""
     if not content:
-        raise MediaError(f"'{parameter}' is no base64 and no URL.", hint=HINT, parameter=parameter)
+        raise MediaError(f"'{parameter}' is neither valid base64 nor a URL.", hint=HINT, parameter=parameter)
     return content

@@ -1,4 +1,4 @@
-"""The formats that artifacts are written in: what each can hold, and what it is called."""
+"""Output file formats: the kinds of media that they support, and their names."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from octabox.errors import InvalidParameterError
 from octabox.types import Kind, OutputFormat
 
-#: Quality of lossy formats where the request gives none, in per cent.
+#: Default quality of lossy formats, in percent.
 QUALITY = 90
 
-#: Frames a second that may be asked for.
+#: Maximum frame rate.
 MAX_FPS = 240
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format that is written.
+    """An output format.
 
     Args:
-        kinds: What it can hold; of a video, a format of single images holds the frames one by one.
-        media_type: Its media type, registered (IANA) where there is one.
-        suffix: How its files' names end.
+        kinds: Supported kinds of media; an image format for a video stores its frames as separate files.
+        media_type: Its media type, registered with IANA if possible.
+        suffix: Suffix of its files.
     """
 
     kinds: tuple[Kind, ...]
@@ -29,7 +29,7 @@ class Format:
     suffix: str
 
 
-#: All formats by name. Those of a kind stand in the order in which an error names them.
+#: All formats by name. Errors list them in this order.
 FORMATS: dict[str, Format] = {
     "png": Format(("image", "video"), "image/png", ".png"),
     "jpeg": Format(("image", "video"), "image/jpeg", ".jpeg"),
@@ -48,7 +48,7 @@ FORMATS: dict[str, Format] = {
     "txt": Format(("text",), "text/plain", ".txt"),
 }
 
-#: What a kind is written in where nothing else was asked for.
+#: Default format of each kind.
 DEFAULTS: dict[Kind, str] = {
     "image": "png",
     "video": "mp4",
@@ -58,14 +58,14 @@ DEFAULTS: dict[Kind, str] = {
     "text": "txt",
 }
 
-#: Other names of formats.
+#: Aliases of formats.
 ALIASES = {"jpg": "jpeg"}
 
-#: What many of a kind are called in a sentence.
+#: Plural of each kind, for messages.
 PLURALS: dict[Kind, str] = {
-    "image": "Pictures",
+    "image": "Images",
     "video": "Videos",
-    "audio": "Sounds",
+    "audio": "Audio outputs",
     "array": "Arrays",
     "mesh": "Meshes",
     "text": "Texts",
@@ -73,36 +73,36 @@ PLURALS: dict[Kind, str] = {
 
 
 def select_format(kind: Kind, output: OutputFormat) -> str:
-    """Return the name of the format to write an artifact of this kind in.
+    """Return the name of the format for an artifact of a kind.
 
-    That is the one that was asked for if it can hold the kind. Else it is the kind's usual one: a call may make a
-    audio beside the video that it was asked for as MP4.
+    That is the requested format, if it supports the kind, or else the default of the kind: a call may return audio in addition
+    to the video that was requested as MP4.
     """
-    wished = _wished(output)
-    return wished if wished in FORMATS and kind in FORMATS[wished].kinds else DEFAULTS[kind]
+    requested = _requested_format(output)
+    return requested if requested in FORMATS and kind in FORMATS[requested].kinds else DEFAULTS[kind]
 
 
 def check_output_format(output: OutputFormat, kind: Kind) -> None:
-    """Make sure that outputs of this kind can be written as a client wants them.
+    """Check that outputs of a kind can be written as requested.
 
     Raises:
-        InvalidParameterError: The format is unknown or cannot hold the kind, or the quality or the frame rate is out of
+        InvalidParameterError: The format is unknown or does not support the kind, or the quality or the frame rate is out of
             range.
     """
-    wished = _wished(output)
+    requested = _requested_format(output)
     choices = tuple(name for name, each in FORMATS.items() if kind in each.kinds)
-    if wished is not None and wished not in choices:
+    if requested is not None and requested not in choices:
         raise InvalidParameterError(
-            f"{PLURALS[kind]} are not written as '{wished}'.",
-            hint=f"Ask for one of {', '.join(choices)}.",
+            f"{PLURALS[kind]} cannot be written as '{requested}'.",
+            hint=f"Request one of {', '.join(choices)}.",
             parameter="output_format",
             choices=choices,
         )
-    if output.quality is not None and not 0 <= output.quality <= 100:  # noqa: PLR2004 (per cent)
+    if output.quality is not None and not 0 <= output.quality <= 100:  # noqa: PLR2004 (percent)
         raise InvalidParameterError(
             f"The quality must be from 0 to 100, not {output.quality}.", parameter="output_compression"
         )
-    # What is not a number at all compares as false, and is caught too.
+    # NaN compares as false and is refused too.
     if output.fps is not None and not 0 < output.fps <= MAX_FPS:
         raise InvalidParameterError(
             f"The frame rate must be above 0 and at most {MAX_FPS}, not {output.fps:g}.", parameter="fps"
@@ -110,12 +110,12 @@ def check_output_format(output: OutputFormat, kind: Kind) -> None:
 
 
 def media_type_of(name: str) -> str:
-    """Return the media type of a format of the table."""
+    """Return the media type of a format."""
     return FORMATS[name].media_type
 
 
 def suffix_of(media_type: str) -> str:
-    """Return how names of files of this media type end, such as ``.mp4`` for ``video/mp4``."""
+    """Return the file suffix of a media type, such as ``.mp4`` for ``video/mp4``."""
     essence = media_type.partition(";")[0].strip().lower()
     for each in FORMATS.values():
         if each.media_type == essence:
@@ -124,14 +124,14 @@ def suffix_of(media_type: str) -> str:
 
 
 def format_of_suffix(suffix: str) -> str | None:
-    """Return the format that a path's suffix such as ``.jpg`` stands for; None where it is none that is written."""
+    """Return the format of a file suffix such as ``.jpg``; None if it is not an output format."""
     name = suffix.removeprefix(".").lower()
     name = ALIASES.get(name, name)
     return name if name in FORMATS else None
 
 
-def _wished(output: OutputFormat) -> str | None:
-    """Return the name of the format that was asked for, in our spelling."""
+def _requested_format(output: OutputFormat) -> str | None:
+    """Return the name of the requested format, with aliases resolved; None if none is requested."""
     if not output.format:
         return None
     name = output.format.lower()

@@ -1,4 +1,4 @@
-"""How large the media of a request may be."""
+"""Limits of input media."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from octabox.errors import MediaError
 
 @dataclass(frozen=True)
 class MediaLimits:
-    """How large an input may be.
+    """Limits of input media.
 
     Args:
-        max_pixels: Pixels of one image, or of one frame of a video.
-        max_bytes: Bytes of one file.
-        max_frames: Frames of one video.
-        max_seconds: Seconds of one video or audio.
-        max_video_pixels: Pixels of all frames of one video together; each takes three bytes once it is decoded.
+        max_pixels: Maximum number of pixels of an image or a video frame.
+        max_bytes: Maximum size of a file in bytes.
+        max_frames: Maximum number of frames of a video.
+        max_seconds: Maximum duration of a video or audio in seconds.
+        max_video_pixels: Maximum number of pixels of all frames of a video; each takes three bytes in memory.
     """
 
     max_pixels: int = 64 * 1024 * 1024
@@ -26,61 +26,60 @@ class MediaLimits:
     max_video_pixels: int = 256 * 1024 * 1024
 
     def check_bytes(self, data: bytes, parameter: str) -> None:
-        """Make sure that a file is neither empty nor too long.
+        """Check that a file is neither empty nor too large.
 
         Raises:
-            MediaError: It is.
+            MediaError: It is empty or too large.
         """
         if not data:
             raise MediaError(
-                f"The file for '{parameter}' is empty.", hint="Send one with content.", parameter=parameter
+                f"The file for '{parameter}' is empty.", hint="Send a file with content.", parameter=parameter
             )
         if len(data) > self.max_bytes:
             raise MediaError(
-                f"The file for '{parameter}' has {len(data)} bytes, more than the {self.max_bytes} that are allowed.",
+                f"The file for '{parameter}' has {len(data)} bytes, more than the limit of {self.max_bytes}.",
                 parameter=parameter,
             )
 
     def check_size(self, width: int, height: int, parameter: str) -> None:
-        """Make sure that an image or a frame is not too large.
+        """Check that an image or a frame is not too large.
 
         Raises:
-            MediaError: It is.
+            MediaError: It is too large.
         """
         if width * height > self.max_pixels:
             raise MediaError(
-                f"The image for '{parameter}' is {width}x{height}, "
-                f"more than the {self.max_pixels} pixels that are allowed.",
-                hint="Send a smaller one.",
+                f"The image for '{parameter}' is {width}x{height}, more than the limit of {self.max_pixels} pixels.",
+                hint="Send a smaller image.",
                 parameter=parameter,
             )
 
     def check_frames(self, count: int, size: tuple[int, int], parameter: str) -> None:
-        """Make sure that a video is not too large.
+        """Check that a video is not too large.
 
         Args:
-            count: How many frames there are so far.
-            size: Width and height of the latest one.
-            parameter: What the video is for.
+            count: Number of frames so far.
+            size: Width and height of the latest frame.
+            parameter: Name of the call parameter, for errors.
 
         Raises:
-            MediaError: There are too many, or they are too large one by one or together.
+            MediaError: There are too many frames, or they are too large.
         """
         self.check_size(*size, parameter)
         if count > self.max_frames:
-            raise _too_much(parameter, f"has more than the {self.max_frames} frames that are allowed")
+            raise _limit_error(parameter, f"has more than the limit of {self.max_frames} frames")
         if count * size[0] * size[1] > self.max_video_pixels:
-            raise _too_much(parameter, f"has more than {self.max_video_pixels} pixels in its frames together")
+            raise _limit_error(parameter, f"has more than the limit of {self.max_video_pixels} pixels in all frames")
 
     def check_seconds(self, seconds: float, parameter: str) -> None:
-        """Make sure that a video or an audio does not last too long.
+        """Check that a video or audio is not too long.
 
         Raises:
-            MediaError: It does.
+            MediaError: It is too long.
         """
         if seconds > self.max_seconds:
-            raise _too_much(parameter, f"lasts longer than the {self.max_seconds:g} seconds that are allowed")
+            raise _limit_error(parameter, f"is longer than the limit of {self.max_seconds:g} seconds")
 
 
-def _too_much(parameter: str, why: str) -> MediaError:
-    return MediaError(f"The file for '{parameter}' {why}.", hint="Send a shorter or smaller one.", parameter=parameter)
+def _limit_error(parameter: str, why: str) -> MediaError:
+    return MediaError(f"The file for '{parameter}' {why}.", hint="Send a shorter or smaller file.", parameter=parameter)

@@ -1,4 +1,4 @@
-"""Read videos that clients send, and write those that models make."""
+"""Decode input videos and encode output videos."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from PIL import Image
 from octabox.errors import GenerationError, InvalidParameterError
 from octabox.media import animations, images
 from octabox.media.audio import LAYOUTS, Audio, AudioBuffer, fit_to_encoder
-from octabox.media.containers import VIDEOS, declared_duration, decode_frames, media_error, open_container
+from octabox.media.containers import VIDEO_HINT, declared_duration, decode_frames, media_error, open_container
 from octabox.media.formats import MAX_FPS, QUALITY, check_output_format, media_type_of, select_format
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.chunks import as_json
 from octabox.types import OutputFormat
 
-#: Frames a second where nobody says how many.
-FPS = 16.0
+#: Default frame rate.
+DEFAULT_FPS = 16.0
 
-#: FFmpeg's encoders of images and of audio for each format.
+#: FFmpeg video and audio encoders of each format.
 ENCODERS = {"mp4": ("libx264", "aac"), "webm": ("libvpx-vp9", "libopus")}
 
-#: Options of those encoders, besides the quality: chosen for speed.
+#: Options of these encoders in addition to the quality, chosen for speed.
 OPTIONS = {"libx264": {"preset": "fast"}, "libvpx-vp9": {"b": "0", "cpu-used": "6", "row-mt": "1"}}
 
-#: Number of BT.709, the colours of screens, among primaries and transfer curves (ITU-T H.273).
+#: BT.709 colour primaries and transfer characteristics (ITU-T H.273).
 BT709 = 1
 
-#: Formats of single images.
+#: Image formats.
 STILLS = ("png", "jpeg")
 
-#: How an image is turned so that it stands upright, by the degrees (counter-clockwise) that its file tells.
-TURNS = {
+#: Transpositions that make a frame upright, by its rotation in degrees (counter-clockwise).
+ROTATIONS = {
     90: Image.Transpose.ROTATE_90,
     180: Image.Transpose.ROTATE_180,
     270: Image.Transpose.ROTATE_270,
@@ -58,40 +58,40 @@ class Video:
     """A video.
 
     Args:
-        frames: Its images in RGB, all of one size.
-        fps: How many there are a second.
-        audio: Its audio track.
+        frames: RGB frames of the same size.
+        fps: Frames per second.
+        audio: Audio track.
     """
 
     frames: tuple[Image.Image, ...]
-    fps: float = FPS
+    fps: float = DEFAULT_FPS
     audio: Audio | None = None
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Video:
-    """Return a video upright and in RGB, with its audio; a still image is a video of one frame.
+    """Decode a video to upright RGB frames, with its audio; a still image is a video of one frame.
 
-    The frames are those of the file, at its mean frame rate: where they are not evenly spaced, that is not kept.
+    The frames have the average frame rate of the file; variable frame rates are not preserved.
 
     Raises:
-        MediaError: The file holds no video, is damaged, or is too large or too long.
+        MediaError: The file has no video, is damaged, or exceeds a limit.
     """
     limits.check_bytes(data, parameter)
     if images.is_image(data):
         stills, fps = animations.decode(data, parameter=parameter, limits=limits)
-        return Video(stills, _usual(fps))
-    with open_container(data, parameter=parameter, limits=limits, hint=VIDEOS) as container:
-        # A song's cover stands among the videos of its file.
+        return Video(stills, _valid_fps(fps))
+    with open_container(data, parameter=parameter, limits=limits, hint=VIDEO_HINT) as container:
+        # Cover art of audio files is a video track too.
         tracks = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
         if not tracks:
-            raise media_error(parameter, "holds no video", VIDEOS)
+            raise media_error(parameter, "has no video", VIDEO_HINT)
         tracks[0].thread_type = "AUTO"
         # What a file claims is refused before it is decoded; what it holds is counted all the same.
         limits.check_frames(max(1, tracks[0].frames), (tracks[0].width, tracks[0].height), parameter)
         recording = AudioBuffer(parameter, limits)
         upright: list[Image.Image] = []
         used: list[VideoStream | AudioStream] = [tracks[0], *container.streams.audio[:1]]
-        for frame in decode_frames(container, used, parameter=parameter, whole=declared_duration(container, data)):
+        for frame in decode_frames(container, used, parameter=parameter, duration=declared_duration(container, data)):
             if isinstance(frame, AudioFrame):
                 recording.add(frame)
             else:
@@ -100,42 +100,44 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Video:
                 upright.append(_image(frame))
         audio, fps = recording.audio(), float(tracks[0].average_rate or 0)
     if len({image.size for image in upright}) != 1:
-        why = "has frames of several sizes" if upright else "holds a video with no frames"
-        raise media_error(parameter, why, VIDEOS)
-    return Video(tuple(upright), _usual(fps), audio)
+        why = "has frames of different sizes" if upright else "has a video without frames"
+        raise media_error(parameter, why, VIDEO_HINT)
+    return Video(tuple(upright), _valid_fps(fps), audio)
 
 
-def _usual(fps: float | None) -> float:
-    """Return a frame rate that can be written again."""
-    return fps if fps is not None and 0 < fps <= MAX_FPS else FPS
+def _valid_fps(fps: float | None) -> float:
+    """Return a frame rate that can be encoded."""
+    return fps if fps is not None and 0 < fps <= MAX_FPS else DEFAULT_FPS
 
 
 def _image(frame: VideoFrame) -> Image.Image:
-    turn = TURNS.get(frame.rotation % 360)
+    rotation = ROTATIONS.get(frame.rotation % 360)
     image = Image.fromarray(frame.to_ndarray(format="rgb24"))
-    return image if turn is None else image.transpose(turn)
+    return image if rotation is None else image.transpose(rotation)
 
 
 def encode(video: Video, output: OutputFormat, metadata: Mapping[str, Any]) -> tuple[bytes, str]:
-    """Return a video as one file, with its metadata inside, and the file's media type.
+    """Encode a video to a file with its metadata, and return it with its media type.
 
-    MP4 and WebM have the audio too. The frame rate is the one that was asked for, else the video's own. H.264 stores colours
-    at half the resolution, which every player knows; frames with an odd side keep the full one, which only some do.
+    MP4 and WebM include the audio. The frame rate is the requested one or that of the video. H.264 uses 4:2:0 chroma
+    subsampling, which all players support; frames with an odd width or height use 4:4:4, which only some support.
 
     Raises:
-        InvalidParameterError: The format is none that is written, or the video does not fit it.
-        GenerationError: The video has no frames, or frames of several sizes.
+        InvalidParameterError: The format is not supported, or the video does not fit it.
+        GenerationError: The video has no frames, or frames of different sizes.
     """
     check_output_format(output, "video")
     name = select_format("video", output)
     sizes = {frame.size for frame in video.frames}
     if len(sizes) != 1:
-        raise GenerationError(f"The model made a video with {'frames of several sizes' if sizes else 'no frames'}.")
+        raise GenerationError(
+            f"The model returned a video with {'frames of different sizes' if sizes else 'no frames'}."
+        )
     if name in STILLS:
         if len(video.frames) == 1:
             return images.encode(video.frames[0], output, metadata)
         raise InvalidParameterError(
-            f"A video of {len(video.frames)} frames cannot be one file of {name}.", parameter="output_format"
+            f"A video of {len(video.frames)} frames cannot be written to one {name} file.", parameter="output_format"
         )
     fps, frames = (
         output.fps or video.fps,
@@ -156,7 +158,7 @@ def encode(video: Video, output: OutputFormat, metadata: Mapping[str, Any]) -> t
 
 
 def _in_container(video: Video, name: str, quality: int | None, metadata: Mapping[str, Any]) -> bytes:
-    """Write a video with FFmpeg; by way of a file, which alone can be put in order for playing while it loads."""
+    """Encode a video with FFmpeg, to a temporary file, which fast start of MP4 needs."""
     options = {"movflags": "+faststart"} if name == "mp4" else {}
     with tempfile.TemporaryDirectory(prefix="octabox-") as folder:
         path = Path(folder) / f"video.{name}"
@@ -175,7 +177,7 @@ def _write(container: OutputContainer, video: Video, name: str, quality: int) ->
     track = None
     if audio is not None:
         track = container.add_stream(audio_codec, rate=audio.rate, layout=LAYOUTS[audio.channels])
-    told = 0
+    written = 0
     for index, image in enumerate(video.frames):
         frame = VideoFrame.from_ndarray(np.asarray(image), format="rgb24").reformat(
             format=stream.pix_fmt, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
@@ -183,11 +185,11 @@ def _write(container: OutputContainer, video: Video, name: str, quality: int) ->
         frame.pts, frame.time_base = index, 1 / rate
         container.mux(stream.encode(frame))
         if audio is not None and isinstance(track, AudioStream):
-            # The audio of each frame goes beside it, so that a player need not search.
+            # Audio is interleaved with the frames, so that players need not seek.
             last = index + 1 == len(video.frames)
             end = audio.samples.shape[1] if last else int((index + 1) * audio.rate / rate)
-            _write_audio(container, track, audio, told, end)
-            told = max(told, min(end, audio.samples.shape[1]))
+            _write_audio(container, track, audio, written, end)
+            written = max(written, min(end, audio.samples.shape[1]))
     container.mux(stream.encode(None))
     if isinstance(track, AudioStream):
         container.mux(track.encode(None))
@@ -196,7 +198,7 @@ def _write(container: OutputContainer, video: Video, name: str, quality: int) ->
 def _image_stream(
     container: OutputContainer, codec: str, size: tuple[int, int], rate: Fraction, quality: int
 ) -> VideoStream:
-    # 0 to 51 (H.264) or 63 (VP9), least loss first; from 13 on a loss can be seen at all.
+    # CRF is 0 to 51 (H.264) or 63 (VP9), lower is better; losses are visible from 13 on.
     options = {"crf": str(round(48 - 0.35 * quality)), **OPTIONS[codec]}
     stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
     stream.width, stream.height = size
@@ -204,14 +206,14 @@ def _image_stream(
     stream.pix_fmt = "yuv444p" if odd else "yuv420p"
     context = stream.codec_context
     context.thread_count = os.cpu_count() or 1
-    # Said in the file, or players guess from its size.
+    # Without these tags, players guess the colour space from the size.
     context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
     context.color_primaries = context.color_trc = BT709
     return stream
 
 
 def _write_audio(container: OutputContainer, track: AudioStream, audio: Audio, begin: int, end: int) -> None:
-    """Write the samples from ``begin`` on and before ``end``."""
+    """Encode the samples from ``begin`` to ``end``."""
     samples = np.ascontiguousarray(audio.samples[:, begin:end], np.float32)
     if not samples.size:
         return

@@ -1,1 +1,1 @@
-"""What stands in a prompt beside its words: weights, wildcards, styles. No model is needed to read it."""
+"""Prompt syntax: weights, wildcards and styles, parsed without a model."""

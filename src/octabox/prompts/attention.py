@@ -1,8 +1,8 @@
-"""Read weights out of a prompt that is written as for the AUTOMATIC1111 web UI.
+"""Parse prompt weights in the syntax of the AUTOMATIC1111 web UI.
 
-`(word)` weighs a word 1.1 times, `[word]` as much less, `(word:1.3)` as the number says; brackets that stand inside one another
-multiply. A backslash before a bracket takes it for a letter, and `BREAK` begins a new section. A bracket that is never closed
-reaches to the end, and one that closes nothing is a letter.
+`(word)` multiplies the weight by 1.1, `[word]` divides it by 1.1, `(word:1.3)` multiplies it by 1.3; nested brackets multiply.
+A backslash escapes a bracket, and `BREAK` begins a new section. An unclosed bracket extends to the end, and an unmatched
+closing bracket is text.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 
 from octabox.errors import InvalidParameterError
 
-#: How much more a pair of round brackets weighs what stands in it; square ones divide by it.
+#: Factor of a pair of parentheses; square brackets divide by it.
 EMPHASIS = 1.1
 
-#: Weights outside of this make noise of any prompt.
+#: Largest absolute weight; larger weights produce noise.
 MAX_WEIGHT = 10.0
 
-#: Brackets that one prompt may open.
-MOST_BRACKETS = 1000
+#: Maximum number of opening brackets in a prompt.
+MAX_BRACKETS = 1000
 
-#: The pieces that a prompt is made of; what is no other piece is a word.
-PIECE = re.compile(
+#: Tokens of a prompt; all other text is words.
+TOKEN = re.compile(
     r"\\(?P<escaped>[()\[\]\\])"
     r"|(?P<open>[(\[])"
     r"|:\s*(?P<weight>[+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*\)"
@@ -32,26 +32,26 @@ PIECE = re.compile(
     re.DOTALL,
 )
 
-#: What parts sections.
+#: Separator of sections.
 BREAK = re.compile(r"\bBREAK\b")
 
-#: Parts that the web UI draws at once, each by a prompt of its own.
+#: Separator of composed prompts in the web UI, which are not supported.
 AND = re.compile(r"\bAND\b")
 
-#: What looks like a weight, and what is one.
+#: Text that looks like a weight, and a valid weight.
 LIKE_NUMBER = re.compile(r":\s*([+-]?(?:nan|inf|[\d.][\w.+-]{0,40}))\s*\)", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 
-#: A weight that is none by accident: a word, a colon and a decimal, with no blank between them: `(word:1.3)`.
+#: An unambiguous weight: a word, a colon and a decimal without spaces: `(word:1.3)`.
 WEIGHTED = re.compile(r"(?<!\\)\([^()\n]{0,200}[^\W\d_]['\"]?:\d{1,2}\.\d{1,3}\)")
 
-#: What stands in square brackets; the web UI reads a colon or a stroke there as a change of the prompt between steps.
+#: Text in square brackets; in the web UI, a colon or a vertical bar in it edits the prompt between steps.
 IN_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """Words of one weight; 1 is as they stand."""
+    """Text with one weight; 1 is unweighted."""
 
     text: str
     weight: float = 1.0
@@ -59,11 +59,11 @@ class Fragment:
 
 @dataclass(frozen=True)
 class WeightedPrompt:
-    """A prompt that has been read.
+    """A parsed prompt.
 
     Args:
-        sections: What stands between the BREAKs, each in fragments.
-        warnings: What was taken otherwise than it may have been meant.
+        sections: Sections between the BREAKs, each a tuple of fragments.
+        warnings: Warnings about ambiguous syntax.
     """
 
     sections: tuple[tuple[Fragment, ...], ...]
@@ -71,45 +71,45 @@ class WeightedPrompt:
 
     @property
     def text(self) -> str:
-        """The words without their weights."""
+        """The text without weights."""
         return " ".join("".join(fragment.text for fragment in section) for section in self.sections)
 
 
-class _Reader:
-    """Reads one prompt, piece by piece."""
+class _Parser:
+    """Parses one prompt."""
 
     def __init__(self) -> None:
-        # A section begins at each None.
+        # None begins a new section.
         self._parts: list[list[str | float] | None] = []
         self._open: dict[str, list[int]] = {"(": [], "[": []}
 
-    def read(self, text: str) -> list[list[str | float] | None]:
-        for piece in PIECE.finditer(text):
-            if piece["open"]:
-                self._open[piece["open"]].append(len(self._parts))
-            elif piece["weight"] is not None and self._open["("]:
-                self._weigh(self._open["("].pop(), float(piece["weight"]))
-            elif piece["close"] and self._open["(" if piece["close"] == ")" else "["]:
-                round_one = piece["close"] == ")"
-                self._weigh(self._open["(" if round_one else "["].pop(), EMPHASIS if round_one else 1 / EMPHASIS)
+    def parse(self, text: str) -> list[list[str | float] | None]:
+        for token in TOKEN.finditer(text):
+            if token["open"]:
+                self._open[token["open"]].append(len(self._parts))
+            elif token["weight"] is not None and self._open["("]:
+                self._multiply(self._open["("].pop(), float(token["weight"]))
+            elif token["close"] and self._open["(" if token["close"] == ")" else "["]:
+                is_round = token["close"] == ")"
+                self._multiply(self._open["(" if is_round else "["].pop(), EMPHASIS if is_round else 1 / EMPHASIS)
             else:
-                self._say(piece["escaped"] or piece[0], split=piece["escaped"] is None)
+                self._append(token["escaped"] or token[0], split=token["escaped"] is None)
         for bracket, factor in (("(", EMPHASIS), ("[", 1 / EMPHASIS)):
             for start in self._open[bracket]:
-                self._weigh(start, factor)
+                self._multiply(start, factor)
         return self._parts
 
     @property
     def unclosed(self) -> int:
-        """How many brackets were never closed."""
+        """Number of unclosed brackets."""
         return sum(map(len, self._open.values()))
 
-    def _weigh(self, start: int, factor: float) -> None:
+    def _multiply(self, start: int, factor: float) -> None:
         for part in self._parts[start:]:
             if part is not None:
                 part[1] = float(part[1]) * factor
 
-    def _say(self, text: str, *, split: bool) -> None:
+    def _append(self, text: str, *, split: bool) -> None:
         words = BREAK.split(text) if split else [text]
         for index, each in enumerate(words):
             if index:
@@ -121,20 +121,22 @@ class _Reader:
 
 
 def parse_prompt(text: str, parameter: str = "prompt") -> WeightedPrompt:
-    """Return a prompt's words and their weights.
+    """Parse a prompt into text and weights.
 
     Args:
         text: The prompt.
-        parameter: The call parameter that it was given for, for errors.
+        parameter: Name of the call parameter, for errors.
 
     Raises:
         InvalidParameterError: A weight is out of range, or there are too many brackets.
     """
-    if text.count("(") + text.count("[") > MOST_BRACKETS:
-        raise InvalidParameterError(f"'{parameter}' opens more than {MOST_BRACKETS} brackets.", parameter=parameter)
-    reader = _Reader()
+    if text.count("(") + text.count("[") > MAX_BRACKETS:
+        raise InvalidParameterError(
+            f"'{parameter}' has more than {MAX_BRACKETS} opening brackets.", parameter=parameter
+        )
+    parser = _Parser()
     sections: list[list[Fragment]] = [[]]
-    for part in reader.read(text):
+    for part in parser.parse(text):
         if part is None:
             sections.append([])
             continue
@@ -145,40 +147,40 @@ def parse_prompt(text: str, parameter: str = "prompt") -> WeightedPrompt:
             sections[-1][-1] = Fragment(last.text + words, weight)
         else:
             sections[-1].append(Fragment(words, weight))
-    kept = [tuple(section) for section in sections if section] or [()]
-    return WeightedPrompt(tuple(kept), tuple(_doubts(text, reader.unclosed, parameter)))
+    found = [tuple(section) for section in sections if section] or [()]
+    return WeightedPrompt(tuple(found), tuple(_syntax_warnings(text, parser.unclosed, parameter)))
 
 
 def check_weight(words: str, weight: float, parameter: str) -> None:
-    """Make sure that a weight can be meant.
+    """Check that a weight is finite and in range.
 
     Raises:
-        InvalidParameterError: It is no number, or too large.
+        InvalidParameterError: The weight is not finite, or too large.
     """
     if not math.isfinite(weight) or abs(weight) > MAX_WEIGHT:
         raise InvalidParameterError(
             f"The weight {weight:g} of '{words.strip()[:40]}' in '{parameter}' must be between -{MAX_WEIGHT:g} and "
             f"{MAX_WEIGHT:g}.",
-            hint="Weights from 0.5 to 1.5 are usual.",
+            hint="Usual weights are from 0.5 to 1.5.",
             parameter=parameter,
         )
 
 
-def _doubts(text: str, unclosed: int, parameter: str) -> list[str]:
-    """Return warnings of what may have been meant otherwise."""
+def _syntax_warnings(text: str, unclosed: int, parameter: str) -> list[str]:
+    """Return warnings about ambiguous syntax."""
     found = []
     if AND.search(text):
-        found.append(f"'AND' in '{parameter}' is taken for a word: a call has one prompt.")
+        found.append(f"'AND' in '{parameter}' is used as a word: composed prompts are not supported.")
     if unclosed:
-        found.append(f"A bracket of '{parameter}' is never closed: it weighs all that follows.")
+        found.append(f"A bracket in '{parameter}' is not closed: it applies to the rest of the prompt.")
     if wrong := next((each[1] for each in LIKE_NUMBER.finditer(text) if not NUMBER.fullmatch(each[1])), ""):
-        found.append(f"'{wrong}' in '{parameter}' is no weight: it was taken for words.")
+        found.append(f"'{wrong}' in '{parameter}' is not a valid weight and is used as text.")
     if edit := next((each for each in IN_BRACKETS.finditer(text) if set(each[1]) & set(":|")), None):
-        found.append(f"'{edit[0]}' in '{parameter}' does not change the prompt between steps: it was taken for words.")
+        found.append(f"'{edit[0]}' in '{parameter}' does not edit the prompt between steps and is used as text.")
     return found
 
 
 def has_weights(text: str) -> str:
-    """Return the first words of a prompt that have a weight beyond doubt, as they are written; nothing where none have."""
+    """Return the first unambiguous weight of a prompt with its text; empty if there is none."""
     found = WEIGHTED.search(text)
     return found[0] if found else ""

@@ -1,4 +1,4 @@
-"""Read what a style of SD.Next says of more than its prompts: `steps: 20, cfg_scale: 5`, as it stands in the field `extra`."""
+"""Parse the field `extra` of SD.Next styles, which sets call parameters: `steps: 20, cfg_scale: 5`."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-#: One setting: a word, a colon and a value, in quotes where it has a comma.
+#: One setting: a word, a colon and a value, which is quoted if it contains a comma.
 PAIR = re.compile(r'\s*(?P<word>\w[\w \-]*?)\s*:\s*(?P<value>"[^"]*"|[^,\n]*)\s*(?:,|\n|$)')
 
-#: What a whole number looks like, and any number.
-WHOLE, NUMBER = re.compile(r"\d{1,19}"), re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
+#: Patterns of an integer and of a number.
+INTEGER, NUMBER = re.compile(r"\d{1,19}"), re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 
-#: How a sampler is called that is the model's own.
+#: Sampler names that select the default scheduler of the model.
 DEFAULT_SAMPLERS = ("default", "automatic")
 
 
 @dataclass(frozen=True)
 class StyleSettings:
-    """What a style sets beside its prompts.
+    """The settings of a style in addition to its prompts.
 
     Args:
-        params: Call parameters by diffusers' names.
+        params: Call parameters by their names in diffusers.
         seed: The seed.
         sampler: Name of the noise scheduler.
-        unused: What has no plain meaning here, as it is written.
+        unused: Unsupported settings, as text.
     """
 
     params: dict[str, Any] = field(default_factory=dict)
@@ -35,53 +35,52 @@ class StyleSettings:
 
 
 def parse_extra(text: str) -> StyleSettings:
-    """Return what the field says.
+    """Parse the field.
 
-    Words are read without regard to letter case, as A1111 and SD.Next write them, and a value that does not fit its word is
-    not used.
+    Words are those of A1111 and SD.Next, in any letter case. A setting with an invalid value is not used.
     """
     params: dict[str, Any] = {}
-    seed, sampler, unused, place = None, "", list[str](), 0
-    while place < len(text):
-        found = PAIR.match(text, place)
+    seed, sampler, unused, position = None, "", list[str](), 0
+    while position < len(text):
+        found = PAIR.match(text, position)
         if found is None:
-            unused += [rest] if (rest := text[place:].strip(" ,\n")) else []
+            unused += [rest] if (rest := text[position:].strip(" ,\n")) else []
             break
-        place = found.end()
+        position = found.end()
         word = re.sub(r"[ \-]+", "_", found["word"].lower())
         value = found["value"].strip().strip('"')
-        if word == "seed" and WHOLE.fullmatch(value):
+        if word == "seed" and INTEGER.fullmatch(value):
             seed = int(value)
         elif word in ("sampler", "sampler_name") and value:
             sampler = "" if value.lower() in DEFAULT_SAMPLERS else value
-        elif meant := _params(word, value):
-            params |= meant
+        elif known := _params(word, value):
+            params |= known
         elif not (word == "seed" and value == "-1"):
             unused.append(f"{found['word']}: {value}")
     return StyleSettings(params, seed, sampler, tuple(unused))
 
 
 def _params(word: str, value: str) -> dict[str, Any]:
-    """Return the call parameters that a setting means; none where its meaning is not plain."""
+    """Return the call parameters of a setting; empty if it is not supported."""
     if word == "size" and (size := re.fullmatch(r"(\d{1,6})x(\d{1,6})", value)):
         return {"width": int(size[1]), "height": int(size[2])}
-    if word not in MEANINGS:
+    if word not in PARAMETERS:
         return {}
-    name, shape, convert = MEANINGS[word]
+    name, shape, convert = PARAMETERS[word]
     return {name: convert(value)} if shape.fullmatch(value) else {}
 
 
-def _skipped(value: str) -> int:
-    """Return diffusers' count of skipped layers: where SD.Next says 1, none is left out."""
+def _skipped_layers(value: str) -> int:
+    """Return ``clip_skip`` as diffusers counts it: 1 in SD.Next skips no layer."""
     return max(int(value) - 1, 0)
 
 
-#: Call parameters by the words for them, with what their values look like and what is made of them.
-MEANINGS: dict[str, tuple[str, re.Pattern[str], Callable[[str], Any]]] = {
-    "steps": ("num_inference_steps", WHOLE, int),
+#: Call parameters by their words, with the pattern and the conversion of their values.
+PARAMETERS: dict[str, tuple[str, re.Pattern[str], Callable[[str], Any]]] = {
+    "steps": ("num_inference_steps", INTEGER, int),
     "cfg_scale": ("guidance_scale", NUMBER, float),
-    "width": ("width", WHOLE, int),
-    "height": ("height", WHOLE, int),
+    "width": ("width", INTEGER, int),
+    "height": ("height", INTEGER, int),
     "denoising_strength": ("strength", NUMBER, float),
-    "clip_skip": ("clip_skip", WHOLE, _skipped),
+    "clip_skip": ("clip_skip", INTEGER, _skipped_layers),
 }

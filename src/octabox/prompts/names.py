@@ -1,20 +1,20 @@
-"""Which call parameters are prompts, and the syntaxes that prompts are written in."""
+"""Names of prompt parameters, and of prompt syntaxes."""
 
 from __future__ import annotations
 
 import re
 from typing import Literal, get_args
 
-#: How a prompt is read: as it stands, or with weights as the AUTOMATIC1111 web UI or Compel writes them.
+#: Syntax of a prompt: plain text, or weights in the syntax of the AUTOMATIC1111 web UI or of Compel.
 Syntax = Literal["plain", "a1111", "compel"]
 
 #: All syntaxes.
 SYNTAXES: tuple[str, ...] = get_args(Syntax)
 
-#: Call parameters that are prompts: `prompt`, `prompt_2`, `negative_prompt_3`, `target_prompt`.
+#: Names of prompt parameters: `prompt`, `prompt_2`, `negative_prompt_3`, `target_prompt`.
 _PROMPT = re.compile(r"(?:\w+_)?prompt(?:_\d+)?")
 
 
 def is_prompt(name: str) -> bool:
-    """Return whether a call parameter of text is a prompt, by its name."""
+    """Return whether a text parameter is a prompt, by its name."""
     return _PROMPT.fullmatch(name) is not None

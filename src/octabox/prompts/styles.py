@@ -1,4 +1,4 @@
-"""Lay styles over prompts: named pieces of text, from JSON or from the CSV of the AUTOMATIC1111 web UI."""
+"""Load prompt styles from JSON or from the CSV of the AUTOMATIC1111 web UI, and apply them to prompts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 from octabox.errors import ConfigError, InvalidParameterError, nearest
 
-#: Where in a style the prompt goes; in one that has no such place, it goes before.
+#: Placeholder for the prompt in a style; without it the style is appended to the prompt.
 PLACEHOLDER = "{prompt}"
 
-#: Keys by which files call the negative text.
+#: Keys of the negative prompt.
 NEGATIVE = ("negative_prompt", "negative")
 
-#: The key of SD.Next for what a style sets beside its prompts.
+#: Key of SD.Next for settings in addition to the prompts.
 EXTRA = "extra"
 
-#: Keys that tell of a style, and change nothing that is made with it.
+#: Keys that describe a style and have no effect.
 ABOUT = ("name", "description", "preview", "filename", "mtime")
 
 
@@ -30,11 +30,11 @@ class Style:
     """A style.
 
     Args:
-        name: What clients call it.
-        prompt: What it makes of a prompt.
-        negative_prompt: What it makes of a negative prompt.
-        extra: What it sets beside them, as SD.Next writes it.
-        unused: Other fields of it, that say something which is not known here.
+        name: Its name.
+        prompt: Template for the prompt.
+        negative_prompt: Template for the negative prompt.
+        extra: Other settings, in the syntax of SD.Next.
+        unused: Names of unsupported fields.
     """
 
     name: str
@@ -44,16 +44,16 @@ class Style:
     unused: tuple[str, ...] = ()
 
 
-def load_styles(place: Path) -> dict[str, Style]:
-    """Return the styles of a file, or of all files of a folder, by name; of two of one name the later file's.
+def load_styles(path: Path) -> dict[str, Style]:
+    """Load the styles of a file, or of all files in a folder, by name; a later file overrides an earlier one.
 
     Raises:
         ConfigError: A file cannot be read.
     """
-    if place.is_dir():
-        files = sorted(each for each in place.rglob("*") if each.suffix.lower() in (".json", ".csv"))
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in (".json", ".csv"))
     else:
-        files = [place] if place.is_file() else []
+        files = [path] if path.is_file() else []
     return {style.name: style for file in files for style in _read(file)}
 
 
@@ -62,12 +62,12 @@ def _read(file: Path) -> list[Style]:
         text = file.read_text(encoding="utf-8-sig")
         return _from_csv(text) if file.suffix.lower() == ".csv" else _from_json(json.loads(text), file.stem)
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        hint = "Styles are JSON, or CSV as A1111 has it."
-        raise ConfigError(f"{file}: its styles cannot be read: {error}.", hint=hint) from error
+        hint = "Styles must be JSON, or CSV in the format of A1111."
+        raise ConfigError(f"The styles in {file} cannot be read: {error}.", hint=hint) from error
 
 
 def _from_csv(text: str) -> list[Style]:
-    """Read ``name,prompt,negative_prompt``; files of older programs call the prompt ``text``."""
+    """Parse ``name,prompt,negative_prompt``; older files name the prompt ``text``."""
     rows = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     texts = ({key: value for key, value in row.items() if key} for row in rows)
     return [
@@ -78,18 +78,18 @@ def _from_csv(text: str) -> list[Style]:
 
 
 def _from_json(data: Any, name: str) -> list[Style]:
-    """Read one style, a list of them, or styles by name."""
+    """Parse one style, a list of styles, or styles by name."""
     if isinstance(data, list):
         return [style for each in data for style in _from_json(each, name)]
     if not isinstance(data, dict):
-        raise ValueError("a style is a mapping (JSON object)")  # noqa: TRY004 (what a file holds, not an argument)
+        raise ValueError("a style must be a JSON object")  # noqa: TRY004 (content of a file, not an argument)
     if "prompt" in data or any(key in data for key in NEGATIVE):
         return [_style(str(data.get("name") or name), data)]
     return [style for key, each in data.items() for style in _from_json(each, str(key))]
 
 
 def _style(name: str, data: Mapping[str, Any]) -> Style:
-    """Return the style of these fields."""
+    """Return a style from its fields."""
     negative = next((data[key] for key in NEGATIVE if data.get(key)), "")
     used = {"prompt", *NEGATIVE, EXTRA, *ABOUT}
     unused = tuple(key for key, value in data.items() if key not in used and value)
@@ -97,10 +97,10 @@ def _style(name: str, data: Mapping[str, Any]) -> Style:
 
 
 def select_styles(names: Iterable[str], known: Mapping[str, Style]) -> list[Style]:
-    """Return the styles of these names.
+    """Return the styles with these names.
 
     Raises:
-        InvalidParameterError: There is none of a name.
+        InvalidParameterError: A style does not exist.
     """
     names = tuple(names)
     for name in names:
@@ -113,11 +113,13 @@ def select_styles(names: Iterable[str], known: Mapping[str, Style]) -> list[Styl
     return [known[name] for name in names]
 
 
-def apply_style(text: str, pieces: Iterable[str]) -> str:
-    """Return a prompt with the pieces of styles laid over it, one after the other."""
-    for piece in pieces:
-        if PLACEHOLDER in piece:
-            text = piece.replace(PLACEHOLDER, text)
+def apply_style(text: str, templates: Iterable[str]) -> str:
+    """Return a prompt with the templates of styles applied in order."""
+    for template in templates:
+        if PLACEHOLDER in template:
+            text = template.replace(PLACEHOLDER, text)
         else:
-            text = ", ".join(part for part in (text.strip(" ,") if piece.strip() else text, piece.strip()) if part)
+            text = ", ".join(
+                part for part in (text.strip(" ,") if template.strip() else text, template.strip()) if part
+            )
     return text

@@ -1,7 +1,7 @@
-"""Write out wildcards: `__name__` is a line of the file `name.txt`, and `{red|green|2::blue}` one of its parts.
+"""Expand wildcards: `__name__` is replaced by a line of the file `name.txt`, `{red|green|2::blue}` by one of its options.
 
-Both may hold others. Which one is taken follows from the seed alone. In a file, an empty line and one that begins with `#` are
-no lines; `2::` before a line or a part makes it twice as likely. A backslash before `{`, `}`, `|` or `_` takes it for a letter.
+Both may be nested. The choice depends on the seed alone. Empty lines and lines that begin with `#` are ignored. The prefix
+`2::` doubles the weight of a line or an option. A backslash escapes `{`, `}`, `|` and `_`.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from random import Random
 
 from octabox.errors import InvalidParameterError, nearest
 
-#: A wildcard: parts of a path, which cannot lead out of the folder, since none begins with a dot.
+#: A wildcard: parts of a path, which stays in the folder, since no part begins with a dot.
 _PART = r"[^\W_](?:[\w .-]{0,60}?[^\W_])?"
 NAME = re.compile(rf"__(?P<name>{_PART}(?:/{_PART}){{0,8}})__")
 
-#: A letter that would begin something without the backslash before it.
+#: An escaped character.
 ESCAPED = re.compile(r"\\([{}|_])")
 
-#: A line's share, before its words.
-SHARE = re.compile(r"\s*(\d+\.?\d*|\.\d+)::")
+#: Weight of a line or an option.
+WEIGHT = re.compile(r"\s*(\d+\.?\d*|\.\d+)::")
 
-#: What the files of wildcards end in.
+#: Suffix of wildcard files.
 SUFFIX = ".txt"
 
-#: How many choices one prompt may take, how many inside one another, and the letters that may come of it.
-MOST_CHOICES, MAX_DEPTH, MOST_LETTERS = 1000, 50, 50_000
+#: Limits of one prompt: choices, depth of nested choices, and characters of the result.
+MAX_CHOICES, MAX_DEPTH, MAX_LENGTH = 1000, 50, 50_000
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several texts, and how likely it is against the others."""
+    """One of several options, with its relative weight."""
 
     text: str
     weight: float = 1.0
@@ -42,7 +42,7 @@ class Choice:
 
 @dataclass
 class _Expansion:
-    """One prompt on its way."""
+    """The state of the expansion of one prompt."""
 
     parameter: str
     random: Random
@@ -58,7 +58,7 @@ class Wildcards:
     """The wildcards of a folder.
 
     Args:
-        folder: Where their files are, also in folders inside it; it need not be there.
+        folder: Folder of the wildcard files, searched recursively; it may be missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,7 +66,7 @@ class Wildcards:
         self._known: list[str] | None = None
 
     def names(self) -> list[str]:
-        """Return all names, with the folders that their files are in."""
+        """Return the names of all wildcards, with their subfolders."""
         if self._known is None:
             files = sorted(self._folder.rglob(f"*{SUFFIX}")) if self._folder.is_dir() else []
             self._known = [
@@ -75,94 +75,95 @@ class Wildcards:
         return self._known
 
     def named_in(self, text: str) -> list[str]:
-        """Return the wildcards that a prompt names and that are there, each once."""
+        """Return the existing wildcards in a prompt, without duplicates."""
         named = dict.fromkeys(found["name"] for found in NAME.finditer(text))
         return [name for name in named if self._files(name) and not _is_json(text)]
 
     def expand(self, text: str, seed: int, parameter: str = "prompt") -> str:
-        """Return a prompt with every choice made.
+        """Expand all wildcards of a prompt.
 
         Args:
-            text: The prompt; one that is JSON is left as it is.
-            seed: What the choices follow from, together with the parameter.
-            parameter: The call parameter that it was given for.
+            text: The prompt; JSON is not expanded.
+            seed: Seed of the choices, together with the parameter.
+            parameter: Name of the call parameter.
 
         Raises:
-            InvalidParameterError: There is no such wildcard, one holds itself, or there is no end of them.
+            InvalidParameterError: A wildcard does not exist or contains itself, or a limit is exceeded.
         """
         if ("{" not in text and "__" not in text) or _is_json(text):
             return text
-        # Noise of the same seed must not be tied to the choices.
-        return self._expand(text, _Expansion(parameter, Random(f"{parameter} {seed}")))  # noqa: S311 (no secret)
+        # The choices must be independent of the noise of the same seed.
+        return self._expand(text, _Expansion(parameter, Random(f"{parameter} {seed}")))  # noqa: S311 (not for security)
 
     def _expand(self, text: str, state: _Expansion) -> str:
-        made, place, closing = "", 0, _closing(text)
-        while place < len(text):
-            if ESCAPED.match(text, place):
-                # The backslash stays, so that what was written out can be read once more; a prompt's reader takes it away.
-                made, place = made + text[place : place + 2], place + 2
-            elif place in closing and len(parts := _parts(text[place + 1 : closing[place]])) > 1:
-                made, place = made + self._choose([_option(part) for part in parts], state), closing[place] + 1
-            elif found := NAME.match(text, place):
-                made, place = made + self._named(found["name"], state), found.end()
+        result, position, closing = "", 0, _closing_braces(text)
+        while position < len(text):
+            if ESCAPED.match(text, position):
+                # The backslash is kept, so that the result can be parsed again; the prompt parser removes it.
+                result, position = result + text[position : position + 2], position + 2
+            elif position in closing and len(options := _split_options(text[position + 1 : closing[position]])) > 1:
+                choices = [_parse_choice(option) for option in options]
+                result, position = result + self._choose(choices, state), closing[position] + 1
+            elif found := NAME.match(text, position):
+                result, position = result + self._expand_wildcard(found["name"], state), found.end()
             else:
-                made, place = made + text[place], place + 1
-            if len(made) > MOST_LETTERS:
-                raise state.refuse(f"The wildcards in '{state.parameter}' make more than {MOST_LETTERS} letters.")
-        return made
+                result, position = result + text[position], position + 1
+            if len(result) > MAX_LENGTH:
+                raise state.refuse(f"The wildcards in '{state.parameter}' expand to more than {MAX_LENGTH} characters.")
+        return result
 
-    def _named(self, name: str, state: _Expansion) -> str:
+    def _expand_wildcard(self, name: str, state: _Expansion) -> str:
         if name in state.chain:
             chain = " -> ".join([*state.chain[state.chain.index(name) :], name])
-            raise state.refuse(f"The wildcards in '{state.parameter}' go round in a circle: {chain}.")
-        options = self._read(name, state)
+            raise state.refuse(f"The wildcards in '{state.parameter}' refer to each other in a cycle: {chain}.")
+        choices = self._read(name, state)
         state.chain.append(name)
         try:
-            return self._choose(options, state)
+            return self._choose(choices, state)
         finally:
             state.chain.pop()
 
-    def _choose(self, options: list[Choice], state: _Expansion) -> str:
+    def _choose(self, choices: list[Choice], state: _Expansion) -> str:
         state.choices += 1
-        if state.choices > MOST_CHOICES:
-            raise state.refuse(f"'{state.parameter}' asks for more than {MOST_CHOICES} choices.")
-        total = sum(each.weight for each in options)
+        if state.choices > MAX_CHOICES:
+            raise state.refuse(f"'{state.parameter}' has more than {MAX_CHOICES} choices.")
+        total = sum(each.weight for each in choices)
         if not math.isfinite(total) or total <= 0:
             raise state.refuse(
-                f"A choice in '{state.parameter}' has no part that can be taken: '{options[0].text[:40]}'."
+                f"A choice in '{state.parameter}' has no option with a positive weight: '{choices[0].text[:40]}'."
             )
         if state.depth >= MAX_DEPTH:
-            raise state.refuse(f"'{state.parameter}' has more than {MAX_DEPTH} choices inside one another.")
+            raise state.refuse(f"'{state.parameter}' has more than {MAX_DEPTH} nested choices.")
         left = state.random.random() * total
-        taken = [each for each in options if each.weight]
-        while len(taken) > 1 and (left := left - taken[0].weight) >= 0:
-            del taken[0]
+        remaining = [each for each in choices if each.weight]
+        while len(remaining) > 1 and (left := left - remaining[0].weight) >= 0:
+            del remaining[0]
         state.depth += 1
-        made = self._expand(taken[0].text, state)
+        result = self._expand(remaining[0].text, state)
         state.depth -= 1
-        return made
+        return result
 
     def _files(self, name: str) -> list[str]:
-        """Return which files a wildcard may mean: that of its whole name, else those of that name in any folder."""
+        """Return the files of a wildcard: the one with this path, or else those with this name in any folder."""
         names = self.names()
         return [each for each in names if each == name] or [each for each in names if each.endswith(f"/{name}")]
 
     def _read(self, name: str, state: _Expansion) -> list[Choice]:
-        """Return the lines of a wildcard's file: the first that it may mean."""
-        alike = self._files(name)
-        if not alike:
+        """Return the lines of the first file of a wildcard."""
+        files = self._files(name)
+        if not files:
             close = nearest(name, self.names())
-            hint = f"Did you mean __{close[0]}__?" if close else f"Wildcards are text files in '{self._folder}'."
+            hint = f"Did you mean __{close[0]}__?" if close else f"Wildcards are .txt files in '{self._folder}'."
             raise state.refuse(f"There is no wildcard '{name}'.", hint, close)
-        file = self._folder / f"{alike[0]}{SUFFIX}"
+        file = self._folder / f"{files[0]}{SUFFIX}"
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise state.refuse(f"The wildcard '{name}' cannot be read: {error}.") from error
-        options = [_option(line.strip()) for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        if not options:
+        choices = [_parse_choice(line.strip()) for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        if not choices:
             raise state.refuse(f"The wildcard '{name}' has no lines.")
-        return options
+        return choices
 
 
 def _is_json(text: str) -> bool:
@@ -172,40 +173,40 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def _option(text: str) -> Choice:
-    found = SHARE.match(text)
+def _parse_choice(text: str) -> Choice:
+    found = WEIGHT.match(text)
     return Choice(text[found.end() :], float(found[1])) if found else Choice(text)
 
 
-def _closing(text: str) -> dict[int, int]:
-    """Return where each bracket that is closed is closed, by where it is opened."""
-    found, opened, place = {}, list[int](), 0
-    while place < len(text):
-        if text[place] == "\\":
-            place += 1
-        elif text[place] == "{":
-            opened.append(place)
-        elif text[place] == "}" and opened:
-            found[opened.pop()] = place
-        place += 1
+def _closing_braces(text: str) -> dict[int, int]:
+    """Return the position of the closing brace by the position of its opening brace."""
+    found, opened, position = {}, list[int](), 0
+    while position < len(text):
+        if text[position] == "\\":
+            position += 1
+        elif text[position] == "{":
+            opened.append(position)
+        elif text[position] == "}" and opened:
+            found[opened.pop()] = position
+        position += 1
     return found
 
 
-def _parts(text: str) -> list[str]:
-    """Return what stands between the strokes of a choice, those of choices inside it aside."""
-    parts, depth, start, place = [], 0, 0, 0
-    while place < len(text):
-        if text[place] == "\\":
-            place += 1
-        elif text[place] in "{}":
-            depth += 1 if text[place] == "{" else -1
-        elif text[place] == "|" and not depth:
-            parts.append(text[start:place])
-            start = place + 1
-        place += 1
-    return [*parts, text[start:]]
+def _split_options(text: str) -> list[str]:
+    """Split a choice at its vertical bars, except those of nested choices."""
+    options, depth, start, position = [], 0, 0, 0
+    while position < len(text):
+        if text[position] == "\\":
+            position += 1
+        elif text[position] in "{}":
+            depth += 1 if text[position] == "{" else -1
+        elif text[position] == "|" and not depth:
+            options.append(text[start:position])
+            start = position + 1
+        position += 1
+    return [*options, text[start:]]
 
 
 def unescape(text: str) -> str:
-    """Return a prompt, written out, with each letter that has a backslash before it as the letter alone."""
+    """Return an expanded prompt without the backslashes of escaped characters."""
     return ESCAPED.sub(r"\1", text)

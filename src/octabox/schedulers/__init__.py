@@ -1,1 +1,1 @@
-"""Noise schedulers: their names, what they suit, and lists of them."""
+"""Noise schedulers: names, compatibility with models, and listings."""

@@ -1,4 +1,4 @@
-"""Tell from configurations alone whether a noise scheduler can undo what a model was trained with, and by which settings."""
+"""Check from configurations whether a noise scheduler is compatible with a model, and derive its configuration."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from octabox.catalog.signature import check_value
 from octabox.errors import InvalidParameterError, UnknownParameterError, nearest
 from octabox.schedulers.names import ResolvedScheduler, load_table
 
-#: What a model was trained to predict where its scheduler's configuration does not say: the noise.
+#: Default prediction type: the noise.
 PREDICTS_NOISE = "epsilon"
 
-#: What a model that matches flows predicts.
+#: Prediction type of flow matching models.
 PREDICTS_FLOW = "flow_prediction"
 
-#: The setting of solvers that can go on until no noise is left.
-LAST = "final_sigmas_type"
+#: Setting of solvers that can run to a final sigma of zero.
+FINAL_SIGMAS = "final_sigmas_type"
 
-#: The component of a pipeline that is meant.
+#: Name of the scheduler component of a pipeline.
 COMPONENT = "scheduler"
 
-#: Largest whole number of a setting: a table of so many steps still fits in memory.
-LARGEST = 100_000
+#: Largest integer of a setting, so that tables of this many steps fit in memory.
+MAX_INTEGER = 100_000
 
 
 @dataclass(frozen=True)
 class ModelTraits:
-    """A model, as far as schedulers are concerned.
+    """The traits of a model that decide which schedulers are compatible.
 
     Args:
-        own: Class of its own scheduler.
-        config: That one's configuration, as the model came with it.
-        pipeline: Class of its pipeline, where that is known.
+        default_class: Class of its default scheduler.
+        config: Configuration of its default scheduler.
+        pipeline: Class of its pipeline, if known.
     """
 
     default_class: str
@@ -45,79 +45,79 @@ class ModelTraits:
 
     @property
     def matches_flows(self) -> bool:
-        """Whether the model was trained by flow matching."""
-        told = self.config.get("prediction_type") == PREDICTS_FLOW or bool(self.config.get("use_flow_sigmas"))
-        return told or (self.config.get("shift") is not None and self.config.get("beta_schedule") is None)
+        """Whether the model was trained with flow matching."""
+        is_flow = self.config.get("prediction_type") == PREDICTS_FLOW or bool(self.config.get("use_flow_sigmas"))
+        return is_flow or (self.config.get("shift") is not None and self.config.get("beta_schedule") is None)
 
     @property
     def prediction(self) -> str:
-        """What the model was trained to predict."""
+        """Prediction type of the model."""
         return str(self.config.get("prediction_type") or PREDICTS_NOISE)
 
 
-def check_settings(name: str, meant: ResolvedScheduler, entry: SchedulerEntry, given: Mapping[str, Any]) -> None:
-    """Check settings against the constructor that they are for.
+def check_settings(name: str, scheduler: ResolvedScheduler, entry: SchedulerEntry, settings: Mapping[str, Any]) -> None:
+    """Check settings against the constructor of a scheduler.
 
     Args:
-        name: What the scheduler was called.
-        meant: What that means.
+        name: Requested name of the scheduler.
+        scheduler: The resolved scheduler.
         entry: Its class.
-        given: Settings that stood beside the name.
+        settings: Settings of the request.
 
     Raises:
-        UnknownParameterError: The class has no such setting, or cannot follow the schedule.
-        InvalidParameterError: A value is of the wrong type.
+        UnknownParameterError: The class has no such setting, or does not support the schedule.
+        InvalidParameterError: A value has the wrong type.
     """
     known = [setting.name for setting in entry.settings]
-    having = f"It has {', '.join(known)}." if known else "It has none."
-    for key, value in meant.settings.items():
+    available = f"It has {', '.join(known)}." if known else "It has no settings."
+    for key, value in scheduler.settings.items():
         setting = entry.setting(key)
-        if setting is None and key in given:
+        if setting is None and key in settings:
             like = nearest(key, known)
-            hint = f"Did you mean {' or '.join(like)}? {having}" if like else having
+            hint = f"Did you mean {' or '.join(like)}? {available}" if like else available
             message = f"{entry.name} has no setting {key!r}."
             raise UnknownParameterError(message, hint=hint, parameter="scheduler", choices=known)
         if setting is None:
-            message = f"Scheduler {name!r} asks for {key!r}, a setting that {entry.name} does not have."
-            hint = f"Choose it without that, or another scheduler. {having}"
+            message = f"Scheduler {name!r} requires {key!r}, a setting that {entry.name} does not have."
+            hint = f"Omit this part of the name, or choose another scheduler. {available}"
             raise UnknownParameterError(message, hint=hint, parameter="scheduler", choices=known)
         try:
             check_value(setting, value)
         except InvalidParameterError as error:
             message = f"{entry.name}: {error.message}"
             raise InvalidParameterError(message, parameter="scheduler", choices=error.choices) from None
-        if isinstance(value, int) and abs(value) > LARGEST:
-            message = f"{entry.name}: {key} must be from -{LARGEST} to {LARGEST}, not {value}."
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
+            message = f"{entry.name}: {key} must be from -{MAX_INTEGER} to {MAX_INTEGER}, not {value}."
             raise InvalidParameterError(message, parameter="scheduler")
 
 
-def schedule_timesteps(name: str, meant: ResolvedScheduler, entry: SchedulerEntry, family: str) -> tuple[int, ...]:
-    """Return the timesteps that a schedule writes out for a family of models; none where it writes none.
+def schedule_timesteps(name: str, scheduler: ResolvedScheduler, entry: SchedulerEntry, family: str) -> tuple[int, ...]:
+    """Return the custom timesteps of a schedule for a model family; empty if the schedule has none.
 
     Raises:
-        InvalidParameterError: It has none for this family, or the class cannot follow them.
+        InvalidParameterError: It has none for this family, or the class does not accept custom timesteps.
     """
-    if meant.schedule is None or not meant.schedule.timesteps:
+    if scheduler.schedule is None or not scheduler.schedule.timesteps:
         return ()
-    title = f"Scheduler {name!r} follows the schedule {meant.schedule.name!r}"
+    prefix = f"Scheduler {name!r} uses the schedule {scheduler.schedule.name!r}"
     if not entry.timesteps:
-        message = f"{title}, which {entry.name} cannot: it chooses its own timesteps."
+        message = f"{prefix}, which {entry.name} does not support: it accepts no custom timesteps."
         raise InvalidParameterError(message, hint="Choose another scheduler or schedule.", parameter="scheduler")
-    if family not in meant.schedule.timesteps:
-        families = ", ".join(meant.schedule.timesteps)
-        message = f"{title}, which is known for {families}, not for {family or 'this model'}."
+    if family not in scheduler.schedule.timesteps:
+        families = ", ".join(scheduler.schedule.timesteps)
+        message = f"{prefix}, which exists for {families}, not for {family or 'this model'}."
         raise InvalidParameterError(message, hint="Choose another schedule.", parameter="scheduler")
-    return meant.schedule.timesteps[family]
+    return scheduler.schedule.timesteps[family]
 
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """What a scheduler is built of.
+    """The configuration of a new scheduler.
 
     Args:
-        kept: What it takes over from the model's configuration.
-        above: Settings that stand above that.
-        beside: What its constructor does not know, but a pipeline may look up in its configuration.
+        inherited: Settings from the configuration of the default scheduler.
+        overrides: Settings that replace inherited ones.
+        extra: Inherited settings that its constructor does not accept, but a pipeline may read.
     """
 
     inherited: Mapping[str, Any]
@@ -125,37 +125,37 @@ class SchedulerConfig:
     extra: Mapping[str, Any]
 
 
-def scheduler_config(entry: SchedulerEntry, subject: ModelTraits, settings: Mapping[str, Any]) -> SchedulerConfig:
-    """Return what a scheduler is built of.
+def scheduler_config(entry: SchedulerEntry, traits: ModelTraits, settings: Mapping[str, Any]) -> SchedulerConfig:
+    """Return the configuration of a new scheduler for a model.
 
     Args:
-        entry: The class.
-        subject: The model.
-        settings: What was asked for.
+        entry: The scheduler class.
+        traits: Traits of the model.
+        settings: Settings of the request.
     """
     known = {setting.name: setting for setting in entry.settings}
-    kept: dict[str, Any] = {}
-    for name, value in subject.config.items():
-        # Words that only the model's own class knows are of its own way of solving, such as its `solver_type`.
+    inherited: dict[str, Any] = {}
+    for name, value in traits.config.items():
+        # Choices that only the default class has, such as its `solver_type`, are not inherited.
         choices = known[name].choices if name in known else ()
         if (name in known or name.startswith("_")) and (value is None or not choices or value in choices):
-            kept[name] = value
-    beside = {name: value for name, value in subject.config.items() if name not in known and not name.startswith("_")}
-    above: dict[str, Any] = {}
-    if subject.matches_flows and entry.name != subject.default_class:
-        above = _flow_form(entry, subject)
+            inherited[name] = value
+    extra = {name: value for name, value in traits.config.items() if name not in known and not name.startswith("_")}
+    overrides: dict[str, Any] = {}
+    if traits.matches_flows and entry.name != traits.default_class:
+        overrides = _flow_settings(entry, traits)
     exclusive = load_table()["exclusive"]
     if any(settings.get(flag) for flag in exclusive) or "timestep_spacing" in settings:
-        # A schedule that is asked for takes the place of the model's.
-        above |= {flag: False for flag in exclusive if kept.get(flag) and entry.setting(flag)}
-    return SchedulerConfig(kept, {**above, **settings}, beside)
+        # A requested schedule replaces that of the model.
+        overrides |= {flag: False for flag in exclusive if inherited.get(flag) and entry.setting(flag)}
+    return SchedulerConfig(inherited, {**overrides, **settings}, extra)
 
 
-def _flow_form(entry: SchedulerEntry, subject: ModelTraits) -> dict[str, Any]:
-    """Return the settings that make a scheduler match flows, with the model's own shift."""
-    shift = subject.config.get("shift", subject.config.get("flow_shift"))
-    form = {"use_flow_sigmas": True, "prediction_type": PREDICTS_FLOW, "flow_shift": shift, "shift": shift}
-    return {name: value for name, value in form.items() if entry.setting(name) and value is not None}
+def _flow_settings(entry: SchedulerEntry, traits: ModelTraits) -> dict[str, Any]:
+    """Return the settings for flow matching, with the shift of the model."""
+    shift = traits.config.get("shift", traits.config.get("flow_shift"))
+    flow = {"use_flow_sigmas": True, "prediction_type": PREDICTS_FLOW, "flow_shift": shift, "shift": shift}
+    return {name: value for name, value in flow.items() if entry.setting(name) and value is not None}
 
 
 class IncompatibilityCause(Enum):
@@ -213,14 +213,14 @@ def _conflicts(
     if entry.name == traits.default_class:
         return
     yield IncompatibilityCause.DIRECTION, "it runs from the image to the noise" if entry.reverses else None
-    made_for_it = traits.pipeline is not None and entry.name in _made_for(traits.pipeline)
+    made_for_it = traits.pipeline is not None and entry.name in _annotated_schedulers(traits.pipeline)
     yield IncompatibilityCause.STEP, _step_conflict(entry, made_for_it=made_for_it)
     if traits.matches_flows:
         yield IncompatibilityCause.FLOW_MATCHING, _flow_conflict(entry, traits)
     else:
         yield IncompatibilityCause.NOISE, _noise_conflict(entry, traits)
     if not (made_for_it or entry.setting("beta_schedule") or entry.setting("sigma_schedule")):
-        others = [each.name for each in pipelines if entry.name in _made_for(each)]
+        others = [each.name for each in pipelines if entry.name in _annotated_schedulers(each)]
         yield IncompatibilityCause.PIPELINE, f"it is made for {others[0]}" if others else None
 
 
@@ -248,9 +248,9 @@ def _flow_conflict(entry: SchedulerEntry, traits: ModelTraits) -> str | None:
     """Return why a scheduler cannot work with a model that was trained by flow matching."""
     if not entry.setting("shift") and not (entry.setting("use_flow_sigmas") and entry.setting("prediction_type")):
         return "the model was trained by flow matching, which it does not support"
-    if not entry.setting("shift") and not entry.setting(LAST):
+    if not entry.setting("shift") and not entry.setting(FINAL_SIGMAS):
         # The last noise level of the others is the one before, which is close to zero only for models that predict noise.
-        return f"it stops short of the end of a flow: it has no setting '{LAST}'"
+        return f"it stops short of the end of a flow: it has no setting '{FINAL_SIGMAS}'"
     if traits.pipeline is not None and traits.pipeline.sigmas and not entry.sigmas:
         return f"{traits.pipeline.name} passes its own sigmas, which it does not take"
     missing = [name for name in load_table()["flow"] if traits.config.get(name) and not entry.setting(name)]
@@ -286,7 +286,7 @@ def _value_conflict(setting: Parameter | None, name: str, value: object) -> str 
     return None
 
 
-def _made_for(pipeline: PipelineEntry) -> frozenset[str]:
-    """Return the schedulers that a pipeline's constructor names."""
+def _annotated_schedulers(pipeline: PipelineEntry) -> frozenset[str]:
+    """Return the schedulers in the annotations of the constructor of a pipeline."""
     found = (part.annotation for part in pipeline.components if part.name == COMPONENT)
     return frozenset(leaf for annotation in found for leaf in parse_annotation(annotation).leaves)

@@ -1,4 +1,4 @@
-"""Show noise schedulers and their names as JSON has them."""
+"""Describe noise schedulers and their names as JSON."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from octabox.schedulers.compatibility import check_settings
 from octabox.schedulers.names import Schedule, resolve_scheduler, scheduler_aliases, schedules
 
 
-def aliases_of(kind: str) -> tuple[str, ...]:
-    """Return every name that means a class, beside its own."""
+def aliases_of(class_name: str) -> tuple[str, ...]:
+    """Return all aliases of a scheduler class."""
     return tuple(
-        spelling for named in scheduler_aliases() if named.kind == kind for spelling in (named.name, *named.aliases)
+        name for alias in scheduler_aliases() if alias.kind == class_name for name in (alias.name, *alias.aliases)
     )
 
 
 def supported_schedules(entry: SchedulerEntry) -> tuple[str, ...]:
-    """Return the schedules that a class can follow."""
-    return tuple(schedule.name for schedule in schedules().values() if _can_follow(entry, schedule))
+    """Return the schedules that a scheduler class supports."""
+    return tuple(schedule.name for schedule in schedules().values() if _supports(entry, schedule))
 
 
-def _can_follow(entry: SchedulerEntry, schedule: Schedule) -> bool:
-    """Return whether a class can follow a schedule."""
+def _supports(entry: SchedulerEntry, schedule: Schedule) -> bool:
+    """Return whether a scheduler class supports a schedule."""
     if schedule.timesteps:
         return entry.timesteps and entry.setting("beta_schedule") is not None
     return all(entry.setting(name) and name not in entry.unread for name in schedule.settings)
 
 
 def summarize_scheduler(entry: SchedulerEntry) -> dict[str, Any]:
-    """Return a scheduler as a row of a list."""
+    """Return the summary of a scheduler, for a list."""
     return {
         "name": entry.name,
         "names": aliases_of(entry.name),
@@ -41,7 +41,7 @@ def summarize_scheduler(entry: SchedulerEntry) -> dict[str, Any]:
 
 
 def list_schedules() -> list[dict[str, Any]]:
-    """Return every schedule as a row of a list."""
+    """Return all schedules, for a list."""
     return [
         {"name": each.name, "names": each.aliases, "settings": each.settings, "timesteps": each.timesteps}
         for each in schedules().values()
@@ -49,18 +49,18 @@ def list_schedules() -> list[dict[str, Any]]:
 
 
 def describe_scheduler(name: str, catalog: Catalog) -> dict[str, Any]:
-    """Return all there is to say of a scheduler of any name: what it means, and every setting of its class.
+    """Return the full description of a scheduler by any name: its class, and the settings of the name.
 
     Raises:
-        SchedulerNotFoundError: Nothing has this name.
-        RequestError: The class has not what the name asks for.
+        SchedulerNotFoundError: No scheduler has this name.
+        RequestError: The class has no setting that the name requires.
     """
-    meant = resolve_scheduler(name, {}, catalog.schedulers)
-    entry = catalog.schedulers[meant.kind]
-    check_settings(name, meant, entry, {})
+    scheduler = resolve_scheduler(name, {}, catalog.schedulers)
+    entry = catalog.schedulers[scheduler.kind]
+    check_settings(name, scheduler, entry, {})
     means = {
-        "settings": meant.settings,
-        "schedule": meant.schedule.name if meant.schedule else None,
-        "nearly": meant.caveat or None,
+        "settings": scheduler.settings,
+        "schedule": scheduler.schedule.name if scheduler.schedule else None,
+        "nearly": scheduler.caveat or None,
     }
     return {**entry_to_json(entry), **summarize_scheduler(entry), "means": means}

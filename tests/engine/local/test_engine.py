@@ -180,7 +180,7 @@ async def test_unload_ends_the_process(engine: LocalEngine, calls: Calls, embedd
         ("/nowhere/at/all", "StableDiffusionPipeline", LoadError, "nowhere"),
         ("{folder}", "StableDiffusionPipeline", LoadError, "model_index.json"),
         ("{demo}", "FluxPipeline", LoadError, "Model 'broken'"),
-        ("{folder}/model.safetensors", "StableDiffusionPipeline", LoadError, "is no safetensors file"),
+        ("{folder}/model.safetensors", "StableDiffusionPipeline", LoadError, "is not a valid safetensors file"),
     ],
 )
 async def test_a_load_that_fails_states_the_reason(

@@ -22,11 +22,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 #: All classes with a setting for flow matching, and the reasons for those that are rejected.
 FORMS = [name for name, entry in load_catalog().schedulers.items() if entry.setting("use_flow_sigmas")]
 REASONS = {
-    "DEISMultistepScheduler": "it stops short of the end of a flow",
-    "SASolverScheduler": "it stops short of the end of a flow",
-    "DPMSolverMultistepInverseScheduler": "it runs from the image to the noise",
-    "HeliosScheduler": "it is made for",
-    "HeliosDMDScheduler": "it is made for",
+    "DEISMultistepScheduler": "it does not reach a sigma of zero",
+    "SASolverScheduler": "it does not reach a sigma of zero",
+    "DPMSolverMultistepInverseScheduler": "it inverts an image into noise",
+    "HeliosScheduler": "it is for",
+    "HeliosDMDScheduler": "it is for",
 }
 
 #: Flow matching models, and the number of steps.

@@ -120,4 +120,4 @@ def test_a_whole_model_is_no_lora(tmp_path: Path) -> None:
     """Its tensors have other names."""
     save_file({"model.diffusion_model.out.weight": torch.zeros(2)}, tmp_path / "x.safetensors")
 
-    assert "is no LoRA" in read_lora(tmp_path / "x.safetensors", "x").problem
+    assert "is not a LoRA" in read_lora(tmp_path / "x.safetensors", "x").problem

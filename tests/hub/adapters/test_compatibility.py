@@ -29,8 +29,10 @@ def test_other_widths_do_not_fit(tmp_path: Path) -> None:
     save_file({"emb_params": torch.zeros(4, 768)}, tmp_path / "word.safetensors")
     lora, word = read_lora(tmp_path / "lora.safetensors", "x"), read_embedding(tmp_path / "word.safetensors", "x")
 
-    assert "It was trained with text features 768 wide, and the model's are 64." == incompatibility(lora, demo.FOLDER)
-    assert "Its vectors are 768 wide, and the model's 64." == incompatibility(word, demo.FOLDER)
+    assert "It was trained with text features of width 768, but the width of the model is 64." == incompatibility(
+        lora, demo.FOLDER
+    )
+    assert "Its vectors have width 768, but those of the model have 64." == incompatibility(word, demo.FOLDER)
     assert (False, True) == (
         adapter_to_json(lora, demo.FOLDER)["fits"],
         "768" in adapter_to_json(word, demo.FOLDER)["reason"],
@@ -43,7 +45,7 @@ def test_a_model_without_a_unet(tmp_path: Path) -> None:
     (tmp_path / "text_encoder").mkdir()
     (tmp_path / "text_encoder" / "config.json").write_text('{"model_type": "t5", "d_model": 64}')
 
-    assert "which the model has not" in str(incompatibility(LORA, tmp_path))
+    assert "which the model does not have" in str(incompatibility(LORA, tmp_path))
     assert "no text encoder" in str(incompatibility(WORD, tmp_path))
 
 

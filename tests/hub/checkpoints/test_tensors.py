@@ -50,7 +50,9 @@ def test_tensors_that_were_cut_off_are_told(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     file.write_bytes(len(header).to_bytes(8, "little") + header + b"\x00" * 10)
 
-    with pytest.raises(IncompatibleWeightsError, match="6 bytes"):
+    with pytest.raises(
+        IncompatibleWeightsError, match=r"not a valid safetensors file, or truncated: .*not fully covered"
+    ):
         read_shapes(file)
 
 

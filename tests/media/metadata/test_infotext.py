@@ -70,7 +70,7 @@ def test_the_web_ui_s_text_is_read_back() -> None:
         "model": "a, b",
         "scheduler": {"name": "Euler", "settings": {}},
     } == parse_infotext(format_infotext(facts))
-    assert "Video skip: 2" in format_infotext(facts)
+    assert "Clip skip: 2" in format_infotext(facts)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_web_ui_s_text_is_read_back() -> None:
         ("a star", {"prompt": "a star"}),
         ("a star\nSteps: 4, Seed: 1", {"prompt": "a star\nSteps: 4, Seed: 1"}),
         (
-            "a\nNegative prompt: b\nc\nSteps: x, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Video skip: 2",
+            "a\nNegative prompt: b\nc\nSteps: x, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Clip skip: 2",
             {"prompt": "a", "negative_prompt": "b\nc", "guidance_scale": 7.0, "clip_skip": 1},
         ),
     ],

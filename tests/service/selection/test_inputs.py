@@ -89,7 +89,7 @@ def test_a_model_without_such_an_input_is_an_error() -> None:
 
 def test_pipelines_that_use_extra_components_come_first() -> None:
     """A ControlNet of the configuration is there to be used."""
-    config = ModelConfig.model_validate({"name": "m", "model": "m", "components": {"controlnet": "x"}})
+    config = ModelConfig.model_validate({"name": "m", "model": "m", "components": {"controlnet": {"model": "x"}}})
     model = ServedModel(config, load_catalog().pipelines["StableDiffusionPipeline"])
     first = bindings_for(model, load_catalog()).preferred
 
@@ -98,7 +98,7 @@ def test_pipelines_that_use_extra_components_come_first() -> None:
 
 def test_painting_over_an_image_takes_the_control_images_along() -> None:
     """Where a pipeline takes both; without control images it is the plain one."""
-    config = ModelConfig.model_validate({"name": "m", "model": "m", "components": {"controlnet": "x"}})
+    config = ModelConfig.model_validate({"name": "m", "model": "m", "components": {"controlnet": {"model": "x"}}})
     model = ServedModel(config, load_catalog().pipelines["StableDiffusionPipeline"])
     controlled = bind_image_to_image(model, load_catalog(), {"control_image"})
     alone = bind_image_to_image(ServedModel(ModelConfig(name="m", model="m"), model.pipeline), load_catalog(), ())

@@ -1,1 +1,1 @@
-"""Conditions of a call besides its task: control images and image prompts."""
+"""Conditions of a call: control images and IP-Adapter images."""

@@ -1,42 +1,50 @@
-"""What a call says to components that steer it, such as ControlNets: which image each is shown, how strongly, and when.
+"""Find the control inputs of a pipeline call, such as those of ControlNets: images, scales, spans and modes.
 
-Of a component that a constructor takes several of, each has its own image, and its own number wherever the call takes a
-number or a list of them.
+Where a constructor takes several components of one kind, each has its own image, and its own number wherever the call takes
+a number or a list of numbers.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry
 from octabox.catalog.reading.annotations import Shape, parse_annotation
 from octabox.catalog.tasks import CONTROL_COMPONENTS
 
 
-def control_component(entry: PipelineEntry) -> Component | None:
-    """Return the component that steers a call, alone or with others of its kind; None where there is none."""
-    return next((part for part in entry.components if CONTROL_COMPONENTS.search(part.name)), None)
+@dataclass(frozen=True)
+class ControlInputs:
+    """The control inputs of a pipeline call.
+
+    Args:
+        component: The control component, which may be a list of several; None where the pipeline has none.
+        image: Parameter for the control image.
+        scales: Parameters that take one number for all control components, or a list with one number for each.
+        modes: Whether one component takes several images, each with a number for its mode.
+    """
+
+    component: Component | None = None
+    image: Parameter | None = None
+    scales: tuple[Parameter, ...] = ()
+    modes: bool = False
 
 
-def control_image(entry: PipelineEntry) -> Parameter | None:
-    """Return the parameter for the image that a steering component is shown."""
-    if control_component(entry) is None:
-        return None
+def control_inputs(entry: PipelineEntry) -> ControlInputs:
+    """Return the control inputs of a pipeline call; empty where the pipeline has no control component."""
+    component = next((part for part in entry.components if CONTROL_COMPONENTS.search(part.name)), None)
+    if component is None:
+        return ControlInputs()
     images = [each for each in entry.media() if each.kind == "image"]
     named = [each for each in images if "control" in each.name]
-    return next(iter(named or [each for each in images if each.required]), None)
+    shapes = [(each, parse_annotation(each.annotation)) for each in entry.parameters]
+    return ControlInputs(
+        component,
+        next(iter(named or [each for each in images if each.required]), None),
+        tuple(each for each, shape in shapes if _is_number_per_component(shape)),
+        any("integer" in shape.atoms and shape.items is not None for _, shape in shapes),
+    )
 
 
-def strengths(entry: PipelineEntry) -> tuple[Parameter, ...]:
-    """Return the parameters that take a number for all steering components, or a list with one for each."""
-    if control_component(entry) is None:
-        return ()
-    return tuple(each for each in entry.parameters if _is_one_for_each(parse_annotation(each.annotation)))
-
-
-def has_modes(entry: PipelineEntry) -> bool:
-    """Return whether one component can be shown several images, since the call tells by numbers what each of them is."""
-    shapes = [parse_annotation(each.annotation) for each in entry.parameters]
-    return any("integer" in shape.atoms and shape.items is not None for shape in shapes)
-
-
-def _is_one_for_each(shape: Shape) -> bool:
+def _is_number_per_component(shape: Shape) -> bool:
     return "number" in shape.atoms and shape.items is not None and "number" in shape.items.atoms

@@ -1,1 +1,1 @@
-"""Turn diffusers' source into entries of the catalog."""
+"""Read catalog entries from the source of diffusers."""

@@ -1,6 +1,6 @@
-"""Understand a type annotation from its text, in today's spelling and in the old one of ``typing``.
+"""Parse type annotations, in the syntax of ``typing`` and in that of PEP 604.
 
-``Optional[Union[str, List[str]]]`` and ``str | list[str] | None`` read the same.
+``Optional[Union[str, List[str]]]`` and ``str | list[str] | None`` give the same result.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import Any
 
-#: What the last part of a type's name says of its values.
+#: Kind of values by the last part of a type name.
 ATOMS = {
     "str": "text",
     "int": "integer",
@@ -34,17 +34,17 @@ ATOMS = {
     "Callable": "callback",
 }
 
-#: Types that hold several of what stands in their brackets.
+#: Types that hold several values of the type in their brackets.
 LISTS = frozenset({"list", "List", "tuple", "Tuple", "Sequence", "Iterable", "Collection", "set", "Set"})
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What values a type allows.
+    """The values that a type allows.
 
     Args:
-        atoms: Single values, by the words of `ATOMS`; the names of other types as they are.
-        items: What a list may hold, where a list is allowed.
+        atoms: Kinds of single values, as in `ATOMS`; other types by their name.
+        items: Items of a list, if a list is allowed.
         none: Whether None is allowed.
         choices: The values of ``Literal``.
     """
@@ -55,28 +55,28 @@ class Shape:
     choices: tuple[Any, ...] = ()
 
     def __or__(self, other: Shape) -> Shape:
-        """Return what allows the values of both."""
+        """Return the union of both."""
         items = self.items | other.items if self.items and other.items else self.items or other.items
         return Shape(self.atoms | other.atoms, items, self.none or other.none, (*self.choices, *other.choices))
 
     @property
     def leaves(self) -> frozenset[str]:
-        """All single values, alone or at any depth of lists."""
+        """Kinds of single values, at any depth of lists."""
         return self.atoms | (self.items.leaves if self.items else frozenset())
 
     @property
     def depth(self) -> int:
-        """How many lists may stand inside each other."""
+        """Depth of nested lists."""
         return 1 + self.items.depth if self.items else 0
 
 
-#: Returns what an alias such as ``PipelineImageInput`` stands for.
+#: Returns the expression of a type alias such as ``PipelineImageInput``.
 Aliases = Callable[[str], "ast.expr | None"]
 
 
 @lru_cache(maxsize=4096)
 def parse_annotation(text: str) -> Shape:
-    """Return what an annotation allows; nothing where it is no valid Python."""
+    """Return the values that an annotation allows; an empty shape if it is not valid Python."""
     try:
         return read_annotation(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError):
@@ -84,26 +84,26 @@ def parse_annotation(text: str) -> Shape:
 
 
 def read_annotation(node: ast.expr, aliases: Aliases = lambda _: None) -> Shape:
-    """Return what an annotation's expression allows."""
+    """Return the values that the expression of an annotation allows."""
     if isinstance(node, ast.Constant):
         return _constant(node.value, aliases)
     if isinstance(node, ast.BinOp):
         return read_annotation(node.left, aliases) | read_annotation(node.right, aliases)
     if isinstance(node, ast.Subscript):
         return _subscript(_last(node.value), _elements(node.slice), aliases)
-    return _named(_last(node), aliases)
+    return _name(_last(node), aliases)
 
 
-def _named(name: str, aliases: Aliases) -> Shape:
-    """Return what a type allows that is written as a name."""
+def _name(name: str, aliases: Aliases) -> Shape:
+    """Return the values that a type allows, by its name."""
     if name in LISTS:
         return Shape(items=Shape())
     if name in ATOMS or not name:
         return Shape(frozenset({ATOMS[name]}) if name else frozenset())
-    meaning = aliases(name)
-    # A class may be bound to its own name somewhere; following that would never end.
-    if meaning is not None and name not in ast.unparse(meaning):
-        return read_annotation(meaning, aliases)
+    alias = aliases(name)
+    # A name that is assigned to itself would not end.
+    if alias is not None and name not in ast.unparse(alias):
+        return read_annotation(alias, aliases)
     return Shape() if name == "Any" else Shape(frozenset({name}))
 
 

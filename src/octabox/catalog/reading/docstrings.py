@@ -1,4 +1,4 @@
-"""Find the words that a docstring has for each parameter."""
+"""Parse the descriptions of parameters in docstrings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: Opens a list of parameters or fields.
+#: First line of a section of parameters or fields.
 SECTION = re.compile(
     r"^(?P<indent>[ ]*)(?P<title>Args|Arguments|Parameters|Inputs|Outputs|Returns|Attributes|Components):[ ]*$"
 )
 
-#: Opens one parameter: its name, then its type in brackets, then, mostly, a colon (a stray one may stand before).
+#: First line of a parameter: its name, its type in parentheses, and usually a colon, which may come before the type too.
 ENTRY = re.compile(r"^(?P<indent>[ ]*)`?(?P<name>\*{0,2}\w+)`?:?[ ]*\((?P<type>.*?)\)?[ ]*(?::(?P<rest>.*))?$")
 
 #: The same without a type.
@@ -20,19 +20,19 @@ PLAIN = re.compile(r"^(?P<indent>[ ]*)(?P<name>\w+):(?P<rest>.*)$")
 
 TYPE = re.compile(r"`([^`]+)`")
 
-#: What diffusers' writers leave where they have written nothing yet.
+#: Placeholders for missing descriptions in diffusers.
 EMPTY = re.compile(r"^TODO\b.*$")
 
 
 @dataclass(frozen=True)
 class ParameterDoc:
-    """What a docstring says of one name.
+    """The documentation of one parameter.
 
     Args:
-        type: Its type, as an annotation; empty where none is given.
-        optional: Whether it is said to be optional.
-        default: The text of its default.
-        text: The description, on one line.
+        type: Its type, as an annotation; empty if there is none.
+        optional: Whether it is documented as optional.
+        default: Text of its default.
+        text: Its description, on one line.
     """
 
     type: str = ""
@@ -42,7 +42,7 @@ class ParameterDoc:
 
 
 def parse_section(doc: str, *titles: str) -> dict[str, ParameterDoc]:
-    """Return the words for each name in the sections of these titles."""
+    """Return the documentation of each name in the sections with these titles."""
     found: dict[str, ParameterDoc] = {}
     lines = doc.splitlines()
     for start, line in enumerate(lines):
@@ -53,19 +53,19 @@ def parse_section(doc: str, *titles: str) -> dict[str, ParameterDoc]:
 
 
 def parse_arguments(doc: str) -> dict[str, ParameterDoc]:
-    """Return the words for each argument."""
+    """Return the documentation of each argument."""
     return parse_section(doc, "Args", "Arguments", "Parameters")
 
 
 def first_sentence(doc: str) -> str:
-    """Return what a docstring opens with, up to the first full stop."""
+    """Return the first sentence of a docstring."""
     paragraph = re.split(r"\n\s*\n|(?:^|\n)\s*(?:Args|Parameters|Supported workflows):", doc.strip())[0]
     text = " ".join(paragraph.split())
     return re.split(r"(?<=[.!?])\s+(?=[A-Z`\[])", text)[0]
 
 
 def _block(lines: Iterable[str], indent: int) -> list[str]:
-    """Return the lines that stand deeper than ``indent``."""
+    """Return the lines that are indented deeper than ``indent``."""
     block: list[str] = []
     for line in lines:
         if line.strip() and len(line) - len(line.lstrip()) <= indent:
@@ -77,13 +77,13 @@ def _block(lines: Iterable[str], indent: int) -> list[str]:
 def _entries(block: list[str]) -> dict[str, ParameterDoc]:
     found: dict[str, ParameterDoc] = {}
     name, kind, text = "", "", [""]
-    for line in [*_joined(block), "end:"]:
+    for line in [*_join_lines(block), "end:"]:
         entry = ENTRY.match(line) or PLAIN.match(line)
         if not entry or entry["indent"]:
             text.append(line.strip())
             continue
         if name:
-            found.setdefault(name, _words(kind, text))
+            found.setdefault(name, _parameter_doc(kind, text))
         name, kind, text = (
             entry["name"].strip("*"),
             entry.groupdict().get("type") or "",
@@ -92,8 +92,8 @@ def _entries(block: list[str]) -> dict[str, ParameterDoc]:
     return found
 
 
-def _joined(block: list[str]) -> list[str]:
-    """Return the lines, those of an entry whose brackets close on a later line made one."""
+def _join_lines(block: list[str]) -> list[str]:
+    """Return the lines, with entries whose parentheses close on a later line joined into one line."""
     lines: list[str] = []
     for line in block:
         open_entry = (
@@ -106,7 +106,7 @@ def _joined(block: list[str]) -> list[str]:
     return lines
 
 
-def _words(kind: str, text: list[str]) -> ParameterDoc:
+def _parameter_doc(kind: str, text: list[str]) -> ParameterDoc:
     types = [found for found in TYPE.findall(re.split("optional|defaults to", kind, maxsplit=1)[0]) if found != "None"]
     default = re.search(r"defaults? to\s+(.*)$", kind)
     words = " ".join(" ".join(text).split())

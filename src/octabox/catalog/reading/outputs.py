@@ -1,6 +1,6 @@
-"""Find what a pipeline gives back: the fields of its output class, and which of them is the chief one.
+"""Read the output fields of a pipeline, and the kind of its primary output.
 
-The output class stands in the annotation of ``__call__``; in older classes only in its docstring or its ``return``.
+The output class is in the annotation of ``__call__``; for older classes only in its docstring or its ``return``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function
 from octabox.types import Kind
 
-#: Base of diffusers' output classes.
+#: Base class of the outputs of diffusers.
 OUTPUT = "BaseOutput"
 
-#: Words of a field's name that tell what it holds, in the order in which they are tried.
+#: Kind of a field by its name, in the order in which the patterns are tried.
 NAMES: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"embed|latent|sampling_rate|^negative_|detected|^c2w$"), "array"),
     (re.compile(r"(^|_)(frames|videos?|video_frames)$"), "video"),
@@ -30,7 +30,7 @@ NAMES: tuple[tuple[re.Pattern[str], Kind], ...] = (
 
 
 def output_fields(tree: SourceTree, holder: ClassSource, call: Function) -> tuple[Field, ...]:
-    """Return the fields of what a call gives back."""
+    """Return the fields of the output of a call."""
     for name in _candidates(call):
         output = tree.find(name, near=holder)
         if output and any(ancestor.name == OUTPUT or OUTPUT in ancestor.bases for ancestor in tree.lineage(output)):
@@ -39,7 +39,7 @@ def output_fields(tree: SourceTree, holder: ClassSource, call: Function) -> tupl
 
 
 def field_kind(name: str, shape: Shape, words: str = "") -> Kind:
-    """Return what a field holds."""
+    """Return the kind of a field."""
     for pattern, kind in NAMES:
         if pattern.search(name):
             return kind
@@ -49,7 +49,7 @@ def field_kind(name: str, shape: Shape, words: str = "") -> Kind:
 
 
 def primary_kind(fields: tuple[Field, ...]) -> Kind | None:
-    """Return the kind of the field that people ask a pipeline for: the first one that is a file, else the first one."""
+    """Return the kind of the primary output: the first field that is a file, else the first field."""
     kinds = [field.kind for field in fields if field.kind]
     for kind in ("video", "image", "audio", "mesh", "text"):
         if kind in kinds:
@@ -58,7 +58,7 @@ def primary_kind(fields: tuple[Field, ...]) -> Kind | None:
 
 
 def _candidates(call: Function) -> list[str]:
-    """Return the names of classes that a call may give back, the surest first."""
+    """Return the names of possible output classes of a call, the most certain first."""
     annotated = [node.id for node in ast.walk(call.returns) if isinstance(node, ast.Name)] if call.returns else []
     doc = (ast.get_docstring(call) or "").partition("Returns:")[2]
     documented = re.findall(r"(\w+)`?\]?", doc)

@@ -1,4 +1,4 @@
-"""Read all that the catalog knows of a package."""
+"""Read the metadata of a package from its source."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from octabox.catalog.reading.tables import read_automatic, read_families
 def read_package(
     package: str, folder: Path, files: Mapping[str, Path] | None = None, library: Library | None = None
 ) -> PackageMetadata:
-    """Return what the source of a package says, without its cache.
+    """Read the metadata of a package, without the cache.
 
     Args:
         package: Its name.
-        folder: Where it lies.
-        files: Its files by module, where they are not all those below the folder.
-        library: What it builds on, if that is another package.
+        folder: Its source folder.
+        files: Its files by module; by default all files below the folder.
+        library: The package that it builds on, if any.
     """
     tree = SourceTree(package, folder, files, library)
     packages = DependencyReader(tree)

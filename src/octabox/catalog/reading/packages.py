@@ -1,9 +1,8 @@
-"""Find the packages that a class uses and that neither diffusers nor Octabox brings.
+"""Find the packages that a class uses and that are not dependencies of diffusers or Octabox.
 
-A file may import a package only where it is installed. A class that then uses it without asking needs it; one that asks
-first, by ``is_x_available()``, does without. So does one for which the file has a substitute, and one that uses it under
-some condition only. What a class uses is looked
-for in its own methods, in the functions and classes of the package that they name, and in what those name in turn.
+A file may import a package only if it is installed. A class that uses such a package without a check needs it. A class that
+checks ``is_x_available()`` first, has a substitute, or uses the package under a condition only, does not always need it. The
+uses of a class are those in its methods, in the functions and classes of its package that they name, and so on.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from octabox.catalog.entries import Dependency
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource
 
-#: Asks whether a package is installed.
-QUESTION = re.compile(r"^is_(\w+)_available$")
+#: Functions that check whether a package is installed.
+AVAILABILITY = re.compile(r"^is_(\w+)_available$")
 
-#: Base of all noise schedulers.
+#: Base class of all noise schedulers.
 SCHEDULER = "SchedulerMixin"
 
-#: Bases that every class has: what they use for some settings says nothing of one class.
+#: Base classes of all classes; the packages that they use for some settings are not attributed to a class.
 BASES = frozenset({"DiffusionPipeline", "ModularPipeline", "ModularPipelineBlocks", "ModelMixin", "ConfigMixin"})
 
 
 @cache
 def known_packages() -> dict[str, Any]:
-    """Read ``packages.yaml``."""
+    """Return the content of ``packages.yaml``."""
     data: dict[str, Any] = yaml.safe_load(
         files("octabox.catalog").joinpath("packages.yaml").read_text(encoding="utf-8")
     )
@@ -44,39 +43,39 @@ def known_packages() -> dict[str, Any]:
 
 
 def dependency_on(module: str, *, certain: bool = True) -> Dependency:
-    """Return the need of what Python imports by this name."""
+    """Return the dependency on a module."""
     return Dependency(known_packages()["pip"].get(module, module.replace("_", "-")), module, certain)
 
 
 def module_of(backend: str) -> str:
-    """Return what Python imports for what diffusers calls a backend."""
+    """Return the module of a backend of diffusers."""
     return str(known_packages()["backends"].get(backend, backend))
 
 
 @dataclass(frozen=True)
 class PackageUses:
-    """What one class or function uses.
+    """The packages that one class or function uses.
 
     Args:
-        certain: Packages that it cannot do without.
-        possible: Packages that it can do without.
-        asked: Those of them that it asks for first.
-        sometimes: Packages that it cannot do without under some condition.
-        places: Where the classes and functions of its own package are that it names.
+        certain: Packages that it always needs.
+        possible: Packages that it does not need.
+        checked: Packages of these whose availability it checks first.
+        conditional: Packages that it needs under some condition.
+        references: Module and name of the classes and functions of its own package that it names.
     """
 
     certain: frozenset[str] = frozenset()
     possible: frozenset[str] = frozenset()
-    asked: frozenset[str] = frozenset()
-    sometimes: frozenset[str] = frozenset()
+    checked: frozenset[str] = frozenset()
+    conditional: frozenset[str] = frozenset()
     references: tuple[tuple[str, str], ...] = ()
 
 
 class DependencyReader:
-    """Finds what the classes of a tree need.
+    """Finds the dependencies of the classes of a source tree.
 
     Args:
-        tree: Where they are.
+        tree: The source tree.
     """
 
     def __init__(self, tree: SourceTree) -> None:
@@ -84,67 +83,67 @@ class DependencyReader:
         self._known: dict[tuple[str, str], PackageUses] = {}
 
     def needs(self, owner: ClassSource, *others: ClassSource | None) -> tuple[Dependency, ...]:
-        """Return what a class needs; ``others`` are classes that do its work, such as its blocks."""
+        """Return the dependencies of a class; ``others`` are classes that it is built of, such as its blocks."""
         starts = [(owner.module, owner.name), *((each.module, each.name) for each in others if each)]
         folders = {module.rpartition(".")[0] for module, _ in starts}
         used: set[str] = set()
         possible: set[str] = set()
-        for place in self._reached(starts):
-            uses = self._uses(place)
+        for reference in self._reached(starts):
+            uses = self._uses(reference)
             used |= uses.certain
-            possible |= uses.sometimes
-            # Far away, what is only possible concerns other classes more than this one.
-            possible |= uses.possible if place[0].rpartition(".")[0] in folders else frozenset()
+            possible |= uses.conditional
+            # In other folders, optional packages are for other classes.
+            possible |= uses.possible if reference[0].rpartition(".")[0] in folders else frozenset()
         for ancestor in self._tree.lineage(owner):
-            # What a class asks for first, it does not use without an answer, however far away that is.
-            used -= self._uses((ancestor.module, ancestor.name)).asked if ancestor.name not in BASES else frozenset()
+            # A package whose availability a class checks is optional for all that the class uses.
+            used -= self._uses((ancestor.module, ancestor.name)).checked if ancestor.name not in BASES else frozenset()
         certain = used | {module_of(backend) for backend in self._tree.backends.get(owner.name, ())}
         modules = sorted((certain | possible) - known_packages()["silent"])
         return tuple(dependency_on(module, certain=module in certain) for module in modules)
 
     def _reached(self, starts: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-        """Yield the places of all classes and functions that these name, and that those name in turn."""
+        """Yield these classes and functions, and all that they reference, directly or not."""
         seen: set[tuple[str, str]] = set()
         waiting = list(starts)
         while waiting:
-            place = waiting.pop()
-            if place in seen or place[1] in BASES:
+            reference = waiting.pop()
+            if reference in seen or reference[1] in BASES:
                 continue
-            seen.add(place)
-            yield place
-            waiting += self._uses(place).references
+            seen.add(reference)
+            yield reference
+            waiting += self._uses(reference).references
 
-    def _uses(self, place: tuple[str, str]) -> PackageUses:
-        if place not in self._known:
-            self._known[place] = self._read(*place)
-        return self._known[place]
+    def _uses(self, reference: tuple[str, str]) -> PackageUses:
+        if reference not in self._known:
+            self._known[reference] = self._read(*reference)
+        return self._known[reference]
 
     def _read(self, module: str, name: str) -> PackageUses:
         owner = self._class(module, name)
         source = self._tree.modules[module]
         mentions = (owner.mentions | _in_values(owner)) if owner else source.functions.get(name, frozenset())
-        asked = frozenset(module_of(backend) for backend in self._asked(module, mentions))
+        checked = frozenset(module_of(backend) for backend in self._checked(module, mentions))
         used = {source.foreign[each] for each in mentions & source.foreign.keys() if not self._class(module, each)}
-        used |= _outcomes(self._tree, module, mentions)
-        sometimes = self._sometimes(place=(module, name), packages=used - asked - known_packages()["silent"])
+        used |= _constant_packages(self._tree, module, mentions)
+        conditional = self._conditional((module, name), used - checked - known_packages()["silent"])
         lazy = {each.removeprefix("import ") for each in mentions if each.startswith("import ")}
         replaced = {source.foreign[each] for each in mentions & source.foreign.keys()} - used
-        places = [found for each in mentions if (found := self._place(module, each))]
+        references = [found for each in mentions if (found := self._reference(module, each))]
         if owner:
-            places += [(each.module, each.name) for each in self._tree.lineage(owner)[1:]]
+            references += [(each.module, each.name) for each in self._tree.lineage(owner)[1:]]
         return PackageUses(
-            frozenset(used - asked - sometimes),
-            frozenset(asked | lazy | replaced),
-            asked,
-            frozenset(sometimes),
-            tuple(places),
+            frozenset(used - checked - conditional),
+            frozenset(checked | lazy | replaced),
+            checked,
+            frozenset(conditional),
+            tuple(references),
         )
 
-    def _sometimes(self, place: tuple[str, str], packages: frozenset[str] | set[str]) -> set[str]:
-        """Return those of the packages that a class or function uses under some condition only, such as a setting."""
+    def _conditional(self, reference: tuple[str, str], packages: frozenset[str] | set[str]) -> set[str]:
+        """Return the packages that a class or function uses only under a condition, such as a setting."""
         if not packages:
             return set()
-        module, name = place
+        module, name = reference
         foreign = self._tree.modules[module].foreign
         body = ast.parse(self._tree.files[module].read_bytes()).body
         definition = next(
@@ -158,20 +157,19 @@ class DependencyReader:
         owner = self._class(module, name)
         return owner.mentions if owner else self._tree.modules[module].functions.get(name, frozenset())
 
-    def _asked(self, module: str, mentions: frozenset[str]) -> Iterator[str]:
-        """Yield the backends that a piece of code asks for, by itself or by a constant that has the answer."""
+    def _checked(self, module: str, mentions: frozenset[str]) -> Iterator[str]:
+        """Yield the backends whose availability code checks, directly or by a constant."""
         constants = self._tree.constants.get(module, {})
         for mention in mentions:
-            answer = constants.get(mention)
-            for asks in (mention, *_called(answer)):
-                if match := QUESTION.match(asks):
+            for name in (mention, *_called(constants.get(mention))):
+                if match := AVAILABILITY.match(name):
                     yield match[1]
 
     def _class(self, module: str, name: str) -> ClassSource | None:
         return next((each for each in self._tree.classes.get(name, ()) if each.module == module), None)
 
-    def _place(self, module: str, name: str) -> tuple[str, str] | None:
-        """Return where the class or function stands that a name means in a module; None where it is of another package."""
+    def _reference(self, module: str, name: str) -> tuple[str, str] | None:
+        """Return the module and name of a class or function that a module names; None for other packages."""
         source = self._tree.modules[module]
         if self._class(module, name) or name in source.functions:
             return module, name
@@ -181,13 +179,13 @@ class DependencyReader:
         if target in self._tree.modules and original in self._tree.modules[target].functions:
             return target, original
         found = next((each for each in self._tree.classes.get(original, ()) if each.module.startswith(target)), None)
-        # A scheduler is chosen apart, and has needs of its own.
+        # A scheduler is chosen by the request and has its own dependencies.
         is_part = found and not any(ancestor.name == SCHEDULER for ancestor in self._tree.lineage(found))
         return (found.module, found.name) if found and is_part else None
 
 
 def _unconditional(node: ast.AST) -> Iterator[str]:
-    """Yield the names that a piece of code reads without an ``if`` around them."""
+    """Yield the names that code reads outside of ``if``."""
     if isinstance(node, ast.Name):
         yield node.id
     for child in [node.test] if isinstance(node, ast.If | ast.IfExp) else ast.iter_child_nodes(node):
@@ -195,7 +193,7 @@ def _unconditional(node: ast.AST) -> Iterator[str]:
 
 
 def _in_values(owner: ClassSource) -> frozenset[str]:
-    """Return the names in the assignments of a class, such as the blocks that it is built of."""
+    """Return the names in the class attributes of a class, such as its blocks."""
     return frozenset(
         node.id for value in owner.values.values() for node in ast.walk(value) if isinstance(node, ast.Name)
     )
@@ -206,8 +204,8 @@ def _called(value: ast.expr | None) -> list[str]:
     return [function.id for function in calls if isinstance(function, ast.Name)]
 
 
-def _outcomes(tree: SourceTree, module: str, mentions: frozenset[str]) -> set[str]:
-    """Return the packages that assignments of a module which the code mentions are made with."""
+def _constant_packages(tree: SourceTree, module: str, mentions: frozenset[str]) -> set[str]:
+    """Return the packages in the values of the module constants that code mentions."""
     foreign = tree.modules[module].foreign
     values = [value for name, value in tree.constants.get(module, {}).items() if name in mentions]
     nodes = (node for value in values for node in ast.walk(value))

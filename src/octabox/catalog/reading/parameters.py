@@ -1,7 +1,7 @@
-"""Read the parameters of a call or of a constructor: name, type, default, kind, and the docstring's words.
+"""Read the parameters of a call or a constructor: name, type, default, kind and description.
 
-What a parameter takes (its kind) is decided by its annotation, or by the type in its docstring where it has none. Where
-that leaves open whether it is an image, a video, an audio or an array of numbers, a word of its name decides.
+The kind of a parameter follows from its annotation or, if it has none, from the type in its docstring. If that leaves open
+whether it is an image, a video, audio or an array, its name decides.
 """
 
 from __future__ import annotations
@@ -17,72 +17,72 @@ from octabox.catalog.reading.docstrings import ParameterDoc, parse_arguments
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function, literal
 
-#: Words of a name that tell what its tensor or list of images is.
+#: Parts of a name that decide the kind of a tensor or a list of images.
 MASK = re.compile(r"(^|_)masks?(_|$)")
 VIDEO = re.compile(r"(^|_)(video|videos|frames)$")
 AUDIO = re.compile(r"(^|_)(audio|audios|waveform|waveforms|speech|sound)$")
 IMAGE = re.compile(r"(^|_)(image|images|controls|keyframes)$")
 
-#: Words of a name that make it numbers for a model, and no file, whatever else stands in it.
+#: Parts of a name that make the parameter an array for a model instead of a media file.
 NUMBERS = re.compile(r"latent|embed|attention|feature|hidden|noise|_codes|atom|padding_mask|mask_token")
 
-#: Parameters that shape the answer in Python, which is for Octabox to decide.
+#: Parameters for the Python output, which Octabox sets.
 INTERNAL = re.compile(r"^return_(dict|index)$|^output_type$|^callback_(steps|on_step_end)|callback_on_step_end")
 
-#: Order in which a union is given one kind: the richer wins, for the plainer can mostly be made into it.
+#: Order in which a union is reduced to one kind: the more general kind comes first.
 SCALARS: tuple[ParameterKind, ...] = ("text", "mapping", "number", "integer", "boolean")
 
 
 def call_parameters(tree: SourceTree, owner: ClassSource, function: Function) -> tuple[Parameter, ...]:
-    """Return what a function takes, without ``self`` and what only ``*args`` and ``**kwargs`` would take."""
-    words = parse_arguments(ast.get_docstring(function) or "")
+    """Return the parameters of a function, without ``self``, ``*args`` and ``**kwargs``."""
+    docs = parse_arguments(ast.get_docstring(function) or "")
     for ancestor in tree.lineage(owner):
         if function.name == "__init__":
-            words = {**parse_arguments(ancestor.doc), **words}
+            docs = {**parse_arguments(ancestor.doc), **docs}
             break
-    found = [_parameter(tree, argument, default, words) for argument, default in _signature(function)]
+    found = [_parameter(tree, argument, default, docs) for argument, default in _signature(function)]
     kinds = {parameter.kind for parameter in found}
-    # Where there is an audio and no image, a mask of numbers says which stretches of the audio are meant.
-    return tuple(_of_audio(each) if "audio" in kinds and not kinds & {"image", "video"} else each for each in found)
+    # With audio and without images, a mask is an array that selects parts of the audio.
+    return tuple(_audio_mask(each) if "audio" in kinds and not kinds & {"image", "video"} else each for each in found)
 
 
-def _of_audio(parameter: Parameter) -> Parameter:
-    """Return a mask that is no image as the array that it is; any other parameter as it is."""
+def _audio_mask(parameter: Parameter) -> Parameter:
+    """Return a mask of a tensor type as an array; any other parameter unchanged."""
     is_array = parameter.kind == "mask" and parse_annotation(parameter.annotation).leaves <= {"array"}
     return replace(parameter, kind="array") if is_array else parameter
 
 
-def parameter_from_doc(name: str, words: ParameterDoc, *, default: object = None) -> Parameter:
-    """Return a parameter of which only a docstring is known."""
-    shape = parse_annotation(words.type)
+def parameter_from_doc(name: str, doc: ParameterDoc, *, default: object = None) -> Parameter:
+    """Return a parameter from its documentation alone."""
+    shape = parse_annotation(doc.type)
     kind = _kind(name, shape, default)
     return Parameter(
         name=name,
-        annotation=words.type,
+        annotation=doc.type,
         kind=kind,
-        required=not words.optional,
+        required=not doc.optional,
         default=default,
         many=_many(kind, shape),
         choices=shape.choices,
-        description=words.text,
+        description=doc.text,
     )
 
 
 def _signature(function: Function) -> Iterator[tuple[ast.arg, ast.expr | None]]:
-    """Yield every named argument with its default."""
-    spoken = function.args
-    positional = [*spoken.posonlyargs, *spoken.args]
-    defaults = [None] * (len(positional) - len(spoken.defaults)) + list(spoken.defaults)
+    """Yield all named arguments with their defaults."""
+    signature = function.args
+    positional = [*signature.posonlyargs, *signature.args]
+    defaults = [None] * (len(positional) - len(signature.defaults)) + list(signature.defaults)
     yield from list(zip(positional, defaults, strict=True))[1:]
-    yield from zip(spoken.kwonlyargs, spoken.kw_defaults, strict=True)
+    yield from zip(signature.kwonlyargs, signature.kw_defaults, strict=True)
 
 
 def _parameter(
-    tree: SourceTree, argument: ast.arg, default: ast.expr | None, known: Mapping[str, ParameterDoc]
+    tree: SourceTree, argument: ast.arg, default: ast.expr | None, docs: Mapping[str, ParameterDoc]
 ) -> Parameter:
-    words = known.get(argument.arg, ParameterDoc())
-    annotation = ast.unparse(argument.annotation) if argument.annotation else words.type
-    shape = read_annotation(argument.annotation, tree.alias) if argument.annotation else parse_annotation(words.type)
+    doc = docs.get(argument.arg, ParameterDoc())
+    annotation = ast.unparse(argument.annotation) if argument.annotation else doc.type
+    shape = read_annotation(argument.annotation, tree.alias) if argument.annotation else parse_annotation(doc.type)
     value = literal(default)
     is_literal = default is None or value is not None or _is_none(default)
     kind = _kind(argument.arg, shape, value)
@@ -90,28 +90,28 @@ def _parameter(
         name=argument.arg,
         annotation=annotation,
         kind=kind,
-        required=default is None or _needed(kind, shape, default, words),
+        required=default is None or _is_required(kind, shape, default, doc),
         default=to_json_value(value) if is_literal else ast.unparse(default or ast.Constant(None)),
         literal=is_literal,
-        many=_many(kind, shape) or (kind in MEDIA and _many(kind, parse_annotation(words.type))),
+        many=_many(kind, shape) or (kind in MEDIA and _many(kind, parse_annotation(doc.type))),
         choices=shape.choices,
-        description=words.text,
+        description=doc.text,
     )
 
 
-def _needed(kind: ParameterKind, shape: Shape, default: ast.expr, words: ParameterDoc) -> bool:
-    """Return whether a file is needed though its default is None: where neither type nor words call it optional."""
+def _is_required(kind: ParameterKind, shape: Shape, default: ast.expr, doc: ParameterDoc) -> bool:
+    """Return whether a file with default None is required: neither its type nor its documentation makes it optional."""
     is_file = kind in ("image", "mask", "video", "audio")
-    return is_file and _is_none(default) and not shape.none and not words.optional
+    return is_file and _is_none(default) and not shape.none and not doc.optional
 
 
 def _kind(name: str, shape: Shape, default: object) -> ParameterKind:
     if INTERNAL.search(name):
         return "callback" if "callback" in shape.leaves else "internal"
     leaves = shape.leaves
-    for ours in ("generator", "callback"):
-        if ours in leaves:
-            return ours
+    for internal in ("generator", "callback"):
+        if internal in leaves:
+            return internal
     if shape.choices:
         return "choice"
     media = _media(name, shape)
@@ -123,9 +123,9 @@ def _kind(name: str, shape: Shape, default: object) -> ParameterKind:
 
 
 def _media(name: str, shape: Shape) -> ParameterKind | None:
-    """Return which sort of file a parameter takes; None where it takes none."""
+    """Return the media kind of a parameter; None if it takes no media."""
     leaves = shape.leaves
-    # A type that says no more than "a list" leaves it to the name, but frames may be counted or chosen too.
+    # For a bare list the name decides, except for frames, which may be numbers.
     is_vague = not leaves and not name.endswith("frames")
     if not (is_vague or leaves & {"image", "array"}) or NUMBERS.search(name):
         return None
@@ -141,7 +141,7 @@ def _media(name: str, shape: Shape) -> ParameterKind | None:
 
 
 def _many(kind: ParameterKind, shape: Shape) -> bool:
-    # A video is a list of images by itself.
+    # A video is itself a list of images.
     return shape.depth > (1 if kind == "video" else 0)
 
 
@@ -155,7 +155,7 @@ def _is_none(node: ast.expr | None) -> bool:
 
 
 def to_json_value(value: object) -> object:
-    """Return a value as JSON would give it back."""
+    """Return a value in the form that JSON restores."""
     if isinstance(value, list | tuple | set):
         return [to_json_value(item) for item in value]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Read every pipeline of a package from its source."""
+"""Read the pipeline classes of a package from its source."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from octabox.types import Kind
 
 PIPELINE, MODULAR = "DiffusionPipeline", "ModularPipeline"
 
-#: What a call looks up in a scheduler's configuration before it hands it noise levels.
+#: Scheduler setting that a call checks before it passes sigmas.
 FLOW_FORM = "use_flow_sigmas"
 
-#: Marks a class that diffusers keeps only for old callers.
+#: Modules and base classes of deprecated pipelines.
 DEPRECATED = re.compile(r"(^|\.)deprecated(\.|$)|Deprecated\w*Mixin$")
 
-#: A parameter that lets a pipeline choose the size itself.
+#: Parameters that let a pipeline change the requested size.
 BINNING = re.compile(r"^use_\w*binning$")
 
 
 def read_pipelines(tree: SourceTree, packages: DependencyReader) -> tuple[PipelineEntry, ...]:
-    """Return an entry for each class that can be called, by name."""
+    """Return the entries of all pipeline classes, sorted by name."""
     listed = _listed(tree)
     found = (_pipeline(tree, owner, packages) for owner in tree.subclasses(PIPELINE) if owner.name != PIPELINE)
-    classic = [_with_purpose(entry, listed.get(entry.name, ())) for entry in found]
-    usual = _usual(parameter for entry in classic for parameter in entry.parameters)
-    modular = [_modular(tree, owner, usual, packages) for owner in tree.subclasses(MODULAR) if owner.name != MODULAR]
+    classic = [_with_tasks(entry, listed.get(entry.name, ())) for entry in found]
+    common = _common_parameters(parameter for entry in classic for parameter in entry.parameters)
+    modular = [_modular(tree, owner, common, packages) for owner in tree.subclasses(MODULAR) if owner.name != MODULAR]
     entries = sorted([*classic, *modular], key=lambda entry: entry.name)
     stems = {family_stem(entry.name): entry for entry in classic if not entry.media(required=True)}
     return tuple(replace(entry, family=_family(entry, stems)) for entry in entries)
@@ -56,9 +56,9 @@ def read_pipelines(tree: SourceTree, packages: DependencyReader) -> tuple[Pipeli
 
 def _pipeline(tree: SourceTree, owner: ClassSource, packages: DependencyReader) -> PipelineEntry:
     calls = _calls(tree, owner)
-    taken = {each.name: each for _, call in reversed(calls) for each in call_parameters(tree, owner, call)}
-    own = [each.name for _, call in calls for each in call_parameters(tree, owner, call)]
-    parameters = with_choices(tree, owner, (taken[name] for name in dict.fromkeys(own)))
+    known = {each.name: each for _, call in reversed(calls) for each in call_parameters(tree, owner, call)}
+    names = [each.name for _, call in calls for each in call_parameters(tree, owner, call)]
+    parameters = with_choices(tree, owner, (known[name] for name in dict.fromkeys(names)))
     outputs = next((found for each in calls if (found := output_fields(tree, *each))), ())
     return PipelineEntry(
         name=owner.name,
@@ -76,19 +76,19 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: DependencyReader) 
         sizes=size_rules(tree, owner, parameters),
         binning=any(BINNING.search(parameter.name) for parameter in parameters),
         batches=_batches(parameters),
-        sigmas=any(_hands_sigmas(call) for _, call in calls),
+        sigmas=any(_passes_sigmas(call) for _, call in calls),
         description=first_sentence(owner.doc),
     )
 
 
 def _loads_files(tree: SourceTree, owner: ClassSource) -> bool:
-    """Return whether a class loads a single file: as those of diffusers do, or in a way of its own."""
+    """Return whether a class can be loaded from a single file."""
     mixed_in = any(ancestor.name == "FromSingleFileMixin" for ancestor in tree.lineage(owner))
     return mixed_in or tree.function(owner, "from_single_file") is not None
 
 
-def _hands_sigmas(call: Function) -> bool:
-    """Return whether a call always makes noise levels for its scheduler, and does not ask whether that wants any."""
+def _passes_sigmas(call: Function) -> bool:
+    """Return whether a call always computes sigmas for its scheduler, without a check of its settings."""
     if any(FLOW_FORM in (getattr(node, "attr", ""), getattr(node, "value", "")) for node in ast.walk(call)):
         return False
     assigned = (each for line in call.body if isinstance(line, ast.Assign) for each in line.targets)
@@ -96,19 +96,19 @@ def _hands_sigmas(call: Function) -> bool:
 
 
 def _calls(tree: SourceTree, owner: ClassSource) -> list[tuple[ClassSource, Function]]:
-    """Return a class's call, and those of its ancestors to which it hands on whatever else it is given."""
+    """Return the call of a class, and the calls of its ancestors to which it passes on keyword arguments."""
     found: list[tuple[ClassSource, Function]] = []
     for ancestor in tree.lineage(owner):
         call = ancestor.functions.get("__call__")
         if call is not None:
             found.append((ancestor, call))
-            if not (call.args.kwarg and _hands_on(call)):
+            if not (call.args.kwarg and _calls_super(call)):
                 break
     return found
 
 
-def _hands_on(call: Function) -> bool:
-    """Return whether a call calls that of its base."""
+def _calls_super(call: Function) -> bool:
+    """Return whether a call calls that of its base class."""
     return any(
         isinstance(node, ast.Attribute)
         and node.attr == "__call__"
@@ -120,10 +120,10 @@ def _hands_on(call: Function) -> bool:
 
 
 def _modular(
-    tree: SourceTree, owner: ClassSource, usual: Mapping[str, Parameter], packages: DependencyReader
+    tree: SourceTree, owner: ClassSource, common: Mapping[str, Parameter], packages: DependencyReader
 ) -> PipelineEntry:
     blocks = default_blocks(tree, owner)
-    parameters = block_parameters(tree, blocks, usual) if blocks else ()
+    parameters = block_parameters(tree, blocks, common) if blocks else ()
     entry = PipelineEntry(
         name=owner.name,
         module=owner.module,
@@ -134,25 +134,25 @@ def _modular(
         outputs=block_outputs(tree, blocks) if blocks else (),
         deprecated=_is_deprecated(tree, owner),
         progress="progress_bar",
-        # Which blocks run, a request decides: what one of them needs, others do without.
+        # The request decides which blocks run, so no package is always needed.
         needs=tuple(replace(each, certain=False) for each in packages.needs(owner, blocks)),
         description=first_sentence(blocks.doc if blocks else owner.doc),
     )
-    entry = _with_purpose(entry)
-    able = [tag_of(name) for name in workflow_names(tree, blocks)] if blocks else []
-    return replace(entry, tasks=tuple(dict.fromkeys(tag for tag in able if tag)) or entry.tasks)
+    entry = _with_tasks(entry)
+    supported = [tag_of(name) for name in workflow_names(tree, blocks)] if blocks else []
+    return replace(entry, tasks=tuple(dict.fromkeys(tag for tag in supported if tag)) or entry.tasks)
 
 
-def _with_purpose(entry: PipelineEntry, listed: Iterable[str] = ()) -> PipelineEntry:
-    """Return the entry with its output kind and its tasks: by the rules, or, as its progress too, as the data file says."""
-    said = vocabulary().exceptions.get(entry.name, {})
-    kind: Kind | None = said.get("output", primary_kind(entry.outputs))
-    entry = replace(entry, output_kind=kind, progress=said.get("progress", entry.progress))
-    return replace(entry, tasks=tuple(said.get("tasks", ())) or order_tasks(entry, derive_tasks(entry), listed))
+def _with_tasks(entry: PipelineEntry, listed: Iterable[str] = ()) -> PipelineEntry:
+    """Return the entry with its output kind and tasks: by the rules, or by the exceptions of ``tasks.yaml``."""
+    exception = vocabulary().exceptions.get(entry.name, {})
+    kind: Kind | None = exception.get("output", primary_kind(entry.outputs))
+    entry = replace(entry, output_kind=kind, progress=exception.get("progress", entry.progress))
+    return replace(entry, tasks=tuple(exception.get("tasks", ())) or order_tasks(entry, derive_tasks(entry), listed))
 
 
 def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
-    """Return what a pipeline's constructor takes, without plain settings such as flags, numbers and lists of them."""
+    """Return the components in the constructor of a pipeline, without settings such as flags, numbers and lists of them."""
     located = tree.function(owner, "__init__")
     if located is None or located[0].name == PIPELINE:
         return ()
@@ -167,12 +167,12 @@ def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
             part.name in names or (not part.required and part.literal and part.default is None),
         )
         for part in found
-        if part.kind not in settings and not _is_plain_list(part.annotation)
+        if part.kind not in settings and not _is_value_list(part.annotation)
     )
 
 
-def _is_plain_list(annotation: str) -> bool:
-    """Return whether an annotation is that of a list, and of no class that might be in it."""
+def _is_value_list(annotation: str) -> bool:
+    """Return whether an annotation is a list without classes."""
     shape = parse_annotation(annotation)
     return shape.items is not None and not shape.atoms and not any(name[:1].isupper() for name in shape.leaves)
 
@@ -187,19 +187,19 @@ def _progress(tree: SourceTree, owner: ClassSource, parameters: Iterable[Paramet
         return "callback_on_step_end"
     if "callback" in names:
         return "callback"
-    own = [ancestor for ancestor in tree.lineage(owner) if ancestor.name != PIPELINE]
-    return "progress_bar" if any("progress_bar" in ancestor.mentions for ancestor in own) else "denoiser"
+    ancestors = [ancestor for ancestor in tree.lineage(owner) if ancestor.name != PIPELINE]
+    return "progress_bar" if any("progress_bar" in ancestor.mentions for ancestor in ancestors) else "denoiser"
 
 
 def _batches(parameters: Iterable[Parameter]) -> bool:
-    """Return whether a call takes a list of prompts (if it takes any) and a list of generators."""
+    """Return whether a call accepts a list of generators and, if it has a prompt, a list of prompts."""
     known = {parameter.name: parameter for parameter in parameters}
     generator, prompt = known.get("generator"), known.get("prompt")
     return bool(generator and generator.many and (prompt is None or prompt.many))
 
 
 def _listed(tree: SourceTree) -> dict[str, list[str]]:
-    """Return the tasks for which diffusers' own tables name each class."""
+    """Return the tasks of each class in the auto pipeline mappings of diffusers."""
     found: dict[str, list[str]] = {}
     for members in read_families(tree).values():
         for task, name in members.items():
@@ -207,8 +207,8 @@ def _listed(tree: SourceTree) -> dict[str, list[str]]:
     return found
 
 
-def _usual(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
-    """Return, for each name, the parameter as most classes have it."""
+def _common_parameters(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
+    """Return, for each name, the most common parameter of this name."""
     counts: dict[str, Counter[tuple[str, bool]]] = {}
     first: dict[tuple[str, str, bool], Parameter] = {}
     for parameter in parameters:
@@ -219,15 +219,16 @@ def _usual(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
 
 
 def _family(entry: PipelineEntry, stems: Mapping[str, PipelineEntry]) -> str:
-    """Return the longest name that this class's name begins with and that is a class which needs no file.
+    """Return the family of a class: the longest prefix of its name that is a class without required files.
 
-    A number that follows such a name makes another family. Where there is no such class, the folder may have the name.
+    A number after the prefix makes another family. Without such a class, the family is the name of the folder, if the class
+    name begins with it, or the class name.
     """
     words = family_stem(entry.name).split("-")
     for length in range(len(words), 0, -1):
         root = stems.get("-".join(words[:length]))
-        is_other = length < len(words) and words[length].isdigit()
-        if root and not is_other and (entry.deprecated or not root.deprecated):
+        is_other_family = length < len(words) and words[length].isdigit()
+        if root and not is_other_family and (entry.deprecated or not root.deprecated):
             return family_stem(root.name)
     folder = entry.module.rpartition(".")[0].rpartition(".")[2].replace("_", "-")
     return folder if folder and normalize_name("-".join(words)).startswith(normalize_name(folder)) else "-".join(words)

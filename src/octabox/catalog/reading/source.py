@@ -1,6 +1,6 @@
-"""Read a Python package as source: which classes it has, what they inherit, and what their functions take and give.
+"""Read the source of a Python package: its classes, their base classes, methods and attributes.
 
-Nothing is imported. A class is found by its name and by the imports of the file that names it, as a reader would do it.
+Nothing is imported. A class is resolved by its name and the imports of the file that names it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Library:
-    """A package that others build on, of which only what they use is read.
+    """A package that a plugin builds on; only the modules in use are read.
 
     Args:
         package: Its name.
-        folder: Where its source lies.
+        folder: Its source folder.
         modules: The module of each of its classes.
     """
 
@@ -32,19 +32,19 @@ class Library:
     modules: Mapping[str, str]
 
     def file_of(self, module: str) -> Path:
-        """Return the file of one of its modules."""
+        """Return the source file of a module."""
         path = self.folder.joinpath(*module.split(".")[1:])
         return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 class SourceTree:
-    """All classes of a package, and how they hang together.
+    """The source of a package: its modules and classes, and the relations between them.
 
     Args:
         package: Its dotted name.
-        folder: Where its source lies.
-        files: Its files by module, where they are not all those below the folder.
-        library: What it builds on, if that is another package.
+        folder: Its source folder.
+        files: Its files by module; by default all files below the folder.
+        library: The package that it builds on, if any.
     """
 
     def __init__(
@@ -52,25 +52,25 @@ class SourceTree:
     ) -> None:
         self.package = package
         self.classes: dict[str, list[ClassSource]] = {}
-        #: Assignments at the top of modules, by module and name.
+        #: Module constants, by module and name.
         self.constants: dict[str, Mapping[str, ast.expr]] = {}
         self.modules: dict[str, ModuleSource] = {}
-        #: Where each module lies.
+        #: Source file of each module.
         self.files: dict[str, Path] = {}
-        #: Backends that a class cannot do without, by its name, as its stand-in lists them.
+        #: Backends that a class needs, by class name, from its placeholder class.
         self.backends: dict[str, tuple[str, ...]] = {}
-        #: Files that are no valid Python, and why.
+        #: Files that cannot be parsed, with the reason.
         self.broken: dict[Path, str] = {}
         self._library = library
         for module, path in (source_files(package, folder) if files is None else files).items():
             self._read(module, path)
 
     def _read(self, module: str, path: Path) -> None:
-        """Take up one file; one that is no valid Python is left out, as an import of it would fail too."""
+        """Read one file; a file that cannot be parsed is skipped."""
         try:
             source = read_module(path.read_bytes(), module, is_package=path.name == "__init__.py")
         except (OSError, SyntaxError, ValueError) as error:
-            logger.debug("Left out %s: %s", path, error)
+            logger.debug("Skipped %s: %s", path, error)
             self.broken[path] = str(error)
             return
         self.modules[module] = source
@@ -81,36 +81,36 @@ class SourceTree:
             self.classes.setdefault(each.name, []).append(each)
 
     def owns(self, module: str) -> bool:
-        """Return whether a module is of this package, and not of the library that it builds on."""
+        """Return whether a module is part of this package."""
         return module == self.package or module.startswith(f"{self.package}.")
 
     def find(self, name: str, near: ClassSource | None = None) -> ClassSource | None:
-        """Return the class of this name; where several modules have one, that which ``near``'s module means."""
+        """Return a class by name; of several classes with this name, the one that the module of ``near`` refers to."""
         found = self.classes.get(name)
         if near is not None:
             imported, original = near.imports.get(name, ("", name))
-            found = found or self._borrowed(name, original) or self.classes.get(original)
+            found = found or self._find_in_library(name, original) or self.classes.get(original)
             for candidate in found or ():
                 if candidate.module == near.module or (imported and candidate.module.startswith(imported)):
                     return candidate
         return found[0] if found else None
 
-    def _borrowed(self, *names: str) -> list[ClassSource] | None:
-        """Return the classes of the first of these names that the library has, from where it has it."""
+    def _find_in_library(self, *names: str) -> list[ClassSource] | None:
+        """Return the classes of the library for the first of these names that it has."""
         for name in names if self._library else ():
             module = self._library.modules.get(name) if self._library else None
             if module and module not in self.modules:
-                self._borrow(module)
+                self._read_library_module(module)
             if module:
                 return self.classes.get(name)
         return None
 
-    def _borrow(self, module: str) -> None:
+    def _read_library_module(self, module: str) -> None:
         if self._library and module not in self.modules:
             self._read(module, self._library.file_of(module))
 
     def lineage(self, name: str | ClassSource) -> list[ClassSource]:
-        """Return a class and all that it inherits from, nearest first; bases outside of the package are left out."""
+        """Return a class and its ancestors, nearest first, without base classes of other packages."""
         start = self.find(name) if isinstance(name, str) else name
         found: dict[tuple[str, str], ClassSource] = {}
         waiting = [start] if start else []
@@ -124,40 +124,40 @@ class SourceTree:
         return list(found.values())
 
     def subclasses(self, base: str) -> Iterator[ClassSource]:
-        """Yield every class that inherits from ``base``, and ``base`` itself."""
-        for named in list(self.classes.values()):
-            for candidate in named[:1]:
+        """Yield all classes that inherit from ``base``, and ``base`` itself."""
+        for found in list(self.classes.values()):
+            for candidate in found[:1]:
                 if self.owns(candidate.module) and any(ancestor.name == base for ancestor in self.lineage(candidate)):
                     yield candidate
 
     def function(self, owner: ClassSource, name: str) -> tuple[ClassSource, Function] | None:
-        """Return a method of a class, inherited or not, and the class that holds it."""
+        """Return a method of a class, inherited or not, and the class that defines it."""
         for ancestor in self.lineage(owner):
             if name in ancestor.functions:
                 return ancestor, ancestor.functions[name]
         return None
 
     def value(self, owner: ClassSource, name: str) -> object:
-        """Return a literal that the class or an ancestor assigns to ``name``; None where there is none."""
+        """Return the literal value of a class attribute, inherited or not; None if there is none."""
         for ancestor in self.lineage(owner):
             if name in ancestor.values:
                 return literal(ancestor.values[name])
         return None
 
     def alias(self, name: str) -> ast.expr | None:
-        """Return what a name stands for that some module assigns, such as a type's alias."""
+        """Return the expression that a module assigns to a name, such as a type alias."""
         found = next((names[name] for names in self.constants.values() if name in names), None)
         if found is None and self._library:
             sources = [module.imports[name] for module in list(self.modules.values()) if name in module.imports]
             for source, original in sources:
                 if source.partition(".")[0] == self._library.package:
-                    self._borrow(source)
+                    self._read_library_module(source)
                     return self.constants.get(source, {}).get(original)
         return found
 
 
 def source_files(package: str, folder: Path) -> dict[str, Path]:
-    """Return every Python file below a folder, by the name of its module."""
+    """Return all Python files below a folder, by module name."""
     found: dict[str, Path] = {}
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name.isidentifier() and name != "__pycache__")

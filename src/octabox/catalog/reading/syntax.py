@@ -1,4 +1,4 @@
-"""Take one file of source apart: its classes, functions, imports and assignments."""
+"""Parse a source file into its classes, functions, imports and assignments."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-#: A class with this metaclass only says that an optional dependency is missing.
-STAND_IN = "DummyObject"
+#: Metaclass of placeholder classes, which diffusers defines for missing optional dependencies.
+PLACEHOLDER_METACLASS = "DummyObject"
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
 class ClassSource:
-    """A class as its source tells it.
+    """A class in source.
 
     Args:
         name: Its name.
         module: Dotted name of its module.
-        bases: Names of its bases, without the modules they are written with.
+        bases: Names of its base classes, without their modules.
         doc: Its docstring.
-        values: Assignments of its body.
-        fields: Annotated names of its body, in order.
-        functions: Its methods and properties.
-        mentions: Every name and attribute that its methods read.
-        imports: Names that its module imports, with the module and the name they stand for.
+        values: Class attributes.
+        fields: Annotated names, in order.
+        functions: Methods and properties.
+        mentions: All names and attributes in its methods.
+        imports: Names that its module imports, with their module and original name.
     """
 
     name: str
@@ -42,15 +42,15 @@ class ClassSource:
 
 @dataclass(frozen=True)
 class ModuleSource:
-    """A module as its source tells it.
+    """A module in source.
 
     Args:
         classes: Its classes.
-        constants: Assignments at its top.
-        backends: Backends that a class cannot do without, by its name, as its stand-in lists them.
-        functions: What each of its functions mentions.
-        imports: Names that it imports from a module, with the module and the name they stand for.
-        foreign: Names that stand for something of another package, with that package.
+        constants: Assignments at module level.
+        backends: Backends that a class needs, by class name, from its placeholder class.
+        functions: Names and attributes in each of its functions.
+        imports: Names that it imports, with their module and original name.
+        foreign: Names that are imported from other packages, with the package.
     """
 
     classes: tuple[ClassSource, ...]
@@ -62,15 +62,15 @@ class ModuleSource:
 
 
 def read_module(text: bytes, module: str, *, is_package: bool) -> ModuleSource:
-    """Return what a file says.
+    """Parse a source file.
 
     Args:
         text: Its content.
-        module: Dotted name of the module that it is.
-        is_package: Whether that is a package.
+        module: Dotted name of its module.
+        is_package: Whether the module is a package.
 
     Raises:
-        SyntaxError, ValueError: It is no valid Python.
+        SyntaxError, ValueError: The file is not valid Python.
     """
     tree = ast.parse(text)
     imports = _imports(tree, module, is_package=is_package)
@@ -80,7 +80,10 @@ def read_module(text: bytes, module: str, *, is_package: bool) -> ModuleSource:
     functions: dict[str, frozenset[str]] = {}
     for node in _top_level(tree):
         if isinstance(node, ast.ClassDef):
-            if any(keyword.arg == "metaclass" and _last(keyword.value) == STAND_IN for keyword in node.keywords):
+            if any(
+                keyword.arg == "metaclass" and _last(keyword.value) == PLACEHOLDER_METACLASS
+                for keyword in node.keywords
+            ):
                 backends[node.name] = _backends(node)
             else:
                 classes.append(_class_source(node, module, imports))
@@ -101,7 +104,7 @@ def literal(node: ast.expr | None) -> object:
 
 
 def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield the statements of a module, and those that stand under an ``if``, ``try``, ``else`` or ``with`` of it."""
+    """Yield the statements of a module, including those in ``if``, ``try``, ``else`` and ``with`` blocks."""
     waiting: list[ast.stmt] = list(tree.body)
     while waiting:
         node = waiting.pop(0)
@@ -146,24 +149,24 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
         ast.get_docstring(node) or "",
         values,
         fields,
-        _kept(functions),
+        _kept_methods(functions),
         frozenset(mentions),
         imports,
     )
 
 
-#: Methods whose inside is read later. Of the others only the names that they mention are kept, for source is large.
-KEPT = re.compile(
+#: Methods whose body is read later. Of other methods only the names are kept, to save memory.
+KEPT_METHODS = re.compile(
     r"^(__call__|__init__|from_single_file|check_\w+|inputs|intermediate_outputs|expected_components|loop_\w+|set_timesteps|step)$"
 )
 
 
-def _kept(functions: Mapping[str, Function]) -> dict[str, Function]:
-    return {name: function for name, function in functions.items() if KEPT.match(name)}
+def _kept_methods(functions: Mapping[str, Function]) -> dict[str, Function]:
+    return {name: function for name, function in functions.items() if KEPT_METHODS.match(name)}
 
 
 def _mentions(function: Function) -> Iterator[str]:
-    """Yield every name and attribute that a function reads, and "import x" for each package that it imports itself."""
+    """Yield all names and attributes in a function, and "import x" for each package that it imports."""
     for node in ast.walk(function):
         if isinstance(node, ast.Attribute):
             yield node.attr
@@ -173,17 +176,17 @@ def _mentions(function: Function) -> Iterator[str]:
             yield from (f"import {package}" for package in _imported(node).values())
 
 
-def _foreign(tree: ast.Module, own: str) -> dict[str, str]:
-    """Return the names at the top of a module that stand for other packages or for something in them."""
+def _foreign(tree: ast.Module, module: str) -> dict[str, str]:
+    """Return the names that a module imports from other packages, with the package."""
     found: dict[str, str] = {}
     for node in _top_level(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             found.update(_imported(node))
-    return {name: package for name, package in found.items() if package != own.partition(".")[0]}
+    return {name: package for name, package in found.items() if package != module.partition(".")[0]}
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
-    """Return the names that a statement binds, with the package that each is from."""
+    """Return the names that an import statement binds, with the package of each."""
     if isinstance(node, ast.Import):
         return {alias.asname or alias.name.partition(".")[0]: alias.name.partition(".")[0] for alias in node.names}
     if node.level or not node.module:
@@ -191,11 +194,11 @@ def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
     return {alias.asname or alias.name: node.module.partition(".")[0] for alias in node.names}
 
 
-def _backends(stand_in: ast.ClassDef) -> tuple[str, ...]:
-    """Return what a stand-in says that the class it stands for needs."""
-    values = [_assigned(node).get("_backends") for node in stand_in.body if isinstance(node, ast.Assign)]
-    named = next((literal(value) for value in values if value is not None), ())
-    return tuple(name for name in named if isinstance(name, str)) if isinstance(named, list | tuple) else ()
+def _backends(placeholder: ast.ClassDef) -> tuple[str, ...]:
+    """Return the backends that a placeholder class lists."""
+    values = [_assigned(node).get("_backends") for node in placeholder.body if isinstance(node, ast.Assign)]
+    names = next((literal(value) for value in values if value is not None), ())
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list | tuple) else ()
 
 
 def _assigned(node: ast.Assign) -> dict[str, ast.expr]:
@@ -203,7 +206,7 @@ def _assigned(node: ast.Assign) -> dict[str, ast.expr]:
 
 
 def _extended(node: ast.Assign, known: Mapping[str, ast.expr]) -> dict[str, ast.expr]:
-    """Return the tables that an assignment such as ``TABLE["key"] = value`` makes longer, as lists of their parts."""
+    """Return the constants that an assignment such as ``TABLE["key"] = value`` extends, as lists of their parts."""
     return {
         target.value.id: ast.List([known[target.value.id], ast.Tuple([target.slice, node.value])])
         for target in node.targets
@@ -212,7 +215,7 @@ def _extended(node: ast.Assign, known: Mapping[str, ast.expr]) -> dict[str, ast.
 
 
 def _last(node: ast.expr) -> str:
-    """Return the last part of a dotted name: what is inherited, whichever way it was imported."""
+    """Return the last part of a dotted name."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""

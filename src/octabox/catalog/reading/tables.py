@@ -1,4 +1,4 @@
-"""Read diffusers' own tables of siblings, and its classes that choose a pipeline for a task."""
+"""Read the auto pipeline classes and mappings of diffusers."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import re
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.tasks import tag_of
 
-#: A table of the class by family, for one task; those for decoders hold another kind of weights.
-TABLE = re.compile(r"^_?AUTO_(?P<task>\w+?)(?P<decoder>_DECODER)?_PIPELINES_MAPPING$")
+#: Mappings from family to class, for one task; those for decoders are for other weights.
+MAPPING = re.compile(r"^_?AUTO_(?P<task>\w+?)(?P<decoder>_DECODER)?_PIPELINES_MAPPING$")
 
-#: A class that chooses a pipeline for a task.
+#: Auto pipeline classes.
 AUTOMATIC = re.compile(r"^AutoPipelineFor(?P<task>\w+)$")
 
 
 def read_automatic(tree: SourceTree) -> dict[str, str]:
-    """Return the class that chooses a pipeline, by the Hub's tag of the task."""
+    """Return the auto pipeline classes by Hub task tag."""
     found = {name: AUTOMATIC.match(name) for name in tree.classes}
     tags = {name: tag_of(match["task"]) for name, match in found.items() if match}
     return {tag: name for name, tag in sorted(tags.items()) if tag}
 
 
 def read_families(tree: SourceTree) -> dict[str, dict[str, str]]:
-    """Return, for each family, its class by the Hub's tag of the task."""
+    """Return the classes of each family by Hub task tag."""
     families: dict[str, dict[str, str]] = {}
     for names in tree.constants.values():
         for name, value in names.items():
-            match = TABLE.match(name)
+            match = MAPPING.match(name)
             tag = tag_of(match["task"]) if match else None
             if match and tag:
                 suffix = "-decoder" if match["decoder"] else ""
@@ -37,7 +37,7 @@ def read_families(tree: SourceTree) -> dict[str, dict[str, str]]:
 
 
 def _rows(value: ast.expr) -> list[tuple[str, str]]:
-    """Return the keys and the class names of a table written as a list of pairs or as a dictionary."""
+    """Return the keys and class names of a mapping, written as a list of pairs or as a dictionary."""
     pairs: list[tuple[ast.expr, ast.expr]] = []
     for node in ast.walk(value):
         if isinstance(node, ast.Dict):

@@ -1,8 +1,8 @@
-"""Find settings of a scheduler's constructor that nothing reads: they are taken, kept in its configuration, and change nothing.
+"""Find constructor settings of schedulers without effect: they are stored in the configuration and never read.
 
-A setting counts as read wherever its name is met in what may run: as a name in the constructor, as an attribute or as a
-text in any method that can be reached, and in any code of the package that speaks of a scheduler. So one that is found here is
-without effect, while of one that is not found here that is not certain.
+A setting counts as read if its name occurs in code that may run: as a name in the constructor, as an attribute or a string in
+any reachable method, and in any code of the package that accesses a scheduler. A setting that is found here has no effect; a
+setting that is not found may have none either.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ from pathlib import Path
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function
 
-#: Where a class keeps the settings that it was made with, and the class that keeps them.
-CONFIG, KEEPER = "config", "ConfigMixin"
+#: Attribute that holds the settings of a class, and the mixin that defines it.
+CONFIG, CONFIG_MIXIN = "config", "ConfigMixin"
 
-#: The method that takes settings.
+#: Method that receives the settings.
 CONSTRUCTOR = "__init__"
 
-#: What other code reads of a scheduler, by `scheduler.config.shift`, `.get("shift")` or `hasattr(scheduler, "shift")`, not what
-#: it writes there.
-TOUCHED = re.compile(rb"scheduler\w*\b((?:\.\w+\b)*)(?!\.?\w*\s*=[^=])(?:(?:\(|\[|,)\s*[\"'](\w+))?")
+#: Reads of scheduler attributes in other code: `scheduler.config.shift`, `.get("shift")`, `hasattr(scheduler, "shift")`;
+#: assignments do not match.
+SCHEDULER_READ = re.compile(rb"scheduler\w*\b((?:\.\w+\b)*)(?!\.?\w*\s*=[^=])(?:(?:\(|\[|,)\s*[\"'](\w+))?")
 
-#: Functions that read of something by a name, and a method.
+#: Functions that read an attribute by name, and the method that reads an item.
 BY_NAME, GET = ("getattr", "hasattr"), "get"
 
 
 class UnusedSettings:
-    """Tells which settings of schedulers are read by nothing.
+    """Finds the unused settings of schedulers.
 
     Args:
-        tree: The package.
+        tree: The source of the package.
     """
 
     def __init__(self, tree: SourceTree) -> None:
         self._tree = tree
         self._methods: dict[Path, Mapping[str, list[Function]]] = {}
-        self._touched: frozenset[str] | None = None
+        self._scheduler_reads: frozenset[str] | None = None
 
     def find(self, owner: ClassSource, settings: list[str]) -> tuple[str, ...]:
-        """Return those of a class's settings that nothing reads."""
+        """Return the settings of a class that are never read."""
         methods: dict[str, list[Function]] = {}
         for ancestor in self._tree.lineage(owner):
-            if ancestor.name == KEEPER:
+            if ancestor.name == CONFIG_MIXIN:
                 continue
             if any(self._tree.find(base, near=ancestor) is None for base in ancestor.bases if base != "object"):
                 return ()
             for function in self._methods_of(ancestor):
                 methods.setdefault(function.name, []).append(function)
-        read = _read(methods)
+        read = _read_names(methods)
         if read is None:
             return ()
-        unread = [name for name in settings if name not in read]
-        return tuple(name for name in unread if name not in self._of_others()) if unread else ()
+        unused = [name for name in settings if name not in read]
+        return tuple(name for name in unused if name not in self._read_elsewhere()) if unused else ()
 
     def _methods_of(self, owner: ClassSource) -> list[Function]:
         file = self._tree.files[owner.module]
@@ -66,22 +66,22 @@ class UnusedSettings:
             }
         return self._methods[file].get(owner.name, [])
 
-    def _of_others(self) -> frozenset[str]:
-        """Return every name that the package's code reads of something that it calls a scheduler."""
-        if self._touched is None:
+    def _read_elsewhere(self) -> frozenset[str]:
+        """Return all names that code of the package reads from a scheduler."""
+        if self._scheduler_reads is None:
             found: set[bytes] = set()
             for file in self._tree.files.values():
-                for dotted, text in TOUCHED.findall(file.read_bytes()):
+                for dotted, text in SCHEDULER_READ.findall(file.read_bytes()):
                     found |= {*dotted.split(b"."), text}
-            self._touched = frozenset(each.decode() for each in found)
-        return self._touched
+            self._scheduler_reads = frozenset(each.decode() for each in found)
+        return self._scheduler_reads
 
 
-def _read(methods: Mapping[str, list[Function]]) -> frozenset[str] | None:
-    """Return every name that a class reads, in methods that others call or that are reached from these.
+def _read_names(methods: Mapping[str, list[Function]]) -> frozenset[str] | None:
+    """Return all names that a class reads in public methods and in methods that these reach.
 
     Returns:
-        None where it hands its whole configuration on, so that there is no telling.
+        The names; None if the class passes its configuration on, so that the names are unknown.
     """
     read: set[str] = set()
     waiting = [name for name in methods if not name.startswith("_") or name.startswith("__")]
@@ -100,12 +100,12 @@ def _read(methods: Mapping[str, list[Function]]) -> frozenset[str] | None:
 
 
 def _names(function: Function) -> Iterator[str]:
-    """Yield every attribute that a method reads, every text in it, in a constructor every name, and what it takes whole."""
+    """Yield the attributes and strings of a method, for a constructor its names too, and `config` if it is passed on."""
     inner = [node for statement in function.body for node in ast.walk(statement)]
-    held = {id(node) for each in inner for node in _asked(each)}
+    accessed = {id(node) for each in inner for node in _accessed(each)}
     for node in inner:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            if node.attr != CONFIG or id(node) not in held:
+            if node.attr != CONFIG or id(node) not in accessed:
                 yield node.attr
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
@@ -113,8 +113,8 @@ def _names(function: Function) -> Iterator[str]:
             yield node.id
 
 
-def _asked(node: ast.AST) -> tuple[ast.expr, ...]:
-    """Return what an expression reads by a name that it spells out: `of.name`, `of["name"]`, `of.get("name")`."""
+def _accessed(node: ast.AST) -> tuple[ast.expr, ...]:
+    """Return the object from which an expression reads a literal name: `x.name`, `x["name"]`, `x.get("name")`."""
     if isinstance(node, ast.Attribute):
         return () if node.attr == GET else (node.value,)
     if isinstance(node, ast.Subscript):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 
-from octabox.catalog.conditions.control import control_component
+from octabox.catalog.conditions.control import control_inputs
 from octabox.catalog.conditions.ip_adapter import SCALE_PARAMETER
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
@@ -84,7 +84,7 @@ class Targets:
             if name not in self._pipelines:
                 self._pipelines[name] = self._create(name)
             entry = load_catalog().pipeline(name)
-            self._targets[name] = Target(self._pipelines[name], entry, control_component(entry) is not None)
+            self._targets[name] = Target(self._pipelines[name], entry, control_inputs(entry).component is not None)
         return self._targets[name]
 
     def _create(self, name: str) -> DiffusionPipeline:

@@ -1,1 +1,1 @@
-"""LoRAs and embeddings in files: what they are, what they fit, and where they stand."""
+"""Adapter files: LoRAs, embeddings and IP-Adapters, their metadata and compatibility."""

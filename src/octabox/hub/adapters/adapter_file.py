@@ -1,4 +1,4 @@
-"""Read what an adapter's file says of itself, and load none of its numbers."""
+"""Read the metadata of adapter files without loading their weights."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from pathlib import Path
 from typing import Literal
 
 from octabox.errors import IncompatibleWeightsError, OctaboxError
-from octabox.hub.adapters.lora_networks import kind_of, layout_of, parts_of, rank_of, weights_of, words_width_of
+from octabox.hub.adapters.lora_networks import kind_of, layout_of, parts_of, rank_of, text_width_of, weights_of
 from octabox.hub.checkpoints.pickles import read_pickle
 from octabox.hub.checkpoints.tensors import Shapes, read_header
 
-#: Endings of files that may hold an adapter.
+#: Suffixes of adapter files.
 SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".ckpt"})
 
-#: Notes in which authors and trainers say what model a LoRA is for, the plainest first.
-BASE_NOTES = ("modelspec.architecture", "ss_base_model_version", "ss_sd_model_name")
+#: Metadata keys for the base model, the most specific first.
+BASE_KEYS = ("modelspec.architecture", "ss_base_model_version", "ss_sd_model_name")
 
-#: Notes in which they say by which words it is called.
-WORD_NOTES = ("modelspec.trigger_phrase", "modelspec.trigger_word", "trigger_words", "ss_trigger_words")
+#: Metadata keys for the trigger words.
+TRIGGER_KEYS = ("modelspec.trigger_phrase", "modelspec.trigger_word", "trigger_words", "ss_trigger_words")
 
-#: What is known of the width of a UNet's text features.
+#: Base models by the width of the text features of a UNet.
 WIDTHS = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL", 1280: "SDXL refiner"}
 
-#: What is known of the widths of an embedding's vectors.
+#: Base models by the widths of the vectors of an embedding.
 ENCODERS = {(768,): "Stable Diffusion 1", (1024,): "Stable Diffusion 2", (768, 1280): "Stable Diffusion XL"}
 
-#: How many of the most frequent words of the training captions are told.
-MOST_WORDS = 5
+#: Number of the most frequent words of the training captions that are reported.
+MAX_WORDS = 5
 
 
 @dataclass(frozen=True)
 class AdapterFile:
-    """What is known of an adapter.
+    """The metadata of an adapter file.
 
     Args:
-        name: What a request calls it.
-        file: Where it is.
-        kind: What it is.
-        network: Kind of network, such as LoRA or LoHa; for an embedding empty.
-        layout: Whose way of naming tensors it follows.
-        base: Model that it was trained for, as far as it says or can be told.
-        rank: Largest rank of its matrices, or number of an embedding's vectors.
-        words: Words that call it.
-        widths: Width of the text features that it was trained with, or of an embedding's vectors.
+        name: Its name in requests.
+        file: Its path.
+        kind: Kind of the adapter.
+        network: Kind of network, such as LoRA or LoHa; empty for an embedding.
+        layout: Naming scheme of its tensors.
+        base: Base model, if known.
+        rank: Largest rank of its matrices, or number of vectors of an embedding.
+        words: Trigger words.
+        widths: Width of the text features in training, or of the vectors of an embedding.
         parts: Components that it changes.
-        tensors: How many tensors with weights it has.
-        size: Bytes of the file.
-        problem: Why it cannot be used; empty where nothing is wrong.
+        tensors: Number of tensors with weights.
+        size: Size of the file in bytes.
+        problem: Why it cannot be used; empty if it can.
     """
 
     name: str
@@ -69,22 +69,22 @@ class AdapterFile:
 
 
 def read_lora(file: Path, name: str) -> AdapterFile:
-    """Return what is known of a LoRA; what is wrong with the file is its `problem`."""
+    """Read the metadata of a LoRA; an invalid file has a `problem`."""
     size = _size(file)
     try:
-        shapes, notes = check_lora(file)
+        shapes, metadata = check_lora(file)
     except OctaboxError as error:
         return AdapterFile(name, file, "lora", size=size, problem=error.message)
-    weights, width = weights_of(shapes), words_width_of(shapes)
+    weights, width = weights_of(shapes), text_width_of(shapes)
     return AdapterFile(
         name=name,
         file=file,
         kind="lora",
         network=kind_of(weights) or "",
         layout=layout_of(weights),
-        base=_base(notes, width),
+        base=_base_model(metadata, width),
         rank=rank_of(shapes),
-        words=_words(notes),
+        words=_trigger_words(metadata),
         widths=(width,) if width else (),
         parts=parts_of(weights),
         tensors=len(weights),
@@ -93,31 +93,31 @@ def read_lora(file: Path, name: str) -> AdapterFile:
 
 
 def check_lora(file: Path) -> tuple[Shapes, Mapping[str, str]]:
-    """Return the shapes and the notes of a file of weights that are an adapter.
+    """Return the tensor shapes and the metadata of a LoRA file.
 
     Raises:
-        ModelNotFoundError: There is no such file.
-        IncompatibleWeightsError: It is damaged, or its weights are no adapter.
-        RemoteCodeError: It is a pickle that would run code.
+        ModelNotFoundError: The file does not exist.
+        IncompatibleWeightsError: The file is damaged, or not a LoRA.
+        RemoteCodeError: The file is a pickle that would run code.
     """
-    shapes, notes = _read(file)
+    shapes, metadata = _read(file)
     if kind_of(shapes) is None:
         raise IncompatibleWeightsError(
-            f"{file.name} is no LoRA: none of its {len(shapes)} tensors has a name that a LoRA would give it.",
-            hint="Give a file of LoRA weights; a whole model belongs into a model's configuration.",
+            f"{file.name} is not a LoRA: none of its {len(shapes)} tensors has the name of a LoRA tensor.",
+            hint="Choose a file of LoRA weights; a model needs its own configuration.",
         )
-    return shapes, notes
+    return shapes, metadata
 
 
 def read_embedding(file: Path, name: str) -> AdapterFile:
-    """Return what is known of an embedding; what is wrong with the file is its `problem`."""
+    """Read the metadata of an embedding; an invalid file has a `problem`."""
     size = _size(file)
     try:
         shapes, _ = _read(file)
     except OctaboxError as error:
         return AdapterFile(name, file, "embedding", size=size, problem=error.message)
     vectors = [shape for shape in shapes.values() if len(shape) in {1, 2} and 0 not in shape]
-    problem = "" if vectors and len(vectors) == len(shapes) else "It holds other tensors than vectors of words."
+    problem = "" if vectors and len(vectors) == len(shapes) else "It contains tensors other than embedding vectors."
     widths = tuple(sorted({shape[-1] for shape in vectors}))
     count = max((shape[0] if len(shape) > 1 else 1 for shape in vectors), default=None)
     return AdapterFile(
@@ -135,7 +135,7 @@ def read_embedding(file: Path, name: str) -> AdapterFile:
 
 
 def _read(file: Path) -> tuple[Shapes, Mapping[str, str]]:
-    """Return the shapes of a file's tensors, and the notes that stand beside them."""
+    """Return the tensor shapes and the metadata of a file."""
     try:
         return read_header(file) if file.suffix.lower() == ".safetensors" else (read_pickle(file), {})
     except OSError as error:
@@ -149,21 +149,21 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _base(notes: Mapping[str, str], width: int | None) -> str:
-    """Return the model that an adapter was trained for: as noted, or as its width tells."""
-    noted = next((notes[name] for name in BASE_NOTES if notes.get(name)), "")
-    return noted or (WIDTHS.get(width, "") if width else "")
+def _base_model(metadata: Mapping[str, str], width: int | None) -> str:
+    """Return the base model of an adapter: from its metadata, or from its width."""
+    stated = next((metadata[key] for key in BASE_KEYS if metadata.get(key)), "")
+    return stated or (WIDTHS.get(width, "") if width else "")
 
 
-def _words(notes: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the words that call an adapter: as noted, or the most frequent of its training captions."""
-    for name in WORD_NOTES:
-        if notes.get(name):
-            return tuple(word.strip() for word in notes[name].strip("[]").split(",") if word.strip())
-    counted: Counter[str] = Counter()
+def _trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the trigger words of an adapter: from its metadata, or the most frequent words of its training captions."""
+    for key in TRIGGER_KEYS:
+        if metadata.get(key):
+            return tuple(word.strip() for word in metadata[key].strip("[]").split(",") if word.strip())
+    counts: Counter[str] = Counter()
     try:
-        for folder in json.loads(notes.get("ss_tag_frequency", "{}")).values():
-            counted.update({str(word).strip(): int(count) for word, count in folder.items()})
+        for folder in json.loads(metadata.get("ss_tag_frequency", "{}")).values():
+            counts.update({str(word).strip(): int(count) for word, count in folder.items()})
     except (ValueError, TypeError, AttributeError):
         return ()
-    return tuple(word for word, _ in counted.most_common(MOST_WORDS))
+    return tuple(word for word, _ in counts.most_common(MAX_WORDS))

@@ -1,4 +1,4 @@
-"""The one file of a LoRA: a file as it is, that of a folder, or that of a repository on the Hub, which is fetched."""
+"""Resolve the source of a LoRA to a file: a file, a folder, or a Hub repository, which is downloaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from octabox.hub.adapters.registry import FOLDER_FILES
 from octabox.hub.folder import is_hub_id
 from octabox.hub.repository import hub_error
 
-#: Ending of the files that are taken out of folders and repositories.
+#: Suffix of the files that are used from folders and repositories.
 _SUFFIX = ".safetensors"
 
 
@@ -24,33 +24,33 @@ def resolve_lora_file(source: str) -> Path:
         source: A file, a folder or a Hub id.
 
     Raises:
-        AdapterNotFoundError: There is nothing there, or more than one file that it could be.
-        LoadError: The Hub does not give it.
+        AdapterNotFoundError: The source has no such file, or several.
+        LoadError: The download failed.
     """
     path = Path(source)
     if path.is_dir():
-        return path / _chosen(source, (each.relative_to(path).as_posix() for each in path.glob(f"*{_SUFFIX}")))
+        return path / _select_name(source, (each.relative_to(path).as_posix() for each in path.glob(f"*{_SUFFIX}")))
     if path.exists() or not is_hub_id(source):
         if not path.is_file():
-            hint = "Give a file, a folder or a Hub id."
+            hint = "Set it to a file, a folder or a Hub id."
             raise AdapterNotFoundError(f"The LoRA {source} is missing.", hint=hint, parameter="adapters")
         return path
     try:
         if hub.HF_HUB_OFFLINE:
             return resolve_lora_file(snapshot_download(source, allow_patterns=[f"*{_SUFFIX}"]))
-        return Path(hf_hub_download(source, _chosen(source, list_repo_files(source))))
+        return Path(hf_hub_download(source, _select_name(source, list_repo_files(source))))
     except OctaboxError:
         raise
     except (OSError, ValueError) as error:
         raise hub_error(error, source) from error
 
 
-def _chosen(source: str, names: Iterable[str]) -> str:
+def _select_name(source: str, names: Iterable[str]) -> str:
     """Return the name of the file that holds the LoRA."""
     files = sorted(name for name in names if name.endswith(_SUFFIX) and "/" not in name)
-    usual = [name for name in files if PurePosixPath(name).stem in FOLDER_FILES]
-    if len(usual or files) == 1:
-        return (usual or files)[0]
+    standard = [name for name in files if PurePosixPath(name).stem in FOLDER_FILES]
+    if len(standard or files) == 1:
+        return (standard or files)[0]
     found = f"has several files: {', '.join(files)}" if files else f"has no {_SUFFIX} file"
-    hint = "Give the one file that is meant, in the folder of LoRAs." if files else "Choose another one."
+    hint = "Put the one file into the folder of LoRAs." if files else "Choose another LoRA."
     raise AdapterNotFoundError(f"The LoRA {source} {found}.", hint=hint, parameter="adapters", choices=files)

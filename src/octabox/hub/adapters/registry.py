@@ -1,4 +1,4 @@
-"""Find the LoRAs and embeddings in their folders, and the one that a name means."""
+"""List the LoRAs and embeddings in their folders, and resolve their names."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from octabox.errors import AdapterNotFoundError, ForbiddenPathError, nearest
 from octabox.hub.adapters.adapter_file import SUFFIXES, AdapterFile, read_embedding, read_lora
 from octabox.hub.folder import is_hub_id
 
-#: Names of files that stand for the folder they are in, as diffusers and PEFT save them.
+#: File names that diffusers and PEFT use; such a file is named after its folder.
 FOLDER_FILES = frozenset({"pytorch_lora_weights", "adapter_model"})
 
 
 class AdapterRegistry:
-    """The adapters of two folders as they are now; a file is read again only when it has changed. Safe for threads.
+    """The current adapters of two folders; a file is read again only if it has changed. Thread-safe.
 
     Args:
-        loras: Folder of LoRAs, searched with all folders in it.
-        embeddings: Folder of embeddings, likewise.
-        any_path: Whether a LoRA may be named by any path of this machine.
-        any_hub: Whether it may be named by any id of the Hub.
+        loras: Folder of LoRAs, searched recursively.
+        embeddings: Folder of embeddings, searched recursively.
+        any_path: Whether a LoRA may be any path of this machine.
+        any_hub: Whether a LoRA may be any Hub id.
     """
 
     def __init__(
@@ -34,29 +34,29 @@ class AdapterRegistry:
         self._read: dict[Path, tuple[tuple[int, int], AdapterFile]] = {}
 
     def loras(self) -> list[AdapterFile]:
-        """Return the LoRAs, by name."""
+        """Return the LoRAs, sorted by name."""
         return self._all(self._loras, read_lora)
 
     def embeddings(self) -> list[AdapterFile]:
-        """Return the embeddings, by name."""
+        """Return the embeddings, sorted by name."""
         return self._all(self._embeddings, read_embedding)
 
     def source(self, name: str) -> str:
-        """Return the file or the Hub id that the name of a LoRA means.
+        """Return the file or the Hub id of a LoRA by name.
 
-        A name is its file's, with or without its ending and the folders it is in.
+        A name is a file name, with or without the suffix and the parent folders.
 
         Raises:
-            AdapterNotFoundError: There is none of this name, or several.
-            ForbiddenPathError: It is a path that leads out of the folder.
+            AdapterNotFoundError: No LoRA has this name, or several have.
+            ForbiddenPathError: The name is a path outside of the folder.
         """
-        found = self._named(name)
+        found = self._find(name)
         if len(found) == 1:
             return str(found[0])
         if found and self._loras:
             choices = sorted(_name(path, self._loras) for path in found)
-            hint = "Say in which folder: " + " or ".join(choices)
-            raise AdapterNotFoundError(f"Several LoRAs are called {name!r}.", hint=hint, parameter="adapters")
+            hint = "Specify the folder: " + " or ".join(choices)
+            raise AdapterNotFoundError(f"Several LoRAs have the name {name!r}.", hint=hint, parameter="adapters")
         path = Path(name).expanduser()
         if self._any_path and path.exists():
             return str(path.absolute())
@@ -64,32 +64,32 @@ class AdapterRegistry:
             return name
         if path.is_absolute() or ".." in path.parts:
             raise ForbiddenPathError(
-                f"A LoRA is named by its place in the folder of LoRAs, not by {name!r}.",
+                f"A LoRA must be specified by its path in the folder of LoRAs, not by {name!r}.",
                 hint="`octabox adapters` lists their names.",
                 parameter="adapters",
             )
         raise self._not_found(name)
 
     def _not_found(self, name: str) -> AdapterNotFoundError:
-        """Return the error for a name that means nothing, with the names most like it."""
+        """Return the error for an unknown name, with similar names."""
         names = [_name(path, self._loras) for path in _files(self._loras)] if self._loras else []
         like = nearest(name, names)
         hint = f"Did you mean {' or '.join(like)}?" if like else f"`octabox adapters` lists those in {self._loras}."
         if is_hub_id(name) and not like:
-            hint = "Start the server with --allow-hub to take LoRAs of the Hub by their id."
+            hint = "Start the server with --allow-hub to load LoRAs from the Hub."
         return AdapterNotFoundError(f"There is no LoRA {name!r}.", hint=hint, parameter="adapters", choices=names)
 
-    def _named(self, name: str) -> list[Path]:
-        """Return the files that a name may mean: those of just this name, else those whose last part it is."""
+    def _find(self, name: str) -> list[Path]:
+        """Return the files with this path or, if there are none, with this file name."""
         if self._loras is None:
             return []
         files = list(_files(self._loras))
-        wanted = _without_suffix(name.replace("\\", "/"))
-        exact = [path for path in files if _name(path, self._loras) == wanted]
-        return exact or [path for path in files if _name(path, self._loras).rpartition("/")[2] == wanted]
+        requested = _without_suffix(name.replace("\\", "/"))
+        exact = [path for path in files if _name(path, self._loras) == requested]
+        return exact or [path for path in files if _name(path, self._loras).rpartition("/")[2] == requested]
 
     def _all(self, folder: Path | None, read: Callable[[Path, str], AdapterFile]) -> list[AdapterFile]:
-        """Return what is known of each file of a folder."""
+        """Return the metadata of each file in a folder."""
         if folder is None:
             return []
         found = []
@@ -98,11 +98,11 @@ class AdapterRegistry:
                 stat = path.stat()
             except OSError:
                 continue
-            seen = (stat.st_mtime_ns, stat.st_size)
+            stamp = (stat.st_mtime_ns, stat.st_size)
             with self._lock:
                 known = self._read.get(path)
-            if known is None or known[0] != seen:
-                known = (seen, read(path, _name(path, folder)))
+            if known is None or known[0] != stamp:
+                known = (stamp, read(path, _name(path, folder)))
                 with self._lock:
                     self._read[path] = known
             found.append(known[1])
@@ -110,19 +110,19 @@ class AdapterRegistry:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder, and of those in it, that may hold an adapter; hidden ones are left out."""
-    for place, folders, names in os.walk(folder):
+    """Yield the adapter files in a folder, recursively; hidden files are skipped."""
+    for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(place) / name
+                yield Path(parent) / name
 
 
 def _name(path: Path, folder: Path) -> str:
-    """Return what a file of a folder is called: its place in it, without its ending."""
-    place = path.relative_to(folder).with_suffix("")
-    whole = place.name in FOLDER_FILES and place.parent != Path()
-    return (place.parent if whole else place).as_posix()
+    """Return the name of an adapter file: its path in the folder, without the suffix."""
+    relative = path.relative_to(folder).with_suffix("")
+    is_folder = relative.name in FOLDER_FILES and relative.parent != Path()
+    return (relative.parent if is_folder else relative).as_posix()
 
 
 def _without_suffix(name: str) -> str:

@@ -1,4 +1,4 @@
-"""An adapter as programs are told of it."""
+"""Serialize adapters to JSON."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from octabox.hub.adapters.compatibility import incompatibility
 
 
 def adapter_to_json(found: AdapterFile, folder: Path | None = None) -> dict[str, Any]:
-    """Return what is known of an adapter; its place on the disk is left out.
+    """Return an adapter as a JSON object, without its path.
 
     Args:
         found: The adapter.
-        folder: Folder of the model that it is to fit; None asks about no model.
+        folder: Folder of a model, to include the compatibility with it.
     """
     row: dict[str, Any] = {
         "name": found.name,

@@ -1,1 +1,1 @@
-"""What a single file holds, told from the names and shapes of its tensors alone, without torch."""
+"""Single-file checkpoints, identified by their tensor names and shapes, without torch."""

@@ -1,4 +1,4 @@
-"""Folders that say how the components of a family are built, as diffusers reads them, made from what we ship."""
+"""Write the component configurations of a model family, as diffusers reads them, from the bundled data."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 
 import yaml
 
-#: Where the data lie.
+#: Folder of the data.
 _DATA = files("octabox.hub.checkpoints")
 
-#: Tokens of CLIP that begin and end a text; they come after all others.
+#: Start and end tokens of CLIP, which are the last ones of the vocabulary.
 _ENDS = ("<|startoftext|>", "<|endoftext|>")
 
 
 @cache
 def _bundles() -> Mapping[str, Any]:
     data = yaml.safe_load((_DATA / "bundles.yaml").read_text(encoding="utf-8"))
-    assert isinstance(data, dict)  # noqa: S101 (it is ours)
+    assert isinstance(data, dict)  # noqa: S101 (bundled data)
     return data
 
 
@@ -34,12 +34,12 @@ def bundle_names() -> tuple[str, ...]:
 
 
 def missing_components(name: str) -> tuple[str, ...]:
-    """Return the components of a bundle that need files which cannot be shipped."""
+    """Return the components of a bundle whose files cannot be bundled."""
     return tuple(part for part, entry in _parts(name).items() if entry.get("kept_out"))
 
 
 def scheduler_config(name: str) -> dict[str, Any] | None:
-    """Return the configuration of a bundle's noise scheduler, its class among it; None where it has none."""
+    """Return the configuration of the scheduler of a bundle, with its class; None if it has no scheduler."""
     entry = _parts(name).get("scheduler")
     if entry is None:
         return None
@@ -48,32 +48,32 @@ def scheduler_config(name: str) -> dict[str, Any] | None:
 
 @contextmanager
 def bundle_folder(name: str, pipeline: str) -> Iterator[Path]:
-    """Yield a folder with a pipeline's index and its components' configurations; it is gone afterwards.
+    """Yield a temporary folder with the index of a pipeline and the configurations of its components.
 
     Args:
-        name: The bundle.
-        pipeline: Class that its index names.
+        name: Name of the bundle.
+        pipeline: Pipeline class for the index.
     """
     parts = _parts(name)
     bundle = _bundles()["bundles"][name]
     index = {"_class_name": pipeline, **bundle.get("settings", {})}
     index |= {part: entry["class"] for part, entry in parts.items()}
     index |= {part: [None, None] for part in bundle.get("without", ())}
-    with TemporaryDirectory(prefix="octabox-") as made:
-        place = Path(made)
-        _write(place / "model_index.json", index)
+    with TemporaryDirectory(prefix="octabox-") as temporary:
+        path = Path(temporary)
+        _write(path / "model_index.json", index)
         for part, entry in parts.items():
-            (place / part).mkdir()
+            (path / part).mkdir()
             for file, content in entry.get("files", {}).items():
-                own = {"_class_name": entry["class"][1]} if entry["class"][0] == "diffusers" else {}
-                _write(place / part / file, own | content)
+                class_name = {"_class_name": entry["class"][1]} if entry["class"][0] == "diffusers" else {}
+                _write(path / part / file, class_name | content)
             if entry.get("tokenizer") == "clip":
-                _write_clip(place / part)
-        yield place
+                _write_clip(path / part)
+        yield path
 
 
 def _parts(name: str) -> dict[str, Any]:
-    """Return the components of a bundle by the names that the pipeline calls them by."""
+    """Return the components of a bundle by their names in the pipeline."""
     data = _bundles()
     return {part: data["components"][entry] for part, entry in data["bundles"][name]["parts"].items()}
 
@@ -82,18 +82,18 @@ def _write(file: Path, content: object) -> None:
     file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
-def _write_clip(place: Path) -> None:
-    """Write CLIP's vocabulary: its merges, and what follows from them."""
+def _write_clip(path: Path) -> None:
+    """Write the merges of CLIP and the vocabulary that follows from them."""
     merges = gzip.decompress((_DATA / "clip" / "merges.txt.gz").read_bytes()).decode()
-    (place / "merges.txt").write_text(merges, encoding="utf-8")
-    letters = _letters()
+    (path / "merges.txt").write_text(merges, encoding="utf-8")
+    characters = _byte_characters()
     joined = [line.replace(" ", "") for line in merges.splitlines()[1:]]
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *joined, *_ENDS]
-    _write(place / "vocab.json", {token: number for number, token in enumerate(tokens)})
+    tokens = [*characters, *(f"{each}</w>" for each in characters), *joined, *_ENDS]
+    _write(path / "vocab.json", {token: number for number, token in enumerate(tokens)})
 
 
-def _letters() -> list[str]:
-    """Return the visible letter that stands for each byte: itself where it can be seen, else one from beyond the first 256."""
-    seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    unseen = 256 - len(seen)
-    return [chr(code) for code in (*seen, *range(256, 256 + unseen))]
+def _byte_characters() -> list[str]:
+    """Return the printable character for each byte: itself if printable, otherwise one beyond the first 256."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    other = 256 - len(printable)
+    return [chr(code) for code in (*printable, *range(256, 256 + other))]

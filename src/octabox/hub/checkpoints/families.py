@@ -1,4 +1,4 @@
-"""Tell which family of models a single file belongs to, by the names and shapes of its tensors."""
+"""Detect the model family of a single file by its tensor names and shapes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import yaml
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints.tensors import Shapes, read_shapes, summarize_names
 
-#: What may stand before the names of a denoiser's tensors.
+#: Prefixes of the tensor names of a denoiser.
 DENOISER = ("", "model.diffusion_model.")
 
-#: What must be true of a tensor: that it is there, that it is not, or its shape, where None is any size.
+#: A condition on a tensor: that it exists or not, or its shape, where None is any size.
 Condition = bool | Sequence[int | None]
 
 
@@ -27,16 +27,16 @@ class Family:
     """A family of models that are published as single files.
 
     Args:
-        name: What it is called here.
-        title: What its authors call it.
-        when: Rules, any of which makes a file one of the family.
-        pipeline: Class of diffusers that it is for; empty where the file is no model.
-        repository: Where the whole model is published.
-        parts: Prefixes of each component's tensors, in a file that may hold them all.
-        part: The one component that the file holds, where it holds one alone.
-        configs: Bundle that says how the components are built.
-        note: What the tensors do not tell.
-        not_a_model: What the file is and what to do with it, where it is no model.
+        name: Its name.
+        title: Its name by its authors.
+        when: Rules; a file that meets any of them is of the family.
+        pipeline: Pipeline class; empty if the file is not a model.
+        repository: Hub repository of the complete model.
+        parts: Prefixes of the tensors of each component, for files that may hold all components.
+        part: The component in the file, for files with one component.
+        configs: Bundle with the configurations of the components.
+        note: Remark about what the tensors do not show.
+        not_a_model: Kind of the file and a hint, if it is not a model.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Family:
     not_a_model: Sequence[str] = ()
 
     def missing(self, shapes: Shapes) -> tuple[str, ...]:
-        """Return the components that have no tensors in the file, of those that such a file may hold."""
+        """Return the components without tensors in the file."""
         return tuple(
             part
             for part, prefixes in (self.parts or {}).items()
@@ -61,43 +61,43 @@ class Family:
 
 @cache
 def families() -> tuple[Family, ...]:
-    """Return all families, in the order in which they are tried."""
+    """Return all families, in the order in which they are matched."""
     data = yaml.safe_load((files("octabox.hub.checkpoints") / "families.yaml").read_text(encoding="utf-8"))
     return tuple(Family(**entry) for entry in data["families"])
 
 
 def match_family(shapes: Shapes) -> Family | None:
-    """Return the family that tensors of these names and shapes belong to; None where none is known."""
-    return next((each for each in families() if any(_holds(rule, shapes) for rule in each.when)), None)
+    """Return the family of a file by its tensor names and shapes; None if it is unknown."""
+    return next((each for each in families() if any(_matches(rule, shapes) for rule in each.when)), None)
 
 
 def detect_family(file: Path) -> Family:
-    """Return the family of a single file that is a model.
+    """Return the family of a single-file model.
 
     Raises:
-        ModelNotFoundError: There is no such file.
-        IncompatibleWeightsError: It cannot be read, belongs to no family that is known, or is no model.
-        RemoteCodeError: It is a pickle that would run code.
+        ModelNotFoundError: The file does not exist.
+        IncompatibleWeightsError: The file cannot be read, its family is unknown, or it is not a model.
+        RemoteCodeError: The file is a pickle that would run code.
     """
     shapes = read_shapes(file)
     family = match_family(shapes)
     if family is None:
         raise IncompatibleWeightsError(
-            f"{file} is not of a family that is known: its tensors are {summarize_names(shapes)}.",
-            hint="Write a configuration with `pipeline:`, such as the class that its author names, and `config:`.",
+            f"The model family of {file} is unknown: its tensors are {summarize_names(shapes)}.",
+            hint="Write a configuration with `pipeline:` and `config:`.",
         )
     if family.not_a_model:
-        kind, advice = family.not_a_model
-        raise IncompatibleWeightsError(f"{file} is {kind} and no model.", hint=advice)
+        kind, hint = family.not_a_model
+        raise IncompatibleWeightsError(f"{file} is {kind}, not a model.", hint=hint)
     return family
 
 
-def _holds(rule: Mapping[str, Condition], shapes: Shapes) -> bool:
-    """Tell whether all that a rule says is true of these tensors."""
-    return all(_is_so(name, condition, shapes) for name, condition in rule.items())
+def _matches(rule: Mapping[str, Condition], shapes: Shapes) -> bool:
+    """Return whether tensors meet all conditions of a rule."""
+    return all(_meets(name, condition, shapes) for name, condition in rule.items())
 
 
-def _is_so(name: str, condition: Condition, shapes: Shapes) -> bool:
+def _meets(name: str, condition: Condition, shapes: Shapes) -> bool:
     names = [f"{prefix}{name[1:]}" for prefix in DENOISER] if name.startswith("~") else [name]
     found: list[Any]
     if "*" in name:
@@ -106,8 +106,8 @@ def _is_so(name: str, condition: Condition, shapes: Shapes) -> bool:
         found = [shapes[each] for each in names if each in shapes]
     if isinstance(condition, bool):
         return bool(found) == condition
-    return any(_fits(shape, condition) for shape in found)
+    return any(_has_shape(shape, condition) for shape in found)
 
 
-def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
-    return len(shape) == len(wanted) and all(size in (None, own) for own, size in zip(shape, wanted, strict=True))
+def _has_shape(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    return len(shape) == len(expected) and all(size in (None, own) for own, size in zip(shape, expected, strict=True))

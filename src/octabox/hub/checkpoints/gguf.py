@@ -1,4 +1,7 @@
-"""Read the names and shapes of a .gguf file's tensors."""
+"""Read tensor names and shapes from the header of a .gguf file.
+
+Why not with the library gguf: docs/adr/0016-headers-of-weight-files.md.
+"""
 
 from __future__ import annotations
 
@@ -8,105 +11,105 @@ from typing import BinaryIO
 
 from octabox.errors import IncompatibleWeightsError
 
-_DAMAGED = "The file is damaged or was cut short; fetch it again."
+_DAMAGED = "The file is damaged or truncated; download it again."
 
-#: Bytes of each kind of metadata value of a fixed size, by the format's number for it.
+#: Sizes of metadata values in bytes, by the type number of the format.
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _STRING, _ARRAY = 8, 9
 
-#: Most dimensions that a tensor may have; most lists within lists that metadata may have.
-_DEEPEST = 8
+#: Maximum number of dimensions of a tensor, and maximum depth of nested arrays in metadata.
+_MAX_DEPTH = 8
 
-#: Versions of the format whose lengths are 8 bytes each.
+#: Supported versions of the format, those with 64-bit lengths.
 _VERSIONS = (2, 3)
 
 
-class _BrokenError(Exception):
-    """The file does not say what the format asks for."""
+class _FormatError(Exception):
+    """The file violates the format."""
 
 
 class _Stream:
-    """A file that is read number by number and never past its end."""
+    """Reads values from a file, and never past its end."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self._stream, self._size = stream, size
 
     @property
     def left(self) -> int:
-        """Bytes that are still to come."""
+        """Number of remaining bytes."""
         return self._size - self._stream.tell()
 
     def number(self, code: str) -> int:
-        """Return the next whole number, of this code of `struct`."""
+        """Return the next integer, with a format code of `struct`."""
         width = struct.calcsize(f"<{code}")
         content = self._stream.read(width)
         if len(content) < width:
-            raise _BrokenError
+            raise _FormatError
         return int(struct.unpack(f"<{code}", content)[0])
 
     def count(self) -> int:
-        """Return the next number of things, each of which takes a byte at least."""
+        """Return the next count of items, each of which has at least one byte."""
         count = self.number("Q")
         if count > self.left:
-            raise _BrokenError
+            raise _FormatError
         return count
 
     def text(self) -> str:
-        """Return the next text."""
+        """Return the next string."""
         return self._stream.read(self.count()).decode()
 
     def skip(self, count: int) -> None:
-        """Go this many bytes on."""
+        """Skip this many bytes."""
         if count > self.left:
-            raise _BrokenError
+            raise _FormatError
         self._stream.seek(count, 1)
 
 
 def read_gguf(file: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor, the outermost dimension first, as torch has it.
+    """Return the shapes of all tensors by name, with the outermost dimension first, as in torch.
 
     Raises:
-        IncompatibleWeightsError: The file is broken, cut short, or of a version that is too old.
+        IncompatibleWeightsError: The file is damaged or truncated, or its version is not supported.
     """
     with file.open("rb") as stream:
         if stream.read(4) != b"GGUF":
-            raise IncompatibleWeightsError(f"{file} is no GGUF file.", hint=_DAMAGED)
+            raise IncompatibleWeightsError(f"{file} is not a GGUF file.", hint=_DAMAGED)
         try:
             return _read(_Stream(stream, file.stat().st_size))
-        except (_BrokenError, UnicodeDecodeError) as error:
-            message = f"{file} is of a version of GGUF that is not known, is damaged or was cut short."
+        except (_FormatError, UnicodeDecodeError) as error:
+            message = f"{file} is damaged or truncated, or its GGUF version is not supported."
             raise IncompatibleWeightsError(message, hint=_DAMAGED) from error
 
 
 def _read(stream: _Stream) -> dict[str, tuple[int, ...]]:
     if stream.number("I") not in _VERSIONS:
-        raise _BrokenError
+        raise _FormatError
     tensors, pairs = stream.count(), stream.count()
     for _ in range(pairs):
         stream.text()
         _skip_value(stream, stream.number("I"), 0)
     shapes: dict[str, tuple[int, ...]] = {}
-    furthest = 0
+    last_offset = 0
     for _ in range(tensors):
         name = stream.text()
         dimensions = stream.number("I")
-        if dimensions > _DEEPEST:
-            raise _BrokenError
+        if dimensions > _MAX_DEPTH:
+            raise _FormatError
         shapes[name] = tuple(stream.number("Q") for _ in range(dimensions))[::-1]
         stream.number("I")
-        furthest = max(furthest, stream.number("Q"))
-    if tensors and furthest >= stream.left:
-        raise _BrokenError
+        last_offset = max(last_offset, stream.number("Q"))
+    if tensors and last_offset >= stream.left:
+        raise _FormatError
     return shapes
 
 
-def _skip_value(stream: _Stream, kind: int, depth: int) -> None:
-    """Pass over a value of the metadata."""
-    if kind in _SIZES:
-        stream.skip(_SIZES[kind])
-    elif kind == _STRING:
+def _skip_value(stream: _Stream, type_number: int, depth: int) -> None:
+    """Skip a metadata value."""
+    if type_number in _SIZES:
+        stream.skip(_SIZES[type_number])
+    elif type_number == _STRING:
         stream.skip(stream.count())
-    elif kind == _ARRAY and depth < _DEEPEST:
+    elif type_number == _ARRAY and depth < _MAX_DEPTH:
         inner, count = stream.number("I"), stream.count()
         if inner in _SIZES:
             stream.skip(_SIZES[inner] * count)
@@ -114,4 +117,4 @@ def _skip_value(stream: _Stream, kind: int, depth: int) -> None:
         for _ in range(count):
             _skip_value(stream, inner, depth + 1)
     else:
-        raise _BrokenError
+        raise _FormatError

@@ -1,7 +1,7 @@
-"""Read the names and shapes of the tensors in a file that torch pickled, and run nothing that the file names.
+"""Read the tensor names and shapes in a file that torch pickled, without running its code.
 
-A pickle is a program: it may call any function that it names. Here every name leads to an inert stand-in or to a refusal, as
-with torch's own ``weights_only``, by which such a file is loaded later.
+A pickle may call any function that it names. Here every name is mapped to an inert placeholder or refused, as by
+``weights_only`` of torch, with which such a file is loaded later.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Any, BinaryIO
 
 from octabox.errors import IncompatibleWeightsError, RemoteCodeError
 
-_DAMAGED = "The file is damaged or was cut short; fetch it again."
+_DAMAGED = "The file is damaged or truncated; download it again."
 
-#: First number of a file that torch wrote before it took to zip archives, and how many pickles follow before the content.
-_OLD_MAGIC, _OLD_PREFACE = 0x1950A86A20F9469CFC6C, 2
+#: Magic number of the legacy format of torch, and the number of pickles between it and the content.
+_LEGACY_MAGIC, _LEGACY_HEADERS = 0x1950A86A20F9469CFC6C, 2
 
-#: Modules whose names are only dtypes and of storages.
+#: Modules whose names are only dtypes and storages.
 _NAMES_ONLY = ("torch", "torch.storage")
 
-#: Entries in which trainers put the weights: of models, of upscalers (the better ones first), and of an embedding.
+#: Keys under which files hold the weights: of models, of upscalers (EMA weights first), and of an embedding.
 _WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params-ema", "params", "string_to_param")
 
 
 class _Name:
-    """Stands for a class that is only named: a dtype, or of a storage."""
+    """Placeholder for a dtype or a storage class."""
 
 
 class _Tensor:
-    """Stands for a tensor: its shape."""
+    """Placeholder for a tensor, with its shape."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
@@ -46,7 +46,7 @@ def _same(content: object, *_: object) -> object:
     return content
 
 
-#: What a file of weights may call, and what stands for it here.
+#: Allowed functions and classes, with their placeholders.
 _ALLOWED: Mapping[tuple[str, str], Callable[..., object]] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor"): _tensor,
@@ -55,67 +55,67 @@ _ALLOWED: Mapping[tuple[str, str], Callable[..., object]] = {
 }
 
 
-class _Reader(pickle.Unpickler):
-    """Reads a pickle of tensors."""
+class _Unpickler(pickle.Unpickler):
+    """Unpickles tensors as placeholders."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a name; refuse one that is not for weights."""
+        """Return the placeholder for a name; refuse all names that are not for weights."""
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
         if module in _NAMES_ONLY and (name.endswith("Storage") or name.islower() or name[-1].isdigit()):
             return _Name
         raise RemoteCodeError(f"it would call {module}.{name}")
 
-    def persistent_load(self, pid: object) -> object:  # noqa: ARG002 (the storage is of no interest)
-        """Return what stands for a storage."""
+    def persistent_load(self, pid: object) -> object:  # noqa: ARG002 (the storage is not read)
+        """Return the placeholder for a storage."""
         return None
 
 
 def read_pickle(file: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor, by its name.
+    """Return the shapes of all tensors by name.
 
     Raises:
-        RemoteCodeError: The file names a function that is not for rebuilding tensors.
-        IncompatibleWeightsError: It is damaged, or holds no tensors by name.
+        RemoteCodeError: The file names a function that does not rebuild tensors.
+        IncompatibleWeightsError: The file is damaged, or has no named tensors.
     """
     try:
         content = _content(file)
     except RemoteCodeError as error:
         raise RemoteCodeError(
-            f"{file} holds more than weights, and loading it would run code of its own: {error.message}.",
-            hint="Load it where you trust it and save its weights as .safetensors; Octabox does not run what a pickle brings.",
+            f"{file} contains more than weights, and loading it would run code: {error.message}.",
+            hint="Load it where you trust it and save the weights as .safetensors; Octabox does not run code in pickles.",
         ) from error
     except OSError:
         raise
     except Exception as error:  # a broken pickle may raise anything
-        raise IncompatibleWeightsError(f"{file} cannot be read as weights of torch.", hint=_DAMAGED) from error
+        raise IncompatibleWeightsError(f"{file} cannot be read as torch weights.", hint=_DAMAGED) from error
     for wrapper in _WRAPPERS:
         while isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     tensors = content.items() if isinstance(content, dict) else ()
     shapes = {name: tensor.shape for name, tensor in tensors if isinstance(name, str) and isinstance(tensor, _Tensor)}
     if not shapes:
-        raise IncompatibleWeightsError(f"{file} holds no tensors by name.", hint="Octabox reads files of weights.")
+        raise IncompatibleWeightsError(f"{file} contains no named tensors.", hint="Choose a file of weights.")
     return shapes
 
 
 def _content(file: Path) -> Any:
-    """Return what the pickle inside a file holds."""
+    """Return the content of the pickle in a file."""
     with file.open("rb") as stream:
         if not zipfile.is_zipfile(stream):
             stream.seek(0)
-            return _old(stream)
+            return _legacy_content(stream)
         with zipfile.ZipFile(stream) as archive:
             name = next(name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl")
             with archive.open(name) as pickled:
-                return _Reader(pickled).load()
+                return _Unpickler(pickled).load()
 
 
-def _old(stream: BinaryIO) -> Any:
-    """Return what a file from before zip archives holds, or a plain pickle."""
-    first = _Reader(stream).load()
-    if first != _OLD_MAGIC:
+def _legacy_content(stream: BinaryIO) -> Any:
+    """Return the content of a file in the legacy format of torch, or of a pickle."""
+    first = _Unpickler(stream).load()
+    if first != _LEGACY_MAGIC:
         return first
-    for _ in range(_OLD_PREFACE):
-        _Reader(stream).load()
-    return _Reader(stream).load()
+    for _ in range(_LEGACY_HEADERS):
+        _Unpickler(stream).load()
+    return _Unpickler(stream).load()

@@ -1,33 +1,31 @@
-"""Read the names and shapes of a single file's tensors, and none of its numbers."""
+"""Read tensor names and shapes from a single file, without loading its weights."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
 from octabox.hub.checkpoints.gguf import read_gguf
 from octabox.hub.checkpoints.pickles import read_pickle
 from octabox.hub.folder import PICKLE_SUFFIXES
 
-#: Names and shapes of tensors.
+#: Shapes of tensors by name.
 Shapes = Mapping[str, tuple[int, ...]]
 
-#: Longest header that the format allows, in bytes.
-_LONGEST_HEADER = 100_000_000
-
-_DAMAGED = "The file is damaged or was cut short; fetch it again."
+_DAMAGED = "The file is damaged or truncated; download it again."
 
 
 def read_shapes(file: Path) -> Shapes:
-    """Return the shape of every tensor in a .safetensors, .gguf, .ckpt, .pt or .pth file, by name.
+    """Return the shapes of all tensors in a .safetensors, .gguf, .ckpt, .pt or .pth file, by name.
 
     Raises:
-        ModelNotFoundError: There is no such file.
-        IncompatibleWeightsError: It is damaged, cut short, or not what its ending says.
-        RemoteCodeError: It is a pickle that would run code.
+        ModelNotFoundError: The file does not exist.
+        IncompatibleWeightsError: The file is damaged, truncated, or not of the format of its suffix.
+        RemoteCodeError: The file is a pickle that would run code.
     """
     suffix = file.suffix.lower()
     reader: Callable[[Path], Shapes] = read_safetensors
@@ -44,44 +42,32 @@ def read_shapes(file: Path) -> Shapes:
 
 
 def read_safetensors(file: Path) -> Shapes:
-    """Return the shape of every tensor in a .safetensors file.
+    """Return the shapes of all tensors in a .safetensors file, by name.
 
     Raises:
-        IncompatibleWeightsError: Its header is broken, or tells of more bytes than the file has.
+        IncompatibleWeightsError: The file is damaged or truncated.
     """
     return read_header(file)[0]
 
 
 def read_header(file: Path) -> tuple[Shapes, Mapping[str, str]]:
-    """Return the shape of every tensor in a .safetensors file, and what its author noted in it.
+    """Return the shapes of all tensors in a .safetensors file by name, and its metadata.
 
     Raises:
-        IncompatibleWeightsError: Its header is broken, or tells of more bytes than the file has.
+        IncompatibleWeightsError: The file is damaged or truncated.
     """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or not 2 <= length <= min(_LONGEST_HEADER, size - 8):  # noqa: PLR2004 (the header's own length)
-            raise IncompatibleWeightsError(f"{file} is no safetensors file, or was cut short.", hint=_DAMAGED)
-        text = stream.read(length)
     try:
-        header = json.loads(text)
-        noted = header.pop("__metadata__", None) or {}
-        notes = {str(name): value for name, value in noted.items() if isinstance(value, str)}
-        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in header.items()}
-        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise IncompatibleWeightsError(f"{file} has a header that cannot be read.", hint=_DAMAGED) from error
-    if 8 + length + end > size:
-        missing = 8 + length + end - size
+        with safe_open(file, framework="np") as opened:
+            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 (a method)
+            return shapes, opened.metadata() or {}
+    except SafetensorError as error:
         raise IncompatibleWeightsError(
-            f"{file} was cut short: {missing} bytes of its tensors are missing.", hint=_DAMAGED
-        )
-    return shapes, notes
+            f"{file} is not a valid safetensors file, or truncated: {error}.", hint=_DAMAGED
+        ) from error
 
 
 def summarize_names(shapes: Mapping[str, Any], count: int = 4) -> str:
-    """Return a few of the names, for an error."""
+    """Return the first names and the number of the others, for a message."""
     names = sorted(shapes)
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more if names else "none"

@@ -1,1 +1,1 @@
-"""What a file was made from, inside it: our own words, and those of other programs."""
+"""Generation metadata in media files, in the format of Octabox and of other programs."""

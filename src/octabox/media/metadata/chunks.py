@@ -1,4 +1,4 @@
-"""What a file was made from, inside it: as text that other programs read, and as JSON that Octabox can run again."""
+"""Read and write generation metadata in files: as text for other programs, and as JSON that Octabox can run again."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from octabox.media.containers import open_container
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.infotext import format_infotext, parse_infotext
 
-#: Name of the text chunk that the AUTOMATIC1111 web UI writes, and many programs read.
+#: Text chunk of the AUTOMATIC1111 web UI, which many programs read.
 TEXT_CHUNK = "parameters"
 
-#: Name of the chunk that holds our JSON.
+#: Text chunk with the JSON of Octabox.
 CHUNK = "octabox"
 
-#: EXIF tag that holds a comment, and the directory it stands in (EXIF 2.32, 4.6.5).
+#: EXIF tag of the comment, and its directory (EXIF 2.32, 4.6.5).
 USER_COMMENT, EXIF_DIRECTORY = 0x9286, 0x8769
 
-#: How an EXIF comment says that it is UTF-16.
+#: Prefix of an EXIF comment in UTF-16.
 UNICODE = b"UNICODE\0"
 
 
 def as_json(metadata: Mapping[str, Any]) -> str:
-    """Return metadata as one line of JSON, in ASCII."""
+    """Return metadata as one line of JSON in ASCII."""
     return json.dumps(metadata, default=str)
 
 
-def encode_comment(metadata: Mapping[str, Any], most: int) -> bytes | None:
-    """Return metadata as an EXIF comment: the text, then our JSON, in at most so many bytes.
+def encode_comment(metadata: Mapping[str, Any], max_bytes: int) -> bytes | None:
+    """Encode metadata as an EXIF comment with the text and the JSON.
 
-    The text is left out where both together are too long, and there is no comment where the JSON alone is.
+    If both exceed the maximum size, the text is omitted; if the JSON alone exceeds it, the result is None.
     """
     json_line = f"{CHUNK}: {as_json(metadata)}"
     for text in (f"{format_infotext(metadata)}\n{json_line}", json_line):
         encoded = UNICODE + text.encode("utf-16-be", errors="replace")
-        if len(encoded) <= most:
+        if len(encoded) <= max_bytes:
             return encoded
     return None
 
 
 def read_metadata(data: bytes) -> dict[str, Any]:
-    """Return the metadata that Octabox wrote into an image, a video or an audio; {} where there is none."""
+    """Read the metadata that Octabox wrote to an image, a video or audio; empty if there is none."""
     try:
         text = _in_image(data)
     except UnidentifiedImageError:
@@ -73,7 +73,7 @@ def _in_image(data: bytes) -> str | None:
 
 
 def _in_container(data: bytes) -> str | None:
-    """Return the comment of a video or an audio; each format has its own spelling of the word."""
+    """Return the comment of a video or audio; the letter case of the key depends on the format."""
     limits = MediaLimits(max_bytes=len(data))
     try:
         with open_container(data, parameter="file", limits=limits, hint="") as container:
@@ -83,16 +83,16 @@ def _in_container(data: bytes) -> str | None:
 
 
 def _from_comment(encoded: bytes) -> str | None:
-    """Return our JSON out of an EXIF comment."""
+    """Return the JSON of Octabox in an EXIF comment."""
     text = "\n" + encoded.removeprefix(UNICODE).decode("utf-16-be", errors="replace")
     _, mark, found = text.rpartition(f"\n{CHUNK}: ")
     return found if mark else None
 
 
 def read_parameters(data: bytes) -> dict[str, Any]:
-    """Return what the AUTOMATIC1111 web UI wrote into an image, in our words; {} where there is nothing.
+    """Read the metadata that the AUTOMATIC1111 web UI wrote to an image, as that of Octabox; empty if there is none.
 
-    The model is named as the web UI names it, and a prompt is to be read by its syntax.
+    The model has its name in the web UI, and the prompt has the syntax of the web UI.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:

@@ -1,4 +1,4 @@
-"""What an image was made from, as the AUTOMATIC1111 web UI writes and reads it: the text that most programs know."""
+"""Format and parse generation metadata as infotext, the text format of the AUTOMATIC1111 web UI."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-#: A pair of that text's last line; a line with fewer than so many of them belongs to the prompt.
-PAIR, FEWEST_PAIRS = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'), 3
+#: A pair in the last line; a line with fewer pairs than the minimum is part of the prompt.
+PAIR, MIN_PAIRS = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'), 3
 
-#: How that text begins its negative prompt.
+#: Prefix of the negative prompt.
 NEGATIVE = "Negative prompt:"
 
-#: How the web UI calls the schedule of timesteps that a sampler has by itself.
+#: Name of the default schedule in the web UI.
 AUTOMATIC = "Automatic"
 
-#: Call parameters by that text's words, and what kind of number they are.
-FROM_WORDS: dict[str, tuple[str, type[int | float]]] = {
+#: Keys and types of call parameters.
+PARAMETER_KEYS: dict[str, tuple[str, type[int | float]]] = {
     "num_inference_steps": ("Steps", int),
     "guidance_scale": ("CFG scale", float),
     "strength": ("Denoising strength", float),
-    "clip_skip": ("Video skip", int),
+    "clip_skip": ("Clip skip", int),
 }
 
-
-#: How the web UI calls the filters that enlarge.
+#: Names of the upscalers in the web UI.
 UPSCALERS = {
     "latent": "Latent",
     "latent-bicubic": "Latent (bicubic)",
@@ -34,15 +33,15 @@ UPSCALERS = {
     "nearest": "Nearest",
 }
 
-#: How the web UI says that the masked region alone was painted.
+#: Value of the web UI for inpainting of the masked area alone.
 ONLY_MASKED = "Only masked"
 
 
 def format_infotext(metadata: Mapping[str, Any]) -> str:
-    """Return metadata in the form of the AUTOMATIC1111 web UI.
+    """Format metadata as infotext.
 
-    That is the prompt, a line with the negative prompt if there is one, and a line of ``Name: value`` pairs with commas
-    between; a value that holds a comma, a colon or a line break stands in quotes. Ours stand behind its own.
+    That is the prompt, a line with the negative prompt if there is one, and a line of ``Name: value`` pairs, separated by
+    commas. A value with a comma, a colon or a line break is quoted. Pairs of Octabox follow those of the web UI.
     """
     params, scheduler = metadata.get("params", {}), metadata.get("scheduler") or {}
     workflow = metadata.get("workflow") or {}
@@ -59,8 +58,8 @@ def format_infotext(metadata: Mapping[str, Any]) -> str:
         "Model": metadata.get("model"),
         "Denoising strength": params.get("strength"),
         **_workflow_pairs(workflow | {"variation": metadata.get("variation") or {}}),
-        # The web UI counts the layer that it takes, from 1; diffusers those that it leaves out.
-        "Video skip": params["clip_skip"] + 1 if isinstance(params.get("clip_skip"), int) else None,
+        # The web UI counts the layer that is used, from 1; diffusers counts the skipped layers.
+        "Clip skip": params["clip_skip"] + 1 if isinstance(params.get("clip_skip"), int) else None,
         "Pipeline": metadata.get("pipeline"),
         "Version": f"octabox {metadata['version']}" if "version" in metadata else None,
     }
@@ -69,7 +68,7 @@ def format_infotext(metadata: Mapping[str, Any]) -> str:
 
 
 def _workflow_pairs(workflow: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the pairs for the parts of a workflow that the web UI has too."""
+    """Return the pairs for the workflow steps that the web UI supports."""
     pairs: dict[str, Any] = {}
     if variation := workflow.get("variation"):
         pairs |= {"Variation seed": variation["seed"], "Variation seed strength": variation["strength"]}
@@ -104,35 +103,35 @@ def _quoted(value: Any) -> str:
 
 
 def parse_infotext(text: str) -> dict[str, Any]:
-    """Return what a text of the AUTOMATIC1111 web UI says, in our words."""
+    """Parse infotext into metadata."""
     *lines, last = text.strip().split("\n")
     pairs = {name.strip(): _unquoted(value) for name, value in PAIR.findall(last)}
-    if len(pairs) < FEWEST_PAIRS:
+    if len(pairs) < MIN_PAIRS:
         lines, pairs = [*lines, last], {}
     start = next((index for index, line in enumerate(lines) if line.startswith(NEGATIVE)), len(lines))
     params: dict[str, Any] = {"prompt": "\n".join(lines[:start]).strip()}
     if negative := "\n".join(lines[start:]).removeprefix(NEGATIVE).strip():
         params["negative_prompt"] = negative
-    facts: dict[str, Any] = {"params": params | _params(pairs), "prompt_syntax": "a1111"}
+    metadata: dict[str, Any] = {"params": params | _params(pairs), "prompt_syntax": "a1111"}
     if (seed := _number(pairs.get("Seed"), int)) is not None:
-        facts["seed"] = seed
+        metadata["seed"] = seed
     if model := pairs.get("Model"):
-        facts["model"] = model
+        metadata["model"] = model
     if workflow := _workflow(pairs):
-        facts["workflow"] = workflow
+        metadata["workflow"] = workflow
     if "hires" in workflow:
-        # The web UI has one strength: that of the second pass.
-        facts["params"].pop("strength", None)
+        # The web UI has a single strength, which is that of the second pass.
+        metadata["params"].pop("strength", None)
     if (other := _number(pairs.get("Variation seed"), int)) is not None:
-        facts["variation"] = {"seed": other, "strength": _number(pairs.get("Variation seed strength"), float) or 0.0}
+        metadata["variation"] = {"seed": other, "strength": _number(pairs.get("Variation seed strength"), float) or 0.0}
     names = [pairs.get(name, AUTOMATIC) for name in ("Sampler", "Schedule type")]
     if sampler := " ".join(name for name in names if name != AUTOMATIC):
-        facts["scheduler"] = {"name": sampler, "settings": {}}
-    return facts
+        metadata["scheduler"] = {"name": sampler, "settings": {}}
+    return metadata
 
 
 def _workflow(pairs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return the parts of a workflow that the pairs of that text mean."""
+    """Return the workflow steps in the pairs of an infotext."""
     found: dict[str, dict[str, Any]] = {}
     if "Hires upscale" in pairs or "Hires resize" in pairs:
         names = {shown: name for name, shown in UPSCALERS.items()}
@@ -147,14 +146,14 @@ def _workflow(pairs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     if pairs.get("Inpaint area") == ONLY_MASKED:
         padding, blur = (_number(pairs.get(name), int) for name in ("Masked area padding", "Mask blur"))
         found["inpaint"] = {"padding": padding, "mask_blur": blur}
-    return {part: {name: each for name, each in told.items() if each is not None} for part, told in found.items()}
+    return {part: {name: each for name, each in step.items() if each is not None} for part, step in found.items()}
 
 
 def _params(pairs: Mapping[str, str]) -> dict[str, Any]:
-    """Return the call parameters that the pairs of that text mean."""
+    """Return the call parameters in the pairs of an infotext."""
     params: dict[str, Any] = {}
-    for name, (word, kind) in FROM_WORDS.items():
-        if (number := _number(pairs.get(word), kind)) is not None:
+    for name, (key, kind) in PARAMETER_KEYS.items():
+        if (number := _number(pairs.get(key), kind)) is not None:
             params[name] = number
     if "clip_skip" in params:
         params["clip_skip"] = max(params["clip_skip"] - 1, 0)
@@ -162,7 +161,7 @@ def _params(pairs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _sides(text: str) -> dict[str, int]:
-    """Return the width and the height that a text such as ``512x768`` means."""
+    """Return the width and height in a text such as ``512x768``."""
     size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
     return {"width": int(size[1]), "height": int(size[2])} if size else {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
-from octabox.catalog.conditions.control import control_component, control_image, has_modes, strengths
+from octabox.catalog.conditions.control import ControlInputs, control_inputs
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.model import ModelConfig
 from octabox.errors import InvalidParameterError, InvalidRequestError
@@ -29,14 +29,15 @@ def check_control_inputs(
         InvalidParameterError: There are too many or too few, or the control ends before it begins.
         InvalidRequestError: There are several of these problems.
     """
-    part = control_component(entry)
-    problems = list(_spans(entry, params))
+    control = control_inputs(entry)
+    part = control.component
+    problems = list(_spans(control, params))
     if part is not None and part.name in config.components:
         parts = config.components[part.name]
         count = len(parts) if isinstance(parts, tuple) else 1
         # Some classes pass several images to a list with one component, which was trained for several types.
-        if count > 1 or not (isinstance(parts, tuple) or has_modes(entry)):
-            problems += _count_mismatches(entry, part.name, count, params, files)
+        if count > 1 or not (isinstance(parts, tuple) or control.modes):
+            problems += _count_mismatches(control, part.name, count, params, files)
     if len(problems) > 1:
         raise InvalidRequestError(problems)
     if problems:
@@ -44,11 +45,11 @@ def check_control_inputs(
 
 
 def _count_mismatches(
-    entry: PipelineEntry, name: str, count: int, params: Mapping[str, Any], files: Mapping[str, Sized]
+    control: ControlInputs, name: str, count: int, params: Mapping[str, Any], files: Mapping[str, Sized]
 ) -> Iterator[InvalidParameterError]:
     """Yield an error for each parameter that does not have one image or number for each component."""
     expected = f"this model has {count} components '{name}'" if count > 1 else f"this model has one component '{name}'"
-    image = control_image(entry)
+    image = control.image
     number = len(files[image.name]) if image is not None and image.name in files else count
     if image is not None and number != count:
         yield InvalidParameterError(
@@ -56,7 +57,7 @@ def _count_mismatches(
             hint=f"Give a list of {count}, one for each." if count > 1 else "Give one.",
             parameter=image.name,
         )
-    for each in strengths(entry):
+    for each in control.scales:
         value = params.get(each.name)
         if isinstance(value, list) and len(value) != count:
             yield InvalidParameterError(
@@ -66,9 +67,9 @@ def _count_mismatches(
             )
 
 
-def _spans(entry: PipelineEntry, params: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
+def _spans(control: ControlInputs, params: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
     """Yield an error if the control begins or ends outside of the steps, or ends before it begins."""
-    known = {each.name: each.default for each in strengths(entry)}
+    known = {each.name: each.default for each in control.scales}
     for first in [name for name in known if name.endswith(START)]:
         last = first.removesuffix(START) + END
         if last not in known:

@@ -216,7 +216,7 @@ def _aligned(inputs: _Inputs, size: Size, transform: Transform) -> dict[str, Ima
 def _with_images(
     request: GenerationRequest, inputs: _Inputs, images: Mapping[str, Image.Image], size: Size
 ) -> GenerationRequest:
-    """Return a request with these images in place of its own, at their size."""
+    """Return a request with these images as its inputs, at their size."""
     others: dict[str, tuple[Source, ...]] = {name: each for name, each in request.inputs.items() if name not in images}
     params = {name: each for name, each in request.params.items() if name not in images}
     sides = dict(zip(("width", "height"), size, strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from octabox.catalog.conditions.control import control_image
+from octabox.catalog.conditions.control import control_inputs
 from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.signature import settable_parameters
@@ -83,13 +83,14 @@ class FollowupRequests:
 
     def _control_images(self, model: ServedModel) -> dict[str, tuple[str, tuple[Any, ...]]]:
         """Return the control images of the first pass, by their parameter in the second: their first parameter, and files."""
-        control = control_image(self.models.catalog.pipeline(self.call.runs_as))
+        control = control_inputs(self.models.catalog.pipeline(self.call.runs_as)).image
         found = {name: (name, tuple(files)) for name, files in self.files.items() if CONTROL_PARAMETERS.search(name)}
         if control is None or control.name not in self.files:
             return found
         # The parameter may be that of the source image in the other pipeline.
         family = (entry for entry in model.family(self.models.catalog) if IMAGE_TO_IMAGE in entry.tasks)
-        name = next((each.name for each in map(control_image, family) if each is not None), control.name)
+        images = (control_inputs(entry).image for entry in family)
+        name = next((each.name for each in images if each is not None), control.name)
         found.pop(control.name, None)
         return {**found, name: (control.name, tuple(self.files[control.name]))}
 

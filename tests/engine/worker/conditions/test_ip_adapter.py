@@ -238,8 +238,8 @@ def test_files_that_cannot_be_read_are_named(folder: Path, tmp_path: Path) -> No
 
     short = refused(ip_adapters={"model": str(tmp_path / "short.safetensors")})
     assert isinstance(short, IncompatibleWeightsError)
-    assert "cut short" in str(short)
-    for name, said in (("other", "is no IP-Adapter"), ("faces", "Face ID"), ("missing", "no IP-Adapter")):
+    assert "truncated" in str(short)
+    for name, said in (("other", "is not an IP-Adapter"), ("faces", "Face ID"), ("missing", "no IP-Adapter")):
         error = refused(ip_adapters={"model": str(tmp_path), "weight_name": f"{name}.safetensors"})
         assert said in error.message
     error = refused(ip_adapters={"model": str(tmp_path)})

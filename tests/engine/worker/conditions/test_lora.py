@@ -290,8 +290,8 @@ def broken(folder: Path) -> dict[str, Path]:
     [
         ("wide", IncompatibleAdapterError, "trained for sd_v1"),
         ("foreign", IncompatibleAdapterError, "does not fit"),
-        ("short", IncompatibleWeightsError, "cut short"),
-        ("whole", IncompatibleWeightsError, "is no LoRA"),
+        ("short", IncompatibleWeightsError, "truncated"),
+        ("whole", IncompatibleWeightsError, "is not a LoRA"),
         ("oft", IncompatibleAdapterError, "of type OFT"),
         ("tucker", IncompatibleAdapterError, "Tucker decompositions are not"),
         ("pickle", RemoteCodeError, "would run code"),

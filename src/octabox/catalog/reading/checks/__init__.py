@@ -1,1 +1,1 @@
-"""What pipelines check before they run, and what that says of a request."""
+"""Rules for requests, read from the input checks of pipelines."""

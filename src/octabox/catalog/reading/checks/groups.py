@@ -1,6 +1,6 @@
-"""Find which parameters a pipeline asks for together, from the checks it makes itself.
+"""Read groups of alternative parameters from the input checks of a pipeline.
 
-``if prompt is None and prompt_embeds is None: raise`` says that it needs one of the two.
+``if prompt is None and prompt_embeds is None: raise`` means that one of the two is required.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from octabox.catalog.reading.syntax import ClassSource
 def required_groups(
     tree: SourceTree, owner: ClassSource, parameters: Iterable[Parameter]
 ) -> tuple[tuple[str, ...], ...]:
-    """Return groups of parameters, files or words among them, of which each group needs one that is not None.
+    """Return groups of parameters, of which one must not be None; each group has a media or a text parameter.
 
-    Checks of numbers are left out: what they look at has mostly been given a value before.
+    Groups of numbers are skipped: these parameters usually have a value by then.
     """
     known = {parameter.name: parameter for parameter in parameters}
     found: dict[tuple[str, ...], None] = {}
     for method in ("check_inputs", "__call__"):
         located = tree.function(owner, method)
-        for test in _refusals(located[1].body) if located else ():
-            group = [known[name] for name in sorted(_absent(test)) if name in known]
-            asks = any(member.is_media or member.kind == "text" for member in group)
-            if asks and all(member.required or member.default is None for member in group):
+        for test in _raising_tests(located[1].body) if located else ():
+            group = [known[name] for name in sorted(_none_names(test)) if name in known]
+            has_content = any(member.is_media or member.kind == "text" for member in group)
+            if has_content and all(member.required or member.default is None for member in group):
                 found[names(group)] = None
     return tuple(found)
 
 
-def _refusals(body: list[ast.stmt]) -> Iterator[ast.expr]:
-    """Yield the conditions under which the outermost statements raise an error."""
+def _raising_tests(body: list[ast.stmt]) -> Iterator[ast.expr]:
+    """Yield the conditions under which top-level statements raise an error."""
     for statement in body:
         node: ast.stmt | None = statement
         while isinstance(node, ast.If):
@@ -42,14 +42,14 @@ def _refusals(body: list[ast.stmt]) -> Iterator[ast.expr]:
             node = node.orelse[0] if len(node.orelse) == 1 else None
 
 
-def _absent(test: ast.expr) -> set[str]:
-    """Return the names of a condition that does nothing but ask whether all of them are None; else nothing."""
+def _none_names(test: ast.expr) -> set[str]:
+    """Return the names of a condition that only tests whether all of them are None; otherwise nothing."""
     parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
-    absent = {_none_test(part) for part in parts}
-    return set() if None in absent else {name for name in absent if name}
+    names = {_none_name(part) for part in parts}
+    return set() if None in names else {name for name in names if name}
 
 
-def _none_test(node: ast.expr) -> str | None:
+def _none_name(node: ast.expr) -> str | None:
     if (
         isinstance(node, ast.Compare)
         and isinstance(node.left, ast.Name)

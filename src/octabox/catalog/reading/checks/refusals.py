@@ -1,4 +1,4 @@
-"""Find the conditions under which a pipeline refuses what it is given, or changes it."""
+"""Find the input checks of a pipeline: conditions that raise an error or log a warning."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from octabox.catalog.reading.syntax import ClassSource, Function
 
 @dataclass(frozen=True)
 class InputCheck:
-    """One condition, at any depth.
+    """One input check, at any depth of a function.
 
     Args:
         test: The condition.
-        refuses: Whether an error follows; else only a warning.
-        function: Where it stands.
+        raises: Whether it raises an error; otherwise it only logs a warning.
+        function: The function that contains it.
     """
 
     test: ast.expr
-    refuses: bool
+    raises: bool
     function: Function
 
     @cached_property
     def locals(self) -> dict[str, ast.expr]:
-        """What the function assigns to each name that it assigns once."""
+        """Values of the local names that the function assigns exactly once."""
         found: dict[str, list[ast.expr]] = {}
         for node in ast.walk(self.function):
             for target in node.targets if isinstance(node, ast.Assign) else ():
@@ -37,16 +37,16 @@ class InputCheck:
 
 
 def find_input_checks(tree: SourceTree, owner: ClassSource) -> Iterator[InputCheck]:
-    """Yield every condition in a class's checks and in its call that leads to an error or to a warning."""
+    """Yield the input checks in the call and in the check methods of a class."""
     names = {name for ancestor in tree.lineage(owner) for name in ancestor.functions if name.startswith("check_")}
     for name in ("__call__", *sorted(names)):
         located = tree.function(owner, name)
         for node in ast.walk(located[1]) if located else ():
             if isinstance(node, ast.If) and located:
                 if any(isinstance(inner, ast.Raise) for inner in node.body):
-                    yield InputCheck(node.test, refuses=True, function=located[1])
+                    yield InputCheck(node.test, raises=True, function=located[1])
                 elif any(_warns(inner) for inner in node.body):
-                    yield InputCheck(node.test, refuses=False, function=located[1])
+                    yield InputCheck(node.test, raises=False, function=located[1])
 
 
 def _warns(node: ast.stmt) -> bool:

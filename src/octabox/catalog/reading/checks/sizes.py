@@ -1,7 +1,7 @@
-"""Find what sizes a pipeline takes: ``if height % 8 != 0: raise`` says that only multiples of 8 will do.
+"""Read size rules from the input checks of a pipeline: ``if height % 8 != 0: raise`` requires multiples of 8.
 
-Where the number is not written out but follows from the model, such as ``self.vae_scale_factor * 2``, the expression is kept:
-whoever has the model can work it out.
+A number that depends on the model, such as ``self.vae_scale_factor * 2``, is kept as an expression, which the worker
+evaluates with the loaded model.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from octabox.catalog.reading.checks.refusals import InputCheck, find_input_check
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource
 
-#: Parameters that are sizes; those of one row have one rule.
+#: Size parameters; those of one row share a rule.
 SIZES = (("height", "width"), ("num_frames",))
 
-#: How deep an expression's own names are looked up.
+#: Maximum depth of the lookup of names in an expression.
 DEPTH = 3
 
 
 def size_rules(tree: SourceTree, owner: ClassSource, parameters: Iterable[Parameter]) -> tuple[SizeRule, ...]:
-    """Return the rules for the sizes among a call's parameters; of several for one the strictest, if they are numbers."""
+    """Return the size rules of a call; of several rules for one size the strictest."""
     known = {parameter.name for parameter in parameters}
     found: dict[tuple[str, ...], SizeRule] = {}
-    for refusal in find_input_checks(tree, owner):
-        for rule in _divisions(refusal):
+    for check in find_input_checks(tree, owner):
+        for rule in _divisions(check):
             row = next((row for row in SIZES if rule.parameters[0] in row), ())
             if row and known.issuperset(row):
                 found[row] = _stricter(found.get(row), replace(rule, parameters=row))
@@ -35,47 +35,47 @@ def size_rules(tree: SourceTree, owner: ClassSource, parameters: Iterable[Parame
 
 
 def _stricter(one: SizeRule | None, other: SizeRule) -> SizeRule:
-    """Return the rule that refuses, where the other does not; else the larger multiple, a number before an expression."""
+    """Return the stricter rule: one that raises before one that rounds, then the larger number; expressions come last."""
     if one is None:
         return other
     return max(one, other, key=lambda rule: (not rule.rounded, rule.multiple or 0))
 
 
-def _divisions(refusal: InputCheck) -> Iterator[SizeRule]:
-    """Yield a rule for each name whose rest of a division is looked at."""
-    for node in ast.walk(refusal.test):
+def _divisions(check: InputCheck) -> Iterator[SizeRule]:
+    """Yield a rule for each name whose remainder of a division is compared."""
+    for node in ast.walk(check.test):
         if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.NotEq):
             continue
-        rest, wanted = node.left, _number(node.comparators[0])
-        if isinstance(rest, ast.BinOp) and isinstance(rest.op, ast.Mod) and wanted is not None:
-            name, taken = _sized(rest.left)
-            divisor = _resolved(rest.right, refusal.locals)
+        remainder, expected = node.left, _number(node.comparators[0])
+        if isinstance(remainder, ast.BinOp) and isinstance(remainder.op, ast.Mod) and expected is not None:
+            name, offset = _size_name(remainder.left)
+            divisor = _resolve(remainder.right, check.locals)
             number = _number(divisor)
             text = "" if number else ast.unparse(divisor).replace("self.", "").replace("components.", "")
-            yield SizeRule((name,), number, text, taken + wanted, not refusal.refuses)
+            yield SizeRule((name,), number, text, offset + expected, not check.raises)
 
 
-def _sized(node: ast.expr) -> tuple[str, int]:
-    """Return the name in ``height``, ``block_state.height`` or ``(num_frames - 1)``, and the number that is taken away."""
+def _size_name(node: ast.expr) -> tuple[str, int]:
+    """Return the name in ``height``, ``block_state.height`` or ``(num_frames - 1)``, and the number that is subtracted."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
-        return _sized(node.left)[0], _number(node.right) or 0
+        return _size_name(node.left)[0], _number(node.right) or 0
     if isinstance(node, ast.Attribute):
         return node.attr, 0
     return (node.id if isinstance(node, ast.Name) else ""), 0
 
 
-def _resolved(node: ast.expr, known: Mapping[str, ast.expr], depth: int = DEPTH) -> ast.expr:
-    """Return an expression with the names that its function assigns replaced by what they stand for."""
+def _resolve(node: ast.expr, known: Mapping[str, ast.expr], depth: int = DEPTH) -> ast.expr:
+    """Return an expression in which local names are replaced by their values."""
 
     class Replacement(ast.NodeTransformer):
         def visit_Name(self, name: ast.Name) -> ast.expr:
-            return _resolved(known[name.id], known, depth - 1) if name.id in known and depth else name
+            return _resolve(known[name.id], known, depth - 1) if name.id in known and depth else name
 
     return ast.parse(ast.unparse(Replacement().visit(ast.parse(ast.unparse(node), mode="eval"))), mode="eval").body
 
 
 def _number(node: ast.expr) -> int | None:
-    """Return the value of a whole number, or of a product or power of such."""
+    """Return the value of an integer, or of a product or power of integers."""
     if isinstance(node, ast.Constant):
         return node.value if type(node.value) is int else None
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Pow):

@@ -1,1 +1,1 @@
-"""Pipelines that are built of blocks."""
+"""Modular pipelines, which are built of blocks."""

@@ -1,8 +1,8 @@
-"""Read what blocks take, need and give from the steps that they are built of, where their own docstring does not say.
+"""Read the inputs, components and outputs of blocks from their steps, for blocks whose docstring does not list them.
 
-A step lists what it takes in its property ``inputs``, what it gives in ``intermediate_outputs`` and what it is made of
-in ``expected_components``. What an earlier step gives, nobody has to bring. Of steps that are alternatives, only one runs:
-what one of them needs and the others do not, may be left out.
+A step lists its inputs in the property ``inputs``, its outputs in ``intermediate_outputs`` and its components in
+``expected_components``. Outputs of earlier steps are not inputs of the blocks. Of alternative steps only one runs, so their
+inputs are optional.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from octabox.catalog.reading.docstrings import ParameterDoc
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, literal
 
-#: Attribute that lists the steps of blocks.
+#: Attribute with the steps of blocks.
 STEPS = "block_classes"
 
-#: Bases of blocks whose steps are alternatives.
-CHOOSING = re.compile(r"^(Auto|Conditional)\w*Blocks$")
+#: Base classes of blocks whose steps are alternatives.
+CONDITIONAL = re.compile(r"^(Auto|Conditional)\w*Blocks$")
 
-#: Properties that list what is taken, what is given, and what it takes to do it; a loop has some of its own.
+#: Properties with the inputs, outputs and components of a step; loops have separate ones.
 INPUTS, OUTPUTS = ("inputs", "loop_inputs"), ("intermediate_outputs", "loop_intermediate_outputs")
 COMPONENTS = ("expected_components", "loop_expected_components")
 
-#: Classes by which a step describes its items.
-DESCRIBES = re.compile(r"^(Input|Output)Param\b|^ComponentSpec\b")
+#: Classes that describe the inputs, outputs and components of a step.
+SPECS = re.compile(r"^(Input|Output)Param\b|^ComponentSpec\b")
 
-#: How deep steps may stand inside each other.
+#: Maximum depth of nested steps.
 DEPTH = 12
 
 
 @dataclass(frozen=True)
 class BlockParam:
-    """One thing that a step takes, gives or is made of, with what its source says of it."""
+    """An input, output or component of a step, with its documentation."""
 
     name: str
     doc: ParameterDoc = field(default_factory=ParameterDoc)
@@ -43,7 +43,7 @@ class BlockParam:
 
 @dataclass
 class BlockFlow:
-    """What a row of steps takes from outside, what it gives at its end and on its way, and what it is made of."""
+    """The inputs, final outputs, intermediate outputs and components of a sequence of steps."""
 
     inputs: dict[str, BlockParam] = field(default_factory=dict)
     outputs: dict[str, BlockParam] = field(default_factory=dict)
@@ -52,15 +52,15 @@ class BlockFlow:
 
 
 def read_flow(tree: SourceTree, block: ClassSource, depth: int = DEPTH) -> BlockFlow:
-    """Return what goes into blocks and what comes out."""
+    """Return the inputs and outputs of blocks."""
     steps = _steps(tree, block) if depth else []
     if not steps:
         outputs = {item.name: item for item in _items(tree, block, OUTPUTS)}
         inputs = {item.name: item for item in _items(tree, block, INPUTS)}
         return BlockFlow(inputs, outputs, set(outputs), {item.name: item for item in _items(tree, block, COMPONENTS)})
     flows = [read_flow(tree, step, depth - 1) for step in steps]
-    chooses = any(CHOOSING.match(ancestor.name) for ancestor in tree.lineage(block)[1:])
-    found = _either(flows) if chooses else _in_turn(flows)
+    is_conditional = any(CONDITIONAL.match(ancestor.name) for ancestor in tree.lineage(block)[1:])
+    found = _merge_alternatives(flows) if is_conditional else _merge_sequence(flows)
     for item in _items(tree, block, ("loop_inputs",)):
         found.inputs.setdefault(item.name, item)
     for item in _items(tree, block, ("loop_expected_components",)):
@@ -68,34 +68,34 @@ def read_flow(tree: SourceTree, block: ClassSource, depth: int = DEPTH) -> Block
     return found
 
 
-def _in_turn(flows: list[BlockFlow]) -> BlockFlow:
-    """Return the flow through steps one after the other."""
-    whole = BlockFlow()
+def _merge_sequence(flows: list[BlockFlow]) -> BlockFlow:
+    """Merge the flows of steps that run in sequence."""
+    merged = BlockFlow()
     for each in flows:
         for name, item in each.inputs.items():
-            known = whole.inputs.get(name)
-            if name not in whole.produced and (known is None or (known.doc.optional and not item.doc.optional)):
-                whole.inputs[name] = item
-        whole.produced |= each.produced
-        whole.components = {**each.components, **whole.components}
-        whole.outputs = each.outputs or whole.outputs
-    return whole
+            known = merged.inputs.get(name)
+            if name not in merged.produced and (known is None or (known.doc.optional and not item.doc.optional)):
+                merged.inputs[name] = item
+        merged.produced |= each.produced
+        merged.components = {**each.components, **merged.components}
+        merged.outputs = each.outputs or merged.outputs
+    return merged
 
 
-def _either(flows: list[BlockFlow]) -> BlockFlow:
-    """Return the flow through one of several steps, or through none."""
-    whole = BlockFlow()
+def _merge_alternatives(flows: list[BlockFlow]) -> BlockFlow:
+    """Merge the flows of steps of which one or none runs."""
+    merged = BlockFlow()
     for each in flows:
         for name, item in each.inputs.items():
-            whole.inputs.setdefault(name, replace(item, doc=replace(item.doc, optional=True)))
-        whole.outputs = {**each.outputs, **whole.outputs}
-        whole.produced |= each.produced
-        whole.components = {**each.components, **whole.components}
-    return whole
+            merged.inputs.setdefault(name, replace(item, doc=replace(item.doc, optional=True)))
+        merged.outputs = {**each.outputs, **merged.outputs}
+        merged.produced |= each.produced
+        merged.components = {**each.components, **merged.components}
+    return merged
 
 
 def _steps(tree: SourceTree, block: ClassSource) -> list[ClassSource]:
-    """Return the classes of a block's steps, in order."""
+    """Return the classes of the steps of a block, in order."""
     owner = next((each for each in tree.lineage(block) if STEPS in each.values), None)
     if owner is None:
         return []
@@ -105,7 +105,7 @@ def _steps(tree: SourceTree, block: ClassSource) -> list[ClassSource]:
 
 
 def _names(tree: SourceTree, module: str, node: ast.AST, depth: int = 3) -> Iterator[str]:
-    """Yield the names in an expression in order, those of constants replaced by the names in what they stand for."""
+    """Yield the names in an expression in order; constants are replaced by the names in their values."""
     if isinstance(node, ast.Name):
         source, original = module, node.id
         if original not in tree.constants.get(source, {}) and source in tree.modules:
@@ -121,17 +121,17 @@ def _names(tree: SourceTree, module: str, node: ast.AST, depth: int = 3) -> Iter
 
 
 def _items(tree: SourceTree, block: ClassSource, properties: tuple[str, ...]) -> Iterator[BlockParam]:
-    """Yield what the properties of a step list by calls such as ``InputParam("height", type_hint=int)``."""
-    usual = _usual(tree, block)
+    """Yield the items in the properties of a step, from calls such as ``InputParam("height", type_hint=int)``."""
+    defaults = _attribute_defaults(tree, block)
     for name in properties:
         located = tree.function(block, name)
         for node in ast.walk(located[1]) if located else ():
-            if isinstance(node, ast.Call) and (item := _item(node, usual)):
+            if isinstance(node, ast.Call) and (item := _item(node, defaults)):
                 yield item
 
 
-def _usual(tree: SourceTree, block: ClassSource) -> dict[str, object]:
-    """Return what a step has for its settings, such as the name of its output, where it is made without any."""
+def _attribute_defaults(tree: SourceTree, block: ClassSource) -> dict[str, object]:
+    """Return the values of attributes that the constructor of a step sets from its defaults."""
     located = tree.function(block, "__init__")
     if located is None:
         return {}
@@ -147,23 +147,23 @@ def _usual(tree: SourceTree, block: ClassSource) -> dict[str, object]:
     }
 
 
-def _item(call: ast.Call, usual: Mapping[str, object]) -> BlockParam | None:
-    """Return what a call describes; None where it is another call, or has no name that can be known."""
-    if not DESCRIBES.match(ast.unparse(call.func)):
+def _item(call: ast.Call, defaults: Mapping[str, object]) -> BlockParam | None:
+    """Return the item that a call describes; None for other calls and for unknown names."""
+    if not SPECS.match(ast.unparse(call.func)):
         return None
-    said = {keyword.arg: keyword.value for keyword in call.keywords}
-    said |= dict(zip(("name", "type_hint"), call.args, strict=False))
-    called = said.get("name")
-    name = usual.get(called.attr) if isinstance(called, ast.Attribute) else literal(called)
+    arguments = {keyword.arg: keyword.value for keyword in call.keywords}
+    arguments |= dict(zip(("name", "type_hint"), call.args, strict=False))
+    value = arguments.get("name")
+    name = defaults.get(value.attr) if isinstance(value, ast.Attribute) else literal(value)
     if not isinstance(name, str):
         return None
-    kind = said.get("type_hint")
-    default = said.get("default")
-    text = literal(said.get("description"))
-    words = ParameterDoc(
+    kind = arguments.get("type_hint")
+    default = arguments.get("default")
+    text = literal(arguments.get("description"))
+    doc = ParameterDoc(
         type="" if kind is None or literal(kind) == "Any" else ast.unparse(kind),
-        optional=literal(said.get("required")) is not True,
+        optional=literal(arguments.get("required")) is not True,
         default="" if default is None or literal(default) is None else ast.unparse(default).strip("'\""),
         text=" ".join(text.split()) if isinstance(text, str) else "",
     )
-    return BlockParam(name, words)
+    return BlockParam(name, doc)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from octabox.catalog.conditions.control import control_component, control_image, strengths
+from octabox.catalog.conditions.control import ControlInputs, control_inputs
 from octabox.catalog.entries import PipelineEntry
 from octabox.engine.worker.component_types import unpack_components
 
@@ -24,12 +24,12 @@ def control_arguments(pipe: Any, entry: PipelineEntry, arguments: Mapping[str, A
         entry: Its catalog entry.
         arguments: The arguments of the call.
     """
-    part = control_component(entry)
-    component = getattr(pipe, part.name, None) if part is not None else None
+    control = control_inputs(entry)
+    component = getattr(pipe, control.component.name, None) if control.component is not None else None
     if not isinstance(component, torch.nn.Module):
         return {}
     members = unpack_components(component)
-    image = control_image(entry)
+    image = control.image
     value = arguments.get(image.name) if image is not None else None
     changed: dict[str, Any] = {}
     if members == [component]:
@@ -43,13 +43,13 @@ def control_arguments(pipe: Any, entry: PipelineEntry, arguments: Mapping[str, A
         count = len(targets)
         if image is not None and value is not None and len(images) == count:
             changed[image.name] = [_convert_channels(*each) for each in zip(images, targets, strict=True)]
-    return changed | _scales(entry, arguments, count)
+    return changed | _scales(control, arguments, count)
 
 
-def _scales(entry: PipelineEntry, arguments: Mapping[str, Any], count: int) -> dict[str, Any]:
+def _scales(control: ControlInputs, arguments: Mapping[str, Any], count: int) -> dict[str, Any]:
     """Return the scales and guidance ranges of a call as lists of a length, or as single floats if the count is 0."""
     changed: dict[str, Any] = {}
-    for each in strengths(entry):
+    for each in control.scales:
         value = arguments.get(each.name, each.default)
         if isinstance(value, list):
             changed[each.name] = [float(number) for number in value]

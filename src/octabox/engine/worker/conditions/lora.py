@@ -27,7 +27,7 @@ from octabox.engine.worker.conditions.lora_loading import (
 from octabox.engine.worker.conditions.lycoris import convert_to_lora, kernel_sizes
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
-from octabox.hub.adapters.files import check_lora, read_lora
+from octabox.hub.adapters.adapter_file import check_lora, read_lora
 from octabox.hub.adapters.lora_networks import kind_of, weights_of
 from octabox.hub.adapters.lora_source import resolve_lora_file
 from octabox.types import AdapterChoice, AdapterReport
