@@ -27,7 +27,9 @@ from octabox.frontends.http.app import create_app
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.results import Results
 from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.media.decoding.decoders import InProcessDecoder
 from octabox.media.images import encode
+from octabox.media.limits import MediaLimits
 from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.events import observed, result_of
 from octabox.service.jobs import Jobs
@@ -210,7 +212,10 @@ class Server:
         results = Results(loaded.result_ttl)
         jobs = Jobs(self.generations, loaded.result_ttl, results.keep, results.drop)
         self.generations.observers.append(metrics)
-        self.app = create_app(AppContext(self.generations, jobs, self.models, loaded, results, metrics), lifespan)
+        self.app = create_app(
+            AppContext(self.generations, jobs, self.models, loaded, results, metrics, InProcessDecoder(MediaLimits())),
+            lifespan,
+        )
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")
 
     def client(self, api_key: str = "x") -> openai.AsyncOpenAI:

@@ -18,6 +18,7 @@ from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.protocol import Engine
 from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.media.decoding.pool import DecoderPool
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.bounds import Limits
@@ -48,6 +49,7 @@ class Parts:
         models: The models of this server.
         generation: Runs requests.
         metrics: Counts requests.
+        decoder: Decodes the media of requests.
         name: Name of the model that `build` was called with.
     """
 
@@ -56,7 +58,13 @@ class Parts:
     models: ModelService
     generation: WorkflowService
     metrics: Metrics
+    decoder: DecoderPool
     name: str = ""
+
+    async def close(self) -> None:
+        """Unload all models, and end all processes."""
+        await self.engine.close()
+        await asyncio.to_thread(self.decoder.close)
 
 
 def build(settings: Settings, model: str | None = None) -> Parts:
@@ -95,13 +103,13 @@ def build(settings: Settings, model: str | None = None) -> Parts:
         ),
     )
     media_limits = _media_limits(settings)
-    fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
+    decoder, fetcher = DecoderPool(media_limits), Fetcher(media_limits, timeout=settings.fetch_timeout)
     limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
     metrics = Metrics()
-    single = GenerationService(models, engine, fetcher, limits, media_limits, writer, [metrics])
+    single = GenerationService(models, engine, fetcher, limits, decoder, writer, [metrics])
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
-    return Parts(settings, engine, models, generation, metrics, extra.name if extra else model or "")
+    return Parts(settings, engine, models, generation, metrics, decoder, extra.name if extra else model or "")
 
 
 def _media_limits(settings: Settings) -> MediaLimits:
@@ -132,12 +140,12 @@ def app(parts: Parts) -> FastAPI:
             for task in preparations:
                 task.cancel()
             await asyncio.gather(*preparations, return_exceptions=True)
-            await parts.engine.close()
+            await parts.close()
 
     settings = parts.settings
     results = Results(settings.result_ttl)
     jobs = Jobs(parts.generation, settings.result_ttl, results.keep, results.drop)
-    ctx = AppContext(parts.generation, jobs, parts.models, settings, results, parts.metrics)
+    ctx = AppContext(parts.generation, jobs, parts.models, settings, results, parts.metrics, parts.decoder)
     return create_app(ctx, lifespan)
 
 
@@ -162,8 +170,8 @@ async def serve_localai(
     writable = (environment.generated_content_path, Path(tempfile.gettempdir()), *paths)
     readable = (environment.upload_path, *filter(None, [environment.models_path]))
     allowed = AllowedPaths(writable, readable, settings.max_upload_bytes)
-    slot, limits = ModelSlot(parts.models), _media_limits(settings)
-    servicer = Servicer(slot, parts.generation, environment, allowed, limits, settings.device)
+    slot = ModelSlot(parts.models)
+    servicer = Servicer(slot, parts.generation, environment, allowed, parts.decoder, settings.device)
     preparations: list[asyncio.Task[None]] = []
 
     def prepare(address: str) -> None:
@@ -176,4 +184,4 @@ async def serve_localai(
         for task in preparations:
             task.cancel()
         await asyncio.gather(*preparations, return_exceptions=True)
-        await parts.engine.close()
+        await parts.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,13 +21,18 @@ CLASSES = {
 }
 
 
-def _row(table: Mapping[Any, Any], error: type[OctaboxError]) -> Any:
-    return next(table[each] for each in error.__mro__ if each in table)
+def nearest(error: type[OctaboxError], table: Mapping[type[OctaboxError], object]) -> type[OctaboxError]:
+    """Return the nearest base of an error class that a table has."""
+    return next(kind for kind in error.__mro__ if kind in table)
 
 
 def codes(error: type[OctaboxError]) -> str:
     """Return the line of a section with the codes of an error class."""
-    http, grpc, exit_code = (_row(table, error) for table in (HTTP, GRPC, EXIT_CODES))
+    http, grpc, exit_code = (
+        HTTP[nearest(error, HTTP)],
+        GRPC[nearest(error, GRPC)],
+        EXIT_CODES[nearest(error, EXIT_CODES)],
+    )
     return f"HTTP {http.status} `{http.code}`, gRPC {grpc.name}, exit code {exit_code}"
 
 

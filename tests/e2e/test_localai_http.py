@@ -7,7 +7,6 @@ import io
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from PIL import Image
 
 import makers
 from makers.parts import vaes
-from serving import running_server
 
 DOCUMENTED = Path(__file__).parents[1] / "config" / "localai" / "documented"
 
@@ -32,9 +30,9 @@ MODELS = {
 
 #: Models for the other routes.
 OTHERS = {
-    "painter": "StableDiffusionInpaintPipeline",
-    "larger": "StableDiffusionUpscalePipeline",
-    "wan": "WanPipeline",
+    "localai-painter": "StableDiffusionInpaintPipeline",
+    "localai-larger": "StableDiffusionUpscalePipeline",
+    "localai-wan": "WanPipeline",
 }
 
 TEXT_TO_IMAGE = """
@@ -68,37 +66,28 @@ def save(name: str, place: Path, **parts: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of models with the documented configurations, which run on a processor here."""
-    folder = tmp_path_factory.mktemp("models")
+def http(registry: Path, shared: httpx.Client) -> httpx.Client:
+    """Return a client of the shared server, which has the documented configurations; they run on the CPU here."""
     for name, (place, pipeline) in MODELS.items():
         # One that halves an image often keeps the documented size quick.
         parts = {"vae": vaes.kl(halvings=5, width=4)} if name == "animagine-xl" else {}
-        save(pipeline, folder / place, **parts)
+        save(pipeline, registry / place, **parts)
         text = (DOCUMENTED / f"{name}.yaml").read_text(encoding="utf-8")
         text = text.replace("cuda: true", "cuda: false").replace("f16: true", "f16: false")
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+        (registry / f"{name}.yaml").write_text(text, encoding="utf-8")
     for name, pipeline in OTHERS.items():
         save(
             pipeline,
-            folder / name,
-            **({"vae": vaes.kl(halvings=2, scaling_factor=0.08333)} if name == "larger" else {}),
+            registry / name,
+            **({"vae": vaes.kl(halvings=2, scaling_factor=0.08333)} if name == "localai-larger" else {}),
         )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
-    """Return the address of a server over the folder."""
-    with running_server(folder, "--max-resident", "1") as url:
-        yield url
+    return shared
 
 
 @pytest.fixture
-def http(url: str) -> Iterator[httpx.Client]:
-    """Return a client of the server."""
-    with httpx.Client(base_url=url, timeout=240, trust_env=False) as client:
-        yield client
+def url(http: httpx.Client) -> str:
+    """Return the address of the server."""
+    return str(http.base_url).rstrip("/")
 
 
 def picture(size: tuple[int, int] = (64, 32), form: str = "JPEG", colour: str = "red", mode: str = "RGB") -> bytes:
@@ -162,7 +151,7 @@ def test_inpainting(http: httpx.Client) -> None:
     file = io.BytesIO()
     mask.save(file, "PNG")
     files = {"image": ("i.png", picture((32, 32), "PNG")), "mask": ("m.png", file.getvalue())}
-    data = {"model": "painter", "prompt": "a star", "steps": "2", "size": "32x32", "padding_mask_crop": "1"}
+    data = {"model": "localai-painter", "prompt": "a star", "steps": "2", "size": "32x32", "padding_mask_crop": "1"}
 
     answer = http.post("/v1/images/inpainting", data=data, files=files).json()
     shown = fetched(http, answer).convert("RGB")
@@ -176,14 +165,14 @@ def test_inpainting(http: httpx.Client) -> None:
 def test_upscaling(http: httpx.Client, scale: str, side: int) -> None:
     """The image is as many times as large as was asked for (G15)."""
     files = {"image": ("i.png", picture((16, 16), "PNG"))}
-    data = {"model": "larger", "scale": scale, "steps": "2"}
+    data = {"model": "localai-larger", "scale": scale, "steps": "2"}
 
     assert (side, side) == fetched(http, http.post("/v1/images/upscale", data=data, files=files).json()).size
 
 
 def test_a_video(http: httpx.Client) -> None:
     """It plays as it was asked for, by a codec that browsers know (G14), and comes in the answer."""
-    body = {"model": "wan", "prompt": "waves", "width": 16, "height": 16, "num_frames": 5, "fps": 8, "step": 2}
+    body = {"model": "localai-wan", "prompt": "waves", "width": 16, "height": 16, "num_frames": 5, "fps": 8, "step": 2}
     asked = {**body, "cfg_scale": 2, "params": {"max_sequence_length": "16"}, "response_format": "b64_json"}
 
     (made,) = http.post("/video", json=asked).json()["data"]

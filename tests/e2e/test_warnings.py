@@ -6,7 +6,8 @@ import base64
 import io
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,9 +19,12 @@ import makers
 from octabox.media import audio, video
 from octabox.media.limits import MediaLimits
 from pipelines.requests import events
-from serving import running_server
 
 PATH = "/v1/generations"
+
+#: What the names of the models begin with on the shared server.
+PREFIX = "warned-"
+
 CALLS: dict[str, dict[str, Any]] = {
     "StableDiffusionPipeline": {"prompt": "a red star", "num_inference_steps": 2, "height": 32, "width": 32},
     "WanPipeline": {"prompt": "a red star", "num_inference_steps": 2, "height": 16, "width": 16, "num_frames": 5},
@@ -86,27 +90,22 @@ MODELS: dict[str, tuple[str, Callable[[Any], None], list[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Return a client of a server of the models."""
-    folder = tmp_path_factory.mktemp("models")
+def http(registry: Path, shared: httpx.Client) -> httpx.Client:
+    """Return a client of the shared server, which has the models."""
     for name, (kind, change, _) in MODELS.items():
         with warnings.catch_warnings():
             # What diffusers says to whoever makes and saves pipelines is no concern of a server.
             warnings.simplefilter("ignore")
             pipe = makers.pipelines()[kind].make()
             change(pipe)
-            pipe.save_pretrained(str(folder / name))
-    with (
-        running_server(folder, "--max-resident", "1") as url,
-        httpx.Client(base_url=url, timeout=240, trust_env=False) as client,
-    ):
-        yield client
+            pipe.save_pretrained(str(registry / f"{PREFIX}{name}"))
+    return shared
 
 
 def body(name: str, **others: Any) -> dict[str, Any]:
     """Return a request for a model."""
     return {
-        "model": name,
+        "model": f"{PREFIX}{name}",
         "params": CALLS[MODELS[name][0]],
         "seed": 1,
         "output": {"response": "b64_json"},
@@ -150,7 +149,7 @@ def test_a_stream_says_it_too(http: httpx.Client) -> None:
 
 def test_openais_route_says_it_too(http: httpx.Client) -> None:
     """So does an answer in OpenAI's words."""
-    request = {"model": "strict", **CALLS["StableDiffusionPipeline"], "seed": 1, "response_format": "b64_json"}
+    request = {"model": f"{PREFIX}strict", **CALLS["StableDiffusionPipeline"], "seed": 1, "response_format": "b64_json"}
     answer = http.post("/v1/images/generations", json=request)
 
     assert answer.is_success, answer.text

@@ -10,6 +10,7 @@ import pytest
 import spoilt
 from octabox.catalog.entries import Parameter, ParameterKind, PipelineEntry
 from octabox.errors import MediaError
+from octabox.media.decoding.decoders import InProcessDecoder
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.inputs import decode_inputs
@@ -45,7 +46,7 @@ async def test_a_file_that_cannot_be_read(name: str, parameter: str, sent: Calla
     kind, data, words = spoilt.unreadable()[name]
     limits = MediaLimits()
     with pytest.raises(MediaError) as caught:
-        await decode_inputs({parameter: (sent(data),)}, ENTRY, Fetcher(limits), limits)
+        await decode_inputs({parameter: (sent(data),)}, ENTRY, Fetcher(limits), InProcessDecoder(limits))
 
     assert (kind, parameter) == (caught.value.media_kind, caught.value.parameter)
     assert words in str(caught.value)

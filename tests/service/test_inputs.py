@@ -15,10 +15,11 @@ from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, RequestError
 from octabox.media.audio import Audio
+from octabox.media.decoding.decoders import DECODERS, InProcessDecoder
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.media.video import Video
-from octabox.service.inputs import DECODERS, decode_inputs
+from octabox.service.inputs import decode_inputs
 from octabox.types import Source
 
 LIMITS = MediaLimits(max_frames=12, max_seconds=2.0)
@@ -49,7 +50,7 @@ def npy(array: np.ndarray, **options: Any) -> bytes:
 async def read(**media: Source | list[Any] | tuple[Source | list[Any], ...]) -> dict[str, tuple[Any, ...]]:
     """Return decoded media; what stands alone is one file."""
     given = {name: each if isinstance(each, tuple) else (each,) for name, each in media.items()}
-    return await decode_inputs(given, ENTRY, Fetcher(LIMITS), LIMITS)
+    return await decode_inputs(given, ENTRY, Fetcher(LIMITS), InProcessDecoder(LIMITS))
 
 
 async def refused(**media: Source | list[Any] | tuple[Source | list[Any], ...]) -> RequestError:
@@ -137,7 +138,7 @@ async def test_limits_hold_for_videos_and_audios() -> None:
     long = MediaLimits(max_frames=samples.FRAMES - 1, max_seconds=samples.SECONDS / 2)
     files: dict[str, tuple[Source | list[Any], ...]] = {name: (samples.content(name),) for name in ("video", "audio")}
     with pytest.raises(InvalidRequestError) as caught:
-        await decode_inputs(files, ENTRY, Fetcher(long), long)
+        await decode_inputs(files, ENTRY, Fetcher(long), InProcessDecoder(long))
 
     assert ["video", "audio"] == [problem.parameter for problem in caught.value.problems]
     assert "8 frames" in caught.value.message or "0.5 seconds" in caught.value.message

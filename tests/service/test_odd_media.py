@@ -7,6 +7,7 @@ from PIL.Image import Image
 
 from makers.samples import content
 from octabox.catalog.entries import Parameter, PipelineEntry
+from octabox.media.decoding.decoders import InProcessDecoder
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.inputs import decode_inputs
@@ -21,7 +22,7 @@ ENTRY = PipelineEntry(
 async def seen(parameter: str, data: bytes) -> tuple[str, tuple[int, int], bytes]:
     """Return what a pipeline is given for a file: the mode, size and pixels."""
     limits = MediaLimits()
-    (found,) = (await decode_inputs({parameter: (data,)}, ENTRY, Fetcher(limits), limits))[parameter]
+    (found,) = (await decode_inputs({parameter: (data,)}, ENTRY, Fetcher(limits), InProcessDecoder(limits)))[parameter]
     assert isinstance(found, Image)
     return found.mode, found.size, found.tobytes()
 

@@ -258,7 +258,7 @@ async def _generate(parts: Parts, request: GenerationRequest) -> Generation:
     try:
         return await show_progress(parts.generation.stream(request))
     finally:
-        await parts.engine.close()
+        await parts.close()
 
 
 def _report(generation: Generation, destination: Destination) -> None:

@@ -11,7 +11,7 @@ from octabox.catalog.entries import Parameter, PipelineEntry, SchedulerEntry
 from octabox.catalog.reading.annotations import parse_annotation
 from octabox.catalog.signature import check_value
 from octabox.errors import InvalidParameterError, UnknownParameterError, nearest
-from octabox.schedulers.names import ResolvedScheduler, load_table
+from octabox.schedulers.names import ResolvedAlias, load_table
 
 #: Default prediction type: the noise.
 PREDICTS_NOISE = "epsilon"
@@ -55,7 +55,7 @@ class ModelTraits:
         return str(self.config.get("prediction_type") or PREDICTS_NOISE)
 
 
-def check_settings(name: str, scheduler: ResolvedScheduler, entry: SchedulerEntry, settings: Mapping[str, Any]) -> None:
+def check_settings(name: str, scheduler: ResolvedAlias, entry: SchedulerEntry, settings: Mapping[str, Any]) -> None:
     """Check settings against the constructor of a scheduler.
 
     Args:
@@ -91,7 +91,7 @@ def check_settings(name: str, scheduler: ResolvedScheduler, entry: SchedulerEntr
             raise InvalidParameterError(message, parameter="scheduler")
 
 
-def schedule_timesteps(name: str, scheduler: ResolvedScheduler, entry: SchedulerEntry, family: str) -> tuple[int, ...]:
+def schedule_timesteps(name: str, scheduler: ResolvedAlias, entry: SchedulerEntry, family: str) -> tuple[int, ...]:
     """Return the custom timesteps of a schedule for a model family; empty if the schedule has none.
 
     Raises:

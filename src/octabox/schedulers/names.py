@@ -59,7 +59,7 @@ class Schedule:
     timesteps: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-class ResolvedScheduler(NamedTuple):
+class ResolvedAlias(NamedTuple):
     """A resolved name: a class, settings of its constructor, a schedule, and a caveat."""
 
     kind: str
@@ -108,7 +108,7 @@ def schedules() -> Mapping[str, Schedule]:
     }
 
 
-def resolve_scheduler(name: str, settings: Mapping[str, Any], known: Collection[str]) -> ResolvedScheduler:
+def resolve_scheduler(name: str, settings: Mapping[str, Any], known: Collection[str]) -> ResolvedAlias:
     """Resolve the name of a scheduler; settings of the request take precedence over those of the name.
 
     Args:
@@ -139,7 +139,7 @@ def resolve_scheduler(name: str, settings: Mapping[str, Any], known: Collection[
         # A flag for another schedule takes precedence.
         selected = None
     implied = {**alias.settings, **(selected.settings if selected else {})}
-    return ResolvedScheduler(alias.kind, {**implied, **options}, selected, alias.caveat)
+    return ResolvedAlias(alias.kind, {**implied, **options}, selected, alias.caveat)
 
 
 def _normalize(name: str) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from octabox.catalog.entries import PipelineEntry
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine, Medium, Run
+from octabox.media.decoding.decoders import Decoder
 from octabox.media.fetcher import Fetcher
-from octabox.media.limits import MediaLimits
 from octabox.service.bounds import Limits
 from octabox.service.conditions.lora import select_adapters
 from octabox.service.events import observed, result_of
@@ -50,7 +50,7 @@ class GenerationService:
         engine: Runs the calls.
         fetcher: Fetches media that requests refer to.
         limits: Maximum outputs, sizes and steps of a request.
-        media_limits: Maximum size of its media.
+        decoder: Decodes its media.
         writer: Expands styles and wildcards.
         observers: Count requests that have ended.
     """
@@ -61,12 +61,12 @@ class GenerationService:
         engine: Engine,
         fetcher: Fetcher,
         limits: Limits,
-        media_limits: MediaLimits,
+        decoder: Decoder,
         writer: PromptWriter | None = None,
         observers: Sequence[RequestObserver] = (),
     ) -> None:
         self._models, self._engine, self._fetcher = models, engine, fetcher
-        self._limits, self._media_limits = limits, media_limits
+        self._limits, self._decoder = limits, decoder
         self._writer, self.observers = writer or PromptWriter(), observers
 
     async def prepare(self, request: GenerationRequest) -> Call:
@@ -123,7 +123,7 @@ class GenerationService:
             RequestError: A file cannot be decoded.
             SecurityError: A URL is forbidden.
         """
-        return await decode_inputs(files, pipeline, self._fetcher, self._media_limits)
+        return await decode_inputs(files, pipeline, self._fetcher, self._decoder)
 
     def _runs(
         self, plan: Plan, request: GenerationRequest, model: ModelConfig, syntax: str

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from PIL.Image import Image
 
-from octabox.catalog.entries import ParameterKind, PipelineEntry
+from octabox.catalog.entries import Parameter, ParameterKind, PipelineEntry
 from octabox.catalog.tasks import CONTROL_PARAMETERS
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidRequestError, MediaError, RequestError
-from octabox.media import arrays, audio, video
+from octabox.media import arrays
+from octabox.media.decoding.decoders import Decoder
 from octabox.media.fetcher import Fetcher
-from octabox.media.images import decode, decode_mask
-from octabox.media.limits import MediaLimits
 from octabox.media.video import Video
 from octabox.types import Source
-
-
-class Decoder(Protocol):
-    """Decodes the bytes of a file."""
-
-    def __call__(self, data: bytes, *, parameter: str, limits: MediaLimits) -> Medium:
-        """Return the medium, or raise MediaError."""
-        ...
-
-
-#: The decoder for each kind of parameter.
-DECODERS: Mapping[ParameterKind, Decoder] = {
-    "image": decode,
-    "mask": decode_mask,
-    "video": video.decode,
-    "audio": audio.decode,
-    "array": arrays.decode,
-}
 
 #: Media types of parameters, if they differ from the kind of the parameter.
 MEDIA_TYPES: Mapping[ParameterKind, str] = {"mask": "image"}
@@ -49,7 +30,7 @@ Sources = Mapping[str, tuple[Source | list[Any], ...]]
 
 
 async def decode_inputs(
-    sources: Sources, entry: PipelineEntry, fetcher: Fetcher, limits: MediaLimits
+    sources: Sources, entry: PipelineEntry, fetcher: Fetcher, decoder: Decoder
 ) -> dict[str, tuple[Medium, ...]]:
     """Return the decoded media of a request by call parameter.
 
@@ -65,9 +46,8 @@ async def decode_inputs(
     for name, files in sources.items():
         parameter = entry.parameter(name)
         assert parameter is not None  # noqa: S101 (the plan has checked the names)
-        decoder = DECODERS[parameter.kind]
         try:
-            media = [await _decode_one(each, name, decoder, fetcher, limits) for each in files]
+            media = [await _decode_one(each, parameter, fetcher, decoder) for each in files]
             decoded[name] = tuple(_join_frames(media) if parameter.kind == "video" else media)
         except RequestError as problem:
             if isinstance(problem, MediaError):
@@ -81,33 +61,32 @@ async def decode_inputs(
     return decoded
 
 
-async def _decode_one(
-    source: Source | list[Any], name: str, decoder: Decoder, fetcher: Fetcher, limits: MediaLimits
-) -> Medium:
-    """Return one decoded medium, or a list of them for a list; decoding runs in a thread."""
-    if isinstance(source, list) and decoder is arrays.decode:
-        return await asyncio.to_thread(arrays.from_lists, source, parameter=name)
+async def _decode_one(source: Source | list[Any], parameter: Parameter, fetcher: Fetcher, decoder: Decoder) -> Medium:
+    """Return one decoded medium, or a list of them for a list; what takes time runs in a thread."""
+    if isinstance(source, list) and parameter.kind == "array":
+        return await asyncio.to_thread(arrays.from_lists, source, parameter=parameter.name)
     if isinstance(source, list):
-        return [None if each is None else await _decode_one(each, name, decoder, fetcher, limits) for each in source]
-    data = await fetcher.fetch(source, parameter=name)
-    if decoder is decode and data.startswith(arrays.MAGIC):
-        decoder = _latents
-    work: Callable[[], Medium] = lambda: decoder(data, parameter=name, limits=limits)  # noqa: E731 (typed)
-    return await asyncio.to_thread(work)
+        return [None if each is None else await _decode_one(each, parameter, fetcher, decoder) for each in source]
+    data = await fetcher.fetch(source, parameter=parameter.name)
+    if parameter.kind == "image" and data.startswith(arrays.MAGIC):
+        return _check_latents(
+            await asyncio.to_thread(decoder.decode, "array", data, parameter=parameter.name), parameter
+        )
+    return await asyncio.to_thread(decoder.decode, parameter.kind, data, parameter=parameter.name)
 
 
-def _latents(data: bytes, *, parameter: str, limits: MediaLimits) -> Medium:
-    """Decode latents, which pipelines take in place of an image.
+def _check_latents(array: Medium, parameter: Parameter) -> Medium:
+    """Return latents, which pipelines take in place of an image.
 
     Raises:
         MediaError: The array does not have the axes batch, channels, height and width.
     """
-    array = arrays.decode(data, parameter=parameter, limits=limits)
-    if array.ndim != LATENT_AXES:
+    shape = getattr(array, "shape", ())
+    if len(shape) != LATENT_AXES:
         raise MediaError(
-            f"The file for '{parameter}' is not an image, but an array of shape {list(array.shape)}.",
+            f"The file for '{parameter.name}' is not an image, but an array of shape {list(shape)}.",
             hint="Send an image, or latents of (batch, channels, height, width).",
-            parameter=parameter,
+            parameter=parameter.name,
         )
     return array
 

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from fake_worker import LIMIT, Client, FakeWorkers, call, engine_of, settle
+from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, result, settle
 from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.engine.local.residency import Residency
-from octabox.engine.messages import LoadFailed, RunFinished
-from octabox.errors import OutOfMemoryError
+from octabox.engine.messages import Failed, Finished, Loaded, LoadFailed, RunFinished
+from octabox.errors import GenerationError, OutOfMemoryError
 
 
 class FakeModel:
@@ -222,7 +222,7 @@ async def test_an_engine_keeps_two_of_three_models() -> None:
 
 
 async def test_an_engine_waits_for_a_model_that_encodes() -> None:
-    """A model whose outputs are being encoded is not idle."""
+    """A model whose outputs are being encoded is not idle; once they are, it makes room for the next."""
     workers = FakeWorkers(runs=False)
     engine = engine_of(workers, max_resident=1)
     first = Client(engine, call("one"))
@@ -234,10 +234,48 @@ async def test_an_engine_waits_for_a_model_that_encodes() -> None:
     await settle()
     assert worker.alive
 
-    worker.finish(first.call)
+    worker.post(Finished(first.call.id, result(first.call)))
     await first.result()
-    await engine.close()
-    await second.leave()
+    other = await workers.next_started()
+    assert not worker.alive
+    other.start_run(await other.next_call())
+    other.finish(second.call)
+    await second.result()
+
+
+async def test_an_engine_waits_for_a_model_that_is_loaded() -> None:
+    """Once it is loaded and nothing waits for it, it makes room for the next."""
+    workers = FakeWorkers(answers=[None])
+    engine = engine_of(workers, max_resident=1)
+    load = asyncio.create_task(engine.load(configuration("one"), PIPELINE))
+    worker = await workers.next_started()
+    second = Client(engine, call("two"))
+    await settle()
+    assert [worker] == workers.started
+
+    worker.post(Loaded("cpu", 1.0))
+    await asyncio.wait_for(load, LIMIT)
+    await second.result()
+    assert ["two"] == [status.model for status in engine.status()]
+
+
+async def test_an_engine_waits_for_a_model_whose_call_fails() -> None:
+    """A model is idle after a failure, too."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, max_resident=1)
+    first = Client(engine, call("one"))
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    second = Client(engine, call("two"))
+    await settle()
+    worker.post(Failed(first.call.id, GenerationError("The image is black.")))
+    with pytest.raises(GenerationError):
+        await first.result()
+
+    other = await workers.next_started()
+    other.start_run(await other.next_call())
+    other.finish(second.call)
+    await second.result()
 
 
 async def test_an_engine_makes_room_on_a_full_device() -> None:

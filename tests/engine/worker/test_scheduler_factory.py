@@ -21,6 +21,7 @@ from PIL import Image
 from embedded import Calls, finish
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.local.engine import LocalEngine
+from octabox.engine.worker import scheduler_factory
 from octabox.engine.worker.scheduler_factory import build_scheduler
 from octabox.errors import InvalidParameterError, MissingDependencyError, OctaboxError, UnknownParameterError
 from octabox.schedulers.compatibility import ModelTraits, incompatibility
@@ -176,6 +177,16 @@ def test_the_shift_is_that_of_the_model() -> None:
 
     assert 3.0 == built.config["flow_shift"]
     assert 5.0 == back.config["shift"]
+
+
+@pytest.mark.parametrize("name", ["DDIMInverseScheduler", "DPMSolverMultistepInverseScheduler"])
+def test_a_schedule_from_the_image_to_the_noise_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Where the source of a class does not show it, the timesteps of a trial do."""
+    monkeypatch.setattr(scheduler_factory, "incompatibility", lambda *_: None)
+    scheduler = DDIMScheduler()
+
+    with pytest.raises(InvalidParameterError, match="runs from the image to the noise"):
+        build_scheduler(scheduler, dict(scheduler.config), SchedulerChoice(name))
 
 
 def test_calls_are_independent() -> None:

@@ -23,7 +23,7 @@ def prior() -> Any:
         up_num_layers_per_block=(1, 1),
         clip_text_in_channels=WIDTH,
         clip_text_pooled_in_channels=WIDTH,
-        video_image_in_channels=WIDTH,
+        clip_image_in_channels=WIDTH,
         switch_level=(False,),
     )
 

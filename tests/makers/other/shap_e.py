@@ -69,7 +69,7 @@ def heun() -> Any:
         num_train_timesteps=1024,
         prediction_type="sample",
         use_karras_sigmas=True,
-        video_sample=True,
+        clip_sample=True,
     )
 
 
@@ -86,7 +86,7 @@ PIPELINES = (
         "ShapEImg2ImgPipeline",
         maker(
             PARTS,
-            prior=lambda: prior(embedding_proj_norm_type="layer", video_embed_dim=32),
+            prior=lambda: prior(embedding_proj_norm_type="layer", clip_embed_dim=32),
             image_encoder=encoders.clip_vision,
             image_processor=encoders.clip_images,
         ),

@@ -18,7 +18,7 @@ def unet() -> Any:
     """Return the transformer over latents, embeddings and texts."""
     return diffusers.UniDiffuserModel(
         text_dim=WIDTH,
-        video_img_dim=WIDTH,
+        clip_img_dim=WIDTH,
         num_text_tokens=77,
         num_attention_heads=2,
         attention_head_dim=8,

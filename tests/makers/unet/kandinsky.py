@@ -61,7 +61,7 @@ def movq(halvings: int = 1) -> Any:
 def noise() -> Any:
     """Return the scheduler of a UNet."""
     return diffusers.DDPMScheduler(
-        beta_start=0.00085, beta_end=0.012, variance_type="learned_range", thresholding=True, video_sample=False
+        beta_start=0.00085, beta_end=0.012, variance_type="learned_range", thresholding=True, clip_sample=False
     )
 
 
@@ -98,7 +98,7 @@ PRIOR: dict[str, Any] = {
     "image_encoder": encoders.clip_vision_with_projection,
     "text_encoder": encoders.clip_text_with_projection,
     "tokenizer": tokenizers.clip,
-    "scheduler": partial(diffusers.UnCLIPScheduler, prediction_type="sample", video_sample_range=5.0),
+    "scheduler": partial(diffusers.UnCLIPScheduler, prediction_type="sample", clip_sample_range=5.0),
     "image_processor": encoders.clip_images,
 }
 

@@ -20,7 +20,7 @@ def consistent() -> Any:
 
 def lcm() -> Any:
     """Return the scheduler of a latent consistency model."""
-    return diffusers.LCMScheduler(beta_start=0.00085, beta_end=0.012, video_sample=False, set_alpha_to_one=True)
+    return diffusers.LCMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False, set_alpha_to_one=True)
 
 
 def upscaler() -> Any:

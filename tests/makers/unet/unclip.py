@@ -46,7 +46,7 @@ PIPELINES = (
             prior_scheduler=partial(
                 diffusers.DDPMScheduler,
                 prediction_type="sample",
-                video_sample_range=5.0,
+                clip_sample_range=5.0,
                 variance_type="fixed_small_log",
             ),
         ),

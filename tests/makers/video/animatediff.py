@@ -47,7 +47,7 @@ def _motion(**settings: Any) -> Any:
 
 
 def _schedule(kind: str = "DDIMScheduler") -> Any:
-    return getattr(diffusers, kind)(beta_schedule="linear", video_sample=False)
+    return getattr(diffusers, kind)(beta_schedule="linear", clip_sample=False)
 
 
 def _parts() -> dict[str, Any]:

@@ -42,7 +42,7 @@ def _deep(kind: str = "UNet3DConditionModel") -> dict[str, Any]:
         **_texts(),
         "vae": vaes.kl(),
         "unet": getattr(diffusers, kind)(**_DEEP),
-        "scheduler": diffusers.DDIMScheduler(video_sample=False),
+        "scheduler": diffusers.DDIMScheduler(clip_sample=False),
     }
 
 
@@ -98,7 +98,7 @@ def _zero() -> dict[str, Any]:
         **_texts(),
         "vae": vaes.kl(),
         "unet": _flat(),
-        "scheduler": diffusers.DDIMScheduler(video_sample=False),
+        "scheduler": diffusers.DDIMScheduler(clip_sample=False),
         "safety_checker": StableDiffusionSafetyChecker(encoders.clip_config()),
         "feature_extractor": encoders.clip_images(),
     }
@@ -117,7 +117,7 @@ def _zero_xl() -> dict[str, Any]:
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=encoders.WIDTH + 6 * 8,
         ),
-        "scheduler": diffusers.DDIMScheduler(video_sample=False),
+        "scheduler": diffusers.DDIMScheduler(clip_sample=False),
         **_eyes(),
     }
 

@@ -33,9 +33,9 @@ def cosmos() -> dict[str, Any]:
         num_hidden_layers=1,
         num_key_value_heads=1,
         rope_axes_dim=(4, 2, 2),
-        audio_dim=4,
-        audio_gen=True,
-        audio_latent_fps=25.0,
+        sound_dim=4,
+        sound_gen=True,
+        sound_latent_fps=25.0,
         vocab_size=tokenizers.VOCABULARY,
     )
     # 320 samples for each latent: 25 of them a second at 8000 Hz.

@@ -23,7 +23,7 @@ def make(folder: Path) -> SpectrogramVocoderPipeline:
     """Train a pipeline, save it and return it."""
     torch.manual_seed(0)
     denoiser = SpectrogramDenoiser()
-    scheduler = DDIMScheduler(video_sample=False, timestep_spacing="trailing")
+    scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
     train(denoiser, scheduler.alphas_cumprod)
     pipe = SpectrogramVocoderPipeline(denoiser.eval(), scheduler)
     pipe.save_pretrained(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from octabox.config.model import ModelConfig
@@ -81,10 +82,11 @@ class SentCalls:
 
     Args:
         model: Name of the model.
+        on_finished: Called when no call is left.
     """
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, model: str, on_finished: Callable[[], None]) -> None:
+        self._model, self._on_finished = model, on_finished
         self._requests: dict[str, QueuedRequest] = {}
         self._running: str | None = None
         #: Set while the model is free for the next call, and while no call is left.
@@ -145,8 +147,9 @@ class SentCalls:
 
     def _remove(self, call_id: str) -> QueuedRequest | None:
         request = self._requests.pop(call_id, None)
-        if not self._requests:
+        if request and not self._requests:
             self.all_finished.set()
+            self._on_finished()
         return request
 
 

@@ -44,7 +44,7 @@ class WorkerSupervisor:
     ) -> None:
         self.name, self._options, self._load_timeout = name, options, load_timeout
         self._residency, self._processes, self._start_worker = residency, processes, start_worker
-        self._sent = SentCalls(name)
+        self._sent = SentCalls(name, residency.notify_freed)
         self._worker: ModelWorker | None = None
         self.run_seconds = 1.0  # What the last call took.
 

@@ -23,7 +23,7 @@ from octabox.schedulers.compatibility import (
     incompatibility,
     scheduler_config,
 )
-from octabox.schedulers.names import ResolvedScheduler
+from octabox.schedulers.names import ResolvedAlias
 from octabox.types import SchedulerChoice
 
 #: Steps of a trial schedule: enough for solvers that start with steps of a lower order.
@@ -67,7 +67,7 @@ def build_scheduler(
         return copy.deepcopy(scheduler)
     catalog = load_catalog()
     entry = catalog.scheduler(choice.name)
-    check_settings(choice.name, ResolvedScheduler(choice.name, dict(choice.settings)), entry, choice.settings)
+    check_settings(choice.name, ResolvedAlias(choice.name, dict(choice.settings)), entry, choice.settings)
     subject = ModelTraits(type(scheduler).__name__, original_config, pipeline)
     cls: Any = import_class(choice.name)
     if found := incompatibility(entry, subject, choice.settings, catalog.pipelines.values()):

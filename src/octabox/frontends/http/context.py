@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from octabox.config.settings import Settings
 from octabox.frontends.http.results import Results
+from octabox.media.decoding.decoders import Decoder
 from octabox.service.jobs import Jobs
 from octabox.service.protocols import GenerationService, ModelService
 from octabox.telemetry.metrics import Metrics
@@ -30,3 +31,4 @@ class AppContext:
     settings: Settings
     results: Results
     metrics: Metrics
+    decoder: Decoder

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from multiprocessing.connection import Connection
 from queue import Empty, LifoQueue
 from typing import Any
@@ -47,6 +48,7 @@ class DecoderPool:
         self._free = threading.Semaphore(size or min(4, os.cpu_count() or 1))
         self._idle: LifoQueue[_Decoder] = LifoQueue()
         self._closed = False
+        weakref.finalize(self, _close_all, self._idle)
 
     def decode(self, kind: str, data: bytes, *, parameter: str) -> Decoded:
         """Return what a file holds; the calling thread waits.
@@ -89,11 +91,7 @@ class DecoderPool:
     def close(self) -> None:
         """End all processes; one that is at work ends when its file is done."""
         self._closed = True
-        while True:
-            try:
-                self._idle.get_nowait().close()
-            except Empty:
-                return
+        _close_all(self._idle)
 
 
 class _Decoder:
@@ -151,6 +149,14 @@ class _Decoder:
         """Kill the process, and return its exit code once it is gone."""
         self._process.kill()
         return self._process.wait()
+
+
+def _close_all(idle: LifoQueue[_Decoder]) -> None:
+    while True:
+        try:
+            idle.get_nowait().close()
+        except Empty:
+            return
 
 
 def _environment() -> dict[str, str]:

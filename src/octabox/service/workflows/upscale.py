@@ -10,8 +10,8 @@ from PIL import Image
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
-from octabox.media.images import decode, encode, read_size
-from octabox.media.limits import MediaLimits
+from octabox.media.decoding.decoders import Decoder
+from octabox.media.images import encode, read_size
 from octabox.service.protocols import GenerationService
 from octabox.types import Artifact, Generation, GenerationRequest, OutputFormat
 
@@ -48,7 +48,7 @@ def check_enlarges(entry: PipelineEntry | None, model: str) -> None:
 
 
 async def upscale_image(
-    generations: GenerationService, request: GenerationRequest, scale: int | None, limits: MediaLimits
+    generations: GenerationService, request: GenerationRequest, scale: int | None, decoder: Decoder
 ) -> Generation:
     """Return an image enlarged by a scale; without a scale, the result of the model.
 
@@ -58,7 +58,7 @@ async def upscale_image(
         generations: Runs the request.
         request: The request, with the bytes of the image as its input ``image``.
         scale: The scale.
-        limits: Maximum size of images.
+        decoder: Decodes the image.
 
     Raises:
         InvalidParameterError: The model does not enlarge images.
@@ -66,7 +66,7 @@ async def upscale_image(
     """
     source = request.inputs["image"][0]
     assert isinstance(source, bytes)  # noqa: S101 (the routes take files alone)
-    before = original = await asyncio.to_thread(_size, source, limits)
+    before = original = await asyncio.to_thread(_size, source, decoder)
     target = (original[0] * scale, original[1] * scale) if scale else None
     for again in range(MAX_CALLS):
         generation = await generations.generate(request)
@@ -86,9 +86,11 @@ async def upscale_image(
     return await asyncio.to_thread(_scaled, generation, target or size, request.output)
 
 
-def _size(content: bytes, limits: MediaLimits) -> tuple[int, int]:
+def _size(content: bytes, decoder: Decoder) -> tuple[int, int]:
     """Return the size of an image after its orientation is applied."""
-    return decode(content, parameter="image", limits=limits).size
+    image = decoder.decode("image", content, parameter="image")
+    assert isinstance(image, Image.Image)  # noqa: S101 (of that kind)
+    return image.size
 
 
 def _image(generation: Generation) -> Artifact:

@@ -19,7 +19,7 @@ from octabox.frontends.grpc.localai.loading.model_slot import LoadedModel, Model
 from octabox.frontends.grpc.localai.loading.options import to_model
 from octabox.frontends.grpc.localai.making import files, requests, results
 from octabox.frontends.grpc.localai.making.requests import Context
-from octabox.media.limits import MediaLimits
+from octabox.media.decoding.decoders import Decoder
 from octabox.service.protocols import GenerationService
 from octabox.service.selection.inputs import bindings_for
 from octabox.service.workflows.upscale import upscale_image
@@ -49,7 +49,7 @@ class Servicer:
         generations: Runs requests.
         environment: LocalAI's variables.
         paths: Folders that requests may use.
-        limits: Limits of media.
+        decoder: Decodes images.
         device: Device of the server's settings.
     """
 
@@ -57,7 +57,7 @@ class Servicer:
     generations: GenerationService
     environment: Environment
     paths: files.AllowedPaths
-    limits: MediaLimits
+    decoder: Decoder
     device: str | None = None
 
     async def Health(self, request: Message, context: Any) -> Message:  # noqa: ARG002, N802 (the contract's)
@@ -125,7 +125,7 @@ class Servicer:
         """Upscale an image."""
 
         async def run(generation_request: GenerationRequest) -> Generation:
-            return await upscale_image(self.generations, generation_request, request.scale or None, self.limits)
+            return await upscale_image(self.generations, generation_request, request.scale or None, self.decoder)
 
         def convert(generation: Generation) -> Artifact:
             return results.to_image(generation, animated=False, fps=1)

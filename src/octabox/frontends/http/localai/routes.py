@@ -20,7 +20,6 @@ from octabox.frontends.http.localai.translate import ParsedRequest, to_inpaintin
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.multipart import read_fields
 from octabox.frontends.http.responses import base_url
-from octabox.media.limits import MediaLimits
 from octabox.service.workflows.upscale import check_scale, upscale_image
 from octabox.types import Generation
 
@@ -52,9 +51,8 @@ def image_routes(ctx: AppContext) -> APIRouter:
         if any(isinstance(source, str) for source in inputs.get("image", ())):
             raise InvalidParameterError("'image' must be a file.", hint="Send it as a file.", parameter="image")
         parsed = to_upscaling(form, inputs, await asyncio.to_thread(find_upscaler, ctx.models, form))
-        limits = MediaLimits(max_pixels=ctx.settings.max_image_pixels, max_bytes=ctx.settings.max_upload_bytes)
         with parsed.rename_error_params():
-            work = upscale_image(ctx.generation, parsed.request, form.scale, limits)
+            work = upscale_image(ctx.generation, parsed.request, form.scale, ctx.decoder)
             generation = await cancel_on_disconnect(request.receive, work)
         return await _build_response(ctx, request, parsed, generation)
 
