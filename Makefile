@@ -7,6 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 #: What `make demo` asks for.
 PROMPT ?= a large yellow star on a blue background
 
+#: Release to write into CHANGELOG.md; empty shows its section.
+VERSION ?=
+
 #: More options for pytest: `make test PYTEST="-n 0"` is one process, `make test PYTEST="tests/media -k mask"` a few tests.
 PYTEST ?=
 
@@ -14,50 +17,56 @@ PYTEST ?=
 RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tiny serve test test-slow test-all lint fix check bench gpu-check docs proto model clean
+.PHONY: help demo tiny serve test test-slow test-all lint style types fix check bench gpu-check docs changelog proto model clean
 
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(BIN)/.installed  ## Make an image from words with the embedded model.
+demo: $(BIN)/.installed  ## Generate an image with the embedded model.
 	@$(BIN)/octabox run demo "$(PROMPT)" --seed 1 -o demo.png
 	@echo
 	@echo "Look at demo.png: $(PROMPT)."
-	@echo "Next, try words of your own:"
+	@echo "Next, try another prompt:"
 	@echo "  make demo PROMPT=\"a small red heart on a white background\""
-	@echo "  $(BIN)/octabox show demo       # what may be asked of it"
-	@echo "  $(BIN)/octabox serve           # the same over HTTP, as OpenAI's clients expect it"
+	@echo "  $(BIN)/octabox show demo       # its parameters"
+	@echo "  $(BIN)/octabox serve           # the same over HTTP, for OpenAI's clients"
 
-tiny: $(BIN)/.installed  ## Write tiny models of every kind, with random weights, into models/.
+tiny: $(BIN)/.installed  ## Write tiny models with random weights into models/.
 	@$(BIN)/python tools/make_tiny_models.py models
 
 serve: $(BIN)/.installed  ## Start the server on http://127.0.0.1:8080.
 	@$(BIN)/octabox serve
 
-test: $(BIN)/.installed-dev  ## Run the tests, but for those that take long for a reason.
+test: $(BIN)/.installed-dev  ## Run the tests, except slow ones.
 	$(RUN_TESTS) $(PYTEST)
 
 test-slow: $(BIN)/.installed-dev  ## Run every tiny pipeline over HTTP, and all memory modes of the accelerator.
 	$(RUN_TESTS) -m slow tests/pipelines tests/accelerator $(PYTEST)
 
-test-all: $(BIN)/.installed-dev  ## Run all tests, every tiny pipeline among them.
+test-all: $(BIN)/.installed-dev  ## Run all tests, including every tiny pipeline.
 	$(RUN_TESTS) -m "not gpu and not network" $(PYTEST)
 
-lint: $(BIN)/.installed-dev  ## Check format, style, types, import rules, test sentences and spelling.
+lint: style types  ## Check format, style, types, import rules, test docstrings and spelling.
+
+style: $(BIN)/.installed-dev  ## Check all of that but the types: a few seconds.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/interrogate -q tests
 	$(BIN)/codespell
 
-fix: $(BIN)/.installed-dev  ## Mend format and style.
+# The oldest and the newest version that pyproject.toml names; each has a cache, so that a second run takes seconds.
+types: $(BIN)/.installed-dev  ## Check types for Python 3.10 and 3.13.
+	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.13
+
+fix: $(BIN)/.installed-dev  ## Fix format and style.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 check: lint test  ## Lint and test.
 
-bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
+bench: $(BIN)/.installed-dev  ## Run the benchmarks.
 	$(BIN)/python benchmarks/adapters.py
 	$(BIN)/python benchmarks/catalog.py
 	$(BIN)/python benchmarks/load.py
@@ -66,7 +75,7 @@ bench: $(BIN)/.installed-dev  ## Print the figures that the house must keep.
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/localai.py
 
-gpu-check: $(BIN)/.installed  ## Try Octabox on this machine's accelerator: at most ten minutes, results in gpu_check.md.
+gpu-check: $(BIN)/.installed  ## Check Octabox on this machine's accelerator, in at most ten minutes; results in gpu_check.md.
 	$(BIN)/python tools/gpu_check.py
 
 docs: $(BIN)/.installed-dev  ## Generate the reference pages, and build the documentation into build/site.
@@ -75,6 +84,9 @@ docs: $(BIN)/.installed-dev  ## Generate the reference pages, and build the docu
 	$(BIN)/python tools/document_tables.py
 	$(BIN)/mkdocs build --quiet --strict
 
+changelog: $(BIN)/.installed-dev  ## Show unreleased changes; with VERSION=1.2.0, move them into CHANGELOG.md.
+	$(BIN)/towncrier build $(if $(VERSION),--yes --version $(VERSION),--draft --version Unreleased)
+
 proto: $(BIN)/.installed-dev  ## Compile LocalAI's contract.
 	$(BIN)/python tools/compile_proto.py
 
@@ -82,10 +94,10 @@ model: $(BIN)/.installed-dev  ## Train the embedded model (two hours) and measur
 	$(BIN)/python tools/train_demo_model.py
 	$(BIN)/python tools/evaluate_demo_model.py
 
-clean:  ## Remove everything that these commands made.
+clean:  ## Remove all files that these commands create.
 	rm -rf .venv build demo.png .*_cache
 
-# pip takes torch from wherever its own configuration says, so a machine with a mirror of CPU builds gets one of those.
+# pip installs torch from its configured index, so a machine with a mirror of CPU builds gets one of those.
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
@@ -93,8 +105,8 @@ $(BIN)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
-# Spandrel comes without what it depends on: of that, torchvision is not there for every build of torch, and one that does not fit
-# keeps transformers from being imported. We need none of it (see src/octabox/engine/worker/upscaling/torchvision_stub.py).
+# Spandrel is installed without its dependencies: torchvision is not available for every build of torch, and one that does not fit
+# prevents the import of transformers. They are not needed (see src/octabox/engine/worker/upscaling/torchvision_stub.py).
 $(BIN)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(PIP) install --quiet --constraint constraints.txt --no-deps spandrel

@@ -75,7 +75,7 @@ def time_requests(client: httpx.Client) -> None:
         ask(client)
     plain = statistics.median(ask(client)[1] for _ in range(PAIRS // 2))
     first = ask(client, "hearts")[1]
-    # In fours, so that what the machine does beside falls on all alike.
+    # In groups of four, so that other load of the machine affects all equally.
     rows = [[ask(client, *adapters)[1] for adapters in ((), (), ("hearts",), ("hearts",))] for _ in range(PAIRS)]
     changed = statistics.median(row[2] / row[1] for row in rows)
     within = statistics.median(row[3] / row[1] for row in rows)

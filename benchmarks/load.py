@@ -1,7 +1,7 @@
 """Time the load of a model, and its peak of host memory, against the library's own `from_pretrained(...).to(device)`.
 
 The model is made on the spot, with random weights: a UNet like Stable Diffusion's, half as wide, its autoencoder and text
-encoder. Each load has a process of its own, whose imports are not counted; both kinds take turns. Targets: at most 1.05 times
+encoder. Each load runs in a separate process, without its imports; both kinds alternate. Targets: at most 1.05 times
 the seconds and 1.05 times the memory.
 """
 
@@ -79,7 +79,7 @@ def make(place: Path) -> None:
 
 
 def measured(kind: str, *arguments: str) -> dict[str, float]:
-    """Return what a load in a process of its own took: seconds, and bytes of memory that its imports had not taken."""
+    """Return the seconds and the bytes of memory of a load in a separate process, without its imports."""
     command = [sys.executable, __file__, kind, *arguments]
     environment = {
         **os.environ,

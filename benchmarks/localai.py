@@ -1,4 +1,4 @@
-"""Measure the backend of LocalAI: seconds to ready, and images per second for 1 and 8 callers beside the direct loop.
+"""Measure the backend of LocalAI: seconds to ready, and images per second for 1 and 8 callers compared to the direct loop.
 
 Targets: at least 0.96 of the direct loop; Health p99 at most 50 ms while 8 callers are served.
 """
@@ -32,10 +32,10 @@ WORKERS = (1, 8)
 
 
 class Backend:
-    """A backend in a process of its own, and calls of it.
+    """A backend in a separate process, and its calls.
 
     Args:
-        workers: How many calls it may work on at once.
+        workers: Maximum number of concurrent calls.
     """
 
     def __init__(self, workers: int) -> None:
@@ -54,11 +54,11 @@ class Backend:
 
     def call(self, method: str, **fields: Any) -> Any:
         """Call a method."""
-        asked, told = contract.methods()[method]
+        asked, response_type = contract.methods()[method]
         stub = self._channel.unary_unary(
             f"/{contract.SERVICE}/{method}",
             request_serializer=asked.SerializeToString,
-            response_deserializer=told.FromString,
+            response_deserializer=response_type.FromString,
         )
         return stub(asked(**fields), timeout=600)
 
@@ -121,7 +121,7 @@ def measure(backend: Backend, workers: int, direct: Callable[[int], None], folde
         alone, many = COUNT / (before + after), COUNT / seconds
         worst = statistics.quantiles(health, n=100)[-1] * 1000
         print(
-            f"  {callers} callers      {many:8.2f} pictures/s, {many / alone:.2f} of the direct loop's {alone:.2f}"
+            f"  {callers} callers      {many:8.2f} images/s, {many / alone:.2f} of the direct loop's {alone:.2f}"
             f" (target: at least 0.96); Health p99 {worst:.1f} ms (target: at most 50)"
         )
 

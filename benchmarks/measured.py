@@ -1,4 +1,4 @@
-"""A server in a process of its own, for benchmarks."""
+"""A server in a separate process, for benchmarks."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def report(pairs: list[tuple[float, float]]) -> None:
 
 
 def saturate(client: httpx.Client, direct: float, callers: int = 4, count: int = 24) -> None:
-    """Print the throughput of several callers at once against a loop of direct calls."""
+    """Print the throughput of several concurrent callers against a loop of direct calls."""
 
     def ask(seed: int) -> None:
         body = {**REQUEST, "seed": seed, "response_format": "b64_json"}
@@ -75,7 +75,7 @@ def saturate(client: httpx.Client, direct: float, callers: int = 4, count: int =
         list(pool.map(ask, range(count)))
     rate = count / (time.perf_counter() - began)
     print(
-        f"{callers} callers        {rate:8.2f} pictures/s, {rate * direct:.2f} of the direct loop (target: at least 0.96)"
+        f"{callers} callers        {rate:8.2f} images/s, {rate * direct:.2f} of the direct loop (target: at least 0.96)"
     )
 
 

@@ -45,8 +45,8 @@ Measured by `tools/evaluate_demo_model.py` on {count} prompts with fixed seeds, 
 | centre has the asked colour | {centre:.1%} |
 | border has the asked background | {border:.1%} |
 | both | {both:.1%} |
-| shape is told right (best overlap among the shapes' masks) | {shape:.1%} |
-| seconds a picture, one thread (median) | {seconds:.2f} |
+| shape is correct (best overlap among the shapes' masks) | {shape:.1%} |
+| seconds an image, one thread (median) | {seconds:.2f} |
 """
 
 

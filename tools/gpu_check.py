@@ -2,7 +2,7 @@
 
 Models of full size with random weights are written to a temporary folder and served as a user would serve them. Each check has
 a limit, what does not fit into the budget is listed as not run, and results are written after every check.
-docs/reference/gpu-check.md says what the figures mean.
+docs/reference/gpu-check.md describes the figures.
 """
 
 from __future__ import annotations

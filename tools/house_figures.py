@@ -153,7 +153,7 @@ async def _climbed(trace: Trace, client: httpx.AsyncClient, path: str, body: dic
     await _post(client, path, {**body, "partial_images": 3})
     trace.stop()
     return [
-        f"{Path(code.co_filename).relative_to(SOURCE)}:{code.co_qualname if sys.version_info >= (3, 11) else code.co_name}"
+        f"{Path(code.co_filename).relative_to(SOURCE)}:{getattr(code, 'co_qualname', code.co_name)}"
         for code, count in trace.yields.most_common()
         if count > 1
     ]

@@ -27,7 +27,7 @@ def printed(*arguments: str) -> str:
 
 
 def test_all_are_listed() -> None:
-    """Each is a line with what is known of it, and the count stands at the end."""
+    """Each adapter is a line; the last line has the count."""
     lines = printed(*FOLDERS).splitlines()
 
     assert ["hearts", "LoRA", "octabox-demo", "4", "247", "kB"] == next(
@@ -75,7 +75,7 @@ def run(*arguments: str) -> Any:
 
 
 def test_an_image_with_loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By name and by place; the terminal tells how much of each was used, the file with which it was made."""
+    """By name and by path; the terminal shows how many tensors were used, the metadata the weight."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(LORAS, tmp_path / "models" / "loras")
     result = run("--lora", f"{HEARTS}:1", "--lora", "frame", "-o", "x.png")
@@ -89,7 +89,7 @@ def test_an_image_with_loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_call_is_told(tmp_path: Path) -> None:
     """Without making it; and one that is not there is an error before that."""
-    told = json.loads(run("--lora", f"{HEARTS}:0.5", "--dry-run").output)
+    dry_run = json.loads(run("--lora", f"{HEARTS}:0.5", "--dry-run").output)
 
-    assert (HEARTS, 0.5) == (told["runs"][0]["adapters"][0]["lora"], told["runs"][0]["adapters"][0]["weight"])
+    assert (HEARTS, 0.5) == (dry_run["runs"][0]["adapters"][0]["lora"], dry_run["runs"][0]["adapters"][0]["weight"])
     assert isinstance(run("--lora", "nothing", "--models", str(tmp_path)).exception, AdapterNotFoundError)

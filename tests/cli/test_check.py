@@ -73,7 +73,7 @@ def test_warnings_alone_are_no_error(folder: Path) -> None:
 
 
 def test_single_files_and_folders_are_checked_for_themselves(folder: Path) -> None:
-    """A configuration, a model's folder, a checkpoint, and what is none of these."""
+    """A configuration, a model folder, a checkpoint, and a file that is none of these."""
     (folder / "a.yaml").write_text("model: w.safetensors")
     (folder / "broken").mkdir()
     (folder / "broken" / "model_index.json").write_text("{}")
@@ -98,7 +98,7 @@ def test_single_files_and_folders_are_checked_for_themselves(folder: Path) -> No
 
 
 def test_without_an_argument_the_models_folder_is_checked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The setting says which it is."""
+    """The setting names it."""
     (folder / "mine").mkdir()
     (folder / "mine" / "a.yaml").write_text("model: owner/name")
     monkeypatch.setenv("OCTABOX_MODELS", "mine")
@@ -107,5 +107,5 @@ def test_without_an_argument_the_models_folder_is_checked(folder: Path, monkeypa
 
 
 def test_a_path_that_is_not_there_is_wrong_usage(folder: Path) -> None:
-    """Click says so, with its own exit code."""
+    """Click reports it with its own exit code."""
     assert 2 == check("missing").exit_code

@@ -10,7 +10,7 @@ from octabox.config.parsing import read_models
 
 FILES = Path(__file__).parents[1] / "config" / "localai" / "documented"
 
-#: What is said of those that are not simply right: the lines, and a part of each sentence.
+#: Expected problems by file: the lines, and a part of each message.
 EXPLAINED = {
     "chroma": {8: "`f16` has no effect: `options.0` is 'bfloat16'"},
     "dreamshaper": {3: "There is no 'DreamShaper_8_pruned.safetensors' in the models folder"},
@@ -36,11 +36,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("file", sorted(FILES.glob("*.yaml")), ids=lambda file: file.stem)
 def test_each_is_a_model_and_is_explained(file: Path) -> None:
-    """It loads unchanged, and what has no effect in it is said, line by line."""
+    """It loads unchanged, and keys without effect are reported with their lines."""
     result = CliRunner().invoke(command, [str(file)])
-    told = result.output.replace(str(file), "").splitlines()
+    lines = result.output.replace(str(file), "").splitlines()
     wanted = EXPLAINED.get(file.stem, {})
 
     assert (0, [file.stem]) == (result.exit_code, [model.name for model in read_models(file).models])
-    assert list(wanted) == [int(line.split(":")[1]) for line in told[:-1]] if wanted else told[0].startswith(": OK")
-    assert [] == [part for line, part in zip(told, wanted.values(), strict=False) if part not in line]
+    assert list(wanted) == [int(line.split(":")[1]) for line in lines[:-1]] if wanted else lines[0].startswith(": OK")
+    assert [] == [part for line, part in zip(lines, wanted.values(), strict=False) if part not in line]

@@ -16,7 +16,7 @@ VERBS = ("check", "list", "pipelines", "ps", "run", "schedulers", "serve", "show
 
 
 def octabox(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     return subprocess.run([sys.executable, "-m", "octabox", *arguments], capture_output=True, text=True, check=False)
 
 
@@ -24,11 +24,11 @@ def octabox(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_verb_has_help(verb: str) -> None:
     """Each verb is listed with its first sentence, and explains itself."""
     listed = CliRunner().invoke(cli, ["--help"]).output
-    told = CliRunner().invoke(cli, [verb, "--help"])
+    result = CliRunner().invoke(cli, [verb, "--help"])
 
     assert verb in listed
-    assert 0 == told.exit_code
-    assert len(told.output.splitlines()) > 5
+    assert 0 == result.exit_code
+    assert len(result.output.splitlines()) > 5
 
 
 def test_an_error_is_a_sentence_and_a_code() -> None:
@@ -41,7 +41,7 @@ def test_an_error_is_a_sentence_and_a_code() -> None:
 
 
 def test_wrong_usage_is_told_from_other_errors() -> None:
-    """A verb that is none ends with click's own code for wrong usage."""
+    """An unknown command ends with click's code for usage errors."""
     assert 2 == octabox("dance").returncode
 
 

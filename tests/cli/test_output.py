@@ -130,7 +130,7 @@ def test_a_folder_in_the_way_of_a_file_is_told(elsewhere: Path) -> None:
     assert ["out.png"] == [path.name for path in elsewhere.iterdir()]
 
 
-async def told(*events: Event) -> AsyncGenerator[Event, None]:
+async def events_of(*events: Event) -> AsyncGenerator[Event, None]:
     """Yield events."""
     for event in events:
         yield event
@@ -139,7 +139,9 @@ async def told(*events: Event) -> AsyncGenerator[Event, None]:
 async def test_watching_ends_with_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     """Progress with and without a known number of steps passes by; nothing goes to standard output."""
     result = made("image/png")
-    found = await show_progress(told(Progress("queued"), Progress("running", 1, 4), Progress("decoding", 4, 4), result))
+    found = await show_progress(
+        events_of(Progress("queued"), Progress("running", 1, 4), Progress("decoding", 4, 4), result)
+    )
 
     assert result is found
     assert "" == capsys.readouterr().out
@@ -148,4 +150,4 @@ async def test_watching_ends_with_the_result(capsys: pytest.CaptureFixture[str])
 async def test_watching_without_a_result_is_an_error() -> None:
     """Whatever ends the events early."""
     with pytest.raises(GenerationError, match="without a result"):
-        await show_progress(told(Progress("queued")))
+        await show_progress(events_of(Progress("queued")))

@@ -22,7 +22,7 @@ def printed(*arguments: str) -> str:
 
 
 def test_the_list_is_uncut_where_no_one_looks() -> None:
-    """In a pipe each pipeline is one whole line, and the count stands at the end."""
+    """In a pipe each pipeline is one line, and the last line has the count."""
     lines = printed().splitlines()
 
     assert lines[0].startswith("PIPELINE")
@@ -42,7 +42,7 @@ def test_json_is_for_programs() -> None:
 
 
 def test_a_task_ranks_the_list() -> None:
-    """With a task, by any of its names, the plainest class comes first and others are left out."""
+    """With a task, by any of its names, the simplest class comes first and other pipelines are omitted."""
     names = [entry["name"] for entry in json.loads(printed("--task", "inpaint", "--json"))]
 
     assert "StableDiffusionInpaintPipeline" == names[0]

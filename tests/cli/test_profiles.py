@@ -41,7 +41,7 @@ def test_an_unknown_profile_is_refused_with_the_choices() -> None:
 
 @pytest.fixture
 def parts(elsewhere: Path) -> Parts:
-    """Return the parts over a model of its own profile."""
+    """Return the server's parts with a model that has a profile."""
     (elsewhere / "models").mkdir()
     text = f"model: {demo.FOLDER}\nperformance: {{profile: turbo, compile: off}}\n"
     (elsewhere / "models" / "m.yaml").write_text(text, encoding="utf-8")
@@ -74,7 +74,7 @@ def test_which_profile_a_command_uses(parts: Parts, facts: dict[str, Any], profi
 
 
 def test_a_file_that_was_made_by_a_profile_is_made_again_by_it(elsewhere: Path) -> None:
-    """Its metadata say which, whatever the model's own one is."""
+    """Its metadata name the profile, whatever the model's is."""
     made = ("run", "demo", "a red star", *SHORT, "--profile", "fast", "-o", "first.png")
     (elsewhere / "octabox.yaml").write_text("threads: 1\n", encoding="utf-8")
     (elsewhere / "models").mkdir()

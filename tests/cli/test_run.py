@@ -60,7 +60,7 @@ def test_a_scheduler_goes_by_any_name_and_takes_settings(elsewhere: Path) -> Non
 
 
 def test_several_results_have_several_files(elsewhere: Path) -> None:
-    """Each of several results has a file and a seed of its own; the suffix decides the format."""
+    """Each of several results has a separate file and seed; the suffix sets the format."""
     result = run("demo", "a red star", *STEPS, "-n", "2", "--seed", "1", "-o", "star.jpg")
 
     assert 0 == result.exit_code, result.exception
@@ -129,7 +129,7 @@ def test_several_prompts_make_several_images(elsewhere: Path) -> None:
 
 
 def test_wildcards_and_styles_of_the_folder(elsewhere: Path) -> None:
-    """They are those beside the work, and the metadata hold what was drawn and what was written."""
+    """They are read from the working directory, and the metadata have the original and the final prompt."""
     (elsewhere / "wildcards").mkdir()
     (elsewhere / "wildcards" / "shape.txt").write_text("star\n")
     (elsewhere / "styles").mkdir()
@@ -164,7 +164,7 @@ def test_an_image_is_made_again(elsewhere: Path, given: tuple[str, ...]) -> None
 
 
 def test_an_image_is_made_again_with_changes(elsewhere: Path) -> None:
-    """What the command line says is stronger than what the image does."""
+    """Options take precedence over the metadata."""
     run("demo", "a red star", *STEPS, "--seed", "3", "-o", "one.png")
     call = json.loads(run("--from", "one.png", "demo", "a blue star", "--seed", "4", "--dry-run").output)
 

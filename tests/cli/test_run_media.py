@@ -34,7 +34,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     for name in (SEER, MOVER, PLAYER, PAINTER):
         with warnings.catch_warnings():
-            # What diffusers says to whoever makes and saves pipelines is no concern of ours.
+            # Warnings of diffusers about creating and saving pipelines do not matter here.
             warnings.simplefilter("ignore")
             makers.pipelines()[name].make().save_pretrained(str(folder / name))
     return folder
@@ -89,7 +89,7 @@ BAD: dict[str, tuple[str, tuple[str, ...], int, str]] = {
 
 @pytest.mark.parametrize("name", list(BAD))
 def test_misuse_is_one_sentence_and_leaves_nothing(models: Path, elsewhere: Path, name: str) -> None:
-    """Each is an error of ours that says what is wrong, with the exit code of its kind, and no file is written."""
+    """Each is reported with the exit code of its class, and no file is written."""
     model, arguments, code, words = BAD[name]
     before = sorted(elsewhere.rglob("*"))
     error = run(str(models / model), *arguments).exception
@@ -123,7 +123,7 @@ def test_a_name_given_twice_is_a_list(models: Path) -> None:
 
 
 def test_a_folder_takes_all_outputs(models: Path, elsewhere: Path) -> None:
-    """Of two images come two images of depth and two arrays, each in a file of its own."""
+    """Two images give two depth images and two arrays, each in a separate file."""
     steps = ("-p", "num_inference_steps=1", "--seed", "3")
     result = run(str(models / SEER), "-i", "image=a.png", "-i", "image=b.png", *steps, "-o", "out/")
     assert result.exception is None, result.exception

@@ -16,7 +16,7 @@ def printed(*arguments: str) -> str:
 
 
 def test_all_schedulers_are_listed() -> None:
-    """Each scheduler is a line with its other names and the schedules it can follow, and the count stands at the end."""
+    """Each scheduler is a line with its aliases and schedules, and the last line has the count."""
     lines = printed().splitlines()
     row = next(line for line in lines if line.startswith("DPMSolverMultistepScheduler "))
 
@@ -35,7 +35,7 @@ def test_one_scheduler_is_described() -> None:
 
 
 def test_a_setting_that_nothing_reads_is_marked() -> None:
-    """It is there, for the class takes it, and its row says that it has no effect."""
+    """It is listed, since the class accepts it, with the remark that it has no effect."""
     rows = {line.split()[0]: line for line in printed("lcm").splitlines() if line.strip()}
 
     assert "is never read" in rows["timestep_spacing"]
@@ -43,7 +43,7 @@ def test_a_setting_that_nothing_reads_is_marked() -> None:
 
 
 def test_any_name_is_described_by_what_it_means() -> None:
-    """Another name leads to the class, and its own settings are told."""
+    """An alias resolves to the class, and its settings are shown."""
     text = printed("DPM++ 2M Karras")
 
     assert text.startswith("DPMSolverMultistepScheduler")

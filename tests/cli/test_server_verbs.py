@@ -16,18 +16,18 @@ def test_ps_and_stop_follow_a_model(address: str) -> None:
     """A loaded model is shown with its process; once stopped it is shown no more."""
     httpx.post(f"{address}/v1/models/demo/load", timeout=240, trust_env=False).raise_for_status()
     shown = CliRunner().invoke(cli, ["ps", "--url", address])
-    told = json.loads(CliRunner().invoke(cli, ["ps", "--url", address, "--json"]).output)
+    models = json.loads(CliRunner().invoke(cli, ["ps", "--url", address, "--json"]).output)
     stopped = CliRunner().invoke(cli, ["stop", "demo", "--url", address])
     after = json.loads(CliRunner().invoke(cli, ["ps", "--url", address, "--json"]).output)
 
     assert "demo" in shown.output
-    assert told[0]["status"]["pid"] > 0
+    assert models[0]["status"]["pid"] > 0
     assert "is unloaded" in stopped.output
     assert [] == after
 
 
 def test_no_server_is_said_plainly() -> None:
-    """Where no server answers, that is said, and how to start one."""
+    """The error states that no server responds, and how to start one."""
     result = CliRunner().invoke(cli, ["ps", "--url", "http://127.0.0.1:9"])
 
     assert isinstance(result.exception, NotFoundError)

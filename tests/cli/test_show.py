@@ -45,9 +45,9 @@ def test_show_tells_what_an_image_was_made_from(tmp_path: Path) -> None:
 
 
 def test_an_image_that_tells_nothing(tmp_path: Path) -> None:
-    """It is an error of its own, and so is what only looks like an image."""
+    """It is a separate error, as is a file that only looks like an image."""
     Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
-    (tmp_path / "no.png").write_bytes(b"no picture")
+    (tmp_path / "no.png").write_bytes(b"no image")
     for name in ("bare.png", "no.png"):
         result = CliRunner().invoke(cli, ["show", str(tmp_path / name)], standalone_mode=False)
 

@@ -13,7 +13,7 @@ def test_columns_stand_under_each_other() -> None:
 
 
 def test_nothing_is_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    """A long text stands whole on its line, with its brackets."""
+    """A long text is complete and on one line, with its brackets."""
     text = "list[red] " * 100
 
     show_table(("NAME", "TEXT"), [("a", text.strip())], foot="1 row.")

@@ -68,7 +68,7 @@ def test_each_part_has_an_option() -> None:
 
 
 def test_an_image_of_a_workflow_is_made_again(elsewhere: Path) -> None:
-    """It is larger, says how it was made, and comes out the same from what it says."""
+    """It is larger, and its metadata reproduce it."""
     first = run("demo", "a red star", *STEPS, "--hires", "1.5", "--upscale", "2", "--variation", "0.2", "-o", "a.png")
     again = run("--from", "a.png", "-o", "b.png")
     larger = run("--from", "a.png", "--upscale", "scale=3,upscaler=nearest", "-o", "c.png")
@@ -82,9 +82,9 @@ def test_an_image_of_a_workflow_is_made_again(elsewhere: Path) -> None:
 
 def test_a_dry_run_tells_the_first_call_and_the_workflow() -> None:
     """What would be called first, and what would follow."""
-    told = json.loads(run("demo", "a red star", "--hires", "2", "--dry-run").output)
+    dry_run = json.loads(run("demo", "a red star", "--hires", "2", "--dry-run").output)
 
-    assert ("text-to-image", {"hires": 2}) == (told["task"], told["workflow"])
+    assert ("text-to-image", {"hires": 2}) == (dry_run["task"], dry_run["workflow"])
 
 
 def test_a_network_is_named_by_its_file(elsewhere: Path) -> None:

@@ -27,7 +27,7 @@ def test_files_folders_and_checkpoints_are_models(tmp_path: Path) -> None:
     save(tmp_path / "b.yml", "- {name: b1, model: owner/b}\n- {name: b2, model: owner/b}")
     save(tmp_path / "c" / "model_index.json", INDEX)
     save(tmp_path / "d" / "modular_model_index.json", INDEX)
-    for name in ("e.safetensors", "f.ckpt", "g.GGUF", "README.md", ".hidden.yaml", "h/i.yaml", "pictures/j.png"):
+    for name in ("e.safetensors", "f.ckpt", "g.GGUF", "README.md", ".hidden.yaml", "h/i.yaml", "images/j.png"):
         save(tmp_path / name)
 
     registry = discover(tmp_path)
@@ -38,7 +38,7 @@ def test_files_folders_and_checkpoints_are_models(tmp_path: Path) -> None:
 
 
 def test_a_bad_file_keeps_nothing_back(tmp_path: Path) -> None:
-    """Its problems are told, the others are served."""
+    """Its problems are reported, the others are served."""
     save(tmp_path / "a.yaml", "model: [")
     save(tmp_path / "b.yaml", "model: owner/b")
     save(tmp_path / "c" / "model_index.json", "{")
@@ -72,7 +72,7 @@ def test_a_path_in_the_folder_is_stronger_than_a_hub_id(tmp_path: Path) -> None:
 
 
 def test_what_a_configuration_refers_to_is_not_listed_again(tmp_path: Path) -> None:
-    """Neither the checkpoint nor the LoRA nor a linked folder is a model beside the one that is made of them."""
+    """Neither the checkpoint nor the LoRA nor a linked folder is listed as another model."""
     for name in ("weights.safetensors", "style.safetensors", "other.safetensors"):
         save(tmp_path / name)
     save(tmp_path / "a.yaml", "model: ./weights.safetensors\nadapters: [{lora: style.safetensors}]")
@@ -97,7 +97,7 @@ def test_weights_that_are_not_there_yet_are_a_warning(tmp_path: Path) -> None:
 
 
 def test_of_two_configurations_with_one_name_the_first_holds(tmp_path: Path) -> None:
-    """Both are told of."""
+    """Both are reported."""
     save(tmp_path / "a.yaml", "name: x\nmodel: owner/a")
     save(tmp_path / "b.yaml", "name: x\nmodel: owner/b")
 
@@ -110,7 +110,7 @@ def test_of_two_configurations_with_one_name_the_first_holds(tmp_path: Path) -> 
 
 
 def test_a_configuration_is_stronger_than_weights_of_its_name(tmp_path: Path) -> None:
-    """It is said that those are not served."""
+    """They are reported as not served."""
     save(tmp_path / "x.yaml", "model: owner/a")
     save(tmp_path / "x.safetensors")
 
@@ -141,7 +141,7 @@ def test_without_models_there_is_the_embedded_one(tmp_path: Path, name: str) -> 
 
 
 def test_the_embedded_model_can_always_be_called(tmp_path: Path) -> None:
-    """It is not listed beside others, and a model of its name takes its place."""
+    """It is not listed with other models, and a model of its name replaces it."""
     save(tmp_path / "a.yaml", "model: owner/a")
     beside = discover(tmp_path)
     save(tmp_path / f"{demo.NAME}.yaml", "model: owner/own")
@@ -203,7 +203,7 @@ def test_another_default_may_be_given(tmp_path: Path) -> None:
 
 
 def test_a_source_is_a_model_without_a_configuration(tmp_path: Path) -> None:
-    """A Hub id, a folder or a file; other text is none."""
+    """A Hub id, a folder or a file is a source; other text is not."""
     file = save(tmp_path / "a.b.safetensors")
     found = [model_of_source(source) for source in ("owner/name", str(file), str(tmp_path), "nonsense", "a\0b")]
 

@@ -15,7 +15,7 @@ def parse(text: str) -> Document:
 
 
 def test_every_value_has_its_place() -> None:
-    """A mapping's value stands at its key, a list's at itself."""
+    """The location of a mapping's value is that of its key, an item's its own."""
     document = parse("a: 1\nb:\n  c: [x,\n    y]\n")
 
     assert {"a": 1, "b": {"c": ["x", "y"]}} == document.data
@@ -66,7 +66,7 @@ def test_plain_values_have_the_types_of_yaml_1_2(text: str, value: Any) -> None:
     ],
 )
 def test_what_cannot_be_read_is_a_problem(text: str, line: int, column: int, words: str) -> None:
-    """Broken YAML, tags and circles are told with their place, and nothing is raised."""
+    """Invalid YAML, tags and recursive aliases are reported with their location, and no error is raised."""
     document = parse(text)
 
     assert document.data is None
@@ -85,7 +85,7 @@ def test_a_key_that_stands_twice_is_a_problem() -> None:
 
 
 def test_merged_mappings_are_weaker_than_what_stands_beside_them() -> None:
-    """``<<`` brings in keys, the first of several mappings being the strongest."""
+    """``<<`` merges keys; earlier mappings take precedence."""
     document = parse("one: &one {a: 1, b: 1}\ntwo: &two {b: 2, c: 2}\nall:\n  <<: [*one, *two]\n  a: 0\n")
 
     assert {"a": 0, "b": 1, "c": 2} == document.data["all"]
@@ -109,7 +109,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None:
-    """The line of the first wrong byte is told."""
+    """The line of the first invalid byte is reported."""
     file = tmp_path / "m.yaml"
     file.write_bytes("name: a\ndescription: Grün\n".encode("latin-1"))
 
@@ -127,7 +127,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_is_a_problem(tmp_path: Path) -> None:
-    """A folder by the name of a file is told as what the system says."""
+    """A folder is reported with the system's message."""
     folder = tmp_path / "m.yaml"
     folder.mkdir()
 

@@ -65,7 +65,7 @@ def problems(fields: dict[str, object], tasks: tuple[str, ...] = ()) -> list[str
     ],
 )
 def test_names_that_exist_are_no_problem(fields: dict[str, object]) -> None:
-    """Classes, tasks, aliases and settings; what only the weights tell is left alone."""
+    """Classes, tasks, aliases and settings; names that depend on the weights are not checked."""
     assert [] == problems(fields)
 
 

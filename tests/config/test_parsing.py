@@ -57,7 +57,7 @@ def test_a_model_without_a_name_has_its_files(read: Callable[[str], ParsedConfig
 
 
 def test_a_file_may_hold_several_models(read: Callable[[str], ParsedConfig]) -> None:
-    """In a list, a wrong one keeps none of the others back, and the two shapes may stand side by side."""
+    """In a list, an invalid one does not affect the others, and both formats may be mixed."""
     reading = read("""
         - {name: a, model: owner/a}
         - {name: b, modelx: owner/b}
@@ -140,7 +140,7 @@ def test_what_is_wrong_is_told_with_its_place(read: Callable[[str], ParsedConfig
 
 @pytest.mark.parametrize("text", ["", "# nothing", "hello", "- 5", "tags: [a]\nlicense: mit"])
 def test_a_file_that_configures_no_model_is_a_warning(read: Callable[[str], ParsedConfig], text: str) -> None:
-    """Somebody's ``metadata.yaml`` may lie about, but it is said that it is not read."""
+    """A file such as ``metadata.yaml`` may be in the folder; it is reported as not read."""
     reading = read(text)
 
     assert ((), ["warning"]) == (reading.models, [problem.severity for problem in reading.problems])
@@ -169,7 +169,7 @@ def test_a_shape_is_told_by_its_keys(read: Callable[[str], ParsedConfig]) -> Non
 
 
 def test_keys_of_nested_mappings_are_known() -> None:
-    """Suggestions come from the mapping that the wrong key stands in."""
+    """Suggestions are keys of the same mapping."""
     assert {"name", "settings"} == fields_at(("scheduler",))
     assert "subfolder" in fields_at(("components", "vae"))
     assert {"lora", "weight", "weights"} == fields_at(("adapters", 0))

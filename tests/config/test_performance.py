@@ -1,4 +1,4 @@
-"""What a configuration may say of a model's performance."""
+"""Performance settings of a model's configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Presets: what holds for a kind of model where its configuration says nothing."""
+"""Presets: default values of a kind of model."""
 
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def test_a_class_without_a_preset_changes_nothing() -> None:
 
 
 def test_a_preset_holds_after_paths_have_been_placed(tmp_path: Path) -> None:
-    """Nothing that was only filled in stands before it."""
+    """Filled-in values do not take precedence over it."""
     entry, _ = resolve_sources(Entry(given(path=tmp_path / "given.yaml"), tmp_path / "given.yaml"), tmp_path)
     config = entry.config.with_class_presets("StableVideoDiffusionPipeline")
 
@@ -85,7 +85,7 @@ def test_a_preset_holds_after_paths_have_been_placed(tmp_path: Path) -> None:
 
 
 def test_a_preset_by_its_name(tmp_path: Path) -> None:
-    """It brings the class and the whole model; a value of the file's own is kept."""
+    """It sets the class and the complete model; values of the file are kept."""
     file = tmp_path / "mine.yaml"
     file.write_text("model: a.safetensors\npreset: flux-transformer\nconfig: owner/flux\n", encoding="utf-8")
     (config,) = read_models(file).models
@@ -95,7 +95,7 @@ def test_a_preset_by_its_name(tmp_path: Path) -> None:
 
 
 def test_a_name_that_leads_nowhere_is_told(tmp_path: Path) -> None:
-    """With the nearest, and where it stands."""
+    """With the most similar name and the location."""
     file = tmp_path / "mine.yaml"
     file.write_text("model: owner/name\npreset: wam\n", encoding="utf-8")
     (problem,) = read_models(file).problems
@@ -105,7 +105,7 @@ def test_a_name_that_leads_nowhere_is_told(tmp_path: Path) -> None:
 
 
 def test_mappings_are_merged_and_nothing_else() -> None:
-    """None stands for not given, where the preset has a value."""
+    """A null value is replaced by that of the preset."""
     preset = {"a": {"b": 1, "c": [1, 2]}, "d": 5, "e": 6}
 
     assert {"a": {"b": 2, "c": [3], "x": None}, "d": 5, "e": 0} == deep_merge(

@@ -7,9 +7,9 @@ from octabox.config.problems import KeyPath, Location, Problem, file_problem, fo
 
 def test_a_problem_reads_like_a_compilers() -> None:
     """Editors jump to file:line:column."""
-    problem = Problem(Path("a.yaml"), 3, 5, "x.y", "It is wrong.", "mend it", "warning")
+    problem = Problem(Path("a.yaml"), 3, 5, "x.y", "It is wrong.", "fix it", "warning")
 
-    assert "a.yaml:3:5: warning: It is wrong. (mend it)" == str(problem)
+    assert "a.yaml:3:5: warning: It is wrong. (fix it)" == str(problem)
     assert "a.yaml:1:1: error: It is wrong." == str(file_problem(Path("a.yaml"), "It is wrong."))
 
 

@@ -101,7 +101,7 @@ def test_a_wrong_value_is_told_with_where_it_was_given(
 
 
 def test_all_wrong_values_are_told_at_once(folder: Path) -> None:
-    """Nobody likes to mend one mistake after the other."""
+    """All errors are reported together."""
     with pytest.raises(ConfigError, match=r"OCTABOX_PORT: .* --threads: "):
         Settings.load({"threads": -1}, environ={"OCTABOX_PORT": "x"})
 
@@ -138,7 +138,7 @@ def test_a_setting_has_one_name_in_each_place() -> None:
 
 
 def test_variables_of_a_client_are_known() -> None:
-    """What tells the other verbs where the server is brings no warning."""
+    """Variables of the commands that call a server cause no warning."""
     settings = Settings.load(environ={"OCTABOX_URL": "http://here", "OCTABOX_API_KEY": "key"})
 
     assert () == settings.warnings

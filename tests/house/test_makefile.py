@@ -6,6 +6,9 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+import yaml
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,3 +50,46 @@ def test_what_is_needed_is_constrained() -> None:
     tested = {line.partition("==")[0].lower().replace("_", "-") for line in constraints.splitlines()}
 
     assert set() == needed - tested
+
+
+def test_hooks_call_make_and_nothing_else() -> None:
+    """Every hook of pre-commit is a target of the Makefile."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    entries = {hook["entry"] for repository in hooks for hook in repository["hooks"]}
+
+    assert ["local"] == [repository["repo"] for repository in hooks]
+    assert {"make style", "make lint"} == entries
+    assert {entry.removeprefix("make ") for entry in entries} <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+
+def test_types_are_checked_for_the_oldest_and_the_newest_python() -> None:
+    """These are the first and the last version among the classifiers, and the first is the one that is required."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    versions = re.findall(r"Programming Language :: Python :: (3\.\d+)", project)
+
+    assert f'requires-python = ">={versions[0]}"' in project
+    assert f'python_version = "{versions[0]}"' in project
+    assert f"mypy --python-version {versions[-1]}\n" in makefile
+
+
+def test_fragments_have_a_known_type() -> None:
+    """Towncrier skips a file whose name it does not know."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    types = set(re.findall(r'^directory = "(\w+)"$', project.partition("[[tool.towncrier.type]]")[2], re.MULTILINE))
+    names = [file.name for file in (ROOT / "changelog.d").iterdir() if file.name != "README.md"]
+    suffixes = {tuple(name.rsplit(".", 2)[1:]) for name in names}
+
+    assert suffixes <= {(each, "md") for each in types}
+
+
+@pytest.mark.parametrize(
+    "form", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda form: form.stem
+)
+def test_issue_forms_are_valid(form: Path) -> None:
+    """Each field of a form has a type, a label and a name that is used once."""
+    fields = yaml.safe_load(form.read_text(encoding="utf-8")).get("body", [])
+
+    assert len({field["id"] for field in fields}) == len(fields)
+    assert all(field["type"] in {"input", "textarea"} and field["attributes"]["label"] for field in fields)

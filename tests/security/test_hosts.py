@@ -1,4 +1,4 @@
-"""Which hosts and origins a request may have."""
+"""Accepted hosts and origins of a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOCAL = HostPolicy("127.0.0.1")
     "host", ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "box.localhost", "127.8.9.1", "localhost."]
 )
 def test_a_loopback_server_answers_loopback_names(host: str) -> None:
-    """Every name that can only lead to this machine is accepted."""
+    """Every loopback name is accepted."""
     LOCAL.check(host, None)
 
 
@@ -22,13 +22,13 @@ def test_a_loopback_server_answers_loopback_names(host: str) -> None:
     "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "192.168.1.5", ""]
 )
 def test_a_loopback_server_refuses_other_names(host: str) -> None:
-    """A name that a foreign name server may have led here is refused, and the error says which setting allows it."""
+    """A name that DNS may resolve to this address is refused, and the hint names the setting that allows it."""
     with pytest.raises(ForbiddenHostError, match="allowed_hosts"):
         LOCAL.check(host, None)
 
 
 def test_allowed_hosts_are_accepted() -> None:
-    """A name of the setting is accepted, on a loopback address too, and `*.` stands for all names below."""
+    """A name of the setting is accepted, on a loopback address too, and `*.` is any subdomain."""
     policy = HostPolicy("127.0.0.1", ["images.example.org", "*.internal"])
 
     policy.check("images.example.org:443", None)
@@ -59,7 +59,7 @@ def test_a_public_server_answers_any_host_until_some_are_named() -> None:
     ],
 )
 def test_pages_of_the_server_itself_may_call_it(host: str, origin: str) -> None:
-    """An origin that is the request's own host and port is no other site."""
+    """An origin that equals the request's host and port is accepted."""
     LOCAL.check(host, origin)
 
 
@@ -68,19 +68,19 @@ def test_pages_of_the_server_itself_may_call_it(host: str, origin: str) -> None:
     ["http://evil.example", "http://127.0.0.1:3000", "https://127.0.0.1:8080.evil.example", "null", "", "http://[bad"],
 )
 def test_pages_of_other_sites_may_not(origin: str) -> None:
-    """Another host, another port, an opaque origin or one that cannot be read is refused."""
+    """Another host, another port, an opaque origin or an invalid one is refused."""
     with pytest.raises(ForbiddenOriginError, match="cors_origins"):
         LOCAL.check("127.0.0.1:8080", origin)
 
 
 def test_allowed_origins_may() -> None:
-    """An origin of the setting may call the server, in any letter case and with a slash behind."""
+    """An origin of the setting is accepted, in any letter case and with a trailing slash."""
     HostPolicy("127.0.0.1", origins=["https://Chat.example.org/"]).check("localhost", "https://chat.example.org")
     HostPolicy("127.0.0.1", origins=["*"]).check("localhost", "null")
 
 
 def test_pages_of_a_proxy_that_is_named_may() -> None:
-    """Behind a proxy that hands on its own `Host`, the page's origin has the public name, which `allowed_hosts` has too."""
+    """Behind a proxy with its own `Host`, the page's origin has the public name, which is in `allowed_hosts`."""
     HostPolicy("127.0.0.1", ["images.example.org"]).check("127.0.0.1:8080", "https://images.example.org")
 
 
@@ -94,6 +94,6 @@ def test_the_name_of_an_address(netloc: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "127.255.0.3", "::1", "localhost", "a.localhost"])
 def test_loopback_names(name: str) -> None:
-    """These lead to the same machine."""
+    """These are loopback names."""
     assert is_loopback(name)
     assert not is_loopback(name + ".example")

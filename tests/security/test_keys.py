@@ -8,7 +8,7 @@ from octabox.security.keys import ApiKeys
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer anything", "nonsense"])
 def test_an_open_server(header: str | None) -> None:
-    """Without keys every request may pass, whatever its header says."""
+    """Without keys every request is accepted, whatever its header is."""
     ApiKeys().check(header)
 
 
@@ -16,20 +16,20 @@ def test_an_open_server(header: str | None) -> None:
     "header", ["Bearer one", "bearer two", "  Bearer   one  ", "Bearer schlüssel".encode().decode("latin-1")]
 )
 def test_a_right_key(header: str) -> None:
-    """Each of the keys opens."""
+    """Each of the keys is accepted."""
     ApiKeys(["one", "two", "schlüssel"]).check(header)
 
 
 @pytest.mark.parametrize(
-    ("header", "says"),
+    ("header", "reason"),
     [
         (None, "missing"), ("", "missing"), ("Bearer", "missing"), ("Bearer three", "wrong"), ("Bearer on", "wrong"),
         ("Bearer one two", "wrong"), ("Basic one", "wrong"), ("one", "missing"), ("Bearer ☃", "wrong"),
     ],
 )  # fmt: skip
-def test_a_wrong_key(header: str | None, says: str) -> None:
-    """Anything else does not open, and the error says whether a key was shown, but not which."""
-    with pytest.raises(AuthenticationError, match=f"The API key is {says}") as caught:
+def test_a_wrong_key(header: str | None, reason: str) -> None:
+    """Anything else is refused; the error states whether a key is missing or wrong, but not which key."""
+    with pytest.raises(AuthenticationError, match=f"The API key is {reason}") as caught:
         ApiKeys(["one", "two"]).check(header)
 
     assert "three" not in str(caught.value)
@@ -37,6 +37,6 @@ def test_a_wrong_key(header: str | None, says: str) -> None:
 
 @pytest.mark.parametrize("key", ["", "  "])
 def test_an_empty_key(key: str) -> None:
-    """An empty key would open to everyone, so it is refused."""
+    """An empty key would accept all requests, so it is refused."""
     with pytest.raises(ConfigError, match="empty"):
         ApiKeys(["one", key])

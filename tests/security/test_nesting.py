@@ -1,4 +1,4 @@
-"""What a request's JSON may hold."""
+"""Limits of a request's JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from octabox.security.nesting import MAX_DEPTH, MAX_TEXT, MAX_VALUES, check_nest
 
 
 def nested(depth: int, *, objects: bool) -> Any:
-    """Return lists or objects that lie so deep inside one another."""
+    """Return nested lists or objects of a depth."""
     value: Any = 1
     for _ in range(depth):
         value = {"a": value} if objects else [value]
@@ -20,7 +20,7 @@ def nested(depth: int, *, objects: bool) -> Any:
 
 @pytest.mark.parametrize("objects", [True, False])
 def test_nesting_has_a_bound(*, objects: bool) -> None:
-    """As many levels as are allowed pass; one more is refused by name, and so are very many."""
+    """The maximum depth is accepted; one level more is refused with the parameter, as is a very deep value."""
     check_nesting(nested(MAX_DEPTH, objects=objects), "scale")
 
     for depth in (MAX_DEPTH + 1, 900, 100_000):
@@ -30,7 +30,7 @@ def test_nesting_has_a_bound(*, objects: bool) -> None:
 
 
 def test_the_number_of_values_has_a_bound() -> None:
-    """An array of as many numbers as are allowed passes, and a larger one is to come as a file."""
+    """An array of the maximum size is accepted; the hint for a larger one is to send a file."""
     check_nesting([[0.0] * 1000] * (MAX_VALUES // 1000 - 2), "latents")
 
     with pytest.raises(InvalidParameterError, match=r"\.npy"):
@@ -39,7 +39,7 @@ def test_the_number_of_values_has_a_bound() -> None:
 
 @pytest.mark.parametrize("wrap", [lambda text: text, lambda text: ["a", text], lambda text: {"a": [text]}])
 def test_a_text_has_a_bound(wrap: Any) -> None:
-    """The longest text passes, wherever it lies; one that is a character longer is refused."""
+    """A text of the maximum length is accepted at any depth; a longer one is refused."""
     check_text(wrap("x" * MAX_TEXT), "prompt")
 
     with pytest.raises(InvalidParameterError, match="'prompt' has 100001 characters"):

@@ -1,4 +1,4 @@
-"""What may be fetched."""
+"""URLs that may be fetched."""
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ from octabox.security.urls import UrlGuard, is_public, resolve
     "address", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 )
 def test_public_addresses(address: str) -> None:
-    """Addresses of the open internet may be fetched from."""
+    """Public addresses are accepted."""
     assert is_public(address)
 
 
@@ -26,7 +26,7 @@ def test_public_addresses(address: str) -> None:
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_public(address: str) -> None:
-    """Private, loopback, link-local, shared, reserved and multicast addresses are refused, also inside others."""
+    """Private, loopback, link-local, shared, reserved and multicast addresses are refused, also embedded in others."""
     assert not is_public(address)
 
 
@@ -53,7 +53,7 @@ def test_urls_of_a_wrong_form(url: str) -> None:
 
 
 async def test_one_private_address_is_enough() -> None:
-    """A host of which one address is private is refused, whatever the others are."""
+    """A host with a private address is refused, whatever its other addresses are."""
 
     async def resolver(host: str, port: int) -> list[str]:
         return ["8.8.8.8", "127.0.0.1"]
@@ -63,7 +63,7 @@ async def test_one_private_address_is_enough() -> None:
 
 
 async def test_a_host_without_address() -> None:
-    """A host that cannot be resolved says so."""
+    """A host that cannot be resolved is reported."""
 
     async def resolver(host: str, port: int) -> list[str]:
         raise OSError("unknown name")
@@ -73,7 +73,7 @@ async def test_a_host_without_address() -> None:
 
 
 async def test_the_name_is_resolved_once() -> None:
-    """A name server that changes its answer after the check changes nothing."""
+    """A DNS answer that changes after the check has no effect."""
     answers = iter([["8.8.8.8"], ["127.0.0.1"]])
     seen = []
 
@@ -93,7 +93,7 @@ async def test_the_name_is_resolved_once() -> None:
 
 
 async def test_the_next_address_is_tried() -> None:
-    """Where one address does not answer, the next one may; IPv6 is written as URLs have it."""
+    """If an address does not respond, the next one is tried; IPv6 addresses are in brackets."""
     seen = []
 
     async def resolver(host: str, port: int) -> list[str]:
@@ -115,6 +115,6 @@ async def test_the_next_address_is_tried() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "0x7f.1", "127.1", "localhost"])
 async def test_all_spellings_of_this_machine(host: str) -> None:
-    """The system's resolver reads numbers in many ways; what counts is where they lead."""
+    """The system's resolver accepts many notations of an address; the resolved address is checked."""
     with pytest.raises(ForbiddenUrlError):
         await UrlGuard(resolve).addresses_of(host, 80)

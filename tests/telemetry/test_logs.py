@@ -1,4 +1,4 @@
-"""Where log lines go."""
+"""Configuration of logging."""
 
 import logging
 import warnings
@@ -11,7 +11,7 @@ from octabox.telemetry.logs import configure
 
 
 def lines(level: str, path: Path) -> str:
-    """Return what is logged at this level when we and a library speak."""
+    """Return the log of messages of Octabox and of a library at a level."""
     configure(level, path)
     logging.getLogger("octabox.http").info("ours")
     logging.getLogger("diffusers.pipelines").warning("a library's")
@@ -22,7 +22,7 @@ def lines(level: str, path: Path) -> str:
 
 
 def test_the_libraries_are_quiet(tmp_path: Path) -> None:
-    """At level info our words are there, and no library's."""
+    """At level info only Octabox's messages are logged."""
     found = lines("info", tmp_path / "log")
 
     assert "INFO    octabox.http: ours" in found
@@ -31,7 +31,7 @@ def test_the_libraries_are_quiet(tmp_path: Path) -> None:
 
 
 def test_debug_tells_all(tmp_path: Path) -> None:
-    """At level debug the libraries' warnings are there too, and say whose they are."""
+    """At level debug the libraries' warnings are logged with the library's name."""
     found = lines("debug", tmp_path / "log")
 
     assert "DEBUG   octabox.libraries: diffusers.pipelines: a library's" in found
@@ -39,7 +39,7 @@ def test_debug_tells_all(tmp_path: Path) -> None:
 
 
 def test_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a file, lines go to standard error."""
+    """Without a file, messages go to standard error."""
     configure("warning")
     logging.getLogger("octabox").warning("look")
 
@@ -47,7 +47,7 @@ def test_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_configuring_twice_says_all_once(tmp_path: Path) -> None:
-    """A second configuration takes the place of the first."""
+    """A second configuration replaces the first."""
     configure("info", tmp_path / "first")
 
     assert 1 == lines("info", tmp_path / "log").count("ours")
@@ -57,7 +57,7 @@ def test_configuring_twice_says_all_once(tmp_path: Path) -> None:
     "text", ["Authorization: Bearer s3cret-key", "token hf_s3cretAbcdefgh", "key=sk-s3cret12345678"]
 )
 def test_secrets_are_not_written(text: str, tmp_path: Path) -> None:
-    """What looks like a key is not logged, whoever says it."""
+    """Text that looks like a key is redacted in all messages."""
     configure("info", tmp_path / "log")
     logging.getLogger("octabox").info("%s and more", text)
 
@@ -66,7 +66,7 @@ def test_secrets_are_not_written(text: str, tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    """A wrong place for the log is a wrong setting."""
+    """An invalid path of the log is a ConfigError."""
     with pytest.raises(ConfigError, match="cannot be written") as caught:
         configure("info", tmp_path / "missing" / "log")
 

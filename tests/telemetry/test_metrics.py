@@ -1,11 +1,11 @@
-"""Figures for Prometheus."""
+"""Prometheus metrics."""
 
 from octabox.telemetry.metrics import Metrics
 from octabox.types import ModelStatus
 
 
 def test_counts() -> None:
-    """Requests, their seconds and their artifacts are counted by model."""
+    """Requests, their duration and their artifacts are counted by model."""
     metrics = Metrics()
     metrics.count_request("demo", "ok", 0.2, ["image", "image"])
     metrics.count_request("demo", "MediaError", 0.01)
@@ -19,7 +19,7 @@ def test_counts() -> None:
 
 
 def test_models_as_they_are_now() -> None:
-    """Figures of a model that has left memory are gone."""
+    """Metrics of an unloaded model are removed."""
     metrics = Metrics()
     first = metrics.render([ModelStatus("demo", "ready", memory={"host": 5}, waiting=3)]).decode()
     second = metrics.render([]).decode()
@@ -30,7 +30,7 @@ def test_models_as_they_are_now() -> None:
 
 
 def test_memory_of_an_accelerator_is_reserved_or_in_use() -> None:
-    """What is reserved on a device and what of it tensors use are two figures."""
+    """Reserved and allocated memory of a device are two metrics."""
     metrics, held = Metrics(), {"host": 5, "cuda:1": 9}
     text = metrics.render([ModelStatus("demo", "ready", memory=held, allocated={"cuda:1": 7})]).decode()
 
@@ -41,7 +41,7 @@ def test_memory_of_an_accelerator_is_reserved_or_in_use() -> None:
 
 
 def test_two_servers_in_one_process() -> None:
-    """Each server has figures of its own."""
+    """Each server has separate metrics."""
     one, two = Metrics(), Metrics()
     one.count_request("demo", "ok", 1)
 

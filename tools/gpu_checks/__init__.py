@@ -1,1 +1,1 @@
-"""What `tools/gpu_check.py` is made of: models, a server, the plain library beside it, checks, and the report."""
+"""Parts of `tools/gpu_check.py`: models, a server, direct calls of diffusers, checks, and the report."""

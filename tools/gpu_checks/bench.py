@@ -80,7 +80,7 @@ class Bench:
 
         Args:
             model: Name of the architecture.
-            label: What tells the configuration from others of the model.
+            label: Name of the configuration among those of the model.
             **settings: What it sets.
         """
         settings = {"dtype": self.architecture(model).dtype, **settings}

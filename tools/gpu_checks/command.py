@@ -21,22 +21,22 @@ def main(description: str) -> int:
     """Run the checks, and return 1 where one has failed.
 
     Args:
-        description: What `--help` says of them.
+        description: Text of `--help`.
     """
     flags = arguments(description).parse_args()
     out = flags.out or Path(os.environ.get("OUT") or ".")
     checks = select(flags.only or [""])
     settings = {"budget": f"{flags.budget_s} s", "models": "tiny" if flags.smoke else "full size"}
     report = Report(out, machine.describe(), settings)
-    told = 0
+    reported = 0
 
     def write(outcomes: list[Outcome]) -> None:
-        nonlocal told
+        nonlocal reported
         report.write(outcomes)
-        done = [each for each in outcomes[told:] if each.status != "not run" or each.error]
+        done = [each for each in outcomes[reported:] if each.status != "not run" or each.error]
         for each in done:
             print(f"{each.status:8} {each.seconds:6.1f} s  {each.name}{each.error and ': '}{each.error}", flush=True)
-        told += len(done)
+        reported += len(done)
 
     with models_folder(flags.folder) as folder, ended_by_signals():
         bench = Bench(folder, out, smoke=flags.smoke, threads=flags.threads)

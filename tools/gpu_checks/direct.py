@@ -14,7 +14,7 @@ from typing import Any
 
 from gpu_checks.memory import forget_peak, peak_of
 
-#: Seconds in which the process must end once it is told to.
+#: Seconds in which the process must exit after it is asked to.
 END = 20
 
 
@@ -26,7 +26,7 @@ class Direct:
     """A process that holds one pipeline at a time and calls it.
 
     Args:
-        log: File for what the process says.
+        log: Log file of the process.
         threads: Processor threads; 0 leaves that to torch.
     """
 
@@ -94,7 +94,7 @@ class Direct:
 
 
 def main(threads: int) -> None:
-    """Load pipelines and call them as lines of JSON say, until there are no more."""
+    """Load and call pipelines by lines of JSON, until the input ends."""
     # What libraries print is no answer.
     answers, sys.stdout = sys.stdout, sys.stderr
     import torch  # noqa: PLC0415 (the other end of this file needs no torch)

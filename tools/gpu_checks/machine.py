@@ -50,7 +50,7 @@ def describe() -> dict[str, object]:
 
 
 def accelerator_name() -> str | None:
-    """Return the accelerator's name; None where there is none."""
+    """Return the accelerator's name; None if there is none."""
     kind = device()
     if kind == "cpu":
         return None

@@ -22,7 +22,7 @@ GROWN, SLACK = 1.01, 256 * 2**20
 
 
 def device_memory() -> tuple[int, int] | None:
-    """Return the free and all bytes of the accelerator, whoever holds them; None where there is no accelerator."""
+    """Return the free and the total memory of the accelerator in bytes; None without an accelerator."""
     if not torch.accelerator.is_available():
         return None
     read = getattr(torch.accelerator, "get_memory_info", torch.cuda.mem_get_info)
@@ -31,7 +31,7 @@ def device_memory() -> tuple[int, int] | None:
 
 
 def device_used() -> int | None:
-    """Return the bytes of the accelerator that are in use, whoever holds them; None where there is no accelerator."""
+    """Return the used memory of the accelerator in bytes, by all processes; None without an accelerator."""
     memory = device_memory()
     return None if memory is None else memory[1] - memory[0]
 

@@ -18,7 +18,7 @@ JSON, PAGE = "gpu_check.json", "gpu_check.md"
 
 
 class Report:
-    """The two files, written anew whenever there is more to tell.
+    """The two report files, rewritten after each check.
 
     Args:
         folder: Where they are written.

@@ -1,4 +1,4 @@
-"""Run checks one after another within a budget of time; each has a limit of its own, and none can end the others."""
+"""Run checks in sequence within a time budget; each has its own limit, and a failure does not end the others."""
 
 from __future__ import annotations
 

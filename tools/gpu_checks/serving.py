@@ -1,4 +1,4 @@
-"""A server in a process of its own, and what a client asks of it."""
+"""A server in a separate process, and its client."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Server:
         raise RuntimeError(f"the server did not become ready; its log is {self._log}")
 
     def _find_address(self, seen: int) -> bool:
-        """Return whether the server has said where it listens, and ask it there from now on.
+        """Return whether the server has logged its address, and use that address from now on.
 
         Args:
             seen: Bytes of the log that are of servers before this one.

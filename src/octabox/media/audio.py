@@ -104,7 +104,10 @@ def frame_samples(frame: AudioFrame) -> npt.NDArray[np.float32]:
 
     Packed, since PyAV reads past the end of its memory if a frame has eight planes or more.
     """
-    return np.asarray(frame.to_ndarray(), np.float32).reshape(-1, frame.layout.nb_channels).T
+    samples: npt.NDArray[np.float32] = (
+        np.asarray(frame.to_ndarray(), np.float32).reshape(-1, frame.layout.nb_channels).T
+    )
+    return samples
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Audio:

@@ -34,5 +34,5 @@ def test_our_word_for_one_of_localais_is_known() -> None:
 
 
 def test_sections_are_keys_of_the_top_level() -> None:
-    """The shape of a file is told by them."""
+    """They determine the format of a file."""
     assert {"parameters", "diffusers", "backend"} <= top_keys()

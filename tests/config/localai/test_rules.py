@@ -58,7 +58,7 @@ def test_only_the_first_colon_parts_an_option() -> None:
 
 
 def test_options_are_stronger_than_keys() -> None:
-    """LocalAI lets them override the rest; what they override is said."""
+    """LocalAI lets them override other keys; overridden keys are reported."""
     translation = translated(options=["guidance_scale:0", "step:4"], cfg_scale=7, step=9)
 
     assert {"guidance_scale": 0, "num_inference_steps": 4} == translation.fields["defaults"]
@@ -98,7 +98,7 @@ def test_one_of_two_keys_is_enough_for_cuda() -> None:
 
 
 def test_names_that_only_localai_has_are_presets() -> None:
-    """Neither is a class of diffusers; what LocalAI does for them stands in a file of ours."""
+    """Neither is a class of diffusers; each has a preset with LocalAI's settings."""
     video, flux = (
         translated(diffusers={"pipeline_type": f"{name}"})
         for name in ("VideoDiffusionPipeline", "FluxTransformer2DModel")
@@ -110,7 +110,7 @@ def test_names_that_only_localai_has_are_presets() -> None:
 
 
 def test_img2img_is_a_task_where_no_class_is_given() -> None:
-    """With a class it has no effect, which is said."""
+    """With a class it has no effect, which is reported."""
     assert "image-to-image" == translated(diffusers={"img2img": True}).fields["pipeline"]
     assert ["`diffusers.img2img` has no effect: `diffusers.pipeline_type` selects the pipeline."] == messages(
         translated(diffusers={"img2img": True, "pipeline_type": "X"})
@@ -148,7 +148,7 @@ def test_a_build_of_the_backend_is_the_backend() -> None:
 
 
 def test_two_keys_for_one_field_must_agree() -> None:
-    """The first holds, and it is said which does not."""
+    """The first is used, and the other is reported."""
     same = translated(cfg_scale=8, diffusers={"cfg_scale": 8})
     different = translated(cfg_scale=7, diffusers={"cfg_scale": 8})
 

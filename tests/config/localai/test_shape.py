@@ -67,7 +67,7 @@ DOCUMENTED: dict[str, Any] = {
     "concurrency_groups": ["gpu"],
 }
 
-#: Keys that say something only beside another.
+#: Keys that have an effect only with another.
 NEEDS: dict[str, dict[str, Any]] = {
     "lora_scale": {"lora_adapter": "x"},
     "lora_scales": {"lora_adapters": ["x"]},
@@ -132,7 +132,7 @@ def test_the_documented_example_for_a_processor_loads() -> None:
 
 
 def test_the_documented_example_of_a_local_file_loads() -> None:
-    """A checkpoint, with steps, guidance and clip_skip of its own."""
+    """A checkpoint with steps, guidance and clip_skip."""
     model = documented("stablediffusion")
 
     assert {"num_inference_steps": 30, "guidance_scale": 8, "clip_skip": 11} == model.defaults
@@ -147,7 +147,7 @@ def test_the_documented_example_of_image_to_image_loads() -> None:
 
 
 def test_the_documented_example_of_depth_loads() -> None:
-    """Its guidance stands under ``diffusers``, where the documentation puts it."""
+    """Its guidance is under ``diffusers``, as in the documentation."""
     model = documented("stablediffusion-depth")
 
     assert {"num_inference_steps": 50, "guidance_scale": 6} == model.defaults
@@ -161,7 +161,7 @@ def test_z_image_as_it_is_shared_loads() -> None:
 
 
 def test_flux_as_it_is_shared_loads() -> None:
-    """Guidance stands on the top level."""
+    """Guidance is at the top level."""
     model = documented("flux.1-dev")
 
     assert ("flux.1-dev", "bfloat16") == (model.name, model.dtype)
@@ -174,7 +174,7 @@ def from_the_gallery(name: str) -> ModelConfig:
 
 
 def test_guidance_of_zero_is_zero() -> None:
-    """LocalAI cannot say it, though two models of its gallery ask for it (D4)."""
+    """LocalAI has no key for it, though two models of its gallery need it (D4)."""
     model = from_the_gallery("qwen-image")
 
     assert {"guidance_scale": 0, "num_inference_steps": 50, "true_cfg_scale": 4.0} == model.defaults
@@ -196,7 +196,7 @@ def test_a_video_model_of_the_gallery_loads() -> None:
 
 
 def test_a_transformer_in_a_file_loads() -> None:
-    """The name that only LocalAI has means a preset, which says where the rest comes from."""
+    """The class name that only LocalAI has selects a preset, which names the source of the other components."""
     model = from_the_gallery("flux-file")
 
     assert ("flux-transformer", "FluxPipeline", "ChuckMcSneed/FLUX.1-dev") == (
@@ -247,7 +247,7 @@ def test_what_is_wrong_is_told_in_localais_words(tmp_path: Path, text: str, mess
     ],
 )
 def test_what_has_no_effect_is_a_warning(tmp_path: Path, text: str, problem: str) -> None:
-    """LocalAI ignores such keys, so the model is served; but it is said."""
+    """LocalAI ignores such keys, so the model is served with a warning."""
     reading = read(tmp_path, f"parameters:\n  model: owner/name\n{text}\n")
 
     assert ["given"] == [model.name for model in reading.models]
@@ -276,14 +276,14 @@ def test_what_asks_for_nothing_is_no_problem(tmp_path: Path) -> None:
 
 
 def test_a_model_must_be_named(tmp_path: Path) -> None:
-    """Where ``parameters.model`` is missing, that is said once."""
+    """A missing ``parameters.model`` is reported once."""
     reading = read(tmp_path, "name: x\nbackend: diffusers\nf16: true\n")
 
     assert ["`parameters.model` is missing."] == [problem.message for problem in reading.problems]
 
 
 def test_a_disabled_model_and_an_alias_are_not_served(tmp_path: Path) -> None:
-    """The author wants the one out; the other is no model of its own."""
+    """The author has disabled the first; the second is only an alias."""
     disabled = read(tmp_path, "name: x\ndisabled: true\nparameters: {model: a/b}\n")
     alias = read(tmp_path, "name: x\nalias: y\n")
 

@@ -18,7 +18,7 @@ MAX_LENGTH = 200
 
 
 def time_batches(bench: Bench, model: str, memory: str) -> Iterator[Row]:
-    """Call a model for several images at once, as many as there is memory for."""
+    """Call a model for batches of images, up to the size that memory allows."""
     bench.server.unload_all()
     params = bench.params(model, num_inference_steps=bench.sizes.batch_steps)
     row: Row = {"model": model, "memory mode": memory}

@@ -19,7 +19,7 @@ BEGUN = 3
 
 
 def run_out_of_memory(bench: Bench, model: str) -> Iterator[Row]:
-    """Ask for more than there is memory for; the error says so, and the same worker serves the next smaller request."""
+    """Request more than fits in memory; the error reports it, and the same worker serves the next smaller request."""
     name, before = _serve_once(bench, model)
     held, status = device_used(), _status(bench, name)
     with scarce(status["pid"], bench.device, bench.sizes.left):
@@ -67,7 +67,7 @@ def cancel(bench: Bench, model: str) -> Iterator[Row]:
 
 
 def kill(bench: Bench, model: str) -> Iterator[Row]:
-    """Kill a worker in the middle of a request; the error says so, and the next request has a new worker."""
+    """Kill a worker during a request; the error reports it, and the next request has a new worker."""
     name, before = _serve_once(bench, model)
     held, pid = device_used(), _status(bench, name)["pid"]
     code, seconds = _interrupt(bench, name, model, lambda _: os.kill(pid, signal.SIGKILL))

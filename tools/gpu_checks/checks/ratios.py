@@ -1,4 +1,4 @@
-"""A served request beside the direct call of the same pipeline, and Octabox's loading beside diffusers' own."""
+"""A served request compared to the direct call of the same pipeline, and Octabox's loading compared to diffusers'."""
 
 from __future__ import annotations
 

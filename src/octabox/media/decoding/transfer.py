@@ -83,7 +83,8 @@ def _array(connection: Connection, description: dict[str, Any]) -> npt.NDArray[A
     dtype, shape, data = np.dtype(description["dtype"]), tuple(description["shape"]), connection.recv_bytes()
     if dtype.kind not in NUMBERS or len(data) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{len(data)} bytes are not an array of {dtype} of shape {shape}")
-    return np.frombuffer(data, dtype).reshape(shape).copy()
+    array: npt.NDArray[Any] = np.frombuffer(data, dtype).reshape(shape).copy()
+    return array
 
 
 _READERS: dict[str, Callable[[Connection, dict[str, Any]], Decoded]] = {
