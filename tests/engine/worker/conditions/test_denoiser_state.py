@@ -29,7 +29,7 @@ def test_what_differs_is_taken_out_and_put_in(unet: Any) -> None:
     unet.config.encoder_hid_dim_type = "mine"
     without, within = changed_modules(before, snapshot(unet))
 
-    assert {"encoder_hid_proj", "noted"} == set(within.parts)
+    assert {"encoder_hid_proj", "noted"} == set(within.attributes)
     for _ in range(2):
         restore(unet, without)
         assert unet.encoder_hid_proj is None
@@ -46,5 +46,5 @@ def test_nothing_differs_where_nothing_was_done(unet: Any) -> None:
     """Two states of the same denoiser are the same."""
     without, within = changed_modules(snapshot(unet), snapshot(unet))
 
-    assert ({}, {}, {}) == (without.processors, without.parts, without.settings)
+    assert ({}, {}, {}) == (without.processors, without.attributes, without.settings)
     assert within == without

@@ -215,7 +215,7 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     del tensors["image_proj.norm.bias"]
     save_file(tensors, tmp_path / "lacking.safetensors")
     for name, said in (
-        ("lacking", "nothing for encoder_hid_proj"),
+        ("lacking", "no weights for encoder_hid_proj"),
         ("wide", "96"),
         ("many", "16 layers, and this model has 4"),
         ("few", "to_k_ip"),

@@ -33,7 +33,7 @@ def pipe() -> Any:
 @pytest.fixture
 def loras(pipe: Any) -> Any:
     """Return what applies LoRAs to the model; in the end it holds none."""
-    loras = Loras(pipe, most=2)
+    loras = Loras(pipe, max_loaded=2)
     yield loras
     loras.clear()
 
@@ -125,7 +125,7 @@ def test_no_trace_over_many_calls(pipe: Any, loras: Loras, count: int) -> None:
 
 def test_with_the_last_one_the_layers_are_what_they_were(pipe: Any) -> None:
     """Nothing of a LoRA is left in the modules once it has been taken out of memory."""
-    loras, before = Loras(pipe, most=1), names(pipe)
+    loras, before = Loras(pipe, max_loaded=1), names(pipe)
     loras.apply(chosen(HEARTS), unmerged=True)
     assert before != names(pipe)
     loras.clear()

@@ -88,7 +88,7 @@ def test_those_that_do_not_fit_are_left_out(tmp_path: Path, caplog: pytest.LogCa
     assert "not finite" in said["nan"]
     assert "other tensors" in said["model"]
     assert "run code" in said["code"]
-    assert "'r' already" in said["r"]
+    assert "already has the token 'r'" in said["r"]
     assert "short" in said
 
 

@@ -104,7 +104,7 @@ def test_a_compiled_module_gives_the_same_and_tells_when_it_is_compiled(how: str
     module = Denoiser()
     before, compiler, told = call(module), Compiler(settings(compile=how)), list[str]()
     described = compiler.compile("unet", module)
-    with compiler.watching(lambda: told.append("compiling")):
+    with compiler.watch(lambda: told.append("compiling")):
         answers = [call(module), call(module)]
 
     assert words in described
@@ -115,12 +115,12 @@ def test_a_compiled_module_gives_the_same_and_tells_when_it_is_compiled(how: str
 
 def test_a_class_without_repeated_blocks_is_compiled_as_a_whole() -> None:
     """The returned description names what is compiled."""
-    assert "the whole" in Compiler(settings(compile="regional")).compile("m", torch.nn.Linear(4, 4))
+    assert "whole module" in Compiler(settings(compile="regional")).compile("m", torch.nn.Linear(4, 4))
 
 
 def test_cuda_graphs_are_of_the_whole() -> None:
     """With a mode that records them, blocks are not compiled one by one."""
-    assert "the whole" in Compiler(settings(compile_mode="reduce-overhead")).compile("unet", Denoiser())
+    assert "whole module" in Compiler(settings(compile_mode="reduce-overhead")).compile("unet", Denoiser())
 
 
 def test_a_failure_costs_no_call() -> None:
@@ -153,7 +153,7 @@ def test_compilations_are_bounded_and_the_end_of_them_is_told() -> None:
     plain.load_state_dict(module.state_dict())
     compiler = Compiler(settings(compile="whole", compile_dynamic=False))
     compiler.compile("unet", module)
-    with compiler.watching(lambda: None):
+    with compiler.watch(lambda: None):
         right = [torch.equal(call(plain, batch), call(module, batch)) for batch in range(2, 14)]
 
     assert all(right)
@@ -165,7 +165,7 @@ def test_one_compilation_serves_all_sizes_where_that_is_asked_for() -> None:
     """With dynamic sizes another batch is no reason to compile again."""
     module, compiler = Denoiser(), Compiler(settings(compile="whole", compile_dynamic=True))
     compiler.compile("unet", module)
-    with compiler.watching(lambda: None):
+    with compiler.watch(lambda: None):
         for batch in range(2, 8):
             call(module, batch)
 
