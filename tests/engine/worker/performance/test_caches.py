@@ -123,7 +123,7 @@ def test_a_model_without_caches_says_so() -> None:
     pipe = makers.pipelines()["StableDiffusionXLPipeline"].make()
     reason = StepCaches(pipe, {"unet": pipe.unet}).enable(CacheConfig())
 
-    assert "unet takes no step cache" in reason
+    assert "unet does not support step caches" in reason
     assert "cache_dit" in reason
 
 

@@ -115,12 +115,12 @@ def test_a_compiled_module_gives_the_same_and_tells_when_it_is_compiled(how: str
 
 def test_a_class_without_repeated_blocks_is_compiled_as_a_whole() -> None:
     """The returned description names what is compiled."""
-    assert "the whole" in Compiler(settings(compile="regional")).compile("m", torch.nn.Linear(4, 4))
+    assert "whole module" in Compiler(settings(compile="regional")).compile("m", torch.nn.Linear(4, 4))
 
 
 def test_cuda_graphs_are_of_the_whole() -> None:
     """With a mode that records them, blocks are not compiled one by one."""
-    assert "the whole" in Compiler(settings(compile_mode="reduce-overhead")).compile("unet", Denoiser())
+    assert "whole module" in Compiler(settings(compile_mode="reduce-overhead")).compile("unet", Denoiser())
 
 
 def test_a_failure_costs_no_call() -> None:
