@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from octabox.catalog.conditions.ip_adapter import WORD, add_scale_parameter
+from octabox.catalog.conditions.ip_adapter import NAME_PART, add_scale_parameter
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import is_one_each, takes_numbers, validate
@@ -69,7 +69,7 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
     request = _count_outputs(request)
     params, files = _split_files(request, _file_parameters(catalog, model))
     pipeline, task = _choose_pipeline(request, model, catalog, params, files)
-    uses_ip_adapter = bool(model.config.ip_adapters) or any(WORD in name for name in files)
+    uses_ip_adapter = bool(model.config.ip_adapters) or any(NAME_PART in name for name in files)
     if uses_ip_adapter:
         pipeline = add_scale_parameter(pipeline, tuple(each.scale for each in model.config.ip_adapters))
     accepted = {parameter.name: parameter for parameter in pipeline.parameters}
