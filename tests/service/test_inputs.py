@@ -167,12 +167,12 @@ async def test_sixteen_bits_are_eight() -> None:
 async def test_a_mask_has_the_size_of_its_image() -> None:
     """The error tells both sizes; an image that only steers is not the mask's."""
     error = await refused(image=samples.content("image", 64, 64), mask_image=samples.content("mask", 32, 64))
-    control_from_aliases = await read(
+    with_control = await read(
         control_image=samples.content("image", 64, 64), mask_image=samples.content("mask", 32, 64)
     )
 
     assert ("mask_image", "The mask 'mask_image' is 32x64, and its image 64x64.") == (error.parameter, error.message)
-    assert {"control_image", "mask_image"} == control_from_aliases.keys()
+    assert {"control_image", "mask_image"} == with_control.keys()
 
 
 async def test_all_that_is_wrong_is_named_at_once() -> None:

@@ -65,7 +65,7 @@ def test_another_thing_is_told_from_the_first(one: Any, other: Any) -> None:
     [
         (RED, "an image of 4x2 (SHA-256 of its content "),
         (Video((RED, BLUE)), "a video of 2 frames of 4x2 ("),
-        (Audio(SAMPLES, 100), "an audio of 8 samples at 100 Hz ("),
+        (Audio(SAMPLES, 100), "audio of 8 samples at 100 Hz ("),
         (SAMPLES, "numbers of shape [2, 8] ("),
         ([None, RED], "nothing, an image of 4x2 ("),
     ],

@@ -46,23 +46,21 @@ pytestmark = [
         ("HunyuanDiTPipeline", "HunyuanDiTControlNetPipeline", "controlnet", "controlnet_conditioning_scale"),
     ],
 )
-def test_two_of_a_kind(plain: str, control_from_aliases: str, part: str, strength: str, tmp_path: Path) -> None:
+def test_two_of_a_kind(plain: str, steered: str, part: str, strength: str, tmp_path: Path) -> None:
     """Each is loaded, and has its image and its scale."""
-    check_two(plain, control_from_aliases, part, strength, tmp_path, count=2)
+    check_two(plain, steered, part, strength, tmp_path, count=2)
 
 
 def test_one_component_with_several_images(tmp_path: Path) -> None:
     """A component that was trained for several conditions takes several images."""
-    control_from_aliases = "QwenImageControlNetPipeline"
-    check_two(
-        "QwenImagePipeline", control_from_aliases, "controlnet", "controlnet_conditioning_scale", tmp_path, count=1
-    )
+    steered = "QwenImageControlNetPipeline"
+    check_two("QwenImagePipeline", steered, "controlnet", "controlnet_conditioning_scale", tmp_path, count=1)
 
 
-def check_two(plain: str, control_from_aliases: str, part: str, strength: str, tmp_path: Path, *, count: int) -> None:
+def check_two(plain: str, steered: str, part: str, strength: str, tmp_path: Path, *, count: int) -> None:
     """Check that two images condition a model with these components, each by its scale."""
     torch.manual_seed(0)
-    tiny = makers.pipelines()[control_from_aliases]
+    tiny = makers.pipelines()[steered]
     pipe: Any = tiny.make()
     net = getattr(pipe, part)
     for weight in net.parameters():
@@ -74,12 +72,12 @@ def check_two(plain: str, control_from_aliases: str, part: str, strength: str, t
     config = ModelConfig.model_validate({"name": "tiny", "model": str(tmp_path / "model"), "components": parts})
     runner = Runner(load(config, plain, WorkerOptions(device="cpu")))
     name = next(name for name in ("control_image", "image") if name in tiny.params or name == "image")
-    known = {each.name for each in load_catalog().pipeline(control_from_aliases).parameters if not each.is_media}
+    known = {each.name for each in load_catalog().pipeline(steered).parameters if not each.is_media}
     params = {key: value for key, value in tiny.params.items() if key in known}
 
     def pixels(*scales: float) -> np.ndarray:
         inputs = {name: (sample_image(32, 32), sample_image(32, 32, shift=8))}
-        made = run(runner, call(control_from_aliases, {**params, strength: list(scales)}, inputs=inputs))
+        made = run(runner, call(steered, {**params, strength: list(scales)}, inputs=inputs))
         return np.asarray(made.outputs[0][0].value)
 
     neither, first, second = pixels(0, 0), pixels(1, 0), pixels(0, 1)

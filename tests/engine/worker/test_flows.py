@@ -25,8 +25,8 @@ REASONS = {
     "DEISMultistepScheduler": "it does not reach a sigma of zero",
     "SASolverScheduler": "it does not reach a sigma of zero",
     "DPMSolverMultistepInverseScheduler": "it inverts an image into noise",
-    "HeliosScheduler": "it is for",
-    "HeliosDMDScheduler": "it is for",
+    "HeliosScheduler": "it is made for",
+    "HeliosDMDScheduler": "it is made for",
 }
 
 #: Flow matching models, and the number of steps.

@@ -49,7 +49,7 @@ def parts(channels: int = 4 * LATENTS) -> dict[str, Any]:
     }
 
 
-def control_from_aliases() -> dict[str, Any]:
+def with_control() -> dict[str, Any]:
     """Return what a Flux pipeline with a ControlNet is made of."""
     return parts() | {"controlnet": diffusers.FluxControlNetModel(**_shape(4 * LATENTS), guidance_embeds=True)}
 
@@ -91,9 +91,9 @@ PIPELINES = (
     Tiny("FluxControlPipeline", CONTROL, PARAMS | STEERED),
     Tiny("FluxControlImg2ImgPipeline", CONTROL, PARAMS | IMAGE | STEERED),
     Tiny("FluxControlInpaintPipeline", CONTROL, PARAMS | MASKED | STEERED),
-    Tiny("FluxControlNetPipeline", control_from_aliases, PARAMS | STEERED),
-    Tiny("FluxControlNetImg2ImgPipeline", control_from_aliases, PARAMS | IMAGE | STEERED),
-    Tiny("FluxControlNetInpaintPipeline", control_from_aliases, PARAMS | MASKED | STEERED),
+    Tiny("FluxControlNetPipeline", with_control, PARAMS | STEERED),
+    Tiny("FluxControlNetImg2ImgPipeline", with_control, PARAMS | IMAGE | STEERED),
+    Tiny("FluxControlNetInpaintPipeline", with_control, PARAMS | MASKED | STEERED),
     Tiny("FluxKontextPipeline", parts, PARAMS | IMAGE | {"max_area": 1024, "_auto_resize": False}),
     Tiny("FluxKontextInpaintPipeline", parts, PARAMS | MASKED | {"max_area": 1024, "_auto_resize": False}),
     Tiny("FluxPriorReduxPipeline", prior, IMAGE | {"prompt": "a red star"}),

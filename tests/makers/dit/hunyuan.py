@@ -38,7 +38,7 @@ def parts() -> dict[str, Any]:
     }
 
 
-def control_from_aliases() -> dict[str, Any]:
+def with_control() -> dict[str, Any]:
     """Return the parts with a ControlNet, of half as many layers as the transformer."""
     return parts() | {"controlnet": diffusers.HunyuanDiT2DControlNetModel(**_shape(), transformer_num_layers=4)}
 
@@ -63,5 +63,5 @@ def _shape() -> dict[str, Any]:
 PIPELINES = (
     Tiny("HunyuanDiTPipeline", parts, PARAMS),
     Tiny("HunyuanDiTPAGPipeline", parts, PARAMS),
-    Tiny("HunyuanDiTControlNetPipeline", control_from_aliases, PARAMS | {"control_image": "sample:image:32x32"}),
+    Tiny("HunyuanDiTControlNetPipeline", with_control, PARAMS | {"control_image": "sample:image:32x32"}),
 )

@@ -40,7 +40,7 @@ def sprint() -> dict[str, Any]:
     return parts(guidance_embeds=True, qk_norm="rms_norm_across_heads") | {"scheduler": diffusers.SCMScheduler()}
 
 
-def control_from_aliases() -> dict[str, Any]:
+def with_control() -> dict[str, Any]:
     """Return the parts with a ControlNet."""
     return parts() | {"controlnet": diffusers.SanaControlNetModel(**(_shape() | {"num_layers": 1}))}
 
@@ -63,7 +63,7 @@ def _shape() -> dict[str, Any]:
 PIPELINES = (
     Tiny("SanaPipeline", parts, PARAMS),
     Tiny("SanaPAGPipeline", parts, PARAMS),
-    Tiny("SanaControlNetPipeline", control_from_aliases, PARAMS | {"control_image": "sample:image:32x32"}),
+    Tiny("SanaControlNetPipeline", with_control, PARAMS | {"control_image": "sample:image:32x32"}),
     Tiny("SanaSprintPipeline", sprint, PARAMS),
     Tiny("SanaSprintImg2ImgPipeline", sprint, PARAMS | {"image": "sample:image:32x32", "strength": 0.9}),
 )

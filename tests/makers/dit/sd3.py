@@ -42,7 +42,7 @@ def parts() -> dict[str, Any]:
     }
 
 
-def control_from_aliases(*, masked: bool = False) -> dict[str, Any]:
+def with_control(*, masked: bool = False) -> dict[str, Any]:
     """Return the parts with a ControlNet; one for inpainting sees a mask beside the latents."""
     net = diffusers.SD3ControlNetModel(
         **(_shape() | {"num_layers": 1}), out_channels=LATENTS, extra_conditioning_channels=int(masked)
@@ -69,10 +69,10 @@ PIPELINES = (
     Tiny("StableDiffusion3Pipeline", parts, PARAMS),
     Tiny("StableDiffusion3Img2ImgPipeline", parts, PARAMS | IMAGE),
     Tiny("StableDiffusion3InpaintPipeline", parts, PARAMS | MASKED),
-    Tiny("StableDiffusion3ControlNetPipeline", control_from_aliases, PARAMS | {"control_image": "sample:image:32x32"}),
+    Tiny("StableDiffusion3ControlNetPipeline", with_control, PARAMS | {"control_image": "sample:image:32x32"}),
     Tiny(
         "StableDiffusion3ControlNetInpaintingPipeline",
-        partial(control_from_aliases, masked=True),
+        partial(with_control, masked=True),
         PARAMS | {"control_image": "sample:image:32x32", "control_mask": "sample:mask:32x32"},
     ),
     # Which layers are perturbed is not saved: the second block, as the class has it, is the only choice that lasts.

@@ -115,7 +115,7 @@ async def test_a_control_image_steers_both_passes(draw: Drawing) -> None:
     images = [opened(each.artifacts[0].content) for each in (both, first)]
 
     assert () == both.warnings
-    assert ("The second pass does not see 'image'.",) == first.warnings
+    assert ("The second pass does not use 'image'.",) == first.warnings
     assert "triangle" == shape_of(images[0].resize((128, 128)), "red", "white")
     assert images[0].tobytes() != images[1].tobytes()
 

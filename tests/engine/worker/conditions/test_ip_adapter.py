@@ -87,13 +87,13 @@ def test_an_error_and_a_cancel_leave_no_trace(one: Runner, without: Image.Image)
 
 def test_siblings_take_images_too(one: Runner) -> None:
     """A ControlNet says where, an image what; each has its own strength."""
-    guided, control_from_aliases = "StableDiffusionControlNetPipeline", {"image": (outline(),)}
-    plain = made(one, guided, control_from_aliases)
-    both = {**control_from_aliases, **shown(drawn())}
+    guided, with_control = "StableDiffusionControlNetPipeline", {"image": (outline(),)}
+    plain = made(one, guided, with_control)
+    both = {**with_control, **shown(drawn())}
 
     assert 0 == differ(plain, made(one, guided, both, **{SCALE: 0}))
     assert differ(plain, made(one, guided, both, **{SCALE: 1})) > 20
-    assert 0 == differ(plain, made(one, guided, control_from_aliases))
+    assert 0 == differ(plain, made(one, guided, with_control))
     started = {"image": (drawn(),)}
     again = "StableDiffusionImg2ImgPipeline"
     assert differ(made(one, again, started), made(one, again, {**started, **shown(drawn(OTHER))}, **{SCALE: 1})) > 5

@@ -79,7 +79,7 @@ def tiny_bundle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the family be as small as the file."""
     pipe = StableDiffusionPipeline.from_pretrained(folder / "whole")
     data: dict[str, Any] = copy.deepcopy(dict(bundles._bundles()))
-    for name, part in {"unet-1": "unet", "vae-1": "vae", "video-l": "text_encoder"}.items():
+    for name, part in {"unet-1": "unet", "vae-1": "vae", "clip-l": "text_encoder"}.items():
         config = pipe.components[part].config
         own: Mapping[str, Any] = config if isinstance(config, Mapping) else config.to_dict()
         data["components"][name]["files"]["config.json"] = {
@@ -147,7 +147,7 @@ def test_a_denoiser_alone_asks_for_the_model_around_it(tmp_path: Path) -> None:
     save_file({"cap_embedder.0.weight": torch.zeros(1)}, tmp_path / "x.safetensors")
     config = ModelConfig(name="x", model=str(tmp_path / "x.safetensors"))
 
-    with pytest.raises(IncompatibleWeightsError, match="transformer of Lumina 2 alone") as caught:
+    with pytest.raises(IncompatibleWeightsError, match="only the transformer of Lumina 2") as caught:
         load(config, "Lumina2Pipeline", WorkerOptions(device="cpu"))
 
     assert "Alpha-VLLM/Lumina-Image-2.0" in caught.value.hint
@@ -262,7 +262,7 @@ def test_a_quantized_denoiser_stays_quantized(quantized_folder: Path, as_compone
 
 def test_a_quantized_denoiser_asks_for_the_model_around_it(quantized_folder: Path) -> None:
     """The error names the part, the family, and where it was published."""
-    with pytest.raises(IncompatibleWeightsError, match="holds the unet of Stable Diffusion 1 alone") as caught:
+    with pytest.raises(IncompatibleWeightsError, match="holds only the unet of Stable Diffusion 1") as caught:
         loaded(quantized_folder / "published.gguf")
 
     assert "stable-diffusion-v1-5/stable-diffusion-v1-5" in caught.value.hint

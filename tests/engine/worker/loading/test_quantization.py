@@ -66,7 +66,7 @@ def test_a_type_of_torchao_has_arguments(torchao: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"), [("int9", "no type of quantization 'int9'"), ({"name": "int8_weight_only", "size": 1}, "size")]
+    ("given", "words"), [("int9", "no quantization type 'int9'"), ({"name": "int8_weight_only", "size": 1}, "size")]
 )
 def test_a_type_that_is_not_there_is_refused(given: object, words: str, torchao: None) -> None:
     """Another name, or an argument that the type does not have, is an error that names the component."""
@@ -112,7 +112,9 @@ def test_weights_of_4_bits_are_computed_with_in_the_models_dtype(
 
 def test_arguments_that_a_backend_does_not_take_are_refused() -> None:
     """The error names the component and has the library's message."""
-    with pytest.raises(LoadError, match=r"component 'unet': the quantization cannot be made: .*load_in_4bit"):
+    with pytest.raises(
+        LoadError, match=r"component 'unet': the quantization configuration is not valid: .*load_in_4bit"
+    ):
         made(quant_backend="bitsandbytes_4bit", load_in_4bit="yes")
 
 

@@ -117,7 +117,7 @@ def file(pipe: StableDiffusionXLPipeline, tmp_path: Path) -> Path:
 def tiny_bundle(pipe: StableDiffusionXLPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the family be as small as the file."""
     data: dict[str, Any] = copy.deepcopy(dict(bundles._bundles()))
-    parts = {"unet-xl": "unet", "vae-xl": "vae", "video-l": "text_encoder", "open-clip-g": "text_encoder_2"}
+    parts = {"unet-xl": "unet", "vae-xl": "vae", "clip-l": "text_encoder", "open-clip-g": "text_encoder_2"}
     for name, part in parts.items():
         config = pipe.components[part].config
         own: Mapping[str, Any] = config if isinstance(config, Mapping) else config.to_dict()

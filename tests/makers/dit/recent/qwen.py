@@ -40,7 +40,7 @@ def qwen_image() -> dict[str, Any]:
     }
 
 
-def control_from_aliases(extra: int = 0) -> dict[str, Any]:
+def with_control(extra: int = 0) -> dict[str, Any]:
     """Return the parts with a ControlNet, which sees so many channels of a mask beside the latents."""
     net = diffusers.QwenImageControlNetModel(**(_shape() | {"num_layers": 1}), extra_condition_channels=extra)
     return qwen_image() | {"controlnet": net}
@@ -152,10 +152,10 @@ PIPELINES = (
     Tiny("QwenImagePipeline", qwen_image, PARAMS),
     Tiny("QwenImageImg2ImgPipeline", qwen_image, PARAMS | IMAGE),
     Tiny("QwenImageInpaintPipeline", qwen_image, PARAMS | MASKED),
-    Tiny("QwenImageControlNetPipeline", control_from_aliases, PARAMS | STEERED),
+    Tiny("QwenImageControlNetPipeline", with_control, PARAMS | STEERED),
     Tiny(
         "QwenImageControlNetInpaintPipeline",
-        partial(control_from_aliases, 4),
+        partial(with_control, 4),
         PARAMS | STEERED | {"control_mask": "sample:mask:32x32"},
     ),
     Tiny("QwenImageLayeredPipeline", layered, PARAMS | IMAGE | {"layers": 1, "num_inference_steps": 1}),
