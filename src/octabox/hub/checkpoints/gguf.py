@@ -1,6 +1,6 @@
 """Read tensor names and shapes from the header of a .gguf file.
 
-Why not with the library gguf: docs/adr/0016-headers-of-weight-files.md.
+Why not with the library gguf: docs/adr/0018-headers-of-weight-files.md.
 """
 
 from __future__ import annotations
