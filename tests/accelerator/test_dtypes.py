@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"lacks": ["bfloat16"]}, "plain", torch.float16),
     ],
 )
-def test_auto_is_a_dtype_that_the_device_computes_in(
+def test_auto_is_a_dtype_that_the_device_supports_dtype(
     settings: dict[str, Any], name: str, expected: torch.dtype, folder: Path, accelerator: Control
 ) -> None:
     """Emulated dtypes are not chosen, the dtype of stored weights is, and the model generates an image in it."""
@@ -132,6 +132,6 @@ def test_upscalers_compute_in_float16(tmp_path: Path, monkeypatch: pytest.Monkey
     name = "ImageUpscalingPipeline"
     assert torch.float16 == load_model(tmp_path, "2x.pth", name).pipelines[0].dtype
 
-    monkeypatch.setattr(Upscaler, "computes_in", lambda self, dtype: dtype != torch.float16)
+    monkeypatch.setattr(Upscaler, "supports_dtype", lambda self, dtype: dtype != torch.float16)
     runner = load_model(tmp_path, "2x.pth", name)
     assert torch.bfloat16 == runner.pipelines[0].dtype

@@ -56,7 +56,7 @@ def test_a_scheduler_goes_by_any_name_and_takes_settings(elsewhere: Path) -> Non
     assert 0 == named.exit_code, named.exception
     assert ("DPMSolverMultistepScheduler", "align_your_steps") == (facts["name"], facts["schedule"])
     assert {"solver_order": 3} == json.loads(asked.output)["scheduler"]["settings"]
-    assert "no JSON" in failure("demo", "a red star", "--scheduler", '{"name": ').message
+    assert "not valid JSON" in failure("demo", "a red star", "--scheduler", '{"name": ').message
 
 
 def test_several_results_have_several_files(elsewhere: Path) -> None:

@@ -160,12 +160,12 @@ def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("change", "status", "code", "said"),
     [
-        ({"adapters": ["flux"]}, 400, "incompatible_adapter", "no place for any of its 2 tensors"),
+        ({"adapters": ["flux"]}, 400, "incompatible_adapter", "none of its 2 tensors belongs to a layer"),
         ({"adapters": ["hearts", "large"]}, 400, "incompatible_adapter", "'large' does not fit this model"),
         ({"adapters": ["evil"]}, 403, "remote_code_refused", "it would call pathlib.Path.touch"),
         ({"adapters": [{"lora": "hearts", "weight": math.nan}]}, 400, "invalid_request", "NaN is not a JSON number"),
         ({"prompt": "a __day__ star", "prompt_syntax": "a1111"}, 400, "invalid_value", "day -> night -> day"),
-        ({"prompt": "a (star:1000000000)", "prompt_syntax": "a1111"}, 400, "invalid_value", "not between -10 and 10"),
+        ({"prompt": "a (star:1000000000)", "prompt_syntax": "a1111"}, 400, "invalid_value", "must be between -10 and 10"),
         ({"prompt": "(" * 2000, "prompt_syntax": "a1111"}, 400, "invalid_value", "more than 1000 opening brackets"),
         ({"adapters": ["heart"]}, 400, "adapter_not_found", "Did you mean hearts"),
         ({"adapters": ["short"]}, 500, "incompatible_weights", "truncated"),
@@ -174,7 +174,7 @@ def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
         ({"adapters": [{"lora": "hearts", "scale": 1}]}, 400, "invalid_value", "adapters"),
         ({"adapters": [{"lora": str(FRAME)}]}, 400, "forbidden_path", "by its path"),
         ({"adapters": {"lora": "hearts"}}, 400, "invalid_value", "must be a list"),
-        ({"prompt": "<hypernet:x:1>"}, 400, "invalid_value", "is no tag"),
+        ({"prompt": "<hypernet:x:1>"}, 400, "invalid_value", "is not a known tag"),
         ({"prompt": "<lora:hearts:nan>"}, 400, "invalid_value", "not nan"),
         ({"prompt": "<lora:nothing:1>"}, 400, "adapter_not_found", "'nothing'"),
     ],

@@ -163,7 +163,7 @@ def test_bad_input_is_an_exact_error(
     assert parameter in (None, error["param"])
 
 
-@pytest.mark.parametrize(("path", "words"), [("videos", "no videos"), ("audio/speech", "no audio")])
+@pytest.mark.parametrize(("path", "words"), [("videos", "not videos"), ("audio/speech", "not audio")])
 def test_a_model_of_images_makes_nothing_else(http: httpx.Client, path: str, words: str) -> None:
     """The embedded model is asked for neither a video nor an audio; the error says what it makes."""
     answer = http.post(f"/v1/{path}", json={"model": "demo", "prompt": "x", "input": "x"})

@@ -172,7 +172,7 @@ def test_it_can_be_cancelled_between_tiles(http: httpx.Client) -> None:
         ("code", "would run code"),
         ("cut", "truncated"),
         ("named", "is not supported by spandrel"),
-        ("dressed", "nothing from `config:`"),
+        ("dressed", "does not use `config:`"),
     ],
 )
 def test_a_file_that_is_none_is_refused(http: httpx.Client, model: str, words: str) -> None:
@@ -201,7 +201,7 @@ def test_images_that_would_be_too_large_are_refused(http: httpx.Client) -> None:
     response = http.post("/v1/generations", json=body("4x-nearest", np.zeros((4096, 2049, 3), np.uint8)))
 
     assert 400 == response.status_code
-    assert "2049x4096 becomes 4 times as wide" in response.json()["error"]["message"]
+    assert "2049x4096, upscaled 4 times" in response.json()["error"]["message"]
 
 
 def octabox(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:

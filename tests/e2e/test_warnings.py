@@ -76,7 +76,7 @@ MODELS: dict[str, tuple[str, Callable[[Any], None], list[str]]] = {
     "strict": (
         "StableDiffusionPipeline",
         strict,
-        ["Potential NSFW content", "judged the image unsafe and made it black"],
+        ["Potential NSFW content", "flagged the image as unsafe"],
     ),
     "black": ("StableDiffusionPipeline", blacken, ["an image that is all black"]),
     "nan": (
@@ -153,4 +153,4 @@ def test_openais_route_says_it_too(http: httpx.Client) -> None:
     answer = http.post("/v1/images/generations", json=request)
 
     assert answer.is_success, answer.text
-    assert "judged the image unsafe" in json.dumps(answer.json())
+    assert "flagged the image as unsafe" in json.dumps(answer.json())
