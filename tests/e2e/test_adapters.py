@@ -165,7 +165,12 @@ def test_words_of_the_embeddings_folder(http: httpx.Client) -> None:
         ({"adapters": ["evil"]}, 403, "remote_code_refused", "it would call pathlib.Path.touch"),
         ({"adapters": [{"lora": "hearts", "weight": math.nan}]}, 400, "invalid_request", "NaN is not a JSON number"),
         ({"prompt": "a __day__ star", "prompt_syntax": "a1111"}, 400, "invalid_value", "day -> night -> day"),
-        ({"prompt": "a (star:1000000000)", "prompt_syntax": "a1111"}, 400, "invalid_value", "must be between -10 and 10"),
+        (
+            {"prompt": "a (star:1000000000)", "prompt_syntax": "a1111"},
+            400,
+            "invalid_value",
+            "must be between -10 and 10",
+        ),
         ({"prompt": "(" * 2000, "prompt_syntax": "a1111"}, 400, "invalid_value", "more than 1000 opening brackets"),
         ({"adapters": ["heart"]}, 400, "adapter_not_found", "Did you mean hearts"),
         ({"adapters": ["short"]}, 500, "incompatible_weights", "truncated"),

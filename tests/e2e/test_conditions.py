@@ -157,7 +157,12 @@ def test_a_strength_without_an_image_is_a_warning(http: httpx.Client) -> None:
             "controlnet_conditioning_scale",
             "list of 2",
         ),
-        ("both", {"image": 2, "control_guidance_start": [0, 1]}, "control_guidance_start", "must be less than 'control_guidance_end'"),
+        (
+            "both",
+            {"image": 2, "control_guidance_start": [0, 1]},
+            "control_guidance_start",
+            "must be less than 'control_guidance_end'",
+        ),
         ("sketch", {"image": 2}, "image", "one component 'adapter'"),
         (
             "sketch",

@@ -24,7 +24,7 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         {"initial_audio_waveforms": True},
         "invalid_value",
         "initial_audio_waveforms",
-        "an audio",
+        "must be audio",
     ),
     "no images": (PAINTER, {"image": []}, "invalid_value", "image", "must be an image, not []"),
     "no videos": (MOVER, {"video": []}, "invalid_value", "video", "must be a video, not []"),
