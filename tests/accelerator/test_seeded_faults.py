@@ -171,17 +171,17 @@ def component_not_placed(patch: Patch) -> None:
 
 def hook_lost(patch: Patch) -> None:
     """A component is not brought to the device any more when it is used."""
-    patch.setattr(ComponentOffloader, "_use", lambda component, module, args, kwargs: (args, kwargs))
+    patch.setattr(ComponentOffloader, "_load_on_use", lambda component, module, args, kwargs: (args, kwargs))
 
 
 def not_moved_back(patch: Patch) -> None:
     """After a cancelled call the components stay on the device."""
 
     @contextmanager
-    def calling(placement: offload.Placement) -> Any:
+    def call_scope(placement: offload.Placement) -> Any:
         yield
 
-    patch.setattr(offload.Placement, "calling", calling)
+    patch.setattr(offload.Placement, "call_scope", call_scope)
 
 
 def frames_kept(patch: Patch) -> None:
