@@ -16,6 +16,7 @@ import openai
 from fastapi import FastAPI
 from PIL import Image
 
+from in_process_decoder import InProcessDecoder
 from octabox import demo
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
@@ -27,7 +28,6 @@ from octabox.frontends.http.app import create_app
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.results import Results
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.media.decoding.decoders import InProcessDecoder
 from octabox.media.images import encode
 from octabox.media.limits import MediaLimits
 from octabox.schedulers.compatibility import Incompatibility

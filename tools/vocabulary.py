@@ -28,7 +28,7 @@ class RefusedWord:
         word: A regular expression; it must match a whole name, a whole part of a name, or whole words of prose.
         use: What to write instead.
         where: ``names``, ``prose``, or both.
-        unless: A regular expression for text around the word, in which it has another meaning; it is matched in prose.
+        unless: A regular expression for a name, or for the text around the word, in which it has another meaning.
     """
 
     word: str
@@ -39,25 +39,19 @@ class RefusedWord:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The list of words, and where they may stand for now.
+    """The list of words, and where they may stand.
 
     Args:
         words: The words.
         allowed: Reasons by (file, word) relative to the package; the file may be a folder.
-        not_yet: Folders that are not looked at yet.
     """
 
     words: tuple[RefusedWord, ...]
     allowed: dict[tuple[str, str], str]
-    not_yet: tuple[str, ...]
 
     def allows(self, file: str, word: str) -> bool:
         """Return whether a word may stand in a file."""
         return any(word == each and file.startswith(path) for path, each in self.allowed)
-
-    def skips(self, file: str) -> bool:
-        """Return whether a file is not looked at yet."""
-        return any(file.startswith(path) for path in self.not_yet)
 
 
 @dataclass(frozen=True)
@@ -83,13 +77,19 @@ def load_vocabulary(path: Path = VOCABULARY) -> Vocabulary:
         for each in found["words"]
     )
     allowed = {(each["file"], each["word"]): each["reason"] for each in found.get("allowed") or ()}
-    return Vocabulary(words, allowed, tuple(found.get("not_yet") or ()))
+    return Vocabulary(words, allowed)
 
 
 def uses_in(text: str, words: Iterable[RefusedWord]) -> Iterator[Use]:
     """Yield each use of these words in a file's text."""
     words = tuple(words)
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    # A method that is called is named where it is defined, which may be in a library.
+    triples = zip(tokens, tokens[1:], tokens[2:], strict=False)
+    called = {name.start for before, name, after in triples if (before.string, after.string) == (".", "(")}
+    for token in tokens:
+        if token.type == tokenize.NAME and token.start in called:
+            continue
         if token.type == tokenize.NAME:
             yield from (Use(token.start[0], token.string, word) for word in words if _in_name(token.string, word))
         elif token.type in (tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", -1)):
@@ -102,7 +102,7 @@ def uses_in(text: str, words: Iterable[RefusedWord]) -> Iterator[Use]:
 
 def _in_name(name: str, word: RefusedWord) -> bool:
     """Return whether a name, or a part of it, is a refused word."""
-    if "names" not in word.where:
+    if "names" not in word.where or (word.unless and re.search(word.unless, name)):
         return False
     pattern = _pattern(word.word)
     return any(pattern.fullmatch(each) for each in (name, name.strip("_"), *name.split("_")))

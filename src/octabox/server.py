@@ -64,7 +64,7 @@ class Parts:
     async def close(self) -> None:
         """Unload all models, and end all processes."""
         await self.engine.close()
-        await asyncio.to_thread(self.decoder.close)
+        self.decoder.close()
 
 
 def build(settings: Settings, model: str | None = None) -> Parts:

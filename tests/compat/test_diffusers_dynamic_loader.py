@@ -175,7 +175,7 @@ def test_a_pipeline_needs_a_model() -> None:
     ("name", "single", "says"),
     [
         ("StableDiffusionPipeline", False, "Failed to load pipeline 'StableDiffusionPipeline' from '.*nothing'"),
-        ("DDPMPipeline", True, r"DDPMPipeline does not support from_single_file\(\)"),
+        ("DDPMPipeline", True, r"DDPMPipeline cannot be loaded from a single file"),
     ],
 )
 def test_a_model_that_does_not_load_is_a_runtime_error(tmp_path: Path, name: str, single: bool, says: str) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.pipelines import BASE, load_catalog
 from octabox.config.localai import table
 from octabox.config.preset_merge import preset_of_alias
 from octabox.frontends.http.localai.schema import InpaintingForm, UpscaleForm, VideoRequest
 from octabox.frontends.naming.parameters import ALIASES
 from octabox.schedulers.names import resolve_scheduler
-from octabox.service.selection.resolver import BASE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "compatibility" / "localai.md").read_text(encoding="utf-8")

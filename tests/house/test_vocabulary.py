@@ -13,7 +13,7 @@ VOCABULARY = load_vocabulary()
 FILES = [file.relative_to(SOURCE).as_posix() for file in sorted(SOURCE.rglob("*.py"))]
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if not VOCABULARY.skips(file)])
+@pytest.mark.parametrize("file", FILES)
 def test_no_refused_word_is_used(file: str) -> None:
     """A file uses none in its names, docstrings, comments and messages, but for the exceptions of the list."""
     uses = uses_in((SOURCE / file).read_text(encoding="utf-8"), VOCABULARY.words)
@@ -35,12 +35,6 @@ def test_each_exception_is_needed(file: str, word: str) -> None:
     assert known, f"'{word}' is not in the list"
     assert any([*uses_in((SOURCE / each).read_text(encoding="utf-8"), known)] for each in files)
     assert len(VOCABULARY.allowed[file, word].split()) > 3
-
-
-@pytest.mark.parametrize("folder", VOCABULARY.not_yet)
-def test_what_is_skipped_exists(folder: str) -> None:
-    """A folder that was moved is not skipped by accident."""
-    assert (SOURCE / folder).exists()
 
 
 WORDS = (RefusedWord("told", "described"), RefusedWord("clips?", "video", unless="clip skip"))

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 import spoilt
+from in_process_decoder import InProcessDecoder
 from octabox.catalog.entries import Parameter, ParameterKind, PipelineEntry
 from octabox.errors import MediaError
-from octabox.media.decoding.decoders import InProcessDecoder
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.inputs import decode_inputs

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from in_process_decoder import InProcessDecoder
 from makers import samples
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, RequestError
 from octabox.media.audio import Audio
-from octabox.media.decoding.decoders import DECODERS, InProcessDecoder
+from octabox.media.decoding.decoders import DECODERS
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.media.video import Video

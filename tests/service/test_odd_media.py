@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from PIL.Image import Image
 
+from in_process_decoder import InProcessDecoder
 from makers.samples import content
 from octabox.catalog.entries import Parameter, PipelineEntry
-from octabox.media.decoding.decoders import InProcessDecoder
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.inputs import decode_inputs

@@ -90,9 +90,18 @@ def load_diffusers_pipeline(
         raise PipelineNotFoundError(
             "No model is specified.", hint="Set model_id to a folder, a Hub repository or a file."
         )
+    cls = resolve_pipeline_class(class_name, task, None if from_single_file else model_id)
+    return load_pipeline(cls, model_id, from_single_file=from_single_file, **kwargs)
+
+
+def load_pipeline(cls: Any, model_id: str, *, from_single_file: bool, **kwargs: Any) -> Any:
+    """Load a pipeline of a class from a folder or a Hub repository, or from a single checkpoint file.
+
+    Raises:
+        IncompatibleWeightsError: The class does not support single files.
+    """
     if not from_single_file:
-        return resolve_pipeline_class(class_name, task, model_id).from_pretrained(model_id, **kwargs)  # type: ignore[attr-defined]
-    cls = resolve_pipeline_class(class_name, task)
+        return cls.from_pretrained(model_id, **kwargs)
     if not hasattr(cls, "from_single_file"):
         raise IncompatibleWeightsError(
             f"{cls.__name__} cannot be loaded from a single file.", hint="Use a folder or a repository."

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 #: The package that the catalog is built from.
 PACKAGE = "diffusers"
 
+#: The base class of all pipelines, which loads a model by the class that its index names.
+BASE = "DiffusionPipeline"
+
 
 class Catalog:
     """All classes that can be served, and the relations between them.
@@ -92,7 +95,7 @@ class Catalog:
         """
         tag = self.task(task)
         if like is not None:
-            return self._sibling_for(tag, self.pipeline(like), extra)
+            return _sibling_for(tag, (self.pipeline(like), *self.siblings(like, extra)), self.tasks_like(like, extra))
         ranked = [entry for entry in self.ranking(tag) if not tasks.count_extra_inputs(entry, tag)]
         if not ranked:
             raise TaskNotFoundError(
@@ -150,18 +153,6 @@ class Catalog:
                 sizes[entry.family] = sizes.get(entry.family, 0) + 1
         return sizes
 
-    def _sibling_for(self, task: str, entry: PipelineEntry, extra: frozenset[str]) -> PipelineEntry:
-        family = (entry, *self.siblings(entry.name, extra))
-        serving = [each for each in family if task in each.tasks]
-        if not serving:
-            supported = self.tasks_like(entry.name, extra)
-            raise TaskNotFoundError(
-                f"A model of {entry.name} cannot do {task}.",
-                hint=f"It can do: {', '.join(supported)}.",
-                choices=supported,
-            )
-        return min(serving, key=lambda each: (each.tasks.index(task), family.index(each)))
-
     def no_pipeline(self, name: str) -> PipelineNotFoundError:
         """Return the error for an unknown pipeline class."""
         known = sorted({*self.pipelines, *self.automatic.values()})
@@ -185,6 +176,18 @@ class Catalog:
     def families(self) -> tuple[str, ...]:
         """Return the names of all families."""
         return tuple(sorted({entry.family for entry in self.pipelines.values()}))
+
+
+def _sibling_for(task: str, family: tuple[PipelineEntry, ...], supported: tuple[str, ...]) -> PipelineEntry:
+    """Return the class of a family, the model's own class first, that is most for a task."""
+    serving = [each for each in family if task in each.tasks]
+    if not serving:
+        raise TaskNotFoundError(
+            f"A model of {family[0].name} cannot do {task}.",
+            hint=f"It can do: {', '.join(supported)}.",
+            choices=supported,
+        )
+    return min(serving, key=lambda each: (each.tasks.index(task), family.index(each)))
 
 
 @cache

@@ -44,8 +44,8 @@ def find_siblings(
     ]
     found = [other for other in found if _fits(other, entry) and _same_mask_use(other, entry)]
     found += [other for other in pipelines.values() if other not in found and _added_by(other, entry, extra)]
-    fitting = [other for other in found if other.name != entry.name]
-    return tuple(sorted(fitting, key=lambda other: (other.name not in related, len(other.name), other.name)))
+    compatible = [other for other in found if other.name != entry.name]
+    return tuple(sorted(compatible, key=lambda other: (other.name not in related, len(other.name), other.name)))
 
 
 def _relatives(name: str, families: Families) -> dict[str, None]:

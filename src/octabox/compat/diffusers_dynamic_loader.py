@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from octabox.catalog import loading
-from octabox.catalog.pipelines import Catalog, load_catalog
+from octabox.catalog.pipelines import BASE, Catalog, load_catalog
 from octabox.catalog.resolution import resolve_pipeline_name
 from octabox.catalog.tasks import vocabulary
 from octabox.errors import NotFoundError, OctaboxError
@@ -28,9 +28,6 @@ __all__ = [
     "load_diffusers_pipeline",
     "resolve_pipeline_class",
 ]
-
-#: The class of diffusers that every pipeline inherits from, and that loads a model by the class its index names.
-BASE = "DiffusionPipeline"
 
 #: How many names a message lists, and how many characters of a docstring `get_pipeline_info` returns.
 MAX_NAMES, MAX_DOCSTRING = 20, 200
@@ -100,10 +97,10 @@ def get_task_aliases() -> dict[str, list[str]]:
 def _first(catalog: Catalog, task: str, names: list[str]) -> list[str]:
     """Return names with the one in front that a task resolves to."""
     try:
-        chosen = resolve_pipeline_name(task=task, catalog=catalog)
+        first = resolve_pipeline_name(task=task, catalog=catalog)
     except OctaboxError:  # Every class for it needs something else as well.
         return names
-    return [chosen, *(name for name in names if name != chosen)]
+    return [first, *(name for name in names if name != first)]
 
 
 def get_available_pipelines() -> list[str]:
@@ -122,7 +119,7 @@ def resolve_pipeline_class(class_name: str | None = None, task: str | None = Non
     Args:
         class_name: Name of a pipeline class, in any case.
         task: A task, one of its aliases, or a family.
-        model_id: A folder or a repository of the Hub; where its class cannot be told, `DiffusionPipeline` reads it.
+        model_id: A folder or a repository of the Hub; where its class is unknown, `DiffusionPipeline` reads it.
 
     Raises:
         ValueError: There is no such class or task, or none of the three is given.
@@ -168,14 +165,10 @@ def load_diffusers_pipeline(
     kind = resolve_pipeline_class(class_name, task, model_id)
     if model_id is None:
         raise ValueError("model_id is required to load a pipeline")
-    failed = f"Failed to load pipeline '{kind.__name__}' from '{model_id}'"
-    load = getattr(kind, "from_single_file" if from_single_file else "from_pretrained", None)
-    if load is None:
-        raise RuntimeError(f"{failed}: Pipeline class {kind.__name__} does not support from_single_file().")
     try:
-        return load(model_id, **kwargs)
+        return loading.load_pipeline(kind, model_id, from_single_file=from_single_file, **kwargs)
     except Exception as error:
-        raise RuntimeError(f"{failed}: {error}") from error
+        raise RuntimeError(f"Failed to load pipeline '{kind.__name__}' from '{model_id}': {error}") from error
 
 
 def get_pipeline_info(class_name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from octabox.media.audio import Audio
 from octabox.media.video import Video
 from octabox.types import AdapterChoice, Event, ModelStatus, OutputFormat, SchedulerChoice, Variation
 
-#: A decoded input: an upright image in RGB (a mask in L), a video, an audio, or an array; where a pipeline takes lists of
+#: A decoded input: an upright image in RGB (a mask in L), a video, audio, or an array; where a pipeline takes lists of
 #: them, also a list, in which None is a missing item.
 Medium = Image | Video | Audio | np.ndarray | list[Any]
 

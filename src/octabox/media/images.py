@@ -172,7 +172,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _as_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale a 16-bit image to 8 bits, which Pillow would clip."""
+    """Scale a 16-bit image to 8 bits, which Pillow would saturate."""
     if not image.mode.startswith("I"):
         return image
     values = image.convert("I")

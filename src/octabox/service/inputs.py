@@ -69,10 +69,8 @@ async def _decode_one(source: Source | list[Any], parameter: Parameter, fetcher:
         return [None if each is None else await _decode_one(each, parameter, fetcher, decoder) for each in source]
     data = await fetcher.fetch(source, parameter=parameter.name)
     if parameter.kind == "image" and data.startswith(arrays.MAGIC):
-        return _check_latents(
-            await asyncio.to_thread(decoder.decode, "array", data, parameter=parameter.name), parameter
-        )
-    return await asyncio.to_thread(decoder.decode, parameter.kind, data, parameter=parameter.name)
+        return _check_latents(await decoder.decode("array", data, parameter=parameter.name), parameter)
+    return await decoder.decode(parameter.kind, data, parameter=parameter.name)
 
 
 def _check_latents(array: Medium, parameter: Parameter) -> Medium:

@@ -178,6 +178,24 @@ async def test_a_call_that_no_worker_has_started_is_sent_again() -> None:
     assert isinstance(await client.result(), Generation)
 
 
+async def test_a_call_that_ends_its_workers_is_not_sent_for_ever() -> None:
+    """After the second worker that ends before the start of the call, the request fails; the next one is served."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    client, behind = Client(engine, call()), Client(engine, call())
+    for _ in range(2):
+        worker = await workers.next_started()
+        await worker.next_call()
+        worker.exit(KILLED)
+
+    with pytest.raises(WorkerDiedError, match="2 workers of model 'demo' ended before they started this request"):
+        await client.result()
+    other = await workers.next_started()
+    other.start_run(await other.next_call())
+    other.finish(behind.call)
+    assert isinstance(await behind.result(), Generation)
+
+
 async def test_a_client_that_leaves_as_its_worker_ends_holds_up_nobody() -> None:
     """Its call is sent to no other worker, and unload does not wait for it."""
     workers = FakeWorkers(runs=False)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.forkserver import ProcessStarter
@@ -19,6 +20,9 @@ from octabox.types import ModelStatus, Progress
 
 #: Seconds between two checks of a worker that is to become idle.
 CHECK_INTERVAL = 1.0
+
+#: How many workers a call is sent to, where each ends before it starts the call.
+MAX_SENDS = 2
 
 
 class WorkerSupervisor:
@@ -73,8 +77,9 @@ class WorkerSupervisor:
         if request.call is None:
             request.finish()
             return
-        began = time.perf_counter()
+        began, sent = time.perf_counter(), 0
         while not (request.cancelled or request.finished):
+            sent += 1
             try:
                 self._sent.add(request.call, request)
                 await worker.send(RunCall(request.call))
@@ -84,6 +89,8 @@ class WorkerSupervisor:
             if request.started:
                 self.run_seconds = time.perf_counter() - began
                 return
+            if sent >= MAX_SENDS:
+                raise _never_started(self.name, sent)
             if not request.cancelled:
                 worker = await self._loaded_worker(request)  # The last one had ended before it started the call.
 
@@ -131,12 +138,8 @@ class WorkerSupervisor:
 
     async def _load(self, model: ModelConfig, pipeline: str) -> None:
         """Load the model where there is room for it; a load that fails leaves no process."""
-
-        async def load(placed: ModelConfig) -> None:
-            await self._start(placed, (model, pipeline))
-
         try:
-            await self._residency.load(self.name, model, load)
+            await self._residency.load(self.name, model, partial(self._start, requested=(model, pipeline)))
         except asyncio.TimeoutError:
             if self._worker is None or self._worker.process is None:
                 # The fork server does not answer. Its end takes a moment, which the event loop does not wait for.
@@ -170,6 +173,14 @@ class WorkerSupervisor:
         self._worker = None
         self._sent.fail_started(error)
         self._residency.notify_freed()
+
+
+def _never_started(model: str, workers: int) -> WorkerDiedError:
+    return WorkerDiedError(
+        f"{workers} workers of model '{model}' ended before they started this request.",
+        hint="It may need more memory than there is. The log states how they ended.",
+        model=model,
+    )
 
 
 @asynccontextmanager

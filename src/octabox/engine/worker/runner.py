@@ -223,9 +223,9 @@ class Runner:
         arguments.pop(SCALE_PARAMETER, None)
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
-        image_prompts = self._model.ip_adapters
+        ip_adapters = self._model.ip_adapters
         variation = nullcontext() if run.variation is None else apply_variation(arguments, run.variation)
-        with steps.installed(), image_prompts.activated(run) if image_prompts else nullcontext(), variation:
+        with steps.installed(), ip_adapters.activated(run) if ip_adapters else nullcontext(), variation:
             return pipe(**arguments)
 
     def _parse_output(

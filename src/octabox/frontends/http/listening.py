@@ -30,7 +30,7 @@ def listen(
     on_listening: Callable[[str], None],
     interrupt: Callable[[], Awaitable[None]] = _do_nothing,
 ) -> None:
-    """Serve an application until the process is told to stop.
+    """Serve an application until the process receives a signal to stop.
 
     Args:
         app: The application.

@@ -68,7 +68,7 @@ def bundle_folder(name: str, pipeline: str) -> Iterator[Path]:
                 class_name = {"_class_name": entry["class"][1]} if entry["class"][0] == "diffusers" else {}
                 _write(path / part / file, class_name | content)
             if entry.get("tokenizer") == "clip":
-                _write_clip(path / part)
+                _write_clip_tokenizer(path / part)
         yield path
 
 
@@ -82,7 +82,7 @@ def _write(file: Path, content: object) -> None:
     file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
-def _write_clip(path: Path) -> None:
+def _write_clip_tokenizer(path: Path) -> None:
     """Write the merges of CLIP and the vocabulary that follows from them."""
     merges = gzip.decompress((_DATA / "clip" / "merges.txt.gz").read_bytes()).decode()
     (path / "merges.txt").write_text(merges, encoding="utf-8")

@@ -10,7 +10,6 @@ from PIL import Image
 
 from octabox.media import arrays, audio, images, video
 from octabox.media.audio import Audio
-from octabox.media.limits import MediaLimits
 from octabox.media.video import Video
 
 #: A decoded file.
@@ -29,8 +28,8 @@ DECODERS: Mapping[str, Callable[..., Decoded]] = {
 class Decoder(Protocol):
     """Decodes input files."""
 
-    def decode(self, kind: str, data: bytes, *, parameter: str) -> Decoded:
-        """Decode a file; blocks the calling thread.
+    async def decode(self, kind: str, data: bytes, *, parameter: str) -> Decoded:
+        """Decode a file.
 
         Args:
             kind: One of `DECODERS`.
@@ -41,18 +40,3 @@ class Decoder(Protocol):
             MediaError: The file cannot be decoded, or is too large.
         """
         ...
-
-
-class InProcessDecoder:
-    """Decodes in the calling process, for trusted files.
-
-    Args:
-        limits: Limits of the input.
-    """
-
-    def __init__(self, limits: MediaLimits) -> None:
-        self._limits = limits
-
-    def decode(self, kind: str, data: bytes, *, parameter: str) -> Decoded:
-        """Decode a file, as `Decoder.decode`."""
-        return DECODERS[kind](data, parameter=parameter, limits=self._limits)

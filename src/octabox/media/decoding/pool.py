@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -10,9 +11,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from queue import Empty, LifoQueue
 from typing import Any
 
 from octabox.errors import MediaError
@@ -29,12 +31,11 @@ BYTES_PER_PIXEL = 6
 #: Additional memory limit of a decoder in bytes.
 OVERHEAD = 1 << 30
 
-#: Seconds to wait for the exit of a decoder after its connection is closed.
-SHUTDOWN_TIMEOUT = 2.0
-
 
 class DecoderPool:
     """Decodes files in processes that are started on demand and replaced after a crash.
+
+    Each process is used by one thread, and the threads are not those of the event loop, so that a slow file delays only files.
 
     Args:
         limits: Limits of the input.
@@ -43,55 +44,38 @@ class DecoderPool:
     """
 
     def __init__(self, limits: MediaLimits, *, size: int = 0, timeout: float = 60.0) -> None:
-        self.limits, self._timeout = limits, timeout
+        self._limits, self._timeout = limits, timeout
         self._memory = OVERHEAD + BYTES_PER_PIXEL * limits.max_video_pixels
-        self._free = threading.Semaphore(size or min(4, os.cpu_count() or 1))
-        self._idle: LifoQueue[_Decoder] = LifoQueue()
-        self._closed = False
-        weakref.finalize(self, _close_all, self._idle)
+        self._threads = ThreadPoolExecutor(size or min(4, os.cpu_count() or 1), "decoder")
+        self._of_thread = threading.local()
+        self._decoders: list[_Decoder] = []
+        weakref.finalize(self, _stop_all, self._decoders)
 
-    def decode(self, kind: str, data: bytes, *, parameter: str) -> Decoded:
-        """Decode a file; blocks the calling thread.
-
-        Args:
-            kind: One of `decoders.DECODERS`.
-            data: Content of the file.
-            parameter: Name of the call parameter, for errors.
+    async def decode(self, kind: str, data: bytes, *, parameter: str) -> Decoded:
+        """Decode a file, as `Decoder.decode`.
 
         Raises:
             MediaError: The file cannot be decoded, exceeds a limit, or crashes its decoder.
         """
-        self.limits.check_bytes(data, parameter)
-        with self._free:
-            decoder = self._take()
-            try:
-                medium = decoder.decode(Order(kind, parameter, self.limits), data, self._timeout)
-            except BaseException as error:
-                self._give_back(decoder, usable=isinstance(error, MediaError) and decoder.alive)
-                raise
-            self._give_back(decoder, usable=True)
-            return medium
+        self._limits.check_bytes(data, parameter)
+        order = Order(kind, parameter, self._limits)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, order, data)
 
-    def _take(self) -> _Decoder:
-        while True:
-            try:
-                decoder = self._idle.get_nowait()
-            except Empty:
-                return _Decoder(self._memory)
-            if decoder.alive:
-                return decoder
-            decoder.close()
-
-    def _give_back(self, decoder: _Decoder, *, usable: bool) -> None:
-        if usable and not self._closed:
-            self._idle.put(decoder)
-        else:
-            decoder.close()
+    def _decode(self, order: Order, data: bytes) -> Decoded:
+        """Decode a file with the process of this thread."""
+        decoder: _Decoder | None = getattr(self._of_thread, "decoder", None)
+        if decoder is None or not decoder.alive:
+            if decoder is not None:
+                decoder.stop()
+                self._decoders.remove(decoder)
+            decoder = self._of_thread.decoder = _Decoder(self._memory)
+            self._decoders.append(decoder)
+        return decoder.decode(order, data, self._timeout)
 
     def close(self) -> None:
-        """Stop all processes; a busy process stops after its current file."""
-        self._closed = True
-        _close_all(self._idle)
+        """Stop all processes; files that wait or are being decoded fail."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        _stop_all(self._decoders)
 
 
 class _Decoder:
@@ -111,52 +95,51 @@ class _Decoder:
         self._connection = Connection(ours.detach())
 
     @property
+    def pid(self) -> int:
+        """Id of the process."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether the process is running."""
         return self._process.poll() is None
 
     def decode(self, order: Order, data: bytes, timeout: float) -> Decoded:
-        """Decode a file.
+        """Decode a file. After an error other than a refusal the process has ended.
 
         Raises:
             MediaError: As `DecoderPool.decode`.
         """
+        # A process that does not answer may not read either, so the limit is for the whole exchange.
+        watchdog, began = threading.Timer(timeout, self._process.kill), time.monotonic()
+        watchdog.start()
         try:
             self._connection.send_bytes(order.as_json())
             self._connection.send_bytes(data)
-            if not self._connection.poll(timeout):
-                self._end()
-                raise _unreadable(order, f"takes longer than the {timeout:g} seconds that decoding may take")
             answer: dict[str, Any] = json.loads(self._connection.recv_bytes())
             if answer["type"] == "error":
                 raise MediaError(answer["message"], hint=answer["hint"], parameter=order.parameter)
             return receive(self._connection, answer)
         except (EOFError, OSError, ValueError, KeyError) as error:
-            code = self._end()
+            self._process.kill()
+            code = self._process.wait()
+            if time.monotonic() - began >= timeout:
+                raise _unreadable(order, f"takes longer than the {timeout:g} seconds that decoding may take") from error
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             logger.warning("A decoder ended (%s) over a file for '%s': %s", how, order.parameter, error)
             raise _unreadable(order, "cannot be decoded: it ends the process that reads it") from error
+        finally:
+            watchdog.cancel()
 
-    def close(self) -> None:
-        """Stop the process."""
-        self._connection.close()
-        try:
-            self._process.wait(SHUTDOWN_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self._end()
-
-    def _end(self) -> int:
-        """Kill the process, and return its exit code."""
+    def stop(self) -> None:
+        """Kill the process, which has nothing to lose."""
         self._process.kill()
-        return self._process.wait()
+        self._process.wait()
 
 
-def _close_all(idle: LifoQueue[_Decoder]) -> None:
-    while True:
-        try:
-            idle.get_nowait().close()
-        except Empty:
-            return
+def _stop_all(decoders: list[_Decoder]) -> None:
+    for decoder in decoders:
+        decoder.stop()
 
 
 def _environment() -> dict[str, str]:

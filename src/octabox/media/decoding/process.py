@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import sys
@@ -90,7 +89,6 @@ def limit_resources(memory: int) -> None:
 def main() -> None:
     """Serve the connection of the first argument (a descriptor), with the memory limit of the second argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes the connection.
-    os.environ.pop("PYTHONPATH", None)
     limit_resources(int(sys.argv[2]))
     serve(Connection(int(sys.argv[1])))
 

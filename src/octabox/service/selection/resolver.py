@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.pipelines import Catalog
+from octabox.catalog.pipelines import BASE, Catalog
 from octabox.catalog.resolution import pipeline_from_index
 from octabox.config.model import ModelConfig
 from octabox.errors import OctaboxError
@@ -16,9 +16,6 @@ from octabox.schedulers.compatibility import ModelTraits
 from octabox.service.model_schedulers import check_scheduler, traits_of
 from octabox.service.served_model import ServedModel
 from octabox.types import SchedulerChoice
-
-#: The base class of all pipelines; as a model's pipeline it means the class of its files.
-BASE = "DiffusionPipeline"
 
 
 class ModelResolver:

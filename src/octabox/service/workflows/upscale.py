@@ -66,7 +66,7 @@ async def upscale_image(
     """
     source = request.inputs["image"][0]
     assert isinstance(source, bytes)  # noqa: S101 (the routes take files alone)
-    before = original = await asyncio.to_thread(_size, source, decoder)
+    before = original = await _size(source, decoder)
     target = (original[0] * scale, original[1] * scale) if scale else None
     for again in range(MAX_CALLS):
         generation = await generations.generate(request)
@@ -86,9 +86,9 @@ async def upscale_image(
     return await asyncio.to_thread(_scaled, generation, target or size, request.output)
 
 
-def _size(content: bytes, decoder: Decoder) -> tuple[int, int]:
+async def _size(content: bytes, decoder: Decoder) -> tuple[int, int]:
     """Return the size of an image after its orientation is applied."""
-    image = decoder.decode("image", content, parameter="image")
+    image = await decoder.decode("image", content, parameter="image")
     assert isinstance(image, Image.Image)  # noqa: S101 (of that kind)
     return image.size
 

@@ -24,6 +24,15 @@ def test_defaults_are_the_documented_ones() -> None:
     )
 
 
+def test_a_variable_without_effect_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """What LocalAI's backends read and this one does not is named, with what applies instead; unset, nothing is."""
+    Environment.load({})
+    assert [] == caplog.messages
+    Environment.load({"PYTHON_GRPC_MAX_WORKERS": "4"})
+
+    assert ["PYTHON_GRPC_MAX_WORKERS has no effect"] == [line.partition(":")[0] for line in caplog.messages]
+
+
 def test_every_variable_is_read() -> None:
     """Each variable of the table changes its setting, as a number where it is one."""
     read = Environment.load(

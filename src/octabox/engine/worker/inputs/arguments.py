@@ -85,7 +85,7 @@ def _uses_video_processor(pipe: Any) -> bool:
 
 
 def _convert_audio(pipe: Any, parameter: Parameter, shape: Shape, audio: Audio) -> Any:
-    """Return an audio at the pipeline's sampling rate: a tensor of shape (1, channels, length), or an array (length)."""
+    """Return audio at the pipeline's sampling rate: a tensor of shape (1, channels, length), or an array (length)."""
     rate = sampling_rate(pipe, {})
     samples = (resample(audio, rate) if rate else audio).samples
     if "ndarray" in parameter.annotation:
@@ -107,7 +107,7 @@ def _audio_channels(pipe: Any) -> int | None:
 def _sampling_rate_argument(
     entry: PipelineEntry, arguments: Mapping[str, Any], media: Sequence[Medium], pipe: Any
 ) -> dict[str, Any]:
-    """Return the argument for the sampling rate of an audio, if the pipeline takes one and the request does not set it."""
+    """Return the argument for the sampling rate of audio, if the pipeline takes one and the request does not set it."""
     audio = media[0]
     name = next((each.name for each in entry.parameters if each.name.endswith("sampling_rate")), None)
     if not isinstance(audio, Audio) or name is None or arguments.get(name) is not None:

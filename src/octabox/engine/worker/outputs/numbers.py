@@ -129,7 +129,7 @@ def split_audios(array: np.ndarray) -> Iterator[np.ndarray]:
     if array.ndim == IMAGE - 1:
         array = array[:, None]
     if array.ndim != IMAGE:
-        raise ValueError(f"an array of shape {array.shape} is not an audio")
+        raise ValueError(f"an array of shape {array.shape} is not audio")
     yield from array
 
 

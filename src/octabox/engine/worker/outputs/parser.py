@@ -38,7 +38,7 @@ UNSAFE = re.compile(r"nsfw|unsafe")
 #: Fields for arrays that are inputs of other models, not images.
 ENCODED = re.compile(r"embed|latent")
 
-#: Number of axes of an audio.
+#: Number of axes of audio.
 CHANNELS_AND_SAMPLES = 2
 
 #: Default sampling rate.
@@ -69,7 +69,7 @@ class OutputParser:
         Raises:
             GenerationError: The output is empty.
         """
-        self._fields = self._split_fields(output)
+        self._fields = _split_fields(output, self._entry)
         found: list[OutputItem] = []
         arrays: dict[str, np.ndarray] = {}
         for name, value in self._fields.items():
@@ -89,17 +89,6 @@ class OutputParser:
         # Images of maps come before the arrays that are the primary output of such a pipeline.
         primary = "image" if self._entry.output_kind == "array" else self._entry.output_kind
         return sorted(found, key=lambda item: item.kind != primary)
-
-    def _split_fields(self, output: Any) -> dict[str, Any]:
-        """Return the fields of an output by name; a bare value has the name of the primary kind."""
-        if isinstance(output, Mapping):
-            return dict(output)
-        if is_dataclass(output) and not isinstance(output, type):
-            return {each.name: getattr(output, each.name) for each in fields(output)}
-        names = [each.name for each in self._entry.outputs]
-        if isinstance(output, tuple):
-            return dict(zip([*names, *(f"output_{index}" for index in range(len(names), len(output)))], output))  # noqa: B905 (a tuple may be shorter)
-        return {self._entry.output_kind or "output": output}
 
     def _kind(self, name: str) -> Kind | None:
         """Return the media kind of a field, by the catalog."""
@@ -202,6 +191,18 @@ class OutputParser:
                 )
             else:
                 self.warnings.append(f"{name.replace('_', ' ')}.".capitalize())
+
+
+def _split_fields(output: Any, entry: PipelineEntry) -> dict[str, Any]:
+    """Return the fields of an output by name; a bare value has the name of the primary kind."""
+    if isinstance(output, Mapping):
+        return dict(output)
+    if is_dataclass(output) and not isinstance(output, type):
+        return {each.name: getattr(output, each.name) for each in fields(output)}
+    names = [each.name for each in entry.outputs]
+    if isinstance(output, tuple):
+        return dict(zip([*names, *(f"output_{index}" for index in range(len(names), len(output)))], output))  # noqa: B905 (a tuple may be shorter)
+    return {entry.output_kind or "output": output}
 
 
 def _parse_maps(name: str, array: np.ndarray) -> Iterator[OutputItem]:

@@ -1,4 +1,4 @@
-"""Find the sampling rate of an audio and the frame rate of a video."""
+"""Find the sampling rate of audio and the frame rate of a video."""
 
 from __future__ import annotations
 

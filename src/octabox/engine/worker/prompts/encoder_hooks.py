@@ -61,9 +61,9 @@ class EncoderHooks:
         self._pipe, self._prompts, self._encoders, self._tokenizers = pipe, prompts, encoders, tokenizers
         self._chunked, self._cache, self._normed = chunked, cache, normed
         self._tokenizer_hooks = TokenizerHooks(pipe, prompts, encoders, tokenizers, chunked)
-        clips = [each for each in encoders if each.name in chunked]
+        long_encoders = [each for each in encoders if each.name in chunked]
         self._chunks = max(
-            (count_chunks(pipe, clip, tokenizers, prompt) for clip in clips for prompt in prompts), default=1
+            (count_chunks(pipe, each, tokenizers, prompt) for each in long_encoders for prompt in prompts), default=1
         )
         self._weighted: set[str] = set()
         self._unweighted: dict[str, str] = {}

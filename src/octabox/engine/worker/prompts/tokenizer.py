@@ -107,7 +107,7 @@ class TokenizerHooks:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Hook the tokenizers within the context, by a class of their own: Python looks up `__call__` in the class."""
+        """Hook the tokenizers within the context, by a separate class: Python looks up `__call__` in the class."""
         hooked = {id(each): (name, each) for name, each in self._tokenizers.items()}
         for name, tokenizer in hooked.values():
             tokenizer.__class__ = self._hooked_class(name, type(tokenizer))

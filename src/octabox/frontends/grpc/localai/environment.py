@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from octabox.config.problems import describe_expected
 from octabox.errors import ConfigError
+
+logger = logging.getLogger("octabox.localai")
+
+#: Variables of LocalAI's backends that have no effect, with what applies instead.
+UNUSED = {"PYTHON_GRPC_MAX_WORKERS": "calls wait in the queue of the model, whose length is the setting `queue_size`"}
 
 #: Seconds in each unit of a duration in Go's format.
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -104,6 +110,9 @@ class Environment(BaseModel):
         Raises:
             ConfigError: A value is invalid.
         """
+        for name, reason in UNUSED.items():
+            if environ.get(name):
+                logger.warning("%s has no effect: %s", name, reason)
         values = {field: value for field in cls.model_fields if (value := _read(field, environ))}
         try:
             return cls.model_validate(values)

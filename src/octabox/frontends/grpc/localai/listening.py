@@ -16,9 +16,6 @@ from octabox.frontends.grpc.localai.environment import Environment
 from octabox.frontends.grpc.localai.servicer import Servicer
 from octabox.security.keys import ApiKeys
 
-#: Default address of LocalAI's backends.
-ADDRESS = "localhost:50051"
-
 #: Seconds that running calls have to end when the backend is stopped.
 SHUTDOWN_TIMEOUT = 1.0
 
@@ -54,7 +51,7 @@ async def serve(
     environment: Environment,
     on_listening: Callable[[str], None],
 ) -> int:
-    """Serve until the process is told to stop; return the exit code.
+    """Serve until the process receives a signal to stop; return the exit code.
 
     Args:
         servicer: Handles the calls.

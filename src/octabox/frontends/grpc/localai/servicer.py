@@ -113,7 +113,7 @@ class Servicer:
         return await _respond(context, work)
 
     async def SoundGeneration(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
-        """Generate an audio."""
+        """Generate audio."""
 
         def convert(generation: Generation) -> Artifact:
             return results.first_of_type(generation, "audio")

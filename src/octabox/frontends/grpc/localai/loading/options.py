@@ -25,7 +25,7 @@ from octabox.frontends.grpc.localai.loading.weights import check_safe
 from octabox.hub.folder import is_hub_id
 from octabox.types import ACCELERATOR
 
-#: Name in messages in resolve_sources of a configuration file.
+#: Name in messages instead of a configuration file.
 MESSAGE_FILE = Path("ModelOptions")
 
 #: LocalAI's YAML keys by fields of ModelOptions. Empty fields (0, "", false) are left out.
@@ -187,7 +187,7 @@ def _engine_args(text: str) -> dict[str, Any]:
 
 
 def _merge(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with the values of another in resolve_sources of its own, recursively."""
+    """Return a configuration with the values of another one, recursively."""
     merged = dict(fields)
     for name, value in overrides.items():
         old = merged.get(name)
