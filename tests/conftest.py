@@ -23,6 +23,12 @@ from summaries import Summaries
 #: Seconds after which what lies in the catalog's cache is removed: tests write pipelines into folders that are gone soon.
 OLD = 24 * 60 * 60
 
+#: Loggers that a server configures, and how each was at the start: its handlers, level and propagation.
+LOGGERS = [
+    (logger, tuple(logger.handlers), logger.level, logger.propagate)
+    for logger in map(logging.getLogger, ("octabox", *LIBRARIES))
+]
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing by a second thread, which would only wait for the first.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -41,15 +47,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _loggers() -> Iterator[None]:
-    """Leave all loggers as they were: building a server, as commands do, configures those of the whole process."""
-    loggers = [logging.getLogger(name) for name in ("octabox", *LIBRARIES)]
-    before = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    """Restore all loggers before and after a test: building a server configures those of the whole process.
+
+    They become what they were at the start, not what they were before this test: a fixture of a module is set up earlier.
+    """
+    _restore_loggers()
     yield
+    _restore_loggers()
+
+
+def _restore_loggers() -> None:
     logging.captureWarnings(capture=False)
-    for logger, handlers, level, propagate in before:
+    for logger, handlers, level, propagate in LOGGERS:
         for handler in [each for each in logger.handlers if each not in handlers]:
             handler.close()
-        logger.handlers, logger.propagate = handlers, propagate
+        logger.handlers, logger.propagate = list(handlers), propagate
         logger.setLevel(level)
 
 

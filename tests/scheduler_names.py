@@ -73,7 +73,7 @@ REFUSED = {
     "Flash FlowMatch": "has no equivalent in diffusers",
     "DPM2 FlowMatch": "its KDPM2 does not support flow matching",
     "DPM2++ 2M FlowMatch": "dpmpp_2m uses flow matching automatically",
-    "UniPC FlowMatch": "'use_flow_sigmas' is for flow matching models",
+    "UniPC FlowMatch": "'use_flow_sigmas' is for models that were trained by flow matching",
     "Euler FlowMatch": "it has no setting 'beta_schedule'",
     "Heun FlowMatch": "it has no setting 'beta_schedule'",
     "LCM FlowMatch": "it has no setting 'beta_schedule'",

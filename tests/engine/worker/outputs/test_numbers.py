@@ -181,7 +181,7 @@ def test_integer_audios_are_scaled() -> None:
 
 def test_arrays_that_are_not_audios() -> None:
     """An array with four axes raises."""
-    with pytest.raises(ValueError, match="is not an audio"):
+    with pytest.raises(ValueError, match="is not audio"):
         list(split_audios(np.zeros((1, 1, 1, 100))))
 
 
