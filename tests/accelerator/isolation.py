@@ -51,6 +51,9 @@ class Child:
             data = json.loads(line)
             if data is None:
                 return
+            if isinstance(data.get("longrepr"), list):
+                # Where a test was skipped: pytest wants the tuple that it was.
+                data["longrepr"] = tuple(data["longrepr"])
             yield self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
         raise RuntimeError(f"The process of the test ended with exit code {self._process.wait(10)}.")
 

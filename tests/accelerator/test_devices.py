@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ def devices(results: list[dict[str, Any]]) -> list[str]:
     return [result["device"] for result in results]
 
 
+@pytest.mark.slow
 def test_models_are_spread_over_devices(tmp_path: Path) -> None:
     """Models that are loaded together are on different devices, a named device is used, and the status shows the device."""
     steps: list[dict[str, Any]] = [
@@ -43,6 +45,7 @@ def test_models_are_spread_over_devices(tmp_path: Path) -> None:
     assert ("LoadError", ["cpu", "fake:0", "fake:1"]) == (results[7][0]["error"], results[7][0]["choices"])
 
 
+@pytest.mark.slow
 def test_a_load_without_room_takes_an_idle_model_off_its_device(tmp_path: Path) -> None:
     """Where memory runs out during a load, the model that was idle longest on that device is unloaded, and no other."""
     steps: list[dict[str, Any]] = [
@@ -57,6 +60,7 @@ def test_a_load_without_room_takes_an_idle_model_off_its_device(tmp_path: Path) 
     assert 1 == sum("first is unloaded" in line for line in outcome.log)
 
 
+@pytest.mark.slow
 def test_a_load_that_finds_no_room_at_all_says_so(tmp_path: Path) -> None:
     """A model that is larger than its device raises `OutOfMemoryError`; smaller ones can be loaded afterwards."""
     steps: list[dict[str, Any]] = [{"load": ["demo"]}, {"load": ["demo"], "device": "cpu"}]
@@ -116,6 +120,7 @@ def test_a_worker_makes_its_device_the_current_one(accelerator: Control) -> None
 def test_free_memory_is_surveyed_where_there_is_a_choice(accelerator: Control) -> None:
     """The memory of one device is not queried; that of several is."""
     one = survey_devices()
+    gc.collect()  # what an earlier test has left there
     accelerator.settings.devices, accelerator.settings.memory = 2, 1_000_000
     two = survey_devices()
 

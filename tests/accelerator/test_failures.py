@@ -87,6 +87,7 @@ def worker(embedded: ModelConfig, accelerator: Control) -> Callable[..., Worker]
     return lambda **settings: Worker(embedded.model_copy(update={"dtype": "float32", **settings}), accelerator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_memory_is_given_back_after_it_ran_out(worker: Callable[..., Worker], accelerator: Control, mode: str) -> None:
     """Wherever a call runs out of memory, as many bytes are held afterwards as before, and the next one is as it was."""
@@ -173,6 +174,7 @@ def test_a_broken_device_is_noticed_after_any_failure(worker: Callable[..., Work
     assert not is_usable("fake:0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_vae_that_was_upcast_gets_its_dtype_back(
     worker: Callable[..., Worker], accelerator: Control, mode: str, monkeypatch: pytest.MonkeyPatch
@@ -233,6 +235,7 @@ def ask(url: str) -> httpx.Response:
     return httpx.post(f"{url}/v1/images/generations", json=GOOD, timeout=120, trust_env=False)
 
 
+@pytest.mark.slow
 def test_a_broken_device_costs_one_request(tmp_path: Path) -> None:
     """Over HTTP: 500 that names the device, one line at ERROR; the queue behind it gets a new worker and the same image."""
     shared, models, log = tmp_path / "shared", tmp_path / "models", tmp_path / "log"

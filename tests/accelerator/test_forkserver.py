@@ -57,6 +57,7 @@ def test_a_worker_runs_on_the_device_by_default(forked: tuple[Outcome, Path]) ->
     assert "fake:0" == forked[0].results[1][0]["device"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cause",
     [{"nvml": False}, pytest.param({"initialize_at_import": True}, marks=pytest.mark.slow)],

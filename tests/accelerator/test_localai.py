@@ -25,6 +25,7 @@ def uses_device(folder: Path) -> bool:
     return file.exists() and '"initialized"' in file.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_cuda_is_an_accelerator_of_any_type(tmp_path: Path) -> None:
     """With CUDA the model is on the accelerator, in half precision and offloaded on request; without it on the CPU."""
     with running_backend(environment=accelerator_environment(tmp_path / "device")) as backend:
@@ -40,6 +41,7 @@ def test_cuda_is_an_accelerator_of_any_type(tmp_path: Path) -> None:
     assert (tmp_path / "small.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "settings", "asked"),
     [({"XPU": "1"}, {}, "xpu"), ({}, {"devices": 0}, "accelerator")],

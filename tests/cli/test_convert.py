@@ -103,6 +103,7 @@ def test_a_size_that_is_none_is_refused(tmp_path: Path, size: str) -> None:
     assert "must be a size" in result.output
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
     """The error names the place and asks about room, and nothing is left there. No file may become larger than 10 kB here."""
     command = f"ulimit -f 10; trap '' XFSZ; exec {sys.executable} -m octabox convert demo {tmp_path / 'out'}"

@@ -73,6 +73,7 @@ def test_which_profile_a_command_uses(parts: Parts, facts: dict[str, Any], profi
     assert used == parts.models.config("m").performance.model_dump(exclude_none=True)
 
 
+@pytest.mark.slow
 def test_a_file_that_was_made_by_a_profile_is_made_again_by_it(elsewhere: Path) -> None:
     """Its metadata name the profile, whatever the model's is."""
     made = ("run", "demo", "a red star", *SHORT, "--profile", "fast", "-o", "first.png")

@@ -184,6 +184,7 @@ def test_a_model_that_does_not_load_is_a_runtime_error(tmp_path: Path, name: str
         loader.load_diffusers_pipeline(name, model_id=str(tmp_path / "nothing"), from_single_file=single)
 
 
+@pytest.mark.slow
 def test_a_name_costs_one_class() -> None:
     """Resolving a name or asking about a class imports no other pipeline, and the lists of tasks import no torch."""
     code = (

@@ -49,6 +49,7 @@ def server(workspace: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_a_guide_runs(page: Path, workspace: Path, server: str) -> None:
@@ -62,6 +63,7 @@ def test_a_guide_runs(page: Path, workspace: Path, server: str) -> None:
             assert (workspace / name).stat().st_size, f"{block}: {name}"
 
 
+@pytest.mark.slow
 def test_contributing_runs(tmp_path: Path) -> None:
     """The blocks of CONTRIBUTING run in the root of the repository."""
     blocks = [block for block in blocks_of(ROOT / "CONTRIBUTING.md") if not block.reason]

@@ -84,6 +84,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_table_runs_on_the_command_line(tiny_models: Path) -> None:
     """Each command of the table writes an output file of the named type."""
     commands = table_cells("octabox run ")
@@ -99,6 +100,7 @@ def test_the_table_runs_on_the_command_line(tiny_models: Path) -> None:
     assert (tiny_models / "words.txt").is_file()
 
 
+@pytest.mark.slow
 def test_the_table_runs_over_http(tiny_models: Path) -> None:
     """Each curl command of the table returns an output of the kind that its row names."""
     commands = table_cells("curl")

@@ -211,6 +211,7 @@ def octabox(*words: object, **environment: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=240)
 
 
+@pytest.mark.slow
 def test_the_command_line_has_it(models: Path, tmp_path: Path) -> None:
     """A file is listed by its name, and run by its path."""
     (tmp_path / "small.png").write_bytes(content(pixels()))
@@ -223,6 +224,7 @@ def test_the_command_line_has_it(models: Path, tmp_path: Path) -> None:
     assert np.array_equal(repeated(pixels(), 4), np.asarray(Image.open(tmp_path / "big.png")))
 
 
+@pytest.mark.slow
 def test_without_spandrel_it_is_said(models: Path, tmp_path: Path) -> None:
     """Where the package is missing, the error names it and how to install it."""
     (tmp_path / "small.png").write_bytes(content(pixels()))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import trimesh
 
 from octabox.errors import GenerationError
 from octabox.media.formats import check_output_format, media_type_of, select_format
@@ -41,6 +40,9 @@ def encode(
     channels = None
     if colours is not None:
         channels = np.rint(np.nan_to_num(np.asarray(colours, np.float64)).clip(0, 1) * MAX_CHANNEL).astype(np.uint8)
+    # Half a second of imports, which few models need.
+    import trimesh  # noqa: PLC0415
+
     # Not processed: trimesh would merge vertices and drop faces.
     mesh = trimesh.Trimesh(points, corners, vertex_colors=channels, process=False)
     content = mesh.export(file_type=name)

@@ -64,6 +64,7 @@ def test_both_forms_of_the_address_are_taken(form: list[str]) -> None:
         assert b"OK" == client.health()
 
 
+@pytest.mark.slow
 def test_the_script_starts_a_backend_from_its_own_folder() -> None:
     """The script takes LocalAI's arguments, runs from any folder, and ends in good order when it is told to."""
     command = [str(RUN), "--addr", "127.0.0.1:0"]

@@ -33,6 +33,7 @@ def test_the_preload_initialises_no_device() -> None:
     assert [] == found["calls"]
 
 
+@pytest.mark.slow
 def test_the_count_would_show_an_initialised_device() -> None:
     """Where devices are counted by the driver, the same imports initialise CUDA, which the test above would find."""
     assert "_cuda_getDeviceCount" in worker_finds(environment={CHECK: "0"})["calls"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from fake_worker import call
 from octabox.engine.messages import Failed
 from octabox.engine.worker import process
@@ -28,6 +30,7 @@ def listen(content: bytes, *, closes: bool = False) -> subprocess.CompletedProce
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.slow
 def test_invalid_messages() -> None:
     """The worker logs an invalid message and exits."""
     done = listen(b"no message")

@@ -18,6 +18,8 @@ import octabox
 import weighing
 from makers.parts import unets
 
+pytestmark = pytest.mark.slow
+
 #: Channels of a UNet of more than 100 MB, of which 1 % is more than the noise of the measurement.
 WIDE: dict[str, Any] = {"block_out_channels": (256, 512)}
 

@@ -15,6 +15,8 @@ from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.runner import Runner
 from octabox.errors import InvalidParameterError
 
+pytestmark = pytest.mark.slow
+
 OWN = "StableDiffusionPipeline"
 
 #: Numbers of seeds, and the number of steps with many of them.
