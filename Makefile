@@ -14,6 +14,8 @@ VERSION ?=
 PYTEST ?=
 
 # Files of tests are spread over processes; tests/spreading.py says how many.
+# They start hundreds, each of which would compile Octabox again if nothing could be kept.
+unexport PYTHONDONTWRITEBYTECODE
 RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -40,8 +42,8 @@ serve: $(BIN)/.installed  ## Start the server on http://127.0.0.1:8080.
 test: $(BIN)/.installed-dev  ## Run the tests, except slow ones.
 	$(RUN_TESTS) $(PYTEST)
 
-test-slow: $(BIN)/.installed-dev  ## Run every tiny pipeline over HTTP, and all memory modes of the accelerator.
-	$(RUN_TESTS) -m slow tests/pipelines tests/accelerator $(PYTEST)
+test-slow: $(BIN)/.installed-dev  ## Run the slow tests: all tiny pipelines over HTTP and on the accelerator, long examples.
+	$(RUN_TESTS) -m "slow and not gpu and not network" $(PYTEST)
 
 test-all: $(BIN)/.installed-dev  ## Run all tests, including every tiny pipeline.
 	$(RUN_TESTS) -m "not gpu and not network" $(PYTEST)

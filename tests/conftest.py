@@ -17,7 +17,7 @@ from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.telemetry.logs import LIBRARIES
 from serving import running_server
-from spreading import Spreading
+from spreading import PART, Spreading, part
 from summaries import Summaries
 
 #: Seconds after which what lies in the catalog's cache is removed: tests write pipelines into folders that are gone soon.
@@ -32,6 +32,16 @@ LOGGERS = [
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing by a second thread, which would only wait for the first.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that runs a part of the tests over all pipelines."""
+    parser.addoption(
+        PART,
+        type=part,
+        metavar="K/N",
+        help="of the tests over all pipelines, each N-th, beginning with the K-th (counted from zero)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

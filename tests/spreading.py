@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 from pathlib import Path
@@ -19,6 +20,9 @@ NEEDED = 3 << 30
 #: Folders and files whose tests are spread one by one, for each takes long and prepares what it needs by itself.
 ONE_BY_ONE = ("tests/pipelines/", "tests/accelerator/test_pipelines.py")
 
+#: Option that runs one part of the tests that are spread one by one.
+PART = "--part"
+
 #: Folders whose files take longest: what begins last decides when all is done.
 FIRST = ("tests/pipelines/", "tests/e2e/", "tests/docs/", "tests/service/workflows/", "tests/cli/", "tests/engine/")
 
@@ -30,8 +34,21 @@ def processes(cores: int, memory: int) -> int:
         cores: How many cores there are.
         memory: How many bytes of memory are free.
     """
-    found = min(cores, memory // NEEDED, MOST)
+    # A process that waits for a server or a command leaves its core to another one.
+    found = min(cores + cores // 2, memory // NEEDED, MOST)
     return found if found > 1 else 0
+
+
+def part(text: str) -> tuple[int, int]:
+    """Return the number of a part, counted from zero, and of how many it is one, as in ``3/8``.
+
+    Raises:
+        argparse.ArgumentTypeError: The text has another form, or there are no parts.
+    """
+    found = re.fullmatch(r"(\d+)/([1-9]\d*)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 3/8")
+    return int(found[1]) % int(found[2]), int(found[2])
 
 
 def own_cores() -> int:
@@ -68,7 +85,13 @@ class Spreading:
     """Hooks for pytest-xdist."""
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Put first what takes long, in a process to which tests are given."""
+        """Leave out other parts, and put first what takes long, in a process to which tests are given."""
+        if chosen := config.getoption(PART, None):
+            number, parts = chosen
+            single = [item for item in items if item.nodeid.startswith(ONE_BY_ONE)]
+            others = {item for place, item in enumerate(single) if place % parts != number}
+            config.hook.pytest_deselected(items=[item for item in items if item in others])
+            items[:] = [item for item in items if item not in others]
         if hasattr(config, "workerinput"):
             items.sort(key=turn)
 

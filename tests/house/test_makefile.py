@@ -16,19 +16,20 @@ def test_ci_calls_make_and_nothing_else() -> None:
     """Every command of CI is a target of the Makefile."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    commands = [line for line in lines if line and not line.startswith(("#", "set ", "cd "))]
+    commands = [line for line in lines if line and not line.startswith(("#", "set ", "cd ", "PARTS="))]
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
     assert commands
-    assert {command.removeprefix("make ") for command in commands} <= targets
+    assert {"make"} == {command.split()[0] for command in commands}
+    assert {command.split()[1] for command in commands} <= targets
 
 
 def test_ci_runs_each_test_once() -> None:
     """CI runs the tests, and of those that take long the ones that it has time for; none of them twice."""
     commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
-    assert ["make test", "make test-slow"] == [
-        each for each in commands if each.startswith(("make test", "make check"))
+    assert [["make", "test"], ["make", "test-slow"]] == [
+        each.split()[:2] for each in commands if each.startswith(("make test", "make check"))
     ]
 
 

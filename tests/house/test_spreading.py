@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -60,9 +61,10 @@ def run(folder: Path, *options: str) -> str:
     ("cores", "memory", "expected"),
     [
         (1, 64 * GIB, 0),
-        (2, 16 * GIB, 2),
+        (2, 16 * GIB, 3),
         (2, 6 * GIB, 2),
         (2, 6 * GIB - 1, 0),
+        (4, 64 * GIB, 6),
         (16, 16 * GIB, 5),
         (64, 512 * GIB, spreading.MOST),
     ],
@@ -105,3 +107,29 @@ def test_what_the_lists_name_is_there() -> None:
     root = Path(spreading.__file__).parents[1]
 
     assert [] == [each for each in {*spreading.FIRST, *spreading.ONE_BY_ONE} if not (root / each).exists()]
+
+
+def test_all_parts_together_are_all_tests(tmp_path: Path) -> None:
+    """A part leaves out tests over pipelines alone, and each of those is in one of the parts."""
+    (tmp_path / "conftest.py").write_text((Path(spreading.__file__).parent / "conftest.py").read_text("utf-8"), "utf-8")
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {Path(spreading.__file__).parent}\n", "utf-8")
+    numbers = "import pytest\n\n@pytest.mark.parametrize('number', range(7))\ndef test_it(number): pass\n"
+    for name in ("pipelines", "e2e"):
+        (tmp_path / "tests" / name).mkdir(parents=True)
+        (tmp_path / "tests" / name / f"test_{name}.py").write_text(numbers, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "--part"]
+    told = [
+        subprocess.run([*command, f"{number}/3"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for number in (3, 4, 5)
+    ]
+    pipelines = [line for text in told for line in text.splitlines() if "test_pipelines.py::" in line]
+
+    assert [7, 7, 7] == [text.count("test_e2e.py::") for text in told]
+    assert sorted(f"tests/pipelines/test_pipelines.py::test_it[{number}]" for number in range(7)) == sorted(pipelines)
+
+
+@pytest.mark.parametrize("text", ["", "3", "3/0", "a/b", "-1/4"])
+def test_a_part_of_another_form_is_refused(text: str) -> None:
+    """The message tells the form."""
+    with pytest.raises(argparse.ArgumentTypeError, match="3/8"):
+        spreading.part(text)
