@@ -108,6 +108,8 @@ def format_value(value: Any) -> str:
 
 def describe_expected(error: ErrorDetails) -> str:
     """Return what pydantic expected of a value that it refused."""
+    if error["type"] == "missing":
+        return "is missing"
     if error["type"] in EXPECTED:
         details = {
             name: f"{bound:.15g}" if isinstance(bound, float) else bound for name, bound in error.get("ctx", {}).items()

@@ -5,12 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from octabox.errors import InvalidParameterError, RequestError
-from octabox.frontends.http.bodies import read_object
+from octabox.frontends.http.bodies import check_fields, read_object
 from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.schedulers.names import parse_scheduler_choice
 from octabox.types import SchedulerChoice
+
+
+class Part(BaseModel):
+    """A nested object."""
+
+    name: str
+
+
+class Whole(BaseModel):
+    """A body."""
+
+    model: str
+    size: int = 1
+    parts: list[Part] = []
 
 
 @pytest.mark.parametrize(
@@ -58,3 +73,19 @@ def test_schedulers() -> None:
     assert SchedulerChoice("euler", {"a": 1, "schedule": "karras"}) == parse_scheduler_choice(recorded)
     with pytest.raises(InvalidParameterError, match="no name"):
         parse_scheduler_choice({"name": 3})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"size": 3}, "'model' is missing."),
+        ({"model": "a", "size": []}, "'size' must be a whole number."),
+        ({"model": "a", "parts": [{}]}, "'parts' has no 'name'."),
+    ],
+)
+def test_the_words_of_a_field(fields: dict[str, Any], message: str) -> None:
+    """A field that is missing is named, also within another one; of a wrong value, the expected type."""
+    with pytest.raises(RequestError) as caught:
+        check_fields(Whole, fields)
+
+    assert message == caught.value.message

@@ -8,11 +8,18 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from octabox.config.problems import describe_expected
-from octabox.errors import InvalidParameterError, InvalidRequestError, MediaTypeError, RequestError
+from octabox.errors import (
+    InvalidParameterError,
+    InvalidRequestError,
+    MediaTypeError,
+    MissingParameterError,
+    RequestError,
+)
 from octabox.frontends.naming.json_values import refuse_constant
 from octabox.security.nesting import MAX_VALUES, check_nesting
 from octabox.types import Source
@@ -32,7 +39,7 @@ LARGE_BODY = 64 * 1024
 EXAMPLE = '{"prompt": "..."}'
 
 
-async def read_json(request: Request, example: str = EXAMPLE) -> dict[str, Any]:
+async def read_json(request: Request, example: str = EXAMPLE, accepted: str = "application/json") -> dict[str, Any]:
     """Return the JSON object in a request's body.
 
     The content type must be that of JSON: browsers send text and forms from other sites' pages without a preflight request,
@@ -41,6 +48,7 @@ async def read_json(request: Request, example: str = EXAMPLE) -> dict[str, Any]:
     Args:
         request: The request.
         example: Example of a body, for the hint of an error.
+        accepted: Content types that the route accepts, for the error of another one.
 
     Raises:
         MediaTypeError: The content type is not that of JSON.
@@ -53,7 +61,7 @@ async def read_json(request: Request, example: str = EXAMPLE) -> dict[str, Any]:
     ):
         what = f"not '{header[:100]}'" if header else "and the request has none"
         raise MediaTypeError(
-            f"The content type must be application/json, {what}.", hint="Send 'Content-Type: application/json'."
+            f"The content type must be {accepted}, {what}.", hint="Send 'Content-Type: application/json'."
         )
     data = await request.body()
     # Parsing holds the GIL, but releases it regularly.
@@ -101,19 +109,28 @@ def check_fields(model: type[Body], fields: Mapping[str, Any], prefix: str = "")
 
     Raises:
         InvalidParameterError: A field has an invalid value.
-        InvalidRequestError: Several fields have.
+        MissingParameterError: A required field is missing.
+        InvalidRequestError: Both, or several fields.
     """
     try:
         return model.model_validate(dict(fields))
     except ValidationError as error:
-        problems: dict[str, InvalidParameterError] = {}
+        problems: dict[str, RequestError] = {}
         for details in error.errors():
             name = f"{prefix}{details['loc'][0]}"
-            problem = InvalidParameterError(f"'{name}' {describe_expected(details)}.", parameter=name)
-            problems.setdefault(name, problem)
+            problems.setdefault(name, _problem(name, details))
         if len(problems) == 1:
             raise next(iter(problems.values())) from None
         raise InvalidRequestError(list(problems.values())) from None
+
+
+def _problem(name: str, details: ErrorDetails) -> RequestError:
+    """Return the error of a field that is missing or has an invalid value."""
+    if details["type"] != "missing":
+        return InvalidParameterError(f"'{name}' {describe_expected(details)}.", parameter=name)
+    if len(details["loc"]) > 1:
+        return InvalidParameterError(f"'{name}' has no '{details['loc'][-1]}'.", parameter=name)
+    return MissingParameterError(f"'{name}' is missing.", parameter=name)
 
 
 def is_form(request: Request) -> bool:

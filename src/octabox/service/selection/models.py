@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
+from octabox import demo
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.service.protocols import ModelService
@@ -42,17 +44,28 @@ class PipelineMatch:
         return number_parameter(self.entry, *names)
 
 
-def first_model_for(models: ModelService, kind: Kind) -> str:
-    """Return the first model that makes a media type.
+def first_model_for(models: ModelService, kind: Kind, task: str | None = None) -> str:
+    """Return the first model that makes a media type, the embedded model after all others.
+
+    Args:
+        models: The models of this server.
+        kind: Media type of the output.
+        task: Task that the model should serve. If none does, a model that makes the media type is returned; if there is none
+            either, one whose class is not known yet.
 
     Raises:
         ModelNotFoundError: There is none.
     """
     pipelines = models.catalog.pipelines
+    making: list[tuple[tuple[bool, ...], str]] = []
     for info in models.list():
         entry = pipelines.get(info.pipeline or "")
-        if entry is not None and entry.output_kind == kind:
-            return info.name
+        # The class of a model that is downloaded when it is first used is not known before.
+        if entry.output_kind == kind if entry else task is not None:
+            order = (entry is None, task is not None and task not in info.tasks, info.name == demo.NAME)
+            making.append((order, info.name))
+    if making:
+        return min(making, key=itemgetter(0))[1]
     hint = "Add one to the models folder of the server, or name one that makes them."
     raise ModelNotFoundError(f"There is no model that makes {PLURALS[kind]}.", hint=hint, parameter="model")
 

@@ -82,3 +82,54 @@ async def test_text_that_is_no_utf8_is_latin1() -> None:
 
     assert 200 == answer.status_code
     assert "\xff" == server.asked.params["prompt"]
+
+
+DATA = "data:image/png;base64,aGk="
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs"),
+    [
+        ({"images": [{"image_url": DATA}]}, {"image": (DATA,)}),
+        ({"images": [{"image_url": DATA}, {"image_url": "https://example.org/b.png"}]}, None),
+        ({"image": DATA, "mask": {"image_url": DATA}}, {"image": (DATA,), "mask_image": (DATA,)}),
+        ({"image": [{"image_url": {"url": DATA}}], "mask_image": DATA}, {"image": (DATA,), "mask_image": (DATA,)}),
+        ({"image": None, "images": [DATA], "mask": None}, {"image": (DATA,)}),
+    ],
+)
+async def test_edits_in_json(body: dict[str, Any], inputs: dict[str, Any] | None) -> None:
+    """Images and mask by URL are inputs, as files of a form are; other fields are the same."""
+    server = Server()
+    answer = await server.http.post("/v1/images/edits", json={"prompt": "x", "n": 2, "strength": 0.5, **body})
+
+    assert 200 == answer.status_code
+    assert (inputs or {"image": (DATA, "https://example.org/b.png")}) == server.asked.inputs
+    assert ("inpainting" if inputs and "mask_image" in inputs else "image-to-image") == server.asked.task
+    assert (2, 0.5) == (server.asked.num_outputs, server.asked.params["strength"])
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({}, "image"),
+        ({"images": []}, "image"),
+        ({"images": [{"file_id": "file-1"}]}, "images"),
+        ({"images": [3]}, "images"),
+        ({"images": [DATA], "image": DATA}, "image"),
+        ({"image": DATA, "mask": {"file_id": "file-1"}}, "mask"),
+        ({"image": DATA, "mask": DATA, "mask_image": DATA}, "mask_image"),
+    ],
+)
+async def test_edits_in_json_without_images(body: dict[str, Any], parameter: str) -> None:
+    """The error names the client's field."""
+    answer = await Server().http.post("/v1/images/edits", json={"prompt": "x", **body})
+
+    assert (400, parameter) == (answer.status_code, answer.json()["error"]["param"])
+
+
+async def test_an_edit_of_another_content_type() -> None:
+    """The error names the content types that the route accepts."""
+    answer = await Server().http.post("/v1/images/edits", content=b"{}", headers={"content-type": "text/plain"})
+
+    assert 415 == answer.status_code
+    assert "multipart/form-data or application/json, not 'text/plain'" in answer.json()["error"]["message"]

@@ -242,7 +242,7 @@ async def test_edit_without_image_or_prompt(server: Server) -> None:
     ]
 
     assert [400, 400, 400, 200, 400] == [answer.status_code for answer in answers]
-    assert [None, "image", "prompt"] == [answer.json()["error"]["param"] for answer in answers[:3]]
+    assert ["image", "image", "prompt"] == [answer.json()["error"]["param"] for answer in answers[:3]]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -182,3 +182,23 @@ def test_no_json(data: bytes) -> None:
     """What is no JSON object in UTF-8 is refused."""
     with pytest.raises(RequestError):
         parse_fields(read_object(data))
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "expected"),
+    [
+        ("gpt-image-1", None, "b64_json"),
+        ("gpt-image-1-mini", "", "b64_json"),
+        ("chatgpt-image-latest", None, "b64_json"),
+        ("GPT-Image-1", None, "b64_json"),
+        ("gpt-image-1", "url", "url"),
+        ("dall-e-3", None, "url"),
+        ("my-gpt-image", None, "url"),
+        ("demo", "b64_json", "b64_json"),
+    ],
+)
+def test_the_response_format_of_openais_models(model: str, asked: str | None, expected: str) -> None:
+    """A model with the name of one of OpenAI's that have no URLs responds as that does, unless a format is requested."""
+    body = parse_fields({"prompt": "x", "response_format": asked})
+
+    assert expected == to_request(body, model).response_format

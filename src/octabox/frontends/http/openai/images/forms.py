@@ -1,19 +1,56 @@
-"""Forms with files, for edits and variations."""
+"""Bodies with images, for edits and variations: forms with files, and JSON with URLs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from starlette.requests import Request
 
-from octabox.frontends.http.multipart import read_fields
+from octabox.errors import InvalidParameterError
+from octabox.frontends.http.bodies import is_form, read_json
+from octabox.frontends.http.multipart import MASK, read_fields
 from octabox.frontends.http.openai.images.schema import ImageRequest, parse_fields
 from octabox.types import Source
 
+#: Fields of a JSON body with images, by call parameter.
+JSON_MEDIA = {"images": "image", "image": "image", "mask": MASK, MASK: MASK}
 
-async def read_form(request: Request, max_bytes: int) -> tuple[ImageRequest, dict[str, tuple[Source, ...]]]:
-    """Return the fields of a form, and its media by call parameter.
+#: Example of a JSON body, for hints.
+EXAMPLE = '{"prompt": "...", "images": [{"image_url": "data:image/png;base64,..."}]}'
+
+
+async def read_edit(request: Request, max_bytes: int) -> tuple[ImageRequest, dict[str, tuple[Source, ...]]]:
+    """Return the fields of a body, and its media by call parameter.
+
+    A JSON body has ``images`` and ``mask`` as OpenAI's API has them: objects with ``image_url``, which is a URL or a data URI.
 
     Raises:
-        RequestError: The body is not a form, or a field has an invalid value.
+        RequestError: The body is neither a form nor JSON, or a field has an invalid value.
     """
-    fields, media = await read_fields(request, max_bytes, ImageRequest)
-    return parse_fields(fields), media
+    if is_form(request):
+        fields, media = await read_fields(request, max_bytes, ImageRequest)
+        return parse_fields(fields), media
+    body = await read_json(request, EXAMPLE, "multipart/form-data or application/json")
+    images: dict[str, list[Source]] = {}
+    for name in [each for each in JSON_MEDIA if each in body]:
+        sources = list(_sources(name, body.pop(name)))
+        if sources and images.setdefault(JSON_MEDIA[name], sources) is not sources:
+            raise InvalidParameterError(f"'{name}' is given twice.", hint="Send one of the names.", parameter=name)
+    return parse_fields(body), {name: tuple(sources) for name, sources in images.items()}
+
+
+def _sources(name: str, value: Any) -> Iterator[Source]:
+    """Yield the images of a field: text, an object with ``image_url``, or a list of those.
+
+    Raises:
+        InvalidParameterError: It is something else, such as a ``file_id``: there is no files API.
+    """
+    for each in value if isinstance(value, list) else [value]:
+        source = each.get("image_url") if isinstance(each, dict) else each
+        source = source.get("url") if isinstance(source, dict) else source
+        if isinstance(source, str) and source:
+            yield source
+        elif each is not None:
+            hint = 'Send {"image_url": URL or data URI}; a `file_id` has no file here.'
+            raise InvalidParameterError(f"'{name}' must be an image by 'image_url'.", hint=hint, parameter=name)

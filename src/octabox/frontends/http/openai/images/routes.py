@@ -8,27 +8,28 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from octabox.errors import MissingParameterError, ModelNotFoundError
+from octabox.errors import MissingParameterError
 from octabox.frontends.http.bodies import read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.multipart import MASK
 from octabox.frontends.http.openai.images.events import to_events
-from octabox.frontends.http.openai.images.forms import read_form
+from octabox.frontends.http.openai.images.forms import read_edit
 from octabox.frontends.http.openai.images.responses import to_response
 from octabox.frontends.http.openai.images.schema import ImageRequest, parse_fields
 from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_prompt, require_prompt, to_request
 from octabox.frontends.http.responses import base_url
 from octabox.frontends.http.sse import EventStream, first_of
 from octabox.frontends.naming.aliases import inline_schema
+from octabox.service.selection.models import first_model_for
 from octabox.types import Source
 
 
-def _document_body(media_type: str) -> dict[str, Any]:
+def _document_body(*media_types: str) -> dict[str, Any]:
     """Return the OpenAPI description of a body, which FastAPI does not parse."""
     schema = inline_schema(ImageRequest.model_json_schema())
-    return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
+    return {"requestBody": {"required": True, "content": {each: {"schema": schema} for each in media_types}}}
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -39,18 +40,18 @@ def routes(ctx: AppContext) -> APIRouter:
     async def generations(request: Request) -> Response:
         """Generate images from a prompt, and from images if the model takes them."""
         body = parse_fields(await read_json(request))
-        model = await _model_name(ctx, body)
+        model = await _model_name(ctx, body, "text-to-image" if needs_prompt(body) else "image-to-image")
         if needs_prompt(body) and (body.prompt or await _takes_prompt(ctx, model)):
             require_prompt(body)
         return await _respond(ctx, request, to_request(body, model), stream=body.stream, prefix="image_generation")
 
-    @router.post("/edits", openapi_extra=_document_body("multipart/form-data"))
+    @router.post("/edits", openapi_extra=_document_body("multipart/form-data", "application/json"))
     async def edits(request: Request) -> Response:
         """Edit an image by a prompt, the whole image or the part where a mask is transparent or white."""
-        body, inputs = await read_form(request, ctx.settings.max_upload_bytes)
+        body, inputs = await read_edit(request, ctx.settings.max_upload_bytes)
         _require_image(inputs)
         task = "inpainting" if MASK in inputs else "image-to-image"
-        model = await _model_name(ctx, body)
+        model = await _model_name(ctx, body, task)
         takes_prompt = await _takes_prompt(ctx, model, body.task or task)
         if takes_prompt:
             require_prompt(body)
@@ -60,9 +61,10 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.post("/variations", openapi_extra=_document_body("multipart/form-data"))
     async def variations(request: Request) -> Response:
         """Generate variations of an image."""
-        body, inputs = await read_form(request, ctx.settings.max_upload_bytes)
+        body, inputs = await read_edit(request, ctx.settings.max_upload_bytes)
         _require_image(inputs)
-        task, model = "image-to-image", await _model_name(ctx, body)
+        task = "image-to-image"
+        model = await _model_name(ctx, body, task)
         takes_prompt = await _takes_prompt(ctx, model, body.task or task)
         body = body.model_copy(update={"prompt": body.prompt or ("" if takes_prompt else None)})
         parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt)
@@ -74,18 +76,13 @@ def routes(ctx: AppContext) -> APIRouter:
 def _require_image(inputs: dict[str, tuple[Source, ...]]) -> None:
     """Raise an error if the image is missing."""
     if "image" not in inputs:
-        hint = "Send it as a file of the form."
+        hint = "Send it as a file of the form, or in JSON as images[].image_url."
         raise MissingParameterError("'image' is missing.", hint=hint, parameter="image")
 
 
-async def _model_name(ctx: AppContext, body: ImageRequest) -> str:
-    """Return the name of the requested model; default: the first model."""
-    if body.model:
-        return body.model
-    models = await asyncio.to_thread(ctx.models.list)
-    if not models:
-        raise ModelNotFoundError("There is no model.", hint="Add one to the server's folder of models.")
-    return models[0].name
+async def _model_name(ctx: AppContext, body: ImageRequest, task: str) -> str:
+    """Return the name of the requested model; default: the first model that makes images, by this task if one does."""
+    return body.model or await asyncio.to_thread(first_model_for, ctx.models, "image", body.task or task)
 
 
 async def _takes_prompt(ctx: AppContext, model: str, task: str | None = None) -> bool:

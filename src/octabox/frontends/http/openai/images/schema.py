@@ -17,13 +17,16 @@ class ImageRequest(ControlAliases, ExtraFields):
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
-    model: str | None = Field(None, description="Name of a model; default: the first model.")
+    model: str | None = Field(None, description="Name of a model; default: the first that makes images.")
     prompt: str | list[str] | None = Field(None, description='The prompt; "positive|negative" sets both prompts.')
     negative_prompt: str | list[str] | None = Field(None, description="The negative prompt.")
     n: StrictNumber[int] = Field(1, ge=1, description="Number of images.")
     size: str | None = Field(None, description='"WIDTHxHEIGHT", or "auto" for the default size of the model.')
     quality: str | int | None = Field(None, description="A number sets the number of steps.")
-    response_format: str | dict[str, Any] | None = Field(None, description='"url" or "b64_json".')
+    response_format: str | dict[str, Any] | None = Field(
+        None,
+        description='"url" or "b64_json"; default: "b64_json" for names of OpenAI\'s GPT image models, otherwise "url".',
+    )
     output_format: str | None = Field(None, description="png, jpeg or webp.")
     output_compression: StrictNumber[int] | None = Field(None, ge=0, le=100, description="Quality of jpeg and webp.")
     stream: bool = Field(default=False, description="Whether to respond with server-sent events.")

@@ -11,7 +11,7 @@ from typing import Any
 from octabox.errors import MissingParameterError
 from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.images.schema import ImageRequest
-from octabox.frontends.http.responses import parse_response_format
+from octabox.frontends.http.responses import default_response_format, parse_response_format
 from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, requested_size
 from octabox.frontends.naming.prompts import parse_prompts
 from octabox.media.formats import check_output_format, select_format
@@ -90,7 +90,7 @@ def to_request(
     quality = None if body.quality is None else str(body.quality)
     mask = "mask" if "mask_image" in (inputs or {}) else "mask_image"
     client_names = {"num_outputs": "n", "mask_image": mask, **client_names}
-    response_format = parse_response_format(body.response_format)
+    response_format = parse_response_format(body.response_format, default_response_format(model))
     return ParsedRequest(body.control_from_aliases(request), response_format, quality, tuple(warnings), client_names)
 
 
