@@ -26,7 +26,7 @@ from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.inputs.arguments import call_arguments
 from octabox.engine.worker.inputs.noise import HostNoise, apply_variation
-from octabox.engine.worker.inputs.sizes import check_sizes, size_warnings
+from octabox.engine.worker.inputs.sizes import check_sizes, complete_size, frame_warnings, size_warnings
 from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.checks import capture_cast_warnings
@@ -159,6 +159,7 @@ class Runner:
                 applied = self._apply_loras(call, run, messages)
                 adapters += [each for each in applied if each not in adapters]
                 self._reset_pipeline(target, call)
+                run = replace(run, params=complete_size(target.pipe, target.entry, run.params))  # noqa: PLW2901 (the same run)
                 on_step = progress.for_run(target.pipe, index, send)
                 output = self._run_once(target, call, run, on_step, messages)
                 check()
@@ -242,7 +243,8 @@ class Runner:
         parser = OutputParser(pipe, entry, run.params, call.output)
         items = parser.parse(output)
         metadata = describe_run(pipe, entry, call, run, adapters, self._model.performance.metadata)
-        messages += [*parser.warnings, *size_warnings(metadata["params"], items, pipe, entry)]
+        sizes = size_warnings({**metadata["params"], **run.params}, items, pipe, entry)
+        messages += [*parser.warnings, *sizes, *frame_warnings(run.params, items)]
         return [(item, run.seed, metadata) for item in items]
 
 

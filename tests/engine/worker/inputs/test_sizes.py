@@ -11,9 +11,15 @@ import pytest
 from PIL import Image
 
 import makers
-from octabox.catalog.entries import PipelineEntry, SizeRule
+from octabox.catalog.entries import Parameter, PipelineEntry, SizeRule
 from octabox.catalog.pipelines import load_catalog
-from octabox.engine.worker.inputs.sizes import check_sizes, evaluate_expression, size_warnings
+from octabox.engine.worker.inputs.sizes import (
+    check_sizes,
+    complete_size,
+    evaluate_expression,
+    frame_warnings,
+    size_warnings,
+)
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.errors import InvalidParameterError, InvalidRequestError
 from octabox.media.video import Video
@@ -150,3 +156,81 @@ def test_outputs_without_a_size() -> None:
 
     assert [] == size_warnings({"width": 32, "height": 32}, [text, array], PIPE, entry())
     assert 1 == len(size_warnings({"width": 32, "height": 32}, [text, image(64, 64)], PIPE, entry()))
+
+
+def sized(*names: str, default: int | None = None) -> PipelineEntry:
+    """Return a catalog entry with these parameters, whose sides are multiples of 8."""
+    parameters = tuple(Parameter(name, "int", default=default, literal=True) for name in names)
+    return replace(entry(SizeRule(("height", "width"), multiple=8)), parameters=parameters)
+
+
+SIDES = ("width", "height")
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"width": 256}, (256, 512)),
+        ({"height": 256}, (512, 256)),
+        ({"width": 256, "height": None}, (256, 512)),
+        ({"width": 64, "image": Image.new("RGB", (128, 256))}, (64, 128)),
+        ({"height": 64, "image": [Image.new("RGB", (130, 100))]}, (80, 64)),
+        ({"width": 64, "image": [Image.new("RGB", (1000, 8))]}, (64, 8)),
+        ({"width": 64, "height": 32}, (64, 32)),
+        ({}, (None, None)),
+    ],
+)
+def test_the_other_side(params: dict[str, Any], expected: tuple[int | None, int | None]) -> None:
+    """One side of a size is kept, and the other follows the image or else the model's default size."""
+    found = complete_size(PIPE, sized(*SIDES), params)
+
+    assert expected == (found.get("width"), found.get("height"))
+
+
+@pytest.mark.parametrize(
+    ("pipe", "known"),
+    [
+        (PIPE, sized("width")),
+        (PIPE, sized(*SIDES, default=480)),
+        (SimpleNamespace(), sized(*SIDES)),
+    ],
+    ids=["one side", "another default", "no default"],
+)
+def test_no_other_side(pipe: Any, known: PipelineEntry) -> None:
+    """Where it is not known which side is missing, the call is not changed, and its output is compared."""
+    assert {"width": 256} == complete_size(pipe, known, {"width": 256})
+    assert ["'width' 256 was requested, and the pipeline made 64x64."] == size_warnings(
+        {"width": 256}, [image(64, 64)], pipe, known
+    )
+    assert [] == size_warnings({"height": 64}, [image(32, 64)], pipe, known)
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "made", "warns"),
+    [
+        ((), (131, 127), (128, 120), True),
+        ((), (128, 128), (512, 512), False),
+        (("strength",), (192, 128), (64, 64), True),
+        (("mask_image",), (192, 128), (64, 64), True),
+        ((), (128, 128), (128, 128), False),
+    ],
+)
+def test_another_size_than_the_image(
+    names: tuple[str, ...], size: tuple[int, int], made: tuple[int, int], *, warns: bool
+) -> None:
+    """An image that was rounded is told, and any other size where the pipeline changes the image itself."""
+    warnings = size_warnings({"image": Image.new("RGB", size)}, [image(*made)], SimpleNamespace(), sized(*names))
+
+    assert (
+        [f"The image is {size[0]}x{size[1]}, and the pipeline made {made[0]}x{made[1]}."] if warns else []
+    ) == warnings
+
+
+def test_another_number_of_frames() -> None:
+    """A video of other than the requested frames gives a warning."""
+    video = OutputItem("frames", "video", Video((Image.new("RGB", (8, 8)),) * 5))
+
+    assert ["6 frames were requested, and the pipeline made 5."] == frame_warnings({"num_frames": 6}, [video])
+    assert [] == frame_warnings({"num_frames": 5}, [video])
+    assert [] == frame_warnings({}, [video])
+    assert [] == frame_warnings({"num_frames": 6}, [image(8, 8)])

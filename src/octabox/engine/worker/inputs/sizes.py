@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from PIL.Image import Image
@@ -22,6 +22,9 @@ OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Pow: operator.pow,
 }
+
+#: Largest multiple that a model requires of its sizes.
+MAX_MULTIPLE = 64
 
 
 def check_sizes(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) -> None:
@@ -80,16 +83,95 @@ def _value(node: ast.expr, pipe: Any) -> Any:
     raise ValueError(ast.dump(node))
 
 
+def complete_size(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters with both sides of a size where one is set: pipelines replace both by their default otherwise.
+
+    The other side keeps the shape of the input image; without one it is that of the model's default size.
+    """
+    sides = [name for name in ("width", "height") if params.get(name) is not None]
+    if len(sides) != 1 or any(_has_default(entry, name) for name in ("width", "height")):
+        return params
+    given = sides[0]
+    other = "height" if given == "width" else "width"
+    image, default = _input_size(params), _default_size(pipe)
+    if image is not None:
+        width, height = image
+        exact = params[given] * (height / width if given == "width" else width / height)
+        return {**params, other: _nearest_multiple(pipe, entry, other, exact)}
+    return params if default is None else {**params, other: default[other == "height"]}
+
+
+def _has_default(entry: PipelineEntry, name: str) -> bool:
+    """Return whether a pipeline has no such parameter, or another default than None, which is used for one missing side."""
+    parameter = entry.parameter(name)
+    return parameter is None or parameter.default is not None
+
+
+def _nearest_multiple(pipe: Any, entry: PipelineEntry, name: str, exact: float) -> int:
+    rule = next((rule for rule in entry.sizes if name in rule.parameters), None)
+    multiple = (rule and (rule.multiple or evaluate_expression(rule.expression, pipe))) or 1
+    return max(round(exact / multiple), 1) * multiple
+
+
 def size_warnings(params: Mapping[str, Any], items: Sequence[OutputItem], pipe: Any, entry: PipelineEntry) -> list[str]:
-    """Return a warning if the images of a pipeline have another size than requested, or, by binning, than its default."""
+    """Return warnings of outputs that have another size than requested, than the input image or, by binning, than the default.
+
+    Args:
+        params: Call parameters.
+        items: Outputs of the pipeline.
+        pipe: The pipeline.
+        entry: Its entry in the catalog.
+    """
     actual = next((size for item in items if (size := _size(item)) is not None), None)
-    requested = params.get("width"), params.get("height")
-    default = _default_size(pipe) if requested == (None, None) and entry.binning else None
-    expected = requested if None not in requested else default
-    if actual is None or expected is None or expected == actual:
+    return [] if actual is None else list(_differing_size(params, actual, pipe, entry))
+
+
+def frame_warnings(params: Mapping[str, Any], items: Sequence[OutputItem]) -> list[str]:
+    """Return a warning if a video has another number of frames than requested."""
+    frames = next((len(item.value.frames) for item in items if isinstance(item.value, Video)), None)
+    requested = params.get("num_frames")
+    if frames is None or not isinstance(requested, int) or requested == frames:
         return []
-    reason = "was requested" if expected == requested else "is the model's default size"
-    return [f"{expected[0]}x{expected[1]} {reason}, and the pipeline made {actual[0]}x{actual[1]}."]
+    return [f"{requested} frames were requested, and the pipeline made {frames}."]
+
+
+def _differing_size(
+    params: Mapping[str, Any], actual: tuple[int, int], pipe: Any, entry: PipelineEntry
+) -> Iterator[str]:
+    """Yield a warning if a size differs from what was requested or, without a request, from what is expected."""
+    made = f"and the pipeline made {actual[0]}x{actual[1]}."
+    requested = params.get("width"), params.get("height")
+    image, default = _input_size(params), _default_size(pipe)
+    if None not in requested:
+        if requested != actual:
+            yield f"{requested[0]}x{requested[1]} was requested, {made}"
+    elif requested != (None, None):
+        for name, asked, side in zip(("width", "height"), requested, actual, strict=True):
+            if asked not in (None, side):
+                yield f"'{name}' {asked} was requested, {made}"
+    elif entry.binning and default is not None:
+        if default != actual:
+            yield f"{default[0]}x{default[1]} is the model's default size, {made}"
+    elif image is not None and image != actual and (_is_rounded(image, actual) or _starts_from_image(entry)):
+        yield f"The image is {image[0]}x{image[1]}, {made}"
+
+
+def _is_rounded(image: tuple[int, int], actual: tuple[int, int]) -> bool:
+    """Return whether a size is that of an image but for a multiple of a model, which is at most 64."""
+    return all(abs(side - other) < MAX_MULTIPLE for side, other in zip(image, actual, strict=True))
+
+
+def _starts_from_image(entry: PipelineEntry) -> bool:
+    """Return whether a pipeline changes its image: it adds noise by a strength, or keeps what a mask does not cover."""
+    return any(entry.parameter(name) for name in ("strength", "mask_image"))
+
+
+def _input_size(params: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the size of the input image; None if there is none, or several."""
+    image = params.get("image")
+    if isinstance(image, list | tuple) and len(image) == 1:
+        image = image[0]
+    return image.size if isinstance(image, Image) else None
 
 
 def _default_size(pipe: Any) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from octabox.types import Generation
 
 
 async def to_response(
-    generation: Generation, response_format: str, results: Results, base: str, warnings: Iterable[str] = ()
+    generation: Generation, response_format: str, results: Results, base: str, warnings: Iterable[str]
 ) -> dict[str, Any]:
     """Return the body of a response.
 
@@ -22,7 +22,7 @@ async def to_response(
         response_format: ``url`` or ``b64_json``.
         results: Stores the files of URLs.
         base: Base URL of the links, without a trailing slash.
-        warnings: Warnings about the request.
+        warnings: Warnings about the request and the result.
     """
     data = []
     for index, artifact in enumerate(generation.artifacts):
@@ -38,7 +38,7 @@ async def to_response(
         "model": generation.model,
         "pipeline": generation.pipeline,
         "task": generation.task,
-        "warnings": [*warnings, *generation.warnings],
+        "warnings": list(warnings),
         "timings": dict(generation.timings),
         "usage": dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 0),
     }

@@ -82,4 +82,6 @@ async def _respond(ctx: AppContext, request: Request, parsed: ParsedRequest) -> 
 async def _build_response(ctx: AppContext, request: Request, parsed: ParsedRequest, generation: Generation) -> Response:
     """Return the response for a generation."""
     base = base_url(ctx, request)
-    return SafeJson(await to_response(generation, parsed.response_format, ctx.results, base, parsed.warnings))
+    return SafeJson(
+        await to_response(generation, parsed.response_format, ctx.results, base, parsed.warnings_of(generation))
+    )

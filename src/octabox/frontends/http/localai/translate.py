@@ -13,14 +13,14 @@ from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.localai.schema import InpaintingForm, LocalAIRequest, UpscaleForm, VideoRequest
 from octabox.frontends.http.responses import parse_response_format
 from octabox.frontends.naming.json_values import parse_json_or_text
-from octabox.frontends.naming.parameters import Inputs, call_parameters, requested_size
+from octabox.frontends.naming.parameters import Inputs, call_parameters, rename_warnings, requested_size
 from octabox.frontends.naming.prompts import parse_prompts
 from octabox.frontends.naming.video import frame_count, frame_rate
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.selection.inputs import FRAMES
 from octabox.service.selection.models import PipelineMatch
-from octabox.types import GenerationRequest, OutputFormat
+from octabox.types import Generation, GenerationRequest, OutputFormat
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class ParsedRequest:
     def rename_error_params(self) -> AbstractContextManager[None]:
         """Replace the parameter of an error by the client's name of it."""
         return rename_error_params(self.client_names)
+
+    def warnings_of(self, generation: Generation) -> list[str]:
+        """Return the warnings of the request and of its result, by the client's names."""
+        return rename_warnings([*self.warnings, *generation.warnings], self.client_names)
 
 
 def to_inpainting(form: InpaintingForm, inputs: Inputs) -> ParsedRequest:

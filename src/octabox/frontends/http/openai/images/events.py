@@ -51,7 +51,7 @@ async def _describe_completed(generation: Generation, artifact: Artifact, parsed
         "usage": usage(),
         "seed": artifact.seed,
         "model": generation.model,
-        "warnings": [*parsed.warnings, *generation.warnings],
+        "warnings": parsed.warnings_of(generation),
     }
 
 

@@ -56,7 +56,7 @@ async def to_response(generation: Generation, parsed: ParsedRequest, results: Re
         "model": generation.model,
         "pipeline": generation.pipeline,
         "task": generation.task,
-        "warnings": [*parsed.warnings, *generation.warnings],
+        "warnings": parsed.warnings_of(generation),
         "timings": dict(generation.timings),
         **{name: value for name, value in optional.items() if value is not None},
         "usage": usage(),

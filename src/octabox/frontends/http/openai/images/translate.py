@@ -12,10 +12,10 @@ from octabox.errors import MissingParameterError
 from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.images.schema import ImageRequest
 from octabox.frontends.http.responses import default_response_format, parse_response_format
-from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, requested_size
+from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, rename_warnings, requested_size
 from octabox.frontends.naming.prompts import parse_prompts
 from octabox.media.formats import check_output_format, select_format
-from octabox.types import GenerationRequest, OutputFormat
+from octabox.types import Generation, GenerationRequest, OutputFormat
 
 #: Fields that are accepted for compatibility and have no effect.
 WITHOUT_EFFECT = ("background", "moderation", "style", "input_fidelity")
@@ -42,6 +42,10 @@ class ParsedRequest:
     def rename_error_params(self) -> AbstractContextManager[None]:
         """Replace the parameter of an error by the client's name of it."""
         return rename_error_params(self.client_names)
+
+    def warnings_of(self, generation: Generation) -> list[str]:
+        """Return the warnings of the request and of its result, by the client's names."""
+        return rename_warnings([*self.warnings, *generation.warnings], self.client_names)
 
 
 def to_request(

@@ -7,6 +7,7 @@ from typing import Any
 from octabox.frontends.http.errors import error_body
 from octabox.frontends.http.openai.responses import size_of
 from octabox.frontends.http.openai.videos.translate import VideoNote
+from octabox.frontends.naming.parameters import rename_warnings
 from octabox.service.jobs import Job
 from octabox.types import Artifact
 
@@ -34,7 +35,7 @@ def job_to_json(job: Job, note: VideoNote) -> dict[str, Any]:
         "seed": video.seed if video else job.request.seed,
         "error": _describe_error(job, note),
         "remixed_from_video_id": None,
-        "warnings": [*note.warnings, *(job.result.warnings if job.result else ())],
+        "warnings": rename_warnings([*note.warnings, *(job.result.warnings if job.result else ())], note.client_names),
     }
 
 
