@@ -91,12 +91,12 @@ def complete_size(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) ->
     sides = [name for name in ("width", "height") if params.get(name) is not None]
     if len(sides) != 1 or any(_has_default(entry, name) for name in ("width", "height")):
         return params
-    given = sides[0]
-    other = "height" if given == "width" else "width"
+    known = sides[0]
+    other = "height" if known == "width" else "width"
     image, default = _input_size(params), _default_size(pipe)
     if image is not None:
         width, height = image
-        exact = params[given] * (height / width if given == "width" else width / height)
+        exact = params[known] * (height / width if known == "width" else width / height)
         return {**params, other: _nearest_multiple(pipe, entry, other, exact)}
     return params if default is None else {**params, other: default[other == "height"]}
 
@@ -146,9 +146,9 @@ def _differing_size(
         if requested != actual:
             yield f"{requested[0]}x{requested[1]} was requested, {made}"
     elif requested != (None, None):
-        for name, asked, side in zip(("width", "height"), requested, actual, strict=True):
-            if asked not in (None, side):
-                yield f"'{name}' {asked} was requested, {made}"
+        for name, wish, side in zip(("width", "height"), requested, actual, strict=True):
+            if wish not in (None, side):
+                yield f"'{name}' {wish} was requested, {made}"
     elif entry.binning and default is not None:
         if default != actual:
             yield f"{default[0]}x{default[1]} is the model's default size, {made}"

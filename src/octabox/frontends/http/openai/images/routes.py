@@ -82,7 +82,9 @@ def _require_image(inputs: dict[str, tuple[Source, ...]]) -> None:
 
 async def _model_name(ctx: AppContext, body: ImageRequest, task: str) -> str:
     """Return the name of the requested model; default: the first model that makes images, by this task if one does."""
-    return body.model or await asyncio.to_thread(first_model_for, ctx.models, "image", body.task or task)
+    if body.model:
+        return body.model
+    return await asyncio.to_thread(first_model_for, ctx.models, "image", body.task or task)
 
 
 async def _takes_prompt(ctx: AppContext, model: str, task: str | None = None) -> bool:
