@@ -146,9 +146,9 @@ def _differing_size(
         if requested != actual:
             yield f"{requested[0]}x{requested[1]} was requested, {made}"
     elif requested != (None, None):
-        for name, wish, side in zip(("width", "height"), requested, actual, strict=True):
-            if wish not in (None, side):
-                yield f"'{name}' {wish} was requested, {made}"
+        for name, value, side in zip(("width", "height"), requested, actual, strict=True):
+            if value not in (None, side):
+                yield f"'{name}' {value} was requested, {made}"
     elif entry.binning and default is not None:
         if default != actual:
             yield f"{default[0]}x{default[1]} is the model's default size, {made}"
