@@ -141,7 +141,7 @@ def test_from_an_image(url: str, http: httpx.Client, tmp_path: Path, example: st
 
     assert (pipeline, "image-to-image") == (answer["pipeline"], answer["task"])
     assert (64, 32) == fetched(http, answer).size
-    assert any("'width' has no effect" in warning for warning in answer["warnings"])
+    assert any("'size' has no effect" in warning for warning in answer["warnings"])
 
 
 def test_inpainting(http: httpx.Client) -> None:

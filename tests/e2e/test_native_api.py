@@ -141,7 +141,7 @@ BAD = [
     ({"params": {"prompt": "x", "image": "file:///etc/passwd"}}, 400, "forbidden_url", "image"),
     ({"params": {}}, 400, None, None),
     ({"model": "nobody"}, 404, "model_not_found", None),
-    ({"model": None}, 400, "invalid_value", "model"),
+    ({"model": None}, 400, "missing_required_parameter", "model"),
     ({"task": "text-to-cheese"}, 400, "task_not_supported", None),
     ({"scheduler": "no_such"}, 400, "scheduler_not_found", None),
     ({"num_outputs": 1000}, 400, "invalid_value", "num_outputs"),
