@@ -14,6 +14,7 @@ import torch
 import torch._dynamo
 
 from octabox.config.performance import PROFILES, PerformanceConfig
+from octabox.engine.messages import COMPILED_CODE_VARIABLE
 from octabox.engine.worker.performance.compiler import Compiler, check_backend
 from octabox.errors import LoadError
 
@@ -21,11 +22,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
 #: A process that compiles a small module by inductor, and prints what was found on disk.
 COMPILE = """
-import sys, torch
+import torch
 from octabox.config.performance import PROFILES
-from octabox.engine.worker.performance.plan import keep_compiled_code
-keep_compiled_code(sys.argv[1])
-from octabox.engine.worker.performance.compiler import Compiler, cache_counts
+from octabox.engine.worker.performance.compiler import Compiler, compiled_code_counts
 
 class Module(torch.nn.Module):
     def forward(self, states):
@@ -35,7 +34,7 @@ compiler, module = Compiler(PROFILES["fast"]), Module()
 compiler.compile("m", module)
 with torch.no_grad():
     module(torch.ones(2, 4))
-print(*cache_counts(), compiler.failure)
+print(*compiled_code_counts(), compiler.failure)
 """
 
 
@@ -184,10 +183,10 @@ def test_an_unknown_backend_is_refused_with_the_choices() -> None:
 @pytest.mark.timeout(900)
 def test_compiled_code_is_found_on_disk_by_the_next_process(tmp_path: Path) -> None:
     """The first process compiles, the second one loads from disk."""
-    environ = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    environ = {**os.environ, COMPILED_CODE_VARIABLE: str(tmp_path / "compiled")}
     counts = [
         subprocess.run(
-            [sys.executable, "-c", COMPILE, str(tmp_path)], capture_output=True, text=True, check=True, env=environ
+            [sys.executable, "-c", COMPILE], capture_output=True, text=True, check=True, env=environ
         ).stdout.split()
         for _ in range(2)
     ]
