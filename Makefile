@@ -13,9 +13,10 @@ VERSION ?=
 #: More options for pytest: `make test PYTEST="-n 0"` is one process, `make test PYTEST="tests/media -k mask"` a few tests.
 PYTEST ?=
 
-# Files of tests are spread over processes; tests/spreading.py says how many.
-# They start hundreds, each of which would compile Octabox again if nothing could be kept.
+# Tests start hundreds of processes, each of which would compile Octabox again if no bytecode were kept.
 unexport PYTHONDONTWRITEBYTECODE
+
+# Files of tests are spread over processes; tests/spreading.py says how many.
 RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help

@@ -16,7 +16,7 @@ def test_ci_calls_make_and_nothing_else() -> None:
     """Every command of CI is a target of the Makefile."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    commands = [line for line in lines if line and not line.startswith(("#", "set ", "cd ", "PARTS="))]
+    commands = [line for line in lines if line and not line.startswith(("#", "set ", "cd "))]
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
     assert commands

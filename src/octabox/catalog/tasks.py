@@ -141,7 +141,7 @@ def order_tasks(entry: PipelineEntry, derived: tuple[str, ...], listed: Iterable
 
 
 def family_stem(name: str) -> str:
-    """Return a class name in the form of a family name: ``StableDiffusionXLPipeline`` is ``stable-diffusion-xl``."""
+    """Return a class name in the form of a family name: in lower case, with hyphens, and without its suffix."""
     return "-".join(WORDS.findall(name.replace("Pipeline", "").replace("Modular", ""))).lower()
 
 

@@ -19,7 +19,7 @@ from octabox.config.problems import (
     Location,
     Problem,
     Severity,
-    describe_expected,
+    describe_problem,
     did_you_mean,
     file_problem,
     format_value,
@@ -135,14 +135,8 @@ def _problem(error: ErrorDetails, locations: Mapping[KeyPath, Location], file: P
     if error["type"] == "extra_forbidden":
         return _unknown(path, locations, file)
     location = nearest_location(path, locations)
-    if error["type"] == "missing":
-        message, hint = f"`{join_key(path)}` is missing.", ""
-    else:
-        message, hint = (
-            f"`{join_key(path)}` {describe_expected(error)}, not {format_value(error['input'])}.",
-            _hint(error),
-        )
-    return Problem(file, location.line, location.column, join_key(path), message, hint)
+    hint = "" if error["type"] == "missing" else _hint(error)
+    return Problem(file, location.line, location.column, join_key(path), describe_problem(path, error), hint)
 
 
 def _hint(error: ErrorDetails) -> str:

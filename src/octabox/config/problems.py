@@ -108,8 +108,6 @@ def format_value(value: Any) -> str:
 
 def describe_expected(error: ErrorDetails) -> str:
     """Return what pydantic expected of a value that it refused."""
-    if error["type"] == "missing":
-        return "is missing"
     if error["type"] in EXPECTED:
         details = {
             name: f"{bound:.15g}" if isinstance(bound, float) else bound for name, bound in error.get("ctx", {}).items()
@@ -117,6 +115,13 @@ def describe_expected(error: ErrorDetails) -> str:
         return f"must be {EXPECTED[error['type']].format(**details)}"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return text if error["type"] == "value_error" else f"must be {text}"
+
+
+def describe_problem(path: Iterable[str | int], error: ErrorDetails) -> str:
+    """Return the message of a value that is missing or that pydantic refused."""
+    if error["type"] == "missing":
+        return f"`{join_key(path)}` is missing."
+    return f"`{join_key(path)}` {describe_expected(error)}, not {format_value(error['input'])}."
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

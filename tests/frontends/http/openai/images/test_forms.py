@@ -133,3 +133,12 @@ async def test_an_edit_of_another_content_type() -> None:
 
     assert 415 == answer.status_code
     assert "multipart/form-data or application/json, not 'text/plain'" in answer.json()["error"]["message"]
+
+
+async def test_variations_in_json() -> None:
+    """A variation by URL is the same request as one by a file."""
+    server = Server()
+    answer = await server.http.post("/v1/images/variations", json={"image": DATA, "n": 2})
+
+    assert 200 == answer.status_code
+    assert ({"image": (DATA,)}, 2) == (server.asked.inputs, server.asked.num_outputs)

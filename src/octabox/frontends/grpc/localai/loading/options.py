@@ -16,7 +16,7 @@ from octabox.config.discovery import demo_model, resolve_sources
 from octabox.config.model import ModelConfig, key_path
 from octabox.config.parsing import Entry
 from octabox.config.preset_merge import presets
-from octabox.config.problems import describe_expected, did_you_mean, format_value, join_key
+from octabox.config.problems import describe_problem, did_you_mean, format_value, join_key
 from octabox.errors import ConfigError, ModelNotFoundError
 from octabox.frontends.grpc.localai.contract import Message
 from octabox.frontends.grpc.localai.environment import Environment
@@ -204,8 +204,5 @@ def _validate(fields: Mapping[str, Any]) -> ModelConfig:
     try:
         return ModelConfig.model_validate(fields)
     except ValidationError as error:
-        messages = [
-            f"`{join_key(key_path(each['loc']))}` {describe_expected(each)}, not {format_value(each['input'])}."
-            for each in error.errors()
-        ]
+        messages = [describe_problem(key_path(each["loc"]), each) for each in error.errors()]
         raise ConfigError(" ".join(messages), parameter=join_key(key_path(error.errors()[0]["loc"]))) from None

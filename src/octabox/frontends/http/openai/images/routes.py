@@ -58,7 +58,7 @@ def routes(ctx: AppContext) -> APIRouter:
         parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt)
         return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
 
-    @router.post("/variations", openapi_extra=_document_body("multipart/form-data"))
+    @router.post("/variations", openapi_extra=_document_body("multipart/form-data", "application/json"))
     async def variations(request: Request) -> Response:
         """Generate variations of an image."""
         body, inputs = await read_edit(request, ctx.settings.max_upload_bytes)
