@@ -269,3 +269,22 @@ def test_modular_pipelines(name: str) -> None:
     assert 2 == len(stopped.told)
     assert images(before)
     assert np.array_equal(images(before)[0], images(after)[0])
+
+
+def test_a_lone_side_is_kept(runner: Runner) -> None:
+    """The other side is the default of the model, although the pipeline would replace both."""
+    done = run(runner, call(OWN, {"prompt": "a star", "num_inference_steps": 1, "width": 128}))
+    default = run(runner, call(OWN, {"prompt": "a star", "num_inference_steps": 1}))
+    height = images(default)[0].shape[0]
+
+    assert (height, 128, 3) == images(done)[0].shape
+    assert [] == [each for each in done.warnings if "requested" in each]
+
+
+def test_an_image_that_is_rounded_is_told(runner: Runner) -> None:
+    """The sides of an image become multiples of a number, and the warning has both sizes."""
+    done = run(runner, call(FROM_IMAGE, FROM, inputs={"image": (Image.new("RGB", (131, 127)),)}))
+    height, width, _ = images(done)[0].shape
+
+    assert (131, 127) != (width, height)
+    assert f"The image is 131x127, and the pipeline made {width}x{height}." in done.warnings

@@ -159,7 +159,8 @@ class Runner:
                 applied = self._apply_loras(call, run, messages)
                 adapters += [each for each in applied if each not in adapters]
                 self._reset_pipeline(target, call)
-                run = replace(run, params=complete_size(target.pipe, target.entry, run.params))  # noqa: PLW2901 (the same run)
+                params = complete_size(target.pipe, target.entry, run.params, run.inputs)
+                run = replace(run, params=params)  # noqa: PLW2901 (the same run)
                 on_step = progress.for_run(target.pipe, index, send)
                 output = self._run_once(target, call, run, on_step, messages)
                 check()
@@ -243,7 +244,7 @@ class Runner:
         parser = OutputParser(pipe, entry, run.params, call.output)
         items = parser.parse(output)
         metadata = describe_run(pipe, entry, call, run, adapters, self._model.performance.metadata)
-        sizes = size_warnings({**metadata["params"], **run.params}, items, pipe, entry)
+        sizes = size_warnings({**metadata["params"], **run.inputs}, items, pipe, entry)
         messages += [*parser.warnings, *sizes, *frame_warnings(run.params, items)]
         return [(item, run.seed, metadata) for item in items]
 

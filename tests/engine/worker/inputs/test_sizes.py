@@ -182,7 +182,7 @@ SIDES = ("width", "height")
 )
 def test_the_other_side(params: dict[str, Any], expected: tuple[int | None, int | None]) -> None:
     """One side of a size is kept, and the other follows the image or else the model's default size."""
-    found = complete_size(PIPE, sized(*SIDES), params)
+    found = complete_size(PIPE, sized(*SIDES), params, params)
 
     assert expected == (found.get("width"), found.get("height"))
 
@@ -198,7 +198,7 @@ def test_the_other_side(params: dict[str, Any], expected: tuple[int | None, int 
 )
 def test_no_other_side(pipe: Any, known: PipelineEntry) -> None:
     """Where it is not known which side is missing, the call is not changed, and its output is compared."""
-    assert {"width": 256} == complete_size(pipe, known, {"width": 256})
+    assert {"width": 256} == complete_size(pipe, known, {"width": 256}, {})
     assert ["'width' 256 was requested, and the pipeline made 64x64."] == size_warnings(
         {"width": 256}, [image(64, 64)], pipe, known
     )

@@ -83,7 +83,9 @@ def _value(node: ast.expr, pipe: Any) -> Any:
     raise ValueError(ast.dump(node))
 
 
-def complete_size(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) -> Mapping[str, Any]:
+def complete_size(
+    pipe: Any, entry: PipelineEntry, params: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> Mapping[str, Any]:
     """Return the parameters with both sides of a size where one is set: pipelines replace both by their default otherwise.
 
     The other side keeps the shape of the input image; without one it is that of the model's default size.
@@ -93,7 +95,7 @@ def complete_size(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) ->
         return params
     known = sides[0]
     other = "height" if known == "width" else "width"
-    image, default = _input_size(params), _default_size(pipe)
+    image, default = _input_size(inputs), _default_size(pipe)
     if image is not None:
         width, height = image
         exact = params[known] * (height / width if known == "width" else width / height)
@@ -117,7 +119,7 @@ def size_warnings(params: Mapping[str, Any], items: Sequence[OutputItem], pipe: 
     """Return warnings of outputs that have another size than requested, than the input image or, by binning, than the default.
 
     Args:
-        params: Call parameters.
+        params: Call parameters and input media.
         items: Outputs of the pipeline.
         pipe: The pipeline.
         entry: Its entry in the catalog.
@@ -175,8 +177,11 @@ def _input_size(params: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _default_size(pipe: Any) -> tuple[int, int] | None:
-    """Return the default size of a pipeline by the attributes that most have; None if this one does not."""
+    """Return the default size of a pipeline by its attribute or the sample size of its denoiser; None if it has neither."""
     side, scale = getattr(pipe, "default_sample_size", None), getattr(pipe, "vae_scale_factor", None)
+    if side is None:
+        denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+        side = getattr(getattr(denoiser, "config", None), "sample_size", None)
     return (side * scale, side * scale) if isinstance(side, int) and isinstance(scale, int) else None
 
 
