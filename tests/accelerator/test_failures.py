@@ -94,7 +94,7 @@ def test_memory_is_given_back_after_it_ran_out(worker: Callable[..., Worker], ac
     """Wherever a call runs out of memory, as many bytes are held afterwards as before, and the next one is as it was."""
     made = worker(memory=mode)
     image, total = made.make(), made.convolutions()
-    gc.collect()  # what an earlier test has left there
+    gc.collect()
     held = accelerator.allocated()
     for operator, after in [("", 1), (CONVOLUTION, 1), (CONVOLUTION, total // 2), (CONVOLUTION, total - 1)]:
         accelerator.fail("out of memory", after, operator)

@@ -46,7 +46,7 @@ def config(folder: Path, name: str, **fields: Any) -> ModelConfig:
 
 def loaded(folder: Path, name: str, accelerator: Control, **fields: Any) -> tuple[Any, int, int]:
     """Return what a model makes, the bytes that it has on the device, and the most that there were while it was loaded."""
-    gc.collect()  # What an earlier test left counts as memory in use until it is collected.
+    gc.collect()
     accelerator.reset()
     before = accelerator.allocated()
     model = load(config(folder, name, **fields), name, WorkerOptions(device="fake"))
