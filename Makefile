@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tiny serve test test-slow test-all lint style types fix check bench gpu-check docs changelog proto model clean
+.PHONY: help demo tiny serve test test-slow fuzz test-all lint style types fix check bench gpu-check docs changelog proto model clean
 
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: $(BIN)/.installed-dev  ## Run the tests, except slow ones.
 
 test-slow: $(BIN)/.installed-dev  ## Run the slow tests: all tiny pipelines over HTTP and on the accelerator, long examples.
 	$(RUN_TESTS) -m "slow and not gpu and not network" $(PYTEST)
+
+fuzz: $(BIN)/.installed-dev  ## Send requests and read files of random content for FUZZ_SECONDS (600), and check that nothing breaks.
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(RUN_TESTS) -m slow tests/fuzz
 
 test-all: $(BIN)/.installed-dev  ## Run all tests, including every tiny pipeline.
 	$(RUN_TESTS) -m "not gpu and not network" $(PYTEST)

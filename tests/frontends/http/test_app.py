@@ -12,6 +12,7 @@ import openai
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Message
 
 from fakes import Server
 from octabox.errors import ConfigError
@@ -70,6 +71,27 @@ async def test_body_that_is_too_large(path: str, *, declared: bool) -> None:
 
     assert (413, "request_too_large") == (answer.status_code, answer.json()["error"]["code"])
     assert 200 == (await server.generate(prompt="x")).status_code
+
+
+async def test_client_that_leaves_during_its_upload(caplog: pytest.LogCaptureFixture) -> None:
+    """A form that never ends is one line in the log, and no error of the server."""
+    received = iter([{"type": "http.request", "body": b"--x\r\n", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return next(received)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    path, kind = "/v1/images/edits", b"multipart/form-data; boundary=x"
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", kind)]
+    scope = {"type": "http", "method": "POST", "path": path, "scheme": "http", "headers": headers, "query_string": b""}
+    with caplog.at_level("INFO"):
+        await Server().app(scope, receive, send)
+
+    assert [] == sent
+    assert [(path in each.getMessage(), each.exc_info) for each in caplog.records] == [(True, None)]
 
 
 async def test_body_whose_length_is_absurd() -> None:
