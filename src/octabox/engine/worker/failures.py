@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call
-from octabox.engine.worker.inputs.arguments import describe_media
+from octabox.engine.worker.inputs.arguments import count_media, describe_media
 from octabox.engine.worker.placement.device_errors import bytes_free, bytes_requested, causes, hardware_cause
 from octabox.engine.worker.placement.process_memory import free_memory
 from octabox.errors import (
@@ -37,6 +37,9 @@ logger = logging.getLogger("octabox.worker")
 
 #: Errors that a pipeline raises before its first step for invalid arguments.
 ARGUMENT_ERRORS = (ValueError, TypeError, IndexError, KeyError)
+
+#: Messages of torch about tensors that do not fit together.
+SHAPES = re.compile(r"\b(sizes?|shapes?|dimensions?|channels|elements|TensorList)\b")
 
 #: Load errors by the class of an exception or one of its causes; the first row that matches is used.
 LOAD_ERRORS: tuple[tuple[tuple[type[BaseException], ...], type[LoadError], str, str], ...] = (
@@ -166,6 +169,8 @@ def to_generation_error(error: BaseException, call: Call, steps_taken: int, devi
     if isinstance(error, OctaboxError):
         return error
     has_media = any(run.inputs for run in call.runs)
+    if not steps_taken and has_media and type(error) is RuntimeError and SHAPES.search(message):
+        return _media_error(call)
     if not steps_taken and isinstance(error, (*ARGUMENT_ERRORS, RuntimeError) if has_media else ARGUMENT_ERRORS):
         message += f" (given: {describe_media(call.runs[0].inputs)})" if has_media else ""
         hint = f"`octabox show {model}` lists what {call.runs_as} accepts."
@@ -180,6 +185,26 @@ def to_generation_error(error: BaseException, call: Call, steps_taken: int, devi
         f"{call.runs_as} failed: {type(error).__name__}: {message}",
         hint="With `--log-level debug` the log has the traceback.",
         model=model,
+    )
+
+
+def _media_error(call: Call) -> InvalidParameterError:
+    """Return the error for media that the layers of a model do not accept, whose own message is about tensors."""
+    inputs = call.runs[0].inputs
+    several = next((name for name, media in inputs.items() if count_media(media) > 1), None)
+    if several is not None:
+        return InvalidParameterError(
+            f"{call.runs_as} cannot use {count_media(inputs[several])} files for '{several}' with one prompt "
+            f"(given: {describe_media(inputs)}).",
+            hint="Send one in each request.",
+            model=call.model.name,
+            parameter=several,
+        )
+    return InvalidParameterError(
+        f"{call.runs_as} cannot use these inputs (given: {describe_media(inputs)}).",
+        hint="Send images of the size that is made, all of one size. With `--log-level debug` the log has the traceback.",
+        model=call.model.name,
+        parameter=next(iter(inputs)) if len(inputs) == 1 else None,
     )
 
 
