@@ -130,6 +130,18 @@ def test_the_parameter_of_an_error(
     assert parameter == told.parameter
 
 
+def test_null_in_place_of_a_default(embedded: ModelConfig) -> None:
+    """An error of types names the parameters that are null and have another default, if there are any."""
+    raised = TypeError("unsupported operand type(s) for *: 'NoneType' and 'int'")
+    calls = Calls(embedded)
+    error = to_generation_error(raised, calls(guidance_scale=None, height=None), 0)
+    other = to_generation_error(raised, calls(height=None), 0)
+
+    assert "cannot use null for 'guidance_scale'." in error.message
+    assert "guidance_scale" == error.parameter
+    assert "refused the request" in other.message
+
+
 #: Messages of torch and its device backends, from their sources.
 MEMORY_MESSAGES = [
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.65 GiB of which 1.20 GiB is free.",
