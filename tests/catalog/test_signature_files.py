@@ -47,12 +47,16 @@ def test_files_count_as_given() -> None:
     [
         ({"image": 2}, "image", "image takes one image, not 2."),
         ({"image": 1, "latents": 3}, "latents", "latents takes one array, not 3."),
-        ({"image": 1, "video": 2}, "video", "video takes one video, not 2."),
     ],
 )
 def test_several_files_where_one_is_taken_are_refused(files: dict[str, int], parameter: str, message: str) -> None:
     """The error names the parameter and says how many came."""
     assert (InvalidParameterError, parameter, message) == brought(**{"latents": 1, **files})[0]
+
+
+def test_several_files_for_a_video_may_be_its_frames() -> None:
+    """What they are is known once they are decoded."""
+    assert [] == brought(image=1, video=8, latents=1)
 
 
 def test_a_list_takes_many_files() -> None:

@@ -152,6 +152,45 @@ async def test_an_image_is_a_video_of_one_frame() -> None:
     assert 1 == len(found.frames)
 
 
+async def test_images_are_the_frames_of_a_video() -> None:
+    """As many as are sent, in their order."""
+    frames = samples.sample_video().frames
+    (found,) = (await read(video=tuple(map(samples.png, frames))))["video"]
+
+    assert [frame.tobytes() for frame in frames] == [frame.tobytes() for frame in found.frames]
+
+
+async def test_an_array_is_a_video() -> None:
+    """Bytes and floats give the same frames."""
+    frames = np.stack([np.asarray(frame) for frame in samples.sample_video().frames])
+    (found,) = (await read(video=npy(frames)))["video"]
+    (same,) = (await read(video=npy(frames.astype(np.float32) / 255)))["video"]
+
+    assert np.array_equal(frames, np.stack([np.asarray(frame) for frame in found.frames]))
+    assert [frame.tobytes() for frame in found.frames] == [frame.tobytes() for frame in same.frames]
+
+
+@pytest.mark.parametrize(
+    ("files", "kind", "words"),
+    [
+        ((samples.content("video"),) * 2, InvalidParameterError, "takes one video, not 2"),
+        ((samples.content("image"), samples.content("video")), InvalidParameterError, "takes one video, not 2"),
+        ((samples.content("image"),) * 13, MediaError, "more than the limit of 12 frames"),
+        ((samples.content("image"), samples.content("image", 32, 32)), MediaError, "are 64x64 and 32x32"),
+        (npy(np.zeros((13, 4, 4, 3), np.uint8)), MediaError, "more than the limit of 12 frames"),
+        (npy(np.zeros((4, 4, 3), np.uint8)), MediaError, "is an array of shape [4, 4, 3]"),
+        (npy(np.full((2, 4, 4, 3), 2.0)), MediaError, "with values from 2 to 2"),
+        (npy(np.full((2, 4, 4, 3), -1)), MediaError, "with values from -1 to -1"),
+    ],
+)
+async def test_frames_that_make_no_video_are_refused(files: Any, kind: type[RequestError], words: str) -> None:
+    """The limits of a video hold for its frames too, in whatever form they come."""
+    error = await refused(video=files)
+
+    assert kind is type(error)
+    assert words in error.message
+
+
 async def test_sixteen_bits_are_eight() -> None:
     """An image of 16 bits a channel is the same as one of 8."""
     grey = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)

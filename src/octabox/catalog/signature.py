@@ -98,10 +98,13 @@ def validate(
 
 
 def check_value(parameter: Parameter, value: object) -> Any:
-    """Validate a value, and return it in the type of the parameter: 8.0 becomes 8 for an integer."""
+    """Validate a value, and return it in the type of the parameter: 8.0 becomes 8 for an integer.
+
+    None is passed on for any optional parameter, whatever its default.
+    """
     shape = _shape(parameter)
     if value is None:
-        if shape.none or (not parameter.required and parameter.default is None) or shape == Shape():
+        if shape.none or not parameter.required or shape == Shape():
             return None
     elif parameter.is_media:
         return value
@@ -188,7 +191,8 @@ def _wrong_files(entry: PipelineEntry, files: Mapping[str, Sized]) -> Iterator[R
             yield _unknown(entry, name, parameter)
         elif not parameter.is_file:
             yield InvalidParameterError(f"{name} must be {_in_words(_shape(parameter))}, not a file.", parameter=name)
-        elif len(values) > 1 and not parameter.many:
+        elif len(values) > 1 and not parameter.many and parameter.kind != "video":
+            # Several images are the frames of one video, which is known once they are decoded.
             message = f"{name} takes one {parameter.kind}, not {len(values)}."
             yield InvalidParameterError(message, hint="Send one file in each request.", parameter=name)
 
@@ -226,9 +230,11 @@ def _property(parameter: Parameter) -> dict[str, Any]:
 
 
 def _media_schema(parameter: Parameter) -> dict[str, Any]:
-    """Return the schema of a file: its URL, or its content in base64."""
+    """Return the schema of a file: its URL, or its content in base64; a video may be an array or a list of images too."""
     media = {"mask": "image"}.get(parameter.kind, parameter.kind)
     one: list[dict[str, Any]] = [*_FILE, _content(f"{media}/*")]
+    if media == "video":
+        one += [_content("application/x-npy"), {"type": "array", "items": {"anyOf": [*_FILE, _content("image/*")]}}]
     return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}] if parameter.many else one}
 
 

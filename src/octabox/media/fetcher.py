@@ -36,7 +36,8 @@ class Fetcher:
     """
 
     def __init__(self, limits: MediaLimits, guard: UrlGuard | None = None, timeout: float = 30.0) -> None:
-        self._limits, self._guard, self._timeout = limits, guard or UrlGuard(), timeout
+        self.limits = limits
+        self._guard, self._timeout = guard or UrlGuard(), timeout
 
     async def fetch(self, source: Source, *, parameter: str) -> bytes:
         """Fetch the bytes of a medium.
@@ -92,8 +93,8 @@ class Fetcher:
         content = bytearray()
         async for chunk in response.aiter_bytes():
             content += chunk
-            if len(content) > self._limits.max_bytes:
-                limit = self._limits.max_bytes
+            if len(content) > self.limits.max_bytes:
+                limit = self.limits.max_bytes
                 raise MediaError(f"'{url}' for '{parameter}' is larger than {limit} bytes.", parameter=parameter)
         return bytes(content)
 

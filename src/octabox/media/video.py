@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
@@ -22,7 +23,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from octabox.errors import GenerationError, InvalidParameterError
-from octabox.media import animations, images
+from octabox.media import animations, arrays, images
 from octabox.media.audio import LAYOUTS, Audio, AudioBuffer, fit_to_encoder
 from octabox.media.containers import VIDEO_HINT, declared_duration, decode_frames, media_error, open_container
 from octabox.media.formats import MAX_FPS, QUALITY, check_output_format, media_type_of, select_format
@@ -41,6 +42,11 @@ OPTIONS = {"libx264": {"preset": "fast"}, "libvpx-vp9": {"b": "0", "cpu-used": "
 
 #: BT.709 colour primaries and transfer characteristics (ITU-T H.273).
 BT709 = 1
+
+#: Axes of a video as an array, and its channels.
+FRAME_AXES, CHANNELS = 4, 3
+
+ARRAY_HINT = "Send (frames, height, width, 3), as uint8, or as floats from 0 to 1."
 
 #: Image formats.
 STILLS = ("png", "jpeg")
@@ -71,12 +77,15 @@ class Video:
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Video:
     """Decode a video to upright RGB frames, with its audio; a still image is a video of one frame.
 
-    The frames have the average frame rate of the file; variable frame rates are not preserved.
+    An .npy file is an array of (frames, height, width, channels). The frames have the average frame rate of the file; variable
+    frame rates are not preserved.
 
     Raises:
         MediaError: The file has no video, is damaged, or exceeds a limit.
     """
     limits.check_bytes(data, parameter)
+    if data.startswith(arrays.MAGIC):
+        return Video(_array_frames(arrays.decode(data, parameter=parameter, limits=limits), parameter, limits))
     if images.is_image(data):
         stills, fps = animations.decode(data, parameter=parameter, limits=limits)
         return Video(stills, _valid_fps(fps))
@@ -103,6 +112,19 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Video:
         why = "has frames of different sizes" if upright else "has a video without frames"
         raise media_error(parameter, why, VIDEO_HINT)
     return Video(tuple(upright), _valid_fps(fps), audio)
+
+
+def _array_frames(array: npt.NDArray[Any], parameter: str, limits: MediaLimits) -> tuple[Image.Image, ...]:
+    """Return the frames in an array: bytes, or floats from 0 to 1."""
+    if array.ndim != FRAME_AXES or array.shape[-1] != CHANNELS:
+        raise media_error(parameter, f"is an array of shape {list(array.shape)}", ARRAY_HINT)
+    limits.check_frames(len(array), (array.shape[2], array.shape[1]), parameter)
+    low, high = float(array.min()), float(array.max())
+    largest = 255 if array.dtype.kind in "iu" else 1
+    if array.dtype.kind == "b" or low < 0 or high > largest:
+        raise media_error(parameter, f"is an array of {array.dtype} with values from {low:g} to {high:g}", ARRAY_HINT)
+    scale = 1 if largest > 1 else 255
+    return tuple(Image.fromarray(np.rint(frame * scale).astype(np.uint8)) for frame in array)
 
 
 def _valid_fps(fps: float | None) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,11 @@ from PIL.Image import Image
 from octabox.catalog.entries import Parameter, ParameterKind, PipelineEntry
 from octabox.catalog.tasks import CONTROL_PARAMETERS
 from octabox.engine.protocol import Medium
-from octabox.errors import InvalidRequestError, MediaError, RequestError
+from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, RequestError
 from octabox.media import arrays
 from octabox.media.decoding.decoders import Decoder
 from octabox.media.fetcher import Fetcher
+from octabox.media.limits import MediaLimits
 from octabox.media.video import Video
 from octabox.types import Source
 
@@ -47,8 +48,10 @@ async def decode_inputs(
         parameter = entry.parameter(name)
         assert parameter is not None  # noqa: S101 (the plan has checked the names)
         try:
-            media = [await _decode_one(each, parameter, fetcher, decoder) for each in files]
-            decoded[name] = tuple(_join_frames(media) if parameter.kind == "video" else media)
+            if parameter.kind == "video":
+                decoded[name] = tuple(await _decode_video(files, parameter, fetcher, decoder))
+            else:
+                decoded[name] = tuple([await _decode_one(each, parameter, fetcher, decoder) for each in files])
         except RequestError as problem:
             if isinstance(problem, MediaError):
                 problem.media_kind = MEDIA_TYPES.get(parameter.kind, parameter.kind)
@@ -89,13 +92,55 @@ def _check_latents(array: Medium, parameter: Parameter) -> Medium:
     return array
 
 
-def _join_frames(media: list[Medium]) -> list[Medium]:
-    """Return images for a video parameter as the frames of one video; videos are returned unchanged."""
-    stills = media[0] if len(media) == 1 and isinstance(media[0], list) else media
-    videos = [each for each in stills if isinstance(each, Video) and len(each.frames) == 1]
-    if not videos or len(videos) < len(stills):
+async def _decode_video(
+    files: Sequence[Source | list[Any]], parameter: Parameter, fetcher: Fetcher, decoder: Decoder
+) -> list[Medium]:
+    """Return the decoded files of a video parameter; images are the frames of one video.
+
+    Raises:
+        InvalidParameterError: There are several videos, and the parameter takes one.
+        MediaError: The frames are too many, or differ in size.
+    """
+    media: list[Medium] = []
+    for each in files:
+        media.append(await _decode_one(each, parameter, fetcher, decoder))
+        if len(files) > 1 and not parameter.many and not _is_frame(media[-1]):
+            raise InvalidParameterError(
+                f"{parameter.name} takes one video, not {len(files)}.",
+                hint="Send one file in each request, or the frames of one video as images.",
+                parameter=parameter.name,
+            )
+        _check_frames(media, parameter, fetcher.limits)
+    frames = media[0] if len(media) == 1 and isinstance(media[0], list) else media
+    _check_frames(frames, parameter, fetcher.limits)
+    stills = [each for each in frames if isinstance(each, Video) and _is_frame(each)]
+    if not stills or len(stills) < len(frames):
         return media
-    return [replace(videos[0], frames=tuple(each.frames[0] for each in videos))]
+    return [replace(stills[0], frames=tuple(each.frames[0] for each in stills))]
+
+
+def _is_frame(medium: Medium) -> bool:
+    """Return whether a decoded file of a video parameter is a single image."""
+    return isinstance(medium, Video) and len(medium.frames) == 1
+
+
+def _check_frames(media: Sequence[Medium], parameter: Parameter, limits: MediaLimits) -> None:
+    """Check the frames of a video that are separate images.
+
+    Raises:
+        MediaError: They are too many, too large together, or differ in size.
+    """
+    frames = [each.frames[0] for each in media if isinstance(each, Video) and _is_frame(each)]
+    if not frames or len(frames) < len(media):
+        return
+    limits.check_frames(len(frames), frames[-1].size, parameter.name)
+    if frames[-1].size != frames[0].size:
+        first, last = (f"{width}x{height}" for width, height in (frames[0].size, frames[-1].size))
+        raise MediaError(
+            f"The images for '{parameter.name}' are {first} and {last}, and the frames of a video have one size.",
+            hint="Send images of one size.",
+            parameter=parameter.name,
+        )
 
 
 def _mask_problems(decoded: Mapping[str, tuple[Medium, ...]], entry: PipelineEntry) -> list[RequestError]:

@@ -78,6 +78,39 @@ def test_generation_errors(
 
 
 @pytest.mark.parametrize(
+    ("inputs", "words", "parameter"),
+    [
+        (
+            {"image": (np.zeros(1),) * 2},
+            "cannot use 2 files for 'image' with one prompt (given: image [1], image [1])",
+            "image",
+        ),
+        ({"image": ([np.zeros(1)] * 2,)}, "cannot use 2 files for 'image' with one prompt", "image"),
+        ({"image": (np.zeros((2, 1)),)}, "cannot use these inputs (given: image [2, 1])", "image"),
+        ({"image": (np.zeros(1),), "mask": (np.zeros(1),)}, "(given: image [1], mask [1])", None),
+    ],
+)
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "The size of tensor a (128) must match the size of tensor b (64) at non-singleton dimension 3",
+        "stack expects a non-empty TensorList",
+        "Sizes of tensors must match except in dimension 1. Expected size 2 but got size 1 for tensor number 1 in the list.",
+        "mat1 and mat2 shapes cannot be multiplied (1x2 and 3x4)",
+    ],
+)
+def test_messages_about_tensors(
+    embedded: ModelConfig, raised: str, inputs: dict[str, Any], words: str, parameter: str | None
+) -> None:
+    """Torch's words about tensors are replaced by what came."""
+    error = to_generation_error(RuntimeError(raised), Calls(embedded)(inputs=inputs), 0)
+
+    assert (errors.InvalidParameterError, parameter) == (type(error), error.parameter)
+    assert words in error.message
+    assert not any(word in str(error) for word in ("ensor", "mat1"))
+
+
+@pytest.mark.parametrize(
     ("words", "inputs", "parameter"),
     [
         ("`prompt` has to be text", {}, "prompt"),
@@ -95,6 +128,18 @@ def test_the_parameter_of_an_error(
     told = to_generation_error(ValueError(words), Calls(embedded)(inputs=inputs), 0)
 
     assert parameter == told.parameter
+
+
+def test_null_in_place_of_a_default(embedded: ModelConfig) -> None:
+    """An error of types names the parameters that are null and have another default, if there are any."""
+    raised = TypeError("unsupported operand type(s) for *: 'NoneType' and 'int'")
+    calls = Calls(embedded)
+    error = to_generation_error(raised, calls(guidance_scale=None, height=None), 0)
+    other = to_generation_error(raised, calls(height=None), 0)
+
+    assert "cannot use null for 'guidance_scale'." in error.message
+    assert "guidance_scale" == error.parameter
+    assert "refused the request" in other.message
 
 
 #: Messages of torch and its device backends, from their sources.

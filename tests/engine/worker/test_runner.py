@@ -281,10 +281,27 @@ def test_a_lone_side_is_kept(runner: Runner) -> None:
     assert [] == [each for each in done.warnings if "requested" in each]
 
 
-def test_an_image_that_is_rounded_is_told(runner: Runner) -> None:
-    """The sides of an image become multiples of a number, and the warning has both sizes."""
+def test_an_image_that_is_rounded_is_restored(runner: Runner) -> None:
+    """The sides of an image become multiples of a number, and the result is resized, with a warning of both sizes."""
     done = run(runner, call(FROM_IMAGE, FROM, inputs={"image": (Image.new("RGB", (131, 127)),)}))
-    height, width, _ = images(done)[0].shape
 
-    assert (131, 127) != (width, height)
-    assert f"The image is 131x127, and the pipeline made {width}x{height}." in done.warnings
+    assert (127, 131, 3) == images(done)[0].shape
+    assert any("which was resized to 131x127" in each for each in done.warnings)
+
+
+def test_repainting_has_the_size_of_the_image(runner: Runner) -> None:
+    """Without a size, an image that is repainted is not resized to the model's default size."""
+    inputs = {"image": (sample_image(96, 64),), "mask_image": (mask(96, 64),)}
+    done = run(runner, call(REPAINT, FROM, inputs=inputs))
+
+    assert (64, 96, 3) == images(done)[0].shape
+
+
+def test_a_strength_that_leaves_no_step(runner: Runner) -> None:
+    """The error has good values, and the next call is not affected."""
+    params = FROM | {"strength": 0.2}
+    with pytest.raises(InvalidParameterError, match=r"'strength' 0.2 of 3 steps leaves none") as caught:
+        run(runner, call(FROM_IMAGE, params, inputs={"image": INPUTS["image"]}))
+
+    assert "Use at least 5 steps or a strength of at least 0.34." == caught.value.hint
+    assert images(run(runner, call(FROM_IMAGE, FROM, inputs={"image": INPUTS["image"]})))

@@ -27,7 +27,7 @@ IMAGE = re.compile(r"(^|_)(image|images|controls|keyframes)$")
 NUMBERS = re.compile(r"latent|embed|attention|feature|hidden|noise|_codes|atom|padding_mask|mask_token")
 
 #: Parameters for the Python output, which Octabox sets.
-INTERNAL = re.compile(r"^return_(dict|index)$|^output_type$|^callback_(steps|on_step_end)|callback_on_step_end")
+INTERNAL = re.compile(r"^return_dict$|^output_type$|^callback_(steps|on_step_end)|callback_on_step_end")
 
 #: Order in which a union is reduced to one kind: the more general kind comes first.
 SCALARS: tuple[ParameterKind, ...] = ("text", "mapping", "number", "integer", "boolean")

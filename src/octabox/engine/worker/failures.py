@@ -14,9 +14,10 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call
-from octabox.engine.worker.inputs.arguments import describe_media
+from octabox.engine.worker.inputs.arguments import count_media, describe_media
 from octabox.engine.worker.placement.device_errors import bytes_free, bytes_requested, causes, hardware_cause
 from octabox.engine.worker.placement.process_memory import free_memory
 from octabox.errors import (
@@ -37,6 +38,9 @@ logger = logging.getLogger("octabox.worker")
 
 #: Errors that a pipeline raises before its first step for invalid arguments.
 ARGUMENT_ERRORS = (ValueError, TypeError, IndexError, KeyError)
+
+#: Messages of torch about tensors that do not fit together.
+SHAPES = re.compile(r"\b(sizes?|shapes?|dimensions?|channels|elements|TensorList)\b")
 
 #: Load errors by the class of an exception or one of its causes; the first row that matches is used.
 LOAD_ERRORS: tuple[tuple[tuple[type[BaseException], ...], type[LoadError], str, str], ...] = (
@@ -165,14 +169,8 @@ def to_generation_error(error: BaseException, call: Call, steps_taken: int, devi
         return found
     if isinstance(error, OctaboxError):
         return error
-    has_media = any(run.inputs for run in call.runs)
-    if not steps_taken and isinstance(error, (*ARGUMENT_ERRORS, RuntimeError) if has_media else ARGUMENT_ERRORS):
-        message += f" (given: {describe_media(call.runs[0].inputs)})" if has_media else ""
-        hint = f"`octabox show {model}` lists what {call.runs_as} accepts."
-        parameter = _find_parameter(str(error), call)
-        return InvalidParameterError(
-            f"{call.runs_as} refused the request: {message}", hint=hint, model=model, parameter=parameter
-        )
+    if not steps_taken and (refused := _argument_error(error, call)):
+        return refused
     if isinstance(error, (ImportError, NameError)):
         hint = "Install the named package in the environment of Octabox."
         return MissingDependencyError(f"{call.runs_as} needs a package: {message}", hint=hint, model=model)
@@ -180,6 +178,56 @@ def to_generation_error(error: BaseException, call: Call, steps_taken: int, devi
         f"{call.runs_as} failed: {type(error).__name__}: {message}",
         hint="With `--log-level debug` the log has the traceback.",
         model=model,
+    )
+
+
+def _argument_error(error: BaseException, call: Call) -> InvalidParameterError | None:
+    """Return the error for invalid arguments, which a pipeline reports before its first step; None for any other."""
+    model, message, inputs = call.model.name, _message(error), call.runs[0].inputs
+    if not isinstance(error, (*ARGUMENT_ERRORS, RuntimeError) if inputs else ARGUMENT_ERRORS):
+        return None
+    if isinstance(error, TypeError) and (nulls := _nulls(call)):
+        return InvalidParameterError(
+            f"{call.runs_as} cannot use null for {' and '.join(map(repr, nulls))}.",
+            hint="Leave it out for its default.",
+            model=model,
+            parameter=nulls[0],
+        )
+    if type(error) is RuntimeError and SHAPES.search(message):
+        return _media_error(call)
+    return InvalidParameterError(
+        f"{call.runs_as} refused the request: {message}" + (f" (given: {describe_media(inputs)})" if inputs else ""),
+        hint=f"`octabox show {model}` lists what {call.runs_as} accepts.",
+        model=model,
+        parameter=_find_parameter(str(error), call),
+    )
+
+
+def _nulls(call: Call) -> list[str]:
+    """Return the parameters of a call that are None in place of another default."""
+    entry = load_catalog().pipelines.get(call.runs_as)
+    params = call.runs[0].params
+    known = [each for each in entry.parameters if not each.required and each.default is not None] if entry else []
+    return [each.name for each in known if each.name in params and params[each.name] is None]
+
+
+def _media_error(call: Call) -> InvalidParameterError:
+    """Return the error for media that the layers of a model do not accept, whose own message is about tensors."""
+    inputs = call.runs[0].inputs
+    several = next((name for name, media in inputs.items() if count_media(media) > 1), None)
+    if several is not None:
+        return InvalidParameterError(
+            f"{call.runs_as} cannot use {count_media(inputs[several])} files for '{several}' with one prompt "
+            f"(given: {describe_media(inputs)}).",
+            hint="Send one in each request.",
+            model=call.model.name,
+            parameter=several,
+        )
+    return InvalidParameterError(
+        f"{call.runs_as} cannot use these inputs (given: {describe_media(inputs)}).",
+        hint="Send images of the size that is made, all of one size. With `--log-level debug` the log has the traceback.",
+        model=call.model.name,
+        parameter=next(iter(inputs)) if len(inputs) == 1 else None,
     )
 
 

@@ -25,8 +25,17 @@ from octabox.engine.worker.component_types import group_components
 from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.inputs.arguments import call_arguments
+from octabox.engine.worker.inputs.effects import effect_warnings
 from octabox.engine.worker.inputs.noise import HostNoise, apply_variation
-from octabox.engine.worker.inputs.sizes import check_sizes, complete_size, frame_warnings, size_warnings
+from octabox.engine.worker.inputs.sizes import (
+    check_sizes,
+    complete_size,
+    frame_warnings,
+    restore_size,
+    size_of_image,
+    size_warnings,
+)
+from octabox.engine.worker.inputs.timesteps import checked_timesteps, step_warnings
 from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.checks import capture_cast_warnings
@@ -206,28 +215,34 @@ class Runner:
             stack.enter_context(hooks.installed())
             if not self._in_float32:
                 stack.enter_context(retry_decoding_in_float32(pipe, messages))
-            run_pipeline = partial(self._call_pipeline, target, run, StepCallback(pipe, on_step, entry.progress))
+            steps = StepCallback(pipe, on_step, entry.progress)
+            run_pipeline = partial(self._call_pipeline, target, run, steps, messages)
             is_on_host = self.device == "cpu"
             output = run_pipeline() if is_on_host else self._host_noise.run(entry.name, run_pipeline, messages)
         hooks.add_warnings(messages)
+        if steps.call_arguments():
+            messages += step_warnings(run.params, steps.taken)
         return output
 
-    def _call_pipeline(self, target: Target, run: Run, steps: StepCallback) -> Any:
-        """Call the pipeline with the arguments that it takes."""
+    def _call_pipeline(self, target: Target, run: Run, steps: StepCallback, messages: list[str]) -> Any:
+        """Call the pipeline with the arguments that it takes, and add a warning for each without effect."""
         pipe, entry = target.pipe, target.entry
         check_sizes(pipe, entry, run.params)
         # Some pipelines use the global generators of the libraries, also in addition to the one that they are passed.
         torch.manual_seed(run.seed)
         np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the generator that pipelines use)
         arguments = call_arguments(pipe, entry, run) | steps.call_arguments()
+        arguments |= size_of_image(pipe, entry, run.params, run.inputs)
         if target.has_control:
             arguments |= control_arguments(pipe, entry, arguments)
         arguments.pop(SCALE_PARAMETER, None)
+        messages += effect_warnings(pipe, arguments, {**run.params, **run.inputs})
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
         ip_adapters = self._model.ip_adapters
         variation = nullcontext() if run.variation is None else apply_variation(arguments, run.variation)
-        with steps.installed(), ip_adapters.activated(run) if ip_adapters else nullcontext(), variation:
+        adapter = ip_adapters.activated(run) if ip_adapters else nullcontext()
+        with checked_timesteps(pipe), steps.installed(), adapter, variation:
             return pipe(**arguments)
 
     def _parse_output(
@@ -242,10 +257,10 @@ class Runner:
         """Return the outputs of a run with their metadata."""
         pipe, entry = target.pipe, target.entry
         parser = OutputParser(pipe, entry, run.params, call.output)
-        items = parser.parse(output)
+        items, resized = restore_size({**run.params, **run.inputs}, parser.parse(output), pipe, entry)
         metadata = describe_run(pipe, entry, call, run, adapters, self._model.performance.metadata)
         sizes = size_warnings({**metadata["params"], **run.inputs}, items, pipe, entry)
-        messages += [*parser.warnings, *sizes, *frame_warnings(run.params, items)]
+        messages += [*parser.warnings, *resized, *sizes, *frame_warnings(run.params, items)]
         return [(item, run.seed, metadata) for item in items]
 
 

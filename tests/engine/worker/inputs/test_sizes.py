@@ -18,6 +18,8 @@ from octabox.engine.worker.inputs.sizes import (
     complete_size,
     evaluate_expression,
     frame_warnings,
+    restore_size,
+    size_of_image,
     size_warnings,
 )
 from octabox.engine.worker.outputs.items import OutputItem
@@ -107,6 +109,65 @@ def test_two_invalid_sizes() -> None:
 def test_valid_sizes(params: dict[str, Any]) -> None:
     """Multiples and sizes that are not set are accepted."""
     check_sizes(PIPE, entry(SizeRule(("height",), multiple=8)), params)
+
+
+def test_rules_that_only_warn() -> None:
+    """A size that the class rounds, or only warns of, is the pipeline's to handle."""
+    check_sizes(PIPE, entry(SizeRule(("height",), multiple=8, rounded=True)), {"height": 3})
+
+
+#: A pipeline that repaints an image, at the size of a call or at its default size.
+PAINTER = PipelineEntry(
+    "OnePipeline",
+    "one",
+    "one",
+    parameters=(
+        Parameter("image", "", "image"),
+        Parameter("mask_image", "", "mask"),
+        Parameter("width", "int | None", "integer"),
+        Parameter("height", "int | None", "integer"),
+        Parameter("padding_mask_crop", "int | None", "integer"),
+    ),
+    sizes=(SizeRule(("height", "width"), expression="vae_scale_factor * 2"),),
+)
+WIDE = {"image": (Image.new("RGB", (197, 130)),)}
+
+
+@pytest.mark.parametrize(
+    ("known", "params", "expected"),
+    [
+        (PAINTER, {}, {"width": 192, "height": 128}),
+        (PAINTER, {"width": 64}, {}),
+        (PAINTER, {"padding_mask_crop": 8}, {}),
+        (replace(PAINTER, parameters=PAINTER.parameters[:1] + PAINTER.parameters[2:]), {}, {}),
+        (replace(PAINTER, parameters=PAINTER.parameters[:2]), {}, {}),
+        (replace(PAINTER, sizes=()), {}, {}),
+    ],
+)
+def test_the_size_of_the_image(known: PipelineEntry, params: dict[str, Any], expected: dict[str, int]) -> None:
+    """Pipelines that change an image work at its size, unless the call has another or works on a part."""
+    assert expected == size_of_image(PIPE, known, params, WIDE)
+
+
+@pytest.mark.parametrize(
+    ("params", "made", "expected"),
+    [
+        ({}, (192, 128), (197, 130)),
+        ({}, (197, 130), (197, 130)),
+        ({}, (64, 64), (64, 64)),
+        ({}, (200, 128), (200, 128)),
+        ({"width": 192, "height": 128}, (192, 128), (192, 128)),
+    ],
+)
+def test_a_rounded_image_is_restored(params: dict[str, Any], made: tuple[int, int], expected: tuple[int, int]) -> None:
+    """An output that has the size of the image but for the multiple of the pipeline gets that size, with a warning."""
+    items, warnings = restore_size(
+        {**params, **WIDE}, [OutputItem("images", "image", Image.new("RGB", made))], PIPE, PAINTER
+    )
+
+    assert isinstance(items[0].value, Image.Image)
+    assert expected == items[0].value.size
+    assert (made != expected) == bool(warnings)
 
 
 def test_rules_without_a_value() -> None:

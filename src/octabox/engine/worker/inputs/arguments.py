@@ -146,6 +146,11 @@ def describe_media(inputs: Mapping[str, Sequence[Medium]]) -> str:
     return ", ".join(f"{name} {_describe_size(medium)}" for name, media in inputs.items() for medium in media)
 
 
+def count_media(media: Sequence[Medium]) -> int:
+    """Return the number of media of a parameter, those in lists included."""
+    return sum(count_media(each) if isinstance(each, list) else 1 for each in media)
+
+
 def _describe_size(medium: Medium) -> str:
     if isinstance(medium, Image):
         return f"{medium.width}x{medium.height}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from PIL.Image import Image
+from PIL.Image import Image, Resampling
 
 from octabox.catalog.entries import PipelineEntry, SizeRule
 from octabox.engine.worker.outputs.items import OutputItem
@@ -23,12 +25,15 @@ OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.Pow: operator.pow,
 }
 
+#: Parameters by which a pipeline works on a part of an image.
+CROP = re.compile(r"(^|_)crop(_|$)")
+
 #: Largest multiple that a model requires of its sizes.
 MAX_MULTIPLE = 64
 
 
 def check_sizes(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) -> None:
-    """Check that sizes are multiples of what a pipeline requires, which would raise or round them.
+    """Check that sizes are multiples of what a pipeline requires; rules of which it only warns do not refuse a size.
 
     Raises:
         InvalidParameterError: A size is not such a multiple.
@@ -36,7 +41,7 @@ def check_sizes(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) -> N
     """
     problems: list[RequestError] = []
     for rule in entry.sizes:
-        multiple = rule.multiple or evaluate_expression(rule.expression, pipe)
+        multiple = None if rule.rounded else rule.multiple or evaluate_expression(rule.expression, pipe)
         for name in rule.parameters:
             value = params.get(name)
             if multiple and isinstance(value, int) and (value - rule.offset) % multiple:
@@ -103,6 +108,29 @@ def complete_size(
     return params if default is None else {**params, other: default[other == "height"]}
 
 
+def size_of_image(
+    pipe: Any, entry: PipelineEntry, params: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> dict[str, int]:
+    """Return the size of the input image as parameters, for pipelines that change it and else resize it to their default.
+
+    Sides are rounded down to what the pipeline requires. A call that sets a side, or works on a crop, has its own size.
+    """
+    sides, image = ("width", "height"), _input_size(inputs)
+    has_size = any(value is not None for name, value in params.items() if name in sides or CROP.search(name))
+    if image is None or has_size or not _starts_from_image(entry):
+        return {}
+    if any(_has_default(entry, name) for name in sides) or not any(
+        set(sides) & {*each.parameters} for each in entry.sizes
+    ):
+        return {}
+    return {name: _multiple_below(pipe, entry, name, side) for name, side in zip(sides, image, strict=True)}
+
+
+def _multiple_below(pipe: Any, entry: PipelineEntry, name: str, side: int) -> int:
+    multiple = _multiple(pipe, entry, name)
+    return max(side // multiple, 1) * multiple
+
+
 def _has_default(entry: PipelineEntry, name: str) -> bool:
     """Return whether a pipeline has no such parameter, or another default than None, which is used for one missing side."""
     parameter = entry.parameter(name)
@@ -110,9 +138,14 @@ def _has_default(entry: PipelineEntry, name: str) -> bool:
 
 
 def _nearest_multiple(pipe: Any, entry: PipelineEntry, name: str, exact: float) -> int:
-    rule = next((rule for rule in entry.sizes if name in rule.parameters), None)
-    multiple = (rule and (rule.multiple or evaluate_expression(rule.expression, pipe))) or 1
+    multiple = _multiple(pipe, entry, name)
     return max(round(exact / multiple), 1) * multiple
+
+
+def _multiple(pipe: Any, entry: PipelineEntry, name: str) -> int:
+    """Return the number of which a side must be a multiple; 1 if any is taken."""
+    rule = next((rule for rule in entry.sizes if name in rule.parameters), None)
+    return (rule and (rule.multiple or evaluate_expression(rule.expression, pipe))) or 1
 
 
 def size_warnings(params: Mapping[str, Any], items: Sequence[OutputItem], pipe: Any, entry: PipelineEntry) -> list[str]:
@@ -126,6 +159,43 @@ def size_warnings(params: Mapping[str, Any], items: Sequence[OutputItem], pipe: 
     """
     actual = next((size for item in items if (size := _size(item)) is not None), None)
     return [] if actual is None else list(_differing_size(params, actual, pipe, entry))
+
+
+def restore_size(
+    params: Mapping[str, Any], items: Sequence[OutputItem], pipe: Any, entry: PipelineEntry
+) -> tuple[list[OutputItem], list[str]]:
+    """Return the outputs with images resized to the input image, if a pipeline has only rounded its size, and a warning then.
+
+    Args:
+        params: Parameters of the request and input media.
+        items: Outputs of the pipeline.
+        pipe: The pipeline.
+        entry: Its entry in the catalog.
+    """
+    image = _input_size(params)
+    if image is None or any(params.get(name) is not None for name in ("width", "height")):
+        return list(items), []
+    multiples = {
+        getattr(pipe, "vae_scale_factor", None),
+        *(_multiple(pipe, entry, name) for name in ("width", "height")),
+    }
+    multiples |= {2 * each for each in multiples if isinstance(each, int)}
+    rounded = {
+        tuple(side // each * each for side in image) for each in multiples if isinstance(each, int) and each > 0
+    } - {image}
+    made = next(
+        (item.value.size for item in items if isinstance(item.value, Image) and item.value.size in rounded), None
+    )
+    if made is None:
+        return list(items), []
+    restored = [
+        replace(item, value=item.value.resize(image, Resampling.LANCZOS))
+        if isinstance(item.value, Image) and item.value.size == made
+        else item
+        for item in items
+    ]
+    size, target = (f"{width}x{height}" for width, height in (made, image))
+    return restored, [f"The image is {target}, and the pipeline made {size}, which was resized to {target}."]
 
 
 def frame_warnings(params: Mapping[str, Any], items: Sequence[OutputItem]) -> list[str]:

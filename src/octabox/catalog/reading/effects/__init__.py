@@ -1,0 +1,1 @@
+"""Under which conditions the call of a pipeline reads a parameter, by its source."""

@@ -1,0 +1,114 @@
+"""Check the denoising steps of a call: that a strength leaves any, and that as many are taken as were requested."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sized
+from contextlib import contextmanager
+from typing import Any
+
+from octabox.errors import InvalidParameterError
+
+#: The method by which pipelines leave out steps for a strength, and its parameters.
+GET_TIMESTEPS, STEPS, STRENGTH = "get_timesteps", "num_inference_steps", "strength"
+
+#: Parameters by which a call takes other steps than it counts.
+PARTIAL = re.compile(r"(^|_)(strength|denoising_\w+|timesteps|sigmas)$")
+
+#: Decimals of a suggested strength.
+DECIMALS = 2
+
+#: Largest suggested number of steps.
+MAX_STEPS = 1000
+
+
+@contextmanager
+def checked_timesteps(pipe: Any) -> Iterator[None]:
+    """Check within the context that a pipeline's own computation of timesteps leaves any.
+
+    Raises:
+        InvalidParameterError: It leaves none.
+    """
+    original = getattr(pipe, GET_TIMESTEPS, None)
+    if original is None:
+        yield
+        return
+
+    def get_timesteps(*args: Any, **options: Any) -> Any:
+        result = original(*args, **options)
+        if not _has_steps(result):
+            raise _no_steps(original, args, options)
+        return result
+
+    setattr(pipe, GET_TIMESTEPS, get_timesteps)
+    try:
+        yield
+    finally:
+        delattr(pipe, GET_TIMESTEPS)
+
+
+def _has_steps(result: Any) -> bool:
+    """Return whether timesteps, alone or with their number, are at least one."""
+    parts = result if isinstance(result, tuple) else (result,)
+    return not any(_is_empty(each) for each in parts)
+
+
+def _is_empty(part: Any) -> bool:
+    """Return whether a number is below 1, or a list of timesteps has no item."""
+    if isinstance(part, int):
+        return part < 1
+    return isinstance(part, Sized) and bool(getattr(part, "ndim", 1)) and len(part) == 0
+
+
+def _no_steps(original: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> InvalidParameterError:
+    """Return the error where no timestep is left, with the nearest values that leave one."""
+    values = inspect.signature(original).bind(*args, **options).arguments
+    steps, strength = values.get(STEPS), values.get(STRENGTH)
+    others = {name: value for name, value in values.items() if isinstance(value, float) and name != STRENGTH}
+    if others or not isinstance(steps, int) or not isinstance(strength, int | float):
+        described = ", ".join(f"'{name}' {value}" for name, value in {STEPS: steps, **others}.items())
+        return InvalidParameterError(
+            f"No step is left of {described}.", hint="Use more steps.", parameter=next(iter(others), STEPS)
+        )
+    good: list[str] = []
+    if (more := _enough_steps(strength)) is not None and more > steps:
+        good.append(f"at least {more} steps")
+    if (stronger := _enough_strength(original, args, options)) is not None:
+        good.append(f"a strength of at least {stronger}")
+    return InvalidParameterError(
+        f"'{STRENGTH}' {strength} of {steps} steps leaves none.",
+        hint=f"Use {' or '.join(good)}." if good else "Use more steps.",
+        parameter=STRENGTH,
+    )
+
+
+def _enough_steps(strength: float) -> int | None:
+    """Return the least number of steps of which a strength leaves one."""
+    return next((count for count in range(1, MAX_STEPS + 1) if int(count * strength)), None)
+
+
+def _enough_strength(original: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> float | None:
+    """Return the least strength, in few decimals, for which the pipeline's own computation leaves a step."""
+    bound = inspect.signature(original).bind(*args, **options)
+    scale = 10**DECIMALS
+    for share in range(math.floor(bound.arguments[STRENGTH] * scale), scale + 1):
+        bound.arguments[STRENGTH] = share / scale
+        if _has_steps(original(*bound.args, **bound.kwargs)):
+            return share / scale
+    return None
+
+
+def step_warnings(params: Mapping[str, Any], taken: int) -> list[str]:
+    """Return a warning if a call has taken fewer steps than requested, and no parameter is the reason.
+
+    Args:
+        params: The parameters of the request.
+        taken: The number of steps that the pipeline has reported.
+    """
+    requested = params.get(STEPS)
+    is_partial = any(value is not None and PARTIAL.search(name) for name, value in params.items())
+    if not isinstance(requested, int) or taken >= requested or (taken and is_partial):
+        return []
+    return [f"'{STEPS}' {requested} was requested, and the pipeline took {taken or 'no'} step{'s' * (taken != 1)}."]
