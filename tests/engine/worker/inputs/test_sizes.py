@@ -271,6 +271,7 @@ def test_no_other_side(pipe: Any, known: PipelineEntry) -> None:
     [
         ((), (131, 127), (128, 120), True),
         ((), (128, 128), (512, 512), False),
+        ((), (40, 24), (80, 48), False),
         (("strength",), (192, 128), (64, 64), True),
         (("mask_image",), (192, 128), (64, 64), True),
         ((), (128, 128), (128, 128), False),

@@ -69,8 +69,10 @@ def _names_in(function: Any) -> Iterator[tuple[str, ...]]:
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    """Return whether a value is the default, or nothing."""
-    return value is None or value == default or (isinstance(value, str | list | tuple | dict) and not value)
+    """Return whether a value is the default, or nothing; arrays and media are neither."""
+    if isinstance(value, str | list | tuple | dict) and not value:
+        return True
+    return value is None or (isinstance(value, str | int | float | list | tuple | dict) and bool(value == default))
 
 
 def _reasons(cls: type, parameter: str, values: CallValues) -> list[str] | None:

@@ -229,8 +229,8 @@ def _differing_size(
 
 
 def _is_rounded(image: tuple[int, int], actual: tuple[int, int]) -> bool:
-    """Return whether a size is that of an image but for a multiple of a model, which is at most 64."""
-    return all(abs(side - other) < MAX_MULTIPLE for side, other in zip(image, actual, strict=True))
+    """Return whether a size is that of an image but for a multiple of a model, which is at most 64; an upscaled one is not."""
+    return all(abs(side - other) < min(MAX_MULTIPLE, side) for side, other in zip(image, actual, strict=True))
 
 
 def _starts_from_image(entry: PipelineEntry) -> bool:
