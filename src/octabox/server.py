@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
     from octabox.frontends.grpc.localai.environment import Environment
 
-#: Folder next to the models for pipelines in single files.
-PIPELINES = "pipelines"
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -75,7 +72,7 @@ def build(settings: Settings, model: str | None = None) -> Parts:
         model: A model by name, folder, file or Hub id, which need not be configured.
     """
     configure(settings.log_level, settings.log_file)
-    use_folder(settings.models / PIPELINES)
+    use_folder(settings.pipeline_folder)
     options = WorkerOptions(
         threads=settings.threads,
         device=settings.device,

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from octabox.config.problems import KeyPath, Location, Problem, file_problem, join_key
+from octabox.security.filesystem import read_file
 
 #: Largest file that is read, in bytes; a configuration has a few hundred.
 MAX_BYTES = 128 * 1024
@@ -70,8 +71,7 @@ class _UnreadableError(Exception):
 def read_document(file: Path) -> Document:
     """Read a YAML file; errors are reported in the document's problems."""
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        content = read_file(file, MAX_BYTES + 1)
     except OSError as error:
         return _unreadable(file, f"The file cannot be read: {error.strerror}.")
     if len(content) > MAX_BYTES:
