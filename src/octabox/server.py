@@ -119,17 +119,22 @@ def _media_limits(settings: Settings) -> MediaLimits:
     )
 
 
-def app(parts: Parts) -> FastAPI:
-    """Return the HTTP application of these parts, which starts and closes their engine."""
+def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> FastAPI:
+    """Return the HTTP application of these parts, which starts and closes their engine.
+
+    Args:
+        parts: The parts.
+        on_failure: Called with the error of each model of `preload` that cannot be loaded, which is logged as well.
+    """
     from octabox.frontends.http.app import create_app  # noqa: PLC0415 (the command line needs no HTTP)
     from octabox.frontends.http.context import AppContext  # noqa: PLC0415
     from octabox.frontends.http.results import Results  # noqa: PLC0415
-    from octabox.service.jobs import Jobs  # noqa: PLC0415
+    from octabox.service.jobs import Jobs, Preloads  # noqa: PLC0415
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await parts.engine.start(parts.models.configurations())
-        loads = [parts.models.load(name) for name in parts.settings.preload]
+        loads = [preloads.load(name, parts.models, on_failure) for name in preloads.names]
         preparations = [asyncio.create_task(work) for work in (parts.models.prepare(), *loads)]
         try:
             yield
@@ -139,10 +144,12 @@ def app(parts: Parts) -> FastAPI:
             await asyncio.gather(*preparations, return_exceptions=True)
             await parts.close()
 
-    settings = parts.settings
+    settings, preloads = parts.settings, Preloads(*parts.settings.preload)
     results = Results(settings.result_ttl)
     jobs = Jobs(parts.generation, settings.result_ttl, results.keep, results.drop)
-    ctx = AppContext(parts.generation, jobs, parts.models, settings, results, parts.metrics, parts.decoder)
+    ctx = AppContext(
+        parts.generation, jobs, parts.models, settings, results, parts.metrics, parts.decoder, preloads=preloads
+    )
     return create_app(ctx, lifespan)
 
 

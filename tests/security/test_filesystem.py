@@ -49,7 +49,7 @@ def test_what_is_no_file_is_named_and_never_opened(folder: Path) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_reading_never_waits(folder: Path, name: str) -> None:
     """Whatever it is, it is an error at once."""
-    with pytest.raises(OSError, match="it is a|No such|Too many|Is a|address"):
+    with pytest.raises(OSError, match=r"it is a|No such|Too many|Is a|address"):
         read_file(folder / name)
 
 

@@ -44,4 +44,9 @@ def command(config: Path | None, **flags: Any) -> None:
         if parts.models.only_embedded():
             click.echo(f"{describe_emptiness(settings.models)}, so this is the embedded one.", err=True)
 
-    listen(app(parts), settings.host, settings.port, on_listening, parts.engine.close)
+    def on_failure(message: str) -> None:
+        # Without a log file the log is on the terminal already.
+        if settings.log_file:
+            click.secho(message, fg="red", err=True)
+
+    listen(app(parts, on_failure), settings.host, settings.port, on_listening, parts.engine.close)
