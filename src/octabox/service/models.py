@@ -79,8 +79,13 @@ class ModelService:
         return [config for _, config in sorted({**self._registry.current().models, **self._extra}.items())]
 
     def list(self) -> list[ModelInfo]:
-        """Return all configured models, by name."""
-        return [self._info(config) for config in self.configurations()]
+        """Return all configured models, by name, and last the embedded one."""
+        configured = {config.name: config for config in self.configurations()}
+        default = self._registry.current().default
+        return [
+            self._info(config)
+            for config in {**configured, default.name: configured.get(default.name, default)}.values()
+        ]
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems of the configurations; models with a problem are not served."""
@@ -170,8 +175,9 @@ class ModelService:
         return await self._engine.load(model.config, model.pipeline.name)
 
     async def unload(self, name: str) -> bool:
-        """Unload a model; return whether it was in memory."""
-        return await self._engine.unload(self.config(name).name)
+        """Unload a model, which may not be configured any more; return whether it was in memory."""
+        loaded = any(status.model == name for status in self.status())
+        return await self._engine.unload(name if loaded else self.config(name).name)
 
     def status(self) -> Statuses:
         """Return the models in memory or on their way there."""
