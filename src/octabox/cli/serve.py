@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from octabox.cli import interruption
 from octabox.cli.settings_options import config_option, settings_options
 
 
@@ -39,6 +40,7 @@ def command(config: Path | None, **flags: Any) -> None:
         )
 
     def on_listening(url: str) -> None:
+        interruption.extend_handler()
         names = [config.name for config in parts.models.configurations()]
         click.echo(f"Octabox serves {', '.join(names)} at {url}", err=True)
         if parts.models.only_embedded():
@@ -50,3 +52,5 @@ def command(config: Path | None, **flags: Any) -> None:
             click.secho(message, fg="red", err=True)
 
     listen(app(parts, on_failure), settings.host, settings.port, on_listening, parts.engine.close)
+    if interruption.was_interrupted():
+        raise KeyboardInterrupt
