@@ -87,6 +87,7 @@ def build(settings: Settings, model: str | None = None) -> Parts:
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
     )
+    limits = limits_of(settings)
     registry = ModelRegistry(settings.models)
     extra = model_of_source(model) if model and model not in registry.current().named else None
     models = ModelService(
@@ -98,15 +99,20 @@ def build(settings: Settings, model: str | None = None) -> Parts:
         adapters=AdapterRegistry(
             settings.lora_folder, settings.embedding_folder, any_path=model is not None, any_hub=settings.allow_hub
         ),
+        limits=limits,
     )
     media_limits = _media_limits(settings)
     decoder, fetcher = DecoderPool(media_limits), Fetcher(media_limits, timeout=settings.fetch_timeout)
-    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
     metrics = Metrics()
     single = GenerationService(models, engine, fetcher, limits, decoder, writer, [metrics])
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
     return Parts(settings, engine, models, generation, metrics, decoder, extra.name if extra else model or "")
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits of the values of a request."""
+    return Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
 
 
 def _media_limits(settings: Settings) -> MediaLimits:

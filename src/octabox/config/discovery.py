@@ -43,6 +43,7 @@ class ModelFolder:
         parsed_files: Each parsed configuration file.
         entries: The models that have a configuration file, with the locations of their fields.
         default: Model that is available by its name, listed or not.
+        refused: The error of each model that is not served, by name; models that cannot be read have none.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class ModelFolder:
     parsed_files: tuple[ParsedConfig, ...] = ()
     entries: tuple[Entry, ...] = ()
     default: ModelConfig = field(default_factory=demo_model)
+    refused: Mapping[str, Problem] = field(default_factory=dict)
 
     @property
     def named(self) -> Mapping[str, ModelConfig]:
@@ -69,6 +71,7 @@ class ModelFolder:
         similar = nearest(name, named)
         hint = f"Did you mean {' or '.join(similar)}?" if similar else "`octabox list` shows all models."
         errors = [problem for problem in self.problems if problem.file.stem == name and problem.severity == "error"]
+        errors = [self.refused[name]] if name in self.refused else errors
         hint = f"Its configuration is invalid: {errors[0]}" if errors else hint
         raise ModelNotFoundError(f"There is no model {name!r}.", hint=hint, model=name, choices=sorted(named))
 
