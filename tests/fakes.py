@@ -32,7 +32,7 @@ from octabox.media.images import encode
 from octabox.media.limits import MediaLimits
 from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.events import observed, result_of
-from octabox.service.jobs import Jobs
+from octabox.service.jobs import Jobs, Preloads
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
 from octabox.service.protocols import RequestObserver
 from octabox.service.served_model import ServedModel
@@ -212,10 +212,9 @@ class Server:
         results = Results(loaded.result_ttl)
         jobs = Jobs(self.generations, loaded.result_ttl, results.keep, results.drop)
         self.generations.observers.append(metrics)
-        self.app = create_app(
-            AppContext(self.generations, jobs, self.models, loaded, results, metrics, InProcessDecoder(MediaLimits())),
-            lifespan,
-        )
+        self.preloads, decoder = Preloads(*loaded.preload), InProcessDecoder(MediaLimits())
+        ctx = AppContext(self.generations, jobs, self.models, loaded, results, metrics, decoder, preloads=self.preloads)
+        self.app = create_app(ctx, lifespan)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")
 
     def client(self, api_key: str = "x") -> openai.AsyncOpenAI:

@@ -43,9 +43,11 @@ which maps these classes in a table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any
+
+from octabox.similarity import nearest as nearest  # noqa: PLC0414 (callers of errors need it for hints)
 
 
 class OctaboxError(Exception):
@@ -91,12 +93,8 @@ def _rebuild(cls: type[OctaboxError], state: dict[str, Any]) -> OctaboxError:
     return error
 
 
-def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
-    """Return the names most similar to ``name``, ignoring case, best first."""
-    by_lower: dict[str, str] = {}
-    for choice in choices:
-        by_lower.setdefault(choice.lower(), choice)
-    return [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)]
+#: The end of a sentence.
+_SENTENCE_END = re.compile(r"(?<=[.?!]) +")
 
 
 class ConfigError(OctaboxError):
@@ -165,7 +163,8 @@ class InvalidRequestError(RequestError):
 
     def __init__(self, problems: Sequence[RequestError], *, model: str | None = None) -> None:
         message = " ".join(problem.message for problem in problems)
-        hint = " ".join(dict.fromkeys(problem.hint for problem in problems if problem.hint))
+        hints = [sentence for problem in problems for sentence in _SENTENCE_END.split(problem.hint)]
+        hint = " ".join(dict.fromkeys(filter(None, hints)))
         super().__init__(message, hint=hint, model=model, parameter=problems[0].parameter, choices=problems[0].choices)
         self.problems = tuple(problems)
 

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
     from octabox.frontends.grpc.localai.environment import Environment
 
-#: Folder next to the models for pipelines in single files.
-PIPELINES = "pipelines"
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -75,7 +72,7 @@ def build(settings: Settings, model: str | None = None) -> Parts:
         model: A model by name, folder, file or Hub id, which need not be configured.
     """
     configure(settings.log_level, settings.log_file)
-    use_folder(settings.models / PIPELINES)
+    use_folder(settings.pipeline_folder)
     options = WorkerOptions(
         threads=settings.threads,
         device=settings.device,
@@ -90,6 +87,7 @@ def build(settings: Settings, model: str | None = None) -> Parts:
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
     )
+    limits = limits_of(settings)
     registry = ModelRegistry(settings.models)
     extra = model_of_source(model) if model and model not in registry.current().named else None
     models = ModelService(
@@ -101,15 +99,20 @@ def build(settings: Settings, model: str | None = None) -> Parts:
         adapters=AdapterRegistry(
             settings.lora_folder, settings.embedding_folder, any_path=model is not None, any_hub=settings.allow_hub
         ),
+        limits=limits,
     )
     media_limits = _media_limits(settings)
     decoder, fetcher = DecoderPool(media_limits), Fetcher(media_limits, timeout=settings.fetch_timeout)
-    limits = Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
     metrics = Metrics()
     single = GenerationService(models, engine, fetcher, limits, decoder, writer, [metrics])
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
     return Parts(settings, engine, models, generation, metrics, decoder, extra.name if extra else model or "")
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits of the values of a request."""
+    return Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
 
 
 def _media_limits(settings: Settings) -> MediaLimits:
@@ -122,17 +125,22 @@ def _media_limits(settings: Settings) -> MediaLimits:
     )
 
 
-def app(parts: Parts) -> FastAPI:
-    """Return the HTTP application of these parts, which starts and closes their engine."""
+def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> FastAPI:
+    """Return the HTTP application of these parts, which starts and closes their engine.
+
+    Args:
+        parts: The parts.
+        on_failure: Called with the error of each model of `preload` that cannot be loaded, which is logged as well.
+    """
     from octabox.frontends.http.app import create_app  # noqa: PLC0415 (the command line needs no HTTP)
     from octabox.frontends.http.context import AppContext  # noqa: PLC0415
     from octabox.frontends.http.results import Results  # noqa: PLC0415
-    from octabox.service.jobs import Jobs  # noqa: PLC0415
+    from octabox.service.jobs import Jobs, Preloads  # noqa: PLC0415
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await parts.engine.start(parts.models.configurations())
-        loads = [parts.models.load(name) for name in parts.settings.preload]
+        loads = [preloads.load(name, parts.models, on_failure) for name in preloads.names]
         preparations = [asyncio.create_task(work) for work in (parts.models.prepare(), *loads)]
         try:
             yield
@@ -142,10 +150,12 @@ def app(parts: Parts) -> FastAPI:
             await asyncio.gather(*preparations, return_exceptions=True)
             await parts.close()
 
-    settings = parts.settings
+    settings, preloads = parts.settings, Preloads(*parts.settings.preload)
     results = Results(settings.result_ttl)
     jobs = Jobs(parts.generation, settings.result_ttl, results.keep, results.drop)
-    ctx = AppContext(parts.generation, jobs, parts.models, settings, results, parts.metrics, parts.decoder)
+    ctx = AppContext(
+        parts.generation, jobs, parts.models, settings, results, parts.metrics, parts.decoder, preloads=preloads
+    )
     return create_app(ctx, lifespan)
 
 

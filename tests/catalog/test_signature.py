@@ -134,6 +134,33 @@ def test_an_unknown_parameter_has_neighbours() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
+        ("mask", "Did you mean mask_image (of inpainting)?"),
+        ("mask_image", "It is a parameter of the task inpainting."),
+        ("images", "Did you mean image or mask_image (of inpainting)?"),
+        ("step", "Did you mean steps?"),
+    ],
+)
+def test_parameters_of_other_tasks_are_suggested(name: str, hint: str) -> None:
+    """With the task that has them; those of the class itself come without one."""
+    parameters = (Parameter("mask_image", "PipelineImageInput", "image"), Parameter("steps", "int", "integer"))
+    sibling = PipelineEntry("OtherPipeline", "made.up", "made", parameters=parameters, tasks=("inpainting",))
+    with pytest.raises(UnknownParameterError) as caught:
+        validate(ENTRY, {**GOOD, name: 1}, siblings=[ENTRY, sibling])
+
+    assert hint == caught.value.hint
+
+
+def test_a_hint_appears_once() -> None:
+    """However many parameters it is for."""
+    with pytest.raises(InvalidRequestError) as caught:
+        validate(ENTRY, {**GOOD, "xyz": 1, "zyx": 1, "step": 1})
+
+    assert (1, 1) == (caught.value.hint.count("It takes"), caught.value.hint.count("steps?"))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
         ("generator", "Set a seed."),
         ("callback_on_step_end", "Request progress or a stream."),
         ("output_type", "Set the output format."),

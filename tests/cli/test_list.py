@@ -51,6 +51,7 @@ def test_broken_configurations_are_counted_beside_the_list(folder: Path) -> None
 
     assert 2 == len(json.loads(result.stdout))
     assert "2 errors in models: `octabox check models` lists them." in result.stderr
+    assert "c.yaml:1:1: error: There is no key `modl`." in result.stderr
 
 
 def test_without_models_there_is_the_embedded_one(folder: Path) -> None:
@@ -58,3 +59,4 @@ def test_without_models_there_is_the_embedded_one(folder: Path) -> None:
     result = CliRunner().invoke(command, ["--models", "missing", "--json"])
 
     assert [demo.NAME] == [model["name"] for model in json.loads(result.stdout)]
+    assert "The models folder 'missing' does not exist." in result.stderr

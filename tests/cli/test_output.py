@@ -92,6 +92,22 @@ def test_every_artifact_has_a_place(out: str | None, media_types: list[str], pat
     assert paths == written(out, *media_types)
 
 
+@pytest.mark.parametrize(
+    ("out", "paths"),
+    [
+        ("out.png", ["out-1.png", "out-1.npy", "out-2.png", "out-2.npy"]),
+        ("out/", ["out/some-thing-7.png", "out/some-thing-7.npy", "out/some-thing-7-2.png", "out/some-thing-7-2.npy"]),
+    ],
+)
+def test_results_that_come_one_by_one_are_numbered(out: str, paths: list[str]) -> None:
+    """As they would be if they came together."""
+    destination = Destination(out)
+    destination.check()
+    results = [made("image/png", "application/x-npy") for _ in range(2)]
+
+    assert paths == [path.as_posix() for each in results for path in destination.write(each, several=True)]
+
+
 def test_a_folder_keeps_what_it_has(elsewhere: Path) -> None:
     """No file of a folder is overwritten; a file that was named is."""
     written("kept/", "image/png")

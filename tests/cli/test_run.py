@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,8 +14,18 @@ from PIL import Image, PngImagePlugin
 from octabox import demo
 from octabox.cli.errors import exit_code
 from octabox.cli.main import cli
-from octabox.errors import ForbiddenPathError, ModelNotFoundError, OctaboxError, RequestError, UnknownParameterError
+from octabox.cli.output import Destination
+from octabox.cli.run import _generate
+from octabox.errors import (
+    ForbiddenPathError,
+    GenerationError,
+    ModelNotFoundError,
+    OctaboxError,
+    RequestError,
+    UnknownParameterError,
+)
 from octabox.media.metadata.chunks import read_metadata
+from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
 
 STEPS = ("-p", "num_inference_steps=3")
 
@@ -126,6 +138,71 @@ def test_several_prompts_make_several_images(elsewhere: Path) -> None:
 
     assert ["a red star", "a blue star", "a star 0"] == [each["params"]["prompt"] for each in call["runs"][:3]]
     assert 13 == len({each["seed"] for each in call["runs"]})
+
+
+@pytest.mark.parametrize("words", [("a", "large", "star"), ("star", "heart")])
+def test_words_without_quotes_are_an_error(words: tuple[str, ...]) -> None:
+    """They may be one prompt; the hint has the command with quotes, and how several short prompts are written."""
+    error = failure("demo", *words)
+
+    assert f"octabox run demo '{' '.join(words)}'" in error.hint
+    assert "--prompt-file" in error.hint
+
+
+def test_the_number_of_results_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a server, for each prompt; the settings may raise it."""
+    error = failure("demo", "a star", "-n", "11")
+    assert ("-n must be from 1 to 10 outputs, not 11.", True) == (error.message, "OCTABOX_MAX_OUTPUTS" in error.hint)
+
+    assert 20 == len(json.loads(run("demo", "a star", "a heart", "-n", "10", "--dry-run").output)["runs"])
+    monkeypatch.setenv("OCTABOX_MAX_OUTPUTS", "11")
+    assert 11 == len(json.loads(run("demo", "a star", "-n", "11", "--dry-run").output)["runs"])
+
+
+def test_a_negative_seed_is_random() -> None:
+    """As over HTTP: -1 alone."""
+    seeds = {json.loads(run("demo", "a star", "--seed", "-1", "--dry-run").output)["runs"][0]["seed"] for _ in range(2)}
+
+    assert 2 == len(seeds)
+    assert "'seed' must be from 0" in str(failure("demo", "a star", "--seed", "-2"))
+
+
+class Interrupted:
+    """The parts of a server whose request ends after the first of three results."""
+
+    name = "demo"
+
+    def __init__(self) -> None:
+        self.models = self.engine = self.generation = self
+        self.closed = False
+
+    def config(self, name: str) -> str:
+        """Return a configuration."""
+        return name
+
+    async def start(self, _: list[str]) -> None:
+        """Start the engine."""
+
+    async def close(self) -> None:
+        """End the engine."""
+        self.closed = True
+
+    async def stream_each(self, _: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Make one result."""
+        yield Progress("denoising", 1, 2)
+        yield Generation("id", "demo", "", "", (Artifact("image", "image/png", b"1", 5),), warnings=("Odd.",))
+        raise GenerationError("It failed.")
+
+
+async def test_results_are_written_as_they_are_made(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What comes after them may fail or be interrupted."""
+    parts: Any = Interrupted()
+    with pytest.raises(GenerationError, match="It failed"):
+        await _generate(parts, GenerationRequest("demo"), Destination("star.png"), count=3)
+
+    assert ["star-1.png"] == [path.name for path in elsewhere.iterdir()]
+    written = capsys.readouterr()
+    assert ("star-1.png  (seed 5)\n", True, True) == (written.out, "Warning: Odd." in written.err, parts.closed)
 
 
 def test_wildcards_and_styles_of_the_folder(elsewhere: Path) -> None:

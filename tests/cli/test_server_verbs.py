@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import httpx
+import pytest
 from click.testing import CliRunner
 
 from octabox.cli import ps
@@ -32,6 +33,28 @@ def test_no_server_is_said_plainly() -> None:
 
     assert isinstance(result.exception, NotFoundError)
     assert "octabox serve" in result.exception.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "reason"),
+    [
+        (200, b"<html>Hello.</html>", "it responded with 200 and text/html"),
+        (404, b"<html>Not here.</html>", "it responded with 404 and text/html"),
+        (200, b'{"object": "list", "data": [{"id": "llama", "owned_by": "library"}]}', "its list of models has none"),
+        (200, b"[]", "its list of models has none"),
+        (500, b'{"error": "broken"}', "it responded with 500"),
+    ],
+)
+def test_another_server_is_named_as_such(
+    monkeypatch: pytest.MonkeyPatch, status: int, content: bytes, reason: str
+) -> None:
+    """Whether it is a web page, a server of language models or anything else."""
+    answer = httpx.Response(status, content=content, headers={"content-type": "text/html; charset=utf-8"})
+    monkeypatch.setattr(httpx, "request", lambda *_, **__: answer)
+    error = CliRunner().invoke(cli, ["ps", "--url", "http://other:1"]).exception
+
+    assert isinstance(error, NotFoundError)
+    assert f"The server at http://other:1 is not Octabox: {reason}" in error.message
 
 
 def test_ps_tells_reserved_memory_from_memory_in_use() -> None:

@@ -1,6 +1,7 @@
 """Models in a folder."""
 
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,6 +50,41 @@ def test_a_bad_file_keeps_nothing_back(tmp_path: Path) -> None:
 
     assert ["b"] == list(registry.models)
     assert ["a.yaml", "c", "d.yaml", "loop"] == sorted(problem.file.name for problem in registry.problems)
+
+
+def test_what_is_no_file_keeps_nothing_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A FIFO, a folder with the suffix of a file and a folder without permission are named; none of them is opened."""
+    save(tmp_path / "a.yaml", "model: owner/a")
+    for name in ("fifo.yaml", "fifo.safetensors", "pipe"):
+        os.mkfifo(tmp_path / name)
+    save(tmp_path / "model" / "unet" / "config.json")
+    os.mkfifo(tmp_path / "model" / "model_index.json")
+    for name in ("folder.yaml", "folder.gguf", "lost+found"):
+        (tmp_path / name).mkdir()
+    save(tmp_path / "model.v2.safetensors" / "model_index.json", INDEX)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "lost+found" and access(path, mode))
+
+    registry = discover(tmp_path)
+
+    assert ["a", "model.v2.safetensors"] == sorted(registry.models)
+    assert {
+        "fifo.safetensors": ("error", "It is a FIFO, not a file."),
+        "fifo.yaml": ("error", "It is a FIFO, not a file."),
+        "folder.gguf": ("error", "It is a folder, not a file."),
+        "folder.yaml": ("error", "It is a folder, not a file."),
+        "lost+found": ("warning", "It cannot be read: Permission denied."),
+        "model": ("error", f"{tmp_path / 'model' / 'model_index.json'} cannot be read: it is a FIFO, not a file."),
+        "pipe": ("warning", "It is a FIFO, not a file."),
+    } == {problem.file.name: (problem.severity, problem.message) for problem in registry.problems}
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    """It is a problem; the embedded model is served."""
+    registry = discover(save(tmp_path / "models"))
+
+    assert ["It is a file, not a folder."] == [problem.message for problem in registry.problems]
+    assert [demo.NAME] == list(registry.models)
 
 
 def test_a_path_in_the_folder_is_stronger_than_a_hub_id(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_plain_values_have_the_types_of_yaml_1_2(text: str, value: Any) -> None:
         ("a: 1\n[b]: 2", 2, 1, "A key must be text"),
         ("<<: 5", 1, 5, "must refer to a mapping"),
         ("a: &a [*a]", 1, 4, "nested too deeply"),
-        (f"a: {'9' * 5000}", 1, 4, "not a value of type int"),
+        (f"a: {'9' * 5000}", 1, 4, "too large for a number"),
         ("[" * 5000, 1, 1, "nested too deeply"),
     ],
 )
@@ -132,3 +132,25 @@ def test_a_file_that_cannot_be_opened_is_a_problem(tmp_path: Path) -> None:
     folder.mkdir()
 
     assert "cannot be read" in read_document(folder).problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("9" * 24_000, f"{'9' * 40}..."),
+        (f"0x{'f' * 24_000}", f"0x{'f' * 38}..."),
+        (f"-{'9' * 24_000}.5", f"-{'9' * 39}..."),
+        ("18446744073709551616", "18446744073709551616"),
+        ("1e999", "1e999"),
+    ],
+)
+def test_numbers_that_are_too_large_are_named(text: str, shown: str) -> None:
+    """Whatever their notation; Python cannot even print some of them."""
+    (problem,) = parse_document(f"a: 1\nseed: {text}\n", Path("f")).problems
+
+    assert (2, f"{shown} is too large for a number.") == (problem.line, problem.message)
+
+
+def test_large_numbers_and_other_notations() -> None:
+    """The largest seed, hexadecimal and octal numbers are numbers."""
+    assert [2**64 - 1, 255, 8, -3] == parse_document("[18446744073709551615, 0xff, 0o10, -3]", Path("f")).data

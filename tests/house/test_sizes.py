@@ -45,7 +45,7 @@ def test_a_folder_can_be_seen_at_a_glance(folder: Path) -> None:
     """A folder has at most a dozen files of code besides its `__init__.py`; the verbs of the command line are a list."""
     files = [file for file in folder.glob("*.py") if file.name != "__init__.py"]
 
-    assert len(files) <= (20 if folder.name == "cli" else 12)
+    assert len(files) <= (21 if folder.name == "cli" else 12)
 
 
 def test_no_file_has_an_empty_name() -> None:

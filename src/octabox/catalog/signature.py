@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from types import MappingProxyType
 from typing import Any
 
@@ -63,7 +63,10 @@ def json_schema(entry: PipelineEntry) -> dict[str, Any]:
 
 
 def validate(
-    entry: PipelineEntry, params: Mapping[str, object], files: Mapping[str, Sized] = MappingProxyType({})
+    entry: PipelineEntry,
+    params: Mapping[str, object],
+    files: Mapping[str, Sized] = MappingProxyType({}),
+    siblings: Sequence[PipelineEntry] = (),
 ) -> dict[str, Any]:
     """Validate the parameters of a request, and return them in the types of the pipeline.
 
@@ -71,6 +74,7 @@ def validate(
         entry: The pipeline.
         params: Parameters of the request.
         files: Files of the request by parameter: one, or several for a list. Their content is not checked.
+        siblings: Other pipelines of the model, whose parameters are suggested with their tasks.
 
     Raises:
         UnknownParameterError: The pipeline has no such parameter, or Octabox sets it itself.
@@ -84,11 +88,11 @@ def validate(
         parameter = entry.parameter(name)
         try:
             if parameter is None or parameter.kind in INTERNAL_KINDS:
-                raise _unknown(entry, name, parameter)
+                raise _unknown(entry, name, parameter, siblings)
             checked[name] = check_value(parameter, value)
         except RequestError as problem:
             problems.append(problem)
-    problems += _wrong_files(entry, files)
+    problems += _wrong_files(entry, files, siblings)
     problems += _missing(entry, {*files, *(name for name, value in params.items() if value is not None)})
     if len(problems) > 1:
         raise InvalidRequestError(problems)
@@ -173,22 +177,33 @@ def _convert_list(value: list[Any] | tuple[Any, ...], shape: Shape, *, is_open: 
     raise ValueError(value)
 
 
-def _unknown(entry: PipelineEntry, name: str, parameter: Parameter | None) -> UnknownParameterError:
+def _unknown(
+    entry: PipelineEntry, name: str, parameter: Parameter | None, siblings: Sequence[PipelineEntry]
+) -> UnknownParameterError:
+    """Return the error for a parameter that the pipeline does not have, or that Octabox sets."""
     known = [each.name for each in settable_parameters(entry)]
     if parameter is not None:
         hint = HINTS.get(name) or HINTS.get(parameter.kind, "Remove it.")
         return UnknownParameterError(f"{name} is set by Octabox.", hint=hint, parameter=name, choices=known)
-    like = nearest(name, known)
-    hint = f"Did you mean {' or '.join(like)}?" if like else f"It takes: {', '.join(known)}."
+    tasks = {each.name: sibling.tasks[:1] for sibling in reversed(siblings) for each in settable_parameters(sibling)}
+    if tasks.get(name):
+        hint = f"It is a parameter of the task {tasks[name][0]}."
+    else:
+        # Those of the class itself are without a task.
+        tasks |= dict.fromkeys(known, ())
+        like = [f"{each} (of {tasks[each][0]})" if tasks[each] else each for each in nearest(name, [*known, *tasks])]
+        hint = f"Did you mean {' or '.join(like)}?" if like else f"It takes: {', '.join(known)}."
     return UnknownParameterError(f"{entry.name} has no parameter {name!r}.", hint=hint, parameter=name, choices=known)
 
 
-def _wrong_files(entry: PipelineEntry, files: Mapping[str, Sized]) -> Iterator[RequestError]:
+def _wrong_files(
+    entry: PipelineEntry, files: Mapping[str, Sized], siblings: Sequence[PipelineEntry]
+) -> Iterator[RequestError]:
     """Yield an error for each file of a parameter that is unknown or takes no file, and for several files instead of one."""
     for name, values in files.items():
         parameter = entry.parameter(name)
         if parameter is None or parameter.kind in INTERNAL_KINDS:
-            yield _unknown(entry, name, parameter)
+            yield _unknown(entry, name, parameter, siblings)
         elif not parameter.is_file:
             yield InvalidParameterError(f"{name} must be {_in_words(_shape(parameter))}, not a file.", parameter=name)
         elif len(values) > 1 and not parameter.many and parameter.kind != "video":

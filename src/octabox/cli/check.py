@@ -5,24 +5,22 @@ Each file is reported as OK, or with the line of each problem; nothing is loaded
 
 from __future__ import annotations
 
-import importlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from octabox.catalog.conditions.ip_adapter import add_scale_parameter
-from octabox.catalog.entries import PipelineEntry
-from octabox.config.discovery import YAML_SUFFIXES, discover, resolve_sources
-from octabox.config.model import ModelConfig
-from octabox.config.names import check_names
+from octabox.config.discovery import YAML_SUFFIXES, describe_emptiness, discover, resolve_sources
+from octabox.config.file_problems import find_file_problems
 from octabox.config.parsing import Entry, read_models
 from octabox.config.problems import Problem, file_problem
 from octabox.config.settings import Settings
 from octabox.errors import ConfigError, IncompatibleWeightsError
+from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file
+from octabox.security.filesystem import find_fault
 
 
 @dataclass
@@ -46,12 +44,17 @@ def command(paths: tuple[Path, ...]) -> None:
     By default the models folder is checked. The exit code is 4 if there are errors; warnings do not count.
     """
     findings = Findings()
-    folder = Settings.load().models
-    for path in paths or (folder,):
+    settings = Settings.load()
+    if not paths and not settings.models.is_dir():
+        click.echo(f"{describe_emptiness(settings.models)}.", err=True)
+    for path in paths or filter(os.path.lexists, [settings.models]):
         check_path(path, findings)
-    findings.problems += check_against_catalog(
-        findings.entries, next((path for path in paths if path.is_dir()), folder)
-    )
+    folder = next((path for path in paths if path.is_dir() and not index_file(path)), None)
+    if folder is not None:
+        settings = settings.model_copy(update={"models": folder, "loras": None, "embeddings": None})
+    if folder is not None or not paths:
+        findings.problems += find_file_problems(settings)
+    findings.problems += check_against_catalog(findings.entries, settings)
     report(findings)
 
 
@@ -70,6 +73,8 @@ def check_path(path: Path, findings: Findings) -> None:
         if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
             hint = f"supported suffixes: {', '.join(sorted(YAML_SUFFIXES | CHECKPOINT_SUFFIXES))}"
             findings.problems.append(file_problem(path, "The file is neither a configuration nor a checkpoint.", hint))
+    elif fault := find_fault(path, folders=True):
+        findings.problems.append(file_problem(path, fault, "fix or remove it"))
     else:
         _check_folder(path, findings)
 
@@ -97,21 +102,15 @@ def _check_folder(folder: Path, findings: Findings) -> None:
     findings.problems += registry.problems
 
 
-def check_against_catalog(entries: Iterable[Entry], folder: Path) -> list[Problem]:
-    """Check names against the installed diffusers and the pipelines of the models folder, if there is a catalog."""
-    if find_spec("octabox.catalog.pipelines") is None:
-        return []
-    module = importlib.import_module("octabox.catalog.pipelines")
-    module.use_folder(folder / "pipelines")
-    catalog = module.load_catalog()
+def check_against_catalog(entries: Iterable[Entry], settings: Settings) -> list[Problem]:
+    """Check configurations by the installed diffusers and the pipelines of the models folder, as the server does."""
+    from octabox.catalog.pipelines import load_catalog, use_folder
+    from octabox.server import limits_of
+    from octabox.service.checks.configuration import find_problems
 
-    def family(config: ModelConfig, pipeline: str) -> list[PipelineEntry]:
-        entry = catalog.pipeline(pipeline)
-        extra = frozenset(config.components) - {part.name for part in entry.components}
-        scales = tuple(each.scale for each in config.ip_adapters)
-        return [add_scale_parameter(each, scales) for each in (entry, *catalog.siblings(pipeline, extra))]
-
-    return check_names(entries, catalog.pipelines, catalog.schedulers, family=family)
+    use_folder(settings.pipeline_folder)
+    adapters = AdapterRegistry(settings.lora_folder, settings.embedding_folder)
+    return find_problems(entries, load_catalog(), limits_of(settings), adapters)
 
 
 def report(findings: Findings) -> None:

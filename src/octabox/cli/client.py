@@ -22,7 +22,7 @@ def send_request(method: str, url: str, path: str, api_key: str | None = None) -
     """Send a request to a server and return its JSON response.
 
     Raises:
-        NotFoundError: No server responds at the URL.
+        NotFoundError: No server responds at the URL, or one that is not Octabox.
         OctaboxError: The response is an error.
     """
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
@@ -31,11 +31,27 @@ def send_request(method: str, url: str, path: str, api_key: str | None = None) -
     except httpx.HTTPError as error:
         hint = "Start one with `octabox serve`, or set its URL with --url."
         raise NotFoundError(f"No server responds at {url}: {error}.", hint=hint) from error
-    if response.is_success:
-        return response.json()
     try:
-        body = response.json()["error"]
-        message, hint = body["message"], body.get("hint") or ""
-    except (ValueError, KeyError, TypeError):
-        message, hint = response.text[:500], ""
+        body = response.json()
+        if response.is_success:
+            return body
+        message, hint = body["error"]["message"], body["error"].get("hint") or ""
+    except (ValueError, KeyError, TypeError) as error:
+        raise foreign_server(url, f"it responded with {response.status_code} and {_media_type(response)}") from error
     raise OctaboxError(f"The server responded with {response.status_code}: {message}", hint=hint)
+
+
+def foreign_server(url: str, reason: str) -> NotFoundError:
+    """Return the error for a server that is not Octabox.
+
+    Args:
+        url: Its URL.
+        reason: How that was found, as a clause.
+    """
+    hint = "Set the URL of Octabox with --url or OCTABOX_URL."
+    return NotFoundError(f"The server at {url} is not Octabox: {reason}.", hint=hint)
+
+
+def _media_type(response: httpx.Response) -> str:
+    """Return the media type of a response."""
+    return response.headers.get("content-type", "").partition(";")[0] or "no media type"

@@ -8,10 +8,13 @@ from pathlib import Path
 import click
 
 from octabox.cli.tables import format_lines
-from octabox.config.discovery import discover
+from octabox.config.discovery import describe_emptiness, discover
 from octabox.config.names import pipeline_of
 from octabox.config.parsing import Entry
 from octabox.config.settings import Settings
+
+#: Maximum number of errors to print; `octabox check` prints all.
+MAX_PROBLEMS = 5
 
 _COLUMNS = ("NAME", "SOURCE", "PIPELINE", "DESCRIPTION")
 
@@ -32,7 +35,11 @@ def command(models: Path | None, as_json: bool) -> None:
     else:
         lines = [(name, _shorten_path(source), pipeline or "", text) for name, source, pipeline, text in rows]
         click.echo("\n".join(format_lines([_COLUMNS, *lines])))
+    if not registry.folder.is_dir():
+        click.echo(f"{describe_emptiness(registry.folder)}.", err=True)
     errors = [problem for problem in registry.problems if problem.severity == "error"]
+    for problem in errors[:MAX_PROBLEMS]:
+        click.secho(str(problem), fg="yellow", err=True)
     if errors:
         count = f"{len(errors)} error{'' if len(errors) == 1 else 's'}"
         click.echo(f"{count} in {registry.folder}: `octabox check {registry.folder}` lists them.", err=True)

@@ -7,10 +7,12 @@ import importlib
 import pkgutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 import octabox.cli
+from octabox.cli import interruption
 from octabox.cli.errors import exit_code, show_error
 from octabox.errors import OctaboxError
 
@@ -33,6 +35,14 @@ class LazyGroup(click.Group):
         command = importlib.import_module(f"octabox.cli.{module}").command
         assert isinstance(command, click.Command)  # noqa: S101 (`command` is a click command in all modules)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, which Ctrl-C ends; click would print an empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            interruption.report()
+            ctx.exit(interruption.EXIT_CODE)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with the first line of their modules' docstrings, without importing them."""
@@ -70,11 +80,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors of Octabox are shown without a traceback, each class with its exit code."""
+    interruption.install()
     try:
         sys.exit(cli.main(standalone_mode=False))
-    except click.Abort:
-        click.echo("Interrupted.", err=True)
-        sys.exit(130)
+    except (click.Abort, KeyboardInterrupt):
+        interruption.report()
+        sys.exit(interruption.EXIT_CODE)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

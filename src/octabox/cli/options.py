@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
     from octabox.service.models import ModelService
 
 
-def read_prompts(prompts: tuple[str, ...], file: Path | None) -> list[str]:
+def read_prompts(model: str | None, prompts: tuple[str, ...], file: Path | None) -> list[str]:
     """Return the prompts of the command line and those of a file, one in each line without empty lines and comments (`#`).
 
     Raises:
-        InvalidParameterError: The file cannot be read, or has no prompts.
+        InvalidParameterError: The file cannot be read, or has no prompts; or the prompts are the words of one without quotes.
     """
+    if len(prompts) > 1 and not any(len(prompt.split()) > 1 for prompt in prompts):
+        raise InvalidParameterError(
+            f"There are {len(prompts)} prompts of one word each.",
+            hint=f"Write it in quotes: octabox run {shlex.join([model or 'demo', ' '.join(prompts)])}. "
+            "Prompts of one word each may be the lines of a --prompt-file.",
+            parameter="prompt",
+        )
     if file is None:
         return list(prompts)
     try:
@@ -31,6 +39,20 @@ def read_prompts(prompts: tuple[str, ...], file: Path | None) -> list[str]:
     if not from_file:
         raise InvalidParameterError(f"'{file}' has no prompts.", hint="Write one in each line.", parameter="prompt")
     return [*prompts, *from_file]
+
+
+def check_count(count: int, limit: int) -> None:
+    """Check the number of results of a prompt, before anything is loaded.
+
+    Raises:
+        InvalidParameterError: It is below 1, or more than a server allows by default.
+    """
+    if not 1 <= count <= limit:
+        raise InvalidParameterError(
+            f"-n must be from 1 to {limit} outputs, not {count}.",
+            hint="Raise `max_outputs` in the settings, such as with OCTABOX_MAX_OUTPUTS, for more.",
+            parameter="num_outputs",
+        )
 
 
 def read_metadata(file: Path) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -26,6 +27,7 @@ class Destination:
     def __init__(self, out: str | None) -> None:
         self._folder = out is not None and (out.endswith(("/", os.sep)) or Path(out).is_dir())
         self._path = Path(out) if out is not None else None
+        self._counts: Counter[str] = Counter()
 
     @property
     def format(self) -> OutputFormat:
@@ -48,16 +50,24 @@ class Destination:
                 f"'{self._path or folder}' is not writable.", hint="Choose another file or folder with -o."
             )
 
-    def write(self, generation: Generation) -> list[Path]:
-        """Write all artifacts and return their paths."""
+    def write(self, generation: Generation, *, several: bool = False) -> list[Path]:
+        """Write all artifacts and return their paths.
+
+        Args:
+            generation: A result.
+            several: Whether it is one of several, whose files are numbered.
+        """
         paths = []
+        types = Counter(artifact.media_type for artifact in generation.artifacts)
         for artifact in generation.artifacts:
-            path = self._path_for(generation, artifact)
+            self._counts[artifact.media_type] += 1
+            numbered = several or types[artifact.media_type] > 1
+            path = self._path_for(generation, artifact, self._counts[artifact.media_type] if numbered else None)
             _write_atomically(path, artifact.content)
             paths.append(path)
         return paths
 
-    def _path_for(self, generation: Generation, artifact: Artifact) -> Path:
+    def _path_for(self, generation: Generation, artifact: Artifact, number: int | None) -> Path:
         """Return the path of an artifact; one of another format has the same name with its own suffix."""
         suffix = suffix_of(artifact.media_type)
         if self._path is None or self._folder:
@@ -65,11 +75,7 @@ class Destination:
             return _unused_path(self._path or Path(), f"{generation.model.replace('/', '-')}{seed}", suffix)
         requested = format_of_suffix(self._path.suffix)
         path = self._path if requested == format_of_suffix(suffix) else self._path.with_suffix(suffix)
-        same_type = [each for each in generation.artifacts if each.media_type == artifact.media_type]
-        if len(same_type) == 1:
-            return path
-        number = next(index for index, each in enumerate(same_type, 1) if each is artifact)
-        return path.with_stem(f"{path.stem}-{number}")
+        return path if number is None else path.with_stem(f"{path.stem}-{number}")
 
 
 def _is_writable(folder: Path) -> bool:
@@ -108,17 +114,20 @@ def show_status(text: str) -> Iterator[None]:
         yield
 
 
-async def show_progress(events: AsyncGenerator[Event, None]) -> Generation:
-    """Show the progress of a request on standard error, and return its result."""
+async def show_progress(events: AsyncIterator[Event], title: str = "") -> Generation:
+    """Show the progress of a request on standard error until it has a result, and return that.
+
+    Args:
+        events: The events of the request.
+        title: Text after the phase.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         bar_task = bar.add_task("starting", total=None)
-        async with contextlib.aclosing(events):
-            async for event in events:
-                if isinstance(event, Generation):
-                    return event
-                part = f" ({event.part} of {event.parts})" if event.parts > 1 else ""
-                bar.update(
-                    bar_task, description=f"{event.phase}{part}", completed=event.step, total=event.steps or None
-                )
+        async for event in events:
+            if isinstance(event, Generation):
+                return event
+            part = f" (part {event.part} of {event.parts})" if event.parts > 1 else ""
+            description = f"{event.phase}{part}{title}"
+            bar.update(bar_task, description=description, completed=event.step, total=event.steps or None)
     raise GenerationError("The request ended without a result.")

@@ -7,7 +7,10 @@ from typing import Any
 
 import click
 
-from octabox.cli.client import key_option, send_request, url_option
+from octabox.cli.client import foreign_server, key_option, send_request, url_option
+
+#: Owner of all models of Octabox in the list of models.
+OWNER = "octabox"
 
 
 @click.command(help=__doc__)
@@ -18,12 +21,22 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
     """Print the models in memory as a table."""
     from octabox.cli.tables import show_table
 
-    models = [model for model in send_request("GET", url, "/v1/models", api_key)["data"] if model.get("status")]
+    models = [model for model in _list_models(url, api_key) if model.get("status")]
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
     columns = ["model", "state", "pipeline", "device", "profile", "memory", "waiting", "pid"]
     show_table(columns, [_row(model) for model in models])
+
+
+def _list_models(url: str, api_key: str | None) -> list[dict[str, Any]]:
+    """Return all models of a server; other servers with the API of OpenAI have other owners."""
+    body = send_request("GET", url, "/v1/models", api_key)
+    data = body.get("data") if isinstance(body, dict) else None
+    models = [model for model in data if isinstance(model, dict)] if isinstance(data, list) else []
+    if not any(model.get("owned_by") == OWNER for model in models):
+        raise foreign_server(url, "its list of models has none of Octabox")
+    return models
 
 
 def _row(model: dict[str, Any]) -> list[str]:

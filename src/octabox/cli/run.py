@@ -1,20 +1,22 @@
 """Generate an image, a video, audio or text with a model.
 
-MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model. Each PROMPT has a separate
-result.
+MODEL is a configured name, a folder, a checkpoint file, a Hub id, or `demo`, the embedded model. Each PROMPT, in quotes, has a
+separate result.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from octabox.cli import workflows
+from octabox.cli import interruption, workflows
 from octabox.errors import InvalidParameterError, MediaError
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     help="An image, video, audio or .npy array for a call parameter.",
 )
 @click.option("-o", "--out", metavar="FILE|FOLDER/", help="File or folder of the result; the suffix sets the format.")
-@click.option("--seed", type=int, help="Seed of the first result; random by default, and printed.")
+@click.option("--seed", type=int, help="Seed of the first result; random by default or if -1, and printed.")
 @click.option("-n", "--num-outputs", default=1, show_default=True, help="Number of results; the seed increases by 1.")
 @click.option("--task", help="Task, such as image-to-image, if the inputs do not determine it.")
 @click.option("--fps", type=float, help="Frames per second of a video; by default the pipeline's, or 16.")
@@ -59,6 +61,7 @@ def command(**options: Any) -> None:
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
     from octabox.cli.options import (
         apply_profile,
+        check_count,
         check_inputs,
         find_changed_inputs,
         read_metadata,
@@ -69,16 +72,17 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     from octabox.config.settings import Settings
     from octabox.server import build
 
-    prompts = read_prompts(options.pop("prompts"), options.pop("prompt_file"))
+    prompts = read_prompts(model, options.pop("prompts"), options.pop("prompt_file"))
     source, workflow = options.pop("source"), workflows.pop_workflow(options)
     metadata, profile = read_metadata(source) if source else {}, options.pop("profile")
     model = require_model(metadata, model)
     flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
-    if (total := len(prompts) * options["num_outputs"]) > 1:
-        # The limit protects a server; on the command line the user decides.
-        flags["max_outputs"] = max(total, Settings.load(flags).max_outputs)
+    settings = Settings.load(flags)
+    check_count(options["num_outputs"], settings.max_outputs)
+    # The limit is for each prompt, since the prompts are written one by one.
+    settings = settings.model_copy(update={"max_outputs": settings.max_outputs * max(1, len(prompts))})
     with show_status("preparing"):
-        parts = build(Settings.load(flags), model=model)
+        parts = build(settings, model=model)
         apply_profile(parts.models, parts.name, metadata, profile)
         destination = Destination(options["out"])
         workflow = workflows.add_models(_workflow(metadata, workflow), parts.models)
@@ -92,7 +96,7 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
         click.echo(json.dumps(description, indent=2, default=str))
         return
     destination.check()
-    _report(await _generate(parts, request), destination)
+    await _generate(parts, request, destination, count=len(call.runs))
 
 
 def _build_request(
@@ -114,6 +118,7 @@ def _build_request(
     **_: Any,
 ) -> GenerationRequest:
     """Return the request of the options, merged over that of the metadata."""
+    from octabox.service.planning import parse_seed
     from octabox.types import GenerationRequest
 
     task = task or metadata.get("task")
@@ -131,7 +136,7 @@ def _build_request(
         task=task,
         params=merged,
         inputs=_read_inputs(inputs),
-        seed=metadata.get("seed") if seed is None else seed,
+        seed=metadata.get("seed") if seed is None else parse_seed(seed),
         num_outputs=num_outputs,
         scheduler=_parse_scheduler(scheduler or metadata.get("scheduler")),
         adapters=tuple(map(_parse_lora, loras)) or _loras_of(metadata),
@@ -250,22 +255,36 @@ def _describe_input(value: Any) -> str:
     return f"{value.dtype} {list(value.shape)}"
 
 
-async def _generate(parts: Parts, request: GenerationRequest) -> Generation:
-    """Run a request with a progress bar."""
+async def _generate(parts: Parts, request: GenerationRequest, destination: Destination, *, count: int) -> None:
+    """Run a request with a progress bar, and write each result when it is made."""
     from octabox.cli.output import show_progress
 
+    notes: dict[str, bool] = {}
     await parts.engine.start([parts.models.config(parts.name)])
     try:
-        return await show_progress(parts.generation.stream(request))
+        async with contextlib.aclosing(parts.generation.stream_each(request)) as events:
+            for number in range(1, count + 1):
+                title = f" ({number} of {count})" if count > 1 else ""
+                generation = await show_progress(events, title)
+                _report(generation, destination, several=count > 1)
+                notes |= dict.fromkeys(_describe_loras(generation), False) | dict.fromkeys(generation.warnings, True)
     finally:
         await parts.close()
+        for note, is_warning in notes.items():
+            if is_warning:
+                click.secho(f"Warning: {note}", fg="yellow", err=True)
+            else:
+                click.echo(note)
 
 
-def _report(generation: Generation, destination: Destination) -> None:
-    """Write the artifacts, and print their paths, seeds, LoRAs and warnings."""
-    for artifact, path in zip(generation.artifacts, destination.write(generation), strict=True):
+def _report(generation: Generation, destination: Destination, *, several: bool) -> None:
+    """Write the artifacts, and print their paths and seeds."""
+    for artifact, path in zip(generation.artifacts, destination.write(generation, several=several), strict=True):
+        interruption.note_written(path)
         click.echo(f"{path}  (seed {artifact.seed})" if artifact.seed is not None else str(path))
+
+
+def _describe_loras(generation: Generation) -> Iterator[str]:
+    """Yield how much of each LoRA was used, and its weight."""
     for each in generation.adapters:
-        click.echo(f"LoRA {each.lora}: {each.used} of {each.keys} tensors, weight {each.weight:g}")
-    for warning in generation.warnings:
-        click.secho(f"Warning: {warning}", fg="yellow", err=True)
+        yield f"LoRA {each.lora}: {each.used} of {each.keys} tensors, weight {each.weight:g}"

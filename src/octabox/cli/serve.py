@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from octabox.cli import interruption
 from octabox.cli.settings_options import config_option, settings_options
 
 
@@ -15,6 +16,8 @@ from octabox.cli.settings_options import config_option, settings_options
 @settings_options()
 def command(config: Path | None, **flags: Any) -> None:
     """Load the settings, build the server and run it until it is stopped."""
+    from octabox.config.discovery import describe_emptiness
+    from octabox.config.file_problems import find_file_problems
     from octabox.config.settings import Settings
     from octabox.frontends.http.listening import listen
     from octabox.security.hosts import is_loopback
@@ -22,7 +25,7 @@ def command(config: Path | None, **flags: Any) -> None:
 
     settings = Settings.load(flags, config)
     parts = build(settings)
-    for problem in parts.models.problems():
+    for problem in (*parts.models.problems(), *find_file_problems(settings)):
         click.secho(str(problem), fg="yellow", err=True)
     for warning in settings.warnings:
         click.secho(warning, fg="yellow", err=True)
@@ -37,9 +40,17 @@ def command(config: Path | None, **flags: Any) -> None:
         )
 
     def on_listening(url: str) -> None:
+        interruption.extend_handler()
         names = [config.name for config in parts.models.configurations()]
         click.echo(f"Octabox serves {', '.join(names)} at {url}", err=True)
         if parts.models.only_embedded():
-            click.echo(f"There is no model in '{settings.models}', so this is the embedded one.", err=True)
+            click.echo(f"{describe_emptiness(settings.models)}, so this is the embedded one.", err=True)
 
-    listen(app(parts), settings.host, settings.port, on_listening, parts.engine.close)
+    def on_failure(message: str) -> None:
+        # Without a log file the log is on the terminal already.
+        if settings.log_file:
+            click.secho(message, fg="red", err=True)
+
+    listen(app(parts, on_failure), settings.host, settings.port, on_listening, parts.engine.close)
+    if interruption.was_interrupted():
+        raise KeyboardInterrupt

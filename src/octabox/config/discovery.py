@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from octabox import demo
 from octabox.config.model import MODEL_REPOSITORY, ComponentConfig, ModelConfig
 from octabox.config.parsing import Entry, ParsedConfig, read_models
-from octabox.config.problems import Problem, did_you_mean, file_problem
+from octabox.config.problems import Problem, Severity, did_you_mean, file_problem
 from octabox.errors import ModelNotFoundError, OctaboxError, nearest
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, INDEX_FILES, folder_index, index_file, is_hub_id
+from octabox.security.filesystem import find_fault
 
 #: Suffixes of configuration files.
 YAML_SUFFIXES = frozenset({".yaml", ".yml"})
@@ -42,6 +43,7 @@ class ModelFolder:
         parsed_files: Each parsed configuration file.
         entries: The models that have a configuration file, with the locations of their fields.
         default: Model that is available by its name, listed or not.
+        refused: The error of each model that is not served, by name; models that cannot be read have none.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class ModelFolder:
     parsed_files: tuple[ParsedConfig, ...] = ()
     entries: tuple[Entry, ...] = ()
     default: ModelConfig = field(default_factory=demo_model)
+    refused: Mapping[str, Problem] = field(default_factory=dict)
 
     @property
     def named(self) -> Mapping[str, ModelConfig]:
@@ -68,6 +71,7 @@ class ModelFolder:
         similar = nearest(name, named)
         hint = f"Did you mean {' or '.join(similar)}?" if similar else "`octabox list` shows all models."
         errors = [problem for problem in self.problems if problem.file.stem == name and problem.severity == "error"]
+        errors = [self.refused[name]] if name in self.refused else errors
         hint = f"Its configuration is invalid: {errors[0]}" if errors else hint
         raise ModelNotFoundError(f"There is no model {name!r}.", hint=hint, model=name, choices=sorted(named))
 
@@ -102,6 +106,11 @@ def discover(folder: Path, default: ModelConfig | None = None) -> ModelFolder:
     models = search.models or {default.name: default}
     entries = tuple(search.entries.values())
     return ModelFolder(folder, models, tuple(search.problems), tuple(search.parsed_files), entries, default)
+
+
+def describe_emptiness(folder: Path) -> str:
+    """Return why a models folder has no models, as a clause: it has none, or does not exist."""
+    return f"There is no model in '{folder}'" if folder.is_dir() else f"The models folder '{folder}' does not exist"
 
 
 def model_of_source(source: str) -> ModelConfig | None:
@@ -178,14 +187,21 @@ class _Search:
                 self.add_weights(path, path.stem)
 
     def paths(self) -> list[Path]:
-        """Return the paths in the folder, sorted by name; broken links are problems."""
+        """Return the readable files and folders in the folder, sorted by name; all others are problems."""
         paths = []
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            fault = find_fault(self.folder) or "It is a file, not a folder."
+            self.problems.append(file_problem(self.folder, fault, "set the folder of models with --models"))
         for name in _names(self.folder):
             path = self.folder / name
-            if os.path.exists(path):  # noqa: PTH110 (pathlib raises on a circle of links)
+            suffix = path.suffix.lower()
+            is_file = suffix in YAML_SUFFIXES or (suffix in CHECKPOINT_SUFFIXES and not index_file(path))
+            fault = find_fault(path, folders=not is_file)
+            if fault is None:
                 paths.append(path)
             else:
-                self.problems.append(file_problem(path, "The link is broken.", "fix or remove it"))
+                severity: Severity = "error" if is_file or path.is_symlink() else "warning"
+                self.problems.append(file_problem(path, fault, "fix or remove it", severity))
         return paths
 
     def add_configuration(self, path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from octabox.config.problems import KeyPath, Location, Problem, file_problem, join_key
+from octabox.security.filesystem import read_file
 
 #: Largest file that is read, in bytes; a configuration has a few hundred.
 MAX_BYTES = 128 * 1024
@@ -21,6 +22,15 @@ MAX_VALUES = 10_000
 
 #: Maximum nesting of lists and mappings.
 MAX_DEPTH = 32
+
+#: Largest whole number: 64 bits, as the largest seeds have.
+MAX_NUMBER = 2**64 - 1
+
+#: Maximum number of characters of a value in a message.
+MAX_SHOWN = 40
+
+#: A whole number or a decimal one, of any length.
+_NUMBER = re.compile(r"[-+]?(0x[0-9a-fA-F]+|0o[0-7]+|([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?)")
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -70,8 +80,7 @@ class _UnreadableError(Exception):
 def read_document(file: Path) -> Document:
     """Read a YAML file; errors are reported in the document's problems."""
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        content = read_file(file, MAX_BYTES + 1)
     except OSError as error:
         return _unreadable(file, f"The file cannot be read: {error.strerror}.")
     if len(content) > MAX_BYTES:
@@ -171,18 +180,31 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         if kind == "bool":
             return {"true": True, "false": False}[text.lower()]
         if kind == "int":
-            return int(text, 0) if text.startswith(("0x", "0o")) else int(text)
+            whole = int(text, 0) if text.startswith(("0x", "0o")) else int(text)
+            return whole if abs(whole) <= MAX_NUMBER else _refuse_number(node)
         if kind == "float":
             number = float(text.replace(".inf", "inf").replace(".nan", "nan").lower())
             return number if math.isfinite(number) else _refuse_number(node)
-    except (ValueError, KeyError):
-        raise _UnreadableError(f"{text[:40]!r} is not a value of type {kind}.", "", node) from None
+    except ValueError:
+        # Python refuses to convert thousands of digits.
+        if _NUMBER.fullmatch(text):
+            _refuse_number(node)
+        raise _UnreadableError(f"{_shorten(text)!r} is not a value of type {kind}.", "", node) from None
+    except KeyError:
+        raise _UnreadableError(f"{_shorten(text)!r} is not a value of type {kind}.", "", node) from None
     raise _UnreadableError(f"The tag {node.tag} is not supported.", "write the value without a tag", node)
 
 
 def _refuse_number(node: yaml.ScalarNode) -> float:
-    """Refuse infinity and NaN: no parameter takes them, and JSON has no such numbers."""
+    """Refuse infinity, NaN and numbers of thousands of digits: no parameter takes them, and JSON has no such numbers."""
+    if _NUMBER.fullmatch(node.value):
+        raise _UnreadableError(f"{_shorten(node.value)} is too large for a number.", "quote it if it is text", node)
     raise _UnreadableError(f"{node.value} is not a finite number.", "", node)
+
+
+def _shorten(text: str) -> str:
+    """Return the beginning of a text."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _location_of(mark: Any) -> Location:

@@ -142,6 +142,11 @@ class Settings(BaseModel):
         return self.embeddings or self.models / "embeddings"
 
     @property
+    def pipeline_folder(self) -> Path:
+        """Folder of pipelines in single Python files."""
+        return self.models / "pipelines"
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about unknown environment variables."""
         return self._warnings

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
+from octabox.security.filesystem import read_file
 
 #: Index files of a diffusers model, the standard one first.
 INDEX_FILES = ("model_index.json", "modular_model_index.json")
@@ -34,7 +36,7 @@ def is_hub_id(text: str) -> bool:
 
 def index_file(folder: Path) -> Path | None:
     """Return the index file of a model folder; None if it has none."""
-    return next((folder / name for name in INDEX_FILES if (folder / name).is_file()), None)
+    return next((folder / name for name in INDEX_FILES if os.path.exists(folder / name)), None)  # noqa: PTH110 (pathlib raises without permission)
 
 
 def folder_index(folder: Path) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def read_index(file: Path, label: str) -> dict[str, Any]:
     """
     hint = "The download may be incomplete; download the model again."
     try:
-        index = json.loads(file.read_bytes())
+        index = json.loads(read_file(file))
     except OSError as error:
         raise IncompatibleWeightsError(f"{label} cannot be read: {error.strerror}.", hint=hint) from error
     except (ValueError, RecursionError) as error:
@@ -97,7 +99,7 @@ def has_extra_channels(folder: Path) -> bool:
 def _setting(file: Path, name: str) -> int | None:
     """Return an integer setting of a component configuration; None if it is missing."""
     try:
-        value = json.loads(file.read_bytes()).get(name)
+        value = json.loads(read_file(file)).get(name)
     except (OSError, ValueError, AttributeError):
         return None
     return value if isinstance(value, int) else None

@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 
 from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, ModelNotFoundError, OctaboxError
 from octabox.hub.folder import INDEX_FILES, folder_index, is_hub_id, read_index
+from octabox.security.filesystem import read_file
 
 __all__ = ["hub_error", "is_hub_id", "model_index", "pipeline_tag", "repository_index", "scheduler_config"]
 
@@ -122,7 +123,7 @@ def scheduler_config(source: str | Path, revision: str | None = None, folder: st
     if file is None or not file.is_file():
         return None
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads(read_file(file))
     except (OSError, ValueError, RecursionError) as error:
         hint = "The download may be incomplete; download the model again."
         raise IncompatibleWeightsError(f"{source}/{name} is not valid JSON: {error}.", hint=hint) from error

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from octabox.errors import ConfigError, InvalidParameterError, nearest
+from octabox.security.filesystem import read_file, walk_files
 
 #: Placeholder for the prompt in a style; without it the style is appended to the prompt.
 PLACEHOLDER = "{prompt}"
+
+#: Suffixes of files of styles.
+SUFFIXES = frozenset({".json", ".csv"})
 
 #: Keys of the negative prompt.
 NEGATIVE = ("negative_prompt", "negative")
@@ -50,16 +54,13 @@ def load_styles(path: Path) -> dict[str, Style]:
     Raises:
         ConfigError: A file cannot be read.
     """
-    if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in (".json", ".csv"))
-    else:
-        files = [path] if path.is_file() else []
+    files = walk_files(path, SUFFIXES).files if path.is_dir() else (path,) if path.is_file() else ()
     return {style.name: style for file in files for style in _read(file)}
 
 
 def _read(file: Path) -> list[Style]:
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_file(file).decode("utf-8-sig")
         return _from_csv(text) if file.suffix.lower() == ".csv" else _from_json(json.loads(text), file.stem)
     except (OSError, ValueError, TypeError, csv.Error) as error:
         hint = "Styles must be JSON, or CSV in the format of A1111."

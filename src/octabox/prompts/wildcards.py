@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from octabox.errors import InvalidParameterError, nearest
+from octabox.security.filesystem import read_file, walk_files
 
 #: A wildcard: parts of a path, which stays in the folder, since no part begins with a dot.
 _PART = r"[^\W_](?:[\w .-]{0,60}?[^\W_])?"
@@ -58,7 +59,7 @@ class Wildcards:
     """The wildcards of a folder.
 
     Args:
-        folder: Folder of the wildcard files, searched recursively; it may be missing.
+        folder: Folder of the wildcard files, searched recursively; it may be missing. Links out of it are not followed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,10 +69,8 @@ class Wildcards:
     def names(self) -> list[str]:
         """Return the names of all wildcards, with their subfolders."""
         if self._known is None:
-            files = sorted(self._folder.rglob(f"*{SUFFIX}")) if self._folder.is_dir() else []
-            self._known = [
-                each.relative_to(self._folder).with_suffix("").as_posix() for each in files if each.is_file()
-            ]
+            files = walk_files(self._folder, {SUFFIX}, leave=False).files
+            self._known = [each.relative_to(self._folder).with_suffix("").as_posix() for each in files]
         return self._known
 
     def named_in(self, text: str) -> list[str]:
@@ -157,7 +156,7 @@ class Wildcards:
             raise state.refuse(f"There is no wildcard '{name}'.", hint, close)
         file = self._folder / f"{files[0]}{SUFFIX}"
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = read_file(file).decode("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise state.refuse(f"The wildcard '{name}' cannot be read: {error}.") from error
         choices = [_parse_choice(line.strip()) for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,12 +21,16 @@ from octabox.errors import ModelNotFoundError
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.folder import is_hub_id
 from octabox.schedulers.compatibility import Incompatibility
+from octabox.service.bounds import Limits
+from octabox.service.checks.registry import CheckedRegistry
 from octabox.service.conditions.lora import with_loras
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
 from octabox.service.selection.pipelines import default_pipeline
 from octabox.service.selection.resolver import ModelResolver
 from octabox.service.served_model import ServedModel
 from octabox.types import ModelInfo, ModelStatus, SchedulerChoice
+
+logger = logging.getLogger("octabox.service")
 
 #: Defined here, since `list` is a method in the class.
 Statuses = list[ModelStatus]
@@ -40,6 +45,7 @@ class ModelService:
         allow_hub: Whether a Hub id without a configuration is a model too.
         extra: Models in addition to those of the folder; they take precedence over those with the same name.
         adapters: The LoRAs and embeddings of this server; none, if not given.
+        limits: Limits of the values of a request, which configurations must keep too.
     """
 
     def __init__(
@@ -50,10 +56,12 @@ class ModelService:
         allow_hub: bool = False,
         extra: Mapping[str, ModelConfig] | None = None,
         adapters: AdapterRegistry | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self._registry, self._engine, self._allow_hub = registry, engine, allow_hub
+        self._engine, self._allow_hub = engine, allow_hub
         self._extra = dict(extra or {})
         self._adapters = adapters or AdapterRegistry(None, None)
+        self._registry = CheckedRegistry(registry, limits or Limits(), self._adapters)
         self._resolver = ModelResolver()
 
     @property
@@ -71,16 +79,26 @@ class ModelService:
         return load_catalog.cache_info().currsize > 0
 
     async def prepare(self) -> None:
-        """Read the catalog, which takes seconds for a new version of diffusers."""
+        """Read the catalog, which takes seconds for a new version of diffusers, and log what it shows to be wrong."""
+        known = self._registry.current().problems
         await asyncio.to_thread(load_catalog)
+        for problem in await asyncio.to_thread(self.problems):
+            if problem not in known:
+                logger.log(logging.ERROR if problem.severity == "error" else logging.WARNING, "%s", problem)
 
     def configurations(self) -> Sequence[ModelConfig]:
         """Return the configurations of all listed models, by name."""
         return [config for _, config in sorted({**self._registry.current().models, **self._extra}.items())]
 
     def list(self) -> list[ModelInfo]:
-        """Return all configured models, by name."""
-        return [self._info(config) for config in self.configurations()]
+        """Return all configured models, by name, and last the embedded one."""
+        load_catalog()  # The configurations are checked by it.
+        configured = {config.name: config for config in self.configurations()}
+        default = self._registry.current().default
+        return [
+            self._info(config)
+            for config in {**configured, default.name: configured.get(default.name, default)}.values()
+        ]
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems of the configurations; models with a problem are not served."""
@@ -122,6 +140,7 @@ class ModelService:
         Raises:
             OctaboxError: There is no such model, or its class is not known.
         """
+        load_catalog()  # The configurations are checked by it.
         model = self._model(self.config(name))
         # LoRAs are looked up each time, since their files may change.
         return replace(model, config=with_loras(model.config, self._adapters)) if model.config.adapters else model
@@ -170,8 +189,9 @@ class ModelService:
         return await self._engine.load(model.config, model.pipeline.name)
 
     async def unload(self, name: str) -> bool:
-        """Unload a model; return whether it was in memory."""
-        return await self._engine.unload(self.config(name).name)
+        """Unload a model, which may not be configured any more; return whether it was in memory."""
+        loaded = any(status.model == name for status in self.status())
+        return await self._engine.unload(name if loaded else self.config(name).name)
 
     def status(self) -> Statuses:
         """Return the models in memory or on their way there."""

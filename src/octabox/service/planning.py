@@ -35,6 +35,9 @@ Files = Mapping[str, tuple[Source | list[Any], ...]]
 #: Upper bound of random seeds, which are short enough to be typed again.
 MAX_RANDOM_SEED = 2**32
 
+#: The seed by which clients ask for one at random.
+RANDOM_SEED = -1
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -57,6 +60,11 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
+def parse_seed(seed: int | None) -> int | None:
+    """Return the seed of a client's request; None for one at random."""
+    return None if seed == RANDOM_SEED else seed
+
+
 def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalog, limits: Limits) -> Plan:
     """Resolve and check a request.
 
@@ -75,7 +83,7 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
     accepted = {parameter.name: parameter for parameter in pipeline.parameters}
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
     optional_params = {name: value for name, value in request.optional_params.items() if name in accepted}
-    checked = validate(pipeline, {**defaults, **optional_params, **params}, files)
+    checked = validate(pipeline, {**defaults, **optional_params, **params}, files, model.family(catalog))
     check_texts(checked)
     if any(CONTROL_COMPONENTS.search(part.name) for part in pipeline.components):
         check_control_inputs(pipeline, model.config, checked, files)
@@ -100,7 +108,7 @@ def _choose_pipeline(
     except (UnknownParameterError, InvalidParameterError) as first:
         known = {name: sources for name, sources in files.items() if name in model.pipeline.files()}
         try:
-            validate(model.pipeline, params, known)
+            validate(model.pipeline, params, known, model.family(catalog))
         except InvalidRequestError as others:
             raise InvalidRequestError([first, *others.problems]) from None
         except RequestError as other:

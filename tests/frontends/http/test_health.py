@@ -3,6 +3,7 @@
 import httpx
 
 from fakes import Server
+from octabox.types import ModelStatus
 
 
 async def test_ready() -> None:
@@ -14,6 +15,25 @@ async def test_ready() -> None:
     ready = await server.http.get("/readyz")
 
     assert [200, 503, 200] == [answer.status_code for answer in (healthy, starting, ready)]
+
+
+async def test_models_of_preload_belong_to_readiness() -> None:
+    """The server starts until they are loaded; the error of one that is not is told, until a request has loaded it."""
+    server = Server(preload=["org/painter", "nothere"])
+    states = [(await server.http.get("/readyz")).json()["status"]]
+    for name in server.preloads.names:
+        await server.preloads.load(name, server.models, lambda _: None)
+    failed = await server.http.get("/readyz")
+    server.models.loaded["nothere"] = ModelStatus("nothere", "ready")
+    ready = await server.http.get("/readyz")
+
+    assert ["starting"] == states
+    assert (503, "failed", ["nothere"]) == (
+        failed.status_code,
+        failed.json()["status"],
+        list(failed.json()["failures"]),
+    )
+    assert (200, {"status": "ready"}) == (ready.status_code, ready.json())
 
 
 async def test_figures() -> None:

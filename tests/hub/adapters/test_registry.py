@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,21 @@ def test_what_is_there() -> None:
 
     assert ["frame", "hearts"] == [each.name for each in registry.loras()]
     assert ["plumstar", "ruby"] == [each.name for each in registry.embeddings()]
+
+
+def test_what_is_no_file_is_listed_with_its_problem(tmp_path: Path) -> None:
+    """And cannot be requested; nothing waits for the writer of a FIFO."""
+    shutil.copy(HEARTS, tmp_path / "hearts.safetensors")
+    os.mkfifo(tmp_path / "fifo.safetensors")
+    (tmp_path / "nowhere.pt").symlink_to("missing")
+    registry = AdapterRegistry(tmp_path, None)
+
+    fifo, hearts, nowhere = registry.loras()
+    assert fifo.problem.endswith("fifo.safetensors cannot be read: it is a FIFO, not a file.")
+    assert nowhere.problem.endswith("nowhere.pt cannot be read: No such file or directory.")
+    assert not hearts.problem
+    with pytest.raises(AdapterNotFoundError, match="There is no LoRA 'fifo'"):
+        registry.source("fifo")
 
 
 def test_folders_in_folders(tmp_path: Path) -> None:

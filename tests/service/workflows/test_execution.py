@@ -66,6 +66,19 @@ async def test_a_variation_is_a_request_like_others(draw: Drawing) -> None:
     assert (await draw({"variation": {"seed": 70, "strength": 0.5}})).artifacts[0].content == alone.artifacts[0].content
 
 
+@pytest.mark.parametrize("workflow", [{}, {"upscale": {"upscaler": "nearest", "scale": 2}}])
+async def test_results_one_by_one(draw: Drawing, workflow: dict[str, object]) -> None:
+    """Each run has its own result, the very one that it has among all."""
+    request = draw.request(workflow, num_outputs=2, seed=7)
+    together = await draw.parts.generation.generate(request)
+    events = [event async for event in draw.parts.generation.stream_each(request)]
+    results = [event for event in events if isinstance(event, Generation)]
+
+    assert events[-1] is results[1]
+    assert [7, 8] == [each.artifacts[0].seed for each in results]
+    assert [each.content for each in together.artifacts] == [each.artifacts[0].content for each in results]
+
+
 @pytest.mark.parametrize("part", [1, 2])
 async def test_a_cancelled_workflow_leaves_nothing_behind(draw: Drawing, plain: bytes, part: int) -> None:
     """Whichever part runs: it ends at once, and the next request is served as ever."""

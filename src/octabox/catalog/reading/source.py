@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octabox.catalog.reading.syntax import ClassSource, Function, ModuleSource, literal, read_module
+from octabox.security.filesystem import read_file
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class SourceTree:
     def _read(self, module: str, path: Path) -> None:
         """Read one file; a file that cannot be parsed is skipped."""
         try:
-            source = read_module(path.read_bytes(), module, is_package=path.name == "__init__.py")
+            source = read_module(read_file(path), module, is_package=path.name == "__init__.py")
         except (OSError, SyntaxError, ValueError) as error:
             logger.debug("Skipped %s: %s", path, error)
             self.broken[path] = str(error)

@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -57,7 +57,8 @@ class ProcessStarter:
             return
         os.environ[PRELOAD_ENV] = ",".join(preload)
         multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOAD])
-        forkserver.ensure_running()
+        with interrupts_blocked():
+            forkserver.ensure_running()
 
     def use_spawn(self, report: BadFork) -> None:
         """Spawn all processes from now on, since a forked one reported that it cannot use an accelerator."""
@@ -74,6 +75,19 @@ class ProcessStarter:
     def end_fork_server(self) -> None:
         """Kill the fork server, since it does not answer, and wait for its end; the next process gets a new one."""
         end_fork_server()
+
+
+@contextlib.contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Within the context, start processes that Ctrl-C does not reach, also while they import: they end with this process."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def can_fork() -> bool:

@@ -13,7 +13,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from octabox.engine.local.forkserver import end_fork_server
+from octabox.engine.local.forkserver import end_fork_server, interrupts_blocked
 
 T = TypeVar("T")
 
@@ -119,7 +119,8 @@ def _start_process(context: BaseContext, function: Callable[[Connection], None])
     ours, theirs = context.Pipe()
     with theirs:
         process: BaseProcess = context.Process(target=function, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
-        process.start()
+        with interrupts_blocked():
+            process.start()
     return process, ours
 
 

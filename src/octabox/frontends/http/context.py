@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from octabox.config.settings import Settings
 from octabox.frontends.http.results import Results
 from octabox.media.decoding.decoders import Decoder
-from octabox.service.jobs import Jobs
+from octabox.service.jobs import Jobs, Preloads
 from octabox.service.protocols import GenerationService, ModelService
 from octabox.telemetry.metrics import Metrics
 
@@ -23,6 +23,7 @@ class AppContext:
         settings: Settings of the server.
         results: Files that clients fetch by URL.
         metrics: Metrics of the server.
+        preloads: Models that are loaded when the server starts.
     """
 
     generation: GenerationService
@@ -32,3 +33,4 @@ class AppContext:
     results: Results
     metrics: Metrics
     decoder: Decoder
+    preloads: Preloads = field(default_factory=Preloads)

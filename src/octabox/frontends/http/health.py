@@ -22,9 +22,12 @@ def routes(ctx: AppContext) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> Response:
-        """Report whether requests can be served."""
-        ready = ctx.models.ready()
-        return SafeJson({"status": "ready" if ready else "starting"}, 200 if ready else 503)
+        """Report whether requests can be served, and the models of `preload` that could not be loaded."""
+        failures = ctx.preloads.failures(ctx.models)
+        is_starting = ctx.preloads.pending or not ctx.models.ready()
+        status = "failed" if failures else "starting" if is_starting else "ready"
+        body = {"status": status, **({"failures": dict(failures)} if failures else {})}
+        return SafeJson(body, 200 if status == "ready" else 503)
 
     @router.get("/metrics")
     async def metrics() -> Response:

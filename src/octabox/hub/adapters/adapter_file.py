@@ -13,6 +13,7 @@ from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.adapters.lora_networks import kind_of, layout_of, parts_of, rank_of, text_width_of, weights_of
 from octabox.hub.checkpoints.pickles import read_pickle
 from octabox.hub.checkpoints.tensors import Shapes, read_header
+from octabox.security.filesystem import open_file
 
 #: Suffixes of adapter files.
 SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".ckpt"})
@@ -137,6 +138,7 @@ def read_embedding(file: Path, name: str) -> AdapterFile:
 def _read(file: Path) -> tuple[Shapes, Mapping[str, str]]:
     """Return the tensor shapes and the metadata of a file."""
     try:
+        open_file(file).close()
         return read_header(file) if file.suffix.lower() == ".safetensors" else (read_pickle(file), {})
     except OSError as error:
         raise IncompatibleWeightsError(f"{file} cannot be read: {error.strerror or error}.") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from octabox.hub.adapters.adapter_file import AdapterFile
+from octabox.security.filesystem import read_file
 
 #: Model type of the text encoders that support textual inversion.
 EMBEDDING_ENCODER = "clip"
@@ -52,6 +53,6 @@ def _embedding_incompatibility(widths: tuple[int, ...], folder: Path) -> str | N
 def _setting(part: Path, name: str) -> Any:
     """Return a setting of a component configuration; None if it is missing."""
     try:
-        return json.loads((part / "config.json").read_bytes()).get(name)
+        return json.loads(read_file(part / "config.json")).get(name)
     except (OSError, ValueError, AttributeError):
         return None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from octabox.errors import AdapterNotFoundError, ForbiddenPathError, nearest
 from octabox.hub.adapters.adapter_file import SUFFIXES, AdapterFile, read_embedding, read_lora
 from octabox.hub.folder import is_hub_id
+from octabox.security.filesystem import walk_files
 
 #: File names that diffusers and PEFT use; such a file is named after its folder.
 FOLDER_FILES = frozenset({"pytorch_lora_weights", "adapter_model"})
@@ -72,7 +72,8 @@ class AdapterRegistry:
 
     def _not_found(self, name: str) -> AdapterNotFoundError:
         """Return the error for an unknown name, with similar names."""
-        names = [_name(path, self._loras) for path in _files(self._loras)] if self._loras else []
+        files = walk_files(self._loras, SUFFIXES).files if self._loras else ()
+        names = [_name(path, self._loras) for path in files if self._loras]
         like = nearest(name, names)
         hint = f"Did you mean {' or '.join(like)}?" if like else f"`octabox adapters` lists those in {self._loras}."
         if is_hub_id(name) and not like:
@@ -83,19 +84,19 @@ class AdapterRegistry:
         """Return the files with this path or, if there are none, with this file name."""
         if self._loras is None:
             return []
-        files = list(_files(self._loras))
+        files = walk_files(self._loras, SUFFIXES).files
         requested = _without_suffix(name.replace("\\", "/"))
         exact = [path for path in files if _name(path, self._loras) == requested]
         return exact or [path for path in files if _name(path, self._loras).rpartition("/")[2] == requested]
 
     def _all(self, folder: Path | None, read: Callable[[Path, str], AdapterFile]) -> list[AdapterFile]:
-        """Return the metadata of each file in a folder."""
+        """Return the metadata of each file in a folder; what cannot be read has a `problem`."""
         if folder is None:
             return []
-        found = []
-        for path in _files(folder):
+        found, content = [], walk_files(folder, SUFFIXES)
+        for path in (*content.files, *(path for path in content.faults if path != folder)):
             try:
-                stat = path.stat()
+                stat = path.lstat()
             except OSError:
                 continue
             stamp = (stat.st_mtime_ns, stat.st_size)
@@ -107,15 +108,6 @@ class AdapterRegistry:
                     self._read[path] = known
             found.append(known[1])
         return sorted(found, key=lambda each: each.name.lower())
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the adapter files in a folder, recursively; hidden files are skipped."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(parent) / name
 
 
 def _name(path: Path, folder: Path) -> str:

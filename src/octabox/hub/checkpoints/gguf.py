@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from octabox.errors import IncompatibleWeightsError
+from octabox.security.filesystem import open_file
 
 _DAMAGED = "The file is damaged or truncated; download it again."
 
@@ -71,7 +72,7 @@ def read_gguf(file: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         IncompatibleWeightsError: The file is damaged or truncated, or its version is not supported.
     """
-    with file.open("rb") as stream:
+    with open_file(file) as stream:
         if stream.read(4) != b"GGUF":
             raise IncompatibleWeightsError(f"{file} is not a GGUF file.", hint=_DAMAGED)
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from octabox.errors import IncompatibleWeightsError, RemoteCodeError
+from octabox.security.filesystem import open_file
 
 _DAMAGED = "The file is damaged or truncated; download it again."
 
@@ -101,7 +102,7 @@ def read_pickle(file: Path) -> dict[str, tuple[int, ...]]:
 
 def _content(file: Path) -> Any:
     """Return the content of the pickle in a file."""
-    with file.open("rb") as stream:
+    with open_file(file) as stream:
         if not zipfile.is_zipfile(stream):
             stream.seek(0)
             return _legacy_content(stream)

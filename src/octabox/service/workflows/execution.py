@@ -45,6 +45,20 @@ class WorkflowService:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
         return self._workflow(request) if request.workflow else self._inner.stream(request)
 
+    async def stream_each(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run a request one run after another, and yield the progress and then the result of each."""
+        if request.workflow:
+            plan = await self._planner.plan(request)
+            for single in _single_runs(plan.call):
+                async with aclosing(self._planned(replace(plan, call=single), request)) as events:
+                    async for event in events:
+                        yield event
+            return
+        for single in _single_runs(await self._inner.prepare(request)):
+            async with aclosing(self._inner.run(single)) as events:
+                async for event in events:
+                    yield event
+
     async def generate(self, request: GenerationRequest) -> Generation:
         """Run a request and return its result; cancelling the task cancels it."""
         return await result_of(self.stream(request))
@@ -52,34 +66,45 @@ class WorkflowService:
     async def _workflow(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request that has a workflow, and yield as `stream` does."""
         with observed(request, self._inner.observers) as results:
-            plan = await self._planner.plan(request)
-            progress = ProgressAggregator(parts=1 + sum(step.request is not None for step in plan.steps))
-            async with aclosing(self._inner.run(plan.call)) as events:
+            async with aclosing(self._planned(await self._planner.plan(request), request)) as events:
                 async for event in events:
-                    if (own := progress.add(event)) is not None:
-                        yield own
-            first = progress.result
-            items = _items(plan, first)
-            for step in plan.steps:
-                progress.part += step.request is not None
-                for index, item in enumerate(items):
-                    content = item.content
-                    if step.request is not None:
-                        async with aclosing(self._inner.run(await self._next_call(step.request(item)))) as events:
-                            async for event in events:
-                                if (own := progress.add(event, index, len(items))) is not None:
-                                    yield own
-                        content = _image(progress.result).content
-                    items[index] = await asyncio.to_thread(_transformed, step, item, content)
-            yield Progress("encoding", part=progress.parts, parts=progress.parts)
-            with progress.timed("encode"):
-                artifacts = await asyncio.to_thread(_encoded, plan, first, items, request.output)
-            results.append(progress.total(request.id, first, artifacts, plan.warnings))
-            yield results[-1]
+                    if isinstance(event, Generation):
+                        results.append(event)
+                    yield event
+
+    async def _planned(self, plan: WorkflowPlan, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run the plan of a request, and yield as `stream` does."""
+        progress = ProgressAggregator(parts=1 + sum(step.request is not None for step in plan.steps))
+        async with aclosing(self._inner.run(plan.call)) as events:
+            async for event in events:
+                if (own := progress.add(event)) is not None:
+                    yield own
+        first = progress.result
+        items = _items(plan, first)
+        for step in plan.steps:
+            progress.part += step.request is not None
+            for index, item in enumerate(items):
+                content = item.content
+                if step.request is not None:
+                    async with aclosing(self._inner.run(await self._next_call(step.request(item)))) as events:
+                        async for event in events:
+                            if (own := progress.add(event, index, len(items))) is not None:
+                                yield own
+                    content = _image(progress.result).content
+                items[index] = await asyncio.to_thread(_transformed, step, item, content)
+        yield Progress("encoding", part=progress.parts, parts=progress.parts)
+        with progress.timed("encode"):
+            artifacts = await asyncio.to_thread(_encoded, plan, first, items, request.output)
+        yield progress.total(request.id, first, artifacts, plan.warnings)
 
     async def _next_call(self, request: GenerationRequest) -> Call:
         """Return the call of a request after the first, which keeps the place of the workflow in the queue."""
         return replace(await self._inner.prepare(request), continues=True)
+
+
+def _single_runs(call: Call) -> list[Call]:
+    """Return a call of each run, with its own id, since the engine may have several of them."""
+    return [replace(call, id=f"{call.id}-{index}", runs=(run,)) for index, run in enumerate(call.runs, 1)]
 
 
 @dataclass

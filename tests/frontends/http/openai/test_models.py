@@ -3,6 +3,7 @@
 import pytest
 
 from fakes import Server
+from octabox.types import ModelStatus
 
 
 @pytest.fixture
@@ -64,6 +65,19 @@ async def test_load_and_unload(server: Server) -> None:
 
     assert ("org/painter", "ready") == (loaded["id"], loaded["status"]["state"])
     assert (True, False) == (first["unloaded"], second["unloaded"])
+
+
+async def test_a_model_whose_configuration_is_gone(server: Server) -> None:
+    """It is listed and shown while it is in memory, and can be unloaded."""
+    server.models.loaded["gone"] = ModelStatus("gone", "ready", "FakePipeline")
+    listed = (await server.http.get("/v1/models")).json()["data"][-1]
+    shown = (await server.http.get("/v1/models/gone")).json()
+    unloaded = (await server.http.post("/v1/models/gone/unload")).json()
+
+    assert ("gone", "FakePipeline", "ready") == (listed["id"], listed["pipeline"], listed["status"]["state"])
+    assert shown == listed
+    assert unloaded["unloaded"]
+    assert 404 == (await server.http.get("/v1/models/gone")).status_code
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from octabox.frontends.naming.prompts import parse_prompts
 from octabox.frontends.naming.video import frame_count, frame_rate
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
+from octabox.service.planning import parse_seed
 from octabox.service.selection.inputs import FRAMES
 from octabox.service.selection.models import PipelineMatch
 from octabox.types import Generation, GenerationRequest, OutputFormat
@@ -175,7 +176,7 @@ def _build_request(
         model=body.model,
         task=body.task or task,
         params=params,
-        seed=None if body.seed == -1 else body.seed,
+        seed=parse_seed(body.seed),
         scheduler=parse_scheduler_choice(body.scheduler),
         output=OutputFormat(body.output_format, None, fps),
         **fields,

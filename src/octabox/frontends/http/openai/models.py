@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from octabox.errors import ModelNotFoundError
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
 from octabox.types import ModelInfo, ModelStatus
@@ -18,11 +19,23 @@ def routes(ctx: AppContext) -> APIRouter:
     """Return the routes. A name may contain slashes, so the routes with a suffix come first."""
     router = APIRouter(prefix="/models", tags=["models"])
 
+    async def find(name: str) -> ModelInfo:
+        """Return a model that is configured or in memory."""
+        try:
+            return await asyncio.to_thread(ctx.models.get, name)
+        except ModelNotFoundError:
+            found = next((status for status in ctx.models.status() if status.model == name), None)
+            if found is None:
+                raise
+            return unconfigured(found)
+
     @router.get("")
     async def models() -> Response:
         """List all models, with the status of those in memory."""
         statuses = {status.model: status for status in ctx.models.status()}
-        data = [describe(info, statuses.get(info.name)) for info in await asyncio.to_thread(ctx.models.list)]
+        infos = {info.name: info for info in await asyncio.to_thread(ctx.models.list)}
+        infos |= {name: unconfigured(status) for name, status in statuses.items() if name not in infos}
+        data = [describe(info, statuses.get(name)) for name, info in infos.items()]
         return SafeJson({"object": "list", "data": data})
 
     @router.get("/{name:path}/schema")
@@ -39,17 +52,22 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.post("/{name:path}/unload")
     async def unload(name: str) -> Response:
         """Unload a model from memory."""
-        info = await asyncio.to_thread(ctx.models.get, name)
+        info = await find(name)
         return SafeJson({**describe(info, None), "unloaded": await ctx.models.unload(name)})
 
     @router.get("/{name:path}")
     async def model(name: str) -> Response:
         """Return a model, with its status if it is in memory."""
-        info = await asyncio.to_thread(ctx.models.get, name)
+        info = await find(name)
         status = next((status for status in ctx.models.status() if status.model == info.name), None)
         return SafeJson(describe(info, status))
 
     return router
+
+
+def unconfigured(status: ModelStatus) -> ModelInfo:
+    """Return a model in memory that is not in the models folder: a Hub id, or one whose configuration was removed."""
+    return ModelInfo(status.model, status.model, status.pipeline)
 
 
 def describe(info: ModelInfo, status: ModelStatus | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from octabox.frontends.http.native.generations.schema import NativeRequest
+from octabox.service.planning import parse_seed
 from octabox.types import GenerationRequest, OutputFormat, Source
 
 #: The client's names of parameters.
@@ -43,7 +44,7 @@ def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) ->
         task=body.task,
         params=body.params,
         inputs=dict(inputs),
-        seed=None if body.seed == -1 else body.seed,
+        seed=parse_seed(body.seed),
         num_outputs=body.num_outputs,
         output=OutputFormat(body.output.format, body.output.quality, body.output.fps),
         partial_images=body.partial_images if body.stream else 0,

@@ -15,6 +15,7 @@ from octabox.frontends.http.responses import default_response_format, parse_resp
 from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, rename_warnings, requested_size
 from octabox.frontends.naming.prompts import parse_prompts
 from octabox.media.formats import check_output_format, select_format
+from octabox.service.planning import parse_seed
 from octabox.types import Generation, GenerationRequest, OutputFormat
 
 #: Fields that are accepted for compatibility and have no effect.
@@ -86,7 +87,7 @@ def to_request(
         params=params,
         optional_params=optional_params,
         inputs=dict(inputs or {}),
-        seed=None if body.seed == -1 else body.seed,
+        seed=parse_seed(body.seed),
         num_outputs=body.n,
         output=output,
         partial_images=body.partial_images if body.stream else 0,

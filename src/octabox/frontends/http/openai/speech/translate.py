@@ -9,6 +9,7 @@ from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.speech.schema import SpeechRequest
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
+from octabox.service.planning import parse_seed
 from octabox.service.protocols import ModelService
 from octabox.service.selection.models import PipelineMatch, first_model_for, select_pipeline
 from octabox.types import GenerationRequest, OutputFormat
@@ -57,7 +58,7 @@ def to_request(body: SpeechRequest, match: PipelineMatch) -> tuple[GenerationReq
         model=match.model,
         task=body.task or match.task,
         params={**body.extra_fields, "prompt": body.input, **params},
-        seed=None if body.seed == -1 else body.seed,
+        seed=parse_seed(body.seed),
         scheduler=parse_scheduler_choice(body.scheduler),
         output=output,
     )

@@ -14,6 +14,7 @@ from octabox.frontends.naming.parameters import Inputs, call_parameters, request
 from octabox.frontends.naming.video import TEMPORAL_COMPRESSION, frame_count, frame_rate, reference_type
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
+from octabox.service.planning import parse_seed
 from octabox.service.protocols import ModelService
 from octabox.service.selection.inputs import FRAMES
 from octabox.service.selection.models import PipelineMatch, first_model_for, select_pipeline
@@ -91,7 +92,7 @@ def to_request(
         params=params,
         optional_params=optional_params,
         inputs=dict(inputs),
-        seed=None if body.seed == -1 else body.seed,
+        seed=parse_seed(body.seed),
         scheduler=parse_scheduler_choice(body.scheduler),
         output=OutputFormat(body.output_format, body.output_compression, body.fps),
         id=f"video_{uuid.uuid4().hex}",

@@ -1,0 +1,118 @@
+"""Read files from folders that may hold anything: a FIFO, a socket, a broken link, a folder without permission."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+#: What a path is that is not a regular file, by the test of its mode.
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+@dataclass(frozen=True)
+class FolderContent:
+    """The files of a folder.
+
+    Args:
+        files: The readable regular files, sorted.
+        faults: Why other paths cannot be read, each as a sentence.
+    """
+
+    files: tuple[Path, ...] = ()
+    faults: dict[Path, str] = field(default_factory=dict)
+
+
+def find_fault(path: Path, *, root: Path | None = None, folders: bool = False) -> str | None:
+    """Return why a path is not a readable regular file, as a sentence; None if it is one.
+
+    Args:
+        path: The path; links are followed.
+        root: Folder that the path must not leave by links.
+        folders: Whether a readable folder is accepted as well.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 (pathlib raises on a circle of links)
+    except OSError as error:
+        is_broken = error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(path)  # noqa: PTH114 (likewise)
+        return "The link is broken." if is_broken else f"It cannot be read: {error.strerror}."
+    if root is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        return f"It is a link out of the folder {root}."
+    is_folder = stat.S_ISDIR(mode)
+    if not stat.S_ISREG(mode) and not (folders and is_folder):
+        return f"It is {_kind(mode)}, not a file."
+    if not os.access(path, os.R_OK | os.X_OK if is_folder else os.R_OK):
+        return f"It cannot be read: {os.strerror(errno.EACCES)}."
+    return None
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        OSError: It cannot be opened, or is not a regular file; opening a FIFO would wait for a writer.
+    """
+    return open(path, "rb", opener=_open_regular)
+
+
+def read_file(path: Path, limit: int = -1) -> bytes:
+    """Return the content of a regular file, at most a number of bytes.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+    """
+    with open_file(path) as stream:
+        return stream.read(limit)
+
+
+def walk_files(folder: Path, suffixes: Collection[str], *, leave: bool = True) -> FolderContent:
+    """Return the files below a folder with one of these suffixes; hidden ones are skipped.
+
+    Args:
+        folder: The folder; it may be missing.
+        suffixes: Suffixes in lower case.
+        leave: Whether links may lead out of the folder.
+    """
+    files, faults = [], dict[Path, str]()
+
+    def on_error(error: OSError) -> None:
+        if error.errno != errno.ENOENT:
+            faults[Path(error.filename)] = f"It cannot be read: {error.strerror}."
+
+    for parent, folders, names in os.walk(folder, onerror=on_error):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted((*names, *folders)):
+            if name.startswith(".") or Path(name).suffix.lower() not in suffixes:
+                continue
+            path = Path(parent) / name
+            if fault := find_fault(path, root=None if leave else folder):
+                faults[path] = fault
+            else:
+                files.append(path)
+    return FolderContent(tuple(sorted(files)), faults)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a regular file as the opener of `open`."""
+    # Without O_NONBLOCK, which Windows lacks, a FIFO without a writer would block.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, f"it is {_kind(mode)}, not a file", path)
+
+
+def _kind(mode: int) -> str:
+    """Return what a path of this mode is."""
+    return next((name for is_kind, name in KINDS if is_kind(mode)), "a special file")

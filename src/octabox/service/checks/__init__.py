@@ -1,0 +1,1 @@
+"""Check model configurations against what the pipelines take."""

@@ -1,0 +1,130 @@
+"""Find the problems of model configurations that need the catalog: names, values, components and adapters.
+
+The problems of the files themselves are found when they are read, by `octabox.config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from octabox.catalog.conditions.ip_adapter import add_scale_parameter
+from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.pipelines import Catalog
+from octabox.catalog.signature import check_value
+from octabox.config.model import ModelConfig
+from octabox.config.names import check_names, pipeline_of
+from octabox.config.parsing import Entry
+from octabox.config.problems import Problem, did_you_mean
+from octabox.errors import NotFoundError, OctaboxError, RequestError, SecurityError
+from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.hub.folder import folder_index, is_hub_id
+from octabox.service.bounds import Limits, check_amounts
+
+
+def find_problems(
+    entries: Iterable[Entry], catalog: Catalog, limits: Limits, adapters: AdapterRegistry
+) -> list[Problem]:
+    """Return the problems of configurations.
+
+    Args:
+        entries: The configurations.
+        catalog: All pipelines and schedulers.
+        limits: Limits of the values of a request.
+        adapters: The LoRAs of the server.
+    """
+    entries = tuple(entries)
+
+    def family(config: ModelConfig, pipeline: str) -> list[PipelineEntry]:
+        return _family(config, catalog.pipeline(pipeline), catalog)
+
+    problems = check_names(entries, catalog.pipelines, catalog.schedulers, family=family)
+    for entry in entries:
+        problems += _check_adapters(entry, adapters)
+        pipeline = catalog.pipelines.get(pipeline_of(entry) or "")
+        if pipeline is not None:
+            pipelines = _family(entry.config, pipeline, catalog)
+            problems += _check_values(entry, pipelines, limits)
+            problems += _check_components(entry, pipelines)
+            problems += _check_class(entry, pipeline, catalog)
+    return problems
+
+
+def _family(config: ModelConfig, pipeline: PipelineEntry, catalog: Catalog) -> list[PipelineEntry]:
+    """Return the class of a model, and all others that run on its weights."""
+    extra = frozenset(config.components) - {part.name for part in pipeline.components}
+    scales = tuple(each.scale for each in config.ip_adapters)
+    return [add_scale_parameter(each, scales) for each in (pipeline, *catalog.siblings(pipeline.name, extra))]
+
+
+def _check_values(entry: Entry, pipelines: Iterable[PipelineEntry], limits: Limits) -> Iterator[Problem]:
+    """Check each default as a request would be; one of the pipelines that have the parameter must take it."""
+    for name, value in entry.config.defaults.items():
+        parameters = [found for each in pipelines if (found := each.parameter(name))]
+        errors: list[RequestError] = []
+        for parameter in parameters:
+            try:
+                check_amounts({name: check_value(parameter, value)}, limits)
+            except RequestError as error:
+                errors.append(error)
+        if errors and len(errors) == len(parameters):
+            yield entry.problem(("defaults", name), errors[0].message, errors[0].hint)
+
+
+def _check_components(entry: Entry, pipelines: Sequence[PipelineEntry]) -> Iterator[Problem]:
+    """Check that one of the pipelines has each component."""
+    known = {part.name for each in pipelines for part in each.components}
+    # Modular pipelines may load components that only some of their blocks name.
+    for name in () if pipelines[0].modular or not known else entry.config.components:
+        if name not in known:
+            message = f"{pipelines[0].name} has no component {name!r}."
+            hint = did_you_mean(name, sorted(known)) or f"it has {', '.join(sorted(known))}"
+            yield entry.problem(("components", name), message, hint)
+    for name, part in entry.config.parts():
+        if part.model and _is_missing(part.model):
+            message = f"There is no {Path(part.model).name!r} in the models folder."
+            yield entry.problem(("components", name, "model"), message, "put it there, or use a Hub id", "warning")
+
+
+def _check_class(entry: Entry, pipeline: PipelineEntry, catalog: Catalog) -> Iterator[Problem]:
+    """Check that the folder of a model has what the class of its configuration needs."""
+    try:
+        index = folder_index(Path(entry.config.model))
+    except OctaboxError:
+        return
+    original = catalog.pipelines.get(str(index["_class_name"]))
+    if pipeline.modular or original is None or original.name == pipeline.name:
+        return
+    parts = {name for name, part in index.items() if isinstance(part, list) and part[-1]}
+    provided = parts | {name for name, part in entry.config.parts() if part.model}
+    hint = f"the folder is for {original.name}"
+    if missing := pipeline.required_components - provided:
+        message = f"{pipeline.name} needs {', '.join(sorted(missing))}, which the model folder does not have."
+        yield entry.problem(("pipeline",), message, hint)
+    elif pipeline.name not in {each.name for each in _family(entry.config, original, catalog)}:
+        # Many classes declare all their components optional, though their weights need them.
+        added = {part.name for part in pipeline.components} - provided - {part.name for part in original.components}
+        if added:
+            message = f"{pipeline.name} may not fit the model: it also has {', '.join(sorted(added))}."
+            yield entry.problem(("pipeline",), message, hint, "warning")
+
+
+def _check_adapters(entry: Entry, adapters: AdapterRegistry) -> Iterator[Problem]:
+    """Check that each adapter of a configuration exists, unless it is a Hub id."""
+    for index, lora in enumerate(entry.config.adapters):
+        if _is_missing(lora.lora):
+            name = Path(lora.lora).name
+            try:
+                adapters.source(name)
+            except (NotFoundError, SecurityError) as error:
+                yield entry.problem(("adapters", index, "lora"), f"There is no LoRA {name!r}.", error.hint, "warning")
+    for index, ip_adapter in enumerate(entry.config.ip_adapters):
+        if _is_missing(ip_adapter.model):
+            message = f"There is no {Path(ip_adapter.model).name!r} in the models folder."
+            path = ("ip_adapters", index, "model")
+            yield entry.problem(path, message, "put it there, or use a Hub id", "warning")
+
+
+def _is_missing(source: str) -> bool:
+    """Return whether a source is neither a path that exists nor a Hub id."""
+    return not Path(source).exists() and not is_hub_id(source)

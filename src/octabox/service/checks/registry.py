@@ -1,0 +1,53 @@
+"""The models of a folder that can be served: those whose configuration has no error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+
+from octabox.catalog.pipelines import load_catalog
+from octabox.config.discovery import ModelFolder, ModelRegistry
+from octabox.config.problems import Problem
+from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.service.bounds import Limits
+from octabox.service.checks.configuration import find_problems
+
+
+class CheckedRegistry:
+    """The current models of a folder, without those that `find_problems` has an error for.
+
+    Args:
+        registry: The models folder.
+        limits: Limits of the values of a request.
+        adapters: The LoRAs of the server.
+    """
+
+    def __init__(self, registry: ModelRegistry, limits: Limits, adapters: AdapterRegistry) -> None:
+        self._registry, self._limits, self._adapters = registry, limits, adapters
+        self._checked: tuple[ModelFolder, ModelFolder] | None = None
+
+    def current(self) -> ModelFolder:
+        """Return the current models; before the catalog has been read, those with an error are among them."""
+        current = self._registry.current()
+        if load_catalog.cache_info().currsize == 0:
+            return current
+        if self._checked is None or self._checked[0] is not current:
+            self._checked = current, self._check(current)
+        return self._checked[1]
+
+    def _check(self, folder: ModelFolder) -> ModelFolder:
+        """Return a folder without the models that have an error, and with all problems."""
+        found: dict[str, list[Problem]] = {
+            entry.config.name: find_problems([entry], load_catalog(), self._limits, self._adapters)
+            for entry in folder.entries
+        }
+        errors = {
+            name: next((problem for problem in problems if problem.severity == "error"), None)
+            for name, problems in found.items()
+        }
+        refused = {name: problem for name, problem in errors.items() if problem is not None}
+        models = {name: config for name, config in folder.models.items() if name not in refused}
+        problems = (*folder.problems, *chain.from_iterable(found.values()))
+        return replace(
+            folder, models=models or {folder.default.name: folder.default}, problems=problems, refused=refused
+        )

@@ -1,0 +1,99 @@
+"""Ctrl-C in every phase of a command."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+#: A command whose work is in its place; `main` runs it as it runs all others.
+PROGRAM = """
+import asyncio, sys, time, click
+from pathlib import Path
+from octabox.cli import interruption, main
+
+async def close_slowly():
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(60)
+
+async def fail_when_cancelled():
+    async def work():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise ValueError("a traceback")
+    await asyncio.gather(work(), work())
+
+def write():
+    for name in ("a.png", "b.png"):
+        interruption.note_written(Path(name))
+    time.sleep(60)
+
+@click.command()
+def command():
+    print("ready", flush=True)
+    BODY
+
+main.LazyGroup.get_command = lambda self, context, name: command
+sys.argv = ["octabox", "wait"]
+main.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("time.sleep(60)", "Interrupted.\n"),
+        ("asyncio.run(asyncio.sleep(60))", "Interrupted.\n"),
+        ("asyncio.run(asyncio.to_thread(time.sleep, 60))", "Interrupted.\n"),
+        ("asyncio.run(close_slowly())", "Interrupted.\n"),
+        ("asyncio.run(fail_when_cancelled())", "Interrupted.\n"),
+        ("write()", "Interrupted. Written: a.png, b.png.\n"),
+    ],
+)
+def test_a_command_ends_in_time(body: str, words: str) -> None:
+    """With one line and its exit code, whether it sleeps, waits for a thread, or does not close."""
+    command = [sys.executable, "-c", PROGRAM.replace("BODY", body)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, errors = process.communicate(timeout=30)
+
+    assert (130, words) == (process.returncode, errors)
+    assert time.monotonic() - began < 5  # A busy machine may be slow.
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_model_loads(tmp_path: Path) -> None:
+    """The worker and the fork server end as well, though they import torch at that time."""
+    command = [sys.executable, "-m", "octabox", "run", "demo", "a star", "-n", "10"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        while not (children := children_of(process.pid)):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, errors = process.communicate(timeout=30)
+
+    assert (130, "Interrupted.\n") == (process.returncode, errors)
+    assert time.monotonic() - began < 5
+    end = time.monotonic() + 30
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [] == [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the child processes of a process that are fork servers."""
+    file = Path(f"/proc/{pid}/task/{pid}/children")
+    children = [int(child) for child in file.read_text().split()] if file.exists() else []
+    return [child for child in children if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -1,0 +1,86 @@
+"""Files in folders that may hold anything."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from octabox.security import filesystem
+from octabox.security.filesystem import find_fault, read_file, walk_files
+
+FAULTS = {
+    "fifo.txt": "It is a FIFO, not a file.",
+    "socket.txt": "It is a socket, not a file.",
+    "folder.txt": "It is a folder, not a file.",
+    "nowhere.txt": "The link is broken.",
+    "circle.txt": "The link is broken.",
+    "device.txt": "It is a device, not a file.",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with a file of each kind; the address of a socket must be short."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    os.mkfifo("fifo.txt")
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind("socket.txt")
+    Path("folder.txt").mkdir()
+    for name, target in (("nowhere", "missing"), ("circle", "circle.txt"), ("device", "/dev/null")):
+        Path(f"{name}.txt").symlink_to(target)
+    Path("fine.txt").write_text("fine")
+    Path("folder.txt/inner.TXT").write_text("inner")
+    return folder
+
+
+def test_what_is_no_file_is_named_and_never_opened(folder: Path) -> None:
+    """A FIFO would wait for a writer for ever."""
+    content = walk_files(folder, {".txt"})
+
+    assert (folder / "fine.txt", folder / "folder.txt" / "inner.TXT") == content.files
+    assert {folder / name: fault for name, fault in FAULTS.items()} == content.faults
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_reading_never_waits(folder: Path, name: str) -> None:
+    """Whatever it is, it is an error at once."""
+    with pytest.raises(OSError, match=r"it is a|No such|Too many|Is a|address"):
+        read_file(folder / name)
+
+
+def test_a_file_is_read_to_its_limit(folder: Path) -> None:
+    """Without a limit, all of it."""
+    assert (b"fine", b"fi") == (read_file(folder / "fine.txt"), read_file(folder / "fine.txt", 2))
+
+
+def test_a_link_out_of_the_folder(folder: Path) -> None:
+    """It is refused where links must stay inside; one that stays is not."""
+    (folder.parent / "secret.txt").write_text("secret")
+    (folder / "out.txt").symlink_to("../secret.txt")
+    (folder / "in.txt").symlink_to("fine.txt")
+
+    assert {"in.txt", "out.txt"} <= {path.name for path in walk_files(folder, {".txt"}).files}
+    inside = walk_files(folder, {".txt"}, leave=False)
+    assert "in.txt" in {path.name for path in inside.files}
+    assert f"It is a link out of the folder {folder}." == inside.faults[folder / "out.txt"]
+
+
+def test_what_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file or a folder without permission, such as `lost+found`."""
+    monkeypatch.setattr(filesystem.os, "access", lambda *_: False)
+
+    for path in (folder, folder / "fine.txt"):
+        assert "It cannot be read: Permission denied." == find_fault(path, folders=True)
+
+
+def test_a_folder_that_is_missing_has_no_files(tmp_path: Path) -> None:
+    """That is no fault; a file in its place is one."""
+    (tmp_path / "file").touch()
+
+    assert {} == walk_files(tmp_path / "missing", {".txt"}).faults
+    assert {tmp_path / "file": "It cannot be read: Not a directory."} == walk_files(tmp_path / "file", ()).faults

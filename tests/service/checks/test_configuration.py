@@ -1,0 +1,107 @@
+"""Problems of configurations that need the catalog: the same for `octabox check`, the start and the answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from octabox.catalog.pipelines import load_catalog
+from octabox.config.discovery import ModelRegistry, discover
+from octabox.engine.protocol import Engine
+from octabox.errors import ModelNotFoundError
+from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.service.bounds import Limits
+from octabox.service.checks.configuration import find_problems
+from octabox.service.models import ModelService
+
+SD = {
+    "_class_name": "StableDiffusionPipeline",
+    **{name: ["diffusers", "X"] for name in ("unet", "vae", "scheduler")},
+    **{name: ["transformers", "X"] for name in ("text_encoder", "tokenizer")},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a models folder with a model."""
+    (tmp_path / "sd").mkdir()
+    (tmp_path / "sd" / "model_index.json").write_text(json.dumps(SD))
+    return tmp_path
+
+
+def problems(folder: Path, text: str) -> list[tuple[int, str, str]]:
+    """Return the line, the severity and the message of the problems of a configuration."""
+    (folder / "m.yaml").write_text(f"model: sd\n{text}")
+    found = discover(folder)
+    assert () == found.problems
+    adapters = AdapterRegistry(folder / "loras", None)
+    return [
+        (each.line, each.severity, f"{each.message} ({each.hint})")
+        for each in find_problems(found.entries, load_catalog(), Limits(), adapters)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "severity", "words"),
+    [
+        ("components: {vea: {dtype: float16}}", "error", "no component 'vea'. (did you mean vae?)"),
+        ("adapters: [{lora: nothere}]", "warning", "There is no LoRA 'nothere'."),
+        ("ip_adapters: {model: nothere}", "warning", "There is no 'nothere' in the models folder."),
+        ("components: {vae: {model: nothere}}", "warning", "There is no 'nothere' in the models folder."),
+        (
+            "pipeline: StableDiffusionXLPipeline",
+            "warning",
+            "may not fit the model: it also has text_encoder_2, tokenizer_2",
+        ),
+        (
+            "pipeline: StableDiffusionControlNetPipeline",
+            "error",
+            "needs controlnet, which the model folder does not have",
+        ),
+        ("defaults: {num_inference_steps: -3}", "error", "'num_inference_steps' must be from 1 to 1000, not -3."),
+        ("defaults: {num_inference_steps: 1001}", "error", "'num_inference_steps' must be from 1 to 1000, not 1001."),
+        ("defaults: {num_inference_steps: many}", "error", "num_inference_steps must be an integer, not 'many'."),
+        ("defaults: {width: 0}", "error", "'width' must be at least 1, not 0."),
+        ("defaults: {num_inference_step: 3}", "error", "no parameter 'num_inference_step'."),
+    ],
+)
+def test_what_cannot_be_served_is_a_problem(folder: Path, text: str, severity: str, words: str) -> None:
+    """With its line, before anything is loaded; what may still appear is a warning."""
+    ((line, found, message),) = problems(folder, text)
+
+    assert (2, severity) == (line, found)
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "pipeline: StableDiffusionImg2ImgPipeline\ndefaults: {strength: 0.5}",
+        "defaults: {strength: 0.5, num_inference_steps: 4, guidance_scale: 3, width: 64, negative_prompt: x}",
+        "components: {vae: {dtype: float32}, controlnet: {model: owner/name}}",
+        "components: {controlnet: [{model: owner/a}, {model: owner/b}]}",
+        "adapters: [{lora: owner/name}]\nip_adapters: {model: owner/name}\ndefaults: {ip_adapter_scale: 0.5}",
+        "pipeline: image-to-image",
+    ],
+)
+def test_what_can_be_served_is_none(folder: Path, text: str) -> None:
+    """Parameters and components of the other pipelines of the weights too."""
+    assert [] == problems(folder, text)
+
+
+def test_the_server_has_the_same_verdict(folder: Path) -> None:
+    """A model with an error is neither listed nor served, and the error tells why; the embedded one is listed last."""
+    (folder / "models.yaml").write_text(
+        "- {name: bad, model: sd, defaults: {num_inference_steps: -3}}\n- {name: good, model: sd}\n"
+        "- {name: odd, model: sd, adapters: [{lora: nothere}]}"
+    )
+    models = ModelService(ModelRegistry(folder), cast("Engine", None))
+
+    assert ["good", "odd", "demo"] == [info.name for info in models.list()]
+    assert ["error", "warning"] == [problem.severity for problem in models.problems()]
+    with pytest.raises(ModelNotFoundError, match=r"models\.yaml:1:.*'num_inference_steps' must be from 1 to 1000"):
+        models.resolve("bad")
