@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from octabox.cli.settings_options import config_option, settings_options
 def command(config: Path | None, **flags: Any) -> None:
     """Load the settings, build the server and run it until it is stopped."""
     from octabox.config.settings import Settings
-    from octabox.frontends.http.listening import listen
+    from octabox.frontends.http.network.listening import listen
     from octabox.security.hosts import is_loopback
-    from octabox.server import app, build
+    from octabox.server import app, build, interrupt
 
     settings = Settings.load(flags, config)
     parts = build(settings)
@@ -42,4 +43,5 @@ def command(config: Path | None, **flags: Any) -> None:
         if parts.models.only_embedded():
             click.echo(f"There is no model in '{settings.models}', so this is the embedded one.", err=True)
 
-    listen(app(parts), settings.host, settings.port, on_listening, parts.engine.close)
+    application = app(parts)
+    listen(application, settings.host, settings.port, on_listening, partial(interrupt, application, parts))

@@ -100,4 +100,4 @@ class Engine(Protocol):
         """Return all models in memory or being loaded."""
 
     async def close(self) -> None:
-        """Cancel all requests, and unload all models."""
+        """Fail all requests, unload all models, and refuse new requests."""

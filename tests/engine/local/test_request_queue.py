@@ -9,7 +9,7 @@ import pytest
 
 from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, model, result, settle
 from octabox.engine.messages import Finished, Loaded, RunFinished, StepDone
-from octabox.errors import GenerationCancelledError, QueueFullError
+from octabox.errors import QueueFullError, ServerStoppingError
 from octabox.types import Generation, Progress
 
 
@@ -282,7 +282,9 @@ async def test_closing_leaves_no_client_waiting(state: str) -> None:
     await asyncio.wait_for(engine.close(), LIMIT)
 
     for client in clients:
-        with pytest.raises(GenerationCancelledError, match="being stopped"):
+        with pytest.raises(ServerStoppingError, match="being stopped"):
             await client.result()
     assert [] == engine.status()
     assert not worker.alive
+    with pytest.raises(ServerStoppingError):
+        await Client(engine, call()).result()

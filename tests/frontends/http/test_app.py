@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from fakes import Server
 from octabox.errors import ConfigError
-from octabox.frontends.http.listening import listen
+from octabox.frontends.http.network.listening import listen
 
 MODELS = "/v1/models"
 

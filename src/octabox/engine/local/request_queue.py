@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from octabox.engine.local.processes import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
 from octabox.engine.local.supervisor import WorkerSupervisor
-from octabox.errors import GenerationCancelledError, QueueFullError
+from octabox.errors import QueueFullError, ServerStoppingError
 from octabox.types import Event, ModelStatus, Progress
 
 
@@ -72,8 +72,10 @@ class RequestQueue:
         return was_resident
 
     async def close(self) -> None:
-        """Cancel all requests, and end the worker."""
-        error = GenerationCancelledError("The server is being stopped.", model=self.name)
+        """Fail all requests, and end the worker."""
+        error = ServerStoppingError(
+            "The server is being stopped.", hint="Send the request again in a few seconds.", model=self.name
+        )
         for request in [*self._waiting, *([self._current] if self._current else [])]:
             request.finish(error)
         self._waiting.clear()

@@ -23,6 +23,7 @@ from octabox.frontends.http.localai import routes as localai
 from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
 from octabox.frontends.http.native import adapters, catalog
 from octabox.frontends.http.native.generations import routes as generations
+from octabox.frontends.http.network.lifecycle import StopGate
 from octabox.frontends.http.openai import models as openai_models
 from octabox.frontends.http.openai.images import routes as images
 from octabox.frontends.http.openai.speech import routes as speech
@@ -85,10 +86,11 @@ def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[Rout
                 ctx.results.close()
 
     app = FastAPI(title="Octabox", version=_version(), lifespan=run)
+    app.state.lifecycle = ctx.lifecycle
     app.include_router(health.routes(ctx))
     app.include_router(_with_keys(ctx, route_modules))
     _add_error_handlers(app)
-    _add_middleware(app, ctx.settings)
+    _add_middleware(app, ctx)
     return app
 
 
@@ -107,11 +109,13 @@ def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRout
     return router
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, ctx: AppContext) -> None:
     """Add the middleware; the last one added is the outermost."""
+    settings = ctx.settings
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
     app.add_middleware(HostGuard, policy=host_policy(settings))
     app.add_middleware(ServerErrorMiddleware)
+    app.add_middleware(StopGate, lifecycle=ctx.lifecycle)
     if settings.cors_origins:
         # Responses of the other middleware need the CORS headers too.
         app.add_middleware(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from octabox.config.settings import Settings
+from octabox.frontends.http.network.lifecycle import Lifecycle
 from octabox.frontends.http.results import Results
 from octabox.media.decoding.decoders import Decoder
 from octabox.service.jobs import Jobs
@@ -23,6 +24,8 @@ class AppContext:
         settings: Settings of the server.
         results: Files that clients fetch by URL.
         metrics: Metrics of the server.
+        decoder: Decodes the media of requests.
+        lifecycle: Whether the server is being stopped.
     """
 
     generation: GenerationService
@@ -32,3 +35,4 @@ class AppContext:
     results: Results
     metrics: Metrics
     decoder: Decoder
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)

@@ -23,8 +23,8 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.get("/readyz")
     async def readyz() -> Response:
         """Report whether requests can be served."""
-        ready = ctx.models.ready()
-        return SafeJson({"status": "ready" if ready else "starting"}, 200 if ready else 503)
+        status = "stopping" if ctx.lifecycle.stopping else "ready" if ctx.models.ready() else "starting"
+        return SafeJson({"status": status}, 200 if status == "ready" else 503)
 
     @router.get("/metrics")
     async def metrics() -> Response:
