@@ -17,6 +17,7 @@ from octabox.cli.settings_options import config_option, settings_options
 def command(config: Path | None, **flags: Any) -> None:
     """Load the settings, build the server and run it until it is stopped."""
     from octabox.config.settings import Settings
+    from octabox.frontends.http.network.connections import ConnectionLimits
     from octabox.frontends.http.network.listening import listen
     from octabox.security.hosts import is_loopback
     from octabox.server import app, build, interrupt
@@ -44,4 +45,8 @@ def command(config: Path | None, **flags: Any) -> None:
             click.echo(f"There is no model in '{settings.models}', so this is the embedded one.", err=True)
 
     application = app(parts)
-    listen(application, settings.host, settings.port, on_listening, partial(interrupt, application, parts))
+    limits = ConnectionLimits(
+        settings.header_timeout, settings.body_timeout, settings.keep_alive_timeout, settings.max_connections
+    )
+    stop = partial(interrupt, application, parts)
+    listen(application, settings.host, settings.port, on_listening, stop, limits)

@@ -101,6 +101,22 @@ class Settings(BaseModel):
     load_timeout: float = Field(
         default=1800.0, description="Timeout for loading a model, including its download, in seconds.", gt=0
     )
+    header_timeout: float = Field(default=15.0, description="Timeout for the headers of a request, in seconds.", gt=0)
+    body_timeout: float = Field(
+        default=60.0,
+        description="Timeout for the body of a request, and for a client that does not read its response, in seconds. "
+        "A body has 1 second more for each 10 KiB.",
+        gt=0,
+    )
+    keep_alive_timeout: float = Field(
+        default=30.0, description="Time until a connection without a request is closed, in seconds.", gt=0
+    )
+    max_connections: int = Field(
+        default=1000,
+        description="Maximum number of connections, and at most what the limit on open files allows. "
+        "For a further one, the longest idle connection is closed.",
+        ge=1,
+    )
     cors_origins: tuple[str, ...] = Field(
         default=(), description="Web origins whose pages may call the server; `*` is any origin."
     )

@@ -23,6 +23,7 @@ from octabox.frontends.http.localai import routes as localai
 from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
 from octabox.frontends.http.native import adapters, catalog
 from octabox.frontends.http.native.generations import routes as generations
+from octabox.frontends.http.network.body_timeout import BodyTimeout
 from octabox.frontends.http.network.lifecycle import StopGate
 from octabox.frontends.http.openai import models as openai_models
 from octabox.frontends.http.openai.images import routes as images
@@ -64,7 +65,7 @@ ROUTE_MODULES = (
     RouteModule("localai", localai.video_routes, ("",)),
 )
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
+_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "request_too_large"}
 
 
 def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[RouteModule] = ROUTE_MODULES) -> FastAPI:
@@ -112,6 +113,7 @@ def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRout
 def _add_middleware(app: FastAPI, ctx: AppContext) -> None:
     """Add the middleware; the last one added is the outermost."""
     settings = ctx.settings
+    app.add_middleware(BodyTimeout, seconds=settings.body_timeout)
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
     app.add_middleware(HostGuard, policy=host_policy(settings))
     app.add_middleware(ServerErrorMiddleware)
