@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 
 from octabox.errors import InvalidParameterError
@@ -48,6 +50,32 @@ def check_nesting(value: object, parameter: str) -> None:
                 f"'{parameter}' is nested more than {MAX_DEPTH} levels deep.", parameter=parameter
             )
         level = below
+
+
+def check_numbers(value: object, parameter: str) -> None:
+    """Check that a number, or each in a list or an object that has passed `check_nesting`, is one that a float can hold.
+
+    Raises:
+        InvalidParameterError: A number is infinite, NaN or larger than any float.
+    """
+    if isinstance(value, Mapping):
+        for each in value.values():
+            check_numbers(each, parameter)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            check_numbers(each, parameter)
+    elif isinstance(value, int | float) and not _is_finite(value):
+        raise InvalidParameterError(
+            f"'{parameter}' must be a finite number, at most {sys.float_info.max:.1e}.", parameter=parameter
+        )
+
+
+def _is_finite(number: float) -> bool:
+    """Return whether a float can hold a number."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def check_text(value: object, parameter: str) -> None:
