@@ -61,6 +61,7 @@ def listen(
         timeout_keep_alive=limits.keep_alive_timeout,  # type: ignore[arg-type] # it is a delay of the event loop
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # See `ForwardedHeaders`.
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
     )
