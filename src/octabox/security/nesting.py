@@ -14,6 +14,9 @@ MAX_DEPTH = 32
 #: Maximum number of values in a request, including nested ones; larger arrays are sent as files.
 MAX_VALUES = 1_000_000
 
+#: Maximum number of fields of an object; the pipelines with most parameters have less than a hundred.
+MAX_FIELDS = 10_000
+
 #: Maximum length of a text that is not a file, in characters: more than any text encoder reads.
 MAX_TEXT = 100_000
 
@@ -41,6 +44,10 @@ def check_nesting(value: object, parameter: str) -> None:
         below: list[object] = []
         for each in level:
             if isinstance(each, Mapping):
+                if len(each) > MAX_FIELDS:
+                    raise InvalidParameterError(
+                        f"'{parameter}' has an object with more than {MAX_FIELDS} fields.", parameter=parameter
+                    )
                 below.extend(each.values())
             elif isinstance(each, list | tuple):
                 below.extend(each)
