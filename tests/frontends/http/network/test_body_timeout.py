@@ -13,6 +13,10 @@ from octabox.frontends.http.network import body_timeout
 from octabox.frontends.http.network.body_timeout import BodyTimeout
 
 
+async def send(message: Any) -> None:
+    """Take what an application sends."""
+
+
 async def read(pieces: list[bytes], pause: float, *, end: bool = False, seconds: float = 0.2) -> bytes:
     """Return the body that an application reads of a client that sends a piece after each pause."""
     remaining = list(pieces)
@@ -27,7 +31,7 @@ async def read(pieces: list[bytes], pause: float, *, end: bool = False, seconds:
         bodies.append(await Request(scope, receive).body())
 
     scope = {"type": "http", "headers": [], "method": "POST", "path": "/"}
-    await asyncio.wait_for(BodyTimeout(app, seconds)(scope, receive, receive), 5)
+    await asyncio.wait_for(BodyTimeout(app, seconds)(scope, receive, send), 5)
     return bodies[0]
 
 
@@ -60,6 +64,6 @@ async def test_after_the_body_the_client_may_wait() -> None:
         assert "http.request" == (await receive())["type"]
         assert "http.disconnect" == (await receive())["type"]
 
-    await BodyTimeout(app, 0.1)({"type": "http"}, receive, receive)
+    await BodyTimeout(app, 0.1)({"type": "http"}, receive, send)
 
     assert [] == messages

@@ -20,7 +20,7 @@ STOPPING = (503, "server_stopping")
 @pytest.fixture(autouse=True)
 def grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give requests little time."""
-    monkeypatch.setattr(lifecycle, "GRACE_PERIOD", 0.2)
+    monkeypatch.setattr(lifecycle, "SHUTDOWN_TIMEOUT", 0.2)
 
 
 async def nothing() -> None:

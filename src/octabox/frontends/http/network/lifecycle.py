@@ -16,7 +16,7 @@ from octabox.frontends.http.middleware import SafeJson
 logger = logging.getLogger("octabox.http")
 
 #: Seconds that requests have to end by themselves after the engine has ended their calls; then they are cancelled.
-GRACE_PERIOD = 1.0
+SHUTDOWN_TIMEOUT = 1.0
 
 #: Seconds that the engine has to end its calls.
 ENGINE_TIMEOUT = 10.0
@@ -63,11 +63,11 @@ class Lifecycle:
     async def _end_requests(self) -> None:
         """Wait for the end of the requests, and cancel those that take too long, such as one whose body does not end."""
         if self._requests:
-            await asyncio.wait(self._requests, timeout=GRACE_PERIOD)
+            await asyncio.wait(self._requests, timeout=SHUTDOWN_TIMEOUT)
         for task in self._requests:
             task.cancel()
         if self._requests:
-            await asyncio.wait(self._requests, timeout=GRACE_PERIOD)
+            await asyncio.wait(self._requests, timeout=SHUTDOWN_TIMEOUT)
 
 
 class StopGate:
