@@ -18,6 +18,7 @@
     │   └── InvalidRequestError     several of the above
     ├── CapacityError               the request is valid, but resources are exhausted
     │   ├── QueueFullError
+    │   ├── ServerStoppingError
     │   └── OutOfMemoryError
     ├── LoadError                   a model could not be loaded
     │   ├── DownloadError
@@ -179,6 +180,10 @@ class QueueFullError(CapacityError):
     def __init__(self, message: str, *, retry_after: float = 1.0, hint: str = "", model: str | None = None) -> None:
         super().__init__(message, hint=hint, model=model)
         self.retry_after = retry_after
+
+
+class ServerStoppingError(CapacityError):
+    """The server is being stopped, and accepts no requests; its successor may."""
 
 
 class OutOfMemoryError(CapacityError):

@@ -159,6 +159,11 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
     return create_app(ctx, lifespan)
 
 
+async def interrupt(application: FastAPI, parts: Parts) -> None:
+    """End the requests of an application that `app` has returned, each with a response, and refuse new ones."""
+    await application.state.lifecycle.stop(parts.engine.close)
+
+
 async def serve_localai(
     parts: Parts, address: str, environment: Environment, paths: Iterable[Path], on_listening: Callable[[str], None]
 ) -> int:
@@ -189,7 +194,7 @@ async def serve_localai(
         on_listening(address)
 
     try:
-        return await serve(servicer, address, environment, prepare)
+        return await serve(servicer, address, environment, prepare, parts.engine.close)
     finally:
         for task in preparations:
             task.cancel()

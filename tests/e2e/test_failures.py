@@ -125,5 +125,6 @@ def test_the_end_of_a_server_answers_and_leaves_no_process(tmp_path: Path) -> No
             pid = wait_for(http, "busy")["pid"]
         running.join(60)
 
-    assert (499, "cancelled") == (answers[0].status_code, answers[0].json()["error"]["code"])
+    assert (503, "server_stopping") == (answers[0].status_code, answers[0].json()["error"]["code"])
+    assert int(answers[0].headers["retry-after"]) >= 1
     assert not Path(f"/proc/{pid}").exists()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from octabox.errors import InvalidParameterError
-from octabox.security.nesting import MAX_DEPTH, MAX_TEXT, MAX_VALUES, check_nesting, check_text
+from octabox.security.nesting import MAX_DEPTH, MAX_TEXT, MAX_VALUES, check_nesting, check_numbers, check_text
 
 
 def nested(depth: int, *, objects: bool) -> Any:
@@ -44,3 +44,21 @@ def test_a_text_has_a_bound(wrap: Any) -> None:
 
     with pytest.raises(InvalidParameterError, match="'prompt' has 100001 characters"):
         check_text(wrap("x" * (MAX_TEXT + 1)), "prompt")
+
+
+def test_an_object_has_few_fields() -> None:
+    """An object with more fields than any pipeline has parameters is refused, at any depth."""
+    with pytest.raises(InvalidParameterError, match="fields") as caught:
+        check_nesting([{"a": {str(number): 1 for number in range(10_001)}}], "params")
+
+    assert "params" == caught.value.parameter
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), float("inf"), float("nan")])
+def test_a_number_is_finite(number: float) -> None:
+    """A number that no float can hold is refused, wherever it is."""
+    for value in (number, [1, [number]], {"a": {"b": number}}):
+        with pytest.raises(InvalidParameterError, match="finite") as caught:
+            check_numbers(value, "guidance_scale")
+        assert "guidance_scale" == caught.value.parameter
+    check_numbers([1, -1.5, "x", None, True, 10**300, 1e308], "guidance_scale")

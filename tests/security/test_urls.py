@@ -4,7 +4,8 @@ import httpx
 import pytest
 
 from octabox.errors import ForbiddenUrlError
-from octabox.security.urls import UrlGuard, is_public, resolve
+from octabox.security.resolver import SystemResolver
+from octabox.security.urls import UrlGuard, is_public
 
 
 @pytest.mark.parametrize(
@@ -117,4 +118,4 @@ async def test_the_next_address_is_tried() -> None:
 async def test_all_spellings_of_this_machine(host: str) -> None:
     """The system's resolver accepts many notations of an address; the resolved address is checked."""
     with pytest.raises(ForbiddenUrlError):
-        await UrlGuard(resolve).addresses_of(host, 80)
+        await UrlGuard(SystemResolver()).addresses_of(host, 80)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ def command(config: Path | None, **flags: Any) -> None:
     from octabox.config.discovery import describe_emptiness
     from octabox.config.file_problems import find_file_problems
     from octabox.config.settings import Settings
-    from octabox.frontends.http.listening import listen
+    from octabox.frontends.http.network.connections import ConnectionLimits
+    from octabox.frontends.http.network.listening import listen
     from octabox.security.hosts import is_loopback
-    from octabox.server import app, build
+    from octabox.server import app, build, interrupt
 
     settings = Settings.load(flags, config)
     parts = build(settings)
@@ -51,6 +53,11 @@ def command(config: Path | None, **flags: Any) -> None:
         if settings.log_file:
             click.secho(message, fg="red", err=True)
 
-    listen(app(parts, on_failure), settings.host, settings.port, on_listening, parts.engine.close)
+    application = app(parts, on_failure)
+    limits = ConnectionLimits(
+        settings.header_timeout, settings.body_timeout, settings.keep_alive_timeout, settings.max_connections
+    )
+    stop = partial(interrupt, application, parts)
+    listen(application, settings.host, settings.port, on_listening, stop, limits)
     if interruption.was_interrupted():
         raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,6 +102,22 @@ class Settings(BaseModel):
     load_timeout: float = Field(
         default=1800.0, description="Timeout for loading a model, including its download, in seconds.", gt=0
     )
+    header_timeout: float = Field(default=15.0, description="Timeout for the headers of a request, in seconds.", gt=0)
+    body_timeout: float = Field(
+        default=60.0,
+        description="Timeout for the body of a request, and for a client that does not read its response, in seconds. "
+        "A body has 1 second more for each 10 KiB.",
+        gt=0,
+    )
+    keep_alive_timeout: float = Field(
+        default=30.0, description="Time until a connection without a request is closed, in seconds.", gt=0
+    )
+    max_connections: int = Field(
+        default=1000,
+        description="Maximum number of connections, and at most what the limit on open files allows. "
+        "For a further one, the longest idle connection is closed.",
+        ge=1,
+    )
     cors_origins: tuple[str, ...] = Field(
         default=(), description="Web origins whose pages may call the server; `*` is any origin."
     )
@@ -109,9 +126,14 @@ class Settings(BaseModel):
         description="Host names that clients may use for the server, such as `gpu.example.org` or `*.example.org`; `*` is any. "
         "Default: loopback names if `host` is a loopback address, otherwise any.",
     )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=("127.0.0.1", "::1"),
+        description="Addresses and networks of reverse proxies, such as `10.0.0.0/8`, whose `X-Forwarded-*` headers are used; "
+        "`*` is any.",
+    )
     preload: tuple[str, ...] = Field(default=(), description="Models to load at startup.")
 
-    @field_validator("api_keys", "cors_origins", "allowed_hosts", "preload", mode="before")
+    @field_validator("api_keys", "cors_origins", "allowed_hosts", "trusted_proxies", "preload", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Split text at commas, for lists in environment variables."""
@@ -122,6 +144,18 @@ class Settings(BaseModel):
     def _lower(cls, value: Any) -> Any:
         """Accept any letter case."""
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse anything but addresses and networks."""
+        for each in value:
+            if each != "*":
+                try:
+                    ipaddress.ip_network(each, strict=False)
+                except ValueError:
+                    raise ValueError("must be addresses or networks, such as 10.0.0.0/8") from None
+        return value
 
     @field_validator("public_url")
     @classmethod

@@ -57,6 +57,7 @@ class Call:
         prompt_syntax: Syntax of the prompts; one of `octabox.prompts.names.SYNTAXES`.
         input_digests: Digests of the client's inputs for the metadata, as they were before any change.
         warnings: Warnings of the service.
+        client: Who sent the request; calls of several clients take turns.
         continues: Whether it is the next call of a workflow: it runs before the calls that wait, however many.
     """
 
@@ -72,6 +73,7 @@ class Call:
     prompt_syntax: str = "plain"
     input_digests: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    client: str = ""
     continues: bool = False
 
 
@@ -100,4 +102,4 @@ class Engine(Protocol):
         """Return all models in memory or being loaded."""
 
     async def close(self) -> None:
-        """Cancel all requests, and unload all models."""
+        """Fail all requests, unload all models, and refuse new requests."""

@@ -66,7 +66,8 @@ class Fetcher:
             return await asyncio.wait_for(self._follow(url, parameter), self._timeout)
         except asyncio.TimeoutError:
             raise _fetch_error(url, parameter, f"it took more than {self._timeout:g} seconds") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            # A ValueError is raised for a host that is not a valid name, also that of a redirect.
             raise _fetch_error(url, parameter, str(error) or type(error).__name__) from error
         except ForbiddenUrlError as error:
             error.parameter = parameter

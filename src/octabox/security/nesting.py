@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 
 from octabox.errors import InvalidParameterError
@@ -11,6 +13,9 @@ MAX_DEPTH = 32
 
 #: Maximum number of values in a request, including nested ones; larger arrays are sent as files.
 MAX_VALUES = 1_000_000
+
+#: Maximum number of fields of an object; the pipelines with most parameters have less than a hundred.
+MAX_FIELDS = 10_000
 
 #: Maximum length of a text that is not a file, in characters: more than any text encoder reads.
 MAX_TEXT = 100_000
@@ -39,6 +44,10 @@ def check_nesting(value: object, parameter: str) -> None:
         below: list[object] = []
         for each in level:
             if isinstance(each, Mapping):
+                if len(each) > MAX_FIELDS:
+                    raise InvalidParameterError(
+                        f"'{parameter}' has an object with more than {MAX_FIELDS} fields.", parameter=parameter
+                    )
                 below.extend(each.values())
             elif isinstance(each, list | tuple):
                 below.extend(each)
@@ -48,6 +57,32 @@ def check_nesting(value: object, parameter: str) -> None:
                 f"'{parameter}' is nested more than {MAX_DEPTH} levels deep.", parameter=parameter
             )
         level = below
+
+
+def check_numbers(value: object, parameter: str) -> None:
+    """Check that a number, or each in a list or an object that has passed `check_nesting`, is one that a float can hold.
+
+    Raises:
+        InvalidParameterError: A number is infinite, NaN or larger than any float.
+    """
+    if isinstance(value, Mapping):
+        for each in value.values():
+            check_numbers(each, parameter)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            check_numbers(each, parameter)
+    elif isinstance(value, int | float) and not _is_finite(value):
+        raise InvalidParameterError(
+            f"'{parameter}' must be a finite number, at most {sys.float_info.max:.1e}.", parameter=parameter
+        )
+
+
+def _is_finite(number: float) -> bool:
+    """Return whether a float can hold a number."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def check_text(value: object, parameter: str) -> None:

@@ -7,15 +7,14 @@ again.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import socket
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import httpx
 
 from octabox.errors import ForbiddenUrlError
+from octabox.security.resolver import SystemResolver
 
 #: Resolves a host to addresses.
 Resolver = Callable[[str, int], Awaitable[list[str]]]
@@ -25,13 +24,6 @@ MakeTransport = Callable[[], httpx.AsyncBaseTransport]
 
 #: Network of addresses with an embedded IPv4 address in their last bits (NAT64, RFC 6052).
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-async def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host by the system's resolver."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def is_public(address: str) -> bool:
@@ -52,12 +44,14 @@ class UrlGuard:
     """Check which URLs may be fetched.
 
     Args:
-        resolver: Resolves a host to addresses.
+        resolver: Resolves a host to addresses; by default the system's resolver.
         make_transport: Creates the transport that connects to a checked address.
     """
 
-    def __init__(self, resolver: Resolver = resolve, make_transport: MakeTransport = httpx.AsyncHTTPTransport) -> None:
-        self._resolver, self._make_transport = resolver, make_transport
+    def __init__(
+        self, resolver: Resolver | None = None, make_transport: MakeTransport = httpx.AsyncHTTPTransport
+    ) -> None:
+        self._resolver, self._make_transport = resolver or SystemResolver(), make_transport
 
     def check_form(self, url: str, parameter: str | None = None) -> None:
         """Refuse a URL that is not http(s), has no host, or includes a password.

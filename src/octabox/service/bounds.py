@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from octabox.errors import InvalidParameterError
-from octabox.security.nesting import check_nesting, check_text
+from octabox.security.nesting import check_nesting, check_numbers, check_text
 from octabox.types import GenerationRequest
 
 #: Call parameters that count denoising steps, such as `num_inference_steps` and `prior_num_inference_steps`.
@@ -33,17 +33,19 @@ class Limits:
 
 
 def check_bounds(request: GenerationRequest) -> None:
-    """Check the nesting of the values of a request, before they are traversed.
+    """Check the nesting and the numbers of a request, before they are used.
 
     Raises:
-        InvalidParameterError: One is nested too deep, or holds too many values.
+        InvalidParameterError: One is nested too deep, holds too many values, or has a number that no float can hold.
     """
     for values in (request.params, request.optional_params, request.inputs):
         for name, value in values.items():
             check_nesting(value, name)
+            check_numbers(value, name)
     check_nesting(request.workflow, "workflow")
     if request.scheduler:
         check_nesting(request.scheduler.settings, "scheduler")
+        check_numbers(request.scheduler.settings, "scheduler")
 
 
 def check_texts(params: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine, Medium, Run
 from octabox.media.decoding.decoders import Decoder
 from octabox.media.fetcher import Fetcher
+from octabox.security.clients import current_client
 from octabox.service.bounds import Limits
 from octabox.service.conditions.lora import select_adapters
 from octabox.service.events import observed, result_of
@@ -97,6 +98,7 @@ class GenerationService:
             partial_images=request.partial_images,
             prompt_syntax=syntax,
             input_digests=await asyncio.to_thread(input_digests, inputs) if inputs else {},
+            client=current_client.get(),
             warnings=tuple(dict.fromkeys([*plan.warnings, *resolved.warnings, *warnings])),
         )
 

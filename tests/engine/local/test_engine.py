@@ -17,11 +17,11 @@ from octabox.engine.local.engine import LocalEngine, component_classes
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.errors import (
-    GenerationCancelledError,
     IncompatibleWeightsError,
     InvalidParameterError,
     InvalidRequestError,
     LoadError,
+    ServerStoppingError,
     UnknownParameterError,
     WorkerDiedError,
 )
@@ -218,7 +218,7 @@ async def test_closing_ends_everything(embedded: ModelConfig) -> None:
     await asyncio.sleep(0.2)
     await engine.close()
 
-    with pytest.raises(GenerationCancelledError):
+    with pytest.raises(ServerStoppingError):
         await running
     assert not Path(f"/proc/{pid}").exists()
 

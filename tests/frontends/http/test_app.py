@@ -16,7 +16,7 @@ from starlette.types import Message
 
 from fakes import Server
 from octabox.errors import ConfigError
-from octabox.frontends.http.listening import listen
+from octabox.frontends.http.network.listening import listen
 
 MODELS = "/v1/models"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from octabox.errors import InvalidParameterError, RequestError
-from octabox.frontends.http.bodies import check_fields, read_object
+from octabox.frontends.http.bodies import MANY_VALUES, check_fields, read_object
 from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.schedulers.names import parse_scheduler_choice
 from octabox.types import SchedulerChoice
@@ -89,3 +90,24 @@ def test_the_words_of_a_field(fields: dict[str, Any], message: str) -> None:
         check_fields(Whole, fields)
 
     assert message == caught.value.message
+
+
+@pytest.mark.parametrize(
+    "value", ['[1, [2.5, -3e2], {"a": "\\u00e9"}]', '"x"', "true", "null", '{"b": []}', '"\\ud83d\\ude00"']
+)
+def test_large_bodies_are_parsed_alike(value: str) -> None:
+    """The decoder of large bodies, which lets other threads run, reads the same values, and refuses the same."""
+    filler = ", ".join(["0"] * (MANY_VALUES + 1))
+    body = f'{{"value": {value}, "filler": [{filler}]}}'.encode()
+
+    assert json.loads(body) == read_object(body)
+    for wrong in (b"NaN", b"[", b'"\\ud800"', b"1 2"):
+        with pytest.raises(RequestError):
+            read_object(body.replace(b"[0", b"[" + wrong + b", 0"))
+
+
+@pytest.mark.parametrize(("part", "times"), [(b"0,", 2**20), (b"[],", 500_000), (b'{"a": 0},', 500_000), (b"[", 2**20)])
+def test_a_body_of_too_many_values_is_not_parsed(part: bytes, times: int) -> None:
+    """Lists, objects and numbers are counted before anything is parsed."""
+    with pytest.raises(RequestError, match="more than"):
+        read_object(b'{"a": [' + part * times)

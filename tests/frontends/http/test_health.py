@@ -1,6 +1,7 @@
 """Health, figures and results."""
 
 import httpx
+import pytest
 
 from fakes import Server
 from octabox.types import ModelStatus
@@ -70,6 +71,26 @@ async def test_result_is_a_file() -> None:
     assert str(len(whole.content)) == head.headers["content-length"]
     assert (206, b"\x89PNG") == (part.status_code, part.content)
     assert "nosniff" == whole.headers["x-content-type-options"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/health", "/readyz", "/metrics", "/v1/models", "/v1/models/demo", "/docs"]
+)
+async def test_head_is_get_without_a_body(path: str) -> None:
+    """Whatever may be read may be asked for by HEAD."""
+    server = Server()
+    read, head = await server.http.get(path), await server.http.head(path)
+
+    assert (200, 200, b"") == (read.status_code, head.status_code, head.content)
+    assert read.headers["content-length"] == head.headers["content-length"]
+
+
+async def test_caches_keep_a_result_as_long_as_the_server() -> None:
+    """A browser does not show a result from its cache after its time, nor fetch it again before."""
+    url = (await (server := Server(result_ttl=100)).generate(prompt="x")).json()["data"][0]["url"]
+    cached = (await server.http.get(url)).headers["cache-control"]
+
+    assert 90 <= int(cached.removeprefix("private, max-age=")) <= 100
 
 
 async def test_result_that_is_not_there() -> None:

@@ -60,6 +60,22 @@ def test_expired() -> None:
     assert not result.path.exists()
 
 
+def test_expired_without_a_request() -> None:
+    """Files go in time, even if nobody asks for any."""
+    clock = Clock()
+    results = Results(60, clock=clock)
+    result = results.find(results.keep(artifact()))
+    assert result is not None
+    remaining = results.remaining(result)
+    clock.now = 60
+    results.expire()
+    results.close()
+
+    assert 60 == remaining
+    assert 0 == results.remaining(result)
+    assert not result.path.exists()
+
+
 def test_oldest_make_room() -> None:
     """When there are too many bytes, the oldest go."""
     results = Results(60, max_bytes=25)

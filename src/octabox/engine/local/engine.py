@@ -18,6 +18,7 @@ from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.worker_process import WorkerProcess
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
+from octabox.errors import ServerStoppingError
 from octabox.security.filesystem import read_file
 from octabox.types import Event, ModelStatus
 
@@ -50,9 +51,11 @@ class LocalEngine:
         devices = DevicePool(self._processes, load_timeout)
         self._residency = Residency(devices, max_resident, self._options.device)
         self._queues: dict[str, RequestQueue] = {}
+        self._closed = False
 
     async def start(self, models: Iterable[ModelConfig] = ()) -> None:
         """Start the fork server, which imports the classes of these models in the background."""
+        self._closed = False
         preload = sorted({name for model in models for name in component_classes(model)})
         await asyncio.to_thread(self._processes.start, preload)
 
@@ -77,11 +80,19 @@ class LocalEngine:
         return [status for queue in self._queues.values() if (status := queue.status())]
 
     async def close(self) -> None:
-        """Cancel all requests, and end all workers."""
+        """Fail all requests, end all workers, and refuse new requests."""
+        self._closed = True
         await asyncio.gather(*(queue.close() for queue in self._queues.values()))
 
     def _queue(self, name: str) -> RequestQueue:
-        """Return the queue of a model, which is made for its first request."""
+        """Return the queue of a model, which is made for its first request.
+
+        Raises:
+            ServerStoppingError: The engine is closed.
+        """
+        if self._closed:
+            hint = "Send the request again in a few seconds."
+            raise ServerStoppingError("The server is being stopped.", hint=hint, model=name)
         if name not in self._queues:
             supervisor = WorkerSupervisor(
                 name, self._options, self._residency, self._processes, self._start_worker, self._load_timeout

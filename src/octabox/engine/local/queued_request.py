@@ -40,6 +40,7 @@ class QueuedRequest:
         finished: Whether the outcome is known.
         enqueued_at: When it entered the queue, by `time.perf_counter`.
         timings: Seconds of its phases on the server.
+        turn: Its turn: those of a client follow each other, and of requests with the same turn the first one is next.
     """
 
     model: ModelConfig
@@ -50,7 +51,13 @@ class QueuedRequest:
     finished: bool = False
     enqueued_at: float = field(default_factory=time.perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
+    turn: float = 0.0
     _events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
+
+    @property
+    def client(self) -> str:
+        """The client of its call; empty for a load."""
+        return self.call.client if self.call else ""
 
     def publish(self, event: Event) -> None:
         """Send an event to the caller."""

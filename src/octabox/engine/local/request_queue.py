@@ -1,16 +1,16 @@
-"""The requests that wait for one model: first in, first out, one call at a time."""
+"""The requests that wait for one model: clients take turns, one call runs at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import AsyncGenerator, Callable
 
 from octabox.engine.local.processes import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
 from octabox.engine.local.supervisor import WorkerSupervisor
-from octabox.errors import GenerationCancelledError, QueueFullError
+from octabox.errors import QueueFullError, ServerStoppingError
 from octabox.types import Event, ModelStatus, Progress
 
 
@@ -27,7 +27,9 @@ class RequestQueue:
         self.name = supervisor.name
         self.last_used = time.time()
         self._supervisor, self._limit, self._on_idle = supervisor, limit, on_idle
-        self._waiting: deque[QueuedRequest] = deque()
+        self._waiting: list[QueuedRequest] = []
+        self._turn = 0.0
+        self._next_free = 0.0
         self._current: QueuedRequest | None = None
         self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
@@ -72,8 +74,10 @@ class RequestQueue:
         return was_resident
 
     async def close(self) -> None:
-        """Cancel all requests, and end the worker."""
-        error = GenerationCancelledError("The server is being stopped.", model=self.name)
+        """Fail all requests, and end the worker."""
+        error = ServerStoppingError(
+            "The server is being stopped.", hint="Send the request again in a few seconds.", model=self.name
+        )
         for request in [*self._waiting, *([self._current] if self._current else [])]:
             request.finish(error)
         self._waiting.clear()
@@ -88,21 +92,42 @@ class RequestQueue:
         return self._supervisor.status(waiting=len(self._waiting), busy=self._current is not None)
 
     def _enqueue(self, request: QueuedRequest) -> None:
-        """Give a request its position; a call that continues another one is next."""
+        """Give a request its turn; a call that continues another one is next."""
         if request.call and request.call.continues:
-            self._waiting.appendleft(request)
-        elif request.call and len(self._waiting) >= self._limit:
-            raise QueueFullError(
-                f"The queue of model '{self.name}' is full: {self._limit} requests are waiting.",
-                retry_after=max(1.0, self._supervisor.run_seconds * self._limit),
-                hint="Try again later, or raise `queue_size`.",
-                model=self.name,
-            )
+            request.turn = -1.0
         else:
-            self._waiting.append(request)
+            if request.call and not self._has_room(request.client):
+                raise QueueFullError(
+                    f"The queue of model '{self.name}' is full: {len(self._waiting)} requests are waiting.",
+                    retry_after=self._reserve_time(),
+                    hint="Try again later, or raise `queue_size`.",
+                    model=self.name,
+                )
+            turns = [each.turn for each in self._waiting if each.client == request.client]
+            request.turn = max([self._turn, *turns]) + 1
+        insort(self._waiting, request, key=lambda each: each.turn)
         self._publish_positions()
         if self._server is None or self._server.done():
             self._server = asyncio.create_task(self._serve(), name=f"queue of {self.name}")
+
+    def _has_room(self, client: str) -> bool:
+        """Return whether one more call of a client may wait.
+
+        A client that has less than its share may exceed the limit, so that no other client can fill the queue.
+        """
+        if len(self._waiting) < self._limit:
+            return True
+        clients = {each.client for each in self._waiting} | {client}
+        share = self._limit // len(clients)
+        own = sum(each.client == client for each in self._waiting)
+        return len(clients) > 1 and own < max(share, 1) and len(self._waiting) < 2 * self._limit
+
+    def _reserve_time(self) -> float:
+        """Return in how many seconds there will be room; each refused request has another time, one run after the last."""
+        now, seconds = time.monotonic(), self._supervisor.run_seconds
+        latest = now + seconds * 2 * max(self._limit, 1)
+        self._next_free = min(max(self._next_free, now) + seconds, latest)
+        return max(1.0, self._next_free - now)
 
     async def _remove(self, request: QueuedRequest) -> None:
         """Take a request out of the queue, or cancel its call."""
@@ -138,7 +163,8 @@ class RequestQueue:
 
     def _take_next(self) -> QueuedRequest:
         """Take the request that runs next out of the queue."""
-        request = self._current = self._waiting.popleft()
+        request = self._current = self._waiting.pop(0)
+        self._turn = max(self._turn, request.turn)
         request.timings["queue"] = time.perf_counter() - request.enqueued_at
         self._publish_positions()
         return request

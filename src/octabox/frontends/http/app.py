@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -23,10 +24,15 @@ from octabox.frontends.http.localai import routes as localai
 from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
 from octabox.frontends.http.native import adapters, catalog
 from octabox.frontends.http.native.generations import routes as generations
+from octabox.frontends.http.network.body_timeout import BodyTimeout
+from octabox.frontends.http.network.forwarded import ForwardedHeaders
+from octabox.frontends.http.network.head import HeadRequests
+from octabox.frontends.http.network.lifecycle import StopGate
 from octabox.frontends.http.openai import models as openai_models
 from octabox.frontends.http.openai.images import routes as images
 from octabox.frontends.http.openai.speech import routes as speech
 from octabox.frontends.http.openai.videos import routes as videos
+from octabox.frontends.http.results_folder import remove_abandoned
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
 
@@ -63,7 +69,10 @@ ROUTE_MODULES = (
     RouteModule("localai", localai.video_routes, ("",)),
 )
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
+#: Seconds between two checks for expired results.
+EXPIRY_INTERVAL = 30
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "request_too_large"}
 
 
 def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[RouteModule] = ROUTE_MODULES) -> FastAPI:
@@ -78,18 +87,30 @@ def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[Rout
     @contextlib.asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
         async with lifespan(app):
+            await asyncio.to_thread(remove_abandoned)
+            expiry = asyncio.create_task(_delete_expired(ctx), name="expiry of results")
             try:
                 yield
             finally:
+                expiry.cancel()
                 await ctx.jobs.close()
                 ctx.results.close()
 
     app = FastAPI(title="Octabox", version=_version(), lifespan=run)
+    app.state.lifecycle = ctx.lifecycle
     app.include_router(health.routes(ctx))
     app.include_router(_with_keys(ctx, route_modules))
     _add_error_handlers(app)
-    _add_middleware(app, ctx.settings)
+    _add_middleware(app, ctx)
     return app
+
+
+async def _delete_expired(ctx: AppContext) -> None:
+    """Delete jobs and results regularly, since they may be large and nothing may ask for them again."""
+    while True:
+        await asyncio.sleep(min(ctx.settings.result_ttl, EXPIRY_INTERVAL))
+        ctx.jobs.list()
+        await asyncio.to_thread(ctx.results.expire)
 
 
 def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRouter:
@@ -107,11 +128,16 @@ def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRout
     return router
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, ctx: AppContext) -> None:
     """Add the middleware; the last one added is the outermost."""
+    settings = ctx.settings
+    app.add_middleware(BodyTimeout, seconds=settings.body_timeout)
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
     app.add_middleware(HostGuard, policy=host_policy(settings))
+    app.add_middleware(ForwardedHeaders, trusted=settings.trusted_proxies)
+    app.add_middleware(HeadRequests)
     app.add_middleware(ServerErrorMiddleware)
+    app.add_middleware(StopGate, lifecycle=ctx.lifecycle)
     if settings.cors_origins:
         # Responses of the other middleware need the CORS headers too.
         app.add_middleware(

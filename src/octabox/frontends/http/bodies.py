@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import json.decoder
+import json.scanner
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -35,8 +38,23 @@ FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 #: Bytes of a body from which on it is parsed in a thread.
 LARGE_BODY = 64 * 1024
 
+#: Values of a body from which on it is parsed by a decoder that does not keep other threads from running.
+MANY_VALUES = 10_000
+
+#: An escaped surrogate, which is one half of a pair.
+SURROGATE = re.compile(rb"\\u[dD][89abcdefABCDEF]")
+
 #: Example of a body, for hints.
 EXAMPLE = '{"prompt": "..."}'
+
+
+class _ResponsiveDecoder(json.JSONDecoder):
+    """Decoder in Python: that in C holds the GIL until it has parsed a body, so that no other request is served."""
+
+    def __init__(self, *, parse_constant: Callable[[str], Any]) -> None:
+        super().__init__(parse_constant=parse_constant)
+        self.parse_array = json.decoder.JSONArray  # type: ignore[attr-defined] # it has no type
+        self.scan_once = json.scanner.py_make_scanner(self)  # type: ignore[attr-defined]
 
 
 async def read_json(request: Request, example: str = EXAMPLE, accepted: str = "application/json") -> dict[str, Any]:
@@ -64,7 +82,6 @@ async def read_json(request: Request, example: str = EXAMPLE, accepted: str = "a
             f"The content type must be {accepted}, {what}.", hint="Send 'Content-Type: application/json'."
         )
     data = await request.body()
-    # Parsing holds the GIL, but releases it regularly.
     return await asyncio.to_thread(read_object, data, example) if len(data) > LARGE_BODY else read_object(data, example)
 
 
@@ -78,14 +95,17 @@ def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:
     Raises:
         RequestError: The data is not a JSON object, or has too many values.
     """
-    if data.count(b",") > MAX_VALUES:
-        # Parsing more takes seconds, during which no other request is served.
+    count = sum(map(data.count, (b",", b"[", b"{")))
+    if count > MAX_VALUES:
+        # Parsing more takes seconds.
         raise RequestError(f"The body has more than {MAX_VALUES} values.", hint="Send arrays as files of NumPy (.npy).")
     try:
-        fields = json.loads(data.decode("utf-8"), parse_constant=refuse_constant)
-        if b"\\u" in data:
+        decoder = _ResponsiveDecoder if count > MANY_VALUES else json.JSONDecoder
+        fields = decoder(parse_constant=refuse_constant).decode(data.decode("utf-8"))
+        if SURROGATE.search(data):
             # An unpaired surrogate can be escaped in JSON, but cannot be encoded later.
-            json.dumps(fields, ensure_ascii=False).encode("utf-8")
+            for part in json.JSONEncoder(ensure_ascii=False).iterencode(fields):
+                part.encode("utf-8")
     except UnicodeError as error:
         raise RequestError("The body is not UTF-8.", hint="Send JSON in UTF-8.") from error
     except (ValueError, RecursionError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from octabox.config.settings import Settings
+from octabox.frontends.http.network.lifecycle import Lifecycle
 from octabox.frontends.http.results import Results
 from octabox.media.decoding.decoders import Decoder
 from octabox.service.jobs import Jobs, Preloads
@@ -23,7 +24,9 @@ class AppContext:
         settings: Settings of the server.
         results: Files that clients fetch by URL.
         metrics: Metrics of the server.
+        decoder: Decodes the media of requests.
         preloads: Models that are loaded when the server starts.
+        lifecycle: Whether the server is being stopped.
     """
 
     generation: GenerationService
@@ -34,3 +37,4 @@ class AppContext:
     metrics: Metrics
     decoder: Decoder
     preloads: Preloads = field(default_factory=Preloads)
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)

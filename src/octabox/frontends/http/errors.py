@@ -20,6 +20,9 @@ class HttpError:
     code: str
 
 
+#: Seconds until the server may have been started again.
+RESTART_SECONDS = 5
+
 _INVALID, _SERVER = "invalid_request_error", "server_error"
 
 #: By class; a class without a row has the row of its nearest base class.
@@ -42,6 +45,7 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.InvalidRequestError: HttpError(400, _INVALID, "invalid_request"),
     errors.CapacityError: HttpError(503, _SERVER, "no_capacity"),
     errors.QueueFullError: HttpError(429, "rate_limit_error", "queue_full"),
+    errors.ServerStoppingError: HttpError(503, _SERVER, "server_stopping"),
     errors.OutOfMemoryError: HttpError(503, _SERVER, "out_of_memory"),
     errors.LoadError: HttpError(500, _SERVER, "load_failed"),
     errors.DownloadError: HttpError(502, _SERVER, "download_failed"),
@@ -114,6 +118,8 @@ def rename_error_params(client_names: Mapping[str, str]) -> Iterator[None]:
 
 def error_headers(error: errors.OctaboxError) -> dict[str, str]:
     """Return the headers of an error response."""
+    if isinstance(error, errors.ServerStoppingError):
+        return {"retry-after": str(RESTART_SECONDS)}
     if isinstance(error, errors.QueueFullError):
         return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
     if isinstance(error, errors.LoadError):

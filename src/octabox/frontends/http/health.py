@@ -15,6 +15,7 @@ def routes(ctx: AppContext) -> APIRouter:
     """Return the routes without authentication."""
     router = APIRouter(tags=["server"])
 
+    @router.get("/health", include_in_schema=False)
     @router.get("/healthz")
     async def healthz() -> Response:
         """Report that the process responds; nothing else is checked."""
@@ -26,6 +27,7 @@ def routes(ctx: AppContext) -> APIRouter:
         failures = ctx.preloads.failures(ctx.models)
         is_starting = ctx.preloads.pending or not ctx.models.ready()
         status = "failed" if failures else "starting" if is_starting else "ready"
+        status = "stopping" if ctx.lifecycle.stopping else status
         body = {"status": status, **({"failures": dict(failures)} if failures else {})}
         return SafeJson(body, 200 if status == "ready" else 503)
 
@@ -42,7 +44,8 @@ def routes(ctx: AppContext) -> APIRouter:
         if found is None:
             hint = "Results expire. With response_format b64_json they are part of the response."
             raise NotFoundError("There is no such result, or it has expired.", hint=hint)
-        headers = {"x-content-type-options": "nosniff", "cache-control": "private, max-age=3600"}
+        cache = f"private, max-age={ctx.results.remaining(found)}"
+        headers = {"x-content-type-options": "nosniff", "cache-control": cache}
         return FileResponse(found.path, media_type=found.media_type, headers=headers)
 
     return router

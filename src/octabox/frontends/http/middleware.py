@@ -14,7 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octabox.errors import SecurityError
 from octabox.frontends.http.errors import build_error_body, error_body, http_error, internal_error_body
+from octabox.security.clients import client_name, current_client
 from octabox.security.hosts import HostPolicy
+
+#: Key of a scope with the ``Host`` that the last proxy sent, where the header has been replaced by the client's.
+RECEIVED_HOST = "octabox.received_host"
 
 logger = logging.getLogger("octabox.http")
 
@@ -57,7 +61,7 @@ class ServerErrorMiddleware:
 
 
 class HostGuard:
-    """Rejects requests from other sites' pages, and requests to hosts that are not this server's.
+    """Rejects requests from other sites' pages, and requests to hosts that are not this server's; names their clients.
 
     Args:
         app: The next application.
@@ -71,7 +75,12 @@ class HostGuard:
         """Serve a request."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
+            address = scope["client"][0] if scope.get("client") else None
+            current_client.set(client_name(headers.get("authorization"), address))
             try:
+                if received := scope.get(RECEIVED_HOST):
+                    # A page may send the headers of a proxy, but not another `Host`.
+                    self._policy.check(received, None)
                 self._policy.check(headers.get("host"), headers.get("origin"), scope["scheme"])
             except SecurityError as error:
                 await SafeJson(error_body(error), http_error(error).status)(scope, receive, send)

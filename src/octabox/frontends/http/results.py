@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octabox.errors import CapacityError
+from octabox.frontends.http.results_folder import ResultsFolder
 from octabox.media.formats import suffix_of
 from octabox.types import Artifact
 
@@ -43,7 +42,7 @@ class Results:
 
     def __init__(self, ttl: float, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
         self._ttl, self._max_bytes, self._clock = ttl, max_bytes, clock
-        self._folder: Path | None = None
+        self._folder: ResultsFolder | None = None
         self._results: dict[str, Result] = {}
         self._lock = threading.Lock()
 
@@ -57,8 +56,8 @@ class Results:
         with self._lock:
             self._make_room(len(artifact.content))
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="octabox-"))
-            path = self._folder / name
+                self._folder = ResultsFolder()
+            path = self._folder.path / name
             try:
                 path.write_bytes(artifact.content)
             except OSError as error:
@@ -74,6 +73,15 @@ class Results:
             self._make_room(0)
             return self._results.get(name)
 
+    def remaining(self, result: Result) -> int:
+        """Return in how many seconds a result expires."""
+        return max(0, int(result.expires - self._clock()))
+
+    def expire(self) -> None:
+        """Delete the results that have expired."""
+        with self._lock:
+            self._make_room(0)
+
     def drop(self, name: str) -> None:
         """Delete a result, if it exists."""
         with self._lock:
@@ -85,7 +93,7 @@ class Results:
         with self._lock:
             self._results.clear()
             if self._folder:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder.remove()
                 self._folder = None
 
     def _make_room(self, size: int) -> None:

@@ -23,7 +23,7 @@ class Job:
     """A request, from its start until it is deleted.
 
     Args:
-        request: The request.
+        request: The request; without its parameters and media once it has ended.
         created: When it was started, in seconds since the epoch.
         status: Its status.
         progress: Its last progress, without the preview.
@@ -73,6 +73,8 @@ class Job:
         else:
             self.status = "cancelled" if isinstance(outcome, GenerationCancelledError) else "failed"
             self.error = outcome
+        # The media of a request may be many times larger than what is kept of it.
+        self.request = replace(self.request, params={}, optional_params={}, inputs={}, workflow={})
         self.ended, self.expires = now, now + ttl
 
 

@@ -84,7 +84,7 @@ class _ResizePart(_Part):
     def conditional_defaults(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return a scale if no size is given; a model that enlarges has its own."""
         sized = {"scale", "width", "height"} & set(settings)
-        by_filter = settings.get("upscaler", LANCZOS) in FILTERS or cls is HiresPart
+        by_filter = _is_in(settings.get("upscaler", LANCZOS), FILTERS) or cls is HiresPart
         return {} if sized or not by_filter else {"scale": DEFAULT_SCALE}
 
     @model_validator(mode="after")
@@ -93,6 +93,11 @@ class _ResizePart(_Part):
         if self.scale is not None and (self.width is not None or self.height is not None):
             raise ValueError("takes a scale, or a width and a height, not both")
         return self
+
+
+def _is_in(name: object, names: Mapping[str, Any]) -> bool:
+    """Return whether a value that is not validated yet is one of these names."""
+    return isinstance(name, str) and name in names
 
 
 class VariationPart(_Part):
@@ -190,7 +195,7 @@ class HiresPart(_ResizePart):
     @classmethod
     def conditional_defaults(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return a scale and a strength; enlarged latents need a higher one."""
-        latent = settings.get("upscaler") in LATENT_FILTERS
+        latent = _is_in(settings.get("upscaler"), LATENT_FILTERS)
         return {**super().conditional_defaults(settings), "strength": LATENT_STRENGTH if latent else DEFAULT_STRENGTH}
 
 

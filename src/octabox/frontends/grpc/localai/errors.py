@@ -30,6 +30,7 @@ TABLE: dict[type[OctaboxError], grpc.StatusCode] = {
     errors.InvalidRequestError: _CODE.INVALID_ARGUMENT,
     errors.CapacityError: _CODE.RESOURCE_EXHAUSTED,
     errors.QueueFullError: _CODE.RESOURCE_EXHAUSTED,
+    errors.ServerStoppingError: _CODE.UNAVAILABLE,
     errors.OutOfMemoryError: _CODE.RESOURCE_EXHAUSTED,
     errors.LoadError: _CODE.FAILED_PRECONDITION,
     errors.DownloadError: _CODE.FAILED_PRECONDITION,

@@ -50,6 +50,7 @@ async def serve(
     address: str,
     environment: Environment,
     on_listening: Callable[[str], None],
+    interrupt: Callable[[], Awaitable[None]],
 ) -> int:
     """Serve until the process receives a signal to stop; return the exit code.
 
@@ -58,6 +59,7 @@ async def serve(
         address: ``host:port``; port 0 selects a free one.
         environment: LocalAI's variables.
         on_listening: Called with the address once the server listens.
+        interrupt: Awaited when the server stops. It ends what calls wait for, so that each gets a response.
 
     Raises:
         ConfigError: The address cannot be listened on.
@@ -87,7 +89,8 @@ async def serve(
         parent.watch(environment.localai_backend_parent_watch_interval, on_parent_exit)
     on_listening(f"{host}:{port}")
     await stop.wait()
-    await server.stop(SHUTDOWN_TIMEOUT)
+    # No call is accepted from now on; those that wait or run end with a status.
+    await asyncio.gather(server.stop(SHUTDOWN_TIMEOUT), interrupt())
     return parent.EXIT_CODE if orphaned.is_set() else 0
 
 

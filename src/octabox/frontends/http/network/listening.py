@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import uvicorn
 from fastapi import FastAPI
 
 from octabox.errors import ConfigError, OctaboxError
+from octabox.frontends.http.network.connections import (
+    AcceptErrorHandler,
+    ConnectionLimits,
+    possible_connections,
+    protocol_of,
+)
 
 #: Seconds that running requests have to end when the server is stopped.
 SHUTDOWN_TIMEOUT = 5
-
-#: Maximum number of connections that wait to be accepted.
-BACKLOG = 2048
 
 
 async def _do_nothing() -> None:
@@ -29,6 +34,7 @@ def listen(
     port: int,
     on_listening: Callable[[str], None],
     interrupt: Callable[[], Awaitable[None]] = _do_nothing,
+    limits: ConnectionLimits | None = None,
 ) -> None:
     """Serve an application until the process receives a signal to stop.
 
@@ -38,17 +44,24 @@ def listen(
         port: Port to listen on; 0 selects a free one.
         on_listening: Called with the URL of the server once it accepts requests.
         interrupt: Awaited when the server stops. It ends what requests wait for, so that each gets a response.
+        limits: Limits of connections.
 
     Raises:
         ConfigError: The address cannot be listened on.
     """
-    listener = _bind(host, port)
+    limits = limits or ConnectionLimits()
+    limits = replace(limits, max_connections=possible_connections(limits.max_connections))
+    listener = _bind(host, port, limits.backlog)
     displayed_host = f"[{host}]" if ":" in host else host
     url = f"http://{displayed_host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         app,
+        http=protocol_of(limits),
+        backlog=limits.backlog,
+        timeout_keep_alive=limits.keep_alive_timeout,  # type: ignore[arg-type] # it is a delay of the event loop
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # See `ForwardedHeaders`.
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
     )
@@ -74,6 +87,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept requests."""
+        asyncio.get_running_loop().set_exception_handler(AcceptErrorHandler())
         await super().startup(sockets)
         if self.started:
             self._on_listening()
@@ -84,7 +98,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, backlog: int) -> socket.socket:
     """Return a listening socket."""
     try:
         family, type_, protocol, _, address = socket.getaddrinfo(
@@ -98,7 +112,7 @@ def _bind(host: str, port: int) -> socket.socket:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
+        listener.listen(backlog)
     except OSError as error:
         listener.close()
         message = f"{host}:{port} cannot be listened on: {error.strerror or error}."

@@ -1,0 +1,1 @@
+"""Connections and the life of the server, whatever its routes are."""
