@@ -41,13 +41,14 @@ class Made:
         return self.text_encoder([negative_prompt, embeds])
 
     def __call__(self, prompt, guidance_scale=7.5, guidance_rescale=0.0, negative_prompt=None, eta=0.0, true_scale=1.0,
-                 negative_2=None, unread=1, early=None, either=None, passed=None, **kwargs):
+                 negative_2=None, unread=1, early=None, either=None, passed=None, other=None, **kwargs):
         self.check_inputs(prompt, negative_prompt)
         self._guidance_scale = guidance_scale
         self._guidance_rescale = guidance_rescale
         if unread is not None:
             logger.warning(f"{unread} is old")
-        has_negative = negative_2 is not None
+        has_negative = negative_2 is not None or other is not None
+        other = other or 1
         do_true = true_scale > 1 and has_negative
         embeds = self.encode_prompt(prompt, self.do_classifier_free_guidance, negative_prompt=negative_prompt)
         if do_true:
@@ -81,7 +82,7 @@ def places(parameter: str, text: str = PIPELINE) -> list[list[str]]:
 
 
 GUIDED = "guidance_scale > 1 and self.unet.config.cond is None"
-TRUE = "true_scale > 1 and negative_2 is not None"
+TRUE = "true_scale > 1 and (negative_2 is not None or other is not None)"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ TRUE = "true_scale > 1 and negative_2 is not None"
         ("negative_prompt", f"not not ({GUIDED})"),
         ("guidance_rescale", GUIDED),
         ("eta", "'eta' in ::set(::inspect.signature(self.scheduler.step).parameters.keys())"),
-        ("true_scale", "negative_2 is not None"),
+        ("true_scale", "negative_2 is not None or other is not None"),
         ("negative_2", "true_scale > 1"),
         ("early", "not prompt == 'latent'"),
         ("either", "prompt is None"),

@@ -38,6 +38,8 @@ def runners() -> dict[str, Runner]:
     return found
 
 
+# The scheduler reads a tensor in a way that numpy has deprecated.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize(
     ("name", "params", "scheduler", "expected"),
     [

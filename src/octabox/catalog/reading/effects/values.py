@@ -7,8 +7,9 @@ cannot be expressed is unknown.
 from __future__ import annotations
 
 import ast
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from octabox.catalog.reading.syntax import Function
@@ -26,6 +27,9 @@ PURE_METHODS = frozenset({"keys"})
 SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 CONSTRUCTOR = "__init__"
+
+#: A line after all others: the names of an expression may have been stored anywhere.
+LAST_LINE = sys.maxsize
 
 
 def unknown(*, dependent: bool = False) -> ast.Name:
@@ -140,51 +144,62 @@ class Scope:
     arguments: Mapping[str, ast.expr]
     root: Scope | None = None
     _stores: Counter[str] = field(default_factory=Counter)
-    _assigned: dict[str, ast.expr] = field(default_factory=dict)
-    _values: dict[str, ast.expr] = field(default_factory=dict)
+    _first_stores: dict[str, int] = field(default_factory=dict)
+    _assigned: dict[str, ast.Assign] = field(default_factory=dict)
+    _values: dict[tuple[str, int], ast.expr] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for node in ast.walk(self.function):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 self._stores[node.id] += 1
+                self._first_stores[node.id] = min(node.lineno, self._first_stores.get(node.id, node.lineno))
             elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                self._assigned[node.targets[0].id] = node.value
+                self._assigned[node.targets[0].id] = node
 
     def is_alias(self, name: str) -> bool:
         """Return whether a local name has one value, which is expressed by others."""
-        value = self._assigned.get(name)
-        return name not in self.arguments and self._stores[name] == 1 and value is not None and is_pure(value)
+        found = self._assigned.get(name)
+        return name not in self.arguments and self._stores[name] == 1 and found is not None and is_pure(found.value)
 
     def is_attribute_alias(self, attribute: str) -> bool:
         """Return whether an attribute of the pipeline has one value, which the call gives it."""
         return self.root is None and self.known.stored_once(attribute, self.function.name) is not None
 
-    def resolve(self, node: ast.expr) -> ast.expr:
-        """Return an expression over the parameters of the call and the attributes of the pipeline."""
+    def resolve(self, node: ast.expr, line: int = LAST_LINE) -> ast.expr:
+        """Return an expression over the parameters of the call and the attributes of the pipeline.
+
+        Args:
+            node: The expression.
+            line: Line before which names are stored, if it is evaluated once.
+        """
         if isinstance(node, ast.Name):
-            return self._name(node.id)
+            return self._name(node.id, line)
         if attribute := attribute_of_self(node):
             return self._attribute(attribute)
         if isinstance(node, SCOPES) or (isinstance(node, ast.Call) and not _is_pure_call(node)):
             parts = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
-            return unknown(dependent=any(depends_on(self.resolve(each), self.parameter) for each in parts))
-        return _rebuild(node, self.resolve)
+            return unknown(dependent=any(depends_on(self.resolve(each, line), self.parameter) for each in parts))
+        return _rebuild(node, lambda part: self.resolve(part, line))
 
-    def _name(self, name: str) -> ast.expr:
-        if name not in self._values:
+    def _name(self, name: str, line: int) -> ast.expr:
+        key = name, line
+        if key not in self._values:
             # A name that is computed from itself is unknown.
-            self._values[name] = unknown()
-            self._values[name] = self._value(name)
-        return self._values[name]
+            self._values[key] = unknown()
+            self._values[key] = self._value(name, line)
+        return self._values[key]
 
-    def _value(self, name: str) -> ast.expr:
+    def _value(self, name: str, line: int) -> ast.expr:
         if name == SELF:
             return ast.Name(SELF)
         if name in self.arguments:
             value = self.arguments[name]
-            return unknown(dependent=depends_on(value, self.parameter)) if self._stores[name] else value
+            is_stored = self._stores[name] and self._first_stores[name] <= line
+            return unknown(dependent=depends_on(value, self.parameter)) if is_stored else value
         if self.is_alias(name):
-            return self.resolve(self._assigned[name])
+            found = self._assigned[name]
+            is_once = found in self.function.body
+            return self.resolve(found.value, found.lineno if is_once else LAST_LINE)
         return unknown() if self._stores[name] else ast.Name(GLOBAL + name)
 
     def _attribute(self, name: str) -> ast.expr:
@@ -206,7 +221,7 @@ class Scope:
 class _Resolved(Scope):
     """A scope whose names stand for themselves."""
 
-    def resolve(self, node: ast.expr) -> ast.expr:
+    def resolve(self, node: ast.expr, line: int = LAST_LINE) -> ast.expr:  # noqa: ARG002 (it has no lines)
         """Return the expression, which is resolved already."""
         return node
 
@@ -214,9 +229,8 @@ class _Resolved(Scope):
 _EMPTY = ast.FunctionDef("resolved", ast.arguments([], [], None, [], [], None, []), [], [])
 
 
-def _rebuild(node: ast.expr, resolve: object) -> ast.expr:
+def _rebuild(node: ast.expr, resolve: Callable[[ast.expr], ast.expr]) -> ast.expr:
     """Return an expression with its parts resolved."""
-    assert callable(resolve)  # noqa: S101 (for the type)
     fields: dict[str, object] = {}
     for name, value in ast.iter_fields(node):
         if isinstance(value, list):

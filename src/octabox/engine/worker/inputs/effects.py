@@ -83,7 +83,7 @@ def _reasons(cls: type, parameter: str, values: CallValues) -> list[str] | None:
         if failed is None:
             return None
         reasons.update(set(values.explain(failed, is_true=False)))
-    return [reason for reason, _ in reasons.most_common()]
+    return sorted(reasons, key=lambda reason: (-reasons[reason], len(reason), reason))
 
 
 class _Reads:
