@@ -210,6 +210,8 @@ class Runner:
             is_on_host = self.device == "cpu"
             output = run_pipeline() if is_on_host else self._host_noise.run(entry.name, run_pipeline, messages)
         hooks.add_warnings(messages)
+        for prompt in prompts.values():
+            messages += self._model.embeddings.warnings(prompt.text)
         return output
 
     def _call_pipeline(self, target: Target, run: Run, steps: StepCallback) -> Any:
