@@ -65,3 +65,12 @@ def test_a_name_fits_into_a_url_and_a_path(name: str) -> None:
 def test_every_field_is_described() -> None:
     """The reference is made of these sentences."""
     assert [] == [name for name, field in ModelConfig.model_fields.items() if not field.description]
+
+
+def test_a_component_may_be_left_out() -> None:
+    """By null, or by the setting that it stands for."""
+    fields = {"name": "a", "model": "b", "components": {"safety_checker": None, "vae": {"dtype": "float32"}}}
+    model = ModelConfig.model_validate(fields)
+
+    assert {"safety_checker": None} == model.omitted()
+    assert model == ModelConfig.model_validate(model.model_dump())

@@ -55,6 +55,7 @@ class ComponentConfig(_Strict):
     quantization: dict[str, Any] | None = Field(
         default=None, description="Arguments of diffusers' quantization configuration, with `quant_backend` among them."
     )
+    omit: bool = Field(default=False, description="Whether to leave the component out; `null` for it means the same.")
 
 
 #: Tags of a component and of a list of components, which pydantic adds to the location of an error.
@@ -214,6 +215,14 @@ class ModelConfig(_Strict):
             return {key: each for key, each in value.items() if key == "name"} | {"settings": settings}
         return value
 
+    @field_validator("components", mode="before")
+    @classmethod
+    def _omitted_components(cls, value: Any) -> Any:
+        """Accept null for a component that is left out."""
+        if not isinstance(value, dict):
+            return value
+        return {name: {"omit": True} if part is None else part for name, part in value.items()}
+
     @field_validator("ip_adapters", mode="before")
     @classmethod
     def _one_ip_adapter(cls, value: Any) -> Any:
@@ -239,6 +248,10 @@ class ModelConfig(_Strict):
         for name, parts in self.components.items():
             for part in parts if isinstance(parts, tuple) else (parts,):
                 yield name, part
+
+    def omitted(self) -> dict[str, None]:
+        """Return the components that are left out, as the arguments of a pipeline class."""
+        return {name: None for name, part in self.parts() if part.omit}
 
     def without_storage(self) -> ModelConfig:
         """Return this configuration without layerwise casting."""

@@ -84,10 +84,10 @@ def test_other_kinds_are_told(tmp_path: Path, name: str, network: str) -> None:
 
 
 def test_an_embedding() -> None:
-    """Its name is its word, and its vectors are counted."""
+    """It holds no token, and its vectors are counted; its words are those of its place."""
     found = read_embedding(EMBEDDINGS / "plumstar.safetensors", "plumstar")
 
-    assert (("plumstar",), 2, (64,), "") == (found.words, found.rank, found.widths, found.problem)
+    assert ((), 2, (64,), "") == (found.words, found.rank, found.widths, found.problem)
 
 
 def test_an_embedding_for_two_encoders(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def test_what_a_file_holds(tmp_path: Path) -> None:
     good = save(tmp_path / "good.safetensors", *names)
 
     assert dict.fromkeys(names, (2, 3)) == check_ip_adapter(good)
-    assert {} == check_ip_adapter(tmp_path / "pickled.bin")
+    torch.save({"image_proj": {"proj.weight": torch.zeros(2, 3)}}, tmp_path / "pickled.bin")
+    assert {names[0]: (2, 3)} == check_ip_adapter(tmp_path / "pickled.bin")
     with pytest.raises(IncompatibleAdapterError, match="is not an IP-Adapter"):
         check_ip_adapter(save(tmp_path / "lora.safetensors", "unet.to_k.lora_A.weight"))
     with pytest.raises(IncompatibleAdapterError, match="Face ID"):

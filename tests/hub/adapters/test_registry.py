@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from octabox.errors import AdapterNotFoundError
 from octabox.hub.adapters.registry import AdapterRegistry
@@ -76,3 +77,16 @@ def test_no_folder_holds_none(tmp_path: Path) -> None:
         assert [] == [*registry.loras(), *registry.embeddings()]
         with pytest.raises(AdapterNotFoundError):
             registry.source("x")
+
+
+def test_words_of_embeddings(tmp_path: Path) -> None:
+    """The token in the file, and the names of the file and of a folder for it alone; each belongs to one file."""
+    for place, token in (("a/learned_embeds", "<gem>"), ("b/one", "<gem>"), ("b/two", "emb_params"), ("top", "*")):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        torch.save({token: torch.zeros(1, 4)}, (tmp_path / place).with_suffix(".bin"))
+    found = AdapterRegistry(None, tmp_path).embeddings()
+
+    assert {"a": ("<gem>", "a", "learned_embeds"), "b/one": ("one",), "b/two": ("two",), "top": ("top",)} == {
+        each.name: each.words for each in found
+    }
+    assert [("<gem>",)] == [each.shadowed for each in found if each.shadowed]

@@ -222,6 +222,8 @@ class Runner:
         hooks.add_warnings(messages)
         if steps.call_arguments():
             messages += step_warnings(run.params, steps.taken)
+        for prompt in prompts.values():
+            messages += self._model.embeddings.warnings(prompt.text)
         return output
 
     def _call_pipeline(self, target: Target, run: Run, steps: StepCallback, messages: list[str]) -> Any:

@@ -13,6 +13,7 @@ from diffusers import SchedulerMixin
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
+from octabox.engine.worker.prediction_trial import convert_to_noise, mishandles_prediction
 from octabox.errors import InvalidParameterError
 from octabox.schedulers.compatibility import (
     Incompatibility,
@@ -78,6 +79,8 @@ def build_scheduler(
         reason = "it inverts an image into noise"
         raise Incompatibility(IncompatibilityCause.DIRECTION, reason).error(choice.name, subject)
     built: SchedulerMixin = _build(cls, parts)
+    if mishandles_prediction(built):
+        built = convert_to_noise(built)
     if choice.timesteps:
         _use_timesteps(built, choice.timesteps)
     return built

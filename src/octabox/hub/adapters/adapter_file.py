@@ -30,6 +30,9 @@ WIDTHS = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable D
 #: Base models by the widths of the vectors of an embedding.
 ENCODERS = {(768,): "Stable Diffusion 1", (1024,): "Stable Diffusion 2", (768, 1280): "Stable Diffusion XL"}
 
+#: Names of the vectors in files of embeddings that hold no token; another name is the token.
+VECTOR_NAMES = frozenset({"emb_params", "clip_l", "clip_g", "*"})
+
 #: Number of the most frequent words of the training captions that are reported.
 MAX_WORDS = 5
 
@@ -47,6 +50,7 @@ class AdapterFile:
         base: Base model, if known.
         rank: Largest rank of its matrices, or number of vectors of an embedding.
         words: Trigger words.
+        shadowed: Words that it shares with another file, which has them.
         widths: Width of the text features in training, or of the vectors of an embedding.
         parts: Components that it changes.
         tensors: Number of tensors with weights.
@@ -62,6 +66,7 @@ class AdapterFile:
     base: str = ""
     rank: int | None = None
     words: tuple[str, ...] = ()
+    shadowed: tuple[str, ...] = ()
     widths: tuple[int, ...] = ()
     parts: tuple[str, ...] = ()
     tensors: int = 0
@@ -111,7 +116,7 @@ def check_lora(file: Path) -> tuple[Shapes, Mapping[str, str]]:
 
 
 def read_embedding(file: Path, name: str) -> AdapterFile:
-    """Read the metadata of an embedding; an invalid file has a `problem`."""
+    """Read the metadata of an embedding, with the token in it as its word; an invalid file has a `problem`."""
     size = _size(file)
     try:
         shapes, _ = _read(file)
@@ -127,7 +132,7 @@ def read_embedding(file: Path, name: str) -> AdapterFile:
         "embedding",
         base=ENCODERS.get(widths, ""),
         rank=count,
-        words=(name,),
+        words=tuple(token for token in shapes if not problem and len(shapes) == 1 and token not in VECTOR_NAMES),
         widths=widths,
         tensors=len(shapes),
         size=size,
@@ -166,6 +171,6 @@ def _trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
     try:
         for folder in json.loads(metadata.get("ss_tag_frequency", "{}")).values():
             counts.update({str(word).strip(): int(count) for word, count in folder.items()})
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return ()
     return tuple(word for word, _ in counts.most_common(MAX_WORDS))

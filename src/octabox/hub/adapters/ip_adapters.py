@@ -9,6 +9,7 @@ from huggingface_hub import constants as hub
 from huggingface_hub import hf_hub_download, list_repo_files, snapshot_download
 
 from octabox.errors import IncompatibleAdapterError, LoadError, OctaboxError
+from octabox.hub.checkpoints.pickles import read_grouped_pickle
 from octabox.hub.checkpoints.tensors import Shapes, read_safetensors
 from octabox.hub.folder import is_hub_id
 from octabox.hub.repository import hub_error
@@ -57,15 +58,14 @@ def resolve_ip_adapter_file(source: str, subfolder: str = "", name: str | None =
 
 
 def check_ip_adapter(file: Path) -> Shapes:
-    """Check an IP-Adapter file, and return its tensor shapes; a pickle is checked when it is loaded.
+    """Check an IP-Adapter file, and return its tensor shapes.
 
     Raises:
-        IncompatibleWeightsError: The file is damaged, truncated or not a safetensors file.
+        IncompatibleWeightsError: The file is damaged or truncated, or would take far more memory than its size.
+        RemoteCodeError: The file is a pickle that would run code.
         IncompatibleAdapterError: The file is not an IP-Adapter, or one that does not take images.
     """
-    if file.suffix.lower() != SUFFIXES[0]:
-        return {}
-    shapes = read_safetensors(file)
+    shapes = read_safetensors(file) if file.suffix.lower() == SUFFIXES[0] else read_grouped_pickle(file)
     if not any(name.startswith(PREFIXES) for name in shapes):
         raise IncompatibleAdapterError(f"{file} is not an IP-Adapter.", hint="Its tensors have other names.")
     if any(FACE_ID in name for name in shapes):

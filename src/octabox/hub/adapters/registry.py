@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from octabox.errors import AdapterNotFoundError, ForbiddenPathError, nearest
@@ -12,7 +14,7 @@ from octabox.hub.folder import is_hub_id
 from octabox.security.filesystem import walk_files
 
 #: File names that diffusers and PEFT use; such a file is named after its folder.
-FOLDER_FILES = frozenset({"pytorch_lora_weights", "adapter_model"})
+FOLDER_FILES = frozenset({"pytorch_lora_weights", "adapter_model", "learned_embeds"})
 
 
 class AdapterRegistry:
@@ -38,8 +40,9 @@ class AdapterRegistry:
         return self._all(self._loras, read_lora)
 
     def embeddings(self) -> list[AdapterFile]:
-        """Return the embeddings, sorted by name."""
-        return self._all(self._embeddings, read_embedding)
+        """Return the embeddings, sorted by name, each with its words: no two have one in common."""
+        found = self._all(self._embeddings, read_embedding)
+        return _with_words(found, self._embeddings) if self._embeddings else found
 
     def source(self, name: str) -> str:
         """Return the file or the Hub id of a LoRA by name.
@@ -108,6 +111,26 @@ class AdapterRegistry:
                     self._read[path] = known
             found.append(known[1])
         return sorted(found, key=lambda each: each.name.lower())
+
+
+def _with_words(found: list[AdapterFile], folder: Path) -> list[AdapterFile]:
+    """Return embeddings with their words: the token in the file, the name of the file, and that of a folder for it alone.
+
+    A word of several files belongs to the first one.
+    """
+    counts = Counter(each.file.parent for each in found)
+    taken: set[str] = set()
+    named = []
+    for each in found:
+        parent = each.file.parent
+        names = (*each.words, each.name.rpartition("/")[2], each.file.stem)
+        names = (*names, parent.name) if parent != folder and counts[parent] == 1 else names
+        words = dict.fromkeys(name for name in names if name not in taken)
+        shadowed = dict.fromkeys(name for name in names if name in taken)
+        # A file that cannot be used keeps no word from others.
+        taken.update(() if each.problem else words)
+        named.append(replace(each, words=tuple(words), shadowed=tuple(shadowed)))
+    return named
 
 
 def _name(path: Path, folder: Path) -> str:

@@ -21,6 +21,9 @@ _STRING, _ARRAY = 8, 9
 #: Maximum number of dimensions of a tensor, and maximum depth of nested arrays in metadata.
 _MAX_DEPTH = 8
 
+#: Maximum length of a name in bytes, and maximum number of values that are read, such as the strings of a vocabulary.
+_MAX_NAME, _MAX_VALUES = 2**16, 4_000_000
+
 #: Supported versions of the format, those with 64-bit lengths.
 _VERSIONS = (2, 3)
 
@@ -30,10 +33,10 @@ class _FormatError(Exception):
 
 
 class _Stream:
-    """Reads values from a file, and never past its end."""
+    """Reads values from a file, never past its end, and not more than a limit."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream, self._size = stream, size
+        self._stream, self._size, self._values = stream, size, 0
 
     @property
     def left(self) -> int:
@@ -44,7 +47,8 @@ class _Stream:
         """Return the next integer, with a format code of `struct`."""
         width = struct.calcsize(f"<{code}")
         content = self._stream.read(width)
-        if len(content) < width:
+        self._values += 1
+        if len(content) < width or self._values > _MAX_VALUES:
             raise _FormatError
         return int(struct.unpack(f"<{code}", content)[0])
 
@@ -57,7 +61,10 @@ class _Stream:
 
     def text(self) -> str:
         """Return the next string."""
-        return self._stream.read(self.count()).decode()
+        length = self.count()
+        if length > _MAX_NAME:
+            raise _FormatError
+        return self._stream.read(length).decode()
 
     def skip(self, count: int) -> None:
         """Skip this many bytes."""

@@ -6,14 +6,17 @@ A pickle may call any function that it names. Here every name is mapped to an in
 
 from __future__ import annotations
 
+import io
+import math
 import pickle
-import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from octabox.errors import IncompatibleWeightsError, RemoteCodeError
+from octabox.hub.checkpoints.archives import FileLimitError, is_archive, read_archive_member
+from octabox.hub.checkpoints.pickle_limits import MAX_BYTES, LimitedStream, check_opcodes
 from octabox.security.filesystem import open_file
 
 _DAMAGED = "The file is damaged or truncated; download it again."
@@ -77,46 +80,94 @@ def read_pickle(file: Path) -> dict[str, tuple[int, ...]]:
 
     Raises:
         RemoteCodeError: The file names a function that does not rebuild tensors.
-        IncompatibleWeightsError: The file is damaged, or has no named tensors.
+        IncompatibleWeightsError: The file is damaged, has no named tensors, or would take more memory than its size.
+    """
+    content = _checked_content(file)
+    for wrapper in _WRAPPERS:
+        while isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    tensors = content.items() if isinstance(content, dict) else ()
+    return _shapes(file, ((name, tensor) for name, tensor in tensors))
+
+
+def read_grouped_pickle(file: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors in groups, as ``group.name``; as `read_pickle` does."""
+    content = _checked_content(file)
+    groups = content.items() if isinstance(content, dict) else ()
+    inner = (
+        (f"{group}.{name}", tensor) for group, part in groups if isinstance(part, dict) for name, tensor in part.items()
+    )
+    return _shapes(file, inner)
+
+
+def _shapes(file: Path, tensors: Iterator[tuple[object, object]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of named tensors.
+
+    Raises:
+        IncompatibleWeightsError: There are none, or one has more numbers than the file has bits.
+    """
+    shapes = {name: tensor.shape for name, tensor in tensors if isinstance(name, str) and isinstance(tensor, _Tensor)}
+    if not shapes:
+        raise IncompatibleWeightsError(f"{file} contains no named tensors.", hint="Choose a file of weights.")
+    limit = 8 * file.stat().st_size
+    name = next((name for name, shape in shapes.items() if math.prod(shape) > limit), None)
+    if name is not None:
+        raise _limit_error(file, f"the tensor {name} has more numbers than the file")
+    return shapes
+
+
+def _limit_error(file: Path, reason: str) -> IncompatibleWeightsError:
+    message = f"{file} is refused: {reason}, so that it would take far more memory than its size."
+    return IncompatibleWeightsError(message, hint="Files of weights do not; delete it, or download it again.")
+
+
+def _checked_content(file: Path) -> Any:
+    """Return the content of the pickle in a file.
+
+    Raises:
+        RemoteCodeError: The file names a function that does not rebuild tensors.
+        IncompatibleWeightsError: The file is damaged, or exceeds a limit.
     """
     try:
-        content = _content(file)
+        return _content(file)
     except RemoteCodeError as error:
         raise RemoteCodeError(
             f"{file} contains more than weights, and loading it would run code: {error.message}.",
             hint="Load it where you trust it and save the weights as .safetensors; Octabox does not run code in pickles.",
         ) from error
+    except FileLimitError as error:
+        raise _limit_error(file, str(error)) from error
     except OSError:
         raise
     except Exception as error:  # a broken pickle may raise anything
         raise IncompatibleWeightsError(f"{file} cannot be read as torch weights.", hint=_DAMAGED) from error
-    for wrapper in _WRAPPERS:
-        while isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    tensors = content.items() if isinstance(content, dict) else ()
-    shapes = {name: tensor.shape for name, tensor in tensors if isinstance(name, str) and isinstance(tensor, _Tensor)}
-    if not shapes:
-        raise IncompatibleWeightsError(f"{file} contains no named tensors.", hint="Choose a file of weights.")
-    return shapes
 
 
 def _content(file: Path) -> Any:
     """Return the content of the pickle in a file."""
+    size = file.stat().st_size
     with open_file(file) as stream:
-        if not zipfile.is_zipfile(stream):
-            stream.seek(0)
-            return _legacy_content(stream)
-        with zipfile.ZipFile(stream) as archive:
-            name = next(name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl")
-            with archive.open(name) as pickled:
-                return _Unpickler(pickled).load()
+        if is_archive(stream):
+            pickled = read_archive_member(stream, size, "data.pkl", MAX_BYTES)
+            return _unpickle(LimitedStream(io.BytesIO(pickled), len(pickled)))
+        stream.seek(0)
+        return _legacy_content(stream, size)
 
 
-def _legacy_content(stream: BinaryIO) -> Any:
+def _unpickle(stream: LimitedStream) -> Any:
+    """Return the content of the next pickle of a stream, after its opcodes have been checked."""
+    start = stream.tell()
+    check_opcodes(stream)
+    stream.seek(start)
+    return _Unpickler(stream).load()
+
+
+def _legacy_content(stream: BinaryIO, size: int) -> Any:
     """Return the content of a file in the legacy format of torch, or of a pickle."""
-    first = _Unpickler(stream).load()
+    limited = LimitedStream(stream, size)
+    first = _unpickle(limited)
     if first != _LEGACY_MAGIC:
         return first
     for _ in range(_LEGACY_HEADERS):
-        _Unpickler(stream).load()
-    return _Unpickler(stream).load()
+        _unpickle(limited)
+    return _unpickle(limited)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from octabox.engine.worker.conditions.lora import Loras
-from octabox.engine.worker.conditions.lycoris import convert_to_lora
+from octabox.engine.worker.conditions.lycoris import convert_lycoris
 from octabox.errors import IncompatibleAdapterError
 from octabox.types import AdapterChoice
-from trained import FRAME, pipeline
+from trained import pipeline
 
 LAYER = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 PLACE = f"lora_unet_{LAYER.replace('.', '_')}"
@@ -95,9 +95,13 @@ def test_a_convolution_of_a_loha(tmp_path: Path) -> None:
 def test_other_forms_are_refused(tmp_path: Path, kind: str, shapes: dict[str, tuple[int, ...]]) -> None:
     """The error names the kind and what was found."""
     with pytest.raises(IncompatibleAdapterError, match=f"'x' is a {kind} of a form"):
-        convert_to_lora(save(tmp_path, factors(shapes)), kind, "x", {})
+        convert_lycoris(load_file(save(tmp_path, factors(shapes))), kind, "x", {})
 
 
-def test_a_lora_is_read_as_it_is() -> None:
-    """Nothing is to be rewritten."""
-    assert convert_to_lora(Path(FRAME), "LoRA", "x", {}) is None
+def test_plain_layers_stay(tmp_path: Path) -> None:
+    """A network may have factors in some layers and plain matrices in others."""
+    plain = {f"other.{name}": torch.ones(2, 2) for name in ("lora_up.weight", "lora_down.weight", "alpha")}
+    converted = convert_lycoris({**load_file(save(tmp_path, factors(LOHA))), **plain}, "LoHa", "x", {})
+
+    assert {f"{layer}.{name.partition('.')[2]}" for layer in (PLACE, "other") for name in plain} == {*converted}
+    assert all(torch.equal(converted[name], tensor) for name, tensor in plain.items())

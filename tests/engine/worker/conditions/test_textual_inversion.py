@@ -19,7 +19,7 @@ from trained import EMBEDDINGS, image, pipeline, shows
 def taught() -> Any:
     """Return the embedded model with trained embeddings."""
     pipe = pipeline()
-    assert ("plumstar", "ruby") == load_embeddings(pipe, str(EMBEDDINGS))
+    assert {"plumstar": "plumstar", "ruby": "ruby"} == load_embeddings(pipe, str(EMBEDDINGS)).words
     return pipe
 
 
@@ -59,7 +59,11 @@ def test_files_of_other_trainers(tmp_path: Path) -> None:
     save_file({"<plum>": vectors[0].clone()}, tmp_path / "lone.safetensors")
     pipe = pipeline()
 
-    assert ("lone", "nest", "table") == load_embeddings(pipe, str(tmp_path))
+    loaded = load_embeddings(pipe, str(tmp_path))
+    assert {"<plum>": "lone", "lone": "lone", "nest": "nest", "table": "table"} == loaded.words
+    assert ["'<plum>' in the prompt is the embedding lone, not table, which has the same word."] == (
+        loaded.warnings("a <plum> star")
+    )
     assert ["nest", "nest_1"] == pipe.tokenizer.tokenize(pipe.maybe_convert_prompt("nest", pipe.tokenizer))
     made = shows(image(pipe, "a nest on a white background"), "purple")
     assert ("star", "purple", "white") == made
@@ -79,16 +83,20 @@ def test_those_that_do_not_fit_are_left_out(tmp_path: Path, caplog: pytest.LogCa
     before = len(pipe.tokenizer)
     with caplog.at_level(logging.INFO, "octabox.adapters"):
         taught = load_embeddings(pipe, str(tmp_path))
+        assert ("new-word",) == tuple(taught.words)
     said = {record.getMessage().split()[2]: record.getMessage() for record in caplog.records}
 
-    assert ("new-word",) == taught
     assert before + 1 == len(pipe.tokenizer)
     assert "768 wide, and the model's 64" in said["wide"]
     assert "for 2 text encoders" in said["two"]
     assert "not finite" in said["nan"]
     assert "tensors other than" in said["model"]
     assert "run code" in said["code"]
-    assert "already has the token 'r'" in said["r"]
+    assert "has no word 'r'" in said["r"]
+    assert ["'r' in the prompt is not the embedding r: the tokenizer already has this token; rename its file."] == (
+        taught.warnings("the letter r, red")
+    )
+    assert "its vectors are 768 wide" in taught.warnings("a wide red circle")[0]
     assert "short" in said
 
 
@@ -99,7 +107,7 @@ def test_two_encoders_are_taught_together(tmp_path: Path) -> None:
     both = {"clip_l": torch.ones(2, first), "clip_g": torch.ones(2, second)}
     save_file(both, tmp_path / "both.safetensors")
 
-    assert ("both",) == load_embeddings(pipe, str(tmp_path))
+    assert {"both": "both"} == load_embeddings(pipe, str(tmp_path)).words
     for tokenizer, encoder in ((pipe.tokenizer, pipe.text_encoder), (pipe.tokenizer_2, pipe.text_encoder_2)):
         place = tokenizer.convert_tokens_to_ids("both_1")
         assert bool((encoder.get_input_embeddings().weight[place] == 1).all())
@@ -108,9 +116,32 @@ def test_two_encoders_are_taught_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", [None, "/nowhere"])
 def test_no_folder_is_no_word(folder: str | None) -> None:
     """A missing folder has no embeddings."""
-    assert () == load_embeddings(pipeline(), folder)
+    assert {} == load_embeddings(pipeline(), folder).words
 
 
 def test_a_pipeline_without_words_is_taught_none() -> None:
     """It reads no prompt."""
-    assert () == load_embeddings(makers.pipelines()["DDPMPipeline"].make(), str(EMBEDDINGS))
+    assert {} == load_embeddings(makers.pipelines()["DDPMPipeline"].make(), str(EMBEDDINGS)).words
+
+
+def test_each_of_its_names_is_a_word(tmp_path: Path) -> None:
+    """The token in the file, the name of the file and that of its folder are loaded with the same vector."""
+    vector = load_file(EMBEDDINGS / "ruby.safetensors")["emb_params"][0].clone()
+    for name in ("zgem", "zstone"):
+        (tmp_path / name).mkdir()
+        torch.save({f"<{name}>": vector}, tmp_path / name / "learned_embeds.bin")
+    pipe = pipeline()
+    loaded = load_embeddings(pipe, str(tmp_path))
+
+    assert {"<zgem>", "zgem", "learned_embeds", "<zstone>", "zstone"} == {*loaded.words}
+    weights = pipe.text_encoder.get_input_embeddings().weight
+    for word in loaded.words:
+        assert [word] == [piece for piece in pipe.tokenizer.tokenize(f"a {word} circle") if "circle" not in piece][1:]
+        assert torch.equal(vector, weights[pipe.tokenizer.convert_tokens_to_ids(word)])
+    assert ["'learned_embeds' in the prompt is the embedding zgem, not zstone, which has the same word."] == (
+        loaded.warnings("a learned_embeds circle")
+    )
+    assert ["'<Zgem>' in the prompt is not the embedding zgem, whose word is written '<zgem>'."] == (
+        loaded.warnings("a <Zgem> circle")
+    )
+    assert [] == loaded.warnings("a <zgem> circle, zgemstone and <zstone>")

@@ -20,22 +20,24 @@ from octabox.config.model import ModelConfig
 from octabox.engine.worker.conditions.lora_layers import LoraLayers
 from octabox.engine.worker.conditions.lora_loading import (
     LoadStats,
+    equal_denoisers,
     load_lora_with_stats,
     lora_components,
     silence_libraries,
 )
-from octabox.engine.worker.conditions.lycoris import convert_to_lora, kernel_sizes
+from octabox.engine.worker.conditions.lora_weights import changes_nothing, read_lora_weights
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
 from octabox.hub.adapters.adapter_file import check_lora, read_lora
 from octabox.hub.adapters.lora_networks import kind_of, weights_of
+from octabox.hub.adapters.lora_scales import read_scales
 from octabox.hub.adapters.lora_source import resolve_lora_file
 from octabox.types import AdapterChoice, AdapterReport
 
 logger = logging.getLogger("octabox.adapters")
 
-#: File path, modification time and size of a LoRA, which identify its contents.
-Key = tuple[str, int, int]
+#: File path, modification time and size of a LoRA, which identify its contents, and the denoisers that a request names.
+Key = tuple[str, int, int, tuple[str, ...]]
 
 #: Maximal length of a library's message in an error.
 MAX_LENGTH = 300
@@ -54,10 +56,12 @@ class LoadedLora:
     Args:
         adapter: PEFT adapter name that it is loaded under.
         stats: Number of its tensors that the model uses.
+        is_zero: Whether all its changes are zero.
     """
 
     adapter: str
     stats: LoadStats
+    is_zero: bool = False
 
 
 class Loras:
@@ -125,26 +129,28 @@ class Loras:
             raise UnknownParameterError(message, parameter="adapters")
         file = resolve_lora_file(choice.lora)
         stat = file.stat()
-        key = (str(file.absolute()), stat.st_mtime_ns, stat.st_size)
+        denoisers = tuple(name for name in equal_denoisers(self._pipe) if choice.weights.get(name))
+        key = (str(file.absolute()), stat.st_mtime_ns, stat.st_size, denoisers)
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]
-        self._unload([old for old in self._loaded if old[0] == key[0]])
-        lora = self._read(file, choice)
+        self._unload([old for old in self._loaded if old[0] == key[0] and old[:3] != key[:3]])
+        lora = self._read(file, choice, denoisers)
         self._loaded[key] = lora
         return lora
 
-    def _read(self, file: Path, choice: AdapterChoice) -> LoadedLora:
+    def _read(self, file: Path, choice: AdapterChoice, denoisers: tuple[str, ...]) -> LoadedLora:
         """Load a LoRA from a file; after an error nothing of it is left in the model."""
-        shapes, _ = check_lora(file)
+        shapes, metadata = check_lora(file)
         names = weights_of(shapes)
         kind = kind_of(names) or ""
         self._attach()
         adapter = f"octabox{next(self._numbers):06d}"
         try:
-            converted = convert_to_lora(file, kind, choice.display_name, kernel_sizes(self._pipe))
+            scales = read_scales(file, metadata)
+            weights = read_lora_weights(file, choice.display_name, kind, scales, lora_components(self._pipe))
             with self._placement.suspended():
-                stats = load_lora_with_stats(self._pipe, converted or file, adapter, names)
+                stats = load_lora_with_stats(self._pipe, weights, adapter, names, denoisers)
         except BaseException as error:
             self._remove(adapter)
             if not isinstance(error, Exception) or isinstance(
@@ -157,7 +163,7 @@ class Loras:
             self._remove(adapter)
             reason = f"none of its {stats.keys} tensors belongs to a layer of the model"
             raise _incompatibility_error(self._pipe, file, choice, kind, reason)
-        return LoadedLora(adapter, stats)
+        return LoadedLora(adapter, stats, changes_nothing(weights))
 
     def _activate(self, weights: Mapping[str, Mapping[str, float]], *, unmerged: bool = False) -> None:
         """Activate these adapters with their weights by component, and deactivate all others."""
@@ -175,6 +181,7 @@ class Loras:
             return
         self._pipe.enable_lora()
         self._pipe.set_adapters(list(weights), [dict(each) for each in weights.values()])
+        self._layers.deactivate_unscaled()
         # Unmerged adapters are activated again in each call, since an interrupted call may leave them scaled.
         if can_merge and self._layers.merge():
             self._applied = requested
@@ -216,12 +223,14 @@ def _incompatibility_error(
     pipe: Any, file: Path, choice: AdapterChoice, kind: str, reason: str
 ) -> IncompatibleAdapterError:
     """Return the error for a LoRA that is incompatible with the model."""
-    base, model = read_lora(file, choice.display_name).base, type(pipe).__name__
+    found, model = read_lora(file, choice.display_name), type(pipe).__name__
     reason = textwrap.shorten(reason, MAX_LENGTH, placeholder=" ...").rstrip(".")
     if kind not in SUPPORTED:
         message = f"LoRA '{choice.display_name}' is of type {kind}, which is not supported for a {model}: {reason}."
         return IncompatibleAdapterError(message, hint="Use a plain LoRA.", parameter="adapters")
-    hint = f"It was trained for {base}." if base else "`octabox adapters` shows what it was trained for."
+    layout = f"Its names are in the layout {found.layout!r}" if found.layout else "Its layout is not known"
+    trained = f"It was trained for {found.base}." if found.base else "`octabox adapters` shows what it was trained for."
+    hint = f"{layout}. {trained}"
     message = f"LoRA '{choice.display_name}' does not fit this model of {model}: {reason}."
     return IncompatibleAdapterError(message, hint=hint, parameter="adapters")
 
@@ -255,10 +264,20 @@ def _report(choice: AdapterChoice, lora: LoadedLora) -> AdapterReport:
 
 
 def _warnings(choice: AdapterChoice, lora: LoadedLora) -> list[str]:
-    """Return a warning if the model does not use all tensors of a LoRA."""
+    """Return warnings if the model does not use all tensors of a LoRA, or if it changes nothing."""
     stats = lora.stats
     unused = stats.keys - stats.used
+    if lora.is_zero:
+        return [f"LoRA '{choice.display_name}' changes nothing: all its weights or their scales are zero."]
+    skipped = [
+        f"LoRA '{choice.display_name}' changes {', '.join(stats.components)}, but not {name}: set `weights` for those that "
+        "it is for."
+        for name in stats.skipped
+    ]
     if not unused:
-        return []
+        return skipped
     examples = f", such as {', '.join(stats.unused_names[:3])}" if stats.unused_names else ""
-    return [f"LoRA '{choice.display_name}': {unused} of its {stats.keys} tensors are not used by this model{examples}."]
+    message = (
+        f"LoRA '{choice.display_name}': {unused} of its {stats.keys} tensors are not used by this model{examples}."
+    )
+    return [message, *skipped]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 #: Limit of the bytes of merged weights; beyond it LoRAs stay unmerged.
@@ -49,6 +50,13 @@ class LoraLayers:
             parent._modules[name] = layer.base_layer  # noqa: SLF001 (as above)
             self._detached.append((parent, name, layer))
 
+    def deactivate_unscaled(self) -> None:
+        """Deactivate LoRAs whose scale is 0 in a component: a DoRA would still change the weights there."""
+        for _, _, layer in self._lora_layers():
+            active = [name for name in layer.active_adapters if layer.scaling.get(name) != 0]
+            if len(active) < len(layer.active_adapters):
+                layer.set_adapter(active)
+
     def merge(self) -> bool:
         """Merge the active LoRAs into new weights; return False if that is not possible."""
         layers = [(layer, _active_loras(layer)) for _, _, layer in self._lora_layers()]
@@ -78,6 +86,26 @@ class LoraLayers:
                 for name, child in parent.named_children():
                     if isinstance(child, BaseTunerLayer):
                         yield parent, name, child
+
+
+def adapted_layers(component: torch.nn.Module, adapter: str) -> Iterator[tuple[str, Any]]:
+    """Yield the path and the layer of each layer of a component that has a LoRA."""
+    for path, module in component.named_modules():
+        if isinstance(module, LoraLayer) and adapter in module.scaling:
+            yield path, module
+
+
+def set_adapter_variant(layer: Any, adapter: str, *, has_magnitude: bool) -> None:
+    """Set the scale of an adapter in a layer to 1, and remove a DoRA without a magnitude.
+
+    PEFT configures all layers of a component in the same way, and invents the magnitudes that a file does not have.
+    """
+    layer.lora_alpha[adapter], layer.use_rslora[adapter] = layer.r[adapter], False
+    layer.set_scale(adapter, 1.0)
+    if not has_magnitude and adapter in layer.lora_magnitude_vector:
+        layer.lora_variant.pop(adapter, None)
+        layer.use_dora[adapter] = False
+        del layer.lora_magnitude_vector[adapter]
 
 
 def _active_loras(layer: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Convert LyCORIS networks, and LoRAs with mixed layouts of names, to equivalent plain LoRAs.
+"""Convert LyCORIS networks to equivalent plain LoRAs.
 
 A LoHa changes a matrix by the element-wise product (A B) * (C D). For two factors of rank r this is a product of rank r * r,
 whose columns are products of those of A and C, and whose rows are products of those of B and D. A LoKr changes it by the
@@ -10,11 +10,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from octabox.errors import IncompatibleAdapterError
 
@@ -24,16 +21,15 @@ Tensors = Mapping[str, torch.Tensor]
 #: The layer and factor in the name of a LyCORIS tensor.
 _FACTOR = re.compile(r"(?P<layer>.+)\.(?P<factor>(?:hada|lokr)_(?:w[12](?:_[ab])?|t[12])|alpha)")
 
+#: Part of the tensor names of a layer that has a plain LoRA, in kohya's layout.
+_PLAIN = ".lora_"
+
 #: Names of 3x3 convolutions in the original UNet.
 _CONVOLUTION = re.compile(r"_(in_layers_2|out_layers_3|op)$")
 
-#: PEFT's names of the matrices by those in diffusers' layout.
-_PEFT_NAMES = {".lora.down.": ".lora_A.", ".lora.up.": ".lora_B."}
 
-
-def kernel_sizes(pipe: Any) -> dict[str, tuple[int, ...]]:
-    """Return the kernel size of each convolution of a pipeline's UNet, by the layer's name in kohya's layout."""
-    unet = getattr(pipe, "unet", None)
+def kernel_sizes(unet: object) -> dict[str, tuple[int, ...]]:
+    """Return the kernel size of each convolution of a UNet, by the layer's name in kohya's layout."""
     layers = unet.named_modules() if isinstance(unet, torch.nn.Module) else ()
     return {
         f"lora_unet_{name.replace('.', '_').removesuffix('_base_layer')}": layer.kernel_size
@@ -42,48 +38,29 @@ def kernel_sizes(pipe: Any) -> dict[str, tuple[int, ...]]:
     }
 
 
-def convert_to_lora(
-    file: Path, kind: str, name: str, sizes: Mapping[str, tuple[int, ...]]
-) -> dict[str, torch.Tensor] | None:
-    """Return the weights of a file as a plain LoRA; None if diffusers can load the file.
+def convert_lycoris(
+    tensors: Tensors, kind: str, name: str, sizes: Mapping[str, tuple[int, ...]]
+) -> dict[str, torch.Tensor]:
+    """Convert a LyCORIS network to a LoRA in kohya's layout.
 
     Args:
-        file: File of the LoRA.
-        kind: Type of its network.
+        tensors: Tensors of the network.
+        kind: Type of the network.
         name: Name of the LoRA, for errors.
         sizes: Kernel sizes of convolutions by layer.
 
     Raises:
         IncompatibleAdapterError: The network has no equivalent plain LoRA.
     """
-    if file.suffix.lower() != ".safetensors":
-        return None
-    if kind in {"LoHa", "LoKr"}:
-        return _convert_lycoris(load_file(file), kind, name, sizes)
-    tensors = load_file(file)
-    # diffusers detects the layout by the first name and ignores names in another one.
-    mixed = any(".lora_A." in each for each in tensors) and any(old in each for each in tensors for old in _PEFT_NAMES)
-    return {_to_peft_name(each): tensor for each, tensor in tensors.items()} if mixed else None
-
-
-def _to_peft_name(name: str) -> str:
-    for old, new in _PEFT_NAMES.items():
-        name = name.replace(old, new)
-    return name
-
-
-def _convert_lycoris(
-    tensors: Tensors, kind: str, name: str, sizes: Mapping[str, tuple[int, ...]]
-) -> dict[str, torch.Tensor]:
-    """Convert a LyCORIS network to a LoRA in kohya's layout."""
+    plain = {key.partition(_PLAIN)[0] for key in tensors if _PLAIN in key}
+    converted = {key: tensor for key, tensor in tensors.items() if key.rpartition(".")[0].partition(_PLAIN)[0] in plain}
     layers: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
-    for key, tensor in tensors.items():
+    for key in tensors.keys() - converted.keys():
         match = _FACTOR.fullmatch(key)
         if match is None:
             raise _unsupported_error(name, kind, f"'{key}' is not a tensor of a {kind}")
-        layers[match["layer"]][match["factor"]] = tensor.float()
-    converted: dict[str, torch.Tensor] = {}
-    for layer, factors in layers.items():
+        layers[match["layer"]][match["factor"]] = tensors[key].float()
+    for layer, factors in sorted(layers.items()):
         try:
             up, down, scale = _loha(factors) if kind == "LoHa" else _lokr(factors)
             up, down = _reshape_for_layer(up, down, sizes.get(layer, (3, 3) if _CONVOLUTION.search(layer) else ()))

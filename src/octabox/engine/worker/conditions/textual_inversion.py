@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,40 @@ MODEL_TYPE = "clip"
 VECTORS = "string_to_param"
 
 
-def load_embeddings(pipe: Any, folder: str | None) -> tuple[str, ...]:
-    """Load the compatible embeddings of a folder and return their names; others are logged with the reason.
+@dataclass(frozen=True)
+class LoadedEmbeddings:
+    """The words of the textual inversion embeddings of a model.
+
+    Args:
+        words: Names of the embeddings by word.
+        unused: Why a word has no effect, by word.
+    """
+
+    words: Mapping[str, str] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)
+
+    def warnings(self, prompt: str) -> list[str]:
+        """Return a warning for each word in a prompt that has no effect, or is written in another case."""
+        shared = [word for word in self.unused if word in self.words and _find(prompt, word)]
+        found = [f"'{word}' in the prompt {self.unused[word]}" for word in shared]
+        rest = prompt
+        # A word may be a part of another one, such as `gem` of `<gem>`.
+        for word in sorted(self.words, key=len, reverse=True):
+            rest = _pattern(word).sub(" ", rest)
+        for word, reason in self.unused.items():
+            if word not in self.words and _find(rest, word):
+                found.append(f"'{word}' in the prompt {reason}")
+                rest = _pattern(word).sub(" ", rest)
+        for word in sorted(self.words, key=len, reverse=True):
+            if match := _find(rest, word, re.IGNORECASE):
+                name = self.words[word]
+                found.append(f"'{match[0]}' in the prompt is not the embedding {name}, whose word is written '{word}'.")
+                rest = _pattern(word, re.IGNORECASE).sub(" ", rest)
+        return found
+
+
+def load_embeddings(pipe: Any, folder: str | None) -> LoadedEmbeddings:
+    """Load the compatible embeddings of a folder and return their words, and those of the others with the reason.
 
     Args:
         pipe: The pipeline.
@@ -34,19 +68,49 @@ def load_embeddings(pipe: Any, folder: str | None) -> tuple[str, ...]:
     """
     encoders = _find_encoders(pipe)
     if folder is None or not encoders or not hasattr(pipe, "load_textual_inversion"):
-        return ()
-    loaded = []
+        return LoadedEmbeddings()
+    words: dict[str, str] = {}
+    unused: dict[str, str] = {}
     for embedding in AdapterRegistry(None, Path(folder)).embeddings():
-        token = embedding.name.rpartition("/")[2]
         try:
             if embedding.problem:
                 raise IncompatibleWeightsError(embedding.problem)
-            _load_embedding(encoders, token, _read_vectors(embedding.file))
+            existing = _load_embedding(encoders, embedding.words, _read_vectors(embedding.file))
         except OctaboxError as error:
             logger.info("the embedding %s is not loaded: %s", embedding.name, error.message)
+            reason = error.message[:1].lower() + error.message[1:]
+            reasons = dict.fromkeys(embedding.words, f"is not the embedding {embedding.name}: {reason}")
         else:
-            loaded.append(token)
-    return tuple(loaded)
+            others = [word for word in embedding.words if word not in existing]
+            words |= dict.fromkeys(others, embedding.name)
+            instead = f"; write {' or '.join(others)}" if others else "; rename its file"
+            reasons = dict.fromkeys(
+                existing, f"is not the embedding {embedding.name}: the tokenizer already has this token{instead}."
+            )
+            for word in existing:
+                logger.info("the embedding %s has no word %r: the tokenizer already has it", embedding.name, word)
+        unused |= {word: reason for word, reason in reasons.items() if word not in unused}
+        for word in embedding.shadowed:
+            owner = words.get(word)
+            if owner is not None:
+                unused.setdefault(word, f"is the embedding {owner}, not {embedding.name}, which has the same word.")
+    return LoadedEmbeddings(
+        words, {word: reason for word, reason in unused.items() if _has_effect(word, words, reason)}
+    )
+
+
+def _has_effect(word: str, words: Mapping[str, str], reason: str) -> bool:
+    return word not in words or reason.startswith("is the embedding")
+
+
+def _pattern(word: str, flags: int = 0) -> re.Pattern[str]:
+    """Return the pattern of a complete word."""
+    return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", flags)
+
+
+def _find(prompt: str, word: str, flags: int = 0) -> re.Match[str] | None:
+    """Return where a prompt has a complete word."""
+    return _pattern(word, flags).search(prompt)
 
 
 def _find_encoders(pipe: Any) -> list[tuple[Any, Any]]:
@@ -76,11 +140,16 @@ def _read_vectors(file: Path) -> list[torch.Tensor]:
     return [each.reshape(1, -1) if each.ndim == 1 else each for each in tensors]
 
 
-def _load_embedding(encoders: list[tuple[Any, Any]], token: str, tables: list[torch.Tensor]) -> None:
-    """Add a token to every tokenizer, and its vectors to every encoder.
+def _load_embedding(
+    encoders: list[tuple[Any, Any]], words: Sequence[str], tables: list[torch.Tensor]
+) -> tuple[str, ...]:
+    """Add words to every tokenizer, and their vectors to every encoder.
+
+    Returns:
+        The words that a tokenizer already has.
 
     Raises:
-        IncompatibleWeightsError: The vectors do not fit, or the token exists.
+        IncompatibleWeightsError: The vectors do not fit.
     """
     matched = []
     for tokenizer, encoder in encoders:
@@ -89,15 +158,17 @@ def _load_embedding(encoders: list[tuple[Any, Any]], token: str, tables: list[to
         if table is None:
             widths = " and ".join(str(each.shape[-1]) for each in tables)
             raise IncompatibleWeightsError(f"Its vectors are {widths} wide, and the model's {width}.")
-        if not bool(torch.isfinite(table).all()):
+        if not bool(torch.isfinite(table.float()).all()):
             raise IncompatibleWeightsError("It contains values that are not finite.")
-        if token in tokenizer.get_vocab():
-            raise IncompatibleWeightsError(f"The tokenizer already has the token {token!r}; rename the file.")
         matched.append((tokenizer, encoder, table))
     if len(matched) < len(tables):
         raise IncompatibleWeightsError(f"It is for {len(tables)} text encoders, and the model has {len(matched)}.")
+    existing = tuple(word for word in words if any(word in tokenizer.get_vocab() for tokenizer, _ in encoders))
     for tokenizer, encoder, table in matched:
-        _add_tokens(tokenizer, encoder, token, table)
+        for word in words:
+            if word not in existing:
+                _add_tokens(tokenizer, encoder, word, table)
+    return existing
 
 
 def _add_tokens(tokenizer: Any, encoder: Any, token: str, table: torch.Tensor) -> None:

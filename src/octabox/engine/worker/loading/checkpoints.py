@@ -159,7 +159,7 @@ def _load_all_components(
             config.model, dtype=dtype, local_files_only=not config.config, **loaded, **options
         )
     for name, part in config.parts():
-        if part.dtype and not part.model:
+        if part.dtype and not part.model and not part.omit:
             pipe.components[name].to(component_dtype(part, dtype))
     return pipe
 
@@ -187,7 +187,8 @@ def _load_configured_components(
 ) -> dict[str, Any]:
     """Load the components for which the configuration names a source."""
     names = {name for name, part in config.parts() if part.model}
-    return {name: load_component(config, name, pipeline_class, dtype, config_source) for name in names}
+    loaded = {name: load_component(config, name, pipeline_class, dtype, config_source) for name in names}
+    return {**loaded, **config.omitted()}
 
 
 def _missing_components_error(config: ModelConfig, family: Family | None, names: list[str]) -> IncompatibleWeightsError:

@@ -33,6 +33,7 @@ def split_extra_components(config: ModelConfig, pipeline: str) -> tuple[ModelCon
             hint=f"{pipeline} has these components: {', '.join(sorted(known))}.",
             model=config.name,
         )
+    extra = tuple(name for name in extra if name not in config.omitted())
     if sourceless := [name for name, part in config.parts() if name in extra and part.model is None]:
         raise LoadError(
             f"Model '{config.name}': {pipeline} has no component '{sourceless[0]}', and the configuration sets no source "
@@ -41,7 +42,7 @@ def split_extra_components(config: ModelConfig, pipeline: str) -> tuple[ModelCon
             model=config.name,
         )
     kept = {name: part for name, part in config.components.items() if name in known}
-    return (config.model_copy(update={"components": kept}) if extra else config), extra
+    return (config.model_copy(update={"components": kept}) if len(kept) < len(config.components) else config), extra
 
 
 def load_extra_components(

@@ -18,8 +18,9 @@ from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.conditions.ip_adapter import IPAdapters, load_ip_adapters
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
-from octabox.engine.worker.conditions.textual_inversion import load_embeddings
+from octabox.engine.worker.conditions.textual_inversion import LoadedEmbeddings, load_embeddings
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, dtype_notes, load_checkpoint
+from octabox.engine.worker.loading.completeness import require_all_weights
 from octabox.engine.worker.loading.components import (
     check_packed_weights,
     component_dtypes,
@@ -31,6 +32,7 @@ from octabox.engine.worker.loading.device_map import can_load_on_device, load_on
 from octabox.engine.worker.loading.extra_components import load_extra_components, split_extra_components
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.loading.widths import check_widths
 from octabox.engine.worker.performance.optimizations import AppliedPerformance, apply_layout, apply_performance
 from octabox.engine.worker.performance.plan import plan_performance
 from octabox.engine.worker.placement.casts import has_mixed_dtypes, install_casts
@@ -52,7 +54,7 @@ class LoadedModel:
         warnings: Settings that have no effect, and assumptions.
         extra_components: Components for sibling pipelines.
         loras: Applies LoRAs; None if the model was not loaded from a configuration.
-        embeddings: Names of its textual inversion embeddings.
+        embeddings: The words of its textual inversion embeddings.
         ip_adapters: Its IP-Adapters; None if it has none.
         placement: Places and offloads its components.
         dtypes: Dtypes to try, the current one first. None if the model was not loaded from a configuration.
@@ -64,7 +66,7 @@ class LoadedModel:
     warnings: tuple[str, ...] = ()
     extra_components: Mapping[str, Any] = field(default_factory=dict)
     loras: Loras | None = None
-    embeddings: tuple[str, ...] = ()
+    embeddings: LoadedEmbeddings = field(default_factory=LoadedEmbeddings)
     ip_adapters: IPAdapters | None = None
     placement: Placement = field(default_factory=Placement)
     dtypes: DtypeChoice | None = None
@@ -95,20 +97,15 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     check_packed_weights(config, device)
     _check_complete(config, load_catalog().pipeline(pipeline))
     base_config, extra_names = split_extra_components(config, pipeline)
-    notes: tuple[str, ...] = ()
-    if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
-        pipe = load_checkpoint(base_config, pipeline_class, dtype, dtypes)
-        notes = (*checkpoint_notes(base_config), *dtype_notes(pipe, dtype))
-    elif issubclass(pipeline_class, ModularPipeline):
-        pipe = load_modular(base_config, pipeline_class, dtype, device)
-    else:
-        pipe = _load_folder(pipeline_class, base_config, dtype, device)
+    with require_all_weights(config.name):
+        pipe, notes = _load_pipeline(base_config, pipeline_class, precision, dtypes, device)
+        extras = load_extra_components(config, pipeline, extra_names, dtype)
     pipe.set_progress_bar_config(disable=True)
+    check_widths(config.name, pipe.components)
     embeddings = load_embeddings(pipe, options.embeddings)
     placement = prepare_placement(config, pipeline, device)
     ip_adapters = load_ip_adapters(pipe, config, dtype, placement)
     loras = _load_loras(pipe, config, options.max_adapters, placement)
-    extras = load_extra_components(config, pipeline, extra_names, dtype)
     check_control_components(config, pipe.components, extras)
     components = {**pipe.components, **extras}
     if precision.casts or has_mixed_dtypes(components.values()):
@@ -119,6 +116,18 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     performance = apply_performance(pipe, components, plan, fused)
     notes += (*placement.notes, *performance.warnings)
     return LoadedModel(pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, dtypes, performance)
+
+
+def _load_pipeline(
+    config: ModelConfig, pipeline_class: Any, precision: Precision, dtypes: DtypeChoice, device: str
+) -> tuple[Any, tuple[str, ...]]:
+    """Load a pipeline from a file, a folder or the Hub, and return it with the assumptions made."""
+    if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
+        pipe = load_checkpoint(config, pipeline_class, precision.dtype, dtypes)
+        return pipe, (*checkpoint_notes(config), *dtype_notes(pipe, precision.dtype))
+    if issubclass(pipeline_class, ModularPipeline):
+        return load_modular(config, pipeline_class, precision.dtype, device), ()
+    return _load_folder(pipeline_class, config, precision.dtype, device), ()
 
 
 def _component_class_names(config: ModelConfig) -> list[str] | None:
@@ -144,16 +153,26 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
     if entry.modular or index_file(folder) is None:
         return
     index = {name: part for name, part in folder_index(folder).items() if isinstance(part, list)}
-    named = [name for name, part in index.items() if part[-1] and name in entry.required_components]
-    configured_adapters = {name for name, part in config.parts() if part.model}
-    missing = [name for name in named if name not in configured_adapters and not (folder / name).is_dir()]
+    configured = {name for name, part in config.parts() if part.model or part.omit}
+    missing = [
+        name for name, part in index.items() if part[-1] and name not in configured and not (folder / name).is_dir()
+    ]
     if missing:
+        optional = [name for name in missing if name not in entry.required_components]
+        omit = f", or leave it out: components: {{{optional[0]}: null}}" if optional else ""
         raise LoadError(
             f"Model '{config.name}': {folder} has no folder {', '.join(missing)}, which its model_index.json names.",
-            hint="Download the model again, or set a source for the component under `components`.",
+            hint=f"Download the model again, or set a source for the component under `components`{omit}.",
             model=config.name,
         )
-    required = sorted(entry.required_components - {*index, *configured_adapters})
+    omitted = sorted(entry.required_components & {*config.omitted()})
+    if omitted:
+        raise LoadError(
+            f"Model '{config.name}': {entry.name} needs {', '.join(omitted)}, which the configuration leaves out.",
+            hint=f"Remove `{omitted[0]}: null` under `components`.",
+            model=config.name,
+        )
+    required = sorted(entry.required_components - {*index, *configured})
     if required:
         raise LoadError(
             f"Model '{config.name}': {entry.name} needs {', '.join(required)}, which {folder} does not have.",
@@ -181,7 +200,7 @@ def _load_folder(pipeline_class: Any, config: ModelConfig, dtype: torch.dtype, d
         "quantization_config": pipeline_quantization(config, pipeline_class, dtype),
     }
     pipe: DiffusionPipeline = pipeline_class.from_pretrained(
-        config.model, **{name: value for name, value in options.items() if value is not None}
+        config.model, **{name: value for name, value in options.items() if value is not None}, **config.omitted()
     )
     return pipe
 
