@@ -23,13 +23,13 @@ MAX_VALUES = 10_000
 #: Maximum nesting of lists and mappings.
 MAX_DEPTH = 32
 
-#: Largest whole number: 64 bits, as the largest seeds have.
+#: Largest integer: 64 bits, as the largest seeds have.
 MAX_NUMBER = 2**64 - 1
 
 #: Maximum number of characters of a value in a message.
 MAX_SHOWN = 40
 
-#: A whole number or a decimal one, of any length.
+#: An integer or a decimal number, of any length.
 _NUMBER = re.compile(r"[-+]?(0x[0-9a-fA-F]+|0o[0-7]+|([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?)")
 
 _TAG = "tag:yaml.org,2002:"
@@ -180,8 +180,8 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         if kind == "bool":
             return {"true": True, "false": False}[text.lower()]
         if kind == "int":
-            whole = int(text, 0) if text.startswith(("0x", "0o")) else int(text)
-            return whole if abs(whole) <= MAX_NUMBER else _refuse_number(node)
+            integer = int(text, 0) if text.startswith(("0x", "0o")) else int(text)
+            return integer if abs(integer) <= MAX_NUMBER else _refuse_number(node)
         if kind == "float":
             number = float(text.replace(".inf", "inf").replace(".nan", "nan").lower())
             return number if math.isfinite(number) else _refuse_number(node)

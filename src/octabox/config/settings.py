@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from platformdirs import user_cache_path
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 
+from octabox.config.connection_settings import ConnectionSettings, split_list
 from octabox.config.document import read_document
 from octabox.config.model import Dtype
 from octabox.config.performance import Profile
@@ -32,14 +32,12 @@ CLIENT_VARIABLES = (f"{PREFIX}URL", f"{PREFIX}API_KEY")
 DEFAULT_FILE = Path("octabox.yaml")
 
 
-class Settings(BaseModel):
+class Settings(ConnectionSettings):
     """Settings of the server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 is all addresses.")
-    port: int = Field(default=8080, description="Port to listen on; 0 selects a free one.", ge=0, le=65535)
     models: Path = Field(default=Path("models"), description="Folder of models and their configurations.")
     loras: Path | None = Field(default=None, description="Folder of LoRAs; by default `loras` in the folder of models.")
     embeddings: Path | None = Field(
@@ -80,9 +78,6 @@ class Settings(BaseModel):
     styles: Path = Field(
         default=Path("styles"), description="File or folder of styles for prompts: JSON, or A1111's CSV."
     )
-    public_url: str | None = Field(
-        default=None, description="URL by which clients reach the server, for links in responses."
-    )
     result_ttl: int = Field(default=3600, description="Lifetime of results and their links, in seconds.", ge=1)
     max_image_pixels: int = Field(
         default=64 * 1024**2, description="Maximum size of an image that is read or generated, in pixels.", ge=1
@@ -102,68 +97,19 @@ class Settings(BaseModel):
     load_timeout: float = Field(
         default=1800.0, description="Timeout for loading a model, including its download, in seconds.", gt=0
     )
-    header_timeout: float = Field(default=15.0, description="Timeout for the headers of a request, in seconds.", gt=0)
-    body_timeout: float = Field(
-        default=60.0,
-        description="Timeout for the body of a request, and for a client that does not read its response, in seconds. "
-        "A body has 1 second more for each 10 KiB.",
-        gt=0,
-    )
-    keep_alive_timeout: float = Field(
-        default=30.0, description="Time until a connection without a request is closed, in seconds.", gt=0
-    )
-    max_connections: int = Field(
-        default=1000,
-        description="Maximum number of connections, and at most what the limit on open files allows. "
-        "For a further one, the longest idle connection is closed.",
-        ge=1,
-    )
-    cors_origins: tuple[str, ...] = Field(
-        default=(), description="Web origins whose pages may call the server; `*` is any origin."
-    )
-    allowed_hosts: tuple[str, ...] = Field(
-        default=(),
-        description="Host names that clients may use for the server, such as `gpu.example.org` or `*.example.org`; `*` is any. "
-        "Default: loopback names if `host` is a loopback address, otherwise any.",
-    )
-    trusted_proxies: tuple[str, ...] = Field(
-        default=("127.0.0.1", "::1"),
-        description="Addresses and networks of reverse proxies, such as `10.0.0.0/8`, whose `X-Forwarded-*` headers are used; "
-        "`*` is any.",
-    )
     preload: tuple[str, ...] = Field(default=(), description="Models to load at startup.")
 
-    @field_validator("api_keys", "cors_origins", "allowed_hosts", "trusted_proxies", "preload", mode="before")
+    @field_validator("api_keys", "preload", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Split text at commas, for lists in environment variables."""
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        return split_list(value)
 
     @field_validator("log_level", "dtype", "profile", "prompt_syntax", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         """Accept any letter case."""
         return value.lower() if isinstance(value, str) else value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Refuse anything but addresses and networks."""
-        for each in value:
-            if each != "*":
-                try:
-                    ipaddress.ip_network(each, strict=False)
-                except ValueError:
-                    raise ValueError("must be addresses or networks, such as 10.0.0.0/8") from None
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _web_address(cls, value: str | None) -> str | None:
-        """Refuse anything but a web address, and strip the trailing slash."""
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must be a web address (http:// or https://)")
-        return value.rstrip("/") if value else None
 
     @property
     def lora_folder(self) -> Path:

@@ -8,23 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from octabox import demo
 from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.signature import json_schema
 from octabox.config.discovery import ModelRegistry
 from octabox.config.model import ModelConfig
-from octabox.config.problems import Problem
 from octabox.engine.protocol import Engine
-from octabox.errors import ModelNotFoundError
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.hub.folder import is_hub_id
 from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.bounds import Limits
 from octabox.service.checks.registry import CheckedRegistry
 from octabox.service.conditions.lora import with_loras
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
+from octabox.service.selection.configured import ConfiguredModels
 from octabox.service.selection.pipelines import default_pipeline
 from octabox.service.selection.resolver import ModelResolver
 from octabox.service.served_model import ServedModel
@@ -36,7 +33,7 @@ logger = logging.getLogger("octabox.service")
 Statuses = list[ModelStatus]
 
 
-class ModelService:
+class ModelService(ConfiguredModels):
     """The models of this server.
 
     Args:
@@ -58,10 +55,10 @@ class ModelService:
         adapters: AdapterRegistry | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._engine, self._allow_hub = engine, allow_hub
-        self._extra = dict(extra or {})
-        self._adapters = adapters or AdapterRegistry(None, None)
-        self._registry = CheckedRegistry(registry, limits or Limits(), self._adapters)
+        self._engine, self._adapters = engine, adapters or AdapterRegistry(None, None)
+        super().__init__(
+            CheckedRegistry(registry, limits or Limits(), self._adapters), extra or {}, allow_hub=allow_hub
+        )
         self._resolver = ModelResolver()
 
     @property
@@ -86,10 +83,6 @@ class ModelService:
             if problem not in known:
                 logger.log(logging.ERROR if problem.severity == "error" else logging.WARNING, "%s", problem)
 
-    def configurations(self) -> Sequence[ModelConfig]:
-        """Return the configurations of all listed models, by name."""
-        return [config for _, config in sorted({**self._registry.current().models, **self._extra}.items())]
-
     def list(self) -> list[ModelInfo]:
         """Return all configured models, by name, and last the embedded one."""
         load_catalog()  # The configurations are checked by it.
@@ -100,35 +93,9 @@ class ModelService:
             for config in {**configured, default.name: configured.get(default.name, default)}.values()
         ]
 
-    def problems(self) -> tuple[Problem, ...]:
-        """Return the problems of the configurations; models with a problem are not served."""
-        return self._registry.current().problems
-
-    def only_embedded(self) -> bool:
-        """Return whether the embedded model is the only one."""
-        return [config.name for config in self.configurations()] == [demo.NAME]
-
     def get(self, name: str) -> ModelInfo:
         """Return a model by name, without loading it."""
         return self._info(self.config(name))
-
-    def config(self, name: str) -> ModelConfig:
-        """Return a model's configuration.
-
-        Raises:
-            ModelNotFoundError: There is none with this name.
-        """
-        if name in self._extra:
-            return self._extra[name]
-        try:
-            return self._registry.current().find(name)
-        except ModelNotFoundError as error:
-            if not is_hub_id(name):
-                raise
-            if not self._allow_hub:
-                error.hint = "Start the server with --allow-hub, or write a configuration for it."
-                raise
-            return ModelConfig(name=name, model=name)
 
     async def served(self, name: str) -> ServedModel:
         """Return a model with its pipeline class, as `resolve` does, in a thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import insort
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from octabox.engine.local.processes import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
@@ -96,7 +96,7 @@ class RequestQueue:
         if request.call and request.call.continues:
             request.turn = -1.0
         else:
-            if request.call and not self._has_room(request.client):
+            if request.call and not _has_room(self._waiting, request.client, self._limit):
                 raise QueueFullError(
                     f"The queue of model '{self.name}' is full: {len(self._waiting)} requests are waiting.",
                     retry_after=self._reserve_time(),
@@ -109,18 +109,6 @@ class RequestQueue:
         self._publish_positions()
         if self._server is None or self._server.done():
             self._server = asyncio.create_task(self._serve(), name=f"queue of {self.name}")
-
-    def _has_room(self, client: str) -> bool:
-        """Return whether one more call of a client may wait.
-
-        A client that has less than its share may exceed the limit, so that no other client can fill the queue.
-        """
-        if len(self._waiting) < self._limit:
-            return True
-        clients = {each.client for each in self._waiting} | {client}
-        share = self._limit // len(clients)
-        own = sum(each.client == client for each in self._waiting)
-        return len(clients) > 1 and own < max(share, 1) and len(self._waiting) < 2 * self._limit
 
     def _reserve_time(self) -> float:
         """Return in how many seconds there will be room; each refused request has another time, one run after the last."""
@@ -168,3 +156,16 @@ class RequestQueue:
         request.timings["queue"] = time.perf_counter() - request.enqueued_at
         self._publish_positions()
         return request
+
+
+def _has_room(waiting: Sequence[QueuedRequest], client: str, limit: int) -> bool:
+    """Return whether one more call of a client may wait.
+
+    A client that has less than its share may exceed the limit, so that no other client can fill the queue.
+    """
+    if len(waiting) < limit:
+        return True
+    clients = {each.client for each in waiting} | {client}
+    share = limit // len(clients)
+    own = sum(each.client == client for each in waiting)
+    return len(clients) > 1 and own < max(share, 1) and len(waiting) < 2 * limit

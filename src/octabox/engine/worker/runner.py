@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -220,10 +221,8 @@ class Runner:
             is_on_host = self.device == "cpu"
             output = run_pipeline() if is_on_host else self._host_noise.run(entry.name, run_pipeline, messages)
         hooks.add_warnings(messages)
-        if steps.call_arguments():
-            messages += step_warnings(run.params, steps.taken)
-        for prompt in prompts.values():
-            messages += self._model.embeddings.warnings(prompt.text)
+        messages += step_warnings(run.params, steps.taken) if steps.call_arguments() else ()
+        messages += chain.from_iterable(self._model.embeddings.warnings(each.text) for each in prompts.values())
         return output
 
     def _call_pipeline(self, target: Target, run: Run, steps: StepCallback, messages: list[str]) -> Any:
@@ -248,13 +247,7 @@ class Runner:
             return pipe(**arguments)
 
     def _parse_output(
-        self,
-        target: Target,
-        call: Call,
-        run: Run,
-        output: Any,
-        adapters: list[AdapterReport],
-        messages: list[str],
+        self, target: Target, call: Call, run: Run, output: Any, adapters: list[AdapterReport], messages: list[str]
     ) -> list[SeededOutput]:
         """Return the outputs of a run with their metadata."""
         pipe, entry = target.pipe, target.entry

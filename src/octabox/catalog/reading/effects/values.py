@@ -23,7 +23,7 @@ PURE_FUNCTIONS = frozenset(
 )
 PURE_METHODS = frozenset({"keys"})
 
-#: Expressions with a scope of their own.
+#: Expressions with a separate scope.
 SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 CONSTRUCTOR = "__init__"

@@ -42,7 +42,7 @@ def _check_vocabulary(model: str, name: str, tokenizer: Any, encoder: Any) -> No
     """Check that a tokenizer has no more tokens than its text encoder has embeddings."""
     size = getattr(tokenizer, "vocab_size", None)
     table = None
-    # Some encoders have no embeddings, and say so by an error.
+    # Some encoders have no embeddings, and raise then.
     with suppress(AttributeError, NotImplementedError):
         table = encoder.get_input_embeddings().weight
     # A quantized table may be packed.
