@@ -219,7 +219,7 @@ class Scope:
 
 
 class _Resolved(Scope):
-    """A scope whose names stand for themselves."""
+    """A scope in which each name is already resolved."""
 
     def resolve(self, node: ast.expr, line: int = LAST_LINE) -> ast.expr:  # noqa: ARG002 (it has no lines)
         """Return the expression, which is resolved already."""
