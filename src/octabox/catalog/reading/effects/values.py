@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from octabox.catalog.reading.syntax import Function
 
@@ -23,7 +24,7 @@ PURE_FUNCTIONS = frozenset(
 )
 PURE_METHODS = frozenset({"keys"})
 
-#: Expressions with a separate scope.
+#: Expressions that have a separate scope.
 SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 CONSTRUCTOR = "__init__"
@@ -219,7 +220,7 @@ class Scope:
 
 
 class _Resolved(Scope):
-    """A scope in which each name is already resolved."""
+    """A scope for expressions whose names are resolved."""
 
     def resolve(self, node: ast.expr, line: int = LAST_LINE) -> ast.expr:  # noqa: ARG002 (it has no lines)
         """Return the expression, which is resolved already."""
@@ -231,7 +232,7 @@ _EMPTY = ast.FunctionDef("resolved", ast.arguments([], [], None, [], [], None, [
 
 def _rebuild(node: ast.expr, resolve: Callable[[ast.expr], ast.expr]) -> ast.expr:
     """Return an expression with its parts resolved."""
-    fields: dict[str, object] = {}
+    fields: dict[str, Any] = {}
     for name, value in ast.iter_fields(node):
         if isinstance(value, list):
             fields[name] = [resolve(each) if isinstance(each, ast.expr) else each for each in value]

@@ -92,7 +92,7 @@ def _enough_steps(strength: float) -> int | None:
 def _enough_strength(original: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> float | None:
     """Return the least strength, in few decimals, for which the pipeline's own computation leaves a step."""
     bound = inspect.signature(original).bind(*args, **options)
-    scale = 10**DECIMALS
+    scale: int = 10**DECIMALS
     for share in range(math.floor(bound.arguments[STRENGTH] * scale), scale + 1):
         bound.arguments[STRENGTH] = share / scale
         if _has_steps(original(*bound.args, **bound.kwargs)):
