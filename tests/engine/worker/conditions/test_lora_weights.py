@@ -91,15 +91,17 @@ def weight_of(pipe: Any, layer: str) -> Array:
     bias = 0 if base.bias is None else base.bias
     with torch.no_grad():
         if base.weight.ndim == 2:
-            return (module(torch.eye(base.weight.shape[1])) - bias).T.numpy()
+            weight: Array = (module(torch.eye(base.weight.shape[1])) - bias).T.numpy()
+            return weight
         _, inputs, height, width = base.weight.shape
         units = torch.eye(inputs * height * width).reshape(-1, inputs, height, width)
-        return (module(units)[:, :, height // 2, width // 2] - bias).T.reshape(base.weight.shape).numpy()
+        pixels: Array = (module(units)[:, :, height // 2, width // 2] - bias).T.numpy()
+        return pixels.reshape(base.weight.shape)
 
 
 def kohya(folder: Path, made: Change) -> Path:
     """Write a LoRA as kohya's trainer does: a tensor for each alpha."""
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for layer, (up, down) in made.matrices.items():
         name = layer.replace("text_encoder.", "lora_te_text_model.").replace("unet.", "lora_unet_").replace(".", "_")
         tensors |= {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down}
@@ -119,7 +121,7 @@ def kohya_pickle(folder: Path, made: Change) -> Path:
 
 def peft_tensors(made: Change, prefix: str = "", up: str = "lora_B", down: str = "lora_A") -> dict[str, torch.Tensor]:
     """Return the tensors of a LoRA in the layouts that separate names by dots."""
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for layer, matrices in made.matrices.items():
         tensors |= {f"{prefix}{layer}.{up}.weight": matrices[0], f"{prefix}{layer}.{down}.weight": matrices[1]}
         if layer in made.magnitudes:

@@ -81,7 +81,8 @@ def _pairs(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, str, str]
 def _load(file: Path) -> dict[str, torch.Tensor]:
     """Return the tensors of a file."""
     if file.suffix.lower() == ".safetensors":
-        return load_file(file)
+        tensors: dict[str, torch.Tensor] = load_file(file)
+        return tensors
     content = torch.load(file, map_location="cpu", weights_only=True)
     while isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]

@@ -22,7 +22,8 @@ class TracedTensor(torch.Tensor):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Call an operation, and record the sources of all its arguments in its results."""
-        result = super().__torch_function__(func, tuple(types), args, dict(kwargs or {}))
+        call: Callable[..., Any] = super().__torch_function__
+        result = call(func, tuple(types), args, dict(kwargs or {}))
         sources = frozenset[str]().union(*(each.sources for each in _traced((args, kwargs or {}))))
         changed = args[0] if func is torch.Tensor.__setitem__ else result
         for each in _traced(changed):

@@ -20,7 +20,7 @@ from octabox.engine.worker.conditions.ip_adapter import IPAdapters, load_ip_adap
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.conditions.textual_inversion import LoadedEmbeddings, load_embeddings
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, dtype_notes, load_checkpoint
-from octabox.engine.worker.loading.completeness import require_all_weights
+from octabox.engine.worker.loading.completeness import check_widths, require_all_weights
 from octabox.engine.worker.loading.components import (
     check_packed_weights,
     component_dtypes,
@@ -32,7 +32,6 @@ from octabox.engine.worker.loading.device_map import can_load_on_device, load_on
 from octabox.engine.worker.loading.extra_components import load_extra_components, split_extra_components
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
-from octabox.engine.worker.loading.widths import check_widths
 from octabox.engine.worker.performance.optimizations import AppliedPerformance, apply_layout, apply_performance
 from octabox.engine.worker.performance.plan import plan_performance
 from octabox.engine.worker.placement.casts import has_mixed_dtypes, install_casts
