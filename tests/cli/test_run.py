@@ -189,7 +189,7 @@ class Interrupted:
 
     async def stream_each(self, _: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Make one result."""
-        yield Progress("denoising", 1, 2)
+        yield Progress("running", 1, 2)
         yield Generation("id", "demo", "", "", (Artifact("image", "image/png", b"1", 5),), warnings=("Odd.",))
         raise GenerationError("It failed.")
 

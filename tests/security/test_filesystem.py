@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from octabox.security import filesystem
 from octabox.security.filesystem import find_fault, read_file, walk_files
 
 FAULTS = {
@@ -72,7 +71,7 @@ def test_a_link_out_of_the_folder(folder: Path) -> None:
 
 def test_what_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file or a folder without permission, such as `lost+found`."""
-    monkeypatch.setattr(filesystem.os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
 
     for path in (folder, folder / "fine.txt"):
         assert "It cannot be read: Permission denied." == find_fault(path, folders=True)

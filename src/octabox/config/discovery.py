@@ -188,10 +188,10 @@ class _Search:
 
     def paths(self) -> list[Path]:
         """Return the readable files and folders in the folder, sorted by name; all others are problems."""
-        paths = []
+        paths: list[Path] = []
         if os.path.lexists(self.folder) and not self.folder.is_dir():
-            fault = find_fault(self.folder) or "It is a file, not a folder."
-            self.problems.append(file_problem(self.folder, fault, "set the folder of models with --models"))
+            reason = find_fault(self.folder) or "It is a file, not a folder."
+            self.problems.append(file_problem(self.folder, reason, "set the folder of models with --models"))
         for name in _names(self.folder):
             path = self.folder / name
             suffix = path.suffix.lower()
