@@ -53,7 +53,7 @@ def note_written(path: Path) -> None:
 
 
 def report() -> None:
-    """Print that the process was interrupted, and what it has written, once."""
+    """Print that the process was interrupted, and what it has written, and end its fork server; once."""
     if _reported.is_set():
         return
     _reported.set()
@@ -61,6 +61,9 @@ def report() -> None:
     cursor = SHOW_CURSOR if os.isatty(2) else ""
     # Not by a buffered stream, which the signal may have interrupted.
     os.write(2, f"{cursor}Interrupted.{written}\n".encode(errors="replace"))
+    # The fork server would import to its end. Other processes end when their pipes close.
+    if "octabox.engine.local.forkserver" in sys.modules:
+        sys.modules["octabox.engine.local.forkserver"].end_fork_server()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a handler's signature)
@@ -82,8 +85,6 @@ def _begin() -> None:
 
 
 def _end() -> None:
-    """End the process and its fork server; its other processes end when their pipes close."""
+    """End the process."""
     report()
-    if "octabox.engine.local.forkserver" in sys.modules:
-        sys.modules["octabox.engine.local.forkserver"].end_fork_server()
     os._exit(EXIT_CODE)
