@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import psutil
@@ -76,7 +76,7 @@ def test_requests_of_the_document(server: Fuzzed) -> None:
     """Each operation, with values that its schema allows."""
     before, memory = server.good(), server.memory()
     schema = schemathesis.openapi.from_dict(server.client.get("/openapi.json").json())
-    operations = [each.ok() for each in schema.get_all_operations()]
+    operations: list[Any] = [cast("Any", each).ok() for each in schema.get_all_operations()]
     for operation in operations:
 
         def check(case: Any) -> None:
@@ -119,7 +119,9 @@ def test_bodies_with_values_of_any_kind(server: Fuzzed, path: str) -> None:
     names = st.sampled_from([*fields_of(document, path), "num_inference_steps", "guidance_scale", "latents"])
 
     def check(changes: dict[str, Any]) -> None:
-        body = {"model": "demo", "params": {"prompt": "x"}} if path.endswith("v1/generations") else dict(GOOD)
+        body: dict[str, Any] = (
+            {"model": "demo", "params": {"prompt": "x"}} if path.endswith("v1/generations") else dict(GOOD)
+        )
         if isinstance(body.get("params"), dict):
             body["params"].update({name: value for name, value in changes.items() if name not in names_in_body})
         body.update({name: value for name, value in changes.items() if name in names_in_body})

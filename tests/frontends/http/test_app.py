@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import openai
@@ -75,7 +75,9 @@ async def test_body_that_is_too_large(path: str, *, declared: bool) -> None:
 
 async def test_client_that_leaves_during_its_upload(caplog: pytest.LogCaptureFixture) -> None:
     """A form that never ends is one line in the log, and no error of the server."""
-    received = iter([{"type": "http.request", "body": b"--x\r\n", "more_body": True}, {"type": "http.disconnect"}])
+    received: Iterator[Message] = iter(
+        [{"type": "http.request", "body": b"--x\r\n", "more_body": True}, {"type": "http.disconnect"}]
+    )
     sent: list[Message] = []
 
     async def receive() -> Message:

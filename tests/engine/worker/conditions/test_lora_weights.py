@@ -96,7 +96,8 @@ def weight_of(pipe: Any, layer: str) -> Array:
         _, inputs, height, width = base.weight.shape
         units = torch.eye(inputs * height * width).reshape(-1, inputs, height, width)
         pixels: Array = (module(units)[:, :, height // 2, width // 2] - bias).T.numpy()
-        return pixels.reshape(base.weight.shape)
+        kernel: Array = pixels.reshape(base.weight.shape)
+        return kernel
 
 
 def kohya(folder: Path, made: Change) -> Path:
