@@ -112,7 +112,7 @@ def unreadable() -> dict[str, tuple[str, bytes, str]]:
         "an MP4 without its end": ("video", content("video")[:-100], "Send the complete file."),
         "no bytes as a video": ("video", b"", "is empty"),
         "an audio as a video": ("video", wav(100), "has no video"),
-        "an array as a video": ("video", npy(EMBEDS), "Send a video as MP4"),
+        "an array as a video": ("video", npy(EMBEDS), "Send (frames, height, width, 3)"),
         "a cut image as a video": ("video", cut(content("image")), "is damaged"),
         "a WAV of no samples": ("audio", wav(0), "has an empty audio track"),
         "a cut WAV": ("audio", wav(1600)[:100], "is damaged"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from operator import ne
 
 #: Words of a name, such as those of `num_inference_steps` and `scheduler.type`.
 _WORDS = re.compile(r"[^\W_]+")
 
-#: Length up to which a word that ends in `s` is not taken for a plural.
+#: Length up to which a word that ends in `s` is not taken for a plural, and from which a wrong letter is one.
 _SHORT = 3
 
 #: Similarity from which two names may be the same one, misspelled.
@@ -45,8 +46,9 @@ def _words(name: str) -> list[str]:
 
 
 def _similarity(first: str, second: str) -> float:
-    """Return how similar two names are, from 0 to 1; exchanged letters count little."""
+    """Return how similar two names are, from 0 to 1; exchanged letters and a single wrong one count little."""
     matcher = SequenceMatcher(None, second, first)
-    if sorted(first) == sorted(second):
+    has_one_wrong = len(first) == len(second) >= _SHORT and sum(map(ne, first, second)) == 1
+    if has_one_wrong or sorted(first) == sorted(second):
         return max(_CUTOFF, matcher.ratio())
     return 0.0 if min(matcher.real_quick_ratio(), matcher.quick_ratio()) < _CUTOFF else matcher.ratio()

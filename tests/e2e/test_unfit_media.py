@@ -38,7 +38,7 @@ ODD: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         "takes one audio, not 2",
     ),
     "two arrays": (READER, {"prompt_embeds": [spoilt.npy(EMBEDS)] * 2}, "invalid_value", "prompt_embeds", "not 2"),
-    "two images for one mask": (PAINTER, {"image": [content("image")] * 2}, "invalid_value", None, "64x64"),
+    "two images for one mask": (PAINTER, {"image": [content("image")] * 2}, "invalid_value", "image", "2 files"),
     "no image": (PAINTER, {"image": None}, "missing_required_parameter", "image", "needs image"),
     "no mask": (PAINTER, {"mask_image": None}, "missing_required_parameter", "mask_image", "needs mask_image"),
     "no image for depth": (SEER, {"image": None}, "missing_required_parameter", "image", "needs image"),
@@ -144,4 +144,4 @@ def test_a_number_too_large_is_refused(takers: httpx.Client, name: str, value: s
     body = f'{{"model": "{READER}", "params": {{"prompt": "x", "{name}": {value}}}}}'
     answer = takers.post(PATH, content=body, headers={"content-type": "application/json"})
 
-    check(answer, "invalid_value", name, "inf")
+    check(answer, "invalid_value", name, "finite")

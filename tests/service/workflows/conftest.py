@@ -13,6 +13,7 @@ import yaml
 from ip_adapters import save_all
 from makers import pipelines
 from octabox import demo
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.settings import Settings
 from octabox.server import Parts, build
 from trained import EDGES, LORAS
@@ -33,7 +34,8 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tiny.make().save_pretrained(str(folder / "weights" / name))
-        defaults = {key: each for key, each in tiny.params.items() if isinstance(each, int | float)}
+        known = {each.name for each in load_catalog().pipeline(kind).parameters}
+        defaults = {key: each for key, each in tiny.params.items() if isinstance(each, int | float) and key in known}
         config = {"name": name, "model": f"weights/{name}", "defaults": defaults}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     shutil.copytree(LORAS, folder / "loras")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -222,7 +221,7 @@ class Runner:
             output = run_pipeline() if is_on_host else self._host_noise.run(entry.name, run_pipeline, messages)
         hooks.add_warnings(messages)
         messages += step_warnings(run.params, steps.taken) if steps.call_arguments() else ()
-        messages += chain.from_iterable(self._model.embeddings.warnings(each.text) for each in prompts.values())
+        messages += _embedding_warnings(self._model, [each.text for each in prompts.values()])
         return output
 
     def _call_pipeline(self, target: Target, run: Run, steps: StepCallback, messages: list[str]) -> Any:
@@ -257,6 +256,12 @@ class Runner:
         sizes = size_warnings({**metadata["params"], **run.inputs}, items, pipe, entry)
         messages += [*parser.warnings, *resized, *sizes, *frame_warnings(run.params, items)]
         return [(item, run.seed, metadata) for item in items]
+
+
+def _embedding_warnings(model: LoadedModel, prompts: Iterable[str]) -> list[str]:
+    """Return the warnings for words of embeddings in prompts; most models have no embeddings."""
+    words = model.embeddings
+    return [each for text in prompts for each in words.warnings(text)] if words.words or words.unused else []
 
 
 def _scales_loras(params: Mapping[str, Any]) -> bool:
