@@ -49,7 +49,7 @@ def files_entered(runner: Runner, prompt: str) -> set[str]:
 
 def test_a_call_enters_few_files(runner: Runner) -> None:
     """Calls with a new prompt and with a cached one enter only the files that they need."""
-    files_entered(runner, "a green square")  # The first call of a class reads its source once.
+    files_entered(runner, "a purple square")  # The first call of a class reads its source once.
     for prompt in ("a red circle", "a red circle", "a blue star"):
         files = files_entered(runner, prompt)
         assert len(files) <= MAX_FILES, sorted(files)
