@@ -31,6 +31,22 @@ class SafeJson(JSONResponse):
         return json.dumps(content, separators=(",", ":"), default=str).encode("ascii")
 
 
+class TrackedResponse:
+    """Sends the messages of a response, and records whether it has started, after which it cannot be replaced.
+
+    Args:
+        send: Sends a message.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.started = send, False
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message."""
+        self.started = True
+        await self._send(message)
+
+
 class ServerErrorMiddleware:
     """Logs unexpected exceptions and sends a response with status 500, without details."""
 
@@ -42,20 +58,14 @@ class ServerErrorMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        response = TrackedResponse(send)
         try:
-            await self._app(scope, receive, send_and_note)
+            await self._app(scope, receive, response)
         except ClientDisconnect:
             logger.info("%s %s: the client disconnected before the end of its request", scope["method"], scope["path"])
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])
-            if started:
+            if response.started:
                 raise
             await SafeJson(internal_error_body(), 500)(scope, receive, send)
 

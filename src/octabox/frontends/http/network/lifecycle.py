@@ -7,11 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octabox.errors import ServerStoppingError
 from octabox.frontends.http.errors import error_body, error_headers, http_error
-from octabox.frontends.http.middleware import SafeJson
+from octabox.frontends.http.middleware import SafeJson, TrackedResponse
 
 logger = logging.getLogger("octabox.http")
 
@@ -89,18 +89,12 @@ class StopGate:
         if self._lifecycle.stopping and scope["path"] not in PROBES:
             await _refuse(_stopping(), scope, receive, send)
             return
-        started = False
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        response = TrackedResponse(send)
         try:
-            await self._lifecycle.run(self._app(scope, receive, send_and_note))
+            await self._lifecycle.run(self._app(scope, receive, response))
         except ServerStoppingError as error:
             # Of a response that has started, nothing can be changed; the connection is closed.
-            if not started:
+            if not response.started:
                 await _refuse(error, scope, receive, send)
 
 
