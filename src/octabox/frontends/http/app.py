@@ -109,7 +109,7 @@ async def _delete_expired(ctx: AppContext) -> None:
     """Delete jobs and results regularly, since they may be large and nothing may ask for them again."""
     while True:
         await asyncio.sleep(min(ctx.settings.result_ttl, EXPIRY_INTERVAL))
-        ctx.jobs.list()
+        ctx.jobs.delete_expired()
         await asyncio.to_thread(ctx.results.expire)
 
 

@@ -54,7 +54,7 @@ class Jobs:
         Raises:
             InvalidParameterError: Another request with this id is running.
         """
-        self._delete_old()
+        self.delete_expired()
         if request.id in self._tasks:
             hint = "Give another, or none."
             raise InvalidParameterError(f"A request '{request.id}' is running.", hint=hint, parameter="id")
@@ -79,7 +79,7 @@ class Jobs:
         Raises:
             GenerationNotFoundError: There is none with this id, or it is no longer kept.
         """
-        self._delete_old()
+        self.delete_expired()
         if job_id not in self._jobs:
             hint = "A request is kept while it runs, and for a while after its end."
             raise GenerationNotFoundError(f"There is no request '{job_id}'.", hint=hint, parameter="id")
@@ -87,7 +87,7 @@ class Jobs:
 
     def list(self) -> list[Job]:
         """Return all jobs, the oldest first."""
-        self._delete_old()
+        self.delete_expired()
         return [*self._jobs.values()]
 
     async def cancel(self, job: Job) -> None:
@@ -149,7 +149,7 @@ class Jobs:
         for follower in self._followers.get(job.id, ()):
             follower.put_nowait(event)
 
-    def _delete_old(self) -> None:
+    def delete_expired(self) -> None:
         """Delete expired jobs, and the oldest if there are too many."""
         ended = [job for job in self._jobs.values() if job.expires is not None and job.id not in self._tasks]
         too_many = len(ended) - MAX_ENDED
