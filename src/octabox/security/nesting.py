@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from octabox.errors import InvalidParameterError
 
@@ -65,13 +65,7 @@ def check_numbers(value: object, parameter: str) -> None:
     Raises:
         InvalidParameterError: A number is infinite, NaN or larger than any float.
     """
-    if isinstance(value, Mapping):
-        for each in value.values():
-            check_numbers(each, parameter)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            check_numbers(each, parameter)
-    elif isinstance(value, int | float) and not _is_finite(value):
+    if not all(_is_finite(each) for each in _scalars(value) if isinstance(each, int | float)):
         raise InvalidParameterError(
             f"'{parameter}' must be a finite number, at most {sys.float_info.max:.1e}.", parameter=parameter
         )
@@ -91,15 +85,19 @@ def check_text(value: object, parameter: str) -> None:
     Raises:
         InvalidParameterError: A text is longer than any model reads.
     """
-    if isinstance(value, str) and len(value) > MAX_TEXT:
+    longest = max((len(each) for each in _scalars(value) if isinstance(each, str)), default=0)
+    if longest > MAX_TEXT:
         raise InvalidParameterError(
-            f"'{parameter}' has {len(value)} characters; the maximum is {MAX_TEXT}.",
+            f"'{parameter}' has {longest} characters; the maximum is {MAX_TEXT}.",
             hint="No text encoder reads that much; send a shorter text.",
             parameter=parameter,
         )
-    if isinstance(value, Mapping):
-        for each in value.values():
-            check_text(each, parameter)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            check_text(each, parameter)
+
+
+def _scalars(value: object) -> Iterator[object]:
+    """Yield the values in a list or an object at any depth; a value that is neither is yielded itself."""
+    if isinstance(value, Mapping | list | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _scalars(each)
+    else:
+        yield value
