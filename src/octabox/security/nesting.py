@@ -46,7 +46,9 @@ def check_nesting(value: object, parameter: str) -> None:
             if isinstance(each, Mapping):
                 if len(each) > MAX_FIELDS:
                     raise InvalidParameterError(
-                        f"'{parameter}' has an object with more than {MAX_FIELDS} fields.", parameter=parameter
+                        f"'{parameter}' has an object with more than {MAX_FIELDS} fields.",
+                        hint="Send fewer fields.",
+                        parameter=parameter,
                     )
                 below.extend(each.values())
             elif isinstance(each, list | tuple):
@@ -54,7 +56,9 @@ def check_nesting(value: object, parameter: str) -> None:
         depth += 1 if below else 0
         if depth > MAX_DEPTH:
             raise InvalidParameterError(
-                f"'{parameter}' is nested more than {MAX_DEPTH} levels deep.", parameter=parameter
+                f"'{parameter}' is nested more than {MAX_DEPTH} levels deep.",
+                hint="Send it with fewer levels.",
+                parameter=parameter,
             )
         level = below
 
