@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
-from octabox.hub.folder import folder_index, index_file, is_hub_id
+from octabox.hub.folder import folder_index, index_components, index_file, is_hub_id
 
 
 @pytest.mark.parametrize("text", ["owner/name", "stabilityai/stable-diffusion-xl-base-1.0", "a/b_c", "0x/1.5"])
@@ -94,3 +94,23 @@ def test_what_is_no_models_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="There is no folder"):
         folder_index(tmp_path / "missing")
     assert index_file(tmp_path / "missing") is None
+
+
+def test_components_are_told_from_settings() -> None:
+    """Custom code of the pipeline and lists of numbers are no components; those that are left out have no class."""
+    index = {
+        "_class_name": ["pipeline", "MyPipeline"],
+        "_diffusers_version": "0.42.1",
+        "vae": ["diffusers", "AutoencoderKL"],
+        "image_encoder": [None, None],
+        "transformer": ["diffusers", "FluxTransformer2DModel", {"repo": "owner/name"}],
+        "latents_mean": [0.1, 0.2],
+        "names": ["one"],
+        "requires_safety_checker": True,
+    }
+
+    assert index_components(index) == {
+        "vae": ("diffusers", "AutoencoderKL"),
+        "image_encoder": (None, None),
+        "transformer": ("diffusers", "FluxTransformer2DModel"),
+    }

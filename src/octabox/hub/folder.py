@@ -6,10 +6,13 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
 from octabox.security.filesystem import read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Index files of a diffusers model, the standard one first.
 INDEX_FILES = ("model_index.json", "modular_model_index.json")
@@ -56,6 +59,27 @@ def folder_index(folder: Path) -> dict[str, Any]:
         hint = "Choose the folder of a model in the format of diffusers."
         raise IncompatibleWeightsError(f"{folder} is not a model folder: it has no {INDEX_FILES[0]}.", hint=hint)
     return read_index(file, str(file))
+
+
+def index_components(index: Mapping[str, Any]) -> dict[str, tuple[str | None, str | None]]:
+    """Return the library and the class of each component that an index names.
+
+    Other entries are settings of the pipeline. A component that is left out has None for both.
+
+    Args:
+        index: The content of an index file. A modular index has further values behind library and class.
+    """
+    return {
+        name: (entry[0], entry[1])
+        for name, entry in index.items()
+        # A model with custom code has a file and a class under `_class_name`.
+        if not name.startswith("_") and isinstance(entry, list) and len(entry) > 1 and _are_names(entry[:2])
+    }
+
+
+def _are_names(values: list[Any]) -> bool:
+    """Return whether the first values of an entry can be a library and a class."""
+    return all(value is None or isinstance(value, str) for value in values)
 
 
 def read_index(file: Path, label: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from octabox.config.parsing import Entry
 from octabox.config.problems import Problem, did_you_mean
 from octabox.errors import NotFoundError, OctaboxError, RequestError, SecurityError
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.hub.folder import folder_index, is_hub_id
+from octabox.hub.folder import folder_index, index_components, is_hub_id
 from octabox.service.bounds import Limits, check_amounts
 
 
@@ -95,7 +95,7 @@ def _check_class(entry: Entry, pipeline: PipelineEntry, catalog: Catalog) -> Ite
     original = catalog.pipelines.get(str(index["_class_name"]))
     if pipeline.modular or original is None or original.name == pipeline.name:
         return
-    parts = {name for name, part in index.items() if isinstance(part, list) and part[-1]}
+    parts = {name for name, (_, cls) in index_components(index).items() if cls}
     provided = parts | {name for name, part in entry.config.parts() if part.model}
     hint = f"the folder is for {original.name}"
     if missing := pipeline.required_components - provided:

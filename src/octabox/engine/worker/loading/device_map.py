@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.placement.dtype import choose_variant
-from octabox.hub.folder import folder_index, index_file
+from octabox.hub.folder import folder_index, index_components, index_file
 from octabox.hub.weights import weight_files
 
 #: Classes whose weights can be loaded on a device.
@@ -49,11 +49,11 @@ def load_on_device(
         return {}
     configured_adapters = {name for name, part in config.parts() if part.model}
     loaded: dict[str, torch.nn.Module] = {}
-    for name, entry in folder_index(folder).items():
+    for name, (library, class_name) in index_components(folder_index(folder)).items():
         subfolder = folder / name
-        if name in configured_adapters or not isinstance(entry, list) or len(entry) != 2 or not subfolder.is_dir():  # noqa: PLR2004
+        if name in configured_adapters or not subfolder.is_dir():
             continue
-        cls = _model_class(*entry)
+        cls = _model_class(library, class_name)
         if cls is None:
             continue
         component_dtype = dtypes.get(name, dtype)
@@ -76,12 +76,12 @@ def weight_options(config: ModelConfig, folder: Path, dtype: torch.dtype, cls: A
     return options
 
 
-def _model_class(library: object, name: object) -> Any:
+def _model_class(library: str | None, name: str | None) -> Any:
     """Return a component's class if it is a model class of diffusers or transformers, else None.
 
     Classes of single pipelines, such as safety checkers, are left to the pipeline, which warns about those passed to it.
     """
-    if not (isinstance(library, str) and isinstance(name, str) and library in {"diffusers", "transformers"}):
+    if not (name and library in {"diffusers", "transformers"}):
         return None
     cls = getattr(importlib.import_module(library), name, None)
     return cls if isinstance(cls, type) and issubclass(cls, MODEL_CLASSES) else None

@@ -40,7 +40,7 @@ from octabox.engine.worker.placement.dtype import DtypeChoice, Precision, choose
 from octabox.engine.worker.placement.layerwise_casting import apply_storage
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
 from octabox.errors import LoadError, NotFoundError, RequestError
-from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file, is_hub_id
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file, is_hub_id
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,8 @@ def _component_class_names(config: ModelConfig) -> list[str] | None:
     folder = Path(config.model)
     if index_file(folder) is None:
         return None
-    # An entry is [library, class], with further values in a modular index.
-    named = {name: entry[1] for name, entry in folder_index(folder).items() if isinstance(entry, list)}
-    return [str(cls) for name, cls in named.items() if cls and name not in config.components]
+    components = index_components(folder_index(folder))
+    return [cls for name, (_, cls) in components.items() if cls and name not in config.components]
 
 
 def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
@@ -151,10 +150,10 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
         raise LoadError(f"Model '{config.name}': {folder} does not exist.", hint=hint, model=config.name)
     if entry.modular or index_file(folder) is None:
         return
-    index = {name: part for name, part in folder_index(folder).items() if isinstance(part, list)}
+    index = index_components(folder_index(folder))
     configured = {name for name, part in config.parts() if part.model or part.omit}
     missing = [
-        name for name, part in index.items() if part[-1] and name not in configured and not (folder / name).is_dir()
+        name for name, (_, cls) in index.items() if cls and name not in configured and not (folder / name).is_dir()
     ]
     if missing:
         optional = [name for name in missing if name not in entry.required_components]

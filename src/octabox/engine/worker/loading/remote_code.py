@@ -13,7 +13,7 @@ from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import MODEL_REPOSITORY, ModelConfig
 from octabox.errors import RemoteCodeError
-from octabox.hub.folder import index_file
+from octabox.hub.folder import index_components, index_file
 from octabox.hub.repository import model_index
 
 
@@ -73,15 +73,12 @@ def _code_files(index: Mapping[str, Any], configured: set[str], folder: Path) ->
     """
     pipeline = index.get("_class_name")
     files = [f"{pipeline[0]}.py"] if isinstance(pipeline, list) else []
-    for name, entry in index.items():
-        if name.startswith("_") or name in configured or not isinstance(entry, list) or not entry:
+    for name, (library, cls) in index_components(index).items():
+        if name in configured or library is None or library in LOADABLE_CLASSES or hasattr(pipelines, library):
             continue
-        library = entry[0]
-        if isinstance(library, str) and library not in LOADABLE_CLASSES and not hasattr(pipelines, library):
-            file = f"{name}/{library}.py"
-            is_installed = len(entry) > 1 and _is_plugin_class(library, str(entry[1]))
-            if not is_installed or (folder / file).exists():
-                files.append(file)
+        file = f"{name}/{library}.py"
+        if not _is_plugin_class(library, str(cls)) or (folder / file).exists():
+            files.append(file)
     if isinstance(index.get("auto_map"), dict):
         files += sorted({f"{str(name).partition('.')[0]}.py" for name in index["auto_map"].values()})
     return files
