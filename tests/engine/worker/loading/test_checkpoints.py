@@ -33,7 +33,7 @@ KIND = "StableDiffusionPipeline"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tiny model in diffusers' format and as single files."""
     place = tmp_path_factory.mktemp("single")
-    pipe = tiny_sd()
+    pipe = tiny_sd(clip=True)
     pipe.save_pretrained(place / "whole")
     save_single_file(pipe, place / "all.safetensors")
     save_single_file(pipe, place / "all.ckpt")
