@@ -84,12 +84,20 @@ def _write(file: Path, content: object) -> None:
 
 def _write_clip_tokenizer(path: Path) -> None:
     """Write the merges of CLIP and the vocabulary that follows from them."""
-    merges = gzip.decompress((_DATA / "clip" / "merges.txt.gz").read_bytes()).decode()
-    (path / "merges.txt").write_text(merges, encoding="utf-8")
+    merges, vocabulary = _tokenizer_files()
+    (path / "merges.txt").write_bytes(merges)
+    (path / "vocab.json").write_bytes(vocabulary)
+
+
+@cache
+def _tokenizer_files() -> tuple[bytes, bytes]:
+    """Return the contents of the merges and the vocabulary of CLIP, 1.6 MB; some models have two such tokenizers."""
+    merges = gzip.decompress((_DATA / "clip" / "merges.txt.gz").read_bytes())
     characters = _byte_characters()
-    joined = [line.replace(" ", "") for line in merges.splitlines()[1:]]
+    joined = [line.replace(" ", "") for line in merges.decode().splitlines()[1:]]
     tokens = [*characters, *(f"{each}</w>" for each in characters), *joined, *_ENDS]
-    _write(path / "vocab.json", {token: number for number, token in enumerate(tokens)})
+    vocabulary = json.dumps({token: number for number, token in enumerate(tokens)}, ensure_ascii=False)
+    return merges, vocabulary.encode()
 
 
 def _byte_characters() -> list[str]:
