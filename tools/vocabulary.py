@@ -92,7 +92,9 @@ def uses_in(text: str, words: Iterable[RefusedWord]) -> Iterator[Use]:
     for token in tokens:
         if token.type == tokenize.NAME and token.start in called:
             continue
-        if token.type == tokenize.NAME and any(_pattern(any_word).fullmatch(each) for each in _name_parts(token.string)):
+        if token.type == tokenize.NAME and any(
+            _pattern(any_word).fullmatch(each) for each in _name_parts(token.string)
+        ):
             yield from (Use(token.start[0], token.string, word) for word in words if _in_name(token.string, word))
         elif token.type in (tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", -1)):
             prose = CODE.sub(" ", token.string)
