@@ -94,7 +94,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     precision = precision or dtypes.attempts[0]
     dtype = precision.dtype
     check_packed_weights(config, device)
-    _check_complete(config, load_catalog().pipeline(pipeline))
+    _check_complete(config, load_catalog().pipeline(pipeline), pipeline_class)
     base_config, extra_names = split_extra_components(config, pipeline)
     with require_all_weights(config.name):
         pipe, notes = _load_pipeline(base_config, pipeline_class, precision, dtypes, device)
@@ -138,7 +138,7 @@ def _component_class_names(config: ModelConfig) -> list[str] | None:
     return [cls for name, (_, cls) in components.items() if cls and name not in config.components]
 
 
-def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
+def _check_complete(config: ModelConfig, entry: PipelineEntry, pipeline_class: Any) -> None:
     """Check that a folder has all components that its index names and that the class requires.
 
     Raises:
@@ -152,9 +152,10 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
         return
     index = index_components(folder_index(folder))
     configured = {name for name, part in config.parts() if part.model or part.omit}
-    missing = [
-        name for name, (_, cls) in index.items() if cls and name not in configured and not (folder / name).is_dir()
-    ]
+    # Others have a default in the constructor, and diffusers neither saves nor loads them.
+    loaded, _ = pipeline_class._get_signature_keys(pipeline_class)  # noqa: SLF001 (what `from_pretrained` loads)
+    candidates = {name for name, (_, cls) in index.items() if cls and name in loaded and name not in configured}
+    missing = sorted(name for name in candidates if not (folder / name).is_dir())
     if missing:
         optional = [name for name in missing if name not in entry.required_components]
         omit = f", or leave it out: components: {{{optional[0]}: null}}" if optional else ""
