@@ -49,6 +49,43 @@ def failure(*arguments: str) -> OctaboxError:
     return error
 
 
+def test_short_options_and_standard_input(elsewhere: Path) -> None:
+    """Prompts come from standard input, parameters by their short names, and each result is a line of JSON."""
+    words = [
+        "run",
+        "demo",
+        "--prompt-file",
+        "-",
+        "--steps",
+        "2",
+        "--size",
+        "64x64",
+        "--cfg",
+        "2",
+        "--json",
+        "-o",
+        "a.png",
+    ]
+    result = CliRunner().invoke(cli, words, input="a red star\n# no prompt\na blue circle\n", standalone_mode=False)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+
+    assert 0 == result.exit_code, result.exception
+    assert ["a-1.png", "a-2.png"] == [line["files"][0]["path"] for line in lines]
+    with Image.open("a-1.png") as image:
+        assert (64, 64) == image.size
+    params = read_metadata((elsewhere / "a-2.png").read_bytes())["params"]
+    assert ("a blue circle", 2, 2) == (params["prompt"], params["num_inference_steps"], params["guidance_scale"])
+
+
+def test_an_image_goes_to_standard_output(elsewhere: Path) -> None:
+    """It is all that is written there; notes go to standard error."""
+    result = run("demo", "a red star", "--steps", "1", "--seed", "1", "-o", "-", "-p", "eta=0.5")
+
+    assert result.stdout_bytes.startswith(b"\x89PNG")
+    assert "a red star" == read_metadata(result.stdout_bytes)["params"]["prompt"]
+    assert [] == list(elsewhere.iterdir())
+
+
 def test_an_image_is_written_with_what_made_it(elsewhere: Path) -> None:
     """The file is where it was asked for, and knows its prompt and its seed."""
     result = run("demo", "a red star", *STEPS, "--seed", "7", "-o", "star.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 def read_prompts(model: str | None, prompts: tuple[str, ...], file: Path | None) -> list[str]:
     """Return the prompts of the command line and those of a file, one in each line without empty lines and comments (`#`).
 
+    The file ``-`` is standard input.
+
     Raises:
         InvalidParameterError: The file cannot be read, or has no prompts; or the prompts are the words of one without quotes.
     """
@@ -32,7 +35,7 @@ def read_prompts(model: str | None, prompts: tuple[str, ...], file: Path | None)
     if file is None:
         return list(prompts)
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidParameterError(f"'{file}' cannot be read: {error}.", parameter="prompt") from error
     from_file = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
