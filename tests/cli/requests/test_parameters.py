@@ -25,7 +25,7 @@ TEXT, NUMBER = {"type": "string"}, {"type": "number"}
 
 def popped(*words: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Return what a command finds in these words."""
-    found: list[Any] = []
+    found: list[tuple[list[tuple[str, str]], list[tuple[str, str]]]] = []
 
     @click.command()
     @parameter_options
