@@ -22,6 +22,9 @@ PREFIX = "octabox-"
 #: File that the process of a folder keeps locked; the system unlocks it when the process ends, however it ends.
 LOCK = ".lock"
 
+#: Maximum number of folders that the log names.
+MAX_NAMES = 3
+
 
 class TemporaryFolder:
     """A new folder for temporary files, which only this user can read; its process keeps it locked.
@@ -59,10 +62,12 @@ def remove_abandoned(folder: Path | None = None) -> None:
     """
     if fcntl is None:
         return
-    for each in (folder or Path(tempfile.gettempdir())).glob(f"{PREFIX}*"):
-        if _is_abandoned(each):
-            shutil.rmtree(each, ignore_errors=True)
-            logger.info("Files of a process that has ended are deleted: %s", each)
+    abandoned = list(filter(_is_abandoned, (folder or Path(tempfile.gettempdir())).glob(f"{PREFIX}*")))
+    for each in abandoned:
+        shutil.rmtree(each, ignore_errors=True)
+    if abandoned:
+        names = ", ".join(str(each) for each in abandoned[:MAX_NAMES]) + (", ..." if len(abandoned) > MAX_NAMES else "")
+        logger.info("Files of %d processes that have ended are deleted: %s", len(abandoned), names)
 
 
 def _is_abandoned(folder: Path) -> bool:
