@@ -108,7 +108,7 @@ def to_hardware_error(
     if kind == "device":
         return DeviceError(
             f"The device failed while {doing} '{model}'{location}.",
-            hint="The next request gets a new worker process. If it fails too, see the log of the server and that of the driver.",
+            hint="The next request gets a new worker process. If it fails too, see the logs of the server and the driver.",
             model=model,
         )
     requested, free = bytes_requested(message), bytes_free(message)

@@ -39,7 +39,7 @@ INTERNAL: list[Callable[[], Any]] = [
     lambda: torch.nn.Embedding(2, 2)(torch.tensor(9)),
     lambda: torch.tensor("a"),
     lambda: None + 1,  # type: ignore[operator]
-    lambda: [].pop(),
+    [].pop,
     lambda: {}["key"],
     lambda: int("many"),
     lambda: sorted(unknown=1),  # type: ignore[call-overload]
@@ -95,6 +95,6 @@ def test_one_parameter_that_differs_is_that_of_the_error(embedded: ModelConfig) 
     call = Calls(embedded)(eta=0.5)
     run = call.runs[0]
     object.__setattr__(run, "params", {"prompt": "a star", "eta": 0.5})
-    error = to_generation_error(raised_by(lambda: [].pop()), call, 0)
+    error = to_generation_error(raised_by([].pop), call, 0)
 
     assert ("eta", "StableDiffusionPipeline cannot use this value of 'eta'.") == (error.parameter, error.message)
