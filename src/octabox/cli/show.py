@@ -40,6 +40,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
     show_title(info.name, info.description)
     show_fields(
         [
+            ("alias of", info.alias_of or ""),
             ("source", info.source),
             ("pipeline", schema["x-pipeline"]),
             ("task", schema["x-task"]),

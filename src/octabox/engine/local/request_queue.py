@@ -63,6 +63,20 @@ class RequestQueue:
         finally:
             await self._remove(request)
 
+    def check_room(self, client: str) -> None:
+        """Check that one more call of a client may wait.
+
+        Raises:
+            QueueFullError: Too many calls wait.
+        """
+        if not _has_room(self._waiting, client, self._limit):
+            raise QueueFullError(
+                f"The queue of model '{self.name}' is full: {len(self._waiting)} requests are waiting.",
+                retry_after=self._reserve_time(),
+                hint="Try again later, or raise `queue_size`.",
+                model=self.name,
+            )
+
     async def unload(self) -> bool:
         """End the worker once it is idle, or sooner where it shows no sign of life; return whether there was one."""
         was_resident = self.resident
@@ -96,13 +110,8 @@ class RequestQueue:
         if request.call and request.call.continues:
             request.turn = -1.0
         else:
-            if request.call and not _has_room(self._waiting, request.client, self._limit):
-                raise QueueFullError(
-                    f"The queue of model '{self.name}' is full: {len(self._waiting)} requests are waiting.",
-                    retry_after=self._reserve_time(),
-                    hint="Try again later, or raise `queue_size`.",
-                    model=self.name,
-                )
+            if request.call:
+                self.check_room(request.client)
             turns = [each.turn for each in self._waiting if each.client == request.client]
             request.turn = max([self._turn, *turns]) + 1
         insort(self._waiting, request, key=lambda each: each.turn)

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+
+from octabox.security.temporary_folder import TemporaryFolder
 
 #: Folder of the data.
 _DATA = files("octabox.hub.checkpoints")
@@ -59,8 +60,7 @@ def bundle_folder(name: str, pipeline: str) -> Iterator[Path]:
     index = {"_class_name": pipeline, **bundle.get("settings", {})}
     index |= {part: entry["class"] for part, entry in parts.items()}
     index |= {part: [None, None] for part in bundle.get("without", ())}
-    with TemporaryDirectory(prefix="octabox-") as temporary:
-        path = Path(temporary)
+    with TemporaryFolder() as path:
         _write(path / "model_index.json", index)
         for part, entry in parts.items():
             (path / part).mkdir()
