@@ -15,9 +15,11 @@ from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.worker.component_types import component_class, group_components
+from octabox.engine.worker.loading.completeness import require_all_tensors
 from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.quantization import build_quantization_config
 from octabox.engine.worker.placement.dtype import choose_variant, parse_dtype
+from octabox.engine.worker.single_files.pickled_weights import replaced_classes
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
@@ -129,7 +131,8 @@ def load_file(
         options |= {"config": str(local_config.parent)}
     elif not Path(config_source).is_dir() or (Path(config_source) / subfolder).is_dir():
         options |= {"config": config_source, "subfolder": subfolder}
-    return cls.from_single_file(file, **options)
+    with require_all_tensors(config.name, file), replaced_classes(file):
+        return cls.from_single_file(file, **options)
 
 
 def check_packed_weights(config: ModelConfig, device: str) -> None:
