@@ -118,12 +118,15 @@ def _build_request(
     **_: Any,
 ) -> GenerationRequest:
     """Return the request of the options, merged over that of the metadata."""
+    from octabox.catalog.pipelines import load_catalog
+    from octabox.cli.options import skipped_layers
     from octabox.service.planning import parse_seed
     from octabox.types import GenerationRequest
 
     task = task or metadata.get("task")
-    from_options = _parse_params(params, parts.models.schema(parts.name, task)["properties"])
-    merged = {**metadata.get("params", {}), **from_options}
+    schema = parts.models.schema(parts.name, task)
+    layers = skipped_layers(metadata, load_catalog().pipeline(schema["x-pipeline"]))
+    merged = {**metadata.get("params", {}), **layers, **_parse_params(params, schema["properties"])}
     if prompts:
         merged["prompt"] = prompts[0] if len(prompts) == 1 else prompts
     written = {

@@ -179,7 +179,7 @@ UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_mo
             None,
             "lack 1 of .*UNet2DConditionModel: .*resnets.0.norm1.weight",
         ),
-        (f"{UNET}time_embed.0.weight", f"{UNET}time.0.weight", "has no tensor time_embed.0.weight"),
+        (f"{UNET}time_embed.0.weight", f"{UNET}time.0.weight", "lack 1 of .*time_embedding.linear_1.weight"),
         (f"{VAE}decoder.conv_in.weight", None, "AutoencoderKL|decoder.conv_in.weight"),
         (f"{VAE}encoder.mid.block_1.norm1.bias", None, "lack 1 of .*AutoencoderKL: .*mid_block.resnets.0.norm1.bias"),
     ],

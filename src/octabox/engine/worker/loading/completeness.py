@@ -92,7 +92,9 @@ def require_all_tensors(model: str, file: str) -> Iterator[None]:
         ) from error
     except single_file_utils.SingleFileComponentError as error:
         raise IncompatibleWeightsError(
-            f"Model '{model}': {file} lacks a component: {' '.join(str(error).split())}", hint=_INCOMPLETE, model=model
+            f"Model '{model}': {file} lacks a component: {str(error).partition(chr(10))[0]}",
+            hint=_INCOMPLETE,
+            model=model,
         ) from error
     finally:
         for module in modules:
