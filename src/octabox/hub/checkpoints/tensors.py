@@ -13,6 +13,7 @@ from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
 from octabox.hub.checkpoints.gguf import read_gguf
 from octabox.hub.checkpoints.pickles import read_pickle
 from octabox.hub.folder import PICKLE_SUFFIXES
+from octabox.hub.limits import check_header
 
 #: Shapes of tensors by name.
 Shapes = Mapping[str, tuple[int, ...]]
@@ -55,8 +56,10 @@ def read_header(file: Path) -> tuple[Shapes, Mapping[str, str]]:
     """Return the shapes of all tensors in a .safetensors file by name, and its metadata.
 
     Raises:
-        IncompatibleWeightsError: The file is damaged or truncated.
+        OSError: The file cannot be read.
+        IncompatibleWeightsError: The file is damaged or truncated, or its header is too large.
     """
+    check_header(file)
     try:
         with safe_open(file, framework="np") as opened:
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 (a method)

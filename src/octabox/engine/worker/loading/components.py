@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from octabox.engine.worker.single_files.pickled_weights import replaced_classes
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
+from octabox.security.json_files import read_json
 
 
 def load_component(
@@ -88,7 +88,7 @@ def load_from_pretrained(config: ModelConfig, name: str, cls: Any, dtype: torch.
 def _read_class(folder: Path) -> Any:
     """Return the diffusers class in the `config.json` of a component's folder; None if there is none."""
     try:
-        name = json.loads((folder / "config.json").read_bytes()).get("_class_name")
+        name = read_json(folder / "config.json").get("_class_name")
     except (OSError, ValueError, AttributeError):
         return None
     return import_class(name) if name in load_catalog().metadata.ancestors else None

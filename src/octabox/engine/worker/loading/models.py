@@ -42,6 +42,7 @@ from octabox.engine.worker.placement.offload import Placement, prepare_placement
 from octabox.engine.worker.single_files.stated_scheduler import apply_stated_scheduler
 from octabox.errors import LoadError, NotFoundError, RequestError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file, is_hub_id
+from octabox.hub.limits import check_model_files
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     Raises:
         LoadError: A setting is not possible on this machine or with this class.
     """
+    for source in {config.model, config.config, *(part.model for _, part in config.parts())} - {None}:
+        check_model_files(str(source))
     device = choose_device(config.device or options.device, config.name)
     plan = plan_performance(config, options, device)
     class_names = _component_class_names(config)
