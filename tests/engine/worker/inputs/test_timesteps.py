@@ -75,11 +75,12 @@ def test_no_step_is_left(pipe: Any, args: tuple[Any, ...], message: str, hint: s
 class Schedule:
     """A scheduler that takes two timesteps for a step."""
 
-    timesteps: tuple[int, ...] = ()
+    def __init__(self) -> None:
+        self.timesteps: list[int] = []
 
     def set_timesteps(self, num_inference_steps: int) -> None:
         """Set the timesteps."""
-        self.timesteps = tuple(range(2 * num_inference_steps))
+        self.timesteps = list(range(2 * num_inference_steps))
 
 
 class Cut:
@@ -88,9 +89,9 @@ class Cut:
     def __init__(self) -> None:
         self.scheduler = Schedule()
 
-    def get_timesteps(self, num_inference_steps: int, strength: float) -> tuple[int, ...]:
+    def get_timesteps(self, num_inference_steps: int, strength: float) -> list[int]:
         """Return the timesteps."""
-        return self.scheduler.timesteps[int(6 / strength) :] if num_inference_steps else ()
+        return self.scheduler.timesteps[int(6 / strength) :] if num_inference_steps else []
 
 
 def test_enough_steps_by_the_schedule_of_the_pipeline() -> None:
@@ -102,7 +103,7 @@ def test_enough_steps_by_the_schedule_of_the_pipeline() -> None:
 
     assert "Use at least 4 steps." == caught.value.hint
     assert scheduler is pipe.scheduler
-    assert () == scheduler.timesteps
+    assert [] == scheduler.timesteps
 
 
 @pytest.mark.parametrize(("pipe", "args"), [(Whole(), (5, 0.2, "cpu")), (Begun(), (4, 0.05)), (Late(), (4, 0.0, 0.5))])
