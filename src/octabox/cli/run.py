@@ -59,6 +59,7 @@ def command(**options: Any) -> None:
 
 
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
+    from octabox.catalog.pipelines import load_catalog
     from octabox.cli.output import Destination, show_status
     from octabox.cli.requests.options import (
         apply_profile,
@@ -68,6 +69,7 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
         read_metadata,
         read_prompts,
         require_model,
+        skipped_layers,
     )
     from octabox.config.settings import Settings
     from octabox.server import build
@@ -90,6 +92,7 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
         task = options.pop("task") or metadata.get("task")
         schema = parts.models.schema(parts.name, task)
         params, names = parameters.parse_parameters(param_texts, schema["properties"])
+        params = skipped_layers(metadata, load_catalog().pipeline(schema["x-pipeline"])) | params
         request = replace(
             _build_request(parts, destination, metadata, prompts, task=task, params=params, **options),
             workflow=workflow,

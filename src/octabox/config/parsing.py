@@ -27,6 +27,7 @@ from octabox.config.problems import (
     join_key,
     nearest_location,
 )
+from octabox.hub.checkpoints.predictions import has_weights, is_training_config
 
 #: Keys of Octabox's format; ``path`` is set by the reader.
 MODEL_KEYS = frozenset(ModelConfig.model_fields) - {"path"}
@@ -67,8 +68,13 @@ class ParsedConfig:
 
 
 def read_models(file: Path) -> ParsedConfig:
-    """Read all models of a YAML file; an invalid one does not affect the others, and no error is raised."""
+    """Read all models of a YAML file; an invalid one does not affect the others, and no error is raised.
+
+    The training configuration next to a single file configures no model; it is read when the file is loaded.
+    """
     document = read_document(file)
+    if is_training_config(document.data) and has_weights(file):
+        return ParsedConfig(file)
     problems = list(document.problems)
     entries: list[Entry | Alias] = []
     if document.data is None and not problems:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from octabox.engine.local.worker_process import WorkerProcess
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.errors import ServerStoppingError
-from octabox.security.filesystem import read_file
+from octabox.security.json_files import read_json
 from octabox.security.temporary_folder import remove_abandoned
 from octabox.types import Event, ModelStatus
 
@@ -121,7 +120,7 @@ class LocalEngine:
 def component_classes(model: ModelConfig) -> list[str]:
     """Return the classes that a model folder's `model_index.json` names, as "library.Class"; [] where there is none."""
     try:
-        index = json.loads(read_file(Path(model.model) / "model_index.json"))
+        index = read_json(Path(model.model) / "model_index.json")
         parts = [value for value in index.values() if isinstance(value, list) and len(value) == 2]  # noqa: PLR2004
         named = [f"{library}.{name}" for library, name in parts if library in ("diffusers", "transformers") and name]
         return [f"diffusers.{index['_class_name']}", *named]

@@ -38,7 +38,7 @@ def library_message(error: BaseException) -> str:
 
 
 def is_for_caller(error: BaseException) -> bool:
-    """Return whether the message of an exception may say something about the request; True if its origin is unknown.
+    """Return whether the message of an exception may be about the request; True if its origin is unknown.
 
     It does not where torch or Python itself has raised it, since those describe tensors and objects that no request names.
     """

@@ -39,8 +39,10 @@ from octabox.engine.worker.placement.device import choose_device
 from octabox.engine.worker.placement.dtype import DtypeChoice, Precision, choose_dtypes, choose_variant
 from octabox.engine.worker.placement.layerwise_casting import apply_storage
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
+from octabox.engine.worker.single_files.stated_scheduler import apply_stated_scheduler
 from octabox.errors import LoadError, NotFoundError, RequestError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file, is_hub_id
+from octabox.hub.limits import check_model_files
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     Raises:
         LoadError: A setting is not possible on this machine or with this class.
     """
+    for source in {config.model, config.config, *(part.model for _, part in config.parts())} - {None}:
+        check_model_files(str(source))
     device = choose_device(config.device or options.device, config.name)
     plan = plan_performance(config, options, device)
     class_names = _component_class_names(config)
@@ -123,7 +127,8 @@ def _load_pipeline(
     """Load a pipeline from a file, a folder or the Hub, and return it with the assumptions made."""
     if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
         pipe = load_checkpoint(config, pipeline_class, precision.dtype, dtypes)
-        return pipe, (*checkpoint_notes(config), *dtype_notes(pipe, precision.dtype))
+        stated = apply_stated_scheduler(pipe, config)
+        return pipe, (*checkpoint_notes(config, stated), *dtype_notes(pipe, precision.dtype))
     if issubclass(pipeline_class, ModularPipeline):
         return load_modular(config, pipeline_class, precision.dtype, device), ()
     return _load_folder(pipeline_class, config, precision.dtype, device), ()
