@@ -40,7 +40,7 @@ INTERNAL: list[Callable[[], Any]] = [
     lambda: torch.tensor("a"),
     lambda: None + 1,  # type: ignore[operator]
     [].pop,
-    lambda: dict[str, int]()["key"],
+    lambda: dict[str, str]()["key"],
     lambda: int("many"),
     lambda: sorted(unknown=1),  # type: ignore[call-overload]
 ]

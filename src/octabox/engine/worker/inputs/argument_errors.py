@@ -40,7 +40,7 @@ def library_message(error: BaseException) -> str:
 def is_for_caller(error: BaseException) -> bool:
     """Return whether the message of an exception may be about the request; True if its origin is unknown.
 
-    It does not where torch or Python itself has raised it, since those describe tensors and objects that no request names.
+    It is not where torch or Python itself has raised it, since those describe tensors and objects that no request names.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
     if not frames:
