@@ -287,6 +287,7 @@ class ModelInfo:
         tasks: Hub task tags that it serves, the default first.
         created: Time of the last change of its configuration, in seconds since the epoch.
         description: Description in its configuration.
+        response_format: Format of images in responses, if its configuration sets one: ``url`` or ``b64_json``.
     """
 
     name: str
@@ -295,3 +296,4 @@ class ModelInfo:
     tasks: tuple[str, ...] = ()
     created: float = 0.0
     description: str = ""
+    response_format: str | None = None
