@@ -42,8 +42,9 @@ async def find_mask(
     if others or MASK in inputs or (isinstance(image, str) and image.lstrip().lower().startswith(URLS)):
         return {}
     try:
-        name = model or await asyncio.to_thread(first_model_for, ctx.models, "image", INPAINTING)
-        await asyncio.to_thread(ctx.models.pipeline, name, INPAINTING)
+        if model is None:
+            model = await asyncio.to_thread(first_model_for, ctx.models, "image", INPAINTING)
+        await asyncio.to_thread(ctx.models.pipeline, model, INPAINTING)
         data = image if isinstance(image, bytes) else await asyncio.to_thread(decode_text, image, "image")
         transparency = await ctx.decoder.decode("transparency", data, parameter="image")
     except (MediaError, TaskNotFoundError):
