@@ -50,8 +50,9 @@ def sample_image(colour: str = "red", size: tuple[int, int] = (16, 8), mode: str
 class FakeGenerations:
     """Makes images whose red is their seed, in the size that is wished for.
 
-    With ``made`` it makes that instead, with other seeds. ``error`` is raised before the first event, ``late`` after it,
-    and after ``pause`` seconds; with ``hang`` nothing follows the first event.
+    With ``made`` it makes that instead, with other seeds, and ``copies`` of it for each output. ``error`` is raised before the
+    first event, after ``delay`` seconds, and ``late`` after it, and after ``pause`` seconds; with ``hang`` nothing follows the
+    first event.
     """
 
     def __init__(self) -> None:
@@ -60,7 +61,7 @@ class FakeGenerations:
         self.made: Artifact | None = None
         self.error: Exception | None = None
         self.late: Exception | None = None
-        self.hang, self.pause = False, 0.0
+        self.hang, self.delay, self.pause, self.copies = False, 0.0, 0.0, 1
         self.begun, self.cancelled = asyncio.Event(), asyncio.Event()
         self.observers: list[RequestObserver] = []
 
@@ -68,6 +69,8 @@ class FakeGenerations:
         """Yield progress, previews if some are asked for, and the result."""
         with observed(request, self.observers) as results:
             self.requests.append(request)
+            if self.delay:
+                await asyncio.sleep(self.delay)
             if self.error:
                 raise self.error
             if request.model not in self.known:
@@ -86,7 +89,8 @@ class FakeGenerations:
                 first = 7 if request.seed is None else request.seed
                 for step in range(request.partial_images):
                     yield Progress("running", step + 1, 3, preview=self._artifact(request, first))
-                artifacts = tuple(self._artifact(request, first + index) for index in range(request.num_outputs))
+                count = request.num_outputs * self.copies
+                artifacts = tuple(self._artifact(request, first + index) for index in range(count))
                 task, warnings = request.task or "text-to-image", ("served warning.",)
                 results.append(
                     Generation(request.id, request.model, "FakePipeline", task, artifacts, warnings, {"run": 0.1})

@@ -16,7 +16,7 @@ Phase = Literal["queued", "loading", "compiling", "running", "decoding", "encodi
 #: Maximum seed: torch takes 64 bits, but JSON clients store numbers as doubles, which are exact only up to here.
 MAX_SEED = 2**53 - 1
 
-#: Device name for the best accelerator of any type; without an accelerator, the load fails.
+#: Device name for the best accelerator of any type.
 ACCELERATOR = "accelerator"
 
 #: An input as the client sends it: the bytes of a file, or text with base64, a data URI or an http(s) URL.
@@ -124,8 +124,7 @@ class GenerationRequest:
         seed: Seed of the first output; it increases by one for each further output. None selects a random seed.
         num_outputs: Number of outputs of each prompt.
         scheduler: Noise scheduler of this request; None is the model's.
-        adapters: LoRAs of this request by name, in addition to those of the model's configuration; the weight of one that is
-            in both is this one.
+        adapters: LoRAs of this request by name, in addition to those of the model's configuration or in their place.
         output: Format of the artifacts.
         partial_images: Number of unfinished images to send while the request runs.
         prompt_syntax: Syntax of the prompts, one of `octabox.prompts.names.SYNTAXES`; None is the model's.
@@ -288,6 +287,7 @@ class ModelInfo:
         created: Time of the last change of its configuration, in seconds since the epoch.
         description: Description in its configuration.
         alias_of: Name of the model that this is another name of.
+        response_format: Format of images in responses, if its configuration sets one.
     """
 
     name: str
@@ -297,3 +297,4 @@ class ModelInfo:
     created: float = 0.0
     description: str = ""
     alias_of: str | None = None
+    response_format: str | None = None

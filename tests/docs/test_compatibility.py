@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from octabox.frontends.http.huggingface.schema import InferenceParameters, InferenceRequest
 from octabox.frontends.http.native.generations.schema import ALIASES as NATIVE_ALIASES
 from octabox.frontends.http.native.generations.schema import NativeRequest, Output
 from octabox.frontends.http.openai.images.schema import ImageRequest
@@ -14,6 +15,7 @@ from octabox.frontends.naming.parameters import ALIASES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "compatibility" / "openai.md").read_text(encoding="utf-8")
+HUGGING_FACE = (DOCS / "compatibility" / "huggingface.md").read_text(encoding="utf-8")
 NATIVE = (DOCS / "reference" / "native-api.md").read_text(encoding="utf-8")
 
 
@@ -31,6 +33,11 @@ def test_every_field_of_our_own_api_is_on_its_page() -> None:
     fields = [*NativeRequest.model_fields, *NATIVE_ALIASES, *(f"output.{name}" for name in Output.model_fields)]
 
     assert [] == missing([name for name in fields if name != "output"], NATIVE)
+
+
+def test_every_field_of_the_inference_api_is_on_its_page() -> None:
+    """And for that of the Hub."""
+    assert [] == missing([*InferenceRequest.model_fields, *InferenceParameters.model_fields], HUGGING_FACE)
 
 
 def section(name: str) -> str:

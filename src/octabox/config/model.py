@@ -17,6 +17,9 @@ from octabox.types import MAX_SEED
 #: Dtypes of weights; ``auto`` is float32 on a CPU, else one that the device, the weights and the class have in common.
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
+#: How images are returned: by a link, or in the response.
+ResponseFormat = Literal["url", "b64_json"]
+
 #: Dtypes without ``auto``.
 DTYPES = tuple(name for name in get_args(Dtype) if name != "auto")
 
@@ -193,6 +196,10 @@ class ModelConfig(_Strict):
         default=(), description="Repositories whose code may be executed; `true` is the model's, at its `revision`."
     )
     description: str = Field(default="", description="A sentence for users who choose a model.")
+    response_format: ResponseFormat | None = Field(
+        default=None,
+        description="How requests that do not choose receive images: url or b64_json. Default: the server's.",
+    )
     path: Path | None = Field(default=None, exclude=True, description="File that this configuration was read from.")
 
     @model_validator(mode="before")

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError,
 
 from octabox.config.connection_settings import ConnectionSettings, split_list
 from octabox.config.document import read_document
-from octabox.config.model import Dtype
+from octabox.config.model import Dtype, ResponseFormat
 from octabox.config.performance import Profile
 from octabox.config.problems import describe_expected, did_you_mean, format_value, nearest_location
 from octabox.errors import ConfigError, nearest
@@ -78,6 +78,11 @@ class Settings(ConnectionSettings):
     wildcards: Path = Field(default=Path("wildcards"), description="Folder of wildcards for prompts: text files.")
     styles: Path = Field(
         default=Path("styles"), description="File or folder of styles for prompts: JSON, or A1111's CSV."
+    )
+    response_format: ResponseFormat | None = Field(
+        default=None,
+        description="How requests that do not choose receive images: url or b64_json. Default: b64_json from models that have "
+        "the name of an OpenAI model with this default, such as gpt-image-1, otherwise url.",
     )
     result_ttl: int = Field(default=3600, description="Lifetime of results and their links, in seconds.", ge=1)
     max_image_pixels: int = Field(

@@ -59,7 +59,7 @@ class Fetcher:
                 f"'{parameter}' has a URL with the scheme '{kind}:'.", hint=hint, parameter=parameter
             )
         # In a thread, since decoding a large text would block the event loop.
-        return await asyncio.to_thread(_decode, text, parameter)
+        return await asyncio.to_thread(decode_text, text, parameter)
 
     async def _fetch_url(self, url: str, parameter: str) -> bytes:
         try:
@@ -104,8 +104,12 @@ def _fetch_error(url: str, parameter: str, why: str) -> MediaError:
     return MediaError(f"'{url}' for '{parameter}' could not be fetched: {why}.", parameter=parameter)
 
 
-def _decode(text: str, parameter: str) -> bytes:
-    """Decode a data URI (RFC 2397), or base64 without one."""
+def decode_text(text: str, parameter: str) -> bytes:
+    """Decode a data URI (RFC 2397), or base64 without one.
+
+    Raises:
+        MediaError: The text is neither.
+    """
     if text[:5].lower() != "data:":
         return _from_base64(text, parameter)
     head, comma, payload = text.partition(",")

@@ -59,6 +59,18 @@ def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Im
     return image.convert("L")
 
 
+def decode_transparency(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
+    """Decode where an image is transparent: to mode L, black where it is opaque.
+
+    Raises:
+        MediaError: As for `decode`.
+    """
+    with open_image(data, parameter=parameter, limits=limits) as image:
+        if not _has_alpha(image):
+            return Image.new("L", (1, 1))
+        return ImageChops.invert(_as_eight_bits(image).convert("RGBA").getchannel("A"))
+
+
 def encode(image: Image.Image, output: OutputFormat, metadata: Mapping[str, Any]) -> tuple[bytes, str]:
     """Encode an image to a file with its metadata, and return it with its media type.
 

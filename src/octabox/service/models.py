@@ -169,7 +169,8 @@ class ModelService(ConfiguredModels):
     def _info(self, config: ModelConfig) -> ModelInfo:
         created = config.path.stat().st_mtime if config.path and config.path.exists() else 0.0
         pipeline, tasks = self._resolver.describe_local(config, self.catalog)
-        return ModelInfo(config.name, config.model, pipeline, tasks, created, config.description)
+        fields = (config.name, config.model, pipeline, tasks, created, config.description, config.response_format)
+        return ModelInfo(*fields)
 
 
 def _info_of_alias(alias: Alias, info: ModelInfo) -> ModelInfo:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from octabox.errors import GenerationError, MediaError
-from octabox.frontends.http.sse import KEEP_ALIVE, EventStream, encode_event, first_of
+from octabox.frontends.http import sse
+from octabox.frontends.http.sse import KEEP_ALIVE, EventStream, StartedEvents, encode_event
 
 SCOPE = {"type": "http", "path": "/"}
 
@@ -138,16 +139,59 @@ async def test_a_source_that_was_not_read_is_closed() -> None:
     assert source.closed
 
 
-async def test_first_event() -> None:
-    """The first event is returned, and the others are left; a generator without events is an error."""
+async def numbers(count: int) -> AsyncGenerator[int, None]:
+    """Yield numbers from 0."""
+    for number in range(count):
+        yield number
 
-    async def numbers(count: int) -> AsyncGenerator[int, None]:
-        for number in range(count):
-            yield number
 
-    events = numbers(3)
+async def test_started_events() -> None:
+    """Events that have started are all there; a generator without events is an error."""
+    events = StartedEvents(numbers(3))
+    await events.start()
 
-    assert 0 == await first_of(events)
-    assert [1, 2] == [each async for each in events]
+    assert [0, 1, 2] == [each async for each in events]
     with pytest.raises(GenerationError):
-        await first_of(numbers(0))
+        await StartedEvents(numbers(0)).start()
+
+
+async def test_a_late_first_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes longer than the headers may wait is an event of the stream, also if it is an error."""
+    monkeypatch.setattr(sse, "START_TIMEOUT", 0.01)
+
+    async def failing() -> AsyncGenerator[str, None]:
+        await asyncio.sleep(0.05)
+        raise MediaError("Late.")
+        yield ""
+
+    events = StartedEvents(failing())
+    await events.start()
+    client = Client()
+
+    async def encoded() -> AsyncGenerator[str, None]:
+        async for each in events:
+            yield each
+
+    await asyncio.wait_for(EventStream(encoded(), events)(SCOPE, client.receive, client.send), 5)
+
+    assert 200 == client.status
+    assert "Late." in client.parts[-1]
+
+
+async def test_events_that_nobody_awaits_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing them before the first event runs the clean-up of what they come from to its end."""
+    monkeypatch.setattr(sse, "START_TIMEOUT", 0.01)
+    closed = []
+
+    async def waiting() -> AsyncGenerator[str, None]:
+        try:
+            await asyncio.sleep(60)
+            yield ""
+        finally:
+            closed.append(True)
+
+    events = StartedEvents(waiting())
+    await events.start()
+    await events.aclose()
+
+    assert [True] == closed

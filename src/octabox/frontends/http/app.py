@@ -20,6 +20,7 @@ from octabox.config.settings import Settings
 from octabox.errors import OctaboxError
 from octabox.frontends.http import errors, health
 from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.huggingface import routes as huggingface
 from octabox.frontends.http.localai import routes as localai
 from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
 from octabox.frontends.http.native import adapters, catalog
@@ -32,6 +33,7 @@ from octabox.frontends.http.openai import models as openai_models
 from octabox.frontends.http.openai.images import routes as images
 from octabox.frontends.http.openai.speech import routes as speech
 from octabox.frontends.http.openai.videos import routes as videos
+from octabox.frontends.http.responses import MEDIA_HEADERS
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
 
@@ -66,6 +68,7 @@ ROUTE_MODULES = (
     RouteModule("localai", images.routes, ("",)),
     RouteModule("localai", localai.image_routes, ("/v1", "")),
     RouteModule("localai", localai.video_routes, ("",)),
+    RouteModule("huggingface", huggingface.routes, ("",)),
 )
 
 #: Seconds between two checks for expired results.
@@ -143,7 +146,7 @@ def _add_middleware(app: FastAPI, ctx: AppContext) -> None:
             allow_origins=list(settings.cors_origins),
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["retry-after", *speech.HEADERS],
+            expose_headers=["retry-after", *MEDIA_HEADERS],
         )
 
 

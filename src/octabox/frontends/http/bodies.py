@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from octabox.config.problems import describe_expected
@@ -35,6 +36,12 @@ MAX_FILES, MAX_FIELDS = 64, 500
 
 #: Prefixes of the content types of forms.
 FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+#: A form with files.
+MULTIPART = FORM_TYPES[0]
+
+#: Parameter of a file's name in another encoding, and content types of fields: parts of other types are files.
+FILENAME, TEXT_TYPES = re.compile(rb";\s*filename\*\s*=", re.IGNORECASE), (b"text/", b"application/json")
 
 #: Bytes of a body from which on it is parsed in a thread.
 LARGE_BODY = 64 * 1024
@@ -172,6 +179,20 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith(FORM_TYPES)
 
 
+class _FormParser(MultiPartParser):
+    """Parser of forms that recognizes files without ``filename``, by ``filename*`` or by their content type."""
+
+    def on_headers_finished(self) -> None:
+        """Start a part, as a file if it is one."""
+        part = self._current_part
+        disposition = part.content_disposition or b""
+        types = [value.strip().lower() for name, value in part.item_headers if name == b"content-type"]
+        is_binary = any(each and not each.startswith(TEXT_TYPES) for each in types)
+        if (is_binary or FILENAME.search(disposition)) and b"filename=" not in disposition.lower():
+            part.content_disposition = disposition + b'; filename=""'
+        super().on_headers_finished()
+
+
 async def read_parts(request: Request, max_bytes: int) -> list[tuple[str, Source]]:
     """Return the parts of a form: fields as text, files as bytes.
 
@@ -180,12 +201,20 @@ async def read_parts(request: Request, max_bytes: int) -> list[tuple[str, Source
     """
     if not is_form(request):
         raise RequestError("The body must be a form.", hint="Send multipart/form-data, with the image as a file.")
+    limits: dict[str, Any] = {"max_files": MAX_FILES, "max_fields": MAX_FIELDS, "max_part_size": max_bytes}
     try:
-        limits = {"max_files": MAX_FILES, "max_fields": MAX_FIELDS, "max_part_size": max_bytes}
-        async with request.form(**limits) as form:
+        if request.headers["content-type"].lower().startswith(MULTIPART):
+            form = await _FormParser(request.headers, request.stream(), **limits).parse()
+        else:
+            form = await request.form(**limits)
+        try:
             return [
                 (key, await value.read() if isinstance(value, UploadFile) else value)
                 for key, value in form.multi_items()
             ]
+        finally:
+            await form.close()
+    except MultiPartException as error:
+        raise RequestError(f"The form is not valid: {error.message}") from error
     except UnicodeDecodeError as error:
         raise RequestError("The form is not UTF-8.") from error

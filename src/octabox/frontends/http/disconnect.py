@@ -24,7 +24,8 @@ async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -
     task, watch = asyncio.create_task(work), asyncio.create_task(_wait_for_disconnect(receive))
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
+        # The message of a disconnect is received once, so that it counts also if the coroutine has ended meanwhile.
+        if not watch.done():
             return task.result()
         raise GenerationCancelledError("The client disconnected.")
     finally:

@@ -60,12 +60,12 @@ async def read_fields(
     for name, values in texts.items():
         if len(values) > 1 and name in model.model_fields and name not in ("prompt", "negative_prompt"):
             raise InvalidParameterError(f"'{name}' is given twice.", parameter=name)
-        if parsed := [_parse_value(name, text, model) for text in values if text or name == "prompt"]:
+        if parsed := [parse_value(name, text, model) for text in values if text or name == "prompt"]:
             fields[name] = parsed[0] if len(values) == 1 else parsed
     return fields, {name: tuple(sources) for name, sources in media.items()}
 
 
-def _parse_value(name: str, text: str, model: type[BaseModel]) -> Any:
+def parse_value(name: str, text: str, model: type[BaseModel]) -> Any:
     """Return the value of a field: parsed as JSON, unless the field takes text."""
     if name in model.model_fields:
         return (

@@ -1,45 +1,52 @@
-"""Parts of response bodies: their format, base64 content and links to results."""
+"""Parts of responses: their format, base64 content, links to results, and headers of files."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
 
 from starlette.requests import Request
 
-from octabox.errors import InvalidParameterError
+from octabox.config.model import ResponseFormat
+from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.frontends.http.context import AppContext
 from octabox.types import Artifact
 
+#: Headers of a response that is a file: the seed, and the warnings.
+SEED, WARNINGS = MEDIA_HEADERS = ("x-octabox-seed", "x-octabox-warnings")
+
 #: Values of ``response_format``.
-RESPONSE_FORMATS = ("url", "b64_json")
+RESPONSE_FORMATS = get_args(ResponseFormat)
 
 #: Names of OpenAI's models that never respond with URLs, so that their clients do not send ``response_format`` and read
 #: ``b64_json`` only (OpenAI's API reference, "Create image").
 GPT_IMAGE = re.compile(r"(chat)?gpt-image", re.IGNORECASE)
 
 
-def default_response_format(model: str) -> str:
-    """Return the response format of requests that name none: that of OpenAI's model of this name, otherwise ``url``."""
-    return "b64_json" if GPT_IMAGE.match(model) else "url"
+async def default_response_format(ctx: AppContext, model: str) -> str:
+    """Return the response format of requests that name none.
+
+    That is the model's, or else the server's, or else that of OpenAI's model of this name, or else ``url``.
+    """
+    configured = None
+    with contextlib.suppress(ModelNotFoundError):  # its configuration may have been removed meanwhile
+        configured = (await asyncio.to_thread(ctx.models.get, model)).response_format
+    return configured or ctx.settings.response_format or ("b64_json" if GPT_IMAGE.match(model) else "url")
 
 
-def parse_response_format(value: str | Mapping[str, Any] | None, default: str = "url") -> str:
-    """Return the response format of a request: ``url`` or ``b64_json``.
-
-    Args:
-        value: Value of the request.
-        default: Format if the request has none.
+def parse_response_format(value: str | Mapping[str, Any] | None) -> str | None:
+    """Return the response format of a request: ``url`` or ``b64_json``; None if it names none.
 
     Raises:
         InvalidParameterError: The format is unknown.
     """
     name = value.get("type") if isinstance(value, Mapping) else value
     if name in (None, ""):
-        return default
+        return None
     if name not in RESPONSE_FORMATS:
         raise InvalidParameterError(
             f"'response_format' must be url or b64_json, not {str(name)[:50]!r}.",
@@ -57,6 +64,19 @@ async def as_base64(artifact: Artifact) -> str:
 async def as_data_uri(artifact: Artifact) -> str:
     """Return an artifact as a data URI."""
     return f"data:{artifact.media_type};base64,{await as_base64(artifact)}"
+
+
+def media_headers(artifact: Artifact, warnings: Iterable[str]) -> dict[str, str]:
+    """Return the headers of a response that is the file of an artifact."""
+    headers = {SEED: str(artifact.seed)} if artifact.seed is not None else {}
+    if text := header_text(" ".join(warnings)):
+        headers[WARNINGS] = text
+    return headers
+
+
+def header_text(text: str) -> str:
+    """Return a text as the value of a header, which is one line of ASCII."""
+    return " ".join(text.encode("ascii", "replace").decode().split())
 
 
 def base_url(ctx: AppContext, request: Request) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -18,6 +18,10 @@ from octabox.frontends.http.errors import error_body, internal_error_body
 T = TypeVar("T")
 
 logger = logging.getLogger("octabox.http")
+
+#: Seconds in which an error has a status; after them the headers are sent, and an error is an event. Fetching the media of a
+#: request may take longer than clients and proxies wait for headers.
+START_TIMEOUT = 1.0
 
 #: Seconds without an event after which a comment is sent, because proxies close idle connections.
 KEEP_ALIVE_INTERVAL = 15.0
@@ -43,7 +47,7 @@ class EventStream(StreamingResponse):
     def __init__(
         self,
         events: AsyncGenerator[str, None],
-        source: AsyncGenerator[Any, None],
+        source: AsyncGenerator[Any, None] | StartedEvents[Any],
         keep_alive: float = KEEP_ALIVE_INTERVAL,
     ) -> None:
         super().__init__(events, headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
@@ -97,8 +101,47 @@ def encode_event(name: str, data: Any) -> str:
     return f"event: {name}\ndata: {json.dumps(data, default=str)}\n\n"
 
 
-async def first_of(events: AsyncGenerator[T, None]) -> T:
-    """Return the first event, so that an error before it becomes an error response.
+class StartedEvents(Generic[T]):
+    """Events whose first is awaited from the beginning.
+
+    Args:
+        events: The events.
+    """
+
+    def __init__(self, events: AsyncGenerator[T, None]) -> None:
+        self._events = events
+        self._first: asyncio.Task[T] | None = asyncio.create_task(_first_of(events))
+
+    async def start(self) -> None:
+        """Wait for the first event, but not longer than `START_TIMEOUT`.
+
+        An error before the first event is raised, so that it becomes an error response.
+        """
+        if self._first is not None:
+            await asyncio.wait({self._first}, timeout=START_TIMEOUT)
+            if self._first.done():
+                self._first.result()
+
+    def __aiter__(self) -> StartedEvents[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._first is None:
+            return await anext(self._events)
+        first, self._first = self._first, None
+        return await first
+
+    async def aclose(self) -> None:
+        """Close the events."""
+        if self._first is not None:
+            # A generator cannot be closed while its next event is awaited.
+            self._first.cancel()
+            await asyncio.gather(self._first, return_exceptions=True)
+        await self._events.aclose()
+
+
+async def _first_of(events: AsyncGenerator[T, None]) -> T:
+    """Return the first event.
 
     Raises:
         GenerationError: There is no event.

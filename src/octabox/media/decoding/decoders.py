@@ -15,10 +15,11 @@ from octabox.media.video import Video
 #: A decoded file.
 Decoded = Image.Image | Video | Audio | npt.NDArray[Any]
 
-#: Decoder functions by parameter kind.
+#: Decoder functions by parameter kind, and that of an image's transparency.
 DECODERS: Mapping[str, Callable[..., Decoded]] = {
     "image": images.decode,
     "mask": images.decode_mask,
+    "transparency": images.decode_transparency,
     "video": video.decode,
     "audio": audio.decode,
     "array": arrays.decode,

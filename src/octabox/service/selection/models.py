@@ -44,12 +44,12 @@ class PipelineMatch:
         return number_parameter(self.entry, *names)
 
 
-def first_model_for(models: ModelService, kind: Kind, task: str | None = None) -> str:
+def first_model_for(models: ModelService, kind: Kind | None, task: str | None = None) -> str:
     """Return the first model that makes a media type, the embedded model after all others.
 
     Args:
         models: The models of this server.
-        kind: Media type of the output.
+        kind: Media type of the output; None for any.
         task: Task that the model should serve. If none does, a model that makes the media type is returned; if there is none
             either, one whose class is not known yet.
 
@@ -63,24 +63,30 @@ def first_model_for(models: ModelService, kind: Kind, task: str | None = None) -
             continue
         entry = pipelines.get(info.pipeline or "")
         # The class of a model that is downloaded when it is first used is not known before.
-        if entry.output_kind == kind if entry else task is not None:
+        if kind in (None, entry.output_kind) if entry else task is not None:
             order = (entry is None, task is not None and task not in info.tasks, info.name == demo.NAME)
             making.append((order, info.name))
     if making:
         return min(making, key=itemgetter(0))[1]
     hint = "Add one to the models folder of the server, or name one that makes them."
-    raise ModelNotFoundError(f"There is no model that makes {PLURALS[kind]}.", hint=hint, parameter="model")
+    raise ModelNotFoundError(
+        f"There is no model that makes {PLURALS.get(kind, 'outputs')}.", hint=hint, parameter="model"
+    )
 
 
 def select_pipeline(
-    models: ModelService, model: str, kind: Kind, task: str | None = None, reference: tuple[str, Kind] | None = None
+    models: ModelService,
+    model: str,
+    kind: Kind | None,
+    task: str | None = None,
+    reference: tuple[str, Kind] | None = None,
 ) -> PipelineMatch:
     """Return the pipeline of a model that makes a media type; the class of the model is preferred.
 
     Args:
         models: The models of this server.
         model: Name of the model.
-        kind: Media type of the output.
+        kind: Media type of the output; None for that of the model's class, or of its pipeline for the task.
         task: The requested task.
         reference: Name in the request of an input that the pipeline must take, and its media type.
 
@@ -89,6 +95,7 @@ def select_pipeline(
     """
     served, catalog = models.resolve(model), models.catalog
     default = default_pipeline(catalog, served, task)[0]
+    kind = kind or default.output_kind
     bindings = bindings_for(served, catalog)
     if task is not None:
         bindings = bindings.serving(catalog.task(task))

@@ -17,7 +17,7 @@ from octabox.frontends.http.localai.schema import InpaintingForm, UpscaleForm, V
 from octabox.frontends.http.localai.translate import ParsedRequest, to_inpainting, to_upscaling
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.multipart import read_fields
-from octabox.frontends.http.responses import base_url
+from octabox.frontends.http.responses import base_url, default_response_format
 from octabox.service.workflows.upscale import check_scale, upscale_image
 from octabox.types import Generation
 
@@ -74,7 +74,6 @@ async def _respond(ctx: AppContext, request: Request, parsed: ParsedRequest) -> 
 
 async def _build_response(ctx: AppContext, request: Request, parsed: ParsedRequest, generation: Generation) -> Response:
     """Return the response for a generation."""
-    base = base_url(ctx, request)
-    return SafeJson(
-        await to_response(generation, parsed.response_format, ctx.results, base, parsed.warnings_of(generation))
-    )
+    response_format = parsed.response_format or await default_response_format(ctx, parsed.request.model)
+    base, warnings = base_url(ctx, request), parsed.warnings_of(generation)
+    return SafeJson(await to_response(generation, response_format, ctx.results, base, warnings))

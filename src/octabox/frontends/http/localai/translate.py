@@ -30,13 +30,13 @@ class ParsedRequest:
 
     Args:
         request: The request, by diffusers' names.
-        response_format: ``url`` or ``b64_json``.
+        response_format: ``url`` or ``b64_json``; None if the client names none.
         warnings: Fields without effect.
         client_names: The client's names of parameters that diffusers names differently.
     """
 
     request: GenerationRequest
-    response_format: str
+    response_format: str | None
     warnings: tuple[str, ...] = ()
     client_names: Mapping[str, str] = field(default_factory=dict)
 

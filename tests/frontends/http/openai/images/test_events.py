@@ -3,8 +3,11 @@
 import json
 from typing import Any
 
+import pytest
+
 from fakes import Server
-from octabox.errors import OutOfMemoryError
+from octabox.errors import MediaError, OutOfMemoryError
+from octabox.frontends.http import sse
 
 
 async def events(server: Server, **body: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -42,6 +45,16 @@ async def test_fields_of_the_end() -> None:
     assert [3, 4] == [data["seed"] for _, data in found]
     assert [told, told] == [data["warnings"] for _, data in found]
     assert ("high", 0) == (found[0][1]["quality"], found[0][1]["usage"]["total_tokens"])
+
+
+async def test_a_late_error_before_the_first_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation that takes long, such as of an image by URL, does not hold the headers back."""
+    monkeypatch.setattr(sse, "START_TIMEOUT", 0.01)
+    server = Server()
+    server.generations.delay, server.generations.error = 0.05, MediaError("Not an image.", parameter="guidance_scale")
+    name, data = (await events(server, cfg_scale=2))[0]
+
+    assert ("error", "invalid_image", "cfg_scale") == (name, data["error"]["code"], data["error"]["param"])
 
 
 async def test_error_within() -> None:

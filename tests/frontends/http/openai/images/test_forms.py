@@ -84,6 +84,29 @@ async def test_text_that_is_no_utf8_is_latin1() -> None:
     assert "\xff" == server.asked.params["prompt"]
 
 
+@pytest.mark.parametrize(
+    ("head", "is_file"),
+    [
+        ('name="image"; filename="a.png"', True),
+        ('name="image"; filename=""', True),
+        ("name=\"image\"; filename*=UTF-8''a%20b.png", True),
+        ('name="image"\r\ncontent-type: image/png', True),
+        ('name="image"\r\ncontent-type: application/octet-stream', True),
+        ('name="image"\r\ncontent-type: text/plain; charset=utf-8', False),
+        ('name="image"', False),
+    ],
+)
+async def test_which_parts_are_files(head: str, *, is_file: bool) -> None:
+    """A part is a file by its name, in either encoding, or by its content type; other parts are text."""
+    server, part = Server(), "--x\r\ncontent-disposition: form-data; "
+    content = f'{part}name="prompt"\r\n\r\nx\r\n{part}{head}\r\n\r\naGk=\r\n--x--\r\n'.encode()
+    headers = {"content-type": "Multipart/Form-Data; boundary=x"}
+    answer = await server.http.post("/v1/images/edits", content=content, headers=headers)
+
+    assert 200 == answer.status_code
+    assert {"image": (b"aGk=" if is_file else "aGk=",)} == server.asked.inputs
+
+
 DATA = "data:image/png;base64,aGk="
 
 

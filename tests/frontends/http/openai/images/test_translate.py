@@ -90,9 +90,9 @@ def test_scheduler(scheduler: Any, choice: SchedulerChoice | None) -> None:
 
 @pytest.mark.parametrize(
     ("response_format", "meant"),
-    [(None, "url"), ("b64_json", "b64_json"), ({"type": "b64_json"}, "b64_json"), ({}, "url")],
+    [(None, None), ("b64_json", "b64_json"), ({"type": "b64_json"}, "b64_json"), ({}, None)],
 )
-def test_response_format(response_format: Any, meant: str) -> None:
+def test_response_format(response_format: Any, meant: str | None) -> None:
     """The form of the answer may be told as an object too."""
     assert meant == wanted(response_format=response_format).response_format
 
@@ -182,23 +182,3 @@ def test_no_json(data: bytes) -> None:
     """What is no JSON object in UTF-8 is refused."""
     with pytest.raises(RequestError):
         parse_fields(read_object(data))
-
-
-@pytest.mark.parametrize(
-    ("model", "asked", "expected"),
-    [
-        ("gpt-image-1", None, "b64_json"),
-        ("gpt-image-1-mini", "", "b64_json"),
-        ("chatgpt-image-latest", None, "b64_json"),
-        ("GPT-Image-1", None, "b64_json"),
-        ("gpt-image-1", "url", "url"),
-        ("dall-e-3", None, "url"),
-        ("my-gpt-image", None, "url"),
-        ("demo", "b64_json", "b64_json"),
-    ],
-)
-def test_the_response_format_of_openais_models(model: str, asked: str | None, expected: str) -> None:
-    """A model with the name of one of OpenAI's that have no URLs responds as that does, unless a format is requested."""
-    body = parse_fields({"prompt": "x", "response_format": asked})
-
-    assert expected == to_request(body, model).response_format

@@ -13,27 +13,25 @@ from octabox.frontends.http.native.generations.responses import (
 )
 from octabox.frontends.http.native.generations.translate import CLIENT_NAMES
 from octabox.frontends.http.responses import as_data_uri
-from octabox.frontends.http.sse import encode_event
+from octabox.frontends.http.sse import StartedEvents, encode_event
 from octabox.service.jobs import Job
 from octabox.types import Event, Generation
 
 
 async def to_events(
-    job: Job, first: Event, rest: AsyncGenerator[Event, None], base: str, warnings: tuple[str, ...]
+    job: Job, events: StartedEvents[Event], base: str, warnings: tuple[str, ...]
 ) -> AsyncGenerator[str, None]:
     """Yield the encoded events of a generation.
 
     Args:
         job: The job.
-        first: Its first event.
-        rest: Its other events.
+        events: Its events.
         base: Base URL of the links.
         warnings: Fields without effect.
     """
-    event: Event | None = first
     try:
         with rename_error_params(CLIENT_NAMES):
-            while event is not None:
+            async for event in events:
                 if isinstance(event, Generation):
                     urls = output_urls(job, len(event.artifacts), base)
                     for index, (artifact, url) in enumerate(zip(event.artifacts, urls, strict=True)):
@@ -45,6 +43,5 @@ async def to_events(
                     if event.preview is not None:
                         progress["preview"] = await as_data_uri(event.preview)
                     yield encode_event("progress", progress)
-                event = await anext(rest, None)
     finally:
-        await rest.aclose()
+        await events.aclose()

@@ -18,7 +18,7 @@ from octabox.frontends.http.native.generations.responses import job_to_json, out
 from octabox.frontends.http.native.generations.schema import body_schema
 from octabox.frontends.http.native.generations.translate import CLIENT_NAMES, ParsedRequest, to_request
 from octabox.frontends.http.responses import base_url
-from octabox.frontends.http.sse import EventStream, first_of
+from octabox.frontends.http.sse import EventStream, StartedEvents
 from octabox.service.events import result_of
 from octabox.service.jobs import Job
 from octabox.types import Event
@@ -68,6 +68,11 @@ def routes(ctx: AppContext) -> APIRouter:
 async def _respond_with_events(
     ctx: AppContext, request: Request, job: Job, events: AsyncGenerator[Event, None], parsed: ParsedRequest
 ) -> Response:
-    """Return a stream of events; an error before the first event is raised."""
-    first = await cancel_on_disconnect(request.receive, first_of(events))
-    return EventStream(to_events(job, first, events, base_url(ctx, request), parsed.warnings), events)
+    """Return a stream of events; an early error is raised."""
+    started = StartedEvents(events)
+    try:
+        await cancel_on_disconnect(request.receive, started.start())
+    except BaseException:
+        await started.aclose()
+        raise
+    return EventStream(to_events(job, started, base_url(ctx, request), parsed.warnings), started)

@@ -11,26 +11,22 @@ from octabox.frontends.http.openai.images.responses import format_of, usage
 from octabox.frontends.http.openai.images.translate import ParsedRequest
 from octabox.frontends.http.openai.responses import size_of
 from octabox.frontends.http.responses import as_base64
-from octabox.frontends.http.sse import encode_event
+from octabox.frontends.http.sse import StartedEvents, encode_event
 from octabox.types import Artifact, Event, Generation, Progress
 
 
-async def to_events(
-    first: Event, rest: AsyncGenerator[Event, None], parsed: ParsedRequest, prefix: str
-) -> AsyncGenerator[str, None]:
+async def to_events(events: StartedEvents[Event], parsed: ParsedRequest, prefix: str) -> AsyncGenerator[str, None]:
     """Yield the encoded events of a generation.
 
     Args:
-        first: The first event of the service.
-        rest: Its other events.
+        events: The events of the service.
         parsed: The request.
         prefix: Prefix of the events' names: ``image_generation`` or ``image_edit``.
     """
     previews: Counter[int] = Counter()
-    event: Event | None = first
     try:
         with parsed.rename_error_params():
-            while event is not None:
+            async for event in events:
                 if isinstance(event, Generation):
                     for artifact in event.artifacts:
                         yield _encode(f"{prefix}.completed", await _describe_completed(event, artifact, parsed))
@@ -39,9 +35,8 @@ async def to_events(
                     previews[event.output] += 1
                     image = await _describe_image(event.preview, parsed)
                     yield _encode(f"{prefix}.partial_image", {**image, **indexes})
-                event = await anext(rest, None)
     finally:
-        await rest.aclose()
+        await events.aclose()
 
 
 async def _describe_completed(generation: Generation, artifact: Artifact, parsed: ParsedRequest) -> dict[str, Any]:

@@ -28,18 +28,21 @@ def format_of(artifact: Artifact) -> str:
     return artifact.media_type.rpartition("/")[2]
 
 
-async def to_response(generation: Generation, parsed: ParsedRequest, results: Results, base: str) -> dict[str, Any]:
+async def to_response(
+    generation: Generation, parsed: ParsedRequest, response_format: str, results: Results, base: str
+) -> dict[str, Any]:
     """Return the body of a response.
 
     Args:
         generation: The result.
         parsed: The request.
+        response_format: ``url`` or ``b64_json``.
         results: Stores the files of URLs.
         base: Base URL of the links, without a trailing slash.
     """
     data = []
     for artifact in generation.artifacts:
-        if parsed.response_format == "b64_json":
+        if response_format == "b64_json":
             item: dict[str, Any] = {"b64_json": await as_base64(artifact)}
         else:
             item = {"url": link(base, await asyncio.to_thread(results.keep, artifact))}

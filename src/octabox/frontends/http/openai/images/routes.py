@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -16,11 +17,12 @@ from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.multipart import MASK
 from octabox.frontends.http.openai.images.events import to_events
 from octabox.frontends.http.openai.images.forms import read_edit
+from octabox.frontends.http.openai.images.masks import INPAINTING, OWN_MASK, find_mask
 from octabox.frontends.http.openai.images.responses import to_response
 from octabox.frontends.http.openai.images.schema import ImageRequest, parse_fields
 from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_prompt, require_prompt, to_request
-from octabox.frontends.http.responses import base_url
-from octabox.frontends.http.sse import EventStream, first_of
+from octabox.frontends.http.responses import base_url, default_response_format
+from octabox.frontends.http.sse import EventStream, StartedEvents
 from octabox.frontends.naming.aliases import inline_schema
 from octabox.service.selection.models import first_model_for
 from octabox.types import Source
@@ -50,12 +52,16 @@ def routes(ctx: AppContext) -> APIRouter:
         """Edit an image by a prompt, the whole image or the part where a mask is transparent or white."""
         body, inputs = await read_edit(request, ctx.settings.max_upload_bytes)
         _require_image(inputs)
-        task = "inpainting" if MASK in inputs else "image-to-image"
+        own_mask = await find_mask(ctx, body.model, inputs) if body.task in (None, INPAINTING) else {}
+        inputs |= own_mask
+        task = INPAINTING if MASK in inputs else "image-to-image"
         model = await _model_name(ctx, body, task)
         takes_prompt = await _takes_prompt(ctx, model, body.task or task)
         if takes_prompt:
             require_prompt(body)
         parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt)
+        if own_mask:
+            parsed = replace(parsed, warnings=(*parsed.warnings, OWN_MASK))
         return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
 
     @router.post("/variations", openapi_extra=form_or_json)
@@ -99,15 +105,16 @@ async def _respond(ctx: AppContext, request: Request, parsed: ParsedRequest, *, 
         if stream:
             return await _respond_with_events(ctx, request, parsed, prefix)
         generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed.request))
-    return SafeJson(await to_response(generation, parsed, ctx.results, base_url(ctx, request)))
+    response_format = parsed.response_format or await default_response_format(ctx, parsed.request.model)
+    return SafeJson(await to_response(generation, parsed, response_format, ctx.results, base_url(ctx, request)))
 
 
 async def _respond_with_events(ctx: AppContext, request: Request, parsed: ParsedRequest, prefix: str) -> Response:
-    """Return a stream of events; an error before the first event is raised."""
-    events = ctx.generation.stream(parsed.request)
+    """Return a stream of events; an early error is raised."""
+    events = StartedEvents(ctx.generation.stream(parsed.request))
     try:
-        first = await cancel_on_disconnect(request.receive, first_of(events))
+        await cancel_on_disconnect(request.receive, events.start())
     except BaseException:
         await events.aclose()
         raise
-    return EventStream(to_events(first, events, parsed, prefix), events)
+    return EventStream(to_events(events, parsed, prefix), events)

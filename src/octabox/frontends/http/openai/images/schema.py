@@ -25,7 +25,7 @@ class ImageRequest(ControlAliases, ExtraFields):
     quality: str | int | None = Field(None, description="A number sets the number of steps.")
     response_format: str | dict[str, Any] | None = Field(
         None,
-        description='"url" or "b64_json"; default: "b64_json" for names of OpenAI\'s GPT image models, otherwise "url".',
+        description='"url" or "b64_json"; default: that of the model or the server.',
     )
     output_format: str | None = Field(None, description="png, jpeg or webp.")
     output_compression: StrictNumber[int] | None = Field(None, ge=0, le=100, description="Quality of jpeg and webp.")

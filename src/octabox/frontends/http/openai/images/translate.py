@@ -11,7 +11,7 @@ from typing import Any
 from octabox.errors import MissingParameterError
 from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.images.schema import ImageRequest
-from octabox.frontends.http.responses import default_response_format, parse_response_format
+from octabox.frontends.http.responses import parse_response_format
 from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, rename_warnings, requested_size
 from octabox.frontends.naming.prompts import parse_prompts
 from octabox.media.formats import check_output_format, select_format
@@ -28,14 +28,14 @@ class ParsedRequest:
 
     Args:
         request: The request, by diffusers' names.
-        response_format: ``url`` or ``b64_json``.
+        response_format: ``url`` or ``b64_json``; None if the client names none.
         quality: The client's value.
         warnings: Fields without effect.
         client_names: The client's names of parameters that diffusers names differently.
     """
 
     request: GenerationRequest
-    response_format: str
+    response_format: str | None
     quality: str | None = None
     warnings: tuple[str, ...] = ()
     client_names: Mapping[str, str] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def to_request(
     quality = None if body.quality is None else str(body.quality)
     mask = "mask" if "mask_image" in (inputs or {}) else "mask_image"
     client_names = {"num_outputs": "n", "mask_image": mask, **client_names}
-    response_format = parse_response_format(body.response_format, default_response_format(model))
+    response_format = parse_response_format(body.response_format)
     return ParsedRequest(body.control_from_aliases(request), response_format, quality, tuple(warnings), client_names)
 
 

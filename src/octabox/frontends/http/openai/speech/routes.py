@@ -14,10 +14,8 @@ from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.speech.schema import SpeechRequest
 from octabox.frontends.http.openai.speech.translate import CLIENT_NAMES, match_pipeline, to_request
+from octabox.frontends.http.responses import media_headers
 from octabox.types import Artifact
-
-#: Headers of a response: the seed, and the warnings.
-SEED, WARNINGS = HEADERS = ("x-octabox-seed", "x-octabox-warnings")
 
 #: Example of a body, for hints.
 EXAMPLE = '{"model": "...", "input": "..."}'
@@ -36,10 +34,7 @@ def routes(ctx: AppContext) -> APIRouter:
         with rename_error_params(CLIENT_NAMES):
             generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(generation_request))
         audio = _find_audio(generation.artifacts)
-        headers = {SEED: str(audio.seed)} if audio.seed is not None else {}
-        if text := " ".join([*warnings, *generation.warnings]):
-            # A header is one line of ASCII.
-            headers[WARNINGS] = " ".join(text.encode("ascii", "replace").decode().split())
+        headers = media_headers(audio, [*warnings, *generation.warnings])
         return Response(audio.content, media_type=audio.media_type, headers=headers)
 
     return router

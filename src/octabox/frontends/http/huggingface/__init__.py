@@ -1,0 +1,1 @@
+"""Inference API of the Hugging Face Hub, for `huggingface_hub.InferenceClient`."""

@@ -1,0 +1,54 @@
+"""Masks of images that are transparent where they are to be inpainted."""
+
+from __future__ import annotations
+
+import asyncio
+
+from PIL.Image import Image
+
+from octabox.errors import MediaError, TaskNotFoundError
+from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.multipart import MASK
+from octabox.media.fetcher import decode_text
+from octabox.service.selection.models import first_model_for
+from octabox.types import Source
+
+#: The task of an edit with a mask.
+INPAINTING = "inpainting"
+
+#: Prefixes of URLs, whose images are fetched later.
+URLS = ("http:", "https:")
+
+#: Transparency of a pixel that is not visible.
+TRANSPARENT = 255
+
+#: Warning of an edit whose image is its mask.
+OWN_MASK = (
+    "'image' is its own mask: its transparent part is inpainted. Request the task image-to-image to edit all of it."
+)
+
+
+async def find_mask(
+    ctx: AppContext, model: str | None, inputs: dict[str, tuple[Source, ...]]
+) -> dict[str, tuple[Source, ...]]:
+    """Return the mask of an edit without one: its image, if a part of that is transparent, as in OpenAI's API.
+
+    Args:
+        ctx: Collaborators of the routes.
+        model: Name of the model, if the client names one; a model that does not inpaint edits the whole image.
+        inputs: Media by call parameter.
+    """
+    image, *others = inputs.get("image", ("", ""))
+    if others or MASK in inputs or (isinstance(image, str) and image.lstrip().lower().startswith(URLS)):
+        return {}
+    try:
+        if model is None:
+            model = await asyncio.to_thread(first_model_for, ctx.models, "image", INPAINTING)
+        await asyncio.to_thread(ctx.models.pipeline, model, INPAINTING)
+        data = image if isinstance(image, bytes) else await asyncio.to_thread(decode_text, image, "image")
+        transparency = await ctx.decoder.decode("transparency", data, parameter="image")
+    except (MediaError, TaskNotFoundError):
+        # The validation of the request reports a damaged image, together with all other problems.
+        return {}
+    is_mask = isinstance(transparency, Image) and transparency.getextrema()[1] == TRANSPARENT
+    return {MASK: (image,)} if is_mask else {}
