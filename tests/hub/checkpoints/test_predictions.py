@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import save_file
 
 from octabox.errors import IncompatibleWeightsError
-from octabox.hub.checkpoints.predictions import StatedScheduler, is_training_config, stated_scheduler
+from octabox.hub.checkpoints.predictions import SchedulerStatement, is_training_config, stated_scheduler
 
 NOISE, V = {"prediction_type": "epsilon"}, {"prediction_type": "v_prediction"}
 ZERO = {**V, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
@@ -27,7 +27,7 @@ def stated(
     base: dict[str, Any] = NOISE,
     known: tuple[str, ...] = KNOWN,
     **requested: Any,
-) -> StatedScheduler:
+) -> SchedulerStatement:
     """Return what a file with these tensors, metadata and training configuration states."""
     file = folder / "x.safetensors"
     save_file({name: np.full(1, 7, "float32") for name in ("weight", *tensors)}, file, metadata)
@@ -115,7 +115,7 @@ def test_precedence(tmp_path: Path) -> None:
 
 def test_the_configuration_of_the_model_takes_precedence(tmp_path: Path) -> None:
     """A file that states something else is not followed."""
-    assert StatedScheduler() == stated(tmp_path, "v_pred", "ztsnr", prediction_type="epsilon")
+    assert SchedulerStatement() == stated(tmp_path, "v_pred", "ztsnr", prediction_type="epsilon")
     assert V == stated(tmp_path, "v_pred", prediction_type="v_prediction").settings
 
 
@@ -123,7 +123,7 @@ def test_classes_that_lack_a_setting(tmp_path: Path) -> None:
     """One that cannot rescale is replaced; flow matching predicts neither noise nor velocities of this kind."""
     assert "_class_name" not in stated(tmp_path, "v_pred", known=KNOWN[:1]).settings
     assert "DDIMScheduler" == stated(tmp_path, "v_pred", "ztsnr", known=KNOWN[:1]).settings["_class_name"]
-    assert StatedScheduler() == stated(tmp_path, "v_pred", known=("shift",))
+    assert SchedulerStatement() == stated(tmp_path, "v_pred", known=("shift",))
 
 
 def test_a_pickled_file(tmp_path: Path) -> None:

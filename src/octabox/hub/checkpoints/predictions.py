@@ -33,7 +33,7 @@ _PREDICTIONS = ("edm", "velocity", "noise")
 
 
 @dataclass(frozen=True)
-class StatedScheduler:
+class SchedulerStatement:
     """What a file states about its scheduler.
 
     Args:
@@ -52,7 +52,7 @@ class StatedScheduler:
 
 def stated_scheduler(
     file: Path, config: Mapping[str, Any], known: Collection[str], requested: Mapping[str, Any]
-) -> StatedScheduler:
+) -> SchedulerStatement:
     """Return the settings that a file states for its scheduler; none if the configuration of the model contradicts them.
 
     Args:
@@ -70,7 +70,7 @@ def stated_scheduler(
     settings: dict[str, Any] = dict(_table()["settings"][found]) if found else {}
     predicted = settings.get(PREDICTION, config.get(PREDICTION))
     if requested.get(PREDICTION, predicted) != predicted:
-        return StatedScheduler()
+        return SchedulerStatement()
     used = [found] if found else []
     if found == "edm":
         settings |= read_numbers(file, _table()["values"])
@@ -80,7 +80,7 @@ def stated_scheduler(
     classes = _table()["classes"]
     if settings.keys() - set(known):
         settings["_class_name"] = next(classes[each] for each in used if each in classes)
-    return StatedScheduler(settings, tuple(statements[each] for each in used))
+    return SchedulerStatement(settings, tuple(statements[each] for each in used))
 
 
 def is_training_config(data: object) -> bool:

@@ -24,7 +24,7 @@ from octabox.errors import (
     RemoteCodeError,
 )
 from octabox.hub.checkpoints import bundles
-from octabox.hub.checkpoints.predictions import StatedScheduler
+from octabox.hub.checkpoints.predictions import SchedulerStatement
 
 KIND = "StableDiffusionPipeline"
 
@@ -285,8 +285,8 @@ def test_what_the_tensors_do_not_tell_is_said(tmp_path: Path) -> None:
     save_file({f"model.diffusion_model.{name}": part for name, part in tensors.items()}, tmp_path / "x.safetensors")
     config = ModelConfig(name="x", model=str(tmp_path / "x.safetensors"))
 
-    assert "prediction_type: epsilon" in checkpoint_notes(config, StatedScheduler())[0]
-    assert () == checkpoint_notes(ModelConfig(**{**config.model_dump(), "scheduler": "euler"}), StatedScheduler())
+    assert "prediction_type: epsilon" in checkpoint_notes(config, SchedulerStatement())[0]
+    assert () == checkpoint_notes(ModelConfig(**{**config.model_dump(), "scheduler": "euler"}), SchedulerStatement())
 
 
 def quantized(weights: Mapping[str, torch.Tensor], file: Path) -> None:

@@ -28,7 +28,7 @@ from octabox.engine.worker.single_files.stated_scheduler import stated_notes
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints import bundles
 from octabox.hub.checkpoints.families import Family, detect_family, match_family
-from octabox.hub.checkpoints.predictions import StatedScheduler
+from octabox.hub.checkpoints.predictions import SchedulerStatement
 from octabox.hub.checkpoints.tensors import Shapes, read_shapes
 
 
@@ -63,7 +63,7 @@ def load_checkpoint(
     return _load_all_components(config, pipeline_class, dtype, family, shapes)
 
 
-def checkpoint_notes(config: ModelConfig, stated: StatedScheduler) -> tuple[str, ...]:
+def checkpoint_notes(config: ModelConfig, stated: SchedulerStatement) -> tuple[str, ...]:
     """Return what a single file states about its scheduler, and assumptions that neither it nor the configuration confirm."""
     if stated.states_prediction or config.config or config.scheduler:
         return stated_notes(stated)

@@ -8,11 +8,11 @@ from typing import Any
 
 from octabox.catalog.loading import import_class
 from octabox.config.model import ModelConfig
-from octabox.hub.checkpoints.predictions import StatedScheduler, stated_scheduler
+from octabox.hub.checkpoints.predictions import SchedulerStatement, stated_scheduler
 from octabox.schedulers.compatibility import COMPONENT
 
 
-def apply_stated_scheduler(pipe: Any, config: ModelConfig) -> StatedScheduler:
+def apply_stated_scheduler(pipe: Any, config: ModelConfig) -> SchedulerStatement:
     """Change the scheduler of a pipeline to what its single file states; the configuration of the model takes precedence.
 
     Args:
@@ -21,7 +21,7 @@ def apply_stated_scheduler(pipe: Any, config: ModelConfig) -> StatedScheduler:
     """
     scheduler = getattr(pipe, COMPONENT, None)
     if scheduler is None or COMPONENT in config.components:
-        return StatedScheduler()
+        return SchedulerStatement()
     requested = config.scheduler.settings if config.scheduler else {}
     current = dict(scheduler.config)
     known = inspect.signature(type(scheduler).__init__).parameters
@@ -34,7 +34,7 @@ def apply_stated_scheduler(pipe: Any, config: ModelConfig) -> StatedScheduler:
     return stated
 
 
-def stated_notes(stated: StatedScheduler) -> tuple[str, ...]:
+def stated_notes(stated: SchedulerStatement) -> tuple[str, ...]:
     """Return a note about what a file states; none if it states nothing."""
     if not stated.sources:
         return ()
