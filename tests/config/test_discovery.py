@@ -38,6 +38,18 @@ def test_files_folders_and_checkpoints_are_models(tmp_path: Path) -> None:
     assert () == registry.problems
 
 
+def test_a_training_configuration_is_not_a_model(tmp_path: Path) -> None:
+    """One next to a single file belongs to it; without a file it is a problem."""
+    training = "model: {target: ldm.LatentDiffusion, params: {parameterization: v}}"
+    save(tmp_path / "a.safetensors")
+    save(tmp_path / "a.yaml", training)
+
+    assert (["a"], ()) == (list(discover(tmp_path).models), discover(tmp_path).problems)
+
+    save(tmp_path / "b.yaml", training)
+    assert ["b.yaml"] == [problem.file.name for problem in discover(tmp_path).problems]
+
+
 def test_a_bad_file_keeps_nothing_back(tmp_path: Path) -> None:
     """Its problems are reported, the others are served."""
     save(tmp_path / "a.yaml", "model: [")

@@ -13,6 +13,7 @@ from diffusers import (
     DEISMultistepScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    PNDMScheduler,
     SASolverScheduler,
     UniPCMultistepScheduler,
 )
@@ -22,6 +23,7 @@ from embedded import Calls, finish
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.worker import scheduler_factory
+from octabox.engine.worker.prediction_trial import mishandles_prediction
 from octabox.engine.worker.scheduler_factory import build_scheduler
 from octabox.errors import InvalidParameterError, MissingDependencyError, OctaboxError, UnknownParameterError
 from octabox.schedulers.compatibility import ModelTraits, incompatibility
@@ -63,6 +65,16 @@ def test_a_flow_keeps_what_it_was_trained_with(name: str) -> None:
         InvalidParameterError, match="the model was trained by flow matching, which it does not support"
     ):
         build_scheduler(own, dict(own.config), SchedulerChoice(name))
+
+
+def test_the_default_scheduler_of_a_model_that_predicts_velocities() -> None:
+    """A solver that combines noise gets it, whether a request names it or not."""
+    own = PNDMScheduler(skip_prk_steps=True, set_alpha_to_one=True, prediction_type="v_prediction")
+
+    built = build_scheduler(own, dict(own.config), None)
+
+    assert mishandles_prediction(own)
+    assert ("epsilon", "v_prediction") == (built.config.prediction_type, own.config.prediction_type)
 
 
 async def test_every_scheduler_is_served_or_refused(engine: LocalEngine, calls: Calls) -> None:

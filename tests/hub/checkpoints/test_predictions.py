@@ -133,7 +133,7 @@ def test_a_pickled_file(tmp_path: Path) -> None:
     assert V == stated_scheduler(tmp_path / "x.ckpt", NOISE, KNOWN, {}).settings
 
 
-@pytest.mark.parametrize("text", ["[" * 20_000, "model: {", "a: " + "x" * 200_000, "\x00"])
+@pytest.mark.parametrize("text", ["[" * 3_000, "model: {", "a: " + "x" * 200_000, "\x00"])
 def test_training_configurations_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     """Nested too deeply, not YAML, and too large: the error names the file."""
     with pytest.raises(IncompatibleWeightsError, match=r"x\.yaml cannot be read"):
