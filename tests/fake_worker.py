@@ -10,8 +10,8 @@ from typing import Any
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.engine import LocalEngine
-from octabox.engine.local.forkserver import ProcessStarter
-from octabox.engine.local.worker_process import Listener
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.messages import (
     CancelCall,
     Failed,

@@ -15,9 +15,9 @@ import pytest
 
 from fake_worker import PIPELINE, model
 from octabox.engine.local.engine import LocalEngine
-from octabox.engine.local.forkserver import ProcessStarter, end_fork_server
-from octabox.engine.local.processes import in_daemon_thread, start_process
-from octabox.engine.local.worker_process import Listener, WorkerProcess
+from octabox.engine.local.processes.forkserver import ProcessStarter, end_fork_server
+from octabox.engine.local.processes.starting import in_daemon_thread, start_process
+from octabox.engine.local.processes.worker_process import Listener, WorkerProcess
 from octabox.engine.messages import CancelCall, Loaded, RunStarted, Start
 from octabox.errors import LoadError
 from small_workers import echo, is_running

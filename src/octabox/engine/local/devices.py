@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from octabox.config.model import ModelConfig
-from octabox.engine.local.forkserver import ProcessStarter
-from octabox.engine.local.processes import ProcessEndedError, ask_process, in_daemon_thread
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.processes.starting import ProcessEndedError, ask_process, in_daemon_thread
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.engine.worker.entry import survey as work
 from octabox.types import ACCELERATOR

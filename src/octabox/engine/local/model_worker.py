@@ -10,8 +10,8 @@ from multiprocessing.context import BaseContext
 from typing import Protocol
 
 from octabox.config.model import ModelConfig
+from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.local.queued_request import SentCalls
-from octabox.engine.local.worker_process import Listener
 from octabox.engine.messages import (
     BadFork,
     Failed,

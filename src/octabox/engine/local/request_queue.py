@@ -7,7 +7,7 @@ import time
 from bisect import insort
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from octabox.engine.local.processes import SHUTDOWN_TIMEOUT
+from octabox.engine.local.processes.starting import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.errors import QueueFullError, ServerStoppingError

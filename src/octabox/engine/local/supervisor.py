@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 from octabox.config.model import ModelConfig
-from octabox.engine.local.forkserver import ProcessStarter
 from octabox.engine.local.model_worker import ModelWorker, StartWorker, Worker
-from octabox.engine.local.processes import in_daemon_thread
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.local.queued_request import QueuedRequest, SentCalls
 from octabox.engine.local.residency import Residency
 from octabox.engine.messages import CancelCall, Loaded, RunCall, Start, WorkerOptions

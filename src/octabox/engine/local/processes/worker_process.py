@@ -15,7 +15,13 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from octabox.engine.local.processes import SHUTDOWN_TIMEOUT, SIGKILL, ProcessHandle, in_daemon_thread, start_process
+from octabox.engine.local.processes.starting import (
+    SHUTDOWN_TIMEOUT,
+    SIGKILL,
+    ProcessHandle,
+    in_daemon_thread,
+    start_process,
+)
 from octabox.engine.messages import DEVICE_BROKEN, Alive, FromWorker, Ping, RunCall, Start, ToWorker
 from octabox.engine.worker.entry import work
 from octabox.errors import DeviceError, InvalidParameterError, OctaboxError, WorkerDiedError

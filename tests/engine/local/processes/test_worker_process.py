@@ -15,9 +15,9 @@ import pytest
 
 import small_workers
 from fake_worker import LIMIT, PIPELINE, call
-from octabox.engine.local import worker_process
-from octabox.engine.local.processes import in_daemon_thread, start_process
-from octabox.engine.local.worker_process import WorkerProcess, exit_error, pack
+from octabox.engine.local.processes import worker_process
+from octabox.engine.local.processes.starting import in_daemon_thread, start_process
+from octabox.engine.local.processes.worker_process import WorkerProcess, exit_error, pack
 from octabox.engine.messages import DEVICE_BROKEN, CancelCall, RunCall, RunStarted, Start, WorkerOptions
 from octabox.engine.protocol import Run
 from octabox.errors import DeviceError, InvalidParameterError, WorkerDiedError

@@ -13,7 +13,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from octabox.engine.local.forkserver import end_fork_server, interrupts_blocked
+from octabox.engine.local.processes.forkserver import end_fork_server, interrupts_blocked
 
 T = TypeVar("T")
 

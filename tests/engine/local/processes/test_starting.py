@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import small_workers
-from octabox.engine.local import processes
-from octabox.engine.local.processes import (
+from octabox.engine.local.processes import starting
+from octabox.engine.local.processes.starting import (
     ProcessEndedError,
     ProcessHandle,
     ask_process,
@@ -22,7 +22,7 @@ from octabox.engine.local.processes import (
 )
 from octabox.engine.messages import RunStarted
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -70,7 +70,7 @@ async def test_an_exception_in_a_thread_is_raised_where_it_is_awaited() -> None:
 @pytest.mark.parametrize("descriptors", [True, False], ids=["descriptor", "sentinel"])
 def test_a_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, descriptors: bool) -> None:
     """With a file descriptor of the process, and where the system has none; signals to one that has ended are lost."""
-    monkeypatch.setattr(processes, "SHUTDOWN_TIMEOUT", 0.2)
+    monkeypatch.setattr(starting, "SHUTDOWN_TIMEOUT", 0.2)
     if not descriptors:
         monkeypatch.delattr(os, "pidfd_open")
     process, connection = start_process(SPAWN, small_workers.wait)
