@@ -49,7 +49,7 @@ class LocalEngine:
         self._load_timeout, self._start_worker = load_timeout, start_worker
         self._processes = processes or ProcessStarter()
         devices = DevicePool(self._processes, load_timeout)
-        self._residency = Residency(devices, max_resident, self._options.device)
+        self._residency = Residency(devices, max_resident, self._options.device, load_timeout)
         self._queues: dict[str, RequestQueue] = {}
         self._closed = False
 

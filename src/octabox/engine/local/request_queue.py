@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from octabox.engine.local.processes.starting import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
 from octabox.engine.local.supervisor import WorkerSupervisor
-from octabox.errors import QueueFullError, ServerStoppingError
+from octabox.errors import LoadError, QueueFullError, ServerStoppingError
 from octabox.types import Event, ModelStatus, Progress
 
 
@@ -33,6 +33,7 @@ class RequestQueue:
         self._current: QueuedRequest | None = None
         self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
+        supervisor.connect(self._requeue)
 
     @property
     def resident(self) -> bool:
@@ -64,9 +65,10 @@ class RequestQueue:
             await self._remove(request)
 
     async def unload(self) -> bool:
-        """End the worker once it is idle, or sooner where it shows no sign of life; return whether there was one."""
+        """End a load, or the worker once it is idle; return whether there was one."""
         was_resident = self.resident
-        async with self._supervisor.watched(), self._serving:
+        self._supervisor.loading.stop(_unloading(self.name))
+        async with self._serving:
             await self._supervisor.drain()  # The outputs of the last call may still be being encoded.
             was_resident = was_resident or self.resident
             await self._supervisor.stop()
@@ -75,9 +77,7 @@ class RequestQueue:
 
     async def close(self) -> None:
         """Fail all requests, and end the worker."""
-        error = ServerStoppingError(
-            "The server is being stopped.", hint="Send the request again in a few seconds.", model=self.name
-        )
+        error = _stopping(self.name)
         for request in [*self._waiting, *([self._current] if self._current else [])]:
             request.finish(error)
         self._waiting.clear()
@@ -97,14 +97,19 @@ class RequestQueue:
             request.turn = -1.0
         else:
             if request.call and not _has_room(self._waiting, request.client, self._limit):
-                raise QueueFullError(
-                    f"The queue of model '{self.name}' is full: {len(self._waiting)} requests are waiting.",
-                    retry_after=self._reserve_time(),
-                    hint="Try again later, or raise `queue_size`.",
-                    model=self.name,
-                )
+                raise _full(self.name, len(self._waiting), self._reserve_time())
             turns = [each.turn for each in self._waiting if each.client == request.client]
             request.turn = max([self._turn, *turns]) + 1
+        self._insert(request)
+
+    def _requeue(self, requests: Sequence[QueuedRequest]) -> None:
+        """Take back requests whose worker has ended; they are next, in their order."""
+        for request in requests:
+            request.turn = -2.0
+            self._insert(request)
+
+    def _insert(self, request: QueuedRequest) -> None:
+        """Let a request wait for its turn, and serve the queue unless that is being done."""
         insort(self._waiting, request, key=lambda each: each.turn)
         self._publish_positions()
         if self._server is None or self._server.done():
@@ -156,6 +161,22 @@ class RequestQueue:
         request.timings["queue"] = time.perf_counter() - request.enqueued_at
         self._publish_positions()
         return request
+
+
+def _full(model: str, waiting: int, retry_after: float) -> QueueFullError:
+    message = f"The queue of model '{model}' is full: {waiting} requests are waiting."
+    hint = "Try again later, or raise `queue_size`."
+    return QueueFullError(message, retry_after=retry_after, hint=hint, model=model)
+
+
+def _unloading(model: str) -> LoadError:
+    message = f"The load of model '{model}' was stopped, since the model is being unloaded."
+    return LoadError(message, hint="Send the request again to load it.", model=model)
+
+
+def _stopping(model: str) -> ServerStoppingError:
+    hint = "Send the request again in a few seconds."
+    return ServerStoppingError("The server is being stopped.", hint=hint, model=model)
 
 
 def _has_room(waiting: Sequence[QueuedRequest], client: str, limit: int) -> bool:

@@ -28,7 +28,14 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.mark.parametrize(
-    "scenario", ["worker_outlives_fork_server", "process_starts_while_fork_server_ends", "fork_server_does_not_answer"]
+    "scenario",
+    [
+        "worker_outlives_fork_server",
+        "process_starts_while_fork_server_ends",
+        "fork_server_does_not_answer",
+        "stopped_fork_server_is_replaced",
+        "stopped_fork_server_ends_with_the_program",
+    ],
 )
 def test_the_end_of_a_fork_server_ends_no_worker(scenario: str) -> None:
     """A worker serves on, and ends by a signal of ours; what is started next gets a new fork server."""
@@ -39,6 +46,7 @@ def test_the_end_of_a_fork_server_ends_no_worker(scenario: str) -> None:
     )
 
     assert 0 == done.returncode, done.stderr
+    assert not small_workers.is_running(int(done.stdout or 0))
 
 
 def test_a_process_is_asked_for_one_answer() -> None:
