@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from octabox import demo
 from octabox.hub.checkpoints import bundles
 
 #: Residual blocks in each block of the UNet.
@@ -36,8 +37,13 @@ OUTSIDE = {
 ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
 
-def tiny_sd() -> StableDiffusionPipeline:
-    """Return a tiny Stable Diffusion pipeline with random weights and CLIP's own tokenizer."""
+def tiny_sd(*, clip: bool = False) -> StableDiffusionPipeline:
+    """Return a tiny Stable Diffusion pipeline with random weights.
+
+    Args:
+        clip: Whether it has CLIP's own tokenizer, as weights in a single file imply. That takes a second to be read; the one
+            of the embedded model takes none.
+    """
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         sample_size=8,
@@ -49,9 +55,17 @@ def tiny_sd() -> StableDiffusionPipeline:
         cross_attention_dim=32,
         attention_head_dim=2,
     )
-    words = CLIPTextConfig(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
-    with bundles.bundle_folder("sd1", "StableDiffusionPipeline") as folder:
-        tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
+    tokenizer = clip_tokenizer() if clip else CLIPTokenizer.from_pretrained(demo.FOLDER / "tokenizer")
+    words = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
     pipe = StableDiffusionPipeline(
         vae=tiny_vae(),
         text_encoder=CLIPTextModel(words),
@@ -65,6 +79,12 @@ def tiny_sd() -> StableDiffusionPipeline:
     for part in (unet, pipe.vae, pipe.text_encoder):
         part.eval()
     return pipe
+
+
+def clip_tokenizer() -> CLIPTokenizer:
+    """Return CLIP's own tokenizer."""
+    with bundles.bundle_folder("sd1", "StableDiffusionPipeline") as folder:
+        return CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
 
 
 def tiny_vae() -> AutoencoderKL:

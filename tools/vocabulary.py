@@ -83,6 +83,8 @@ def load_vocabulary(path: Path = VOCABULARY) -> Vocabulary:
 def uses_in(text: str, words: Iterable[RefusedWord]) -> Iterator[Use]:
     """Yield each use of these words in a file's text."""
     words = tuple(words)
+    # Nearly every name and sentence has none of them; one pattern finds that out.
+    any_word = "|".join(f"(?:{each.word})" for each in words)
     tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     # A method that is called is named where it is defined, which may be in a library.
     triples = zip(tokens, tokens[1:], tokens[2:], strict=False)
@@ -90,12 +92,16 @@ def uses_in(text: str, words: Iterable[RefusedWord]) -> Iterator[Use]:
     for token in tokens:
         if token.type == tokenize.NAME and token.start in called:
             continue
-        if token.type == tokenize.NAME:
+        if token.type == tokenize.NAME and any(
+            _pattern(any_word).fullmatch(each) for each in _name_parts(token.string)
+        ):
             yield from (Use(token.start[0], token.string, word) for word in words if _in_name(token.string, word))
         elif token.type in (tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", -1)):
             prose = CODE.sub(" ", token.string)
             if token.type != tokenize.COMMENT and not re.search(r"\s", prose.strip()):
                 continue  # A key or a value, not a sentence.
+            if not _prose_pattern(any_word).search(prose):
+                continue
             for word in words:
                 yield from (Use(token.start[0], found, word) for found in _in_prose(prose, word))
 
@@ -105,17 +111,27 @@ def _in_name(name: str, word: RefusedWord) -> bool:
     if "names" not in word.where or (word.unless and re.search(word.unless, name)):
         return False
     pattern = _pattern(word.word)
-    return any(pattern.fullmatch(each) for each in (name, name.strip("_"), *name.split("_")))
+    return any(pattern.fullmatch(each) for each in _name_parts(name))
+
+
+def _name_parts(name: str) -> tuple[str, ...]:
+    """Return a name, and what stands between its underscores."""
+    return (name, name.strip("_"), *name.split("_"))
 
 
 def _in_prose(text: str, word: RefusedWord) -> Iterator[str]:
     """Yield a refused word in prose, with what stands around it."""
     if "prose" not in word.where:
         return
-    for match in _pattern(rf"(?<![\w'-])(?:{word.word})(?![\w-])").finditer(text):
+    for match in _prose_pattern(word.word).finditer(text):
         around = text[max(match.start() - 30, 0) : match.end() + 30]
         if not word.unless or not re.search(word.unless, around):
             yield " ".join(around.split())
+
+
+def _prose_pattern(word: str) -> re.Pattern[str]:
+    """Return the pattern of whole words of prose."""
+    return _pattern(rf"(?<![\w'-])(?:{word})(?![\w-])")
 
 
 @cache

@@ -287,6 +287,7 @@ class ModelInfo:
         tasks: Hub task tags that it serves, the default first.
         created: Time of the last change of its configuration, in seconds since the epoch.
         description: Description in its configuration.
+        alias_of: Name of the model that this is another name of.
     """
 
     name: str
@@ -295,3 +296,4 @@ class ModelInfo:
     tasks: tuple[str, ...] = ()
     created: float = 0.0
     description: str = ""
+    alias_of: str | None = None

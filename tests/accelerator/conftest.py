@@ -24,8 +24,16 @@ from serving import running_server
 #: Memory modes that `make test` leaves to `make test-slow`: full and group_offload are the two extremes.
 SLOW_MODES = {"model_cpu_offload", "sequential_cpu_offload"}
 
-#: Files that `make test` leaves to `make test-slow`: they combine settings, or start many processes.
-SLOW_FILES = {"test_performance.py", "test_processes.py", "test_settings_together.py"}
+#: Files that `make test` leaves to `make test-slow`: they combine settings, interrupt models, or start many processes.
+SLOW_FILES = {
+    "test_dtypes.py",
+    "test_failures.py",
+    "test_forkserver.py",
+    "test_hooks.py",
+    "test_performance.py",
+    "test_processes.py",
+    "test_settings_together.py",
+}
 
 _children = Children()
 

@@ -21,12 +21,13 @@ from octabox.config.settings import Settings
 from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.engine.worker.failures import to_generation_error, to_load_error
+from octabox.engine.worker.inputs.argument_errors import is_for_caller, library_message
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.engine.worker.placement import dtype_failures
 from octabox.engine.worker.placement.recovery import clean_up
 from octabox.engine.worker.trial import TrialRunner
-from octabox.errors import OctaboxError
+from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.server import build
 from octabox.types import GenerationRequest, OutputFormat
 from pipelines.requests import ask, in_base64
@@ -137,7 +138,15 @@ class Trial:
                 made = runner.run(call, lambda _: None, lambda: None)
             except Exception as error:  # noqa: BLE001 (as a worker does)
                 clean_up(runner.pipelines, runner.device, runner.state)
-                raise _FailedError("fails", to_generation_error(error, call, runner.steps_taken)) from None
+                failure = to_generation_error(error, call, runner.steps_taken)
+                if not is_for_caller(error):  # The table has what the log has.
+                    verb = (
+                        "refused the request"
+                        if isinstance(failure, InvalidParameterError)
+                        else f"failed: {type(error).__name__}"
+                    )
+                    failure.message = f"{call.runs_as} {verb}: {library_message(error)}"
+                raise _FailedError("fails", failure) from None
             notes.update(made.warnings)
             for product, *_ in made.outputs:
                 values |= {f"{call.task} {name}": each for name, each in numbers(product)}

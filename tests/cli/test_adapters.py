@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from octabox.cli.main import cli
-from octabox.cli.run import _parse_lora
+from octabox.cli.requests.parameters import parse_lora
 from octabox.errors import AdapterNotFoundError, ModelNotFoundError
 from octabox.media.metadata.chunks import read_metadata
 from octabox.types import AdapterChoice
@@ -66,7 +66,7 @@ def test_of_none_the_folders_are_told(tmp_path: Path) -> None:
 )
 def test_what_the_option_means(text: str, choice: AdapterChoice) -> None:
     """A name, and behind the last colon a strength."""
-    assert choice == _parse_lora(text)
+    assert choice == parse_lora(text)
 
 
 def run(*arguments: str) -> Any:

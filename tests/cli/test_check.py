@@ -109,3 +109,20 @@ def test_without_an_argument_the_models_folder_is_checked(folder: Path, monkeypa
 def test_a_path_that_is_not_there_is_wrong_usage(folder: Path) -> None:
     """Click reports it with its own exit code."""
     assert 2 == check("missing").exit_code
+
+
+def test_an_alias_is_checked_with_the_models_of_its_folder(folder: Path) -> None:
+    """It is shown with its model, whether its folder is checked or its file alone."""
+    (folder / "a.yaml").write_text("{model: owner/name, aliases: [b, c]}")
+    (folder / "d.yaml").write_text("{name: d, alias: a}")
+    (folder / "e.yaml").write_text("{name: e, alias: x}")
+
+    assert [
+        "a.yaml: OK (a, b, c)",
+        "d.yaml: OK (d: alias of a)",
+        "e.yaml:1:11: error: There is no model 'x'. (there are a, demo)",
+        "3 files, 1 model: 1 error, 0 warnings.",
+    ] == lines(check("."))
+    assert ["d.yaml: OK (d: alias of a)", "1 file, 0 models: 0 errors, 0 warnings."] == lines(check("d.yaml"))
+    assert ["a.yaml: OK (a, b, c)", "1 file, 1 model: 0 errors, 0 warnings."] == lines(check("a.yaml"))
+    assert "There is no model 'x'" in lines(check("e.yaml"))[0]

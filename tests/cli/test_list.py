@@ -60,3 +60,16 @@ def test_without_models_there_is_the_embedded_one(folder: Path) -> None:
 
     assert [demo.NAME] == [model["name"] for model in json.loads(result.stdout)]
     assert "The models folder 'missing' does not exist." in result.stderr
+
+
+def test_aliases_are_listed_with_their_models(folder: Path) -> None:
+    """Their source is that of the model, even of one that is not listed itself."""
+    (folder / "c.yaml").write_text("[{name: c, alias: b}, {name: d, alias: demo, description: Shapes.}]")
+    result = CliRunner().invoke(command, ["--models", "models"])
+
+    assert any(
+        line.startswith("c ") and "models/b" in line and "Alias of b." in line for line in result.stdout.splitlines()
+    )
+    names = [line.split()[0] for line in result.stdout.splitlines()]
+    assert ["NAME", "a", "b", "c", "d"] == names
+    assert "Alias of demo. Shapes." in result.stdout

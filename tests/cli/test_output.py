@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
-from octabox.cli.output import Destination, show_progress
-from octabox.errors import ForbiddenPathError, GenerationError
+from octabox.cli.output import Destination, describe_result, show_progress
+from octabox.errors import ForbiddenPathError, GenerationError, InvalidParameterError
 from octabox.types import Artifact, Event, Generation, Progress
 
 
@@ -167,3 +168,40 @@ async def test_watching_without_a_result_is_an_error() -> None:
     """Whatever ends the events early."""
     with pytest.raises(GenerationError, match="without a result"):
         await show_progress(events_of(Progress("queued")))
+
+
+def test_a_result_goes_to_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Nothing but the file is written there, and no file lies in the folder."""
+    destination = Destination("-")
+    destination.check()
+
+    assert [] == destination.write(made("image/png"))
+    assert b"1" == capfdbinary.readouterr().out
+    assert [] == list(Path().iterdir())
+
+
+def test_standard_output_has_one_file() -> None:
+    """Several results, several files of one, and a terminal are refused; so is JSON beside the file."""
+    with pytest.raises(InvalidParameterError, match="can have one result, not 2"):
+        Destination("-").check(2)
+    with pytest.raises(GenerationError, match="the result has 2"):
+        Destination("-").write(made("video/mp4", "audio/wav"))
+    with pytest.raises(InvalidParameterError, match="both write to standard output"):
+        Destination("-", as_json=True)
+
+
+def test_a_terminal_gets_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes of an image would disturb it."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+    with pytest.raises(InvalidParameterError, match="not written to a terminal"):
+        Destination("-").check()
+
+
+def test_a_result_is_described_as_json() -> None:
+    """With its files, and what a server's answer says."""
+    described = describe_result(made("image/png"), [Path("a.png")])
+
+    assert {"path": "a.png", "media_type": "image/png", "seed": 7} == described["files"][0]
+    assert ("some/thing", "Thing", "task") == (described["model"], described["pipeline"], described["task"])
+    assert described == json.loads(json.dumps(described))

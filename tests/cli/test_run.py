@@ -12,9 +12,11 @@ from click.testing import CliRunner, Result
 from PIL import Image, PngImagePlugin
 
 from octabox import demo
+from octabox.catalog.pipelines import load_catalog
 from octabox.cli.errors import exit_code
 from octabox.cli.main import cli
 from octabox.cli.output import Destination
+from octabox.cli.requests.options import skipped_layers
 from octabox.cli.run import _generate
 from octabox.errors import (
     ForbiddenPathError,
@@ -47,6 +49,43 @@ def failure(*arguments: str) -> OctaboxError:
     error = run(*arguments).exception
     assert isinstance(error, OctaboxError), error
     return error
+
+
+def test_short_options_and_standard_input(elsewhere: Path) -> None:
+    """Prompts come from standard input, parameters by their short names, and each result is a line of JSON."""
+    words = [
+        "run",
+        "demo",
+        "--prompt-file",
+        "-",
+        "--steps",
+        "2",
+        "--size",
+        "64x64",
+        "--cfg",
+        "2",
+        "--json",
+        "-o",
+        "a.png",
+    ]
+    result = CliRunner().invoke(cli, words, input="a red star\n# no prompt\na blue circle\n", standalone_mode=False)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+
+    assert 0 == result.exit_code, result.exception
+    assert ["a-1.png", "a-2.png"] == [line["files"][0]["path"] for line in lines]
+    with Image.open("a-1.png") as image:
+        assert (64, 64) == image.size
+    params = read_metadata((elsewhere / "a-2.png").read_bytes())["params"]
+    assert ("a blue circle", 2, 2) == (params["prompt"], params["num_inference_steps"], params["guidance_scale"])
+
+
+def test_an_image_goes_to_standard_output(elsewhere: Path) -> None:
+    """It is all that is written there; notes go to standard error."""
+    result = run("demo", "a red star", "--steps", "1", "--seed", "1", "-o", "-", "-p", "eta=0.5")
+
+    assert result.stdout_bytes.startswith(b"\x89PNG")
+    assert "a red star" == read_metadata(result.stdout_bytes)["params"]["prompt"]
+    assert [] == list(elsewhere.iterdir())
 
 
 def test_an_image_is_written_with_what_made_it(elsewhere: Path) -> None:
@@ -238,6 +277,27 @@ def test_an_image_is_made_again(elsewhere: Path, given: tuple[str, ...]) -> None
 
     assert 0 == again.exit_code, again.exception
     assert (elsewhere / "one.png").read_bytes() == (elsewhere / "two.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "layer", "expected"),
+    [
+        ("StableDiffusionPipeline", 1, {}),
+        ("StableDiffusionPipeline", 2, {"clip_skip": 1}),
+        ("StableDiffusionImg2ImgPipeline", 2, {"clip_skip": 1}),
+        ("StableDiffusionXLPipeline", 2, {}),
+        ("StableDiffusionXLPipeline", 1, {}),
+        ("StableDiffusionXLInpaintPipeline", 3, {"clip_skip": 1}),
+        ("StableDiffusion3Pipeline", 2, {}),
+        ("FluxPipeline", 2, {}),
+    ],
+)
+def test_the_layers_that_the_web_ui_skips(pipeline: str, layer: int, expected: dict[str, int]) -> None:
+    """It counts the layer that is used, which some pipelines skip layers for without a request."""
+    entry = load_catalog().pipeline(pipeline)
+
+    assert expected == skipped_layers({"clip_layer": layer}, entry)
+    assert {} == skipped_layers({"clip_layer": layer, "pipeline": pipeline, "params": {"clip_skip": 1}}, entry)
 
 
 def test_an_image_is_made_again_with_changes(elsewhere: Path) -> None:

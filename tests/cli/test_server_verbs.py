@@ -70,3 +70,16 @@ def test_ps_tells_reserved_memory_from_memory_in_use() -> None:
     }
 
     assert "host 1024 MiB, cuda:1 3072 MiB (2048 in use)" in ps._row({"id": "flux", "status": status})
+
+
+def test_ps_shows_a_process_once_with_all_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alias is a name of the process, not a process of its own."""
+    status = {"state": "ready", "pipeline": "FluxPipeline", "device": "cpu", "memory": {}, "waiting": 0, "pid": 7}
+    names = {"flux": {}, "idle": {}, "gpt-image-1": {"alias_of": "flux"}, "other": {"alias_of": "idle"}}
+    data: list[dict[str, object]] = [{"id": name, "owned_by": "octabox", **fields} for name, fields in names.items()]
+    data = [{**each, "status": status} if "idle" not in each.values() else each for each in data]
+    monkeypatch.setattr(httpx, "request", lambda *_, **__: httpx.Response(200, json={"data": data}))
+    (shown,) = json.loads(CliRunner().invoke(cli, ["ps", "--url", "http://here:1", "--json"]).output)
+
+    assert ("flux", ["gpt-image-1"]) == (shown["id"], shown["aliases"])
+    assert "flux, gpt-image-1" == ps._row(shown)[0]

@@ -36,6 +36,32 @@ SIGNATURES = {
 }
 
 
+#: The names of tasks that LocalAI's module knows whatever diffusers has.
+LOCALAI_TASKS = [
+    "text-to-image",
+    "txt2img",
+    "text2image",
+    "image-to-image",
+    "img2img",
+    "image2image",
+    "image-to-video",
+    "img2vid",
+    "img2video",
+    "text-to-video",
+    "txt2vid",
+    "text2video",
+    "inpainting",
+    "inpaint",
+    "depth-to-image",
+    "depth2img",
+    "controlnet",
+    "control-net",
+    "upscaling",
+    "upscale",
+    "super-resolution",
+]
+
+
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_a_function_takes_what_localais_takes(name: str) -> None:
     """Each public name is a function with the same parameters in the same order, and the same defaults."""
@@ -115,6 +141,34 @@ def test_every_task_resolves_to_the_first_of_its_classes() -> None:
     assert loader.resolve_pipeline_class(task="stable-diffusion") is diffusers.StableDiffusionPipeline
 
 
+@pytest.mark.parametrize("task", LOCALAI_TASKS)
+def test_localais_names_of_tasks_are_known(task: str) -> None:
+    """Each is listed and resolves, in any case and with either separator, to the first of its classes."""
+    classes = loader.get_task_aliases()[task]
+
+    assert task in loader.get_available_tasks()
+    for spelling in (task, task.upper(), task.replace("-", "_")):
+        assert classes[0] == loader.resolve_pipeline_class(task=spelling).__name__
+
+
+def test_controlnets_are_resolved_by_their_component() -> None:
+    """The name of the component stands for the classes that require it, the simplest first."""
+    assert loader.resolve_pipeline_class(task="controlnet") is diffusers.StableDiffusionControlNetPipeline
+    assert "controlnet" in loader.get_pipeline_info("FluxControlNetPipeline")["aliases"]
+
+
+@pytest.mark.parametrize("count", [20])
+def test_messages_list_the_first_names(count: int) -> None:
+    """A message has as many names as LocalAI's, in order, and three dots; those of pipelines are not imported for it."""
+    with pytest.raises(ValueError, match="Unknown pipeline class") as pipelines:
+        loader.resolve_pipeline_class("x")
+    with pytest.raises(ValueError, match="Unknown task") as tasks:
+        loader.resolve_pipeline_class(task="x")
+
+    for caught, names in ((pipelines, loader._names()), (tasks, loader.get_available_tasks())):
+        assert str(caught.value).endswith(f": {', '.join(names[:count])}...")
+
+
 def test_a_model_is_read_by_the_class_of_its_index(tmp_path: Path) -> None:
     """The class that a model's index names is taken; where there is none to be had, diffusers' base reads the model."""
     assert loader.resolve_pipeline_class(model_id=str(demo.FOLDER)) is diffusers.StableDiffusionPipeline
@@ -175,13 +229,15 @@ def test_a_pipeline_needs_a_model() -> None:
     ("name", "single", "says"),
     [
         ("StableDiffusionPipeline", False, "Failed to load pipeline 'StableDiffusionPipeline' from '.*nothing'"),
-        ("DDPMPipeline", True, r"DDPMPipeline cannot be loaded from a single file"),
+        ("DDPMPipeline", True, r"Pipeline class DDPMPipeline does not support from_single_file\(\)"),
     ],
 )
 def test_a_model_that_does_not_load_is_a_runtime_error(tmp_path: Path, name: str, single: bool, says: str) -> None:
     """The message names the class and the model."""
-    with pytest.raises(RuntimeError, match=says):
+    with pytest.raises(RuntimeError, match=says) as caught:
         loader.load_diffusers_pipeline(name, model_id=str(tmp_path / "nothing"), from_single_file=single)
+    assert "\nAvailable pipelines: AceStepPipeline, " in str(caught.value)
+    assert caught.value.__cause__ is not None
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ def size_of(file: Path) -> tuple[int, int]:
         return size
 
 
+@pytest.mark.slow
 def test_the_command_line_block_runs(tmp_path: Path) -> None:
     """Every command of the block runs and writes the images that it names."""
     (block,) = [block for block in blocks("bash") if "octabox run demo" in block]

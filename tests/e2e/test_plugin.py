@@ -31,6 +31,9 @@ NAME = "SpectrogramVocoderPipeline"
 #: The tone that the spectrogram is of.
 HERTZ = 440
 
+#: Pip installs the package into a folder, and four servers and commands start with it.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -161,7 +164,6 @@ def test_it_can_be_cancelled(http: httpx.Client, made: Path) -> None:
     check_served(http, made)
 
 
-@pytest.mark.slow
 def test_the_command_line_has_it(environment: dict[str, str], models: Path, made: Path, tmp_path: Path) -> None:
     """It is listed, described and run as those of diffusers are."""
     shown = run(environment, "octabox", "pipelines", NAME).stdout
@@ -173,7 +175,6 @@ def test_the_command_line_has_it(environment: dict[str, str], models: Path, made
     check_audio((tmp_path / "out.wav").read_bytes())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("named", ["SpectrogramVocoderPipeline", ["pipeline", "SpectrogramVocoderPipeline"]])
 def test_a_single_file_is_served(made: Path, tmp_path: Path, named: str | list[str]) -> None:
     """The class serves from a file in the folder of pipelines; also where weights name it as code of their repository."""
@@ -195,7 +196,6 @@ def test_a_single_file_is_served(made: Path, tmp_path: Path, named: str | list[s
         check_served(client, made)
 
 
-@pytest.mark.slow
 def test_a_name_of_diffusers_is_refused(tmp_path: Path) -> None:
     """A class that calls itself as one of diffusers does not come in its place, and the log says so."""
     (tmp_path / "pipelines").mkdir()

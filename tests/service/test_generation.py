@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,21 @@ from PIL import Image
 from demo_pictures import Scene, border_colour, centre_colour, draw
 from octabox import demo
 from octabox.config.settings import Settings
+from octabox.engine.local.engine import LocalEngine
 from octabox.errors import (
     InvalidParameterError,
     InvalidRequestError,
     MissingParameterError,
     ModelNotFoundError,
+    OctaboxError,
+    QueueFullError,
     RequestError,
+    ServerStoppingError,
     TaskNotFoundError,
 )
+from octabox.media.fetcher import Fetcher
 from octabox.server import Parts, build
+from octabox.service.generation import GenerationService
 from octabox.types import GenerationRequest, OutputFormat, Progress, SchedulerChoice
 
 
@@ -29,7 +36,7 @@ from octabox.types import GenerationRequest, OutputFormat, Progress, SchedulerCh
 async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts]:
     """Return all parts over a models folder with one configuration of the embedded model."""
     folder = tmp_path_factory.mktemp("models")
-    config = {"name": "shapes", "model": str(demo.FOLDER), "seed": 5, "scheduler": "euler"}
+    config = {"name": "shapes", "model": str(demo.FOLDER), "seed": 5, "scheduler": "euler", "aliases": ["gpt-image-1"]}
     text = yaml.safe_dump({**config, "defaults": {"num_inference_steps": 6, "strength": 0.9}})
     (folder / "shapes.yaml").write_text(text, encoding="utf-8")
     parts = build(Settings.load({"models": folder, "threads": 1, "log_level": "error", "max_outputs": 4}))
@@ -93,6 +100,14 @@ async def test_configured_values_hold_where_a_request_gives_none(parts: Parts) -
     assert (3, 9) == (other.runs[0].params["num_inference_steps"], other.runs[0].seed)
 
 
+async def test_two_names_share_a_process(parts: Parts) -> None:
+    """A model under another name has the same configuration and weights."""
+    first, second = [await parts.generation.generate(request(model=name)) for name in ("shapes", "gpt-image-1")]
+
+    assert first.artifacts[0].content == second.artifacts[0].content
+    assert 1 == sum(status.model in ("shapes", "gpt-image-1") for status in parts.models.status())
+
+
 async def test_outputs_have_seeds_in_a_row(parts: Parts) -> None:
     """Several outputs have the seed and the next ones, however they were asked for."""
     by_field = await parts.generation.prepare(request(seed=0, num_outputs=3))
@@ -144,6 +159,34 @@ async def test_what_cannot_be_is_refused_before_anything_is_loaded(
     """A request that cannot be served is refused by the service, with the model still where it was."""
     with pytest.raises(error):
         await parts.generation.prepare(request(**options))
+
+
+@pytest.mark.parametrize("workflow", [{}, {"hires": {"scale": 2}}, {"outpaint": {}}])
+@pytest.mark.parametrize(
+    ("model", "refusal"),
+    [
+        ("shapes", QueueFullError("The queue is full.")),
+        ("shapes", ServerStoppingError("The server is being stopped.")),
+        ("nothing", ModelNotFoundError("There is no model 'nothing'.")),
+    ],
+)
+async def test_what_is_refused_is_not_prepared(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, model: str, refusal: OctaboxError, workflow: dict[str, object]
+) -> None:
+    """A request that there is no room for is refused before it is planned, and before its URLs are fetched."""
+
+    def refuse(*_: object, **__: object) -> object:
+        raise refusal
+
+    def forbidden(*_: object, **__: object) -> object:
+        raise AssertionError("prepared")
+
+    monkeypatch.setattr(LocalEngine, "check_room", refuse)
+    monkeypatch.setattr(Fetcher, "fetch", forbidden)
+    monkeypatch.setattr(GenerationService, "resolve", forbidden)
+    refused = request(model=model, inputs={"image": ("https://example.com/slow.png",)})
+    with pytest.raises(type(refusal)):
+        await parts.generation.generate(replace(refused, workflow=workflow))
 
 
 async def test_a_scheduler_that_cannot_work_is_refused_before_the_queue(parts: Parts) -> None:

@@ -157,6 +157,7 @@ class PipelineEntry:
         binning: Whether the call may replace a size by the nearest one of a table.
         batches: Whether its call accepts a list of prompts and a list of generators.
         sigmas: Whether its call always passes sigmas to the scheduler.
+        last_layer: Hidden layer of its text encoders that it uses where none is skipped, counted from the end; 0 if unknown.
         description: First sentence of its docstring.
     """
 
@@ -180,11 +181,17 @@ class PipelineEntry:
     binning: bool = False
     batches: bool = False
     sigmas: bool = False
+    last_layer: int = 0
     description: str = ""
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the call parameter of this name; None if there is none."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
+
+    @property
+    def frames(self) -> Parameter | None:
+        """The parameter for the number of frames of a video, by its name and description; None if there is none."""
+        return next((each for each in self.parameters if each.kind == "integer" and _counts_frames(each)), None)
 
     def files(self, *, required: bool | None = None) -> frozenset[str]:
         """Return the names of parameters that accept files; optionally only required or only optional ones."""
@@ -254,6 +261,16 @@ class PackageMetadata:
     families: dict[str, dict[str, str]] = field(default_factory=dict)
     ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+
+
+#: Words in the name of a parameter for the number of frames; others count those of a chunk.
+_FRAME_WORDS = frozenset({"num", "number", "count", "total", "of", "n", "frame", "frames", "video", "length"})
+
+
+def _counts_frames(parameter: Parameter) -> bool:
+    """Return whether a parameter is the number of frames of a video."""
+    words = frozenset(parameter.name.split("_"))
+    return words <= _FRAME_WORDS and "frame" in f"{parameter.name} {parameter.description}".lower()
 
 
 def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:

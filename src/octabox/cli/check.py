@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from octabox.config.aliases import Alias, resolve_aliases
 from octabox.config.discovery import YAML_SUFFIXES, describe_emptiness, discover, resolve_sources
 from octabox.config.file_problems import find_file_problems
 from octabox.config.parsing import Entry, read_models
@@ -28,6 +29,7 @@ class Findings:
     """The checked files, their models and their problems."""
 
     models: dict[Path, list[str]] = field(default_factory=dict)
+    aliases: dict[Path, list[str]] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -88,6 +90,19 @@ def _check_configuration(file: Path, findings: Findings) -> None:
         resolved, problems = resolve_sources(entry, file.parent)
         findings.entries.append(resolved)
         findings.problems += problems
+    found = [*parsed.aliases, *(alias for entry in parsed.entries for alias in entry.aliases())]
+    if found:
+        # Their models may be in other files of the folder.
+        folder = discover(file.parent)
+        models = {folder.default.name: None} | {name: config.path for name, config in folder.models.items()}
+        aliases, problems = resolve_aliases(found, models)
+        _add_aliases(aliases, findings)
+        findings.problems += problems
+
+
+def _add_aliases(aliases: Iterable[Alias], findings: Findings) -> None:
+    for alias in aliases:
+        findings.aliases.setdefault(alias.file, []).append(alias.label)
 
 
 def _check_folder(folder: Path, findings: Findings) -> None:
@@ -98,6 +113,7 @@ def _check_folder(folder: Path, findings: Findings) -> None:
         if config is not registry.default:
             file = config.path or folder / Path(config.model).name
             findings.models.setdefault(file, []).append(config.name)
+    _add_aliases(registry.aliases, findings)
     findings.entries += registry.entries
     findings.problems += registry.problems
 
@@ -123,7 +139,7 @@ def report(findings: Findings) -> None:
     for problem in findings.problems:
         by_file.setdefault(problem.file, []).append(problem)
     for file, problems in sorted(by_file.items()):
-        names = ", ".join(findings.models.get(file, ()))
+        names = ", ".join([*findings.models.get(file, ()), *findings.aliases.get(file, ())])
         if not problems:
             click.echo(f"{file}: OK ({names})" if names else f"{file}: OK")
         for problem in sorted(problems, key=lambda each: (each.line, each.column)):

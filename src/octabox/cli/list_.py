@@ -29,6 +29,10 @@ def command(models: Path | None, as_json: bool) -> None:
     for config in registry.models.values():
         pipeline = pipeline_of(Entry(config, config.path or Path(config.model)))
         rows.append((config.name, config.model, pipeline, config.description))
+    for alias in registry.aliases:
+        config = registry.named[alias.name]
+        pipeline = pipeline_of(Entry(config, config.path or Path(config.model)))
+        rows.append((alias.name, config.model, pipeline, f"Alias of {alias.model}. {alias.description}".strip()))
     if as_json:
         keys = [column.lower() for column in _COLUMNS]
         click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))

@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from octabox.errors import ForbiddenPathError, GenerationError
+from octabox.errors import ForbiddenPathError, GenerationError, InvalidParameterError
 from octabox.media.formats import format_of_suffix, suffix_of
 from octabox.types import Artifact, Event, Generation, OutputFormat
+
+#: The name of standard output.
+STDOUT = "-"
 
 
 class Destination:
     """The file or folder that results are written to.
 
     Args:
-        out: A file, or a folder if it exists or ends in a slash; None is a new file in the working directory.
+        out: A file, or a folder if it exists or ends in a slash; ``-`` is standard output, and None a new file in the working
+            directory.
+        as_json: Whether each result is printed as JSON.
+
+    Raises:
+        InvalidParameterError: JSON and the result itself cannot both be on standard output.
     """
 
-    def __init__(self, out: str | None) -> None:
+    def __init__(self, out: str | None, *, as_json: bool = False) -> None:
+        self.to_stdout, self.as_json = out == STDOUT, as_json
+        if self.to_stdout and as_json:
+            raise InvalidParameterError("-o - and --json both write to standard output.", hint="Omit one of them.")
+        out = None if self.to_stdout else out
         self._folder = out is not None and (out.endswith(("/", os.sep)) or Path(out).is_dir())
         self._path = Path(out) if out is not None else None
         self._counts: Counter[str] = Counter()
+
+    @property
+    def prints_paths(self) -> bool:
+        """Whether the paths of results are printed on standard output."""
+        return not (self.to_stdout or self.as_json)
 
     @property
     def format(self) -> OutputFormat:
@@ -35,12 +55,19 @@ class Destination:
         suffix = "" if self._path is None or self._folder else self._path.suffix
         return OutputFormat((format_of_suffix(suffix) or suffix.lstrip(".").lower()) or None)
 
-    def check(self) -> None:
+    def check(self, count: int = 1) -> None:
         """Check before the generation that results can be written.
+
+        Args:
+            count: Number of results.
 
         Raises:
             ForbiddenPathError: The folder does not exist or is not writable.
+            InvalidParameterError: Standard output is a terminal, or cannot have that many results.
         """
+        if self.to_stdout:
+            _check_stdout(count)
+            return
         folder = Path() if self._path is None else self._path if self._folder else self._path.parent
         if self._folder:
             with contextlib.suppress(OSError):
@@ -57,6 +84,9 @@ class Destination:
             generation: A result.
             several: Whether it is one of several, whose files are numbered.
         """
+        if self.to_stdout:
+            _write_to_stdout(generation)
+            return []
         paths = []
         types = Counter(artifact.media_type for artifact in generation.artifacts)
         for artifact in generation.artifacts:
@@ -76,6 +106,47 @@ class Destination:
         requested = format_of_suffix(self._path.suffix)
         path = self._path if requested == format_of_suffix(suffix) else self._path.with_suffix(suffix)
         return path if number is None else path.with_stem(f"{path.stem}-{number}")
+
+
+def describe_result(generation: Generation, paths: list[Path]) -> dict[str, Any]:
+    """Return a result as JSON data.
+
+    Args:
+        generation: The result.
+        paths: The files of its artifacts.
+    """
+    pairs = zip(generation.artifacts, paths, strict=True)
+    return {
+        "model": generation.model,
+        "pipeline": generation.pipeline,
+        "task": generation.task,
+        "files": [{"path": str(path), "media_type": each.media_type, "seed": each.seed} for each, path in pairs],
+        "warnings": list(generation.warnings),
+        "timings": dict(generation.timings),
+        "adapters": [asdict(each) for each in generation.adapters],
+    }
+
+
+def _check_stdout(count: int) -> None:
+    """Check that standard output can have the one file of a request."""
+    if count > 1:
+        message = f"Standard output can have one result, not {count}."
+        raise InvalidParameterError(message, hint="Write them into a folder: -o FOLDER/")
+    if sys.stdout.isatty():
+        message = "A file is not written to a terminal."
+        raise InvalidParameterError(message, hint="Redirect it: -o - > FILE, or name the file: -o FILE")
+
+
+def _write_to_stdout(generation: Generation) -> None:
+    """Write the only artifact of a result to standard output."""
+    if len(generation.artifacts) != 1:
+        message = f"Standard output can have one file, and the result has {len(generation.artifacts)}."
+        raise GenerationError(message, hint="Write them into a folder: -o FOLDER/")
+    try:
+        sys.stdout.buffer.write(generation.artifacts[0].content)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise GenerationError(f"Standard output could not be written: {error.strerror}.") from error
 
 
 def _is_writable(folder: Path) -> bool:

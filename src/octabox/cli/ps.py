@@ -21,7 +21,8 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
     """Print the models in memory as a table."""
     from octabox.cli.tables import show_table
 
-    models = [model for model in _list_models(url, api_key) if model.get("status")]
+    listed = _list_models(url, api_key)
+    models = [_with_aliases(model, listed) for model in listed if model.get("status") and not model.get("alias_of")]
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
@@ -39,6 +40,12 @@ def _list_models(url: str, api_key: str | None) -> list[dict[str, Any]]:
     return models
 
 
+def _with_aliases(model: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a model with its other names, if it has any."""
+    aliases = [other["id"] for other in models if other.get("alias_of") == model["id"]]
+    return {**model, "aliases": aliases} if aliases else model
+
+
 def _row(model: dict[str, Any]) -> list[str]:
     """Return a model as a row of the table."""
     status = model["status"]
@@ -53,7 +60,7 @@ def _row(model: dict[str, Any]) -> list[str]:
         status["waiting"],
         status["pid"],
     )
-    return [model["id"], *map(str, cells)]
+    return [", ".join([model["id"], *model.get("aliases", ())]), *map(str, cells)]
 
 
 def _format_memory(device: str, size: int, allocated: int | None) -> str:

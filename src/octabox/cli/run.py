@@ -9,48 +9,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from octabox.cli import interruption, workflows
-from octabox.errors import InvalidParameterError, MediaError
+from octabox.cli import interruption
+from octabox.cli.requests import parameters, workflows
 
 if TYPE_CHECKING:
     from octabox.cli.output import Destination
     from octabox.server import Parts
-    from octabox.types import AdapterChoice, Generation, GenerationRequest, SchedulerChoice
+    from octabox.types import AdapterChoice, Generation, GenerationRequest
 
 
 @click.command(help=__doc__)
 @click.argument("model", required=False)
 @click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
-@click.option("--prompt-file", type=click.Path(path_type=Path), help="File with a prompt in each line.")
+@click.option(
+    "--prompt-file", type=click.Path(path_type=Path), help="File with a prompt in each line; - is standard input."
+)
 @click.option("--prompt-syntax", help="Prompt syntax: plain, or a1111 or compel with weights and wildcards.")
 @click.option("--style", "styles", multiple=True, metavar="NAME", help="A style to apply to the prompts.")
 @click.option("--from", "source", type=click.Path(path_type=Path), help="A generated file to reproduce.")
-@click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="A call parameter of the pipeline.")
-@click.option(
-    "-i",
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="NAME=FILE",
-    help="An image, video, audio or .npy array for a call parameter.",
-)
-@click.option("-o", "--out", metavar="FILE|FOLDER/", help="File or folder of the result; the suffix sets the format.")
+@parameters.parameter_options
+@click.option("-o", "--out", metavar="FILE|FOLDER/", help="File or folder of the result, or - for standard output.")
 @click.option("--seed", type=int, help="Seed of the first result; random by default or if -1, and printed.")
-@click.option("-n", "--num-outputs", default=1, show_default=True, help="Number of results; the seed increases by 1.")
+@click.option(
+    "-n", "--num-outputs", "--count", default=1, show_default=True, help="Number of results; the seed increases by 1."
+)
 @click.option("--task", help="Task, such as image-to-image, if the inputs do not determine it.")
 @click.option("--fps", type=float, help="Frames per second of a video; by default the pipeline's, or 16.")
-@click.option("--scheduler", help='Noise scheduler: a name, or JSON such as {"name": "unipc", "solver_order": 3}.')
+@click.option(
+    "--scheduler", "--sampler", help='Noise scheduler: a name, or JSON such as {"name": "unipc", "solver_order": 3}.'
+)
 @click.option("--lora", "loras", multiple=True, metavar="NAME[:WEIGHT]", help="A LoRA by name, file, folder or Hub id.")
 @click.option("--profile", help="Performance profile: exact, fast or turbo. By default the model's.")
 @workflows.workflow_options
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
+@click.option("--json", "as_json", is_flag=True, help="Print each result as a line of JSON.")
 @click.option("--dry-run", is_flag=True, help="Print the call without running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the log, including warnings of libraries.")
 def command(**options: Any) -> None:
@@ -59,7 +59,9 @@ def command(**options: Any) -> None:
 
 
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
-    from octabox.cli.options import (
+    from octabox.catalog.pipelines import load_catalog
+    from octabox.cli.output import Destination, show_status
+    from octabox.cli.requests.options import (
         apply_profile,
         check_count,
         check_inputs,
@@ -67,11 +69,12 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
         read_metadata,
         read_prompts,
         require_model,
+        skipped_layers,
     )
-    from octabox.cli.output import Destination, show_status
     from octabox.config.settings import Settings
     from octabox.server import build
 
+    param_texts, input_texts = parameters.pop_parameters(options)
     prompts = read_prompts(model, options.pop("prompts"), options.pop("prompt_file"))
     source, workflow = options.pop("source"), workflows.pop_workflow(options)
     metadata, profile = read_metadata(source) if source else {}, options.pop("profile")
@@ -84,9 +87,17 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     with show_status("preparing"):
         parts = build(settings, model=model)
         apply_profile(parts.models, parts.name, metadata, profile)
-        destination = Destination(options["out"])
+        destination = Destination(options["out"], as_json=options.pop("as_json"))
         workflow = workflows.add_models(_workflow(metadata, workflow), parts.models)
-        request = replace(_build_request(parts, destination, metadata, prompts, **options), workflow=workflow)
+        task = options.pop("task") or metadata.get("task")
+        schema = parts.models.schema(parts.name, task)
+        params, names = parameters.parse_parameters(param_texts, schema["properties"])
+        params = skipped_layers(metadata, load_catalog().pipeline(schema["x-pipeline"])) | params
+        request = replace(
+            _build_request(parts, destination, metadata, prompts, task=task, params=params, **options),
+            workflow=workflow,
+            inputs=parameters.read_inputs(input_texts),
+        )
         check_inputs(metadata, request.inputs.keys() | request.params.keys())
         call = await parts.generation.prepare(request)
     for warning in find_changed_inputs(metadata, call):
@@ -95,8 +106,8 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
         description = _describe_call(call) | ({"workflow": workflow} if workflow else {})
         click.echo(json.dumps(description, indent=2, default=str))
         return
-    destination.check()
-    await _generate(parts, request, destination, count=len(call.runs))
+    destination.check(len(call.runs))
+    await _generate(parts, request, destination, count=len(call.runs), names=names)
 
 
 def _build_request(
@@ -105,11 +116,10 @@ def _build_request(
     metadata: dict[str, Any],
     prompts: list[str],
     *,
-    params: tuple[str, ...],
-    inputs: tuple[str, ...],
+    task: str | None,
+    params: dict[str, Any],
     seed: int | None,
     num_outputs: int,
-    task: str | None,
     scheduler: str | None,
     fps: float | None,
     prompt_syntax: str | None,
@@ -121,9 +131,7 @@ def _build_request(
     from octabox.service.planning import parse_seed
     from octabox.types import GenerationRequest
 
-    task = task or metadata.get("task")
-    from_options = _parse_params(params, parts.models.schema(parts.name, task)["properties"])
-    merged = {**metadata.get("params", {}), **from_options}
+    merged = {**metadata.get("params", {}), **params}
     if prompts:
         merged["prompt"] = prompts[0] if len(prompts) == 1 else prompts
     written = {
@@ -135,11 +143,10 @@ def _build_request(
         model=parts.name,
         task=task,
         params=merged,
-        inputs=_read_inputs(inputs),
         seed=metadata.get("seed") if seed is None else parse_seed(seed),
         num_outputs=num_outputs,
-        scheduler=_parse_scheduler(scheduler or metadata.get("scheduler")),
-        adapters=tuple(map(_parse_lora, loras)) or _loras_of(metadata),
+        scheduler=parameters.parse_scheduler(scheduler or metadata.get("scheduler")),
+        adapters=tuple(map(parameters.parse_lora, loras)) or _loras_of(metadata),
         prompt_syntax=prompt_syntax or (metadata.get("prompt_syntax", "plain") if metadata else None),
         styles=styles,
         written=written,
@@ -153,72 +160,11 @@ def _workflow(metadata: dict[str, Any], options: dict[str, Any]) -> dict[str, An
     return workflow | ({"variation": metadata["variation"]} if "variation" in metadata else {}) | options
 
 
-def _parse_scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:
-    """Parse a scheduler: a name, JSON with settings, or a mapping of metadata."""
-    from octabox.schedulers.names import parse_scheduler_choice
-
-    if not isinstance(text, str) or not text.lstrip().startswith("{"):
-        return parse_scheduler_choice(text)
-    try:
-        return parse_scheduler_choice(json.loads(text))
-    except ValueError as error:
-        raise InvalidParameterError(f"'scheduler' is not valid JSON: {error}.", parameter="scheduler") from error
-
-
-def _parse_lora(text: str) -> AdapterChoice:
-    """Parse ``name`` or ``name:weight``; a colon that is not followed by a number belongs to the name."""
-    from octabox.types import AdapterChoice
-
-    name, _, weight = text.rpartition(":")
-    try:
-        return AdapterChoice(name or text, float(weight) if name else 1.0)
-    except ValueError:
-        return AdapterChoice(text)
-
-
 def _loras_of(metadata: dict[str, Any]) -> tuple[AdapterChoice, ...]:
     """Return the LoRAs of metadata."""
     from octabox.types import AdapterChoice
 
     return tuple(AdapterChoice(**adapter) for adapter in metadata.get("adapters", ()))
-
-
-def _parse_params(texts: tuple[str, ...], properties: dict[str, Any]) -> dict[str, Any]:
-    """Parse ``name=value`` pairs; a value is JSON, except for parameters that take text."""
-    params: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            hint = "Write for example: -p guidance_scale=3"
-            raise InvalidParameterError(f"A parameter must be NAME=VALUE, not '{text}'.", hint=hint)
-        params[name] = _parse_value(value, properties.get(name, {}))
-    return params
-
-
-def _parse_value(value: str, schema: dict[str, Any]) -> Any:
-    variants = [schema, *schema.get("anyOf", [])]
-    takes_text = any("string" in (variant.get("type") or ()) for variant in variants)
-    try:
-        parsed = json.loads(value)
-    except ValueError:
-        return value
-    return value if takes_text and not isinstance(parsed, (list, dict)) else parsed
-
-
-def _read_inputs(texts: tuple[str, ...]) -> dict[str, tuple[bytes | str, ...]]:
-    """Read the files of ``name=file`` pairs; URLs are kept, and a repeated name is a list."""
-    inputs: dict[str, tuple[bytes | str, ...]] = {}
-    for text in texts:
-        name, _, source = text.partition("=")
-        if not name or not source:
-            hint = "Write for example: -i image=photo.png"
-            raise InvalidParameterError(f"An input must be NAME=FILE, not '{text}'.", hint=hint)
-        try:
-            content = source if source.startswith(("http://", "https://")) else Path(source).read_bytes()
-        except OSError as error:
-            raise MediaError(f"'{source}' cannot be read: {error.strerror}.", parameter=name) from error
-        inputs[name] = (*inputs.get(name, ()), content)
-    return inputs
 
 
 def _describe_call(call: Any) -> dict[str, Any]:
@@ -255,9 +201,25 @@ def _describe_input(value: Any) -> str:
     return f"{value.dtype} {list(value.shape)}"
 
 
-async def _generate(parts: Parts, request: GenerationRequest, destination: Destination, *, count: int) -> None:
-    """Run a request with a progress bar, and write each result when it is made."""
+async def _generate(
+    parts: Parts,
+    request: GenerationRequest,
+    destination: Destination,
+    *,
+    count: int,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Run a request with a progress bar, and write each result when it is made.
+
+    Args:
+        parts: The parts of a server.
+        request: The request.
+        destination: Where the results are written.
+        count: Number of results.
+        names: Names of parameters on the command line, if they differ from diffusers'.
+    """
     from octabox.cli.output import show_progress
+    from octabox.frontends.naming.parameters import rename_warnings
 
     notes: dict[str, bool] = {}
     await parts.engine.start([parts.models.config(parts.name)])
@@ -266,22 +228,30 @@ async def _generate(parts: Parts, request: GenerationRequest, destination: Desti
             for number in range(1, count + 1):
                 title = f" ({number} of {count})" if count > 1 else ""
                 generation = await show_progress(events, title)
-                _report(generation, destination, several=count > 1)
-                notes |= dict.fromkeys(_describe_loras(generation), False) | dict.fromkeys(generation.warnings, True)
+                warnings = rename_warnings(generation.warnings, names)
+                _report(replace(generation, warnings=tuple(warnings)), destination, several=count > 1)
+                notes |= dict.fromkeys(_describe_loras(generation), False) | dict.fromkeys(warnings, True)
     finally:
         await parts.close()
         for note, is_warning in notes.items():
             if is_warning:
                 click.secho(f"Warning: {note}", fg="yellow", err=True)
             else:
-                click.echo(note)
+                click.echo(note, err=not destination.prints_paths)
 
 
 def _report(generation: Generation, destination: Destination, *, several: bool) -> None:
     """Write the artifacts, and print their paths and seeds."""
-    for artifact, path in zip(generation.artifacts, destination.write(generation, several=several), strict=True):
+    from octabox.cli.output import describe_result
+
+    paths = destination.write(generation, several=several)
+    for path in paths:
         interruption.note_written(path)
-        click.echo(f"{path}  (seed {artifact.seed})" if artifact.seed is not None else str(path))
+    if destination.as_json:
+        click.echo(json.dumps(describe_result(generation, paths)))
+    elif destination.prints_paths:
+        for artifact, path in zip(generation.artifacts, paths, strict=True):
+            click.echo(f"{path}  (seed {artifact.seed})" if artifact.seed is not None else str(path))
 
 
 def _describe_loras(generation: Generation) -> Iterator[str]:

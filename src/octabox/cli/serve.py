@@ -42,7 +42,7 @@ def command(config: Path | None, **flags: Any) -> None:
 
     def on_listening(url: str) -> None:
         interruption.extend_handler()
-        names = [config.name for config in parts.models.configurations()]
+        names = [*(config.name for config in parts.models.configurations()), *parts.models.aliases()]
         click.echo(f"Octabox serves {', '.join(names)} at {url}", err=True)
         if parts.models.only_embedded():
             click.echo(f"{describe_emptiness(settings.models)}, so this is the embedded one.", err=True)

@@ -40,6 +40,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
     show_title(info.name, info.description)
     show_fields(
         [
+            ("alias of", info.alias_of or ""),
             ("source", info.source),
             ("pipeline", schema["x-pipeline"]),
             ("task", schema["x-task"]),
@@ -57,7 +58,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
 
 def _show_file(file: Path, *, as_json: bool) -> None:
     """Print the metadata of a file."""
-    from octabox.cli.options import read_metadata
+    from octabox.cli.requests.options import read_metadata
     from octabox.cli.tables import show_fields, show_title
 
     metadata = read_metadata(file)

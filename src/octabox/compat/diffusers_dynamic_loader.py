@@ -29,6 +29,9 @@ __all__ = [
     "resolve_pipeline_class",
 ]
 
+#: The component of pipelines with a ControlNet, and the task whose classes come first.
+CONTROLNET, TEXT_TO_IMAGE = "controlnet", "text-to-image"
+
 #: How many names a message lists, and how many characters of a docstring `get_pipeline_info` returns.
 MAX_NAMES, MAX_DOCSTRING = 20, 200
 
@@ -91,7 +94,16 @@ def get_task_aliases() -> dict[str, list[str]]:
         name: _first(catalog, name, [each.name for each in catalog.pipelines.values() if each.family == name])
         for name in catalog.families()
     }
-    return {**families, **by_alias, **by_task}
+    return {**families, **_control_aliases(catalog), **by_alias, **by_task}
+
+
+def _control_aliases(catalog: Catalog) -> dict[str, list[str]]:
+    """Return the classes that require a ControlNet by LocalAI's names for them; those of the simplest model come first."""
+    ranked = [each.name for task in (TEXT_TO_IMAGE, *catalog.tasks()) for each in catalog.ranking(task)]
+    requiring = [name for name in dict.fromkeys(ranked) if CONTROLNET in catalog.pipelines[name].required_components]
+    simplest = catalog.siblings(catalog.for_task(TEXT_TO_IMAGE).name, frozenset({CONTROLNET}))
+    requiring.sort(key=lambda name: catalog.pipelines[name] not in simplest)
+    return dict.fromkeys((CONTROLNET, "control-net"), requiring) if requiring else {}
 
 
 def _first(catalog: Catalog, task: str, names: list[str]) -> list[str]:
@@ -127,6 +139,8 @@ def resolve_pipeline_class(class_name: str | None = None, task: str | None = Non
     if class_name:
         return loading.import_class(_exact_name(class_name))
     if task:
+        if names := _control_aliases(load_catalog()).get(task.lower().replace("_", "-")):
+            return loading.import_class(names[0])
         try:
             return loading.import_class(resolve_pipeline_name(task=task.replace("_", "-")))
         except NotFoundError as error:
@@ -166,9 +180,14 @@ def load_diffusers_pipeline(
     if model_id is None:
         raise ValueError("model_id is required to load a pipeline")
     try:
+        if from_single_file and not hasattr(kind, "from_single_file"):
+            raise ValueError(f"Pipeline class {kind.__name__} does not support from_single_file().")  # noqa: TRY301
         return loading.load_pipeline(kind, model_id, from_single_file=from_single_file, **kwargs)
     except Exception as error:
-        raise RuntimeError(f"Failed to load pipeline '{kind.__name__}' from '{model_id}': {error}") from error
+        raise RuntimeError(
+            f"Failed to load pipeline '{kind.__name__}' from '{model_id}': {error}\n"
+            f"Available pipelines: {_some(_names())}"
+        ) from error
 
 
 def get_pipeline_info(class_name: str) -> dict[str, Any]:

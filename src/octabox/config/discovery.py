@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from octabox import demo
+from octabox.config.aliases import Alias, names_of, resolve_aliases
 from octabox.config.model import MODEL_REPOSITORY, ComponentConfig, ModelConfig
 from octabox.config.parsing import Entry, ParsedConfig, read_models
 from octabox.config.problems import Problem, Severity, did_you_mean, file_problem
@@ -44,6 +45,7 @@ class ModelFolder:
         entries: The models that have a configuration file, with the locations of their fields.
         default: Model that is available by its name, listed or not.
         refused: The error of each model that is not served, by name; models that cannot be read have none.
+        aliases: Other names of the models.
     """
 
     folder: Path
@@ -53,11 +55,13 @@ class ModelFolder:
     entries: tuple[Entry, ...] = ()
     default: ModelConfig = field(default_factory=demo_model)
     refused: Mapping[str, Problem] = field(default_factory=dict)
+    aliases: tuple[Alias, ...] = ()
 
     @property
     def named(self) -> Mapping[str, ModelConfig]:
-        """All available models by name, listed or not."""
-        return {self.default.name: self.default, **self.models}
+        """All available models by name and alias, listed or not."""
+        named = {self.default.name: self.default, **self.models}
+        return named | {alias.name: named[alias.model] for alias in self.aliases if alias.model in named}
 
     def find(self, name: str) -> ModelConfig:
         """Return the model of this name.
@@ -104,8 +108,17 @@ def discover(folder: Path, default: ModelConfig | None = None) -> ModelFolder:
     search.run()
     default = default or demo_model()
     models = search.models or {default.name: default}
-    entries = tuple(search.entries.values())
-    return ModelFolder(folder, models, tuple(search.problems), tuple(search.parsed_files), entries, default)
+    files = {default.name: None} | {name: config.path for name, config in search.models.items()}
+    aliases, problems = resolve_aliases(search.aliases, files)
+    return ModelFolder(
+        folder,
+        models,
+        (*search.problems, *problems),
+        tuple(search.parsed_files),
+        tuple(search.entries.values()),
+        default,
+        aliases=tuple(aliases),
+    )
 
 
 def describe_emptiness(folder: Path) -> str:
@@ -168,6 +181,7 @@ class _Search:
         self.folder = folder
         self.models: dict[str, ModelConfig] = {}
         self.entries: dict[str, Entry] = {}
+        self.aliases: list[Alias] = []
         self.problems: list[Problem] = []
         self.parsed_files: list[ParsedConfig] = []
 
@@ -209,6 +223,7 @@ class _Search:
         parsed = read_models(path)
         self.parsed_files.append(parsed)
         self.problems += parsed.problems
+        self.aliases += parsed.aliases
         for entry in parsed.entries:
             resolved, problems = resolve_sources(entry, self.folder)
             self.problems += problems
@@ -216,6 +231,7 @@ class _Search:
             if first is None:
                 self.entries[entry.config.name] = resolved
                 self.models[entry.config.name] = resolved.config
+                self.aliases += entry.aliases()
                 continue
             name = f"The name {entry.config.name!r}"
             message = f"{name} is used by {first.file.name}; this model is not served."
@@ -234,7 +250,7 @@ class _Search:
 
     def add_weights(self, path: Path, name: str) -> None:
         """Add a model that has no configuration."""
-        if name in self.models:
+        if name in self.models or name in names_of(self.aliases):
             hint = "rename one of the two, or write a configuration for it"
             message = f"The name {name!r} is used by another model; this one is not served."
             self.problems.append(file_problem(path, message, hint, "warning"))

@@ -132,10 +132,17 @@ class RemoteCode(_Strict):
         return value
 
 
+#: Name of a model.
+ModelName = Annotated[str, Field(min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
+
+
 class ModelConfig(_Strict):
     """The configuration of a model."""
 
-    name: Annotated[str, Field(description="Name for clients.", min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
+    name: ModelName = Field(description="Name for clients.")
+    aliases: tuple[ModelName, ...] = Field(
+        default=(), description="Other names for clients, served by the same process."
+    )
     model: str = Field(
         description="Hub id, folder, or a .safetensors, .gguf, .ckpt, .pt or .pth file; relative to the models folder.",
         min_length=1,
@@ -223,11 +230,11 @@ class ModelConfig(_Strict):
             return value
         return {name: {"omit": True} if part is None else part for name, part in value.items()}
 
-    @field_validator("ip_adapters", mode="before")
+    @field_validator("ip_adapters", "aliases", mode="before")
     @classmethod
-    def _one_ip_adapter(cls, value: Any) -> Any:
-        """Accept a mapping for a list of one."""
-        return (value,) if isinstance(value, dict) else value
+    def _one_item(cls, value: Any) -> Any:
+        """Accept a mapping or a name for a list of one."""
+        return (value,) if isinstance(value, dict | str) else value
 
     @field_validator("allow_remote_code", mode="before")
     @classmethod

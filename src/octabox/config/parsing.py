@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from octabox.config import localai
+from octabox.config.aliases import Alias, AliasConfig
 from octabox.config.document import Document, read_document
 from octabox.config.model import ModelConfig, key_path
 from octabox.config.problems import (
@@ -26,6 +27,7 @@ from octabox.config.problems import (
     join_key,
     nearest_location,
 )
+from octabox.hub.checkpoints.predictions import has_weights, is_training_config
 
 #: Keys of Octabox's format; ``path`` is set by the reader.
 MODEL_KEYS = frozenset(ModelConfig.model_fields) - {"path"}
@@ -44,13 +46,19 @@ class Entry:
         location = nearest_location(path, self.locations)
         return Problem(self.file, location.line, location.column, join_key(path), message, hint, severity)
 
+    def aliases(self) -> Iterator[Alias]:
+        """Yield the aliases in the configuration."""
+        for index, name in enumerate(self.config.aliases):
+            yield Alias(name, self.config.name, self.file, ("aliases", index), locations=self.locations)
+
 
 @dataclass(frozen=True)
 class ParsedConfig:
-    """The models of a file that can be served, and the file's problems."""
+    """The models of a file that can be served, the aliases, and the file's problems."""
 
     file: Path
     entries: tuple[Entry, ...] = ()
+    aliases: tuple[Alias, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -60,10 +68,15 @@ class ParsedConfig:
 
 
 def read_models(file: Path) -> ParsedConfig:
-    """Read all models of a YAML file; an invalid one does not affect the others, and no error is raised."""
+    """Read all models of a YAML file; an invalid one does not affect the others, and no error is raised.
+
+    The training configuration next to a single file configures no model; it is read when the file is loaded.
+    """
     document = read_document(file)
+    if is_training_config(document.data) and has_weights(file):
+        return ParsedConfig(file)
     problems = list(document.problems)
-    entries: list[Entry] = []
+    entries: list[Entry | Alias] = []
     if document.data is None and not problems:
         problems.append(_no_model(document, ()))
     items = document.data if isinstance(document.data, list) else [] if document.data is None else [document.data]
@@ -75,29 +88,57 @@ def read_models(file: Path) -> ParsedConfig:
         has_duplicates = any(problem.key.startswith(f"{index}." if root else "") for problem in document.problems)
         entries += [entry] if entry and not has_duplicates else []
     return ParsedConfig(
-        file, tuple(entries), tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+        file,
+        tuple(entry for entry in entries if isinstance(entry, Entry)),
+        tuple(entry for entry in entries if isinstance(entry, Alias)),
+        tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))),
     )
 
 
-def _read_one(document: Document, item: Any, root: KeyPath) -> tuple[Entry | None, list[Problem]]:
+def _read_one(document: Document, item: Any, root: KeyPath) -> tuple[Entry | Alias | None, list[Problem]]:
     """Parse one configuration of a file."""
     if not isinstance(item, dict) or not (item.keys() & (MODEL_KEYS | localai.top_keys())):
         return None, [_no_model(document, root)]
     problems: list[Problem] = []
+    if item.get("alias"):
+        return _read_alias(document, item, root)
     if is_localai(item):
         translation = localai.translate(item, document.file, document.locations, root)
         fields, locations, problems = translation.fields, translation.field_locations(), translation.problems
         if not translation.served or any(problem.severity == "error" for problem in problems):
             return None, problems
     else:
-        fields = dict(item)
-        locations = {
-            path[len(root) :]: location for path, location in document.locations.items() if path[: len(root)] == root
-        }
+        fields, locations = dict(item), _locations(document, root)
     if not root:
         fields.setdefault("name", document.file.stem)
     config, invalid = _validate(fields, locations, document.file)
     return (Entry(config, document.file, locations) if config else None), [*problems, *invalid]
+
+
+def _read_alias(document: Document, item: Mapping[str, Any], root: KeyPath) -> tuple[Alias | None, list[Problem]]:
+    """Parse the configuration of an alias, in either format; everything but its name is the model's."""
+    fields = item if root else {"name": document.file.stem, **item}
+    file, locations = document.file, _locations(document, root)
+    try:
+        config = AliasConfig.model_validate(fields)
+    except ValidationError as error:
+        return None, [_problem(details, locations, file) for details in error.errors()]
+    alias = Alias(config.name, config.alias, file, (), config.description, locations)
+    if item.get("disabled"):
+        return None, [alias.problem("disabled", "The alias is disabled.", "remove `disabled` to serve it", "warning")]
+    hint = f"set it in the configuration of {alias.model!r}, or write `model` instead of `alias`"
+    message = f"has no effect: {alias.name!r} is an alias of {alias.model!r}, whose settings apply."
+    unused = [key for key in item if item[key] and key not in AliasConfig.model_fields]
+    ignored = localai.top_keys() - MODEL_KEYS  # LocalAI ignores them as well.
+    problems = [
+        alias.problem(key, f"`{key}` {message}", hint, "warning" if key in ignored else "error") for key in unused
+    ]
+    return (None if set(unused) - ignored else alias), problems
+
+
+def _locations(document: Document, root: KeyPath) -> dict[KeyPath, Location]:
+    """Return the locations of the values of one configuration of a file."""
+    return {path[len(root) :]: location for path, location in document.locations.items() if path[: len(root)] == root}
 
 
 def is_localai(item: Mapping[str, Any]) -> bool:

@@ -37,6 +37,7 @@ class Settings(ConnectionSettings):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     models: Path = Field(default=Path("models"), description="Folder of models and their configurations.")
     loras: Path | None = Field(default=None, description="Folder of LoRAs; by default `loras` in the folder of models.")
@@ -137,6 +138,11 @@ class Settings(ConnectionSettings):
         return self.models / "pipelines"
 
     @property
+    def sources(self) -> Mapping[str, str]:
+        """Where each setting that is not a default comes from: a flag, a variable, or the line of a file."""
+        return self._sources
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about unknown environment variables."""
         return self._warnings
@@ -164,6 +170,7 @@ class Settings(ConnectionSettings):
         except ValidationError as error:
             raise _config_error(error, values) from None
         settings._warnings = tuple(_unknown_variables(environ))  # noqa: SLF001 (an instance of this class)
+        settings._sources = {name: setting.source for name, setting in values.items()}  # noqa: SLF001 (likewise)
         return settings
 
 

@@ -83,6 +83,14 @@ class Engine(Protocol):
     async def start(self, models: Iterable[ModelConfig]) -> None:
         """Prepare to load these models, in the background."""
 
+    def check_room(self, name: str, client: str) -> None:
+        """Check that a call of a client may wait for a model, before the call is prepared.
+
+        Raises:
+            QueueFullError: Too many calls wait for this model.
+            ServerStoppingError: The engine is closed.
+        """
+
     def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call, loading its model if need be; closing the iterator cancels it.
 

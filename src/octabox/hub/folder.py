@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
-from octabox.security.filesystem import read_file
+from octabox.security.json_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,10 +93,10 @@ def read_index(file: Path, label: str) -> dict[str, Any]:
     """
     hint = "The download may be incomplete; download the model again."
     try:
-        index = json.loads(read_file(file))
+        index = read_json(file)
     except OSError as error:
         raise IncompatibleWeightsError(f"{label} cannot be read: {error.strerror}.", hint=hint) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise IncompatibleWeightsError(f"{label} is not valid JSON: {error}.", hint=hint) from error
     if not isinstance(index, dict):
         raise IncompatibleWeightsError(f"{label} must hold a JSON object, not {type(index).__name__}.", hint=hint)
@@ -123,7 +122,7 @@ def has_extra_channels(folder: Path) -> bool:
 def _setting(file: Path, name: str) -> int | None:
     """Return an integer setting of a component configuration; None if it is missing."""
     try:
-        value = json.loads(read_file(file)).get(name)
+        value = read_json(file).get(name)
     except (OSError, ValueError, AttributeError):
         return None
     return value if isinstance(value, int) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from huggingface_hub.errors import (
 
 from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, ModelNotFoundError, OctaboxError
 from octabox.hub.folder import INDEX_FILES, folder_index, is_hub_id, read_index
-from octabox.security.filesystem import read_file
+from octabox.security.json_files import read_json
 
 __all__ = ["hub_error", "is_hub_id", "model_index", "pipeline_tag", "repository_index", "scheduler_config"]
 
@@ -123,8 +122,8 @@ def scheduler_config(source: str | Path, revision: str | None = None, folder: st
     if file is None or not file.is_file():
         return None
     try:
-        found = json.loads(read_file(file))
-    except (OSError, ValueError, RecursionError) as error:
+        found = read_json(file)
+    except (OSError, ValueError) as error:
         hint = "The download may be incomplete; download the model again."
         raise IncompatibleWeightsError(f"{source}/{name} is not valid JSON: {error}.", hint=hint) from error
     return found if isinstance(found, dict) else None

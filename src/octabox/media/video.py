@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, cast
 
 import av
@@ -29,6 +27,7 @@ from octabox.media.containers import VIDEO_HINT, declared_duration, decode_frame
 from octabox.media.formats import MAX_FPS, QUALITY, check_output_format, media_type_of, select_format
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.chunks import as_json
+from octabox.security.temporary_folder import TemporaryFolder
 from octabox.types import OutputFormat
 
 #: Default frame rate.
@@ -182,8 +181,8 @@ def encode(video: Video, output: OutputFormat, metadata: Mapping[str, Any]) -> t
 def _in_container(video: Video, name: str, quality: int | None, metadata: Mapping[str, Any]) -> bytes:
     """Encode a video with FFmpeg, to a temporary file, which fast start of MP4 needs."""
     options = {"movflags": "+faststart"} if name == "mp4" else {}
-    with tempfile.TemporaryDirectory(prefix="octabox-") as folder:
-        path = Path(folder) / f"video.{name}"
+    with TemporaryFolder() as folder:
+        path = folder / f"video.{name}"
         with av.open(str(path), "w", format=name, options=options) as container:
             if metadata:
                 container.metadata["comment"] = as_json(metadata)

@@ -8,6 +8,9 @@ from typing import Literal, get_args
 #: Syntax of a prompt: plain text, or weights in the syntax of the AUTOMATIC1111 web UI or of Compel.
 Syntax = Literal["plain", "a1111", "compel"]
 
+#: The syntax without any special characters.
+PLAIN: Syntax = "plain"
+
 #: All syntaxes.
 SYNTAXES: tuple[str, ...] = get_args(Syntax)
 

@@ -70,6 +70,16 @@ class GenerationService:
         self._limits, self._decoder = limits, decoder
         self._writer, self.observers = writer or PromptWriter(), observers
 
+    async def admit(self, request: GenerationRequest) -> None:
+        """Check that a new request may wait for its model, before it is planned and its media are fetched.
+
+        Raises:
+            NotFoundError: There is no such model.
+            CapacityError: The queue of the model is full, or the server is being stopped.
+        """
+        model = await asyncio.to_thread(self._models.config, request.model)
+        self._engine.check_room(model.name, current_client.get())
+
     async def prepare(self, request: GenerationRequest) -> Call:
         """Return the call of a request, without loading its model.
 
@@ -145,6 +155,7 @@ class GenerationService:
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
         with observed(request, self.observers) as results:
+            await self.admit(request)
             async with aclosing(self.run(await self.prepare(request))) as events:
                 async for event in events:
                     if isinstance(event, Generation):

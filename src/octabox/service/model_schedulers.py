@@ -13,6 +13,7 @@ from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.errors import OctaboxError
 from octabox.hub.checkpoints import bundles
 from octabox.hub.checkpoints.families import match_family
+from octabox.hub.checkpoints.predictions import stated_scheduler
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.repository import scheduler_config
 from octabox.schedulers.compatibility import (
@@ -138,6 +139,11 @@ def traits_of(model: ServedModel, catalog: Catalog) -> ModelTraits | None:
     entry = catalog.schedulers.get(str(config.get("_class_name"))) if config else None
     if config is None or entry is None:
         return None
+    if COMPONENT not in model.config.components and (file := Path(model.config.model)).is_file():
+        requested = model.config.scheduler.settings if model.config.scheduler else {}
+        known = [setting.name for setting in entry.settings]
+        config = {**config, **stated_scheduler(file, config, known, requested).settings}
+        entry = catalog.schedulers[config["_class_name"]]
     defaults = {setting.name: setting.default for setting in entry.settings if setting.literal and not setting.required}
     return ModelTraits(entry.name, {**defaults, **config}, model.pipeline)
 

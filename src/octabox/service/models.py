@@ -12,6 +12,7 @@ from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.signature import json_schema
+from octabox.config.aliases import Alias
 from octabox.config.discovery import ModelRegistry
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Engine
@@ -84,18 +85,19 @@ class ModelService(ConfiguredModels):
                 logger.log(logging.ERROR if problem.severity == "error" else logging.WARNING, "%s", problem)
 
     def list(self) -> list[ModelInfo]:
-        """Return all configured models, by name, and last the embedded one."""
+        """Return all configured models, by name, then the embedded one, and last the aliases."""
         load_catalog()  # The configurations are checked by it.
         configured = {config.name: config for config in self.configurations()}
         default = self._registry.current().default
-        return [
-            self._info(config)
-            for config in {**configured, default.name: configured.get(default.name, default)}.values()
-        ]
+        configured = {**configured, default.name: configured.get(default.name, default)}
+        infos = {name: self._info(config) for name, config in configured.items()}
+        aliases = {alias.name: _info_of_alias(alias, infos[alias.model]) for alias in self.aliases().values()}
+        return [*(info for name, info in infos.items() if name not in aliases), *aliases.values()]
 
     def get(self, name: str) -> ModelInfo:
-        """Return a model by name, without loading it."""
-        return self._info(self.config(name))
+        """Return a model by name or alias, without loading it."""
+        info, alias = self._info(self.config(name)), self.aliases().get(name)
+        return _info_of_alias(alias, info) if alias else info
 
     async def served(self, name: str) -> ServedModel:
         """Return a model with its pipeline class, as `resolve` does, in a thread."""
@@ -168,6 +170,11 @@ class ModelService(ConfiguredModels):
         created = config.path.stat().st_mtime if config.path and config.path.exists() else 0.0
         pipeline, tasks = self._resolver.describe_local(config, self.catalog)
         return ModelInfo(config.name, config.model, pipeline, tasks, created, config.description)
+
+
+def _info_of_alias(alias: Alias, info: ModelInfo) -> ModelInfo:
+    """Return the information about a model under another name."""
+    return replace(info, name=alias.name, description=alias.description or info.description, alias_of=info.name)
 
 
 def _call_schema(model: ServedModel, entry: PipelineEntry, task: str, tasks: Sequence[str]) -> dict[str, Any]:

@@ -11,16 +11,13 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, nearest
 from octabox.prompts.attention import has_weights
 from octabox.prompts.extra import parse_extra
-from octabox.prompts.names import SYNTAXES, is_prompt
+from octabox.prompts.names import PLAIN, SYNTAXES, is_prompt
 from octabox.prompts.styles import apply_style, load_styles, select_styles
 from octabox.prompts.wildcards import Wildcards
 from octabox.types import GenerationRequest, SchedulerChoice
 
 #: The prompts that a style changes.
 PROMPT, NEGATIVE = "prompt", "negative_prompt"
-
-#: The syntax without any special characters.
-PLAIN = "plain"
 
 
 @dataclass(frozen=True)

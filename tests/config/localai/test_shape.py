@@ -282,14 +282,19 @@ def test_a_model_must_be_named(tmp_path: Path) -> None:
     assert ["`parameters.model` is missing."] == [problem.message for problem in reading.problems]
 
 
-def test_a_disabled_model_and_an_alias_are_not_served(tmp_path: Path) -> None:
-    """The author has disabled the first; the second is only an alias."""
+def test_a_disabled_model_is_not_served(tmp_path: Path) -> None:
+    """Its author has disabled it."""
     disabled = read(tmp_path, "name: x\ndisabled: true\nparameters: {model: a/b}\n")
-    alias = read(tmp_path, "name: x\nalias: y\n")
 
     assert ((), ["warning"]) == (disabled.models, [problem.severity for problem in disabled.problems])
-    assert ((), ["error"]) == (alias.models, [problem.severity for problem in alias.problems])
-    assert "use 'y'" == alias.problems[0].hint
+
+
+def test_an_alias_is_another_name(tmp_path: Path) -> None:
+    """It is served as in Octabox's format."""
+    reading = read(tmp_path, "name: x\nalias: y\n")
+
+    assert ((), ()) == (reading.models, reading.problems)
+    assert [("x", "y")] == [(alias.name, alias.model) for alias in reading.aliases]
 
 
 def test_float16_on_a_processor_is_warned_of(tmp_path: Path) -> None:

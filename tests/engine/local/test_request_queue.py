@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, model, result, settle
 from octabox.engine.messages import Finished, Loaded, RunFinished, StepDone
 from octabox.errors import LoadError, QueueFullError, ServerStoppingError
+from octabox.security.temporary_folder import TemporaryFolder
 from octabox.types import Generation, Progress
 
 
@@ -58,6 +61,9 @@ async def test_the_limit_is_how_many_may_wait() -> None:
     with pytest.raises(QueueFullError, match="2 requests are waiting") as caught:
         await Client(engine, call()).result()
     assert caught.value.retry_after >= 1.0
+    with pytest.raises(QueueFullError, match="2 requests are waiting"):
+        engine.check_room(call().model.name, "")
+    engine.check_room("another", "")
     assert 2 == engine.status()[0].waiting
 
     worker.finish(running.call)
@@ -387,3 +393,16 @@ async def test_closing_leaves_no_client_waiting(state: str) -> None:
     assert not worker.alive
     with pytest.raises(ServerStoppingError):
         await Client(engine, call()).result()
+
+
+async def test_a_start_deletes_the_folders_of_killed_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command that runs models starts an engine, so what another one has left is deleted then."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, running = TemporaryFolder(), TemporaryFolder()
+    os.close(left._descriptor)  # As the system does at the end of a process.
+    engine = engine_of(FakeWorkers())
+    monkeypatch.setattr(engine._processes, "start", lambda _: None)
+    await engine.start()
+
+    assert [running.path] == list(tmp_path.iterdir())
+    running.remove()

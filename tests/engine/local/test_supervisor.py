@@ -293,7 +293,7 @@ async def test_any_exception_in_the_server_ends_one_request(
     await Client(engine, call()).result()
     with monkeypatch.context() as patch:
         patch.setattr(FakeWorker, "send", raising(ZeroDivisionError("oops")))
-        with pytest.raises(GenerationError, match="ZeroDivisionError: oops"):
+        with pytest.raises(GenerationError, match="failed in the server"):
             await Client(engine, call()).result()
 
     assert isinstance(await Client(engine, call()).result(), Generation)

@@ -81,7 +81,17 @@ def painter() -> Painter:
     return Painter()
 
 
-@pytest.mark.parametrize("name", [*LOCALAI, *WEB_UI, *SDNEXT, *INVOKE])
+NAMES = [*LOCALAI, *WEB_UI, *SDNEXT, *INVOKE]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_those_of_compatible_classes(name: str) -> None:
+    """Each is planned as a scheduler that supports the training of the model."""
+    assert planned(name, {}).name in FITTING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_names_of_other_programs(painter: Painter, name: str) -> None:
     """The image has the colours of its prompt after 20 steps."""
     assert ("red", "blue") == painter.colours(name)

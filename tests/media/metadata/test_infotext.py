@@ -51,10 +51,10 @@ def test_the_web_ui_s_text_is_read_back() -> None:
         "guidance_scale": 3.5,
         "width": 64,
         "height": 32,
-        "clip_skip": 1,
         "strength": 0.5,
     }
     facts = {
+        "clip_layer": 2,
         "params": params,
         "seed": 0,
         "model": "a, b",
@@ -66,6 +66,7 @@ def test_the_web_ui_s_text_is_read_back() -> None:
     assert {
         "params": params,
         "prompt_syntax": "a1111",
+        "clip_layer": 2,
         "seed": 0,
         "model": "a, b",
         "scheduler": {"name": "Euler", "settings": {}},
@@ -80,7 +81,7 @@ def test_the_web_ui_s_text_is_read_back() -> None:
         ("a star\nSteps: 4, Seed: 1", {"prompt": "a star\nSteps: 4, Seed: 1"}),
         (
             "a\nNegative prompt: b\nc\nSteps: x, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Clip skip: 2",
-            {"prompt": "a", "negative_prompt": "b\nc", "guidance_scale": 7.0, "clip_skip": 1},
+            {"prompt": "a", "negative_prompt": "b\nc", "guidance_scale": 7.0},
         ),
     ],
 )

@@ -16,6 +16,7 @@ from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.service.bounds import Limits
 from octabox.service.checks.configuration import find_problems
 from octabox.service.models import ModelService
+from octabox.types import ModelStatus
 
 SD = {
     "_class_name": "StableDiffusionPipeline",
@@ -105,3 +106,50 @@ def test_the_server_has_the_same_verdict(folder: Path) -> None:
     assert ["error", "warning"] == [problem.severity for problem in models.problems()]
     with pytest.raises(ModelNotFoundError, match=r"models\.yaml:1:.*'num_inference_steps' must be from 1 to 1000"):
         models.resolve("bad")
+
+
+async def test_a_name_of_the_same_model_is_no_second_model(folder: Path) -> None:
+    """It is listed last, resolves to the model's configuration, and unloads that model; the error of a model is its too."""
+    (folder / "models.yaml").write_text(
+        "- {name: good, model: sd, aliases: [better]}\n- {name: best, alias: good, description: Words.}\n"
+        "- {name: bad, model: sd, defaults: {num_inference_steps: -3}}\n- {name: worse, alias: bad}"
+    )
+    engine = Unloads()
+    models = ModelService(ModelRegistry(folder), cast("Engine", engine))
+    names = ["best", "better"]
+
+    assert ["good", "demo", *names] == [info.name for info in models.list()]
+    assert [(name, "good") for name in names] == [(models.get(name).name, models.get(name).alias_of) for name in names]
+    assert "Words." == models.get("best").description
+    assert {"good"} == {models.resolve(name).config.name for name in names}
+    assert await models.unload("best")
+    assert ["good"] == engine.unloaded
+    with pytest.raises(ModelNotFoundError, match=r"models\.yaml:3:.*'num_inference_steps' must be from 1 to 1000"):
+        models.resolve("worse")
+
+
+def test_what_replaces_a_model_has_its_names(folder: Path) -> None:
+    """A changed configuration of the model applies under each of its names; a model that takes a name is that model."""
+    (folder / "models.yaml").write_text("{name: good, model: sd, aliases: [better, best]}")
+    models = ModelService(ModelRegistry(folder), cast("Engine", None))
+    models.add(models.config("better").model_copy(update={"seed": 5}))
+    models.add(models.config("better").model_copy(update={"name": "best", "seed": 6}))
+
+    assert [5, 6] == [models.config(name).seed for name in ("better", "best")]
+    assert ["best", "good", "demo", "better"] == [info.name for info in models.list()]
+
+
+class Unloads:
+    """An engine that notes what is unloaded."""
+
+    def __init__(self) -> None:
+        self.unloaded: list[str] = []
+
+    async def unload(self, name: str) -> bool:
+        """Note the model."""
+        self.unloaded.append(name)
+        return True
+
+    def status(self) -> list[ModelStatus]:
+        """Return that nothing is in memory."""
+        return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fakes import FakeModels
@@ -49,3 +51,11 @@ def test_none_makes_it() -> None:
         first_model_for(models_of(VIDEO), "image", "text-to-image")
 
     assert "models folder" in caught.value.hint
+
+
+def test_an_alias_is_not_chosen() -> None:
+    """Its model is the one to choose, in its own place."""
+    models = models_of(IMAGES, EMBEDDED)
+    models.infos.insert(0, replace(models.infos[1], name="a-name", alias_of="demo"))
+
+    assert "z-images" == first_model_for(models, "image", "text-to-image")

@@ -77,6 +77,7 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: DependencyReader) 
         binning=any(BINNING.search(parameter.name) for parameter in parameters),
         batches=_batches(parameters),
         sigmas=any(_passes_sigmas(call) for _, call in calls),
+        last_layer=next((each.last_layer for each in tree.lineage(owner) if each.last_layer), 0),
         description=first_sentence(owner.doc),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 #: Metaclass of placeholder classes, which diffusers defines for missing optional dependencies.
@@ -27,6 +27,7 @@ class ClassSource:
         functions: Methods and properties.
         mentions: All names and attributes in its methods.
         imports: Names that its module imports, with their module and original name.
+        last_layer: Hidden layer of text encoders that its methods use where they skip none, counted from the end; 0 if unknown.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ClassSource:
     functions: Mapping[str, Function]
     mentions: frozenset[str]
     imports: Mapping[str, tuple[str, str]] = field(repr=False)
+    last_layer: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,28 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
         _kept_methods(functions),
         frozenset(mentions),
         imports,
+        _last_layer(functions.values()) if SKIPPED_LAYERS in mentions else 0,
     )
+
+
+#: Parameter for the number of skipped layers of text encoders.
+SKIPPED_LAYERS = "clip_skip"
+
+
+def _last_layer(functions: Iterable[Function]) -> int:
+    """Return the number in an index such as ``hidden_states[-(clip_skip + 2)]``; 0 if there is none."""
+    for function in functions:
+        for node in ast.walk(function):
+            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.UnaryOp):
+                index = node.slice.operand
+                if (
+                    isinstance(index, ast.BinOp)
+                    and isinstance(index.op, ast.Add)
+                    and _last(index.left) == SKIPPED_LAYERS
+                ):
+                    number = literal(index.right)
+                    return number if isinstance(number, int) else 0
+    return 0
 
 
 #: Methods whose body is read later. Of other methods only the names are kept, to save memory.

@@ -21,14 +21,6 @@ def _backend(translation: Translation, key: str, value: str) -> None:
         translation.served = False
 
 
-def _alias(translation: Translation, key: str, value: str) -> None:
-    """Report an alias of another model."""
-    if value:
-        name = format_value(translation.source.get("name"))
-        translation.report(key, f"{name} is an alias of {value!r} and is not served.", f"use {value!r}")
-        translation.served = False
-
-
 def _disabled(translation: Translation, key: str, value: bool) -> None:
     """Skip a disabled model."""
     if value:
@@ -139,7 +131,6 @@ def _lora_adapters(translation: Translation, key: str, value: list[Any]) -> None
 #: The rules by their names in ``keys.yaml``.
 RULES: Mapping[str, Callable[[Translation, str, Any], None]] = {
     "backend": _backend,
-    "alias": _alias,
     "disabled": _disabled,
     "dtype": _dtype,
     "options": _options,

@@ -99,11 +99,11 @@ class DevicePool:
     async def _survey(self) -> Survey:
         """Return the accelerators, with their free memory where there are several."""
         if self._known is None or len(self._known.devices) > 1:
-            self._known = await asyncio.wait_for(in_daemon_thread(self._ask), self._timeout)
+            self._known = await asyncio.wait_for(in_daemon_thread(self.ask), self._timeout)
         return self._known
 
-    def _ask(self) -> Survey:
-        """Let a process look for accelerators."""
+    def ask(self) -> Survey:
+        """Let a process look for accelerators, and return its report."""
         try:
             answer = ask_process(self._processes.context, work, timeout=SURVEY_TIMEOUT)
             if isinstance(answer, BadFork):

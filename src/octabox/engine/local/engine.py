@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.errors import ServerStoppingError
-from octabox.security.filesystem import read_file
+from octabox.security.json_files import read_json
+from octabox.security.temporary_folder import remove_abandoned
 from octabox.types import Event, ModelStatus
 
 
@@ -54,10 +54,20 @@ class LocalEngine:
         self._closed = False
 
     async def start(self, models: Iterable[ModelConfig] = ()) -> None:
-        """Start the fork server, which imports the classes of these models in the background."""
+        """Start the fork server, which imports the classes of these models in the background.
+
+        Folders that killed processes have left, of whatever command, are deleted first.
+        """
         self._closed = False
+        await asyncio.to_thread(remove_abandoned)
         preload = sorted({name for model in models for name in component_classes(model)})
         await asyncio.to_thread(self._processes.start, preload)
+
+    def check_room(self, name: str, client: str) -> None:
+        """Check that a call of a client may wait for a model."""
+        self._check_open(name)
+        if name in self._queues:
+            self._queues[name].check_room(client)
 
     def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call, loading its model if need be; closing the iterator cancels it."""
@@ -90,9 +100,7 @@ class LocalEngine:
         Raises:
             ServerStoppingError: The engine is closed.
         """
-        if self._closed:
-            hint = "Send the request again in a few seconds."
-            raise ServerStoppingError("The server is being stopped.", hint=hint, model=name)
+        self._check_open(name)
         if name not in self._queues:
             supervisor = WorkerSupervisor(
                 name, self._options, self._residency, self._processes, self._start_worker, self._load_timeout
@@ -102,11 +110,17 @@ class LocalEngine:
             self._residency.add(queue)
         return self._queues[name]
 
+    def _check_open(self, name: str) -> None:
+        """Refuse a request for a model while the engine is closed."""
+        if self._closed:
+            hint = "Send the request again in a few seconds."
+            raise ServerStoppingError("The server is being stopped.", hint=hint, model=name)
+
 
 def component_classes(model: ModelConfig) -> list[str]:
     """Return the classes that a model folder's `model_index.json` names, as "library.Class"; [] where there is none."""
     try:
-        index = json.loads(read_file(Path(model.model) / "model_index.json"))
+        index = read_json(Path(model.model) / "model_index.json")
         parts = [value for value in index.values() if isinstance(value, list) and len(value) == 2]  # noqa: PLR2004
         named = [f"{library}.{name}" for library, name in parts if library in ("diffusers", "transformers") and name]
         return [f"diffusers.{index['_class_name']}", *named]

@@ -213,7 +213,7 @@ def as_octabox_error(error: Exception, model: str) -> OctaboxError:
     if isinstance(error, OctaboxError):
         return error
     logger.error("Serving model '%s' failed", model, exc_info=error)
-    message = f"A request of model '{model}' failed in the server: {type(error).__name__}: {error}"
+    message = f"A request of model '{model}' failed in the server."
     return GenerationError(message, hint="See the log for the traceback.", model=model)
 
 

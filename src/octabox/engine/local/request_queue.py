@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from bisect import insort
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from octabox.engine.local.processes.starting import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
 from octabox.engine.local.supervisor import WorkerSupervisor
-from octabox.errors import LoadError, QueueFullError, ServerStoppingError
-from octabox.types import Event, ModelStatus, Progress
+from octabox.engine.local.waiting_list import WaitingList
+from octabox.errors import LoadError, ServerStoppingError
+from octabox.types import Event, ModelStatus
 
 
 class RequestQueue:
@@ -26,10 +26,8 @@ class RequestQueue:
     def __init__(self, supervisor: WorkerSupervisor, limit: int, on_idle: Callable[[], None]) -> None:
         self.name = supervisor.name
         self.last_used = time.time()
-        self._supervisor, self._limit, self._on_idle = supervisor, limit, on_idle
-        self._waiting: list[QueuedRequest] = []
-        self._turn = 0.0
-        self._next_free = 0.0
+        self._supervisor, self._on_idle = supervisor, on_idle
+        self._waiting = WaitingList(supervisor.name, limit)
         self._current: QueuedRequest | None = None
         self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
@@ -57,12 +55,22 @@ class RequestQueue:
             QueueFullError: Too many calls wait.
             OctaboxError: The request has failed.
         """
-        self._enqueue(request)
+        if request.call and not request.call.continues:
+            self.check_room(request.client)
+        self._insert(self._waiting.add, request)
         try:
             while (event := await request.next_event()) is not None:
                 yield event
         finally:
             await self._remove(request)
+
+    def check_room(self, client: str) -> None:
+        """Check that one more call of a client may wait.
+
+        Raises:
+            QueueFullError: Too many calls wait.
+        """
+        self._waiting.check_room(client, self._supervisor.run_seconds)
 
     async def unload(self) -> bool:
         """End a load, or the worker once it is idle; return whether there was one."""
@@ -91,36 +99,17 @@ class RequestQueue:
         """Return the status of the model; None if it is not in memory."""
         return self._supervisor.status(waiting=len(self._waiting), busy=self._current is not None)
 
-    def _enqueue(self, request: QueuedRequest) -> None:
-        """Give a request its turn; a call that continues another one is next."""
-        if request.call and request.call.continues:
-            request.turn = -1.0
-        else:
-            if request.call and not _has_room(self._waiting, request.client, self._limit):
-                raise _full(self.name, len(self._waiting), self._reserve_time())
-            turns = [each.turn for each in self._waiting if each.client == request.client]
-            request.turn = max([self._turn, *turns]) + 1
-        self._insert(request)
-
-    def _requeue(self, requests: Sequence[QueuedRequest]) -> None:
-        """Take back requests whose worker has ended; they are next, in their order."""
-        for request in requests:
-            request.turn = -2.0
-            self._insert(request)
-
-    def _insert(self, request: QueuedRequest) -> None:
-        """Let a request wait for its turn, and serve the queue unless that is being done."""
-        insort(self._waiting, request, key=lambda each: each.turn)
+    def _insert(self, insert: Callable[[QueuedRequest], None], request: QueuedRequest) -> None:
+        """Let a request wait, and serve the queue unless that is being done."""
+        insert(request)
         self._publish_positions()
         if self._server is None or self._server.done():
             self._server = asyncio.create_task(self._serve(), name=f"queue of {self.name}")
 
-    def _reserve_time(self) -> float:
-        """Return in how many seconds there will be room; each refused request has another time, one run after the last."""
-        now, seconds = time.monotonic(), self._supervisor.run_seconds
-        latest = now + seconds * 2 * max(self._limit, 1)
-        self._next_free = min(max(self._next_free, now) + seconds, latest)
-        return max(1.0, self._next_free - now)
+    def _requeue(self, requests: Sequence[QueuedRequest]) -> None:
+        """Take back requests whose worker has ended."""
+        for request in requests:
+            self._insert(self._waiting.add_again, request)
 
     async def _remove(self, request: QueuedRequest) -> None:
         """Take a request out of the queue, or cancel its call."""
@@ -132,9 +121,7 @@ class RequestQueue:
 
     def _publish_positions(self) -> None:
         """Send each waiting request how many are ahead of it."""
-        ahead = 1 if self._current else 0
-        for position, request in enumerate(self._waiting, start=ahead):
-            request.publish(Progress("queued", position=position))
+        self._waiting.publish_positions(ahead=1 if self._current else 0)
 
     async def _serve(self) -> None:
         """Serve requests until none waits."""
@@ -156,17 +143,10 @@ class RequestQueue:
 
     def _take_next(self) -> QueuedRequest:
         """Take the request that runs next out of the queue."""
-        request = self._current = self._waiting.pop(0)
-        self._turn = max(self._turn, request.turn)
+        request = self._current = self._waiting.take()
         request.timings["queue"] = time.perf_counter() - request.enqueued_at
         self._publish_positions()
         return request
-
-
-def _full(model: str, waiting: int, retry_after: float) -> QueueFullError:
-    message = f"The queue of model '{model}' is full: {waiting} requests are waiting."
-    hint = "Try again later, or raise `queue_size`."
-    return QueueFullError(message, retry_after=retry_after, hint=hint, model=model)
 
 
 def _unloading(model: str) -> LoadError:
@@ -177,16 +157,3 @@ def _unloading(model: str) -> LoadError:
 def _stopping(model: str) -> ServerStoppingError:
     hint = "Send the request again in a few seconds."
     return ServerStoppingError("The server is being stopped.", hint=hint, model=model)
-
-
-def _has_room(waiting: Sequence[QueuedRequest], client: str, limit: int) -> bool:
-    """Return whether one more call of a client may wait.
-
-    A client that has less than its share may exceed the limit, so that no other client can fill the queue.
-    """
-    if len(waiting) < limit:
-        return True
-    clients = {each.client for each in waiting} | {client}
-    share = limit // len(clients)
-    own = sum(each.client == client for each in waiting)
-    return len(clients) > 1 and own < max(share, 1) and len(waiting) < 2 * limit

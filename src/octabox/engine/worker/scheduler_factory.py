@@ -65,7 +65,8 @@ def build_scheduler(
         InvalidParameterError: The class or a setting is incompatible with the model.
     """
     if choice is None:
-        return copy.deepcopy(scheduler)
+        # The default class of a family may be a solver that combines noise only.
+        return convert_to_noise(scheduler) if mishandles_prediction(scheduler) else copy.deepcopy(scheduler)
     catalog = load_catalog()
     entry = catalog.scheduler(choice.name)
     check_settings(choice.name, ResolvedAlias(choice.name, dict(choice.settings)), entry, choice.settings)

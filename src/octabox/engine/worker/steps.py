@@ -83,7 +83,7 @@ class StepCallback:
                 for owner in owners:
                     stack.enter_context(self._counting_bar(owner))
                 if not owners:
-                    for denoiser in _find_denoisers(self._pipe):
+                    for denoiser in find_denoisers(self._pipe):
                         stack.callback(denoiser.register_forward_pre_hook(self._before_forward).remove)
             yield
 
@@ -142,7 +142,7 @@ def _names_in_call(cls: type[DiffusionPipeline]) -> set[str]:
     return set(call.__code__.co_names)
 
 
-def _find_denoisers(pipe: DiffusionPipeline) -> list[torch.nn.Module]:
+def find_denoisers(pipe: Any) -> list[torch.nn.Module]:
     """Return the components whose forward pass takes a timestep."""
-    modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    modules = [part for part in getattr(pipe, "components", {}).values() if isinstance(part, torch.nn.Module)]
     return [module for module in modules if TIMESTEP_PARAMETERS & set(inspect.signature(module.forward).parameters)]

@@ -32,7 +32,6 @@ from octabox.frontends.http.openai import models as openai_models
 from octabox.frontends.http.openai.images import routes as images
 from octabox.frontends.http.openai.speech import routes as speech
 from octabox.frontends.http.openai.videos import routes as videos
-from octabox.frontends.http.results_folder import remove_abandoned
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
 
@@ -87,7 +86,6 @@ def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[Rout
     @contextlib.asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
         async with lifespan(app):
-            await asyncio.to_thread(remove_abandoned)
             expiry = asyncio.create_task(_delete_expired(ctx), name="expiry of results")
             try:
                 yield

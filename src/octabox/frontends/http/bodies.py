@@ -1,8 +1,9 @@
-"""Parse request bodies: JSON, and forms with files."""
+"""Describe and parse request bodies: JSON, and forms with files."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import json.decoder
 import json.scanner
@@ -37,6 +38,19 @@ FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 #: Bytes of a body from which on it is parsed in a thread.
 LARGE_BODY = 64 * 1024
+
+
+@functools.cache
+def body_description(schema: Callable[[], dict[str, Any]], *media_types: str) -> dict[str, Any]:
+    """Return the OpenAPI description of a body that FastAPI does not parse, for ``openapi_extra`` of its route.
+
+    Args:
+        schema: Returns the JSON Schema of the body. A schema takes long to make, so each is made once.
+        *media_types: Content types of the body.
+    """
+    made = schema()
+    return {"requestBody": {"required": True, "content": {each: {"schema": made} for each in media_types}}}
+
 
 #: Values of a body from which on it is parsed by a decoder that does not keep other threads from running.
 MANY_VALUES = 10_000

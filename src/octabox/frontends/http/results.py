@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octabox.errors import CapacityError
-from octabox.frontends.http.results_folder import ResultsFolder
 from octabox.media.formats import suffix_of
+from octabox.security.temporary_folder import TemporaryFolder
 from octabox.types import Artifact
 
 #: Maximum total size of results in bytes; the oldest are deleted first.
@@ -42,7 +42,7 @@ class Results:
 
     def __init__(self, ttl: float, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
         self._ttl, self._max_bytes, self._clock = ttl, max_bytes, clock
-        self._folder: ResultsFolder | None = None
+        self._folder: TemporaryFolder | None = None
         self._results: dict[str, Result] = {}
         self._lock = threading.Lock()
 
@@ -56,7 +56,7 @@ class Results:
         with self._lock:
             self._make_room(len(artifact.content))
             if self._folder is None:
-                self._folder = ResultsFolder()
+                self._folder = TemporaryFolder()
             path = self._folder.path / name
             try:
                 path.write_bytes(artifact.content)

@@ -9,11 +9,13 @@ from typing import Any
 from octabox.errors import InvalidParameterError
 from octabox.types import Source
 
-#: LocalAI's names of call parameters.
+#: Short names of call parameters, such as LocalAI's.
 ALIASES = {
     "step": "num_inference_steps",
     "steps": "num_inference_steps",
+    "cfg": "guidance_scale",
     "cfg_scale": "guidance_scale",
+    "negative": "negative_prompt",
     "file": "image",
     "files": "image",
     "ref_images": "image",

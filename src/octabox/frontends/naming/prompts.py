@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import re
 
-_BAR = re.compile(r"(?<!\\)\|")
+from octabox.prompts.names import PLAIN
+
+#: Characters that decide about a split, without those behind a backslash.
+_MARK = re.compile(r"\\.|[|()\[\]{}]", re.DOTALL)
+
+#: The opening bracket of each closing one.
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
+
+#: Warning about a prompt that was split.
+SPLIT = (
+    r"'prompt' was split at '|': the text behind it is the negative prompt. Write '\|' for a bar that belongs to it."
+)
 
 
 def split_prompt(text: str) -> tuple[str, str | None]:
-    r"""Return the two parts of ``positive|negative``; ``\|`` is a literal bar."""
-    positive, *negative = _BAR.split(text, maxsplit=1)
-    if not negative:
-        return unescape(positive), None
-    return unescape(positive).strip(), unescape(negative[0]).strip()
+    r"""Return the two parts of ``positive|negative``; ``\|`` and a bar in brackets or braces are part of the text."""
+    bar = _find_bar(text)
+    if bar is None:
+        return unescape(text), None
+    return unescape(text[:bar]).strip(), unescape(text[bar + 1 :]).strip()
+
+
+def _find_bar(text: str) -> int | None:
+    """Return the position of the first bar outside brackets and braces; brackets without a counterpart are text."""
+    bars: list[int] = []
+    opened: list[tuple[str, int]] = []
+    for found in _MARK.finditer(text):
+        mark = found[0]
+        if mark == "|":
+            bars.append(found.start())
+        elif mark in _BRACKETS.values():
+            opened.append((mark, found.start()))
+        elif mark in _BRACKETS and any(each[0] == _BRACKETS[mark] for each in opened):
+            while (last := opened.pop())[0] != _BRACKETS[mark]:
+                pass
+            while bars and bars[-1] > last[1]:
+                del bars[-1]
+    return bars[0] if bars else None
 
 
 def unescape(text: str) -> str:
@@ -20,11 +49,25 @@ def unescape(text: str) -> str:
     return text.replace("\\|", "|")
 
 
-def parse_prompts(prompt: str | list[str] | None, negative: str | list[str] | None) -> dict[str, str | list[str]]:
-    """Return the prompt and the negative prompt as call parameters, split where one text holds both."""
+def parse_prompts(
+    prompt: str | list[str] | None,
+    negative: str | list[str] | None,
+    warnings: list[str],
+    syntax: str | None = None,
+) -> dict[str, str | list[str]]:
+    """Return the prompt and the negative prompt as call parameters, split where one text holds both.
+
+    Args:
+        prompt: The prompt, or several.
+        negative: The negative prompt; a prompt is split only without one.
+        warnings: A split is added to these.
+        syntax: The prompt syntax that the request names. All but the plain one have a meaning for a bar, so that it is kept.
+    """
     found: dict[str, str | list[str]] = {} if negative is None else {"negative_prompt": negative}
     if prompt is None:
         return found
+    if syntax not in (None, PLAIN):
+        return {"prompt": prompt, **found}
     texts = prompt if isinstance(prompt, list) else [prompt]
     if found:
         positives: list[str] = [unescape(text) for text in texts]
@@ -32,6 +75,7 @@ def parse_prompts(prompt: str | list[str] | None, negative: str | list[str] | No
         pairs = [split_prompt(text) for text in texts]
         positives = [positive for positive, _ in pairs]
         if any(negative is not None for _, negative in pairs):
+            warnings.append(SPLIT)
             negatives = [negative or "" for _, negative in pairs]
             found["negative_prompt"] = negatives if isinstance(prompt, list) else negatives[0]
     return {"prompt": positives if isinstance(prompt, list) else positives[0], **found}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.adapters.lora_networks import kind_of, layout_of, parts_of, rank_of, text_width_of, weights_of
 from octabox.hub.checkpoints.pickles import read_pickle
 from octabox.hub.checkpoints.tensors import Shapes, read_header
+from octabox.hub.limits import MAX_HEADER_BYTES
 from octabox.security.filesystem import open_file
+from octabox.security.json_files import parse_json
 
 #: Suffixes of adapter files.
 SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".ckpt"})
@@ -169,8 +170,8 @@ def _trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
             return tuple(word.strip() for word in metadata[key].strip("[]").split(",") if word.strip())
     counts: Counter[str] = Counter()
     try:
-        for folder in json.loads(metadata.get("ss_tag_frequency", "{}")).values():
+        for folder in parse_json(metadata.get("ss_tag_frequency", "{}"), MAX_HEADER_BYTES).values():
             counts.update({str(word).strip(): int(count) for word, count in folder.items()})
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return ()
     return tuple(word for word, _ in counts.most_common(MAX_WORDS))

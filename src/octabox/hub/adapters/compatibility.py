@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from octabox.hub.adapters.adapter_file import AdapterFile
-from octabox.security.filesystem import read_file
+from octabox.security.json_files import read_json
 
 #: Model type of the text encoders that support textual inversion.
 EMBEDDING_ENCODER = "clip"
@@ -53,6 +52,6 @@ def _embedding_incompatibility(widths: tuple[int, ...], folder: Path) -> str | N
 def _setting(part: Path, name: str) -> Any:
     """Return a setting of a component configuration; None if it is missing."""
     try:
-        return json.loads(read_file(part / "config.json")).get(name)
+        return read_json(part / "config.json").get(name)
     except (OSError, ValueError, AttributeError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from octabox.errors import IncompatibleWeightsError
+from octabox.security.filesystem import read_file
+from octabox.security.json_files import parse_json
 
 #: PEFT's configuration, in the folder of the weights.
 CONFIG_FILE = "adapter_config.json"
@@ -70,8 +71,7 @@ def read_scales(file: Path, metadata: Mapping[str, str]) -> LoraScales:
     if not path.is_file():
         return LoraScales()
     try:
-        with path.open("rb") as stream:
-            text = stream.read(MAX_BYTES)
+        text = read_file(path, MAX_BYTES + 1)
     except OSError as error:
         raise IncompatibleWeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
     return LoraScales(_parse(text, str(path)))
@@ -80,8 +80,8 @@ def read_scales(file: Path, metadata: Mapping[str, str]) -> LoraScales:
 def _parse(text: str | bytes, source: str) -> Mapping[str, Any]:
     """Return settings with their numbers checked."""
     try:
-        config = json.loads(text)
-    except (ValueError, RecursionError):
+        config = parse_json(text, MAX_BYTES)
+    except ValueError:
         config = None
     if not isinstance(config, dict):
         raise IncompatibleWeightsError(f"{source} is not a JSON object.", hint="It holds the scale of the LoRA.")

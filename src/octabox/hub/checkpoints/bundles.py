@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+
+from octabox.security.temporary_folder import TemporaryFolder
 
 #: Folder of the data.
 _DATA = files("octabox.hub.checkpoints")
@@ -59,8 +60,7 @@ def bundle_folder(name: str, pipeline: str) -> Iterator[Path]:
     index = {"_class_name": pipeline, **bundle.get("settings", {})}
     index |= {part: entry["class"] for part, entry in parts.items()}
     index |= {part: [None, None] for part in bundle.get("without", ())}
-    with TemporaryDirectory(prefix="octabox-") as temporary:
-        path = Path(temporary)
+    with TemporaryFolder() as path:
         _write(path / "model_index.json", index)
         for part, entry in parts.items():
             (path / part).mkdir()
@@ -84,12 +84,20 @@ def _write(file: Path, content: object) -> None:
 
 def _write_clip_tokenizer(path: Path) -> None:
     """Write the merges of CLIP and the vocabulary that follows from them."""
-    merges = gzip.decompress((_DATA / "clip" / "merges.txt.gz").read_bytes()).decode()
-    (path / "merges.txt").write_text(merges, encoding="utf-8")
+    merges, vocabulary = _tokenizer_files()
+    (path / "merges.txt").write_bytes(merges)
+    (path / "vocab.json").write_bytes(vocabulary)
+
+
+@cache
+def _tokenizer_files() -> tuple[bytes, bytes]:
+    """Return the contents of the merges and the vocabulary of CLIP, 1.6 MB; some models have two such tokenizers."""
+    merges = gzip.decompress((_DATA / "clip" / "merges.txt.gz").read_bytes())
     characters = _byte_characters()
-    joined = [line.replace(" ", "") for line in merges.splitlines()[1:]]
+    joined = [line.replace(" ", "") for line in merges.decode().splitlines()[1:]]
     tokens = [*characters, *(f"{each}</w>" for each in characters), *joined, *_ENDS]
-    _write(path / "vocab.json", {token: number for number, token in enumerate(tokens)})
+    vocabulary = json.dumps({token: number for number, token in enumerate(tokens)}, ensure_ascii=False)
+    return merges, vocabulary.encode()
 
 
 def _byte_characters() -> list[str]:

@@ -1,7 +1,8 @@
 """Read the tensor names and shapes in a file that torch pickled, without running its code.
 
 A pickle may call any function that it names. Here every name is mapped to an inert placeholder or refused, as by
-``weights_only`` of torch, with which such a file is loaded later.
+``weights_only`` of torch, with which such a file is loaded later. The classes that trainers name get the stand-ins of
+`stand_ins`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 from octabox.errors import IncompatibleWeightsError, RemoteCodeError
 from octabox.hub.checkpoints.archives import FileLimitError, is_archive, read_archive_member
 from octabox.hub.checkpoints.pickle_limits import MAX_BYTES, LimitedStream, check_opcodes
+from octabox.hub.checkpoints.stand_ins import Form, StandIn, StandIns
 from octabox.security.filesystem import open_file
 
 _DAMAGED = "The file is damaged or truncated; download it again."
@@ -29,10 +31,6 @@ _NAMES_ONLY = ("torch", "torch.storage")
 
 #: Keys under which files hold the weights: of models, of upscalers (EMA weights first), and of an embedding.
 _WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params-ema", "params", "string_to_param")
-
-
-class _Name:
-    """Placeholder for a dtype or a storage class."""
 
 
 class _Tensor:
@@ -60,14 +58,25 @@ _ALLOWED: Mapping[tuple[str, str], Callable[..., object]] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles tensors as placeholders."""
+    """Unpickles tensors as placeholders.
+
+    Args:
+        stream: The pickle.
+        stand_ins: The stand-ins of the file.
+    """
+
+    def __init__(self, stream: LimitedStream, stand_ins: StandIns) -> None:
+        super().__init__(stream)
+        self._stand_ins = stand_ins
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the placeholder for a name; refuse all names that are not for weights."""
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
         if module in _NAMES_ONLY and (name.endswith("Storage") or name.islower() or name[-1].isdigit()):
-            return _Name
+            return StandIn
+        if (stand_in := self._stand_ins.find(module, name)) is not None:
+            return stand_in
         raise RemoteCodeError(f"it would call {module}.{name}")
 
     def persistent_load(self, pid: object) -> object:  # noqa: ARG002 (the storage is not read)
@@ -100,6 +109,18 @@ def read_grouped_pickle(file: Path) -> dict[str, tuple[int, ...]]:
     return _shapes(file, inner)
 
 
+def read_stand_ins(file: Path) -> dict[str, Form]:
+    """Return the full names of the classes of a trainer in a file, and how the pickle fills their objects.
+
+    Raises:
+        RemoteCodeError: The file names a function or a class that is not for weights and may not be replaced.
+        IncompatibleWeightsError: The file is damaged, or would take more memory than its size.
+    """
+    stand_ins = StandIns()
+    _checked_content(file, stand_ins)
+    return dict(stand_ins.forms())
+
+
 def _shapes(file: Path, tensors: Iterator[tuple[object, object]]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of named tensors.
 
@@ -121,7 +142,7 @@ def _limit_error(file: Path, reason: str) -> IncompatibleWeightsError:
     return IncompatibleWeightsError(message, hint="Files of weights do not; delete it, or download it again.")
 
 
-def _checked_content(file: Path) -> Any:
+def _checked_content(file: Path, stand_ins: StandIns | None = None) -> Any:
     """Return the content of the pickle in a file.
 
     Raises:
@@ -129,7 +150,7 @@ def _checked_content(file: Path) -> Any:
         IncompatibleWeightsError: The file is damaged, or exceeds a limit.
     """
     try:
-        return _content(file)
+        return _content(file, stand_ins or StandIns())
     except RemoteCodeError as error:
         raise RemoteCodeError(
             f"{file} contains more than weights, and loading it would run code: {error.message}.",
@@ -143,31 +164,31 @@ def _checked_content(file: Path) -> Any:
         raise IncompatibleWeightsError(f"{file} cannot be read as torch weights.", hint=_DAMAGED) from error
 
 
-def _content(file: Path) -> Any:
+def _content(file: Path, stand_ins: StandIns) -> Any:
     """Return the content of the pickle in a file."""
     size = file.stat().st_size
     with open_file(file) as stream:
         if is_archive(stream):
             pickled = read_archive_member(stream, size, "data.pkl", MAX_BYTES)
-            return _unpickle(LimitedStream(io.BytesIO(pickled), len(pickled)))
+            return _unpickle(LimitedStream(io.BytesIO(pickled), len(pickled)), stand_ins)
         stream.seek(0)
-        return _legacy_content(stream, size)
+        return _legacy_content(stream, size, stand_ins)
 
 
-def _unpickle(stream: LimitedStream) -> Any:
+def _unpickle(stream: LimitedStream, stand_ins: StandIns) -> Any:
     """Return the content of the next pickle of a stream, after its opcodes have been checked."""
     start = stream.tell()
     check_opcodes(stream)
     stream.seek(start)
-    return _Unpickler(stream).load()
+    return _Unpickler(stream, stand_ins).load()
 
 
-def _legacy_content(stream: BinaryIO, size: int) -> Any:
+def _legacy_content(stream: BinaryIO, size: int, stand_ins: StandIns) -> Any:
     """Return the content of a file in the legacy format of torch, or of a pickle."""
     limited = LimitedStream(stream, size)
-    first = _unpickle(limited)
+    first = _unpickle(limited, stand_ins)
     if first != _LEGACY_MAGIC:
         return first
     for _ in range(_LEGACY_HEADERS):
-        _unpickle(limited)
-    return _unpickle(limited)
+        _unpickle(limited, stand_ins)
+    return _unpickle(limited, stand_ins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
 from octabox.hub.checkpoints.gguf import read_gguf
 from octabox.hub.checkpoints.pickles import read_pickle
 from octabox.hub.folder import PICKLE_SUFFIXES
+from octabox.hub.limits import check_header
 
 #: Shapes of tensors by name.
 Shapes = Mapping[str, tuple[int, ...]]
@@ -54,8 +56,10 @@ def read_header(file: Path) -> tuple[Shapes, Mapping[str, str]]:
     """Return the shapes of all tensors in a .safetensors file by name, and its metadata.
 
     Raises:
-        IncompatibleWeightsError: The file is damaged or truncated.
+        OSError: The file cannot be read.
+        IncompatibleWeightsError: The file is damaged or truncated, or its header is too large.
     """
+    check_header(file)
     try:
         with safe_open(file, framework="np") as opened:
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 (a method)
@@ -64,6 +68,25 @@ def read_header(file: Path) -> tuple[Shapes, Mapping[str, str]]:
         raise IncompatibleWeightsError(
             f"{file} is not a valid safetensors file, or truncated: {error}.", hint=_DAMAGED
         ) from error
+
+
+def read_numbers(file: Path, names: Mapping[str, str]) -> dict[str, float]:
+    """Return single numbers that are stored as tensors of a .safetensors file; those that it lacks are left out.
+
+    Args:
+        file: The file.
+        names: Names of the tensors, by the names of the numbers.
+    """
+    if file.suffix.lower() != ".safetensors":
+        return {}
+    found: dict[str, float] = {}
+    with safe_open(file, framework="np") as opened:
+        for key in set(opened.keys()) & set(names.values()):
+            # NumPy has no type for bfloat16 and smaller ones.
+            with suppress(SafetensorError, TypeError):
+                if (tensor := opened.get_tensor(key)).size == 1:
+                    found[key] = float(tensor.reshape(-1)[0])
+    return {name: found[key] for name, key in names.items() if key in found}
 
 
 def summarize_names(shapes: Mapping[str, Any], count: int = 4) -> str:

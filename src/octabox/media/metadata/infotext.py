@@ -21,8 +21,11 @@ PARAMETER_KEYS: dict[str, tuple[str, type[int | float]]] = {
     "num_inference_steps": ("Steps", int),
     "guidance_scale": ("CFG scale", float),
     "strength": ("Denoising strength", float),
-    "clip_skip": ("Clip skip", int),
 }
+
+#: Key of the web UI for the layer of the text encoder that is used, counted from the end, and its name in metadata. How many
+#: layers that skips depends on the pipeline: some use the layer before the last by default.
+LAYER_KEY, LAYER = "Clip skip", "clip_layer"
 
 #: Names of the upscalers in the web UI.
 UPSCALERS = {
@@ -58,8 +61,7 @@ def format_infotext(metadata: Mapping[str, Any]) -> str:
         "Model": metadata.get("model"),
         "Denoising strength": params.get("strength"),
         **_workflow_pairs(workflow | {"variation": metadata.get("variation") or {}}),
-        # The web UI counts the layer that is used, from 1; diffusers counts the skipped layers.
-        "Clip skip": params["clip_skip"] + 1 if isinstance(params.get("clip_skip"), int) else None,
+        LAYER_KEY: metadata.get(LAYER),
         "Pipeline": metadata.get("pipeline"),
         "Version": f"octabox {metadata['version']}" if "version" in metadata else None,
     }
@@ -117,6 +119,8 @@ def parse_infotext(text: str) -> dict[str, Any]:
         metadata["seed"] = seed
     if model := pairs.get("Model"):
         metadata["model"] = model
+    if (layer := _number(pairs.get(LAYER_KEY), int)) is not None:
+        metadata[LAYER] = layer
     if workflow := _workflow(pairs):
         metadata["workflow"] = workflow
     if "hires" in workflow:
@@ -155,8 +159,6 @@ def _params(pairs: Mapping[str, str]) -> dict[str, Any]:
     for name, (key, kind) in PARAMETER_KEYS.items():
         if (number := _number(pairs.get(key), kind)) is not None:
             params[name] = number
-    if "clip_skip" in params:
-        params["clip_skip"] = max(params["clip_skip"] - 1, 0)
     return params | _sides(pairs.get("Size", ""))
 
 

@@ -46,6 +46,7 @@ class CheckedRegistry:
             for name, problems in found.items()
         }
         refused = {name: problem for name, problem in errors.items() if problem is not None}
+        refused |= {alias.name: refused[alias.model] for alias in folder.aliases if alias.model in refused}
         models = {name: config for name, config in folder.models.items() if name not in refused}
         problems = (*folder.problems, *chain.from_iterable(found.values()))
         return replace(

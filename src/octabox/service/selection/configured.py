@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from octabox import demo
+from octabox.config.aliases import Alias
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.errors import ModelNotFoundError
@@ -28,6 +29,12 @@ class ConfiguredModels:
         """Return the configurations of all listed models, by name."""
         return [config for _, config in sorted({**self._registry.current().models, **self._extra}.items())]
 
+    def aliases(self) -> Mapping[str, Alias]:
+        """Return the aliases of the models by name."""
+        current = self._registry.current()
+        known = {**current.named, **self._extra}
+        return {each.name: each for each in current.aliases if each.model in known and each.name not in self._extra}
+
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems of the configurations; models with a problem are not served."""
         return self._registry.current().problems
@@ -37,11 +44,13 @@ class ConfiguredModels:
         return [config.name for config in self.configurations()] == [demo.NAME]
 
     def config(self, name: str) -> ModelConfig:
-        """Return a model's configuration.
+        """Return a model's configuration, by its name or by an alias.
 
         Raises:
             ModelNotFoundError: There is none with this name.
         """
+        if (alias := self.aliases().get(name)) is not None:
+            name = alias.model
         if name in self._extra:
             return self._extra[name]
         try:

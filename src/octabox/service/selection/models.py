@@ -59,6 +59,8 @@ def first_model_for(models: ModelService, kind: Kind, task: str | None = None) -
     pipelines = models.catalog.pipelines
     making: list[tuple[tuple[bool, ...], str]] = []
     for info in models.list():
+        if info.alias_of:
+            continue
         entry = pipelines.get(info.pipeline or "")
         # The class of a model that is downloaded when it is first used is not known before.
         if entry.output_kind == kind if entry else task is not None:

@@ -138,7 +138,7 @@ class FollowupRequests:
                 entry = self.models.catalog.pipeline(info.pipeline or "")
             except OctaboxError:
                 continue
-            if source_parameter(entry) and entry.tasks[:1] == (IMAGE_TO_IMAGE,):
+            if not info.alias_of and source_parameter(entry) and entry.tasks[:1] == (IMAGE_TO_IMAGE,):
                 found.append(info.name)
         return found
 

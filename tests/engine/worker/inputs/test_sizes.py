@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 import makers
@@ -291,8 +292,26 @@ def test_another_size_than_the_image(
 def test_another_number_of_frames() -> None:
     """A video of other than the requested frames gives a warning."""
     video = OutputItem("frames", "video", Video((Image.new("RGB", (8, 8)),) * 5))
+    chunk = Parameter("num_frames_per_chunk", kind="integer", description="Number of frames.")
+    known = replace(entry(), parameters=(chunk, Parameter("num_frames", kind="integer")))
+    length = Parameter("video_length", kind="integer", description="The number of generated video frames.")
 
-    assert ["6 frames were requested, and the pipeline made 5."] == frame_warnings({"num_frames": 6}, [video])
-    assert [] == frame_warnings({"num_frames": 5}, [video])
-    assert [] == frame_warnings({}, [video])
-    assert [] == frame_warnings({"num_frames": 6}, [image(8, 8)])
+    assert ["6 frames were requested, and the pipeline made 5."] == frame_warnings({"num_frames": 6}, [video], known)
+    assert [] == frame_warnings({"num_frames": 5}, [video], known)
+    assert [] == frame_warnings({}, [video], known)
+    assert [] == frame_warnings({"num_frames": 6}, [image(8, 8)], known)
+    assert [] == frame_warnings({"num_frames": 6}, [video], entry())
+    assert frame_warnings({"video_length": 6}, [video], replace(entry(), parameters=(length,)))
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(16, (205, 141)), (8, (192, 128))])
+def test_a_multiple_of_an_image_processor(factor: int, expected: tuple[int, int]) -> None:
+    """It rounds images, whatever the factor of the VAE is; other sizes are those of the pipeline."""
+    pipe = SimpleNamespace(vae_scale_factor=8, image_processor=VaeImageProcessor(vae_scale_factor=factor))
+
+    inputs = {"image": Image.new("RGB", (205, 141))}
+
+    items, _ = restore_size(inputs, [image(192, 128)], pipe, entry())
+
+    assert isinstance(items[0].value, Image.Image)
+    assert expected == items[0].value.size

@@ -72,6 +72,40 @@ def test_no_step_is_left(pipe: Any, args: tuple[Any, ...], message: str, hint: s
     assert "get_timesteps" not in vars(pipe)
 
 
+class Schedule:
+    """A scheduler that takes two timesteps for a step."""
+
+    def __init__(self) -> None:
+        self.timesteps: list[int] = []
+
+    def set_timesteps(self, num_inference_steps: int) -> None:
+        """Set the timesteps."""
+        self.timesteps = list(range(2 * num_inference_steps))
+
+
+class Cut:
+    """A pipeline that leaves out three steps, of those of its scheduler."""
+
+    def __init__(self) -> None:
+        self.scheduler = Schedule()
+
+    def get_timesteps(self, num_inference_steps: int, strength: float) -> list[int]:
+        """Return the timesteps."""
+        return self.scheduler.timesteps[int(6 / strength) :] if num_inference_steps else []
+
+
+def test_enough_steps_by_the_schedule_of_the_pipeline() -> None:
+    """They are counted by the pipeline, with timesteps for each number of steps; its scheduler is left as it was."""
+    pipe = Cut()
+    scheduler = pipe.scheduler
+    with pytest.raises(InvalidParameterError) as caught, checked_timesteps(pipe):
+        pipe.get_timesteps(2, 1.0)
+
+    assert "Use at least 4 steps." == caught.value.hint
+    assert scheduler is pipe.scheduler
+    assert [] == scheduler.timesteps
+
+
 @pytest.mark.parametrize(("pipe", "args"), [(Whole(), (5, 0.2, "cpu")), (Begun(), (4, 0.05)), (Late(), (4, 0.0, 0.5))])
 def test_a_step_is_left(pipe: Any, args: tuple[Any, ...]) -> None:
     """The result is the pipeline's, which has other rules than another."""

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from ldm_layout import save_single_file, tiny_sd
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.messages import Conversion, WorkerOptions
-from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import LoadedModel, load
@@ -25,6 +24,7 @@ from octabox.errors import (
     RemoteCodeError,
 )
 from octabox.hub.checkpoints import bundles
+from octabox.hub.checkpoints.predictions import SchedulerStatement
 
 KIND = "StableDiffusionPipeline"
 
@@ -33,7 +33,7 @@ KIND = "StableDiffusionPipeline"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tiny model in diffusers' format and as single files."""
     place = tmp_path_factory.mktemp("single")
-    pipe = tiny_sd()
+    pipe = tiny_sd(clip=True)
     pipe.save_pretrained(place / "whole")
     save_single_file(pipe, place / "all.safetensors")
     save_single_file(pipe, place / "all.ckpt")
@@ -157,10 +157,82 @@ def test_weights_of_another_size_are_told(folder: Path) -> None:
     """A tiny file is of the family by its names, and not by its shapes."""
     config = ModelConfig(name="x", model=str(folder / "all.safetensors"))
 
-    with pytest.raises(ValueError, match="shape") as caught:
+    with pytest.raises(IncompatibleWeightsError, match=r"all\.safetensors do not fit .* have another shape"):
         load(config, KIND, WorkerOptions(device="cpu"))
 
-    assert isinstance(to_load_error(caught.value, config), IncompatibleWeightsError)
+
+UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.text_model."
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "expected"),
+    [
+        (f"{TEXT}encoder.layers.0.mlp.fc1.weight", None, "lack 1 of the .* tensors of CLIPTextModel: .*mlp.fc1.weight"),
+        (
+            f"{TEXT}final_layer_norm.bias",
+            f"{TEXT}last_norm.bias",
+            "final_layer_norm.bias.* others instead, .*last_norm.bias",
+        ),
+        (f"{TEXT}embeddings.position_embedding.weight", None, "CLIPTextModel"),
+        (
+            f"{UNET}input_blocks.1.0.in_layers.0.weight",
+            None,
+            "lack 1 of .*UNet2DConditionModel: .*resnets.0.norm1.weight",
+        ),
+        (f"{UNET}time_embed.0.weight", f"{UNET}time.0.weight", "lack 1 of .*time_embedding.linear_1.weight"),
+        (f"{VAE}decoder.conv_in.weight", None, "AutoencoderKL|decoder.conv_in.weight"),
+        (f"{VAE}encoder.mid.block_1.norm1.bias", None, "lack 1 of .*AutoencoderKL: .*mid_block.resnets.0.norm1.bias"),
+    ],
+)
+def test_missing_tensors_of_a_file(folder: Path, tmp_path: Path, name: str, to: str | None, expected: str) -> None:
+    """The error names the file, the component and what it lacks: a tensor is left out, or has another name."""
+    tensors = load_file(folder / "all.safetensors")
+    tensor = tensors.pop(name)
+    save_file({**tensors, **({to: tensor} if to else {})}, tmp_path / "x.safetensors")
+
+    with pytest.raises(IncompatibleWeightsError, match=rf"x\.safetensors.*({expected})"):
+        loaded(tmp_path / "x.safetensors", config=str(folder / "whole"))
+
+
+@pytest.mark.parametrize("scheduler", [None, "pndm"])
+def test_what_a_file_states_about_its_scheduler(folder: Path, tmp_path: Path, scheduler: str | None) -> None:
+    """The scheduler of the folder predicts the noise; the note names the tensors, and how to change it."""
+    tensors = load_file(folder / "all.safetensors")
+    file = tmp_path / "x.safetensors"
+    save_file({**tensors, "v_pred": torch.zeros(1), "ztsnr": torch.zeros(1)}, file)
+
+    model = loaded(file, config=str(folder / "whole"), scheduler=scheduler)
+
+    config = model.pipeline.scheduler.config
+    assert ("v_prediction", True, "trailing") == (
+        config.prediction_type,
+        config.rescale_betas_zero_snr,
+        config.timestep_spacing,
+    )
+    assert "tensor v_pred and its tensor ztsnr" in model.warnings[0]
+
+
+@pytest.mark.usefixtures("tiny_bundle")
+def test_a_class_without_a_stated_setting_is_replaced(folder: Path, tmp_path: Path) -> None:
+    """That of the family cannot rescale to a final signal-to-noise ratio of zero."""
+    file = tmp_path / "x.safetensors"
+    save_file(
+        load_file(folder / "all.safetensors"), file, {"ss_zero_terminal_snr": "True", "modelspec.prediction_type": "v"}
+    )
+
+    assert "DDIMScheduler" == type(loaded(file).pipeline.scheduler).__name__
+
+
+def test_a_configured_prediction_takes_precedence(folder: Path, tmp_path: Path) -> None:
+    """What the file states is not applied then, and not noted."""
+    file = tmp_path / "x.safetensors"
+    save_file({**load_file(folder / "all.safetensors"), "v_pred": torch.zeros(1)}, file)
+    scheduler = {"name": "ddim", "prediction_type": "epsilon"}
+
+    model = loaded(file, config=str(folder / "whole"), scheduler=scheduler)
+
+    assert "epsilon" == model.pipeline.scheduler.config.prediction_type
+    assert () == model.warnings
 
 
 @pytest.mark.parametrize("name", ["lora.safetensors", "other.safetensors", "cut.safetensors", "none.safetensors"])
@@ -213,8 +285,8 @@ def test_what_the_tensors_do_not_tell_is_said(tmp_path: Path) -> None:
     save_file({f"model.diffusion_model.{name}": part for name, part in tensors.items()}, tmp_path / "x.safetensors")
     config = ModelConfig(name="x", model=str(tmp_path / "x.safetensors"))
 
-    assert "prediction_type: epsilon" in checkpoint_notes(config)[0]
-    assert () == checkpoint_notes(ModelConfig(**{**config.model_dump(), "scheduler": "euler"}))
+    assert "prediction_type: epsilon" in checkpoint_notes(config, SchedulerStatement())[0]
+    assert () == checkpoint_notes(ModelConfig(**{**config.model_dump(), "scheduler": "euler"}), SchedulerStatement())
 
 
 def quantized(weights: Mapping[str, torch.Tensor], file: Path) -> None:

@@ -8,11 +8,18 @@ from typing import Any
 import pytest
 import torch
 
+import makers
 from embedded import Calls, finish
 from octabox.config.model import ComponentConfig, LoraConfig, ModelConfig
 from octabox.engine.local.engine import LocalEngine
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.components import component_dtypes
+from octabox.engine.worker.loading.models import load
 from octabox.errors import LoadError
+from octabox.hub.folder import folder_index
+
+#: A class with a default for its scheduler, which is none of its optional components.
+MAKES_SCHEDULER = "LongCatAudioDiTPipeline"
 
 
 def changed(embedded: ModelConfig, name: str, **fields: Any) -> ModelConfig:
@@ -88,3 +95,14 @@ async def test_a_missing_file_of_a_folder_is_named(engine: LocalEngine, embedded
 
     with pytest.raises(LoadError, match="vae"):
         await engine.load(changed(embedded, "broken", model=str(tmp_path)), "StableDiffusionPipeline")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_component_that_the_class_makes_itself_needs_no_folder(tmp_path: Path) -> None:
+    """Diffusers neither saves nor loads a component that has a default in the constructor, though the index names it."""
+    makers.pipelines()[MAKES_SCHEDULER].make().save_pretrained(tmp_path)
+    config = ModelConfig(name="x", model=str(tmp_path))
+
+    assert "scheduler" in folder_index(tmp_path)
+    assert not (tmp_path / "scheduler").exists()
+    assert load(config, MAKES_SCHEDULER, WorkerOptions(device="cpu")).pipeline.scheduler

@@ -3,7 +3,7 @@
 import pytest
 
 from fakes import Server
-from octabox.types import ModelStatus
+from octabox.types import ModelInfo, ModelStatus
 
 
 @pytest.fixture
@@ -90,3 +90,14 @@ async def test_unknown_model(server: Server, method: str, path: str) -> None:
 
     assert (404, "model_not_found") == (answer.status_code, answer.json()["error"]["code"])
     assert ["demo"] == answer.json()["error"]["choices"]
+
+
+async def test_an_alias_has_the_status_of_its_model(server: Server) -> None:
+    """The list says whose other name it is; one process serves both."""
+    server.models.infos.append(ModelInfo("gpt-image-1", "/secret/demo", "FakePipeline", alias_of="demo"))
+    demo, _, alias = (await server.http.get("/v1/models")).json()["data"]
+    single = (await server.http.get("/v1/models/gpt-image-1")).json()
+
+    assert ("gpt-image-1", "demo", 42) == (alias["id"], alias["alias_of"], alias["status"]["pid"])
+    assert alias == single
+    assert "alias_of" not in demo

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from octabox.engine.worker.conditions.lycoris import convert_lycoris, kernel_sizes
 from octabox.engine.worker.conditions.traced_tensors import trace
+from octabox.engine.worker.single_files.pickled_weights import load_pickled
 from octabox.errors import IncompatibleAdapterError
 from octabox.hub.adapters.lora_scales import LoraScales
 
@@ -83,7 +84,7 @@ def _load(file: Path) -> dict[str, torch.Tensor]:
     if file.suffix.lower() == ".safetensors":
         tensors: dict[str, torch.Tensor] = load_file(file)
         return tensors
-    content = torch.load(file, map_location="cpu", weights_only=True)
+    content = load_pickled(file)
     while isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     return {name: tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}

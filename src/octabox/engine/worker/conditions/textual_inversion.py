@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import AddedToken
 
+from octabox.engine.worker.single_files.pickled_weights import load_pickled
 from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.checkpoints.pickles import read_pickle
@@ -131,7 +132,7 @@ def _read_vectors(file: Path) -> list[torch.Tensor]:
             content: Any = load_file(file)
         else:
             read_pickle(file)
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            content = load_pickled(file)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise IncompatibleWeightsError(f"{file.name} cannot be read: {error}.") from error
     if isinstance(content, Mapping) and isinstance(content.get(VECTORS), Mapping):

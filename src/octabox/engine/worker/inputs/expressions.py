@@ -1,4 +1,4 @@
-"""Evaluate the conditions in the source of a pipeline with the arguments of a call, before the call."""
+"""Evaluate expressions in the source of a pipeline: over its attributes, or with the arguments of a call before the call."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.NotIn: lambda item, items: item not in items,
 }
 
+OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Mult: operator.mul,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.FloorDiv: operator.floordiv,
+    ast.Pow: operator.pow,
+}
+
 BUILTINS: Mapping[str, Any] = {
     each.__name__: each for each in (set, len, isinstance, bool, int, float, abs, str, list, tuple, dict)
 } | {"inspect": inspect}
@@ -41,7 +49,48 @@ class UnknownValueError(Exception):
     """A value depends on what is not known before the call."""
 
 
-class CallValues:
+class PipelineValues:
+    """The values of expressions over the attributes of a pipeline: items, attributes and integer arithmetic, without calls.
+
+    Args:
+        pipe: The pipeline.
+    """
+
+    def __init__(self, pipe: Any) -> None:
+        self._pipe = pipe
+
+    def value(self, node: ast.expr) -> Any:
+        """Return the value of an expression.
+
+        Raises:
+            UnknownValueError: It is not known; other errors are those of the attributes and operators.
+        """
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            return self._name(node.id)
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node)
+        if isinstance(node, ast.Subscript):
+            return self.value(node.value)[self.value(node.slice)]
+        if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+            return OPERATORS[type(node.op)](self.value(node.left), self.value(node.right))
+        return self._compound(node)
+
+    def _name(self, name: str) -> Any:
+        """Return the value of a name: that of an attribute of the pipeline."""
+        return self._pipe if name == SELF else getattr(self._pipe, name)
+
+    def _attribute(self, node: ast.Attribute) -> Any:
+        """Return an attribute of a value."""
+        return getattr(self.value(node.value), node.attr)
+
+    def _compound(self, node: ast.expr) -> Any:
+        """Return the value of any other expression."""
+        raise UnknownValueError(ast.dump(node))
+
+
+class CallValues(PipelineValues):
     """The values of conditions before a call.
 
     Args:
@@ -50,7 +99,8 @@ class CallValues:
     """
 
     def __init__(self, pipe: Any, arguments: Mapping[str, Any]) -> None:
-        self._pipe, self._arguments = pipe, arguments
+        super().__init__(pipe)
+        self._arguments = arguments
 
     def truth(self, node: ast.expr) -> bool | None:
         """Return whether a condition holds; None if it is not known."""
@@ -66,20 +116,6 @@ class CallValues:
             return bool(self.value(node))
         except Exception:  # noqa: BLE001 (any failure leaves the condition unknown)
             return None
-
-    def value(self, node: ast.expr) -> Any:
-        """Return the value of an expression.
-
-        Raises:
-            UnknownValueError: It is not known.
-        """
-        if isinstance(node, ast.Constant):
-            return node.value
-        if isinstance(node, ast.Name):
-            return self._name(node.id)
-        if isinstance(node, ast.Attribute):
-            return self._attribute(node)
-        return self._compound(node)
 
     def _compound(self, node: ast.expr) -> Any:
         """Return the value of a comparison, a call or a condition."""

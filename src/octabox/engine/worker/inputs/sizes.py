@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import ast
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from diffusers.image_processor import VaeImageProcessor
 from PIL.Image import Image, Resampling
 
 from octabox.catalog.entries import PipelineEntry, SizeRule
+from octabox.engine.worker.inputs.expressions import PipelineValues, UnknownValueError
 from octabox.engine.worker.outputs.items import OutputItem
+from octabox.engine.worker.steps import find_denoisers
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError
 from octabox.media.video import Video
-
-#: Operators of expressions for a multiple.
-OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
-    ast.Mult: operator.mul,
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.FloorDiv: operator.floordiv,
-    ast.Pow: operator.pow,
-}
 
 #: Parameters by which a pipeline works on a part of an image.
 CROP = re.compile(r"(^|_)crop(_|$)")
@@ -67,25 +60,10 @@ def _size_error(entry: PipelineEntry, rule: SizeRule, name: str, value: int, mul
 def evaluate_expression(expression: str, pipe: Any) -> int | None:
     """Return the value of an expression over a pipeline's attributes; None if it has none."""
     try:
-        value = _value(ast.parse(expression, mode="eval").body, pipe)
-    except (SyntaxError, AttributeError, TypeError, ValueError, ZeroDivisionError, LookupError):
+        value = PipelineValues(pipe).value(ast.parse(expression, mode="eval").body)
+    except (SyntaxError, AttributeError, TypeError, ValueError, ZeroDivisionError, LookupError, UnknownValueError):
         return None
     return int(value) if isinstance(value, int | float) and value >= 1 else None
-
-
-def _value(node: ast.expr, pipe: Any) -> Any:
-    """Return the value of a node; a name is an attribute of the pipeline, and calls are not supported."""
-    if isinstance(node, ast.Constant):
-        return node.value
-    if isinstance(node, ast.Name):
-        return pipe if node.id == "self" else getattr(pipe, node.id)
-    if isinstance(node, ast.Attribute):
-        return getattr(_value(node.value, pipe), node.attr)
-    if isinstance(node, ast.Subscript):
-        return _value(node.value, pipe)[_value(node.slice, pipe)]
-    if isinstance(node, ast.BinOp):
-        return OPERATORS[type(node.op)](_value(node.left, pipe), _value(node.right, pipe))
-    raise ValueError(ast.dump(node))
 
 
 def complete_size(
@@ -148,6 +126,15 @@ def _multiple(pipe: Any, entry: PipelineEntry, name: str) -> int:
     return (rule and (rule.multiple or evaluate_expression(rule.expression, pipe))) or 1
 
 
+def _image_multiples(pipe: Any, entry: PipelineEntry) -> set[int]:
+    """Return the numbers to multiples of which a pipeline rounds images: by its rules, and those of its image processors."""
+    multiples = {_multiple(pipe, entry, name) for name in ("width", "height")}
+    for each in vars(pipe).values():
+        if isinstance(each, VaeImageProcessor) and isinstance(factor := each.config.vae_scale_factor, int):
+            multiples.add(factor)
+    return {each for each in multiples if each > 0}
+
+
 def size_warnings(params: Mapping[str, Any], items: Sequence[OutputItem], pipe: Any, entry: PipelineEntry) -> list[str]:
     """Return warnings of outputs that have another size than requested, than the input image or, by binning, than the default.
 
@@ -175,14 +162,7 @@ def restore_size(
     image = _input_size(params)
     if image is None or any(params.get(name) is not None for name in ("width", "height")):
         return list(items), []
-    multiples = {
-        getattr(pipe, "vae_scale_factor", None),
-        *(_multiple(pipe, entry, name) for name in ("width", "height")),
-    }
-    multiples |= {2 * each for each in multiples if isinstance(each, int)}
-    rounded = {
-        tuple(side // each * each for side in image) for each in multiples if isinstance(each, int) and each > 0
-    } - {image}
+    rounded = {tuple(side // each * each for side in image) for each in _image_multiples(pipe, entry)} - {image}
     made = next(
         (item.value.size for item in items if isinstance(item.value, Image) and item.value.size in rounded), None
     )
@@ -198,10 +178,10 @@ def restore_size(
     return restored, [f"The image is {target}, and the pipeline made {size}, which was resized to {target}."]
 
 
-def frame_warnings(params: Mapping[str, Any], items: Sequence[OutputItem]) -> list[str]:
+def frame_warnings(params: Mapping[str, Any], items: Sequence[OutputItem], entry: PipelineEntry) -> list[str]:
     """Return a warning if a video has another number of frames than requested."""
     frames = next((len(item.value.frames) for item in items if isinstance(item.value, Video)), None)
-    requested = params.get("num_frames")
+    requested = params.get(entry.frames.name) if entry.frames else None
     if frames is None or not isinstance(requested, int) or requested == frames:
         return []
     return [f"{requested} frames were requested, and the pipeline made {frames}."]
@@ -250,8 +230,8 @@ def _default_size(pipe: Any) -> tuple[int, int] | None:
     """Return the default size of a pipeline by its attribute or the sample size of its denoiser; None if it has neither."""
     side, scale = getattr(pipe, "default_sample_size", None), getattr(pipe, "vae_scale_factor", None)
     if side is None:
-        denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-        side = getattr(getattr(denoiser, "config", None), "sample_size", None)
+        sizes = (getattr(each.config, "sample_size", None) for each in find_denoisers(pipe) if hasattr(each, "config"))
+        side = next((size for size in sizes if isinstance(size, int)), None)
     return (side * scale, side * scale) if isinstance(side, int) and isinstance(scale, int) else None
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,9 @@ from octabox.errors import InvalidParameterError
 
 #: The method by which pipelines leave out steps for a strength, and its parameters.
 GET_TIMESTEPS, STEPS, STRENGTH = "get_timesteps", "num_inference_steps", "strength"
+
+#: Name of the scheduler component.
+SCHEDULER = "scheduler"
 
 #: Parameters by which a call takes other steps than it counts.
 PARTIAL = re.compile(r"(^|_)(strength|denoising_\w+|timesteps|sigmas)$")
@@ -73,7 +78,7 @@ def _no_steps(original: Callable[..., Any], args: tuple[Any, ...], options: Mapp
             f"No step is left of {described}.", hint="Use more steps.", parameter=next(iter(others), STEPS)
         )
     good: list[str] = []
-    if (more := _enough_steps(strength)) is not None and more > steps:
+    if (more := _enough_steps(original, args, options)) is not None:
         good.append(f"at least {more} steps")
     if (stronger := _enough_strength(original, args, options)) is not None:
         good.append(f"a strength of at least {stronger}")
@@ -84,9 +89,38 @@ def _no_steps(original: Callable[..., Any], args: tuple[Any, ...], options: Mapp
     )
 
 
-def _enough_steps(strength: float) -> int | None:
-    """Return the least number of steps of which a strength leaves one."""
-    return next((count for count in range(1, MAX_STEPS + 1) if int(count * strength)), None)
+def _enough_steps(original: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> int | None:
+    """Return the least number of steps for which the pipeline's own computation leaves one; None if it is not known."""
+    bound = inspect.signature(original).bind(*args, **options)
+
+    def leaves_step(count: int) -> bool:
+        bound.arguments[STEPS] = count
+        with _scheduled(getattr(original, "__self__", None), count):
+            return _has_steps(original(*bound.args, **bound.kwargs))
+
+    try:
+        counts = range(bound.arguments[STEPS] + 1, MAX_STEPS + 1)
+        index = bisect_left(counts, True, key=leaves_step)
+    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError, InvalidParameterError):
+        # The schedules of some pipelines need more than a number of steps.
+        return None
+    return counts[index] if index < len(counts) else None
+
+
+@contextmanager
+def _scheduled(pipe: Any, steps: int) -> Iterator[None]:
+    """Let a pipeline have a scheduler with the timesteps of this many steps within the context."""
+    scheduler = getattr(pipe, SCHEDULER, None)
+    if scheduler is None:
+        yield
+        return
+    trial = copy.deepcopy(scheduler)
+    trial.set_timesteps(steps)
+    setattr(pipe, SCHEDULER, trial)
+    try:
+        yield
+    finally:
+        setattr(pipe, SCHEDULER, scheduler)
 
 
 def _enough_strength(original: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> float | None:

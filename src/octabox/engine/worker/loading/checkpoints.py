@@ -13,6 +13,7 @@ from diffusers.loaders import FromSingleFileMixin
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.component_types import component_class
+from octabox.engine.worker.loading.completeness import require_all_tensors
 from octabox.engine.worker.loading.components import (
     component_dtype,
     component_dtypes,
@@ -22,9 +23,12 @@ from octabox.engine.worker.loading.components import (
 )
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.dtype import DtypeChoice, choose_variant
+from octabox.engine.worker.single_files.pickled_weights import replaced_classes
+from octabox.engine.worker.single_files.stated_scheduler import stated_notes
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints import bundles
 from octabox.hub.checkpoints.families import Family, detect_family, match_family
+from octabox.hub.checkpoints.predictions import SchedulerStatement
 from octabox.hub.checkpoints.tensors import Shapes, read_shapes
 
 
@@ -59,10 +63,12 @@ def load_checkpoint(
     return _load_all_components(config, pipeline_class, dtype, family, shapes)
 
 
-def checkpoint_notes(config: ModelConfig) -> tuple[str, ...]:
-    """Return the assumptions made about a single file that neither its tensors nor the configuration confirm."""
-    family = None if config.config or config.scheduler else match_family(read_shapes(Path(config.model)))
-    return (family.note,) if family and family.note else ()
+def checkpoint_notes(config: ModelConfig, stated: SchedulerStatement) -> tuple[str, ...]:
+    """Return what a single file states about its scheduler, and assumptions that neither it nor the configuration confirm."""
+    if stated.states_prediction or config.config or config.scheduler:
+        return stated_notes(stated)
+    family = match_family(read_shapes(Path(config.model)))
+    return (*stated_notes(stated), *((family.note,) if family and family.note else ()))
 
 
 def dtype_notes(pipe: Any, dtype: torch.dtype) -> tuple[str, ...]:
@@ -155,9 +161,10 @@ def _load_all_components(
         options: dict[str, Any] = {"config": config_source} if config_source else {}
         if config.disable_mmap:
             options["disable_mmap"] = True
-        pipe: DiffusionPipeline = pipeline_class.from_single_file(
-            config.model, dtype=dtype, local_files_only=not config.config, **loaded, **options
-        )
+        with require_all_tensors(config.name, config.model), replaced_classes(config.model):
+            pipe: DiffusionPipeline = pipeline_class.from_single_file(
+                config.model, dtype=dtype, local_files_only=not config.config, **loaded, **options
+            )
     for name, part in config.parts():
         if part.dtype and not part.model and not part.omit:
             pipe.components[name].to(component_dtype(part, dtype))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from diffusers import ModelMixin
+from diffusers.loaders import single_file_model, single_file_utils
 
 from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.checkpoints.tensors import summarize_names
@@ -21,6 +22,9 @@ _REPORT = "output_loading_info"
 
 #: Words of the libraries' errors about tensors of another shape.
 _SHAPES = ("size mismatch", "shape", "ignore_mismatched_sizes")
+
+#: What to do about weights without some of the tensors.
+_INCOMPLETE = "The file is incomplete or of another class; download it again, or set a source under `components`."
 
 #: Prefixes of the names of tokenizers and of the text encoders that they belong to.
 TOKENIZER, TEXT_ENCODER = "tokenizer", "text_encoder"
@@ -45,6 +49,56 @@ def require_all_weights(model: str) -> Iterator[None]:
         for base in (PreTrainedModel, ModelMixin):
             stack.enter_context(_checked(base, model))
         yield
+
+
+@contextmanager
+def require_all_tensors(model: str, file: str) -> Iterator[None]:
+    """Within the context, raise an error if a component is loaded from a single file without some of its tensors.
+
+    Args:
+        model: Name of the model, for errors.
+        file: The file, for errors.
+
+    Raises:
+        IncompatibleWeightsError: Tensors are missing, or have another shape.
+    """
+    load: Callable[..., Any] = single_file_model.load_model_dict_into_meta
+
+    def load_into(component: torch.nn.Module, tensors: Mapping[str, Any], *args: Any, **options: Any) -> Any:
+        names = set(component.state_dict())
+        try:
+            result = load(component, tensors, *args, **options)
+        except (ValueError, RuntimeError) as error:
+            if not any(word in str(error) for word in _SHAPES):
+                raise
+            raise _shapes_error(model, type(component), file, error) from error
+        # What the file has not filled still has no memory.
+        missing = [name for name, tensor in component.state_dict().items() if tensor.is_meta]
+        unexpected = [name for name in tensors if name not in names]
+        _check_report(model, type(component), file, component, {"missing_keys": missing, "unexpected_keys": unexpected})
+        return result
+
+    modules: Sequence[Any] = (single_file_model, single_file_utils)
+    for module in modules:
+        module.load_model_dict_into_meta = load_into
+    try:
+        yield
+    except KeyError as error:
+        # Converters of layouts take each tensor by its name.
+        if not isinstance(name := error.args and error.args[0], str):
+            raise
+        raise IncompatibleWeightsError(
+            f"Model '{model}': {file} has no tensor {name}, which its layout requires.", hint=_INCOMPLETE, model=model
+        ) from error
+    except single_file_utils.SingleFileComponentError as error:
+        raise IncompatibleWeightsError(
+            f"Model '{model}': {file} lacks a component: {str(error).partition(chr(10))[0]}",
+            hint=_INCOMPLETE,
+            model=model,
+        ) from error
+    finally:
+        for module in modules:
+            module.load_model_dict_into_meta = load
 
 
 @contextmanager
@@ -81,7 +135,7 @@ def _shapes_error(model: str, cls: Any, place: str, error: Exception) -> Incompa
     return IncompatibleWeightsError(
         f"Model '{model}': the weights in {place} do not fit its configuration: tensors of {cls.__name__} have another "
         f"shape: {' '.join(str(error).split())[:300]}",
-        hint="The folder mixes files of two models; download it again.",
+        hint="The files are of two models; download the model again, or set a source under `components`.",
         model=model,
     )
 
@@ -101,7 +155,7 @@ def _check_report(model: str, cls: Any, place: str, loaded: Any, report: Mapping
     raise IncompatibleWeightsError(
         f"Model '{model}': the weights in {place} lack {len(missing)} of the {total} tensors of {cls.__name__}: "
         f"{summarize_names(missing)}.{found}",
-        hint="The file is incomplete or of another class; download it again, or set a source under `components`.",
+        hint=_INCOMPLETE,
         model=model,
     )
 

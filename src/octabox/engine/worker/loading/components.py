@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,15 @@ from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.worker.component_types import component_class, group_components
+from octabox.engine.worker.loading.completeness import require_all_tensors
 from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.quantization import build_quantization_config
 from octabox.engine.worker.placement.dtype import choose_variant, parse_dtype
+from octabox.engine.worker.single_files.pickled_weights import replaced_classes
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
+from octabox.security.json_files import read_json
 
 
 def load_component(
@@ -86,7 +88,7 @@ def load_from_pretrained(config: ModelConfig, name: str, cls: Any, dtype: torch.
 def _read_class(folder: Path) -> Any:
     """Return the diffusers class in the `config.json` of a component's folder; None if there is none."""
     try:
-        name = json.loads((folder / "config.json").read_bytes()).get("_class_name")
+        name = read_json(folder / "config.json").get("_class_name")
     except (OSError, ValueError, AttributeError):
         return None
     return import_class(name) if name in load_catalog().metadata.ancestors else None
@@ -129,7 +131,8 @@ def load_file(
         options |= {"config": str(local_config.parent)}
     elif not Path(config_source).is_dir() or (Path(config_source) / subfolder).is_dir():
         options |= {"config": config_source, "subfolder": subfolder}
-    return cls.from_single_file(file, **options)
+    with require_all_tensors(config.name, file), replaced_classes(file):
+        return cls.from_single_file(file, **options)
 
 
 def check_packed_weights(config: ModelConfig, device: str) -> None:

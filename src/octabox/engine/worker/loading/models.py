@@ -39,8 +39,10 @@ from octabox.engine.worker.placement.device import choose_device
 from octabox.engine.worker.placement.dtype import DtypeChoice, Precision, choose_dtypes, choose_variant
 from octabox.engine.worker.placement.layerwise_casting import apply_storage
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
+from octabox.engine.worker.single_files.stated_scheduler import apply_stated_scheduler
 from octabox.errors import LoadError, NotFoundError, RequestError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file, is_hub_id
+from octabox.hub.limits import check_model_files
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     Raises:
         LoadError: A setting is not possible on this machine or with this class.
     """
+    for source in {config.model, config.config, *(part.model for _, part in config.parts())} - {None}:
+        check_model_files(str(source))
     device = choose_device(config.device or options.device, config.name)
     plan = plan_performance(config, options, device)
     class_names = _component_class_names(config)
@@ -94,7 +98,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     precision = precision or dtypes.attempts[0]
     dtype = precision.dtype
     check_packed_weights(config, device)
-    _check_complete(config, load_catalog().pipeline(pipeline))
+    _check_complete(config, load_catalog().pipeline(pipeline), pipeline_class)
     base_config, extra_names = split_extra_components(config, pipeline)
     with require_all_weights(config.name):
         pipe, notes = _load_pipeline(base_config, pipeline_class, precision, dtypes, device)
@@ -123,7 +127,8 @@ def _load_pipeline(
     """Load a pipeline from a file, a folder or the Hub, and return it with the assumptions made."""
     if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
         pipe = load_checkpoint(config, pipeline_class, precision.dtype, dtypes)
-        return pipe, (*checkpoint_notes(config), *dtype_notes(pipe, precision.dtype))
+        stated = apply_stated_scheduler(pipe, config)
+        return pipe, (*checkpoint_notes(config, stated), *dtype_notes(pipe, precision.dtype))
     if issubclass(pipeline_class, ModularPipeline):
         return load_modular(config, pipeline_class, precision.dtype, device), ()
     return _load_folder(pipeline_class, config, precision.dtype, device), ()
@@ -138,7 +143,7 @@ def _component_class_names(config: ModelConfig) -> list[str] | None:
     return [cls for name, (_, cls) in components.items() if cls and name not in config.components]
 
 
-def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
+def _check_complete(config: ModelConfig, entry: PipelineEntry, pipeline_class: Any) -> None:
     """Check that a folder has all components that its index names and that the class requires.
 
     Raises:
@@ -152,9 +157,10 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry) -> None:
         return
     index = index_components(folder_index(folder))
     configured = {name for name, part in config.parts() if part.model or part.omit}
-    missing = [
-        name for name, (_, cls) in index.items() if cls and name not in configured and not (folder / name).is_dir()
-    ]
+    # Others have a default in the constructor, and diffusers neither saves nor loads them.
+    loaded, _ = pipeline_class._get_signature_keys(pipeline_class)  # noqa: SLF001 (what `from_pretrained` loads)
+    candidates = {name for name, (_, cls) in index.items() if cls and name in loaded and name not in configured}
+    missing = sorted(name for name in candidates if not (folder / name).is_dir())
     if missing:
         optional = [name for name in missing if name not in entry.required_components]
         omit = f", or leave it out: components: {{{optional[0]}: null}}" if optional else ""

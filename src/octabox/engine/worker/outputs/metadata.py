@@ -51,6 +51,8 @@ def describe_run(
         "seed": run.seed,
         **performance,
     }
+    if entry.last_layer and isinstance(skipped := params.get("clip_skip"), int):
+        metadata["clip_layer"] = skipped + entry.last_layer
     if call.prompt_syntax != "plain":
         metadata["prompt_syntax"] = call.prompt_syntax
     if run.written:

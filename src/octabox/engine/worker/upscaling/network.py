@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from octabox.engine.worker.single_files.pickled_weights import load_pickled
 from octabox.engine.worker.upscaling.torchvision_stub import torchvision_or_stub
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints.tensors import read_shapes, summarize_names
@@ -109,7 +110,7 @@ def _load_tensors(file: Path) -> dict[str, Any]:
     try:
         if file.suffix.lower() not in PICKLE_SUFFIXES:
             return dict(load_file(file))
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load_pickled(file)
     except Exception as error:  # a damaged file may raise anything
         raise IncompatibleWeightsError(
             f"{file} cannot be read as weights of torch.", hint="The file is damaged or incomplete; download it again."

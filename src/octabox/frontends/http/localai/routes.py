@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
 
 from octabox.errors import InvalidParameterError
-from octabox.frontends.http.bodies import check_fields, read_json
+from octabox.frontends.http.bodies import body_description, check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.localai.bindings import find_upscaler, parse_video
@@ -27,22 +25,17 @@ from octabox.types import Generation
 EXAMPLE = '{"model": "...", "prompt": "..."}'
 
 
-def _document_body(model: type[BaseModel], media_type: str) -> dict[str, Any]:
-    """Return the OpenAPI description of a body, which FastAPI does not parse."""
-    return {"requestBody": {"required": True, "content": {media_type: {"schema": model.model_json_schema()}}}}
-
-
 def image_routes(ctx: AppContext) -> APIRouter:
     """Return the routes for images."""
     router = APIRouter(prefix="/images", tags=["LocalAI"])
 
-    @router.post("/inpainting", openapi_extra=_document_body(InpaintingForm, "multipart/form-data"))
+    @router.post("/inpainting", openapi_extra=body_description(InpaintingForm.model_json_schema, "multipart/form-data"))
     async def inpainting(request: Request) -> Response:
         """Inpaint an image where its mask is white."""
         fields, inputs = await read_fields(request, ctx.settings.max_upload_bytes, InpaintingForm)
         return await _respond(ctx, request, to_inpainting(check_fields(InpaintingForm, fields), inputs))
 
-    @router.post("/upscale", openapi_extra=_document_body(UpscaleForm, "multipart/form-data"))
+    @router.post("/upscale", openapi_extra=body_description(UpscaleForm.model_json_schema, "multipart/form-data"))
     async def upscale(request: Request) -> Response:
         """Upscale an image."""
         fields, inputs = await read_fields(request, ctx.settings.max_upload_bytes, UpscaleForm)
@@ -63,7 +56,7 @@ def video_routes(ctx: AppContext) -> APIRouter:
     """Return the route for videos."""
     router = APIRouter(tags=["LocalAI"])
 
-    @router.post("/video", openapi_extra=_document_body(VideoRequest, "application/json"))
+    @router.post("/video", openapi_extra=body_description(VideoRequest.model_json_schema, "application/json"))
     async def video(request: Request) -> Response:
         """Generate a video, and respond when it is finished."""
         body = check_fields(VideoRequest, await read_json(request, EXAMPLE))

@@ -63,15 +63,16 @@ def to_inpainting(form: InpaintingForm, inputs: Inputs) -> ParsedRequest:
             )
     if not (form.prompt or "").strip():
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the image.", parameter="prompt")
+    warnings: list[str] = []
     params, client_names = call_parameters(form.extra_fields, inputs)
-    params |= parse_prompts(form.prompt, form.negative_prompt)
+    params |= parse_prompts(form.prompt, form.negative_prompt, warnings)
     optional_params = requested_size(form.size, params)
     client_names = {"num_outputs": "n", "mask_image": "mask", **_size_names(optional_params), **client_names}
     request = _build_request(
         form, params, "inpainting", optional_params=optional_params, inputs=dict(inputs), num_outputs=form.n
     )
     check_output_format(request.output, "image")
-    return ParsedRequest(request, parse_response_format(form.response_format), (), client_names)
+    return ParsedRequest(request, parse_response_format(form.response_format), tuple(warnings), client_names)
 
 
 def to_upscaling(form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None) -> ParsedRequest:
@@ -87,14 +88,15 @@ def to_upscaling(form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None)
     """
     if "image" not in inputs:
         raise MissingParameterError("'image' is missing.", hint="Send it as a file.", parameter="image")
+    warnings: list[str] = []
     params, client_names = call_parameters(form.extra_fields, inputs)
-    params |= parse_prompts(form.prompt, form.negative_prompt)
+    params |= parse_prompts(form.prompt, form.negative_prompt, warnings)
     # Upscaling needs no prompt, but some pipelines require one.
     if "prompt" not in params and entry is not None and entry.parameter("prompt") is not None:
         params["prompt"] = ""
     request = _build_request(form, params, "image-to-image", inputs=dict(inputs))
     check_output_format(request.output, "image")
-    return ParsedRequest(request, parse_response_format(form.response_format), (), client_names)
+    return ParsedRequest(request, parse_response_format(form.response_format), tuple(warnings), client_names)
 
 
 def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_names: Mapping[str, str]) -> ParsedRequest:
@@ -114,7 +116,8 @@ def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_nam
     params, client_names = call_parameters({**values, **_other_parameters(body, values)}, inputs)
     optional_params = requested_size(body.size, params)
     client_names = {**_size_names(optional_params), **media_names, **client_names}
-    prompts = parse_prompts(body.prompt or None, body.negative_prompt or None)
+    warnings: list[str] = []
+    prompts = parse_prompts(body.prompt or None, body.negative_prompt or None, warnings)
     # LocalAI's clients always send a prompt, also to a model that takes none.
     supported = {name for name in prompts if match.entry.parameter(name) is not None}
     params |= {name: prompts[name] for name in supported}
@@ -122,7 +125,6 @@ def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_nam
     if "prompt" not in params and (parameter := match.entry.parameter("prompt")) is not None and parameter.required:
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the video.", parameter="prompt")
     rate = frame_rate(body.fps or None, match, params)
-    warnings: list[str] = []
     if body.num_frames:
         name = match.number_parameter(*FRAMES) or FRAMES[0]
         params[name], client_names[name] = body.num_frames, "num_frames"

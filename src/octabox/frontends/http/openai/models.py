@@ -35,7 +35,7 @@ def routes(ctx: AppContext) -> APIRouter:
         statuses = {status.model: status for status in ctx.models.status()}
         infos = {info.name: info for info in await asyncio.to_thread(ctx.models.list)}
         infos |= {name: unconfigured(status) for name, status in statuses.items() if name not in infos}
-        data = [describe(info, statuses.get(name)) for name, info in infos.items()]
+        data = [describe(info, statuses.get(info.alias_of or name)) for name, info in infos.items()]
         return SafeJson({"object": "list", "data": data})
 
     @router.get("/{name:path}/schema")
@@ -59,7 +59,7 @@ def routes(ctx: AppContext) -> APIRouter:
     async def model(name: str) -> Response:
         """Return a model, with its status if it is in memory."""
         info = await find(name)
-        status = next((status for status in ctx.models.status() if status.model == info.name), None)
+        status = next((status for status in ctx.models.status() if status.model == (info.alias_of or info.name)), None)
         return SafeJson(describe(info, status))
 
     return router
@@ -80,6 +80,7 @@ def describe(info: ModelInfo, status: ModelStatus | None) -> dict[str, Any]:
         "pipeline": info.pipeline,
         "tasks": list(info.tasks),
         "description": info.description,
+        **({"alias_of": info.alias_of} if info.alias_of else {}),
     }
     if status is not None:
         described["status"] = {name: value for name, value in asdict(status).items() if name != "model"}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from octabox.frontends.http.bodies import body_description
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.errors import rename_error_params
@@ -24,17 +24,12 @@ from octabox.service.jobs import Job
 from octabox.types import Event
 
 
-def _document_body() -> dict[str, Any]:
-    """Return the OpenAPI description of a body, which FastAPI does not parse."""
-    content = {media_type: {"schema": body_schema()} for media_type in ("application/json", "multipart/form-data")}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 def routes(ctx: AppContext) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/generations", tags=["generations"])
+    json_or_form = body_description(body_schema, "application/json", "multipart/form-data")
 
-    @router.post("", openapi_extra=_document_body())
+    @router.post("", openapi_extra=json_or_form)
     async def generate(request: Request) -> Response:
         """Generate any output of a model's pipelines."""
         body, inputs = await read_request(request, ctx.settings.max_upload_bytes)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from octabox.errors import MissingParameterError
-from octabox.frontends.http.bodies import read_json
+from octabox.frontends.http.bodies import body_description, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.middleware import SafeJson
@@ -26,17 +26,17 @@ from octabox.service.selection.models import first_model_for
 from octabox.types import Source
 
 
-def _document_body(*media_types: str) -> dict[str, Any]:
-    """Return the OpenAPI description of a body, which FastAPI does not parse."""
-    schema = inline_schema(ImageRequest.model_json_schema())
-    return {"requestBody": {"required": True, "content": {each: {"schema": schema} for each in media_types}}}
+def _body_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a body."""
+    return inline_schema(ImageRequest.model_json_schema())
 
 
 def routes(ctx: AppContext) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/images", tags=["images"])
+    form_or_json = body_description(_body_schema, "multipart/form-data", "application/json")
 
-    @router.post("/generations", openapi_extra=_document_body("application/json"))
+    @router.post("/generations", openapi_extra=body_description(_body_schema, "application/json"))
     async def generations(request: Request) -> Response:
         """Generate images from a prompt, and from images if the model takes them."""
         body = parse_fields(await read_json(request))
@@ -45,7 +45,7 @@ def routes(ctx: AppContext) -> APIRouter:
             require_prompt(body)
         return await _respond(ctx, request, to_request(body, model), stream=body.stream, prefix="image_generation")
 
-    @router.post("/edits", openapi_extra=_document_body("multipart/form-data", "application/json"))
+    @router.post("/edits", openapi_extra=form_or_json)
     async def edits(request: Request) -> Response:
         """Edit an image by a prompt, the whole image or the part where a mask is transparent or white."""
         body, inputs = await read_edit(request, ctx.settings.max_upload_bytes)
@@ -58,7 +58,7 @@ def routes(ctx: AppContext) -> APIRouter:
         parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt)
         return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
 
-    @router.post("/variations", openapi_extra=_document_body("multipart/form-data", "application/json"))
+    @router.post("/variations", openapi_extra=form_or_json)
     async def variations(request: Request) -> Response:
         """Generate variations of an image."""
         body, inputs = await read_edit(request, ctx.settings.max_upload_bytes)

@@ -71,7 +71,7 @@ def to_request(
     """
     warnings: list[str] = []
     params, client_names = call_parameters(body.extra_fields, inputs or {})
-    prompts = parse_prompts(body.prompt, body.negative_prompt)
+    prompts = parse_prompts(body.prompt, body.negative_prompt, warnings, body.prompt_syntax)
     params |= {} if prompt_optional else prompts
     optional_params = requested_size(body.size, params)
     if optional_params:

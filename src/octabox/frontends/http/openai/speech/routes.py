@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from octabox.errors import GenerationError
-from octabox.frontends.http.bodies import check_fields, read_json
+from octabox.frontends.http.bodies import body_description, check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.errors import rename_error_params
@@ -26,9 +26,8 @@ EXAMPLE = '{"model": "...", "input": "..."}'
 def routes(ctx: AppContext) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/audio", tags=["audio"])
-    content = {"application/json": {"schema": SpeechRequest.model_json_schema()}}
 
-    @router.post("/speech", openapi_extra={"requestBody": {"required": True, "content": content}})
+    @router.post("/speech", openapi_extra=body_description(SpeechRequest.model_json_schema, "application/json"))
     async def speech(request: Request) -> Response:
         """Generate audio from a prompt, and return the file."""
         body = check_fields(SpeechRequest, await read_json(request, EXAMPLE))

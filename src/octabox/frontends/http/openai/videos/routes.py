@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 
 from octabox.errors import GenerationNotFoundError, InvalidParameterError, NotFoundError, RequestError
-from octabox.frontends.http.bodies import check_fields, is_form, read_json
+from octabox.frontends.http.bodies import body_description, check_fields, is_form, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.errors import rename_error_params
@@ -27,18 +27,12 @@ from octabox.types import Source
 VARIANTS = ("video", "thumbnail")
 
 
-def _document_body() -> dict[str, Any]:
-    """Return the OpenAPI description of a body, which FastAPI does not parse."""
-    schema = VideoRequest.model_json_schema()
-    content = {media_type: {"schema": schema} for media_type in ("multipart/form-data", "application/json")}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 def routes(ctx: AppContext) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/videos", tags=["videos"])
+    form_or_json = body_description(VideoRequest.model_json_schema, "multipart/form-data", "application/json")
 
-    @router.post("", openapi_extra=_document_body())
+    @router.post("", openapi_extra=form_or_json)
     async def create(request: Request) -> Response:
         """Start a video. Errors in the request are returned immediately."""
         return SafeJson(job_to_json(*await _start(ctx, request)))

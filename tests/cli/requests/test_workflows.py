@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from octabox.cli.main import cli
-from octabox.cli.workflows import STEPS as WORKFLOW_STEPS
-from octabox.cli.workflows import pop_workflow
+from octabox.cli.requests.workflows import STEPS as WORKFLOW_STEPS
+from octabox.cli.requests.workflows import pop_workflow
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.media.images import read_size
 from octabox.media.metadata.chunks import read_metadata

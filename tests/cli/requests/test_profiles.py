@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from octabox import demo
 from octabox.cli.main import cli
-from octabox.cli.options import apply_profile
+from octabox.cli.requests.options import apply_profile
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError
 from octabox.media.metadata.chunks import read_metadata

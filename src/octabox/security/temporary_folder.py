@@ -1,4 +1,4 @@
-"""The temporary folder of results, and the removal of those that killed servers have left."""
+"""Temporary folders, and the removal of those that killed processes have left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ try:
 except ImportError:  # pragma: no cover (Windows)
     fcntl = None  # type: ignore[assignment]
 
-logger = logging.getLogger("octabox.http")
+logger = logging.getLogger("octabox.security")
 
 #: Prefix of the folders.
 PREFIX = "octabox-"
@@ -22,9 +22,15 @@ PREFIX = "octabox-"
 #: File that the process of a folder keeps locked; the system unlocks it when the process ends, however it ends.
 LOCK = ".lock"
 
+#: Maximum number of folders that the log names.
+MAX_NAMES = 3
 
-class ResultsFolder:
-    """A new folder for temporary files, which only this user can read; its process keeps it locked."""
+
+class TemporaryFolder:
+    """A new folder for temporary files, which only this user can read; its process keeps it locked.
+
+    As a context manager it returns its path, and is deleted at the end.
+    """
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -34,6 +40,12 @@ class ResultsFolder:
         if fcntl is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         unnamed.rename(self.path / LOCK)
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
     def remove(self) -> None:
         """Delete the folder and its files."""
@@ -50,10 +62,12 @@ def remove_abandoned(folder: Path | None = None) -> None:
     """
     if fcntl is None:
         return
-    for each in (folder or Path(tempfile.gettempdir())).glob(f"{PREFIX}*"):
-        if _is_abandoned(each):
-            shutil.rmtree(each, ignore_errors=True)
-            logger.info("Results of a server that has ended are deleted: %s", each)
+    abandoned = list(filter(_is_abandoned, (folder or Path(tempfile.gettempdir())).glob(f"{PREFIX}*")))
+    for each in abandoned:
+        shutil.rmtree(each, ignore_errors=True)
+    if abandoned:
+        names = ", ".join(str(each) for each in abandoned[:MAX_NAMES]) + (", ..." if len(abandoned) > MAX_NAMES else "")
+        logger.info("Files of %d processes that have ended are deleted: %s", len(abandoned), names)
 
 
 def _is_abandoned(folder: Path) -> bool:

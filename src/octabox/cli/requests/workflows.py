@@ -53,7 +53,8 @@ def add_models(workflow: Mapping[str, Any], models: ModelService) -> dict[str, A
         for key in MODEL_KEYS & step.keys():
             source = str(step[key])
             config = model_of_source(source) if Path(source).expanduser().exists() else None
-            if config is not None and source not in {each.name for each in models.configurations()}:
+            names = {each.name for each in models.configurations()} | models.aliases().keys()
+            if config is not None and source not in names:
                 # The name includes the suffix, so that it does not collide with the name of another model.
                 models.add(config.model_copy(update={"name": Path(source).name}))
                 step[key] = Path(source).name

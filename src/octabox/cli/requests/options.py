@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,14 @@ from octabox.errors import InvalidParameterError, MediaError, MissingParameterEr
 from octabox.service.provenance import describe_digest
 
 if TYPE_CHECKING:
+    from octabox.catalog.entries import PipelineEntry
     from octabox.service.models import ModelService
 
 
 def read_prompts(model: str | None, prompts: tuple[str, ...], file: Path | None) -> list[str]:
     """Return the prompts of the command line and those of a file, one in each line without empty lines and comments (`#`).
+
+    The file ``-`` is standard input.
 
     Raises:
         InvalidParameterError: The file cannot be read, or has no prompts; or the prompts are the words of one without quotes.
@@ -32,7 +36,7 @@ def read_prompts(model: str | None, prompts: tuple[str, ...], file: Path | None)
     if file is None:
         return list(prompts)
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidParameterError(f"'{file}' cannot be read: {error}.", parameter="prompt") from error
     from_file = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
@@ -116,6 +120,19 @@ def apply_profile(models: ModelService, name: str, metadata: Mapping[str, Any], 
         performance = PerformanceConfig.model_validate({**performance.overrides, "profile": profile})
     if performance != config.performance:
         models.add(config.model_copy(update={"performance": performance}))
+
+
+def skipped_layers(metadata: Mapping[str, Any], pipeline: PipelineEntry) -> dict[str, int]:
+    """Return the parameter for the layer of the text encoders in another program's metadata; none if it is the default.
+
+    Args:
+        metadata: Metadata of the file, which counts the layers from the end.
+        pipeline: The pipeline of the request; some use the layer before the last by default.
+    """
+    layer = metadata.get("clip_layer")
+    if "pipeline" in metadata or not isinstance(layer, int) or not pipeline.last_layer or layer <= pipeline.last_layer:
+        return {}
+    return {"clip_skip": layer - pipeline.last_layer} if pipeline.parameter("clip_skip") else {}
 
 
 def check_inputs(metadata: Mapping[str, Any], inputs: Collection[str]) -> None:

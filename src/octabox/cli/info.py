@@ -1,0 +1,128 @@
+"""Show versions, devices, optional packages and settings, such as for a bug report.
+
+Devices are looked for by a process that imports torch, which takes some seconds.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from typing import Any
+
+import click
+
+from octabox.cli.tables import format_lines, show_fields, show_title
+
+#: Packages whose versions decide what a model generates.
+PACKAGES = ("octabox", "torch", "diffusers", "transformers", "accelerate", "peft", "huggingface_hub", "safetensors")
+
+#: Extras that are of no use to a user.
+INTERNAL_EXTRAS = {"dev"}
+
+
+@click.command(help=__doc__)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(*, as_json: bool) -> None:
+    """Print what is known about this installation."""
+    report = {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "machine": _machine(),
+        "devices": _devices(),
+        "extras": _extras(),
+        "settings": _settings(),
+    }
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    for title, show in (("Versions", _show_versions), ("Machine", _show_machine), ("Optional packages", _show_extras)):
+        show_title(title)
+        show(report)
+    show_title("Settings")
+    rows = [(name, each["value"], each["source"]) for name, each in report["settings"].items()]
+    click.echo("\n".join(format_lines(rows)))
+
+
+def _version(package: str) -> str | None:
+    """Return the version of a package; None if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _machine() -> dict[str, Any]:
+    """Return the system, the number of usable cores, and the memory in bytes where the system reports it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    names = getattr(os, "sysconf_names", {})
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in names else None
+    return {"system": platform.platform(), "cores": cores, "memory": memory}
+
+
+def _devices() -> dict[str, Any]:
+    """Return the accelerators with their free bytes, and why they cannot be listed if so."""
+    from octabox.cli.output import show_status
+    from octabox.engine.local.devices import DevicePool
+    from octabox.engine.local.processes.forkserver import ProcessStarter
+
+    with show_status("looking for devices"):
+        survey = DevicePool(ProcessStarter(spawns=True)).ask()
+    return {"accelerators": {each.name: each.free for each in survey.devices}, "problem": survey.problem or None}
+
+
+def _extras() -> dict[str, dict[str, str | None]]:
+    """Return the versions of the packages of each extra; None for those that are not installed."""
+    from packaging.requirements import Requirement
+
+    found: dict[str, dict[str, str | None]] = {}
+    for text in importlib.metadata.requires("octabox") or ():
+        requirement = Requirement(text)
+        for extra in set(importlib.metadata.metadata("octabox").get_all("Provides-Extra") or ()) - INTERNAL_EXTRAS:
+            marker = requirement.marker
+            if marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):
+                found.setdefault(extra, {})[requirement.name] = _version(requirement.name)
+    return dict(sorted(found.items()))
+
+
+def _settings() -> dict[str, dict[str, str]]:
+    """Return the value and the source of each setting."""
+    from octabox.config.settings import Settings
+
+    settings = Settings.load()
+    values = settings.model_dump(mode="json")
+    return {
+        name: {"value": _format_value(values[name]), "source": settings.sources.get(name, "default")} for name in values
+    }
+
+
+def _format_value(value: Any) -> str:
+    """Return a setting as text."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _show_versions(report: dict[str, Any]) -> None:
+    show_fields((name, version or "not installed") for name, version in report["versions"].items())
+
+
+def _show_machine(report: dict[str, Any]) -> None:
+    machine, devices = report["machine"], report["devices"]
+    memory = f"{machine['memory'] / 2**30:.1f} GiB" if machine["memory"] else ""
+    free = {name: f"{size / 2**30:.1f} GiB free" if size else "" for name, size in devices["accelerators"].items()}
+    show_fields(
+        (
+            ("system", machine["system"]),
+            ("cores", str(machine["cores"])),
+            ("memory", memory),
+            *((name, text or "available") for name, text in free.items()),
+            ("devices", devices["problem"] or ("" if free else "no accelerator: models run on the CPU")),
+        )
+    )
+
+
+def _show_extras(report: dict[str, Any]) -> None:
+    packages = [(extra, *each) for extra, found in report["extras"].items() for each in found.items()]
+    rows = [(extra, name, version or "not installed") for extra, name, version in packages]
+    click.echo("\n".join(format_lines(rows)) + "\n")

@@ -1,0 +1,1 @@
+"""The request that `octabox run` builds from its options, and from the metadata of a file."""

@@ -1,0 +1,1 @@
+"""What models, components, LoRAs and other weights in single files have in common."""

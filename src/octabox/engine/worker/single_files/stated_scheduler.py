@@ -1,0 +1,44 @@
+"""Set up the scheduler of a model as its single file states."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from octabox.catalog.loading import import_class
+from octabox.config.model import ModelConfig
+from octabox.hub.checkpoints.predictions import SchedulerStatement, stated_scheduler
+from octabox.schedulers.compatibility import COMPONENT
+
+
+def apply_stated_scheduler(pipe: Any, config: ModelConfig) -> SchedulerStatement:
+    """Change the scheduler of a pipeline to what its single file states; the configuration of the model takes precedence.
+
+    Args:
+        pipe: The loaded pipeline.
+        config: The model's configuration.
+    """
+    scheduler = getattr(pipe, COMPONENT, None)
+    if scheduler is None or COMPONENT in config.components:
+        return SchedulerStatement()
+    requested = config.scheduler.settings if config.scheduler else {}
+    current = dict(scheduler.config)
+    known = inspect.signature(type(scheduler).__init__).parameters
+    stated = stated_scheduler(Path(config.model), current, known, requested)
+    settings = dict(stated.settings)
+    name = settings.pop("_class_name", None)
+    if name or any(current.get(key) != value for key, value in settings.items()):
+        cls: Any = import_class(name) if name else type(scheduler)
+        pipe.register_modules(scheduler=cls.from_config(current, **settings))
+    return stated
+
+
+def stated_notes(stated: SchedulerStatement) -> tuple[str, ...]:
+    """Return a note about what a file states; none if it states nothing."""
+    if not stated.sources:
+        return ()
+    settings = ", ".join(f"{name}: {value}" for name, value in stated.settings.items() if name != "_class_name")
+    return (
+        f"The scheduler follows the file, by {' and '.join(stated.sources)}: {settings}. Set `scheduler` to change it.",
+    )
