@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from octabox.engine.local.processes.starting import SHUTDOWN_TIMEOUT
+from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
