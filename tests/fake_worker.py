@@ -10,8 +10,8 @@ from typing import Any
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.engine import LocalEngine
-from octabox.engine.local.forkserver import ProcessStarter
-from octabox.engine.local.worker_process import Listener
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.messages import (
     CancelCall,
     Failed,
@@ -71,7 +71,6 @@ class FakeWorker:
     def __init__(self, start: Start, listener: Listener, *, runs: bool) -> None:
         self.start, self.pid, self.alive = start, next(_numbers), True
         self.received: list[ToWorker] = []
-        self.checks = 0
         self._listener, self._runs = listener, runs
         self._calls: asyncio.Queue[Call] = asyncio.Queue()
         self._cancels: asyncio.Queue[str] = asyncio.Queue()
@@ -95,10 +94,6 @@ class FakeWorker:
         """End."""
         self.exit(WorkerDiedError("It was stopped."))
         await asyncio.sleep(0)
-
-    async def check(self) -> None:
-        """Count how often it was asked for a sign of life."""
-        self.checks += 1
 
     async def next_call(self) -> Call:
         """Wait for the next call."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
 import sys
+from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -15,9 +17,9 @@ import pytest
 
 from fake_worker import PIPELINE, model
 from octabox.engine.local.engine import LocalEngine
-from octabox.engine.local.forkserver import ProcessStarter, end_fork_server
-from octabox.engine.local.processes import in_daemon_thread, start_process
-from octabox.engine.local.worker_process import Listener, WorkerProcess
+from octabox.engine.local.processes.forkserver import ProcessStarter, end_fork_server
+from octabox.engine.local.processes.starting import in_daemon_thread, start_process
+from octabox.engine.local.processes.worker_process import Listener, WorkerProcess
 from octabox.engine.messages import CancelCall, Loaded, RunStarted, Start
 from octabox.errors import LoadError
 from small_workers import echo, is_running
@@ -32,15 +34,15 @@ def fork_server() -> int:
     return pid
 
 
-async def start(context: BaseContext, listener: Listener) -> WorkerProcess:
+async def start(context: BaseContext, listener: Listener, timeout: float = 60) -> WorkerProcess:
     """Start a small worker."""
-    process, connection = await in_daemon_thread(lambda: start_process(context, echo))
+    process, connection = await in_daemon_thread(lambda: start_process(context, echo, timeout))
     return WorkerProcess("demo", process, connection, listener)
 
 
-async def start_loaded(order: Start, listener: Listener, context: BaseContext) -> WorkerProcess:
+async def start_loaded(order: Start, listener: Listener, context: BaseContext, timeout: float = 60) -> WorkerProcess:
     """Start a small worker that says that it has loaded its model."""
-    worker = await start(context, listener)
+    worker = await start(context, listener, timeout)
     listener(Loaded(order.model.device or "cpu", 0.1))
     return worker
 
@@ -89,6 +91,45 @@ async def fork_server_does_not_answer() -> None:
     assert "ready" == (await later.load(model(), PIPELINE)).state
     await later.close()
     await engine.close()
+
+
+async def stopped_fork_server_is_replaced() -> None:
+    """A load waits no longer than the limit of silence, and is served by a new fork server; so is one after a kill."""
+    log = Log()
+    processes = ProcessStarter(spawns=False)
+    engine = LocalEngine(processes=processes, start_worker=partial(start_loaded, timeout=1))
+    await engine.load(model("one"), PIPELINE)
+    for number, name in (signal.SIGSTOP, "two"), (signal.SIGKILL, "three"):
+        server = fork_server()
+        os.kill(server, number)
+        assert "ready" == (await asyncio.wait_for(engine.load(model(name), PIPELINE), 60)).state
+        assert server != fork_server()
+        assert not is_running(server)
+    for name in ("one", "two", "three"):
+        assert await asyncio.wait_for(engine.unload(name), 60)
+    assert 2 == len(log.lines), log.lines
+    await engine.close()
+
+
+async def stopped_fork_server_ends_with_the_program() -> None:
+    """The end of this program does not wait for what it would report of a worker, and it does not stay behind."""
+    worker = await start(ProcessStarter(spawns=False).context, lambda _: None)
+    os.kill(fork_server(), signal.SIGSTOP)
+    await worker.stop()
+    sys.stdout.write(str(fork_server()))
+
+
+class Log(logging.Handler):
+    """What the engine logs at WARNING or above."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+        logging.getLogger("octabox.engine").addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self.lines.append(record.getMessage())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -28,6 +29,26 @@ def ignore(connection: Connection) -> None:
     """Ignore the signal to end, and every message."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection.send(Memory())
+    time.sleep(600)
+
+
+def compute_then_wait(connection: Connection) -> None:
+    """Hold Python's lock in a library's function: for 2 seconds of CPU time, then without using any."""
+    connection.send(Memory())
+    library = ctypes.PyDLL(None)
+    end = time.process_time() + 2
+    while time.process_time() < end:
+        library.strncmp(b"a" * 10_000_000, b"a" * 10_000_000, 10_000_000)
+    library.sleep(600)
+
+
+def write_half(connection: Connection) -> None:
+    """Send the first half of a message, and start a process that holds the pipe open; then wait."""
+    os.write(connection.fileno(), (1000).to_bytes(4, "big") + b"half")
+    if os.fork() == 0:
+        os.close(1)
+        time.sleep(20)
+        os._exit(0)
     time.sleep(600)
 
 

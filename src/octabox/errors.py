@@ -251,7 +251,11 @@ class GenerationCancelledError(GenerationError):
 
 
 class WorkerDiedError(GenerationError):
-    """The worker process exited while the request ran."""
+    """The worker process ended while the request ran; ``hung`` is set where the server ended it since it did not respond."""
+
+    def __init__(self, message: str, *, hung: bool = False, hint: str = "", model: str | None = None) -> None:
+        super().__init__(message, hint=hint, model=model)
+        self.hung = hung
 
 
 class DeviceError(GenerationError):

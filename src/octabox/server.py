@@ -15,6 +15,8 @@ from octabox.catalog.pipelines import use_folder
 from octabox.config.discovery import ModelRegistry, model_of_source
 from octabox.config.settings import Settings
 from octabox.engine.local.engine import LocalEngine
+from octabox.engine.local.processes.forkserver import end_fork_server
+from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.protocol import Engine
 from octabox.hub.adapters.registry import AdapterRegistry
@@ -83,6 +85,8 @@ def build(settings: Settings, model: str | None = None) -> Parts:
         max_adapters=settings.max_adapters,
         profile=settings.profile,
         cache_dir=None if os.environ.get(COMPILED_CODE_VARIABLE) else str(settings.cache_dir),
+        silence_timeout=settings.silence_timeout,
+        progress_timeout=settings.progress_timeout,
     )
     engine = LocalEngine(
         options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
@@ -164,6 +168,11 @@ async def interrupt(application: FastAPI, parts: Parts) -> None:
     await application.state.lifecycle.stop(parts.engine.close)
 
 
+async def end_processes() -> None:
+    """End the fork server, which would outlive this process if it did not answer; the engine has ended its workers."""
+    await in_daemon_thread(end_fork_server)
+
+
 async def serve_localai(
     parts: Parts, address: str, environment: Environment, paths: Iterable[Path], on_listening: Callable[[str], None]
 ) -> int:
@@ -193,8 +202,12 @@ async def serve_localai(
         preparations.extend(asyncio.create_task(work) for work in (parts.engine.start(()), parts.models.prepare()))
         on_listening(address)
 
+    async def interrupt_calls() -> None:
+        slot.close()
+        await parts.engine.close()
+
     try:
-        return await serve(servicer, address, environment, prepare, parts.engine.close)
+        return await serve(servicer, address, environment, prepare, interrupt_calls)
     finally:
         for task in preparations:
             task.cancel()

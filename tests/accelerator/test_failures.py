@@ -23,7 +23,8 @@ from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.process_memory import free_memory, measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, is_usable
-from octabox.engine.worker.process import Pipe, _run_call
+from octabox.engine.worker.process.pipe import Pipe
+from octabox.engine.worker.process.serving import _run_call
 from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import DeviceError, GenerationCancelledError, OutOfMemoryError
 from pretended_accelerator import Control

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 #: A command whose work is in its place; `main` runs it as it runs all others.
@@ -79,7 +80,10 @@ def test_ctrl_c_while_a_model_loads(tmp_path: Path) -> None:
     # Not a pipe: a worker that is being forked keeps it open for a moment.
     errors = tmp_path / "errors.txt"
     with errors.open("w") as file, subprocess.Popen(command, stderr=file, cwd=tmp_path) as process:
-        while not (children := children_of(process.pid)):
+        program, end = psutil.Process(process.pid), time.monotonic() + 60
+        while not (children := [child for child in program.children(recursive=True) if is_fork_server(child)]):
+            assert process.poll() is None
+            assert time.monotonic() < end
             time.sleep(0.05)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
@@ -89,14 +93,13 @@ def test_ctrl_c_while_a_model_loads(tmp_path: Path) -> None:
     # The end of the progress bar is an empty line where there is no terminal.
     assert (130, "Interrupted.") == (process.returncode, errors.read_text().strip())
     assert time.monotonic() - began < 5
-    end = time.monotonic() + 30
-    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert [] == [child for child in children if Path(f"/proc/{child}").exists()]
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert [] == alive
 
 
-def children_of(pid: int) -> list[int]:
-    """Return the child processes of a process that are fork servers; each thread has its own children."""
-    files = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [int(child) for file in files for child in file.read_text().split()]
-    return [child for child in children if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()]
+def is_fork_server(process: psutil.Process) -> bool:
+    """Return whether a process is a fork server, or one that it has forked."""
+    try:
+        return "multiprocessing.forkserver" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False

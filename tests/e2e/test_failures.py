@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from serving import running_server
@@ -65,13 +66,20 @@ def test_a_server_with_keys_asks_for_one(http: httpx.Client) -> None:
         assert bare.get("/healthz").is_success
 
 
-def test_a_killed_worker_costs_one_request(http: httpx.Client) -> None:
-    """The request that ran gets its own error; the next one is served by a new worker with the same image."""
+def test_a_request_survives_one_killed_worker_and_no_second(http: httpx.Client) -> None:
+    """It is run again; where that worker is killed too it gets its own error, and the next one is served as before."""
     before = ask(http, GOOD).json()["data"][0]["b64_json"]
     answers: list[httpx.Response] = []
     running = threading.Thread(target=lambda: answers.append(ask(http, LONG)))
     running.start()
-    os.kill(wait_for(http, "busy")["pid"], signal.SIGKILL)
+    first = wait_for(http, "busy")["pid"]
+    os.kill(first, signal.SIGKILL)
+    end = time.monotonic() + 240
+    while (now := wait_for(http, "busy")["pid"]) == first:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert running.is_alive()
+    os.kill(now, signal.SIGKILL)
     running.join()
 
     assert (500, "worker_died") == (answers[0].status_code, answers[0].json()["error"]["code"])
@@ -115,16 +123,19 @@ def test_metrics_tell_what_happened(http: httpx.Client) -> None:
 
 
 def test_the_end_of_a_server_answers_and_leaves_no_process(tmp_path: Path) -> None:
-    """A server that is told to stop while a model runs says so to the client, and ends its worker too."""
+    """A server that is told to stop while a model runs says so to the client, and ends its processes, even stopped ones."""
     answers: list[httpx.Response] = []
     with httpx.Client(timeout=240, trust_env=False) as http:
         with running_server(tmp_path) as url:
             http.base_url = httpx.URL(url)
             running = threading.Thread(target=lambda: answers.append(ask(http, LONG)))
             running.start()
-            pid = wait_for(http, "busy")["pid"]
+            worker = psutil.Process(wait_for(http, "busy")["pid"])
+            processes = [worker, psutil.Process(worker.ppid())]
+            for process in processes:
+                process.suspend()
         running.join(60)
 
     assert (503, "server_stopping") == (answers[0].status_code, answers[0].json()["error"]["code"])
     assert int(answers[0].headers["retry-after"]) >= 1
-    assert not Path(f"/proc/{pid}").exists()
+    assert not any(process.is_running() for process in processes)

@@ -28,12 +28,14 @@ from octabox.cli.settings_options import config_option, settings_options
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Additional folder of files that requests may name.",
 )
-@settings_options("device", "threads", "queue_size", "load_timeout", "log_level", "log_file")
+@settings_options(
+    "device", "threads", "queue_size", "load_timeout", "silence_timeout", "progress_timeout", "log_level", "log_file"
+)
 def command(addr: str, config: Path | None, paths: tuple[Path, ...], **flags: Any) -> None:
     """Load the settings and LocalAI's variables, and serve until stopped."""
     from octabox.config.settings import Settings
     from octabox.frontends.grpc.localai.environment import Environment
-    from octabox.server import build, serve_localai
+    from octabox.server import build, end_processes, serve_localai
 
     settings, environment = Settings.load(flags, config), Environment.load()
 
@@ -42,6 +44,7 @@ def command(addr: str, config: Path | None, paths: tuple[Path, ...], **flags: An
 
     async def run() -> NoReturn:
         code = await serve_localai(build(settings), addr, environment, paths, on_listening)
+        await end_processes()
         logging.shutdown()
         # Python would wait for its threads, of which one may still read the catalog; everything else is closed.
         os._exit(code)

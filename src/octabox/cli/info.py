@@ -64,7 +64,7 @@ def _devices() -> dict[str, Any]:
     """Return the accelerators with their free bytes, and why they cannot be listed if so."""
     from octabox.cli.output import show_status
     from octabox.engine.local.devices import DevicePool
-    from octabox.engine.local.forkserver import ProcessStarter
+    from octabox.engine.local.processes.forkserver import ProcessStarter
 
     with show_status("looking for devices"):
         survey = DevicePool(ProcessStarter(spawns=True)).ask()

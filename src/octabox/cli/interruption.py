@@ -62,8 +62,8 @@ def report() -> None:
     # Not by a buffered stream, which the signal may have interrupted.
     os.write(2, f"{cursor}Interrupted.{written}\n".encode(errors="replace"))
     # The fork server would import to its end. Other processes end when their pipes close.
-    if "octabox.engine.local.forkserver" in sys.modules:
-        sys.modules["octabox.engine.local.forkserver"].end_fork_server()
+    if "octabox.engine.local.processes.forkserver" in sys.modules:
+        sys.modules["octabox.engine.local.processes.forkserver"].end_fork_server()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a handler's signature)

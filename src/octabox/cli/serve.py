@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ def command(config: Path | None, **flags: Any) -> None:
     from octabox.frontends.http.network.connections import ConnectionLimits
     from octabox.frontends.http.network.listening import listen
     from octabox.security.hosts import is_loopback
-    from octabox.server import app, build, interrupt
+    from octabox.server import app, build, end_processes, interrupt
 
     settings = Settings.load(flags, config)
     parts = build(settings)
@@ -57,7 +56,11 @@ def command(config: Path | None, **flags: Any) -> None:
     limits = ConnectionLimits(
         settings.header_timeout, settings.body_timeout, settings.keep_alive_timeout, settings.max_connections
     )
-    stop = partial(interrupt, application, parts)
+
+    async def stop() -> None:
+        await interrupt(application, parts)
+        await end_processes()
+
     listen(application, settings.host, settings.port, on_listening, stop, limits)
     if interruption.was_interrupted():
         raise KeyboardInterrupt

@@ -103,6 +103,16 @@ class Settings(ConnectionSettings):
     load_timeout: float = Field(
         default=1800.0, description="Timeout for loading a model, including its download, in seconds.", gt=0
     )
+    silence_timeout: float = Field(
+        default=60.0,
+        description="Timeout of a model's process that shows no sign of life, in seconds; 0 is no limit.",
+        ge=0,
+    )
+    progress_timeout: float = Field(
+        default=3600.0,
+        description="Timeout of a request that makes no progress, such as in one step, in seconds; 0 is no limit.",
+        ge=0,
+    )
     preload: tuple[str, ...] = Field(default=(), description="Models to load at startup.")
 
     @field_validator("api_keys", "preload", mode="before")

@@ -33,6 +33,8 @@ class WorkerOptions:
         max_adapters: How many LoRAs one model keeps in memory.
         profile: Performance profile of models that name none.
         cache_dir: Folder for what can be rebuilt, such as compiled code; None leaves that to torch and its variable.
+        silence_timeout: Seconds without a sign of life after which it is ended; 0 is no limit.
+        progress_timeout: Seconds without progress of a call after which it is ended; 0 is no limit.
     """
 
     threads: int = 0
@@ -44,6 +46,8 @@ class WorkerOptions:
     max_adapters: int = 8
     profile: Profile = "exact"
     cache_dir: str | None = None
+    silence_timeout: float = 60.0
+    progress_timeout: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,12 @@ class CancelCall:
 
 @dataclass(frozen=True)
 class Ping:
-    """To a worker: answer with `Alive`."""
+    """To a worker, at regular intervals: answer with `Alive`."""
 
 
 @dataclass(frozen=True)
 class Alive:
-    """From a worker, even while it runs a call: the answer to `Ping`."""
+    """From a worker, even while it loads or runs a call: the answer to `Ping`."""
 
 
 @dataclass(frozen=True)

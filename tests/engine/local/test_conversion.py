@@ -11,7 +11,7 @@ import pytest
 from fake_worker import PIPELINE, model
 from octabox.engine.local import conversion
 from octabox.engine.local.conversion import convert
-from octabox.engine.local.processes import ProcessEndedError
+from octabox.engine.local.processes.starting import ProcessEndedError
 from octabox.engine.messages import BadFork, Conversion, Converted, WorkerOptions
 from octabox.errors import ForbiddenPathError, LoadError, WorkerDiedError
 

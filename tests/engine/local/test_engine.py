@@ -100,20 +100,52 @@ async def test_a_cancel_at_any_step_leaves_no_trace(
     assert worker == pid_of(engine)
 
 
-async def test_a_killed_worker_fails_one_call_and_no_other(engine: LocalEngine, calls: Calls) -> None:
-    """The call that runs gets a typed error immediately; the call behind it is served by a new worker."""
-    await finish(engine, calls())
-    old = pid_of(engine)
-    running = asyncio.create_task(finish(engine, calls(num_inference_steps=500)))
-    await asyncio.sleep(0.2)
+async def signal_workers(
+    engine: LocalEngine, call: Call, number: int, signalled: list[int], times: int = 1
+) -> Generation | None:
+    """Run a call, and send a signal to so many workers, one after another, as each takes its first step."""
+    result = None
+    async for event in engine.generate(call):
+        steps = isinstance(event, Progress) and event.step
+        if steps and len(signalled) < times and pid_of(engine) not in signalled:
+            signalled.append(pid_of(engine))
+            os.kill(signalled[-1], number)
+        result = event if isinstance(event, Generation) else result
+    return result
+
+
+async def test_a_call_whose_worker_is_killed_runs_again(engine: LocalEngine, calls: Calls, expected: bytes) -> None:
+    """Its seed gives the same bytes, with a warning."""
+    generation = await signal_workers(engine, calls(seeds=(5,)), signal.SIGKILL, killed := [])
+
+    assert generation is not None
+    assert expected == generation.artifacts[0].content
+    assert any("SIGKILL. The request was run again" in warning for warning in generation.warnings)
+    assert killed != [pid_of(engine)]
+
+
+async def test_a_call_whose_workers_are_killed_is_an_error(engine: LocalEngine, calls: Calls) -> None:
+    """No third one is tried; the call behind it is served."""
+    first = asyncio.create_task(signal_workers(engine, calls(), signal.SIGKILL, killed := [], 2))
+    await asyncio.sleep(0)
     behind = asyncio.create_task(finish(engine, calls()))
-    await asyncio.sleep(0.05)
-    os.kill(old, signal.SIGKILL)
 
     with pytest.raises(WorkerDiedError, match="SIGKILL"):
-        await running
+        await first
     assert isinstance(await behind, Generation)
-    assert old != pid_of(engine)
+    assert 2 == len(killed)
+
+
+async def test_a_worker_that_is_stopped_is_replaced(embedded: ModelConfig) -> None:
+    """A call that runs on it is an error in limited time; the next one gets a new worker."""
+    engine = LocalEngine(WorkerOptions(threads=1, silence_timeout=3))
+    calls = Calls(embedded)
+    with pytest.raises(WorkerDiedError, match="gave no sign of life"):
+        await signal_workers(engine, calls(num_inference_steps=500), signal.SIGSTOP, stopped := [])
+
+    assert not Path(f"/proc/{stopped[0]}").exists()
+    assert isinstance(await finish(engine, calls()), Generation)
+    await engine.close()
 
 
 @pytest.mark.parametrize(

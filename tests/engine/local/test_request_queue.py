@@ -12,7 +12,7 @@ import pytest
 
 from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, model, result, settle
 from octabox.engine.messages import Finished, Loaded, RunFinished, StepDone
-from octabox.errors import QueueFullError, ServerStoppingError
+from octabox.errors import LoadError, QueueFullError, ServerStoppingError
 from octabox.security.temporary_folder import TemporaryFolder
 from octabox.types import Generation, Progress
 
@@ -286,7 +286,6 @@ async def test_unload_waits_for_the_encoding() -> None:
 
     assert not unload.done()
     assert worker.alive
-    assert worker.checks, "a worker that is waited for is asked for signs of life"
     worker.post(Finished(running.id, result(running)))
     assert isinstance(await client.result(), Generation)
     assert await asyncio.wait_for(unload, LIMIT)
@@ -313,6 +312,40 @@ async def test_unload_waits_for_the_call_that_runs_and_no_other() -> None:
     other.start_run(running)
     other.finish(running)
     assert isinstance(await second.result(), Generation)
+
+
+async def test_unload_ends_a_load() -> None:
+    """The request that the model is loaded for gets an error; one behind it loads the model again."""
+    workers = FakeWorkers(answers=[None])
+    engine = engine_of(workers)
+    client, behind = Client(engine, call()), Client(engine, call())
+    worker = await workers.next_started()
+
+    assert await asyncio.wait_for(engine.unload("demo"), LIMIT)
+    with pytest.raises(LoadError, match="was stopped, since the model is being unloaded"):
+        await client.result()
+    assert not worker.alive
+    assert isinstance(await behind.result(), Generation)
+    assert 2 == len(workers.started)
+
+
+async def test_unload_ends_a_load_whose_process_does_not_start() -> None:
+    """It does not wait until the fork server answers."""
+    begun = asyncio.Event()
+
+    async def start(*_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    engine = engine_of(start)
+    loads = [asyncio.create_task(engine.load(model(), PIPELINE)) for _ in range(2)]
+    await begun.wait()
+    for load in loads:
+        await asyncio.wait_for(engine.unload("demo"), LIMIT)
+        with pytest.raises(LoadError, match="being unloaded"):
+            await asyncio.wait_for(load, LIMIT)
+        await settle()
+    assert [] == engine.status()
 
 
 async def test_a_status_has_the_state_of_its_model() -> None:

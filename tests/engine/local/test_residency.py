@@ -13,7 +13,7 @@ from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.engine.local.residency import Residency
 from octabox.engine.messages import Failed, Finished, Loaded, LoadFailed, RunFinished
-from octabox.errors import GenerationError, OutOfMemoryError
+from octabox.errors import CapacityError, GenerationError, OutOfMemoryError
 
 
 class FakeModel:
@@ -290,3 +290,35 @@ async def test_an_engine_makes_room_on_a_full_device() -> None:
 
     assert ["two"] == [status.model for status in engine.status()]
     assert [False, False, True] == [worker.alive for worker in workers.started]
+
+
+async def test_a_client_that_leaves_gives_up_its_wait_for_room() -> None:
+    """No model is unloaded and none loaded for nobody."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, max_resident=1)
+    first = Client(engine, call("one"))
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    second = Client(engine, call("two"))
+    await settle()
+    await second.leave()
+    worker.finish(first.call)
+    await first.result()
+    await settle()
+
+    assert [worker] == workers.started
+    assert ["one"] == [status.model for status in engine.status()]
+
+
+async def test_a_wait_for_room_has_a_limit() -> None:
+    """Where no model becomes idle in time, the error says so."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, max_resident=1, load_timeout=0.05)
+    first = Client(engine, call("one"))
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+
+    with pytest.raises(CapacityError, match="no room for model 'two'"):
+        await Client(engine, call("two")).result()
+    await engine.close()
+    await first.leave()

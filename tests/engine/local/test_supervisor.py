@@ -22,8 +22,17 @@ from fake_worker import (
     result,
     settle,
 )
-from octabox.engine.local import supervisor
-from octabox.engine.messages import BadFork, Failed, Finished, Loaded, LoadFailed, Memory, RunCall, RunFinished
+from octabox.engine.messages import (
+    BadFork,
+    Failed,
+    Finished,
+    Loaded,
+    LoadFailed,
+    Memory,
+    RunCall,
+    RunFinished,
+    StepDone,
+)
 from octabox.errors import (
     DeviceError,
     GenerationError,
@@ -32,7 +41,7 @@ from octabox.errors import (
     LoadError,
     WorkerDiedError,
 )
-from octabox.types import Generation
+from octabox.types import Artifact, Generation, Progress
 
 KILLED = WorkerDiedError("The worker process of model 'demo' was ended by signal SIGKILL.", model="demo")
 
@@ -140,8 +149,8 @@ async def test_an_idle_worker_that_ends_is_replaced() -> None:
     assert 2 == len(workers.started)
 
 
-async def test_the_end_of_a_worker_fails_the_calls_that_it_had_started(logged: list[logging.LogRecord]) -> None:
-    """The call that runs and the one being encoded get the error; the one behind them is served by a new worker."""
+async def test_the_calls_of_a_worker_that_ends_run_again(logged: list[logging.LogRecord]) -> None:
+    """The call being encoded, the one that runs and the one behind them are served by a new worker, in their order."""
     workers = FakeWorkers(runs=False)
     engine = engine_of(workers)
     encoding, running, behind = (Client(engine, call()) for _ in range(3))
@@ -151,16 +160,41 @@ async def test_the_end_of_a_worker_fails_the_calls_that_it_had_started(logged: l
     worker.start_run(await worker.next_call())
     await settle()
     worker.exit(KILLED)
+    other = await workers.next_started()
+    for client in (encoding, running, behind):
+        assert client.call is await other.next_call()
+        other.start_run(client.call)
+        other.finish(client.call)
 
-    for client in (encoding, running):
-        with pytest.raises(WorkerDiedError, match="SIGKILL"):
-            await client.result()
+    warning = f"{KILLED.message} The request was run again."
+    warnings = [(await client.result()).warnings for client in (encoding, running, behind)]
+    assert [(warning,), (warning,), ()] == warnings
+    assert [str(KILLED)] == [record.getMessage() for record in logged]
+
+
+@pytest.mark.parametrize("reason", ["hung", "previewed", "second"])
+async def test_a_call_that_must_not_run_again_gets_the_error(reason: str) -> None:
+    """One that a worker has hung in, one whose caller has a part of the result, and one that has ended two workers."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    client, behind = Client(engine, call()), Client(engine, call())
+    error = WorkerDiedError("It gave no sign of life.", hung=reason == "hung", model="demo")
+    for _ in range(2 if reason == "second" else 1):
+        worker = await workers.next_started()
+        worker.start_run(await worker.next_call())
+        if reason == "previewed":
+            preview = Artifact("image", "image/png", b"")
+            worker.post(StepDone(client.call.id, Progress("running", 1, 2, preview=preview)))
+        await settle()
+        worker.exit(error)
+
+    with pytest.raises(WorkerDiedError, match="no sign of life"):
+        await client.result()
     other = await workers.next_started()
     assert behind.call is await other.next_call()
     other.start_run(behind.call)
     other.finish(behind.call)
-    assert isinstance(await behind.result(), Generation)
-    assert [str(KILLED)] == [record.getMessage() for record in logged]
+    await behind.result()
 
 
 async def test_a_call_that_no_worker_has_started_is_sent_again() -> None:
@@ -259,7 +293,7 @@ async def test_any_exception_in_the_server_ends_one_request(
     await Client(engine, call()).result()
     with monkeypatch.context() as patch:
         patch.setattr(FakeWorker, "send", raising(ZeroDivisionError("oops")))
-        with pytest.raises(GenerationError, match="ZeroDivisionError: oops"):
+        with pytest.raises(GenerationError, match="failed in the server"):
             await Client(engine, call()).result()
 
     assert isinstance(await Client(engine, call()).result(), Generation)
@@ -349,26 +383,6 @@ async def test_a_spawned_worker_that_cannot_use_the_device_is_an_error() -> None
         await Client(engine, call()).result()
     assert 2 == len(workers.started)
     assert [] == engine.status()
-
-
-async def test_a_worker_that_is_waited_for_is_checked_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as unload waits; no longer."""
-    monkeypatch.setattr(supervisor, "CHECK_INTERVAL", 0)
-    workers = FakeWorkers(runs=False)
-    engine = engine_of(workers)
-    client = Client(engine, call())
-    worker = await workers.next_started()
-    worker.start_run(await worker.next_call())
-    unload = asyncio.create_task(engine.unload("demo"))
-    await settle()
-    worker.finish(client.call)
-    await asyncio.wait_for(unload, LIMIT)
-    checks = worker.checks
-    await settle()
-
-    assert checks > 2
-    assert checks == worker.checks
-    await client.result()
 
 
 async def test_a_failed_device_is_logged_once(logged: list[logging.LogRecord]) -> None:

@@ -12,14 +12,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from octabox.config.model import ModelConfig
-from octabox.engine.local.forkserver import ProcessStarter
-from octabox.engine.local.processes import ProcessEndedError, ask_process, in_daemon_thread
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.processes.starting import ProcessEndedError, ask_process, in_daemon_thread
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.engine.worker.entry import survey as work
 from octabox.types import ACCELERATOR
 
 #: Seconds for the search for accelerators; the fork server may still be importing its libraries.
 SURVEY_TIMEOUT = 300.0
+
+#: Seconds for listing a model's files.
+SIZE_TIMEOUT = 30.0
 
 logger = logging.getLogger("octabox.engine")
 
@@ -57,7 +60,7 @@ class DevicePool:
             The device; None leaves the choice to the worker.
         """
         async with self._lock:
-            size = await asyncio.to_thread(size_on_disk, model)
+            size = await _size_in_time(model)
             device = await self._choose(requested, in_use)
             self._take(device, size, 1)
         try:
@@ -114,6 +117,15 @@ class DevicePool:
         if answer.problem:
             logger.warning("The accelerators cannot be listed, so all models use the first one: %s", answer.problem)
         return answer
+
+
+async def _size_in_time(model: ModelConfig) -> int | None:
+    """Return the size of a model's files; None where the file system does not answer in time."""
+    try:
+        return await asyncio.wait_for(in_daemon_thread(lambda: size_on_disk(model)), SIZE_TIMEOUT)
+    except asyncio.TimeoutError:
+        logger.warning("The files of model '%s' cannot be listed in %g seconds", model.name, SIZE_TIMEOUT)
+        return None
 
 
 def size_on_disk(model: ModelConfig) -> int | None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.devices import DevicePool
-from octabox.engine.local.forkserver import ProcessStarter
 from octabox.engine.local.model_worker import StartWorker
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.processes.worker_process import WorkerProcess
 from octabox.engine.local.queued_request import QueuedRequest
 from octabox.engine.local.request_queue import RequestQueue
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.supervisor import WorkerSupervisor
-from octabox.engine.local.worker_process import WorkerProcess
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.errors import ServerStoppingError
@@ -49,7 +49,7 @@ class LocalEngine:
         self._load_timeout, self._start_worker = load_timeout, start_worker
         self._processes = processes or ProcessStarter()
         devices = DevicePool(self._processes, load_timeout)
-        self._residency = Residency(devices, max_resident, self._options.device)
+        self._residency = Residency(devices, max_resident, self._options.device, load_timeout)
         self._queues: dict[str, RequestQueue] = {}
         self._closed = False
 

@@ -10,8 +10,8 @@ from multiprocessing.context import BaseContext
 from typing import Protocol
 
 from octabox.config.model import ModelConfig
+from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.local.queued_request import SentCalls
-from octabox.engine.local.worker_process import Listener
 from octabox.engine.messages import (
     BadFork,
     Failed,
@@ -47,10 +47,7 @@ class Worker(Protocol):
         """Send a message."""
 
     async def stop(self) -> None:
-        """End the process, and wait for its end."""
-
-    async def check(self) -> None:
-        """End the process where it shows no sign of life."""
+        """End the process, and wait for its end, but not indefinitely."""
 
 
 #: Starts a worker that loads a model, in a process that the context makes; its messages go to the listener.

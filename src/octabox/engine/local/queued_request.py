@@ -19,12 +19,16 @@ from octabox.errors import (
     RequestError,
     WorkerDiedError,
 )
-from octabox.types import Event, Generation
+from octabox.types import Event, Generation, Progress
 
 logger = logging.getLogger("octabox.engine")
 
 #: Errors that are not logged as failures: a wrong or cancelled request, and the end of a worker, which is logged itself.
 NOT_LOGGED = (RequestError, NotFoundError, GenerationCancelledError, WorkerDiedError)
+
+
+#: How many workers a call is sent to, where each ends before it has finished the call.
+MAX_WORKERS = 2
 
 
 @dataclass(eq=False)
@@ -40,6 +44,9 @@ class QueuedRequest:
         finished: Whether the outcome is known.
         enqueued_at: When it entered the queue, by `time.perf_counter`.
         timings: Seconds of its phases on the server.
+        workers: How many workers its call has been sent to.
+        previewed: Whether the caller has received a part of the result.
+        warnings: Warnings to add to its result.
         turn: Its turn: those of a client follow each other, and of requests with the same turn the first one is next.
     """
 
@@ -51,6 +58,9 @@ class QueuedRequest:
     finished: bool = False
     enqueued_at: float = field(default_factory=time.perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
+    workers: int = 0
+    previewed: bool = False
+    warnings: tuple[str, ...] = ()
     turn: float = 0.0
     _events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
 
@@ -61,6 +71,7 @@ class QueuedRequest:
 
     def publish(self, event: Event) -> None:
         """Send an event to the caller."""
+        self.previewed = self.previewed or (isinstance(event, Progress) and event.preview is not None)
         self._events.put_nowait(event)
 
     def finish(self, outcome: Generation | OctaboxError | None = None) -> None:
@@ -69,8 +80,27 @@ class QueuedRequest:
             return
         self.finished = True
         if isinstance(outcome, Generation):
-            self._events.put_nowait(replace(outcome, timings={**self.timings, **outcome.timings}))
+            warnings = (*outcome.warnings, *self.warnings)
+            self._events.put_nowait(replace(outcome, timings={**self.timings, **outcome.timings}, warnings=warnings))
         self._events.put_nowait(outcome if isinstance(outcome, OctaboxError) else None)
+
+    def restart(self, error: OctaboxError) -> bool:
+        """Prepare to be sent to another worker after the end of the first one; return whether that makes sense.
+
+        A call that ends each worker, as one that needs more memory than there is, must not end more than two. One that a
+        worker has hung in would take as long again, and a caller must not receive the same part of a result twice.
+
+        Args:
+            error: How the worker ended.
+        """
+        if self.cancelled or self.finished or self.workers >= MAX_WORKERS:
+            return False
+        if self.started:
+            if self.previewed or not isinstance(error, WorkerDiedError) or error.hung:
+                return False
+            self.warnings = (*self.warnings, f"{error.message} The request was run again.")
+        self.started = False
+        return True
 
     async def next_event(self) -> Event | None:
         """Wait for the next event; return None after the last one.
@@ -135,11 +165,21 @@ class SentCalls:
             request.finish(outcome)
         self.finish_run(call_id)
 
-    def fail_started(self, error: OctaboxError) -> None:
-        """Fail the calls that the worker has started, since it has ended; the others can be sent to the next one."""
-        for call_id in [call_id for call_id, request in self._requests.items() if request.started]:
-            self.finish(call_id, error)
+    def end(self, error: OctaboxError) -> list[QueuedRequest]:
+        """Take out all calls, since the worker has ended: fail those that must not run again, and return the others.
+
+        Args:
+            error: How the worker ended.
+        """
+        again = []
+        for call_id, request in list(self._requests.items()):
+            if request.restart(error):
+                self._remove(call_id)
+                again.append(request)
+            else:
+                self.finish(call_id, error if request.started else _never_started(self._model, request.workers))
         self.run_finished.set()
+        return again
 
     def discard(self, request: QueuedRequest) -> None:
         """Remove a call that no worker will start, so that nothing waits for its end."""
@@ -158,6 +198,14 @@ class SentCalls:
             self.all_finished.set()
             self._on_finished()
         return request
+
+
+def _never_started(model: str, workers: int) -> WorkerDiedError:
+    return WorkerDiedError(
+        f"{workers} workers of model '{model}' ended before they started this request.",
+        hint="It may need more memory than there is. The log states how they ended.",
+        model=model,
+    )
 
 
 def as_octabox_error(error: Exception, model: str) -> OctaboxError:

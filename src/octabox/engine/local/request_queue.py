@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from bisect import insort
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from octabox.engine.local.processes import SHUTDOWN_TIMEOUT
+from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
 from octabox.engine.local.supervisor import WorkerSupervisor
-from octabox.errors import QueueFullError, ServerStoppingError
-from octabox.types import Event, ModelStatus, Progress
+from octabox.engine.local.waiting_list import WaitingList
+from octabox.errors import LoadError, ServerStoppingError
+from octabox.types import Event, ModelStatus
 
 
 class RequestQueue:
@@ -26,13 +26,12 @@ class RequestQueue:
     def __init__(self, supervisor: WorkerSupervisor, limit: int, on_idle: Callable[[], None]) -> None:
         self.name = supervisor.name
         self.last_used = time.time()
-        self._supervisor, self._limit, self._on_idle = supervisor, limit, on_idle
-        self._waiting: list[QueuedRequest] = []
-        self._turn = 0.0
-        self._next_free = 0.0
+        self._supervisor, self._on_idle = supervisor, on_idle
+        self._waiting = WaitingList(supervisor.name, limit)
         self._current: QueuedRequest | None = None
         self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
+        supervisor.connect(self._requeue)
 
     @property
     def resident(self) -> bool:
@@ -56,7 +55,9 @@ class RequestQueue:
             QueueFullError: Too many calls wait.
             OctaboxError: The request has failed.
         """
-        self._enqueue(request)
+        if request.call and not request.call.continues:
+            self.check_room(request.client)
+        self._insert(self._waiting.add, request)
         try:
             while (event := await request.next_event()) is not None:
                 yield event
@@ -69,18 +70,13 @@ class RequestQueue:
         Raises:
             QueueFullError: Too many calls wait.
         """
-        if not _has_room(self._waiting, client, self._limit):
-            raise QueueFullError(
-                f"The queue of model '{self.name}' is full: {len(self._waiting)} requests are waiting.",
-                retry_after=self._reserve_time(),
-                hint="Try again later, or raise `queue_size`.",
-                model=self.name,
-            )
+        self._waiting.check_room(client, self._supervisor.run_seconds)
 
     async def unload(self) -> bool:
-        """End the worker once it is idle, or sooner where it shows no sign of life; return whether there was one."""
+        """End a load, or the worker once it is idle; return whether there was one."""
         was_resident = self.resident
-        async with self._supervisor.watched(), self._serving:
+        self._supervisor.loading.stop(_unloading(self.name))
+        async with self._serving:
             await self._supervisor.drain()  # The outputs of the last call may still be being encoded.
             was_resident = was_resident or self.resident
             await self._supervisor.stop()
@@ -89,9 +85,7 @@ class RequestQueue:
 
     async def close(self) -> None:
         """Fail all requests, and end the worker."""
-        error = ServerStoppingError(
-            "The server is being stopped.", hint="Send the request again in a few seconds.", model=self.name
-        )
+        error = _stopping(self.name)
         for request in [*self._waiting, *([self._current] if self._current else [])]:
             request.finish(error)
         self._waiting.clear()
@@ -105,26 +99,17 @@ class RequestQueue:
         """Return the status of the model; None if it is not in memory."""
         return self._supervisor.status(waiting=len(self._waiting), busy=self._current is not None)
 
-    def _enqueue(self, request: QueuedRequest) -> None:
-        """Give a request its turn; a call that continues another one is next."""
-        if request.call and request.call.continues:
-            request.turn = -1.0
-        else:
-            if request.call:
-                self.check_room(request.client)
-            turns = [each.turn for each in self._waiting if each.client == request.client]
-            request.turn = max([self._turn, *turns]) + 1
-        insort(self._waiting, request, key=lambda each: each.turn)
+    def _insert(self, insert: Callable[[QueuedRequest], None], request: QueuedRequest) -> None:
+        """Let a request wait, and serve the queue unless that is being done."""
+        insert(request)
         self._publish_positions()
         if self._server is None or self._server.done():
             self._server = asyncio.create_task(self._serve(), name=f"queue of {self.name}")
 
-    def _reserve_time(self) -> float:
-        """Return in how many seconds there will be room; each refused request has another time, one run after the last."""
-        now, seconds = time.monotonic(), self._supervisor.run_seconds
-        latest = now + seconds * 2 * max(self._limit, 1)
-        self._next_free = min(max(self._next_free, now) + seconds, latest)
-        return max(1.0, self._next_free - now)
+    def _requeue(self, requests: Sequence[QueuedRequest]) -> None:
+        """Take back requests whose worker has ended."""
+        for request in requests:
+            self._insert(self._waiting.add_again, request)
 
     async def _remove(self, request: QueuedRequest) -> None:
         """Take a request out of the queue, or cancel its call."""
@@ -136,9 +121,7 @@ class RequestQueue:
 
     def _publish_positions(self) -> None:
         """Send each waiting request how many are ahead of it."""
-        ahead = 1 if self._current else 0
-        for position, request in enumerate(self._waiting, start=ahead):
-            request.publish(Progress("queued", position=position))
+        self._waiting.publish_positions(ahead=1 if self._current else 0)
 
     async def _serve(self) -> None:
         """Serve requests until none waits."""
@@ -160,21 +143,17 @@ class RequestQueue:
 
     def _take_next(self) -> QueuedRequest:
         """Take the request that runs next out of the queue."""
-        request = self._current = self._waiting.pop(0)
-        self._turn = max(self._turn, request.turn)
+        request = self._current = self._waiting.take()
         request.timings["queue"] = time.perf_counter() - request.enqueued_at
         self._publish_positions()
         return request
 
 
-def _has_room(waiting: Sequence[QueuedRequest], client: str, limit: int) -> bool:
-    """Return whether one more call of a client may wait.
+def _unloading(model: str) -> LoadError:
+    message = f"The load of model '{model}' was stopped, since the model is being unloaded."
+    return LoadError(message, hint="Send the request again to load it.", model=model)
 
-    A client that has less than its share may exceed the limit, so that no other client can fill the queue.
-    """
-    if len(waiting) < limit:
-        return True
-    clients = {each.client for each in waiting} | {client}
-    share = limit // len(clients)
-    own = sum(each.client == client for each in waiting)
-    return len(clients) > 1 and own < max(share, 1) and len(waiting) < 2 * limit
+
+def _stopping(model: str) -> ServerStoppingError:
+    hint = "Send the request again in a few seconds."
+    return ServerStoppingError("The server is being stopped.", hint=hint, model=model)

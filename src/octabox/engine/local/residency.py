@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from octabox.config.model import ModelConfig
-from octabox.errors import OutOfMemoryError
+from octabox.errors import CapacityError, OutOfMemoryError
 
 logger = logging.getLogger("octabox.engine")
 
@@ -53,10 +54,13 @@ class Residency:
         devices: Chooses the device of each model.
         max_resident: How many models may be in memory together; 0 is no limit.
         device: Device of models that name none.
+        timeout: Seconds that a load waits for room; None is no limit.
     """
 
-    def __init__(self, devices: Devices, max_resident: int = 0, device: str | None = None) -> None:
-        self._devices, self._max_resident, self._device = devices, max_resident, device
+    def __init__(
+        self, devices: Devices, max_resident: int = 0, device: str | None = None, timeout: float | None = None
+    ) -> None:
+        self._devices, self._max_resident, self._device, self._timeout = devices, max_resident, device, timeout
         self._models: dict[str, ResidentModel] = {}
         self._admitted: set[str] = set()  # Models that are about to be loaded.
         self._freed = asyncio.Event()
@@ -101,7 +105,12 @@ class Residency:
         self._freed = asyncio.Event()
 
     async def _make_room(self, name: str) -> None:
-        """Unload models, longest idle first, until one more may be loaded; wait while all are busy."""
+        """Unload models, longest idle first, until one more may be loaded; wait while all are busy.
+
+        Raises:
+            CapacityError: None became idle in time.
+        """
+        end = None if self._timeout is None else time.monotonic() + self._timeout
         while self._max_resident:
             resident = [each for each in self._others(name) if each.resident or each.name in self._admitted]
             if len(resident) < self._max_resident:
@@ -109,11 +118,19 @@ class Residency:
             if evicted := _longest_idle(resident):
                 await evicted.unload()
             else:
-                await self._freed.wait()
+                try:
+                    await asyncio.wait_for(self._freed.wait(), None if end is None else end - time.monotonic())
+                except asyncio.TimeoutError:
+                    raise _no_room(name, self._max_resident) from None
 
     def _others(self, name: str) -> list[ResidentModel]:
         """Return all models but one."""
         return [each for each in self._models.values() if each.name != name]
+
+
+def _no_room(model: str, limit: int) -> CapacityError:
+    message = f"There was no room for model '{model}': the {limit} models in memory did not become idle in time."
+    return CapacityError(message, hint="Try again later, or raise `max_resident`.", model=model)
 
 
 def _longest_idle(models: Iterable[ResidentModel]) -> ResidentModel | None:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from octabox.config.model import ModelConfig
-from octabox.engine.local.forkserver import ProcessStarter
+from octabox.engine.local.load_task import LoadTask
 from octabox.engine.local.model_worker import ModelWorker, StartWorker, Worker
-from octabox.engine.local.processes import in_daemon_thread
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.local.queued_request import QueuedRequest, SentCalls
 from octabox.engine.local.residency import Residency
 from octabox.engine.messages import CancelCall, Loaded, RunCall, Start, WorkerOptions
-from octabox.errors import LoadError, OctaboxError, WorkerDiedError
+from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, WorkerDiedError
 from octabox.types import ModelStatus, Progress
-
-#: Seconds between two checks of a worker that is to become idle.
-CHECK_INTERVAL = 1.0
-
-#: How many workers a call is sent to, where each ends before it starts the call.
-MAX_SENDS = 2
 
 
 class WorkerSupervisor:
@@ -50,7 +44,13 @@ class WorkerSupervisor:
         self._residency, self._processes, self._start_worker = residency, processes, start_worker
         self._sent = SentCalls(name, residency.notify_freed)
         self._worker: ModelWorker | None = None
+        self._requeue: Callable[[Sequence[QueuedRequest]], None] = lambda _: None
+        self.loading = LoadTask()
         self.run_seconds = 1.0  # What the last call took.
+
+    def connect(self, requeue: Callable[[Sequence[QueuedRequest]], None]) -> None:
+        """Set what receives the requests whose worker has ended, and which another one is to run."""
+        self._requeue = requeue
 
     @property
     def resident(self) -> bool:
@@ -76,28 +76,26 @@ class WorkerSupervisor:
         worker = await self._loaded_worker(request)
         if request.call is None:
             request.finish()
+        if request.call is None or request.cancelled or request.finished:
             return
-        began, sent = time.perf_counter(), 0
-        while not (request.cancelled or request.finished):
-            sent += 1
-            try:
-                self._sent.add(request.call, request)
-                await worker.send(RunCall(request.call))
-                await self._sent.run_finished.wait()
-            finally:
-                self._sent.discard(request)
-            if request.started:
-                self.run_seconds = time.perf_counter() - began
-                return
-            if sent >= MAX_SENDS:
-                raise _never_started(self.name, sent)
-            if not request.cancelled:
-                worker = await self._loaded_worker(request)  # The last one had ended before it started the call.
+        began = time.perf_counter()
+        request.workers += 1
+        try:
+            self._sent.add(request.call, request)
+            await worker.send(RunCall(request.call))
+            await self._sent.run_finished.wait()
+        finally:
+            self._sent.discard(request)
+        if request.started:
+            self.run_seconds = time.perf_counter() - began
 
     async def cancel(self, request: QueuedRequest) -> None:
         """Cancel the call of a request, if the worker has it."""
         if request.call and request in self._sent and self._worker and self._worker.process:
             await self._worker.process.send(CancelCall(request.call.id))
+        elif request is self.loading.request and self._worker is None:
+            # A load that has begun continues, since the model may be requested again; one that waits for room does not.
+            self.loading.stop(GenerationCancelledError("The request was cancelled.", model=self.name))
 
     def fail_all(self, error: OctaboxError) -> None:
         """Fail all calls that the worker has been sent."""
@@ -107,16 +105,13 @@ class WorkerSupervisor:
         """Wait until no call runs and the outputs of all calls are encoded."""
         await self._sent.all_finished.wait()
 
-    def watched(self) -> AbstractAsyncContextManager[None]:
-        """Return a context in which the worker is checked repeatedly, since something waits for it to become idle."""
-        return _watched(lambda: self._worker)
-
     async def stop(self) -> None:
         """End the worker, if there is one, and fail the calls that it has started."""
         worker, self._worker = self._worker, None
         if worker:
             await worker.stop()
-            self._sent.fail_started(WorkerDiedError(f"The worker of model '{self.name}' was ended.", model=self.name))
+            error = WorkerDiedError(f"The worker of model '{self.name}' was ended.", hung=True, model=self.name)
+            self._requeue(self._sent.end(error))
 
     async def _loaded_worker(self, request: QueuedRequest) -> Worker:
         """Return a worker that has loaded the model of a request; start one if need be."""
@@ -124,13 +119,12 @@ class WorkerSupervisor:
         if (worker := self._worker) and (
             worker.requested != requested or not (worker.process and worker.process.alive)
         ):
-            async with self.watched():
-                await self.drain()
+            await self.drain()
             await self.stop()
         if self._worker is None:
             began = time.perf_counter()
             request.publish(Progress("loading"))
-            await self._load(*requested)
+            await self.loading.run(request, self._load(*requested))
             request.timings["load"] = time.perf_counter() - began
         if self._worker is None or self._worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
@@ -169,32 +163,7 @@ class WorkerSupervisor:
             self._processes.use_spawn(answer)
 
     def _on_exit(self, error: OctaboxError) -> None:
-        """Forget the worker, which has ended, and fail the calls that it had started; the queue stays."""
+        """Forget the worker, which has ended, and fail its calls or have them run again; the queue stays."""
         self._worker = None
-        self._sent.fail_started(error)
+        self._requeue(self._sent.end(error))
         self._residency.notify_freed()
-
-
-def _never_started(model: str, workers: int) -> WorkerDiedError:
-    return WorkerDiedError(
-        f"{workers} workers of model '{model}' ended before they started this request.",
-        hint="It may need more memory than there is. The log states how they ended.",
-        model=model,
-    )
-
-
-@asynccontextmanager
-async def _watched(current: Callable[[], ModelWorker | None]) -> AsyncGenerator[None, None]:
-    """Within the context, check the worker that there is at the moment, again and again."""
-
-    async def watch() -> None:
-        while True:
-            if (worker := current()) and worker.process:
-                await worker.process.check()
-            await asyncio.sleep(CHECK_INTERVAL)
-
-    task = asyncio.create_task(watch(), name="watch over a worker")
-    try:
-        yield
-    finally:
-        task.cancel()

@@ -6,10 +6,14 @@ from multiprocessing.connection import Connection
 
 def work(connection: Connection) -> None:
     """Serve one model over a pipe until it closes."""
-    _prepare()
-    from octabox.engine.worker.process import serve  # noqa: PLC0415 (the server imports this file without torch)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from octabox.engine.worker.process.pipe import Pipe  # noqa: PLC0415 (the server needs no end of a worker)
 
-    serve(connection)
+    pipe = Pipe(connection)  # Before the imports of a spawned process, during which it answers.
+    _prepare()
+    from octabox.engine.worker.process.serving import serve  # noqa: PLC0415 (the server imports this file without torch)
+
+    serve(pipe)
 
 
 def convert(connection: Connection) -> None:

@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Warnings during imports concern no request; a worker sets the level again before it loads.
 os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DIFFUSERS_VERBOSITY"] = "error"
 
-import octabox.engine.worker.process  # noqa: E402, F401, I001
+import octabox.engine.worker.process.serving  # noqa: E402, F401, I001
 from octabox.catalog.pipelines import load_catalog  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 

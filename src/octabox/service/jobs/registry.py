@@ -18,6 +18,9 @@ logger = logging.getLogger("octabox.jobs")
 #: Maximum number of ended jobs that are kept; the oldest are deleted first.
 MAX_ENDED = 1000
 
+#: Seconds that a cancelled job has to end by itself.
+CANCEL_TIMEOUT = 10.0
+
 
 class Jobs:
     """Runs each request in its own task, and keeps it for a while after its end.
@@ -95,8 +98,8 @@ class Jobs:
         task = self._tasks.get(job.id) if self._jobs.get(job.id) is job else None
         if task is not None:
             task.cancel()
-            await asyncio.wait({task})
-            if job.ended is None:  # The task was cancelled before it started.
+            await asyncio.wait({task}, timeout=CANCEL_TIMEOUT)
+            if job.ended is None:  # The task was cancelled before it started, or does not end.
                 self._end(job, _cancelled(job))
 
     async def forget(self, job: Job) -> None:
@@ -137,7 +140,9 @@ class Jobs:
         return result
 
     def _end(self, job: Job, outcome: Generation | OctaboxError) -> None:
-        """Record and publish the end of a job."""
+        """Record and publish the end of a job; the first one counts."""
+        if job.ended is not None:
+            return
         job.end(outcome, self._clock(), self._ttl)
         self._tasks.pop(job.id, None)
         self._publish(job, outcome)

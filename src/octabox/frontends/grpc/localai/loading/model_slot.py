@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from octabox.catalog.pipelines import Catalog
 from octabox.config.model import ModelConfig
-from octabox.errors import LoadError, ModelNotFoundError
+from octabox.errors import LoadError, ModelNotFoundError, ServerStoppingError
 from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, resolve_components
 from octabox.frontends.grpc.localai.loading.model_lock import ModelLock
 from octabox.schedulers.names import resolve_scheduler
@@ -80,7 +80,7 @@ class ModelSlot:
     def __init__(self, models: DynamicModels) -> None:
         self._models, self._lock = models, ModelLock()
         self._loaded: LoadedModel | None = None
-        self._failed = False
+        self._failed = self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -98,6 +98,10 @@ class ModelSlot:
         """
         return await self._complete(self._load(request))
 
+    def close(self) -> None:
+        """Refuse requests from now on, also those that wait for a load."""
+        self._closed = True
+
     async def free(self) -> bool:
         """Unload the model after the earlier requests have ended; return whether there was one."""
         return await self._complete(self._free())
@@ -110,11 +114,15 @@ class ModelSlot:
             identity: Name of the model that the caller expects; empty for any.
 
         Raises:
+            ServerStoppingError: The backend is being stopped.
             LoadError: No model is loaded.
             ModelNotFoundError: Another model is loaded.
         """
         async with self._lock.shared():
             loaded = self._loaded
+            if self._closed:
+                hint = "Send the request again in a few seconds."
+                raise ServerStoppingError("The backend is being stopped.", hint=hint, model=identity or None)
             if loaded is None:
                 raise LoadError("No model has been loaded.", hint="Call LoadModel first.")
             name = loaded.request.identity

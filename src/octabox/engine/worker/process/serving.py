@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from multiprocessing.connection import Connection
 
 import torch
 
 from octabox.engine.messages import (
     DEVICE_BROKEN,
-    Alive,
-    CancelCall,
-    Failed,
     Finished,
-    FromWorker,
     Loaded,
     LoadFailed,
-    Ping,
-    RunCall,
     RunFinished,
     RunStarted,
-    Start,
     StepDone,
 )
 from octabox.engine.protocol import Call
@@ -39,71 +29,18 @@ from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.placement.process_memory import measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
+from octabox.engine.worker.process.pipe import Pipe
 from octabox.engine.worker.trial import TrialRunner
-from octabox.errors import DeviceError, GenerationCancelledError, GenerationError, OctaboxError, OutOfMemoryError
+from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError, OutOfMemoryError
 from octabox.telemetry.logs import configure
 from octabox.types import Progress
 
 logger = logging.getLogger("octabox.worker")
 
 
-class Pipe:
-    """The worker's end of its pipe: any thread may send, one thread receives.
-
-    Args:
-        connection: The connection to the server.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._writing = connection, threading.Lock()
-        self.calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
-        self.cancelled: set[str] = set()
-
-    def send(self, message: FromWorker) -> None:
-        """Send a message to the server, or exit if it is gone."""
-        try:
-            with self._writing:
-                self._connection.send(message)
-        except OSError:
-            os._exit(0)
-
-    def fail(self, call_id: str, error: OctaboxError) -> None:
-        """Send the error of a call, or only its message if it cannot be pickled."""
-        try:
-            self.send(Failed(call_id, error))
-        except Exception:
-            logger.exception("An error of class %s cannot be sent", type(error).__name__)
-            self.send(Failed(call_id, GenerationError(str(error), model=error.model)))
-
-    def receive_start(self) -> Start:
-        """Wait for the first message, and receive the next ones in the background."""
-        start = self._connection.recv()
-        assert isinstance(start, Start)  # noqa: S101 (the server always sends this first)
-        threading.Thread(target=self._receive, name="pipe", daemon=True).start()
-        return start
-
-    def _receive(self) -> None:
-        try:
-            while True:
-                message = self._connection.recv()
-                if isinstance(message, RunCall):
-                    self.calls.put(message.call)
-                elif isinstance(message, CancelCall):
-                    self.cancelled.add(message.id)
-                elif isinstance(message, Ping):
-                    self.send(Alive())
-        except (EOFError, OSError):
-            os._exit(0)  # The server is gone or has closed the pipe; the result of a running call is not needed.
-        except Exception:
-            # The server would wait forever for an answer.
-            logger.exception("A message of the server cannot be read")
-            os._exit(1)
-
-
-def serve(connection: Connection) -> None:
+def serve(pipe: Pipe) -> None:
     """Load the model of the first message, then run calls until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pipe = Pipe(connection)
     start = pipe.receive_start()
     configure(start.options.log_level, start.options.log_file)
     configure_library_logging()

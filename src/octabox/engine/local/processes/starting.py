@@ -13,7 +13,13 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from octabox.engine.local.forkserver import end_fork_server, interrupts_blocked
+from octabox.engine.local.processes.forkserver import (
+    end_fork_server,
+    fork_server_watched,
+    interrupts_blocked,
+    running_fork_server,
+)
+from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT, SILENCE_TIMEOUT
 
 T = TypeVar("T")
 
@@ -22,9 +28,6 @@ FORK_SERVER_LOST = 255
 
 #: The signal that no process can ignore; Windows knows one signal that ends a process.
 SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-
-#: Seconds that a process has to end by itself before it is killed.
-SHUTDOWN_TIMEOUT = 5.0
 
 #: Seconds until a fork server has reported how a process ended.
 EXIT_CODE_TIMEOUT = 1.0
@@ -96,23 +99,32 @@ def _open_pidfd(process: BaseProcess) -> int | None:
         return None
 
 
-def start_process(context: BaseContext, function: Callable[[Connection], None]) -> tuple[BaseProcess, Connection]:
+def start_process(
+    context: BaseContext, function: Callable[[Connection], None], timeout: float = SILENCE_TIMEOUT
+) -> tuple[BaseProcess, Connection]:
     """Start a process that runs a function with its end of a pipe; return the process and our end.
+
+    Args:
+        context: Makes the process.
+        function: What it runs.
+        timeout: Seconds without a sign of life after which a fork server is ended, and a new one started; 0 is no limit.
 
     Raises:
         OSError: It cannot be started.
     """
-    try:
+    if context.get_start_method() != "forkserver":
         return _start_process(context, function)
-    except (EOFError, ConnectionError):
-        if context.get_start_method() != "forkserver":
-            raise
-        # The fork server has just ended, as where the system had no memory left. The next one may have some.
-        end_fork_server()
-    try:
-        return _start_process(context, function)
-    except EOFError as error:
-        raise ConnectionResetError("the fork server has ended") from error
+    with fork_server_watched(timeout):
+        server = running_fork_server()
+        try:
+            return _start_process(context, function)
+        except (EOFError, ConnectionError):
+            # The fork server has just ended, as where the system had no memory left. The next one may have some.
+            end_fork_server(server)
+        try:
+            return _start_process(context, function)
+        except EOFError as error:
+            raise ConnectionResetError("the fork server has ended") from error
 
 
 def _start_process(context: BaseContext, function: Callable[[Connection], None]) -> tuple[BaseProcess, Connection]:
@@ -139,21 +151,21 @@ def ask_process(
         ProcessEndedError: It ended, or was ended after ``timeout``, without a message.
     """
     process, ours = start_process(context, function)
-    exit_code = None
+    handle, ends, timed_out = ProcessHandle(process), False, False
     try:
         if order is not None:
             ours.send(order)
         if ours.poll(timeout):
             return ours.recv()
+        timed_out = True
     except (EOFError, OSError):
-        process.join()
-        exit_code = process.exitcode
+        ends = True  # By itself, so that its exit code is known.
     finally:
-        process.terminate()
-        process.join(SHUTDOWN_TIMEOUT)
-        process.kill()
+        if not ends:
+            handle.signal(signal.SIGTERM)
+        handle.join()
         ours.close()
-    raise ProcessEndedError(exit_code)
+    raise ProcessEndedError(None if timed_out else handle.exit_code)
 
 
 class ProcessEndedError(Exception):

@@ -1,50 +1,11 @@
-"""The worker's end of its pipe."""
+"""The calls of a worker process."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
-import pytest
-
 from fake_worker import call
 from octabox.engine.messages import Failed
-from octabox.engine.worker import process
+from octabox.engine.worker.process import serving
 from octabox.errors import OctaboxError
-
-#: Code of a worker that receives these bytes as a message.
-LISTEN = """
-import multiprocessing
-from octabox.engine.worker.process import Pipe
-ours, theirs = multiprocessing.Pipe()
-ours.send_bytes({content!r})
-if {closes}:
-    ours.close()
-Pipe(theirs)._receive()
-"""
-
-
-def listen(content: bytes, *, closes: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run a process that receives these bytes."""
-    code = LISTEN.format(content=content, closes=closes)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-
-
-@pytest.mark.slow
-def test_invalid_messages() -> None:
-    """The worker logs an invalid message and exits."""
-    done = listen(b"no message")
-
-    assert 1 == done.returncode
-    assert "cannot be read" in done.stderr
-
-
-def test_a_closed_pipe() -> None:
-    """The worker exits without an error if the server is gone."""
-    done = listen(b"\x80\x04N.", closes=True)
-
-    assert 0 == done.returncode
-    assert "cannot be read" not in done.stderr
 
 
 class FakePipe:
@@ -94,7 +55,7 @@ def test_a_failed_call_restores_the_model_before_it_is_reported() -> None:
     """The next call, which may come once the failure is known, finds the model as it was."""
     pipe = FakePipe()
     runner = FakeRunner(pipe, ValueError("The image is too small."))
-    usable = process._run_call(call(), runner, pipe, None)  # type: ignore[arg-type]
+    usable = serving._run_call(call(), runner, pipe, None)  # type: ignore[arg-type]
 
     kinds = [message if isinstance(message, str) else type(message).__name__ for message in pipe.sent]
     assert ["RunStarted", "restored", "Memory", "Failed"] == kinds

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -15,12 +14,11 @@ import pytest
 
 import small_workers
 from fake_worker import LIMIT, PIPELINE, call
-from octabox.engine.local import worker_process
-from octabox.engine.local.processes import in_daemon_thread, start_process
-from octabox.engine.local.worker_process import WorkerProcess, exit_error, pack
+from octabox.engine.local.processes import worker_process
+from octabox.engine.local.processes.starting import in_daemon_thread, start_process
+from octabox.engine.local.processes.worker_process import WorkerProcess, exit_error
 from octabox.engine.messages import DEVICE_BROKEN, CancelCall, RunCall, RunStarted, Start, WorkerOptions
-from octabox.engine.protocol import Run
-from octabox.errors import DeviceError, InvalidParameterError, WorkerDiedError
+from octabox.errors import DeviceError, WorkerDiedError
 
 
 class Pipe:
@@ -29,11 +27,12 @@ class Pipe:
     def __init__(self) -> None:
         self.messages: asyncio.Queue[Any] = asyncio.Queue()
 
-    async def start(self, function: Callable[[Connection], None]) -> WorkerProcess:
-        """Start a process that runs a function."""
+    async def start(self, function: Callable[[Connection], None], **timeouts: float) -> WorkerProcess:
+        """Start a process that runs a function, with these settings."""
         context = multiprocessing.get_context("spawn")
         process, connection = await in_daemon_thread(lambda: start_process(context, function))
-        return WorkerProcess("demo", process, connection, self.messages.put_nowait)
+        options = WorkerOptions(**timeouts)  # type: ignore[arg-type]
+        return WorkerProcess("demo", process, connection, self.messages.put_nowait, options)
 
     async def next(self) -> Any:
         """Wait for the next message."""
@@ -97,34 +96,65 @@ async def test_a_worker_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPa
     assert not small_workers.is_running(worker.pid)
 
 
-async def test_a_worker_without_a_sign_of_life_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stopped process answers no ping; one that answers is left alone, however often it is checked."""
-    monkeypatch.setattr(worker_process, "SILENCE", 0.0)
+async def test_a_worker_without_a_sign_of_life_is_killed() -> None:
+    """A stopped process answers no ping; one that answers is left alone."""
     pipe = Pipe()
-    worker = await pipe.start(small_workers.echo)
-    for _ in range(3):
-        await worker.check()
-        while worker._pinged:  # noqa: ASYNC110 (the listener does not receive the answer)
-            await asyncio.sleep(0.001)
+    worker = await pipe.start(small_workers.echo, silence_timeout=1)
+    await worker.send(CancelCall("one"))
+    await pipe.next()
+    await asyncio.sleep(1.5)
     assert worker.alive
 
     os.kill(worker.pid or 0, signal.SIGSTOP)
-    await worker.check()
-    await asyncio.sleep(0.01)
-    await worker.check()
-    assert "gave no sign of life" in str(await pipe.next())
+    error = await pipe.next()
+    assert "gave no sign of life" in str(error)
+    assert isinstance(error, WorkerDiedError)
+    assert error.hung
     assert not small_workers.is_running(worker.pid)
 
 
-async def test_a_worker_without_progress_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However well it answers pings."""
-    monkeypatch.setattr(worker_process, "STALL", 0.0)
+async def test_a_worker_that_holds_pythons_lock_is_left_alone() -> None:
+    """It answers no ping while it computes in a library, and is alive; where it only waits there, it is killed."""
     pipe = Pipe()
-    worker = await pipe.start(small_workers.echo)
-    await asyncio.sleep(0.01)
-    await worker.check()
+    worker = await pipe.start(small_workers.compute_then_wait, silence_timeout=1)
+    await pipe.next()
+    await asyncio.sleep(1.7)
+    assert worker.alive
+
+    assert "gave no sign of life" in str(await pipe.next())
+
+
+async def test_a_worker_without_progress_is_killed() -> None:
+    """However well it answers pings; without a call there is nothing to make progress with."""
+    pipe = Pipe()
+    worker = await pipe.start(small_workers.echo, progress_timeout=0.4)
+    await worker.send(CancelCall("one"))
+    await pipe.next()
+    await asyncio.sleep(0.8)
+    assert worker.alive
+    await worker.send(RunCall(call()))
 
     assert "made no progress" in str(await pipe.next())
+
+
+async def test_a_message_to_a_worker_that_does_not_read_holds_up_nobody() -> None:
+    """A pipe that is full fills no thread that others need, and the worker is ended all the same."""
+    pipe = Pipe()
+    worker = await pipe.start(small_workers.ignore, silence_timeout=1)
+    await pipe.next()
+    for _ in range(20):
+        await asyncio.wait_for(worker.send(CancelCall("x" * 100_000)), 5)
+
+    assert "gave no sign of life" in str(await pipe.next())
+
+
+async def test_a_half_written_message_ends_with_its_worker() -> None:
+    """Also where a child of the worker holds the pipe open, so that its end is never seen."""
+    pipe = Pipe()
+    worker = await pipe.start(small_workers.write_half, silence_timeout=0.5)
+
+    assert "gave no sign of life" in str(await pipe.next())
+    await worker.stop()
 
 
 async def test_a_process_that_cannot_be_started_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +176,7 @@ async def test_a_process_that_cannot_be_started_is_an_error(monkeypatch: pytest.
         (-11, "", "was ended by signal SIGSEGV."),
         (1, "", "ended with exit code 1. See the log"),
         (None, "", "ended for an unknown reason. See the log"),
-        (-9, "made no progress", "made no progress and was ended."),
+        (-9, "made no progress", "made no progress and was ended. The settings"),
     ],
 )
 def test_the_error_states_how_a_worker_ended(code: int | None, reason: str, words: str) -> None:
@@ -160,25 +190,3 @@ def test_the_error_states_how_a_worker_ended(code: int | None, reason: str, word
 def test_a_worker_whose_device_failed_ends_with_that_error() -> None:
     """Its exit code says so."""
     assert isinstance(exit_error("demo", DEVICE_BROKEN), DeviceError)
-
-
-def nested(levels: int) -> dict[str, Any]:
-    """Return an object of so many levels."""
-    deep: dict[str, Any] = {}
-    for _ in range(levels):
-        deep = {"a": deep}
-    return deep
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [(nested(5000), "nested too deeply"), (lambda: None, "cannot be sent")],
-    ids=["deep", "function"],
-)
-def test_a_call_that_cannot_be_sent_names_the_parameter(value: object, words: str) -> None:
-    """The error is the client's to mend."""
-    params = {"prompt": "a red circle", "cross_attention_kwargs": value}
-    with pytest.raises(InvalidParameterError, match=words) as caught:
-        pack(RunCall(replace(call(), runs=(Run(params),))))
-
-    assert ("cross_attention_kwargs", "demo") == (caught.value.parameter, caught.value.model)

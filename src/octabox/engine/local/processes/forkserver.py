@@ -7,6 +7,7 @@ cannot use an accelerator.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib.metadata
 import logging
@@ -14,10 +15,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, SpawnContext
 
+from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT, Silence, check_interval, cpu_seconds
 from octabox.engine.messages import BadFork
 
 #: Variable with the classes that the fork server imports ahead, as "library.Class" separated by commas.
@@ -29,6 +33,9 @@ SPAWNING_BUILDS = {"xpu"}
 _PRELOAD = "octabox.engine.worker.preload"
 
 logger = logging.getLogger("octabox.engine")
+
+#: Fork servers whose end has been logged.
+_ended: set[int] = set()
 
 
 class ProcessStarter:
@@ -57,8 +64,7 @@ class ProcessStarter:
             return
         os.environ[PRELOAD_ENV] = ",".join(preload)
         multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOAD])
-        with interrupts_blocked():
-            forkserver.ensure_running()
+        running_fork_server()
 
     def use_spawn(self, report: BadFork) -> None:
         """Spawn all processes from now on, since a forked one reported that it cannot use an accelerator."""
@@ -101,11 +107,68 @@ def can_fork() -> bool:
     return build not in SPAWNING_BUILDS
 
 
-def end_fork_server() -> None:
-    """Kill the fork server, if there is one, and wait for its end; the next process gets a new one."""
-    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGKILL)
-            # multiprocessing starts a new one where it can reap this one, so it must not be reaped here.
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+def running_fork_server() -> int | None:
+    """Start the fork server unless it runs; return its process id. It is killed when this process exits."""
+    # multiprocessing would wait indefinitely for what a fork server reports that does not answer.
+    atexit.unregister(end_fork_server)
+    atexit.register(end_fork_server)
+    with interrupts_blocked():
+        forkserver.ensure_running()
+    return fork_server_pid()
+
+
+def fork_server_pid() -> int | None:
+    """Return the process id of the fork server that was started last; None before the first start."""
+    pid: int | None = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+    return pid
+
+
+def end_fork_server(pid: int | None = None) -> None:
+    """Kill the fork server, if there is one, and wait for its end, but not indefinitely; the next process gets a new one.
+
+    Args:
+        pid: Its process id; another fork server, which has taken its place, is left alone. None is whichever there is.
+    """
+    current = fork_server_pid()
+    if current is None or pid not in (None, current):
+        return
+    _ended.add(current)
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(current, signal.SIGKILL)
+        end = time.monotonic() + SHUTDOWN_TIMEOUT
+        # multiprocessing starts a new one where it can reap this one, so it must not be reaped here.
+        while os.waitid(os.P_PID, current, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None and time.monotonic() < end:
+            time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def fork_server_watched(timeout: float) -> Iterator[None]:
+    """Within the context, in which a process is started, end the fork server where it does not answer.
+
+    While it imports, it cannot answer, but uses CPU time. Where the system does not report that time, nothing is ended.
+
+    Args:
+        timeout: Seconds without a sign of life; 0 is no limit.
+    """
+    done = threading.Event()
+    if timeout:
+        threading.Thread(target=_watch, args=(done, timeout), name="watch of the fork server", daemon=True).start()
+    before = fork_server_pid()
+    try:
+        yield
+    finally:
+        done.set()
+        if before is not None and before not in (fork_server_pid(), *_ended):
+            _ended.add(before)
+            logger.warning("The fork server had ended; a new one is started")
+
+
+def _watch(done: threading.Event, timeout: float) -> None:
+    """End the fork server after some time without a sign of life."""
+    interval, pid, silence = check_interval(timeout), None, Silence(None)
+    while not done.wait(interval):
+        if pid != fork_server_pid():
+            pid, silence = fork_server_pid(), Silence(fork_server_pid())
+        elif cpu_seconds(pid) is not None and silence.count(interval) >= timeout:
+            logger.warning("The fork server has given no sign of life for %g seconds; a new one is started", timeout)
+            end_fork_server(pid)

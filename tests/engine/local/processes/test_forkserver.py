@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from accelerator.engine_run import run_engine
-from octabox.engine.local.forkserver import PRELOAD_ENV, ProcessStarter, can_fork
+from octabox.engine.local.processes.forkserver import PRELOAD_ENV, ProcessStarter, can_fork
 from octabox.engine.messages import BadFork
 from pretended_cuda import CHECK, worker_finds
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[3]
 
 #: Variable that names an interpreter whose torch is a CUDA build, so that none has to be downloaded.
 CUDA_PYTHON = "PYTHON_WITH_CUDA_BUILD"

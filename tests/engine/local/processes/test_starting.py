@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import small_workers
-from octabox.engine.local import processes
-from octabox.engine.local.processes import (
+from octabox.engine.local.processes import starting
+from octabox.engine.local.processes.starting import (
     ProcessEndedError,
     ProcessHandle,
     ask_process,
@@ -22,13 +22,20 @@ from octabox.engine.local.processes import (
 )
 from octabox.engine.messages import RunStarted
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 
 SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.mark.parametrize(
-    "scenario", ["worker_outlives_fork_server", "process_starts_while_fork_server_ends", "fork_server_does_not_answer"]
+    "scenario",
+    [
+        "worker_outlives_fork_server",
+        "process_starts_while_fork_server_ends",
+        "fork_server_does_not_answer",
+        "stopped_fork_server_is_replaced",
+        "stopped_fork_server_ends_with_the_program",
+    ],
 )
 def test_the_end_of_a_fork_server_ends_no_worker(scenario: str) -> None:
     """A worker serves on, and ends by a signal of ours; what is started next gets a new fork server."""
@@ -39,6 +46,7 @@ def test_the_end_of_a_fork_server_ends_no_worker(scenario: str) -> None:
     )
 
     assert 0 == done.returncode, done.stderr
+    assert not small_workers.is_running(int(done.stdout or 0))
 
 
 def test_a_process_is_asked_for_one_answer() -> None:
@@ -70,7 +78,7 @@ async def test_an_exception_in_a_thread_is_raised_where_it_is_awaited() -> None:
 @pytest.mark.parametrize("descriptors", [True, False], ids=["descriptor", "sentinel"])
 def test_a_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, descriptors: bool) -> None:
     """With a file descriptor of the process, and where the system has none; signals to one that has ended are lost."""
-    monkeypatch.setattr(processes, "SHUTDOWN_TIMEOUT", 0.2)
+    monkeypatch.setattr(starting, "SHUTDOWN_TIMEOUT", 0.2)
     if not descriptors:
         monkeypatch.delattr(os, "pidfd_open")
     process, connection = start_process(SPAWN, small_workers.wait)

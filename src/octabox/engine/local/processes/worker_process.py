@@ -6,51 +6,56 @@ import asyncio
 import contextlib
 import logging
 import signal
-import threading
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import ForkingPickler
-from typing import Any
 
-from octabox.engine.local.processes import SHUTDOWN_TIMEOUT, SIGKILL, ProcessHandle, in_daemon_thread, start_process
-from octabox.engine.messages import DEVICE_BROKEN, Alive, FromWorker, Ping, RunCall, Start, ToWorker
+from octabox.engine.local.processes.channel import Channel
+from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT, WorkerActivity, check_interval
+from octabox.engine.local.processes.packing import pack
+from octabox.engine.local.processes.starting import SIGKILL, ProcessHandle, in_daemon_thread, start_process
+from octabox.engine.messages import DEVICE_BROKEN, Alive, FromWorker, Ping, Start, ToWorker, WorkerOptions
 from octabox.engine.worker.entry import work
-from octabox.errors import DeviceError, InvalidParameterError, OctaboxError, WorkerDiedError
+from octabox.errors import DeviceError, OctaboxError, WorkerDiedError
 
 logger = logging.getLogger("octabox.engine")
-
-#: Seconds without an answer until a worker that is to end is killed, and seconds without progress while it answers.
-SILENCE, STALL = 20.0, 1800.0
 
 #: Receives the messages of a worker; the last one is the error that states how its process ended.
 Listener = Callable[[FromWorker | OctaboxError], None]
 
 
 class WorkerProcess:
-    """A worker process and the pipe to it.
+    """A worker process and the pipe to it; it is ended where it shows no sign of life, or makes no progress.
 
     Args:
         model: Name of its model.
         process: The process, which has been started.
         connection: The server's end of the pipe.
         listener: Called with each message on the event loop's thread; the last one is an error, once the process has ended.
+        options: Its settings.
     """
 
-    def __init__(self, model: str, process: BaseProcess, connection: Connection, listener: Listener) -> None:
+    def __init__(
+        self,
+        model: str,
+        process: BaseProcess,
+        connection: Connection,
+        listener: Listener,
+        options: WorkerOptions | None = None,
+    ) -> None:
         self._model = model
         self._handle = ProcessHandle(process)
-        self._connection = connection
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._writing = threading.Lock()
         self._ended = asyncio.Event()
-        self._kill_reason, self._stopped = "", False
-        self._progressed, self._pinged = time.monotonic(), 0.0
-        self._ping: asyncio.Task[None] | None = None
-        threading.Thread(target=self._receive, name=f"pipe of worker {process.pid}", daemon=True).start()
+        self._kill_reason, self._stopped, self._pinged = "", False, False
+        self._channel = Channel(connection, self._handle, self._post)
+        options = options or WorkerOptions()
+        timeouts = options.silence_timeout, options.progress_timeout
+        self._activity = WorkerActivity(process.pid, *timeouts)
+        watch = self._watch(min(map(check_interval, timeouts)))
+        self._watching = self._loop.create_task(watch, name=f"watch of worker {process.pid}")
 
     @classmethod
     async def start(cls, order: Start, listener: Listener, context: BaseContext) -> WorkerProcess:
@@ -66,7 +71,7 @@ class WorkerProcess:
         """
 
         def begin() -> tuple[BaseProcess, Connection]:
-            process, connection = start_process(context, work)
+            process, connection = start_process(context, work, order.options.silence_timeout)
             connection.send(order)
             return process, connection
 
@@ -79,7 +84,7 @@ class WorkerProcess:
                 hint="Check the limits on memory and processes of this machine.",
                 model=name,
             ) from error
-        return cls(name, process, connection, listener)
+        return cls(name, process, connection, listener, order.options)
 
     @property
     def pid(self) -> int | None:
@@ -92,12 +97,14 @@ class WorkerProcess:
         return not self._ended.is_set()
 
     async def send(self, message: ToWorker) -> None:
-        """Send a message; it is lost where the process has ended, which the listener is notified of.
+        """Send a message, without waiting until it is read; where the process has ended it is lost, as the listener learns.
 
         Raises:
             InvalidParameterError: A parameter cannot be sent, such as one that is nested too deeply.
         """
-        await asyncio.to_thread(self._send, message)
+        content = await asyncio.to_thread(pack, message)
+        self._activity.note_sent(message)
+        self._channel.write(content)
 
     async def stop(self) -> None:
         """End the process, by force if need be, and wait for its end, but not indefinitely."""
@@ -106,20 +113,23 @@ class WorkerProcess:
         try:
             await asyncio.wait_for(self._ended.wait(), SHUTDOWN_TIMEOUT)
         except asyncio.TimeoutError:
-            await self._kill("did not end when it was asked to")
+            reason = "did not end when it was asked to"
+            logger.warning("Worker process %s %s; it is ended by force", self.pid, reason)
+            await self._kill(reason)
         self._stopped = True  # An end that comes later is not reported.
-        self._connection.close()
+        self._channel.close()
 
-    async def check(self) -> None:
-        """Ping the process; kill it where it has not answered, or made no progress, for too long."""
-        now = time.monotonic()
-        if self._pinged and now - self._pinged > SILENCE:
-            await self._kill(f"gave no sign of life for {now - self._pinged:.0f} seconds")
-        elif now - self._progressed > STALL:
-            await self._kill(f"made no progress for {now - self._progressed:.0f} seconds")
-        elif not self._pinged:
-            # In the background, since a pipe that is not read may be full.
-            self._pinged, self._ping = now, asyncio.create_task(self.send(Ping()))
+    async def _watch(self, interval: float) -> None:
+        """Ping the process regularly; kill it where it has shown no sign of life, or made no progress, for too long."""
+        while True:
+            await asyncio.sleep(interval)
+            if reason := self._activity.check(interval):
+                await self._kill(reason)
+                return
+            if not self._pinged:
+                # Not by `send`, which needs a thread: where all are busy, the worker would seem to be silent.
+                self._pinged = True
+                self._channel.write(pack(Ping()))
 
     async def _kill(self, reason: str) -> None:
         """Kill the process, and wait for its end, but not indefinitely.
@@ -127,37 +137,14 @@ class WorkerProcess:
         Args:
             reason: Why, in words that follow "Worker process".
         """
-        logger.warning("Worker process %s %s; it is ended by force", self.pid, reason)
         self._kill_reason = reason
         self._handle.signal(SIGKILL)
         try:
             await asyncio.wait_for(self._ended.wait(), SHUTDOWN_TIMEOUT)
         except asyncio.TimeoutError:
-            # It hangs in the kernel, as a process may whose device has failed.
+            # It hangs in the kernel, as a process may whose device has failed, or a child of it holds the pipe open.
             logger.error("Worker process %s has been killed and does not end", self.pid)  # noqa: TRY400
-
-    def _send(self, message: ToWorker) -> None:
-        content = pack(message)
-        with contextlib.suppress(OSError), self._writing:
-            self._connection.send_bytes(content)
-
-    def _receive(self) -> None:
-        """Hand over all messages, then the end of the process; runs in a thread."""
-        try:
-            while self._wait_for_message():
-                self._post(self._connection.recv())
-        except (EOFError, OSError):
-            pass
-        except Exception:
-            # A message that cannot be read may be one that a request waits for.
-            logger.exception("A message of worker process %s cannot be read; it is ended", self.pid)
-            self._handle.signal(SIGKILL)
-        self._handle.join()
-        self._post(None)
-
-    def _wait_for_message(self) -> bool:
-        """Wait for a message; return False once the process has ended and all its messages are read."""
-        return self._connection in wait([self._connection, self._handle.sentinel]) or self._connection.poll()
+            self._deliver(None)
 
     def _post(self, message: FromWorker | None) -> None:
         """Hand a message to the event loop, unless that is closed."""
@@ -166,13 +153,17 @@ class WorkerProcess:
 
     def _deliver(self, message: FromWorker | None) -> None:
         """Hand a message, or the end of the process, to the listener."""
-        self._pinged = 0.0
+        if self._ended.is_set():
+            return
         if message is None:
             self._ended.set()
-        if isinstance(message, Alive) or self._stopped:
-            return
-        self._progressed = time.monotonic()
-        self._listener(self._exit_error() if message is None else message)
+            self._channel.write(None)
+            self._watching.cancel()
+        else:
+            self._pinged = False
+            self._activity.note_received(message)
+        if not (isinstance(message, Alive) or self._stopped):
+            self._listener(self._exit_error() if message is None else message)
 
     def _exit_error(self) -> OctaboxError:
         """Return the error that states how the process ended."""
@@ -189,7 +180,8 @@ def exit_error(model: str, exit_code: int | None, kill_reason: str = "") -> Octa
     """
     worker = f"The worker process of model '{model}'"
     if kill_reason:
-        return WorkerDiedError(f"{worker} {kill_reason} and was ended.", model=model)
+        hint = "The settings `silence_timeout` and `progress_timeout` are the limits."
+        return WorkerDiedError(f"{worker} {kill_reason} and was ended.", hint=hint, model=model, hung=True)
     if exit_code == DEVICE_BROKEN:
         return DeviceError(f"The device of model '{model}' failed.", hint="See the log for the cause.", model=model)
     if exit_code is not None and exit_code < 0:
@@ -199,34 +191,3 @@ def exit_error(model: str, exit_code: int | None, kill_reason: str = "") -> Octa
         )
     how = "for an unknown reason" if exit_code is None else f"with exit code {exit_code}"
     return WorkerDiedError(f"{worker} ended {how}.", hint="See the log for the cause.", model=model)
-
-
-def pack(message: ToWorker) -> Any:
-    """Return a message as bytes.
-
-    Raises:
-        InvalidParameterError: A parameter of the call cannot be sent.
-    """
-    try:
-        return ForkingPickler.dumps(message)
-    except Exception as error:
-        if not isinstance(message, RunCall):
-            raise
-        params = [item for run in message.call.runs for item in run.params.items()]
-        name = next((name for name, value in params if not _can_pack(value)), None)
-        reason = "is nested too deeply" if isinstance(error, RecursionError) else f"cannot be sent to a worker: {error}"
-        raise InvalidParameterError(
-            f"{f'`{name}`' if name else 'The request'} {reason}.",
-            hint="Send plain values, in few levels.",
-            model=message.call.model.name,
-            parameter=name,
-        ) from error
-
-
-def _can_pack(value: Any) -> bool:
-    """Return whether a value can be sent."""
-    try:
-        ForkingPickler.dumps(value)
-    except Exception:  # noqa: BLE001 (a class may raise anything)
-        return False
-    return True

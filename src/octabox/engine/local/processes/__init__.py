@@ -1,0 +1,1 @@
+"""The processes of the engine: how they are started, watched and ended."""

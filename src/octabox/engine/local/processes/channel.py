@@ -1,0 +1,66 @@
+"""The server's end of the pipe to a worker process: a thread that writes, and one that reads."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+
+from octabox.engine.local.processes.starting import SIGKILL, ProcessHandle
+from octabox.engine.messages import FromWorker
+
+logger = logging.getLogger("octabox.engine")
+
+
+class Channel:
+    """Writes to the pipe of a process and reads from it, without making anyone wait.
+
+    Args:
+        connection: The server's end of the pipe.
+        handle: The process.
+        on_message: Called in a thread with each message, and with None once the process has ended and all are read.
+    """
+
+    def __init__(
+        self, connection: Connection, handle: ProcessHandle, on_message: Callable[[FromWorker | None], None]
+    ) -> None:
+        self._connection, self._handle, self._on_message = connection, handle, on_message
+        # A pipe that is not read may be full: only a thread of its own waits for it.
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        for function in (self._receive, self._write):
+            threading.Thread(target=function, name=f"pipe of worker {handle.pid}", daemon=True).start()
+
+    def write(self, content: bytes | None) -> None:
+        """Write a message as soon as those before it are read; None ends the thread."""
+        self._outbox.put(content)
+
+    def close(self) -> None:
+        """Close the pipe."""
+        self._connection.close()
+
+    def _write(self) -> None:
+        """Write all messages, until the process has ended; runs in a thread."""
+        while (content := self._outbox.get()) is not None:
+            with contextlib.suppress(OSError):
+                self._connection.send_bytes(content)
+
+    def _receive(self) -> None:
+        """Hand over all messages, then the end of the process; runs in a thread."""
+        try:
+            while self._wait_for_message():
+                self._on_message(self._connection.recv())
+        except (EOFError, OSError):
+            pass
+        except Exception:
+            # A message that cannot be read may be one that a request waits for.
+            logger.exception("A message of worker process %s cannot be read; it is ended", self._handle.pid)
+            self._handle.signal(SIGKILL)
+        self._handle.join()
+        self._on_message(None)
+
+    def _wait_for_message(self) -> bool:
+        """Wait for a message; return False once the process has ended and all its messages are read."""
+        return self._connection in wait([self._connection, self._handle.sentinel]) or self._connection.poll()

@@ -1,0 +1,107 @@
+"""The requests that wait for one model: clients take turns, and each has its share of the places."""
+
+from __future__ import annotations
+
+import time
+from bisect import insort
+from collections.abc import Iterator, Sequence
+
+from octabox.engine.local.queued_request import QueuedRequest
+from octabox.errors import QueueFullError
+from octabox.types import Progress
+
+
+class WaitingList:
+    """Requests in the order in which they will run.
+
+    Args:
+        model: Name of the model.
+        limit: How many calls may wait.
+    """
+
+    def __init__(self, model: str, limit: int) -> None:
+        self._model, self._limit = model, limit
+        self._requests: list[QueuedRequest] = []
+        self._turn = 0.0
+        self._next_free = 0.0
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def __iter__(self) -> Iterator[QueuedRequest]:
+        return iter(self._requests)
+
+    def check_room(self, client: str, run_seconds: float) -> None:
+        """Check that one more call of a client may wait.
+
+        Args:
+            client: The client.
+            run_seconds: How long a call takes.
+
+        Raises:
+            QueueFullError: Too many calls wait.
+        """
+        if not _has_room(self._requests, client, self._limit):
+            raise QueueFullError(
+                f"The queue of model '{self._model}' is full: {len(self)} requests are waiting.",
+                retry_after=self._reserve_time(run_seconds),
+                hint="Try again later, or raise `queue_size`.",
+                model=self._model,
+            )
+
+    def add(self, request: QueuedRequest) -> None:
+        """Add a request with its turn; a call that continues another one is next."""
+        if request.call and request.call.continues:
+            request.turn = -1.0
+        else:
+            turns = [each.turn for each in self._requests if each.client == request.client]
+            request.turn = max([self._turn, *turns]) + 1
+        insort(self._requests, request, key=lambda each: each.turn)
+
+    def add_again(self, request: QueuedRequest) -> None:
+        """Add a request that was taken before; it is ahead of all that were not."""
+        request.turn = -2.0
+        insort(self._requests, request, key=lambda each: each.turn)
+
+    def take(self) -> QueuedRequest:
+        """Remove the request that is next, and return it."""
+        request = self._requests.pop(0)
+        self._turn = max(self._turn, request.turn)
+        return request
+
+    def remove(self, request: QueuedRequest) -> None:
+        """Remove a request."""
+        self._requests.remove(request)
+
+    def clear(self) -> None:
+        """Remove all requests."""
+        self._requests.clear()
+
+    def publish_positions(self, ahead: int) -> None:
+        """Send each request how many are ahead of it.
+
+        Args:
+            ahead: How many are ahead of the first one.
+        """
+        for position, request in enumerate(self._requests, start=ahead):
+            request.publish(Progress("queued", position=position))
+
+    def _reserve_time(self, seconds: float) -> float:
+        """Return in how many seconds there will be room; each refused request has another time, one run after the last."""
+        now = time.monotonic()
+        latest = now + seconds * 2 * max(self._limit, 1)
+        self._next_free = min(max(self._next_free, now) + seconds, latest)
+        return max(1.0, self._next_free - now)
+
+
+def _has_room(waiting: Sequence[QueuedRequest], client: str, limit: int) -> bool:
+    """Return whether one more call of a client may wait.
+
+    A client that has less than its share may exceed the limit, so that no other client can fill the queue.
+    """
+    if len(waiting) < limit:
+        return True
+    clients = {each.client for each in waiting} | {client}
+    share = limit // len(clients)
+    own = sum(each.client == client for each in waiting)
+    return len(clients) > 1 and own < max(share, 1) and len(waiting) < 2 * limit

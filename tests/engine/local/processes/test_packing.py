@@ -1,0 +1,36 @@
+"""Messages to a worker as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fake_worker import call
+from octabox.engine.local.processes.packing import pack
+from octabox.engine.messages import RunCall
+from octabox.engine.protocol import Run
+from octabox.errors import InvalidParameterError
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Return an object of so many levels."""
+    deep: dict[str, Any] = {}
+    for _ in range(levels):
+        deep = {"a": deep}
+    return deep
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(nested(5000), "nested too deeply"), (lambda: None, "cannot be sent")],
+    ids=["deep", "function"],
+)
+def test_a_call_that_cannot_be_sent_names_the_parameter(value: object, words: str) -> None:
+    """The error is the client's to mend."""
+    params = {"prompt": "a red circle", "cross_attention_kwargs": value}
+    with pytest.raises(InvalidParameterError, match=words) as caught:
+        pack(RunCall(replace(call(), runs=(Run(params),))))
+
+    assert ("cross_attention_kwargs", "demo") == (caught.value.parameter, caught.value.model)

@@ -1,0 +1,56 @@
+"""The worker's end of its pipe."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+#: Code of a worker that receives these bytes as a message.
+LISTEN = """
+import multiprocessing
+from octabox.engine.worker.process.pipe import Pipe
+ours, theirs = multiprocessing.Pipe()
+ours.send_bytes({content!r})
+if {closes}:
+    ours.close()
+Pipe(theirs).receive_start()
+"""
+
+
+def listen(content: bytes, *, closes: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a process that receives these bytes."""
+    code = LISTEN.format(content=content, closes=closes)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_invalid_messages() -> None:
+    """The worker logs an invalid message and exits."""
+    done = listen(b"no message")
+
+    assert 1 == done.returncode
+    assert "cannot be read" in done.stderr
+
+
+def test_a_closed_pipe() -> None:
+    """The worker exits without an error if the server is gone."""
+    done = listen(b"\x80\x04N.", closes=True)
+
+    assert 0 == done.returncode
+    assert "cannot be read" not in done.stderr
+
+
+#: Code of a worker that is pinged before all; it exits with 0 where it answers, and has not imported torch.
+PING = """
+import multiprocessing, os, sys
+from octabox.engine.messages import Alive, Ping
+from octabox.engine.worker.process.pipe import Pipe
+ours, theirs = multiprocessing.Pipe()
+Pipe(theirs)
+ours.send(Ping())
+os._exit(not (ours.poll(20) and isinstance(ours.recv(), Alive) and "torch" not in sys.modules))
+"""
+
+
+def test_a_ping_is_answered_before_anything_is_imported() -> None:
+    """A spawned worker imports for a while before it can load a model."""
+    assert 0 == subprocess.run([sys.executable, "-c", PING], check=False, timeout=60).returncode
