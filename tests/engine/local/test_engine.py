@@ -116,7 +116,8 @@ async def signal_workers(
 
 async def test_a_call_whose_worker_is_killed_runs_again(engine: LocalEngine, calls: Calls, expected: bytes) -> None:
     """Its seed gives the same bytes, with a warning."""
-    generation = await signal_workers(engine, calls(seeds=(5,)), signal.SIGKILL, killed := [])
+    killed: list[int] = []
+    generation = await signal_workers(engine, calls(seeds=(5,)), signal.SIGKILL, killed)
 
     assert generation is not None
     assert expected == generation.artifacts[0].content
@@ -126,7 +127,8 @@ async def test_a_call_whose_worker_is_killed_runs_again(engine: LocalEngine, cal
 
 async def test_a_call_whose_workers_are_killed_is_an_error(engine: LocalEngine, calls: Calls) -> None:
     """No third one is tried; the call behind it is served."""
-    first = asyncio.create_task(signal_workers(engine, calls(), signal.SIGKILL, killed := [], 2))
+    killed: list[int] = []
+    first = asyncio.create_task(signal_workers(engine, calls(), signal.SIGKILL, killed, 2))
     await asyncio.sleep(0)
     behind = asyncio.create_task(finish(engine, calls()))
 
@@ -139,9 +141,9 @@ async def test_a_call_whose_workers_are_killed_is_an_error(engine: LocalEngine, 
 async def test_a_worker_that_is_stopped_is_replaced(embedded: ModelConfig) -> None:
     """A call that runs on it is an error in limited time; the next one gets a new worker."""
     engine = LocalEngine(WorkerOptions(threads=1, silence_timeout=3))
-    calls = Calls(embedded)
+    calls, stopped = Calls(embedded), list[int]()
     with pytest.raises(WorkerDiedError, match="gave no sign of life"):
-        await signal_workers(engine, calls(num_inference_steps=500), signal.SIGSTOP, stopped := [])
+        await signal_workers(engine, calls(num_inference_steps=500), signal.SIGSTOP, stopped)
 
     assert not Path(f"/proc/{stopped[0]}").exists()
     assert isinstance(await finish(engine, calls()), Generation)
