@@ -61,9 +61,14 @@ style: $(BIN)/.installed-dev  ## Check all of that but the types: a few seconds.
 	$(BIN)/interrogate -q tests
 	$(BIN)/codespell
 
-# The oldest and the newest version that pyproject.toml names; each has a cache, so that a second run takes seconds.
+# The oldest and the newest version that pyproject.toml names, side by side; each has a cache, so that a second run takes seconds.
 types: $(BIN)/.installed-dev  ## Check types for Python 3.10 and 3.13.
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync types-oldest types-newest
+
+.PHONY: types-oldest types-newest
+types-oldest:
 	$(BIN)/mypy
+types-newest:
 	$(BIN)/mypy --python-version 3.13
 
 fix: $(BIN)/.installed-dev  ## Fix format and style.

@@ -253,8 +253,8 @@ class GenerationCancelledError(GenerationError):
 class WorkerDiedError(GenerationError):
     """The worker process ended while the request ran; ``hung`` is set where the server ended it since it did not respond."""
 
-    def __init__(self, message: str, *, hung: bool = False, hint: str = "", model: str | None = None) -> None:
-        super().__init__(message, hint=hint, model=model)
+    def __init__(self, message: str, *, hung: bool = False, **details: Any) -> None:
+        super().__init__(message, **details)
         self.hung = hung
 
 

@@ -65,4 +65,5 @@ def test_backend_has_some_of_them() -> None:
     """Only the named settings are options of the backend."""
     names = {each.name for each in backend.command.params} & Settings.model_fields.keys()
 
-    assert {"device", "threads", "queue_size", "load_timeout", "log_level", "log_file"} == names
+    timeouts = {"load_timeout", "progress_timeout", "silence_timeout"}
+    assert {"device", "threads", "queue_size", "log_level", "log_file"} | timeouts == names

@@ -138,4 +138,5 @@ def test_the_end_of_a_server_answers_and_leaves_no_process(tmp_path: Path) -> No
 
     assert (503, "server_stopping") == (answers[0].status_code, answers[0].json()["error"]["code"])
     assert int(answers[0].headers["retry-after"]) >= 1
-    assert not any(process.is_running() for process in processes)
+    _, left = psutil.wait_procs(processes, timeout=10)
+    assert [] == left

@@ -52,7 +52,7 @@ def test_a_call_enters_few_files(runner: Runner) -> None:
     files_entered(runner, "a purple square")  # The first call of a class reads its source once.
     for prompt in ("a red circle", "a red circle", "a blue star"):
         files = files_entered(runner, prompt)
-        assert len(files) <= MAX_FILES, sorted(files)
+        assert len(files) <= MAX_FILES, "\n".join(sorted(files))
 
 
 def test_an_error_in_an_encoder_has_a_plain_traceback(runner: Runner) -> None:

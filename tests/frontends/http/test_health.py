@@ -96,7 +96,7 @@ async def test_caches_keep_a_result_as_long_as_the_server() -> None:
 async def test_result_that_is_not_there() -> None:
     """A result that is not there, or lies outside their folder, is 404 in OpenAI's shape."""
     server = Server()
-    paths = ["none.png", "..%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "..", "%00"]
+    paths = ["none.png", "..%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "..none.png", "%00"]
     answers: list[httpx.Response] = [await server.http.get(f"/results/{path}") for path in paths]
 
     assert [(404, "not_found")] * 5 == [(answer.status_code, answer.json()["error"]["code"]) for answer in answers]

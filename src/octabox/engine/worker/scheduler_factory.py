@@ -33,6 +33,10 @@ TRIAL_STEPS = 10
 #: Shift of a trial schedule, for schedulers with dynamic shifting.
 TRIAL_SHIFT = 1.0
 
+#: Results of the trials of prediction types by class and configuration, and how many are kept: a trial takes milliseconds.
+_NEEDS_CONVERSION: dict[tuple[type, str], bool] = {}
+MAX_TRIALS = 256
+
 #: Errors of a constructor or a schedule for settings that are incompatible.
 SETTINGS_ERRORS = (
     ValueError,
@@ -66,7 +70,7 @@ def build_scheduler(
     """
     if choice is None:
         # The default class of a family may be a solver that combines noise only.
-        return convert_to_noise(scheduler) if mishandles_prediction(scheduler) else copy.deepcopy(scheduler)
+        return convert_to_noise(scheduler) if _needs_conversion(scheduler) else copy.deepcopy(scheduler)
     catalog = load_catalog()
     entry = catalog.scheduler(choice.name)
     check_settings(choice.name, ResolvedAlias(choice.name, dict(choice.settings)), entry, choice.settings)
@@ -80,11 +84,21 @@ def build_scheduler(
         reason = "it inverts an image into noise"
         raise Incompatibility(IncompatibilityCause.DIRECTION, reason).error(choice.name, subject)
     built: SchedulerMixin = _build(cls, parts)
-    if mishandles_prediction(built):
+    if _needs_conversion(built):
         built = convert_to_noise(built)
     if choice.timesteps:
         _use_timesteps(built, choice.timesteps)
     return built
+
+
+def _needs_conversion(scheduler: Any) -> bool:
+    """Return whether a scheduler mishandles its prediction type, by a trial of each configuration."""
+    key = (type(scheduler), repr(sorted(scheduler.config.items())))
+    if key not in _NEEDS_CONVERSION:
+        if len(_NEEDS_CONVERSION) >= MAX_TRIALS:
+            _NEEDS_CONVERSION.clear()
+        _NEEDS_CONVERSION[key] = mishandles_prediction(scheduler)
+    return _NEEDS_CONVERSION[key]
 
 
 def _build(cls: Any, parts: SchedulerConfig) -> Any:

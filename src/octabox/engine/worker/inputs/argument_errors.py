@@ -77,13 +77,17 @@ def to_argument_error(error: BaseException, call: Call) -> InvalidParameterError
 
 def _parameters_error(call: Call) -> InvalidParameterError:
     """Return the error for parameters that a pipeline fails with before its first step."""
-    names = [*call.runs[0].inputs, *_changed(call)]
+    inputs = call.runs[0].inputs
+    names = [*inputs, *_changed(call)]
     several = f"these parameters together: {_quoted(names)}" if names else "these parameters"
+    media = f" (given: {describe_media(inputs)})" if inputs else ""
+    # Files fit a model less often than numbers do.
+    likely = [*inputs] or names
     return InvalidParameterError(
-        f"{call.runs_as} cannot use {f'this value of {names[0]!r}' if len(names) == 1 else several}.",
+        f"{call.runs_as} cannot use {f'this value of {names[0]!r}' if len(names) == 1 else several}{media}.",
         hint=f"Leave out what is not needed; `octabox show {call.model.name}` lists the defaults. The log has the details.",
         model=call.model.name,
-        parameter=names[0] if len(names) == 1 else None,
+        parameter=likely[0] if len(likely) == 1 else None,
     )
 
 
