@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from PIL import Image
 
@@ -42,21 +43,10 @@ def wait_for(backend: Client, state: int) -> None:
         time.sleep(0.01)
 
 
-def worker_of(backend: Client) -> int:
-    """Return the number of the process that holds the model."""
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(path.parent.name))
-    found, wave = [], [backend.process.pid]
-    while wave:
-        wave = [child for parent in wave for child in children.get(parent, [])]
-        found += wave
-    # The backend starts a fork server, and that the worker.
-    return max(found, key=lambda pid: int(Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]))
+def descendants(backend: Client) -> list[int]:
+    """Return the numbers of the processes that a backend has started, the newest last."""
+    children = psutil.Process(backend.process.pid).children(recursive=True)
+    return [each.pid for each in sorted(children, key=psutil.Process.create_time)]
 
 
 def test_health_is_exactly_ok(backend: Client) -> None:
@@ -71,7 +61,7 @@ def test_a_model_is_loaded_used_freed_and_loaded_again(backend: Client, tmp_path
     for _ in range(2):
         assert "Model loaded successfully" == backend.load(demo.FOLDER).message
         assert backend.image(tmp_path / "made.png").success
-        now, worker = backend.status(), worker_of(backend)
+        now, worker = backend.status(), descendants(backend)[-1]
         assert READY == now.state
         assert now.memory.total == sum(now.memory.breakdown.values()) > 50e6
         assert backend.free().success
@@ -160,13 +150,14 @@ def test_a_killed_worker_costs_one_call(loaded: Client, tmp_path: Path) -> None:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    killed: list[int] = []
+    wait_for(loaded, BUSY)
+    time.sleep(0.3)
     for _ in range(2):
-        while (wait_for(loaded, BUSY), worker := worker_of(loaded))[1] in killed:
+        seen = descendants(loaded)
+        # The backend starts a fork server, and that the worker.
+        os.kill(seen[-1], signal.SIGKILL)
+        while thread.is_alive() and set(descendants(loaded)) <= set(seen):
             time.sleep(0.05)
-        time.sleep(0.3)
-        killed.append(worker)
-        os.kill(worker, signal.SIGKILL)
     thread.join(60)
 
     assert grpc.StatusCode.INTERNAL == told[0]
