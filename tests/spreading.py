@@ -28,7 +28,15 @@ ONE_BY_ONE = (
 PART = "--part"
 
 #: Folders whose files take longest: what begins last decides when all is done.
-FIRST = ("tests/pipelines/", "tests/e2e/", "tests/docs/", "tests/service/workflows/", "tests/cli/", "tests/engine/")
+FIRST = (
+    "tests/tools/test_gpu_check.py",
+    "tests/pipelines/",
+    "tests/e2e/",
+    "tests/docs/",
+    "tests/service/workflows/",
+    "tests/cli/",
+    "tests/engine/",
+)
 
 
 def processes(cores: int, memory: int) -> int:
