@@ -104,7 +104,7 @@ def to_hardware_error(
         # Its message already describes the problem, and the devices that exist.
         return None
     message, location = library_message(cause), f" on {device}" if device else ""
-    logger.error("%s: %s", model, message)  # For the operator; a request names neither tensors nor kernels.
+    logger.warning("%s: %s", model, message)  # For the operator; a request names neither tensors nor kernels.
     if kind == "device":
         return DeviceError(
             f"The device failed while {doing} '{model}'{location}.",
@@ -158,7 +158,7 @@ def to_generation_error(error: BaseException, call: Call, steps_taken: int, devi
     if isinstance(error, OctaboxError):
         return error
     if not is_for_caller(error):
-        logger.error("%s: %s failed: %s: %s", model, call.runs_as, type(error).__name__, message)
+        logger.warning("%s: %s failed: %s: %s", model, call.runs_as, type(error).__name__, message)
     if not steps_taken and (refused := to_argument_error(error, call)):
         return refused
     if isinstance(error, (ImportError, NameError)):

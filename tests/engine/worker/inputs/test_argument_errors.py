@@ -75,7 +75,7 @@ def test_words_about_tensors_are_for_the_log(
 ) -> None:
     """The client is told the model or the parameters and what to do, whether the request is wrong or the server fails."""
     raised = raised_by(failing)
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.WARNING):
         error = to_generation_error(raised, Calls(embedded)(**params), steps)
 
     words = " ".join(str(raised).split())
