@@ -185,6 +185,15 @@ class QueueFullError(CapacityError):
 class ServerStoppingError(CapacityError):
     """The server is being stopped, and accepts no requests; its successor may."""
 
+    def __init__(
+        self,
+        message: str = "The server is being stopped.",
+        *,
+        hint: str = "Send the request again in a few seconds.",
+        **details: Any,
+    ) -> None:
+        super().__init__(message, hint=hint, **details)
+
 
 class OutOfMemoryError(CapacityError):
     """The device or the host does not have enough memory for this model or this call.

@@ -113,8 +113,7 @@ class LocalEngine:
     def _check_open(self, name: str) -> None:
         """Refuse a request for a model while the engine is closed."""
         if self._closed:
-            hint = "Send the request again in a few seconds."
-            raise ServerStoppingError("The server is being stopped.", hint=hint, model=name)
+            raise ServerStoppingError(model=name)
 
 
 def component_classes(model: ModelConfig) -> list[str]:

@@ -85,7 +85,7 @@ class RequestQueue:
 
     async def close(self) -> None:
         """Fail all requests, and end the worker."""
-        error = _stopping(self.name)
+        error = ServerStoppingError(model=self.name)
         for request in [*self._waiting, *([self._current] if self._current else [])]:
             request.finish(error)
         self._waiting.clear()
@@ -152,8 +152,3 @@ class RequestQueue:
 def _unloading(model: str) -> LoadError:
     message = f"The load of model '{model}' was stopped, since the model is being unloaded."
     return LoadError(message, hint="Send the request again to load it.", model=model)
-
-
-def _stopping(model: str) -> ServerStoppingError:
-    hint = "Send the request again in a few seconds."
-    return ServerStoppingError("The server is being stopped.", hint=hint, model=model)

@@ -56,7 +56,7 @@ class Lifecycle:
         except asyncio.CancelledError:
             if not self.stopping:
                 raise
-            raise _stopping() from None
+            raise ServerStoppingError from None
         finally:
             self._requests.discard(task)
 
@@ -87,7 +87,7 @@ class StopGate:
             await self._app(scope, receive, send)
             return
         if self._lifecycle.stopping and scope["path"] not in PROBES:
-            await _refuse(_stopping(), scope, receive, send)
+            await _refuse(ServerStoppingError(), scope, receive, send)
             return
         response = TrackedResponse(send)
         try:
@@ -110,7 +110,3 @@ async def _refuse(error: ServerStoppingError, scope: Scope, receive: Receive, se
     """Respond with an error, after which the connection is closed."""
     headers = {**error_headers(error), "connection": "close"}
     await SafeJson(error_body(error), http_error(error).status, headers)(scope, receive, send)
-
-
-def _stopping() -> ServerStoppingError:
-    return ServerStoppingError("The server is being stopped.", hint="Send the request again in a few seconds.")

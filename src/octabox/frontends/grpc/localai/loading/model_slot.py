@@ -121,8 +121,7 @@ class ModelSlot:
         async with self._lock.shared():
             loaded = self._loaded
             if self._closed:
-                hint = "Send the request again in a few seconds."
-                raise ServerStoppingError("The backend is being stopped.", hint=hint, model=identity or None)
+                raise ServerStoppingError(model=identity or None)
             if loaded is None:
                 raise LoadError("No model has been loaded.", hint="Call LoadModel first.")
             name = loaded.request.identity
