@@ -56,12 +56,12 @@ class LocalEngine:
     async def start(self, models: Iterable[ModelConfig] = ()) -> None:
         """Start the fork server, which imports the classes of these models in the background.
 
-        Folders that killed processes have left, of whatever command, are deleted first.
+        Folders that killed processes have left, of whatever command, are deleted while it imports.
         """
         self._closed = False
-        await asyncio.to_thread(remove_abandoned)
         preload = sorted({name for model in models for name in component_classes(model)})
         await asyncio.to_thread(self._processes.start, preload)
+        await asyncio.to_thread(remove_abandoned)
 
     def check_room(self, name: str, client: str) -> None:
         """Check that a call of a client may wait for a model."""
