@@ -51,6 +51,15 @@ async def test_text_to_image(server: Server) -> None:
     assert "euler" == server.asked.scheduler.name
 
 
+async def test_options_without_effect_are_warnings(server: Server) -> None:
+    """Options of the Hub's own servers are accepted, and each is named."""
+    answer = await infer(server, inputs="a star", options={"wait_for_model": True, "use_cache": False})
+
+    assert 200 == answer.status_code
+    assert "'options.wait_for_model' has no effect" in answer.headers["x-octabox-warnings"]
+    assert 3 == len(answer.headers.get_list("x-hf-warning"))
+
+
 async def test_image_to_image_in_json(server: Server) -> None:
     """An image in base64 with a prompt among the parameters, and a size that the pipeline may lack."""
     parameters = {"prompt": "a star", "strength": 0.5, "target_size": {"width": 8, "height": 16}}

@@ -39,11 +39,13 @@ class Payload:
         inputs: The prompts, or the files.
         parameters: The parameters.
         media_type: Declared media type of a file, without its subtype; empty if it is not known.
+        unused: Fields of the body that have no effect.
     """
 
     inputs: tuple[Source, ...]
     parameters: InferenceParameters
     media_type: str = ""
+    unused: tuple[str, ...] = ()
 
     @property
     def are_files(self) -> bool:
@@ -83,7 +85,8 @@ async def read_payload(request: Request) -> Payload:
         raise InvalidParameterError("'parameters' must be an object.", hint=EXAMPLE, parameter="parameters")
     body = check_fields(InferenceRequest, {**fields, "parameters": {}})
     inputs = body.inputs if isinstance(body.inputs, list) else [body.inputs or ""]
-    return Payload(tuple(inputs or [""]), _parameters({**query, **(parameters or {})}))
+    unused = tuple(f"options.{name}" for name in body.options or {})
+    return Payload(tuple(inputs or [""]), _parameters({**query, **(parameters or {})}), unused=unused)
 
 
 def _parameters(fields: Mapping[str, Any]) -> InferenceParameters:

@@ -42,7 +42,7 @@ class InferenceRequest(BaseModel):
     parameters: InferenceParameters = Field(
         default_factory=lambda: InferenceParameters.model_validate({}), description="Parameters of the request."
     )
-    options: dict[str, Any] | None = Field(None, description="Accepted for compatibility.")
+    options: dict[str, Any] | None = Field(None, description="Accepted for compatibility, with a warning.")
 
     @field_validator("parameters", mode="before")
     @classmethod

@@ -31,11 +31,13 @@ class ParsedRequest:
         request: The request, by diffusers' names.
         kind: Media type that the client accepts; None for any.
         client_names: The client's names of parameters that diffusers names differently.
+        unused: Fields of the body that have no effect.
     """
 
     request: GenerationRequest
     kind: Kind | None
     client_names: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
     def rename_error_params(self) -> AbstractContextManager[None]:
         """Replace the parameter of an error by the client's name of it."""
@@ -43,7 +45,8 @@ class ParsedRequest:
 
     def warnings_of(self, generation: Generation) -> list[str]:
         """Return the warnings of the result, by the client's names."""
-        return rename_warnings(generation.warnings, self.client_names)
+        unused = [f"'{name}' has no effect: it is an option of the Hub's own servers." for name in self.unused]
+        return [*unused, *rename_warnings(generation.warnings, self.client_names)]
 
 
 def accepted_output(header: str | None) -> tuple[Kind | None, str | None]:
@@ -99,7 +102,7 @@ def to_request(
         output=output,
     )
     client_names = {match.reference or "prompt": INPUTS, **client_names}
-    return ParsedRequest(body.control_from_aliases(request), kind, client_names)
+    return ParsedRequest(body.control_from_aliases(request), kind, client_names, payload.unused)
 
 
 def _default_task(payload: Payload, kind: Kind | None) -> str | None:
