@@ -63,7 +63,8 @@ def killed_by(mutation: Mutation) -> str | None:
         copy = Path(folder) / "octabox"
         shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
         mutation.seed(copy)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--timeout", "120"]
+        options = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--timeout", "120"]
+        command = [sys.executable, "-m", "pytest", *options, "-m", "not network"]
         done = subprocess.run(
             [*command, *(str(TESTS / each) for each in mutation.tests)],
             cwd=ROOT,

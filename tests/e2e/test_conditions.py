@@ -16,6 +16,8 @@ from ip_adapters import save_all
 from octabox import demo
 from trained import EDGES, SKETCH, overlap
 
+pytestmark = pytest.mark.slow
+
 #: Configurations by name: what stands under ``components``.
 MODELS = {
     "both": f"{{controlnet: [{{model: {EDGES}}}, {{model: {EDGES}}}]}}",

@@ -23,6 +23,8 @@ from octabox.media import audio, video
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata import chunks as metadata
 
+pytestmark = pytest.mark.slow
+
 #: Makes a tiny model of a class.
 Make = Callable[[str], Model]
 

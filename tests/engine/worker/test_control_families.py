@@ -21,6 +21,7 @@ from octabox.engine.worker.runner import Runner
 
 # Of the scheduler of Stable Diffusion XL, and of Flux's ControlNet.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning"),
 ]

@@ -17,7 +17,7 @@ from octabox.errors import InvalidParameterError
 from octabox.types import SchedulerChoice
 
 #: Deprecations of numpy in diffusers.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 #: All classes with a setting for flow matching, and the reasons for those that are rejected.
 FORMS = [name for name, entry in load_catalog().schedulers.items() if entry.setting("use_flow_sigmas")]

@@ -77,6 +77,7 @@ def test_the_default_scheduler_of_a_model_that_predicts_velocities() -> None:
     assert ("epsilon", "v_prediction") == (built.config.prediction_type, own.config.prediction_type)
 
 
+@pytest.mark.slow
 async def test_every_scheduler_is_served_or_refused(engine: LocalEngine, calls: Calls) -> None:
     """Each scheduler of diffusers gives an image or a typed error, and the worker keeps running."""
     outcomes: dict[str, str] = {}

@@ -97,6 +97,7 @@ def test_names_of_other_programs(painter: Painter, name: str) -> None:
     assert ("red", "blue") == painter.colours(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FITTING)
 def test_compatible_classes(painter: Painter, name: str) -> None:
     """The image has the colours of its prompt with class names too."""

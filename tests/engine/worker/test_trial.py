@@ -23,6 +23,8 @@ from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import GenerationError, OutOfMemoryError
 from tiny import unet
 
+pytestmark = pytest.mark.slow
+
 #: A class that converts images to numpy in its dtype, and one that passes float32 to its UNet in any dtype.
 ARRAYS, FEEDS = "DDPMPipeline", "PNDMPipeline"
 

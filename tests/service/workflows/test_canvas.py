@@ -10,6 +10,8 @@ from demo_pictures import border_colour, centre_colour
 from octabox.errors import InvalidParameterError, MissingParameterError, OctaboxError, RequestError
 from workflow_images import Drawing, opened, png
 
+pytestmark = pytest.mark.slow
+
 GREEN = "a green circle on a white background"
 
 

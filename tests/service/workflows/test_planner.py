@@ -16,6 +16,8 @@ from train_demo_adapters import edges_of
 from trained import distance
 from workflow_images import Drawing, opened, png
 
+pytestmark = pytest.mark.slow
+
 #: What enlarges without a model, for images and for latents.
 UPSCALERS = ["lanczos", "bicubic", "bilinear", "nearest", "latent", "latent-bicubic", "latent-nearest"]
 

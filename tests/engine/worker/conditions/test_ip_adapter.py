@@ -21,6 +21,8 @@ from octabox.errors import IncompatibleAdapterError, IncompatibleWeightsError, L
 from octabox.types import AdapterChoice
 from trained import EDGES, FRAME, shows
 
+pytestmark = pytest.mark.slow
+
 IMAGES, SCALE = "ip_adapter_image", "ip_adapter_scale"
 
 

@@ -62,6 +62,7 @@ def test_each_does_what_its_name_says(
     assert ([], True) == (warnings, all(0 < each.used == each.keys for each in reports))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [HEARTS, FRAME])
 def test_strength_goes_from_nothing_to_all(pipe: Any, loras: Loras, file: str) -> None:
     """At 0 the image is the plain one, at 0.5 it is changed less than at 1."""
@@ -75,6 +76,7 @@ def test_strength_goes_from_nothing_to_all(pipe: Any, loras: Loras, file: str) -
     assert 0 < distance(plain, made[1]) < distance(plain, made[2])
 
 
+@pytest.mark.slow
 def test_each_has_its_own_strength(pipe: Any, loras: Loras) -> None:
     """One at full strength and the other at none is the one alone."""
     loras.apply(chosen(HEARTS))
@@ -84,6 +86,7 @@ def test_each_has_its_own_strength(pipe: Any, loras: Loras) -> None:
     assert alone.tobytes() == image(pipe).tobytes()
 
 
+@pytest.mark.slow
 def test_strength_by_component(pipe: Any, loras: Loras) -> None:
     """The text encoder's part and the UNet's part are two changes; without both of them nothing is changed."""
     plain = image(pipe)
@@ -104,7 +107,8 @@ def test_a_strength_for_a_part_that_takes_none_is_refused(loras: Loras) -> None:
     assert ("text_encoder", "unet") == caught.value.choices
 
 
-@pytest.mark.parametrize("count", [24, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [24, 200])
 def test_no_trace_over_many_calls(pipe: Any, loras: Loras, count: int) -> None:
     """In many calls with one LoRA, another, both and none by turns those with none are all alike, and memory stays."""
     plain = image(pipe, steps=1).tobytes()
@@ -139,6 +143,7 @@ def names(pipe: Any) -> list[str]:
     return [name for part in (pipe.unet, pipe.text_encoder) for name, _ in part.named_modules()]
 
 
+@pytest.mark.slow
 def test_those_not_needed_for_longest_are_dropped(pipe: Any, loras: Loras, tmp_path: Path) -> None:
     """No more are kept than may be, and the same file again is not loaded again."""
     copy = tmp_path / "copy.safetensors"
@@ -155,6 +160,7 @@ def test_those_not_needed_for_longest_are_dropped(pipe: Any, loras: Loras, tmp_p
     assert first.tobytes() == image(pipe).tobytes()
 
 
+@pytest.mark.slow
 def test_a_file_that_has_changed_is_read_again(pipe: Any, loras: Loras, tmp_path: Path) -> None:
     """What counts is what the file holds now."""
     file = tmp_path / "style.safetensors"
@@ -191,6 +197,7 @@ def kohya(name: str) -> str:
     return f"{prefix}{place}.{'lora_down' if matrix.startswith('A') else 'lora_up'}.weight"
 
 
+@pytest.mark.slow
 def test_a_layout_of_two_minds(pipe: Any, loras: Loras, tmp_path: Path) -> None:
     """Trainers of diffusers write attention in one layout and convolutions in another: nothing of it is lost."""
     weights = load_file(FRAME)
@@ -220,6 +227,7 @@ def test_what_makes_a_dora_is_told_to_be_lost(loras: Loras, tmp_path: Path) -> N
     assert "dora_scale" in warnings[0]
 
 
+@pytest.mark.slow
 def test_diffusers_older_layout(pipe: Any, loras: Loras, tmp_path: Path) -> None:
     """Layers for attention alone, under the names of diffusers' first years."""
     weights = {name: value for name, value in load_file(FRAME).items() if ".attn" in name}
@@ -285,6 +293,7 @@ def broken(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "said"),
     [

@@ -14,6 +14,8 @@ from octabox.engine.worker.placement.offload import Placement
 from octabox.types import AdapterChoice
 from trained import FRAME, HEARTS, distance, image, pipeline
 
+pytestmark = pytest.mark.slow
+
 BOTH = [AdapterChoice(HEARTS, 0.8), AdapterChoice(FRAME, 0.9)]
 
 

@@ -16,6 +16,8 @@ from octabox.errors import IncompatibleAdapterError
 from octabox.types import AdapterChoice
 from trained import pipeline
 
+pytestmark = pytest.mark.slow
+
 LAYER = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 PLACE = f"lora_unet_{LAYER.replace('.', '_')}"
 

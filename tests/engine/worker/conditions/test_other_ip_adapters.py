@@ -23,7 +23,7 @@ from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.runner import Runner
 
 # Of the scheduler of Stable Diffusion XL.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
 
 PARAMS = {"prompt": "a red star", "num_inference_steps": 2, "height": 32, "width": 32}
 

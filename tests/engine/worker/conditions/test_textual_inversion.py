@@ -23,6 +23,7 @@ def taught() -> Any:
     return pipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prompt", "seen"),
     [

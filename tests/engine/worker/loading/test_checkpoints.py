@@ -100,6 +100,7 @@ def test_a_file_is_loaded_with_nothing_but_what_we_ship(folder: Path) -> None:
     assert pipe.safety_checker is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_bundle")
 def test_components_of_a_file_have_their_own_type_of_numbers(folder: Path) -> None:
     """One for the model, another for a component."""
@@ -109,6 +110,7 @@ def test_components_of_a_file_have_their_own_type_of_numbers(folder: Path) -> No
     assert (torch.bfloat16, torch.float32) == (pipe.unet.dtype, pipe.vae.dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_bundle")
 def test_what_a_file_lacks_may_be_named_component_by_component(folder: Path) -> None:
     """A folder for one, a file for another."""
@@ -194,6 +196,7 @@ def test_missing_tensors_of_a_file(folder: Path, tmp_path: Path, name: str, to: 
         loaded(tmp_path / "x.safetensors", config=str(folder / "whole"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", [None, "pndm"])
 def test_what_a_file_states_about_its_scheduler(folder: Path, tmp_path: Path, scheduler: str | None) -> None:
     """The scheduler of the folder predicts the noise; the note names the tensors, and how to change it."""
@@ -315,6 +318,7 @@ def quantized_folder(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_component", [True, False])
 def test_a_quantized_denoiser_stays_quantized(quantized_folder: Path, as_component: bool) -> None:
     """Diffusers unpacks its numbers as they are used: what it makes is near, and not the same."""
@@ -352,6 +356,7 @@ def test_without_the_package_it_is_told(folder: Path, monkeypatch: pytest.Monkey
     assert "pip install gguf" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_packed_numbers_are_unpacked_to_be_saved(quantized_folder: Path, tmp_path: Path) -> None:
     """A folder has no place for the format GGUF; what it makes stays the same."""
     whole = str(quantized_folder / "whole")

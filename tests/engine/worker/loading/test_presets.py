@@ -22,6 +22,8 @@ from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.runner import Runner
 from octabox.types import Generation
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = WorkerOptions(device="cpu")
 
 

@@ -19,6 +19,8 @@ from octabox.engine.worker.loading.models import load
 from octabox.hub.checkpoints import bundles
 from octabox.hub.checkpoints.families import detect_family
 
+pytestmark = pytest.mark.slow
+
 KIND = "StableDiffusionXLPipeline"
 
 #: Names of a text encoder's parts in OpenCLIP; transformers' come first.

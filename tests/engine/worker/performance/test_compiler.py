@@ -18,7 +18,7 @@ from octabox.engine.messages import COMPILED_CODE_VARIABLE
 from octabox.engine.worker.performance.compiler import Compiler, check_backend
 from octabox.errors import LoadError
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")]
 
 #: A process that compiles a small module by inductor, and prints what was found on disk.
 COMPILE = """
@@ -179,7 +179,6 @@ def test_an_unknown_backend_is_refused_with_the_choices() -> None:
     assert {"inductor", "eager"} <= set(caught.value.choices)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_compiled_code_is_found_on_disk_by_the_next_process(tmp_path: Path) -> None:
     """The first process compiles, the second one loads from disk."""

@@ -21,6 +21,8 @@ from octabox.engine.worker.runner import Runner
 from octabox.types import AdapterChoice
 from trained import HEARTS, image, pipeline, shows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pipe() -> Any:

@@ -24,6 +24,8 @@ from octabox.engine.worker.performance.plan import plan_performance
 from octabox.engine.worker.runner import Runner
 from octabox.types import Artifact, Generation, Progress
 
+pytestmark = pytest.mark.slow
+
 
 def pixels(artifact: Artifact) -> Any:
     """Return an image's pixels."""
@@ -95,7 +97,6 @@ def test_turbo_says_that_it_is_lossy() -> None:
     assert answers[0].artifacts[0].content == answers[1].artifacts[0].content
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_fast_gives_the_image_that_there_was(calls: Calls, tmp_path: Path) -> None:
     """It is compiled by inductor in the first call, with its own phase, and loaded from disk by the next worker."""

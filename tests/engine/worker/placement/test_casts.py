@@ -19,6 +19,8 @@ from octabox.engine.worker.placement.casts import find_compute_dtype, has_mixed_
 from octabox.engine.worker.runner import Runner
 from tiny import unet
 
+pytestmark = pytest.mark.slow
+
 KIND, SIBLING = "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"
 
 PARAMS = {"prompt": "a cat", "num_inference_steps": 2}

@@ -161,6 +161,7 @@ def test_the_processor_multiplies_halves() -> None:
     assert set(dtypes.HALF_DTYPES) == set(supported_half_dtypes("cpu"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["auto", "float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("variant", ["fp16", "non_ema"])
 def test_the_only_variant_is_loaded_in_any_dtype(dtype: Any, variant: str, pipe: Any, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 #: Code of a worker that receives these bytes as a message.
 LISTEN = """
 import multiprocessing
@@ -31,6 +33,7 @@ def test_invalid_messages() -> None:
     assert "cannot be read" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_pipe() -> None:
     """The worker exits without an error if the server is gone."""
     done = listen(b"\x80\x04N.", closes=True)

@@ -12,6 +12,8 @@ import pytest
 from octabox.engine.worker.upscaling.torchvision_stub import ModuleStub
 from octabox.errors import MissingDependencyError
 
+pytestmark = pytest.mark.slow
+
 CODE = """
 import sys
 from octabox.engine.worker.upscaling.torchvision_stub import torchvision_or_stub
