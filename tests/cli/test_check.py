@@ -1,5 +1,6 @@
 """``octabox check``."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_what_is_wrong_is_told_file_by_file(folder: Path) -> None:
         "c.yaml: OK (c)",
         "3 files, 2 models: 2 errors, 1 warning.",
     ] == lines(result)
+    assert isinstance(result.exception, ConfigError)
+
+
+def test_findings_are_printed_as_json(folder: Path) -> None:
+    """An object for each file, with its models and its problems; the summary is the error."""
+    (folder / "a.yaml").write_text("model: owner/name\ndtyp: auto\n")
+    (folder / "b.yaml").write_text("model: owner/name\n")
+
+    result = check(".", "--json")
+    first, second = json.loads(result.output)
+
+    assert ("b.yaml", ["b"], []) == (second["file"], second["models"], second["problems"])
+    assert [("error", 2, "dtyp", "did you mean dtype?")] == [
+        (each["severity"], each["line"], each["key"], each["hint"]) for each in first["problems"]
+    ]
     assert isinstance(result.exception, ConfigError)
 
 

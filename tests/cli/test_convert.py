@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -55,8 +56,10 @@ async def _pixels(engine: LocalEngine, folder: Path) -> bytes:
 
 def test_type_variant_and_size_of_files_are_chosen(tmp_path: Path) -> None:
     """Files carry the variant in their names, and none is much larger than asked for."""
-    convert("demo", tmp_path / "out", "--dtype", "float16", "--variant", "fp16", "--max-shard-size", "500KB")
+    options = ("--dtype", "float16", "--variant", "fp16", "--max-shard-size", "500KB", "--json")
+    result = convert("demo", tmp_path / "out", *options)
 
+    assert (str(tmp_path / "out"), "StableDiffusionPipeline") == tuple(json.loads(result.stdout).values())[:2]
     files = [file.name for file in (tmp_path / "out" / "unet").glob("*.safetensors")]
     assert len(files) > 1
     assert all(".fp16" in name for name in files)

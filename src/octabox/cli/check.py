@@ -5,10 +5,13 @@ Each file is reported as OK, or with the line of each problem; nothing is loaded
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,7 +43,8 @@ class Findings:
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="[FOLDER|FILE]...")
-def command(paths: tuple[Path, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(paths: tuple[Path, ...], *, as_json: bool) -> None:
     """Check model configurations without loading weights.
 
     By default the models folder is checked. The exit code is 4 if there are errors; warnings do not count.
@@ -57,7 +61,7 @@ def command(paths: tuple[Path, ...]) -> None:
     if folder is not None or not paths:
         findings.problems += find_file_problems(settings)
     findings.problems += check_against_catalog(findings.entries, settings)
-    report(findings)
+    report(findings, as_json=as_json)
 
 
 def check_path(path: Path, findings: Findings) -> None:
@@ -129,8 +133,12 @@ def check_against_catalog(entries: Iterable[Entry], settings: Settings) -> list[
     return find_problems(entries, load_catalog(), limits_of(settings), adapters)
 
 
-def report(findings: Findings) -> None:
+def report(findings: Findings, *, as_json: bool = False) -> None:
     """Print the findings by file.
+
+    Args:
+        findings: The files, their models and their problems.
+        as_json: Whether to print a list of files as JSON, and the summary of errors alone.
 
     Raises:
         ConfigError: There are errors.
@@ -138,19 +146,43 @@ def report(findings: Findings) -> None:
     by_file: dict[Path, list[Problem]] = {file: [] for file in findings.models}
     for problem in findings.problems:
         by_file.setdefault(problem.file, []).append(problem)
-    for file, problems in sorted(by_file.items()):
-        names = ", ".join([*findings.models.get(file, ()), *findings.aliases.get(file, ())])
-        if not problems:
-            click.echo(f"{file}: OK ({names})" if names else f"{file}: OK")
-        for problem in sorted(problems, key=lambda each: (each.line, each.column)):
-            click.echo(str(problem))
+    for problems in by_file.values():
+        problems.sort(key=lambda each: (each.line, each.column))
     errors, warnings = findings.count("error"), findings.count("warning")
     models = sum(map(len, findings.models.values()))
     summary = f"{_count(len(by_file), 'file')}, {_count(models, 'model')}: "
     summary += f"{_count(errors, 'error')}, {_count(warnings, 'warning')}."
+    if as_json:
+        click.echo(json.dumps(_to_json(by_file, findings), indent=2, ensure_ascii=False))
+    else:
+        _print(by_file, findings)
     if errors:
         raise ConfigError(summary)
-    click.echo(summary)
+    if not as_json:
+        click.echo(summary)
+
+
+def _print(by_file: dict[Path, list[Problem]], findings: Findings) -> None:
+    """Print a line for each problem, and for each file without any."""
+    for file, problems in sorted(by_file.items()):
+        names = ", ".join([*findings.models.get(file, ()), *findings.aliases.get(file, ())])
+        if not problems:
+            click.echo(f"{file}: OK ({names})" if names else f"{file}: OK")
+        for problem in problems:
+            click.echo(str(problem))
+
+
+def _to_json(by_file: dict[Path, list[Problem]], findings: Findings) -> list[dict[str, Any]]:
+    """Return an object for each file: its path, its models, its aliases and its problems."""
+    return [
+        {
+            "file": str(file),
+            "models": findings.models.get(file, []),
+            "aliases": findings.aliases.get(file, []),
+            "problems": [dataclasses.asdict(problem) | {"file": str(problem.file)} for problem in problems],
+        }
+        for file, problems in sorted(by_file.items())
+    ]
 
 
 def _count(count: int, noun: str) -> str:

@@ -6,6 +6,7 @@ MODEL is a configured name, a folder, a checkpoint file, a Hub id or `demo`; OUT
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def _check_size(_: click.Context, __: click.Parameter, value: str | None) -> str
 @click.option("--max-shard-size", callback=_check_size, help="Maximum size of a weight file, such as 5GB.")
 @click.option("--force", is_flag=True, help="Replace an existing model in OUT.")
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of model configurations.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the log, including warnings of libraries.")
 def command(
     model: str,
@@ -39,6 +41,7 @@ def command(
     max_shard_size: str | None,
     force: bool,
     models: Path | None,
+    as_json: bool,
     verbose: bool,
 ) -> None:
     """Convert a model."""
@@ -58,6 +61,10 @@ def command(
         options = WorkerOptions(threads=parts.settings.threads, log_level=level)
         conversion = Conversion(config, served.pipeline.name, Path(out).absolute(), options, variant, max_shard_size)
         result = convert(conversion, force=force)
-    click.echo(f"{out}  ({served.pipeline.name})")
+    if as_json:
+        folder = {"path": str(out), "pipeline": served.pipeline.name, "warnings": list(result.warnings)}
+        click.echo(json.dumps(folder, indent=2, ensure_ascii=False))
+    else:
+        click.echo(f"{out}  ({served.pipeline.name})")
     for warning in result.warnings:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)

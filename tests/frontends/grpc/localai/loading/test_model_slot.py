@@ -25,7 +25,10 @@ class SlowModels:
         """Add nothing."""
 
     async def remove(self, name: str) -> bool:
-        """Remove nothing."""
+        """End the load of this model with an error."""
+        if not self.end.is_set():
+            self.error = LoadError(f"'{name}' was unloaded.")
+            self.end.set()
         return bool(name)
 
     async def load(self, name: str) -> None:
@@ -75,6 +78,23 @@ async def test_a_request_that_waits_for_a_load_gets_the_model_or_the_reason(stop
     for task in (load, waiting):
         with pytest.raises(ServerStoppingError):
             await asyncio.wait_for(task, LIMIT)
+
+
+async def test_free_ends_a_load() -> None:
+    """The caller of the load gets an error, and the next load finds the slot free."""
+    models = SlowModels()
+    slot = Slot(models)  # type: ignore[arg-type]
+    load = asyncio.create_task(slot.load(SimpleNamespace(identity="demo", warnings=())))  # type: ignore[arg-type]
+    await asyncio.wait_for(models.loading.wait(), LIMIT)
+
+    assert await asyncio.wait_for(slot.free(), LIMIT)
+
+    with pytest.raises(LoadError, match="'demo' was unloaded"):
+        await asyncio.wait_for(load, LIMIT)
+    assert "UNINITIALIZED" == slot.state()
+    models.error = None
+    await slot.load(SimpleNamespace(identity="demo", warnings=()))  # type: ignore[arg-type]
+    assert "READY" == slot.state()
 
 
 async def test_a_request_without_a_model_is_an_error() -> None:

@@ -80,6 +80,7 @@ class ModelSlot:
     def __init__(self, models: DynamicModels) -> None:
         self._models, self._lock = models, ModelLock()
         self._loaded: LoadedModel | None = None
+        self._loading: str | None = None
         self._failed = self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -103,7 +104,7 @@ class ModelSlot:
         self._closed = True
 
     async def free(self) -> bool:
-        """Unload the model after the earlier requests have ended; return whether there was one."""
+        """Stop a load that runs, or unload the model after the earlier requests have ended; return whether there was one."""
         return await self._complete(self._free())
 
     @asynccontextmanager
@@ -160,12 +161,15 @@ class ModelSlot:
                 if old is None or old.served.config != new.served.config:
                     await self._unload()
                 self._models.add(new.served.config)
+                self._loading = name
                 try:
                     await self._models.load(name)
                 except BaseException:
                     self._loaded = None
                     await self._models.remove(name)
                     raise
+                finally:
+                    self._loading = None
                 self._loaded = new
             except BaseException:
                 self._failed = self._loaded is None
@@ -194,10 +198,11 @@ class ModelSlot:
                 await self._models.remove(name)
 
     async def _free(self) -> bool:
-        """Unload the model when no request uses it."""
+        """Stop a load, whose caller gets an error, or unload the model when no request uses it."""
+        stopped = self._loading is not None and await self._models.remove(self._loading)
         async with self._lock.exclusive():
             self._failed = False
-            return await self._unload()
+            return await self._unload() or stopped
 
     async def _unload(self) -> bool:
         """Unload the model; return whether there was one."""
