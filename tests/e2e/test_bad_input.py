@@ -71,7 +71,7 @@ BAD = [
     ({"image": "http://[::1]/x.png"}, 400, "forbidden_url", None),
     ({"image": "not base64!"}, 400, "invalid_image", "image"),
     ({"image": data_uri(b"text")}, 400, "invalid_image", "image"),
-    ({"image": data_uri(png(64, 64)[:60])}, 400, "invalid_image", "image"),
+    ({"image": data_uri(png(64, 64)[:45])}, 400, "invalid_image", "image"),
     ({"image": data_uri(png(20000, 20000))}, 400, "invalid_image", "image"),
     ({"return_dict": False}, 400, None, "return_dict"),
     ({"callback_on_step_end": "os.system"}, 400, None, "callback_on_step_end"),
