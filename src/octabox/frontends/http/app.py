@@ -34,6 +34,7 @@ from octabox.frontends.http.openai.images import routes as images
 from octabox.frontends.http.openai.speech import routes as speech
 from octabox.frontends.http.openai.videos import routes as videos
 from octabox.frontends.http.responses import MEDIA_HEADERS
+from octabox.frontends.http.ui.routes import add_page
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
 
@@ -101,6 +102,8 @@ def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[Rout
     app.state.lifecycle = ctx.lifecycle
     app.include_router(health.routes(ctx))
     app.include_router(_with_keys(ctx, route_modules))
+    if ctx.settings.ui:
+        add_page(app)
     _add_error_handlers(app)
     _add_middleware(app, ctx)
     return app
