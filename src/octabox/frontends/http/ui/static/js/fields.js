@@ -141,6 +141,8 @@ export function toParams(fields, values) {
 function toParam(field, value) {
   if (value === null || value === undefined || value === "") return undefined;
   if (Array.isArray(value) && !value.length) return undefined;
+  // One medium is no list: it may also go where only one is taken.
+  if (Array.isArray(value) && value.length === 1 && MEDIA.has(field.control)) return value[0];
   switch (field.control) {
     case "number":
     case "slider":
