@@ -75,8 +75,7 @@ class FakeGenerations:
         """Yield progress, previews if some are asked for, and the result."""
         with observed(request, self.observers) as results:
             self.requests.append(request)
-            if request.id not in {each.id for each in self.seen}:
-                self.seen.append(request)
+            self._see(request)
             if self.delay:
                 await asyncio.sleep(self.delay)
             if self.error:
@@ -123,6 +122,11 @@ class FakeGenerations:
         request = request if request.seed is not None else replace(request, seed=7)
         self.seen.append(request)
         return request
+
+    def _see(self, request: GenerationRequest) -> None:
+        """Remember a request that was not validated before."""
+        if request.id not in {each.id for each in self.seen}:
+            self.seen.append(request)
 
     def _artifact(self, request: GenerationRequest, seed: int) -> Artifact:
         if self.made is not None:

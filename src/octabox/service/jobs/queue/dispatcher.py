@@ -6,10 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
 from octabox.security.clients import current_client, current_priority
 from octabox.service.events import result_of
+from octabox.service.jobs.queue.entries import Entries
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.record import StoredJob
 from octabox.service.jobs.store.store import JobStore
@@ -49,6 +51,7 @@ class Dispatcher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Task[None]] = {}
         self._cancelled: set[str] = set()
+        self._entries = Entries()
         self._full: set[str] = set()
         self._closed = False
 
@@ -58,8 +61,9 @@ class Dispatcher:
             return
         for model in self._live.models() - self._full:
             for job in self._live.take_next(model):
-                task = self._tasks[job.id] = asyncio.create_task(self._run(job), name=f"job {job.id}")
-                task.add_done_callback(lambda done, job=job: self._forget(job, done))
+                task = asyncio.create_task(self._run(job, self._entries.add(job)), name=f"job {job.id}")
+                self._tasks[job.id] = task
+                task.add_done_callback(partial(self._forget, job))
         self._live.publish_positions()
 
     async def withdraw(self, jobs: Iterable[StoredJob]) -> None:
@@ -83,9 +87,14 @@ class Dispatcher:
         if self._ends:
             await asyncio.wait([*self._ends.values()], timeout=CANCEL_TIMEOUT)
 
-    async def _run(self, job: StoredJob) -> None:
-        """Run a job until it ends, or has to wait again."""
-        outcome = await self._outcome(job)
+    async def _run(self, job: StoredJob, turn: Awaitable[None]) -> None:
+        """Run a job until it ends, or has to wait again.
+
+        Args:
+            job: The job.
+            turn: Its turn to enter the engine's queue.
+        """
+        outcome = await self._outcome(job, turn)
         if outcome is None:
             self._wait_again(job)
         else:
@@ -96,15 +105,17 @@ class Dispatcher:
         if self._tasks.get(job.id) is task:
             del self._tasks[job.id]
         self._live.sent.discard(job.id)
+        self._entries.end(job)
         if not task.cancelled() and (error := task.exception()):
             logger.error("The end of job %s is not stored", job.id, exc_info=error)
         self.dispatch()
 
-    async def _outcome(self, job: StoredJob) -> Generation | OctaboxError | None:
+    async def _outcome(self, job: StoredJob, turn: Awaitable[None]) -> Generation | OctaboxError | None:
         """Return the result or the error of a run; None if the job has to wait again."""
         current_client.set(job.client)
         current_priority.set(job.priority)
         try:
+            await turn
             request = await self._store.request(job.id)
             return await result_of(self._generation.stream(request), lambda progress: self._advance(job, progress))
         except asyncio.CancelledError:
@@ -124,6 +135,7 @@ class Dispatcher:
 
     def _advance(self, job: StoredJob, progress: Progress) -> None:
         """Record and publish the progress of a job; the start of a run is stored, so that runs without an end are counted."""
+        self._entries.end(job)
         was_waiting = job.status == "queued"
         job.advance(progress)
         log = self._live.log(job)
