@@ -7,7 +7,7 @@ from typing import Any
 
 from octabox.frontends.http.errors import error_body
 from octabox.frontends.http.responses import as_base64, link
-from octabox.service.jobs import Job
+from octabox.service.jobs import Job, StoredJob
 from octabox.types import AdapterReport, Artifact, Generation, Progress
 
 
@@ -90,7 +90,8 @@ def progress_to_json(progress: Progress) -> dict[str, Any]:
 
 def job_to_json(job: Job, base: str) -> dict[str, Any]:
     """Return the status of a job."""
-    warnings = job.note if isinstance(job.note, tuple) else ()
+    warnings = job.note.get("warnings", ()) if isinstance(job, StoredJob) and isinstance(job.note, dict) else job.note
+    warnings = warnings if isinstance(warnings, list | tuple) else ()
     return {
         "id": job.id,
         "object": "generation",
@@ -102,4 +103,20 @@ def job_to_json(job: Job, base: str) -> dict[str, Any]:
         "progress": progress_to_json(job.progress),
         "result": generation_to_json(job, job.result, base, warnings) if job.result else None,
         "error": error_body(job.error)["error"] if job.error else None,
+        **(_stored_to_json(job) if isinstance(job, StoredJob) else {}),
+    }
+
+
+def _stored_to_json(job: StoredJob) -> dict[str, Any]:
+    """Return what a background job has in addition."""
+    return {
+        "object": job.kind,
+        "started_at": job.started,
+        "owner": job.owner,
+        "batch": job.batch,
+        "priority": job.priority,
+        "attempts": job.attempts,
+        "seed": job.request.seed,
+        "webhook": job.webhook,
+        "durable": job.durable,
     }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from octabox.frontends.http.native.generations.schema import NativeRequest
+from octabox.service.jobs import Submission
 from octabox.service.planning import parse_seed
 from octabox.types import GenerationRequest, OutputFormat, Source
 
@@ -50,6 +51,26 @@ def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) ->
         partial_images=body.partial_images if body.stream else 0,
         id=body.id or uuid.uuid4().hex,
     )
-    ignored = body.partial_images and not body.stream
-    warnings = ("'partial_images' has no effect without 'stream'.",) if ignored else ()
-    return ParsedRequest(body.control_from_aliases(request), body.output.response == "url", warnings)
+    return ParsedRequest(body.control_from_aliases(request), body.output.response == "url", _warnings(body))
+
+
+def to_submission(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) -> Submission:
+    """Return the background job for a body; its arguments and errors are those of `to_request`."""
+    body = body.model_copy(update={"background": True})
+    parsed = to_request(body, inputs)
+    note = {"warnings": list(parsed.warnings)}
+    request = replace(parsed.request, partial_images=0)
+    return Submission(request, note=note, priority=body.priority, webhook=body.webhook)
+
+
+def _warnings(body: NativeRequest) -> tuple[str, ...]:
+    """Return a warning for each field without effect."""
+    has_no_effect = {
+        "'partial_images' has no effect without 'stream'.": body.partial_images and not body.stream,
+        "'stream' has no effect on a background job; follow its events.": body.stream and body.background,
+        "'output.response' has no effect on a background job, whose outputs are links.": body.background
+        and body.output.response != "url",
+        "'priority' has no effect without 'background'.": body.priority and not body.background,
+        "'webhook' has no effect without 'background'.": body.webhook and not body.background,
+    }
+    return tuple(warning for warning, applies in has_no_effect.items() if applies)
