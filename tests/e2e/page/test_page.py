@@ -106,7 +106,7 @@ def test_a_workflow_and_a_lora(tab: Tab) -> None:
     tab.page.fill(".part .settings #field-scale", "2")
     tab.page.click("summary:has-text('Adapters')")
     tab.page.check(".adapter:has-text('hearts') input[type=checkbox]")
-    with tab.page.expect_request("**/v1/generations") as sent:
+    with tab.page.expect_request("**/v1/jobs") as sent:
         tab.make("a red circle", **STEPS)
 
     assert [{"lora": "hearts", "weight": 1}] == sent.value.post_data_json["adapters"]

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.native.generations.responses import job_to_json, progress_to_json
+from octabox.frontends.http.responses import as_data_uri
 from octabox.frontends.http.sse import encode_event
 from octabox.service.jobs.queue.event_log import JobEvent
 
@@ -26,7 +27,10 @@ async def to_events(
             job = await ctx.queue.find(job_id)
             yield encode_event("status", job_to_json(job, base), event.id)
         else:
-            yield encode_event("progress", {"id": job_id, **progress_to_json(event.progress)}, event.id)
+            progress = {"id": job_id, **progress_to_json(event.progress)}
+            if event.progress.preview is not None:
+                progress["preview"] = await as_data_uri(event.progress.preview)
+            yield encode_event("progress", progress, event.id)
 
 
 def parse_event_id(text: str | None) -> int | None:

@@ -4,7 +4,6 @@
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { getJson } from "./api.js";
 import { formFields, initialValues, restoreValues, toParams } from "./fields.js";
-import { keepRun } from "./history.js";
 import { fetchAsDataUri } from "./media-input.js";
 import { readParameters } from "./metadata.js";
 import { Run, warningsByField } from "./run.js";
@@ -240,7 +239,6 @@ export class OctaboxCreate extends LitElement {
     runs.add(run);
     this.show(run);
     await run.start();
-    if (run.state === "completed") await keepRun(run);
     if (run === this.run) this.report(run);
     for (const next of runs.all()) if (!next.finished && (this.run === null || this.run.finished)) this.show(next);
   }

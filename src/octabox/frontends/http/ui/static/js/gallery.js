@@ -2,11 +2,14 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { allMade, forget, history, keep } from "./history.js";
+import { history } from "./history.js";
 import { T } from "./texts.js";
 import "./output.js";
 
 const CELL = 180;
+
+/** Milliseconds in which a deletion can be undone. */
+const UNDO_TIME = 10_000;
 
 export class OctaboxGallery extends LitElement {
   static properties = {
@@ -43,16 +46,18 @@ export class OctaboxGallery extends LitElement {
     history.addEventListener("change", this.onChange);
     window.addEventListener("resize", this.onResize);
     this.read();
+    history.load().catch(() => {});
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
+    this.deleteForGood();
     history.removeEventListener("change", this.onChange);
     window.removeEventListener("resize", this.onResize);
   }
 
   async read() {
-    this.items = await allMade();
+    this.items = history.all;
     await this.updateComplete;
     this.measure();
   }
@@ -124,14 +129,14 @@ export class OctaboxGallery extends LitElement {
       <div class="details">
         <p>${promptOf(item)}</p>
         <dl>${[["model", item.metadata?.model], ["seed", item.seed], ...Object.entries(params).filter(([name]) => name !== "prompt")].map(([name, value]) => html`<dt>${name}</dt><dd>${typeof value === "object" ? JSON.stringify(value) : value}</dd>`)}</dl>
-        <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => keep([{ ...item, tags: e.target.value.split(",").map((each) => each.trim()).filter(Boolean) }])}></label>
+        <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => history.mark([item.key], { tags: e.target.value.split(",").map((each) => each.trim()).filter(Boolean) })}></label>
         <div class="buttons">
           <button type="button" @click=${() => this.use("all", item)}>${T.create.again}</button>
           <button type="button" @click=${() => this.use("prompt", item)}>${T.create.usePrompt}</button>
           <button type="button" @click=${() => this.use("seed", item)}>${T.create.useSeed}</button>
           ${item.media_type?.startsWith("image/") ? html`<button type="button" @click=${() => this.use("image", item)}>${T.create.asImage}</button>
             <button type="button" @click=${() => this.use("mask", item)}>${T.create.asMask}</button>` : nothing}
-          <button type="button" @click=${() => { keep([{ ...item, star: !item.star }]); this.close(); }}>${item.star ? T.gallery.unstar : T.gallery.star}</button>
+          <button type="button" @click=${() => { history.mark([item.key], { star: !item.star }); this.close(); }}>${item.star ? T.gallery.unstar : T.gallery.star}</button>
           <button type="button" @click=${() => this.close()}>${T.gallery.close}</button>
         </div>
       </div>
@@ -161,19 +166,29 @@ export class OctaboxGallery extends LitElement {
     this.chosen = chosen;
   }
 
-  async onDelete() {
+  /** Hide what is selected; it is deleted a little later, so that this can be undone. */
+  onDelete() {
+    this.deleteForGood();
     this.deleted = this.items.filter((each) => this.chosen.has(each.key));
-    await forget([...this.chosen]);
+    history.hide([...this.chosen]);
     this.chosen = new Set();
+    this.timer = setTimeout(() => this.deleteForGood(), UNDO_TIME);
   }
 
-  async onUndo() {
-    await keep(this.deleted);
+  deleteForGood() {
+    clearTimeout(this.timer);
+    this.deleted = [];
+    history.deleteHidden();
+  }
+
+  onUndo() {
+    clearTimeout(this.timer);
+    history.show(this.deleted.map((each) => each.key));
     this.deleted = [];
   }
 
-  async onStar() {
-    await keep(this.items.filter((each) => this.chosen.has(each.key)).map((each) => ({ ...each, star: true })));
+  onStar() {
+    history.mark([...this.chosen], { star: true });
   }
 
   use(what, output) {

@@ -2,7 +2,6 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { keepRun } from "./history.js";
 import { Run } from "./run.js";
 import { runs } from "./runs.js";
 import { T } from "./texts.js";
@@ -109,7 +108,7 @@ export class OctaboxGrid extends LitElement {
       for (const [j, y] of this.made.y.entries()) {
         for (const [i, x] of this.made.x.entries()) {
           if (!this.running) return;
-          let each = { ...body, seed, previews: 0 };
+          let each = { ...body, seed, partial_images: 0 };
           for (const [axis, value] of [["x", x], ["y", y], ["z", z]]) {
             if (value !== null) each = withValue(each, this.axes[axis].name, value, this.values(axis)[0]);
           }
@@ -117,7 +116,6 @@ export class OctaboxGrid extends LitElement {
           runs.add(run);
           this.cells = new Map([...this.cells, [`${i}/${j}/${k}`, run]]);
           await run.start();
-          if (run.state === "completed") await keepRun(run);
           this.requestUpdate();
         }
       }

@@ -1,63 +1,94 @@
-// What has been made: requests of this page, and their outputs, kept in the browser's database.
+// What has been made: the outputs of the jobs on the server, with the stars and tags of this browser.
 // @ts-check
 
-const NAME = "octabox";
-const STORE = "outputs";
+import { getJson, send } from "./api.js";
+import { withLocalUrl } from "./run.js";
+import { runs } from "./runs.js";
 
-/** @type {Promise<IDBDatabase> | null} */
-let opened = null;
+const MARKS = "octabox-marks";
+const PAGE = 200;
 
-/** @returns {Promise<IDBDatabase>} */
-function open() {
-  opened ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open(NAME, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "key" });
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-  return opened;
+/** @typedef {{key: string, job: string, time: number, url?: string, kind: string, media_type: string, seed: number, metadata: any, star?: boolean, tags?: string[], searchable?: string}} Made */
+
+class History extends EventTarget {
+  constructor() {
+    super();
+    /** @type {Made[]} */
+    this.items = [];
+    /** @type {Record<string, {star?: boolean, tags?: string[]}>} */
+    this.marks = JSON.parse(localStorage.getItem(MARKS) || "{}");
+    /** @type {Set<string>} What is hidden until it is deleted. */
+    this.hidden = new Set();
+    runs.addEventListener("completed", (event) => this.add(/** @type {CustomEvent} */ (event).detail));
+  }
+
+  /** Read all completed jobs of the server, page by page. */
+  async load() {
+    /** @type {Made[]} */
+    const found = [];
+    for (let after = "", more = true; more; ) {
+      const page = await getJson(`v1/jobs?status=completed&limit=${PAGE}${after && `&after=${after}`}`);
+      found.push(...page.data.flatMap((job) => outputsOf(job.id, job.created_at, job.result?.outputs || [])));
+      more = page.has_more && page.data.length > 0;
+      after = page.last_id;
+    }
+    this.items = found;
+    this.changed();
+  }
+
+  /** @param {import("./run.js").Run} run */
+  add(run) {
+    const known = new Set(this.items.map((each) => each.key));
+    this.items = [...outputsOf(run.id, run.created || Date.now() / 1000, run.outputs).filter((each) => !known.has(each.key)), ...this.items];
+    this.changed();
+  }
+
+  /** The outputs that are not hidden, with their marks. */
+  get all() {
+    return this.items.filter((each) => !this.hidden.has(each.key)).map((each) => Object.assign(each, { star: false, tags: [], ...this.marks[each.key] }));
+  }
+
+  /** @param {string[]} keys @param {{star?: boolean, tags?: string[]}} change */
+  mark(keys, change) {
+    for (const key of keys) {
+      this.marks[key] = { ...this.marks[key], ...change };
+      for (const each of this.items) if (each.key === key) each.searchable = undefined;
+    }
+    localStorage.setItem(MARKS, JSON.stringify(this.marks));
+    this.changed();
+  }
+
+  /** @param {string[]} keys */
+  hide(keys) {
+    this.hidden = new Set([...this.hidden, ...keys]);
+    this.changed();
+  }
+
+  /** @param {string[]} keys */
+  show(keys) {
+    this.hidden = new Set([...this.hidden].filter((each) => !keys.includes(each)));
+    this.changed();
+  }
+
+  /** Delete the jobs all of whose outputs are hidden. */
+  async deleteHidden() {
+    const jobs = new Set(this.items.filter((each) => this.hidden.has(each.key)).map((each) => each.job));
+    for (const job of jobs) {
+      const outputs = this.items.filter((each) => each.job === job);
+      if (!outputs.every((each) => this.hidden.has(each.key))) continue;
+      await send("DELETE", `v1/jobs/${job}`).catch(() => null);
+      this.items = this.items.filter((each) => each.job !== job);
+    }
+  }
+
+  changed() {
+    this.dispatchEvent(new Event("change"));
+  }
 }
 
-/** @param {IDBTransactionMode} mode @param {(store: IDBObjectStore) => IDBRequest} work */
-async function inStore(mode, work) {
-  const request = work((await open()).transaction(STORE, mode).objectStore(STORE));
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
+/** @returns {Made[]} */
+function outputsOf(job, time, outputs) {
+  return outputs.map((output, index) => ({ ...withLocalUrl(output), key: `${job}/${index}`, job, time }));
 }
 
-/** @typedef {{key: string, time: number, run: string, url?: string, text?: string, kind: string, media_type: string, seed: number, metadata: any, body: any, star?: boolean, tags?: string[], thumbnail?: string}} Made */
-
-export const history = new EventTarget();
-
-/** Return all outputs, the latest first. @returns {Promise<Made[]>} */
-export async function allMade() {
-  const found = /** @type {Made[]} */ (await inStore("readonly", (store) => store.getAll()));
-  return found.sort((a, b) => b.time - a.time || (a.key < b.key ? 1 : -1));
-}
-
-/** @param {Made[]} items */
-export async function keep(items) {
-  for (const each of items) await inStore("readwrite", (store) => store.put(each));
-  history.dispatchEvent(new Event("change"));
-}
-
-/** @param {string[]} keys */
-export async function forget(keys) {
-  for (const key of keys) await inStore("readwrite", (store) => store.delete(key));
-  history.dispatchEvent(new Event("change"));
-}
-
-/** Keep the outputs of a request. @param {import("./run.js").Run} run */
-export async function keepRun(run) {
-  const time = Date.now();
-  const body = withoutMedia(run.body);
-  await keep(run.outputs.map((output, index) => ({ ...output, key: `${run.id}/${index}`, run: run.id, time, body })));
-}
-
-/** Return a request without the content of its files, which would fill the database. */
-function withoutMedia(body) {
-  const params = Object.entries(body.params || {}).filter(([, value]) => !(typeof value === "string" && value.startsWith("data:")) && !Array.isArray(value));
-  return { ...body, params: Object.fromEntries(params) };
-}
+export const history = new History();

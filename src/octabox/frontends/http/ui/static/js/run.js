@@ -1,4 +1,4 @@
-// Requests that this page has sent: their progress, previews and results.
+// Background jobs on the server, as this page follows them: their progress, previews and results.
 // @ts-check
 
 import { ApiError, events, resultUrl, send } from "./api.js";
@@ -14,13 +14,18 @@ import { T } from "./texts.js";
  * @property {any} metadata
  */
 
-/** One request, whose state changes as events arrive; "update" says so. */
+const ENDED = ["completed", "failed", "cancelled"];
+
+/** Milliseconds before a connection is tried again, at most. */
+const LONGEST_PAUSE = 10_000;
+
+/** One job, whose state changes as events arrive; "update" says so. */
 export class Run extends EventTarget {
-  /** @param {any} body Body of the request, for POST /v1/generations. */
+  /** @param {any} body Body of the request, for POST /v1/jobs. */
   constructor(body) {
     super();
-    this.id = body.id || crypto.randomUUID();
-    this.body = { ...body, id: this.id, stream: true, previews: body.previews ?? 8 };
+    this.id = "";
+    this.body = { partial_images: 8, ...body };
     this.state = "queued";
     this.progress = { phase: "queued", step: 0, steps: 0, position: 0, part: 1, parts: 1, output: 0 };
     this.preview = "";
@@ -32,25 +37,54 @@ export class Run extends EventTarget {
     this.error = null;
     /** @type {any} */
     this.timings = null;
-    this.started = Date.now();
-    this.abort = new AbortController();
+    this.lastEvent = "";
+  }
+
+  /** Return the run of a job that is on the server already. @param {any} job */
+  static of(job) {
+    const run = new Run(job.request || { model: job.model, params: {} });
+    run.id = job.id;
+    run.apply(job);
+    return run;
   }
 
   get finished() {
-    return ["completed", "failed", "cancelled"].includes(this.state);
+    return ENDED.includes(this.state);
   }
 
-  /** Send the request, and follow its events to the end. */
+  /** Submit the job, and follow it to its end. */
   async start() {
     try {
-      const response = await send("POST", "v1/generations", { body: this.body, signal: this.abort.signal });
-      for await (const { event, data } of events(response)) this.receive(event, data);
-      if (!this.finished) throw new ApiError(0, { message: T.errors.stream });
+      const response = await send("POST", "v1/jobs", { body: this.body });
+      this.apply(await response.json());
+      this.update();
     } catch (error) {
-      if (this.abort.signal.aborted) this.state = "cancelled";
-      else this.fail(error instanceof ApiError ? error : new ApiError(0, { message: String(error) }));
+      this.fail(error);
+      this.update();
+      return this;
     }
-    this.update();
+    return this.follow();
+  }
+
+  /** Follow the events of the job to its end; a connection that is lost is made again, from the last event on. */
+  async follow() {
+    for (let pause = 500; !this.finished; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+      try {
+        const headers = this.lastEvent ? { "last-event-id": this.lastEvent } : {};
+        const response = await send("GET", `v1/jobs/${this.id}/events`, { headers });
+        for await (const { event, data, id } of events(response)) {
+          this.lastEvent = id || this.lastEvent;
+          pause = 500;
+          this.receive(event, data);
+        }
+        if (!this.finished) this.apply(await (await send("GET", `v1/jobs/${this.id}`)).json());
+      } catch (error) {
+        // The server may be back soon, with the job; one that it does not know any more is lost.
+        if (error instanceof ApiError && error.status !== 0 && error.status < 500) this.fail(error);
+      }
+      this.update();
+      if (!this.finished) await new Promise((resolve) => setTimeout(resolve, pause));
+    }
     return this;
   }
 
@@ -60,30 +94,44 @@ export class Run extends EventTarget {
       this.state = data.phase === "queued" ? "queued" : "in_progress";
       this.progress = data;
       if (data.preview) this.preview = data.preview;
-    } else if (event === "output") {
-      this.outputs = [...this.outputs, withLocalUrl(data)];
-    } else if (event === "done") {
-      this.state = "completed";
-      this.outputs = data.outputs.map(withLocalUrl);
-      this.warnings = data.warnings || [];
-      this.timings = data.timings;
-      this.preview = "";
-    } else if (event === "error") {
-      this.fail(new ApiError(data.status || 500, data.error || data));
+    } else if (event === "status") {
+      this.apply(data);
     }
     this.update();
   }
 
-  /** @param {ApiError} error */
-  fail(error) {
-    this.state = error.code === "cancelled" ? "cancelled" : "failed";
-    this.error = error;
+  /** Take over the state of a job. @param {any} job */
+  apply(job) {
+    this.id = job.id;
+    this.state = job.status;
+    this.progress = job.progress || this.progress;
+    this.created = job.created_at;
+    if (job.result) {
+      this.outputs = job.result.outputs.map(withLocalUrl);
+      this.warnings = job.result.warnings || [];
+      this.timings = job.result.timings;
+      this.preview = "";
+    }
+    if (job.error) this.error = new ApiError(500, job.error);
   }
 
-  /** Cancel the request; the server stops at the next step. */
+  /** @param {any} error */
+  fail(error) {
+    this.state = "failed";
+    this.error = error instanceof ApiError ? error : new ApiError(0, { message: String(error) });
+  }
+
+  /** Cancel the job; the server stops it at the next step. */
   async cancel() {
-    await send("DELETE", `v1/generations/${encodeURIComponent(this.id)}`).catch(() => {});
-    this.abort.abort();
+    if (!this.id) return;
+    const response = await send("POST", `v1/jobs/${this.id}/cancel`).catch(() => null);
+    if (response) this.apply(await response.json());
+    this.update();
+  }
+
+  /** Move the job among those that wait. @param {"first" | "last"} position */
+  async move(position) {
+    await send("PATCH", `v1/jobs/${this.id}`, { body: { position } });
   }
 
   update() {
@@ -92,7 +140,7 @@ export class Run extends EventTarget {
 }
 
 /** Return an output whose link leads to this server. */
-function withLocalUrl(output) {
+export function withLocalUrl(output) {
   return output.url ? { ...output, url: resultUrl(output.url) } : output;
 }
 

@@ -1,28 +1,55 @@
-// All requests of this page, the latest first.
+// The jobs of this page, the latest first: those that it has submitted, and those that the server had already.
 // @ts-check
+
+import { getJson } from "./api.js";
+import { Run } from "./run.js";
 
 class Runs extends EventTarget {
   constructor() {
     super();
-    /** @type {import("./run.js").Run[]} */
+    /** @type {Run[]} */
     this.list = [];
+    /** @type {string[]} Models whose jobs wait until they are resumed. */
+    this.paused = [];
   }
 
-  /** @param {import("./run.js").Run} run */
+  /** Follow the jobs that wait or run on the server, such as those from before a reload. */
+  async load() {
+    const { data, paused } = await getJson("v1/jobs?status=queued,in_progress&limit=1000&order=asc");
+    this.paused = paused || [];
+    for (const job of data) {
+      if (this.list.some((each) => each.id === job.id)) continue;
+      const run = Run.of(job);
+      this.add(run);
+      run.follow();
+    }
+    this.changed();
+  }
+
+  /** @param {Run} run */
   add(run) {
     this.list = [run, ...this.list];
-    run.addEventListener("update", () => this.dispatchEvent(new Event("change")));
+    let last = "";
+    run.addEventListener("update", () => {
+      if (run.state !== last && run.state === "completed") this.dispatchEvent(new CustomEvent("completed", { detail: run }));
+      last = run.state;
+      this.changed();
+    });
+    this.changed();
+  }
+
+  changed() {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Return the requests in the order in which they were sent. */
+  /** Return the jobs in the order in which they were submitted. */
   all() {
     return [...this.list].reverse();
   }
 
   clearFinished() {
     this.list = this.list.filter((each) => !each.finished);
-    this.dispatchEvent(new Event("change"));
+    this.changed();
   }
 }
 

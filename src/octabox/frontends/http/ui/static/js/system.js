@@ -79,7 +79,7 @@ export class OctaboxSystem extends LitElement {
     this.message = "";
     const steps = 10;
     for (const n of [0, ...BATCHES]) {
-      const run = new Run({ model, params: { prompt: "a red circle", num_inference_steps: steps }, seed: 1, num_outputs: Math.max(1, n), previews: 0 });
+      const run = new Run({ model, params: { prompt: "a red circle", num_inference_steps: steps }, seed: 1, num_outputs: Math.max(1, n), partial_images: 0 });
       await run.start();
       if (run.error) {
         this.message = run.error.message;
