@@ -6,12 +6,13 @@ import { T } from "./texts.js";
 
 /** Shows an image, a video, audio with its waveform, text, or a link to any other file. */
 export class OctaboxOutput extends LitElement {
-  static properties = { output: { attribute: false } };
+  static properties = { output: { attribute: false }, text: { state: true } };
 
   constructor() {
     super();
     /** @type {any} */
     this.output = null;
+    this.text = "";
   }
 
   createRenderRoot() {
@@ -27,12 +28,16 @@ export class OctaboxOutput extends LitElement {
     if (type.startsWith("image/")) return html`<img src=${output.url} alt=${alt} draggable="true" @dragstart=${this.onDrag}>`;
     if (type.startsWith("video/")) return html`<video src=${output.url} controls loop autoplay muted aria-label=${alt}></video>`;
     if (type.startsWith("audio/")) return html`<canvas class="waveform" width="640" height="96" aria-hidden="true"></canvas><audio src=${output.url} controls aria-label=${alt}></audio>`;
-    if (output.text !== undefined && output.text !== null) return html`<pre>${output.text}</pre>`;
+    if (type.startsWith("text/")) return html`<pre>${output.text ?? this.text}</pre>`;
     return html`<a href=${output.url} download>${T.create.download} (${type})</a>`;
   }
 
-  updated() {
-    if (this.output?.media_type?.startsWith("audio/")) this.drawWaveform().catch(() => {});
+  /** @param {Map<string, any>} changed */
+  updated(changed) {
+    if (!changed.has("output") || !this.output) return;
+    const { media_type: type = "", url, text } = this.output;
+    if (type.startsWith("audio/")) this.drawWaveform().catch(() => {});
+    if (type.startsWith("text/") && text === undefined && url) fetch(url).then((response) => response.text()).then((found) => (this.text = found));
   }
 
   onDrag(event) {
