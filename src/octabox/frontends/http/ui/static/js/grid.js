@@ -21,6 +21,8 @@ export class OctaboxGrid extends LitElement {
     this.cells = new Map();
     this.page = 0;
     this.running = false;
+    /** The axes of the last grid. @type {Record<string, any>} */
+    this.made = {};
   }
 
   createRenderRoot() {
@@ -53,7 +55,7 @@ export class OctaboxGrid extends LitElement {
   }
 
   renderPages() {
-    const pages = this.made?.z || [null];
+    const pages = this.made.z || [null];
     if (pages.length < 2) return nothing;
     return html`<div class="row" role="tablist">${pages.map((value, index) => html`<button type="button" role="tab" aria-selected=${index === this.page} @click=${() => (this.page = index)}>${value}</button>`)}</div>`;
   }

@@ -70,6 +70,7 @@ export class Run extends EventTarget {
   async follow() {
     for (let pause = 500; !this.finished; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       try {
+        /** @type {Record<string, string>} */
         const headers = this.lastEvent ? { "last-event-id": this.lastEvent } : {};
         const response = await send("GET", `v1/jobs/${this.id}/events`, { headers });
         for await (const { event, data, id } of events(response)) {
