@@ -1,6 +1,6 @@
 """Kill the server and its workers at random while clients submit background jobs, and count what is lost, doubled or wrong.
 
-Targets: of all accepted jobs none is lost or doubled, no result differs, nothing hangs, no file or process is left. By default it
+Targets: no accepted job is lost or doubled, no result differs, nothing hangs, no file or process is left. By default it
 takes about an hour; `--jobs 20 --kills 4` a few minutes.
 """
 
