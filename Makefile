@@ -91,6 +91,7 @@ check: lint test  ## Lint and test.
 bench: $(BIN)/.installed-dev  ## Run the benchmarks.
 	$(BIN)/python benchmarks/adapters.py
 	$(BIN)/python benchmarks/catalog.py
+	$(BIN)/python benchmarks/kills.py --jobs 20 --kills 4
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/profiles.py

@@ -13,10 +13,10 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError,
 
 from octabox.config.connection_settings import ConnectionSettings, split_list
 from octabox.config.document import read_document
-from octabox.config.job_settings import JobSettings
 from octabox.config.model import Dtype, ResponseFormat
 from octabox.config.performance import Profile
 from octabox.config.problems import describe_expected, did_you_mean, format_value, nearest_location
+from octabox.config.sections.jobs import JobSettings
 from octabox.errors import ConfigError, nearest
 from octabox.prompts.names import Syntax
 

@@ -1,4 +1,4 @@
-"""Accept background jobs, and tell clients when to ask for them again."""
+"""Accept background jobs, and inform clients when to ask for them again."""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from octabox.config.job_settings import webhook_key
+from octabox.config.sections.jobs import webhook_key
 from octabox.config.settings import Settings
-from octabox.service.jobs.queue.job_queue import JobQueue, QueueLimits
+from octabox.service.jobs.queue.acceptor import QueueLimits
+from octabox.service.jobs.queue.job_queue import JobQueue
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService
 

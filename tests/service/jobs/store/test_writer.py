@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
 from octabox.service.jobs.errors import JobStoreError
 from octabox.service.jobs.store.database import Database, open_database
-from octabox.service.jobs.store.writer import Writer
+from octabox.service.jobs.store.writer import Operation, Writer
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def insert(value: int) -> object:
+def insert(value: int) -> Callable[[Connection], Any]:
     """Return what inserts a value."""
     return lambda connection: connection.execute(text("INSERT INTO t VALUES (:x)"), {"x": value}).rowcount
 
@@ -39,11 +40,21 @@ async def test_operations_that_wait_share_a_transaction(database: Database) -> N
     """One that fails changes nothing, and fails no other."""
     writer = Writer(database.engine)
     began, hold, commits = threading.Event(), threading.Event(), list[int]()
-    first = writer.run(lambda _: (began.set(), hold.wait()))
+
+    def wait(_: Connection) -> None:
+        began.set()
+        hold.wait()
+
+    first = writer.run(wait)
     await asyncio.to_thread(began.wait)
-    waiting = [writer.run(insert(each)) for each in (1, 2, 1, 3)]  # type: ignore[arg-type]
+    waiting = [writer.run(insert(each)) for each in (1, 2, 1, 3)]
     commit = writer._commit
-    writer._commit = lambda batch: commits.append(len(batch)) or commit(batch)  # type: ignore[func-returns-value,method-assign]
+
+    def count(operations: list[Operation]) -> list[Any]:
+        commits.append(len(operations))
+        return commit(operations)
+
+    writer._commit = count  # type: ignore[method-assign]
     hold.set()
     await first
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
@@ -58,7 +69,7 @@ async def test_operations_that_wait_share_a_transaction(database: Database) -> N
 async def test_the_end_writes_what_waits(database: Database) -> None:
     """After that, nothing is accepted."""
     writer = Writer(database.engine)
-    waiting = [writer.run(insert(each)) for each in range(50)]  # type: ignore[arg-type]
+    waiting = [writer.run(insert(each)) for each in range(50)]
     await asyncio.to_thread(writer.close)
 
     assert [1] * 50 == await asyncio.gather(*waiting)

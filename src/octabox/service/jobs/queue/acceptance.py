@@ -7,27 +7,13 @@ import hmac
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from octabox.errors import InvalidParameterError, QueueFullError
+from octabox.errors import QueueFullError
 from octabox.service.jobs.errors import IdempotencyError, JobQuotaError
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.record import StoredJob, Submission
 from octabox.service.jobs.store.rows import to_row
 from octabox.service.jobs.store.serialization import encode_request, hash_requests
-
-#: Maximum length of an idempotency key.
-MAX_KEY_LENGTH = 255
-
-
-def check_key(key: str | None) -> None:
-    """Check an idempotency key.
-
-    Raises:
-        InvalidParameterError: It is empty or too long.
-    """
-    if key is not None and not 0 < len(key) <= MAX_KEY_LENGTH:
-        message = f"'Idempotency-Key' must have 1 to {MAX_KEY_LENGTH} characters, not {len(key)}."
-        raise InvalidParameterError(message, parameter="Idempotency-Key")
 
 
 def check_hash(former: str, current: str) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from functools import partial
 
 from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
@@ -13,6 +12,7 @@ from octabox.security.clients import current_client, current_priority
 from octabox.service.events import result_of
 from octabox.service.jobs.queue.entries import Entries
 from octabox.service.jobs.queue.live_jobs import LiveJobs
+from octabox.service.jobs.queue.recorder import JobRecorder
 from octabox.service.jobs.record import StoredJob
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService
@@ -23,9 +23,6 @@ logger = logging.getLogger("octabox.jobs")
 #: Seconds that a cancelled job has to end by itself.
 CANCEL_TIMEOUT = 10.0
 
-#: Stores the end of a job with its outcome, and records it in the job.
-StoreEnd = Callable[[StoredJob, Generation | OctaboxError], Awaitable[None]]
-
 
 class Dispatcher:
     """Runs the jobs that wait.
@@ -33,21 +30,12 @@ class Dispatcher:
     Args:
         generation: Runs requests.
         live: The jobs that wait or run.
-        store: The store, which each start is written to.
-        store_end: Stores the end of a job.
-        clock: Returns the time in seconds since the epoch.
+        store: The store.
+        recorder: Records the starts and the ends of jobs.
     """
 
-    def __init__(
-        self,
-        generation: GenerationService,
-        live: LiveJobs,
-        store: JobStore,
-        store_end: StoreEnd,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._generation, self._live, self._store, self._store_end = generation, live, store, store_end
-        self._clock = clock
+    def __init__(self, generation: GenerationService, live: LiveJobs, store: JobStore, recorder: JobRecorder) -> None:
+        self._generation, self._live, self._store, self._recorder = generation, live, store, recorder
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Task[None]] = {}
         self._cancelled: set[str] = set()
@@ -96,7 +84,7 @@ class Dispatcher:
         """
         outcome = await self._outcome(job, turn)
         if outcome is None:
-            self._wait_again(job)
+            self._recorder.wait_again(job)
         else:
             await self._end(job, outcome)
 
@@ -117,7 +105,7 @@ class Dispatcher:
         try:
             await turn
             request = await self._store.request(job.id)
-            return await result_of(self._generation.stream(request), lambda progress: self._advance(job, progress))
+            return await result_of(self._generation.stream(request), partial(self._advance, job))
         except asyncio.CancelledError:
             return _cancelled(job) if job.id in self._cancelled else None
         except ServerStoppingError:
@@ -134,38 +122,19 @@ class Dispatcher:
             return OctaboxError(message, model=job.request.model)
 
     def _advance(self, job: StoredJob, progress: Progress) -> None:
-        """Record and publish the progress of a job; the start of a run is stored, so that runs without an end are counted."""
+        """Record the progress of a job; with the first one it is in the queue of the engine."""
         self._entries.end(job)
-        was_waiting = job.status == "queued"
-        job.advance(progress)
-        log = self._live.log(job)
-        if was_waiting and job.status == "in_progress":
-            job.started, job.attempts = self._clock(), job.attempts + 1
-            self._write(job, status=job.status, started=job.started, attempts=job.attempts)
-            log.start_run(job.attempts)
-            log.publish()
-        log.publish(job.progress)
-
-    def _wait_again(self, job: StoredJob) -> None:
-        """Let a job wait again, at its place."""
-        if job.status == "in_progress":
-            job.status = "queued"
-            self._write(job, status=job.status)
-        job.progress = Progress("queued")
-        self._live.log(job).publish()
+        self._recorder.advance(job, progress)
 
     async def _end(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:
         """Store the end of a job, then publish it; the first end counts, and a caller that leaves does not prevent it."""
         if job.id not in self._ends:
             self._live.ending.add(job.id)
-            task = self._ends[job.id] = asyncio.create_task(self._finish(job, outcome), name=f"end of job {job.id}")
+            task = self._ends[job.id] = asyncio.create_task(
+                self._recorder.end(job, outcome), name=f"end of job {job.id}"
+            )
             task.add_done_callback(lambda _: self._ends.pop(job.id, None))
         await asyncio.shield(self._ends[job.id])
-
-    async def _finish(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:
-        """Store the end of a job, then publish it."""
-        await self._store_end(job, outcome)
-        self._live.remove(job)
 
     def _hold(self, model: str, seconds: float) -> None:
         """Send no jobs of a model for some time, since requests that clients wait for have filled its queue."""
@@ -176,15 +145,6 @@ class Dispatcher:
             self.dispatch()
 
         asyncio.get_running_loop().call_later(seconds, release)
-
-    def _write(self, job: StoredJob, **values: object) -> None:
-        """Change columns of a job; a failure is logged, and does not end the run."""
-
-        def check(written: asyncio.Future[None]) -> None:
-            if not written.cancelled() and (error := written.exception()):
-                logger.error("The state of job %s is not stored: %s", job.id, error)
-
-        self._store.change(job.id, **values).add_done_callback(check)
 
 
 async def _cancel_all(tasks: list[asyncio.Task[None]]) -> None:

@@ -4,55 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from octabox.errors import GenerationNotFoundError, InvalidParameterError, OctaboxError
-from octabox.security.clients import current_client
+from octabox.errors import GenerationNotFoundError
 from octabox.security.urls import UrlGuard
-from octabox.service.jobs.errors import JobStateError
-from octabox.service.jobs.queue.acceptance import (
-    check_hash,
-    check_key,
-    check_room,
-    hash_submissions,
-    new_jobs,
-    owner_of,
-    to_rows,
-)
+from octabox.service.jobs.queue.acceptor import Acceptor, QueueLimits, check_key
 from octabox.service.jobs.queue.controls import QueueControls
 from octabox.service.jobs.queue.dispatcher import Dispatcher
-from octabox.service.jobs.queue.ends import EndRecorder
 from octabox.service.jobs.queue.event_log import JobEvent, end_number
 from octabox.service.jobs.queue.live_jobs import LiveJobs
+from octabox.service.jobs.queue.recorder import JobRecorder
 from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.queue.webhooks import Webhooks
 from octabox.service.jobs.record import Acceptance, JobQuery, Kind, StoredJob, Submission
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService
-from octabox.types import Progress
-
-#: Statuses of jobs that can run again.
-RETRIED = ("failed", "cancelled")
-
-
-@dataclass(frozen=True)
-class QueueLimits:
-    """Limits of the queue.
-
-    Args:
-        ttl: Seconds that a job is kept after its end.
-        waiting: How many jobs may wait.
-        per_client: How many jobs of a client may wait or run; 0 is no limit.
-        per_model: How many jobs the engine's queue of a model may have.
-    """
-
-    ttl: float = 24 * 3600
-    waiting: int = 10_000
-    per_client: int = 0
-    per_model: int = 16
 
 
 class JobQueue:
@@ -71,16 +38,18 @@ class JobQueue:
         self,
         generation: GenerationService,
         store: JobStore,
-        limits: QueueLimits = QueueLimits(),
+        limits: QueueLimits | None = None,
         webhook_key: bytes = b"",
         guard: UrlGuard | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._generation, self.store, self._limits, self._clock = generation, store, limits, clock
+        limits = limits or QueueLimits()
+        self.store, self._limits, self._clock = store, limits, clock
         self._live, self._times = LiveJobs(limits.per_model), RunTimes()
         self._webhooks = Webhooks(store, webhook_key, guard, clock)
-        recorder = EndRecorder(store, self._live, self._times, self._webhooks, limits.ttl, clock)
-        self._dispatcher = Dispatcher(generation, self._live, store, recorder.record, clock)
+        recorder = JobRecorder(store, self._live, self._times, self._webhooks, limits.ttl, clock)
+        self._dispatcher = Dispatcher(generation, self._live, store, recorder)
+        self._acceptor = Acceptor(generation, store, self._live, self._times, self._webhooks, limits, clock)
         self.controls = QueueControls(self._live, store, self._dispatcher)
         self._opening = asyncio.Lock()
         self._sending: asyncio.Task[None] | None = None
@@ -107,6 +76,7 @@ class JobQueue:
             self._live.number, self._live.place = await self.store.last_numbers()
             self._times.load(await self.store.run_times())
             await self.controls.load()
+            self._live.durable = self.store.durable
             for job in waiting:
                 self._live.add(job)
             self._sending = asyncio.create_task(self._webhooks.serve(), name="webhooks")
@@ -117,28 +87,26 @@ class JobQueue:
     ) -> Acceptance:
         """Check and store requests, which then run in the background; either all are accepted or none.
 
-        Args:
-            submissions: The requests.
-            key: Idempotency key of the client: with the same key, the same requests are accepted once.
-            batch: Whether they are a batch.
+        With the same idempotency key of a client, the same requests are accepted once.
 
         Raises:
             OctaboxError: A request is invalid, the client has too many jobs, or they cannot be stored.
         """
         check_key(key)
         await self.open()
-        client, request_hash = current_client.get(), ""
-        if key is not None:
-            request_hash = await asyncio.to_thread(hash_submissions, submissions)
-        count = len(submissions)
-        checked = [await self._validated(each, index if batch else None) for index, each in enumerate(submissions)]
-        model = checked[0].request.model
-        check_room(self._live, self._times, client, model, count, self._limits.waiting, self._limits.per_client)
-        owner = owner_of(client, self.store.secret)
-        name = f"batch_{uuid.uuid4().hex}" if batch else None
-        jobs = new_jobs(checked, name, client, owner, self._live.reserve(count), self._clock())
-        # A client that leaves must not separate the jobs on disk from those in memory.
-        return await asyncio.shield(asyncio.ensure_future(self._insert(jobs, key, request_hash)))
+        accepted = await self._acceptor.accept(submissions, key, batch=batch)
+        self._dispatcher.dispatch()
+        return accepted
+
+    async def retry(self, job_id: str) -> StoredJob:
+        """Let a job that has failed or was cancelled wait again, at the end of the queue.
+
+        Raises:
+            JobStateError: It has another status.
+        """
+        again = await self._acceptor.retry(await self.find(job_id))
+        self._dispatcher.dispatch()
+        return self._live.current(again)
 
     async def find(self, job_id: str, kind: Kind | None = None) -> StoredJob:
         """Return a job.
@@ -155,17 +123,12 @@ class JobQueue:
         if job is None or kind not in {None, job.kind} or (job.expires is not None and job.expires <= self._clock()):
             hint = "A background job is kept while it waits or runs, and for a while after its end."
             raise GenerationNotFoundError(f"There is no job '{job_id}'.", hint=hint, parameter="id")
-        return self._current(job)
+        return self._live.current(job)
 
     async def list(self, query: JobQuery) -> list[StoredJob]:
         """Return the jobs of a query."""
         await self.open()
-        return [self._current(job) for job in await self.store.find_all(query)]
-
-    async def count_by_status(self) -> dict[str, int]:
-        """Return how many jobs there are in each status."""
-        await self.open()
-        return await self.store.count_by_status()
+        return [self._live.current(job) for job in await self.store.find_all(query)]
 
     async def follow(self, job_id: str, after: int | None = None) -> AsyncGenerator[JobEvent, None]:
         """Return the events of a job after one of them, by default its current status first; the last one is its end."""
@@ -186,27 +149,6 @@ class JobQueue:
         job = await self.cancel(job_id)
         await self.store.remove([job_id])
         return job
-
-    async def retry(self, job_id: str) -> StoredJob:
-        """Let a job that has failed or was cancelled wait again, at the end of the queue.
-
-        Raises:
-            JobStateError: It has another status.
-        """
-        job = await self.find(job_id)
-        if job.status not in RETRIED or job_id in self._live:
-            message = f"Job '{job_id}' is {job.status}; only failed and cancelled jobs can be retried."
-            raise JobStateError(message, hint="To run the request once more, submit it again.", parameter="id")
-        limits = self._limits
-        check_room(self._live, self._times, job.client, job.request.model, 1, limits.waiting, limits.per_client)
-        place = self._live.reserve(1)[1]
-        again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
-        again = replace(again, losses=0, place=place, started=None)
-        self._live.add(again)  # Before it is stored, so that it is retried once.
-        empty = dict.fromkeys(("result", "error", "ended", "expires", "started"))
-        await self.store.change(job_id, status="queued", losses=0, place=again.place, **empty)
-        self._dispatcher.dispatch()
-        return self._current(again)
 
     async def prune(self, query: JobQuery) -> int:
         """Delete the ended jobs of a query, and return how many there were."""
@@ -237,67 +179,6 @@ class JobQueue:
                 self._sending.cancel()
                 await asyncio.gather(self._sending, return_exceptions=True)
             await self.store.close()
-
-    async def _insert(self, jobs: Sequence[StoredJob], key: str | None, request_hash: str) -> Acceptance:
-        """Store new jobs, and let them wait."""
-        client, names = jobs[0].client, list[str]()
-        self._live.reserved[client] += len(jobs)
-
-        def write(content: bytes) -> str:
-            names.append(self.store.files.write(content))
-            return names[-1]
-
-        try:
-            rows = await asyncio.to_thread(to_rows, jobs, write, key, request_hash)
-            former_hash, former = await self.store.accept(rows)
-        except BaseException:
-            self.store.files.drop(names)
-            raise
-        finally:
-            self._live.reserved[client] -= len(jobs)
-        if former:
-            self.store.files.drop(names)
-            check_hash(former_hash, request_hash)
-            return Acceptance(tuple(self._current(job) for job in former), replayed=True)
-        for job in jobs:
-            job.request = replace(job.request, params={}, optional_params={}, inputs={}, workflow={})
-            job.durable = self.store.durable
-            self._live.add(job)
-        self._dispatcher.dispatch()
-        return Acceptance(tuple(self._current(job) for job in jobs))
-
-    async def _validated(self, submission: Submission, index: int | None) -> Submission:
-        """Return a submission whose request is checked completely and has a seed.
-
-        Args:
-            submission: The submission.
-            index: Its index in its batch, for errors.
-        """
-        try:
-            return await self._checked(submission)
-        except OctaboxError as error:
-            if index is not None:
-                error.message = f"Request {index} of the batch: {error.message}"
-            raise
-
-    async def _checked(self, submission: Submission) -> Submission:
-        """Return a submission whose request is checked completely and has a seed."""
-        if submission.webhook is not None:
-            self._webhooks.check(submission.webhook)
-        if submission.request.id in self._live:
-            message = f"A request '{submission.request.id}' is waiting or running."
-            raise InvalidParameterError(message, hint="Give another id, or none.", parameter="id")
-        return replace(submission, request=await self._generation.validate(submission.request))
-
-    def _current(self, job: StoredJob) -> StoredJob:
-        """Return the state of a job that waits or runs from memory, with its position; others as they are."""
-        live = self._live.get(job.id)
-        if live is None:
-            job.durable = self.store.durable
-            return job
-        if live.status == "queued":
-            live.progress = replace(live.progress, position=self._live.position(live))
-        return live
 
 
 async def _end_event(number: int) -> AsyncGenerator[JobEvent, None]:

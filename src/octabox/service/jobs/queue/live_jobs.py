@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from octabox.service.jobs.queue.event_log import EventLog
 from octabox.service.jobs.queue.ordering import order_jobs, select_jobs
@@ -26,6 +27,7 @@ class LiveJobs:
         self._jobs: dict[str, StoredJob] = {}
         self._logs: dict[str, EventLog] = {}
         self._turns: dict[str, int] = {}
+        self.durable = True
         self.paused: set[str] = set()
         self.sent: set[str] = set()
         self.ending: set[str] = set()
@@ -65,6 +67,14 @@ class LiveJobs:
     def get(self, job_id: str) -> StoredJob | None:
         """Return a job; None if none with this id waits or runs."""
         return self._jobs.get(job_id)
+
+    def current(self, job: StoredJob) -> StoredJob:
+        """Return the state of a job that waits or runs, with its position; others as they are."""
+        live = self._jobs.get(job.id, job)
+        live.durable = self.durable
+        if live.id in self._jobs and live.status == "queued":
+            live.progress = replace(live.progress, position=self.position(live))
+        return live
 
     def log(self, job: StoredJob) -> EventLog:
         """Return the events of a job."""

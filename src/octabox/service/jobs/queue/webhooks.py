@@ -73,7 +73,13 @@ class Webhooks:
         if not job.webhook:
             return []
         error = str(job.error) if job.error else None
-        data = {"id": job.id, "object": job.kind, "status": job.status, "model": job.request.model, "error": error}
+        data: dict[str, object] = {
+            "id": job.id,
+            "object": job.kind,
+            "status": job.status,
+            "model": job.request.model,
+            "error": error,
+        }
         events = [(f"{job.kind}.{job.status}", {**data, "batch": job.batch})]
         if batch_ended and job.batch:
             events.append(("batch.completed", {"id": job.batch, "object": "batch"}))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from octabox.service.jobs.record import StoredJob
 from octabox.service.jobs.store.serialization import (
@@ -15,6 +14,15 @@ from octabox.service.jobs.store.serialization import (
     encode_result,
 )
 from octabox.types import GenerationRequest, Progress
+
+
+class Row(Protocol):
+    """The values of a row by column."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Return the value of a column."""
+        ...
+
 
 #: Columns that are attributes of a job with the same value.
 SAME = (
@@ -60,7 +68,7 @@ def to_row(job: StoredJob, request: str, media: list[FilePlace]) -> dict[str, An
     }
 
 
-def to_job(row: Mapping[str, Any]) -> StoredJob:
+def to_job(row: Row) -> StoredJob:
     """Return the job of a row; its request has no parameters and media."""
     request = GenerationRequest(row["model"], task=row["task"], seed=row["seed"], id=row["id"])
     return StoredJob(
@@ -86,6 +94,6 @@ def end_values(job: StoredJob) -> dict[str, Any]:
     }
 
 
-def file_names(row: Mapping[str, Any]) -> list[str]:
+def file_names(row: Row) -> list[str]:
     """Return the names of all files of a row's job."""
     return [*json.loads(row["files"]), *(name for _, name, _ in json.loads(row["media"]))]

@@ -64,7 +64,8 @@ def decode_request(text: str, places: list[FilePlace], read: Callable[[str], byt
         target[keys[-1]] = content.decode("utf-8", "surrogatepass") if is_text else content
     # The types of media are those that were stored; pydantic would convert bytes to text.
     inputs = {name: tuple(sources) for name, sources in fields.pop("inputs").items()}
-    return dataclasses.replace(_adapter(GenerationRequest).validate_python(fields), inputs=inputs)
+    request: GenerationRequest = _adapter(GenerationRequest).validate_python(fields)
+    return dataclasses.replace(request, inputs=inputs)
 
 
 def hash_requests(requests: list[GenerationRequest]) -> str:
@@ -95,7 +96,8 @@ def decode_result(text: str) -> Generation:
     fields = json.loads(text)
     for artifact in fields["artifacts"]:
         artifact["content"] = b""
-    return _adapter(Generation).validate_python(fields)
+    result: Generation = _adapter(Generation).validate_python(fields)
+    return result
 
 
 def encode_error(error: OctaboxError) -> str:

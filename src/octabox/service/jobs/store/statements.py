@@ -30,14 +30,9 @@ def accept(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[l
         Files of ended jobs with the same ids, which are replaced; the hash of the former submission with this key, and its
         jobs.
     """
-    first = rows[0]
-    if first["idempotency_key"] is not None:
-        same_key = jobs.c.idempotency_key == first["idempotency_key"]
-        found = connection.execute(select(jobs).where(jobs.c.client == first["client"], same_key)).mappings().first()
-        if found is not None:
-            batch = jobs.c.batch == found["batch"] if found["batch"] else jobs.c.id == found["id"]
-            members = connection.execute(select(jobs).where(batch).order_by(jobs.c.number)).mappings()
-            return [], found["request_hash"], [to_job(row) for row in members]
+    request_hash, former = find_key(connection, rows[0]["client"], rows[0]["idempotency_key"])
+    if former:
+        return [], request_hash, former
     dropped = []
     ids = [row["id"] for row in rows]
     for row in connection.execute(select(jobs).where(jobs.c.id.in_(ids))).mappings().all():
@@ -47,6 +42,17 @@ def accept(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[l
         dropped += remove(connection, [row["id"]])
     connection.execute(insert(jobs), list(rows))
     return dropped, "", []
+
+
+def find_key(connection: Connection, client: str, key: str | None) -> tuple[str, list[StoredJob]]:
+    """Return the hash and the jobs of the submission with a client's idempotency key; no jobs if there is none."""
+    same_key = select(jobs).where(jobs.c.client == client, jobs.c.idempotency_key == key)
+    found = None if key is None else connection.execute(same_key).mappings().first()
+    if found is None:
+        return "", []
+    batch = jobs.c.batch == found["batch"] if found["batch"] else jobs.c.id == found["id"]
+    members = connection.execute(select(jobs).where(batch).order_by(jobs.c.number)).mappings()
+    return found["request_hash"], [to_job(row) for row in members]
 
 
 def change(connection: Connection, job_id: str, values: Mapping[str, Any]) -> None:

@@ -38,6 +38,11 @@ class JobStore(StoreConnection):
         await self._drop(dropped)
         return former, jobs
 
+    async def find_key(self, client: str, key: str) -> tuple[str, list[StoredJob]]:
+        """Return the hash and the jobs of the submission with a client's idempotency key; no jobs if there is none."""
+        former: tuple[str, list[StoredJob]] = await self._run("find_key", client, key)
+        return former
+
     async def request(self, job_id: str) -> GenerationRequest:
         """Return the request of a job."""
         text, places = await self._run("request_of", job_id)

@@ -78,7 +78,7 @@ def _add_collection(router: APIRouter, ctx: AppContext) -> None:
         found = await ctx.queue.list(query)
         data = [job_to_json(job, base_url(ctx, request)) for job in found[:limit]]
         ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-        counts = await ctx.queue.count_by_status()
+        counts = await ctx.queue.store.count_by_status()
         state = {"counts": {name: counts.get(name, 0) for name in STATUSES}, "paused": ctx.queue.controls.paused}
         return SafeJson({"object": "list", "data": data, **ends, "has_more": len(found) > limit, **state})
 

@@ -1,4 +1,4 @@
-"""Store the ends of jobs: their files, their states, and the webhooks to send, in this order."""
+"""Record what happens to jobs, in memory and in the store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.queue.webhooks import Webhooks
 from octabox.service.jobs.record import StoredJob
 from octabox.service.jobs.store.store import JobStore
-from octabox.types import Generation
+from octabox.types import Generation, Progress
 
 logger = logging.getLogger("octabox.jobs")
 
@@ -23,8 +23,8 @@ logger = logging.getLogger("octabox.jobs")
 DELAYS = (1.0, 5.0, 30.0)
 
 
-class EndRecorder:
-    """Stores the ends of jobs.
+class JobRecorder:
+    """Records the starts, the progress and the ends of jobs.
 
     Args:
         store: The store.
@@ -47,8 +47,28 @@ class EndRecorder:
         self._store, self._live, self._times, self._webhooks = store, live, times, webhooks
         self._ttl, self._clock = ttl, clock
 
-    async def record(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:
-        """Store the end of a job, and set its state once that is on disk.
+    def advance(self, job: StoredJob, progress: Progress) -> None:
+        """Record and publish the progress of a job; the start of a run is stored, so that runs without an end are counted."""
+        was_waiting = job.status == "queued"
+        job.advance(progress)
+        log = self._live.log(job)
+        if was_waiting and job.status == "in_progress":
+            job.started, job.attempts = self._clock(), job.attempts + 1
+            self._change(job, status=job.status, started=job.started, attempts=job.attempts)
+            log.start_run(job.attempts)
+            log.publish()
+        log.publish(job.progress)
+
+    def wait_again(self, job: StoredJob) -> None:
+        """Record that a job waits again, at its place."""
+        if job.status == "in_progress":
+            job.status = "queued"
+            self._change(job, status=job.status)
+        job.progress = Progress("queued")
+        self._live.log(job).publish()
+
+    async def end(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:
+        """Store the end of a job: its files, its state and its webhooks; publish it once that is on disk.
 
         Raises:
             JobStoreError: It could not be stored.
@@ -76,8 +96,18 @@ class EndRecorder:
                 logger.warning("The end of job %s is not stored yet: %s", job.id, error)
                 await asyncio.sleep(delay)
         vars(job).update(vars(ended))
+        self._live.remove(job)
         if notices:
             self._webhooks.wake()
+
+    def _change(self, job: StoredJob, **values: object) -> None:
+        """Change columns of a job; a failure is logged, and does not end the run."""
+
+        def check(written: asyncio.Future[None]) -> None:
+            if not written.cancelled() and (error := written.exception()):
+                logger.error("The state of job %s is not stored: %s", job.id, error)
+
+        self._store.change(job.id, **values).add_done_callback(check)
 
     def _write(self, result: Generation) -> tuple[str, ...]:
         """Write the artifacts of a result, and return the names of their files."""
