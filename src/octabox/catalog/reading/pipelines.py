@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry, ProgressBy
 from octabox.catalog.reading.annotations import parse_annotation
-from octabox.catalog.reading.attributes import constructor_attributes
+from octabox.catalog.reading.checks.attributes import constructor_attributes
 from octabox.catalog.reading.checks.choices import with_choices
 from octabox.catalog.reading.checks.groups import required_groups
 from octabox.catalog.reading.checks.ranges import with_ranges

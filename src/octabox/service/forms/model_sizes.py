@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from octabox.catalog.entries import PipelineEntry, SizeRule
-from octabox.catalog.reading.evaluation import COMPARISONS, PipelineValues, UnknownValueError
+from octabox.catalog.reading.effects.evaluation import COMPARISONS, PipelineValues, UnknownValueError
 from octabox.config.model import ModelConfig
 from octabox.errors import OctaboxError
 from octabox.hub.folder import folder_index, index_components
@@ -42,7 +42,7 @@ class ConfiguredComponent:
             raise AttributeError(name) from None
 
 
-class ConfiguredPipeline:
+class ConfiguredModel:
     """A pipeline by the configuration files of its folder, with the attributes that its constructor computes.
 
     Args:
@@ -108,14 +108,14 @@ class ModelSizes:
 
     Args:
         entry: The pipeline class that runs on its weights.
-        model: The configuration of the model; None for what the class says by itself.
+        model: The configuration of the model; None for what the class states by itself.
     """
 
     def __init__(self, entry: PipelineEntry, model: ModelConfig | None = None) -> None:
-        self._pipe: ConfiguredPipeline | None = None
+        self._pipe: ConfiguredModel | None = None
         if model is not None and (folder := Path(model.model)).is_dir():
             try:
-                self._pipe = ConfiguredPipeline(entry, folder, frozenset(model.components))
+                self._pipe = ConfiguredModel(entry, folder, frozenset(model.components))
             except (OctaboxError, OSError, ValueError):
                 return
 
@@ -151,5 +151,5 @@ class ModelSizes:
 
 
 def _positive(value: Any) -> int | None:
-    """Return a value as a number of pixels or frames; None if it is none."""
+    """Return a value as a number of pixels or frames; None if it cannot be one."""
     return int(value) if isinstance(value, int | float) and value >= 1 else None

@@ -93,7 +93,7 @@ def _comparisons(test: ast.Compare, *, holds: bool) -> Iterator[_Refusal]:
 
 
 def _is_presence(node: ast.expr) -> bool:
-    """Return whether a condition says that something is not None, or true."""
+    """Return whether a condition is that something is not None, or true."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         return isinstance(node.ops[0], ast.IsNot) and literal(node.comparators[0]) is None
     return _name(node) is not None

@@ -10,8 +10,8 @@ from typing import Any
 from diffusers import ConfigMixin
 from torch.nn import Module
 
+from octabox.catalog.reading.effects.evaluation import COMPARISONS, PipelineValues, UnknownValueError
 from octabox.catalog.reading.effects.values import GLOBAL, SELF, names_in
-from octabox.catalog.reading.evaluation import COMPARISONS, PipelineValues, UnknownValueError
 
 #: Attributes of a component that a call does not change.
 CONSTANT = frozenset({"config", "step"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from octabox.frontends.http.native.generations.schema import NativeRequest
 from octabox.service.jobs import Submission
@@ -48,7 +48,8 @@ def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) ->
         seed=parse_seed(body.seed),
         num_outputs=body.num_outputs,
         output=OutputFormat(body.output.format, body.output.quality, body.output.fps),
-        partial_images=body.partial_images if body.stream else 0,
+        # The events of a background job may have previews too.
+        partial_images=body.partial_images if body.stream or body.background else 0,
         id=body.id or uuid.uuid4().hex,
     )
     return ParsedRequest(body.control_from_aliases(request), body.output.response == "url", _warnings(body))
@@ -59,14 +60,14 @@ def to_submission(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]])
     body = body.model_copy(update={"background": True})
     parsed = to_request(body, inputs)
     note = {"warnings": list(parsed.warnings)}
-    request = replace(parsed.request, partial_images=0)
-    return Submission(request, note=note, priority=body.priority, webhook=body.webhook)
+    return Submission(parsed.request, note=note, priority=body.priority, webhook=body.webhook)
 
 
 def _warnings(body: NativeRequest) -> tuple[str, ...]:
     """Return a warning for each field without effect."""
     has_no_effect = {
-        "'partial_images' has no effect without 'stream'.": body.partial_images and not body.stream,
+        "'partial_images' has no effect without 'stream'.": body.partial_images
+        and not (body.stream or body.background),
         "'stream' has no effect on a background job; follow its events.": body.stream and body.background,
         "'output.response' has no effect on a background job, whose outputs are links.": body.background
         and body.output.response != "url",

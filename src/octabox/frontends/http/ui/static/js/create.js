@@ -249,6 +249,8 @@ export class OctaboxCreate extends LitElement {
     if (this.run && !this.run.finished && run !== this.run) return this.run.addEventListener("update", this.onUpdate);
     this.run = run;
     run.addEventListener("update", this.onUpdate);
+    // On a narrow screen the result is above the form.
+    if (matchMedia("(max-width: 760px)").matches) this.querySelector("octabox-result")?.scrollIntoView({ block: "end" });
   }
 
   /** Show what is wrong, or doubtful, at its field. */
