@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tiny serve test test-slow fuzz test-all lint style types fix check bench gpu-check docs changelog proto model clean
+.PHONY: help demo tiny serve test test-slow fuzz test-all lint style types page fix check bench gpu-check docs changelog proto model clean
 
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,16 +43,16 @@ serve: $(BIN)/.installed  ## Start the server on http://127.0.0.1:8080.
 test: $(BIN)/.installed-dev  ## Run the tests, except slow ones.
 	$(RUN_TESTS) $(PYTEST)
 
-test-slow: $(BIN)/.installed-dev  ## Run the slow tests: all tiny pipelines over HTTP and on the accelerator, long examples.
+test-slow: $(BIN)/.installed-dev chromium  ## Run the slow tests: all tiny pipelines over HTTP and on the accelerator, long examples.
 	$(RUN_TESTS) -m "slow and not gpu and not network" $(PYTEST)
 
 fuzz: $(BIN)/.installed-dev  ## Send requests and read files of random content for FUZZ_SECONDS (600), and check that nothing breaks.
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(RUN_TESTS) -m slow tests/fuzz
 
-test-all: $(BIN)/.installed-dev  ## Run all tests, including every tiny pipeline.
+test-all: $(BIN)/.installed-dev chromium  ## Run all tests, including every tiny pipeline.
 	$(RUN_TESTS) -m "not gpu and not network" $(PYTEST)
 
-lint: style types  ## Check format, style, types, import rules, test docstrings and spelling.
+lint: style types page  ## Check format, style, types, import rules, test docstrings and spelling.
 
 style: $(BIN)/.installed-dev  ## Check all of that but the types: a few seconds.
 	$(BIN)/ruff format --check .
@@ -71,6 +71,17 @@ types-oldest:
 types-newest:
 	$(BIN)/mypy --python-version 3.13
 
+page:  ## Check the types of the web page's scripts, where npm is installed.
+	@if command -v npm > /dev/null; then npm --prefix tools/page ci --silent --no-audit --no-fund && tools/page/node_modules/.bin/tsc -p tools/page; \
+	else echo "npm is not installed, so the scripts of the web page are not checked."; fi
+
+# The tests of the web page need a browser, and say so where there is none.
+.PHONY: chromium
+chromium:
+	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && \
+	apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core; } > /dev/null 2>&1 || \
+	echo "Chromium is not installed, so the web page is not tested."
+
 fix: $(BIN)/.installed-dev  ## Fix format and style.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -80,6 +91,7 @@ check: lint test  ## Lint and test.
 bench: $(BIN)/.installed-dev  ## Run the benchmarks.
 	$(BIN)/python benchmarks/adapters.py
 	$(BIN)/python benchmarks/catalog.py
+	$(BIN)/python benchmarks/kills.py --jobs 20 --kills 4
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/profiles.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -29,6 +30,9 @@ LOGGERS = [
     for logger in map(logging.getLogger, ("octabox", *LIBRARIES))
 ]
 
+#: Folder of the data of servers.
+DATA = tempfile.TemporaryDirectory(prefix="octabox-test-", ignore_cleanup_errors=True)
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing by a second thread, which would only wait for the first.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -48,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Say how tests are spread over processes, what the end tells, and where all processes keep the catalog."""
     config.pluginmanager.register(Spreading())
     config.pluginmanager.register(Summaries())
+    # Servers that tests start without a folder of their own share none with the user's.
+    os.environ["OCTABOX_DATA_DIR"] = DATA.name
     if cache := getattr(config, "cache", None):
         folder = cache.mkdir(f"catalog-{sys.implementation.cache_tag}")
         for file in [each for each in folder.iterdir() if each.stat().st_mtime < time.time() - OLD]:

@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import io
 import json
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -33,11 +34,15 @@ from octabox.media.limits import MediaLimits
 from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.events import observed, result_of
 from octabox.service.jobs import Jobs, Preloads
+from octabox.service.jobs.opening import job_queue
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
 from octabox.service.protocols import RequestObserver
 from octabox.service.served_model import ServedModel
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Artifact, Event, Generation, GenerationRequest, ModelInfo, ModelStatus, Progress
+
+#: Folder of the data of all servers over fakes.
+DATA = tempfile.TemporaryDirectory(prefix="octabox-test-", ignore_cleanup_errors=True)
 
 
 def sample_image(colour: str = "red", size: tuple[int, int] = (16, 8), mode: str = "RGB", form: str = "PNG") -> bytes:
@@ -57,6 +62,7 @@ class FakeGenerations:
 
     def __init__(self) -> None:
         self.requests: list[GenerationRequest] = []
+        self.seen: list[GenerationRequest] = []
         self.known = {"org/painter", "demo"}
         self.made: Artifact | None = None
         self.error: Exception | None = None
@@ -69,6 +75,7 @@ class FakeGenerations:
         """Yield progress, previews if some are asked for, and the result."""
         with observed(request, self.observers) as results:
             self.requests.append(request)
+            self._see(request)
             if self.delay:
                 await asyncio.sleep(self.delay)
             if self.error:
@@ -103,6 +110,23 @@ class FakeGenerations:
     async def generate(self, request: GenerationRequest) -> Generation:
         """Return the result."""
         return await result_of(self.stream(request))
+
+    async def validate(self, request: GenerationRequest) -> GenerationRequest:
+        """Refuse what `stream` refuses before its first event, and give the request a seed."""
+        if self.error:
+            raise self.error
+        if request.model not in self.known:
+            raise ModelNotFoundError(f"There is no model '{request.model}'.", model=request.model)
+        if request.num_outputs > 10:
+            raise InvalidParameterError("At most 10 outputs.", parameter="num_outputs")
+        request = request if request.seed is not None else replace(request, seed=7)
+        self.seen.append(request)
+        return request
+
+    def _see(self, request: GenerationRequest) -> None:
+        """Remember a request that was not validated before."""
+        if request.id not in {each.id for each in self.seen}:
+            self.seen.append(request)
 
     def _artifact(self, request: GenerationRequest, seed: int) -> Artifact:
         if self.made is not None:
@@ -212,12 +236,17 @@ class Server:
             yield
             self.lived.append("ended")
 
+        settings.setdefault("data_dir", tempfile.mkdtemp(dir=DATA.name))
         loaded, metrics = Settings.model_validate(settings), Metrics()
-        results = Results(loaded.result_ttl)
+        self.queue = job_queue(self.generations, loaded)
+        results = Results(loaded.result_ttl, find_stored=self.queue.find_file)
         jobs = Jobs(self.generations, loaded.result_ttl, results.keep, results.drop)
         self.generations.observers.append(metrics)
         self.preloads, decoder = Preloads(*loaded.preload), InProcessDecoder(MediaLimits())
-        ctx = AppContext(self.generations, jobs, self.models, loaded, results, metrics, decoder, preloads=self.preloads)
+        ctx = AppContext(
+            *(self.generations, jobs, self.queue, self.models, loaded, results, metrics, decoder),
+            preloads=self.preloads,
+        )
         self.app = create_app(ctx, lifespan)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")
 
@@ -263,4 +292,4 @@ class Server:
     @property
     def asked(self) -> GenerationRequest:
         """The last request that reached the service."""
-        return self.generations.requests[-1]
+        return self.generations.seen[-1]

@@ -140,6 +140,7 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
     from octabox.frontends.http.context import AppContext  # noqa: PLC0415
     from octabox.frontends.http.results import Results  # noqa: PLC0415
     from octabox.service.jobs import Jobs, Preloads  # noqa: PLC0415
+    from octabox.service.jobs.opening import job_queue  # noqa: PLC0415
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -155,10 +156,11 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
             await parts.close()
 
     settings, preloads = parts.settings, Preloads(*parts.settings.preload)
-    results = Results(settings.result_ttl)
+    queue = job_queue(parts.generation, settings)
+    results = Results(settings.result_ttl, find_stored=queue.find_file)
     jobs = Jobs(parts.generation, settings.result_ttl, results.keep, results.drop)
     ctx = AppContext(
-        parts.generation, jobs, parts.models, settings, results, parts.metrics, parts.decoder, preloads=preloads
+        parts.generation, jobs, queue, parts.models, settings, results, parts.metrics, parts.decoder, preloads=preloads
     )
     return create_app(ctx, lifespan)
 

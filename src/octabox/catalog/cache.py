@@ -28,6 +28,7 @@ from octabox.catalog.entries import (
     SchedulerEntry,
     SizeRule,
 )
+from octabox.catalog.ranges import Range
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ READER_FOLDER = Path(__file__).parent
 T = TypeVar("T")
 
 #: Dataclasses that are written as dictionaries.
-_CACHED = (PackageMetadata, PipelineEntry, SchedulerEntry, Parameter, Component, Field, Dependency, SizeRule)
+_CACHED = (PackageMetadata, PipelineEntry, SchedulerEntry, Parameter, Component, Field, Dependency, Range, SizeRule)
 
 
 def cache_folder() -> Path:
@@ -144,6 +145,7 @@ def _restore_pipeline(data: dict[str, Any]) -> PipelineEntry:
         SizeRule(**{**each, "parameters": tuple(each["parameters"])}) for each in data.get("sizes", ())
     )
     data["tasks"] = tuple(data.get("tasks", ()))
+    data["attributes"] = tuple((name, source) for name, source in data.get("attributes", ()))
     return _restore(PipelineEntry, data)
 
 
@@ -161,6 +163,8 @@ def _restore_needs(data: dict[str, Any]) -> tuple[Dependency, ...]:
 def _restore_parameter(data: dict[str, Any]) -> Parameter:
     if "choices" in data:
         data["choices"] = tuple(data["choices"])
+    if "range" in data:
+        data["range"] = Range(**data["range"])
     return _restore(Parameter, data)
 
 

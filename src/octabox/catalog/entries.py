@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from octabox.catalog.ranges import UNBOUNDED, Range
 from octabox.types import Kind
 
 #: Kinds of parameter values. The first five have their own JSON type, the next five are files. The last three are set by
@@ -55,6 +56,7 @@ class Parameter:
         literal: Whether ``default`` is a value; otherwise it is the source of an expression.
         many: Whether a list of values is accepted.
         choices: All accepted values, if they are enumerated.
+        range: The numbers that are accepted.
         description: Its description in the docstring.
     """
 
@@ -66,6 +68,7 @@ class Parameter:
     literal: bool = True
     many: bool = False
     choices: tuple[Any, ...] = ()
+    range: Range = UNBOUNDED
     description: str = ""
 
     @property
@@ -154,6 +157,7 @@ class PipelineEntry:
         single_file: Whether it can be loaded from a single checkpoint file.
         needs: Packages that it needs in addition to the dependencies of diffusers.
         sizes: Rules for the sizes of its call, by the checks of the class.
+        attributes: Names and sources of what its constructor computes from its components, such as ``vae_scale_factor``.
         binning: Whether the call may replace a size by the nearest one of a table.
         batches: Whether its call accepts a list of prompts and a list of generators.
         sigmas: Whether its call always passes sigmas to the scheduler.
@@ -178,6 +182,7 @@ class PipelineEntry:
     single_file: bool = False
     needs: tuple[Dependency, ...] = ()
     sizes: tuple[SizeRule, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
     binning: bool = False
     batches: bool = False
     sigmas: bool = False

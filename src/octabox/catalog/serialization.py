@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from octabox.catalog.dependencies import dependencies_of, is_installed
-from octabox.catalog.entries import PipelineEntry, SchedulerEntry, to_dict
+from octabox.catalog.entries import Parameter, PipelineEntry, SchedulerEntry, to_dict
 
 
 def entry_to_json(entry: PipelineEntry | SchedulerEntry) -> dict[str, Any]:
@@ -13,15 +13,23 @@ def entry_to_json(entry: PipelineEntry | SchedulerEntry) -> dict[str, Any]:
     if isinstance(entry, SchedulerEntry):
         return {
             **to_dict(entry),
-            "settings": [to_dict(setting) for setting in entry.settings],
+            "settings": [_parameter(setting) for setting in entry.settings],
             "needs": [{**to_dict(need), "installed": is_installed(need.module)} for need in entry.needs],
         }
     return {
         **to_dict(entry),
-        "parameters": [to_dict(each) for each in entry.parameters],
+        "attributes": dict(entry.attributes),
+        "parameters": [_parameter(each) for each in entry.parameters],
         "components": [to_dict(each) for each in entry.components],
         "outputs": [to_dict(each) for each in entry.outputs],
         "sizes": [to_dict(each) for each in entry.sizes],
         "needs": [{**to_dict(need), "installed": is_installed(need.module)} for need in dependencies_of(entry)],
         "output": entry.output_kind,
     }
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    """Return a parameter; its range is there by the keywords of JSON Schema, if it has one."""
+    described = to_dict(parameter)
+    del described["range"]
+    return {**described, **parameter.range.to_json_schema()}

@@ -13,6 +13,7 @@ class ConnectionSettings(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 is all addresses.")
     port: int = Field(default=8080, description="Port to listen on; 0 selects a free one.", ge=0, le=65535)
+    ui: bool = Field(default=True, description="Whether to serve the web page at `/`.")
     public_url: str | None = Field(
         default=None, description="URL by which clients reach the server, for links in responses."
     )

@@ -16,6 +16,7 @@ from octabox.config.document import read_document
 from octabox.config.model import Dtype, ResponseFormat
 from octabox.config.performance import Profile
 from octabox.config.problems import describe_expected, did_you_mean, format_value, nearest_location
+from octabox.config.sections.jobs import JobSettings
 from octabox.errors import ConfigError, nearest
 from octabox.prompts.names import Syntax
 
@@ -32,7 +33,7 @@ CLIENT_VARIABLES = (f"{PREFIX}URL", f"{PREFIX}API_KEY")
 DEFAULT_FILE = Path("octabox.yaml")
 
 
-class Settings(ConnectionSettings):
+class Settings(JobSettings, ConnectionSettings):
     """Settings of the server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -253,7 +254,8 @@ def _config_error(error: ValidationError, values: Mapping[str, _Value]) -> Confi
         if details["type"] == "extra_forbidden":
             messages.append(f"{source}: there is no setting {name!r}.")
             continue
-        value = "***" if name == "api_keys" else format_value(details["input"])
+        is_secret = "SecretStr" in str(Settings.model_fields[name].annotation)
+        value = "***" if is_secret else format_value(details["input"])
         messages.append(f"{source}: `{name}` {describe_expected(details)}, not {value}.")
     first = error.errors()[0]
     hint = did_you_mean(str(first["input"]), str(first.get("ctx", {}).get("expected", "")).replace("'", "").split(", "))

@@ -59,6 +59,7 @@ class Call:
         warnings: Warnings of the service.
         client: Who sent the request; calls of several clients take turns.
         continues: Whether it is the next call of a workflow: it runs before the calls that wait, however many.
+        priority: Of the calls that wait, those of the highest priority run first; clients take turns among equals.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Call:
     warnings: tuple[str, ...] = ()
     client: str = ""
     continues: bool = False
+    priority: int = 0
 
 
 class Engine(Protocol):

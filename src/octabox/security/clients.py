@@ -9,6 +9,10 @@ from contextvars import ContextVar
 current_client: ContextVar[str] = ContextVar("current_client", default="")
 
 
+#: Priority of the request; of those that wait for a model, the highest is run first.
+current_priority: ContextVar[int] = ContextVar("current_priority", default=0)
+
+
 def client_name(authorization: str | None, address: str | None) -> str:
     """Return the name of a client: by its API key, otherwise by its address.
 

@@ -12,7 +12,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine, Medium, Run
 from octabox.media.decoding.decoders import Decoder
 from octabox.media.fetcher import Fetcher
-from octabox.security.clients import current_client
+from octabox.security.clients import current_client, current_priority
 from octabox.service.bounds import Limits
 from octabox.service.conditions.lora import select_adapters
 from octabox.service.events import observed, result_of
@@ -109,6 +109,7 @@ class GenerationService:
             prompt_syntax=syntax,
             input_digests=await asyncio.to_thread(input_digests, inputs) if inputs else {},
             client=current_client.get(),
+            priority=current_priority.get(),
             warnings=tuple(dict.fromkeys([*plan.warnings, *resolved.warnings, *warnings])),
         )
 

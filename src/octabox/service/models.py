@@ -21,6 +21,8 @@ from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.bounds import Limits
 from octabox.service.checks.registry import CheckedRegistry
 from octabox.service.conditions.lora import with_loras
+from octabox.service.forms.hints import add_form_hints
+from octabox.service.forms.model_sizes import ModelSizes
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
 from octabox.service.selection.configured import ConfiguredModels
 from octabox.service.selection.pipelines import default_pipeline
@@ -57,9 +59,8 @@ class ModelService(ConfiguredModels):
         limits: Limits | None = None,
     ) -> None:
         self._engine, self._adapters = engine, adapters or AdapterRegistry(None, None)
-        super().__init__(
-            CheckedRegistry(registry, limits or Limits(), self._adapters), extra or {}, allow_hub=allow_hub
-        )
+        self._limits = limits or Limits()
+        super().__init__(CheckedRegistry(registry, self._limits, self._adapters), extra or {}, allow_hub=allow_hub)
         self._resolver = ModelResolver()
 
     @property
@@ -125,7 +126,7 @@ class ModelService(ConfiguredModels):
         """Return the JSON Schema of the call parameters of a model for a task; without a task, of its class."""
         model = self._model(self.config(name))
         entry, served_task = default_pipeline(self.catalog, model, task)
-        return _call_schema(model, entry, served_task, model.tasks(self.catalog))
+        return _call_schema(model, entry, served_task, model.tasks(self.catalog), self._limits)
 
     def schedulers(self, name: str) -> ModelSchedulers:
         """Return which noise schedulers fit a model; for a Hub id that may fetch one small file."""
@@ -178,10 +179,13 @@ def _info_of_alias(alias: Alias, info: ModelInfo) -> ModelInfo:
     return replace(info, name=alias.name, description=alias.description or info.description, alias_of=info.name)
 
 
-def _call_schema(model: ServedModel, entry: PipelineEntry, task: str, tasks: Sequence[str]) -> dict[str, Any]:
+def _call_schema(
+    model: ServedModel, entry: PipelineEntry, task: str, tasks: Sequence[str], limits: Limits
+) -> dict[str, Any]:
     """Return the JSON Schema of the call parameters of a pipeline, with the defaults of a model."""
     schema = json_schema(add_scale_parameter(entry, tuple(each.scale for each in model.config.ip_adapters)))
     properties = schema["properties"]
     defaults = {name: value for name, value in model.config.defaults.items() if name in properties}
     properties |= {name: {**properties[name], "default": value} for name, value in defaults.items()}
+    schema = add_form_hints(schema, entry, ModelSizes(entry, model.config), limits)
     return {**schema, "x-pipeline": entry.name, "x-task": task, "x-tasks": list(tasks)}

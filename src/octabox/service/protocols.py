@@ -22,6 +22,10 @@ class GenerationService(Protocol):
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
         ...
 
+    async def validate(self, request: GenerationRequest) -> GenerationRequest:
+        """Check a request completely, and return it with its seed, so that it has the same result whenever it runs."""
+        ...
+
     async def generate(self, request: GenerationRequest) -> Generation:
         """Run a request and return its result; cancelling the task cancels it."""
         ...

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry, ProgressBy
 from octabox.catalog.reading.annotations import parse_annotation
+from octabox.catalog.reading.checks.attributes import constructor_attributes
 from octabox.catalog.reading.checks.choices import with_choices
 from octabox.catalog.reading.checks.groups import required_groups
+from octabox.catalog.reading.checks.ranges import with_ranges
 from octabox.catalog.reading.checks.sizes import size_rules
 from octabox.catalog.reading.docstrings import first_sentence
 from octabox.catalog.reading.modular.blocks import (
@@ -59,7 +61,9 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: DependencyReader) 
     known = {each.name: each for _, call in reversed(calls) for each in call_parameters(tree, owner, call)}
     names = [each.name for _, call in calls for each in call_parameters(tree, owner, call)]
     parameters = with_choices(tree, owner, (known[name] for name in dict.fromkeys(names)))
+    parameters = with_ranges(tree, owner, parameters)
     outputs = next((found for each in calls if (found := output_fields(tree, *each))), ())
+    sizes = size_rules(tree, owner, parameters)
     return PipelineEntry(
         name=owner.name,
         module=owner.module,
@@ -73,7 +77,8 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: DependencyReader) 
         progress=_progress(tree, owner, parameters),
         single_file=_loads_files(tree, owner),
         needs=packages.needs(owner),
-        sizes=size_rules(tree, owner, parameters),
+        sizes=sizes,
+        attributes=constructor_attributes(tree, owner, (rule.expression for rule in sizes)),
         binning=any(BINNING.search(parameter.name) for parameter in parameters),
         batches=_batches(parameters),
         sigmas=any(_passes_sigmas(call) for _, call in calls),

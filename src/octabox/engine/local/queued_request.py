@@ -69,6 +69,12 @@ class QueuedRequest:
         """The client of its call; empty for a load."""
         return self.call.client if self.call else ""
 
+    @property
+    def rank(self) -> tuple[bool, int, float]:
+        """Its place among the requests that wait: what continues or was taken before, then by priority, then by turn."""
+        priority = self.call.priority if self.call else 0
+        return (self.turn >= 0, -priority if self.turn >= 0 else 0, self.turn)
+
     def publish(self, event: Event) -> None:
         """Send an event to the caller."""
         self.previewed = self.previewed or (isinstance(event, Progress) and event.preview is not None)

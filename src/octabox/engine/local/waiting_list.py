@@ -56,12 +56,12 @@ class WaitingList:
         else:
             turns = [each.turn for each in self._requests if each.client == request.client]
             request.turn = max([self._turn, *turns]) + 1
-        insort(self._requests, request, key=lambda each: each.turn)
+        insort(self._requests, request, key=lambda each: each.rank)
 
     def add_again(self, request: QueuedRequest) -> None:
         """Add a request that was taken before; it is ahead of all that were not."""
         request.turn = -2.0
-        insort(self._requests, request, key=lambda each: each.turn)
+        insort(self._requests, request, key=lambda each: each.rank)
 
     def take(self) -> QueuedRequest:
         """Remove the request that is next, and return it."""

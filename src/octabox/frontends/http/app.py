@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from starlette.responses import Response
 from octabox.config.settings import Settings
 from octabox.errors import OctaboxError
 from octabox.frontends.http import errors, health
+from octabox.frontends.http.background import POLL_AFTER
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.huggingface import routes as huggingface
 from octabox.frontends.http.localai import routes as localai
 from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
 from octabox.frontends.http.native import adapters, catalog
 from octabox.frontends.http.native.generations import routes as generations
+from octabox.frontends.http.native.jobs import routes as jobs
 from octabox.frontends.http.network.body_timeout import BodyTimeout
 from octabox.frontends.http.network.forwarded import ForwardedHeaders
 from octabox.frontends.http.network.head import HeadRequests
@@ -34,8 +37,10 @@ from octabox.frontends.http.openai.images import routes as images
 from octabox.frontends.http.openai.speech import routes as speech
 from octabox.frontends.http.openai.videos import routes as videos
 from octabox.frontends.http.responses import MEDIA_HEADERS
+from octabox.frontends.http.ui.routes import add_page
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
+from octabox.service.jobs.errors import JobStoreError
 
 #: Starts what the application needs, and stops it.
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -63,6 +68,7 @@ ROUTE_MODULES = (
     RouteModule("openai", videos.routes),
     RouteModule("openai", speech.routes),
     RouteModule("native", generations.routes),
+    RouteModule("native", jobs.routes),
     RouteModule("native", catalog.routes),
     RouteModule("native", adapters.routes),
     RouteModule("localai", images.routes, ("",)),
@@ -73,6 +79,11 @@ ROUTE_MODULES = (
 
 #: Seconds between two checks for expired results.
 EXPIRY_INTERVAL = 30
+
+#: Seconds after which the store of background jobs is opened, if no request has been answered.
+OPEN_DELAY = 2.0
+
+logger = logging.getLogger("octabox.http")
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "request_too_large"}
 
@@ -89,11 +100,14 @@ def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[Rout
     @contextlib.asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
         async with lifespan(app):
-            expiry = asyncio.create_task(_delete_expired(ctx), name="expiry of results")
+            tasks = [asyncio.create_task(work(ctx)) for work in (_delete_expired, _open_queue)]
             try:
                 yield
             finally:
-                expiry.cancel()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await ctx.queue.close()
                 await ctx.jobs.close()
                 ctx.results.close()
 
@@ -101,6 +115,8 @@ def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[Rout
     app.state.lifecycle = ctx.lifecycle
     app.include_router(health.routes(ctx))
     app.include_router(_with_keys(ctx, route_modules))
+    if ctx.settings.ui:
+        add_page(app)
     _add_error_handlers(app)
     _add_middleware(app, ctx)
     return app
@@ -111,7 +127,20 @@ async def _delete_expired(ctx: AppContext) -> None:
     while True:
         await asyncio.sleep(min(ctx.settings.result_ttl, EXPIRY_INTERVAL))
         ctx.jobs.delete_expired()
+        with contextlib.suppress(JobStoreError):  # It may work again the next time.
+            await ctx.queue.delete_expired()
         await asyncio.to_thread(ctx.results.expire)
+
+
+async def _open_queue(ctx: AppContext) -> None:
+    """Open the store of background jobs after the first response: its library takes time, for which no client waits."""
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(ctx.lifecycle.answered.wait(), OPEN_DELAY)
+    try:
+        await ctx.queue.open()
+    except OctaboxError as error:
+        # Requests that need the store receive the same error.
+        logger.error("Background jobs are not available: %s", error)  # noqa: TRY400 (the message is complete)
 
 
 def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRouter:
@@ -146,7 +175,7 @@ def _add_middleware(app: FastAPI, ctx: AppContext) -> None:
             allow_origins=list(settings.cors_origins),
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["retry-after", *MEDIA_HEADERS],
+            expose_headers=["retry-after", "location", POLL_AFTER, *MEDIA_HEADERS],
         )
 
 

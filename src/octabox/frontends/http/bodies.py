@@ -93,6 +93,17 @@ async def read_json(request: Request, example: str = EXAMPLE, accepted: str = "a
         MediaTypeError: The content type is not that of JSON.
         RequestError: The body is not a JSON object.
     """
+    check_json_type(request, accepted)
+    data = await request.body()
+    return await asyncio.to_thread(read_object, data, example) if len(data) > LARGE_BODY else read_object(data, example)
+
+
+def check_json_type(request: Request, accepted: str = "application/json") -> None:
+    """Check that the content type of a request is that of JSON.
+
+    Raises:
+        MediaTypeError: It is another one.
+    """
     header = request.headers.get("content-type", "")
     media_type = header.partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
@@ -102,8 +113,6 @@ async def read_json(request: Request, example: str = EXAMPLE, accepted: str = "a
         raise MediaTypeError(
             f"The content type must be {accepted}, {what}.", hint="Send 'Content-Type: application/json'."
         )
-    data = await request.body()
-    return await asyncio.to_thread(read_object, data, example) if len(data) > LARGE_BODY else read_object(data, example)
 
 
 def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from octabox.config.settings import Settings
 from octabox.frontends.http.network.lifecycle import Lifecycle
 from octabox.frontends.http.results import Results
 from octabox.media.decoding.decoders import Decoder
-from octabox.service.jobs import Jobs, Preloads
+from octabox.service.jobs import JobQueue, Jobs, Preloads
 from octabox.service.protocols import GenerationService, ModelService
 from octabox.telemetry.metrics import Metrics
 
@@ -19,7 +19,8 @@ class AppContext:
 
     Args:
         generation: Runs requests.
-        jobs: Runs requests in the background and keeps their status.
+        jobs: Runs the requests that a client waits for, and keeps their status.
+        queue: Runs requests in the background; they are stored.
         models: The models of this server.
         settings: Settings of the server.
         results: Files that clients fetch by URL.
@@ -31,6 +32,7 @@ class AppContext:
 
     generation: GenerationService
     jobs: Jobs
+    queue: JobQueue
     models: ModelService
     settings: Settings
     results: Results

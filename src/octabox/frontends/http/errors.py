@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox import errors
+from octabox.service.jobs import errors as job_errors
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,12 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.MediaError: HttpError(400, _INVALID, "invalid_image"),
     errors.MediaTypeError: HttpError(415, _INVALID, "unsupported_media_type"),
     errors.InvalidRequestError: HttpError(400, _INVALID, "invalid_request"),
+    job_errors.JobStateError: HttpError(409, _INVALID, "invalid_job_state"),
+    job_errors.IdempotencyError: HttpError(422, _INVALID, "idempotency_key_reused"),
     errors.CapacityError: HttpError(503, _SERVER, "no_capacity"),
     errors.QueueFullError: HttpError(429, "rate_limit_error", "queue_full"),
+    job_errors.JobQuotaError: HttpError(429, "rate_limit_error", "job_quota_exceeded"),
+    job_errors.JobStoreError: HttpError(503, _SERVER, "job_store_failed"),
     errors.ServerStoppingError: HttpError(503, _SERVER, "server_stopping"),
     errors.OutOfMemoryError: HttpError(503, _SERVER, "out_of_memory"),
     errors.LoadError: HttpError(500, _SERVER, "load_failed"),
@@ -55,6 +60,7 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.RemoteCodeError: HttpError(403, "permission_error", "remote_code_refused"),
     errors.MissingDependencyError: HttpError(501, _SERVER, "missing_dependency"),
     errors.GenerationError: HttpError(500, _SERVER, "generation_failed"),
+    job_errors.WorkerLostError: HttpError(500, _SERVER, "worker_lost"),
     errors.GenerationCancelledError: HttpError(499, _SERVER, "cancelled"),
     errors.WorkerDiedError: HttpError(500, _SERVER, "worker_died"),
     errors.DeviceError: HttpError(500, _SERVER, "device_failed"),
@@ -122,6 +128,9 @@ def error_headers(error: errors.OctaboxError) -> dict[str, str]:
         return {"retry-after": str(RESTART_SECONDS)}
     if isinstance(error, errors.QueueFullError):
         return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
+    if isinstance(error, job_errors.JobStateError):
+        # They repeat requests with status 409 too.
+        return {"x-should-retry": "false"}
     if isinstance(error, errors.LoadError):
         # OpenAI's clients retry server errors by default; this one is permanent.
         return {"x-should-retry": "false"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from octabox.errors import NotFoundError
+from octabox.errors import NotFoundError, OctaboxError
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
 
@@ -41,6 +43,11 @@ def routes(ctx: AppContext) -> APIRouter:
     async def result(name: str) -> Response:
         """Return the file of a result."""
         found = ctx.results.find(name)
+        if found is None and not ctx.queue.is_open:
+            # The results of background jobs are known when their store is open.
+            with contextlib.suppress(OctaboxError):
+                await ctx.queue.open()
+            found = ctx.results.find(name)
         if found is None:
             hint = "Results expire. With response_format b64_json they are part of the response."
             raise NotFoundError("There is no such result, or it has expired.", hint=hint)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octabox.errors import CapacityError
-from octabox.media.formats import suffix_of
+from octabox.media.formats import FORMATS, format_of_suffix, suffix_of
 from octabox.security.temporary_folder import TemporaryFolder
 from octabox.types import Artifact
 
@@ -38,10 +38,17 @@ class Results:
         ttl: Seconds until a result expires.
         max_bytes: Maximum total size of results.
         clock: Returns the time in seconds.
+        find_stored: Returns the path of a result of a background job, and in how many seconds it expires.
     """
 
-    def __init__(self, ttl: float, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ttl, self._max_bytes, self._clock = ttl, max_bytes, clock
+    def __init__(
+        self,
+        ttl: float,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+        find_stored: Callable[[str], tuple[Path, float] | None] = lambda _: None,
+    ) -> None:
+        self._ttl, self._max_bytes, self._clock, self._find_stored = ttl, max_bytes, clock, find_stored
         self._folder: TemporaryFolder | None = None
         self._results: dict[str, Result] = {}
         self._lock = threading.Lock()
@@ -71,7 +78,9 @@ class Results:
         """Return a result; None if it has expired."""
         with self._lock:
             self._make_room(0)
-            return self._results.get(name)
+            if found := self._results.get(name):
+                return found
+        return self._stored_result(name)
 
     def remaining(self, result: Result) -> int:
         """Return in how many seconds a result expires."""
@@ -95,6 +104,16 @@ class Results:
             if self._folder:
                 self._folder.remove()
                 self._folder = None
+
+    def _stored_result(self, name: str) -> Result | None:
+        """Return a result of a background job; None if it has expired."""
+        stored = self._find_stored(name)
+        if stored is None or stored[1] <= 0:
+            return None
+        path, remaining = stored
+        known = FORMATS.get(format_of_suffix(path.suffix) or "")
+        media_type = known.media_type if known else "application/octet-stream"
+        return Result(path, media_type, path.stat().st_size, self._clock() + remaining)
 
     def _make_room(self, size: int) -> None:
         """Delete expired results, and the oldest until a file of this size fits."""

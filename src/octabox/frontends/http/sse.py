@@ -96,9 +96,10 @@ async def _send_text(send: Send, text: str) -> None:
     await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
 
 
-def encode_event(name: str, data: Any) -> str:
-    """Return the text of an event with JSON data."""
-    return f"event: {name}\ndata: {json.dumps(data, default=str)}\n\n"
+def encode_event(name: str, data: Any, event_id: int | None = None) -> str:
+    """Return the text of an event with JSON data, and with an id if a client can continue from it."""
+    first = "" if event_id is None else f"id: {event_id}\n"
+    return f"{first}event: {name}\ndata: {json.dumps(data, default=str)}\n\n"
 
 
 class StartedEvents(Generic[T]):

@@ -70,6 +70,8 @@ class _Inputs:
     def one(self, parameter: Parameter) -> Image.Image:
         """Return the only image of a parameter."""
         media = self.media[parameter.name]
+        if len(media) == 1 and isinstance(media[0], list):
+            media = tuple(media[0])
         if len(media) != 1 or not isinstance(media[0], Image.Image):
             raise InvalidParameterError(
                 f"'{parameter.name}' must be one image, not {len(media)}.",

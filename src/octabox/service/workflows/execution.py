@@ -41,6 +41,15 @@ class WorkflowService:
         """
         return (await self._planner.plan(request)).call if request.workflow else await self._inner.prepare(request)
 
+    async def validate(self, request: GenerationRequest) -> GenerationRequest:
+        """Check a request completely, and return it with its seed, so that it has the same result whenever it runs.
+
+        Raises:
+            OctaboxError: The request is invalid.
+        """
+        call = await self.prepare(request)
+        return request if request.seed is not None else replace(request, seed=call.runs[0].seed)
+
     def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
         return self._workflow(request) if request.workflow else self._inner.stream(request)

@@ -12,7 +12,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL.Image import Image, Resampling
 
 from octabox.catalog.entries import PipelineEntry, SizeRule
-from octabox.engine.worker.inputs.expressions import PipelineValues, UnknownValueError
+from octabox.catalog.reading.effects.evaluation import PipelineValues, UnknownValueError
 from octabox.engine.worker.outputs.items import OutputItem
 from octabox.engine.worker.steps import find_denoisers
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError

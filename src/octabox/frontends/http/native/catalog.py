@@ -17,6 +17,9 @@ from octabox.frontends.http import errors
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
 from octabox.schedulers.listing import describe_scheduler, list_schedules, summarize_scheduler
+from octabox.service.bounds import Limits
+from octabox.service.forms.hints import add_form_hints
+from octabox.service.forms.model_sizes import ModelSizes
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -36,7 +39,8 @@ def routes(ctx: AppContext) -> APIRouter:
         found = await _catalog(ctx)
         entry = found.pipeline(name)
         siblings = [other.name for other in found.siblings(name)]
-        return SafeJson({**entry_to_json(entry), "siblings": siblings, "schema": json_schema(entry)})
+        schema = add_form_hints(json_schema(entry), entry, ModelSizes(entry), Limits())
+        return SafeJson({**entry_to_json(entry), "siblings": siblings, "schema": schema})
 
     @router.get("/tasks")
     async def tasks() -> Response:

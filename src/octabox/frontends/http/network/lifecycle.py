@@ -26,10 +26,11 @@ PROBES = ("/health", "/healthz", "/readyz", "/metrics")
 
 
 class Lifecycle:
-    """Whether the server is being stopped, and the requests that it then has to end."""
+    """Whether the server is being stopped, and the requests that it then has to end; `answered` is set after the first one."""
 
     def __init__(self) -> None:
         self.stopping = False
+        self.answered = asyncio.Event()
         self._requests: set[asyncio.Task[Any]] = set()
 
     async def stop(self, end_calls: Callable[[], Awaitable[None]]) -> None:
@@ -59,6 +60,7 @@ class Lifecycle:
             raise ServerStoppingError from None
         finally:
             self._requests.discard(task)
+            self.answered.set()
 
     async def _end_requests(self) -> None:
         """Wait for the end of the requests, and cancel those that take too long, such as one whose body does not end."""

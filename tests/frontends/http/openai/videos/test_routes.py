@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -277,6 +278,7 @@ async def test_a_running_video(server: Server, client: openai.AsyncOpenAI) -> No
     video = await client.videos.create(prompt="x", model="wan")
     with pytest.raises(openai.BadRequestError, match="not finished"):
         await client.videos.download_content(video.id)
+    await asyncio.wait_for(server.generations.begun.wait(), 10)
     await client.videos.delete(video.id)
 
     assert "queued" == video.status

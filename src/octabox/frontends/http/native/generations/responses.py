@@ -7,8 +7,11 @@ from typing import Any
 
 from octabox.frontends.http.errors import error_body
 from octabox.frontends.http.responses import as_base64, link
-from octabox.service.jobs import Job
-from octabox.types import AdapterReport, Artifact, Generation, Progress
+from octabox.service.jobs import Job, StoredJob
+from octabox.types import AdapterReport, Artifact, Generation, GenerationRequest, Progress
+
+#: Maximum length of a text that is shown in the status of a job; base64 of files is longer.
+MAX_TEXT = 20_000
 
 
 async def output_to_json(artifact: Artifact, url: str | None) -> dict[str, Any]:
@@ -90,7 +93,8 @@ def progress_to_json(progress: Progress) -> dict[str, Any]:
 
 def job_to_json(job: Job, base: str) -> dict[str, Any]:
     """Return the status of a job."""
-    warnings = job.note if isinstance(job.note, tuple) else ()
+    warnings = job.note.get("warnings", ()) if isinstance(job, StoredJob) and isinstance(job.note, dict) else job.note
+    warnings = warnings if isinstance(warnings, list | tuple) else ()
     return {
         "id": job.id,
         "object": "generation",
@@ -102,4 +106,47 @@ def job_to_json(job: Job, base: str) -> dict[str, Any]:
         "progress": progress_to_json(job.progress),
         "result": generation_to_json(job, job.result, base, warnings) if job.result else None,
         "error": error_body(job.error)["error"] if job.error else None,
+        **(_stored_to_json(job) if isinstance(job, StoredJob) else {}),
     }
+
+
+def _stored_to_json(job: StoredJob) -> dict[str, Any]:
+    """Return what a background job has in addition."""
+    return {
+        "object": job.kind,
+        "started_at": job.started,
+        "owner": job.owner,
+        "batch": job.batch,
+        "priority": job.priority,
+        "attempts": job.attempts,
+        "seed": job.request.seed,
+        "webhook": job.webhook,
+        "durable": job.durable,
+        "request": request_to_json(job.request),
+    }
+
+
+def request_to_json(request: GenerationRequest) -> dict[str, Any]:
+    """Return the fields of a request that are set, by the names of the native API, without the content of its media."""
+    params = {**request.optional_params, **request.params}
+    scheduler = request.scheduler and {"name": request.scheduler.name, **request.scheduler.settings}
+    fields = {
+        "model": request.model,
+        "task": request.task,
+        "params": {name: value for name, value in params.items() if not _is_content(value)},
+        "seed": request.seed,
+        "num_outputs": request.num_outputs,
+        "scheduler": scheduler,
+        "adapters": [{"lora": each.lora, "weight": each.weight} for each in request.adapters],
+        "prompt_syntax": request.prompt_syntax,
+        "styles": list(request.styles),
+        "workflow": dict(request.workflow),
+    }
+    return {name: value for name, value in fields.items() if value not in (None, [], {})}
+
+
+def _is_content(value: Any) -> bool:
+    """Return whether a parameter is the content of a file, or a list of such."""
+    if isinstance(value, list | tuple):
+        return any(map(_is_content, value))
+    return isinstance(value, bytes) or (isinstance(value, str) and (value.startswith("data:") or len(value) > MAX_TEXT))

@@ -13,6 +13,7 @@ from octabox.frontends.http.bodies import check_fields
 from octabox.frontends.naming.aliases import ControlAliases, inline_schema
 from octabox.frontends.naming.fields import StrictNumber
 from octabox.media.formats import MAX_FPS
+from octabox.service.jobs.record import MAX_PRIORITY
 
 #: Aliases of fields.
 ALIASES = {"previews": "partial_images"}
@@ -54,6 +55,11 @@ class NativeRequest(ControlAliases):
     )
     partial_images: StrictNumber[int] = Field(0, ge=0, le=100, description="Number of previews in a stream.")
     stream: bool = Field(default=False, description="Whether to respond with server-sent events.")
+    background: bool = Field(default=False, description="Whether to store the request and run it in the background.")
+    priority: StrictNumber[int] = Field(
+        0, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Priority of a background job; the highest runs first."
+    )
+    webhook: str | None = Field(None, description="URL that is notified of the end of a background job.")
     id: str | None = Field(None, description="Name of the request, for its status and to cancel it.")
 
     @field_validator("id")

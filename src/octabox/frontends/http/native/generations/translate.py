@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from octabox.frontends.http.native.generations.schema import NativeRequest
+from octabox.service.jobs import Submission
 from octabox.service.planning import parse_seed
 from octabox.types import GenerationRequest, OutputFormat, Source
 
@@ -47,9 +48,30 @@ def to_request(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) ->
         seed=parse_seed(body.seed),
         num_outputs=body.num_outputs,
         output=OutputFormat(body.output.format, body.output.quality, body.output.fps),
-        partial_images=body.partial_images if body.stream else 0,
+        # The events of a background job may have previews too.
+        partial_images=body.partial_images if body.stream or body.background else 0,
         id=body.id or uuid.uuid4().hex,
     )
-    ignored = body.partial_images and not body.stream
-    warnings = ("'partial_images' has no effect without 'stream'.",) if ignored else ()
-    return ParsedRequest(body.control_from_aliases(request), body.output.response == "url", warnings)
+    return ParsedRequest(body.control_from_aliases(request), body.output.response == "url", _warnings(body))
+
+
+def to_submission(body: NativeRequest, inputs: Mapping[str, tuple[Source, ...]]) -> Submission:
+    """Return the background job for a body; its arguments and errors are those of `to_request`."""
+    body = body.model_copy(update={"background": True})
+    parsed = to_request(body, inputs)
+    note = {"warnings": list(parsed.warnings)}
+    return Submission(parsed.request, note=note, priority=body.priority, webhook=body.webhook)
+
+
+def _warnings(body: NativeRequest) -> tuple[str, ...]:
+    """Return a warning for each field without effect."""
+    has_no_effect = {
+        "'partial_images' has no effect without 'stream'.": body.partial_images
+        and not (body.stream or body.background),
+        "'stream' has no effect on a background job; follow its events.": body.stream and body.background,
+        "'output.response' has no effect on a background job, whose outputs are links.": body.background
+        and body.output.response != "url",
+        "'priority' has no effect without 'background'.": body.priority and not body.background,
+        "'webhook' has no effect without 'background'.": body.webhook and not body.background,
+    }
+    return tuple(warning for warning, applies in has_no_effect.items() if applies)

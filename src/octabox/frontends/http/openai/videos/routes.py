@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from dataclasses import asdict
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 
-from octabox.errors import GenerationNotFoundError, InvalidParameterError, NotFoundError, RequestError
+from octabox.errors import InvalidParameterError, NotFoundError, RequestError
+from octabox.frontends.http.background import accept_jobs, accepted_headers, poll_headers
 from octabox.frontends.http.bodies import body_description, check_fields, is_form, read_json
 from octabox.frontends.http.context import AppContext
-from octabox.frontends.http.disconnect import cancel_on_disconnect
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.multipart import REFERENCE, read_fields
 from octabox.frontends.http.openai.videos.responses import job_to_json
 from octabox.frontends.http.openai.videos.schema import VideoRequest
 from octabox.frontends.http.openai.videos.thumbnails import MEDIA_TYPE, thumbnail
-from octabox.frontends.http.openai.videos.translate import VideoNote, match_pipeline, to_request
+from octabox.frontends.http.openai.videos.translate import VideoNote, match_pipeline, parse_note, to_request
 from octabox.frontends.http.results import Result
-from octabox.service.jobs import Job
+from octabox.service.jobs import Acceptance, Job, JobQuery, StoredJob, Submission
 from octabox.types import Source
 
 #: Downloads of a video; the first is the default.
@@ -35,7 +35,8 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.post("", openapi_extra=form_or_json)
     async def create(request: Request) -> Response:
         """Start a video. Errors in the request are returned immediately."""
-        return SafeJson(job_to_json(*await _start(ctx, request)))
+        accepted, note = await _start(ctx, request)
+        return SafeJson(job_to_json(accepted.jobs[0], note), headers=accepted_headers(ctx, accepted))
 
     @router.get("")
     async def videos(
@@ -44,7 +45,9 @@ def routes(ctx: AppContext) -> APIRouter:
         after: str | None = None,
     ) -> Response:
         """List running videos, and ended ones that have not expired."""
-        found = _list_videos(ctx, after, newest_first=order == "desc")
+        number = None if after is None else (await _find(ctx, after))[0].number
+        query = JobQuery(kind="video", after=number, newest_first=order == "desc", limit=limit + 1)
+        found = [job_to_json(job, parse_note(job)) for job in await ctx.queue.list(query)]
         data = found[:limit]
         ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
         return SafeJson({"object": "list", "data": data, **ends, "has_more": len(found) > limit})
@@ -52,13 +55,14 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.get("/{video_id}")
     async def video(video_id: str) -> Response:
         """Return the status of a video."""
-        return SafeJson(job_to_json(*_find(ctx, video_id)))
+        job, note = await _find(ctx, video_id)
+        return SafeJson(job_to_json(job, note), headers=poll_headers(ctx, job))
 
     @router.get("/{video_id}/content")
     async def content(video_id: str, variant: str = VARIANTS[0]) -> Response:
         """Return the file of a finished video, or its first frame."""
         _check_variant(variant)
-        file = _find_file(ctx, _find(ctx, video_id)[0])
+        file = _find_file(ctx, (await _find(ctx, video_id))[0])
         headers = {"x-content-type-options": "nosniff"}
         if variant == VARIANTS[0]:
             return FileResponse(file.path, media_type=file.media_type, headers=headers)
@@ -68,8 +72,8 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.delete("/{video_id}")
     async def delete(video_id: str) -> Response:
         """Delete a video; a running one is cancelled."""
-        job, _ = _find(ctx, video_id)
-        await ctx.jobs.forget(job)
+        job, _ = await _find(ctx, video_id)
+        await ctx.queue.delete(video_id)
         return SafeJson({"id": job.id, "object": "video.deleted", "deleted": True})
 
     return router
@@ -94,40 +98,14 @@ async def _read(ctx: AppContext, request: Request) -> tuple[VideoRequest, dict[s
     return body, media
 
 
-async def _start(ctx: AppContext, request: Request) -> tuple[Job, VideoNote]:
-    """Start the video that a request asks for."""
+async def _start(ctx: AppContext, request: Request) -> tuple[Acceptance, VideoNote]:
+    """Accept the video that a request asks for."""
     body, media = await _read(ctx, request)
     match, inputs = await asyncio.to_thread(match_pipeline, ctx.models, body, media)
     generation_request, note = to_request(body, match, inputs)
-    job = ctx.jobs.start(generation_request, keep=True, note=note)
-    try:
-        with rename_error_params(note.client_names):
-            await cancel_on_disconnect(request.receive, _wait_until_queued(job))
-    except BaseException:
-        await ctx.jobs.forget(job)
-        raise
-    return job, note
-
-
-async def _wait_until_queued(job: Job) -> None:
-    """Wait until a job is in the queue, which follows the validation of its request.
-
-    Raises:
-        OctaboxError: The job has failed.
-    """
-    await job.begun.wait()
-    if job.error is not None:
-        raise job.error
-
-
-def _list_videos(ctx: AppContext, after: str | None, *, newest_first: bool) -> list[dict[str, Any]]:
-    """Return all videos, or those that follow one of them."""
-    found = [job_to_json(job, job.note) for job in ctx.jobs.list() if isinstance(job.note, VideoNote)]
-    found = found[::-1] if newest_first else found
-    if after is None:
-        return found
-    _find(ctx, after)
-    return found[[each["id"] for each in found].index(after) + 1 :]
+    submission = Submission(generation_request, "video", note=asdict(note))
+    accepted = await accept_jobs(ctx, request, [submission], note.client_names)
+    return accepted, parse_note(accepted.jobs[0])
 
 
 def _check_variant(variant: str) -> None:
@@ -137,13 +115,10 @@ def _check_variant(variant: str) -> None:
         raise InvalidParameterError(message, parameter="variant", choices=VARIANTS)
 
 
-def _find(ctx: AppContext, video_id: str) -> tuple[Job, VideoNote]:
+async def _find(ctx: AppContext, video_id: str) -> tuple[StoredJob, VideoNote]:
     """Return a video's job, and what it keeps of its request."""
-    job = ctx.jobs.find(video_id)
-    if not isinstance(job.note, VideoNote):
-        hint = "It is the id of another kind of request."
-        raise GenerationNotFoundError(f"There is no video '{video_id}'.", hint=hint)
-    return job, job.note
+    job = await ctx.queue.find(video_id, "video")
+    return job, parse_note(job)
 
 
 def _find_file(ctx: AppContext, job: Job) -> Result:

@@ -14,6 +14,7 @@ from octabox.frontends.naming.parameters import Inputs, call_parameters, request
 from octabox.frontends.naming.video import TEMPORAL_COMPRESSION, frame_count, frame_rate, reference_type
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
+from octabox.service.jobs import Job
 from octabox.service.planning import parse_seed
 from octabox.service.protocols import ModelService
 from octabox.service.selection.inputs import FRAMES
@@ -38,6 +39,12 @@ class VideoNote:
     size: str | None
     warnings: tuple[str, ...] = ()
     client_names: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_note(job: Job) -> VideoNote:
+    """Return what a video's job keeps of its request, which is stored as JSON."""
+    note: dict[str, Any] = job.note if isinstance(job.note, dict) else {}
+    return VideoNote(**{**note, "warnings": tuple(note["warnings"])})
 
 
 def match_pipeline(models: ModelService, body: VideoRequest, media: Inputs) -> tuple[PipelineMatch, Inputs]:

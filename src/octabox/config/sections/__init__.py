@@ -1,0 +1,1 @@
+"""Sections of the settings of the server."""

@@ -1,0 +1,1 @@
+"""Background jobs of any kind, by one route."""

@@ -1,0 +1,127 @@
+// The server's HTTP API: requests, errors and server-sent events.
+// @ts-check
+
+import { T } from "./texts.js";
+
+const KEY = "octabox-api-key";
+
+/** An error response of the server, or that there was none. */
+export class ApiError extends Error {
+  /**
+   * @param {number} status Status of the response; 0 without one.
+   * @param {{message?: string, param?: string | null, code?: string | null}} error The error object of the body.
+   */
+  constructor(status, error) {
+    super(error.message || T.errors.status(status));
+    this.status = status;
+    this.param = error.param || null;
+    this.code = error.code || null;
+  }
+}
+
+/** Return the URL of a path of the API; the page may be served under a prefix. */
+export function url(path) {
+  return new URL(path, document.baseURI).href;
+}
+
+/** Return the path of a result on this server, whatever host its link names. */
+export function resultUrl(link) {
+  const found = /\/results\/([^/?#]+)$/.exec(link);
+  return found ? url(`results/${found[1]}`) : link;
+}
+
+/** Return the API key of this browser; empty without one. */
+export function apiKey() {
+  return localStorage.getItem(KEY) || "";
+}
+
+/** @param {string} key The key to send from now on; empty forgets it. */
+export function setApiKey(key) {
+  if (key) localStorage.setItem(KEY, key);
+  else localStorage.removeItem(KEY);
+}
+
+/**
+ * Send a request, and return the response if it is a success.
+ *
+ * @param {string} method
+ * @param {string} path
+ * @param {{body?: any, signal?: AbortSignal, headers?: Record<string, string>}} options
+ * @returns {Promise<Response>}
+ */
+export async function send(method, path, { body, signal, headers = {} } = {}) {
+  const key = apiKey();
+  /** @type {Record<string, string>} */
+  const all = { ...headers, ...(key ? { authorization: `Bearer ${key}` } : {}) };
+  if (body !== undefined) all["content-type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(url(path), {
+      method, signal, headers: all, body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError(0, { message: T.errors.unreachable });
+  }
+  if (response.ok) return response;
+  let found = {};
+  try {
+    found = (await response.json()).error || {};
+  } catch {
+    // A proxy answers in its own format.
+  }
+  const failure = new ApiError(response.status, found);
+  if (response.status === 401) window.dispatchEvent(new CustomEvent("octabox-unauthorized"));
+  throw failure;
+}
+
+/** @param {string} path @param {AbortSignal} [signal] */
+export async function getJson(path, signal) {
+  return (await send("GET", path, { signal })).json();
+}
+
+/** @param {string} path @param {any} [body] */
+export async function postJson(path, body) {
+  return (await send("POST", path, { body })).json();
+}
+
+/**
+ * Yield the server-sent events of a response.
+ *
+ * @param {Response} response
+ * @returns {AsyncGenerator<{event: string, data: any, id: string}>}
+ */
+export async function* events(response) {
+  if (!response.body) return;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      text += value;
+      const blocks = text.split(/\r?\n\r?\n/);
+      text = blocks.pop() || "";
+      for (const block of blocks) {
+        const event = parseEvent(block);
+        if (event) yield event;
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/** Return the event of a block of lines; null for a comment. */
+export function parseEvent(block) {
+  let event = "message";
+  let id = "";
+  const data = [];
+  for (const line of block.split(/\r?\n/)) {
+    const [, name, value] = /^(\w+): ?(.*)$/.exec(line) || [];
+    if (name === "event") event = value;
+    else if (name === "id") id = value;
+    else if (name === "data") data.push(value);
+  }
+  return data.length ? { event, id, data: JSON.parse(data.join("\n")) } : null;
+}

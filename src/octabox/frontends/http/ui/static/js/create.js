@@ -1,0 +1,380 @@
+// Create: the form of a model, and the result.
+// @ts-check
+
+import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { getJson } from "./api.js";
+import { formFields, initialValues, restoreValues, toParams } from "./fields.js";
+import { fetchAsDataUri } from "./media-input.js";
+import { readParameters } from "./metadata.js";
+import { Run, warningsByField } from "./run.js";
+import { runs } from "./runs.js";
+import { asCurl, asPython, asYaml } from "./snippets.js";
+import { T } from "./texts.js";
+import { workflowBody, workflowFields } from "./workflow.js";
+import "./field.js";
+import "./result.js";
+
+const PROMPTS = "octabox-prompts";
+const MAX_PROMPTS = 100;
+
+export class OctaboxCreate extends LitElement {
+  static properties = {
+    models: { attribute: false }, model: { state: true }, task: { state: true }, fields: { state: true }, values: { state: true },
+    seed: { state: true }, outputs: { state: true }, scheduler: { state: true }, schedulers: { state: true }, adapters: { state: true },
+    chosen: { state: true }, workflow: { state: true }, parts: { state: true }, syntax: { state: true }, problems: { state: true },
+    notices: { state: true }, run: { state: true }, message: { state: true }, advanced: { state: true },
+  };
+
+  constructor() {
+    super();
+    /** @type {any[]} */
+    this.models = [];
+    this.model = "";
+    this.task = "";
+    /** @type {import("./fields.js").Field[]} */
+    this.fields = [];
+    /** @type {Record<string, any>} */
+    this.values = {};
+    this.seed = "";
+    this.outputs = 1;
+    this.scheduler = "";
+    /** @type {any[]} */
+    this.schedulers = [];
+    /** @type {any[]} */
+    this.adapters = [];
+    /** @type {Record<string, number>} */
+    this.chosen = {};
+    /** @type {Record<string, Record<string, any>>} */
+    this.workflow = {};
+    /** @type {any[]} */
+    this.parts = [];
+    this.syntax = "";
+    /** @type {Record<string, string>} */
+    this.problems = {};
+    /** @type {Record<string, string>} */
+    this.notices = {};
+    /** @type {Run | null} */
+    this.run = null;
+    this.message = "";
+    this.advanced = false;
+    this.promptIndex = -1;
+    this.onUpdate = () => this.requestUpdate();
+  }
+
+  createRenderRoot() {
+    return this;
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    workflowFields().then((parts) => (this.parts = parts)).catch(() => {});
+  }
+
+  willUpdate(changed) {
+    if (changed.has("models") && !this.model && this.models.length) {
+      const wanted = new URLSearchParams(location.hash.split("?")[1] || "");
+      const found = this.models.find((each) => each.id === wanted.get("model")) || this.models.find((each) => each.status) || this.models[0];
+      this.choose(found.id, wanted.get("task") || "");
+    }
+  }
+
+  /** Show the form of a model for a task. */
+  async choose(model, task = "") {
+    this.model = model;
+    this.task = task;
+    const query = task ? `?task=${encodeURIComponent(task)}` : "";
+    const path = model.split("/").map(encodeURIComponent).join("/");
+    try {
+      const schema = await getJson(`v1/models/${path}/schema${query}`);
+      const fields = formFields(schema);
+      const before = Object.fromEntries(Object.entries(this.values).filter(([name, value]) => keepsValue(fields, this.fields, name, value)));
+      this.fields = fields;
+      this.values = { ...initialValues(fields), ...before };
+      this.task = schema["x-task"] || task;
+      this.tasks = schema["x-tasks"] || [];
+      this.problems = {};
+      this.notices = {};
+      this.message = "";
+      history.replaceState(null, "", `#/create?${new URLSearchParams({ model, task: this.task })}`);
+    } catch (error) {
+      this.message = error.message;
+      this.fields = [];
+    }
+    await this.readCompanions(model);
+  }
+
+  /** Read what else fits the model: schedulers and LoRAs. */
+  async readCompanions(model) {
+    const query = `?model=${encodeURIComponent(model)}`;
+    const [schedulers, adapters] = await Promise.allSettled([getJson(`v1/catalog/schedulers${query}`), getJson(`v1/adapters${query}&kind=lora`)]);
+    this.schedulers = schedulers.status === "fulfilled" ? schedulers.value.data.filter((each) => each.fits) : [];
+    this.adapters = adapters.status === "fulfilled" ? adapters.value.data.filter((each) => each.fits !== false) : [];
+  }
+
+  render() {
+    if (!this.models.length) return html`<p>${T.create.loading}</p>`;
+    const primary = this.fields.filter((each) => !each.advanced);
+    const advanced = this.fields.filter((each) => each.advanced);
+    return html`<div class="create" @field-change=${this.onField} @prompt-history=${this.onHistory} @media-size=${this.onSize}>
+      <form @submit=${this.onSubmit} @dragover=${(e) => e.preventDefault()} @drop=${this.onDrop} aria-label=${T.screens.create}>
+        <div class="row">
+          <label>${T.create.model}<select name="model" @change=${(e) => this.choose(e.target.value)}>
+            ${this.models.map((each) => html`<option value=${each.id} ?selected=${each.id === this.model}>${each.id}</option>`)}
+          </select></label>
+          <label>${T.create.task}<select name="task" @change=${(e) => this.choose(this.model, e.target.value)}>
+            ${(this.tasks || []).map((each) => html`<option value=${each} ?selected=${each === this.task}>${T.tasks(each)}</option>`)}
+          </select></label>
+        </div>
+        ${["prompt", "media"].map((group) => this.renderGroup(group, primary))}
+        <div class="buttons">
+          <button class="primary" type="submit" ?disabled=${!this.fields.length}>${this.busy ? T.create.add : T.create.make}</button>
+          ${this.busy ? html`<button type="button" @click=${() => this.cancel()}>${T.create.cancel}</button>` : nothing}
+          ${this.renderCopy()}
+        </div>
+        ${this.message ? html`<p class="error" role="alert">${this.message}</p>` : nothing}
+        ${["size", "sampling"].map((group) => this.renderGroup(group, primary))}
+        ${this.renderRequest()}
+        ${this.renderAdapters()}
+        ${this.renderWorkflow()}
+        ${primary.some((each) => each.group === "other") ? this.renderGroup("other", primary) : nothing}
+        ${advanced.length ? html`<details ?open=${this.advanced} @toggle=${(e) => (this.advanced = e.target.open)}><summary>${T.create.advanced}</summary>
+          ${this.advanced ? advanced.map((each) => this.renderField(each)) : nothing}</details>` : nothing}
+      </form>
+      <octabox-result .run=${this.run} @use-output=${this.onUse}></octabox-result>
+    </div>`;
+  }
+
+  get busy() {
+    return this.run !== null && !this.run.finished;
+  }
+
+  renderGroup(group, fields) {
+    const found = fields.filter((each) => each.group === group);
+    if (!found.length) return nothing;
+    return html`<fieldset class=${group}><legend>${T.groups[group]}</legend>${found.map((each) => this.renderField(each))}
+      ${group === "size" && found.some((each) => each.name === "width") ? html`<button type="button" class="icon" title=${T.create.swap} aria-label=${T.create.swap} @click=${this.onSwap}>⇄</button>` : nothing}
+    </fieldset>`;
+  }
+
+  renderField(field) {
+    return html`<octabox-field .field=${field} .value=${this.values[field.name]} .problem=${this.problems[field.name] || ""}
+      .warning=${this.notices[field.name] || ""} .image=${this.values.image}></octabox-field>`;
+  }
+
+  renderRequest() {
+    return html`<fieldset class="request">
+      <div class="field"><label for="seed">${T.create.seed}</label><div class="slider">
+        <input id="seed" type="number" min="0" .value=${this.seed} placeholder=${T.create.random} @input=${(e) => (this.seed = e.target.value)}>
+        <button type="button" class="icon" title=${T.create.newSeed} aria-label=${T.create.newSeed} @click=${() => (this.seed = "")}>⚄</button>
+        <button type="button" class="icon" title=${T.create.keepSeed} aria-label=${T.create.keepSeed} @click=${() => (this.seed = String(this.run?.outputs[0]?.seed ?? this.seed))}>⟲</button>
+      </div></div>
+      <div class="field"><label for="outputs">${T.create.outputs}</label>
+        <input id="outputs" type="number" min="1" max="64" .value=${String(this.outputs)} @input=${(e) => (this.outputs = Number(e.target.value) || 1)}></div>
+      ${this.schedulers.length ? html`<div class="field"><label for="scheduler">${T.create.scheduler}</label>
+        <select id="scheduler" @change=${(e) => (this.scheduler = e.target.value)}><option value="">${T.create.schedulerOwn}</option>
+          ${this.schedulers.map((each) => html`<option value=${each.name} ?selected=${each.name === this.scheduler} title=${each.description}>${each.names[0] || each.name}</option>`)}
+        </select></div>` : nothing}
+      <div class="field"><label for="syntax">${T.create.syntax}</label><select id="syntax" @change=${(e) => (this.syntax = e.target.value)}>
+        <option value="">${T.create.syntaxDefault}</option>${["plain", "a1111", "compel"].map((each) => html`<option ?selected=${each === this.syntax}>${each}</option>`)}</select></div>
+    </fieldset>`;
+  }
+
+  renderAdapters() {
+    if (!this.adapters.length) return nothing;
+    return html`<details><summary>${T.create.adapters}</summary>${this.adapters.map((each) => html`<div class="field adapter">
+      <label class="switch"><input type="checkbox" .checked=${each.name in this.chosen} @change=${(e) => this.onAdapter(each.name, e.target.checked ? 1 : null)}> ${each.name}</label>
+      ${each.name in this.chosen ? html`<input type="range" min="-1" max="2" step="0.05" aria-label=${each.name} .value=${String(this.chosen[each.name])}
+        @input=${(e) => this.onAdapter(each.name, Number(e.target.value))}><output>${this.chosen[each.name]}</output>` : nothing}
+    </div>`)}</details>`;
+  }
+
+  renderWorkflow() {
+    if (!this.parts.length) return nothing;
+    return html`<details><summary>${T.create.workflow}</summary>${this.parts.map((part) => html`
+      <div class="part"><label class="switch" title=${part.help}><input type="checkbox" name=${`workflow-${part.name}`} .checked=${part.name in this.workflow}
+        @change=${(e) => this.onPart(part, e.target.checked)}> ${part.label}</label>
+        ${part.name in this.workflow ? html`<div class="settings" @field-change=${(e) => { e.stopPropagation(); this.onSetting(part.name, e.detail); }}>
+          ${part.fields.map((each) => html`<octabox-field .field=${{ ...each, name: each.name }} .value=${this.workflow[part.name][each.name] ?? each.initial}></octabox-field>`)}
+        </div>` : nothing}</div>`)}</details>`;
+  }
+
+  renderCopy() {
+    const kinds = { curl: asCurl, Python: asPython, YAML: asYaml };
+    return html`<label class="copy">${T.create.copyAs}<select @change=${(e) => { this.copy(kinds[e.target.value](this.body())); e.target.value = ""; }}>
+      <option value=""></option>${Object.keys(kinds).map((each) => html`<option>${each}</option>`)}</select></label>`;
+  }
+
+  /** Return the body of the request that the form describes. */
+  body() {
+    const { params, problems } = toParams(this.fields, this.values);
+    this.problems = problems;
+    const adapters = Object.entries(this.chosen).map(([lora, weight]) => ({ lora, weight }));
+    const workflow = workflowBody(this.parts, this.workflow);
+    return {
+      model: this.model,
+      task: this.task,
+      params,
+      ...(this.seed === "" ? {} : { seed: Number(this.seed) }),
+      ...(this.outputs > 1 ? { num_outputs: this.outputs } : {}),
+      ...(this.scheduler ? { scheduler: this.scheduler } : {}),
+      ...(this.syntax ? { prompt_syntax: this.syntax } : {}),
+      ...(adapters.length ? { adapters } : {}),
+      ...(Object.keys(workflow).length ? { workflow } : {}),
+    };
+  }
+
+  onSubmit(event) {
+    event.preventDefault();
+    this.make();
+  }
+
+  /** Send the request, which waits on the server if others run. */
+  async make() {
+    const body = this.body();
+    if (Object.keys(this.problems).length) return;
+    this.message = "";
+    this.notices = {};
+    rememberPrompt(this.values.prompt);
+    const run = new Run(body);
+    runs.add(run);
+    this.show(run);
+    await run.start();
+    if (run === this.run) this.report(run);
+    for (const next of runs.all()) if (!next.finished && (this.run === null || this.run.finished)) this.show(next);
+  }
+
+  /** Show a request at the right. */
+  show(run) {
+    this.run?.removeEventListener("update", this.onUpdate);
+    if (this.run && !this.run.finished && run !== this.run) return this.run.addEventListener("update", this.onUpdate);
+    this.run = run;
+    run.addEventListener("update", this.onUpdate);
+    // On a narrow screen the result is above the form.
+    if (matchMedia("(max-width: 760px)").matches) this.querySelector("octabox-result")?.scrollIntoView({ block: "end" });
+  }
+
+  /** Show what is wrong, or doubtful, at its field. */
+  report(run) {
+    this.notices = warningsByField(run.warnings);
+    const error = run.error;
+    if (!error || run.state === "cancelled") return;
+    if (error.param && this.fields.some((each) => each.name === error.param)) {
+      this.problems = { ...this.problems, [error.param]: error.message };
+      if (this.fields.some((each) => each.name === error.param && each.advanced)) this.advanced = true;
+    } else {
+      this.message = error.message;
+    }
+  }
+
+  async cancel() {
+    await this.run?.cancel();
+  }
+
+  onField(event) {
+    const { name, value } = event.detail;
+    this.values = { ...this.values, [name]: value };
+    const { [name]: _, ...others } = this.problems;
+    this.problems = others;
+  }
+
+  onAdapter(name, weight) {
+    const { [name]: _, ...others } = this.chosen;
+    this.chosen = weight === null ? others : { ...this.chosen, [name]: weight };
+  }
+
+  onPart(part, on) {
+    const { [part.name]: _, ...others } = this.workflow;
+    this.workflow = on ? { ...this.workflow, [part.name]: {} } : others;
+  }
+
+  onSetting(part, { name, value }) {
+    this.workflow = { ...this.workflow, [part]: { ...this.workflow[part], [name]: value } };
+  }
+
+  onSwap() {
+    const { width, height } = this.values;
+    this.values = { ...this.values, width: height, height: width };
+  }
+
+  onSize(event) {
+    if (event.detail.kind === "image") this.imageSize = event.detail;
+  }
+
+  onHistory(event) {
+    const prompts = earlierPrompts();
+    this.promptIndex = Math.max(-1, Math.min(prompts.length - 1, this.promptIndex - event.detail));
+    if (this.promptIndex >= 0) this.values = { ...this.values, prompt: prompts[this.promptIndex] };
+  }
+
+  /** A file that is dropped on the form restores its parameters. */
+  async onDrop(event) {
+    event.preventDefault();
+    const [file] = event.dataTransfer.files;
+    if (file) await this.restore(file, file.name);
+  }
+
+  /** Set the form to the parameters in a file. */
+  async restore(file, name) {
+    const found = await readParameters(file).catch(() => null);
+    if (!found) {
+      this.message = T.create.nothingToRestore;
+      return;
+    }
+    await this.use(found);
+    this.message = T.create.restored(name);
+  }
+
+  /** Set the form to parameters. @param {import("./metadata.js").Restored} found */
+  async use(found) {
+    if (found.model && (found.model !== this.model || found.task !== this.task) && this.models.some((each) => each.id === found.model)) {
+      await this.choose(found.model, found.task || "");
+    }
+    this.values = restoreValues(this.fields, found.params);
+    this.seed = found.seed === null || found.seed === undefined ? "" : String(found.seed);
+    const scheduler = typeof found.scheduler === "string" ? found.scheduler : found.scheduler?.name;
+    this.scheduler = this.schedulers.some((each) => each.name === scheduler) ? scheduler : "";
+    this.chosen = Object.fromEntries((found.adapters || []).map((each) => [each.lora || each.name, each.weight ?? 1]));
+    this.workflow = found.workflow && typeof found.workflow === "object" ? Object.fromEntries(Object.entries(found.workflow).map(([name, part]) => [name, typeof part === "object" ? part : {}])) : {};
+  }
+
+  /** Use a result: its prompt, its seed, all its parameters, or itself as an input. */
+  async onUse(event) {
+    const { what, output } = event.detail;
+    const { params = {}, model, task, seed, scheduler, workflow, adapters } = output.metadata || {};
+    if (what === "prompt") this.values = { ...this.values, prompt: params.prompt ?? "", ...(params.negative_prompt ? { negative_prompt: params.negative_prompt } : {}) };
+    else if (what === "seed") this.seed = String(output.seed);
+    else if (what === "all") await this.use({ model, task, params, seed: output.seed ?? seed, scheduler, workflow, adapters });
+    else await this.useAsInput(output, what === "mask");
+  }
+
+  async useAsInput(output, inpaint) {
+    const task = (this.tasks || []).find((each) => (inpaint ? each === "inpainting" : each === "image-to-image")) || (this.tasks || []).find((each) => each.startsWith("image-to"));
+    if (task && !this.fields.some((each) => each.name === "image" && (!inpaint || this.fields.some((other) => other.control === "mask")))) await this.choose(this.model, task);
+    const image = await fetchAsDataUri(output.url);
+    const field = this.fields.find((each) => each.control === "image");
+    if (field) this.values = { ...this.values, [field.name]: field.many ? [image] : image };
+  }
+
+  async copy(text) {
+    await navigator.clipboard?.writeText(text);
+    this.message = T.create.copied;
+  }
+}
+
+/** Return whether a value of the last form remains in the next: the person has set it, and the field is there. */
+function keepsValue(fields, before, name, value) {
+  const [next, last] = [fields, before].map((all) => all.find((each) => each.name === name));
+  return !!next && !!last && next.control === last.control && JSON.stringify(value) !== JSON.stringify(last.initial) && value !== "";
+}
+
+function earlierPrompts() {
+  return JSON.parse(localStorage.getItem(PROMPTS) || "[]");
+}
+
+function rememberPrompt(prompt) {
+  if (!prompt || typeof prompt !== "string") return;
+  const prompts = [prompt, ...earlierPrompts().filter((each) => each !== prompt)].slice(0, MAX_PROMPTS);
+  localStorage.setItem(PROMPTS, JSON.stringify(prompts));
+}
+
+customElements.define("octabox-create", OctaboxCreate);

@@ -1,0 +1,122 @@
+// The control of one parameter.
+// @ts-check
+
+import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { T } from "./texts.js";
+import { changeWeight } from "./weights.js";
+import "./media-input.js";
+
+/** Words of a problem by its code. */
+const PROBLEMS = { required: T.create.required, number: T.create.notNumber, json: T.create.notJson };
+
+/** Shows a field, and fires "change" with {name, value}. */
+export class OctaboxField extends LitElement {
+  static properties = {
+    field: { attribute: false },
+    value: { attribute: false },
+    problem: { attribute: false },
+    warning: { attribute: false },
+    image: { attribute: false },
+  };
+
+  constructor() {
+    super();
+    /** @type {import("./fields.js").Field} */
+    this.field = /** @type {any} */ ({});
+    /** @type {any} */
+    this.value = null;
+    this.problem = "";
+    this.warning = "";
+    /** What a mask is painted over. */
+    this.image = null;
+  }
+
+  createRenderRoot() {
+    return this;
+  }
+
+  /** @param {any} value */
+  change(value) {
+    this.dispatchEvent(new CustomEvent("field-change", { bubbles: true, detail: { name: this.field.name, value } }));
+  }
+
+  render() {
+    const { name, label, help, required, control } = this.field;
+    const id = `field-${name}`;
+    const problem = PROBLEMS[this.problem] || this.problem;
+    const note = problem || this.warning;
+    return html`
+      <div class="field ${problem ? "invalid" : this.warning ? "doubtful" : ""}" data-control=${control}>
+        ${control === "switch" ? nothing : html`<label for=${id} title=${help}>${label}${required ? html`<span aria-hidden="true"> *</span>` : nothing}</label>`}
+        ${this.renderControl(id)}
+        ${note ? html`<p class="note" id="${id}-note" role=${problem ? "alert" : "status"}>${note}</p>` : nothing}
+      </div>`;
+  }
+
+  renderControl(id) {
+    const { field, value } = this;
+    const described = this.problem || this.warning ? `${id}-note` : nothing;
+    switch (field.control) {
+      case "prompt":
+        return html`<textarea id=${id} name=${field.name} rows=${field.name === "prompt" ? 3 : 2} .value=${value ?? ""} ?required=${field.required}
+          aria-describedby=${described} title=${T.create.weightHint} @input=${(e) => this.change(e.target.value)} @keydown=${this.onPromptKey}></textarea>`;
+      case "choice":
+        return html`<select id=${id} aria-describedby=${described} @change=${(e) => this.change(e.target.value || null)}>
+          ${field.required ? nothing : html`<option value="" ?selected=${value === null}></option>`}
+          ${field.choices.map((each) => html`<option value=${String(each)} ?selected=${String(each) === String(value)}>${each}</option>`)}
+        </select>`;
+      case "switch":
+        return html`<label class="switch" title=${field.help}><input id=${id} type="checkbox" .checked=${!!value} @change=${(e) => this.change(e.target.checked)}> ${field.label}</label>`;
+      case "slider":
+        return this.renderSlider(id, described);
+      case "number":
+      case "size":
+        return this.renderNumber(id, described);
+      case "image":
+      case "mask":
+      case "video":
+      case "audio":
+        return html`<octabox-media id=${id} .kind=${field.control} .many=${field.many} .value=${value} .image=${this.image}
+          .label=${field.label} @media-change=${(e) => this.change(e.detail)}></octabox-media>`;
+      default:
+        return html`<textarea id=${id} rows="1" class="code" .value=${typeof value === "string" ? value : value === null || value === undefined ? "" : JSON.stringify(value)}
+          aria-describedby=${described} placeholder=${field.control === "text" ? "" : "JSON"} @input=${(e) => this.change(e.target.value)}></textarea>`;
+    }
+  }
+
+  renderNumber(id, described) {
+    const { field, value } = this;
+    return html`<input id=${id} type="number" inputmode="decimal" .value=${value === null || value === undefined ? "" : String(value)}
+      min=${field.min ?? nothing} max=${field.max ?? nothing} step=${field.control === "size" ? field.step : "any"} placeholder=${field.placeholder}
+      aria-describedby=${described} @input=${(e) => this.change(e.target.value)}>`;
+  }
+
+  renderSlider(id, described) {
+    const { field, value } = this;
+    // The whole range of a count such as 1 to 1000 steps would leave no room for what people use.
+    const top = Math.max(Math.min(field.max ?? 1, field.integer ? Math.max(100, 4 * (Number(field.initial) || 1)) : Infinity), Number(value) || 0);
+    return html`<div class="slider">
+      <input type="range" aria-label=${field.label} min=${field.min ?? 0} max=${top} step=${field.step} .value=${String(value ?? field.min ?? 0)}
+        @input=${(e) => this.change(Number(e.target.value))}>
+      ${this.renderNumber(id, described)}
+    </div>`;
+  }
+
+  /** @param {KeyboardEvent} event */
+  onPromptKey(event) {
+    const direction = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    const area = /** @type {HTMLTextAreaElement} */ (event.target);
+    if (!direction || !(event.ctrlKey || event.altKey || event.metaKey)) return;
+    event.preventDefault();
+    if (event.altKey) {
+      this.dispatchEvent(new CustomEvent("prompt-history", { bubbles: true, detail: -direction }));
+      return;
+    }
+    const made = changeWeight(area.value, area.selectionStart, area.selectionEnd, direction);
+    area.value = made.text;
+    area.setSelectionRange(made.start, made.end);
+    this.change(made.text);
+  }
+}
+
+customElements.define("octabox-field", OctaboxField);

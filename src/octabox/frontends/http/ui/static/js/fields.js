@@ -1,0 +1,186 @@
+// The fields of a form, from the JSON Schema of a model's call parameters. Nothing here needs a browser.
+// @ts-check
+
+/**
+ * @typedef {object} Field
+ * @property {string} name Name of the parameter.
+ * @property {string} label
+ * @property {string} help Its description.
+ * @property {string} control prompt, text, choice, switch, number, slider, size, image, mask, video, audio, array or json.
+ * @property {string} group prompt, media, size, sampling or other.
+ * @property {number} order
+ * @property {boolean} advanced Whether the form hides it at first.
+ * @property {boolean} required
+ * @property {boolean} many Whether it takes a list.
+ * @property {boolean} integer
+ * @property {any} initial Its default; null without one.
+ * @property {string} placeholder
+ * @property {number | null} min
+ * @property {number | null} max
+ * @property {number} step
+ * @property {any[]} choices
+ */
+
+const GROUPS = ["prompt", "media", "size", "sampling", "other"];
+const MEDIA = new Set(["image", "mask", "video", "audio", "array"]);
+
+/**
+ * Return the fields of a schema, in the order of the form.
+ *
+ * @param {any} schema
+ * @returns {Field[]}
+ */
+export function formFields(schema) {
+  const required = new Set(schema.required || []);
+  return Object.entries(schema.properties || {})
+    .filter(([, property]) => !hint(property).same_as)
+    .map(([name, property]) => field(name, property, required.has(name)))
+    .sort((a, b) => a.order - b.order);
+}
+
+/** Return the hints of a property. */
+function hint(property) {
+  return property["x-octabox"] || {};
+}
+
+/** @returns {Field} */
+function field(name, property, required) {
+  const hints = hint(property);
+  const options = property.anyOf || [property];
+  const types = new Set(options.map((each) => each.type).filter(Boolean));
+  const integer = types.has("integer") && !types.has("number");
+  const min = bound(property.minimum, property.exclusiveMinimum, integer, 1);
+  const max = bound(property.maximum, property.exclusiveMaximum, integer, -1);
+  const example = (property.examples || [])[0];
+  return {
+    name,
+    label: label(name),
+    help: property.description || "",
+    control: hints.control || "json",
+    group: GROUPS.includes(hints.group) ? hints.group : "other",
+    order: hints.order ?? 9999,
+    advanced: !!hints.advanced && !required,
+    required,
+    many: !!hints.many,
+    integer,
+    initial: property.default ?? null,
+    placeholder: example === undefined ? "" : String(example),
+    min,
+    max,
+    step: step(property, integer, min, max),
+    choices: property.enum || options.flatMap((each) => each.enum || []),
+  };
+}
+
+/** Return a bound of a control; that of an exclusive one is the next integer, or the bound itself. */
+function bound(inclusive, exclusive, integer, direction) {
+  if (inclusive !== undefined) return inclusive;
+  if (exclusive === undefined) return null;
+  return integer ? exclusive + direction : exclusive;
+}
+
+/** Return the step of a number's control. */
+function step(property, integer, min, max) {
+  const multiple = property.multipleOf || (property["x-offset"] ? null : property["x-multiple-of"]);
+  if (multiple) return multiple;
+  if (integer) return 1;
+  return min !== null && max !== null && max - min <= 1 ? 0.01 : 0.1;
+}
+
+/** Return the words of a parameter's name: "Inference steps" for num_inference_steps. */
+export function label(name) {
+  const words = name.replace(/^num_/, "").replaceAll("_", " ").trim();
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/**
+ * Return the values with which a form begins: the defaults.
+ *
+ * @param {Field[]} fields
+ * @returns {Record<string, any>}
+ */
+export function initialValues(fields) {
+  return Object.fromEntries(fields.map((each) => [each.name, initialValue(each)]));
+}
+
+/** Return the value of a field's control before a person changes it. */
+export function initialValue(field) {
+  if (MEDIA.has(field.control)) return field.many ? [] : null;
+  if (field.control === "json") return field.initial === null ? "" : JSON.stringify(field.initial);
+  return field.initial;
+}
+
+/**
+ * Return the parameters of a request, and what is wrong by field.
+ *
+ * Values that are the default are left out: the server then uses its own.
+ *
+ * @param {Field[]} fields
+ * @param {Record<string, any>} values
+ * @returns {{params: Record<string, any>, problems: Record<string, string>}}
+ */
+export function toParams(fields, values) {
+  /** @type {Record<string, any>} */
+  const params = {};
+  /** @type {Record<string, string>} */
+  const problems = {};
+  for (const each of fields) {
+    try {
+      const value = toParam(each, values[each.name]);
+      if (value === undefined && each.required) problems[each.name] = "required";
+      else if (value !== undefined && !same(value, each.initial)) params[each.name] = value;
+      else if (value !== undefined && each.required) params[each.name] = value;
+    } catch (error) {
+      problems[each.name] = String(error instanceof Error ? error.message : error);
+    }
+  }
+  return { params, problems };
+}
+
+/** Return the value of a parameter; undefined if it is not set. */
+function toParam(field, value) {
+  if (value === null || value === undefined || value === "") return undefined;
+  if (Array.isArray(value) && !value.length) return undefined;
+  // One medium is no list: it may also go where only one is taken.
+  if (Array.isArray(value) && value.length === 1 && MEDIA.has(field.control)) return value[0];
+  switch (field.control) {
+    case "number":
+    case "slider":
+    case "size": {
+      const number = Number(value);
+      if (Number.isNaN(number)) throw new Error("number");
+      return number;
+    }
+    case "json":
+    case "array":
+      if (typeof value !== "string" || value.startsWith("data:") || /^https?:/.test(value)) return value;
+      try {
+        return JSON.parse(value);
+      } catch {
+        throw new Error("json");
+      }
+    default:
+      return value;
+  }
+}
+
+/** Return whether two JSON values are equal. */
+function same(one, other) {
+  return one === other || JSON.stringify(one) === JSON.stringify(other);
+}
+
+/**
+ * Return the values of a form that make an output again, by its metadata.
+ *
+ * @param {Field[]} fields
+ * @param {Record<string, any>} params
+ */
+export function restoreValues(fields, params) {
+  const values = initialValues(fields);
+  for (const each of fields) {
+    const value = params[each.name];
+    if (value === undefined || value === null || MEDIA.has(each.control)) continue;
+    values[each.name] = each.control === "json" ? JSON.stringify(value) : Array.isArray(value) ? value[0] : value;
+  }
+  return values;
+}

@@ -1,0 +1,269 @@
+// The mask painter: a dialog with an image, over which what is to change is painted with mouse, pen or finger.
+// @ts-check
+
+import { LitElement, html } from "../vendor/lit/lit.js";
+import { T } from "./texts.js";
+
+const MAX_UNDO = 30;
+
+/**
+ * Open the painter, and return the mask as a data URI of a PNG file of the image's size: white is what changes. Null if cancelled.
+ *
+ * @param {string} image URL of the image.
+ * @param {string | null} mask An earlier mask.
+ * @returns {Promise<string | null>}
+ */
+export function paintMask(image, mask = null) {
+  const painter = /** @type {MaskPainter} */ (document.createElement("octabox-mask"));
+  painter.image = image;
+  painter.mask = mask;
+  document.body.append(painter);
+  return new Promise((resolve) => {
+    painter.addEventListener("mask-done", (event) => {
+      painter.remove();
+      resolve(/** @type {CustomEvent} */ (event).detail);
+    });
+  });
+}
+
+export class MaskPainter extends LitElement {
+  static properties = {
+    image: {}, mask: {}, erase: { state: true }, size: { state: true }, hardness: { state: true }, zoom: { state: true }, undoable: { state: true }, redoable: { state: true },
+  };
+
+  constructor() {
+    super();
+    this.image = "";
+    /** @type {string | null} */
+    this.mask = null;
+    this.erase = false;
+    this.size = 32;
+    this.hardness = 0.9;
+    this.zoom = 1;
+    this.undoable = 0;
+    this.redoable = 0;
+    /** @type {ImageData[]} */
+    this.past = [];
+    /** @type {ImageData[]} */
+    this.future = [];
+    /** @type {Map<number, {x: number, y: number}>} Positions of pointers that are down. */
+    this.pointers = new Map();
+  }
+
+  createRenderRoot() {
+    return this;
+  }
+
+  render() {
+    return html`<dialog class="mask" aria-label=${T.mask.title} @cancel=${(e) => { e.preventDefault(); this.close(null); }} @keydown=${this.onKey}>
+      <header><h2>${T.mask.title}</h2>
+        <div class="tools">
+          <button type="button" aria-pressed=${!this.erase} @click=${() => (this.erase = false)}>${T.mask.brush}</button>
+          <button type="button" aria-pressed=${this.erase} @click=${() => (this.erase = true)}>${T.mask.eraser}</button>
+          <label>${T.mask.size} <input type="range" min="2" max="256" .value=${String(this.size)} @input=${(e) => (this.size = Number(e.target.value))}></label>
+          <label>${T.mask.hardness} <input type="range" min="0" max="1" step="0.05" .value=${String(this.hardness)} @input=${(e) => (this.hardness = Number(e.target.value))}></label>
+          <label>${T.mask.zoom} <input type="range" min="0.25" max="4" step="0.25" .value=${String(this.zoom)} @input=${(e) => (this.zoom = Number(e.target.value))}></label>
+          <button type="button" ?disabled=${!this.undoable} @click=${() => this.undo()}>${T.mask.undo}</button>
+          <button type="button" ?disabled=${!this.redoable} @click=${() => this.redo()}>${T.mask.redo}</button>
+          <button type="button" @click=${() => this.invert()}>${T.mask.invert}</button>
+          <button type="button" @click=${() => this.clear()}>${T.mask.clear}</button>
+        </div>
+      </header>
+      <div class="stage"><div class="layers">
+        <img src=${this.image} alt="" @load=${this.onImage}>
+        <canvas aria-label=${T.mask.title} @pointerdown=${this.onDown} @pointermove=${this.onMove} @pointerup=${this.onUp} @pointercancel=${this.onUp}></canvas>
+      </div></div>
+      <footer><p>${T.mask.keys}</p>
+        <button type="button" @click=${() => this.close(null)}>${T.mask.cancel}</button>
+        <button type="button" class="primary" @click=${() => this.close(this.result())}>${T.mask.done}</button>
+      </footer>
+    </dialog>`;
+  }
+
+  firstUpdated() {
+    this.dialog.showModal();
+  }
+
+  updated(changed) {
+    if (changed.has("zoom")) this.resize();
+  }
+
+  /** @returns {HTMLDialogElement} */
+  get dialog() {
+    return /** @type {any} */ (this.querySelector("dialog"));
+  }
+
+  /** @returns {HTMLCanvasElement} */
+  get canvas() {
+    return /** @type {any} */ (this.querySelector("canvas"));
+  }
+
+  get context() {
+    return /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d", { willReadFrequently: true }));
+  }
+
+  onImage(event) {
+    const { naturalWidth, naturalHeight } = event.target;
+    Object.assign(this.canvas, { width: naturalWidth, height: naturalHeight });
+    this.size = Math.max(8, Math.round(Math.min(naturalWidth, naturalHeight) / 8));
+    this.fit = Math.min(1, (window.innerWidth * 0.9) / naturalWidth, (window.innerHeight * 0.65) / naturalHeight) * Math.max(1, 384 / Math.max(naturalWidth, naturalHeight));
+    this.resize();
+    if (this.mask) this.drawMask(this.mask);
+  }
+
+  resize() {
+    const image = this.querySelector("img");
+    if (!image || !this.fit) return;
+    for (const each of [image, this.canvas]) {
+      each.style.width = `${image.naturalWidth * this.fit * this.zoom}px`;
+      each.style.height = `${image.naturalHeight * this.fit * this.zoom}px`;
+    }
+  }
+
+  /** Draw an earlier mask: its brightness is what is painted. */
+  drawMask(mask) {
+    const picture = new Image();
+    picture.onload = () => {
+      const { context, canvas } = this;
+      context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+      const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+      for (let at = 0; at < pixels.data.length; at += 4) {
+        pixels.data[at + 3] = pixels.data[at];
+        pixels.data.fill(255, at, at + 3);
+      }
+      context.putImageData(pixels, 0, 0);
+    };
+    picture.src = mask;
+  }
+
+  position(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const scale = this.canvas.width / box.width;
+    return { x: (event.clientX - box.left) * scale, y: (event.clientY - box.top) * scale };
+  }
+
+  onDown(event) {
+    event.preventDefault();
+    this.canvas.setPointerCapture(event.pointerId);
+    this.remember();
+    const at = this.position(event);
+    this.pointers.set(event.pointerId, at);
+    this.stroke(at, at, event);
+  }
+
+  onMove(event) {
+    const last = this.pointers.get(event.pointerId);
+    if (!last) return;
+    const events = event.getCoalescedEvents?.() || [];
+    let from = last;
+    for (const each of events.length ? events : [event]) {
+      const to = this.position(each);
+      this.stroke(from, to, each);
+      from = to;
+    }
+    this.pointers.set(event.pointerId, from);
+  }
+
+  onUp(event) {
+    this.pointers.delete(event.pointerId);
+  }
+
+  /** Draw along a line with round spots whose edges are as soft as the hardness says. */
+  stroke(from, to, event) {
+    const { context } = this;
+    const pressure = event.pointerType === "pen" && event.pressure > 0 ? 0.4 + event.pressure * 0.6 : 1;
+    const radius = (this.size * pressure) / 2;
+    const distance = Math.hypot(to.x - from.x, to.y - from.y);
+    const spots = Math.max(1, Math.ceil(distance / Math.max(1, radius / 3)));
+    context.globalCompositeOperation = this.erase ? "destination-out" : "source-over";
+    for (let each = 0; each <= spots; each++) {
+      const x = from.x + ((to.x - from.x) * each) / spots;
+      const y = from.y + ((to.y - from.y) * each) / spots;
+      const spot = context.createRadialGradient(x, y, radius * this.hardness * 0.99, x, y, radius);
+      spot.addColorStop(0, "rgba(255,255,255,1)");
+      spot.addColorStop(1, "rgba(255,255,255,0)");
+      context.fillStyle = spot;
+      context.fillRect(x - radius, y - radius, radius * 2, radius * 2);
+    }
+    context.globalCompositeOperation = "source-over";
+  }
+
+  pixels() {
+    return this.context.getImageData(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  remember() {
+    this.past = [...this.past.slice(1 - MAX_UNDO), this.pixels()];
+    this.future = [];
+    this.count();
+  }
+
+  count() {
+    this.undoable = this.past.length;
+    this.redoable = this.future.length;
+  }
+
+  undo() {
+    const last = this.past.pop();
+    if (!last) return;
+    this.future.push(this.pixels());
+    this.context.putImageData(last, 0, 0);
+    this.count();
+  }
+
+  redo() {
+    const next = this.future.pop();
+    if (!next) return;
+    this.past.push(this.pixels());
+    this.context.putImageData(next, 0, 0);
+    this.count();
+  }
+
+  invert() {
+    this.remember();
+    const pixels = this.pixels();
+    for (let at = 0; at < pixels.data.length; at += 4) {
+      pixels.data.fill(255, at, at + 3);
+      pixels.data[at + 3] = 255 - pixels.data[at + 3];
+    }
+    this.context.putImageData(pixels, 0, 0);
+  }
+
+  clear() {
+    this.remember();
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  /** Return the mask in white on black; null if nothing is painted. */
+  result() {
+    const pixels = this.pixels();
+    let painted = false;
+    for (let at = 0; at < pixels.data.length; at += 4) {
+      const strength = pixels.data[at + 3];
+      painted ||= strength > 0;
+      pixels.data.fill(strength, at, at + 3);
+      pixels.data[at + 3] = 255;
+    }
+    if (!painted) return null;
+    const canvas = document.createElement("canvas");
+    Object.assign(canvas, { width: pixels.width, height: pixels.height });
+    /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(pixels, 0, 0);
+    return canvas.toDataURL("image/png");
+  }
+
+  onKey(event) {
+    if (event.key === "[") this.size = Math.max(2, this.size - 4);
+    else if (event.key === "]") this.size = Math.min(256, this.size + 4);
+    else if (event.key === "e" || event.key === "E") this.erase = !this.erase;
+    else if (event.key === "z" && event.ctrlKey) (event.shiftKey ? this.redo() : this.undo());
+    else return;
+    event.preventDefault();
+  }
+
+  close(mask) {
+    this.dialog.close();
+    this.dispatchEvent(new CustomEvent("mask-done", { detail: mask }));
+  }
+}
+
+customElements.define("octabox-mask", MaskPainter);

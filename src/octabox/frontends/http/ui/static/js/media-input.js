@@ -1,0 +1,124 @@
+// Input of images, masks, videos and audio: by file, drop, paste or URL.
+// @ts-check
+
+import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { T } from "./texts.js";
+import { paintMask } from "./mask.js";
+
+/** Shows one medium or several, and fires "media-change" with a data URI or URL, a list of them, or null. */
+export class OctaboxMedia extends LitElement {
+  static properties = {
+    kind: { attribute: false },
+    many: { attribute: false },
+    value: { attribute: false },
+    image: { attribute: false },
+    label: { attribute: false },
+    over: { state: true },
+  };
+
+  constructor() {
+    super();
+    this.kind = "image";
+    this.many = false;
+    /** @type {any} */
+    this.value = null;
+    /** @type {any} */
+    this.image = null;
+    this.label = "";
+    this.over = false;
+  }
+
+  createRenderRoot() {
+    return this;
+  }
+
+  get items() {
+    return this.value === null || this.value === undefined || this.value === "" ? [] : Array.isArray(this.value) ? this.value : [this.value];
+  }
+
+  change(items) {
+    const detail = this.many ? items : items[items.length - 1] ?? null;
+    this.dispatchEvent(new CustomEvent("media-change", { detail }));
+  }
+
+  async add(files) {
+    const added = await Promise.all([...files].map(dataUri));
+    this.change(this.many ? [...this.items, ...added] : added.slice(-1));
+  }
+
+  render() {
+    const accept = `${this.kind === "mask" ? "image" : this.kind}/*`;
+    return html`
+      <div class="drop ${this.over ? "over" : ""}" @dragover=${this.onOver} @dragleave=${() => (this.over = false)} @drop=${this.onDrop} @paste=${this.onPaste} tabindex="-1">
+        ${this.items.map((item, index) => this.renderItem(item, index))}
+        <label class="choose">
+          <input type="file" accept=${accept} ?multiple=${this.many} aria-label=${this.label} @change=${(e) => { this.add(e.target.files); e.target.value = ""; }}>
+          ${T.media.drop(this.kind)}
+        </label>
+        ${this.kind === "mask" && this.source ? html`<button type="button" @click=${this.onPaint}>${T.media.paint}</button>` : nothing}
+      </div>`;
+  }
+
+  /** The image that a mask is painted over. */
+  get source() {
+    return Array.isArray(this.image) ? this.image[0] : this.image;
+  }
+
+  renderItem(item, index) {
+    const view = this.kind === "video" ? html`<video src=${item} controls muted loop></video>`
+      : this.kind === "audio" ? html`<audio src=${item} controls></audio>`
+        : html`<img src=${item} alt=${`${this.label} ${index + 1}`} @load=${this.onLoad}>`;
+    return html`<figure class="medium">${view}
+      <button type="button" class="icon" title=${T.media.remove} aria-label=${`${T.media.remove}: ${this.label} ${index + 1}`}
+        @click=${() => this.change(this.items.filter((_, each) => each !== index))}>×</button>
+    </figure>`;
+  }
+
+  onLoad(event) {
+    const { naturalWidth: width, naturalHeight: height } = event.target;
+    this.dispatchEvent(new CustomEvent("media-size", { bubbles: true, detail: { width, height, kind: this.kind } }));
+  }
+
+  onOver(event) {
+    event.preventDefault();
+    this.over = true;
+  }
+
+  onDrop(event) {
+    event.preventDefault();
+    event.stopPropagation();
+    this.over = false;
+    const link = event.dataTransfer.getData("text/uri-list");
+    if (event.dataTransfer.files.length) this.add(event.dataTransfer.files);
+    else if (link) fetchAsDataUri(link).then((uri) => this.change(this.many ? [...this.items, uri] : [uri]));
+  }
+
+  onPaste(event) {
+    if (event.clipboardData.files.length) {
+      event.preventDefault();
+      this.add(event.clipboardData.files);
+    }
+  }
+
+  async onPaint() {
+    const mask = await paintMask(this.source, this.items[0] || null);
+    if (mask) this.change([mask]);
+  }
+}
+
+/** Return a file as a data URI. @param {Blob} file @returns {Promise<string>} */
+export function dataUri(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(String(reader.result));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
+
+/** Return the content of a URL of this server as a data URI. @param {string} url */
+export async function fetchAsDataUri(url) {
+  return dataUri(await (await fetch(url)).blob());
+}
+
+customElements.define("octabox-media", OctaboxMedia);

@@ -1,0 +1,70 @@
+// Queue: what waits, what runs and what has ended.
+// @ts-check
+
+import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { postJson } from "./api.js";
+import { describeProgress } from "./run.js";
+import { runs } from "./runs.js";
+import { T } from "./texts.js";
+
+export class OctaboxQueue extends LitElement {
+  constructor() {
+    super();
+    this.onChange = () => this.requestUpdate();
+  }
+
+  createRenderRoot() {
+    return this;
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    runs.addEventListener("change", this.onChange);
+    runs.load().catch(() => {});
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    runs.removeEventListener("change", this.onChange);
+  }
+
+  render() {
+    const waiting = runs.all().filter((each) => !each.finished);
+    const finished = runs.list.filter((each) => each.finished);
+    return html`<section aria-label=${T.screens.queue}>
+      <div class="buttons">${runs.paused.length ? html`<span role="status">${T.queue.paused}</span>` : nothing}
+        <button type="button" @click=${() => this.pause(!runs.paused.length)}>${runs.paused.length ? T.queue.resume : T.queue.pause}</button></div>
+      ${waiting.length ? html`<ol class="jobs">${waiting.map((run) => this.renderRun(run))}</ol>` : html`<p>${T.queue.empty}</p>`}
+      ${finished.length ? html`<h2>${T.queue.finished} <button type="button" @click=${() => runs.clearFinished()}>${T.queue.clear}</button></h2>
+        <ol class="jobs">${finished.map((run) => this.renderRun(run))}</ol>` : nothing}
+    </section>`;
+  }
+
+  renderRun(run) {
+    const { step, steps } = run.progress;
+    const words = run.body.params?.prompt || T.tasks(run.body.task || "");
+    return html`<li data-state=${run.state}>
+      <strong>${run.body.model}</strong> <span class="words">${words}</span>
+      <span>${describeProgress(run)}</span>
+      ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${steps ? step : 0}></progress>
+        ${run.state === "queued" ? html`<button type="button" @click=${() => run.move("first")}>${T.queue.up}</button><button type="button" @click=${() => run.move("last")}>${T.queue.down}</button>` : nothing}
+        <button type="button" @click=${() => run.cancel()}>${T.queue.cancel}</button>`}
+      ${run.finished ? html`<button type="button" @click=${() => this.open(run, "retry")}>${T.queue.retry}</button>` : nothing}
+      <button type="button" @click=${() => this.open(run, "edit")}>${T.queue.edit}</button>
+      ${run.error && run.state === "failed" ? html`<p class="error">${run.error.message}</p>` : nothing}
+    </li>`;
+  }
+
+  /** @param {boolean} on */
+  async pause(on) {
+    runs.paused = (await postJson(`v1/jobs/${on ? "pause" : "resume"}`, {})).paused;
+    runs.changed();
+  }
+
+  open(run, action) {
+    const { model, task, params = {}, seed, scheduler, workflow, adapters } = run.body;
+    this.dispatchEvent(new CustomEvent("open-parameters", { bubbles: true, detail: { action, found: { model, task, params, seed, scheduler, workflow, adapters } } }));
+  }
+}
+
+customElements.define("octabox-queue", OctaboxQueue);

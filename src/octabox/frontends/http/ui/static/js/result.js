@@ -1,0 +1,59 @@
+// The result of a request: its progress, its preview, its outputs, and what the server said about it.
+// @ts-check
+
+import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { describeProgress } from "./run.js";
+import { T } from "./texts.js";
+import "./output.js";
+
+export class OctaboxResult extends LitElement {
+  static properties = { run: { attribute: false } };
+
+  constructor() {
+    super();
+    /** @type {import("./run.js").Run | null} */
+    this.run = null;
+    this.onUpdate = () => this.requestUpdate();
+  }
+
+  createRenderRoot() {
+    return this;
+  }
+
+  willUpdate(changed) {
+    if (!changed.has("run")) return;
+    changed.get("run")?.removeEventListener("update", this.onUpdate);
+    this.run?.addEventListener("update", this.onUpdate);
+  }
+
+  render() {
+    const { run } = this;
+    if (!run) return html`<section class="result empty" aria-label=${T.create.result}><p>${T.create.empty}</p></section>`;
+    const { step, steps } = run.progress;
+    return html`<section class="result" aria-label=${T.create.result} data-state=${run.state}>
+      <p class="state" role="status" aria-live="polite">${describeProgress(run)}${run.timings ? html` <small>${T.create.seconds(run.timings.run || 0)}</small>` : nothing}</p>
+      ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${run.state === "in_progress" && steps ? step : 0}></progress>`}
+      ${run.preview && !run.finished ? html`<img class="preview" src=${run.preview} alt=${T.create.result}>` : nothing}
+      <div class="outputs">${run.outputs.map((output) => this.renderOutput(output))}</div>
+      ${run.warnings.length ? html`<ul class="warnings" aria-label=${T.create.warnings}>${run.warnings.map((each) => html`<li>${each}</li>`)}</ul>` : nothing}
+      ${run.error && run.state === "failed" ? html`<p class="error" role="alert">${run.error.message}</p>` : nothing}
+    </section>`;
+  }
+
+  renderOutput(output) {
+    const image = (output.media_type || "").startsWith("image/");
+    const use = (what) => this.dispatchEvent(new CustomEvent("use-output", { detail: { what, output } }));
+    return html`<figure class="output"><octabox-output .output=${output}></octabox-output>
+      <figcaption>
+        ${output.seed === undefined ? nothing : html`<span>${T.create.seed} ${output.seed}</span>`}
+        ${output.url ? html`<a href=${output.url} download>${T.create.download}</a>` : nothing}
+        <button type="button" @click=${() => use("prompt")}>${T.create.usePrompt}</button>
+        <button type="button" @click=${() => use("seed")}>${T.create.useSeed}</button>
+        <button type="button" @click=${() => use("all")}>${T.create.again}</button>
+        ${image ? html`<button type="button" @click=${() => use("image")}>${T.create.asImage}</button>
+          <button type="button" @click=${() => use("mask")}>${T.create.asMask}</button>` : nothing}
+      </figcaption></figure>`;
+  }
+}
+
+customElements.define("octabox-result", OctaboxResult);

@@ -1,0 +1,75 @@
+// All texts of the page.
+// @ts-check
+
+export const T = {
+  title: "Octabox",
+  screens: { create: "Create", queue: "Queue", gallery: "Gallery", models: "Models", adapters: "Adapters", grid: "Grid", system: "System" },
+  groups: { prompt: "Prompt", media: "Inputs", size: "Size", sampling: "Sampling", other: "More" },
+  tasks: (/** @type {string} */ task) => (task.charAt(0).toUpperCase() + task.slice(1)).replaceAll("-", " "),
+  skip: "Skip to content",
+  create: {
+    model: "Model", task: "Task", make: "Generate", add: "Add to queue", cancel: "Cancel", seed: "Seed", random: "at random",
+    newSeed: "New seed", keepSeed: "Keep the last seed", outputs: "Outputs", scheduler: "Scheduler", schedulerOwn: "the model's own",
+    advanced: "Advanced parameters", workflow: "Workflow", adapters: "Adapters", noAdapters: "No LoRA fits this model.",
+    styles: "Styles", syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.",
+    result: "Result", empty: "The result appears here.", format: "Format", formatDefault: "default", swap: "Swap width and height",
+    noModels: "No model makes this. Add one to the models folder.", loading: "Reading the model's parameters …",
+    restored: (/** @type {string} */ what) => `Parameters restored from ${what}.`, nothingToRestore: "This file holds no parameters.",
+    required: "Required.", notNumber: "Not a number.", notJson: "Not valid JSON.", history: "Earlier prompt",
+    warnings: "Warnings", again: "Use all parameters", usePrompt: "Use prompt", useSeed: "Use seed", asImage: "Use as input image",
+    asMask: "Inpaint", download: "Download", weightHint: "Ctrl+Up and Ctrl+Down change the weight of the word at the cursor.",
+    dimension: (/** @type {number} */ w, /** @type {number} */ h) => `${w} × ${h}`,
+    seconds: (/** @type {number} */ s) => `${s < 10 ? s.toFixed(1) : Math.round(s)} s`,
+  },
+  phases: {
+    queued: "Queued", downloading: "Downloading", loading: "Loading the model", compiling: "Compiling", running: "Step", decoding: "Decoding",
+    encoding: "Saving", sending: "Sending", completed: "Done", failed: "Failed", cancelled: "Cancelled", in_progress: "Running",
+  },
+  media: {
+    drop: (/** @type {string} */ kind) => `Drop ${kind === "image" || kind === "audio" ? "an" : "a"} ${kind} here, or choose a file`,
+    remove: "Remove", paint: "Paint the mask", useSize: "Use its size", outpaint: "Extend beyond the edges", url: "or its URL",
+  },
+  mask: {
+    title: "Paint what is to change", brush: "Brush", eraser: "Eraser", size: "Size", hardness: "Hardness", undo: "Undo", redo: "Redo",
+    invert: "Invert", clear: "Clear", zoom: "Zoom", done: "Use mask", cancel: "Cancel", keys: "[ and ] change the size, E switches to the eraser.",
+  },
+  queue: {
+    empty: "Nothing waits.", finished: "Finished", clear: "Clear finished", cancel: "Cancel", retry: "Retry", edit: "Edit", up: "Sooner", down: "Later",
+    pause: "Pause the queue", resume: "Resume the queue", paused: "The queue is paused.",
+  },
+  gallery: {
+    empty: "Nothing has been made yet.", search: "Search prompts, models and parameters", star: "Star", unstar: "Remove star", starred: "Starred only",
+    delete: "Delete", undo: "Undo", deleted: (/** @type {number} */ n) => `${n} deleted.`, selected: (/** @type {number} */ n) => `${n} selected`,
+    compare: "Compare", tags: "Tags", close: "Close", count: (/** @type {number} */ n) => `${n} ${n === 1 ? "output" : "outputs"}`,
+  },
+  models: {
+    name: "Name", tasks: "Tasks", pipeline: "Pipeline", state: "State", memory: "Memory", load: "Load", unload: "Unload", use: "Use",
+    states: { ready: "in memory", loading: "loading", busy: "running" }, none: "not loaded", waiting: (/** @type {number} */ n) => `${n} waiting`,
+    search: "Search the Hub", pull: "Pull", hubOff: "The Hub is not available on this server.", results: "Models of the Hub", gated: "gated",
+    fits: "fits", noFit: "does not fit", bytes: "Size", downloads: "Downloads", licence: "Licence",
+  },
+  adapters: { name: "Name", kind: "Kind", fits: "Fits", base: "Made for", use: "Use", empty: "There are no LoRAs or embeddings in the models folder." },
+  grid: {
+    x: "Columns", y: "Rows", z: "Pages", none: "nothing", parameter: "Parameter", values: "Values, separated by commas or |", make: "Generate grid",
+    count: (/** @type {number} */ n) => `${n} ${n === 1 ? "output" : "outputs"}`, save: "Save as one image", tooMany: (/** @type {number} */ n) => `At most ${n} outputs are made in one grid.`,
+    hint: "Columns, rows and pages each vary one parameter of the form in Create.", stop: "Stop",
+  },
+  system: {
+    server: "Server", models: "Memory by model", metrics: "Metrics", device: "Device", host: "Host", key: "API key", save: "Save", forget: "Forget",
+    benchmark: "Benchmark", run: "Run benchmark", size: "Batch", rate: "Iterations per second", seconds: "Seconds",
+    ready: "ready", none: "No model is in memory.",
+  },
+  login: { title: "API key", text: "This server requires an API key.", submit: "Sign in", label: "Key" },
+  keys: {
+    title: "Keyboard", close: "Close",
+    rows: [
+      ["Ctrl+Enter", "generate, or add to the queue"], ["Esc", "cancel what runs"], ["Ctrl+Up, Ctrl+Down", "weight of the word at the cursor"],
+      ["Alt+Up, Alt+Down", "earlier and later prompts"], ["[ and ]", "size of the brush"], ["Ctrl+Z", "undo in the mask and the gallery"], ["?", "this list"],
+    ],
+  },
+  errors: {
+    unreachable: "The server cannot be reached.", status: (/** @type {number} */ status) => `The server answered with status ${status}.`,
+    stream: "The connection ended before the result.",
+  },
+  connection: { lost: "The server cannot be reached; trying again …", back: "Connected again." },
+};

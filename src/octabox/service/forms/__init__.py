@@ -1,0 +1,1 @@
+"""What a client needs to make a form of a model's call parameters."""

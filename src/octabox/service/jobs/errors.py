@@ -1,0 +1,25 @@
+"""Errors of background jobs."""
+
+from __future__ import annotations
+
+from octabox.errors import CapacityError, GenerationError, QueueFullError, RequestError
+
+
+class JobStateError(RequestError):
+    """A job is not in a state that allows the operation."""
+
+
+class IdempotencyError(RequestError):
+    """An idempotency key was used for another request before."""
+
+
+class JobQuotaError(QueueFullError):
+    """A client has as many background jobs as it may have."""
+
+
+class JobStoreError(CapacityError):
+    """The store of background jobs cannot be used."""
+
+
+class WorkerLostError(GenerationError):
+    """The server ended several times while a job ran, which may be the cause."""

@@ -1,0 +1,118 @@
+"""Turn submissions into jobs: their owner, their numbers, and the limits of how many there may be."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from octabox.errors import QueueFullError
+from octabox.service.jobs.errors import IdempotencyError, JobQuotaError
+from octabox.service.jobs.queue.live_jobs import LiveJobs
+from octabox.service.jobs.queue.run_times import RunTimes
+from octabox.service.jobs.record import StoredJob, Submission
+from octabox.service.jobs.store.rows import to_row
+from octabox.service.jobs.store.serialization import encode_request, hash_requests
+
+
+def check_hash(former: str, current: str) -> None:
+    """Check that a repeated submission is the same as the former one.
+
+    Raises:
+        IdempotencyError: It is another one.
+    """
+    if former != current:
+        message = "The 'Idempotency-Key' was used for another request."
+        raise IdempotencyError(message, hint="Send a new key with a new request.", parameter="Idempotency-Key")
+
+
+def check_room(live: LiveJobs, times: RunTimes, client: str, model: str, count: int, limit: int, quota: int) -> None:
+    """Check that more jobs of a client may wait.
+
+    Args:
+        live: The jobs that wait or run.
+        times: How long runs take.
+        client: The client.
+        model: Model of the first job.
+        count: How many jobs.
+        limit: How many jobs of all clients may wait.
+        quota: How many of this client may wait or run; 0 is no limit.
+
+    Raises:
+        JobQuotaError: The client has too many jobs.
+        QueueFullError: There are too many jobs.
+    """
+    seconds = times.seconds(model)
+    if quota and live.of_client(client) + count > quota:
+        raise JobQuotaError(
+            f"{live.of_client(client)} background jobs of this client wait or run; {quota} are allowed.",
+            retry_after=seconds,
+            hint="Wait for their ends, or raise `job_quota`.",
+        )
+    if len(live) + count > limit:
+        raise QueueFullError(
+            f"{len(live)} background jobs wait; {limit} are allowed.",
+            retry_after=seconds,
+            hint="Try again later, or raise `max_jobs`.",
+        )
+
+
+def owner_of(client: str, secret: bytes) -> str:
+    """Return the public name of a client, from which its API key cannot be guessed without the secret of the store."""
+    return "own_" + hmac.new(secret, client.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def new_jobs(
+    submissions: Sequence[Submission],
+    batch: str | None,
+    client: str,
+    owner: str,
+    numbers: tuple[int, int],
+    now: float,
+) -> list[StoredJob]:
+    """Return new jobs for submissions.
+
+    Args:
+        submissions: The submissions.
+        batch: Id of their batch.
+        client: Who sent them.
+        owner: Public name of the client.
+        numbers: Number and place of the first job.
+        now: The time in seconds since the epoch.
+    """
+    number, place = numbers
+    return [
+        StoredJob(
+            each.request,
+            now,
+            note=dict(each.note),
+            kind=each.kind,
+            client=client,
+            owner=owner,
+            batch=batch,
+            priority=each.priority,
+            number=number + index,
+            place=place + index,
+            webhook=each.webhook,
+        )
+        for index, each in enumerate(submissions)
+    ]
+
+
+def to_rows(
+    jobs: Sequence[StoredJob], write: Callable[[bytes], str], key: str | None, request_hash: str
+) -> list[dict[str, Any]]:
+    """Return the rows of new jobs, whose files are written; the first one has the idempotency key."""
+    rows = []
+    for index, job in enumerate(jobs):
+        text, places = encode_request(job.request, write)
+        is_keyed = key is not None and index == 0
+        columns = {"idempotency_key": key if is_keyed else None, "request_hash": request_hash if is_keyed else None}
+        rows.append({**to_row(job, text, places), **columns})
+    return rows
+
+
+def hash_submissions(submissions: Sequence[Submission]) -> str:
+    """Return a hash of submissions, which identifies a repeated one."""
+    return hash_requests([each.request for each in submissions])

@@ -1,0 +1,183 @@
+"""Accept submissions: check them, and store them as jobs that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from octabox.errors import InvalidParameterError, OctaboxError
+from octabox.security.clients import current_client
+from octabox.service.jobs.errors import JobStateError
+from octabox.service.jobs.queue.acceptance import (
+    check_hash,
+    check_room,
+    hash_submissions,
+    new_jobs,
+    owner_of,
+    to_rows,
+)
+from octabox.service.jobs.queue.live_jobs import LiveJobs
+from octabox.service.jobs.queue.run_times import RunTimes
+from octabox.service.jobs.queue.webhooks import Webhooks
+from octabox.service.jobs.record import Acceptance, StoredJob, Submission
+from octabox.service.jobs.store.store import JobStore
+from octabox.service.protocols import GenerationService
+from octabox.types import Progress
+
+#: Statuses of jobs that can run again.
+RETRIED = ("failed", "cancelled")
+
+#: Maximum length of an idempotency key.
+MAX_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """Limits of the queue.
+
+    Args:
+        ttl: Seconds that a job is kept after its end.
+        waiting: How many jobs may wait.
+        per_client: How many jobs of a client may wait or run; 0 is no limit.
+        per_model: How many jobs the engine's queue of a model may have.
+    """
+
+    ttl: float = 24 * 3600
+    waiting: int = 10_000
+    per_client: int = 0
+    per_model: int = 16
+
+
+def check_key(key: str | None) -> None:
+    """Check an idempotency key.
+
+    Raises:
+        InvalidParameterError: It is empty or too long.
+    """
+    if key is not None and not 0 < len(key) <= MAX_KEY_LENGTH:
+        message = f"'Idempotency-Key' must have 1 to {MAX_KEY_LENGTH} characters, not {len(key)}."
+        raise InvalidParameterError(message, parameter="Idempotency-Key")
+
+
+class Acceptor:
+    """Makes jobs that wait, of submissions and of jobs that have ended.
+
+    Args:
+        generation: Checks requests.
+        store: The store.
+        live: The jobs that wait or run.
+        times: How long runs take.
+        webhooks: Checks the URLs of webhooks.
+        limits: Limits of the queue.
+        clock: Returns the time in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        generation: GenerationService,
+        store: JobStore,
+        live: LiveJobs,
+        times: RunTimes,
+        webhooks: Webhooks,
+        limits: QueueLimits,
+        clock: Callable[[], float],
+    ) -> None:
+        self._generation, self._store, self._live, self._times = generation, store, live, times
+        self._webhooks, self._limits, self._clock = webhooks, limits, clock
+
+    async def accept(self, submissions: Sequence[Submission], key: str | None, *, batch: bool) -> Acceptance:
+        """Check and store submissions; its arguments and errors are those of `JobQueue.accept`."""
+        client, request_hash = current_client.get(), ""
+        if key is not None:
+            request_hash = await asyncio.to_thread(hash_submissions, submissions)
+            former_hash, former = await self._store.find_key(client, key)
+            if former:
+                return self._replay(former, former_hash, request_hash)
+        checked = [await self._validated(each, index if batch else None) for index, each in enumerate(submissions)]
+        self._check_room(client, checked[0].request.model, len(checked))
+        name = f"batch_{uuid.uuid4().hex}" if batch else None
+        owner = owner_of(client, self._store.secret)
+        jobs = new_jobs(checked, name, client, owner, self._live.reserve(len(checked)), self._clock())
+        # A client that leaves must not separate the jobs on disk from those in memory.
+        return await asyncio.shield(asyncio.ensure_future(self._insert(jobs, key, request_hash)))
+
+    async def retry(self, job: StoredJob) -> StoredJob:
+        """Let a job that has failed or was cancelled wait again, at the end of the queue.
+
+        Raises:
+            JobStateError: It has another status.
+        """
+        if job.status not in RETRIED or job.id in self._live:
+            message = f"Job '{job.id}' is {job.status}; only failed and cancelled jobs can be retried."
+            raise JobStateError(message, hint="To run the request once more, submit it again.", parameter="id")
+        self._check_room(job.client, job.request.model, 1)
+        again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
+        again = replace(again, losses=0, place=self._live.reserve(1)[1], started=None)
+        self._live.add(again)  # Before it is stored, so that it is retried once.
+        empty = dict.fromkeys(("result", "error", "ended", "expires", "started"))
+        await self._store.change(job.id, status="queued", losses=0, place=again.place, **empty)
+        return again
+
+    def _check_room(self, client: str, model: str, count: int) -> None:
+        """Check that more jobs of a client may wait."""
+        limits = self._limits
+        check_room(self._live, self._times, client, model, count, limits.waiting, limits.per_client)
+
+    def _replay(self, former: list[StoredJob], former_hash: str, request_hash: str) -> Acceptance:
+        """Return the jobs that were accepted with the same key.
+
+        Raises:
+            IdempotencyError: They are of another request.
+        """
+        check_hash(former_hash, request_hash)
+        return Acceptance(tuple(self._live.current(job) for job in former), replayed=True)
+
+    async def _insert(self, jobs: Sequence[StoredJob], key: str | None, request_hash: str) -> Acceptance:
+        """Store new jobs, and let them wait."""
+        client, names = jobs[0].client, list[str]()
+        self._live.reserved[client] += len(jobs)
+
+        def write(content: bytes) -> str:
+            names.append(self._store.files.write(content))
+            return names[-1]
+
+        try:
+            rows = await asyncio.to_thread(to_rows, jobs, write, key, request_hash)
+            former_hash, former = await self._store.accept(rows)
+        except BaseException:
+            self._store.files.drop(names)
+            raise
+        finally:
+            self._live.reserved[client] -= len(jobs)
+        if former:
+            self._store.files.drop(names)
+            return self._replay(former, former_hash, request_hash)
+        for job in jobs:
+            job.request = replace(job.request, params={}, optional_params={}, inputs={}, workflow={})
+            self._live.add(job)
+        return Acceptance(tuple(self._live.current(job) for job in jobs))
+
+    async def _validated(self, submission: Submission, index: int | None) -> Submission:
+        """Return a submission whose request is checked completely and has a seed.
+
+        Args:
+            submission: The submission.
+            index: Its index in its batch, for errors.
+        """
+        try:
+            return await self._checked(submission)
+        except OctaboxError as error:
+            if index is not None:
+                error.message = f"Request {index} of the batch: {error.message}"
+            raise
+
+    async def _checked(self, submission: Submission) -> Submission:
+        """Return a submission whose request is checked completely and has a seed."""
+        if submission.webhook is not None:
+            self._webhooks.check(submission.webhook)
+        if submission.request.id in self._live:
+            message = f"A request '{submission.request.id}' is waiting or running."
+            raise InvalidParameterError(message, hint="Give another id, or none.", parameter="id")
+        return replace(submission, request=await self._generation.validate(submission.request))

@@ -1,0 +1,100 @@
+"""Change the order of the jobs that wait, and pause models."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from octabox.service.jobs.errors import JobStateError
+from octabox.service.jobs.queue.dispatcher import Dispatcher
+from octabox.service.jobs.queue.live_jobs import ALL, LiveJobs
+from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.store.store import JobStore
+
+#: Name of the stored value with the paused models.
+PAUSED = "paused"
+
+#: Where a job can be moved to.
+Position = Literal["first", "last", "before", "after"]
+
+
+class QueueControls:
+    """Changes the order of an open queue.
+
+    Args:
+        live: The jobs that wait or run.
+        store: The store.
+        dispatcher: Runs the jobs.
+    """
+
+    def __init__(self, live: LiveJobs, store: JobStore, dispatcher: Dispatcher) -> None:
+        self._live, self._store, self._dispatcher = live, store, dispatcher
+
+    @property
+    def paused(self) -> list[str]:
+        """The paused models; ``*`` is all."""
+        return sorted(self._live.paused)
+
+    async def load(self) -> None:
+        """Pause the models that were paused when the store was closed."""
+        self._live.paused.update(json.loads(await self._store.get_property(PAUSED) or "[]"))
+
+    async def pause(self, model: str | None = None) -> None:
+        """Start no more jobs of a model, or of all models; those that run go on."""
+        self._live.paused.add(model or ALL)
+        await self._store.set_property(PAUSED, json.dumps(self.paused))
+        await self._dispatcher.withdraw(job for job in self._live if model in {None, job.request.model})
+
+    async def resume(self, model: str | None = None) -> None:
+        """Start jobs of a model again; without a model, those of all.
+
+        Raises:
+            JobStateError: All models are paused, and only one is to be resumed.
+        """
+        if model is not None and ALL in self._live.paused:
+            raise JobStateError("All models are paused.", hint="Resume all: leave out 'model'.", parameter="model")
+        self._live.paused -= {model} if model else {*self._live.paused}
+        await self._store.set_property(PAUSED, json.dumps(self.paused))
+        self._dispatcher.dispatch()
+
+    async def change(
+        self,
+        job: StoredJob,
+        priority: int | None = None,
+        position: Position | None = None,
+        other: StoredJob | None = None,
+    ) -> None:
+        """Change the priority or the place of a job that waits.
+
+        Args:
+            job: The job.
+            priority: Its new priority.
+            position: Its new place among the jobs that wait.
+            other: The job that it is to be before or after.
+
+        Raises:
+            JobStateError: One of the jobs does not wait.
+        """
+        for each in (job, other):
+            if each is not None and each.status != "queued":
+                message = f"Job '{each.id}' is {each.status}; only jobs that wait have a place in the queue."
+                raise JobStateError(message, parameter="id")
+        if priority is not None:
+            job.priority = priority
+            await self._store.change(job.id, priority=priority)
+        if position is not None:
+            await self._move(job, position, other)
+        await self._dispatcher.withdraw(self._live.of_model(job.request.model))
+        self._dispatcher.dispatch()
+
+    async def _move(self, job: StoredJob, position: Position, other: StoredJob | None) -> None:
+        """Give a job another place."""
+        if other is not None:
+            place = other.place + (position == "after")
+            self._live.make_room(place)
+            job.place = place
+            await self._store.move(job.id, place)
+            return
+        is_first = position == "first"
+        job.place = min(each.place for each in self._live) - 1 if is_first else self._live.reserve(1)[1]
+        await self._store.change(job.id, place=job.place)

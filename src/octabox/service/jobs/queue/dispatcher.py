@@ -1,0 +1,159 @@
+"""Send jobs to the engine in their order, and follow each run to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from functools import partial
+
+from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
+from octabox.security.clients import current_client, current_priority
+from octabox.service.events import result_of
+from octabox.service.jobs.queue.entries import Entries
+from octabox.service.jobs.queue.live_jobs import LiveJobs
+from octabox.service.jobs.queue.recorder import JobRecorder
+from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.store.store import JobStore
+from octabox.service.protocols import GenerationService
+from octabox.types import Generation, Progress
+
+logger = logging.getLogger("octabox.jobs")
+
+#: Seconds that a cancelled job has to end by itself.
+CANCEL_TIMEOUT = 10.0
+
+
+class Dispatcher:
+    """Runs the jobs that wait.
+
+    Args:
+        generation: Runs requests.
+        live: The jobs that wait or run.
+        store: The store.
+        recorder: Records the starts and the ends of jobs.
+    """
+
+    def __init__(self, generation: GenerationService, live: LiveJobs, store: JobStore, recorder: JobRecorder) -> None:
+        self._generation, self._live, self._store, self._recorder = generation, live, store, recorder
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ends: dict[str, asyncio.Task[None]] = {}
+        self._cancelled: set[str] = set()
+        self._entries = Entries()
+        self._full: set[str] = set()
+        self._closed = False
+
+    def dispatch(self) -> None:
+        """Send the jobs that are next to the engine."""
+        if self._closed:
+            return
+        for model in self._live.models() - self._full:
+            for job in self._live.take_next(model):
+                task = asyncio.create_task(self._run(job, self._entries.add(job)), name=f"job {job.id}")
+                self._tasks[job.id] = task
+                task.add_done_callback(partial(self._forget, job))
+        self._live.publish_positions()
+
+    async def withdraw(self, jobs: Iterable[StoredJob]) -> None:
+        """Take jobs that do not run yet back from the engine, since their order or a pause has changed."""
+        tasks = [self._tasks[job.id] for job in jobs if job.id in self._tasks and job.status == "queued"]
+        await _cancel_all(tasks)
+
+    async def cancel(self, job: StoredJob) -> None:
+        """Cancel a job, and wait for its end."""
+        self._cancelled.add(job.id)
+        if task := self._tasks.get(job.id):
+            await _cancel_all([task])
+        if job.id in self._live:  # It was not sent yet, does not end, or its end is being stored.
+            await self._end(job, _cancelled(job))
+        self._cancelled.discard(job.id)
+
+    async def close(self) -> None:
+        """Stop sending jobs; those that run wait again for the next server."""
+        self._closed = True
+        await _cancel_all([*self._tasks.values()])
+        if self._ends:
+            await asyncio.wait([*self._ends.values()], timeout=CANCEL_TIMEOUT)
+
+    async def _run(self, job: StoredJob, turn: Awaitable[None]) -> None:
+        """Run a job until it ends, or has to wait again.
+
+        Args:
+            job: The job.
+            turn: Its turn to enter the engine's queue.
+        """
+        outcome = await self._outcome(job, turn)
+        if outcome is None:
+            self._recorder.wait_again(job)
+        else:
+            await self._end(job, outcome)
+
+    def _forget(self, job: StoredJob, task: asyncio.Task[None]) -> None:
+        """Forget the task of a job, and send the next ones; a task that was cancelled early has not run at all."""
+        if self._tasks.get(job.id) is task:
+            del self._tasks[job.id]
+        self._live.sent.discard(job.id)
+        self._entries.end(job)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("The end of job %s is not stored", job.id, exc_info=error)
+        self.dispatch()
+
+    async def _outcome(self, job: StoredJob, turn: Awaitable[None]) -> Generation | OctaboxError | None:
+        """Return the result or the error of a run; None if the job has to wait again."""
+        current_client.set(job.client)
+        current_priority.set(job.priority)
+        try:
+            await turn
+            request = await self._store.request(job.id)
+            return await result_of(self._generation.stream(request), partial(self._advance, job))
+        except asyncio.CancelledError:
+            return _cancelled(job) if job.id in self._cancelled else None
+        except ServerStoppingError:
+            self._closed = True
+            return None
+        except QueueFullError as error:
+            self._hold(job.request.model, error.retry_after)
+            return None
+        except OctaboxError as error:
+            return error
+        except Exception:
+            logger.exception("Job %s failed", job.id)
+            message = "An internal error occurred; see the log of the server."
+            return OctaboxError(message, model=job.request.model)
+
+    def _advance(self, job: StoredJob, progress: Progress) -> None:
+        """Record the progress of a job; with the first one it is in the queue of the engine."""
+        self._entries.end(job)
+        self._recorder.advance(job, progress)
+
+    async def _end(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:
+        """Store the end of a job, then publish it; the first end counts, and a caller that leaves does not prevent it."""
+        if job.id not in self._ends:
+            self._live.ending.add(job.id)
+            task = self._ends[job.id] = asyncio.create_task(
+                self._recorder.end(job, outcome), name=f"end of job {job.id}"
+            )
+            task.add_done_callback(lambda _: self._ends.pop(job.id, None))
+        await asyncio.shield(self._ends[job.id])
+
+    def _hold(self, model: str, seconds: float) -> None:
+        """Send no jobs of a model for some time, since requests that clients wait for have filled its queue."""
+        self._full.add(model)
+
+        def release() -> None:
+            self._full.discard(model)
+            self.dispatch()
+
+        asyncio.get_running_loop().call_later(seconds, release)
+
+
+async def _cancel_all(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and wait for their ends."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
+
+
+def _cancelled(job: StoredJob) -> GenerationCancelledError:
+    return GenerationCancelledError("The request was cancelled.", model=job.request.model)

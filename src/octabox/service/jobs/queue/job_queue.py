@@ -1,0 +1,186 @@
+"""The queue of background jobs: accept, find, change and end them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
+
+from octabox.errors import GenerationNotFoundError
+from octabox.security.urls import UrlGuard
+from octabox.service.jobs.queue.acceptor import Acceptor, QueueLimits, check_key
+from octabox.service.jobs.queue.controls import QueueControls
+from octabox.service.jobs.queue.dispatcher import Dispatcher
+from octabox.service.jobs.queue.event_log import JobEvent, end_number
+from octabox.service.jobs.queue.live_jobs import LiveJobs
+from octabox.service.jobs.queue.recorder import JobRecorder
+from octabox.service.jobs.queue.run_times import RunTimes
+from octabox.service.jobs.queue.webhooks import Webhooks
+from octabox.service.jobs.record import Acceptance, JobQuery, Kind, StoredJob, Submission
+from octabox.service.jobs.store.store import JobStore
+from octabox.service.protocols import GenerationService
+
+
+class JobQueue:
+    """Jobs that are stored when they are accepted, and run in their order; `controls` change the order.
+
+    Args:
+        generation: Runs requests.
+        store: Where they are stored. It is opened when it is first needed.
+        limits: Limits of the queue.
+        webhook_key: Key of the signatures of webhooks.
+        guard: Checks the URLs of webhooks.
+        clock: Returns the time in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        generation: GenerationService,
+        store: JobStore,
+        limits: QueueLimits | None = None,
+        webhook_key: bytes = b"",
+        guard: UrlGuard | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        limits = limits or QueueLimits()
+        self.store, self._limits, self._clock = store, limits, clock
+        self._live, self._times = LiveJobs(limits.per_model), RunTimes()
+        self._webhooks = Webhooks(store, webhook_key, guard, clock)
+        recorder = JobRecorder(store, self._live, self._times, self._webhooks, limits.ttl, clock)
+        self._dispatcher = Dispatcher(generation, self._live, store, recorder)
+        self._acceptor = Acceptor(generation, store, self._live, self._times, self._webhooks, limits, clock)
+        self.controls = QueueControls(self._live, store, self._dispatcher)
+        self._opening = asyncio.Lock()
+        self._sending: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store is open."""
+        return self._sending is not None
+
+    async def open(self) -> None:
+        """Open the store, and let the jobs that it contains wait.
+
+        Raises:
+            JobStoreError: It cannot be opened.
+        """
+        async with self._opening:
+            if self.is_open:
+                return
+            await self.store.open()
+            waiting, failed = await self.store.recover(self._clock(), self._limits.ttl)
+            for job in failed:
+                for notice in self._webhooks.notices(job, batch_ended=False):
+                    await self.store.add_delivery(notice)
+            self._live.number, self._live.place = await self.store.last_numbers()
+            self._times.load(await self.store.run_times())
+            await self.controls.load()
+            self._live.durable = self.store.durable
+            for job in waiting:
+                self._live.add(job)
+            self._sending = asyncio.create_task(self._webhooks.serve(), name="webhooks")
+        self._dispatcher.dispatch()
+
+    async def accept(
+        self, submissions: Sequence[Submission], key: str | None = None, *, batch: bool = False
+    ) -> Acceptance:
+        """Check and store requests, which then run in the background; either all are accepted or none.
+
+        With the same idempotency key of a client, the same requests are accepted once.
+
+        Raises:
+            OctaboxError: A request is invalid, the client has too many jobs, or they cannot be stored.
+        """
+        check_key(key)
+        await self.open()
+        accepted = await self._acceptor.accept(submissions, key, batch=batch)
+        self._dispatcher.dispatch()
+        return accepted
+
+    async def retry(self, job_id: str) -> StoredJob:
+        """Let a job that has failed or was cancelled wait again, at the end of the queue.
+
+        Raises:
+            JobStateError: It has another status.
+        """
+        again = await self._acceptor.retry(await self.find(job_id))
+        self._dispatcher.dispatch()
+        return self._live.current(again)
+
+    async def find(self, job_id: str, kind: Kind | None = None) -> StoredJob:
+        """Return a job.
+
+        Args:
+            job_id: Its id.
+            kind: The API that it was started by; None is any.
+
+        Raises:
+            GenerationNotFoundError: There is no such job, or it is no longer kept.
+        """
+        await self.open()
+        job = self._live.get(job_id) or await self.store.find(job_id)
+        if job is None or kind not in {None, job.kind} or (job.expires is not None and job.expires <= self._clock()):
+            hint = "A background job is kept while it waits or runs, and for a while after its end."
+            raise GenerationNotFoundError(f"There is no job '{job_id}'.", hint=hint, parameter="id")
+        return self._live.current(job)
+
+    async def list(self, query: JobQuery) -> list[StoredJob]:
+        """Return the jobs of a query."""
+        await self.open()
+        return [self._live.current(job) for job in await self.store.find_all(query)]
+
+    async def follow(self, job_id: str, after: int | None = None) -> AsyncGenerator[JobEvent, None]:
+        """Return the events of a job after one of them, by default its current status first; the last one is its end."""
+        job = await self.find(job_id)
+        if job_id in self._live:
+            return self._live.log(job).follow(after)
+        return _end_event(end_number(job.attempts))
+
+    async def cancel(self, job_id: str) -> StoredJob:
+        """Cancel a job that waits or runs; one that has ended stays as it is."""
+        job = await self.find(job_id)
+        if job_id in self._live:
+            await self._dispatcher.cancel(job)
+        return job
+
+    async def delete(self, job_id: str) -> StoredJob:
+        """Cancel a job, and delete it with its files."""
+        job = await self.cancel(job_id)
+        await self.store.remove([job_id])
+        return job
+
+    async def prune(self, query: JobQuery) -> int:
+        """Delete the ended jobs of a query, and return how many there were."""
+        ids = [job.id for job in await self.list(query) if job.ended is not None]
+        for start in range(0, len(ids), 500):
+            await self.store.remove(ids[start : start + 500])
+        return len(ids)
+
+    def find_file(self, name: str) -> tuple[Path, float] | None:
+        """Return the path of a result, and in how many seconds it expires; None if it does not exist."""
+        path = self.store.files.find(name) if self.is_open else None
+        return None if path is None else (path, path.stat().st_mtime + self._limits.ttl - self._clock())
+
+    def poll_after(self, job: StoredJob) -> float:
+        """Return after how many seconds a client should ask for a job again."""
+        return self._times.poll_after(job, self._clock())
+
+    async def delete_expired(self) -> None:
+        """Delete the jobs whose time has passed, with their files."""
+        if self.is_open:
+            await self.store.remove_expired(self._clock())
+
+    async def close(self) -> None:
+        """Stop running jobs, which wait for the next server, and close the store."""
+        async with self._opening:
+            await self._dispatcher.close()
+            if self._sending is not None:
+                self._sending.cancel()
+                await asyncio.gather(self._sending, return_exceptions=True)
+            await self.store.close()
+
+
+async def _end_event(number: int) -> AsyncGenerator[JobEvent, None]:
+    """Yield the event of a job that has ended."""
+    yield JobEvent(number, final=True)

@@ -1,0 +1,139 @@
+"""The jobs that wait or run, in memory: their order, their events, and which models are paused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from octabox.service.jobs.queue.event_log import EventLog
+from octabox.service.jobs.queue.ordering import order_jobs, select_jobs
+from octabox.service.jobs.record import StoredJob
+from octabox.types import Progress
+
+#: The pause of all models.
+ALL = "*"
+
+
+class LiveJobs:
+    """The jobs that wait or run.
+
+    Args:
+        limit: How many jobs the engine's queue of a model may have.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._jobs: dict[str, StoredJob] = {}
+        self._logs: dict[str, EventLog] = {}
+        self._turns: dict[str, int] = {}
+        self.durable = True
+        self.paused: set[str] = set()
+        self.sent: set[str] = set()
+        self.ending: set[str] = set()
+        self.reserved: Counter[str] = Counter()
+        self.number, self.place = 0, 0
+        self._members: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[StoredJob]:
+        return iter([*self._jobs.values()])
+
+    def __len__(self) -> int:
+        return len(self._jobs) + self.reserved.total()
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._jobs
+
+    def add(self, job: StoredJob) -> None:
+        """Add a job that waits."""
+        self._jobs[job.id] = job
+        self._logs[job.id] = EventLog(job.attempts)
+        if job.batch:
+            self._members[job.batch] += 1
+
+    def leave_batch(self, job: StoredJob) -> bool:
+        """Count the end of a job in its batch, and return whether it was the last one."""
+        if not job.batch:
+            return False
+        self._members[job.batch] -= 1
+        return self._members[job.batch] == 0 and self._members.pop(job.batch) == 0
+
+    def reserve(self, count: int) -> tuple[int, int]:
+        """Return the number and the place of the first one of new jobs, which are the last in the queue."""
+        first = (self.number + 1, self.place + 1)
+        self.number, self.place = self.number + count, self.place + count
+        return first
+
+    def get(self, job_id: str) -> StoredJob | None:
+        """Return a job; None if none with this id waits or runs."""
+        return self._jobs.get(job_id)
+
+    def current(self, job: StoredJob) -> StoredJob:
+        """Return the state of a job that waits or runs, with its position; others as they are."""
+        live = self._jobs.get(job.id, job)
+        live.durable = self.durable
+        if live.id in self._jobs and live.status == "queued":
+            live.progress = replace(live.progress, position=self.position(live))
+        return live
+
+    def log(self, job: StoredJob) -> EventLog:
+        """Return the events of a job."""
+        return self._logs[job.id]
+
+    def remove(self, job: StoredJob) -> None:
+        """Remove a job that has ended, and publish that."""
+        self._jobs.pop(job.id, None)
+        self.ending.discard(job.id)
+        if log := self._logs.pop(job.id, None):
+            log.publish(final=True)
+
+    def of_model(self, model: str) -> list[StoredJob]:
+        """Return the jobs of a model."""
+        return [job for job in self._jobs.values() if job.request.model == model]
+
+    def of_client(self, client: str) -> int:
+        """Return the number of jobs of a client, with those that are being stored."""
+        return sum(job.client == client for job in self._jobs.values()) + self.reserved[client]
+
+    def make_room(self, place: int) -> None:
+        """Increase the places of all jobs from this place on, so that it is free."""
+        self.place += 1
+        for job in self._jobs.values():
+            job.place += job.place >= place
+
+    def models(self) -> set[str]:
+        """Return the models that jobs wait for, but for those that are paused."""
+        models = {job.request.model for job in self._jobs.values() if job.id not in self.sent}
+        return set() if ALL in self.paused else models - self.paused
+
+    def take_next(self, model: str) -> list[StoredJob]:
+        """Return the jobs to send to the engine now, whose clients have had their turns."""
+        sent = [job for job in self.of_model(model) if job.id in self.sent]
+        selected = select_jobs(self.ordered(model), sent, self._limit)
+        for job in selected:
+            self._turns[job.client] = max(self._turns.values(), default=0) + 1
+            self.sent.add(job.id)
+        return selected
+
+    def ordered(self, model: str) -> list[StoredJob]:
+        """Return the jobs of a model that the engine does not have, in their order."""
+        jobs = self.of_model(model)
+        waiting = [job for job in jobs if job.id not in self.sent and job.id not in self.ending]
+        return order_jobs(waiting, self._turns, Counter(job.client for job in jobs if job.id in self.sent))
+
+    def position(self, job: StoredJob) -> int:
+        """Return how many jobs are ahead of a job that waits."""
+        if job.id in self.sent:
+            return job.progress.position
+        ids = [each.id for each in self.ordered(job.request.model)]
+        ahead = sum(each.id in self.sent for each in self.of_model(job.request.model))
+        return ahead + (ids.index(job.id) if job.id in ids else 0)
+
+    def publish_positions(self) -> None:
+        """Send the clients that follow a waiting job its position, if it has changed."""
+        for job in self._jobs.values():
+            if self._logs[job.id].followed and job.id not in self.sent and job.id not in self.ending:
+                progress = Progress("queued", position=self.position(job))
+                if progress != job.progress:
+                    job.progress = progress
+                    self._logs[job.id].publish(progress)

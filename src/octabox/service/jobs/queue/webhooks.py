@@ -1,0 +1,161 @@
+"""Notify URLs of the end of jobs, as defined by Standard Webhooks (https://www.standardwebhooks.com)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+
+import httpx
+
+from octabox.errors import InvalidParameterError, OctaboxError
+from octabox.security.urls import UrlGuard
+from octabox.service.jobs.errors import JobStoreError
+from octabox.service.jobs.record import Delivery, StoredJob
+from octabox.service.jobs.store.store import JobStore
+
+logger = logging.getLogger("octabox.jobs")
+
+#: Seconds between the attempts to send a webhook, from the specification; after the last one it is given up.
+DELAYS = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+
+#: Seconds of an attempt.
+TIMEOUT = 15.0
+
+#: How many webhooks are sent together.
+MAX_TOGETHER = 8
+
+#: Longest time between two looks at the store, in seconds.
+MAX_WAIT = 60.0
+
+#: Status of a receiver that is no longer interested.
+GONE = 410
+
+
+class Webhooks:
+    """Sends webhooks, which are kept in the store until they are delivered or given up.
+
+    Args:
+        store: The store.
+        key: Key of the signatures; without one, no webhook is accepted.
+        guard: Checks URLs and opens connections.
+        clock: Returns the time in seconds since the epoch.
+    """
+
+    def __init__(
+        self, store: JobStore, key: bytes, guard: UrlGuard | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store, self._key, self._guard, self._clock = store, key, guard or UrlGuard(), clock
+        self._changed = asyncio.Event()
+
+    def check(self, url: str) -> None:
+        """Check the URL of a webhook.
+
+        Raises:
+            InvalidParameterError: The server has no key for signatures.
+            ForbiddenUrlError: The URL is not allowed.
+        """
+        if not self._key:
+            message, hint = "This server sends no webhooks.", "Set `webhook_secret`, or leave out 'webhook'."
+            raise InvalidParameterError(message, hint=hint, parameter="webhook")
+        self._guard.check_form(url, "webhook")
+
+    def notices(self, job: StoredJob, *, batch_ended: bool) -> list[Delivery]:
+        """Return what is to be sent when a job ends: its own notice, and that of its batch if it was the last one."""
+        if not job.webhook:
+            return []
+        error = str(job.error) if job.error else None
+        data: dict[str, object] = {
+            "id": job.id,
+            "object": job.kind,
+            "status": job.status,
+            "model": job.request.model,
+            "error": error,
+        }
+        events = [(f"{job.kind}.{job.status}", {**data, "batch": job.batch})]
+        if batch_ended and job.batch:
+            events.append(("batch.completed", {"id": job.batch, "object": "batch"}))
+        return [self._delivery(job.webhook, kind, fields) for kind, fields in events]
+
+    def wake(self) -> None:
+        """Look at the store, since it has new webhooks."""
+        self._changed.set()
+
+    async def serve(self) -> None:
+        """Send webhooks until it is cancelled."""
+        while True:
+            self._changed.clear()
+            wait = MAX_WAIT
+            try:
+                due = await self._store.due_deliveries(MAX_TOGETHER)
+                now = self._clock()
+                ready = [each for each in due if each.due <= now]
+                await asyncio.gather(*map(self._deliver, ready))
+                if due:
+                    wait = 0 if ready else min(due[0].due - now, MAX_WAIT)
+            except JobStoreError as error:
+                logger.warning("Webhooks cannot be sent now: %s", error)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), wait)
+
+    def _delivery(self, url: str, kind: str, data: dict[str, object]) -> Delivery:
+        """Return a new webhook."""
+        now = self._clock()
+        name = f"evt_{uuid.uuid4().hex}"
+        body = {"id": name, "object": "event", "type": kind, "created_at": int(now), "data": data}
+        return Delivery(name, url, json.dumps(body), due=now)
+
+    async def _deliver(self, notice: Delivery) -> None:
+        """Send a webhook; if that fails, it is sent again later."""
+        problem = await self._send(notice)
+        if problem is None:
+            await self._store.remove_delivery(notice.id)
+        elif problem == "" or notice.attempts >= len(DELAYS):
+            logger.warning("A webhook for %s is given up: %s", notice.url, problem or "its receiver is gone")
+            await self._store.remove_delivery(notice.id)
+        else:
+            logger.info("A webhook for %s is sent again later: %s", notice.url, problem)
+            due = self._clock() + DELAYS[notice.attempts]
+            await self._store.add_delivery(replace(notice, attempts=notice.attempts + 1, due=due))
+
+    async def _send(self, notice: Delivery) -> str | None:
+        """Send a webhook once, and return why that failed; None if it did not, empty if its receiver is gone."""
+        stamp = str(int(self._clock()))
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": notice.id,
+            "webhook-timestamp": stamp,
+            "webhook-signature": sign(self._key, notice.id, stamp, notice.body),
+        }
+        try:
+            # Redirects are not followed: the URL is checked when the job is accepted, and its address when it is used.
+            client = httpx.AsyncClient(transport=self._guard.transport(), timeout=TIMEOUT, trust_env=False)
+            async with client:
+                request = client.post(notice.url, content=notice.body.encode(), headers=headers)
+                response = await asyncio.wait_for(request, TIMEOUT)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, asyncio.TimeoutError, OctaboxError) as error:
+            return str(error) or type(error).__name__
+        if response.status_code == GONE:
+            return ""
+        return None if response.is_success else f"it responded with status {response.status_code}"
+
+
+def sign(key: bytes, name: str, stamp: str, body: str) -> str:
+    """Return the signature of a webhook.
+
+    Args:
+        key: The key.
+        name: Its id.
+        stamp: Its time, in seconds since the epoch.
+        body: Its body.
+    """
+    digest = hmac.new(key, f"{name}.{stamp}.{body}".encode(), hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode('ascii')}"

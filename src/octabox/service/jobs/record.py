@@ -1,0 +1,127 @@
+"""A stored job, what it is made of, and which jobs a list contains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from octabox.service.jobs.job import Job, Status
+from octabox.types import GenerationRequest
+
+#: Kind of a job: the API that it was started by, whose ids and lists are separate.
+Kind = Literal["generation", "video"]
+
+#: Highest priority of a job; the lowest is its negative.
+MAX_PRIORITY = 100
+
+
+@dataclass
+class StoredJob(Job):
+    """A job that is stored, so that it survives the end of the server.
+
+    Args:
+        kind: The API that it was started by.
+        client: Who started it; clients take turns.
+        owner: Public name of the client.
+        batch: Id of the batch that it was started with.
+        priority: Jobs of a higher priority run first.
+        number: Its number in the order in which jobs were accepted.
+        place: Its place in the queue: the jobs of a client run in this order.
+        started: When its current or last run started, in seconds since the epoch.
+        attempts: How many runs have started.
+        losses: How many runs have ended with the server.
+        webhook: URL that is notified of its end.
+        durable: Whether it is kept when the server stops; not if another server uses the folder.
+    """
+
+    kind: Kind = "generation"
+    client: str = ""
+    owner: str = ""
+    batch: str | None = None
+    priority: int = 0
+    number: int = 0
+    place: int = 0
+    started: float | None = None
+    attempts: int = 0
+    losses: int = 0
+    webhook: str | None = None
+    durable: bool = True
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A request to run in the background.
+
+    Args:
+        request: The request.
+        kind: The API that it comes from.
+        note: Data of the frontend, which is kept with the job.
+        priority: Jobs of a higher priority run first.
+        webhook: URL that is notified of its end.
+    """
+
+    request: GenerationRequest
+    kind: Kind = "generation"
+    note: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 0
+    webhook: str | None = None
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """The jobs of a submission.
+
+    Args:
+        jobs: The jobs.
+        replayed: Whether they were accepted before, with the same idempotency key.
+    """
+
+    jobs: tuple[StoredJob, ...]
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class JobQuery:
+    """Which jobs a list contains; None is any.
+
+    Args:
+        kind: The API that they were started by.
+        statuses: Their statuses; empty is any.
+        model: Name of their model.
+        owner: Public name of their client.
+        batch: Id of their batch.
+        ended_before: Only those that ended before this time, in seconds since the epoch.
+        after: Only those that follow the job with this number.
+        newest_first: Whether the last accepted one is the first.
+        limit: Maximum number of jobs.
+    """
+
+    kind: Kind | None = None
+    statuses: tuple[Status, ...] = ()
+    model: str | None = None
+    owner: str | None = None
+    batch: str | None = None
+    ended_before: float | None = None
+    after: int | None = None
+    newest_first: bool = True
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A webhook that is to be sent.
+
+    Args:
+        id: Its id, which is the same for each attempt.
+        url: URL that it is sent to.
+        body: The body.
+        attempts: How often sending it has failed.
+        due: When to send it, in seconds since the epoch.
+    """
+
+    id: str
+    url: str
+    body: str
+    attempts: int = 0
+    due: float = 0.0

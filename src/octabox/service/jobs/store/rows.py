@@ -1,0 +1,99 @@
+"""Jobs as rows of a table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.store.serialization import (
+    FilePlace,
+    decode_error,
+    decode_result,
+    encode_error,
+    encode_result,
+)
+from octabox.types import GenerationRequest, Progress
+
+
+class Row(Protocol):
+    """The values of a row by column."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Return the value of a column."""
+        ...
+
+
+#: Columns that are attributes of a job with the same value.
+SAME = (
+    "number",
+    "kind",
+    "client",
+    "owner",
+    "batch",
+    "status",
+    "priority",
+    "place",
+    "created",
+    "started",
+    "ended",
+    "expires",
+    "attempts",
+    "losses",
+    "webhook",
+)
+
+
+def to_row(job: StoredJob, request: str, media: list[FilePlace]) -> dict[str, Any]:
+    """Return the row of a new job.
+
+    Args:
+        job: The job.
+        request: Its request as JSON.
+        media: The place of each file of the request.
+    """
+    values = {name: getattr(job, name) for name in SAME}
+    model, task, seed = job.request.model, job.request.task, job.request.seed
+    note = json.dumps(job.note)
+    return {
+        **values,
+        "id": job.id,
+        "model": model,
+        "task": task,
+        "seed": seed,
+        "files": "[]",
+        "request": request,
+        "media": json.dumps(media),
+        "note": note,
+    }
+
+
+def to_job(row: Row) -> StoredJob:
+    """Return the job of a row; its request has no parameters and media."""
+    request = GenerationRequest(row["model"], task=row["task"], seed=row["seed"], id=row["id"])
+    return StoredJob(
+        request=request,
+        note=json.loads(row["note"]),
+        files=tuple(json.loads(row["files"])),
+        progress=Progress("queued" if row["status"] == "queued" else "encoding"),
+        result=decode_result(row["result"]) if row["result"] else None,
+        error=decode_error(row["error"]) if row["error"] else None,
+        **{name: row[name] for name in SAME},
+    )
+
+
+def end_values(job: StoredJob) -> dict[str, Any]:
+    """Return what the end of a job changes in its row."""
+    return {
+        "status": job.status,
+        "ended": job.ended,
+        "expires": job.expires,
+        "result": encode_result(job.result) if job.result else None,
+        "error": encode_error(job.error) if job.error else None,
+        "files": json.dumps(job.files),
+    }
+
+
+def file_names(row: Row) -> list[str]:
+    """Return the names of all files of a row's job."""
+    return [*json.loads(row["files"]), *(name for _, name, _ in json.loads(row["media"]))]

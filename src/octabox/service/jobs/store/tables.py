@@ -1,0 +1,64 @@
+"""Tables of the database of background jobs. Objects are JSON in text columns, which every database has."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(160), primary_key=True),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("idempotency_key", String(255)),
+    Column("request_hash", String(64)),
+    Column("batch", String(64)),
+    Column("model", Text, nullable=False),
+    Column("task", Text),
+    Column("seed", BigInteger),
+    Column("status", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("place", BigInteger, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("started", Double),
+    Column("ended", Double),
+    Column("expires", Double),
+    Column("attempts", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("media", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("result", Text),
+    Column("files", Text, nullable=False),
+    Column("error", Text),
+    Column("webhook", Text),
+    UniqueConstraint("client", "idempotency_key"),
+    Index("jobs_by_status", "status", "number"),
+    Index("jobs_by_expiry", "expires"),
+    Index("jobs_by_batch", "batch"),
+)
+
+#: Webhooks that have not been delivered.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", Double, nullable=False),
+)
+
+#: Seconds of a run, by model.
+run_times = Table(
+    "run_times", metadata, Column("model", String(255), primary_key=True), Column("seconds", Double, nullable=False)
+)
+
+#: Values of the store itself, such as its version.
+properties = Table(
+    "properties", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+)

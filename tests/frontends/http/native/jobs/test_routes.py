@@ -1,0 +1,219 @@
+"""Background jobs by our own API, over fakes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from fakes import Server
+from octabox.errors import MediaError, OutOfMemoryError
+
+PATH = "/v1/jobs"
+GOOD: dict[str, Any] = {"model": "demo", "params": {"prompt": "a cat"}, "seed": 5}
+
+
+@pytest.fixture
+def server() -> Server:
+    """Return a server over fakes."""
+    return Server()
+
+
+async def ended(server: Server, name: str) -> dict[str, Any]:
+    """Return a job once it has ended."""
+    text = (await asyncio.wait_for(server.http.get(f"{PATH}/{name}/events"), 20)).text
+    assert text.startswith("id: ")
+    return (await server.http.get(f"{PATH}/{name}")).json()  # type: ignore[no-any-return]
+
+
+async def test_a_job_is_accepted_and_ends(server: Server) -> None:
+    """The response has its place and the time to ask again; later it has the result, whose link works."""
+    answer = await server.http.post(PATH, json={**GOOD, "id": "a", "priority": 2})
+    job = answer.json()
+    done = await ended(server, "a")
+
+    assert (202, "/v1/jobs/a") == (answer.status_code, answer.headers["location"])
+    assert int(answer.headers["openai-poll-after-ms"]) > 0
+    assert int(answer.headers["retry-after"]) > 0
+    assert ("queued", 2, 0, True) == tuple(job[name] for name in ("status", "priority", "attempts", "durable"))
+    assert ("completed", "demo", 5) == (done["status"], done["model"], done["seed"])
+    output = done["result"]["outputs"][0]
+    assert (await server.http.get(output["url"])).content.startswith(b"\x89PNG")
+    assert "retry-after" not in (await server.http.get(f"{PATH}/a")).headers
+
+
+async def test_generations_in_the_background(server: Server) -> None:
+    """The same job by the route for generations, which finds and deletes it too."""
+    answer = await server.http.post("/v1/generations", json={**GOOD, "id": "a", "background": True})
+    await ended(server, "a")
+    found = (await server.http.get("/v1/generations/a")).json()
+    deleted = (await server.http.delete("/v1/generations/a")).json()
+
+    assert (202, "completed", True) == (answer.status_code, found["status"], deleted["deleted"])
+    assert 404 == (await server.http.get(f"{PATH}/a")).status_code
+
+
+async def test_a_form(server: Server) -> None:
+    """Files of a form are stored with the job."""
+    answer = await server.http.post(PATH, data={"request": json.dumps(GOOD)}, files={"image": ("a.png", b"one")})
+    await ended(server, answer.json()["id"])
+
+    assert {"image": (b"one",)} == server.generations.requests[-1].inputs
+
+
+@pytest.mark.parametrize("as_object", [True, False])
+async def test_a_batch(server: Server, *, as_object: bool) -> None:
+    """A list of requests is a batch."""
+    requests = [{**GOOD, "id": name} for name in "ab"]
+    answer = await server.http.post(PATH, json={"requests": requests, "priority": 3} if as_object else requests)
+    body = answer.json()
+    listed = (await server.http.get(PATH, params={"batch": body["id"], "order": "asc"})).json()
+
+    assert (202, "batch", ["a", "b"]) == (answer.status_code, body["object"], [job["id"] for job in body["data"]])
+    assert ["a", "b"] == [job["id"] for job in listed["data"]]
+    assert [3 if as_object else 0] * 2 == [job["priority"] for job in body["data"]]
+
+
+async def test_a_key_makes_a_request_repeatable(server: Server) -> None:
+    """The second response has the first job, and says so; another request with the key is refused."""
+    headers = {"idempotency-key": "k"}
+    first = await server.http.post(PATH, json=GOOD, headers=headers)
+    second = await server.http.post(PATH, json=GOOD, headers=headers)
+    third = await server.http.post(PATH, json={**GOOD, "seed": 6}, headers=headers)
+
+    assert first.json()["id"] == second.json()["id"]
+    assert "true" == second.headers["idempotent-replayed"]
+    assert (422, "idempotency_key_reused") == (third.status_code, third.json()["error"]["code"])
+
+
+async def test_lists_are_filtered_and_paged(server: Server) -> None:
+    """By status, model and owner, page by page."""
+    server.generations.hang = True
+    names = ["a", "b", "c"]
+    for name in names:
+        await server.http.post(PATH, json={**GOOD, "id": name})
+    await server.http.post(f"{PATH}/b/cancel")
+    page = (await server.http.get(PATH, params={"limit": 2})).json()
+    rest = (await server.http.get(PATH, params={"limit": 2, "after": page["last_id"]})).json()
+
+    async def ids(**params: str) -> list[str]:
+        return [job["id"] for job in (await server.http.get(PATH, params={"order": "asc", **params})).json()["data"]]
+
+    assert (["c", "b"], True) == ([job["id"] for job in page["data"]], page["has_more"])
+    assert (["a"], False) == ([job["id"] for job in rest["data"]], rest["has_more"])
+    assert ["b"] == await ids(status="cancelled, failed")
+    assert ["a", "c"] == await ids(status="queued,in_progress")
+    assert names == await ids(model="demo", owner=page["data"][0]["owner"])
+    assert [] == await ids(owner="nobody")
+    assert 1 == page["counts"]["cancelled"]
+    for name in names:
+        await server.http.delete(f"{PATH}/{name}")
+
+
+async def test_events_continue_where_the_client_was(server: Server) -> None:
+    """Each event has an id; whoever has the last one is told that there is nothing more."""
+    server.generations.pause = 0.05
+    await server.http.post(PATH, json={**GOOD, "id": "a"})
+    text = (await server.http.get(f"{PATH}/a/events")).text
+    blocks = [dict(line.split(": ", 1) for line in block.split("\n")) for block in text.strip().split("\n\n")]
+    last = json.loads(blocks[-1]["data"])
+    again = await server.http.get(f"{PATH}/a/events", headers={"last-event-id": blocks[-1]["id"]})
+
+    assert ("status", "completed") == (blocks[-1]["event"], last["status"])
+    assert "status" == blocks[0]["event"]
+    numbers = [int(block["id"]) for block in blocks]
+    assert numbers == sorted(numbers)
+    assert 204 == again.status_code
+
+
+async def test_a_queue_is_paused_and_changed(server: Server) -> None:
+    """Jobs wait meanwhile, and their order can be changed."""
+    assert {"paused": ["*"]} == (await server.http.post(f"{PATH}/pause")).json()
+    for name in "abc":
+        await server.http.post(PATH, json={**GOOD, "id": name})
+    moved = await server.http.patch(f"{PATH}/c", json={"before": "a"})
+    raised = await server.http.patch(f"{PATH}/b", json={"priority": 9})
+    assert (0, 9) == (moved.json()["progress"]["position"], raised.json()["priority"])
+    await server.http.post(f"{PATH}/resume", json={})
+    await ended(server, "a")
+
+    assert ["b", "c", "a"] == [request.id for request in server.generations.requests]
+    error = (await server.http.patch(f"{PATH}/a", json={"position": "first"})).json()["error"]
+    assert "invalid_job_state" == error["code"]
+
+
+async def test_failures_are_kept_and_retried(server: Server) -> None:
+    """A job says why it has failed; it can be retried once the reason is gone, and pruned."""
+    server.generations.late = OutOfMemoryError("Too big.", hint="Smaller.", requested=5, free=1)
+    await server.http.post(PATH, json={**GOOD, "id": "a"})
+    failed = await ended(server, "a")
+    server.generations.late = None
+    await server.http.post(f"{PATH}/a/retry")
+    done = await ended(server, "a")
+    refused = await server.http.post(f"{PATH}/a/retry")
+    pruned = await server.http.post(f"{PATH}/prune", json={"status": ["completed"]})
+
+    assert ("failed", "out_of_memory", 5) == (
+        failed["status"],
+        failed["error"]["code"],
+        failed["error"]["requested_bytes"],
+    )
+    assert ("completed", None) == (done["status"], done["error"])
+    assert (409, "false") == (refused.status_code, refused.headers["x-should-retry"])
+    assert {"deleted": 1} == pruned.json()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "parameter"),
+    [
+        ("POST", "", {**GOOD, "model": "nobody"}, 404, None),
+        ("POST", "", {**GOOD, "priority": 101}, 400, "priority"),
+        ("POST", "", {**GOOD, "webhook": "https://host/x"}, 400, "webhook"),
+        ("POST", "", [GOOD, {**GOOD, "sed": 1}], 400, "sed"),
+        ("POST", "", [], 400, "requests"),
+        ("POST", "", {"requests": [GOOD], "sed": 1}, 400, "sed"),
+        ("POST", "", 5, 400, None),
+        ("POST", "/prune", {"status": ["queued"]}, 400, "status"),
+        ("POST", "/pause", {"modl": "x"}, 400, "modl"),
+        ("PATCH", "/x", {}, 400, None),
+        ("PATCH", "/x", {"before": "a", "position": "first"}, 400, "before"),
+        ("PATCH", "/x", {"priority": 1}, 404, "id"),
+        ("GET", "/x", None, 404, "id"),
+        ("GET", "/x/events", None, 404, "id"),
+        ("POST", "/x/cancel", None, 404, "id"),
+        ("POST", "/x/retry", None, 404, "id"),
+        ("DELETE", "/x", None, 404, "id"),
+        ("GET", "?status=done", None, 400, "status"),
+        ("GET", "?after=x", None, 404, "id"),
+    ],
+)
+async def test_bad_input(server: Server, method: str, path: str, body: Any, status: int, parameter: str | None) -> None:
+    """What is wrong is answered with its name, and no job is left of it."""
+    arguments = {} if body is None else {"json": body}
+    answer: httpx.Response = await server.http.request(method, f"{PATH}{path}", **arguments)
+
+    assert (status, parameter) == (answer.status_code, answer.json()["error"]["param"])
+    assert [] == (await server.http.get(PATH)).json()["data"]
+
+
+async def test_what_the_service_refuses_is_answered_at_once(server: Server) -> None:
+    """A request is checked completely before it is accepted."""
+    server.generations.error = MediaError("Bad.", parameter="output_format")
+    answer = await server.http.post(PATH, json=GOOD)
+
+    assert (400, "output.format") == (answer.status_code, answer.json()["error"]["param"])
+
+
+async def test_fields_without_effect(server: Server) -> None:
+    """They are warnings, on a job as on a request that a client waits for."""
+    job = (
+        await server.http.post(PATH, json={**GOOD, "id": "a", "stream": True, "output": {"response": "b64_json"}})
+    ).json()
+    result = (await ended(server, job["id"]))["result"]
+    direct = (await server.http.post("/v1/generations", json={**GOOD, "priority": 1})).json()
+
+    assert 2 == len([warning for warning in result["warnings"] if "background job" in warning])
+    assert "'priority' has no effect without 'background'." in direct["warnings"]

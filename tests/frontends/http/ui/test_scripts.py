@@ -1,0 +1,131 @@
+"""The scripts of the page that need no browser: forms of all pipelines, weights, and parameters in files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.signature import json_schema
+from octabox.frontends.http.ui.routes import FOLDER
+from octabox.service.bounds import Limits
+from octabox.service.forms.hints import add_form_hints
+from octabox.service.forms.model_sizes import ModelSizes
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the scripts, as modules of node."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed, so the scripts of the page are not tested")
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(FOLDER / "js", folder / "js")
+    (folder / "package.json").write_text('{"type": "module"}')
+    return folder
+
+
+def run(scripts: Path, code: str, value: object = None) -> Any:
+    """Return what a script's default function makes of a value."""
+    (scripts / "value.json").write_text(json.dumps(value))
+    (scripts / "test.js").write_text(
+        "import { readFileSync } from 'node:fs';\n"
+        "const value = JSON.parse(readFileSync(new URL('value.json', import.meta.url)));\n"
+        f"{code}\n"
+    )
+    done = subprocess.run(["node", str(scripts / "test.js")], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_pipeline_has_a_form(scripts: Path) -> None:
+    """Each form has a control for each parameter, and with its defaults it sends nothing but what a person filled in."""
+    schemas = {
+        name: add_form_hints(json_schema(entry), entry, ModelSizes(entry), Limits())
+        for name, entry in load_catalog().pipelines.items()
+    }
+    code = """
+    import { formFields, initialValues, toParams } from './js/fields.js';
+    const found = {};
+    for (const [name, schema] of Object.entries(value)) {
+      const fields = formFields(schema);
+      const { params, problems } = toParams(fields, initialValues(fields));
+      found[name] = { names: fields.map((each) => each.name), params, problems, controls: fields.map((each) => each.control) };
+    }
+    console.log(JSON.stringify(found));"""
+    found = run(scripts, code, schemas)
+
+    assert len(schemas) > 300
+    for name, form in found.items():
+        properties = schemas[name]["properties"]
+        assert {each for each in properties if "same_as" not in properties[each]["x-octabox"]} == set(form["names"])
+        assert {} == form["params"], name
+        assert set(form["problems"]) <= set(schemas[name]["required"]), name
+        assert set(form["problems"].values()) <= {"required"}, name
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "direction", "expected"),
+    [
+        ("a red circle", 3, 3, 1, "a (red:1.1) circle"),
+        ("a (red:1.1) circle", 4, 4, 1, "a (red:1.2) circle"),
+        ("a (red:1.1) circle", 4, 4, -1, "a red circle"),
+        ("a red circle", 2, 12, -1, "a (red circle:0.9)"),
+        ("a red circle", 1, 6, 1, "a (red:1.1) circle"),
+        ("", 0, 0, 1, ""),
+    ],
+)
+def test_weights(scripts: Path, text: str, start: int, end: int, direction: int, expected: str) -> None:
+    """The word at the cursor, or the selection, gets a weight; at 1 the brackets go."""
+    code = "import { changeWeight } from './js/weights.js';\nconsole.log(JSON.stringify(changeWeight(...value)));"
+
+    assert expected == run(scripts, code, [text, start, end, direction])["text"]
+
+
+def test_values_that_are_wrong(scripts: Path) -> None:
+    """What is no number, no JSON or missing is a problem of its field."""
+    schema = {
+        "required": ["prompt"],
+        "properties": {
+            "prompt": {"type": "string", "x-octabox": {"control": "prompt", "group": "prompt", "order": 0}},
+            "strength": {"type": "number", "default": 0.5, "x-octabox": {"control": "number"}},
+            "sigmas": {"type": "array", "x-octabox": {"control": "json", "many": True}},
+        },
+    }
+    code = """
+    import { formFields, toParams } from './js/fields.js';
+    console.log(JSON.stringify(toParams(formFields(value), {prompt: '', strength: 'much', sigmas: '[1'})));"""
+
+    assert {"prompt": "required", "strength": "number", "sigmas": "json"} == run(scripts, code, schema)["problems"]
+
+
+def test_parameters_of_the_automatic1111_web_ui(scripts: Path) -> None:
+    """Its text has the prompt, the negative prompt, and a line of settings."""
+    text = (
+        "a cat, (fluffy:1.2)\nsecond line\nNegative prompt: blurry\n"
+        'Steps: 25, Sampler: DPM++ 2M, CFG scale: 6.5, Seed: 42, Size: 640x512, Lora hashes: "x: 1, y: 2"'
+    )
+    code = "import { fromInfotext } from './js/metadata.js';\nconsole.log(JSON.stringify(fromInfotext(value)));"
+    found = run(scripts, code, text)
+
+    assert {
+        "prompt": "a cat, (fluffy:1.2)\nsecond line",
+        "negative_prompt": "blurry",
+        "num_inference_steps": 25,
+        "guidance_scale": 6.5,
+        "width": 640,
+        "height": 512,
+    } == found["params"]
+    assert (42, "DPM++ 2M") == (found["seed"], found["scheduler"])
+
+
+def test_axes_of_a_grid(scripts: Path) -> None:
+    """Values are numbers where all are, or a range; bars part texts with commas."""
+    code = "import { axisValues } from './js/axes.js';\nconsole.log(JSON.stringify(value.map(axisValues)));"
+    texts = ["1, 2.5", "red|blue, green", "1..3", "0..1 step 0.5", "a,1"]
+
+    assert [[1, 2.5], ["red", "blue, green"], [1, 2, 3], [0, 0.5, 1], ["a", "1"]] == run(scripts, code, texts)

@@ -1,0 +1,459 @@
+"""The queue of background jobs over fakes: what is accepted, in which order it runs, and what survives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fake_worker
+from octabox.engine.protocol import Call
+from octabox.errors import (
+    GenerationCancelledError,
+    GenerationNotFoundError,
+    InvalidParameterError,
+    QueueFullError,
+    ServerStoppingError,
+)
+from octabox.security.clients import current_client, current_priority
+from octabox.service.jobs import JobQuery, JobQueue, JobStore, QueueLimits, StoredJob, Submission
+from octabox.service.jobs.errors import IdempotencyError, JobQuotaError, JobStateError, WorkerLostError
+from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
+
+#: Seconds in which a test must have come to its end.
+LIMIT = 20
+
+
+class Runs:
+    """Runs one request after another, in the order in which they come; each takes until a test ends it."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self.automatic, self.refuses = True, 0
+        self.error: Exception | None = None
+        self._free = asyncio.Lock()
+        self._ends: dict[str, asyncio.Event] = {}
+
+    async def validate(self, request: GenerationRequest) -> GenerationRequest:
+        """Accept it."""
+        if request.model == "nothing":
+            raise InvalidParameterError("Bad.", parameter="model")
+        return request if request.seed is not None else replace(request, seed=7)
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run it."""
+        if self.refuses:
+            self.refuses -= 1
+            raise QueueFullError("Full.", retry_after=0.01)
+        yield Progress("queued")
+        async with self._free:
+            self.order.append(request.id)
+            yield Progress("running", 1, 2)
+            if not self.automatic:
+                await self.end_of(request.id).wait()
+            if self.error:
+                raise self.error
+            content = str(request.seed).encode()
+            artifact = Artifact("image", "image/png", content, request.seed, {"params": dict(request.params)})
+            yield Generation(request.id, request.model, "FakePipeline", "text-to-image", (artifact,))
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Be unused."""
+        raise NotImplementedError
+
+    def end_of(self, name: str) -> asyncio.Event:
+        """Return what ends the run of a request."""
+        return self._ends.setdefault(name, asyncio.Event())
+
+    async def started(self, name: str) -> None:
+        """Wait until a request runs."""
+        await until(lambda: name in self.order)
+
+
+class House:
+    """A folder with the jobs of one server after another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.now, self.runs = folder, 1000.0, Runs()
+        self.queue = self.opened()
+
+    def opened(self, **limits: Any) -> JobQueue:
+        """Return a queue, which is not open yet."""
+        return JobQueue(self.runs, JobStore(None, self.folder), QueueLimits(**limits), clock=lambda: self.now)
+
+    async def restart(self, **limits: Any) -> None:
+        """Close the queue and open another one."""
+        await self.queue.close()
+        self.queue = self.opened(**limits)
+        await self.queue.open()
+
+    async def accept(self, *names: str, key: str | None = None, client: str = "", **fields: Any) -> None:
+        """Accept jobs of a client, one by one."""
+        priority = fields.pop("priority", 0)
+        token = current_client.set(client)
+        try:
+            for name in names:
+                request = GenerationRequest("demo", id=name, **{"seed": 3, **fields})
+                await self.queue.accept([Submission(request, priority=priority)], key)
+        finally:
+            current_client.reset(token)
+
+    async def ended(self, *names: str) -> list[StoredJob]:
+        """Return jobs once they have ended."""
+        for name in names:
+            async for _ in await self.queue.follow(name):
+                pass
+        return [await self.queue.find(name) for name in names]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+
+    async def wait() -> None:
+        while not condition():  # noqa: ASYNC110 (the state of other objects)
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(wait(), LIMIT)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """Return an empty queue over fakes."""
+    house = House(tmp_path)
+    yield house
+    await house.queue.close()
+
+
+async def test_a_job_is_run_and_kept(house: House) -> None:
+    """Its result is a file; it survives a restart with everything that is known of it, until its time is up."""
+    await house.accept("a", params={"prompt": "x"}, inputs={"image": (b"one", "https://host/two")})
+    (before,) = await house.ended("a")
+    await house.restart()
+    job = await house.queue.find("a")
+    found = house.queue.find_file(job.files[0])
+
+    assert ("completed", 1000.0, 1000.0 + 24 * 3600, 1, 3) == (
+        job.status,
+        job.ended,
+        job.expires,
+        job.attempts,
+        job.request.seed,
+    )
+    assert before.result == job.result
+    assert found is not None
+    assert b"3" == found[0].read_bytes()
+    house.now += 24 * 3600
+    with pytest.raises(GenerationNotFoundError):
+        await house.queue.find("a")
+    await house.queue.delete_expired()
+    assert [] == [*(house.folder / "jobs" / "files").iterdir()]
+
+
+async def test_media_reach_the_run(house: House) -> None:
+    """Files and long texts are stored apart, and come back where they were; what looks like a reference is none."""
+    params = {"prompt": "y" * 50_000, "odd": {"file": "../../x"}, "list": [[1.5, None], {"deep": "z" * 20_000}]}
+    seen: list[GenerationRequest] = []
+    stream = house.runs.stream
+
+    def watch(request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        seen.append(request)
+        return stream(request)
+
+    house.runs.stream = watch  # type: ignore[method-assign]
+    await house.accept("a", params=params, inputs={"image": (b"\x00one", "AAAA")})
+    await house.ended("a")
+
+    assert [params] == [each.params for each in seen]
+    assert {"image": (b"\x00one", "AAAA")} == seen[0].inputs
+
+
+async def test_what_waits_and_what_ran_runs_after_a_restart(house: House) -> None:
+    """In their order, once each; a run that the end of the server has cut off is counted as started."""
+    house.runs.automatic = False
+    await house.accept("a", "b", "c")
+    await house.runs.started("a")
+    await house.restart()
+    house.runs.automatic = True
+    jobs = await house.ended("a", "b", "c")
+
+    assert ["a", "a", "b", "c"] == house.runs.order
+    assert [2, 1, 1] == [job.attempts for job in jobs]
+    assert [0, 0, 0] == [job.losses for job in jobs]
+
+
+async def kill(house: House) -> None:
+    """Close the store as the end of a process does: nothing is written of what runs."""
+    await house.queue.store.change("a", status="in_progress")
+    await house.queue.store.close()
+    house.queue = house.opened()
+
+
+async def test_a_job_that_ends_the_server_twice_fails(house: House) -> None:
+    """It is the likely cause, and other jobs must run; whoever retries it has two attempts again."""
+    house.runs.automatic = False
+    await house.accept("a", "b")
+    await kill(house)
+    assert "queued" == (await house.queue.find("a")).status
+    await kill(house)
+    lost = await house.queue.find("a")
+
+    assert ("failed", 2) == (lost.status, lost.losses)
+    assert isinstance(lost.error, WorkerLostError)
+    assert "The server ended 2 times" in str(lost.error)
+    house.runs.automatic = True
+    for event in map(house.runs.end_of, "ab"):
+        event.set()
+    await house.queue.retry("a")
+    assert ["completed", 0] == [getattr((await house.ended("a"))[0], name) for name in ("status", "losses")]
+
+
+async def test_leftovers_are_deleted(house: House) -> None:
+    """A file that no job refers to was written by a process that has ended."""
+    await house.accept("a")
+    await house.ended("a")
+    orphan = house.folder / "jobs" / "files" / "x.png"
+    orphan.write_bytes(b"half")
+    await house.restart()
+
+    assert not orphan.exists()
+    assert house.queue.find_file((await house.queue.find("a")).files[0])
+
+
+async def test_jobs_are_moved(house: House) -> None:
+    """A job that waits can be put before or after another one, first or last; one that runs cannot."""
+    await house.accept("run")
+    await house.ended("run")
+    await house.queue.controls.pause("demo")
+    await house.accept("a", "b", "c", "d", "e")
+    find, change = house.queue.find, house.queue.controls.change
+    await change(await find("e"), position="first")
+    await change(await find("a"), position="last")
+    await change(await find("b"), position="after", other=await find("d"))
+    await change(await find("c"), position="before", other=await find("b"))
+    await change(await find("d"), priority=1)
+    with pytest.raises(JobStateError, match="'run' is completed"):
+        await change(await find("run"), position="first")
+    await house.restart()
+    assert ["demo"] == house.queue.controls.paused
+    await house.queue.controls.resume("demo")
+    await house.ended("a")
+
+    assert ["run", "d", "e", "c", "b", "a"] == house.runs.order
+
+
+async def test_a_pause_lets_runs_end(house: House) -> None:
+    """What runs goes on; what was sent to the engine waits again."""
+    house.runs.automatic = False
+    await house.accept("a", "b")
+    await house.runs.started("a")
+    await house.queue.controls.pause("demo")
+    house.runs.end_of("a").set()
+    await house.ended("a")
+    assert (["a"], "queued") == (house.runs.order, (await house.queue.find("b")).status)
+    house.runs.automatic = True
+    await house.queue.controls.resume()
+
+    assert "completed" == (await house.ended("b"))[0].status
+
+
+async def test_jobs_are_cancelled(house: House) -> None:
+    """Whether they run, were sent to the engine, or wait; those that have ended stay as they are, and can be retried."""
+    house.runs.automatic = False
+    names = [f"{index}" for index in range(10)]
+    await house.accept(*names)
+    await house.runs.started("0")
+    for name in ("0", "1", "9"):
+        assert "cancelled" == (await house.queue.cancel(name)).status
+    assert isinstance((await house.queue.find("9")).error, GenerationCancelledError)
+    house.runs.automatic = True
+    house.runs.end_of("2").set()
+    await house.ended(*names[2:9])
+    assert "completed" == (await house.queue.cancel("2")).status
+    await house.queue.retry("9")
+
+    assert "completed" == (await house.ended("9"))[0].status
+    with pytest.raises(JobStateError, match="'9' is completed"):
+        await house.queue.retry("9")
+
+
+async def test_deleting(house: House) -> None:
+    """A deleted job is gone with its file, and its id can be used again."""
+    await house.accept("a", "b")
+    await house.ended("a", "b")
+    await house.queue.delete("a")
+    await house.accept("a")
+    await house.ended("a")
+
+    assert 2 == await house.queue.prune(JobQuery())
+    assert [] == [*(house.folder / "jobs" / "files").iterdir()]
+
+
+async def test_a_key_is_accepted_once(house: House) -> None:
+    """The same request with the same key is the same job, also after a restart; another request is refused."""
+    submission = Submission(GenerationRequest("demo", id="a", inputs={"image": (b"x",)}))
+    first = await house.queue.accept([submission], "key")
+    again = await house.queue.accept([replace(submission, request=replace(submission.request, id="b"))], "key")
+    await house.restart()
+    later = await house.queue.accept([submission], "key")
+    other = replace(submission, request=replace(submission.request, inputs={"image": (b"y",)}))
+    with pytest.raises(IdempotencyError):
+        await house.queue.accept([other], "key")
+    token = current_client.set("another")
+    third = await house.queue.accept([replace(other, request=replace(other.request, id="c"))], "key")
+    current_client.reset(token)
+
+    assert [False, True, True, False] == [each.replayed for each in (first, again, later, third)]
+    assert ["a", "a", "a", "c"] == [each.jobs[0].id for each in (first, again, later, third)]
+    await house.ended("a", "c")
+    assert ["a", "c"] == sorted(house.runs.order)
+
+
+async def test_a_batch_is_accepted_whole_or_not(house: House) -> None:
+    """One invalid request refuses all, and is named; jobs of a batch are found by it."""
+    good, bad = (Submission(GenerationRequest(model)) for model in ("demo", "nothing"))
+    with pytest.raises(InvalidParameterError, match="Request 1 of the batch: Bad"):
+        await house.queue.accept([good, bad], batch=True)
+    accepted = await house.queue.accept([good, replace(good, request=GenerationRequest("demo"))], batch=True)
+    listed = await house.queue.list(JobQuery(batch=accepted.jobs[0].batch, newest_first=False))
+
+    assert [job.id for job in accepted.jobs] == [job.id for job in listed]
+    assert 2 == len(await house.queue.list(JobQuery()))
+
+
+async def test_quotas_and_limits(house: House) -> None:
+    """A client has so many jobs that wait or run, and all clients together; a refusal names the setting and a time."""
+    house.runs.automatic = False
+    await house.restart(per_client=2, waiting=3)
+    await house.accept("a", "b", client="a")
+    with pytest.raises(JobQuotaError, match="job_quota") as quota:
+        await house.accept("c", client="a")
+    await house.accept("d", client="b")
+    with pytest.raises(QueueFullError, match="max_jobs"):
+        await house.accept("e", client="c")
+
+    assert quota.value.retry_after > 0
+    with pytest.raises(InvalidParameterError, match="'a' is waiting or running"):
+        await house.accept("a", client="z")
+
+
+async def test_a_full_queue_of_the_engine_is_no_failure(house: House) -> None:
+    """Requests that clients wait for may fill it; the job is sent again later."""
+    house.runs.refuses = 2
+    await house.accept("a")
+
+    assert "completed" == (await house.ended("a"))[0].status
+
+
+async def test_a_server_that_stops_fails_no_job(house: House) -> None:
+    """The engine ends the runs; they run again on the next server."""
+    house.runs.error = ServerStoppingError()
+    await house.accept("a")
+    await house.runs.started("a")
+    await until(lambda: not house.queue._dispatcher._tasks)
+    house.runs.error = None
+    await house.restart()
+
+    assert "completed" == (await house.ended("a"))[0].status
+
+
+async def test_events_are_followed_from_any_point(house: House) -> None:
+    """A client that connects again receives what it has missed, and nothing twice."""
+    house.runs.automatic = False
+    await house.accept("a")
+    await house.runs.started("a")
+    events = await house.queue.follow("a")
+    first = await anext(events)
+    house.runs.end_of("a").set()
+    rest = [event async for event in events]
+    assert first.progress is None
+    assert [True] == [event.final for event in rest if event.final]
+    numbers = [event.id for event in rest]
+    assert sorted(numbers) == numbers
+    house.runs.automatic = True
+    await house.accept("b")
+    log = await house.queue.follow("b", after=10**6 // 2)
+    every = [event async for event in log]
+    after = [event for event in every if event.id > every[1].id]
+
+    assert [event.id for event in every] == sorted({event.id for event in every})
+    assert after == every[2:]
+
+
+class Calls(Runs):
+    """Runs requests as calls of an engine, whose worker ends each when a test wants that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers = fake_worker.FakeWorkers(runs=False)
+        self.engine = fake_worker.engine_of(self.workers)
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run the call of a request."""
+        call = replace(fake_worker.call(), client=current_client.get(), priority=current_priority.get())
+        async with contextlib.aclosing(self.engine.generate(replace(call, id=request.id))) as events:
+            async for event in events:
+                yield event
+
+    async def waiting(self, count: int) -> None:
+        """Wait until so many calls wait in the queue of the engine."""
+        await until(lambda: "demo" in self.engine._queues and len(self.engine._queues["demo"]._waiting) == count)
+
+    async def run(self, worker: fake_worker.FakeWorker, running: Call, count: int) -> list[str]:
+        """End the call that runs and those that follow, and return their ids."""
+        order = [running.id]
+        while len(order) < count:
+            worker.finish(running)
+            running = await worker.next_call()
+            worker.start_run(running)
+            order.append(running.id)
+        return order
+
+
+@pytest.fixture
+async def served(house: House) -> AsyncIterator[House]:
+    """Return an empty queue over an engine with fake workers."""
+    house.runs = calls = Calls()
+    house.queue = house.opened()
+    yield house
+    await house.queue.close()
+    await calls.engine.close()
+
+
+async def test_priority_then_turns_then_place(served: House) -> None:
+    """Jobs of a higher priority run first; clients take turns; a client's own jobs keep their order."""
+    calls = served.runs
+    assert isinstance(calls, Calls)
+    await served.accept("run", client="c")
+    worker = await calls.workers.next_started()
+    running = await worker.next_call()
+    worker.start_run(running)
+    await served.accept("a1", "a2", "a3", client="a")
+    await served.accept("b1", "b2", client="b")
+    await served.accept("a4", client="a", priority=5)
+    await served.accept("b3", client="b", priority=-1)
+    await calls.waiting(7)
+
+    assert ["run", "a4", "a1", "b1", "a2", "b2", "a3", "b3"] == await calls.run(worker, running, 8)
+
+
+async def test_a_client_with_two_jobs_waits_for_two_runs_of_one_with_two_hundred(served: House) -> None:
+    """Over the engine, whose queue has some jobs of the greedy client already."""
+    calls = served.runs
+    assert isinstance(calls, Calls)
+    requests = [Submission(GenerationRequest("demo", id=f"many {index}")) for index in range(200)]
+    token = current_client.set("many")
+    await served.queue.accept(requests, batch=True)
+    current_client.reset(token)
+    worker = await calls.workers.next_started()
+    running = await worker.next_call()
+    worker.start_run(running)
+    await calls.waiting(7)
+    await served.accept("few 0", "few 1", client="few")
+    await calls.waiting(9)
+
+    assert ["many 0", "many 1", "few 0", "many 2", "few 1"] == await calls.run(worker, running, 5)

@@ -1,0 +1,136 @@
+"""Webhooks: their signatures as OpenAI's client verifies them, and what is sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from octabox.errors import ForbiddenUrlError, GenerationError, InvalidParameterError
+from octabox.security.urls import UrlGuard
+from octabox.service.jobs.queue.webhooks import DELAYS, Webhooks
+from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.store.store import JobStore
+from octabox.types import GenerationRequest
+
+KEY = secrets.token_bytes(32)
+URL = "https://host.example/hook"
+
+
+class Receiver:
+    """Receives webhooks, and answers with the next of its statuses."""
+
+    def __init__(self, store: JobStore, *statuses: int) -> None:
+        self.received: list[httpx.Request] = []
+        self.now = 1_700_000_000.0
+        self._statuses = [*statuses]
+        guard = UrlGuard(self._resolve, lambda: httpx.MockTransport(self._answer))
+        self.store, self.webhooks = store, Webhooks(store, KEY, guard, lambda: self.now)
+        self.address = "8.8.8.8"
+
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        return [self.address]
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.received.append(request)
+        return httpx.Response(self._statuses.pop(0))
+
+    async def end(self, job: StoredJob, *, batch_ended: bool = False) -> None:
+        """Send the notices of the end of a job."""
+        for notice in self.webhooks.notices(job, batch_ended=batch_ended):
+            await self.store.add_delivery(notice)
+
+    async def serve(self, count: int) -> None:
+        """Send what is due, until it has received so many."""
+        task = asyncio.create_task(self.webhooks.serve())
+        for _ in range(400):
+            if len(self.received) >= count:
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[JobStore]:
+    """Return an open store."""
+    store = JobStore(None, tmp_path)
+    await store.open()
+    yield store
+    await store.close()
+
+
+def job(**fields: object) -> StoredJob:
+    """Return a job with a webhook, which has failed."""
+    ended = StoredJob(GenerationRequest("demo", id="a"), 1.0, webhook=URL, **fields)  # type: ignore[arg-type]
+    ended.end(GenerationError("Bad."), 2.0, 3.0)
+    return ended
+
+
+async def test_the_signature_is_valid(store: JobStore) -> None:
+    """OpenAI's client verifies it; the address is that of the guard, the name stays in the request."""
+    receiver = Receiver(store, 200, 204)
+    await receiver.end(job(batch="batch_1"), batch_ended=True)
+    await receiver.serve(2)
+    secret = "whsec_" + base64.b64encode(KEY).decode()
+    client = openai.OpenAI(api_key="x")
+    for request in receiver.received:
+        client.webhooks.verify_signature(request.content, request.headers, secret=secret, tolerance=10**9)
+    bodies = [json.loads(request.content) for request in receiver.received]
+
+    assert ["generation.failed", "batch.completed"] == [body["type"] for body in bodies]
+    assert ("a", "failed", "Bad.", "batch_1") == tuple(
+        bodies[0]["data"][name] for name in ("id", "status", "error", "batch")
+    )
+    assert ("8.8.8.8", "host.example") == (receiver.received[0].url.host, receiver.received[0].headers["host"])
+    assert [] == await store.due_deliveries(9)
+
+
+async def test_what_fails_is_sent_again(store: JobStore) -> None:
+    """Later and later, with the same id; a receiver that is gone is left alone."""
+    receiver = Receiver(store, 500, 302, 410)
+    await receiver.end(job())
+    for attempt in range(3):
+        await receiver.serve(attempt + 1)
+        due = await store.due_deliveries(9)
+        assert ([(attempt + 1, receiver.now + DELAYS[attempt])] if attempt < 2 else []) == [
+            (each.attempts, each.due) for each in due
+        ]
+        receiver.now += DELAYS[attempt]
+
+    assert 1 == len({request.headers["webhook-id"] for request in receiver.received})
+
+
+async def test_private_addresses_receive_nothing(store: JobStore) -> None:
+    """The guard of inputs checks these addresses too, when they are used."""
+    receiver = Receiver(store, 200)
+    receiver.address = "127.0.0.1"
+    await receiver.end(job())
+    await asyncio.wait_for(_once(receiver), 10)
+
+    assert [] == receiver.received
+    assert [1] == [each.attempts for each in await store.due_deliveries(9)]
+
+
+async def _once(receiver: Receiver) -> None:
+    """Let the webhooks be tried once."""
+    task = asyncio.create_task(receiver.webhooks.serve())
+    while not (await receiver.store.due_deliveries(1))[0].attempts:  # noqa: ASYNC110 (the state of the store)
+        await asyncio.sleep(0.01)
+    task.cancel()
+
+
+def test_what_is_refused() -> None:
+    """A webhook needs a key, and a URL that may be fetched."""
+    with pytest.raises(InvalidParameterError, match="webhook_secret"):
+        Webhooks(JobStore(None, Path()), b"").check(URL)
+    with pytest.raises(ForbiddenUrlError):
+        Webhooks(JobStore(None, Path()), KEY).check("file:///etc/passwd")

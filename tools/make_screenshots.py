@@ -1,0 +1,86 @@
+"""Write the screenshots of the web page for the documentation, from a server with the embedded model and its LoRAs.
+
+Playwright and Chromium are needed: ``make test-slow`` installs both.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from page_tab import PATIENCE  # noqa: E402
+from serving import running_server  # noqa: E402
+
+FOLDER = ROOT / "docs" / "images"
+
+PROMPTS = (
+    "a large yellow star on a blue background",
+    "a small red heart on a white background",
+    "a green circle on a black background",
+    "a large purple square on a white background",
+    "a blue triangle on a yellow background",
+    "a red star on a black background",
+)
+
+
+def main() -> None:
+    """Write the screenshots."""
+    with tempfile.TemporaryDirectory() as folder:
+        loras = Path(folder) / "loras"
+        shutil.copytree(ROOT / "tests" / "data" / "adapters" / "loras", loras)
+        data = ("--data-dir", str(Path(folder) / "data"))
+        with running_server(Path(folder), "--loras", str(loras), *data) as url, sync_playwright() as playwright:
+            chromium = shutil.which("chromium")
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            page = browser.new_page(viewport={"width": 1280, "height": 860})
+            page.goto(url)
+            for seed, prompt in enumerate(PROMPTS):
+                _make(page, prompt, seed)
+            page.screenshot(path=FOLDER / "page-create.png")
+            page.goto(f"{url}/#/gallery")
+            page.wait_for_selector("li.cell >> nth=5")
+            page.wait_for_timeout(1000)
+            page.emulate_media(color_scheme="dark")
+            page.screenshot(path=FOLDER / "page-gallery.png")
+            page.emulate_media(color_scheme="light")
+            _grid(page, url)
+            page.screenshot(path=FOLDER / "page-grid.png")
+            phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+            phone.goto(url)
+            _make(phone, PROMPTS[0], 1)
+            phone.screenshot(path=FOLDER / "page-telephone.png")
+            browser.close()
+
+
+def _make(page: Any, prompt: str, seed: int) -> None:
+    """Generate an image."""
+    page.wait_for_selector("#field-prompt", timeout=PATIENCE)
+    page.fill("#field-prompt", prompt)
+    page.fill("#seed", str(seed))
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(200)
+    page.wait_for_selector("octabox-create .result[data-state=completed] img", timeout=PATIENCE)
+
+
+def _grid(page: Any, url: str) -> None:
+    """Generate a grid."""
+    page.goto(f"{url}/#/grid")
+    page.select_option("select[name=axis-x]", "words in the prompt")
+    page.fill("input[name=values-x]", "red, green, blue, yellow")
+    page.select_option("select[name=axis-y]", "guidance_scale")
+    page.fill("input[name=values-y]", "1, 2, 4")
+    page.click("text=Generate grid")
+    page.wait_for_selector("text=Save as one image", timeout=PATIENCE)
+    page.wait_for_timeout(500)
+
+
+if __name__ == "__main__":
+    main()
