@@ -78,7 +78,7 @@ class Client(threading.Thread):
     """Submits jobs and waits for their results, whatever happens to the server."""
 
     def __init__(self, server: Server, name: str, jobs: int, right: dict[int, bytes]) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, daemon=True)
         self.server, self.jobs, self.right = server, jobs, right
         self.ids: list[str] = []
         self.counts: Counter[str] = Counter()
