@@ -136,7 +136,8 @@ def body(seed: int) -> dict[str, Any]:
 def pixels(content: bytes) -> bytes:
     """Return the pixels of an image."""
     with Image.open(io.BytesIO(content)) as image:
-        return image.tobytes()
+        content: bytes = image.tobytes()
+        return content
 
 
 def main() -> None:
