@@ -78,7 +78,7 @@ class Client(threading.Thread):
     """Submits jobs and waits for their results, whatever happens to the server."""
 
     def __init__(self, server: Server, name: str, jobs: int, right: dict[int, bytes]) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, daemon=True)
         self.server, self.jobs, self.right = server, jobs, right
         self.ids: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -136,7 +136,8 @@ def body(seed: int) -> dict[str, Any]:
 def pixels(content: bytes) -> bytes:
     """Return the pixels of an image."""
     with Image.open(io.BytesIO(content)) as image:
-        return image.tobytes()
+        content: bytes = image.tobytes()
+        return content
 
 
 def main() -> None:

@@ -85,6 +85,24 @@ def test_an_empty_variable_gives_nothing(folder: Path) -> None:
             {},
             "octabox.yaml:1: `public_url` must be a web address (http:// or https://), not 'host'.",
         ),
+        (
+            "webhook_secret: whsec_c2hvcnQ=",
+            {},
+            {},
+            "octabox.yaml:1: `webhook_secret` must be whsec_ and 24 to 64 bytes in base64, not ***.",
+        ),
+        (
+            "webhook_secret: abc",
+            {},
+            {},
+            "octabox.yaml:1: `webhook_secret` must be whsec_ and 24 to 64 bytes in base64, not ***.",
+        ),
+        (
+            "",
+            {"OCTABOX_JOB_STORE": "mysql://me:pass@host/x"},
+            {},
+            "OCTABOX_JOB_STORE: `job_store` must be a URL that starts with postgresql:// or sqlite://, not ***.",
+        ),
         ("port: x", {"OCTABOX_QUEUE_SIZE": "0"}, {}, "OCTABOX_QUEUE_SIZE: `queue_size` must be at least 1, not '0'."),
     ],
 )

@@ -83,9 +83,9 @@ class Dispatcher:
             turn: Its turn to enter the engine's queue.
         """
         outcome = await self._outcome(job, turn)
-        if outcome is None:
+        if outcome is None and job.id in self._live:
             self._recorder.wait_again(job)
-        else:
+        elif outcome is not None:
             await self._end(job, outcome)
 
     def _forget(self, job: StoredJob, task: asyncio.Task[None]) -> None:
@@ -124,10 +124,13 @@ class Dispatcher:
     def _advance(self, job: StoredJob, progress: Progress) -> None:
         """Record the progress of a job; with the first one it is in the queue of the engine."""
         self._entries.end(job)
-        self._recorder.advance(job, progress)
+        if job.id in self._live:  # A run that did not end when it was cancelled goes on.
+            self._recorder.advance(job, progress)
 
     async def _end(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:
         """Store the end of a job, then publish it; the first end counts, and a caller that leaves does not prevent it."""
+        if job.id not in self._live:
+            return
         if job.id not in self._ends:
             self._live.ending.add(job.id)
             task = self._ends[job.id] = asyncio.create_task(
