@@ -189,6 +189,13 @@ class ModelConfig(_Strict):
     memory: MemoryMode = Field(
         default="full", description="Offloading from the accelerator while parts are not in use."
     )
+    batching: Literal["auto", "never", "always"] = Field(
+        default="auto",
+        description="Batches of runs that wait: auto, where a class is proved and a size is faster; never; or always.",
+    )
+    deterministic: bool = Field(
+        default=False, description="Whether no run shares a batch, since the low bits of an image may depend on it."
+    )
     performance: Performance = Field(
         default_factory=PerformanceConfig, description="Performance settings: a profile, or a mapping."
     )

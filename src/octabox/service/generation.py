@@ -109,6 +109,7 @@ class GenerationService:
             prompt_syntax=syntax,
             input_digests=await asyncio.to_thread(input_digests, inputs) if inputs else {},
             client=current_client.get(),
+            deterministic=request.deterministic,
             warnings=tuple(dict.fromkeys([*plan.warnings, *resolved.warnings, *warnings])),
         )
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from multiprocessing.context import BaseContext
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.local.queued_request import SentCalls
 from octabox.engine.messages import (
     BadFork,
+    BatchReport,
     Failed,
     Finished,
     FromWorker,
@@ -27,7 +29,7 @@ from octabox.engine.messages import (
     ToWorker,
 )
 from octabox.errors import DeviceError, OctaboxError
-from octabox.types import ModelStatus
+from octabox.types import ModelStatus, PerformanceReport
 
 logger = logging.getLogger("octabox.engine")
 
@@ -74,7 +76,7 @@ class ModelWorker:
         self.requested, self.device = requested, start.model.device
         self.process: Worker | None = None
         self.loaded: Loaded | None = None
-        self.memory = Memory()
+        self.memory, self.batches = Memory(), BatchReport()
         self.since = time.time()
         self._start, self._sent, self._on_exit = start, sent, on_exit
         self._load_outcome: asyncio.Future[Loaded | BadFork | OctaboxError] = asyncio.get_running_loop().create_future()
@@ -115,7 +117,7 @@ class ModelWorker:
             waiting=waiting,
             pid=self.process.pid,
             since=self.since,
-            performance=self.loaded.performance if self.loaded else None,
+            performance=with_batches(self.loaded.performance, self.batches) if self.loaded else None,
         )
 
     def _on_message(self, message: FromWorker | OctaboxError) -> None:
@@ -132,13 +134,20 @@ class ModelWorker:
             self._sent.finish(message.id, message.generation)
         elif isinstance(message, Failed):
             self._sent.finish(message.id, message.error)
-        elif isinstance(message, Memory):
-            self.memory = message
+        elif isinstance(message, Memory | BatchReport):
+            self._store_report(message)
         elif isinstance(message, Loaded):
             self._resolve_load(message)
         elif isinstance(message, BadFork | LoadFailed):
             self._exit_expected = True
             self._resolve_load(message.error if isinstance(message, LoadFailed) else message)
+
+    def _store_report(self, message: Memory | BatchReport) -> None:
+        """Keep what the worker reports of itself."""
+        if isinstance(message, Memory):
+            self.memory = message
+        else:
+            self.batches = message
 
     def _resolve_load(self, outcome: Loaded | BadFork | OctaboxError) -> None:
         """End the wait of `load`; the first outcome counts."""
@@ -153,3 +162,14 @@ class ModelWorker:
             logger.warning("%s", error)
         self._resolve_load(error)
         self._on_exit(error)
+
+
+def with_batches(performance: PerformanceReport, batches: BatchReport) -> PerformanceReport:
+    """Return the report of a model's performance settings with what is known of its batches."""
+    sizes = ", ".join(f"{limit} for {size}" for size, limit in sorted(batches.limits.items()) if limit > 1)
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(batches.reasons.items()))
+    return replace(
+        performance,
+        applied={**performance.applied, **({"batching": f"up to {sizes}"} if sizes else {})},
+        skipped={**performance.skipped, **({"batching": reasons} if reasons else {})},
+    )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
+from octabox.engine.batches.keys import batch_key
 from octabox.engine.protocol import Call
 from octabox.errors import (
     DeviceError,
@@ -62,12 +64,30 @@ class QueuedRequest:
     previewed: bool = False
     warnings: tuple[str, ...] = ()
     turn: float = 0.0
+    _batch_key: tuple[str | None] | None = None
     _events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
 
     @property
     def client(self) -> str:
         """The client of its call; empty for a load."""
         return self.call.client if self.call else ""
+
+    def may_join(self, other: QueuedRequest) -> bool:
+        """Return whether its call may be in one batch with that of another request."""
+        if self.call is None or other.call is None or self.cancelled:
+            return False
+        return (
+            self.batch_key is not None
+            and (self.batch_key, self.pipeline) == (other.batch_key, other.pipeline)
+            and self.model == other.model
+        )
+
+    @property
+    def batch_key(self) -> str | None:
+        """What calls of a batch have in common; None if its call may be in none."""
+        if self._batch_key is None and self.call is not None:
+            self._batch_key = (batch_key(self.call, load_catalog().pipeline(self.call.runs_as)),)
+        return self._batch_key[0] if self._batch_key else None
 
     def publish(self, event: Event) -> None:
         """Send an event to the caller."""
@@ -125,7 +145,7 @@ class SentCalls:
     def __init__(self, model: str, on_finished: Callable[[], None]) -> None:
         self._model, self._on_finished = model, on_finished
         self._requests: dict[str, QueuedRequest] = {}
-        self._running: str | None = None
+        self._running: set[str] = set()
         #: Set while the model is free for the next call, and while no call is left.
         self.run_finished, self.all_finished = asyncio.Event(), asyncio.Event()
         self.all_finished.set()
@@ -136,9 +156,11 @@ class SentCalls:
     def __len__(self) -> int:
         return len(self._requests)
 
-    def add(self, call: Call, request: QueuedRequest) -> None:
-        """Add a call that is about to be sent."""
-        self._requests[call.id], self._running = request, call.id
+    def add(self, requests: Sequence[QueuedRequest]) -> None:
+        """Add requests whose calls are about to be sent together."""
+        calls = {request.call.id: request for request in requests if request.call}
+        self._requests |= calls
+        self._running = set(calls)
         self.all_finished.clear()
         self.run_finished.clear()
 
@@ -148,9 +170,11 @@ class SentCalls:
             request.started = True
 
     def finish_run(self, call_id: str) -> None:
-        """Mark the model as free for the next call, where it is this call that ran."""
-        if call_id == self._running:
-            self.run_finished.set()
+        """Mark the model as free for the next call, where it is this call that ran last."""
+        if call_id in self._running:
+            self._running.discard(call_id)
+            if not self._running:
+                self.run_finished.set()
 
     def publish(self, call_id: str, event: Event) -> None:
         """Send an event to the caller of a call."""

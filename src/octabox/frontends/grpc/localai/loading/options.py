@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from octabox import demo
 from octabox.config import localai
+from octabox.config.devices import ACCELERATOR
 from octabox.config.discovery import demo_model, resolve_sources
 from octabox.config.model import ModelConfig, key_path
 from octabox.config.parsing import Entry
@@ -23,7 +24,6 @@ from octabox.frontends.grpc.localai.environment import Environment
 from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, parse_json_object, parse_quantization
 from octabox.frontends.grpc.localai.loading.weights import check_safe
 from octabox.hub.folder import is_hub_id
-from octabox.types import ACCELERATOR
 
 #: Name in messages instead of a configuration file.
 MESSAGE_FILE = Path("ModelOptions")
