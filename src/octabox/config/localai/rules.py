@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from octabox.config.devices import ACCELERATOR
 from octabox.config.localai.keys import table
 from octabox.config.localai.translation import Translation
+from octabox.config.model import ACCELERATOR
 from octabox.config.preset_merge import preset_of_alias
 from octabox.config.problems import did_you_mean, format_value
 

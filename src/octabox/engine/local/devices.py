@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from octabox.config.devices import ACCELERATOR
-from octabox.config.model import ModelConfig
+from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import ProcessEndedError, ask_process, in_daemon_thread
 from octabox.engine.messages import BadFork, DeviceMemory, Survey

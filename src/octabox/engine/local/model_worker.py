@@ -10,7 +10,9 @@ from dataclasses import replace
 from multiprocessing.context import BaseContext
 from typing import Protocol
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
+from octabox.engine.batches.keys import batch_limit
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.local.queued_request import SentCalls
 from octabox.engine.messages import (
@@ -28,6 +30,7 @@ from octabox.engine.messages import (
     StepDone,
     ToWorker,
 )
+from octabox.engine.protocol import Call
 from octabox.errors import DeviceError, OctaboxError
 from octabox.types import ModelStatus, PerformanceReport
 
@@ -102,6 +105,12 @@ class ModelWorker:
         self._exit_expected = True
         if self.process:
             await self.process.stop()
+
+    def batch_limit(self, call: Call) -> int:
+        """Return how many runs may share a batch with those of a call, by what the process has learned."""
+        if not self.batches.limits and call.model.batching != "always":
+            return 1
+        return batch_limit(call, load_catalog().pipeline(call.runs_as), self.batches.limits)
 
     def status(self, *, waiting: int, busy: bool) -> ModelStatus | None:
         """Return the status of the model, with what its queue adds; None until the process is started."""

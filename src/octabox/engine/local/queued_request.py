@@ -159,6 +159,8 @@ class SentCalls:
     def add(self, requests: Sequence[QueuedRequest]) -> None:
         """Add requests whose calls are about to be sent together."""
         calls = {request.call.id: request for request in requests if request.call}
+        for request in calls.values():
+            request.workers += 1
         self._requests |= calls
         self._running = set(calls)
         self.all_finished.clear()
@@ -205,10 +207,11 @@ class SentCalls:
         self.run_finished.set()
         return again
 
-    def discard(self, request: QueuedRequest) -> None:
-        """Remove a call that no worker will start, so that nothing waits for its end."""
-        if request.call and request in self and not request.started:
-            self._remove(request.call.id)
+    def discard(self, requests: Sequence[QueuedRequest]) -> None:
+        """Remove calls that no worker will start, so that nothing waits for their end."""
+        for request in requests:
+            if request.call and request in self and not request.started:
+                self._remove(request.call.id)
 
     def fail_all(self, error: OctaboxError) -> None:
         """Fail all calls."""
@@ -222,6 +225,14 @@ class SentCalls:
             self.all_finished.set()
             self._on_finished()
         return request
+
+
+def select_calls(requests: Sequence[QueuedRequest]) -> list[QueuedRequest]:
+    """Return the requests whose calls are to be run; those that only load their model are finished."""
+    for request in requests:
+        if request.call is None:
+            request.finish()
+    return [request for request in requests if not (request.cancelled or request.finished)]
 
 
 def _never_started(model: str, workers: int) -> WorkerDiedError:

@@ -7,14 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
-from octabox.engine.batches.keys import batch_limit
 from octabox.engine.local.load_task import LoadTask
 from octabox.engine.local.model_worker import ModelWorker, StartWorker, Worker
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import in_daemon_thread
-from octabox.engine.local.queued_request import QueuedRequest, SentCalls
+from octabox.engine.local.queued_request import QueuedRequest, SentCalls, select_calls
 from octabox.engine.local.residency import Residency
 from octabox.engine.messages import CancelCall, Loaded, RunBatch, RunCall, Start, WorkerOptions
 from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, WorkerDiedError
@@ -75,31 +73,22 @@ class WorkerSupervisor:
 
     def batch_limit(self, request: QueuedRequest) -> int:
         """Return how many runs may share a batch with those of a request, by what the worker has learned."""
-        call, worker = request.call, self._worker
-        if call is None or worker is None or not (worker.batches.limits or call.model.batching == "always"):
-            return 1
-        return batch_limit(call, load_catalog().pipeline(call.runs_as), worker.batches.limits)
+        return self._worker.batch_limit(request.call) if self._worker and request.call else 1
 
     async def run(self, requests: Sequence[QueuedRequest]) -> None:
         """Load the model of requests unless it is loaded, and run their calls, until the model is free for the next ones."""
         worker = await self._loaded_worker(requests[0])
-        for request in requests:
-            if request.call is None:
-                request.finish()
-        requests = [request for request in requests if not (request.cancelled or request.finished)]
+        requests = select_calls(requests)
         calls = tuple(request.call for request in requests if request.call)
         if not calls:
             return
         began = time.perf_counter()
-        for request in requests:
-            request.workers += 1
         try:
             self._sent.add(requests)
             await worker.send(RunCall(calls[0]) if len(calls) == 1 else RunBatch(calls))
             await self._sent.run_finished.wait()
         finally:
-            for request in requests:
-                self._sent.discard(request)
+            self._sent.discard(requests)
         if requests[0].started:
             self.run_seconds = (time.perf_counter() - began) / len(requests)
 

@@ -113,7 +113,7 @@ class Runner:
                 on_step = progress.for_run(target.pipe, index, send)
                 output = self.run_once(target, call, run, on_step, messages)
                 check()
-                outputs += self.parse_output(target, call, run, output, applied, messages)
+                outputs += parse_output(self._model, target, call, run, output, applied, messages)
         messages += [*progress.missing_images(), *performance.take_warnings()]
         warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *messages])
         return RawOutput(call, tuple(outputs), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
@@ -197,17 +197,24 @@ class Runner:
         with checked_timesteps(pipe), steps.installed(), adapter, variation:
             return pipe(**arguments)
 
-    def parse_output(
-        self, target: Target, call: Call, run: Run, output: Any, adapters: list[AdapterReport], messages: list[str]
-    ) -> list[SeededOutput]:
-        """Return the outputs of a run with their metadata."""
-        pipe, entry = target.pipe, target.entry
-        parser = OutputParser(pipe, entry, run.params, call.output)
-        items, resized = restore_size({**run.params, **run.inputs}, parser.parse(output), pipe, entry)
-        metadata = describe_run(pipe, entry, call, run, adapters, self._model.performance.metadata)
-        sizes = size_warnings({**metadata["params"], **run.inputs}, items, pipe, entry)
-        messages += [*parser.warnings, *resized, *sizes, *frame_warnings(run.params, items, entry)]
-        return [(item, run.seed, metadata) for item in items]
+
+def parse_output(
+    model: LoadedModel,
+    target: Target,
+    call: Call,
+    run: Run,
+    output: Any,
+    adapters: list[AdapterReport],
+    messages: list[str],
+) -> list[SeededOutput]:
+    """Return the outputs of a run with their metadata."""
+    pipe, entry = target.pipe, target.entry
+    parser = OutputParser(pipe, entry, run.params, call.output)
+    items, resized = restore_size({**run.params, **run.inputs}, parser.parse(output), pipe, entry)
+    metadata = describe_run(pipe, entry, call, run, adapters, model.performance.metadata)
+    sizes = size_warnings({**metadata["params"], **run.inputs}, items, pipe, entry)
+    messages += [*parser.warnings, *resized, *sizes, *frame_warnings(run.params, items, entry)]
+    return [(item, run.seed, metadata) for item in items]
 
 
 def embedding_warnings(model: LoadedModel, prompts: Iterable[str]) -> list[str]:

@@ -38,11 +38,9 @@ class TrialRunner:
     """
 
     def __init__(self, loaded: LoadedModel, start: Start) -> None:
-        self._start, self.device = start, loaded.device
-        self._choice = loaded.dtypes
+        self._start, self.device, self._choice = start, loaded.device, loaded.dtypes
         self._attempt = loaded.dtypes.attempts[0] if loaded.dtypes else None
-        self._runner = Runner(loaded)
-        self._loaded = loaded
+        self._runner, self._loaded = Runner(loaded), loaded
         self.batches = BatchRunner(self._runner, loaded)
 
     @property

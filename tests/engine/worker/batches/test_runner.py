@@ -95,30 +95,20 @@ def shared() -> tuple[Runner, BatchRunner]:
     return tiny()
 
 
-def test_members_get_the_images_that_they_get_alone(shared: tuple[Runner, BatchRunner]) -> None:
-    """Prompts, negative prompts and seeds are those of each call, and the metadata state how many shared its call."""
+def test_members_get_the_outputs_that_they_get_alone(shared: tuple[Runner, BatchRunner]) -> None:
+    """In float32, no number differs by more than 0.0001; the metadata state how many shared the call."""
     runner, batches = shared
-    calls = [call(text, text, seeds=(index,)) for index, text in enumerate(PROMPTS)]
+    calls = [call(text, text, seeds=(index,), output=OutputFormat("npy")) for index, text in enumerate(PROMPTS)]
     together = batch(batches, calls)
     for each in calls:
-        alone, (item, seed, metadata) = run(runner, each), together[each.id].outputs[0]
-        assert np.abs(arrays(alone)[0] - arrays(together[each.id])[0]).max() <= 255 * 1e-4 + 1
-        assert alone.outputs[0][1] == seed
-        assert 3 == metadata["batch"]
-        assert metadata | {"batch": 1} == dict(alone.outputs[0][2]) | {"batch": 1}
-        assert item.kind == alone.outputs[0][0].kind
-
-
-def test_numbers_of_a_batch_equal_the_single_ones(shared: tuple[Runner, BatchRunner]) -> None:
-    """In float32, no number differs by more than 0.0001."""
-    runner, batches = shared
-    texts = dict(enumerate(PROMPTS))
-    calls = [call(text, text, seeds=(index,), output=OutputFormat("npy")) for index, text in texts.items()]
-    together = batch(batches, calls)
-    for each in calls:
-        (one,), (other,) = (list(done.outputs[0][0].value.values()) for done in (run(runner, each), together[each.id]))  # type: ignore[union-attr]
-        assert one.dtype == np.float32
-        assert np.abs(one - other).max() <= 1e-4
+        (one, seed, metadata), (other, same, shown) = run(runner, each).outputs[0], together[each.id].outputs[0]
+        assert isinstance(one.value, dict)
+        assert isinstance(other.value, dict)
+        for name, array in one.value.items():
+            assert array.dtype == np.float32
+            assert np.abs(array - other.value[name]).max() <= 1e-4
+        assert seed == same
+        assert {**metadata, "batch": 3} == shown
 
 
 def test_runs_of_a_call_share_a_batch(shared: tuple[Runner, BatchRunner]) -> None:
@@ -253,18 +243,13 @@ def test_the_probe_finds_a_class_that_mixes_up_its_members(monkeypatch: pytest.M
 
 # The scheduler reads a tensor in a way that numpy has deprecated.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_a_scheduler_with_a_seed_of_its_own_runs_singly() -> None:
+def test_a_scheduler_with_a_seed_of_its_own_runs_singly(shared: tuple[Runner, BatchRunner]) -> None:
     """Its noise is that of one seed."""
-    pytest.importorskip("torchsde")
-    _, batches = tiny()
     choice = SchedulerChoice("DPMSolverSDEScheduler")
-    calls = [call(str(seed), seeds=(seed,), batching="auto", scheduler=choice) for seed in range(2)]
-    batches.add_single(calls[0], 300.0, 3)
-    batch(batches, calls)
-    report = batches.take_report()
+    proof = shared[1].proof
+    reason = proof.find_reason(call("one", scheduler=choice), lambda: None)
 
-    assert report is not None
-    assert {f"{NAME} with {choice.name}": f"{choice.name} keeps a seed of its own"} == report.reasons
+    assert f"{choice.name} keeps a seed of its own" == reason == proof.reasons[f"{NAME} with {choice.name}"]
 
 
 def test_a_failed_batch_halves_its_size() -> None:

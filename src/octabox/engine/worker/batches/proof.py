@@ -38,7 +38,7 @@ class BatchProof:
         self.reasons: dict[str, str] = {}
 
     def find_reason(self, call: Call, check: Callable[[], None]) -> str:
-        """Return why calls like this one must run singly; empty if batches of them are proved.
+        """Return why calls like this one must run singly; empty if batches of them are proved, or always made.
 
         Args:
             call: The call.
@@ -49,7 +49,9 @@ class BatchProof:
         if key not in self._verdicts:
             target = self._runner.target(call.runs_as)
             self._runner.reset_pipeline(target, call)
-            reason = self._static_reason(target, call.runs[0]) or self._probe(target, call, check)
+            reason = self._static_reason(target, call.runs[0])
+            if not reason and call.model.batching != "always":
+                reason = self._probe(target, call, check)
             self._verdicts[key] = reason
             if reason:
                 self.reasons[" with ".join(key)] = reason

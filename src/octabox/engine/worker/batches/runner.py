@@ -18,7 +18,7 @@ from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.progress import ProgressReporter
-from octabox.engine.worker.runner import Runner
+from octabox.engine.worker.runner import Runner, parse_output
 from octabox.engine.worker.targets import Target
 from octabox.errors import GenerationCancelledError, RequestError
 
@@ -104,7 +104,7 @@ class BatchRunner:
             return group
         # The probe is last, since it takes a while.
         calls = [member.call for member in (first, *waiting)]
-        if first.call.model.batching != "always" and self._find_reason(calls, events):
+        if self._find_reason(calls, events):
             return group
         while waiting and len(group) < limit and self._joined.is_plain(target, waiting[0].call, waiting[0].run):
             group.append(waiting.popleft())
@@ -140,6 +140,6 @@ class BatchRunner:
         self._limits.add(key, len(group), measurement.sample(steps.taken))
         shared = {BATCH: len(group)} if len(group) > 1 else {}
         for member, run, output, warnings in zip(group, runs, outputs, own, strict=True):
-            items = runner.parse_output(target, member.call, run, output, reports, warnings)
+            items = parse_output(self._model, target, member.call, run, output, reports, warnings)
             seeded = [(item, seed, {**metadata, **shared}) for item, seed, metadata in items]
             member.record.add(seeded, [*messages, *warnings], reports)

@@ -6,7 +6,7 @@ import inspect
 
 import torch
 
-from octabox.config.devices import ACCELERATOR
+from octabox.config.model import ACCELERATOR
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.errors import LoadError
 

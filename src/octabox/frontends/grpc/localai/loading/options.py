@@ -12,9 +12,8 @@ from pydantic import ValidationError
 
 from octabox import demo
 from octabox.config import localai
-from octabox.config.devices import ACCELERATOR
 from octabox.config.discovery import demo_model, resolve_sources
-from octabox.config.model import ModelConfig, key_path
+from octabox.config.model import ACCELERATOR, ModelConfig, key_path
 from octabox.config.parsing import Entry
 from octabox.config.preset_merge import presets
 from octabox.config.problems import describe_problem, did_you_mean, format_value, join_key
