@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from octabox.engine.batches.keys import MAX_MEMBERS
-from octabox.engine.worker.batches.limits import COMPARE_AGAIN, TRIALS, BatchLimits, Sample
+from octabox.engine.worker.batches.limits import COMPARE_INTERVAL, TRIALS, BatchLimits, Sample
 
 KEY = "class 128x128"
 
@@ -39,7 +39,7 @@ def test_batches_double_as_long_as_they_are_faster() -> None:
 def test_a_batch_that_is_slower_is_tried_three_times() -> None:
     """Then single runs are kept, until they are compared again."""
     limits = BatchLimits()
-    sizes = learn(limits, lambda n: 1.08 * n if n > 1 else 1.0, calls=COMPARE_AGAIN)
+    sizes = learn(limits, lambda n: 1.08 * n if n > 1 else 1.0, calls=COMPARE_INTERVAL)
 
     assert TRIALS == sum(size > 1 for size in sizes)
     assert 2 in learn(limits, lambda n: n, calls=20)
@@ -61,7 +61,7 @@ def test_a_failure_halves_the_limit_for_good() -> None:
     limits.halve(KEY, 8)
 
     assert 4 == limits.limit(KEY)
-    assert 4 == max(learn(limits, lambda n: 1 + n / 8, calls=2 * COMPARE_AGAIN))
+    assert 4 == max(learn(limits, lambda n: 1 + n / 8, calls=2 * COMPARE_INTERVAL))
     limits.halve(KEY, 2)
     assert {KEY: 1} == limits.by_size
 

@@ -249,7 +249,7 @@ def test_a_scheduler_with_a_seed_of_its_own_runs_singly(shared: tuple[Runner, Ba
     proof = shared[1].proof
     reason = proof.find_reason(call("one", scheduler=choice), lambda: None)
 
-    assert f"{choice.name} keeps a seed of its own" == reason == proof.reasons[f"{NAME} with {choice.name}"]
+    assert f"{choice.name} keeps its own seed" == reason == proof.reasons[f"{NAME} with {choice.name}"]
 
 
 def test_a_failed_batch_halves_its_size() -> None:

@@ -14,7 +14,7 @@ TRIALS = 3
 FASTER = 0.97
 
 #: Runs after which sizes that were compared are compared again, since other work of the machine may have disturbed it.
-COMPARE_AGAIN = 1000
+COMPARE_INTERVAL = 1000
 
 #: Factor on the predicted memory of a batch.
 MARGIN = 1.2
@@ -70,7 +70,7 @@ class _Learned:
             self._compare()
         elif not self.candidate:
             self.compared += 1
-            if self.compared >= COMPARE_AGAIN:
+            if self.compared >= COMPARE_INTERVAL:
                 self.best, self.candidate, self.compared, self.seconds = 1, 2, 0, {}
 
     def _compare(self) -> None:

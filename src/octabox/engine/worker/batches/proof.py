@@ -61,7 +61,7 @@ class BatchProof:
         """Return what is known to prevent batches before they are tried."""
         scheduler = getattr(target.pipe, "scheduler", None)
         if scheduler is not None and any(map(OWN_NOISE.search, {**vars(scheduler), **scheduler.config})):
-            return f"{type(scheduler).__name__} keeps a seed of its own"
+            return f"{type(scheduler).__name__} keeps its own seed"
         if "cache" in self._model.performance.report.applied:
             return "a step cache decides for all members of a batch together"
         if run.inputs and self._model.ip_adapters:
