@@ -18,6 +18,7 @@ from octabox.engine.messages import (
     Finished,
     FromWorker,
     Loaded,
+    RunBatch,
     RunCall,
     RunFinished,
     RunStarted,
@@ -80,11 +81,12 @@ class FakeWorker:
         if not self.alive:
             return
         self.received.append(message)
-        if isinstance(message, RunCall):
-            self._calls.put_nowait(message.call)
-            if self._runs:
-                self.start_run(message.call)
-                self.finish(message.call)
+        if isinstance(message, RunCall | RunBatch):
+            for each in message.calls if isinstance(message, RunBatch) else (message.call,):
+                self._calls.put_nowait(each)
+                if self._runs:
+                    self.start_run(each)
+                    self.finish(each)
         elif isinstance(message, CancelCall):
             self._cancels.put_nowait(message.id)
             if self._runs:

@@ -6,6 +6,7 @@ Run it as `make docs`. The makers of tiny pipelines in tests/makers determine wh
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -19,6 +20,7 @@ from octabox.catalog.entries import MEDIA, Parameter, PipelineEntry
 from octabox.catalog.pipelines import PACKAGE, Catalog, load_catalog
 from octabox.catalog.plugins import FOLDER_VARIABLE
 from octabox.catalog.reading.packages import known_packages
+from pipelines.batching import NO_LISTS, PROVED, read_verdicts
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "pipelines.md"
@@ -42,7 +44,8 @@ one. There are {classic} pipelines and {modular} modular ones (marked *m*). {dep
 
 - **inputs**: prompts and files; `?` marks optional ones.
 - **progress**: where a call reports progress and checks for cancellation.
-- **batch**: whether a call accepts lists of prompts and generators, so that requests can share it.
+- **batch**: whether requests share a call, by the probe of a tiny model ([Batches](#batches)); `?` where the call accepts
+  lists of prompts and generators and was not probed.
 - **needs**: packages that diffusers uses and does not depend on; `?` marks those for some settings only. Octabox depends on
   ftfy, scipy, sentencepiece and torchsde; `octabox[full]` installs all others except {apart}.
 
@@ -51,7 +54,23 @@ one. There are {classic} pipelines and {modular} modular ones (marked *m*). {dep
 """
 
 
-def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Mapping[str, str]) -> str:
+BATCHES = """
+## Batches
+
+Requests share a call of the pipeline where a probe has shown that each gets the output that it gets alone
+([Performance](performance.md#batches)). `python tests/pipelines/batching.py` probes tiny models with random weights; a server
+probes the loaded model itself. Of {count} classes, **{proved}** are proved, and {lists} take no lists of prompts and
+generators.
+"""
+
+
+def page(
+    catalog: Catalog,
+    version: str,
+    tested: Collection[str],
+    impossible: Mapping[str, str],
+    verdicts: Mapping[str, str] | None = None,
+) -> str:
     """Return the page.
 
     Args:
@@ -59,7 +78,9 @@ def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Ma
         version: Version of diffusers.
         tested: Names of the classes that a test serves.
         impossible: Reasons why no test can serve a class, by name.
+        verdicts: Verdicts about batches, by class.
     """
+    verdicts = verdicts or {}
     entries = list(catalog.pipelines.values())
     head = HEAD.format(
         version=version,
@@ -70,14 +91,36 @@ def page(catalog: Catalog, version: str, tested: Collection[str], impossible: Ma
         apart=", ".join(known_packages()["apart"]),
     )
     rows = [
-        row(entry, "yes" if entry.name in tested else "cannot" if entry.name in impossible else "") for entry in entries
+        row(entry, "yes" if entry.name in tested else "cannot" if entry.name in impossible else "", verdicts)
+        for entry in entries
     ]
     reasons = [f"- `{name}`: {' '.join(reason.split())}" for name, reason in sorted(impossible.items())]
     foot = "\nClasses that cannot be tested in this way:\n\n" + "\n".join(reasons) + "\n" if reasons else ""
     return head + "\n".join(rows) + "\n" + foot
 
 
-def row(entry: PipelineEntry, tested: str) -> str:
+def batch(entry: PipelineEntry, verdict: str | None) -> str:
+    """Return the cell of a class for batches."""
+    if not entry.batches:
+        return ""
+    return "?" if verdict is None else "yes" if verdict == PROVED else "no"
+
+
+def on_batches(verdicts: Mapping[str, str]) -> str:
+    """Return the section on batches, from the table of the tests."""
+    if not verdicts:
+        return ""
+    reasons: dict[str, list[str]] = {}
+    for name, verdict in sorted(verdicts.items()):
+        if verdict not in (PROVED, NO_LISTS):
+            reasons.setdefault(verdict.replace(name, "the class"), []).append(name)
+    counts = Counter(verdicts.values())
+    head = BATCHES.format(count=len(verdicts), proved=counts[PROVED], lists=counts[NO_LISTS])
+    lines = [f"- {reason}: {', '.join(f'`{name}`' for name in names)}" for reason, names in sorted(reasons.items())]
+    return head + ("\nThe others run singly:\n\n" + "\n".join(lines) + "\n" if lines else "")
+
+
+def row(entry: PipelineEntry, tested: str, verdicts: Mapping[str, str]) -> str:
     """Return the row of a class."""
     marks = [mark for mark, holds in (("*m*", entry.modular), ("*d*", entry.deprecated)) if holds]
     needs = [f"{need.name}{'' if need.certain else '?'}" for need in dependencies_of(entry)]
@@ -87,7 +130,7 @@ def row(entry: PipelineEntry, tested: str) -> str:
         ", ".join(takes(entry)),
         ", ".join(dict.fromkeys(field.kind for field in entry.outputs if field.kind)) or entry.output_kind or "",
         STOPS[entry.progress],
-        "yes" if entry.batches else "",
+        batch(entry, verdicts.get(entry.name)),
         ", ".join(needs),
         tested,
     )
@@ -164,8 +207,9 @@ def generated() -> str:
         metadata.version("diffusers"),
         makers.pipelines().keys(),
         impossible or {},
+        verdicts := read_verdicts(),
     )
-    return written + on_accelerator(read_table(), read_reasons())
+    return written + on_batches(verdicts) + on_accelerator(read_table(), read_reasons())
 
 
 if __name__ == "__main__":

@@ -16,9 +16,6 @@ Phase = Literal["queued", "loading", "compiling", "running", "decoding", "encodi
 #: Maximum seed: torch takes 64 bits, but JSON clients store numbers as doubles, which are exact only up to here.
 MAX_SEED = 2**53 - 1
 
-#: Device name for the best accelerator of any type.
-ACCELERATOR = "accelerator"
-
 #: An input as the client sends it: the bytes of a file, or text with base64, a data URI or an http(s) URL.
 Source = bytes | str
 
@@ -132,6 +129,7 @@ class GenerationRequest:
         written: The original prompts, if wildcards or styles have changed them; only used in the metadata.
         variation: Variation noise.
         workflow: Settings by workflow step, before and after the call; see `octabox.service.workflows.settings`.
+        deterministic: Whether its outputs must not depend on what else the server runs: it never shares a batch.
         id: Id of the request, by which it can be cancelled.
     """
 
@@ -151,6 +149,7 @@ class GenerationRequest:
     written: Mapping[str, str] = field(default_factory=dict)
     variation: Variation | None = None
     workflow: Mapping[str, Any] = field(default_factory=dict)
+    deterministic: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 

@@ -101,6 +101,11 @@ class Trial:
             made.append(await parts.generation.prepare(request))
         return made
 
+    @property
+    def calls(self) -> list[Call]:
+        """A call for each task."""
+        return self._calls
+
     def expected(self) -> Outcome:
         """Return the results of the CPU in float32."""
         if self._expected is None:

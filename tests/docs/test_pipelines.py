@@ -8,7 +8,7 @@ from importlib import metadata
 import pytest
 
 from accelerator.table import Reason
-from document_pipelines import PAGE, generated, on_accelerator, page
+from document_pipelines import PAGE, batch, generated, on_accelerator, on_batches, page
 from octabox.catalog.entries import Component, Dependency, Field, PackageMetadata, Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 
@@ -47,10 +47,24 @@ def test_a_row_is_complete() -> None:
         Catalog(PackageMetadata(pipelines=(entry,))), "9.9", ["BrushPipeline"], {"OldPipeline": "It is\n gone."}
     )
 
-    row = "| `BrushPipeline` *d* | image-to-image | text?, image | image | old callback | yes | ftfy? | yes |"
+    row = "| `BrushPipeline` *d* | image-to-image | text?, image | image | old callback | ? | ftfy? | yes |"
     assert row in text.splitlines()
     assert "**diffusers 9.9**" in text
     assert "- `OldPipeline`: It is gone." in text
+
+
+def test_verdicts_about_batches_are_shown() -> None:
+    """A row has the verdict, and the section the reasons, each with its classes."""
+    entry = PipelineEntry("BrushPipeline", "brushes", "brushes", batches=True)
+    text = on_batches(
+        {"APipeline": "proved", "BPipeline": "a batch raises BPipelineError", "CPipeline": "takes no lists"}
+    )
+
+    assert ["yes", "no", "?"] == [batch(entry, verdict) for verdict in ("proved", "it differs", None)]
+    assert "" == batch(PipelineEntry("OldPipeline", "old", "old"), "takes no lists")
+    assert "Of 3 classes, **1** are proved, and 1 take no lists" in text
+    assert "- a batch raises the classError: `BPipeline`\n" in text
+    assert "" == on_batches({})
 
 
 def test_what_runs_on_an_accelerator_is_counted() -> None:

@@ -26,7 +26,7 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
-    columns = ["model", "state", "pipeline", "device", "profile", "memory", "waiting", "pid"]
+    columns = ["model", "state", "pipeline", "device", "profile", "batches", "memory", "waiting", "pid"]
     show_table(columns, [_row(model) for model in models])
 
 
@@ -49,18 +49,25 @@ def _with_aliases(model: dict[str, Any], models: list[dict[str, Any]]) -> dict[s
 def _row(model: dict[str, Any]) -> list[str]:
     """Return a model as a row of the table."""
     status = model["status"]
-    allocated = status.get("allocated", {})
+    allocated, performance = status.get("allocated", {}), status.get("performance") or {}
     memory = ", ".join(_format_memory(device, size, allocated.get(device)) for device, size in status["memory"].items())
     cells = (
         status["state"],
         status["pipeline"] or "",
         status["device"] or "",
-        (status.get("performance") or {}).get("profile", ""),
+        performance.get("profile", ""),
+        _batches(performance),
         memory,
         status["waiting"],
         status["pid"],
     )
     return [", ".join([model["id"], *model.get("aliases", ())]), *map(str, cells)]
+
+
+def _batches(performance: dict[str, Any]) -> str:
+    """Return how many runs share a call by what was learned, and why others run singly."""
+    reports = (performance.get(name, {}).get("batching") for name in ("applied", "skipped"))
+    return "; ".join(filter(None, reports))
 
 
 def _format_memory(device: str, size: int, allocated: int | None) -> str:

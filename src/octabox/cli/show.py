@@ -46,6 +46,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
             ("task", schema["x-task"]),
             ("other tasks", others),
             ("performance", _performance(parts)),
+            ("batching", _batching(parts, schema["x-pipeline"])),
         ]
     )
     required = set(schema.get("required", ()))
@@ -78,6 +79,21 @@ def _performance(parts: Parts) -> str:
     config = parts.models.config(parts.name).performance
     overrides = [f"{name}: {json.dumps(value)}" for name, value in config.overrides.items()]
     return ", ".join([config.profile or parts.settings.profile, *overrides])
+
+
+def _batching(parts: Parts, pipeline: str) -> str:
+    """Return whether runs share a call of the pipeline, by the configuration and the last probe of the class."""
+    from octabox.engine.batches.verdicts import find_verdict
+
+    config = parts.models.config(parts.name)
+    if config.deterministic or config.batching == "never":
+        return "never"
+    if not parts.models.catalog.pipeline(pipeline).batches:
+        return f"runs singly: {pipeline} takes no list of prompts with a generator for each"
+    reason = find_verdict(pipeline, config.model)
+    if reason is None:
+        return f"{config.batching}, not tried yet"
+    return f"runs singly: {reason}" if reason else f"{config.batching}, outputs of batches are equal to single ones"
 
 
 def _type(schema: dict[str, Any]) -> str:

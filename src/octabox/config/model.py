@@ -20,6 +20,9 @@ Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 #: How images are returned: by a link, or in the response.
 ResponseFormat = Literal["url", "b64_json"]
 
+#: Device name for the best accelerator of any type.
+ACCELERATOR = "accelerator"
+
 #: Dtypes without ``auto``.
 DTYPES = tuple(name for name in get_args(Dtype) if name != "auto")
 
@@ -189,6 +192,10 @@ class ModelConfig(_Strict):
     memory: MemoryMode = Field(
         default="full", description="Offloading from the accelerator while parts are not in use."
     )
+    batching: Literal["auto", "never", "always"] = Field(
+        default="auto", description="Whether waiting runs share a call."
+    )
+    deterministic: bool = Field(default=False, description="Whether outputs must not depend on other requests.")
     performance: Performance = Field(
         default_factory=PerformanceConfig, description="Performance settings: a profile, or a mapping."
     )

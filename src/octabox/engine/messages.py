@@ -67,6 +67,13 @@ class RunCall:
 
 
 @dataclass(frozen=True)
+class RunBatch:
+    """To an idle worker: run these calls, together where that gives the same outputs faster."""
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True)
 class CancelCall:
     """To a worker: stop this call at its next step."""
 
@@ -183,6 +190,19 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class BatchReport:
+    """From a worker, after calls from which it has learned: how many runs may run together.
+
+    Args:
+        limits: By class and size; those that are missing run singly.
+        reasons: Why a class runs singly, by class.
+    """
+
+    limits: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Memory:
     """From a worker, after a load and after each call: the memory of its process.
 
@@ -195,8 +215,20 @@ class Memory:
     allocated: Mapping[str, int] = field(default_factory=dict)
 
 
-ToWorker = RunCall | CancelCall | Ping
-FromWorker = BadFork | Loaded | LoadFailed | RunStarted | StepDone | RunFinished | Finished | Failed | Memory | Alive
+ToWorker = RunCall | RunBatch | CancelCall | Ping
+FromWorker = (
+    BadFork
+    | Loaded
+    | LoadFailed
+    | RunStarted
+    | StepDone
+    | RunFinished
+    | Finished
+    | Failed
+    | BatchReport
+    | Memory
+    | Alive
+)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class Call:
         input_digests: Digests of the client's inputs for the metadata, as they were before any change.
         warnings: Warnings of the service.
         client: Who sent the request; calls of several clients take turns.
+        deterministic: Whether it never shares a batch, whose outputs may differ in their low bits.
         continues: Whether it is the next call of a workflow: it runs before the calls that wait, however many.
         priority: Of the calls that wait, those of the highest priority run first; clients take turns among equals.
     """
@@ -75,6 +76,7 @@ class Call:
     input_digests: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     client: str = ""
+    deterministic: bool = False
     continues: bool = False
     priority: int = 0
 

@@ -110,6 +110,7 @@ class GenerationService:
             input_digests=await asyncio.to_thread(input_digests, inputs) if inputs else {},
             client=current_client.get(),
             priority=current_priority.get(),
+            deterministic=request.deterministic,
             warnings=tuple(dict.fromkeys([*plan.warnings, *resolved.warnings, *warnings])),
         )
 

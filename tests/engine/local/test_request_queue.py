@@ -10,11 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, model, result, settle
-from octabox.engine.messages import Finished, Loaded, RunFinished, StepDone
-from octabox.errors import LoadError, QueueFullError, ServerStoppingError
+from fake_worker import LIMIT, PIPELINE, Client, FakeWorker, FakeWorkers, call, engine_of, model, result, settle
+from octabox.engine.local import waiting_list
+from octabox.engine.local.engine import LocalEngine
+from octabox.engine.messages import BatchReport, Failed, Finished, Loaded, RunBatch, RunCall, RunFinished, StepDone
+from octabox.errors import (
+    GenerationCancelledError,
+    LoadError,
+    QueueFullError,
+    ServerStoppingError,
+    WorkerDiedError,
+)
 from octabox.security.temporary_folder import TemporaryFolder
-from octabox.types import Generation, Progress
+from octabox.types import Generation, OutputFormat, Progress
 
 
 async def test_calls_run_in_the_order_of_their_arrival() -> None:
@@ -406,3 +414,123 @@ async def test_a_start_deletes_the_folders_of_killed_processes(tmp_path: Path, m
 
     assert [running.path] == list(tmp_path.iterdir())
     running.remove()
+
+
+async def batching_engine(workers: FakeWorkers, limit: int = 4) -> tuple[LocalEngine, FakeWorker, Client]:
+    """Return an engine whose worker allows batches of a limit, and runs a first call."""
+    engine = engine_of(workers, queue_size=100)
+    first = Client(engine, call())
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    worker.post(BatchReport({PIPELINE: limit}, {"other": "it differs"}))
+    await settle()
+    return engine, worker, first
+
+
+async def test_requests_that_wait_share_a_batch() -> None:
+    """The next one and those that may join it, up to the limit, are sent together; each gets its own result and times."""
+    workers = FakeWorkers(runs=False)
+    engine, worker, first = await batching_engine(workers)
+    apart = replace(call(), output=OutputFormat("jpeg"))
+    clients = [Client(engine, each) for each in (call(), call(), apart, call(), call(), call())]
+    await settle()
+    worker.finish(first.call)
+    await settle()
+
+    together = [clients[index].call.id for index in (0, 1, 3, 4)]
+    assert isinstance(worker.received[-1], RunBatch)
+    assert together == [each.id for each in worker.received[-1].calls]
+    for each in worker.received[-1].calls:
+        assert isinstance(worker.received[-1], RunBatch)
+        worker.start_run(each)
+        worker.finish(each)
+        await settle()
+    assert isinstance(worker.received[-1], RunCall)
+    assert apart.id == worker.received[-1].call.id
+    assert together[0] == (await clients[0].result()).id
+    assert (await clients[4].result()).timings["queue"] >= 0
+    await engine.close()
+    await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
+
+
+async def test_a_member_of_a_batch_is_cancelled_alone() -> None:
+    """The worker is sent its id; the others go on."""
+    workers = FakeWorkers(runs=False)
+    engine, worker, first = await batching_engine(workers)
+    clients = [Client(engine, call()) for _ in range(2)]
+    await settle()
+    worker.finish(first.call)
+    await settle()
+    leaving = clients[0]
+    await leaving.leave()
+    assert leaving.call.id == await worker.next_cancel()
+    worker.post(Failed(leaving.call.id, GenerationCancelledError("The request was cancelled.")))
+    worker.finish(clients[1].call)
+
+    assert clients[1].call.id == (await clients[1].result()).id
+    await settle()
+    assert "ready" == engine.status()[0].state
+    await engine.close()
+
+
+async def test_nothing_shares_a_batch_that_must_not() -> None:
+    """Neither where the worker has learned nothing, nor where a request or a model excludes it."""
+    workers = FakeWorkers(runs=False)
+    engine, worker, first = await batching_engine(workers)
+    calls = [call(), replace(call(), deterministic=True), call(), replace(call(), runs=call().runs * 4)]
+    clients = [Client(engine, each) for each in calls]
+    await settle()
+    worker.finish(first.call)
+    await settle()
+
+    assert isinstance(worker.received[-1], RunBatch)
+    assert [calls[0].id, calls[2].id] == [each.id for each in worker.received[-1].calls]
+    await engine.close()
+    await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
+
+
+async def test_no_request_is_passed_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has waited for the age limit is passed by no member of a batch."""
+    monkeypatch.setattr(waiting_list, "MAX_PASSED_AGE", 0.0)
+    workers = FakeWorkers(runs=False)
+    engine, worker, first = await batching_engine(workers)
+    clients = [Client(engine, each) for each in (call(), replace(call(), partial_images=1), call())]
+    await settle()
+    worker.finish(first.call)
+    await settle()
+
+    assert isinstance(worker.received[-1], RunCall)
+    await engine.close()
+    await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
+
+
+async def test_calls_of_a_batch_run_again_after_the_end_of_their_worker() -> None:
+    """Each is sent to the next worker, which has learned nothing yet, so that it gets them one by one."""
+    workers = FakeWorkers(runs=False)
+    engine, worker, first = await batching_engine(workers)
+    clients = [Client(engine, call()) for _ in range(2)]
+    await settle()
+    worker.finish(first.call)
+    await settle()
+    worker.exit(WorkerDiedError("It was killed."))
+    other = await workers.next_started()
+    for _ in clients:
+        running = await other.next_call()
+        other.start_run(running)
+        other.finish(running)
+
+    assert {client.call.id for client in clients} == {(await client.result()).id for client in clients}
+    assert all(isinstance(message, RunCall) for message in other.received)
+
+
+async def test_the_status_states_what_is_known_of_batches() -> None:
+    """The learned sizes and the reasons are next to the performance settings."""
+    workers = FakeWorkers(runs=False)
+    engine, _, first = await batching_engine(workers)
+    performance = engine.status()[0].performance
+
+    assert performance is not None
+    assert {"batching": f"up to 4 for {PIPELINE}"} == performance.applied
+    assert {"batching": "other: it differs"} == performance.skipped
+    await engine.close()
+    await asyncio.gather(first.task, return_exceptions=True)

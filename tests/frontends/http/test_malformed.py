@@ -49,6 +49,7 @@ NATIVE: dict[str, Any] = {
     "adapters": [{"lora": "x", "weight": 1, "weights": {"unet": 1}}],
     "prompt_syntax": "plain",
     "styles": ["x"],
+    "deterministic": False,
     "workflow": {
         "variation": {"seed": 1, "strength": 0.1},
         "outpaint": {"left": 8, "mask_blur": 1},

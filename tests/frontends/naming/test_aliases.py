@@ -31,6 +31,7 @@ def control_from_aliases(**fields: Any) -> GenerationRequest:
         ("styles", '["x", "y"]', ("x", "y")),
         ("styles", "x", ("x",)),
         ("workflow", {"hires": 2}, {"hires": 2}),
+        ("deterministic", True, True),
         ("workflow", '{"hires": 2}', {"hires": 2}),
         ("workflow", None, {}),
     ],

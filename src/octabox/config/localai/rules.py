@@ -8,9 +8,9 @@ from typing import Any
 
 from octabox.config.localai.keys import table
 from octabox.config.localai.translation import Translation
+from octabox.config.model import ACCELERATOR
 from octabox.config.preset_merge import preset_of_alias
 from octabox.config.problems import did_you_mean, format_value
-from octabox.types import ACCELERATOR
 
 
 def _backend(translation: Translation, key: str, value: str) -> None:

@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from octabox.config.model import ModelConfig
+from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import ProcessEndedError, ask_process, in_daemon_thread
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.engine.worker.entry import survey as work
-from octabox.types import ACCELERATOR
 
 #: Seconds for the search for accelerators; the fork server may still be importing its libraries.
 SURVEY_TIMEOUT = 300.0

@@ -6,14 +6,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from multiprocessing.context import BaseContext
 from typing import Protocol
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
+from octabox.engine.batches.keys import batch_limit
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.local.queued_request import SentCalls
 from octabox.engine.messages import (
     BadFork,
+    BatchReport,
     Failed,
     Finished,
     FromWorker,
@@ -26,8 +30,9 @@ from octabox.engine.messages import (
     StepDone,
     ToWorker,
 )
+from octabox.engine.protocol import Call
 from octabox.errors import DeviceError, OctaboxError
-from octabox.types import ModelStatus
+from octabox.types import ModelStatus, PerformanceReport
 
 logger = logging.getLogger("octabox.engine")
 
@@ -74,7 +79,7 @@ class ModelWorker:
         self.requested, self.device = requested, start.model.device
         self.process: Worker | None = None
         self.loaded: Loaded | None = None
-        self.memory = Memory()
+        self.memory, self.batches = Memory(), BatchReport()
         self.since = time.time()
         self._start, self._sent, self._on_exit = start, sent, on_exit
         self._load_outcome: asyncio.Future[Loaded | BadFork | OctaboxError] = asyncio.get_running_loop().create_future()
@@ -101,6 +106,12 @@ class ModelWorker:
         if self.process:
             await self.process.stop()
 
+    def batch_limit(self, call: Call) -> int:
+        """Return how many runs may share a batch with those of a call, by what the process has learned."""
+        if not self.batches.limits and call.model.batching != "always":
+            return 1
+        return batch_limit(call, load_catalog().pipeline(call.runs_as), self.batches.limits)
+
     def status(self, *, waiting: int, busy: bool) -> ModelStatus | None:
         """Return the status of the model, with what its queue adds; None until the process is started."""
         if self.process is None:
@@ -115,7 +126,7 @@ class ModelWorker:
             waiting=waiting,
             pid=self.process.pid,
             since=self.since,
-            performance=self.loaded.performance if self.loaded else None,
+            performance=with_batches(self.loaded.performance, self.batches) if self.loaded else None,
         )
 
     def _on_message(self, message: FromWorker | OctaboxError) -> None:
@@ -132,13 +143,20 @@ class ModelWorker:
             self._sent.finish(message.id, message.generation)
         elif isinstance(message, Failed):
             self._sent.finish(message.id, message.error)
-        elif isinstance(message, Memory):
-            self.memory = message
+        elif isinstance(message, Memory | BatchReport):
+            self._store_report(message)
         elif isinstance(message, Loaded):
             self._resolve_load(message)
         elif isinstance(message, BadFork | LoadFailed):
             self._exit_expected = True
             self._resolve_load(message.error if isinstance(message, LoadFailed) else message)
+
+    def _store_report(self, message: Memory | BatchReport) -> None:
+        """Keep what the worker reports of itself."""
+        if isinstance(message, Memory):
+            self.memory = message
+        else:
+            self.batches = message
 
     def _resolve_load(self, outcome: Loaded | BadFork | OctaboxError) -> None:
         """End the wait of `load`; the first outcome counts."""
@@ -153,3 +171,14 @@ class ModelWorker:
             logger.warning("%s", error)
         self._resolve_load(error)
         self._on_exit(error)
+
+
+def with_batches(performance: PerformanceReport, batches: BatchReport) -> PerformanceReport:
+    """Return the report of a model's performance settings with what is known of its batches."""
+    sizes = ", ".join(f"{limit} for {size}" for size, limit in sorted(batches.limits.items()) if limit > 1)
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(batches.reasons.items()))
+    return replace(
+        performance,
+        applied={**performance.applied, **({"batching": f"up to {sizes}"} if sizes else {})},
+        skipped={**performance.skipped, **({"batching": reasons} if reasons else {})},
+    )

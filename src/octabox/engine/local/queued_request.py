@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
+from octabox.engine.batches.keys import batch_key
 from octabox.engine.protocol import Call
 from octabox.errors import (
     DeviceError,
@@ -62,6 +64,7 @@ class QueuedRequest:
     previewed: bool = False
     warnings: tuple[str, ...] = ()
     turn: float = 0.0
+    _batch_key: tuple[str | None] | None = None
     _events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
 
     @property
@@ -74,6 +77,23 @@ class QueuedRequest:
         """Its place among the requests that wait: what continues or was taken before, then by priority, then by turn."""
         priority = self.call.priority if self.call else 0
         return (self.turn >= 0, -priority if self.turn >= 0 else 0, self.turn)
+
+    def may_join(self, other: QueuedRequest) -> bool:
+        """Return whether its call may be in one batch with that of another request."""
+        if self.call is None or other.call is None or self.cancelled:
+            return False
+        return (
+            self.batch_key is not None
+            and (self.batch_key, self.pipeline) == (other.batch_key, other.pipeline)
+            and self.model == other.model
+        )
+
+    @property
+    def batch_key(self) -> str | None:
+        """What calls of a batch have in common; None if its call may be in none."""
+        if self._batch_key is None and self.call is not None:
+            self._batch_key = (batch_key(self.call, load_catalog().pipeline(self.call.runs_as)),)
+        return self._batch_key[0] if self._batch_key else None
 
     def publish(self, event: Event) -> None:
         """Send an event to the caller."""
@@ -131,7 +151,7 @@ class SentCalls:
     def __init__(self, model: str, on_finished: Callable[[], None]) -> None:
         self._model, self._on_finished = model, on_finished
         self._requests: dict[str, QueuedRequest] = {}
-        self._running: str | None = None
+        self._running: set[str] = set()
         #: Set while the model is free for the next call, and while no call is left.
         self.run_finished, self.all_finished = asyncio.Event(), asyncio.Event()
         self.all_finished.set()
@@ -142,9 +162,13 @@ class SentCalls:
     def __len__(self) -> int:
         return len(self._requests)
 
-    def add(self, call: Call, request: QueuedRequest) -> None:
-        """Add a call that is about to be sent."""
-        self._requests[call.id], self._running = request, call.id
+    def add(self, requests: Sequence[QueuedRequest]) -> None:
+        """Add requests whose calls are about to be sent together."""
+        calls = {request.call.id: request for request in requests if request.call}
+        for request in calls.values():
+            request.workers += 1
+        self._requests |= calls
+        self._running = set(calls)
         self.all_finished.clear()
         self.run_finished.clear()
 
@@ -154,9 +178,11 @@ class SentCalls:
             request.started = True
 
     def finish_run(self, call_id: str) -> None:
-        """Mark the model as free for the next call, where it is this call that ran."""
-        if call_id == self._running:
-            self.run_finished.set()
+        """Mark the model as free for the next call, where it is this call that ran last."""
+        if call_id in self._running:
+            self._running.discard(call_id)
+            if not self._running:
+                self.run_finished.set()
 
     def publish(self, call_id: str, event: Event) -> None:
         """Send an event to the caller of a call."""
@@ -187,10 +213,11 @@ class SentCalls:
         self.run_finished.set()
         return again
 
-    def discard(self, request: QueuedRequest) -> None:
-        """Remove a call that no worker will start, so that nothing waits for its end."""
-        if request.call and request in self and not request.started:
-            self._remove(request.call.id)
+    def discard(self, requests: Sequence[QueuedRequest]) -> None:
+        """Remove calls that no worker will start, so that nothing waits for their end."""
+        for request in requests:
+            if request.call and request in self and not request.started:
+                self._remove(request.call.id)
 
     def fail_all(self, error: OctaboxError) -> None:
         """Fail all calls."""
@@ -204,6 +231,14 @@ class SentCalls:
             self.all_finished.set()
             self._on_finished()
         return request
+
+
+def select_calls(requests: Sequence[QueuedRequest]) -> list[QueuedRequest]:
+    """Return the requests whose calls are to be run; those that only load their model are finished."""
+    for request in requests:
+        if request.call is None:
+            request.finish()
+    return [request for request in requests if not (request.cancelled or request.finished)]
 
 
 def _never_started(model: str, workers: int) -> WorkerDiedError:

@@ -28,7 +28,7 @@ class RequestQueue:
         self.last_used = time.time()
         self._supervisor, self._on_idle = supervisor, on_idle
         self._waiting = WaitingList(supervisor.name, limit)
-        self._current: QueuedRequest | None = None
+        self._current: list[QueuedRequest] = []
         self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
         supervisor.connect(self._requeue)
@@ -86,7 +86,7 @@ class RequestQueue:
     async def close(self) -> None:
         """Fail all requests, and end the worker."""
         error = ServerStoppingError(model=self.name)
-        for request in [*self._waiting, *([self._current] if self._current else [])]:
+        for request in [*self._waiting, *self._current]:
             request.finish(error)
         self._waiting.clear()
         self._supervisor.fail_all(error)
@@ -97,7 +97,7 @@ class RequestQueue:
 
     def status(self) -> ModelStatus | None:
         """Return the status of the model; None if it is not in memory."""
-        return self._supervisor.status(waiting=len(self._waiting), busy=self._current is not None)
+        return self._supervisor.status(waiting=len(self._waiting), busy=bool(self._current))
 
     def _insert(self, insert: Callable[[QueuedRequest], None], request: QueuedRequest) -> None:
         """Let a request wait, and serve the queue unless that is being done."""
@@ -129,24 +129,28 @@ class RequestQueue:
             async with self._serving:
                 if not self._waiting:
                     break
-                request = self._take_next()
+                requests = self._take_next()
                 try:
-                    await self._supervisor.run(request)
-                except Exception as raised:  # noqa: BLE001 (whatever it is, it ends this request alone)
+                    await self._supervisor.run(requests)
+                except Exception as raised:  # noqa: BLE001 (whatever it is, it ends these requests alone)
                     error = as_octabox_error(raised, self.name)
                     log_failure(error, self.name)
-                    request.finish(error)
+                    for request in requests:
+                        request.finish(error)
                 finally:
-                    self._current = None
+                    self._current = []
                     self.last_used = time.time()
         self._on_idle()
 
-    def _take_next(self) -> QueuedRequest:
-        """Take the request that runs next out of the queue."""
-        request = self._current = self._waiting.take()
-        request.timings["queue"] = time.perf_counter() - request.enqueued_at
+    def _take_next(self) -> list[QueuedRequest]:
+        """Take the request that runs next out of the queue, and those that may share a batch with it."""
+        requests = self._current = [self._waiting.take()]
+        if self._waiting and (limit := self._supervisor.batch_limit(requests[0])) > 1:
+            requests += self._waiting.take_batch(requests[0], limit)
+        for request in requests:
+            request.timings["queue"] = time.perf_counter() - request.enqueued_at
         self._publish_positions()
-        return request
+        return requests
 
 
 def _unloading(model: str) -> LoadError:

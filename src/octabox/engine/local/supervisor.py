@@ -12,9 +12,9 @@ from octabox.engine.local.load_task import LoadTask
 from octabox.engine.local.model_worker import ModelWorker, StartWorker, Worker
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import in_daemon_thread
-from octabox.engine.local.queued_request import QueuedRequest, SentCalls
+from octabox.engine.local.queued_request import QueuedRequest, SentCalls, select_calls
 from octabox.engine.local.residency import Residency
-from octabox.engine.messages import CancelCall, Loaded, RunCall, Start, WorkerOptions
+from octabox.engine.messages import CancelCall, Loaded, RunBatch, RunCall, Start, WorkerOptions
 from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, WorkerDiedError
 from octabox.types import ModelStatus, Progress
 
@@ -71,23 +71,26 @@ class WorkerSupervisor:
         """Return the status of the model, with what its queue adds; None if it is not in memory."""
         return self._worker.status(waiting=waiting, busy=busy or self.busy) if self._worker else None
 
-    async def run(self, request: QueuedRequest) -> None:
-        """Load the model of a request unless it is loaded, and run its call, until the model is free for the next one."""
-        worker = await self._loaded_worker(request)
-        if request.call is None:
-            request.finish()
-        if request.call is None or request.cancelled or request.finished:
+    def batch_limit(self, request: QueuedRequest) -> int:
+        """Return how many runs may share a batch with those of a request, by what the worker has learned."""
+        return self._worker.batch_limit(request.call) if self._worker and request.call else 1
+
+    async def run(self, requests: Sequence[QueuedRequest]) -> None:
+        """Load the model of requests unless it is loaded, and run their calls, until the model is free for the next ones."""
+        worker = await self._loaded_worker(requests[0])
+        requests = select_calls(requests)
+        calls = tuple(request.call for request in requests if request.call)
+        if not calls:
             return
         began = time.perf_counter()
-        request.workers += 1
         try:
-            self._sent.add(request.call, request)
-            await worker.send(RunCall(request.call))
+            self._sent.add(requests)
+            await worker.send(RunCall(calls[0]) if len(calls) == 1 else RunBatch(calls))
             await self._sent.run_finished.wait()
         finally:
-            self._sent.discard(request)
-        if request.started:
-            self.run_seconds = time.perf_counter() - began
+            self._sent.discard(requests)
+        if requests[0].started:
+            self.run_seconds = (time.perf_counter() - began) / len(requests)
 
     async def cancel(self, request: QueuedRequest) -> None:
         """Cancel the call of a request, if the worker has it."""

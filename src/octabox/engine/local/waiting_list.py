@@ -10,6 +10,12 @@ from octabox.engine.local.queued_request import QueuedRequest
 from octabox.errors import QueueFullError
 from octabox.types import Progress
 
+#: How many waiting requests are searched for members of a batch.
+LOOK_AHEAD = 64
+
+#: Seconds after which a waiting request is not passed by members of a batch any more.
+MAX_PASSED_AGE = 30.0
+
 
 class WaitingList:
     """Requests in the order in which they will run.
@@ -69,6 +75,29 @@ class WaitingList:
         self._turn = max(self._turn, request.turn)
         return request
 
+    def take_batch(self, first: QueuedRequest, limit: int) -> list[QueuedRequest]:
+        """Remove the requests that may share a batch with the one that is next, and return them, in order.
+
+        Args:
+            first: The request that is next, which was taken.
+            limit: How many runs the batch may have.
+        """
+        found: list[QueuedRequest] = []
+        runs = _count_runs(first)
+        oldest = time.perf_counter() - MAX_PASSED_AGE
+        for request in self._requests[:LOOK_AHEAD]:
+            if runs >= limit:
+                break
+            if request.may_join(first) and runs + _count_runs(request) <= limit:
+                found.append(request)
+                runs += _count_runs(request)
+            elif request.enqueued_at < oldest:
+                # One that has waited that long is not passed any more.
+                break
+        for request in found:
+            self._requests.remove(request)
+        return found
+
     def remove(self, request: QueuedRequest) -> None:
         """Remove a request."""
         self._requests.remove(request)
@@ -92,6 +121,10 @@ class WaitingList:
         latest = now + seconds * 2 * max(self._limit, 1)
         self._next_free = min(max(self._next_free, now) + seconds, latest)
         return max(1.0, self._next_free - now)
+
+
+def _count_runs(request: QueuedRequest) -> int:
+    return len(request.call.runs) if request.call else 0
 
 
 def _has_room(waiting: Sequence[QueuedRequest], client: str, limit: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from diffusers import DiffusionPipeline
@@ -14,6 +14,9 @@ from octabox.engine.worker.outputs.previews import preview
 from octabox.engine.worker.placement.offload import Placement
 from octabox.engine.worker.steps import OnStep
 from octabox.types import Artifact, Progress
+
+#: Called after each step of a batch with the number of steps taken, the total number, and the latents of each run.
+OnSharedStep = Callable[[int, int, Sequence[Any]], None]
 
 
 class ProgressReporter:
@@ -37,21 +40,35 @@ class ProgressReporter:
             index: The index of the run.
             send: Called with the progress.
         """
-        runs, limit, due = len(self._call.runs), self._call.partial_images, 1
+        report = self.for_runs(pipe, (index,), send)
+        return lambda taken, total, tensors: report(taken, total, (tensors.get("latents"),))
 
-        def on_step(taken: int, total: int, tensors: Mapping[str, Any]) -> None:
+    def for_runs(
+        self, pipe: DiffusionPipeline, indices: Sequence[int], send: Callable[[Progress], None]
+    ) -> OnSharedStep:
+        """Return the function to call after each step of runs that share a batch.
+
+        Args:
+            pipe: The pipeline.
+            indices: The indices of the runs, which follow each other.
+            send: Called with the progress.
+        """
+        runs, limit, due, first = len(self._call.runs), self._call.partial_images, 1, indices[0]
+
+        def on_step(taken: int, total: int, latents: Sequence[Any]) -> None:
             nonlocal due
             self._check()
             self.steps_taken += 1
             is_last = taken >= total
-            done, of = index * total + taken, runs * total
-            send(Progress("decoding" if is_last else "running", done, of, output=index))
+            done, of = first * total + taken * len(indices), runs * total
+            send(Progress("decoding" if is_last else "running", done, of, output=first))
             # Partial images are spread evenly over the steps.
             if total and not is_last and due <= limit and taken * (limit + 1) >= due * total:
                 due += 1
-                artifact = self._partial_image(pipe, index, tensors.get("latents"))
-                if artifact is not None:
-                    send(Progress("running", done, of, artifact, index))
+                for index, own in zip(indices, latents, strict=True):
+                    artifact = self._partial_image(pipe, index, own)
+                    if artifact is not None:
+                        send(Progress("running", done, of, artifact, index))
 
         return on_step
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,13 +14,8 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 
-from octabox.catalog.conditions.control import control_inputs
 from octabox.catalog.conditions.ip_adapter import SCALE_PARAMETER
-from octabox.catalog.entries import PipelineEntry
-from octabox.catalog.loading import import_class
-from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Call, Run
-from octabox.engine.worker.component_types import group_components
 from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.inputs.arguments import call_arguments
@@ -47,66 +41,12 @@ from octabox.engine.worker.placement.recovery import ModelState
 from octabox.engine.worker.progress import ProgressReporter
 from octabox.engine.worker.prompts.embed_cache import PromptEmbedCache
 from octabox.engine.worker.prompts.hooks import PromptHooks
-from octabox.engine.worker.prompts.parsed import parse_prompts
+from octabox.engine.worker.prompts.parsed import ParsedPrompt, parse_prompts
 from octabox.engine.worker.scheduler_factory import build_scheduler
-from octabox.engine.worker.steps import StepCallback
-from octabox.errors import IncompatibleWeightsError, InvalidParameterError
+from octabox.engine.worker.steps import OnStep, StepCallback
+from octabox.engine.worker.targets import Target, Targets
+from octabox.errors import InvalidParameterError
 from octabox.types import AdapterReport, Progress
-
-
-@dataclass(frozen=True)
-class Target:
-    """A pipeline to call, with its catalog entry, and whether it has components such as ControlNets."""
-
-    pipe: DiffusionPipeline
-    entry: PipelineEntry
-    has_control: bool
-
-
-class Targets:
-    """The pipelines over the components of one model, created when they are first called.
-
-    Args:
-        model: The model.
-    """
-
-    def __init__(self, model: LoadedModel) -> None:
-        self._model = model
-        name = type(model.pipeline).__name__
-        self._pipelines: dict[str, DiffusionPipeline] = {name: model.pipeline}
-        self._targets: dict[str, Target] = {}
-        if name in load_catalog().pipelines:
-            self.get(name)
-
-    @property
-    def pipelines(self) -> list[DiffusionPipeline]:
-        """All pipelines."""
-        return list(self._pipelines.values())
-
-    def get(self, name: str) -> Target:
-        """Return the pipeline of a class.
-
-        Raises:
-            IncompatibleWeightsError: The model lacks components of the class.
-        """
-        if name not in self._targets:
-            if name not in self._pipelines:
-                self._pipelines[name] = self._create(name)
-            entry = load_catalog().pipeline(name)
-            self._targets[name] = Target(self._pipelines[name], entry, control_inputs(entry).component is not None)
-        return self._targets[name]
-
-    def _create(self, name: str) -> DiffusionPipeline:
-        cls: Any = import_class(name)
-        pipeline = self._model.pipeline
-        available = {**pipeline.config, **pipeline.components, **self._model.extra_components}
-        names = [each for each in inspect.signature(cls.__init__).parameters if each in available]
-        try:
-            pipe: DiffusionPipeline = cls(**{each: group_components(cls, each, available[each]) for each in names})
-        except TypeError as error:
-            raise IncompatibleWeightsError(f"{name} needs more than this model has: {error}.") from error
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
 
 
 class Runner:
@@ -124,7 +64,7 @@ class Runner:
         self._weightless = copy.deepcopy(_weightless_components(model.pipeline))
         self._loras, self._has_loras = model.loras or Loras(model.pipeline), False
         self._embed_cache, self._host_noise = PromptEmbedCache(), HostNoise()
-        self._in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
+        self.in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
         self._progress: ProgressReporter | None = None
         self.state = ModelState([model.pipeline])
 
@@ -165,20 +105,20 @@ class Runner:
         ):
             for index, run in enumerate(call.runs):
                 check()
-                applied = self._apply_loras(call, run, messages)
+                applied = self.apply_loras(call, run, messages)
                 adapters += [each for each in applied if each not in adapters]
-                self._reset_pipeline(target, call)
+                self.reset_pipeline(target, call)
                 params = complete_size(target.pipe, target.entry, run.params, run.inputs)
                 run = replace(run, params=params)  # noqa: PLW2901 (the same run)
                 on_step = progress.for_run(target.pipe, index, send)
-                output = self._run_once(target, call, run, on_step, messages)
+                output = self.run_once(target, call, run, on_step, messages)
                 check()
-                outputs += self._parse_output(target, call, run, output, applied, messages)
+                outputs += parse_output(self._model, target, call, run, output, applied, messages)
         messages += [*progress.missing_images(), *performance.take_warnings()]
         warnings = dict.fromkeys([*call.warnings, *self._model.warnings, *messages])
         return RawOutput(call, tuple(outputs), tuple(warnings), {"run": time.perf_counter() - began}, tuple(adapters))
 
-    def _apply_loras(self, call: Call, run: Run, messages: list[str]) -> list[AdapterReport]:
+    def apply_loras(self, call: Call, run: Run, messages: list[str]) -> list[AdapterReport]:
         """Apply the LoRAs of a run and no others, and return a report of each."""
         configured_loras = configured_adapters(call.model) if call.model.adapters else ()
         loras = configured_loras if run.adapters is None else run.adapters
@@ -190,7 +130,7 @@ class Runner:
         messages.extend(warnings)
         return reports
 
-    def _reset_pipeline(self, target: Target, call: Call) -> None:
+    def reset_pipeline(self, target: Target, call: Call) -> None:
         """Give the pipeline a new scheduler and new components without weights, such as guiders, which count their calls."""
         for name, component in self._weightless.items():
             setattr(target.pipe, name, copy.deepcopy(component))
@@ -201,19 +141,32 @@ class Runner:
             message = f"{target.entry.name} has no noise scheduler that {call.scheduler.name} could replace."
             raise InvalidParameterError(message, hint="Leave the scheduler out.", parameter="scheduler")
 
-    def _run_once(self, target: Target, call: Call, run: Run, on_step: Any, messages: list[str]) -> Any:
-        """Run one run, and return what the pipeline returns; only what the run needs is installed."""
-        pipe, entry = target.pipe, target.entry
+    def target(self, name: str) -> Target:
+        """Return the pipeline of a class over this model's components."""
+        return self._targets.get(name)
+
+    def run_once(self, target: Target, call: Call, run: Run, on_step: OnStep, messages: list[str]) -> Any:
+        """Run one run, and return what the pipeline returns."""
         prompts = parse_prompts(run.params, call.prompt_syntax)
         run = replace(run, params={**run.params, **{name: each.text for name, each in prompts.items()}})
+        output = self.run_prompted(target, run, self.prompt_hooks(target, prompts, run), on_step, messages)
+        messages += embedding_warnings(self._model, [each.text for each in prompts.values()])
+        return output
+
+    def prompt_hooks(self, target: Target, prompts: Mapping[str, ParsedPrompt], run: Run) -> PromptHooks:
+        """Return the hooks for the prompts of a run, or of all members of a batch."""
         loras = self._loras.state if self._has_loras else ()
-        hooks = PromptHooks(pipe, entry, prompts, self._embed_cache, loras, run.params)
+        return PromptHooks(target.pipe, target.entry, prompts, self._embed_cache, loras, run.params)
+
+    def run_prompted(self, target: Target, run: Run, hooks: PromptHooks, on_step: OnStep, messages: list[str]) -> Any:
+        """Run a run whose prompts are parsed, and return what the pipeline returns; only what it needs is installed."""
+        pipe, entry = target.pipe, target.entry
         with ExitStack() as stack:
             if self._placement.mode != "full":
                 stack.enter_context(self._placement.call_scope())
             stack.enter_context(capture_cast_warnings(messages))
             stack.enter_context(hooks.installed())
-            if not self._in_float32:
+            if not self.in_float32:
                 stack.enter_context(retry_decoding_in_float32(pipe, messages))
             steps = StepCallback(pipe, on_step, entry.progress)
             run_pipeline = partial(self._call_pipeline, target, run, steps, messages)
@@ -221,7 +174,6 @@ class Runner:
             output = run_pipeline() if is_on_host else self._host_noise.run(entry.name, run_pipeline, messages)
         hooks.add_warnings(messages)
         messages += step_warnings(run.params, steps.taken) if steps.call_arguments() else ()
-        messages += _embedding_warnings(self._model, [each.text for each in prompts.values()])
         return output
 
     def _call_pipeline(self, target: Target, run: Run, steps: StepCallback, messages: list[str]) -> Any:
@@ -245,20 +197,27 @@ class Runner:
         with checked_timesteps(pipe), steps.installed(), adapter, variation:
             return pipe(**arguments)
 
-    def _parse_output(
-        self, target: Target, call: Call, run: Run, output: Any, adapters: list[AdapterReport], messages: list[str]
-    ) -> list[SeededOutput]:
-        """Return the outputs of a run with their metadata."""
-        pipe, entry = target.pipe, target.entry
-        parser = OutputParser(pipe, entry, run.params, call.output)
-        items, resized = restore_size({**run.params, **run.inputs}, parser.parse(output), pipe, entry)
-        metadata = describe_run(pipe, entry, call, run, adapters, self._model.performance.metadata)
-        sizes = size_warnings({**metadata["params"], **run.inputs}, items, pipe, entry)
-        messages += [*parser.warnings, *resized, *sizes, *frame_warnings(run.params, items, entry)]
-        return [(item, run.seed, metadata) for item in items]
+
+def parse_output(
+    model: LoadedModel,
+    target: Target,
+    call: Call,
+    run: Run,
+    output: Any,
+    adapters: list[AdapterReport],
+    messages: list[str],
+) -> list[SeededOutput]:
+    """Return the outputs of a run with their metadata."""
+    pipe, entry = target.pipe, target.entry
+    parser = OutputParser(pipe, entry, run.params, call.output)
+    items, resized = restore_size({**run.params, **run.inputs}, parser.parse(output), pipe, entry)
+    metadata = describe_run(pipe, entry, call, run, adapters, model.performance.metadata)
+    sizes = size_warnings({**metadata["params"], **run.inputs}, items, pipe, entry)
+    messages += [*parser.warnings, *resized, *sizes, *frame_warnings(run.params, items, entry)]
+    return [(item, run.seed, metadata) for item in items]
 
 
-def _embedding_warnings(model: LoadedModel, prompts: Iterable[str]) -> list[str]:
+def embedding_warnings(model: LoadedModel, prompts: Iterable[str]) -> list[str]:
     """Return the warnings for words of embeddings in prompts; most models have no embeddings."""
     words = model.embeddings
     return [each for text in prompts for each in words.warnings(text)] if words.words or words.unused else []

@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline
 
 from octabox.engine.messages import Start
 from octabox.engine.protocol import Call
+from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.casts import install_casts
@@ -37,11 +38,10 @@ class TrialRunner:
     """
 
     def __init__(self, loaded: LoadedModel, start: Start) -> None:
-        self._start, self.device = start, loaded.device
-        self._choice = loaded.dtypes
+        self._start, self.device, self._choice = start, loaded.device, loaded.dtypes
         self._attempt = loaded.dtypes.attempts[0] if loaded.dtypes else None
-        self._runner = Runner(loaded)
-        self._loaded = loaded
+        self._runner, self._loaded = Runner(loaded), loaded
+        self.batches = BatchRunner(self._runner, loaded)
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
@@ -93,6 +93,7 @@ class TrialRunner:
                 # Its frames hold tensors, and the model that is to be released.
                 clear_frames(error)
             else:
+                self.batches.add_single(call, output.timings["run"], self.steps_taken)
                 return self._record_failures(output, failed) if failed else output
             logger.info("%s: %s does not run in %s: %s", call.model.name, call.runs_as, self._attempt, found[0])
             self._switch_to(following)
@@ -168,10 +169,11 @@ class TrialRunner:
     def _load(self, attempt: Precision | None) -> None:
         """Reload the model after the previous one has been released."""
         module = torch.get_device_module(torch.device(self.device))
-        for name in ("_runner", "_loaded"):
+        for name in ("_runner", "_loaded", "batches"):
             vars(self).pop(name, None)
         gc.collect()
         if callable(empty_cache := getattr(module, "empty_cache", None)):
             empty_cache()
         self._loaded = load(self._start.model, self._start.pipeline, self._start.options, attempt)
         self._runner = Runner(self._loaded)
+        self.batches = BatchRunner(self._runner, self._loaded)

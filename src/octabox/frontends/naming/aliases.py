@@ -40,6 +40,10 @@ class ControlAliases(BaseModel):
         description='Steps before and after the generation, such as {"hires": {"scale": 2}} or {"upscale": 4}.',
     )
 
+    deterministic: bool = Field(
+        default=False, description="Whether outputs must not depend on what else the server runs: no batch is shared."
+    )
+
     @field_validator("adapters", mode="before")
     @classmethod
     def _adapters_by_name(cls, value: Any) -> Any:
@@ -70,6 +74,7 @@ class ControlAliases(BaseModel):
             prompt_syntax=self.prompt_syntax,
             styles=tuple(self.styles),
             workflow=self.workflow,
+            deterministic=self.deterministic,
         )
 
 

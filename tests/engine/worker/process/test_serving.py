@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from fake_worker import call
 from octabox.engine.messages import Failed
+from octabox.engine.protocol import Call
+from octabox.engine.worker.batches.members import CallEvents
 from octabox.engine.worker.process import serving
-from octabox.errors import OctaboxError
+from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError
 
 
 class FakePipe:
@@ -60,3 +64,79 @@ def test_a_failed_call_restores_the_model_before_it_is_reported() -> None:
     kinds = [message if isinstance(message, str) else type(message).__name__ for message in pipe.sent]
     assert ["RunStarted", "restored", "Memory", "Failed"] == kinds
     assert usable
+
+
+class FakeBatches:
+    """Batches that fail, or that are cancelled and report it."""
+
+    def __init__(self, error: Exception, cancelled: Sequence[Call] = ()) -> None:
+        self.error, self.cancelled = error, cancelled
+        self.failures: list[Exception] = []
+
+    def may_batch(self, calls: Sequence[Call]) -> bool:
+        """Return whether there are several."""
+        return len(calls) > 1
+
+    def run(self, _: Sequence[Call], events: CallEvents) -> Iterator[None]:
+        """Drop the cancelled calls, and fail."""
+        for each in self.cancelled:
+            assert events.is_cancelled(each)
+            events.drop(each)
+        raise self.error
+        yield
+
+    def add_failure(self, error: Exception) -> None:
+        """Keep an error."""
+        self.failures.append(error)
+
+    def take_report(self) -> None:
+        """Report nothing."""
+
+
+def run_calls(
+    calls: Sequence[Call], error: Exception, *, cancel: Sequence[Call] = ()
+) -> tuple[FakePipe, FakeBatches, bool]:
+    """Run calls whose batch fails; return what was sent, and whether the worker is usable."""
+    pipe = FakePipe()
+    pipe.cancelled = {each.id for each in cancel}
+    runner = FakeRunner(pipe, ValueError("The image is too small."))
+    batches = FakeBatches(error, cancel)
+    runner.batches = batches  # type: ignore[attr-defined]
+    usable = serving._run_calls(calls, runner, pipe, None)  # type: ignore[arg-type]
+    return pipe, batches, usable
+
+
+def test_the_calls_of_a_failed_batch_run_singly() -> None:
+    """The model is restored, the size is reported as too large, and each call gets its own outcome."""
+    calls = [call(), call()]
+    pipe, batches, usable = run_calls(calls, RuntimeError("The shapes differ."))
+    failed = [message.id for message in pipe.sent if isinstance(message, Failed)]
+    kinds = [message if isinstance(message, str) else type(message).__name__ for message in pipe.sent]
+
+    single = ["RunStarted", "restored", "Memory", "Failed"]
+    assert ["RunStarted", "RunStarted", "restored", "Memory", *single, *single] == kinds
+    assert [each.id for each in calls] == failed
+    assert 1 == len(batches.failures)
+    assert usable
+
+
+def test_a_batch_that_is_cancelled_is_not_repeated() -> None:
+    """Its calls are reported as cancelled, and the size is not at fault."""
+    calls = [call(), call()]
+    pipe, batches, usable = run_calls(calls, GenerationCancelledError("enough"), cancel=calls)
+    failed = [message for message in pipe.sent if isinstance(message, Failed)]
+
+    assert {each.id for each in calls} == {message.id for message in failed}
+    assert all(isinstance(message.error, GenerationCancelledError) for message in failed)
+    assert [] == batches.failures
+    assert set() == pipe.cancelled
+    assert usable
+
+
+def test_a_device_that_fails_in_a_batch_fails_its_calls() -> None:
+    """No call is repeated on it, and the worker is to end."""
+    calls = [call(), call()]
+    pipe, _, usable = run_calls(calls, DeviceError("It is gone.", model="demo"))
+
+    assert [each.id for each in calls] == [message.id for message in pipe.sent if isinstance(message, Failed)]
+    assert not usable

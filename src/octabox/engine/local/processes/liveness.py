@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from octabox.engine.messages import Alive, Failed, Finished, FromWorker, RunCall, ToWorker
+from octabox.engine.messages import Alive, Failed, Finished, FromWorker, RunBatch, RunCall, ToWorker
 
 #: Seconds that a process has to end by itself before it is killed, and then to be gone.
 SHUTDOWN_TIMEOUT = 5.0
@@ -77,9 +77,10 @@ class WorkerActivity:
 
     def note_sent(self, message: ToWorker) -> None:
         """Note a message to the worker."""
-        if isinstance(message, RunCall):
+        if isinstance(message, RunCall | RunBatch):
             self._stalled = 0.0
-            self._calls.add(message.call.id)
+            calls = message.calls if isinstance(message, RunBatch) else (message.call,)
+            self._calls.update(call.id for call in calls)
 
     def note_received(self, message: FromWorker) -> None:
         """Note a message of the worker; any is a sign of life, and any but the answer to a ping is progress."""

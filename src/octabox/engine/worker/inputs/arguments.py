@@ -13,6 +13,7 @@ from PIL.Image import Image
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.reading.annotations import Shape, parse_annotation
 from octabox.engine.protocol import Medium, Run
+from octabox.engine.worker.inputs.joining import JoinedRun, copy_containers
 from octabox.engine.worker.outputs.rates import sampling_rate
 from octabox.errors import InvalidParameterError
 from octabox.media.audio import Audio, resample
@@ -28,7 +29,7 @@ def call_arguments(pipe: Any, entry: PipelineEntry, run: Run) -> dict[str, Any]:
     Raises:
         InvalidParameterError: A medium cannot be converted.
     """
-    arguments: dict[str, Any] = dict(run.params)
+    arguments: dict[str, Any] = {name: copy_containers(value) for name, value in run.params.items()}
     for name, media in run.inputs.items():
         parameter = entry.parameter(name)
         assert parameter is not None  # noqa: S101 (the service has validated the names)
@@ -36,7 +37,9 @@ def call_arguments(pipe: Any, entry: PipelineEntry, run: Run) -> dict[str, Any]:
         arguments |= _sampling_rate_argument(entry, arguments, media, pipe)
     generator = next((parameter.name for parameter in entry.parameters if parameter.kind == "generator"), None)
     if generator is not None:
-        arguments[generator] = torch.Generator("cpu").manual_seed(run.seed)
+        seeds = run.seeds if isinstance(run, JoinedRun) else (run.seed,)
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        arguments[generator] = generators if isinstance(run, JoinedRun) else generators[0]
     return arguments
 
 

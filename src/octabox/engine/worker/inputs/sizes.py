@@ -105,7 +105,7 @@ def size_of_image(
 
 
 def _multiple_below(pipe: Any, entry: PipelineEntry, name: str, side: int) -> int:
-    multiple = _multiple(pipe, entry, name)
+    multiple = size_multiple(pipe, entry, name)
     return max(side // multiple, 1) * multiple
 
 
@@ -116,11 +116,11 @@ def _has_default(entry: PipelineEntry, name: str) -> bool:
 
 
 def _nearest_multiple(pipe: Any, entry: PipelineEntry, name: str, exact: float) -> int:
-    multiple = _multiple(pipe, entry, name)
+    multiple = size_multiple(pipe, entry, name)
     return max(round(exact / multiple), 1) * multiple
 
 
-def _multiple(pipe: Any, entry: PipelineEntry, name: str) -> int:
+def size_multiple(pipe: Any, entry: PipelineEntry, name: str) -> int:
     """Return the number of which a side must be a multiple; 1 if any is taken."""
     rule = next((rule for rule in entry.sizes if name in rule.parameters), None)
     return (rule and (rule.multiple or evaluate_expression(rule.expression, pipe))) or 1
@@ -128,7 +128,7 @@ def _multiple(pipe: Any, entry: PipelineEntry, name: str) -> int:
 
 def _image_multiples(pipe: Any, entry: PipelineEntry) -> set[int]:
     """Return the numbers to multiples of which a pipeline rounds images: by its rules, and those of its image processors."""
-    multiples = {_multiple(pipe, entry, name) for name in ("width", "height")}
+    multiples = {size_multiple(pipe, entry, name) for name in ("width", "height")}
     for each in vars(pipe).values():
         if isinstance(each, VaeImageProcessor) and isinstance(factor := each.config.vae_scale_factor, int):
             multiples.add(factor)

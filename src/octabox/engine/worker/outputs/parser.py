@@ -69,7 +69,7 @@ class OutputParser:
         Raises:
             GenerationError: The output is empty.
         """
-        self._fields = _split_fields(output, self._entry)
+        self._fields = split_fields(output, self._entry)
         found: list[OutputItem] = []
         arrays: dict[str, np.ndarray] = {}
         for name, value in self._fields.items():
@@ -193,7 +193,7 @@ class OutputParser:
                 self.warnings.append(f"{name.replace('_', ' ')}.".capitalize())
 
 
-def _split_fields(output: Any, entry: PipelineEntry) -> dict[str, Any]:
+def split_fields(output: Any, entry: PipelineEntry) -> dict[str, Any]:
     """Return the fields of an output by name; a bare value has the name of the primary kind."""
     if isinstance(output, Mapping):
         return dict(output)

@@ -6,9 +6,9 @@ import inspect
 
 import torch
 
+from octabox.config.model import ACCELERATOR
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.errors import LoadError
-from octabox.types import ACCELERATOR
 
 
 def choose_device(requested: str | None, model: str) -> str:

@@ -8,7 +8,7 @@ import queue
 import threading
 from multiprocessing.connection import Connection
 
-from octabox.engine.messages import Alive, CancelCall, Failed, FromWorker, Ping, RunCall, Start
+from octabox.engine.messages import Alive, CancelCall, Failed, FromWorker, Ping, RunBatch, RunCall, Start
 from octabox.engine.protocol import Call
 from octabox.errors import GenerationError, OctaboxError
 
@@ -25,7 +25,7 @@ class Pipe:
     def __init__(self, connection: Connection) -> None:
         self._connection, self._writing = connection, threading.Lock()
         self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
-        self.calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
+        self.calls: queue.SimpleQueue[tuple[Call, ...]] = queue.SimpleQueue()
         self.cancelled: set[str] = set()
         threading.Thread(target=self._receive, name="pipe", daemon=True).start()
 
@@ -56,7 +56,9 @@ class Pipe:
                 if isinstance(message, Start):
                     self._starts.put(message)
                 elif isinstance(message, RunCall):
-                    self.calls.put(message.call)
+                    self.calls.put((message.call,))
+                elif isinstance(message, RunBatch):
+                    self.calls.put(message.calls)
                 elif isinstance(message, CancelCall):
                     self.cancelled.add(message.id)
                 elif isinstance(message, Ping):

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -62,12 +63,95 @@ def serve(pipe: Pipe) -> None:
     pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings, report))
     del loaded  # The runner must hold the only reference, since it may have to release the model.
     with ThreadPoolExecutor(1, "encoder") as encoder:
-        while _run_call(pipe.calls.get(), runner, pipe, encoder):
+        while _run_calls(pipe.calls.get(), runner, pipe, encoder):
             pass
     # Outputs of earlier calls are encoded now. Torch's own exit may hang on a broken device.
     logger.info("The worker of model '%s' exits, since %s is not usable any more", start.model.name, runner.device)
     logging.shutdown()
     os._exit(DEVICE_BROKEN)
+
+
+def _run_calls(calls: Sequence[Call], runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
+    """Run calls, in batches where they may share one; return whether the worker can run others."""
+    if runner.batches.may_batch(calls):
+        left = _run_batches(calls, runner, pipe, encoder)
+        if left is None:
+            return False
+        calls = left
+    return all(_run_call(call, runner, pipe, encoder) for call in calls)
+
+
+class _BatchEvents:
+    """Sends the events of the calls of a batch to the server."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+
+    def publish(self, call: Call, progress: Progress) -> None:
+        """Send the progress of a call."""
+        self._pipe.send(StepDone(call.id, progress))
+
+    def is_cancelled(self, call: Call) -> bool:
+        """Return whether a call is to end."""
+        return call.id in self._pipe.cancelled
+
+    def drop(self, call: Call) -> None:
+        """Report that a call was cancelled."""
+        self._pipe.fail(call.id, GenerationCancelledError("The request was cancelled.", model=call.model.name))
+
+
+def _run_batches(
+    calls: Sequence[Call], runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor
+) -> Sequence[Call] | None:
+    """Run calls in batches, and encode their outputs in another thread.
+
+    Returns:
+        The calls that are still to run, each alone, since a batch has failed; None if the device has.
+    """
+    left = {call.id: call for call in calls}
+    failure: OctaboxError | None = None
+    for call in calls:
+        pipe.send(RunStarted(call.id))
+    try:
+        runner.note_state()
+        for output in runner.batches.run(calls, _BatchEvents(pipe)):
+            del left[output.call.id]
+            pipe.send(measure_memory(runner.device))
+            _send_report(runner, pipe)
+            pipe.send(RunFinished(output.call.id))
+            encoder.submit(_encode, output.call, output, pipe)
+    except Exception as error:  # noqa: BLE001 (a pipeline may raise anything)
+        failure = to_generation_error(error, calls[0], runner.steps_taken, runner.device)
+        clear_frames(error)
+    for call in [each for each in calls if each.id in pipe.cancelled]:
+        if left.pop(call.id, None):
+            _BatchEvents(pipe).drop(call)
+        pipe.cancelled.discard(call.id)
+    if failure is None:
+        return []
+    if isinstance(failure, DeviceError):
+        for call in left.values():
+            pipe.fail(call.id, failure)
+        return None
+    if not isinstance(failure, GenerationCancelledError):
+        logger.info("A batch of %s has failed, and its calls run singly: %s", calls[0].model.name, failure)
+        runner.batches.add_failure(failure)
+    _clean_up(failure, runner, pipe)
+    return [*left.values()] if is_usable(runner.device) else None
+
+
+def _send_report(runner: TrialRunner, pipe: Pipe) -> None:
+    """Send how many runs may run together, if that has changed."""
+    if report := runner.batches.take_report():
+        pipe.send(report)
+
+
+def _clean_up(failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> None:
+    """Restore the model after a failed call or batch."""
+    if isinstance(failure, OutOfMemoryError):
+        runner.clear_prompt_cache()
+    clean_up(runner.pipelines, runner.device, runner.state)
+    pipe.send(measure_memory(runner.device))
 
 
 def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
@@ -90,6 +174,7 @@ def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolEx
         runner.note_state()
         output = runner.run(call, send_progress, check)
         pipe.send(measure_memory(runner.device))
+        _send_report(runner, pipe)
         pipe.send(RunFinished(call.id))
         encoder.submit(_encode, call, output, pipe)
     except Exception as error:  # noqa: BLE001 (a pipeline may raise anything, and the server must get an error)
@@ -106,10 +191,7 @@ def _recover(call: Call, failure: OctaboxError, runner: TrialRunner, pipe: Pipe)
         # Sent first, since any use of a broken device may kill the process, which can run no other call.
         pipe.fail(call.id, failure)
         return False
-    if isinstance(failure, OutOfMemoryError):
-        runner.clear_prompt_cache()
-    clean_up(runner.pipelines, runner.device, runner.state)
-    pipe.send(measure_memory(runner.device))
+    _clean_up(failure, runner, pipe)
     pipe.fail(call.id, failure)
     return is_usable(runner.device)
 

@@ -85,6 +85,11 @@ class PromptHooks:
                 normed=self._clip_skip is not None,
             )
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the pipeline encodes the prompts itself: none is weighted or may be long."""
+        return self._hooks is None
+
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Install the hooks that the prompts need within the context."""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from octabox import demo
 from octabox.config import localai
 from octabox.config.discovery import demo_model, resolve_sources
-from octabox.config.model import ModelConfig, key_path
+from octabox.config.model import ACCELERATOR, ModelConfig, key_path
 from octabox.config.parsing import Entry
 from octabox.config.preset_merge import presets
 from octabox.config.problems import describe_problem, did_you_mean, format_value, join_key
@@ -23,7 +23,6 @@ from octabox.frontends.grpc.localai.environment import Environment
 from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, parse_json_object, parse_quantization
 from octabox.frontends.grpc.localai.loading.weights import check_safe
 from octabox.hub.folder import is_hub_id
-from octabox.types import ACCELERATOR
 
 #: Name in messages instead of a configuration file.
 MESSAGE_FILE = Path("ModelOptions")

@@ -1,0 +1,1 @@
+"""Batches in a worker: the probe of a class, the learned sizes, joined arguments and divided outputs."""

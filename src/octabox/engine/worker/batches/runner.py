@@ -1,0 +1,145 @@
+"""Run calls that wait together: several runs in one call of the pipeline, where that gives the same outputs faster."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from octabox.catalog.pipelines import load_catalog
+from octabox.engine.batches.keys import batch_key, batch_limit, size_key
+from octabox.engine.messages import BatchReport
+from octabox.engine.protocol import Call
+from octabox.engine.worker.batches.joined import JoinedRunner, complete_run
+from octabox.engine.worker.batches.limits import BatchLimits, Sample
+from octabox.engine.worker.batches.measuring import measured
+from octabox.engine.worker.batches.members import CallEvents, CallRecord, Member, SharedSteps, drop_cancelled
+from octabox.engine.worker.batches.proof import BatchProof
+from octabox.engine.worker.library_logging import capture_library_warnings
+from octabox.engine.worker.loading.models import LoadedModel
+from octabox.engine.worker.outputs.encoding import RawOutput
+from octabox.engine.worker.progress import ProgressReporter
+from octabox.engine.worker.runner import Runner, parse_output
+from octabox.engine.worker.targets import Target
+from octabox.errors import GenerationCancelledError, RequestError
+
+#: The key of a run's metadata for the number of runs that shared its call of the pipeline.
+BATCH = "batch"
+
+
+class BatchRunner:
+    """Runs several calls, or several runs of a call, of one loaded model in batches.
+
+    Args:
+        runner: Runs single runs.
+        model: The model.
+    """
+
+    def __init__(self, runner: Runner, model: LoadedModel) -> None:
+        self._runner, self._model = runner, model
+        self._joined = JoinedRunner(runner, model)
+        self.proof = BatchProof(runner, self._joined, model)
+        self._limits = BatchLimits()
+        self._reported = BatchReport()
+        self._last: tuple[str, int] = ("", 1)
+
+    def may_batch(self, calls: Sequence[Call]) -> bool:
+        """Return whether the runs of calls may run together."""
+        if sum(len(call.runs) for call in calls) == 1:
+            return False
+        entry = load_catalog().pipeline(calls[0].runs_as)
+        keys = {batch_key(call, entry) for call in calls}
+        return len(keys) == 1 and None not in keys
+
+    def run(self, calls: Sequence[Call], events: CallEvents) -> Iterator[RawOutput]:
+        """Run calls, and yield the output of each once its last run is done.
+
+        Args:
+            calls: The calls, which may run together.
+            events: Receives their progress, and decides which of them are cancelled.
+
+        Raises:
+            GenerationCancelledError: All members of a batch were cancelled.
+        """
+        records = [CallRecord(call, self._reporter(call)) for call in calls]
+        waiting = deque(Member(record, index, run) for record in records for index, run in enumerate(record.call.runs))
+        target = self._runner.target(calls[0].runs_as)
+        while waiting := deque(drop_cancelled(waiting, events)):
+            group = self._next_group(target, waiting, events)
+            self._run_group(target, group, events)
+            for record in dict.fromkeys(member.record for member in group):
+                if record.is_complete:
+                    yield record.output(self._model.warnings)
+
+    def add_single(self, call: Call, seconds: float, steps: int) -> None:
+        """Add what a call took whose runs ran singly."""
+        entry = load_catalog().pipeline(call.runs_as)
+        if batch_key(call, entry) is not None:
+            self._limits.add(size_key(call.runs[0], entry), 1, Sample(seconds / max(steps, len(call.runs))))
+
+    def add_failure(self, error: Exception) -> None:
+        """Allow half as many as in the batch that has failed, unless a request was the cause."""
+        key, members = self._last
+        if members > 1 and not isinstance(error, RequestError):
+            self._limits.halve(key, members)
+
+    def take_report(self) -> BatchReport | None:
+        """Return how many runs may run together; None if that is as it was before."""
+        reasons = self.proof.reasons
+        limits = {key: limit for key, limit in self._limits.by_size.items() if key.partition(" ")[0] not in reasons}
+        report = BatchReport(limits, dict(reasons))
+        if report == self._reported:
+            return None
+        self._reported = report
+        return report
+
+    def _reporter(self, call: Call) -> ProgressReporter:
+        return ProgressReporter(call, self._model.placement, lambda: None)
+
+    def _next_group(self, target: Target, waiting: deque[Member], events: CallEvents) -> list[Member]:
+        """Take the members of the next batch."""
+        first = waiting.popleft()
+        group = [first]
+        limit = batch_limit(first.call, target.entry, self._limits.by_size) if waiting else 1
+        if limit == 1 or not self._joined.is_plain(target, first.call, first.run):
+            return group
+        # The probe is last, since it takes a while.
+        calls = [member.call for member in (first, *waiting)]
+        if self._find_reason(calls, events):
+            return group
+        while waiting and len(group) < limit and self._joined.is_plain(target, waiting[0].call, waiting[0].run):
+            group.append(waiting.popleft())
+        return group
+
+    def _find_reason(self, calls: Sequence[Call], events: CallEvents) -> str:
+        """Return why calls run singly; a probe ends once all of them are cancelled."""
+
+        def check() -> None:
+            if all(map(events.is_cancelled, calls)):
+                raise GenerationCancelledError("All requests of this batch were cancelled.")
+
+        return self.proof.find_reason(calls[0], check)
+
+    def _run_group(self, target: Target, group: Sequence[Member], events: CallEvents) -> None:
+        """Run the members of a batch, and add their outputs to the records of their calls."""
+        call, runner = group[0].call, self._runner
+        key = size_key(group[0].run, target.entry)
+        self._last = key, len(group)
+        steps = SharedSteps(target.pipe, group, events)
+        own: list[list[str]] = [[] for _ in group]
+        with (
+            capture_library_warnings(target.entry.package) as messages,
+            self._model.performance.running(target.pipe, steps.publish),
+        ):
+            reports = runner.apply_loras(call, group[0].run, messages)
+            runner.reset_pipeline(target, call)
+            runs = [complete_run(target, member.run) for member in group]
+            with measured(runner.device) as measurement:
+                outputs = self._joined.run(target, call, runs, steps.on_step, own)
+            messages.extend(self._model.performance.take_warnings())
+        steps.check()
+        self._limits.add(key, len(group), measurement.sample(steps.taken))
+        shared = {BATCH: len(group)} if len(group) > 1 else {}
+        for member, run, output, warnings in zip(group, runs, outputs, own, strict=True):
+            items = parse_output(self._model, target, member.call, run, output, reports, warnings)
+            seeded = [(item, seed, {**metadata, **shared}) for item, seed, metadata in items]
+            member.record.add(seeded, [*messages, *warnings], reports)

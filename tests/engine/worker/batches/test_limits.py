@@ -1,0 +1,80 @@
+"""How many runs share a call is learned by times and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from octabox.engine.batches.keys import MAX_MEMBERS
+from octabox.engine.worker.batches.limits import COMPARE_INTERVAL, TRIALS, BatchLimits, Sample
+
+KEY = "class 128x128"
+
+
+def learn(
+    limits: BatchLimits, seconds: Callable[[int], float], calls: int = 60, waiting: int = MAX_MEMBERS
+) -> list[int]:
+    """Run calls with as many members as are allowed and wait; return the numbers."""
+    sizes = []
+    for _ in range(calls):
+        members = min(limits.limit(KEY), waiting)
+        limits.add(KEY, members, Sample(seconds(members)))
+        sizes.append(members)
+    return sizes
+
+
+def test_batches_double_as_long_as_they_are_faster() -> None:
+    """Times are compared alternately; the size before the first one that is not faster is kept."""
+    limits = BatchLimits()
+    sizes = learn(limits, lambda n: n if n <= 4 else 2 * n) and learn(BatchLimits(), lambda n: 1 + n / 8)
+
+    assert 1 == BatchLimits().limit(KEY)
+    assert [1, 2] * TRIALS == sizes[: 2 * TRIALS]
+    assert MAX_MEMBERS == sizes[-1]
+    assert 1 == learn(limits, lambda n: n)[-1]
+    assert 4 == learn(BatchLimits(), lambda n: 1 + n / 8 if n <= 4 else n)[-1]
+
+
+def test_a_batch_that_is_slower_is_tried_three_times() -> None:
+    """Then single runs are kept, until they are compared again."""
+    limits = BatchLimits()
+    sizes = learn(limits, lambda n: 1.08 * n if n > 1 else 1.0, calls=COMPARE_INTERVAL)
+
+    assert TRIALS == sum(size > 1 for size in sizes)
+    assert 2 in learn(limits, lambda n: n, calls=20)
+
+
+@pytest.mark.parametrize("waiting", [3, 7])
+def test_smaller_batches_count_for_their_size(waiting: int) -> None:
+    """Where less waits than is allowed, the next power of two is what was measured."""
+    limits = BatchLimits()
+    learn(limits, lambda n: 1 + n / 8, waiting=waiting)
+
+    assert waiting < limits.limit(KEY) <= 2 * waiting + 2
+
+
+def test_a_failure_halves_the_limit_for_good() -> None:
+    """A batch of eight that failed allows four."""
+    limits = BatchLimits()
+    learn(limits, lambda n: 1 + n / 8)
+    limits.halve(KEY, 8)
+
+    assert 4 == limits.limit(KEY)
+    assert 4 == max(learn(limits, lambda n: 1 + n / 8, calls=2 * COMPARE_INTERVAL))
+    limits.halve(KEY, 2)
+    assert {KEY: 1} == limits.by_size
+
+
+def test_memory_limits_batches() -> None:
+    """The peak of a larger batch is predicted by a line through those that were measured, with a margin."""
+
+    def largest(available: int) -> int:
+        limits = BatchLimits()
+        for _ in range(60):
+            members = limits.limit(KEY)
+            limits.add(KEY, members, Sample(1 + members / 8, peak=50 + 100 * members, available=available))
+        return limits.limit(KEY)
+
+    # 1.2 * (50 + 100 n) bytes.
+    assert [1, 2, 4, 8] == [largest(available) for available in (200, 539, 600, 1100)]

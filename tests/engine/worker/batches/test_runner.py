@@ -1,0 +1,282 @@
+"""Batches of a loaded model: each member gets the image, the progress and the metadata that it gets alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import makers
+from calling import call as tiny_call
+from calling import run
+from makers.samples import mask, sample_image
+from octabox.engine.batches.verdicts import find_verdict
+from octabox.engine.messages import BatchReport
+from octabox.engine.protocol import Call
+from octabox.engine.worker.batches import limits
+from octabox.engine.worker.batches.runner import BatchRunner
+from octabox.engine.worker.loading.models import LoadedModel
+from octabox.engine.worker.outputs.encoding import RawOutput
+from octabox.engine.worker.runner import Runner
+from octabox.errors import GenerationCancelledError
+from octabox.types import OutputFormat, Progress, SchedulerChoice, Variation
+
+NAME = "StableDiffusionPipeline"
+PARAMS = {"prompt": "a red star", "num_inference_steps": 3, "height": 64, "width": 64, "negative_prompt": ""}
+PROMPTS = ("a red star", "a very large blue circle on the left of a small green square", "one")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the verdicts of each test apart."""
+    monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(limits, "TRIALS", 1)
+
+
+class Events:
+    """Keeps the progress of calls, and cancels one after so many steps."""
+
+    def __init__(self, cancel: str = "", after: int = 0) -> None:
+        self.progress: dict[str, list[Progress]] = {}
+        self.dropped: list[str] = []
+        self._cancel, self._after = cancel, after
+
+    def publish(self, call: Call, progress: Progress) -> None:
+        """Keep progress."""
+        self.progress.setdefault(call.id, []).append(progress)
+
+    def is_cancelled(self, call: Call) -> bool:
+        """Cancel a call after some steps of any."""
+        steps = sum(map(len, self.progress.values()))
+        return bool(self._cancel) and self._cancel in (call.id, "all") and steps > self._after
+
+    def drop(self, call: Call) -> None:
+        """Keep a dropped call."""
+        self.dropped.append(call.id)
+
+
+def tiny(name: str = NAME) -> tuple[Runner, BatchRunner]:
+    """Return the runners of a tiny model."""
+    pipe = makers.pipelines()[name].make()
+    pipe.set_progress_bar_config(disable=True)
+    if getattr(pipe, "safety_checker", None) is not None:
+        pipe.safety_checker = None
+    model = LoadedModel(pipe, "cpu")
+    runner = Runner(model)
+    return runner, BatchRunner(runner, model)
+
+
+def call(call_id: str, prompt: str = PROMPTS[0], *, name: str = NAME, batching: str = "always", **fields: Any) -> Call:
+    """Return a call whose arrays are returned, so that they are not rounded."""
+    params = {**PARAMS, "prompt": prompt, "output_type": "np"} | fields.pop("params", {})
+    found = replace(tiny_call(name, params, **fields), id=call_id)
+    return replace(found, model=found.model.model_copy(update={"batching": batching}))
+
+
+def arrays(done: RawOutput) -> list[np.ndarray]:
+    """Return the images of a call as arrays."""
+    return [np.asarray(item.value, np.float64) for item, *_ in done.outputs if isinstance(item.value, Image.Image)]
+
+
+def batch(runner: BatchRunner, calls: Sequence[Call], events: Events | None = None) -> dict[str, RawOutput]:
+    """Run calls together, and return their outputs by id."""
+    return {output.call.id: output for output in runner.run(calls, events or Events())}
+
+
+@pytest.fixture(scope="module")
+def shared() -> tuple[Runner, BatchRunner]:
+    """Return the runners of a model that several tests share."""
+    return tiny()
+
+
+def test_members_get_the_outputs_that_they_get_alone(shared: tuple[Runner, BatchRunner]) -> None:
+    """In float32, no number differs by more than 0.0001; the metadata state how many shared the call."""
+    runner, batches = shared
+    calls = [call(text, text, seeds=(index,), output=OutputFormat("npy")) for index, text in enumerate(PROMPTS)]
+    together = batch(batches, calls)
+    for each in calls:
+        (one, seed, metadata), (other, same, shown) = run(runner, each).outputs[0], together[each.id].outputs[0]
+        assert isinstance(one.value, dict)
+        assert isinstance(other.value, dict)
+        for name, array in one.value.items():
+            assert array.dtype == np.float32
+            assert np.abs(array - other.value[name]).max() <= 1e-4
+        assert seed == same
+        assert {**metadata, "batch": 3} == shown
+
+
+def test_runs_of_a_call_share_a_batch(shared: tuple[Runner, BatchRunner]) -> None:
+    """Four images of a request are one call of the pipeline; the progress counts the steps of all."""
+    runner, batches = shared
+    events, four = Events(), call("four", seeds=(1, 2, 3, 4), partial_images=1)
+    done = batch(batches, [four], events)["four"]
+    alone = run(runner, four)
+
+    assert batches.may_batch([four])
+    assert [1, 2, 3, 4] == [seed for _, seed, _ in done.outputs]
+    assert all(np.abs(a - b).max() <= 1 for a, b in zip(arrays(done), arrays(alone), strict=True))
+    assert [4, 8, 12] == [each.step for each in events.progress["four"] if not each.preview]
+    assert [0, 1, 2, 3] == [each.output for each in events.progress["four"] if each.preview]
+    assert () == done.warnings
+
+
+def test_a_cancelled_member_drops_out(shared: tuple[Runner, BatchRunner]) -> None:
+    """Its outputs are not delivered, and the others get theirs; a batch without members ends at its next step."""
+    _, batches = shared
+    calls = [call("one", seeds=(1,)), call("two", seeds=(2,))]
+    events = Events("one", after=1)
+    assert ["two"] == [*batch(batches, calls, events)]
+    assert ["one"] == events.dropped
+    assert 3 == events.progress["two"][-1].step
+
+    events = Events("all", after=1)
+    with pytest.raises(GenerationCancelledError):
+        batch(batches, calls, events)
+    assert ["one", "two"] == events.dropped
+    assert 1 == len(events.progress["one"])
+
+
+def test_weighted_prompts_run_singly(shared: tuple[Runner, BatchRunner]) -> None:
+    """Their hooks would affect the other members."""
+    _, batches = shared
+    texts = ("a star", "a (star:1.4)", "a circle", "a square")
+    calls = [call(text, text, prompt_syntax="a1111") for text in texts]
+    sizes = [output.outputs[0][2].get("batch") for output in batch(batches, calls).values()]
+
+    assert [None, None, 2, 2] == sizes
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"params": {"guidance_scale": 3.0}},
+        {"params": {"negative_prompt": None}},
+        {"params": {"width": 32}},
+        {"scheduler": SchedulerChoice("EulerDiscreteScheduler")},
+        {"output": OutputFormat("jpeg")},
+        {"prompt_syntax": "a1111"},
+        {"deterministic": True},
+        {"batching": "never"},
+    ],
+)
+def test_other_calls_share_no_batch(shared: tuple[Runner, BatchRunner], fields: dict[str, Any]) -> None:
+    """All but prompts, seeds and media must be equal."""
+    _, batches = shared
+    assert batches.may_batch([call("one", seeds=(1,)), call("two", PROMPTS[1], seeds=(2,))])
+    assert not batches.may_batch([call("one"), call("two", **fields)])
+    assert not batches.may_batch([call("one")])
+
+
+def test_variations_share_no_batch(shared: tuple[Runner, BatchRunner]) -> None:
+    """Their noise is mixed for one seed."""
+    one = call("one", seeds=(1, 1))
+    varied = replace(one, runs=tuple(replace(each, variation=Variation(2, 0.5)) for each in one.runs))
+
+    assert shared[1].may_batch([one])
+    assert not shared[1].may_batch([varied])
+
+
+def test_images_are_brought_by_each_member() -> None:
+    """Of an inpainting model, each member has its image and its mask."""
+    name = "StableDiffusionInpaintPipeline"
+    runner, batches = tiny(name)
+    mirrored = sample_image().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    calls = [
+        call(str(seed), name=name, seeds=(seed,), inputs={"image": (image,), "mask_image": (mask(),)}, batching="auto")
+        for seed, image in enumerate((sample_image(), mirrored))
+    ]
+    assert batches.may_batch(calls)
+    batches.add_single(calls[0], 1.0, 3)
+    together = batch(batches, calls)
+    for each in calls:
+        assert np.abs(arrays(run(runner, each))[0] - arrays(together[each.id])[0]).max() <= 1
+        assert 2 == together[each.id].outputs[0][2]["batch"]
+
+
+def test_a_class_is_proved_before_it_is_used() -> None:
+    """The first batch is preceded by a probe, whose verdict is kept on disk and reported with the learned sizes."""
+    _, batches = tiny()
+    calls = [call(str(seed), seeds=(seed,), batching="auto") for seed in range(4)]
+    assert batches.take_report() is None
+    batches.add_single(calls[0], 300.0, 3)
+    assert BatchReport({f"{NAME} 64x64": 2}) == batches.take_report()
+    sizes = [output.outputs[0][2].get("batch") for output in batch(batches, calls).values()]
+
+    assert [2, 2] == sizes[:2]
+    assert "" == find_verdict(NAME, "tiny")
+    report = batches.take_report()
+    assert report is not None
+    assert {} == report.reasons
+    assert 4 == report.limits[f"{NAME} 64x64"]
+
+
+def test_the_probe_finds_a_class_that_mixes_up_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that draws all noise from the first generator runs singly, and the reason is reported."""
+    _, batches = tiny()
+    cls: Any = type(makers.pipelines()[NAME].make())
+    original = cls.prepare_latents
+
+    def prepare_latents(self: Any, batch_size: int, *args: Any) -> torch.Tensor:
+        generator = args[5]
+        first = generator[0] if isinstance(generator, list) else generator
+        drawn: torch.Tensor = original(self, batch_size, *args[:5], first, *args[6:])
+        return drawn
+
+    monkeypatch.setattr(cls, "prepare_latents", prepare_latents)
+    calls = [call(str(seed), seeds=(seed,), batching="auto") for seed in range(2)]
+    batches.add_single(calls[0], 300.0, 3)
+    done = batch(batches, calls)
+    report = batches.take_report()
+
+    assert [None, None] == [each.outputs[0][2].get("batch") for each in done.values()]
+    assert report is not None
+    assert "the same prompts and seeds differs by" in report.reasons[NAME]
+    assert {} == report.limits
+    assert find_verdict(NAME, "tiny") == report.reasons[NAME]
+
+
+# The scheduler reads a tensor in a way that numpy has deprecated.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_scheduler_with_a_seed_of_its_own_runs_singly(shared: tuple[Runner, BatchRunner]) -> None:
+    """Its noise is that of one seed."""
+    choice = SchedulerChoice("DPMSolverSDEScheduler")
+    proof = shared[1].proof
+    reason = proof.find_reason(call("one", scheduler=choice), lambda: None)
+
+    assert f"{choice.name} keeps its own seed" == reason == proof.reasons[f"{NAME} with {choice.name}"]
+
+
+def test_a_failed_batch_halves_its_size() -> None:
+    """The next one has half as many members; a request that is at fault changes nothing."""
+    _, batches = tiny()
+    key = f"{NAME} 64x64"
+    calls = [call(str(seed), seeds=(seed,)) for seed in range(4)]
+    batch(batches, calls)
+    batches.add_failure(RuntimeError("out of memory"))
+    report = batches.take_report()
+
+    assert report is not None
+    assert report.limits[key] <= 2
+
+
+def test_joined_lists_are_copies(shared: tuple[Runner, BatchRunner], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that writes into the list of prompts changes neither the metadata nor a repeated call."""
+    runner, batches = shared
+    cls: Any = type(runner.pipelines[0])
+    original = cls.encode_prompt
+
+    def encode_prompt(self: Any, prompt: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(prompt, list):
+            prompt[:] = [f"a template of {each}" for each in prompt]
+        return original(self, prompt, *args, **options)
+
+    monkeypatch.setattr(cls, "encode_prompt", encode_prompt)
+    done = batch(batches, [call("one", seeds=(1,)), call("two", seeds=(2,))])
+
+    assert {PROMPTS[0]} == {metadata["params"]["prompt"] for each in done.values() for *_, metadata in each.outputs}
