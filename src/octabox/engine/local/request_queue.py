@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
+from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
 from octabox.errors import LoadError, ServerStoppingError
@@ -21,10 +23,17 @@ class RequestQueue:
         supervisor: Runs the requests on the model's worker.
         limit: How many calls may wait.
         on_idle: Called when no request is left, and after an unload.
+        retention: How long the model stays in memory.
     """
 
-    def __init__(self, supervisor: WorkerSupervisor, limit: int, on_idle: Callable[[], None]) -> None:
-        self.name = supervisor.name
+    def __init__(
+        self,
+        supervisor: WorkerSupervisor,
+        limit: int,
+        on_idle: Callable[[], None],
+        retention: Retention | None = None,
+    ) -> None:
+        self.name, self.retention = supervisor.name, retention or Retention()
         self.last_used = time.time()
         self._supervisor, self._on_idle = supervisor, on_idle
         self._waiting = WaitingList(supervisor.name, limit)
@@ -47,6 +56,26 @@ class RequestQueue:
     def device(self) -> str | None:
         """The device that the model is on, or is being loaded on."""
         return self._supervisor.device
+
+    @property
+    def memory(self) -> Mapping[str, int]:
+        """The bytes that the model holds by place; empty while it is being loaded."""
+        return self._supervisor.memory
+
+    @property
+    def load_seconds(self) -> float:
+        """What loading the model took."""
+        return self._supervisor.load_seconds
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the model is never unloaded for another one."""
+        return self.retention.pinned
+
+    @property
+    def expires(self) -> float | None:
+        """When the model is unloaded if no request arrives, in seconds since the epoch; None if that will not happen."""
+        return self.retention.expires(self.last_used)
 
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.
@@ -80,6 +109,7 @@ class RequestQueue:
             await self._supervisor.drain()  # The outputs of the last call may still be being encoded.
             was_resident = was_resident or self.resident
             await self._supervisor.stop()
+        self.retention.reset()
         self._on_idle()
         return was_resident
 
@@ -97,7 +127,17 @@ class RequestQueue:
 
     def status(self) -> ModelStatus | None:
         """Return the status of the model; None if it is not in memory."""
-        return self._supervisor.status(waiting=len(self._waiting), busy=self._current is not None)
+        status = self._supervisor.status(waiting=len(self._waiting), busy=self._current is not None)
+        if status is None:
+            return None
+        expires = self.expires if self.idle else None
+        return replace(
+            status,
+            names=self.retention.names,
+            last_used=self.last_used,
+            time_left=None if expires is None else max(0.0, expires - time.time()),
+            pinned=self.pinned,
+        )
 
     def _insert(self, insert: Callable[[QueuedRequest], None], request: QueuedRequest) -> None:
         """Let a request wait, and serve the queue unless that is being done."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from octabox.config.model import ModelConfig
@@ -14,6 +14,7 @@ from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.local.queued_request import QueuedRequest, SentCalls
 from octabox.engine.local.residency import Residency
+from octabox.engine.memory.identity import loading_config
 from octabox.engine.messages import CancelCall, Loaded, RunCall, Start, WorkerOptions
 from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, WorkerDiedError
 from octabox.types import ModelStatus, Progress
@@ -61,6 +62,16 @@ class WorkerSupervisor:
     def device(self) -> str | None:
         """The device that the model is on, or is being loaded on."""
         return self._worker.device if self._worker else None
+
+    @property
+    def memory(self) -> Mapping[str, int]:
+        """The bytes that the model holds by place; empty while it is being loaded."""
+        return self._worker.memory.bytes if self._worker else {}
+
+    @property
+    def load_seconds(self) -> float:
+        """What the last load took; 0 before the first one."""
+        return self._worker.loaded.seconds if self._worker and self._worker.loaded else 0.0
 
     @property
     def busy(self) -> bool:
@@ -115,7 +126,7 @@ class WorkerSupervisor:
 
     async def _loaded_worker(self, request: QueuedRequest) -> Worker:
         """Return a worker that has loaded the model of a request; start one if need be."""
-        requested = (request.model, request.pipeline)
+        requested = (loading_config(request.model), request.pipeline)
         if (worker := self._worker) and (
             worker.requested != requested or not (worker.process and worker.process.alive)
         ):
@@ -124,7 +135,7 @@ class WorkerSupervisor:
         if self._worker is None:
             began = time.perf_counter()
             request.publish(Progress("loading"))
-            await self.loading.run(request, self._load(*requested))
+            await self.loading.run(request, self._load(request.model, request.pipeline))
             request.timings["load"] = time.perf_counter() - began
         if self._worker is None or self._worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
@@ -133,7 +144,8 @@ class WorkerSupervisor:
     async def _load(self, model: ModelConfig, pipeline: str) -> None:
         """Load the model where there is room for it; a load that fails leaves no process."""
         try:
-            await self._residency.load(self.name, model, partial(self._start, requested=(model, pipeline)))
+            start = partial(self._start, requested=(loading_config(model), pipeline))
+            await self._residency.load(self.name, model, start, pipeline)
         except asyncio.TimeoutError:
             if self._worker is None or self._worker.process is None:
                 # The fork server does not answer. Its end takes a moment, which the event loop does not wait for.
@@ -153,7 +165,10 @@ class WorkerSupervisor:
         while True:
             await self.stop()  # A worker that has failed to load may not have ended yet.
             spawned = self._processes.spawns
-            worker = ModelWorker(Start(model, requested[1], self._options), requested, self._sent, self._on_exit)
+            occupied = self._residency.held_by_others(self.name, model.device)
+            start = Start(model, requested[1], self._options, occupied)
+            count = partial(self._residency.on_out_of_memory, self.name)
+            worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
             self._worker = worker
             answer = await worker.load(self._start_worker, self._processes.context, self._load_timeout)
             if isinstance(answer, Loaded):

@@ -122,7 +122,8 @@ class Runner:
         self._scheduler = getattr(model.pipeline, "scheduler", None)
         self._scheduler_config = {} if self._scheduler is None else dict(self._scheduler.config)
         self._weightless = copy.deepcopy(_weightless_components(model.pipeline))
-        self._loras, self._has_loras = model.loras or Loras(model.pipeline), False
+        self._loras = model.loras or Loras(model.pipeline)
+        self._has_loras = self._loras.loaded
         self._embed_cache, self._host_noise = PromptEmbedCache(), HostNoise()
         self._in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
         self._progress: ProgressReporter | None = None
@@ -137,6 +138,10 @@ class Runner:
     def steps_taken(self) -> int:
         """The number of steps that the last call has taken."""
         return 0 if self._progress is None else self._progress.steps_taken
+
+    def target(self, name: str) -> Target:
+        """Return the pipeline of a class. Raises the errors of `Targets.get`."""
+        return self._targets.get(name)
 
     def note_state(self) -> None:
         """Record the state of the components that a call may change, and leave changed if it fails."""

@@ -10,9 +10,10 @@ from dataclasses import replace
 import torch
 from diffusers import DiffusionPipeline
 
-from octabox.engine.messages import Start
+from octabox.engine.messages import Memory, Start
 from octabox.engine.protocol import Call
 from octabox.engine.worker.loading.models import LoadedModel, load
+from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.casts import install_casts
 from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, untried_dtypes
@@ -42,6 +43,7 @@ class TrialRunner:
         self._attempt = loaded.dtypes.attempts[0] if loaded.dtypes else None
         self._runner = Runner(loaded)
         self._loaded = loaded
+        self._modes = ModeController(loaded, start)
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
@@ -52,6 +54,10 @@ class TrialRunner:
     def state(self) -> ModelState:
         """The state of the components before the last call."""
         return self._runner.state
+
+    def memory(self) -> Memory:
+        """Return the memory of this process, and the memory mode of the model."""
+        return self._modes.memory()
 
     def note_state(self) -> None:
         """Record the state of the components that a call may change, and leave changed if it fails."""
@@ -80,7 +86,7 @@ class TrialRunner:
         failed: dict[Precision, str] = {}
         while True:
             try:
-                output = self._runner.run(call, on_progress, check)
+                output = self._modes.run(self._runner, call, on_progress, check)
             except Exception as error:
                 found = None if isinstance(error, OctaboxError) else dtype_failure(error)
                 if found is None or self._choice is None or self._attempt is None:
@@ -168,10 +174,12 @@ class TrialRunner:
     def _load(self, attempt: Precision | None) -> None:
         """Reload the model after the previous one has been released."""
         module = torch.get_device_module(torch.device(self.device))
-        for name in ("_runner", "_loaded"):
+        out_of_memory = self._modes.out_of_memory
+        for name in ("_runner", "_loaded", "_modes"):
             vars(self).pop(name, None)
         gc.collect()
         if callable(empty_cache := getattr(module, "empty_cache", None)):
             empty_cache()
         self._loaded = load(self._start.model, self._start.pipeline, self._start.options, attempt)
         self._runner = Runner(self._loaded)
+        self._modes = ModeController(self._loaded, self._start, out_of_memory)

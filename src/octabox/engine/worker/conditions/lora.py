@@ -186,6 +186,15 @@ class Loras:
         if can_merge and self._layers.merge():
             self._applied = requested
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the model has LoRAs in memory."""
+        return bool(self._loaded)
+
+    def unmerge(self) -> None:
+        """Restore the original weights, before the model is moved."""
+        self._attach()
+
     def _attach(self) -> None:
         """Restore the LoRA layers where PEFT expects them; adapters must be activated again."""
         self._applied = None

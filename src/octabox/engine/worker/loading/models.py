@@ -32,6 +32,7 @@ from octabox.engine.worker.loading.device_map import can_load_on_device, load_on
 from octabox.engine.worker.loading.extra_components import load_extra_components, split_extra_components
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.memory_modes.loading import resolve_memory
 from octabox.engine.worker.performance.optimizations import AppliedPerformance, apply_layout, apply_performance
 from octabox.engine.worker.performance.plan import plan_performance
 from octabox.engine.worker.placement.casts import has_mixed_dtypes, install_casts
@@ -60,6 +61,7 @@ class LoadedModel:
         placement: Places and offloads its components.
         dtypes: Dtypes to try, the current one first. None if the model was not loaded from a configuration.
         performance: The performance settings in effect.
+        memory_reason: Why its memory mode was selected; empty if it was configured.
     """
 
     pipeline: DiffusionPipeline
@@ -72,9 +74,16 @@ class LoadedModel:
     placement: Placement = field(default_factory=Placement)
     dtypes: DtypeChoice | None = None
     performance: AppliedPerformance = field(default_factory=AppliedPerformance)
+    memory_reason: str = ""
 
 
-def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: Precision | None = None) -> LoadedModel:
+def load(
+    config: ModelConfig,
+    pipeline: str,
+    options: WorkerOptions,
+    precision: Precision | None = None,
+    occupied: int = 0,
+) -> LoadedModel:
     """Load a model from its configuration.
 
     Args:
@@ -82,6 +91,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
         pipeline: Name of the diffusers class to load it as.
         options: Defaults for device and dtype.
         precision: Dtype to load in; None takes the first one that `choose_dtypes` returns.
+        occupied: Bytes that other models hold on the device.
 
     Raises:
         LoadError: A setting is not possible on this machine or with this class.
@@ -89,6 +99,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     for source in {config.model, config.config, *(part.model for _, part in config.parts())} - {None}:
         check_model_files(str(source))
     device = choose_device(config.device or options.device, config.name)
+    config, memory_reason = resolve_memory(config, pipeline, device, options, occupied)
     plan = plan_performance(config, options, device)
     class_names = _component_class_names(config)
     check_packages(pipeline, class_names)
@@ -118,7 +129,8 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     placement.install(components, ip_adapters.attached if ip_adapters else nullcontext)
     performance = apply_performance(pipe, components, plan, fused)
     notes += (*placement.notes, *performance.warnings)
-    return LoadedModel(pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, dtypes, performance)
+    parts = (pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, dtypes, performance)
+    return LoadedModel(*parts, memory_reason)
 
 
 def _load_pipeline(
