@@ -91,15 +91,7 @@ def build(settings: Settings, model: str | None = None) -> Parts:
         max_memory=settings.max_memory,
     )
     metrics = Metrics()
-    engine = LocalEngine(
-        options,
-        queue_size=settings.queue_size,
-        max_resident=settings.max_resident,
-        load_timeout=settings.load_timeout,
-        keep_alive=NEVER if settings.keep_alive is None else settings.keep_alive,
-        on_evict=metrics.count_eviction,
-        on_out_of_memory=metrics.count_out_of_memory,
-    )
+    engine = _build_engine(settings, options, metrics)
     limits = limits_of(settings)
     registry = ModelRegistry(settings.models)
     extra = model_of_source(model) if model and model not in registry.current().named else None
@@ -120,6 +112,19 @@ def build(settings: Settings, model: str | None = None) -> Parts:
     single = GenerationService(models, engine, fetcher, limits, decoder, writer, [metrics])
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
     return Parts(settings, engine, models, generation, metrics, decoder, extra.name if extra else model or "")
+
+
+def _build_engine(settings: Settings, options: WorkerOptions, metrics: Metrics) -> LocalEngine:
+    """Return the engine, which counts what it unloads."""
+    return LocalEngine(
+        options,
+        queue_size=settings.queue_size,
+        max_resident=settings.max_resident,
+        load_timeout=settings.load_timeout,
+        keep_alive=NEVER if settings.keep_alive is None else settings.keep_alive,
+        on_evict=metrics.count_eviction,
+        on_out_of_memory=metrics.count_out_of_memory,
+    )
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -210,19 +210,19 @@ def test_the_mode_follows_the_free_memory(
     """With less memory, less of the model stays on the device; the image is the same, and the reason has the numbers."""
     model = controlled(accelerator, tmp_path, monkeypatch)
     first, _ = image_of(model)
-    assert "full" == model.memory().mode
+    assert "full" == model.modes.memory().mode
     total = sum(
         each.nbytes
         for part in (model.pipelines[0].unet, model.pipelines[0].vae, model.pipelines[0].text_encoder)
         for each in part.parameters()
     )
     encoder = sum(each.nbytes for each in model.pipelines[0].text_encoder.parameters())
-    working = model._modes._working(128 * 128)
+    working = model.modes._working(128 * 128)
     found = []
     for needed in (total + working, total - encoder // 2 + working, total // 2 + working):
         accelerator.settings.memory = round(needed / 0.9) + 2**16
         image, _ = image_of(model)
-        found.append(model.memory().mode)
+        found.append(model.modes.memory().mode)
         assert np.abs(first - image).max() <= 1
     accelerator.settings.memory = 0
     for _ in range(2):
@@ -230,8 +230,8 @@ def test_the_mode_follows_the_free_memory(
 
     assert "full" == found[0]
     assert "full" not in found[1:]
-    assert "full" == model.memory().mode
-    assert "All weights and the call need" in model.memory().reason
+    assert "full" == model.modes.memory().mode
+    assert "All weights and the call need" in model.modes.memory().reason
 
 
 @pytest.mark.parametrize("lora", [(), (AdapterChoice(HEARTS),)])
@@ -253,7 +253,7 @@ def test_a_call_that_runs_out_of_memory_is_run_again(
         "Memory ran out with `memory: full`: the request was run again with `memory: encoder_offload`."
         in output.warnings
     )
-    measured = model.memory()
+    measured = model.modes.memory()
     assert (1, "encoder_offload") == (measured.out_of_memory, measured.mode)
     accelerator.fail("out of memory", after=40, operator="aten::convolution")
     accelerator.fail("out of memory", after=80, operator="aten::convolution")
@@ -269,7 +269,7 @@ def test_a_configured_mode_is_kept(accelerator: Control, tmp_path: Path, monkeyp
     with pytest.raises(torch.OutOfMemoryError):
         image_of(model)
 
-    assert ("full", 1) == (model.memory().mode, model.memory().out_of_memory)
+    assert ("full", 1) == (model.modes.memory().mode, model.modes.memory().out_of_memory)
 
 
 def test_a_call_that_fits_in_no_mode_is_refused(

@@ -112,7 +112,7 @@ def _check_modes(modes: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         InvalidParameterError: There is no such mode.
     """
-    from octabox.config.model import MemoryMode
+    from octabox.config.memory.modes import MemoryMode
 
     known = get_args(MemoryMode)
     if unknown := next((mode for mode in modes if mode not in known), None):

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic_core import PydanticCustomError
 
 from octabox.config.memory.durations import Duration
+from octabox.config.memory.modes import MemoryMode
 from octabox.config.performance import Performance, PerformanceConfig
 from octabox.config.preset_merge import deep_merge, presets, settings_for
 from octabox.prompts.names import Syntax
@@ -26,10 +27,6 @@ DTYPES = tuple(name for name in get_args(Dtype) if name != "auto")
 
 #: Dtypes of layerwise casting: weights are stored in one of these and cast to the component's dtype to compute.
 Storage = Literal["float8_e4m3fn", "float8_e5m2"]
-
-#: Offload modes, most of them by the names of diffusers' methods; ``full`` keeps the model on the accelerator, and ``auto``
-#: selects a mode by the free memory.
-MemoryMode = Literal["auto", "full", "encoder_offload", "model_cpu_offload", "sequential_cpu_offload", "group_offload"]
 
 
 class _Strict(BaseModel):
@@ -189,13 +186,11 @@ class ModelConfig(_Strict):
         description="Prompt syntax: plain, or with weights as in A1111 or Compel. Default: the server's.",
     )
     memory: MemoryMode = Field(
-        default="auto",
-        description="Offloading from the accelerator while parts are not in use; auto offloads what does not fit.",
+        default="auto", description="Offloading from the accelerator; auto offloads what does not fit."
     )
     keep_alive: Duration | None = Field(
         default=None,
-        description="How long the model stays in memory without requests: seconds, such as 5m, or never. "
-        "Default: the server's.",
+        description="How long the model stays in memory without requests, such as 5m. Default: the server's.",
     )
     pin: bool = Field(default=False, description="Whether the model is never unloaded to make room for another one.")
     performance: Performance = Field(

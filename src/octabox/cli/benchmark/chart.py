@@ -10,7 +10,7 @@ from octabox.cli.benchmark.measuring import ModeResult
 #: Size of the image, and the margins of the chart in it: left, top, right and bottom.
 WIDTH, HEIGHT, MARGINS = 720, 400, (64, 56, 200, 48)
 
-#: Colors of the lines, which can be told apart by people who are color-blind.
+#: Colors of the lines, which differ for people who are color-blind, too.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 #: Number of horizontal lines.

@@ -35,8 +35,8 @@ def format_duration(seconds: float) -> str:
     """Return a duration with at most two units, such as ``4m 59s``."""
     if math.isinf(seconds):
         return "never"
-    whole = max(0, round(seconds))
-    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
+    left = max(0, round(seconds))
+    parts = [(left // 86400, "d"), (left // 3600 % 24, "h"), (left // 60 % 60, "m"), (left % 60, "s")]
     present = [f"{count}{unit}" for count, unit in parts if count]
     return " ".join(present[:2]) or "0s"
 

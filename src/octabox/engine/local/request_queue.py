@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
+from octabox.engine.local.resident.resident_queue import ResidentQueue
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
@@ -16,7 +16,7 @@ from octabox.errors import LoadError, ServerStoppingError
 from octabox.types import Event, ModelStatus
 
 
-class RequestQueue:
+class RequestQueue(ResidentQueue):
     """The queue of one model.
 
     Args:
@@ -33,8 +33,7 @@ class RequestQueue:
         on_idle: Callable[[], None],
         retention: Retention | None = None,
     ) -> None:
-        self.name, self.retention = supervisor.name, retention or Retention()
-        self.last_used = time.time()
+        super().__init__(supervisor, retention or Retention())
         self._supervisor, self._on_idle = supervisor, on_idle
         self._waiting = WaitingList(supervisor.name, limit)
         self._current: QueuedRequest | None = None
@@ -43,39 +42,9 @@ class RequestQueue:
         supervisor.connect(self._requeue)
 
     @property
-    def resident(self) -> bool:
-        """Whether the model is in memory, or being loaded."""
-        return self._supervisor.resident
-
-    @property
     def idle(self) -> bool:
         """Whether the model is in memory, and no request waits for it or runs on it."""
         return self.resident and not (self._serving.locked() or self._supervisor.busy or self._waiting)
-
-    @property
-    def device(self) -> str | None:
-        """The device that the model is on, or is being loaded on."""
-        return self._supervisor.device
-
-    @property
-    def memory(self) -> Mapping[str, int]:
-        """The bytes that the model holds by place; empty while it is being loaded."""
-        return self._supervisor.memory
-
-    @property
-    def load_seconds(self) -> float:
-        """What loading the model took."""
-        return self._supervisor.load_seconds
-
-    @property
-    def pinned(self) -> bool:
-        """Whether the model is never unloaded for another one."""
-        return self.retention.pinned
-
-    @property
-    def expires(self) -> float | None:
-        """When the model is unloaded if no request arrives, in seconds since the epoch; None if that will not happen."""
-        return self.retention.expires(self.last_used)
 
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.
@@ -128,16 +97,7 @@ class RequestQueue:
     def status(self) -> ModelStatus | None:
         """Return the status of the model; None if it is not in memory."""
         status = self._supervisor.status(waiting=len(self._waiting), busy=self._current is not None)
-        if status is None:
-            return None
-        expires = self.expires if self.idle else None
-        return replace(
-            status,
-            names=self.retention.names,
-            last_used=self.last_used,
-            time_left=None if expires is None else max(0.0, expires - time.time()),
-            pinned=self.pinned,
-        )
+        return status and self.with_retention(status)
 
     def _insert(self, insert: Callable[[QueuedRequest], None], request: QueuedRequest) -> None:
         """Let a request wait, and serve the queue unless that is being done."""

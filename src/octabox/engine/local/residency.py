@@ -135,7 +135,7 @@ class Residency:
             elif all(each.pinned for each in resident):
                 raise all_pinned(name, f"{len(resident)} models")
             else:
-                await self._wait(end, no_room(name, self._max_resident))
+                await _wait(self._freed, end, no_room(name, self._max_resident))
 
     async def _make_memory(self, name: str, model: ModelConfig, pipeline: str, end: float | None) -> None:
         """Unload models until the memory suffices for one more.
@@ -165,7 +165,7 @@ class Residency:
             elif not [each for each in others if not each.pinned and each.memory.get(required.place)]:
                 raise all_pinned(name, "models that hold its memory")
             else:
-                await self._wait(end, no_memory(name, required))
+                await _wait(self._freed, end, no_memory(name, required))
         self._needs[name] = need
 
     async def _evict(self, model: ResidentModel, reason: str) -> None:
@@ -173,13 +173,14 @@ class Residency:
         await model.unload()
         self._on_evict(model.name, reason)
 
-    async def _wait(self, end: float | None, error: CapacityError) -> None:
-        """Wait until a model becomes idle or leaves memory; raise the error at the end of the time."""
-        try:
-            await asyncio.wait_for(self._freed.wait(), None if end is None else end - time.monotonic())
-        except asyncio.TimeoutError:
-            raise error from None
-
     def _others(self, name: str) -> list[ResidentModel]:
         """Return all models but one."""
         return [each for each in self._models.values() if each.name != name]
+
+
+async def _wait(freed: asyncio.Event, end: float | None, error: CapacityError) -> None:
+    """Wait until a model becomes idle or leaves memory; raise the error at the end of the time."""
+    try:
+        await asyncio.wait_for(freed.wait(), None if end is None else end - time.monotonic())
+    except asyncio.TimeoutError:
+        raise error from None

@@ -118,12 +118,12 @@ class Runner:
 
     def __init__(self, model: LoadedModel) -> None:
         self._model, self.device, self._placement = model, model.device, model.placement
-        self._targets = Targets(model)
+        self.targets = Targets(model)
         self._scheduler = getattr(model.pipeline, "scheduler", None)
         self._scheduler_config = {} if self._scheduler is None else dict(self._scheduler.config)
         self._weightless = copy.deepcopy(_weightless_components(model.pipeline))
         self._loras = model.loras or Loras(model.pipeline)
-        self._has_loras = self._loras.loaded
+        self._has_loras = bool(self._loras.state)
         self._embed_cache, self._host_noise = PromptEmbedCache(), HostNoise()
         self._in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
         self._progress: ProgressReporter | None = None
@@ -132,16 +132,12 @@ class Runner:
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
         """All pipelines over this model's components."""
-        return self._targets.pipelines
+        return self.targets.pipelines
 
     @property
     def steps_taken(self) -> int:
         """The number of steps that the last call has taken."""
         return 0 if self._progress is None else self._progress.steps_taken
-
-    def target(self, name: str) -> Target:
-        """Return the pipeline of a class. Raises the errors of `Targets.get`."""
-        return self._targets.get(name)
 
     def note_state(self) -> None:
         """Record the state of the components that a call may change, and leave changed if it fails."""
@@ -161,7 +157,7 @@ class Runner:
         """
         progress = self._progress = ProgressReporter(call, self._placement, check)
         began = time.perf_counter()
-        target, performance = self._targets.get(call.runs_as), self._model.performance
+        target, performance = self.targets.get(call.runs_as), self._model.performance
         outputs: list[SeededOutput] = []
         adapters: list[AdapterReport] = []
         with (

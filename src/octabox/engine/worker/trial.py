@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from diffusers import DiffusionPipeline
 
-from octabox.engine.messages import Memory, Start
+from octabox.engine.messages import Start
 from octabox.engine.protocol import Call
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.mode_selection.controller import ModeController
@@ -38,12 +38,10 @@ class TrialRunner:
     """
 
     def __init__(self, loaded: LoadedModel, start: Start) -> None:
-        self._start, self.device = start, loaded.device
-        self._choice = loaded.dtypes
+        self._start, self.device, self._choice = start, loaded.device, loaded.dtypes
         self._attempt = loaded.dtypes.attempts[0] if loaded.dtypes else None
-        self._runner = Runner(loaded)
-        self._loaded = loaded
-        self._modes = ModeController(loaded, start)
+        self._runner, self._loaded = Runner(loaded), loaded
+        self.modes = ModeController(loaded, start)
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
@@ -54,10 +52,6 @@ class TrialRunner:
     def state(self) -> ModelState:
         """The state of the components before the last call."""
         return self._runner.state
-
-    def memory(self) -> Memory:
-        """Return the memory of this process, and the memory mode of the model."""
-        return self._modes.memory()
 
     def note_state(self) -> None:
         """Record the state of the components that a call may change, and leave changed if it fails."""
@@ -86,7 +80,7 @@ class TrialRunner:
         failed: dict[Precision, str] = {}
         while True:
             try:
-                output = self._modes.run(self._runner, call, on_progress, check)
+                output = self.modes.run(self._runner, call, on_progress, check)
             except Exception as error:
                 found = None if isinstance(error, OctaboxError) else dtype_failure(error)
                 if found is None or self._choice is None or self._attempt is None:
@@ -174,12 +168,12 @@ class TrialRunner:
     def _load(self, attempt: Precision | None) -> None:
         """Reload the model after the previous one has been released."""
         module = torch.get_device_module(torch.device(self.device))
-        out_of_memory = self._modes.out_of_memory
-        for name in ("_runner", "_loaded", "_modes"):
+        out_of_memory = self.modes.out_of_memory
+        for name in ("_runner", "_loaded", "modes"):
             vars(self).pop(name, None)
         gc.collect()
         if callable(empty_cache := getattr(module, "empty_cache", None)):
             empty_cache()
         self._loaded = load(self._start.model, self._start.pipeline, self._start.options, attempt)
         self._runner = Runner(self._loaded)
-        self._modes = ModeController(self._loaded, self._start, out_of_memory)
+        self.modes = ModeController(self._loaded, self._start, out_of_memory)

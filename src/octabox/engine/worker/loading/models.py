@@ -61,7 +61,6 @@ class LoadedModel:
         placement: Places and offloads its components.
         dtypes: Dtypes to try, the current one first. None if the model was not loaded from a configuration.
         performance: The performance settings in effect.
-        memory_reason: Why its memory mode was selected; empty if it was configured.
     """
 
     pipeline: DiffusionPipeline
@@ -74,7 +73,6 @@ class LoadedModel:
     placement: Placement = field(default_factory=Placement)
     dtypes: DtypeChoice | None = None
     performance: AppliedPerformance = field(default_factory=AppliedPerformance)
-    memory_reason: str = ""
 
 
 def load(
@@ -102,9 +100,7 @@ def load(
     config, memory_reason = resolve_memory(config, pipeline, device, options, occupied)
     plan = plan_performance(config, options, device)
     class_names = _component_class_names(config)
-    check_packages(pipeline, class_names)
-    pipeline_class: Any = import_class(pipeline)
-    import_component_classes(class_names or ())
+    pipeline_class = _import_classes(pipeline, class_names)
     dtypes = choose_dtypes(config, options.dtype, device, pipeline_class, class_names)
     precision = precision or dtypes.attempts[0]
     dtype = precision.dtype
@@ -117,7 +113,7 @@ def load(
     pipe.set_progress_bar_config(disable=True)
     check_widths(config.name, pipe.components)
     embeddings = load_embeddings(pipe, options.embeddings)
-    placement = prepare_placement(config, pipeline, device)
+    placement = prepare_placement(config, pipeline, device, memory_reason)
     ip_adapters = load_ip_adapters(pipe, config, dtype, placement)
     loras = _load_loras(pipe, config, options.max_adapters, placement)
     check_control_components(config, pipe.components, extras)
@@ -129,8 +125,15 @@ def load(
     placement.install(components, ip_adapters.attached if ip_adapters else nullcontext)
     performance = apply_performance(pipe, components, plan, fused)
     notes += (*placement.notes, *performance.warnings)
-    parts = (pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, dtypes, performance)
-    return LoadedModel(*parts, memory_reason)
+    return LoadedModel(pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, dtypes, performance)
+
+
+def _import_classes(pipeline: str, class_names: list[str] | None) -> Any:
+    """Import the classes of a model, and return that of the pipeline."""
+    check_packages(pipeline, class_names)
+    pipeline_class = import_class(pipeline)
+    import_component_classes(class_names or ())
+    return pipeline_class
 
 
 def _load_pipeline(

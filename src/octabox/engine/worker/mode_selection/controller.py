@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from octabox.engine.memory.identity import loading_key
-from octabox.engine.memory.learned import read_learned, write_learned
 from octabox.engine.memory.units import format_bytes
 from octabox.engine.messages import Memory, Start
 from octabox.engine.protocol import Call
@@ -15,6 +13,7 @@ from octabox.engine.worker.inputs.sizes import call_pixels
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.memory_modes.decision import MODES, TILING_SHARE, Decision, SizeHistory, decide
 from octabox.engine.worker.memory_modes.measuring import available_memory, decode_estimate, module_sizes
+from octabox.engine.worker.mode_selection.record import MemoryRecord
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.device_errors import hardware_cause
 from octabox.engine.worker.placement.process_memory import measure_memory, release_memory, reset_peak
@@ -45,18 +44,19 @@ class ModeController:
         self._placement, self._on_host = loaded.placement, loaded.device == "cpu"
         self._components = {**loaded.pipeline.components, **loaded.extra_components}
         self._is_automatic = start.model.memory == "auto" and not self._on_host and not loaded.performance.compiles
-        self._key = loading_key(start.model, start.pipeline, self.device.partition(":")[0], start.options.dtype)
-        self._learned, self._history = read_learned(self._key), SizeHistory()
+        self._record, self._history = MemoryRecord(start, self.device), SizeHistory()
         self._decode, self._decoder = decode_estimate(self._components)
-        self._reason, self._tiled = loaded.memory_reason, False
+        self._tiled = False
         self._out_of_memory = out_of_memory
         self._failures: dict[str, tuple[int, int]] = {}  # Size of the call and available memory, by mode.
-        self._record_weights()
+        self._record.add_weights(self._placement.mode)
 
     def memory(self) -> Memory:
         """Return the memory of this process, and the mode."""
         measured = measure_memory(self.device)
-        return replace(measured, mode=self._placement.mode, reason=self._reason, out_of_memory=self._out_of_memory)
+        return replace(
+            measured, mode=self._placement.mode, reason=self._placement.reason, out_of_memory=self._out_of_memory
+        )
 
     @property
     def out_of_memory(self) -> int:
@@ -78,7 +78,7 @@ class ModeController:
         try:
             output = self._run_measured(runner, call, size, on_progress, check)
         except Exception as error:
-            if not self._has_run_out(error):
+            if not _has_run_out(error):
                 raise
             following = self._after_failure(size)
             if following is None:
@@ -109,7 +109,7 @@ class ModeController:
         decision = self._decide(largest, available)
         if largest != size and not decision.fits:
             decision = self._decide(size, available)
-        if not decision.fits and self._learned.working:
+        if not decision.fits and self._record.learned.working:
             raise _too_large(decision, model, self.device)
         if decision.mode != self._placement.mode:
             self._change(runner, decision.mode, " ".join(filter(None, [decision.reason, decision.advice])))
@@ -126,7 +126,7 @@ class ModeController:
 
     def _working(self, size: int) -> int:
         """Return the bytes that a call of a size needs in addition to the weights, as far as that is known."""
-        learned = self._learned.working_bytes(size)
+        learned = self._record.learned.working_bytes(size)
         return self._decode.working_bytes(size, tiled=self._tiled) if learned is None else learned
 
     def _tile(self, size: int, available: int) -> list[str]:
@@ -149,7 +149,7 @@ class ModeController:
         """Run a call, and learn what it needed."""
         reset_peak(self.device)
         output = runner.run(call, on_progress, check)
-        self._learn_peak(size)
+        self._learn(size)
         return output
 
     def _after_failure(self, size: int) -> str | None:
@@ -160,52 +160,38 @@ class ModeController:
         if not self._is_automatic or mode not in MODES:
             return None
         self._failures[mode] = (size, available or 0)
-        self._learn_peak(size)  # It needs at least what it had.
+        self._learn(size)  # It needs at least what it had.
         needs = {each: sizes.needed(each, self._working(size)) for each in MODES}
         later = MODES[MODES.index(mode) + 1 :]
         return next((each for each in later if needs[each] < needs[mode]), None)
-
-    def _has_run_out(self, error: Exception) -> bool:
-        if isinstance(error, GenerationCancelledError):
-            return False
-        found = hardware_cause(error)
-        return isinstance(error, OutOfMemoryError) or (found is not None and found[0] == "memory")
 
     def _change(self, runner: Runner, mode: str, reason: str) -> None:
         """Move the weights as another mode places them."""
         logger.info("%s: `memory: %s` is used. %s", self._start.model.name, mode, reason)
         if self._loaded.loras is not None:
-            self._loaded.loras.unmerge()
-        self._placement.change_mode(mode)
+            self._loaded.loras.attach()
+        self._placement.change_mode(mode, reason)
         release_memory(self.device)
         runner.state = ModelState(runner.pipelines)
         runner.note_state()
-        self._reason = reason
 
-    def _learn_peak(self, size: int) -> None:
-        """Keep what the last call used in addition to the weights, if that is news."""
-        peak = measure_memory(self.device).peak.get(self.device)
-        if not peak or self._placement.mode not in MODES:
-            return
-        held = module_sizes(self._components).needed(self._placement.mode, 0)
-        learned = self._learned.with_call(size, max(0, peak - held))
-        if learned != self._learned:
-            self._learned = learned
-            write_learned(self._key, learned)
+    def _learn(self, size: int) -> None:
+        """Keep what the last call used in addition to the weights."""
+        if self._placement.mode in MODES:
+            self._record.add_call(size, module_sizes(self._components).needed(self._placement.mode, 0))
 
-    def _record_weights(self) -> None:
-        """Keep what the loaded model takes."""
-        measured = measure_memory(self.device)
-        held = {"host": measured.bytes["host"]}
-        held |= {} if self._on_host else {"device": measured.allocated.get(self.device, 0)}
-        mode = "full" if self._on_host else self._placement.mode
-        self._learned = self._learned.with_weights(mode, held)
-        write_learned(self._key, self._learned)
+
+def _has_run_out(error: Exception) -> bool:
+    """Return whether a call has failed for lack of memory."""
+    if isinstance(error, GenerationCancelledError):
+        return False
+    found = hardware_cause(error)
+    return isinstance(error, OutOfMemoryError) or (found is not None and found[0] == "memory")
 
 
 def _largest_run(runner: Runner, call: Call) -> int:
     """Return the pixels of the largest run of a call, times its frames and outputs."""
-    target = runner.target(call.runs_as)
+    target = runner.targets.get(call.runs_as)
     return max((call_pixels(target.pipe, target.entry, run.params, run.inputs) for run in call.runs), default=1)
 
 

@@ -54,6 +54,7 @@ class Placement:
         self._eviction = EvictionPolicy(self.device)
         self._offloaders: list[Offloader] = []
         self._components: Mapping[str, Any] = {}
+        self.reason = ""
         self._attach_all: Callable[[], AbstractContextManager[object]] = nullcontext
         self.notes: tuple[str, ...] = ()
 
@@ -83,8 +84,9 @@ class Placement:
                 elif (offloader := self._install_offloader(name, module)) is not None:
                     self._offloaders.append(offloader)
 
-    def change_mode(self, mode: str) -> None:
-        """Place the components as another mode does, between two calls."""
+    def change_mode(self, mode: str, reason: str) -> None:
+        """Place the components as another mode does, between two calls, and keep why."""
+        self.reason = reason
         with self._attach_all():
             for offloader in self._offloaders:
                 offloader.remove()
@@ -200,15 +202,17 @@ def _is_quantized(module: torch.nn.Module) -> bool:
     return getattr(module, "hf_quantizer", None) is not None or getattr(module, "quantization_method", None) is not None
 
 
-def prepare_placement(config: ModelConfig, pipeline: str, device: str) -> Placement:
+def prepare_placement(config: ModelConfig, pipeline: str, device: str, reason: str = "") -> Placement:
     """Create a model's placement, with a note if the configured memory mode has no effect.
 
     Args:
         config: The model's configuration.
         pipeline: Name of its class.
         device: Device that it computes on.
+        reason: Why the mode was selected; empty if it was configured.
     """
     placement = Placement(config.memory, device)
+    placement.reason = reason
     # The memory mode of a preset is meant for accelerators only and needs no note.
     if config.memory not in ("auto", placement.mode) and settings_for(pipeline).get("memory") != config.memory:
         placement.notes = (

@@ -56,7 +56,7 @@ def serve(pipe: Pipe) -> None:
         pipe.send(LoadFailed(to_load_error(error, start.model)))
         return
     runner = TrialRunner(loaded, start)
-    pipe.send(runner.memory())
+    pipe.send(runner.modes.memory())
     report = loaded.performance.report
     pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings, report))
     del loaded  # The runner must hold the only reference, since it may have to release the model.
@@ -88,7 +88,7 @@ def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolEx
     try:
         runner.note_state()
         output = runner.run(call, send_progress, check)
-        pipe.send(runner.memory())
+        pipe.send(runner.modes.memory())
         pipe.send(RunFinished(call.id))
         encoder.submit(_encode, call, output, pipe)
     except Exception as error:  # noqa: BLE001 (a pipeline may raise anything, and the server must get an error)
@@ -108,7 +108,7 @@ def _recover(call: Call, failure: OctaboxError, runner: TrialRunner, pipe: Pipe)
     if isinstance(failure, OutOfMemoryError):
         runner.clear_prompt_cache()
     clean_up(runner.pipelines, runner.device, runner.state)
-    pipe.send(runner.memory())
+    pipe.send(runner.modes.memory())
     pipe.fail(call.id, failure)
     return is_usable(runner.device)
 
