@@ -174,6 +174,6 @@ class TrialRunner:
         gc.collect()
         if callable(empty_cache := getattr(module, "empty_cache", None)):
             empty_cache()
-        self._loaded = load(self._start.model, self._start.pipeline, self._start.options, attempt)
+        self._loaded = load(self._start.model, self._start.pipeline, self._start.options, attempt, self._start.occupied)
         self._runner = Runner(self._loaded)
         self.modes = ModeController(self._loaded, self._start, out_of_memory)

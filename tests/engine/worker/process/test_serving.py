@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fake_worker import call
-from octabox.engine.messages import Failed
+from octabox.engine.messages import Failed, Memory
 from octabox.engine.worker.process import serving
 from octabox.errors import OctaboxError
 
@@ -38,6 +38,15 @@ class FakeRunner:
     def state(self) -> FakeRunner:
         """What is restored after a failure."""
         return self
+
+    @property
+    def modes(self) -> FakeRunner:
+        """What measures the memory."""
+        return self
+
+    def memory(self) -> Memory:
+        """Measure nothing."""
+        return Memory()
 
     def note_state(self) -> None:
         """Note nothing."""
