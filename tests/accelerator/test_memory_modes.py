@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 
 from calling import call, run
 from control import PARAMS, PLAIN, embedded, runner
-from octabox.engine.memory import learned
 from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.offload import Placement
@@ -188,10 +186,8 @@ def test_loras_stay_beside_their_layers_where_memory_is_short(accelerator: Contr
     assert all(np.abs(merged.astype(int) - each).max() <= 1 for each in (interrupted, short))
 
 
-def controlled(accelerator: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> TrialRunner:
-    """Return what runs the embedded model in the mode that it selects itself, with nothing measured before."""
-    del accelerator
-    monkeypatch.setattr(learned, "cache_folder", lambda: tmp_path)
+def controlled(**fields: Any) -> TrialRunner:
+    """Return what runs the embedded model in the mode that it selects itself."""
     config = embedded(device="fake", dtype="float32", **fields)
     start = Start(config, PLAIN, WorkerOptions(device="cpu"))
     return TrialRunner(load(config, PLAIN, start.options), start)
@@ -204,11 +200,9 @@ def image_of(model: TrialRunner, **params: Any) -> tuple[np.ndarray, tuple[str, 
     return np.asarray(output.outputs[0][0].value).astype(int), output.warnings
 
 
-def test_the_mode_follows_the_free_memory(
-    accelerator: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_mode_follows_the_free_memory(accelerator: Control) -> None:
     """With less memory, less of the model stays on the device; the image is the same, and the reason has the numbers."""
-    model = controlled(accelerator, tmp_path, monkeypatch)
+    model = controlled()
     first, _ = image_of(model)
     assert "full" == model.modes.memory().mode
     total = sum(
@@ -235,11 +229,9 @@ def test_the_mode_follows_the_free_memory(
 
 
 @pytest.mark.parametrize("lora", [(), (AdapterChoice(HEARTS),)])
-def test_a_call_that_runs_out_of_memory_is_run_again(
-    accelerator: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: tuple[AdapterChoice, ...]
-) -> None:
+def test_a_call_that_runs_out_of_memory_is_run_again(accelerator: Control, lora: tuple[AdapterChoice, ...]) -> None:
     """Once, in the next mode that needs less, with a warning; what it needed is learned."""
-    model = controlled(accelerator, tmp_path, monkeypatch)
+    model = controlled()
     request = call(PLAIN, {**PARAMS, "num_inference_steps": 2})
     object.__setattr__(request.runs[0], "adapters", lora)
     model.note_state()
@@ -262,9 +254,9 @@ def test_a_call_that_runs_out_of_memory_is_run_again(
         model.run(request, lambda _: None, lambda: None)
 
 
-def test_a_configured_mode_is_kept(accelerator: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configured_mode_is_kept(accelerator: Control) -> None:
     """The user has decided; the failure is only counted."""
-    model = controlled(accelerator, tmp_path, monkeypatch, memory="full")
+    model = controlled(memory="full")
     accelerator.fail("out of memory", after=40, operator="aten::convolution")
     with pytest.raises(torch.OutOfMemoryError):
         image_of(model)
@@ -272,11 +264,9 @@ def test_a_configured_mode_is_kept(accelerator: Control, tmp_path: Path, monkeyp
     assert ("full", 1) == (model.modes.memory().mode, model.modes.memory().out_of_memory)
 
 
-def test_a_call_that_fits_in_no_mode_is_refused(
-    accelerator: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_that_fits_in_no_mode_is_refused(accelerator: Control) -> None:
     """Measured calls predict it: the error has the numbers before anything is computed, and smaller calls are served."""
-    model = controlled(accelerator, tmp_path, monkeypatch)
+    model = controlled()
     image_of(model)
     image_of(model, width=64, height=64)
     accelerator.settings.memory = 60_000_000

@@ -45,6 +45,7 @@ class ModeController:
         self._components = {**loaded.pipeline.components, **loaded.extra_components}
         self._is_automatic = start.model.memory == "auto" and not self._on_host and not loaded.performance.compiles
         self._record, self._history = MemoryRecord(start, self.device), SizeHistory()
+        self._sizes = module_sizes(self._components)
         self._decode, self._decoder = decode_estimate(self._components)
         self._tiled = False
         self._out_of_memory = out_of_memory
@@ -122,7 +123,7 @@ class ModeController:
             for mode, (failed_size, before) in self._failures.items()
             if size >= failed_size and available <= before * RECOVERED
         }
-        return decide(module_sizes(self._components), self._working(size), available, self.device, failed)
+        return decide(self._sizes, self._working(size), available, self.device, failed)
 
     def _working(self, size: int) -> int:
         """Return the bytes that a call of a size needs in addition to the weights, as far as that is known."""
@@ -155,7 +156,7 @@ class ModeController:
     def _after_failure(self, size: int) -> str | None:
         """Note that memory has run out in a call; return the mode to run it again in, if there is one."""
         self._out_of_memory += 1
-        sizes, mode = module_sizes(self._components), self._placement.mode
+        sizes, mode = self._sizes, self._placement.mode
         available = available_memory(self.device, self._start.options, self._start.occupied)
         if not self._is_automatic or mode not in MODES:
             return None
@@ -178,7 +179,7 @@ class ModeController:
     def _learn(self, size: int) -> None:
         """Keep what the last call used in addition to the weights."""
         if self._placement.mode in MODES:
-            self._record.add_call(size, module_sizes(self._components).needed(self._placement.mode, 0))
+            self._record.add_call(size, self._sizes.needed(self._placement.mode, 0))
 
 
 def _has_run_out(error: Exception) -> bool:
