@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -75,7 +76,7 @@ def test_ps_tells_reserved_memory_from_memory_in_use() -> None:
 
 def test_ps_shows_how_long_a_model_stays() -> None:
     """The time since its last request, and the time that is left to it."""
-    status = {
+    status: dict[str, Any] = {
         "state": "ready",
         "pipeline": None,
         "device": "cpu",
@@ -94,7 +95,7 @@ def test_ps_shows_how_long_a_model_stays() -> None:
 
 def test_ps_shows_models_that_share_their_weights_in_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of the names in the list is first in the row."""
-    status = {
+    status: dict[str, Any] = {
         "names": ["b", "a"],
         "state": "ready",
         "pipeline": None,

@@ -46,7 +46,8 @@ def _list_models(url: str, api_key: str | None) -> list[dict[str, Any]]:
 def _is_first_name(model: dict[str, Any], models: list[dict[str, Any]]) -> bool:
     """Return whether a model is the first of those that share its process."""
     names = {model["id"], *model["status"].get("names", ())}
-    return next(other["id"] for other in models if other["id"] in names) == model["id"]
+    first: str = next(other["id"] for other in models if other["id"] in names)
+    return first == str(model["id"])
 
 
 def _with_aliases(model: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 from octabox.config.model import ModelConfig
-from octabox.engine.local.resident import budget
 from octabox.engine.local.resident.budget import PROCESS_BYTES, MemoryBudget, MemoryNeed, memory_need
 from octabox.engine.memory import learned
 from octabox.engine.memory.identity import loading_key
@@ -89,4 +88,3 @@ def test_without_a_limit_the_free_memory_counts() -> None:
         (each.place, each.available) for each in free.shortages(MemoryNeed({"host": 3 * GIB, "cuda:0": 5}), [], {})
     ]
     assert [] == MemoryBudget({}, host=lambda: None).shortages(MemoryNeed({"host": 3 * GIB}), [], {})
-    assert budget.host_memory is not None
