@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -387,7 +388,7 @@ async def test_idle_time_counts_against_the_cost_of_loading_again(monkeypatch: p
 
 
 @pytest.mark.parametrize("limits", [{"max_resident": 1}, {}])
-async def test_a_pinned_model_is_never_unloaded(limits: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pinned_model_is_never_unloaded(limits: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where only pinned models could make room, the error says so; nothing waits for them."""
     residency, loads = budgeted(
         {"cuda:0": 10}, {"cuda:0": 10}, monkeypatch, holding("one", 10, 10, pinned=True), timeout=LIMIT, **limits

@@ -42,7 +42,7 @@ class SharedQueues:
     def find(self, name: str) -> RequestQueue | None:
         """Return the queue of a name; None before its first request."""
         group = self._by_name.get(name)
-        return group and group.queue
+        return group.queue if group else None
 
     def get(self, model: ModelConfig, pipeline: str) -> RequestQueue:
         """Return the queue of a configuration; one that has changed may be that of other names now."""
