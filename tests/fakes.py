@@ -205,9 +205,9 @@ class FakeModels:
         config = ModelConfig(name=self.get(name).name, model=str(demo.FOLDER))
         return ServedModel(config, self.catalog.pipelines["StableDiffusionPipeline"])
 
-    async def load(self, name: str) -> ModelStatus:
+    async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
         """Bring a model into memory."""
-        self.loaded[name] = ModelStatus(self.get(name).name, "ready")
+        self.loaded[name] = ModelStatus(self.get(name).name, "ready", time_left=keep_alive, pinned=bool(pin))
         return self.loaded[name]
 
     async def unload(self, name: str) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from octabox.catalog.pipelines import use_folder
 from octabox.config.discovery import ModelRegistry, model_of_source
+from octabox.config.memory.durations import NEVER
 from octabox.config.settings import Settings
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.processes.forkserver import end_fork_server
@@ -87,10 +88,10 @@ def build(settings: Settings, model: str | None = None) -> Parts:
         cache_dir=None if os.environ.get(COMPILED_CODE_VARIABLE) else str(settings.cache_dir),
         silence_timeout=settings.silence_timeout,
         progress_timeout=settings.progress_timeout,
+        max_memory=settings.max_memory,
     )
-    engine = LocalEngine(
-        options, queue_size=settings.queue_size, max_resident=settings.max_resident, load_timeout=settings.load_timeout
-    )
+    metrics = Metrics()
+    engine = _build_engine(settings, options, metrics)
     limits = limits_of(settings)
     registry = ModelRegistry(settings.models)
     extra = model_of_source(model) if model and model not in registry.current().named else None
@@ -108,10 +109,22 @@ def build(settings: Settings, model: str | None = None) -> Parts:
     media_limits = _media_limits(settings)
     decoder, fetcher = DecoderPool(media_limits), Fetcher(media_limits, timeout=settings.fetch_timeout)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
-    metrics = Metrics()
     single = GenerationService(models, engine, fetcher, limits, decoder, writer, [metrics])
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
     return Parts(settings, engine, models, generation, metrics, decoder, extra.name if extra else model or "")
+
+
+def _build_engine(settings: Settings, options: WorkerOptions, metrics: Metrics) -> LocalEngine:
+    """Return the engine, which counts what it unloads."""
+    return LocalEngine(
+        options,
+        queue_size=settings.queue_size,
+        max_resident=settings.max_resident,
+        load_timeout=settings.load_timeout,
+        keep_alive=NEVER if settings.keep_alive is None else settings.keep_alive,
+        on_evict=metrics.count_eviction,
+        on_out_of_memory=metrics.count_out_of_memory,
+    )
 
 
 def limits_of(settings: Settings) -> Limits:

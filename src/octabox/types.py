@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from octabox.memory_state import MemoryState
+
 #: Modality of an artifact or an input, whatever its format.
 Kind = Literal["image", "video", "audio", "mesh", "text", "array"]
 
@@ -246,7 +248,7 @@ class PerformanceReport:
 
 
 @dataclass(frozen=True)
-class ModelStatus:
+class ModelStatus(MemoryState):
     """Status of a model that is loading or in memory.
 
     Args:
@@ -258,7 +260,6 @@ class ModelStatus:
         waiting: Number of requests in its queue.
         pid: Id of its process.
         since: Time of the load, in seconds since the epoch.
-        allocated: Bytes of the reserved memory that tensors use, by accelerator; the rest is cached.
         performance: Result of its performance settings; None while loading.
     """
 
@@ -270,7 +271,6 @@ class ModelStatus:
     waiting: int = 0
     pid: int | None = None
     since: float | None = None
-    allocated: Mapping[str, int] = field(default_factory=dict)
     performance: PerformanceReport | None = None
 
 

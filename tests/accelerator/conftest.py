@@ -18,6 +18,7 @@ import pytest
 import pretended_accelerator
 from accelerator.environment import accelerator_environment
 from accelerator.isolation import Children, is_here
+from octabox.engine.memory import learned
 from pretended_accelerator.settings import PREFIX
 from serving import running_server
 
@@ -78,6 +79,12 @@ def accelerator() -> Iterator[pretended_accelerator.Control]:
     control.reset()
     yield control
     control.reset()
+
+
+@pytest.fixture(autouse=True)
+def nothing_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test begin without what calls of earlier ones have needed."""
+    monkeypatch.setattr(learned, "cache_folder", lambda: tmp_path / "measured")
 
 
 @pytest.fixture

@@ -86,7 +86,9 @@ class Worker:
 @pytest.fixture
 def worker(embedded: ModelConfig, accelerator: Control) -> Callable[..., Worker]:
     """Return a function that loads the embedded model on the device with settings."""
-    return lambda **settings: Worker(embedded.model_copy(update={"dtype": "float32", **settings}), accelerator)
+    return lambda **settings: Worker(
+        embedded.model_copy(update={"dtype": "float32", "memory": "full", **settings}), accelerator
+    )
 
 
 @pytest.mark.slow

@@ -11,9 +11,13 @@ import pytest
 import torch
 
 from calling import call, run
-from control import PARAMS, PLAIN, runner
+from control import PARAMS, PLAIN, embedded, runner
+from octabox.engine.messages import Start, WorkerOptions
+from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.offload import Placement
 from octabox.engine.worker.runner import Runner
+from octabox.engine.worker.trial import TrialRunner
+from octabox.errors import OutOfMemoryError
 from octabox.types import AdapterChoice
 from pretended_accelerator import Control
 from trained import HEARTS
@@ -135,7 +139,7 @@ def call_of(model: Runner, *adapters: AdapterChoice, **fields: Any) -> np.ndarra
 def test_what_each_mode_holds(accelerator: Control) -> None:
     """All draw the same; whole components take less than the model, and layers less than components."""
     images, peaks = [], []
-    for mode in ("full", "model_cpu_offload", "group_offload", "sequential_cpu_offload"):
+    for mode in ("full", "encoder_offload", "model_cpu_offload", "group_offload", "sequential_cpu_offload"):
         model = runner(memory=mode, device="fake", dtype="float32")
         gc.collect()
         torch.accelerator.reset_peak_memory_stats()
@@ -145,7 +149,7 @@ def test_what_each_mode_holds(accelerator: Control) -> None:
         gc.collect()
 
     assert all(np.abs(images[0].astype(int) - each).max() <= 1 for each in images)
-    assert peaks[0] > peaks[1] > max(peaks[2:])
+    assert peaks[0] > peaks[1] > peaks[2] > max(peaks[3:])
 
 
 def test_a_remembered_prompt_needs_no_encoder(accelerator: Control) -> None:
@@ -180,3 +184,95 @@ def test_loras_stay_beside_their_layers_where_memory_is_short(accelerator: Contr
 
     assert model._loras._applied is None
     assert all(np.abs(merged.astype(int) - each).max() <= 1 for each in (interrupted, short))
+
+
+def controlled(**fields: Any) -> TrialRunner:
+    """Return what runs the embedded model in the mode that it selects itself."""
+    config = embedded(device="fake", dtype="float32", **fields)
+    start = Start(config, PLAIN, WorkerOptions(device="cpu"))
+    return TrialRunner(load(config, PLAIN, start.options), start)
+
+
+def image_of(model: TrialRunner, **params: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the image of a short call, and its warnings."""
+    model.note_state()
+    output = model.run(call(PLAIN, {**PARAMS, "num_inference_steps": 2, **params}), lambda _: None, lambda: None)
+    return np.asarray(output.outputs[0][0].value).astype(int), output.warnings
+
+
+def test_the_mode_follows_the_free_memory(accelerator: Control) -> None:
+    """With less memory, less of the model stays on the device; the image is the same, and the reason has the numbers."""
+    model = controlled()
+    first, _ = image_of(model)
+    assert "full" == model.modes.memory().mode
+    total = sum(
+        each.nbytes
+        for part in (model.pipelines[0].unet, model.pipelines[0].vae, model.pipelines[0].text_encoder)
+        for each in part.parameters()
+    )
+    encoder = sum(each.nbytes for each in model.pipelines[0].text_encoder.parameters())
+    working = model.modes._working(128 * 128)
+    found = []
+    for needed in (total + working, total - encoder // 2 + working, total // 2 + working):
+        accelerator.settings.memory = round(needed / 0.9) + 2**16
+        image, _ = image_of(model)
+        found.append(model.modes.memory().mode)
+        assert np.abs(first - image).max() <= 1
+    accelerator.settings.memory = 0
+    for _ in range(2):
+        image_of(model)
+
+    assert "full" == found[0]
+    assert "full" not in found[1:]
+    assert "full" == model.modes.memory().mode
+    assert "All weights and the call need" in model.modes.memory().reason
+
+
+@pytest.mark.parametrize("lora", [(), (AdapterChoice(HEARTS),)])
+def test_a_call_that_runs_out_of_memory_is_run_again(accelerator: Control, lora: tuple[AdapterChoice, ...]) -> None:
+    """Once, in the next mode that needs less, with a warning; what it needed is learned."""
+    model = controlled()
+    request = call(PLAIN, {**PARAMS, "num_inference_steps": 2})
+    object.__setattr__(request.runs[0], "adapters", lora)
+    model.note_state()
+    first = np.asarray(model.run(request, lambda _: None, lambda: None).outputs[0][0].value).astype(int)
+    accelerator.fail("out of memory", after=40, operator="aten::convolution")
+    model.note_state()
+    output = model.run(request, lambda _: None, lambda: None)
+
+    assert np.abs(first - np.asarray(output.outputs[0][0].value).astype(int)).max() <= 1
+    assert (
+        "Memory ran out with `memory: full`: the request was run again with `memory: encoder_offload`."
+        in output.warnings
+    )
+    measured = model.modes.memory()
+    assert (1, "encoder_offload") == (measured.out_of_memory, measured.mode)
+    accelerator.fail("out of memory", after=40, operator="aten::convolution")
+    accelerator.fail("out of memory", after=80, operator="aten::convolution")
+    model.note_state()
+    with pytest.raises(torch.OutOfMemoryError):
+        model.run(request, lambda _: None, lambda: None)
+
+
+def test_a_configured_mode_is_kept(accelerator: Control) -> None:
+    """The user has decided; the failure is only counted."""
+    model = controlled(memory="full")
+    accelerator.fail("out of memory", after=40, operator="aten::convolution")
+    with pytest.raises(torch.OutOfMemoryError):
+        image_of(model)
+
+    assert ("full", 1) == (model.modes.memory().mode, model.modes.memory().out_of_memory)
+
+
+def test_a_call_that_fits_in_no_mode_is_refused(accelerator: Control) -> None:
+    """Measured calls predict it: the error has the numbers before anything is computed, and smaller calls are served."""
+    model = controlled()
+    image_of(model)
+    image_of(model, width=64, height=64)
+    accelerator.settings.memory = 60_000_000
+    with pytest.raises(OutOfMemoryError, match=r"even in the mode group_offload") as raised:
+        image_of(model, width=2048, height=2048)
+
+    assert (raised.value.requested or 0) > (raised.value.free or 0) > 0
+    assert "Request a smaller size." in raised.value.hint
+    image_of(model, width=64, height=64)

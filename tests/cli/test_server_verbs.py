@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 
 import httpx
 import pytest
@@ -70,6 +72,49 @@ def test_ps_tells_reserved_memory_from_memory_in_use() -> None:
     }
 
     assert "host 1024 MiB, cuda:1 3072 MiB (2048 in use)" in ps._row({"id": "flux", "status": status})
+
+
+def test_ps_shows_how_long_a_model_stays() -> None:
+    """The time since its last request, and the time that is left to it."""
+    status: dict[str, Any] = {
+        "state": "ready",
+        "pipeline": None,
+        "device": "cpu",
+        "memory": {},
+        "waiting": 0,
+        "pid": 7,
+        "memory_mode": "full",
+        "last_used": time.time() - 61,
+        "time_left": 239.4,
+        "pinned": False,
+    }
+
+    assert ["full", "", "1m 1s ago", "3m 59s"] == ps._row({"id": "x", "status": status})[5:9]
+    assert "pinned" == ps._row({"id": "x", "status": {**status, "pinned": True}})[8]
+
+
+def test_ps_shows_models_that_share_their_weights_in_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of the names in the list is first in the row."""
+    status: dict[str, Any] = {
+        "names": ["b", "a"],
+        "state": "ready",
+        "pipeline": None,
+        "device": "cpu",
+        "memory": {},
+        "waiting": 0,
+        "pid": 7,
+    }
+    body = {
+        "data": [
+            {"id": "a", "owned_by": "octabox", "status": status},
+            {"id": "b", "owned_by": "octabox", "status": status},
+            {"id": "c", "owned_by": "octabox", "alias_of": "b", "status": status},
+        ]
+    }
+    monkeypatch.setattr(ps, "send_request", lambda *_: body)
+    (shown,) = json.loads(CliRunner().invoke(cli, ["ps", "--url", "http://here:1", "--json"]).output)
+
+    assert "a, b, c" == ps._row(shown)[0]
 
 
 def test_ps_shows_a_process_once_with_all_its_names(monkeypatch: pytest.MonkeyPatch) -> None:

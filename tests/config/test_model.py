@@ -12,7 +12,7 @@ def test_a_name_and_a_source_are_enough() -> None:
     """Everything else has a default."""
     model = ModelConfig(name="a", model="owner/name")
 
-    assert ("auto", "full", None, {}) == (model.dtype, model.memory, model.seed, model.defaults)
+    assert ("auto", "auto", None, {}) == (model.dtype, model.memory, model.seed, model.defaults)
 
 
 def test_a_scheduler_may_be_a_mere_name() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 
 import pytest
 
@@ -20,7 +20,14 @@ class Counter:
     def __init__(self) -> None:
         self.counted: list[tuple[str, str, list[str]]] = []
 
-    def count_request(self, model: str, outcome: str, seconds: float, kinds: Iterable[str] = ()) -> None:
+    def count_request(
+        self,
+        model: str,
+        outcome: str,
+        seconds: float,
+        kinds: Iterable[str] = (),
+        timings: Mapping[str, float] | None = None,
+    ) -> None:
         """Keep a request."""
         assert seconds >= 0
         self.counted.append((model, outcome, [*kinds]))

@@ -40,6 +40,22 @@ def test_memory_of_an_accelerator_is_reserved_or_in_use() -> None:
     assert "cuda:1" not in metrics.render([]).decode()
 
 
+def test_phases_evictions_and_exhausted_memory_are_counted() -> None:
+    """Each by model; a phase that a request did not have is not counted."""
+    metrics = Metrics()
+    metrics.count_request("demo", "ok", 3, ["image"], {"queue": 0.3, "run": 2})
+    metrics.count_request("demo", "ok", 1, ["image"], {"run": 1})
+    metrics.count_eviction("demo", "keep_alive")
+    metrics.count_out_of_memory("demo")
+    text = metrics.render([]).decode()
+
+    assert 'octabox_phase_seconds_sum{model="demo",phase="run"} 3.0' in text
+    assert 'octabox_phase_seconds_count{model="demo",phase="queue"} 1.0' in text
+    assert 'phase="load"' not in text
+    assert 'octabox_evictions_total{model="demo",reason="keep_alive"} 1.0' in text
+    assert 'octabox_out_of_memory_total{model="demo"} 1.0' in text
+
+
 def test_two_servers_in_one_process() -> None:
     """Each server has separate metrics."""
     one, two = Metrics(), Metrics()

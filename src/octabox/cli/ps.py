@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import click
 
 from octabox.cli.client import foreign_server, key_option, send_request, url_option
+from octabox.config.memory.durations import format_duration
 
 #: Owner of all models of Octabox in the list of models.
 OWNER = "octabox"
@@ -22,11 +24,13 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
     from octabox.cli.tables import show_table
 
     listed = _list_models(url, api_key)
-    models = [_with_aliases(model, listed) for model in listed if model.get("status") and not model.get("alias_of")]
+    loaded = [model for model in listed if model.get("status") and not model.get("alias_of")]
+    models = [_with_aliases(model, listed) for model in loaded if _is_first_name(model, loaded)]
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
-    columns = ["model", "state", "pipeline", "device", "profile", "batches", "memory", "waiting", "pid"]
+    columns = ["model", "state", "pipeline", "device", "profile", "batches", "mode", "memory", "used", "left"]
+    columns += ["waiting", "pid"]
     show_table(columns, [_row(model) for model in models])
 
 
@@ -40,10 +44,19 @@ def _list_models(url: str, api_key: str | None) -> list[dict[str, Any]]:
     return models
 
 
+def _is_first_name(model: dict[str, Any], models: list[dict[str, Any]]) -> bool:
+    """Return whether a model is the first of those that share its process."""
+    names = {model["id"], *model["status"].get("names", ())}
+    first: str = next(other["id"] for other in models if other["id"] in names)
+    return first == str(model["id"])
+
+
 def _with_aliases(model: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a model with its other names, if it has any."""
-    aliases = [other["id"] for other in models if other.get("alias_of") == model["id"]]
-    return {**model, "aliases": aliases} if aliases else model
+    names = {model["id"], *model["status"].get("names", ())}
+    aliases = [other["id"] for other in models if other.get("alias_of") in names]
+    others = sorted(names & {other["id"] for other in models} - {model["id"]})
+    return {**model, "aliases": [*others, *aliases]} if others or aliases else model
 
 
 def _row(model: dict[str, Any]) -> list[str]:
@@ -57,7 +70,10 @@ def _row(model: dict[str, Any]) -> list[str]:
         status["device"] or "",
         performance.get("profile", ""),
         _batches(performance),
+        status.get("memory_mode") or "",
         memory,
+        _format_last_use(status),
+        _format_time_left(status),
         status["waiting"],
         status["pid"],
     )
@@ -68,6 +84,18 @@ def _batches(performance: dict[str, Any]) -> str:
     """Return how many runs share a call by what was learned, and why others run singly."""
     reports = (performance.get(name, {}).get("batching") for name in ("applied", "skipped"))
     return "; ".join(filter(None, reports))
+
+
+def _format_last_use(status: dict[str, Any]) -> str:
+    """Return when a model was used last."""
+    last_used = status.get("last_used")
+    return "" if last_used is None else f"{format_duration(time.time() - last_used)} ago"
+
+
+def _format_time_left(status: dict[str, Any]) -> str:
+    """Return in what time a model is unloaded if no request arrives."""
+    left = status.get("time_left")
+    return "pinned" if status.get("pinned") else "" if left is None else format_duration(left)
 
 
 def _format_memory(device: str, size: int, allocated: int | None) -> str:

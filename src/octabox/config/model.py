@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from octabox.config.memory.durations import Duration
+from octabox.config.memory.modes import MemoryMode
 from octabox.config.performance import Performance, PerformanceConfig
 from octabox.config.preset_merge import deep_merge, presets, settings_for
 from octabox.prompts.names import Syntax
@@ -28,9 +30,6 @@ DTYPES = tuple(name for name in get_args(Dtype) if name != "auto")
 
 #: Dtypes of layerwise casting: weights are stored in one of these and cast to the component's dtype to compute.
 Storage = Literal["float8_e4m3fn", "float8_e5m2"]
-
-#: Offload modes, by the names of diffusers' methods; ``full`` keeps the model on the accelerator.
-MemoryMode = Literal["full", "model_cpu_offload", "sequential_cpu_offload", "group_offload"]
 
 
 class _Strict(BaseModel):
@@ -190,12 +189,17 @@ class ModelConfig(_Strict):
         description="Prompt syntax: plain, or with weights as in A1111 or Compel. Default: the server's.",
     )
     memory: MemoryMode = Field(
-        default="full", description="Offloading from the accelerator while parts are not in use."
+        default="auto", description="Offloading from the accelerator; auto offloads what does not fit."
     )
     batching: Literal["auto", "never", "always"] = Field(
         default="auto", description="Whether waiting runs share a call."
     )
     deterministic: bool = Field(default=False, description="Whether outputs must not depend on other requests.")
+    keep_alive: Duration | None = Field(
+        default=None,
+        description="How long the model stays in memory without requests, such as 5m. Default: the server's.",
+    )
+    pin: bool = Field(default=False, description="Whether the model is never unloaded to make room for another one.")
     performance: Performance = Field(
         default_factory=PerformanceConfig, description="Performance settings: a profile, or a mapping."
     )

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError,
 
 from octabox.config.connection_settings import ConnectionSettings, split_list
 from octabox.config.document import read_document
+from octabox.config.memory.memory_settings import MemorySettings
 from octabox.config.model import Dtype, ResponseFormat
 from octabox.config.performance import Profile
 from octabox.config.problems import describe_expected, did_you_mean, format_value, nearest_location
@@ -33,7 +34,7 @@ CLIENT_VARIABLES = (f"{PREFIX}URL", f"{PREFIX}API_KEY")
 DEFAULT_FILE = Path("octabox.yaml")
 
 
-class Settings(JobSettings, ConnectionSettings):
+class Settings(JobSettings, ConnectionSettings, MemorySettings):
     """Settings of the server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,7 +64,6 @@ class Settings(JobSettings, ConnectionSettings):
     )
     allow_hub: bool = Field(default=False, description="Whether clients may use any model of the Hub by its id.")
     queue_size: int = Field(default=32, description="Maximum number of requests that wait for a model.", ge=1)
-    max_resident: int = Field(default=0, description="Maximum number of models in memory; 0 is no limit.", ge=0)
     threads: int = Field(default=0, description="CPU threads of each model; 0 is one for each physical core.", ge=0)
     device: str | None = Field(
         default=None, description="Device of models that configure none; the best available by default."

@@ -35,6 +35,7 @@ class WorkerOptions:
         cache_dir: Folder for what can be rebuilt, such as compiled code; None leaves that to torch and its variable.
         silence_timeout: Seconds without a sign of life after which it is ended; 0 is no limit.
         progress_timeout: Seconds without progress of a call after which it is ended; 0 is no limit.
+        max_memory: Bytes that models may use, by place.
     """
 
     threads: int = 0
@@ -48,15 +49,24 @@ class WorkerOptions:
     cache_dir: str | None = None
     silence_timeout: float = 60.0
     progress_timeout: float = 3600.0
+    max_memory: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Start:
-    """To a new worker: load this model."""
+    """To a new worker: load this model.
+
+    Args:
+        model: Its configuration.
+        pipeline: Class to load it as.
+        options: Settings of the worker.
+        occupied: Bytes that other models hold on its device.
+    """
 
     model: ModelConfig
     pipeline: str
     options: WorkerOptions
+    occupied: int = 0
 
 
 @dataclass(frozen=True)
@@ -209,10 +219,18 @@ class Memory:
     Args:
         bytes: Resident bytes of the ``host``, and reserved bytes by accelerator, such as ``cuda:0``.
         allocated: Bytes of tensors, by accelerator; the other reserved bytes are kept for reuse.
+        peak: Largest number of bytes of tensors in the last call, by accelerator.
+        mode: The memory mode.
+        reason: Why it was selected; empty if it was configured.
+        out_of_memory: How often memory has run out in calls.
     """
 
     bytes: Mapping[str, int] = field(default_factory=dict)
     allocated: Mapping[str, int] = field(default_factory=dict)
+    peak: Mapping[str, int] = field(default_factory=dict)
+    mode: str | None = None
+    reason: str = ""
+    out_of_memory: int = 0
 
 
 ToWorker = RunCall | RunBatch | CancelCall | Ping

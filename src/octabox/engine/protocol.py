@@ -110,6 +110,15 @@ class Engine(Protocol):
     async def unload(self, name: str) -> bool:
         """Unload a model, after the call that it runs; return whether it was in memory."""
 
+    def retain(self, name: str, keep_alive: float | None, pin: bool | None) -> None:
+        """Change how long a model in memory stays there, until it is unloaded.
+
+        Args:
+            name: Name of the model.
+            keep_alive: Seconds without requests after which it is unloaded; None leaves it as it is.
+            pin: Whether it is never unloaded for another model; None leaves it as it is.
+        """
+
     def status(self) -> list[ModelStatus]:
         """Return all models in memory or being loaded."""
 

@@ -6,7 +6,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -65,11 +67,46 @@ def stored_dtype(files: Iterator[Path] | list[Path]) -> str | None:
     counts: Counter[str] = Counter()
     for file in files:
         if file.suffix == ".safetensors":
-            counts += _dtype_counts(file)
+            with suppress(OSError):
+                counts += file_elements(file)
     return counts.most_common(1)[0][0] if counts else None
 
 
-def _dtype_counts(file: Path) -> Counter[str]:
+def component_elements(folder: Path, variant: str | None = None) -> dict[str, Counter[str]]:
+    """Return the number of weights of each component of a folder, by dtype; those at the top level have an empty name.
+
+    Of several copies of a component's weights one is counted: that of the variant, and .safetensors files first.
+
+    Args:
+        folder: Folder of a model or of a component.
+        variant: Variant to select if it has any files.
+    """
+    copies: dict[str, dict[tuple[bool, bool, str], list[Path]]] = {}
+    for file in weight_files(folder):
+        key = (file.path.suffix != ".safetensors", file.variant != variant, file.variant or "")
+        copies.setdefault(file.component, {}).setdefault(key, []).append(file.path)
+    return {
+        component: sum((file_elements(path) for path in found[min(found)]), Counter())
+        for component, found in copies.items()
+    }
+
+
+def file_elements(file: Path) -> Counter[str]:
+    """Return the number of weights in a file by dtype; packed weights are counted in bytes, as ``U8``.
+
+    Pickles are not read: their weights are taken for half-precision ones where the name contains 16, else for float32.
+    """
+    size = file.stat().st_size
+    if file.suffix == ".safetensors":
+        return _dtype_counts(file, size, file.stat().st_mtime_ns)
+    if file.suffix == ".gguf":
+        return Counter(U8=size)
+    half = "16" in file.name
+    return Counter({"F16" if half else "F32": size // (2 if half else 4)})
+
+
+@lru_cache(256)
+def _dtype_counts(file: Path, _size: int = 0, _modified: int = 0) -> Counter[str]:
     """Return the number of weights of each dtype in a .safetensors file."""
     found: Counter[str] = Counter()
     try:

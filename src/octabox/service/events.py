@@ -61,5 +61,6 @@ def observed(request: GenerationRequest, observers: Iterable[RequestObserver]) -
         kinds = [artifact.kind for each in results for artifact in each.artifacts]
         for each in results:
             logger.info("%s: %s made %d", each.model, each.pipeline, len(each.artifacts))
+        timings = results[-1].timings if results else {}
         for observer in observers:
-            observer.count_request(model, outcome, time.monotonic() - start, kinds)
+            observer.count_request(model, outcome, time.monotonic() - start, kinds, timings)

@@ -153,14 +153,18 @@ class ModelService(ConfiguredModels):
         """Stop serving a model that was added, and unload it; return whether it was in memory."""
         return self._extra.pop(name, None) is not None and await self._engine.unload(name)
 
-    async def load(self, name: str) -> ModelStatus:
-        """Load a model into memory."""
+    async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
+        """Load a model into memory, and change how long it stays there; None leaves that as it is configured."""
         model = await self.served(name)
-        return await self._engine.load(model.config, model.pipeline.name)
+        status = await self._engine.load(model.config, model.pipeline.name)
+        if keep_alive is None and pin is None:
+            return status
+        self._engine.retain(model.config.name, keep_alive, pin)
+        return next((each for each in self.status() if model.config.name in (each.model, *each.names)), status)
 
     async def unload(self, name: str) -> bool:
         """Unload a model, which may not be configured any more; return whether it was in memory."""
-        loaded = any(status.model == name for status in self.status())
+        loaded = any(name in (status.model, *status.names) for status in self.status())
         return await self._engine.unload(name if loaded else self.config(name).name)
 
     def status(self) -> Statuses:

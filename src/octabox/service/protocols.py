@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Protocol
 
 from octabox.catalog.entries import PipelineEntry
@@ -34,7 +34,14 @@ class GenerationService(Protocol):
 class RequestObserver(Protocol):
     """Counts requests that have ended."""
 
-    def count_request(self, model: str, outcome: str, seconds: float, kinds: Iterable[str] = ()) -> None:
+    def count_request(
+        self,
+        model: str,
+        outcome: str,
+        seconds: float,
+        kinds: Iterable[str] = (),
+        timings: Mapping[str, float] | None = None,
+    ) -> None:
         """Count a request that has ended.
 
         Args:
@@ -42,6 +49,7 @@ class RequestObserver(Protocol):
             outcome: ``ok``, or the name of an error class.
             seconds: How long it took.
             kinds: Kind of each artifact.
+            timings: Seconds of its phases.
         """
         ...
 
@@ -91,8 +99,8 @@ class ModelService(Protocol):
         """Return why a scheduler does not fit a model; None if it fits."""
         ...
 
-    async def load(self, name: str) -> ModelStatus:
-        """Load a model into memory."""
+    async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
+        """Load a model into memory, and change how long it stays there."""
         ...
 
     async def unload(self, name: str) -> bool:

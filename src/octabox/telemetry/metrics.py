@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -30,10 +30,29 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
+        self._phases = Histogram(
+            "octabox_phase_seconds",
+            "Seconds of a request's phases: queue, load, run and encode.",
+            ["model", "phase"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._out_of_memory = Counter(
+            "octabox_out_of_memory",
+            "Calls and loads in which memory ran out, also those that were repeated.",
+            ["model"],
+            registry=self._registry,
+        )
         self._artifacts = Counter(
             "octabox_artifacts", "Generated artifacts.", ["model", "kind"], registry=self._registry
         )
         self._waiting = Gauge("octabox_waiting", "Waiting requests.", ["model"], registry=self._registry)
+        self._evictions = Counter(
+            "octabox_evictions",
+            "Models unloaded for another one, or for lack of requests.",
+            ["model", "reason"],
+            registry=self._registry,
+        )
         self._memory = Gauge(
             "octabox_memory_bytes",
             "Memory of a model: resident on the host, reserved on an accelerator.",
@@ -47,12 +66,29 @@ class Metrics:
             registry=self._registry,
         )
 
-    def count_request(self, model: str, outcome: str, seconds: float, kinds: Iterable[str] = ()) -> None:
+    def count_request(
+        self,
+        model: str,
+        outcome: str,
+        seconds: float,
+        kinds: Iterable[str] = (),
+        timings: Mapping[str, float] | None = None,
+    ) -> None:
         """Count a completed request; ``outcome`` is ``ok`` or the name of an error class."""
+        for phase, duration in (timings or {}).items():
+            self._phases.labels(model, phase).observe(duration)
         self._requests.labels(model, outcome).inc()
         self._seconds.labels(model).observe(seconds)
         for kind in kinds:
             self._artifacts.labels(model, kind).inc()
+
+    def count_eviction(self, model: str, reason: str) -> None:
+        """Count a model that was unloaded; ``reason`` is ``count``, ``memory`` or ``keep_alive``."""
+        self._evictions.labels(model, reason).inc()
+
+    def count_out_of_memory(self, model: str) -> None:
+        """Count a call or a load in which memory ran out."""
+        self._out_of_memory.labels(model).inc()
 
     def render(self, models: Iterable[ModelStatus]) -> bytes:
         """Return all metrics in Prometheus' text format, with the current status of the models."""

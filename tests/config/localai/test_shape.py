@@ -157,7 +157,7 @@ def test_z_image_as_it_is_shared_loads() -> None:
     """The option for the dtype is stronger than ``f16: false``."""
     model = documented("z-image-turbo")
 
-    assert ("bfloat16", "full", {"num_inference_steps": 9}) == (model.dtype, model.memory, model.defaults)
+    assert ("bfloat16", "auto", {"num_inference_steps": 9}) == (model.dtype, model.memory, model.defaults)
 
 
 def test_flux_as_it_is_shared_loads() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, r
 from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.engine.local.residency import Residency
+from octabox.engine.local.resident import room
+from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
 from octabox.engine.messages import Failed, Finished, Loaded, LoadFailed, RunFinished
 from octabox.errors import CapacityError, GenerationError, OutOfMemoryError
 
@@ -21,7 +25,8 @@ class FakeModel:
 
     def __init__(self, name: str, last_used: float, device: str | None = None, *, idle: bool = True) -> None:
         self.name, self.last_used, self.device, self.idle = name, last_used, device, idle
-        self.resident = device is not None
+        self.resident, self.load_seconds, self.pinned, self.expires = device is not None, 1.0, False, None
+        self.memory: dict[str, int] = {}
 
     async def unload(self) -> bool:
         """Leave memory."""
@@ -35,6 +40,7 @@ class FakeDevices:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str | None, list[str]]] = []
+        self.free_bytes: dict[str, int] = {}
 
     @asynccontextmanager
     async def assigned(
@@ -45,6 +51,10 @@ class FakeDevices:
         self.requests.append((requested, list(in_use)))
         await asyncio.sleep(0)
         yield requested or "cuda:0"
+
+    async def free(self, device: str) -> int | None:
+        """Return what is free; not known unless a test sets it."""
+        return self.free_bytes.get(device)
 
 
 class Loads:
@@ -322,3 +332,127 @@ async def test_a_wait_for_room_has_a_limit() -> None:
         await Client(engine, call("two")).result()
     await engine.close()
     await first.leave()
+
+
+def budgeted(
+    limits: dict[str, int],
+    need: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    *models: FakeModel,
+    flexible: bool = False,
+    devices: FakeDevices | None = None,
+    **options: object,
+) -> tuple[Residency, Loads]:
+    """Return a residency with limits, and what loads a model that needs so many bytes."""
+    places = frozenset({"cuda:0"} if flexible else ())
+    monkeypatch.setattr(room, "memory_need", lambda *_: MemoryNeed(need, places))
+    return residency_of(*models, devices=devices, budget=MemoryBudget(limits, host=lambda: None), **options)
+
+
+def holding(name: str, last_used: float, size: int, *, load_seconds: float = 1.0, **fields: bool) -> FakeModel:
+    """Return a model that holds bytes on the first device."""
+    found = FakeModel(name, last_used, "cuda:0", idle=fields.get("idle", True))
+    found.memory, found.load_seconds, found.pinned = {"cuda:0": size}, load_seconds, fields.get("pinned", False)
+    return found
+
+
+@pytest.mark.parametrize(("limit", "left"), [(30, ["one", "two", "new"]), (29, ["two", "new"]), (10, ["new"])])
+async def test_as_many_bytes_are_freed_as_are_missing(
+    limit: int, left: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No model is unloaded for one that fits."""
+    residency, loads = budgeted(
+        {"cuda:0": limit}, {"cuda:0": 10}, monkeypatch, holding("one", 10, 10), holding("two", 20, 10)
+    )
+    await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert left == resident(loads)
+
+
+async def test_idle_time_counts_against_the_cost_of_loading_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that loads quickly leaves before one that was idle for a little longer and takes minutes."""
+    now = time.time()
+    reasons: list[tuple[str, str]] = []
+    residency, loads = budgeted(
+        {"cuda:0": 20},
+        {"cuda:0": 10},
+        monkeypatch,
+        holding("slow", now - 200, 10, load_seconds=60),
+        holding("quick", now - 100, 10, load_seconds=2),
+        on_evict=lambda name, reason: reasons.append((name, reason)),
+    )
+    await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert ["slow", "new"] == resident(loads)
+    assert [("quick", "memory")] == reasons
+
+
+@pytest.mark.parametrize("limits", [{"max_resident": 1}, {}])
+async def test_a_pinned_model_is_never_unloaded(limits: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only pinned models could make room, the error says so; nothing waits for them."""
+    residency, loads = budgeted(
+        {"cuda:0": 10}, {"cuda:0": 10}, monkeypatch, holding("one", 10, 10, pinned=True), timeout=LIMIT, **limits
+    )
+    with pytest.raises(CapacityError, match=r"There is no room for model 'new': the .*models.* are pinned"):
+        await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert ["one"] == resident(loads)
+
+
+async def test_a_model_that_exceeds_a_limit_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the numbers; all that is idle has been unloaded. One that can be offloaded is loaded."""
+    residency, loads = budgeted({"cuda:0": 2**30}, {"cuda:0": 3 * 2**30}, monkeypatch)
+    with pytest.raises(
+        OutOfMemoryError, match=r"needs 3\.00 GiB on cuda:0, and `max_memory` allows 1\.00 GiB"
+    ) as raised:
+        await residency.load("new", configuration("new", device="cuda:0"), loads)
+    assert (3 * 2**30, 2**30) == (raised.value.requested, raised.value.free)
+
+    residency, loads = budgeted({"cuda:0": 2**30}, {"cuda:0": 3 * 2**30}, monkeypatch, flexible=True)
+    await residency.load("new", configuration("new", device="cuda:0"), loads)
+    assert ["new"] == resident(loads)
+
+
+async def test_a_load_waits_for_the_bytes_of_a_busy_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on once that model is idle."""
+    busy = holding("one", 10, 10, idle=False)
+    residency, loads = budgeted({"cuda:0": 10}, {"cuda:0": 10}, monkeypatch, busy, timeout=LIMIT)
+    load = asyncio.create_task(residency.load("new", configuration("new", device="cuda:0"), loads))
+    await asyncio.sleep(0.05)
+    assert [] == loads.made
+
+    busy.idle = True
+    residency.notify_freed()
+    await asyncio.wait_for(load, LIMIT)
+    assert ["new"] == resident(loads)
+
+
+async def test_without_a_limit_what_is_free_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read only where a model could be unloaded; a model is loaded in any case."""
+    devices = FakeDevices()
+    devices.free_bytes = {"cuda:0": 9}
+    residency, loads = budgeted({}, {"cuda:0": 10}, monkeypatch, holding("one", 10, 10), devices=devices)
+    await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert ["new"] == resident(loads)
+
+
+async def test_an_engine_unloads_a_model_that_is_not_used() -> None:
+    """`keep_alive` of its configuration counts from the end of its last request; a request changes it."""
+    workers, reasons = FakeWorkers(), list[tuple[str, str]]()
+    engine = engine_of(workers, on_evict=lambda name, reason: reasons.append((name, reason)))
+    await Client(engine, call("short", keep_alive=0.1)).result()
+    await Client(engine, call("long")).result()
+    await Client(engine, call("pinned", keep_alive=0.1, pin=True)).result()
+    await settle()
+    statuses = {status.model: status for status in engine.status()}
+    assert (statuses["short"].time_left or 9) < 0.2
+    assert (None, None) == (statuses["long"].time_left, statuses["pinned"].time_left)
+    assert statuses["pinned"].pinned
+
+    await asyncio.sleep(0.3)
+    assert ["long", "pinned"] == [status.model for status in engine.status()]
+    assert [("short", "keep_alive")] == reasons
+    engine.retain("long", 0, None)
+    await asyncio.sleep(0.05)
+    assert ["pinned"] == [status.model for status in engine.status()]

@@ -1,6 +1,7 @@
 """Names and shapes, read from the header of a single file."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
+from octabox.hub.checkpoints import tensors
 from octabox.hub.checkpoints.tensors import read_shapes, summarize_names
 
 
@@ -42,6 +44,21 @@ def test_a_header_that_is_none_is_told(tmp_path: Path, content: bytes) -> None:
 
     with pytest.raises(IncompatibleWeightsError, match=r"x\.safetensors"):
         read_shapes(file)
+
+
+def test_a_header_is_read_once_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is planned asks for it several times; another content has another size or time."""
+    file, opened = tmp_path / "x.safetensors", list[str]()
+    save_file({"a": torch.zeros(2)}, file)
+    monkeypatch.setattr(tensors, "check_header", lambda path: opened.append(path.name))
+    first = [read_shapes(file), read_shapes(file), tensors.read_header(file)[0]]
+    assert [{"a": (2,)}] * 3 == first
+    assert ["x.safetensors"] == opened
+
+    save_file({"b": torch.zeros(3)}, file)
+    os.utime(file, ns=(1, 1))
+    assert {"b": (3,)} == read_shapes(file)
+    assert 2 == len(opened)
 
 
 def test_tensors_that_were_cut_off_are_told(tmp_path: Path) -> None:

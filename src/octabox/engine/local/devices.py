@@ -7,15 +7,17 @@ import logging
 import math
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import ProcessEndedError, ask_process, in_daemon_thread
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
-from octabox.engine.worker.entry import survey as work
+from octabox.engine.worker.entry import survey, survey_free
 
 #: Seconds for the search for accelerators; the fork server may still be importing its libraries.
 SURVEY_TIMEOUT = 300.0
@@ -81,10 +83,10 @@ class DevicePool:
         # A Mac has one accelerator at most, and no fork server that may be unable to use it.
         if (requested is not None and ":" in requested) or sys.platform == "darwin":
             return requested
-        survey = await self._survey()
-        if survey.problem:
+        found = await self._survey()
+        if found.problem:
             return requested
-        devices = [each for each in survey.devices if requested in (None, ACCELERATOR, each.name.partition(":")[0])]
+        devices = [each for each in found.devices if requested in (None, ACCELERATOR, each.name.partition(":")[0])]
         if not devices:
             return requested or "cpu"  # The worker refuses a device that does not exist, and lists those that do.
         taken = Counter(in_use)
@@ -101,7 +103,15 @@ class DevicePool:
             self._known = await asyncio.wait_for(in_daemon_thread(self.ask), self._timeout)
         return self._known
 
-    def ask(self) -> Survey:
+    async def free(self, device: str) -> int | None:
+        """Return the free bytes of a device, which a short process reads; None if they are not known."""
+        try:
+            found = await asyncio.wait_for(in_daemon_thread(partial(self.ask, survey_free)), self._timeout)
+        except asyncio.TimeoutError:
+            return None
+        return next((each.free for each in found.devices if each.name == device), None)
+
+    def ask(self, work: Callable[[Connection], None] = survey) -> Survey:
         """Let a process look for accelerators, and return its report."""
         try:
             answer = ask_process(self._processes.context, work, timeout=SURVEY_TIMEOUT)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 
+from octabox.config.memory.durations import NEVER
 from octabox.config.model import ModelConfig
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.model_worker import StartWorker
@@ -14,6 +15,9 @@ from octabox.engine.local.processes.worker_process import WorkerProcess
 from octabox.engine.local.queued_request import QueuedRequest
 from octabox.engine.local.request_queue import RequestQueue
 from octabox.engine.local.residency import Residency
+from octabox.engine.local.resident.budget import MemoryBudget
+from octabox.engine.local.resident.retention import Retention
+from octabox.engine.local.shared_queues import SharedQueues
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
@@ -31,6 +35,9 @@ class LocalEngine:
         queue_size: How many calls may wait for one model.
         max_resident: How many models may be in memory together; 0 is no limit.
         load_timeout: Seconds for loading a model, its download included.
+        keep_alive: Seconds without requests after which models are unloaded that configure none.
+        on_evict: Called with the name of each model that is unloaded for another one or for lack of requests, and why.
+        on_out_of_memory: Called with the name of a model for which memory has run out.
         processes: Makes the processes.
         start_worker: Starts a worker; the default is a process of this machine.
     """
@@ -42,6 +49,9 @@ class LocalEngine:
         queue_size: int = 32,
         max_resident: int = 0,
         load_timeout: float = 1800.0,
+        keep_alive: float = NEVER,
+        on_evict: Callable[[str, str], None] = lambda _name, _reason: None,
+        on_out_of_memory: Callable[[str], None] = lambda _name: None,
         processes: ProcessStarter | None = None,
         start_worker: StartWorker = WorkerProcess.start,
     ) -> None:
@@ -49,8 +59,18 @@ class LocalEngine:
         self._load_timeout, self._start_worker = load_timeout, start_worker
         self._processes = processes or ProcessStarter()
         devices = DevicePool(self._processes, load_timeout)
-        self._residency = Residency(devices, max_resident, self._options.device, load_timeout)
-        self._queues: dict[str, RequestQueue] = {}
+        budget = MemoryBudget(self._options.max_memory)
+        self._residency = Residency(
+            devices,
+            max_resident,
+            self._options.device,
+            load_timeout,
+            budget,
+            self._options.dtype,
+            on_evict,
+            on_out_of_memory,
+        )
+        self._queues = SharedQueues(self._create_queue, keep_alive)
         self._closed = False
 
     async def start(self, models: Iterable[ModelConfig] = ()) -> None:
@@ -66,49 +86,57 @@ class LocalEngine:
     def check_room(self, name: str, client: str) -> None:
         """Check that a call of a client may wait for a model."""
         self._check_open(name)
-        if name in self._queues:
-            self._queues[name].check_room(client)
+        if queue := self._queues.find(name):
+            queue.check_room(client)
 
     def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call, loading its model if need be; closing the iterator cancels it."""
-        return self._queue(call.model.name).events(QueuedRequest(call.model, call.pipeline, call))
+        return self._queue(call.model, call.pipeline).events(QueuedRequest(call.model, call.pipeline, call))
 
     async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
         """Load a model, unless it is in memory."""
-        queue = self._queue(model.name)
+        queue = self._queue(model, pipeline)
         async for _ in queue.events(QueuedRequest(model, pipeline)):
             pass
         return queue.status() or ModelStatus(model.name, "ready", pipeline)
 
     async def unload(self, name: str) -> bool:
         """End the worker of a model, after the call that it runs; return whether the model was in memory."""
-        queue = self._queues.get(name)
+        queue = self._queues.find(name)
         return queue is not None and await queue.unload()
+
+    def retain(self, name: str, keep_alive: float | None, pin: bool | None) -> None:
+        """Change how long a model in memory stays there, until it is unloaded; None leaves a value as it is."""
+        if queue := self._queues.find(name):
+            queue.retention.request(name, keep_alive, pin)
+            self._residency.notify_freed()
 
     def status(self) -> list[ModelStatus]:
         """Return all models in memory or being loaded."""
-        return [status for queue in self._queues.values() if (status := queue.status())]
+        return [status for queue in self._queues if (status := queue.status())]
 
     async def close(self) -> None:
         """Fail all requests, end all workers, and refuse new requests."""
         self._closed = True
-        await asyncio.gather(*(queue.close() for queue in self._queues.values()))
+        self._residency.close()
+        await asyncio.gather(*(queue.close() for queue in self._queues))
 
-    def _queue(self, name: str) -> RequestQueue:
-        """Return the queue of a model, which is made for its first request.
+    def _queue(self, model: ModelConfig, pipeline: str) -> RequestQueue:
+        """Return the queue of a model, which is made for the first request of those that share it.
 
         Raises:
             ServerStoppingError: The engine is closed.
         """
-        self._check_open(name)
-        if name not in self._queues:
-            supervisor = WorkerSupervisor(
-                name, self._options, self._residency, self._processes, self._start_worker, self._load_timeout
-            )
-            queue = RequestQueue(supervisor, self._queue_size, self._residency.notify_freed)
-            self._queues[name] = queue
-            self._residency.add(queue)
-        return self._queues[name]
+        self._check_open(model.name)
+        return self._queues.get(model, pipeline)
+
+    def _create_queue(self, name: str, retention: Retention) -> RequestQueue:
+        supervisor = WorkerSupervisor(
+            name, self._options, self._residency, self._processes, self._start_worker, self._load_timeout
+        )
+        queue = RequestQueue(supervisor, self._queue_size, self._residency.notify_freed, retention)
+        self._residency.add(queue)
+        return queue
 
     def _check_open(self, name: str) -> None:
         """Refuse a request for a model while the engine is closed."""

@@ -67,6 +67,7 @@ class ModelWorker:
         requested: The configuration and the class that it is loaded for; ``start`` names the device, too.
         sent: The calls that the model's worker has been sent.
         on_exit: Called where the process ends unexpectedly.
+        on_out_of_memory: Called for each call in which memory has run out.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class ModelWorker:
         requested: tuple[ModelConfig, str],
         sent: SentCalls,
         on_exit: Callable[[OctaboxError], None],
+        on_out_of_memory: Callable[[], None] = lambda: None,
     ) -> None:
         self.requested, self.device = requested, start.model.device
         self.process: Worker | None = None
@@ -82,6 +84,7 @@ class ModelWorker:
         self.memory, self.batches = Memory(), BatchReport()
         self.since = time.time()
         self._start, self._sent, self._on_exit = start, sent, on_exit
+        self._on_out_of_memory = on_out_of_memory
         self._load_outcome: asyncio.Future[Loaded | BadFork | OctaboxError] = asyncio.get_running_loop().create_future()
         self._exit_expected = False
 
@@ -123,6 +126,10 @@ class ModelWorker:
             device=self.device,
             memory=dict(self.memory.bytes),
             allocated=dict(self.memory.allocated),
+            peak=dict(self.memory.peak),
+            memory_mode=self.memory.mode,
+            memory_reason=self.memory.reason,
+            load_seconds=self.loaded.seconds if self.loaded else None,
             waiting=waiting,
             pid=self.process.pid,
             since=self.since,
@@ -143,20 +150,21 @@ class ModelWorker:
             self._sent.finish(message.id, message.generation)
         elif isinstance(message, Failed):
             self._sent.finish(message.id, message.error)
-        elif isinstance(message, Memory | BatchReport):
-            self._store_report(message)
+        elif isinstance(message, Memory):
+            self._update_memory(message)
+        elif isinstance(message, BatchReport):
+            self.batches = message
         elif isinstance(message, Loaded):
             self._resolve_load(message)
         elif isinstance(message, BadFork | LoadFailed):
             self._exit_expected = True
             self._resolve_load(message.error if isinstance(message, LoadFailed) else message)
 
-    def _store_report(self, message: Memory | BatchReport) -> None:
-        """Keep what the worker reports of itself."""
-        if isinstance(message, Memory):
-            self.memory = message
-        else:
-            self.batches = message
+    def _update_memory(self, memory: Memory) -> None:
+        """Take over the memory that the worker has measured, and report each time that it has run out."""
+        for _ in range(memory.out_of_memory - self.memory.out_of_memory):
+            self._on_out_of_memory()
+        self.memory = memory
 
     def _resolve_load(self, outcome: Loaded | BadFork | OctaboxError) -> None:
         """End the wait of `load`; the first outcome counts."""

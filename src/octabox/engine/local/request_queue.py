@@ -8,24 +8,32 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
+from octabox.engine.local.resident.resident_queue import ResidentQueue
+from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
 from octabox.errors import LoadError, ServerStoppingError
 from octabox.types import Event, ModelStatus
 
 
-class RequestQueue:
+class RequestQueue(ResidentQueue):
     """The queue of one model.
 
     Args:
         supervisor: Runs the requests on the model's worker.
         limit: How many calls may wait.
         on_idle: Called when no request is left, and after an unload.
+        retention: How long the model stays in memory.
     """
 
-    def __init__(self, supervisor: WorkerSupervisor, limit: int, on_idle: Callable[[], None]) -> None:
-        self.name = supervisor.name
-        self.last_used = time.time()
+    def __init__(
+        self,
+        supervisor: WorkerSupervisor,
+        limit: int,
+        on_idle: Callable[[], None],
+        retention: Retention | None = None,
+    ) -> None:
+        super().__init__(supervisor, retention or Retention())
         self._supervisor, self._on_idle = supervisor, on_idle
         self._waiting = WaitingList(supervisor.name, limit)
         self._current: list[QueuedRequest] = []
@@ -34,19 +42,9 @@ class RequestQueue:
         supervisor.connect(self._requeue)
 
     @property
-    def resident(self) -> bool:
-        """Whether the model is in memory, or being loaded."""
-        return self._supervisor.resident
-
-    @property
     def idle(self) -> bool:
         """Whether the model is in memory, and no request waits for it or runs on it."""
         return self.resident and not (self._serving.locked() or self._supervisor.busy or self._waiting)
-
-    @property
-    def device(self) -> str | None:
-        """The device that the model is on, or is being loaded on."""
-        return self._supervisor.device
 
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.
@@ -80,6 +78,7 @@ class RequestQueue:
             await self._supervisor.drain()  # The outputs of the last call may still be being encoded.
             was_resident = was_resident or self.resident
             await self._supervisor.stop()
+        self.retention.reset()
         self._on_idle()
         return was_resident
 
@@ -97,7 +96,8 @@ class RequestQueue:
 
     def status(self) -> ModelStatus | None:
         """Return the status of the model; None if it is not in memory."""
-        return self._supervisor.status(waiting=len(self._waiting), busy=bool(self._current))
+        status = self._supervisor.status(waiting=len(self._waiting), busy=bool(self._current))
+        return status and self.with_retention(status)
 
     def _insert(self, insert: Callable[[QueuedRequest], None], request: QueuedRequest) -> None:
         """Let a request wait, and serve the queue unless that is being done."""

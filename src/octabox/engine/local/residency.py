@@ -5,134 +5,182 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from octabox.config.model import ModelConfig
+from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
+from octabox.engine.local.resident.idle import IdleUnloader
+from octabox.engine.local.resident.room import (
+    Devices,
+    MemoryRoom,
+    ResidentModel,
+    all_pinned,
+    describe,
+    no_memory,
+    no_room,
+    select_evicted,
+    too_large,
+)
 from octabox.errors import CapacityError, OutOfMemoryError
 
 logger = logging.getLogger("octabox.engine")
 
 
-class ResidentModel(Protocol):
-    """A model that may be in memory."""
-
-    name: str
-    #: When it last served a request, in seconds since the epoch.
-    last_used: float
-
-    @property
-    def resident(self) -> bool:
-        """Whether it is in memory, or being loaded."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether it is in memory, and no request waits for it or runs on it."""
-
-    @property
-    def device(self) -> str | None:
-        """The device that it is on, or is being loaded on; None while that is not known."""
-
-    async def unload(self) -> bool:
-        """Unload it once it is idle; return whether it was in memory."""
-
-
-class Devices(Protocol):
-    """Chooses the device of each model that is loaded."""
-
-    def assigned(
-        self, model: ModelConfig, requested: str | None, in_use: Collection[str]
-    ) -> AbstractAsyncContextManager[str | None]:
-        """Choose a device for a model, and count the model in that device's memory within the context."""
-
-
 class Residency:
-    """The models in memory. Where there is no room for another one, the model that was idle longest is unloaded.
+    """The models in memory. Where there is no room for another one, an idle model is unloaded.
+
+    It is the one whose idle time is longest in relation to what loading it again costs.
 
     Args:
         devices: Chooses the device of each model.
         max_resident: How many models may be in memory together; 0 is no limit.
         device: Device of models that name none.
         timeout: Seconds that a load waits for room; None is no limit.
+        budget: How many bytes models may use; None does not count them.
+        dtype: Dtype of models that configure none.
+        on_evict: Called with the name of each model that is unloaded, and why: ``count``, ``memory`` or ``keep_alive``.
+        on_out_of_memory: Called with the name of a model for which memory has run out.
     """
 
     def __init__(
-        self, devices: Devices, max_resident: int = 0, device: str | None = None, timeout: float | None = None
+        self,
+        devices: Devices,
+        max_resident: int = 0,
+        device: str | None = None,
+        timeout: float | None = None,
+        budget: MemoryBudget | None = None,
+        dtype: str = "auto",
+        on_evict: Callable[[str, str], None] = lambda _name, _reason: None,
+        on_out_of_memory: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._devices, self._max_resident, self._device, self._timeout = devices, max_resident, device, timeout
+        self.on_out_of_memory = on_out_of_memory
+        self._room, self._on_evict = MemoryRoom(devices, budget, dtype), on_evict
         self._models: dict[str, ResidentModel] = {}
         self._admitted: set[str] = set()  # Models that are about to be loaded.
+        self._needs: dict[str, MemoryNeed] = {}  # What they will hold.
         self._freed = asyncio.Event()
+        self._idle = IdleUnloader(self._models.values, lambda name: on_evict(name, "keep_alive"))
 
     def add(self, model: ResidentModel) -> None:
         """Add a model that may be loaded."""
         self._models[model.name] = model
 
-    async def load(self, name: str, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]]) -> None:
+    async def load(
+        self, name: str, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]], pipeline: str = ""
+    ) -> None:
         """Make room for a model, choose its device, and load it there.
 
-        Where memory runs out, the model on that device that was idle longest is unloaded, and the load is repeated once.
+        Where memory runs out, an idle model on that device is unloaded, and the load is repeated once.
 
         Args:
             name: Name of the model.
             model: Its configuration.
             load: Loads a configuration.
+            pipeline: Class that it is loaded as.
+
+        Raises:
+            CapacityError: There is no room.
         """
-        await self._make_room(name)
+        end = None if self._timeout is None else time.monotonic() + self._timeout
+        await self._make_room(name, end)
         self._admitted.add(name)
         requested = model.device or self._device
         in_use = [other.device for other in self._others(name) if other.device]
         try:
             async with self._devices.assigned(model, requested, in_use) as device:
                 placed = model if device is None else model.model_copy(update={"device": device})
+                await self._make_memory(name, placed, pipeline, end)
                 try:
                     await load(placed)
                 except OutOfMemoryError as error:
-                    evicted = _longest_idle(each for each in self._others(name) if device in (None, each.device))
+                    self.on_out_of_memory(name)
+                    evicted = select_evicted(each for each in self._others(name) if device in (None, each.device))
                     if evicted is None:
                         raise
                     logger.warning("%s: %s is unloaded, and the load is repeated once", error.message, evicted.name)
-                    await evicted.unload()
+                    await self._evict(evicted, "memory")
                     await load(placed)
         finally:
             self._admitted.discard(name)
+            self._needs.pop(name, None)
             self.notify_freed()
 
     def notify_freed(self) -> None:
         """Wake the loads that wait for room, since a model has become idle or has left memory."""
         self._freed.set()
         self._freed = asyncio.Event()
+        self._idle.update()
 
-    async def _make_room(self, name: str) -> None:
-        """Unload models, longest idle first, until one more may be loaded; wait while all are busy.
+    def close(self) -> None:
+        """Unload no models for lack of requests any more."""
+        self._idle.stop()
+
+    def held_by_others(self, name: str, device: str | None) -> int:
+        """Return the bytes that all models but one hold on a device."""
+        return sum(each.memory.get(device or "", 0) for each in self._others(name) if each.resident)
+
+    async def _make_room(self, name: str, end: float | None) -> None:
+        """Unload models until one more may be loaded; wait while all are busy.
 
         Raises:
-            CapacityError: None became idle in time.
+            CapacityError: None became idle in time, or all are pinned.
         """
-        end = None if self._timeout is None else time.monotonic() + self._timeout
         while self._max_resident:
             resident = [each for each in self._others(name) if each.resident or each.name in self._admitted]
             if len(resident) < self._max_resident:
                 return
-            if evicted := _longest_idle(resident):
-                await evicted.unload()
+            if evicted := select_evicted(resident):
+                await self._evict(evicted, "count")
+            elif all(each.pinned for each in resident):
+                raise all_pinned(name, f"{len(resident)} models")
             else:
-                try:
-                    await asyncio.wait_for(self._freed.wait(), None if end is None else end - time.monotonic())
-                except asyncio.TimeoutError:
-                    raise _no_room(name, self._max_resident) from None
+                await _wait(self._freed, end, no_room(name, self._max_resident))
+
+    async def _make_memory(self, name: str, model: ModelConfig, pipeline: str, end: float | None) -> None:
+        """Unload models until the memory suffices for one more.
+
+        Where only what is free is exceeded, or the model can be offloaded, it is loaded without enough memory once no idle
+        model is left: its worker selects a memory mode, or reports that memory ran out.
+
+        Raises:
+            OutOfMemoryError: The model alone exceeds a limit.
+            CapacityError: None became idle in time, or all are pinned.
+        """
+        need = await self._room.need(model, pipeline)
+        while need.bytes:
+            others = [each for each in self._others(name) if each.resident or each.name in self._needs]
+            held = [each.memory or self._needs.get(each.name, MemoryNeed()).bytes for each in others]
+            shortages = await self._room.shortages(need, model.device, others, held)
+            places = {each.place for each in shortages}
+            evicted = select_evicted(each for each in others if places & {*each.memory})
+            required = next((each for each in shortages if each.limited and each.place not in need.flexible), None)
+            if evicted is not None:
+                logger.info("%s: %s is unloaded", describe(name, shortages[0]), evicted.name)
+                await self._evict(evicted, "memory")
+            elif required is None:
+                break
+            elif required.needed > required.limit:
+                raise too_large(name, required)
+            elif not [each for each in others if not each.pinned and each.memory.get(required.place)]:
+                raise all_pinned(name, "models that hold its memory")
+            else:
+                await _wait(self._freed, end, no_memory(name, required))
+        self._needs[name] = need
+
+    async def _evict(self, model: ResidentModel, reason: str) -> None:
+        """Unload a model for another one."""
+        await model.unload()
+        self._on_evict(model.name, reason)
 
     def _others(self, name: str) -> list[ResidentModel]:
         """Return all models but one."""
         return [each for each in self._models.values() if each.name != name]
 
 
-def _no_room(model: str, limit: int) -> CapacityError:
-    message = f"There was no room for model '{model}': the {limit} models in memory did not become idle in time."
-    return CapacityError(message, hint="Try again later, or raise `max_resident`.", model=model)
-
-
-def _longest_idle(models: Iterable[ResidentModel]) -> ResidentModel | None:
-    """Return the model that was idle longest; None if none is idle."""
-    return min((each for each in models if each.idle), key=lambda each: each.last_used, default=None)
+async def _wait(freed: asyncio.Event, end: float | None, error: CapacityError) -> None:
+    """Wait until a model becomes idle or leaves memory; raise the error at the end of the time."""
+    try:
+        await asyncio.wait_for(freed.wait(), None if end is None else end - time.monotonic())
+    except asyncio.TimeoutError:
+        raise error from None

@@ -14,6 +14,7 @@ from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.local.queued_request import QueuedRequest, SentCalls, select_calls
 from octabox.engine.local.residency import Residency
+from octabox.engine.memory.identity import loading_config
 from octabox.engine.messages import CancelCall, Loaded, RunBatch, RunCall, Start, WorkerOptions
 from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, WorkerDiedError
 from octabox.types import ModelStatus, Progress
@@ -43,7 +44,7 @@ class WorkerSupervisor:
         self.name, self._options, self._load_timeout = name, options, load_timeout
         self._residency, self._processes, self._start_worker = residency, processes, start_worker
         self._sent = SentCalls(name, residency.notify_freed)
-        self._worker: ModelWorker | None = None
+        self.worker: ModelWorker | None = None
         self._requeue: Callable[[Sequence[QueuedRequest]], None] = lambda _: None
         self.loading = LoadTask()
         self.run_seconds = 1.0  # What the last call took.
@@ -55,12 +56,12 @@ class WorkerSupervisor:
     @property
     def resident(self) -> bool:
         """Whether the model is in memory, or being loaded."""
-        return self._worker is not None
+        return self.worker is not None
 
     @property
     def device(self) -> str | None:
         """The device that the model is on, or is being loaded on."""
-        return self._worker.device if self._worker else None
+        return self.worker.device if self.worker else None
 
     @property
     def busy(self) -> bool:
@@ -69,7 +70,7 @@ class WorkerSupervisor:
 
     def status(self, *, waiting: int, busy: bool) -> ModelStatus | None:
         """Return the status of the model, with what its queue adds; None if it is not in memory."""
-        return self._worker.status(waiting=waiting, busy=busy or self.busy) if self._worker else None
+        return self.worker.status(waiting=waiting, busy=busy or self.busy) if self.worker else None
 
     def batch_limit(self, request: QueuedRequest) -> int:
         """Return how many runs may share a batch with those of a request, by what the worker has learned."""
@@ -94,9 +95,9 @@ class WorkerSupervisor:
 
     async def cancel(self, request: QueuedRequest) -> None:
         """Cancel the call of a request, if the worker has it."""
-        if request.call and request in self._sent and self._worker and self._worker.process:
-            await self._worker.process.send(CancelCall(request.call.id))
-        elif request is self.loading.request and self._worker is None:
+        if request.call and request in self._sent and self.worker and self.worker.process:
+            await self.worker.process.send(CancelCall(request.call.id))
+        elif request is self.loading.request and self.worker is None:
             # A load that has begun continues, since the model may be requested again; one that waits for room does not.
             self.loading.stop(GenerationCancelledError("The request was cancelled.", model=self.name))
 
@@ -110,7 +111,7 @@ class WorkerSupervisor:
 
     async def stop(self) -> None:
         """End the worker, if there is one, and fail the calls that it has started."""
-        worker, self._worker = self._worker, None
+        worker, self.worker = self.worker, None
         if worker:
             await worker.stop()
             error = WorkerDiedError(f"The worker of model '{self.name}' was ended.", hung=True, model=self.name)
@@ -118,27 +119,26 @@ class WorkerSupervisor:
 
     async def _loaded_worker(self, request: QueuedRequest) -> Worker:
         """Return a worker that has loaded the model of a request; start one if need be."""
-        requested = (request.model, request.pipeline)
-        if (worker := self._worker) and (
-            worker.requested != requested or not (worker.process and worker.process.alive)
-        ):
+        requested = (loading_config(request.model), request.pipeline)
+        if (worker := self.worker) and (worker.requested != requested or not (worker.process and worker.process.alive)):
             await self.drain()
             await self.stop()
-        if self._worker is None:
+        if self.worker is None:
             began = time.perf_counter()
             request.publish(Progress("loading"))
-            await self.loading.run(request, self._load(*requested))
+            await self.loading.run(request, self._load(request.model, request.pipeline))
             request.timings["load"] = time.perf_counter() - began
-        if self._worker is None or self._worker.process is None:
+        if self.worker is None or self.worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
-        return self._worker.process
+        return self.worker.process
 
     async def _load(self, model: ModelConfig, pipeline: str) -> None:
         """Load the model where there is room for it; a load that fails leaves no process."""
         try:
-            await self._residency.load(self.name, model, partial(self._start, requested=(model, pipeline)))
+            start = partial(self._start, requested=(loading_config(model), pipeline))
+            await self._residency.load(self.name, model, start, pipeline)
         except asyncio.TimeoutError:
-            if self._worker is None or self._worker.process is None:
+            if self.worker is None or self.worker.process is None:
                 # The fork server does not answer. Its end takes a moment, which the event loop does not wait for.
                 await in_daemon_thread(self._processes.end_fork_server)
             await self.stop()
@@ -156,8 +156,11 @@ class WorkerSupervisor:
         while True:
             await self.stop()  # A worker that has failed to load may not have ended yet.
             spawned = self._processes.spawns
-            worker = ModelWorker(Start(model, requested[1], self._options), requested, self._sent, self._on_exit)
-            self._worker = worker
+            occupied = self._residency.held_by_others(self.name, model.device)
+            start = Start(model, requested[1], self._options, occupied)
+            count = partial(self._residency.on_out_of_memory, self.name)
+            worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
+            self.worker = worker
             answer = await worker.load(self._start_worker, self._processes.context, self._load_timeout)
             if isinstance(answer, Loaded):
                 return
@@ -167,6 +170,6 @@ class WorkerSupervisor:
 
     def _on_exit(self, error: OctaboxError) -> None:
         """Forget the worker, which has ended, and fail its calls or have them run again; the queue stays."""
-        self._worker = None
+        self.worker = None
         self._requeue(self._sent.end(error))
         self._residency.notify_freed()

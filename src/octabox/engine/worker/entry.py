@@ -26,12 +26,21 @@ def convert(connection: Connection) -> None:
 
 def survey(connection: Connection) -> None:
     """Send a report of the accelerators over a pipe, for which only torch is imported."""
+    _survey(connection, always_free=False)
+
+
+def survey_free(connection: Connection) -> None:
+    """Send a report of the accelerators and the free memory of each over a pipe."""
+    _survey(connection, always_free=True)
+
+
+def _survey(connection: Connection, *, always_free: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from octabox.engine.messages import Survey  # noqa: PLC0415 (likewise)
     from octabox.engine.worker.placement.device import find_bad_fork, survey_devices  # noqa: PLC0415
 
     try:
-        connection.send(find_bad_fork() or survey_devices())
+        connection.send(find_bad_fork() or survey_devices(always_free=always_free))
     except Exception as error:  # noqa: BLE001 (a driver may raise anything, and the server must get a report)
         connection.send(Survey(problem=" ".join(str(error).split()) or type(error).__name__))
 

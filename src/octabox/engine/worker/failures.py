@@ -14,6 +14,7 @@ from huggingface_hub.errors import (
 from safetensors import SafetensorError
 
 from octabox.config.model import ModelConfig
+from octabox.engine.memory.units import format_bytes
 from octabox.engine.protocol import Call
 from octabox.engine.worker.inputs.argument_errors import (
     is_for_caller,
@@ -127,14 +128,6 @@ def to_hardware_error(
         requested=requested,
         free=free,
     )
-
-
-def format_bytes(size: int) -> str:
-    """Return a human-readable size."""
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= factor:
-            return f"{size / factor:.2f} {unit}"
-    return f"{size} bytes"
 
 
 def to_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:

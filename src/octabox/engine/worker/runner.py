@@ -58,11 +58,12 @@ class Runner:
 
     def __init__(self, model: LoadedModel) -> None:
         self._model, self.device, self._placement = model, model.device, model.placement
-        self._targets = Targets(model)
+        self.targets = Targets(model)
         self._scheduler = getattr(model.pipeline, "scheduler", None)
         self._scheduler_config = {} if self._scheduler is None else dict(self._scheduler.config)
         self._weightless = copy.deepcopy(_weightless_components(model.pipeline))
-        self._loras, self._has_loras = model.loras or Loras(model.pipeline), False
+        self._loras = model.loras or Loras(model.pipeline)
+        self._has_loras = bool(self._loras.state)
         self._embed_cache, self._host_noise = PromptEmbedCache(), HostNoise()
         self.in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
         self._progress: ProgressReporter | None = None
@@ -71,7 +72,7 @@ class Runner:
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
         """All pipelines over this model's components."""
-        return self._targets.pipelines
+        return self.targets.pipelines
 
     @property
     def steps_taken(self) -> int:
@@ -96,7 +97,7 @@ class Runner:
         """
         progress = self._progress = ProgressReporter(call, self._placement, check)
         began = time.perf_counter()
-        target, performance = self._targets.get(call.runs_as), self._model.performance
+        target, performance = self.targets.get(call.runs_as), self._model.performance
         outputs: list[SeededOutput] = []
         adapters: list[AdapterReport] = []
         with (

@@ -14,6 +14,7 @@ from octabox.engine.messages import Start
 from octabox.engine.protocol import Call
 from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel, load
+from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.casts import install_casts
 from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, untried_dtypes
@@ -42,6 +43,7 @@ class TrialRunner:
         self._attempt = loaded.dtypes.attempts[0] if loaded.dtypes else None
         self._runner, self._loaded = Runner(loaded), loaded
         self.batches = BatchRunner(self._runner, loaded)
+        self.modes = ModeController(loaded, start)
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
@@ -80,7 +82,7 @@ class TrialRunner:
         failed: dict[Precision, str] = {}
         while True:
             try:
-                output = self._runner.run(call, on_progress, check)
+                output = self.modes.run(self._runner, call, on_progress, check)
             except Exception as error:
                 found = None if isinstance(error, OctaboxError) else dtype_failure(error)
                 if found is None or self._choice is None or self._attempt is None:
@@ -169,11 +171,13 @@ class TrialRunner:
     def _load(self, attempt: Precision | None) -> None:
         """Reload the model after the previous one has been released."""
         module = torch.get_device_module(torch.device(self.device))
-        for name in ("_runner", "_loaded", "batches"):
+        out_of_memory = self.modes.out_of_memory
+        for name in ("_runner", "_loaded", "batches", "modes"):
             vars(self).pop(name, None)
         gc.collect()
         if callable(empty_cache := getattr(module, "empty_cache", None)):
             empty_cache()
-        self._loaded = load(self._start.model, self._start.pipeline, self._start.options, attempt)
+        self._loaded = load(self._start.model, self._start.pipeline, self._start.options, attempt, self._start.occupied)
         self._runner = Runner(self._loaded)
         self.batches = BatchRunner(self._runner, self._loaded)
+        self.modes = ModeController(self._loaded, self._start, out_of_memory)

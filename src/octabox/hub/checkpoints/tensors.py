@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -18,6 +20,12 @@ from octabox.hub.limits import check_header
 #: Shapes of tensors by name.
 Shapes = Mapping[str, tuple[int, ...]]
 
+#: Shapes of the tensors of a file, and its metadata.
+Header = tuple[Shapes, Mapping[str, str]]
+
+#: How many headers are kept; one of a large checkpoint takes about a megabyte.
+KEPT_HEADERS = 32
+
 _DAMAGED = "The file is damaged or truncated; download it again."
 
 
@@ -30,13 +38,10 @@ def read_shapes(file: Path) -> Shapes:
         RemoteCodeError: The file is a pickle that would run code.
     """
     suffix = file.suffix.lower()
-    reader: Callable[[Path], Shapes] = read_safetensors
-    if suffix == ".gguf":
-        reader = read_gguf
-    elif suffix in PICKLE_SUFFIXES:
-        reader = read_pickle
     try:
-        return reader(file)
+        if suffix == ".gguf":
+            return _kept(read_gguf, file)[0]
+        return _kept(read_pickle, file)[0] if suffix in PICKLE_SUFFIXES else read_safetensors(file)
     except FileNotFoundError as error:
         raise ModelNotFoundError(f"There is no file {file}.", hint="Check the path.") from error
     except OSError as error:
@@ -52,13 +57,34 @@ def read_safetensors(file: Path) -> Shapes:
     return read_header(file)[0]
 
 
-def read_header(file: Path) -> tuple[Shapes, Mapping[str, str]]:
+def read_header(file: Path) -> Header:
     """Return the shapes of all tensors in a .safetensors file by name, and its metadata.
+
+    A file is read again only where its size or its time of modification has changed.
 
     Raises:
         OSError: The file cannot be read.
         IncompatibleWeightsError: The file is damaged or truncated, or its header is too large.
     """
+    return _kept(_read_header, file)
+
+
+def _kept(reader: Callable[[Path], Shapes | Header], file: Path) -> Header:
+    """Return what a reader has returned for a file that has not changed since."""
+    stat = file.stat()
+    return _read_kept(reader, file, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(KEPT_HEADERS)
+def _read_kept(reader: Callable[[Path], Shapes | Header], file: Path, _size: int, _modified: int) -> Header:
+    """Read the header of a file; errors are not kept."""
+    found = reader(file)
+    shapes, metadata = found if isinstance(found, tuple) else (found, {})
+    return MappingProxyType(dict(shapes)), MappingProxyType(dict(metadata))
+
+
+def _read_header(file: Path) -> Header:
+    """Read the header of a .safetensors file."""
     check_header(file)
     try:
         with safe_open(file, framework="np") as opened:

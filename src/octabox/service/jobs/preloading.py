@@ -30,7 +30,8 @@ class Preloads:
 
     def failures(self, models: ModelService) -> Mapping[str, str]:
         """Return the error of each model that could not be loaded, unless a request has loaded it since."""
-        loaded = {status.model for status in models.status() if status.state != "loading"}
+        ready = [status for status in models.status() if status.state != "loading"]
+        loaded = {name for status in ready for name in (status.model, *status.names)}
         return {name: error for name, error in self._errors.items() if name not in loaded}
 
     async def load(self, name: str, models: ModelService, on_failure: Callable[[str], None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fake_worker import call
-from octabox.engine.messages import Failed
+from octabox.engine.messages import Failed, Memory
 from octabox.engine.protocol import Call
 from octabox.engine.worker.batches.members import CallEvents
 from octabox.engine.worker.process import serving
@@ -42,6 +42,15 @@ class FakeRunner:
     def state(self) -> FakeRunner:
         """What is restored after a failure."""
         return self
+
+    @property
+    def modes(self) -> FakeRunner:
+        """What measures the memory."""
+        return self
+
+    def memory(self) -> Memory:
+        """Measure nothing."""
+        return Memory()
 
     def note_state(self) -> None:
         """Note nothing."""

@@ -1,8 +1,12 @@
 """Models over HTTP."""
 
+from dataclasses import fields
+from typing import Any
+
 import pytest
 
 from fakes import Server
+from octabox.memory_state import MemoryState
 from octabox.types import ModelInfo, ModelStatus
 
 
@@ -27,6 +31,9 @@ async def test_model_in_memory_has_its_status(server: Server) -> None:
     demo, painter = (await server.http.get("/v1/models")).json()["data"]
 
     assert "status" not in painter
+    about_memory = {field.name for field in fields(MemoryState)} - {"allocated"}
+    assert about_memory <= set(demo["status"])
+    demo["status"] = {name: value for name, value in demo["status"].items() if name not in about_memory}
     assert demo == {
         "id": "demo",
         "object": "model",
@@ -54,6 +61,45 @@ async def test_schema(server: Server) -> None:
     answer = await server.http.get("/v1/models/org/painter/schema", params={"task": "inpainting"})
 
     assert {"title": "org/painter", "x-task": "inpainting"}.items() <= answer.json().items()
+
+
+async def test_a_load_sets_how_long_a_model_stays(server: Server) -> None:
+    """The body may be left out; each of its fields, too."""
+    bodies = ({"keep_alive": "10m", "pin": True}, {"pin": False}, None)
+    answers = [await server.http.post("/v1/models/demo/load", json=body) for body in bodies]
+
+    found = [answer.json()["status"] for answer in answers]
+    assert [(600, True), (None, False), (None, False)] == [(each["time_left"], each["pinned"]) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"keep_alive": "soon"}, "'keep_alive' must be seconds, a duration such as 5m, or never."),
+        ({"pin": 1}, "'pin' must be"),
+        ({"keepalive": 5}, "keepalive"),
+        ([], "must be a JSON object"),
+    ],
+)
+async def test_a_load_with_other_fields_is_refused(server: Server, body: Any, message: str) -> None:
+    """The error names the field."""
+    answer = await server.http.post("/v1/models/demo/load", json=body)
+
+    assert 400 == answer.status_code
+    assert message in answer.json()["error"]["message"]
+
+
+async def test_names_that_share_a_process_have_its_status(server: Server) -> None:
+    """A model that is no longer configured is listed once, under the name that it was loaded by."""
+    shared = ModelStatus("gone", "ready", "FakePipeline", pid=7, names=("gone", "org/painter"))
+    server.models.loaded = {"gone": shared}
+    listed = (await server.http.get("/v1/models")).json()["data"]
+
+    assert [("demo", None), ("org/painter", 7), ("gone", 7)] == [
+        (each["id"], each.get("status", {}).get("pid")) for each in listed
+    ]
+    one = (await server.http.get("/v1/models/org/painter")).json()
+    assert ["gone", "org/painter"] == one["status"]["names"]
 
 
 async def test_load_and_unload(server: Server) -> None:

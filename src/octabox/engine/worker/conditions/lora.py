@@ -144,7 +144,7 @@ class Loras:
         shapes, metadata = check_lora(file)
         names = weights_of(shapes)
         kind = kind_of(names) or ""
-        self._attach()
+        self.attach()
         adapter = f"octabox{next(self._numbers):06d}"
         try:
             scales = read_scales(file, metadata)
@@ -170,7 +170,7 @@ class Loras:
         requested = tuple((name, *sorted(each.items())) for name, each in sorted(weights.items()))
         if not self._loaded or (requested == self._applied and not unmerged):
             return
-        self._attach()
+        self.attach()
         self._active = requested
         can_merge = not (unmerged or self._placement.offloads)
         if not weights:
@@ -186,7 +186,7 @@ class Loras:
         if can_merge and self._layers.merge():
             self._applied = requested
 
-    def _attach(self) -> None:
+    def attach(self) -> None:
         """Restore the LoRA layers where PEFT expects them; adapters must be activated again."""
         self._applied = None
         self._layers.attach()
@@ -203,7 +203,7 @@ class Loras:
 
     def _remove(self, adapter: str) -> None:
         """Remove an adapter from the model; without any the original layers are restored."""
-        self._attach()
+        self.attach()
         with self._placement.suspended():
             if not self._loaded:
                 self._pipe.unload_lora_weights()

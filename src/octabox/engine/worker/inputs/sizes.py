@@ -21,6 +21,9 @@ from octabox.media.video import Video
 #: Parameters by which a pipeline works on a part of an image.
 CROP = re.compile(r"(^|_)crop(_|$)")
 
+#: Parameters for the number of outputs of a prompt.
+OUTPUTS = re.compile(r"num_\w+_per_prompt")
+
 #: Largest multiple that a model requires of its sizes.
 MAX_MULTIPLE = 64
 
@@ -102,6 +105,20 @@ def size_of_image(
     ):
         return {}
     return {name: _multiple_below(pipe, entry, name, side) for name, side in zip(sides, image, strict=True)}
+
+
+def call_pixels(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> int:
+    """Return the pixels that a call generates, times its frames and outputs: what its memory depends on."""
+    params = complete_size(pipe, entry, params, inputs)
+    sides = params.get("width"), params.get("height")
+    width, height = sides if None not in sides else _input_size(inputs) or _default_size(pipe) or (1, 1)
+    frames = params.get(entry.frames.name, entry.frames.default) if entry.frames else 1
+    counts = [value for name, value in params.items() if OUTPUTS.fullmatch(name)]
+    prompts = [len(value) for name, value in params.items() if name == "prompt" and isinstance(value, list)]
+    total = int(width or 1) * int(height or 1)
+    for count in (frames, *counts, *prompts):
+        total *= count if isinstance(count, int) and count > 0 else 1
+    return total
 
 
 def _multiple_below(pipe: Any, entry: PipelineEntry, name: str, side: int) -> int:

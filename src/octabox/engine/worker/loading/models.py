@@ -32,6 +32,7 @@ from octabox.engine.worker.loading.device_map import can_load_on_device, load_on
 from octabox.engine.worker.loading.extra_components import load_extra_components, split_extra_components
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
+from octabox.engine.worker.memory_modes.loading import resolve_memory
 from octabox.engine.worker.performance.optimizations import AppliedPerformance, apply_layout, apply_performance
 from octabox.engine.worker.performance.plan import plan_performance
 from octabox.engine.worker.placement.casts import has_mixed_dtypes, install_casts
@@ -74,7 +75,13 @@ class LoadedModel:
     performance: AppliedPerformance = field(default_factory=AppliedPerformance)
 
 
-def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: Precision | None = None) -> LoadedModel:
+def load(
+    config: ModelConfig,
+    pipeline: str,
+    options: WorkerOptions,
+    precision: Precision | None = None,
+    occupied: int = 0,
+) -> LoadedModel:
     """Load a model from its configuration.
 
     Args:
@@ -82,6 +89,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
         pipeline: Name of the diffusers class to load it as.
         options: Defaults for device and dtype.
         precision: Dtype to load in; None takes the first one that `choose_dtypes` returns.
+        occupied: Bytes that other models hold on the device.
 
     Raises:
         LoadError: A setting is not possible on this machine or with this class.
@@ -89,11 +97,10 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     for source in {config.model, config.config, *(part.model for _, part in config.parts())} - {None}:
         check_model_files(str(source))
     device = choose_device(config.device or options.device, config.name)
+    config, memory_reason = resolve_memory(config, pipeline, device, options, occupied)
     plan = plan_performance(config, options, device)
     class_names = _component_class_names(config)
-    check_packages(pipeline, class_names)
-    pipeline_class: Any = import_class(pipeline)
-    import_component_classes(class_names or ())
+    pipeline_class = _import_classes(pipeline, class_names)
     dtypes = choose_dtypes(config, options.dtype, device, pipeline_class, class_names)
     precision = precision or dtypes.attempts[0]
     dtype = precision.dtype
@@ -106,7 +113,7 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     pipe.set_progress_bar_config(disable=True)
     check_widths(config.name, pipe.components)
     embeddings = load_embeddings(pipe, options.embeddings)
-    placement = prepare_placement(config, pipeline, device)
+    placement = prepare_placement(config, pipeline, device, memory_reason)
     ip_adapters = load_ip_adapters(pipe, config, dtype, placement)
     loras = _load_loras(pipe, config, options.max_adapters, placement)
     check_control_components(config, pipe.components, extras)
@@ -119,6 +126,14 @@ def load(config: ModelConfig, pipeline: str, options: WorkerOptions, precision: 
     performance = apply_performance(pipe, components, plan, fused)
     notes += (*placement.notes, *performance.warnings)
     return LoadedModel(pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, dtypes, performance)
+
+
+def _import_classes(pipeline: str, class_names: list[str] | None) -> Any:
+    """Import the classes of a model, and return that of the pipeline."""
+    check_packages(pipeline, class_names)
+    pipeline_class = import_class(pipeline)
+    import_component_classes(class_names or ())
+    return pipeline_class
 
 
 def _load_pipeline(

@@ -117,6 +117,11 @@ class AppliedPerformance:
                 self._notes.append(f"The step cache has no effect: {reason}.")
             yield report_progress
 
+    @property
+    def compiles(self) -> bool:
+        """Whether denoisers are compiled."""
+        return self._compiler is not None
+
     def take_warnings(self) -> list[str]:
         """Return and clear the warnings since the last call."""
         notes, self._notes = self._notes, []

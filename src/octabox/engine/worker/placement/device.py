@@ -46,13 +46,17 @@ def device_names() -> list[str]:
     return [f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())] if accelerator else []
 
 
-def survey_devices() -> Survey:
+def survey_devices(*, always_free: bool = False) -> Survey:
     """Return the accelerators, with the free memory of each if there is more than one.
 
     Reading free memory creates a context on each device, so the calling process should end soon.
+
+    Args:
+        always_free: Whether to read the free memory of a single accelerator, too.
     """
     names = device_names()
-    return Survey(tuple(DeviceMemory(name, _free_bytes(name) if len(names) > 1 else None) for name in names))
+    reads = always_free or len(names) > 1
+    return Survey(tuple(DeviceMemory(name, _free_bytes(name) if reads else None) for name in names))
 
 
 def find_bad_fork() -> BadFork | None:

@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
+from transformers import PreTrainedModel
 
 from octabox.config.model import ModelConfig
 from octabox.config.preset_merge import settings_for
 from octabox.engine.worker.placement.offloaders.alignment import HOST
 from octabox.engine.worker.placement.offloaders.borrowed_weights import BorrowedWeights
-from octabox.engine.worker.placement.offloaders.component import ComponentOffloader, EvictionPolicy
+from octabox.engine.worker.placement.offloaders.component import ComponentOffloader, EvictionPolicy, ResidentComponent
 from octabox.engine.worker.placement.offloaders.group import GroupOffloader
 from octabox.engine.worker.placement.offloaders.sequential import SequentialOffloader
 
@@ -52,6 +53,8 @@ class Placement:
         self.mode = mode if self.device != HOST else "full"
         self._eviction = EvictionPolicy(self.device)
         self._offloaders: list[Offloader] = []
+        self._components: Mapping[str, Any] = {}
+        self.reason = ""
         self._attach_all: Callable[[], AbstractContextManager[object]] = nullcontext
         self.notes: tuple[str, ...] = ()
 
@@ -69,18 +72,31 @@ class Placement:
             components: All components by name, those of sibling pipelines included; several of a name as a list.
             attach_all: Context in which all optional modules, such as those of IP-Adapters, are part of the components.
         """
-        self._attach_all = attach_all
+        self._components, self._attach_all = components, attach_all
         with attach_all():
             for name, module in _modules(components).items():
                 if not self.offloads:
                     _move(module, self.device)
+                elif self.mode == "encoder_offload" and not isinstance(module, PreTrainedModel):
+                    _move(module, self.device)
+                    self._offloaders.append(ResidentComponent(name, module, self._eviction))
+                    self._offloaders[-1].install()
                 elif (offloader := self._install_offloader(name, module)) is not None:
                     self._offloaders.append(offloader)
+
+    def change_mode(self, mode: str, reason: str) -> None:
+        """Place the components as another mode does, between two calls, and keep why."""
+        self.reason = reason
+        with self._attach_all():
+            for offloader in self._offloaders:
+                offloader.remove()
+        self._offloaders, self._eviction, self.mode = [], EvictionPolicy(self.device), mode
+        self.install(self._components, self._attach_all)
 
     @contextmanager
     def call_scope(self) -> Iterator[None]:
         """Run a call of the model within the context, and offload its components afterwards, also on errors."""
-        by_layers = any(not isinstance(each, ComponentOffloader) for each in self._offloaders)
+        by_layers = any(isinstance(each, GroupOffloader | SequentialOffloader) for each in self._offloaders)
         try:
             with BorrowedWeights(self.device) if by_layers else nullcontext():
                 yield
@@ -150,7 +166,7 @@ class Placement:
 
     def _create_offloader(self, name: str, module: torch.nn.Module) -> Offloader:
         # Quantized weights can only be moved together.
-        by_layers = self.mode != "model_cpu_offload" and not _is_quantized(module)
+        by_layers = self.mode in ("group_offload", "sequential_cpu_offload") and not _is_quantized(module)
         if by_layers and self.mode == "sequential_cpu_offload":
             return SequentialOffloader(name, module, self.device)
         if by_layers and GroupOffloader.supports(module, self.device):
@@ -186,17 +202,19 @@ def _is_quantized(module: torch.nn.Module) -> bool:
     return getattr(module, "hf_quantizer", None) is not None or getattr(module, "quantization_method", None) is not None
 
 
-def prepare_placement(config: ModelConfig, pipeline: str, device: str) -> Placement:
+def prepare_placement(config: ModelConfig, pipeline: str, device: str, reason: str = "") -> Placement:
     """Create a model's placement, with a note if the configured memory mode has no effect.
 
     Args:
         config: The model's configuration.
         pipeline: Name of its class.
         device: Device that it computes on.
+        reason: Why the mode was selected; empty if it was configured.
     """
     placement = Placement(config.memory, device)
+    placement.reason = reason
     # The memory mode of a preset is meant for accelerators only and needs no note.
-    if config.memory != placement.mode and settings_for(pipeline).get("memory") != config.memory:
+    if config.memory not in ("auto", placement.mode) and settings_for(pipeline).get("memory") != config.memory:
         placement.notes = (
             f"`memory: {config.memory}` has no effect on the CPU, since there is no accelerator to offload from.",
         )

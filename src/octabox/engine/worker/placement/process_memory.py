@@ -17,9 +17,10 @@ from octabox.engine.messages import Memory
 
 logger = logging.getLogger("octabox.worker")
 
-#: Functions of `torch.accelerator` and of device modules that return allocated or reserved bytes; those of the second tuple
-#: take no device index (torch.mps).
+#: Functions of `torch.accelerator` and of device modules that return allocated, largest or reserved bytes; those of the
+#: second tuple take no device index (torch.mps).
 ALLOCATED = ("memory_allocated",), ("current_allocated_memory",)
+PEAK = ("max_memory_allocated",), ()
 RESERVED = ("memory_reserved",), ("driver_allocated_memory",)
 
 
@@ -29,13 +30,36 @@ def measure_memory(device: str) -> Memory:
     Args:
         device: The device, such as ``cuda:1``. No other one is queried, since that could create a context there.
     """
-    held, allocated = {"host": _resident_bytes()}, {}
+    held, allocated, peak = {"host": _resident_bytes()}, {}, {}
     torch_device = torch.device(device)
     if torch_device.type != "cpu":
         name = f"{torch_device.type}:{torch_device.index or 0}"
         allocated[name] = _query_bytes(torch_device, *ALLOCATED)
         held[name] = max(_query_bytes(torch_device, *RESERVED), allocated[name])
-    return Memory(held, allocated)
+        peak[name] = _query_bytes(torch_device, *PEAK)
+    return Memory(held, allocated, peak)
+
+
+def device_memory(device: str) -> tuple[int, int, int] | None:
+    """Return the free and the total bytes of a device, and those that this process has reserved; None if not known."""
+    torch_device = torch.device(device)
+    if torch_device.type == "cpu":
+        return None
+    for module in _device_modules(torch_device):
+        for name in ("get_memory_info", "mem_get_info"):
+            with contextlib.suppress(Exception):
+                free, total = getattr(module, name)(torch_device.index or 0)
+                own = max(_query_bytes(torch_device, *RESERVED), _query_bytes(torch_device, *ALLOCATED))
+                return int(free), int(total), own
+    return None
+
+
+def reset_peak(device: str) -> None:
+    """Begin to measure the largest number of bytes of tensors on a device."""
+    torch_device = torch.device(device)
+    for module in _device_modules(torch_device):
+        with contextlib.suppress(Exception):
+            module.reset_peak_memory_stats(torch_device.index or 0)
 
 
 def free_memory(device: str | None) -> int | None:

@@ -28,7 +28,6 @@ from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.device import find_bad_fork
-from octabox.engine.worker.placement.process_memory import measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
 from octabox.engine.worker.process.pipe import Pipe
 from octabox.engine.worker.trial import TrialRunner
@@ -53,12 +52,12 @@ def serve(pipe: Pipe) -> None:
         torch.set_num_threads(threads)
     began = time.perf_counter()
     try:
-        loaded = load(start.model, start.pipeline, start.options)
+        loaded = load(start.model, start.pipeline, start.options, occupied=start.occupied)
     except Exception as error:  # noqa: BLE001 (a load may raise anything, and the server must get an error)
         pipe.send(LoadFailed(to_load_error(error, start.model)))
         return
     runner = TrialRunner(loaded, start)
-    pipe.send(measure_memory(runner.device))
+    pipe.send(runner.modes.memory())
     report = loaded.performance.report
     pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings, report))
     del loaded  # The runner must hold the only reference, since it may have to release the model.
@@ -116,7 +115,7 @@ def _run_batches(
         runner.note_state()
         for output in runner.batches.run(calls, _BatchEvents(pipe)):
             del left[output.call.id]
-            pipe.send(measure_memory(runner.device))
+            pipe.send(runner.modes.memory())
             _send_report(runner, pipe)
             pipe.send(RunFinished(output.call.id))
             encoder.submit(_encode, output.call, output, pipe)
@@ -151,7 +150,7 @@ def _clean_up(failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> None:
     if isinstance(failure, OutOfMemoryError):
         runner.clear_prompt_cache()
     clean_up(runner.pipelines, runner.device, runner.state)
-    pipe.send(measure_memory(runner.device))
+    pipe.send(runner.modes.memory())
 
 
 def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
@@ -173,7 +172,7 @@ def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolEx
     try:
         runner.note_state()
         output = runner.run(call, send_progress, check)
-        pipe.send(measure_memory(runner.device))
+        pipe.send(runner.modes.memory())
         _send_report(runner, pipe)
         pipe.send(RunFinished(call.id))
         encoder.submit(_encode, call, output, pipe)

@@ -6,13 +6,25 @@ import asyncio
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from octabox.config.memory.durations import Duration
 from octabox.errors import ModelNotFoundError
+from octabox.frontends.http.bodies import check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
 from octabox.types import ModelInfo, ModelStatus
+
+
+class LoadBody(BaseModel):
+    """How long a loaded model stays in memory, until it is unloaded."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keep_alive: Duration | None = Field(default=None, description="Seconds, a duration such as 5m, or never.")
+    pin: StrictBool | None = Field(default=None, description="Whether it is never unloaded for another model.")
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -24,7 +36,7 @@ def routes(ctx: AppContext) -> APIRouter:
         try:
             return await asyncio.to_thread(ctx.models.get, name)
         except ModelNotFoundError:
-            found = next((status for status in ctx.models.status() if status.model == name), None)
+            found = _status_of(ctx, name)
             if found is None:
                 raise
             return unconfigured(found)
@@ -32,9 +44,10 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.get("")
     async def models() -> Response:
         """List all models, with the status of those in memory."""
-        statuses = {status.model: status for status in ctx.models.status()}
+        current = ctx.models.status()
+        statuses = {name: status for status in current for name in (*status.names, status.model)}
         infos = {info.name: info for info in await asyncio.to_thread(ctx.models.list)}
-        infos |= {name: unconfigured(status) for name, status in statuses.items() if name not in infos}
+        infos |= {status.model: unconfigured(status) for status in current if status.model not in infos}
         data = [describe(info, statuses.get(info.alias_of or name)) for name, info in infos.items()]
         return SafeJson({"object": "list", "data": data})
 
@@ -43,11 +56,13 @@ def routes(ctx: AppContext) -> APIRouter:
         """Return the JSON Schema of a model's requests."""
         return SafeJson(await asyncio.to_thread(ctx.models.schema, name, task))
 
-    @router.post("/{name:path}/load")
-    async def load(name: str) -> Response:
-        """Load a model into memory."""
+    @router.post("/{name:path}/load", openapi_extra=_describe_body())
+    async def load(name: str, request: Request) -> Response:
+        """Load a model into memory; the body may have `keep_alive` and `pin`."""
         info = await asyncio.to_thread(ctx.models.get, name)
-        return SafeJson(describe(info, await ctx.models.load(name)))
+        fields = await read_json(request, '{"keep_alive": "10m"}') if await request.body() else {}
+        body = check_fields(LoadBody, fields)
+        return SafeJson(describe(info, await ctx.models.load(name, body.keep_alive, body.pin)))
 
     @router.post("/{name:path}/unload")
     async def unload(name: str) -> Response:
@@ -59,10 +74,20 @@ def routes(ctx: AppContext) -> APIRouter:
     async def model(name: str) -> Response:
         """Return a model, with its status if it is in memory."""
         info = await find(name)
-        status = next((status for status in ctx.models.status() if status.model == (info.alias_of or info.name)), None)
-        return SafeJson(describe(info, status))
+        return SafeJson(describe(info, _status_of(ctx, info.alias_of or info.name)))
 
     return router
+
+
+def _describe_body() -> dict[str, Any]:
+    """Return the OpenAPI description of the body that a load may have."""
+    content = {"application/json": {"schema": LoadBody.model_json_schema()}}
+    return {"requestBody": {"required": False, "content": content}}
+
+
+def _status_of(ctx: AppContext, name: str) -> ModelStatus | None:
+    """Return the status of a model by one of its names; None if it is not in memory."""
+    return next((status for status in ctx.models.status() if name in (status.model, *status.names)), None)
 
 
 def unconfigured(status: ModelStatus) -> ModelInfo:

@@ -50,6 +50,12 @@ class EvictionPolicy:
         """Unregister a component that was offloaded."""
         self._loaded.pop(component.name, None)
 
+    def evict_all(self) -> None:
+        """Offload all components that are not computing."""
+        if not self._is_paused:
+            for component in [each for each in self._loaded.values() if not each.running]:
+                component.unload()
+
     @contextmanager
     def without_eviction(self) -> Iterator[None]:
         """Load components within the context without eviction, and offload them afterwards."""
@@ -144,3 +150,33 @@ class ComponentOffloader:
 
     def _after_forward(self, *_: object) -> None:
         self.running = max(0, self.running - 1)
+
+
+class ResidentComponent:
+    """Keeps a component on the device; others that are offloaded leave the device when it is called.
+
+    Args:
+        name: The component's name.
+        module: The component.
+        eviction: Knows the components that are on the device.
+    """
+
+    def __init__(self, name: str, module: torch.nn.Module, eviction: EvictionPolicy) -> None:
+        self.name, self.module, self._eviction = name, module, eviction
+        self._hooks: list[Any] = []
+
+    def install(self) -> None:
+        """Install the hook of its forward pass."""
+        self._hooks = [self.module.register_forward_pre_hook(self._before_forward, prepend=True)]
+
+    def remove(self) -> None:
+        """Remove the hook; the component stays on the device."""
+        for handle in self._hooks:
+            handle.remove()
+        self._hooks = []
+
+    def unload(self) -> None:
+        """Stay on the device."""
+
+    def _before_forward(self, *_: object) -> None:
+        self._eviction.evict_all()

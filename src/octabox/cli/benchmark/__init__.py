@@ -1,0 +1,1 @@
+"""Measure a model by batch size and memory mode, and show the results."""

@@ -1,0 +1,1 @@
+"""Settings of memory: how long models stay there, and how much they may use."""

@@ -1,0 +1,88 @@
+"""What the residency of models asks of a queue: what its model holds, and how long it stays in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from octabox.engine.local.model_worker import ModelWorker
+from octabox.engine.local.resident.retention import Retention
+from octabox.types import ModelStatus
+
+
+class ModelHolder(Protocol):
+    """Holds the worker of a model."""
+
+    name: str
+    worker: ModelWorker | None
+
+    @property
+    def resident(self) -> bool:
+        """Whether the model is in memory, or being loaded."""
+
+    @property
+    def device(self) -> str | None:
+        """The device that the model is on, or is being loaded on."""
+
+
+class ResidentQueue:
+    """The part of a queue that concerns the memory of its model.
+
+    Args:
+        holder: Holds the model's worker.
+        retention: How long the model stays in memory.
+    """
+
+    def __init__(self, holder: ModelHolder, retention: Retention) -> None:
+        self.name, self.retention, self._holder = holder.name, retention, holder
+        self.last_used = time.time()
+
+    @property
+    def resident(self) -> bool:
+        """Whether the model is in memory, or being loaded."""
+        return self._holder.resident
+
+    @property
+    def idle(self) -> bool:
+        """Whether the model is in memory, and no request waits for it or runs on it."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> str | None:
+        """The device that the model is on, or is being loaded on."""
+        return self._holder.device
+
+    @property
+    def memory(self) -> Mapping[str, int]:
+        """The bytes that the model holds by place; empty while it is being loaded."""
+        worker = self._holder.worker
+        return worker.memory.bytes if worker else {}
+
+    @property
+    def load_seconds(self) -> float:
+        """What loading the model took; 0 while it is not loaded."""
+        worker = self._holder.worker
+        return worker.loaded.seconds if worker and worker.loaded else 0.0
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the model is never unloaded for another one."""
+        return self.retention.pinned
+
+    @property
+    def expires(self) -> float | None:
+        """When the model is unloaded if no request arrives, in seconds since the epoch; None if that will not happen."""
+        return self.retention.expires(self.last_used)
+
+    def with_retention(self, status: ModelStatus) -> ModelStatus:
+        """Return a status of the model with how long it stays in memory."""
+        expires = self.expires if self.idle else None
+        return replace(
+            status,
+            names=self.retention.names,
+            last_used=self.last_used,
+            time_left=None if expires is None else max(0.0, expires - time.time()),
+            pinned=self.pinned,
+        )

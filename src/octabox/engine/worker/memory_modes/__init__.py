@@ -1,0 +1,1 @@
+"""The memory modes: what each needs, and what a device has."""

@@ -1,0 +1,1 @@
+"""Run each call in a memory mode that fits."""
