@@ -60,6 +60,7 @@ def command(**options: Any) -> None:
 
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
     from octabox.catalog.pipelines import load_catalog
+    from octabox.cli.hub.downloads import download_model
     from octabox.cli.output import Destination, show_status
     from octabox.cli.requests.options import (
         apply_profile,
@@ -84,8 +85,10 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     check_count(options["num_outputs"], settings.max_outputs)
     # The limit is for each prompt, since the prompts are written one by one.
     settings = settings.model_copy(update={"max_outputs": settings.max_outputs * max(1, len(prompts))})
+    parts = build(settings, model=model)
+    if not dry_run:
+        await download_model(parts.models.config(parts.name))
     with show_status("preparing"):
-        parts = build(settings, model=model)
         apply_profile(parts.models, parts.name, metadata, profile)
         destination = Destination(options["out"], as_json=options.pop("as_json"))
         workflow = workflows.add_models(_workflow(metadata, workflow), parts.models)

@@ -102,7 +102,7 @@ class Transfer:
 
     async def _continue(self, url: str, content: _Content, target: Target) -> None:
         """Request the rest of a file, and append what is received."""
-        response = await self._open(url, content.size)
+        response = await self.open(url, content.size)
         try:
             if response.status_code == 416:  # noqa: PLR2004 (there is no such range: the part is not of this file)
                 content.restart()
@@ -119,7 +119,7 @@ class Transfer:
         finally:
             await response.aclose()
 
-    async def _open(self, url: str, start: int) -> httpx.Response:
+    async def open(self, url: str, start: int = 0) -> httpx.Response:
         """Request a file from a position on, with the headers for each host on the way."""
         for _ in range(MAX_REDIRECTS + 1):
             headers = {**self._headers(url), "accept-encoding": "identity"}
