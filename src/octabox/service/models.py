@@ -21,6 +21,7 @@ from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.bounds import Limits
 from octabox.service.checks.registry import CheckedRegistry
 from octabox.service.conditions.lora import with_loras
+from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
 from octabox.service.selection.configured import ConfiguredModels
 from octabox.service.selection.pipelines import default_pipeline
@@ -44,6 +45,7 @@ class ModelService(ConfiguredModels):
         extra: Models in addition to those of the folder; they take precedence over those with the same name.
         adapters: The LoRAs and embeddings of this server; none, if not given.
         limits: Limits of the values of a request, which configurations must keep too.
+        downloads: Downloads models before they are loaded; without it, loading does.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class ModelService(ConfiguredModels):
         extra: Mapping[str, ModelConfig] | None = None,
         adapters: AdapterRegistry | None = None,
         limits: Limits | None = None,
+        downloads: ModelDownloads | None = None,
     ) -> None:
+        self._downloads = downloads
         self._engine, self._adapters = engine, adapters or AdapterRegistry(None, None)
         super().__init__(
             CheckedRegistry(registry, limits or Limits(), self._adapters), extra or {}, allow_hub=allow_hub
@@ -155,6 +159,8 @@ class ModelService(ConfiguredModels):
     async def load(self, name: str) -> ModelStatus:
         """Load a model into memory."""
         model = await self.served(name)
+        if self._downloads is not None:
+            await self._downloads.finish(model.config)
         return await self._engine.load(model.config, model.pipeline.name)
 
     async def unload(self, name: str) -> bool:
