@@ -167,7 +167,15 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
     results = Results(settings.result_ttl)
     jobs = Jobs(parts.generation, settings.result_ttl, results.keep, results.drop)
     ctx = AppContext(
-        parts.generation, jobs, parts.models, settings, results, parts.metrics, parts.decoder, preloads=preloads
+        parts.generation,
+        jobs,
+        parts.models,
+        settings,
+        results,
+        parts.metrics,
+        parts.decoder,
+        parts.pulls,
+        preloads=preloads,
     )
     return create_app(ctx, lifespan)
 

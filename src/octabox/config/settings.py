@@ -60,6 +60,12 @@ class Settings(ConnectionSettings):
     api_keys: tuple[SecretStr, ...] = Field(
         default=(), description="API keys, one of which a client must send; without any, all clients are accepted."
     )
+    admin_keys: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="API keys of administrators, who may search, download and remove models of the Hub. "
+        "Without any, clients of this machine may, if there are no API keys.",
+    )
+    hub: bool = Field(default=True, description="Whether administrators may manage models of the Hub over HTTP.")
     allow_hub: bool = Field(default=False, description="Whether clients may use any model of the Hub by its id.")
     queue_size: int = Field(default=32, description="Maximum number of requests that wait for a model.", ge=1)
     max_resident: int = Field(default=0, description="Maximum number of models in memory; 0 is no limit.", ge=0)
@@ -115,7 +121,7 @@ class Settings(ConnectionSettings):
     )
     preload: tuple[str, ...] = Field(default=(), description="Models to load at startup.")
 
-    @field_validator("api_keys", "preload", mode="before")
+    @field_validator("api_keys", "admin_keys", "preload", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Split text at commas, for lists in environment variables."""
@@ -185,8 +191,9 @@ def variable(name: str) -> str:
 
 
 def flag(name: str) -> str:
-    """Return the command line flag of a setting."""
-    return "--" + name.replace("_", "-")
+    """Return the command line flag of a setting; that of a setting which is on by default switches it off."""
+    prefix = "--no-" if Settings.model_fields[name].default is True else "--"
+    return prefix + name.replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -253,7 +260,7 @@ def _config_error(error: ValidationError, values: Mapping[str, _Value]) -> Confi
         if details["type"] == "extra_forbidden":
             messages.append(f"{source}: there is no setting {name!r}.")
             continue
-        value = "***" if name == "api_keys" else format_value(details["input"])
+        value = "***" if name in {"api_keys", "admin_keys"} else format_value(details["input"])
         messages.append(f"{source}: `{name}` {describe_expected(details)}, not {value}.")
     first = error.errors()[0]
     hint = did_you_mean(str(first["input"]), str(first.get("ctx", {}).get("expected", "")).replace("'", "").split(", "))

@@ -25,7 +25,7 @@ from octabox.errors import (
     OctaboxError,
     nearest,
 )
-from octabox.hub.folder import INDEX_FILES
+from octabox.hub.folder import INDEX_FILES, is_hub_id
 from octabox.hub.hub_messages import (
     HUB_ERRORS,
     LOGIN,
@@ -122,7 +122,8 @@ def _system_error(error: BaseException, target: Target) -> OctaboxError | None:
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return disk_full(target.repo)
     if names & _NOT_CONNECTED or isinstance(error, ConnectionRefusedError):
-        message = f"{target.repo} is not in the cache, and {constants.ENDPOINT} cannot be reached."
+        subject = f"{target.repo} is not in the cache, and" if is_hub_id(target.repo) else "The Hub at"
+        message = f"{subject} {constants.ENDPOINT} cannot be reached."
         hint = "Check the network and HF_ENDPOINT; `octabox models` lists what is in the cache."
         return make_error(DownloadError, "hub_unreachable", message, hint, target)
     if names & _INTERRUPTED or isinstance(error, ConnectionError):

@@ -20,6 +20,7 @@ from octabox.config.settings import Settings
 from octabox.errors import OctaboxError
 from octabox.frontends.http import errors, health
 from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.hub import routes as hub
 from octabox.frontends.http.huggingface import routes as huggingface
 from octabox.frontends.http.localai import routes as localai
 from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
@@ -65,6 +66,7 @@ ROUTE_MODULES = (
     RouteModule("native", generations.routes),
     RouteModule("native", catalog.routes),
     RouteModule("native", adapters.routes),
+    RouteModule("hub", hub.routes),
     RouteModule("localai", images.routes, ("",)),
     RouteModule("localai", localai.image_routes, ("/v1", "")),
     RouteModule("localai", localai.video_routes, ("",)),
@@ -116,7 +118,10 @@ async def _delete_expired(ctx: AppContext) -> None:
 
 def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRouter:
     """Return the routes of all modules, which require an API key if the server has some."""
-    keys = ApiKeys(key.get_secret_value() for key in ctx.settings.api_keys)
+    settings = ctx.settings
+    # Without API keys all clients are accepted; admin keys alone change nothing for other routes.
+    accepted = (*settings.api_keys, *settings.admin_keys) if settings.api_keys else ()
+    keys = ApiKeys(key.get_secret_value() for key in accepted)
 
     async def check(request: Request) -> None:
         keys.check(request.headers.get("authorization"))

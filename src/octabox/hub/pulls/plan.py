@@ -164,7 +164,7 @@ def _plan_online(request: PullRequest) -> PullPlan:
         raise hub_error(KeyError("sha"), request.repo)
     if info.gated:
         _check_access(request)
-    files = {each.path: each for each in map(_remote_file, info.siblings)}
+    files = {each.path: each for each in map(remote_file, info.siblings)}
     kind = kind_of_repository(files, info.tags or ())
     if request.file is not None:
         selected, kind = [_one_file(request, files)], "checkpoint" if kind == "diffusers" else kind
@@ -196,7 +196,7 @@ def _check_access(request: PullRequest) -> None:
         raise hub_error(error, request.repo, request.revision) from error
 
 
-def _remote_file(sibling: Any) -> RemoteFile:
+def remote_file(sibling: Any) -> RemoteFile:
     """Return a file of the Hub's list."""
     lfs = sibling.lfs
     if lfs is not None:
