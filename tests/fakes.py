@@ -28,10 +28,12 @@ from octabox.frontends.http.app import create_app
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.results import Results
 from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.hub.pulls.links import ModelFolders
 from octabox.media.images import encode
 from octabox.media.limits import MediaLimits
 from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.events import observed, result_of
+from octabox.service.hub.pulls import Pulls
 from octabox.service.jobs import Jobs, Preloads
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
 from octabox.service.protocols import RequestObserver
@@ -217,7 +219,11 @@ class Server:
         jobs = Jobs(self.generations, loaded.result_ttl, results.keep, results.drop)
         self.generations.observers.append(metrics)
         self.preloads, decoder = Preloads(*loaded.preload), InProcessDecoder(MediaLimits())
-        ctx = AppContext(self.generations, jobs, self.models, loaded, results, metrics, decoder, preloads=self.preloads)
+        folders = ModelFolders(loaded.models, loaded.lora_folder, loaded.embedding_folder)
+        self.pulls = Pulls(folders)
+        ctx = AppContext(
+            self.generations, jobs, self.models, loaded, results, metrics, decoder, self.pulls, preloads=self.preloads
+        )
         self.app = create_app(ctx, lifespan)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")
 
