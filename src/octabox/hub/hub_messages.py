@@ -15,6 +15,9 @@ from octabox.errors import DownloadError, GatedModelError, ModelNotFoundError, O
 #: What functions of huggingface_hub raise: errors of its HTTP library, of the system, and of their arguments.
 HUB_ERRORS: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError, ValueError)
 
+#: The same, and what its classes raise for a response that is not of a Hub.
+RESPONSE_ERRORS: tuple[type[Exception], ...] = (*HUB_ERRORS, KeyError, TypeError, AttributeError)
+
 #: What to do without a token, at the end of a hint.
 LOGIN = "log in: `octabox login`"
 

@@ -48,7 +48,7 @@ _OTHER = frozenset(
             ".h5",
             ".xml",
         ),
-        *(".tflite", ".npz", ".ot", ".engine", ".flashpack", ".zip", ".mlmodel", ".mlpackage"),
+        *(".tflite", ".npz", ".engine", ".flashpack", ".zip", ".mlmodel", ".mlpackage"),
         *(".md", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4"),
     )
 )
@@ -143,8 +143,8 @@ def _component_files(names: Sequence[str], variant: str | None) -> list[str]:
         return others
     found = {match["variant"] for match in weights.values()}
     counts = Counter(match["variant"] for match in weights.values() if match["variant"])
-    chosen = variant if variant in found else None if None in found else counts.most_common(1)[0][0]
-    of_variant = {name: match for name, match in weights.items() if match["variant"] == chosen}
+    selected = variant if variant in found else None if None in found else counts.most_common(1)[0][0]
+    of_variant = {name: match for name, match in weights.items() if match["variant"] == selected}
     safe = any(match["suffix"] == "safetensors" for match in of_variant.values())
     suffix = "safetensors" if safe else "bin"
     files = {name: match for name, match in of_variant.items() if match["suffix"] == suffix}
@@ -155,7 +155,7 @@ def _component_files(names: Sequence[str], variant: str | None) -> list[str]:
     use_shards = bool(shards) and (prefers_shards or not single)
     return [
         *(name for name in others if "/" not in name),
-        *(_shard_indexes(names, suffix, chosen) if use_shards else ()),
+        *(_shard_indexes(names, suffix, selected) if use_shards else ()),
         *(shards if use_shards else single),
     ]
 

@@ -19,14 +19,20 @@ if TYPE_CHECKING:
 MAX_FILES = 25
 
 
-async def download_model(config: ModelConfig) -> None:
+async def download_model(config: ModelConfig, *, dry_run: bool = False) -> None:
     """Download the model of a configuration, if it is not complete in the cache, with its plan and progress.
+
+    Args:
+        config: The configuration.
+        dry_run: Whether nothing is downloaded.
 
     Raises:
         OctaboxError: It cannot be downloaded.
     """
     from octabox.hub.pulls.models import plan_model
 
+    if dry_run:
+        return
     omit = {name for name, part in config.parts() if part.model or part.omit}
     plan = await asyncio.to_thread(plan_model, config.model, config.revision, variant=config.variant, omit=omit)
     if plan is not None:

@@ -27,6 +27,9 @@ _WIDTHS = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2
 #: Dtypes that are converted when a model is loaded.
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 
+#: What reading a header on the Hub raises.
+_HEADER_ERRORS: tuple[type[Exception], ...] = (*HUB_ERRORS, SafetensorsParsingError)
+
 #: Headers that are read at the same time.
 _PARALLEL = 8
 
@@ -115,7 +118,7 @@ def remote_weights(repo: str, commit: str, files: Iterable[RemoteFile]) -> Weigh
                 counts.update(metadata.parameter_count)
                 if len(names) == 1:
                     shapes = {name: tuple(tensor.shape) for name, tensor in metadata.tensors.items()}
-    except (*HUB_ERRORS, SafetensorsParsingError):
+    except _HEADER_ERRORS:
         return None
     return Weights(counts, shapes)
 

@@ -14,7 +14,7 @@ from octabox.hub.browsing.memory import Machine, Weights, fits, remote_weights
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.checkpoints.families import match_family
 from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import HUB_ERRORS, hub_api
+from octabox.hub.hub_messages import RESPONSE_ERRORS, hub_api
 from octabox.hub.pulls.plan import read_info, remote_file
 from octabox.hub.selection import RepoKind, kind_of_repository, select_files, weight_names
 
@@ -123,7 +123,7 @@ def search_models(query: Query, machine: Machine, is_served: IsServed) -> list[F
                 limit=query.limit,
             )
         )
-    except (*HUB_ERRORS, KeyError, TypeError, AttributeError) as error:
+    except RESPONSE_ERRORS as error:
         raise hub_error(error, "the list of models") from error
 
     def describe(info: ModelInfo) -> FoundModel | None:
@@ -147,9 +147,9 @@ def describe_model(repo: str, machine: Machine, is_served: IsServed, revision: s
     files = {each.path: each for each in map(remote_file, info.siblings or ())}
     kind = kind_of_repository(files, info.tags or ())
     selected, choices = _needed_files(kind, files)
-    chosen = [files[name] for name in selected]
+    needed = [files[name] for name in selected]
     commit = info.sha or ""
-    weights = remote_weights(repo, commit, chosen) if commit else None
+    weights = remote_weights(repo, commit, needed) if commit else None
     pipeline = _pipeline_of(info, weights)
     card: Any = info.card_data
     return FoundModel(
@@ -157,8 +157,8 @@ def describe_model(repo: str, machine: Machine, is_served: IsServed, revision: s
         kind=kind,
         task=info.pipeline_tag,
         pipeline=pipeline,
-        size=sum(each.size for each in chosen),
-        files=len(chosen),
+        size=sum(each.size for each in needed),
+        files=len(needed),
         parameters=weights.count if weights else None,
         dtype=weights.dtype if weights else None,
         licence=getattr(card, "license", None) or _tagged(info.tags or (), "license:"),

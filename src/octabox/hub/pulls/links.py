@@ -103,7 +103,7 @@ def register_file(
     Args:
         file: The file.
         folders: The folders.
-        name: Its name; by default that of the file, or of the repository if that of the file says nothing.
+        name: Its name; by default that of the file, or of the repository if that of the file is generic.
         kind: What it is if its content does not show it.
         repo: Its repository.
     """

@@ -14,7 +14,7 @@ from octabox.errors import DownloadError, InvalidParameterError, ModelNotFoundEr
 from octabox.hub.cache_layout import CachedRepo, RemoteFile
 from octabox.hub.folder import INDEX_FILES
 from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import HUB_ERRORS, disk_full, hub_api, no_file, offline_error
+from octabox.hub.hub_messages import HUB_ERRORS, RESPONSE_ERRORS, disk_full, hub_api, no_file, offline_error
 from octabox.hub.repository import repository_index
 from octabox.hub.selection import (
     SINGLE_FILE_KINDS,
@@ -145,7 +145,7 @@ def make_plan(request: PullRequest) -> PullPlan:
         ModelNotFoundError: The repository, the revision or the file does not exist.
         GatedModelError: The Hub requires an agreement or another token.
         DownloadError: The Hub cannot be reached, or responds with an error.
-        InvalidParameterError: The variant does not exist, or a file has to be chosen.
+        InvalidParameterError: The variant does not exist, or a file must be selected.
     """
     try:
         if constants.HF_HUB_OFFLINE:
@@ -172,8 +172,8 @@ def _plan_online(request: PullRequest) -> PullPlan:
         selected = _model_files(request, info.sha, kind, files)
     else:
         selected = [_only_file(request, kind, files)]
-    chosen = tuple(files[name] for name in selected)
-    return PullPlan(request, info.sha, kind, chosen, tuple(files.values()), _free_bytes())
+    needed = tuple(files[name] for name in selected)
+    return PullPlan(request, info.sha, kind, needed, tuple(files.values()), _free_bytes())
 
 
 def read_info(repo: str, revision: str | None = None) -> ModelInfo:
@@ -184,7 +184,7 @@ def read_info(repo: str, revision: str | None = None) -> ModelInfo:
     """
     try:
         return hub_api().model_info(repo, revision=revision, files_metadata=True)
-    except (*HUB_ERRORS, KeyError, TypeError, AttributeError) as error:
+    except RESPONSE_ERRORS as error:
         raise hub_error(error, repo, revision) from error
 
 

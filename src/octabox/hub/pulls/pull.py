@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 from huggingface_hub import constants, get_token, hf_hub_url
-from huggingface_hub.utils import WeakFileLock, build_hf_headers
+from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined] # imported lazily there
 
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.hub_errors import hub_error

@@ -1,4 +1,4 @@
-"""Downloads in the background: each is started once, whoever requests it, and kept for a while after its end."""
+"""Downloads in the background: each is started once, even if several clients request it, and kept for a while after its end."""
 
 from __future__ import annotations
 
