@@ -22,6 +22,7 @@ from octabox.cli.requests import parameters, workflows
 
 if TYPE_CHECKING:
     from octabox.cli.output import Destination
+    from octabox.config.settings import Settings
     from octabox.server import Parts
     from octabox.types import AdapterChoice, Generation, GenerationRequest
 
@@ -82,8 +83,7 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     model = require_model(metadata, model)
     settings = Settings.load({"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True})
     check_count(options["num_outputs"], settings.max_outputs)
-    # The limit is for each prompt, since the prompts are written one by one.
-    settings = settings.model_copy(update={"max_outputs": settings.max_outputs * max(1, len(prompts))})
+    settings = _scale_limit(settings, len(prompts))
     parts = build(settings, model=model)
     await download_model(parts.models.config(parts.name), dry_run=dry_run)
     with show_status("preparing"):
@@ -110,6 +110,11 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
         return
     destination.check(len(call.runs))
     await _generate(parts, request, destination, count=len(call.runs), names=names)
+
+
+def _scale_limit(settings: Settings, prompts: int) -> Settings:
+    """Return settings whose limit of outputs is for each prompt, since the prompts are written one by one."""
+    return settings.model_copy(update={"max_outputs": settings.max_outputs * max(1, prompts)})
 
 
 def _build_request(
