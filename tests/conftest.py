@@ -8,10 +8,12 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from embedded import Calls
+from local_hub import LocalHub
 from octabox import demo
 from octabox.config.model import ModelConfig
 from octabox.engine.local.engine import LocalEngine
@@ -79,6 +81,29 @@ def _restore_loggers() -> None:
             handler.close()
         logger.handlers, logger.propagate = list(handlers), propagate
         logger.setLevel(level)
+
+
+@pytest.fixture
+def local_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """Return a Hub that this process and those that it starts use, with an empty cache and without a token."""
+    # What is imported above would read the environment before it is set below.
+    from huggingface_hub import constants  # noqa: PLC0415
+
+    with LocalHub().running() as hub:
+        cache = tmp_path / "hf"
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        for name, place in (("HF_HUB_CACHE", "hub"), ("HF_TOKEN_PATH", "token"), ("HF_STORED_TOKENS_PATH", "tokens")):
+            monkeypatch.setattr(constants, name, str(cache / place))
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0", "NO_PROXY": "*"}
+        for name, value in {**environment, "HF_HUB_DISABLE_TELEMETRY": "1"}.items():
+            monkeypatch.setenv(name, value)
+        yield hub
 
 
 @pytest.fixture(scope="session")

@@ -29,10 +29,12 @@ from octabox.frontends.http.app import create_app
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.results import Results
 from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.hub.pulls.links import ModelFolders
 from octabox.media.images import encode
 from octabox.media.limits import MediaLimits
 from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.events import observed, result_of
+from octabox.service.hub.pulls import Pulls
 from octabox.service.jobs import Jobs, Preloads
 from octabox.service.jobs.opening import job_queue
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
@@ -243,8 +245,10 @@ class Server:
         jobs = Jobs(self.generations, loaded.result_ttl, results.keep, results.drop)
         self.generations.observers.append(metrics)
         self.preloads, decoder = Preloads(*loaded.preload), InProcessDecoder(MediaLimits())
+        folders = ModelFolders(loaded.models, loaded.lora_folder, loaded.embedding_folder)
+        self.pulls = Pulls(folders)
         ctx = AppContext(
-            *(self.generations, jobs, self.queue, self.models, loaded, results, metrics, decoder),
+            *(self.generations, jobs, self.queue, self.models, loaded, results, metrics, decoder, self.pulls),
             preloads=self.preloads,
         )
         self.app = create_app(ctx, lifespan)

@@ -60,7 +60,12 @@ class OctaboxError(Exception):
         model: Name of the model concerned.
         parameter: Name of the parameter concerned, as diffusers spells it.
         choices: Values that would be accepted.
+
+    Attributes:
+        code: A code that is more specific than that of the class, such as ``gated_pending``; None if there is none.
     """
+
+    code: str | None = None
 
     def __init__(
         self,

@@ -21,11 +21,14 @@ from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
 from octabox.engine.protocol import Engine
 from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.hub.pulls.links import ModelFolders
 from octabox.media.decoding.pool import DecoderPool
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.bounds import Limits
 from octabox.service.generation import GenerationService
+from octabox.service.hub.downloads import ModelDownloads
+from octabox.service.hub.pulls import Pulls
 from octabox.service.models import ModelService
 from octabox.service.prompting import PromptWriter
 from octabox.service.workflows.execution import WorkflowService
@@ -50,6 +53,7 @@ class Parts:
         generation: Runs requests.
         metrics: Counts requests.
         decoder: Decodes the media of requests.
+        pulls: The downloads of models.
         name: Name of the model that `build` was called with.
     """
 
@@ -59,10 +63,12 @@ class Parts:
     generation: WorkflowService
     metrics: Metrics
     decoder: DecoderPool
+    pulls: Pulls
     name: str = ""
 
     async def close(self) -> None:
-        """Unload all models, and end all processes."""
+        """Cancel all downloads, unload all models, and end all processes."""
+        await self.pulls.close()
         await self.engine.close()
         self.decoder.close()
 
@@ -93,6 +99,8 @@ def build(settings: Settings, model: str | None = None) -> Parts:
     metrics = Metrics()
     engine = _build_engine(settings, options, metrics)
     limits = limits_of(settings)
+    pulls = Pulls(ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder))
+    downloads = ModelDownloads(pulls, engine)
     registry = ModelRegistry(settings.models)
     extra = model_of_source(model) if model and model not in registry.current().named else None
     models = ModelService(
@@ -105,13 +113,14 @@ def build(settings: Settings, model: str | None = None) -> Parts:
             settings.lora_folder, settings.embedding_folder, any_path=model is not None, any_hub=settings.allow_hub
         ),
         limits=limits,
+        downloads=downloads,
     )
     media_limits = _media_limits(settings)
     decoder, fetcher = DecoderPool(media_limits), Fetcher(media_limits, timeout=settings.fetch_timeout)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
-    single = GenerationService(models, engine, fetcher, limits, decoder, writer, [metrics])
+    single = GenerationService(models, engine, fetcher, limits, decoder, writer, [metrics], downloads)
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
-    return Parts(settings, engine, models, generation, metrics, decoder, extra.name if extra else model or "")
+    return Parts(settings, engine, models, generation, metrics, decoder, pulls, extra.name if extra else model or "")
 
 
 def _build_engine(settings: Settings, options: WorkerOptions, metrics: Metrics) -> LocalEngine:
@@ -173,7 +182,16 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
     results = Results(settings.result_ttl, find_stored=queue.find_file)
     jobs = Jobs(parts.generation, settings.result_ttl, results.keep, results.drop)
     ctx = AppContext(
-        parts.generation, jobs, queue, parts.models, settings, results, parts.metrics, parts.decoder, preloads=preloads
+        parts.generation,
+        jobs,
+        queue,
+        parts.models,
+        settings,
+        results,
+        parts.metrics,
+        parts.decoder,
+        parts.pulls,
+        preloads=preloads,
     )
     return create_app(ctx, lifespan)
 

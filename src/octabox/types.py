@@ -12,8 +12,8 @@ from octabox.memory_state import MemoryState
 #: Modality of an artifact or an input, whatever its format.
 Kind = Literal["image", "video", "audio", "mesh", "text", "array"]
 
-#: Phase of a request: in the queue, loading or compiling its model, denoising, decoding latents, encoding the file.
-Phase = Literal["queued", "loading", "compiling", "running", "decoding", "encoding"]
+#: Phase of a request: its model is downloaded, it is queued, its model is loaded or compiled, it runs and is encoded.
+Phase = Literal["downloading", "queued", "loading", "compiling", "running", "decoding", "encoding"]
 
 #: Maximum seed: torch takes 64 bits, but JSON clients store numbers as doubles, which are exact only up to here.
 MAX_SEED = 2**53 - 1
@@ -207,8 +207,8 @@ class Progress:
 
     Args:
         phase: Current phase.
-        step: Completed denoising steps, over all outputs.
-        steps: Total denoising steps: the actual number of timesteps, not the requested number. 0 if not known yet.
+        step: Completed denoising steps, over all outputs; received bytes while ``phase`` is ``downloading``.
+        steps: Total denoising steps: the actual number of timesteps, not the requested number; or total bytes. 0 if not known.
         preview: An unfinished image, if requested.
         output: Index of the output that the preview belongs to.
         position: Number of requests ahead, while ``phase`` is ``queued``.

@@ -88,7 +88,7 @@ def test_a_modular_repository_has_another_file(hub: Hub, tmp_path: Path) -> None
         (
             GatedRepoError("x", response=response(403)),
             GatedModelError,
-            "Accept it at https://huggingface.co/owner/name",
+            "Accept them at https://huggingface.co/owner/name",
         ),
         (
             RepositoryNotFoundError("x", response=response(404)),
@@ -97,17 +97,17 @@ def test_a_modular_repository_has_another_file(hub: Hub, tmp_path: Path) -> None
         ),
         (RevisionNotFoundError("x", response=response(404)), ModelNotFoundError, "has no revision 'v1'"),
         (HfHubHTTPError("x", response=response(403)), GatedModelError, "token has no access to owner/name"),
-        (HfHubHTTPError("x", response=response(401)), GatedModelError, "HF_TOKEN"),
+        (HfHubHTTPError("x", response=response(401)), GatedModelError, "HF_TOKEN, or log in"),
         (HfHubHTTPError("x", response=response(429)), DownloadError, "The request limit of the Hub is reached"),
         (
             HfHubHTTPError("server broke", response=response(500)),
             DownloadError,
-            "could not be downloaded: server broke",
+            "The Hub responded with status 500 for owner/name",
         ),
         (OfflineModeIsEnabled("x"), DownloadError, "Unset HF_HUB_OFFLINE"),
         (LocalEntryNotFoundError("x"), DownloadError, "the Hub cannot be reached. Check the network"),
         (EntryNotFoundError("x"), IncompatibleWeightsError, "owner/name is not a diffusers model"),
-        (OSError(28, "No space left on device"), DownloadError, "No space left on device"),
+        (OSError(28, "No space left on device"), DownloadError, "has no space for owner/name"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import ast
 import importlib
-import pkgutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-import octabox.cli
 from octabox.cli import interruption
 from octabox.cli.errors import exit_code, show_error
 from octabox.errors import OctaboxError
 
-FOLDER = Path(__file__).parent
+#: Packages with a module for each command, and their folders.
+PACKAGES = {name: Path(__file__).parent / folder for name, folder in (("octabox.cli", ""), ("octabox.cli.hub", "hub"))}
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are the modules of this package that define ``command``: ``run.py`` is `octabox run`."""
+    """A group whose commands are the modules of `PACKAGES` that define ``command``: ``run.py`` is `octabox run`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """Return the names of all commands."""
-        modules = (module.name for module in pkgutil.iter_modules(octabox.cli.__path__))
-        return sorted(name.removesuffix("_") for name in modules if _defines_command(_parse(name)))
+        files = (file for folder in PACKAGES.values() for file in folder.glob("*.py"))
+        return sorted(file.stem.removesuffix("_") for file in files if _defines_command(_parse(file)))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
         """Import a command."""
-        module = _module_name(cmd_name)
-        if cmd_name.endswith("_") or not _defines_command(_parse(module)):
+        if cmd_name.endswith("_") or (found := _find_module(cmd_name)) is None:
             return None
-        command = importlib.import_module(f"octabox.cli.{module}").command
+        command = importlib.import_module(found[0]).command
         assert isinstance(command, click.Command)  # noqa: S101 (`command` is a click command in all modules)
         return command
 
@@ -46,20 +44,24 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with the first line of their modules' docstrings, without importing them."""
-        rows = [(name, _summary(_parse(_module_name(name)))) for name in self.list_commands(ctx)]
+        modules = ((name, _find_module(name)) for name in self.list_commands(ctx))
+        rows = [(name, _summary(_parse(found[1]))) for name, found in modules if found]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
-def _module_name(command: str) -> str:
-    """Return the module of a command, which ends in an underscore if Python uses the name itself."""
-    return command if (FOLDER / f"{command}.py").is_file() else f"{command}_"
+def _find_module(command: str) -> tuple[str, Path] | None:
+    """Return the module of a command, which ends in an underscore if Python uses the name itself, and its file."""
+    for package, folder in PACKAGES.items():
+        for name in (command, f"{command}_"):
+            if (file := folder / f"{name}.py").is_file() and _defines_command(_parse(file)):
+                return f"{package}.{name}", file
+    return None
 
 
-def _parse(module: str) -> ast.Module:
-    """Return the syntax tree of a module of this package; empty if there is none."""
-    file = FOLDER / f"{module}.py"
-    return ast.parse(file.read_text(encoding="utf-8") if file.is_file() else "")
+def _parse(file: Path) -> ast.Module:
+    """Return the syntax tree of a module."""
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def _defines_command(tree: ast.Module) -> bool:

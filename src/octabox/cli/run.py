@@ -22,6 +22,7 @@ from octabox.cli.requests import parameters, workflows
 
 if TYPE_CHECKING:
     from octabox.cli.output import Destination
+    from octabox.config.settings import Settings
     from octabox.server import Parts
     from octabox.types import AdapterChoice, Generation, GenerationRequest
 
@@ -60,6 +61,7 @@ def command(**options: Any) -> None:
 
 async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose: bool, **options: Any) -> None:
     from octabox.catalog.pipelines import load_catalog
+    from octabox.cli.hub.downloads import download_model
     from octabox.cli.output import Destination, show_status
     from octabox.cli.requests.options import (
         apply_profile,
@@ -79,13 +81,12 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     source, workflow = options.pop("source"), workflows.pop_workflow(options)
     metadata, profile = read_metadata(source) if source else {}, options.pop("profile")
     model = require_model(metadata, model)
-    flags = {"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True}
-    settings = Settings.load(flags)
+    settings = Settings.load({"models": models, "log_level": "debug" if verbose else "error", "allow_hub": True})
     check_count(options["num_outputs"], settings.max_outputs)
-    # The limit is for each prompt, since the prompts are written one by one.
-    settings = settings.model_copy(update={"max_outputs": settings.max_outputs * max(1, len(prompts))})
+    settings = _scale_limit(settings, len(prompts))
+    parts = build(settings, model=model)
+    await download_model(parts.models.config(parts.name), dry_run=dry_run)
     with show_status("preparing"):
-        parts = build(settings, model=model)
         apply_profile(parts.models, parts.name, metadata, profile)
         destination = Destination(options["out"], as_json=options.pop("as_json"))
         workflow = workflows.add_models(_workflow(metadata, workflow), parts.models)
@@ -103,11 +104,17 @@ async def _run(model: str | None, *, models: Path | None, dry_run: bool, verbose
     for warning in find_changed_inputs(metadata, call):
         click.secho(f"Warning: {warning}", fg="yellow", err=True)
     if dry_run:
-        description = _describe_call(call) | ({"workflow": workflow} if workflow else {})
-        click.echo(json.dumps(description, indent=2, default=str))
+        click.echo(
+            json.dumps(_describe_call(call) | ({"workflow": workflow} if workflow else {}), indent=2, default=str)
+        )
         return
     destination.check(len(call.runs))
     await _generate(parts, request, destination, count=len(call.runs), names=names)
+
+
+def _scale_limit(settings: Settings, prompts: int) -> Settings:
+    """Return settings whose limit of outputs is for each prompt, since the prompts are written one by one."""
+    return settings.model_copy(update={"max_outputs": settings.max_outputs * max(1, prompts)})
 
 
 def _build_request(

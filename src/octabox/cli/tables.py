@@ -62,3 +62,11 @@ def _draw(headings: Sequence[str], rows: Sequence[Sequence[str]], dim: frozenset
         # Text, not markup: brackets in an annotation are not a style.
         table.add_row(*(Text(cell) for cell in row), style="dim" if row[0] in dim else None)
     Console(highlight=False).print(table)
+
+
+def format_size(count: float) -> str:
+    """Return a number of bytes with its unit, as disks and the Hub count them."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.{2 if unit == 'GB' else 1}f} {unit}"
+    return f"{count:.0f} B"

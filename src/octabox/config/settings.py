@@ -62,6 +62,12 @@ class Settings(JobSettings, ConnectionSettings, MemorySettings):
     api_keys: tuple[SecretStr, ...] = Field(
         default=(), description="API keys, one of which a client must send; without any, all clients are accepted."
     )
+    admin_keys: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="API keys of administrators, who may search, download and remove models of the Hub. "
+        "Without any, clients of this machine may, if there are no API keys.",
+    )
+    hub: bool = Field(default=True, description="Whether administrators may manage models of the Hub over HTTP.")
     allow_hub: bool = Field(default=False, description="Whether clients may use any model of the Hub by its id.")
     queue_size: int = Field(default=32, description="Maximum number of requests that wait for a model.", ge=1)
     threads: int = Field(default=0, description="CPU threads of each model; 0 is one for each physical core.", ge=0)
@@ -116,7 +122,7 @@ class Settings(JobSettings, ConnectionSettings, MemorySettings):
     )
     preload: tuple[str, ...] = Field(default=(), description="Models to load at startup.")
 
-    @field_validator("api_keys", "preload", mode="before")
+    @field_validator("api_keys", "admin_keys", "preload", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Split text at commas, for lists in environment variables."""
@@ -186,8 +192,9 @@ def variable(name: str) -> str:
 
 
 def flag(name: str) -> str:
-    """Return the command line flag of a setting."""
-    return "--" + name.replace("_", "-")
+    """Return the command line flag of a setting; that of a setting which is on by default switches it off."""
+    prefix = "--no-" if Settings.model_fields[name].default is True else "--"
+    return prefix + name.replace("_", "-")
 
 
 @dataclass(frozen=True)

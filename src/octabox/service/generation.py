@@ -16,6 +16,7 @@ from octabox.security.clients import current_client, current_priority
 from octabox.service.bounds import Limits
 from octabox.service.conditions.lora import select_adapters
 from octabox.service.events import observed, result_of
+from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.inputs import decode_inputs
 from octabox.service.models import ModelService
 from octabox.service.planning import Files, Plan, plan_request
@@ -23,7 +24,7 @@ from octabox.service.prompting import PromptWriter
 from octabox.service.protocols import RequestObserver
 from octabox.service.provenance import input_digests
 from octabox.service.served_model import ServedModel
-from octabox.types import Event, Generation, GenerationRequest
+from octabox.types import Event, Generation, GenerationRequest, Progress
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class GenerationService:
         decoder: Decodes its media.
         writer: Expands styles and wildcards.
         observers: Count requests that have ended.
+        downloads: Downloads models before they are loaded; without it, loading does.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class GenerationService:
         decoder: Decoder,
         writer: PromptWriter | None = None,
         observers: Sequence[RequestObserver] = (),
+        downloads: ModelDownloads | None = None,
     ) -> None:
+        self._downloads = downloads
         self._models, self._engine, self._fetcher = models, engine, fetcher
         self._limits, self._decoder = limits, decoder
         self._writer, self.observers = writer or PromptWriter(), observers
@@ -158,11 +162,22 @@ class GenerationService:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
         with observed(request, self.observers) as results:
             await self.admit(request)
+            async with aclosing(self.download(request)) as progress:
+                async for each in progress:
+                    yield each
             async with aclosing(self.run(await self.prepare(request))) as events:
                 async for event in events:
                     if isinstance(event, Generation):
                         results.append(event)
                     yield event
+
+    async def download(self, request: GenerationRequest) -> AsyncGenerator[Progress, None]:
+        """Download the model of a request if that is necessary, and yield the progress; closing the iterator cancels it."""
+        if self._downloads is not None:
+            config = await asyncio.to_thread(self._models.config, request.model)
+            async with aclosing(self._downloads.stream(config)) as progress:
+                async for each in progress:
+                    yield each
 
     def run(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call that `prepare` has returned, and yield as `stream` does."""

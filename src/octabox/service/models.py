@@ -23,6 +23,7 @@ from octabox.service.checks.registry import CheckedRegistry
 from octabox.service.conditions.lora import with_loras
 from octabox.service.forms.hints import add_form_hints
 from octabox.service.forms.model_sizes import ModelSizes
+from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
 from octabox.service.selection.configured import ConfiguredModels
 from octabox.service.selection.pipelines import default_pipeline
@@ -46,6 +47,7 @@ class ModelService(ConfiguredModels):
         extra: Models in addition to those of the folder; they take precedence over those with the same name.
         adapters: The LoRAs and embeddings of this server; none, if not given.
         limits: Limits of the values of a request, which configurations must keep too.
+        downloads: Downloads models before they are loaded; without it, loading does.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class ModelService(ConfiguredModels):
         extra: Mapping[str, ModelConfig] | None = None,
         adapters: AdapterRegistry | None = None,
         limits: Limits | None = None,
+        downloads: ModelDownloads | None = None,
     ) -> None:
+        self._downloads = downloads
         self._engine, self._adapters = engine, adapters or AdapterRegistry(None, None)
         self._limits = limits or Limits()
         super().__init__(CheckedRegistry(registry, self._limits, self._adapters), extra or {}, allow_hub=allow_hub)
@@ -156,6 +160,8 @@ class ModelService(ConfiguredModels):
     async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
         """Load a model into memory, and change how long it stays there; None leaves that as it is configured."""
         model = await self.served(name)
+        if self._downloads is not None:
+            await self._downloads.finish(model.config)
         status = await self._engine.load(model.config, model.pipeline.name)
         if keep_alive is None and pin is None:
             return status

@@ -150,21 +150,22 @@ class ModelWorker:
             self._sent.finish(message.id, message.generation)
         elif isinstance(message, Failed):
             self._sent.finish(message.id, message.error)
-        elif isinstance(message, Memory):
-            self._update_memory(message)
-        elif isinstance(message, BatchReport):
-            self.batches = message
+        elif isinstance(message, Memory | BatchReport):
+            self._update(message)
         elif isinstance(message, Loaded):
             self._resolve_load(message)
         elif isinstance(message, BadFork | LoadFailed):
             self._exit_expected = True
             self._resolve_load(message.error if isinstance(message, LoadFailed) else message)
 
-    def _update_memory(self, memory: Memory) -> None:
-        """Take over the memory that the worker has measured, and report each time that it has run out."""
-        for _ in range(memory.out_of_memory - self.memory.out_of_memory):
+    def _update(self, report: Memory | BatchReport) -> None:
+        """Take over what the worker has measured, and report each time that its memory has run out."""
+        if isinstance(report, BatchReport):
+            self.batches = report
+            return
+        for _ in range(report.out_of_memory - self.memory.out_of_memory):
             self._on_out_of_memory()
-        self.memory = memory
+        self.memory = report
 
     def _resolve_load(self, outcome: Loaded | BadFork | OctaboxError) -> None:
         """End the wait of `load`; the first outcome counts."""

@@ -22,6 +22,7 @@ from octabox.errors import OctaboxError
 from octabox.frontends.http import errors, health
 from octabox.frontends.http.background import POLL_AFTER
 from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.hub import routes as hub
 from octabox.frontends.http.huggingface import routes as huggingface
 from octabox.frontends.http.localai import routes as localai
 from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
@@ -71,6 +72,7 @@ ROUTE_MODULES = (
     RouteModule("native", jobs.routes),
     RouteModule("native", catalog.routes),
     RouteModule("native", adapters.routes),
+    RouteModule("hub", hub.routes),
     RouteModule("localai", images.routes, ("",)),
     RouteModule("localai", localai.image_routes, ("/v1", "")),
     RouteModule("localai", localai.video_routes, ("",)),
@@ -145,7 +147,10 @@ async def _open_queue(ctx: AppContext) -> None:
 
 def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRouter:
     """Return the routes of all modules, which require an API key if the server has some."""
-    keys = ApiKeys(key.get_secret_value() for key in ctx.settings.api_keys)
+    settings = ctx.settings
+    # Without API keys all clients are accepted; admin keys alone change nothing for other routes.
+    accepted = (*settings.api_keys, *settings.admin_keys) if settings.api_keys else ()
+    keys = ApiKeys(key.get_secret_value() for key in accepted)
 
     async def check(request: Request) -> None:
         keys.check(request.headers.get("authorization"))

@@ -8,6 +8,7 @@ from octabox.config.settings import Settings
 from octabox.frontends.http.network.lifecycle import Lifecycle
 from octabox.frontends.http.results import Results
 from octabox.media.decoding.decoders import Decoder
+from octabox.service.hub.pulls import Pulls
 from octabox.service.jobs import JobQueue, Jobs, Preloads
 from octabox.service.protocols import GenerationService, ModelService
 from octabox.telemetry.metrics import Metrics
@@ -26,6 +27,7 @@ class AppContext:
         results: Files that clients fetch by URL.
         metrics: Metrics of the server.
         decoder: Decodes the media of requests.
+        pulls: Downloads of models.
         preloads: Models that are loaded when the server starts.
         lifecycle: Whether the server is being stopped.
     """
@@ -38,5 +40,6 @@ class AppContext:
     results: Results
     metrics: Metrics
     decoder: Decoder
+    pulls: Pulls
     preloads: Preloads = field(default_factory=Preloads)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)

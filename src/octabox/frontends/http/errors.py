@@ -73,12 +73,18 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
 }
 
 
+#: Statuses of errors with a code that differ from the status of their class.
+STATUSES = {"rate_limited": 503, "disk_full": 507}
+
+
 def http_error(error: errors.OctaboxError) -> HttpError:
-    """Return the row of an error; several errors with the same row have that row."""
+    """Return the row of an error, with its own code if it has one; several errors with the same row have that row."""
     rows = {http_error(each) for each in error.problems} if isinstance(error, errors.InvalidRequestError) else set()
     if len(rows) == 1:
         return rows.pop()
     row = next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+    if error.code is not None:
+        return replace(row, code=error.code, status=STATUSES.get(error.code, row.status))
     return replace(row, code=f"invalid_{error.media_kind}") if isinstance(error, errors.MediaError) else row
 
 

@@ -12,7 +12,8 @@ from octabox.errors import IncompatibleAdapterError, LoadError, OctaboxError
 from octabox.hub.checkpoints.pickles import read_grouped_pickle
 from octabox.hub.checkpoints.tensors import Shapes, read_safetensors
 from octabox.hub.folder import is_hub_id
-from octabox.hub.repository import hub_error
+from octabox.hub.hub_errors import hub_error
+from octabox.hub.hub_messages import HUB_ERRORS
 
 #: Suffixes of IP-Adapter files that diffusers reads, safetensors first.
 SUFFIXES = (".safetensors", ".bin")
@@ -53,7 +54,7 @@ def resolve_ip_adapter_file(source: str, subfolder: str = "", name: str | None =
         return Path(hf_hub_download(source, name or _repository_file(source, subfolder), subfolder=subfolder or None))
     except OctaboxError:
         raise
-    except (OSError, ValueError) as error:
+    except HUB_ERRORS as error:
         raise hub_error(error, source) from error
 
 

@@ -11,7 +11,8 @@ from huggingface_hub import hf_hub_download, list_repo_files, snapshot_download
 from octabox.errors import AdapterNotFoundError, OctaboxError
 from octabox.hub.adapters.registry import FOLDER_FILES
 from octabox.hub.folder import is_hub_id
-from octabox.hub.repository import hub_error
+from octabox.hub.hub_errors import hub_error
+from octabox.hub.hub_messages import HUB_ERRORS
 
 #: Suffix of the files that are used from folders and repositories.
 _SUFFIX = ".safetensors"
@@ -41,7 +42,7 @@ def resolve_lora_file(source: str) -> Path:
         return Path(hf_hub_download(source, _select_name(source, list_repo_files(source))))
     except OctaboxError:
         raise
-    except (OSError, ValueError) as error:
+    except HUB_ERRORS as error:
         raise hub_error(error, source) from error
 
 

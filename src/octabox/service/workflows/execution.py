@@ -76,6 +76,9 @@ class WorkflowService:
         """Run a request that has a workflow, and yield as `stream` does."""
         with observed(request, self._inner.observers) as results:
             await self._inner.admit(request)
+            async with aclosing(self._inner.download(request)) as downloading:
+                async for each in downloading:
+                    yield each
             async with aclosing(self._planned(await self._planner.plan(request), request)) as events:
                 async for event in events:
                     if isinstance(event, Generation):

@@ -79,11 +79,13 @@ def generation_to_json(job: Job, generation: Generation, base: str, warnings: It
 
 
 def progress_to_json(progress: Progress) -> dict[str, Any]:
-    """Return the progress of a request."""
+    """Return the progress of a request; a download has bytes in place of steps."""
+    downloading = progress.phase == "downloading"
     return {
         "phase": progress.phase,
-        "step": progress.step,
-        "steps": progress.steps,
+        "step": 0 if downloading else progress.step,
+        "steps": 0 if downloading else progress.steps,
+        **({"bytes": progress.step, "total_bytes": progress.steps} if downloading else {}),
         "position": progress.position,
         "output": progress.output,
         "part": progress.part,

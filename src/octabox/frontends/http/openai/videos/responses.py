@@ -52,7 +52,10 @@ def _percent(job: Job) -> int:
     """Return the progress in percent; 100 only for a completed job."""
     if job.status == "completed":
         return 100
-    return 99 * job.progress.step // job.progress.steps if job.progress.steps else 0
+    progress = job.progress
+    # A download is not a part of the generation.
+    running = progress.steps and progress.phase != "downloading"
+    return 99 * progress.step // progress.steps if running else 0
 
 
 def _length(video: Artifact) -> float | None:

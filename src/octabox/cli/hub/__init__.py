@@ -1,0 +1,1 @@
+"""Commands for models of the Hub; each module with a function ``command`` is one."""

@@ -1,0 +1,105 @@
+"""Show the plan and the progress of a download on the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from octabox.cli.tables import format_size
+
+if TYPE_CHECKING:
+    from octabox.config.model import ModelConfig
+    from octabox.hub.pulls.plan import PullPlan
+
+#: Maximum number of files to list in a plan.
+MAX_FILES = 25
+
+
+async def download_model(config: ModelConfig, *, dry_run: bool = False) -> None:
+    """Download the model of a configuration, if it is not complete in the cache, with its plan and progress.
+
+    Args:
+        config: The configuration.
+        dry_run: Whether nothing is downloaded.
+
+    Raises:
+        OctaboxError: It cannot be downloaded.
+    """
+    from octabox.hub.pulls.models import plan_model
+
+    if dry_run:
+        return
+    omit = {name for name, part in config.parts() if part.model or part.omit}
+    plan = await asyncio.to_thread(plan_model, config.model, config.revision, variant=config.variant, omit=omit)
+    if plan is not None:
+        for line in summarize_plan(plan):
+            click.echo(line, err=True)
+        await run_plan(plan)
+
+
+async def run_plan(plan: PullPlan) -> None:
+    """Carry out a plan with a progress bar."""
+    from octabox.hub.pulls.pull import PullProgress, pull
+
+    with progress_bar(plan.request.repo) as show:
+
+        def report(progress: PullProgress) -> None:
+            show(progress.done, progress.total, f"{progress.files_done} of {progress.files} files")
+
+        await pull(plan, report)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a progress bar in bytes, with the rate and the remaining time, within the context.
+
+    Args:
+        title: What is downloaded.
+
+    Yields:
+        A function that shows the received bytes, the total, and a note.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None, note="")
+
+        def show(done: int, total: int, note: str = "") -> None:
+            if bar.tasks[0].total is None:
+                # What was there before does not count for the rate.
+                bar.reset(task, total=total, completed=done, note=note)
+            bar.update(task, completed=done, note=note)
+
+        yield show
+
+
+def summarize_plan(plan: PullPlan, *, files: bool = False) -> Iterator[str]:
+    """Yield the lines of a plan: what is downloaded, what is there, and what is left out."""
+    if plan.note:
+        yield plan.note
+        return
+    revision = plan.request.revision or "main"
+    count = f"{len(plan.files)} of {len(plan.all_files)} files"
+    yield f"{plan.request.repo}@{revision} ({plan.kind}, commit {plan.commit[:8]}): {count}, {format_size(plan.size)}"
+    if files:
+        missing = {each.digest for each in plan.missing}
+        for each in sorted(plan.files, key=lambda each: -each.size)[:MAX_FILES]:
+            yield f"  {format_size(each.size):>10}  {each.path}{'' if each.digest in missing else '  (in the cache)'}"
+        if len(plan.files) > MAX_FILES:
+            yield f"  and {len(plan.files) - MAX_FILES} more"
+    present = f", {format_size(plan.present)} are in the cache" if plan.present else ""
+    skipped = f", {format_size(plan.skipped)} are not needed" if plan.skipped > 0 else ""
+    yield f"To download: {format_size(plan.to_fetch)}{present}{skipped}; free on the disk: {format_size(plan.free)}"

@@ -1,0 +1,114 @@
+"""Download a model of the Hub, or a file by its URL, into the cache.
+
+SOURCE is a Hub id such as ORG/REPO, with @REVISION if it is not the default branch, or an https URL. Only the needed files are
+downloaded. An interrupted download is continued.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("pull", help=__doc__)
+@click.argument("source")
+@click.option("--file", metavar="NAME", help="The file to download from a repository of single files.")
+@click.option("--variant", help="Variant of the weights, such as fp16.")
+@click.option("--as", "name", metavar="NAME", help="Name to use the model by.")
+@click.option("--sha256", help="SHA-256 of the file, for a URL.")
+@click.option("--yes", is_flag=True, help="Download without asking.")
+@click.option("--models", type=click.Path(path_type=Path), metavar="DIR", help="Folder of models.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(source: str, **options: Any) -> None:
+    """Show what is downloaded, and download it."""
+    asyncio.run(_pull(source, **options))
+
+
+async def _pull(
+    source: str,
+    *,
+    file: str | None,
+    variant: str | None,
+    name: str | None,
+    sha256: str | None,
+    yes: bool,
+    models: Path | None,
+    as_json: bool,
+) -> None:
+    from octabox.cli.hub.downloads import run_plan, summarize_plan
+    from octabox.config.settings import Settings
+    from octabox.hub.pulls.links import ModelFolders, check_name, register_model
+    from octabox.hub.pulls.plan import PullRequest, make_plan
+
+    settings = Settings.load({"models": models})
+    folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
+    check_name(name)
+    if "://" in source:
+        await _pull_url(source, sha256, settings.cache_dir / "files", folders, name, as_json=as_json)
+        return
+    repo, _, revision = source.partition("@")
+    plan = await asyncio.to_thread(make_plan, PullRequest(repo, revision or None, file, variant))
+    for line in summarize_plan(plan, files=True):
+        click.echo(line, err=True)
+    plan.check_space()
+    if plan.to_fetch:
+        _confirm(yes=yes)
+        await run_plan(plan)
+    else:
+        await run_plan(plan)
+        click.echo("All files are in the cache.", err=True)
+    found = register_model(plan, folders, name)
+    used = repo if found is None else found.name
+    result = {"model": repo, "commit": plan.commit, "kind": found.kind if found else plan.kind, "bytes": plan.size}
+    _show(
+        {**result, "folder": str(plan.folder), "name": used, "path": str(found.path) if found else None},
+        as_json=as_json,
+    )
+
+
+async def _pull_url(
+    url: str, sha256: str | None, folder: Path, folders: Any, name: str | None, *, as_json: bool
+) -> None:
+    """Download a file by its URL, and link it."""
+    from octabox.cli.hub.downloads import progress_bar
+    from octabox.hub.pulls.links import register_file
+    from octabox.hub.pulls.urls import pull_url
+
+    with progress_bar(url.rpartition("/")[2]) as show:
+        file = await pull_url(url, sha256, folder, lambda done, total: show(done, total, ""))
+    found = register_file(file, folders, name)
+    result = {"model": url, "kind": found.kind, "bytes": file.stat().st_size, "folder": str(file.parent)}
+    _show({**result, "name": found.name, "path": str(found.path)}, as_json=as_json)
+
+
+def _confirm(*, yes: bool) -> None:
+    """Ask whether to download, unless the answer is given.
+
+    Raises:
+        click.UsageError: There is nobody to ask.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("Standard input is not a terminal: add --yes to download without asking.")
+    click.confirm("Download?", default=True, abort=True, err=True)
+
+
+def _show(result: dict[str, Any], *, as_json: bool) -> None:
+    """Print where the model is, and the next command."""
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    click.echo(result["path"] or result["folder"])
+    uses = {
+        "lora": f'octabox run MODEL "a prompt" --lora {result["name"]}',
+        "embedding": f'octabox run MODEL "a prompt with {result["name"]}"',
+        "component": f"set `components: {{NAME: {{model: {result['model']}}}}}` in the configuration of a model",
+    }
+    use = uses.get(result["kind"], f'octabox run {result["name"]} "a prompt"')
+    click.echo(f"Use it: {use}", err=True)

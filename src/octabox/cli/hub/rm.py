@@ -1,0 +1,49 @@
+"""Remove models from the Hub's cache.
+
+NAME is a Hub id, with @REVISION for one revision of it. What would be freed is shown first. A model that is loaded or being
+downloaded is not removed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command("rm", help=__doc__)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@click.option("--models", type=click.Path(path_type=Path), metavar="DIR", help="Folder of models.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was removed as JSON.")
+def command(names: tuple[str, ...], *, yes: bool, models: Path | None, as_json: bool) -> None:
+    """Show what is freed, and remove it."""
+    from octabox.cli.tables import format_size
+    from octabox.config.discovery import discover
+    from octabox.config.settings import Settings
+    from octabox.hub.browsing.library import plan_removal, remove_model
+
+    settings = Settings.load({"models": models})
+    folders = (settings.models, settings.lora_folder, settings.embedding_folder)
+    removals = [plan_removal(name, folders) for name in dict.fromkeys(names)]
+    configured = {config.model: config.name for config in discover(settings.models).models.values()}
+    for each in removals:
+        what = f"@{each.revision}" if each.revision else ""
+        click.echo(f"{each.name}{what}: frees {format_size(each.freed)}", err=True)
+        for link in each.links:
+            click.echo(f"  and the link {link}", err=True)
+        if each.name in configured:
+            text = f"  The model '{configured[each.name]}' is configured with it, and would download it again."
+            click.secho(text, fg="yellow", err=True)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("Standard input is not a terminal: add --yes to remove without asking.")
+        click.confirm("Remove?", default=False, abort=True, err=True)
+    for each in removals:
+        remove_model(each)
+    if as_json:
+        click.echo(json.dumps([each.to_json() for each in removals], indent=2))
+    else:
+        click.echo(f"Freed {format_size(sum(each.freed for each in removals))}.")

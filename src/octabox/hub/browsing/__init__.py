@@ -1,0 +1,1 @@
+"""Search the Hub, describe models there and on disk, and remove them."""

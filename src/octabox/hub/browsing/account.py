@@ -1,0 +1,120 @@
+"""The account of this machine on the Hub: log in, log out, and whose token is used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants, get_token
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+from octabox.errors import ForbiddenPathError, GatedModelError, InvalidParameterError
+from octabox.hub.hub_errors import hub_error
+from octabox.hub.hub_messages import HUB_ERRORS, hub_api, invalid_token
+
+#: Variables with a token, which take precedence over that of `octabox login`.
+VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+
+#: What is requested of the Hub, for errors.
+_ACCOUNT = "the account"
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account on the Hub.
+
+    Args:
+        name: Name of the user.
+        role: What the token allows, such as ``read``.
+        token_name: Name of the token.
+        source: Where the token comes from: a variable or a file.
+        endpoint: Address of the Hub.
+    """
+
+    name: str
+    role: str | None
+    token_name: str | None
+    source: str
+    endpoint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return asdict(self)
+
+
+def find_account(token: str | None = None) -> Account:
+    """Return the account of a token, by default of the one in use.
+
+    Raises:
+        GatedModelError: There is no token, or the Hub does not accept it.
+        DownloadError: The Hub cannot be reached.
+    """
+    try:
+        about = hub_api().whoami(token=token)
+    except LocalTokenNotFoundError:
+        error = GatedModelError("This machine is not logged in to the Hub.", hint="Log in: `octabox login`.")
+        error.code = "login_required"
+        raise error from None
+    except HfHubHTTPError as error:
+        if error.response.status_code in {401, 403}:
+            raise invalid_token(_ACCOUNT) from None
+        raise hub_error(error, _ACCOUNT) from error
+    except HUB_ERRORS as error:
+        raise hub_error(error, _ACCOUNT) from error
+    access = (about.get("auth") or {}).get("accessToken") or {}
+    return Account(about["name"], access.get("role"), access.get("displayName"), token_source(), constants.ENDPOINT)
+
+
+def token_source() -> str:
+    """Return where the token in use comes from."""
+    return next((name for name in VARIABLES if os.environ.get(name)), constants.HF_TOKEN_PATH)
+
+
+def log_in(token: str) -> Account:
+    """Check a token, and keep it in the file of huggingface_hub, which only this user may read.
+
+    Raises:
+        InvalidParameterError: It is empty.
+        GatedModelError: The Hub does not accept it.
+        ForbiddenPathError: It cannot be written.
+    """
+    token = token.strip()
+    if not token:
+        hint = f"Create one at {constants.ENDPOINT}/settings/tokens."
+        raise InvalidParameterError("The token is empty.", hint=hint, parameter="token")
+    account = find_account(token)
+    try:
+        _write_secret(Path(constants.HF_TOKEN_PATH), token)
+    except OSError as error:
+        message = f"{constants.HF_TOKEN_PATH} cannot be written: {error.strerror}."
+        raise ForbiddenPathError(message, hint="Set HF_TOKEN_PATH to another file.") from error
+    return account
+
+
+def _write_secret(place: Path, text: str) -> None:
+    """Write a file that only this user may read, also while it is written."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(place)
+
+
+def log_out() -> str | None:
+    """Delete the tokens of this machine; return the variable that still has one, or None.
+
+    Raises:
+        GatedModelError: There is no token.
+    """
+    if get_token() is None:
+        raise GatedModelError("This machine is not logged in to the Hub.", hint="Log in: `octabox login`.")
+    for place in (constants.HF_TOKEN_PATH, constants.HF_STORED_TOKENS_PATH):
+        try:
+            os.unlink(place)  # noqa: PTH108 (the constants are texts)
+        except FileNotFoundError:
+            continue
+    return next((name for name in VARIABLES if os.environ.get(name)), None)

@@ -1,0 +1,226 @@
+"""Describe a model in detail: on the Hub, in the cache, in a folder or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from octabox.errors import ModelNotFoundError, OctaboxError
+from octabox.hub.browsing.library import component_names
+from octabox.hub.browsing.memory import Machine, Weights, fits, local_weights
+from octabox.hub.browsing.search import IsServed, describe_model
+from octabox.hub.cache_layout import CachedRepo
+from octabox.hub.checkpoints.families import match_family
+from octabox.hub.folder import folder_index, index_file, is_hub_id
+from octabox.hub.pulls.links import kind_of_file
+from octabox.hub.pulls.plan import PullRequest, make_plan
+from octabox.hub.selection import kind_of_repository, select_files
+from octabox.hub.snapshots import missing_files
+from octabox.security.json_files import read_json
+
+#: Returns the tasks of a pipeline class.
+TasksOf = Callable[[str], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known about a model.
+
+    Args:
+        name: The Hub id, folder or file.
+        where: ``hub``, ``cache``, ``folder`` or ``file``.
+        kind: What it is.
+        pipeline: Its pipeline class or family.
+        served: Whether it can be used here; None if that is not known.
+        tasks: Its tasks, the default first.
+        components: Class of each component.
+        parameters: Number of its parameters.
+        dtype: Dtype of most parameters.
+        size: Bytes of its files; on the Hub of those that would be downloaded.
+        memory: Bytes of memory that it needs here.
+        fits: Whether it fits into the memory.
+        licence: Its licence.
+        prediction_type: What its denoiser predicts, if its scheduler states it.
+        missing: Files that it lacks.
+        choices: Files to choose from.
+        gated: Whether it requires an agreement.
+        revision: Its commit.
+    """
+
+    name: str
+    where: str
+    kind: str
+    pipeline: str | None = None
+    served: bool | None = None
+    tasks: tuple[str, ...] = ()
+    components: Mapping[str, str] = field(default_factory=dict)
+    parameters: int | None = None
+    dtype: str | None = None
+    size: int = 0
+    memory: int | None = None
+    fits: str | None = None
+    licence: str | None = None
+    prediction_type: str | None = None
+    missing: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    gated: bool = False
+    revision: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return asdict(self)
+
+
+def inspect_model(source: str, machine: Machine, is_served: IsServed, tasks_of: TasksOf) -> Inspection:
+    """Return what is known about a Hub id, a folder or a file.
+
+    Raises:
+        OctaboxError: There is no such model, or it cannot be read.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _local(source, "folder", path, machine, is_served, tasks_of)
+    if path.is_file():
+        return _local_file(source, path, machine, is_served, tasks_of)
+    return inspect_repository(source, machine, is_served, tasks_of)
+
+
+def inspect_repository(source: str, machine: Machine, is_served: IsServed, tasks_of: TasksOf) -> Inspection:
+    """Return what is known about a Hub id; a model in the cache is described without the Hub.
+
+    Raises:
+        OctaboxError: There is no such model, or it cannot be read.
+    """
+    repo, _, revision = source.partition("@")
+    if not is_hub_id(repo):
+        hint = "Specify a Hub id such as ORG/REPO, a folder or a file."
+        raise ModelNotFoundError(f"There is no model {source!r}.", hint=hint, model=source)
+    cached = CachedRepo(repo)
+    commit = cached.commit(revision or None)
+    if commit is not None and (folder := cached.snapshot(commit)).is_dir() and index_file(folder):
+        found = _local(source, "cache", folder, machine, is_served, tasks_of)
+        return Inspection(**{**asdict(found), "missing": missing_files(repo, commit), "revision": commit})
+    return _remote(repo, revision or None, machine, is_served, tasks_of)
+
+
+def _remote(repo: str, revision: str | None, machine: Machine, is_served: IsServed, tasks_of: TasksOf) -> Inspection:
+    """Return what is known about a model on the Hub."""
+    found = describe_model(repo, machine, is_served, revision)
+    pipeline, size, components, prediction = found.pipeline, found.size, dict[str, str](), None
+    if found.kind == "diffusers":
+        try:
+            plan = make_plan(PullRequest(repo, revision))
+        except OctaboxError:
+            pass  # A gated model shows no index.
+        else:
+            size, components = plan.size, component_names(plan.folder)
+            pipeline = pipeline or _class_of(plan.folder)
+            prediction = _prediction_type(plan.folder)
+    served = is_served(pipeline) if pipeline else found.served
+    return Inspection(
+        name=repo,
+        where="hub",
+        kind=found.kind,
+        pipeline=pipeline,
+        served=served,
+        tasks=tasks_of(pipeline) if pipeline and served else (),
+        components=components,
+        parameters=found.parameters,
+        dtype=found.dtype,
+        size=size,
+        memory=found.memory,
+        fits=found.fits,
+        licence=found.licence,
+        prediction_type=prediction,
+        choices=found.choices,
+        gated=found.gated,
+        revision=found.commit,
+    )
+
+
+def _local(name: str, where: str, folder: Path, machine: Machine, is_served: IsServed, tasks_of: TasksOf) -> Inspection:
+    """Return what is known about a folder."""
+    files = {each.relative_to(folder).as_posix(): each for each in folder.rglob("*") if each.is_file()}
+    kind = kind_of_repository(files)
+    index = folder_index(folder) if index_file(folder) else None
+    needed = select_files([*files], index) if kind in ("diffusers", "component") else [*files]
+    pipeline = _class_of(folder)
+    weights = local_weights(files[each] for each in needed)
+    served = is_served(pipeline) if pipeline else None
+    components = component_names(folder)
+    return Inspection(
+        name=name,
+        where=where,
+        kind=kind,
+        pipeline=pipeline,
+        served=served,
+        tasks=tasks_of(pipeline) if pipeline and served else (),
+        components=components,
+        size=sum(each.stat().st_size for each in files.values()),
+        licence=_licence_of(folder),
+        prediction_type=_prediction_type(folder),
+        missing=tuple(f"{each}/" for each in components if not (folder / each).is_dir()),
+        **_described(weights, machine),
+    )
+
+
+def _local_file(name: str, file: Path, machine: Machine, is_served: IsServed, tasks_of: TasksOf) -> Inspection:
+    """Return what is known about a file."""
+    weights = local_weights([file])
+    family = match_family(weights.shapes) if weights and weights.shapes else None
+    pipeline = family.pipeline or None if family else None
+    served = is_served(pipeline) if pipeline else None
+    missing = family.missing(weights.shapes) if family and weights else ()
+    return Inspection(
+        name=name,
+        where="file",
+        kind=kind_of_file(file, "other"),
+        pipeline=pipeline,
+        served=served,
+        tasks=tasks_of(pipeline) if pipeline and served else (),
+        components=dict.fromkeys(family.parts or (), "") if family else {},
+        size=file.stat().st_size,
+        missing=missing,
+        **_described(weights, machine),
+    )
+
+
+def _described(weights: Weights | None, machine: Machine) -> dict[str, Any]:
+    """Return the fields about weights."""
+    if weights is None:
+        return {}
+    memory = weights.memory(accelerator=machine.accelerator)
+    return {"parameters": weights.count, "dtype": weights.dtype, "memory": memory, "fits": fits(weights, machine)}
+
+
+def _class_of(folder: Path) -> str | None:
+    """Return the pipeline class in the index of a folder; that of custom code is not one."""
+    try:
+        name = folder_index(folder).get("_class_name") if index_file(folder) else None
+    except OctaboxError:
+        return None
+    return name if isinstance(name, str) else None
+
+
+def _prediction_type(folder: Path) -> str | None:
+    """Return what the denoiser of a model predicts, as its scheduler states."""
+    for file in sorted(folder.glob("*/scheduler_config.json")):
+        try:
+            value = read_json(file).get("prediction_type")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(value, str):
+            return value
+    return None
+
+
+def _licence_of(folder: Path) -> str | None:
+    """Return the licence in the card of a model."""
+    try:
+        text = (folder / "README.md").read_text("utf-8", errors="replace")
+    except OSError:
+        return None
+    lines = (line.partition(":") for line in text.split("\n---")[0].splitlines())
+    return next((value.strip() for key, _, value in lines if key.strip() == "license"), None)

@@ -1,0 +1,223 @@
+"""The models in the Hub's cache: their sizes, whether they are complete, and their removal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CachedRepoInfo, HFCacheInfo, constants, scan_cache_dir
+from huggingface_hub.errors import CacheNotFound
+
+from octabox.errors import InvalidParameterError, ModelNotFoundError, nearest
+from octabox.hub.cache_layout import CachedRepo, repository_of
+from octabox.hub.folder import index_file, read_index
+from octabox.hub.pulls.links import kind_of_file
+from octabox.hub.selection import RepoKind, kind_of_repository, weight_names
+from octabox.hub.snapshots import missing_files
+
+
+@dataclass(frozen=True)
+class CachedModel:
+    """A model in the cache.
+
+    Args:
+        name: Its id.
+        kind: What it is.
+        size: Bytes on the disk, with the parts of interrupted downloads.
+        shared: Bytes of files that several of its revisions have.
+        last_used: When it was last read, in seconds since the epoch.
+        revisions: Names and commits of its revisions.
+        complete: Whether the default branch, or else the only revision, is complete.
+        missing: Files that it lacks.
+        folder: Folder of that revision.
+    """
+
+    name: str
+    kind: RepoKind
+    size: int
+    shared: int
+    last_used: float
+    revisions: tuple[str, ...]
+    complete: bool
+    missing: tuple[str, ...]
+    folder: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What the removal of a model deletes.
+
+    Args:
+        name: Its id.
+        revision: The revision; None is the complete model.
+        commits: The commits.
+        freed: Bytes that are freed.
+        links: Links to its files in the folders of models, LoRAs and embeddings.
+    """
+
+    name: str
+    revision: str | None
+    commits: tuple[str, ...]
+    freed: int
+    links: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return asdict(self)
+
+
+def cached_models() -> list[CachedModel]:
+    """Return the models in the cache, sorted by name."""
+    models = {repo.repo_id: _describe(repo) for repo in _scan().repos if repo.repo_type == "model"}
+    return [models[name] for name in sorted(models, key=str.lower)]
+
+
+def plan_removal(name: str, folders: Iterable[Path] = ()) -> Removal:
+    """Return what the removal of a model deletes.
+
+    Args:
+        name: Its id, with @REVISION for one revision of it.
+        folders: Folders that may have links to its files.
+
+    Raises:
+        ModelNotFoundError: It is not in the cache.
+    """
+    repo_id, _, revision = name.partition("@")
+    cache = _scan()
+    repo = next((each for each in cache.repos if each.repo_id == repo_id and each.repo_type == "model"), None)
+    if repo is None:
+        partial = CachedRepo(repo_id).folder
+        if not revision and partial.is_dir():  # An interrupted download has no revision yet.
+            return Removal(repo_id, None, (), _folder_size(partial), ())
+        names = [each.repo_id for each in cache.repos]
+        hint = (
+            f"Did you mean {like[0]}?" if (like := nearest(repo_id, names)) else "`octabox models` lists what is there."
+        )
+        raise ModelNotFoundError(f"{repo_id} is not in the cache.", hint=hint, model=repo_id, choices=names)
+    commits = {each.commit_hash for each in repo.revisions}
+    if revision:
+        commits = {each.commit_hash for each in repo.revisions if revision in each.refs or each.commit_hash == revision}
+        if not commits:
+            choices = [ref for each in repo.revisions for ref in (*each.refs, each.commit_hash)]
+            message = f"{repo_id} has no revision {revision!r} in the cache."
+            raise ModelNotFoundError(message, hint=f"It has: {', '.join(choices)}.", model=repo_id, choices=choices)
+    freed = int(cache.delete_revisions(*commits).expected_freed_size)
+    everything = len(commits) == len(repo.revisions)
+    if everything:
+        freed += _partial_size(repo.repo_path)
+    places = [repo.repo_path] if everything else [repo.repo_path / "snapshots" / each for each in commits]
+    links = sorted(str(link) for folder in folders for link in _links_to(places, folder))
+    return Removal(repo_id, revision or None, tuple(sorted(commits)), freed, tuple(links))
+
+
+def remove_model(removal: Removal) -> None:
+    """Delete a model from the cache, and the links to it.
+
+    Raises:
+        InvalidParameterError: It is in use by a process.
+    """
+    repo = CachedRepo(removal.name)
+    descriptor = repo.claim()
+    if descriptor is None:
+        message = f"{removal.name} is in use: it is loaded, or being downloaded."
+        raise InvalidParameterError(message, hint="Unload it: `octabox stop NAME`.", model=removal.name)
+    try:
+        for link in removal.links:
+            Path(link).unlink(missing_ok=True)
+        if removal.revision is None:
+            # Deletes the parts of interrupted downloads as well.
+            shutil.rmtree(repo.folder)
+        else:
+            _scan().delete_revisions(*removal.commits).execute()
+    finally:
+        os.close(descriptor)
+
+
+def _scan() -> HFCacheInfo:
+    """Return what is in the cache."""
+    try:
+        return scan_cache_dir(constants.HF_HUB_CACHE)
+    except (CacheNotFound, ValueError):
+        return HFCacheInfo(0, frozenset(), frozenset(), [])
+
+
+def _describe(repo: CachedRepoInfo) -> CachedModel:
+    """Return what is known about a model in the cache."""
+    cached = CachedRepo(repo.repo_id)
+    by_commit = {each.commit_hash: each for each in repo.revisions}
+    commit = cached.commit()
+    revision = by_commit.get(commit or "") or max(repo.revisions, key=lambda each: each.last_modified, default=None)
+    names = {each: ", ".join(sorted(info.refs)) or each[:8] for each, info in by_commit.items()}
+    counts = Counter(file.blob_path for each in repo.revisions for file in each.files)
+    sizes = {file.blob_path: file.size_on_disk for each in repo.revisions for file in each.files}
+    folder = revision.snapshot_path if revision else repo.repo_path
+    kind, missing = _state(repo.repo_id, revision.commit_hash if revision else "", folder)
+    partial = _partial_size(repo.repo_path)
+    return CachedModel(
+        name=repo.repo_id,
+        kind=kind,
+        size=int(repo.size_on_disk) + partial,
+        shared=sum(size for blob, size in sizes.items() if counts[blob] > 1),
+        last_used=repo.last_accessed,
+        revisions=tuple(sorted(names.values())),
+        complete=not missing and not (partial and kind != "diffusers"),
+        missing=missing,
+        folder=str(folder),
+    )
+
+
+def _state(repo_id: str, commit: str, folder: Path) -> tuple[RepoKind, tuple[str, ...]]:
+    """Return what a revision is, and what it lacks."""
+    present = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()}
+    tree = {each.path for each in CachedRepo(repo_id).tree(commit) or []}
+    kind = kind_of_repository(tree | present)
+    if kind == "diffusers":
+        return kind, missing_files(repo_id, commit)
+    found = weight_names(present)
+    if kind in ("checkpoint", "other") and len(found) == 1:
+        kind = kind_of_file(folder / found[0], kind)
+    return kind, () if found else tuple(weight_names(tree))[:1]
+
+
+def component_names(folder: Path) -> dict[str, str]:
+    """Return the class of each component of a model folder, as its index names them."""
+    file = index_file(folder)
+    index = read_index(file, str(file)) if file else {}
+    return {
+        name: str(each[1])
+        for name, each in index.items()
+        if not name.startswith("_") and isinstance(each, list) and len(each) > 1 and each[1]
+    }
+
+
+def _partial_size(folder: Path) -> int:
+    """Return the bytes of interrupted downloads."""
+    return sum(each.stat().st_size for each in (folder / "blobs").glob("*.incomplete"))
+
+
+def _folder_size(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(each.lstat().st_size for each in folder.rglob("*") if each.is_file())
+
+
+def _links_to(places: Iterable[Path], folder: Path) -> list[Path]:
+    """Return the links in a folder that lead into one of these places."""
+    roots = [os.path.realpath(each) for each in places]
+    links = [each for each in folder.rglob("*") if each.is_symlink()] if folder.is_dir() else []
+    found = []
+    for link in links:
+        target = os.path.abspath(link.parent / link.readlink())  # noqa: PTH100 (links inside the cache are not followed)
+        if any(Path(os.path.realpath(Path(target).parent)).is_relative_to(root) for root in roots) or (
+            (repo := repository_of(link)) is not None and os.path.realpath(repo.folder) in roots
+        ):
+            found.append(link)
+    return found

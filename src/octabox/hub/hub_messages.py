@@ -1,0 +1,115 @@
+"""Messages about the Hub: each states what happened, to which repository, and the next command."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError
+
+from octabox.errors import DownloadError, GatedModelError, ModelNotFoundError, OctaboxError, nearest
+
+#: What functions of huggingface_hub raise: errors of its HTTP library, of the system, and of their arguments.
+HUB_ERRORS: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError, ValueError)
+
+#: The same, and what its classes raise for a response that is not of a Hub.
+RESPONSE_ERRORS: tuple[type[Exception], ...] = (*HUB_ERRORS, KeyError, TypeError, AttributeError)
+
+#: What to do without a token, at the end of a hint.
+LOGIN = "log in: `octabox login`"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is requested of the Hub.
+
+    Args:
+        repo: The repository.
+        revision: Its branch, tag or commit; None is the default branch.
+        file: A file of it.
+    """
+
+    repo: str
+    revision: str | None = None
+    file: str | None = None
+
+    @property
+    def page(self) -> str:
+        """The page of the repository."""
+        return f"{constants.ENDPOINT}/{self.repo}"
+
+
+def no_file(repo: str, file: str, names: tuple[str, ...]) -> OctaboxError:
+    """Return the error for a file that a repository does not have, with similar names."""
+    like = nearest(file, names) or sorted(names)[:5]
+    hint = f"Did you mean {' or '.join(like)}?" if like else f"`octabox inspect {repo}` lists its files."
+    return make_error(
+        ModelNotFoundError, "file_not_found", f"{repo} has no file {file!r}.", hint, Target(repo), choices=names
+    )
+
+
+def invalid_token(repo: str) -> OctaboxError:
+    """Return the error for a token that the Hub does not accept, which it refuses for public repositories too."""
+    in_variable = bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"))
+    place, remove = ("in HF_TOKEN", "unset HF_TOKEN") if in_variable else ("of this machine", "`octabox logout`")
+    message = f"The Hub token {place} is invalid or expired, so that {repo} cannot be read, even if it is public."
+    hint = f"Log in with a new token: `octabox login`. Public models need none: {remove}."
+    return make_error(GatedModelError, "token_invalid", message, hint, Target(repo))
+
+
+def offline_error(repo: str, missing: tuple[str, ...] = ()) -> OctaboxError:
+    """Return the error for a model that is not complete in the cache while the Hub is disabled."""
+    hint = f"Unset HF_HUB_OFFLINE, or download it on another machine: `octabox pull {repo}`."
+    if missing:
+        names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")  # noqa: PLR2004
+        message = f"{repo} is not complete in the cache, and the Hub is disabled: it lacks {names}."
+        return make_error(DownloadError, "offline_incomplete", message, hint, Target(repo), choices=missing)
+    return make_error(
+        DownloadError, "offline", f"{repo} is not in the cache, and the Hub is disabled.", hint, Target(repo)
+    )
+
+
+def not_a_hub(repo: str) -> OctaboxError:
+    """Return the error for a server that does not respond as a Hub, such as the page of a proxy."""
+    message = f"{constants.ENDPOINT} does not respond as a Hub, so {repo} cannot be downloaded."
+    hint = "Check HF_ENDPOINT, and whether the network has a login page or a proxy."
+    return make_error(DownloadError, "not_a_hub", message, hint, Target(repo))
+
+
+def disk_full(repo: str, needed: int = 0, free: int = 0) -> OctaboxError:
+    """Return the error for a disk without space for a model."""
+    sizes = f": {needed / 1e9:.2f} GB are needed, and {free / 1e9:.2f} GB are free" if needed else ""
+    message = f"The disk of {constants.HF_HUB_CACHE} has no space for {repo}{sizes}."
+    hint = "Remove a model, `octabox models` lists their sizes: `octabox rm NAME`; or set HF_HOME to another disk."
+    return make_error(DownloadError, "disk_full", message, hint, Target(repo))
+
+
+def checksum_error(repo: str, file: str) -> OctaboxError:
+    """Return the error for a file whose content is not that of its checksum."""
+    message = f"The checksum of {file} of {repo} is wrong, so the download was deleted."
+    hint = f"Download it again: `octabox pull {repo}`. If it happens again, a proxy changes the file."
+    return make_error(DownloadError, "checksum_mismatch", message, hint, Target(repo))
+
+
+def user_name() -> str:
+    """Return the name of the user of the token, for messages."""
+    with suppress(*HUB_ERRORS):
+        return f"user {hub_api().whoami()['name']}"
+    return "your account"
+
+
+def hub_api() -> HfApi:
+    """Return a client of the configured Hub."""
+    return HfApi(endpoint=constants.ENDPOINT, library_name="octabox")
+
+
+def make_error(
+    error_type: type[OctaboxError], code: str, message: str, hint: str, target: Target, choices: Any = ()
+) -> OctaboxError:
+    """Return an error about a repository, with its code."""
+    error = error_type(message, hint=hint, model=target.repo, choices=choices)
+    error.code = code
+    return error

@@ -1,0 +1,1 @@
+"""Download models into the Hub's cache: plan, transfer, check and link."""

@@ -1,0 +1,300 @@
+"""Plan a download: which files of a repository are needed, how many bytes, and whether they fit on the disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelInfo, constants
+
+from octabox.errors import DownloadError, InvalidParameterError, ModelNotFoundError, nearest
+from octabox.hub.cache_layout import CachedRepo, RemoteFile
+from octabox.hub.folder import INDEX_FILES
+from octabox.hub.hub_errors import hub_error
+from octabox.hub.hub_messages import HUB_ERRORS, RESPONSE_ERRORS, disk_full, hub_api, no_file, offline_error
+from octabox.hub.repository import repository_index
+from octabox.hub.selection import (
+    SINGLE_FILE_KINDS,
+    RepoKind,
+    kind_of_repository,
+    select_files,
+    variants_of,
+    weight_names,
+)
+from octabox.hub.snapshots import find_snapshot, missing_files
+
+#: Bytes that are left free on the disk.
+RESERVE = 64 * 2**20
+
+#: Codes of errors with which a complete model in the cache is used without the Hub.
+_UNAVAILABLE = frozenset(
+    (
+        "hub_unreachable",
+        "hub_unavailable",
+        "not_a_hub",
+        "rate_limited",
+        "connection_reset",
+        "offline",
+        "offline_incomplete",
+    )
+)
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A model to download.
+
+    Args:
+        repo: The repository.
+        revision: Branch, tag or commit; None is the default branch.
+        file: The one file to download, from a repository of single files.
+        variant: Variant of the weights, such as fp16.
+        omit: Components that come from another source.
+    """
+
+    repo: str
+    revision: str | None = None
+    file: str | None = None
+    variant: str | None = None
+    omit: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PullPlan:
+    """What a download does.
+
+    Args:
+        request: What was requested.
+        commit: Commit of the revision.
+        kind: What the repository is.
+        files: The files that are needed.
+        all_files: All files of the commit; empty if the Hub was not available.
+        free: Free bytes on the disk of the cache.
+        note: Why the Hub was not used, if so.
+    """
+
+    request: PullRequest
+    commit: str
+    kind: RepoKind
+    files: tuple[RemoteFile, ...]
+    all_files: tuple[RemoteFile, ...] = ()
+    free: int = 0
+    note: str = ""
+
+    @property
+    def repo(self) -> CachedRepo:
+        """The repository in the cache."""
+        return CachedRepo(self.request.repo)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all needed files; files with the same content count once."""
+        return sum({each.digest: each.size for each in self.files}.values())
+
+    @property
+    def missing(self) -> tuple[RemoteFile, ...]:
+        """The files that are not in the cache, each content once."""
+        lacking = {each.digest: each for each in self.files if not self.repo.has(each, self.commit)}
+        return tuple(lacking.values())
+
+    @property
+    def present(self) -> int:
+        """Bytes that need not be downloaded: of complete files, and of parts of others."""
+        return self.size - sum(each.size - partial_size(self.repo, each) for each in self.missing)
+
+    @property
+    def to_fetch(self) -> int:
+        """Bytes to download."""
+        return self.size - self.present
+
+    @property
+    def skipped(self) -> int:
+        """Bytes of the repository that are not needed."""
+        return sum(each.size for each in self.all_files) - sum(each.size for each in self.files)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the model in the cache."""
+        return self.repo.snapshot(self.commit)
+
+    def check_space(self) -> None:
+        """Check that the files fit on the disk.
+
+        Raises:
+            DownloadError: They do not.
+        """
+        if self.to_fetch and self.to_fetch + RESERVE > self.free:
+            raise disk_full(self.request.repo, self.to_fetch, self.free)
+
+
+def partial_size(repo: CachedRepo, file: RemoteFile) -> int:
+    """Return the bytes of a file that an interrupted download has left."""
+    try:
+        return min(repo.partial(file).stat().st_size, file.size)
+    except OSError:
+        return 0
+
+
+def make_plan(request: PullRequest) -> PullPlan:
+    """Return the plan of a download. Without the Hub, a complete model in the cache is used.
+
+    Raises:
+        ModelNotFoundError: The repository, the revision or the file does not exist.
+        GatedModelError: The Hub requires an agreement or another token.
+        DownloadError: The Hub cannot be reached, or responds with an error.
+        InvalidParameterError: The variant does not exist, or a file must be selected.
+    """
+    try:
+        if constants.HF_HUB_OFFLINE:
+            raise _offline_error(request)
+        return _plan_online(request)
+    except DownloadError as error:
+        if error.code in _UNAVAILABLE and (plan := _plan_offline(request, error.message)) is not None:
+            return plan
+        raise
+
+
+def _plan_online(request: PullRequest) -> PullPlan:
+    """Return the plan by what the Hub has."""
+    info = read_info(request.repo, request.revision)
+    if info.sha is None or info.siblings is None:
+        raise hub_error(KeyError("sha"), request.repo)
+    if info.gated:
+        _check_access(request)
+    files = {each.path: each for each in map(remote_file, info.siblings)}
+    kind = kind_of_repository(files, info.tags or ())
+    if request.file is not None:
+        selected, kind = [_one_file(request, files)], "checkpoint" if kind == "diffusers" else kind
+    elif kind in ("diffusers", "component"):
+        selected = _model_files(request, info.sha, kind, files)
+    else:
+        selected = [_only_file(request, kind, files)]
+    needed = tuple(files[name] for name in selected)
+    return PullPlan(request, info.sha, kind, needed, tuple(files.values()), _free_bytes())
+
+
+def read_info(repo: str, revision: str | None = None) -> ModelInfo:
+    """Return what the Hub knows about a repository, with the sizes and checksums of its files.
+
+    Raises:
+        OctaboxError: The repository cannot be read.
+    """
+    try:
+        return hub_api().model_info(repo, revision=revision, files_metadata=True)
+    except RESPONSE_ERRORS as error:
+        raise hub_error(error, repo, revision) from error
+
+
+def _check_access(request: PullRequest) -> None:
+    """Check that the files of a gated repository may be read, of which the Hub shows the list to everybody."""
+    try:
+        hub_api().auth_check(request.repo)
+    except HUB_ERRORS as error:
+        raise hub_error(error, request.repo, request.revision) from error
+
+
+def remote_file(sibling: Any) -> RemoteFile:
+    """Return a file of the Hub's list."""
+    lfs = sibling.lfs
+    if lfs is not None:
+        return RemoteFile(sibling.rfilename, int(lfs.size), str(lfs.sha256))
+    return RemoteFile(sibling.rfilename, int(sibling.size or 0), str(sibling.blob_id))
+
+
+def _model_files(request: PullRequest, commit: str, kind: RepoKind, files: Mapping[str, RemoteFile]) -> list[str]:
+    """Return the names of the files of a model or component."""
+    names = [*files]
+    index = None
+    if kind == "diffusers":
+        index = repository_index(request.repo, commit)
+    if request.variant is not None and request.variant not in variants_of(names):
+        raise _no_variant(request, variants_of(names))
+    return select_files(names, index, request.variant, request.omit)
+
+
+def _no_variant(request: PullRequest, variants: list[str]) -> InvalidParameterError:
+    message = f"{request.repo} has no variant {request.variant!r}."
+    hint = f"It has: {', '.join(variants)}." if variants else "Omit the variant: its weights have only one."
+    return InvalidParameterError(message, hint=hint, model=request.repo, parameter="variant", choices=variants)
+
+
+def _one_file(request: PullRequest, files: Collection[str]) -> str:
+    """Return the name of the requested file, which may lack its folder or suffix where it is unique."""
+    name = str(request.file)
+    if name in files:
+        return name
+    found = [each for each in files if each.rpartition("/")[2] == name or Path(each).stem == name]
+    if len(found) == 1:
+        return found[0]
+    raise no_file(request.repo, name, tuple(found or files))
+
+
+def _only_file(request: PullRequest, kind: RepoKind, files: Mapping[str, RemoteFile]) -> str:
+    """Return the only file of weights in a repository of single files."""
+    found = weight_names(files)
+    if kind in SINGLE_FILE_KINDS:
+        safe = [name for name in found if name.endswith(".safetensors")]
+        # The same weights in two formats are one file for this purpose.
+        stems = {Path(name).stem for name in found}
+        if len(found) == 1 or (len(safe) == 1 and len(stems) == 1):
+            return (safe or found)[0]
+    if not found:
+        message, hint = f"{request.repo} has no weights.", "Choose another repository: `octabox search WORDS`."
+        raise ModelNotFoundError(message, hint=hint, model=request.repo)
+    sizes = ", ".join(f"{name} ({files[name].size / 1e9:.2f} GB)" for name in found[:12])
+    more = f" and {len(found) - 12} more" if len(found) > 12 else ""  # noqa: PLR2004 (as listed)
+    raise InvalidParameterError(
+        f"{request.repo} has no {INDEX_FILES[0]}, but several single files: {sizes}{more}.",
+        hint=f"Choose one: `octabox pull {request.repo} --file {found[0]}`.",
+        model=request.repo,
+        parameter="file",
+        choices=found,
+    )
+
+
+def _plan_offline(request: PullRequest, reason: str) -> PullPlan | None:
+    """Return a plan without downloads for what is complete in the cache; None if it is not."""
+    cached = CachedRepo(request.repo)
+    commit = cached.commit(request.revision)
+    if commit is None:
+        return None
+    tree = {each.path: each for each in cached.tree(commit) or []}
+    note = f"{reason} The copy in the cache is used."
+    if request.file is not None:
+        name = next((each for each in (request.file, *nearest(request.file, tree)) if each in tree), request.file)
+        path = cached.snapshot(commit) / name
+        if not path.exists():
+            return None
+        file = tree.get(name) or RemoteFile(name, path.stat().st_size, "")
+        return PullPlan(request, commit, "checkpoint", (file,), free=_free_bytes(), note=note)
+    folder = find_snapshot(request.repo, request.revision, variant=request.variant, omit=request.omit)
+    if folder is not None:
+        return PullPlan(request, commit, "diffusers", (), free=_free_bytes(), note=note)
+    kind = kind_of_repository(tree)
+    present = [each for each in weight_names(tree) if (cached.snapshot(commit) / each).exists()]
+    if kind in SINGLE_FILE_KINDS and len(present) == 1:
+        return PullPlan(request, commit, kind, (tree[present[0]],), free=_free_bytes(), note=note)
+    return None
+
+
+def _offline_error(request: PullRequest) -> DownloadError:
+    """Return the error for a model that is not complete in the cache."""
+    commit = CachedRepo(request.repo).commit(request.revision)
+    if commit is None or not CachedRepo(request.repo).snapshot(commit).is_dir():
+        error = offline_error(request.repo)
+    else:
+        lacking = (request.file,) if request.file else missing_files(request.repo, commit, omit=request.omit)
+        error = offline_error(request.repo, lacking)
+    assert isinstance(error, DownloadError)  # noqa: S101 (as `offline_error` makes it)
+    return error
+
+
+def _free_bytes() -> int:
+    """Return the free bytes on the disk of the cache, which need not exist yet."""
+    folder = Path(constants.HF_HUB_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

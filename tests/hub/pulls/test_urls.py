@@ -1,0 +1,80 @@
+"""Files by URL: only https, only public addresses, only with the right checksum."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import httpx
+import pytest
+
+from octabox.errors import DownloadError, ForbiddenUrlError, InvalidParameterError, OctaboxError
+from octabox.hub.pulls.urls import pull_url
+from octabox.security.urls import UrlGuard
+
+CONTENT = b"weights" * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+URL = "https://files.example/a/model.safetensors"
+
+
+async def public(host: str, port: int) -> list[str]:
+    """Resolve a name: one of them is of this machine."""
+    return ["127.0.0.1"] if host == "inside.example" else ["93.184.216.34"]
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    """Answer as a server of files does."""
+    path = request.url.path
+    if path.startswith("/to/"):
+        return httpx.Response(302, headers={"location": f"https://inside.example{path}"})
+    if path == "/plain":
+        return httpx.Response(302, headers={"location": "http://files.example/model.safetensors"})
+    if path.endswith("none.safetensors"):
+        return httpx.Response(404)
+    start = int((request.headers.get("range") or "bytes=0-")[6:-1])
+    status = 206 if start else 200
+    body = CONTENT[start:]
+    return httpx.Response(status, headers={"content-length": str(len(body))}, stream=httpx.ByteStream(body))
+
+
+@pytest.fixture
+def guard() -> UrlGuard:
+    """Return a guard whose connections end at the function above."""
+    return UrlGuard(public, lambda: httpx.MockTransport(answer))
+
+
+async def test_a_file_is_fetched_once_and_checked(guard: UrlGuard, tmp_path: Path) -> None:
+    """A part of an earlier attempt is used."""
+    (tmp_path / SHA256).mkdir()
+    (tmp_path / SHA256 / ".model.safetensors.partial").write_bytes(CONTENT[:3000])
+    reports: list[int] = []
+
+    file = await pull_url(URL, SHA256, tmp_path, lambda done, _: reports.append(done), guard)
+
+    assert CONTENT == file.read_bytes()
+    assert (3000, len(CONTENT)) == (reports[0], reports[-1])
+    assert file == await pull_url(URL, SHA256.upper(), tmp_path, guard=guard)
+
+
+@pytest.mark.parametrize(
+    ("url", "sha256", "kind"),
+    [
+        ("http://files.example/model.safetensors", SHA256, ForbiddenUrlError),
+        ("https://inside.example/model.safetensors", SHA256, ForbiddenUrlError),
+        ("https://files.example/to/model.safetensors", SHA256, ForbiddenUrlError),
+        ("https://user:secret@files.example/model.safetensors", SHA256, ForbiddenUrlError),
+        ("https://files.example/none.safetensors", SHA256, DownloadError),
+        (URL, None, InvalidParameterError),
+        (URL, "abc", InvalidParameterError),
+        ("https://files.example/page.html", SHA256, InvalidParameterError),
+        (URL, "0" * 64, DownloadError),
+    ],
+)
+async def test_what_is_refused(
+    guard: UrlGuard, tmp_path: Path, url: str, sha256: str | None, kind: type[OctaboxError]
+) -> None:
+    """Nothing of it is kept under the name of the file."""
+    with pytest.raises(kind):
+        await pull_url(url, sha256, tmp_path, guard=guard)
+
+    assert [] == [*tmp_path.rglob("*.safetensors")]

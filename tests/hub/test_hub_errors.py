@@ -1,0 +1,157 @@
+"""What a Hub refuses, each told apart: against a real server, by what huggingface_hub makes of its answers."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from local_hub import LocalHub
+from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, ModelNotFoundError, OctaboxError
+from octabox.hub.hub_errors import hub_error
+from octabox.hub.pulls.plan import PullRequest, make_plan
+from octabox.hub.repository import model_index
+
+FILES = {"model_index.json": b'{"_class_name": "X", "unet": ["diffusers", "Y"]}', "unet/config.json": b"{}"}
+
+
+@pytest.fixture
+def hub(local_hub: LocalHub) -> LocalHub:
+    """Return a Hub with a repository of each kind."""
+    local_hub.add("org/open", FILES, old={"v1.0": {"model_index.json": b"{}"}})
+    local_hub.add("org/gated", FILES, gated="manual", pending={"bob"}, rejected={"eve"}, members={"alice"})
+    local_hub.add("org/private", FILES, private=True, members={"alice"})
+    local_hub.add("org/disabled", FILES, disabled=True)
+    local_hub.add("org/files", {"big.gguf": b"x", "other.gguf": b"y"})
+    local_hub.users |= {"hf_bob": "bob", "hf_eve": "eve", "hf_carol": "carol"}
+    return local_hub
+
+
+def failure(request: PullRequest) -> OctaboxError:
+    """Return the error of a plan."""
+    with pytest.raises(OctaboxError) as caught:
+        make_plan(request)
+    return caught.value
+
+
+CASES: list[tuple[str | None, PullRequest, type[OctaboxError], str, str]] = [
+    (None, PullRequest("org/gated"), GatedModelError, "gated_login", "terms at {url}/org/gated, then log in: `octabox login`"),
+    ("hf_carol", PullRequest("org/gated"), GatedModelError, "gated_agreement", "carol has not accepted its terms. Accept them"),
+    ("hf_bob", PullRequest("org/gated"), GatedModelError, "gated_pending", "user bob awaits the approval"),
+    ("hf_eve", PullRequest("org/gated"), GatedModelError, "gated_rejected", "rejected the request of user eve"),
+    ("hf_expired", PullRequest("org/open"), GatedModelError, "token_invalid", "even if it is public. Log in with a new token"),
+    ("hf_wrong", PullRequest("org/open"), GatedModelError, "token_invalid", "Public models need none: unset HF_TOKEN"),
+    ("hf_wrong", PullRequest("org/gated"), GatedModelError, "token_invalid", "token in HF_TOKEN is invalid or expired"),
+    (None, PullRequest("org/nothing"), ModelNotFoundError, "model_not_found", "org/nothing on the Hub, or it is private"),
+    (None, PullRequest("org/private"), ModelNotFoundError, "model_not_found", "if it is private, log in: `octabox login`"),
+    ("hf_carol", PullRequest("org/private"), ModelNotFoundError, "model_not_found", "that user carol may read"),
+    (None, PullRequest("org/disabled"), DownloadError, "model_disabled", "has disabled org/disabled"),
+    (None, PullRequest("org/open", "v1.1"), ModelNotFoundError, "revision_not_found", "no revision 'v1.1'. Did you mean v1.0?"),
+    (None, PullRequest("org/files", file="bik.gguf"), ModelNotFoundError, "file_not_found", "Did you mean big.gguf"),
+    (None, PullRequest("no-owner"), ModelNotFoundError, "model_not_found", "no-owner"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("token", "request_", "kind", "code", "words"), CASES, ids=lambda value: str(value)[:40])
+def test_each_refusal_is_an_error_of_its_own(
+    hub: LocalHub,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str | None,
+    request_: PullRequest,
+    kind: type,
+    code: str,
+    words: str,
+) -> None:
+    """It says what happened to which repository, and the next command; the token is in none."""
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+
+    error = failure(request_)
+
+    assert (kind, code, request_.repo) == (type(error), error.code, error.model)
+    assert words.replace("{url}", hub.url) in str(error)
+    assert not token or token not in str(error)
+
+
+def test_members_are_not_refused(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token with access opens what is gated and what is private."""
+    monkeypatch.setenv("HF_TOKEN", "hf_alice")
+
+    assert ["unet/config.json"] == [each.path for each in make_plan(PullRequest("org/gated")).missing]
+    assert "diffusers" == make_plan(PullRequest("org/private")).kind
+
+
+def test_the_rate_limit_has_a_time(hub: LocalHub) -> None:
+    """The hint says when to come back."""
+    hub.busy = 1
+
+    error = failure(PullRequest("org/open"))
+
+    assert "rate_limited" == error.code
+    assert "Try again in 7 seconds; for a higher limit, log in" in error.hint
+
+
+def test_a_proxy_s_page_is_no_hub(hub: LocalHub) -> None:
+    """An address that answers with something else is told from no network."""
+    hub.hub = False
+
+    assert "not_a_hub" == failure(PullRequest("org/open")).code
+    with pytest.raises(DownloadError, match="does not respond as a Hub"):
+        model_index("org/open")
+
+
+def test_no_network(hub: LocalHub) -> None:
+    """What nobody answers cannot be reached."""
+    hub.close()
+
+    error = failure(PullRequest("org/open"))
+
+    assert "hub_unreachable" == error.code
+    assert hub.url in error.message
+
+
+@pytest.mark.parametrize(("make", "code"), [
+    (lambda: OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+    (lambda: ConnectionResetError(errno.ECONNRESET, "reset"), "connection_reset"),
+    (lambda: OSError(errno.EIO, "input/output error"), "download_failed"),
+])  # fmt: skip
+def test_errors_of_the_system(make: Callable[[], OSError], code: str) -> None:
+    """A full disk and a cut connection are told from others."""
+    assert code == hub_error(make(), "org/open").code
+
+
+def test_a_repository_of_files_is_no_pipeline(hub: LocalHub) -> None:
+    """The hint says how to use one of its files."""
+    with pytest.raises(IncompatibleWeightsError, match="octabox pull org/files --file NAME"):
+        model_index("org/files")
+
+
+def test_offline_says_what_is_missing(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a copy it is not there; of half a copy, the missing files are named."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    nothing = failure(PullRequest("org/open"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    plan = make_plan(PullRequest("org/open"))
+    plan.repo.prepare(plan.commit)
+    plan.repo.write_tree(plan.commit, plan.all_files)
+    plan.repo.set_revision(None, plan.commit)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    half = failure(PullRequest("org/open"))
+
+    assert ("offline", "offline_incomplete") == (nothing.code, half.code)
+    assert "lacks unet/config.json" in half.message
+
+
+def test_a_token_never_leaves_in_a_message(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does any exception that is kept as its cause show it."""
+    monkeypatch.setenv("HF_TOKEN", "hf_expired")
+    error: Any = failure(PullRequest("org/open"))
+
+    texts = []
+    while error is not None:
+        texts.append(repr(error) + str(error))
+        error = error.__cause__
+    assert "hf_expired" not in "".join(texts)
