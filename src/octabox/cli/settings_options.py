@@ -25,10 +25,15 @@ def settings_options(*names: str) -> Callable[[Callable[..., None]], Callable[..
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for name in reversed(names or tuple(Settings.model_fields)):
-            command = click.option(flag(name), **_option_arguments(name))(command)
+            command = click.option(_flags(name), **_option_arguments(name))(command)
         return command
 
     return decorate
+
+
+def _flags(name: str) -> str:
+    """Return the flag of a setting; one that is on by default has another flag that turns it off."""
+    return f"{flag(name)}/--no-{flag(name)[2:]}" if Settings.model_fields[name].default is True else flag(name)
 
 
 def _option_arguments(name: str) -> dict[str, Any]:

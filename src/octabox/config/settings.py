@@ -11,6 +11,7 @@ from typing import Any, Literal
 from platformdirs import user_cache_path
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 
+from octabox.config.a1111_settings import A1111Settings
 from octabox.config.connection_settings import ConnectionSettings, split_list
 from octabox.config.document import read_document
 from octabox.config.model import Dtype, ResponseFormat
@@ -28,11 +29,14 @@ FILE_VARIABLE = f"{PREFIX}CONFIG"
 #: Variables of the commands that call a server: its URL and the API key.
 CLIENT_VARIABLES = (f"{PREFIX}URL", f"{PREFIX}API_KEY")
 
+#: Settings whose values are not shown.
+SECRETS = ("api_keys", "a1111_auth")
+
 #: Settings file that is read by default, if it exists.
 DEFAULT_FILE = Path("octabox.yaml")
 
 
-class Settings(ConnectionSettings):
+class Settings(ConnectionSettings, A1111Settings):
     """Settings of the server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -253,7 +257,7 @@ def _config_error(error: ValidationError, values: Mapping[str, _Value]) -> Confi
         if details["type"] == "extra_forbidden":
             messages.append(f"{source}: there is no setting {name!r}.")
             continue
-        value = "***" if name == "api_keys" else format_value(details["input"])
+        value = "***" if name in SECRETS else format_value(details["input"])
         messages.append(f"{source}: `{name}` {describe_expected(details)}, not {value}.")
     first = error.errors()[0]
     hint = did_you_mean(str(first["input"]), str(first.get("ctx", {}).get("expected", "")).replace("'", "").split(", "))
