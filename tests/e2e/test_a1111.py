@@ -186,6 +186,8 @@ def test_two_clients(http: httpx.Client) -> None:
     for thread in threads:
         thread.join(240)
     idle = clients[0].get("/sdapi/v1/progress").json()
+    for client in clients:
+        client.close()
 
     assert (1, 900) == (seen["state"]["job_count"], seen["state"]["sampling_steps"])
     assert 1 == len(answers[0].json()["images"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,12 +37,13 @@ def webuiapi() -> ModuleType:
 
 
 @pytest.fixture
-def api(webuiapi: ModuleType, registry: Path, base: str) -> Any:
+def api(webuiapi: ModuleType, registry: Path, base: str) -> Iterator[Any]:
     """Return a client of a model with a ControlNet."""
     (registry / f"{MODEL}.yaml").write_text(f"model: {demo.FOLDER}\ncomponents: {{controlnet: {{model: {EDGES}}}}}\n")
     client = webuiapi.WebUIApi(baseurl=f"{base}/sdapi/v1", sampler="DPM++ 2M", scheduler="karras")
     client.util_set_model(MODEL)
-    return client
+    yield client
+    client.session.close()
 
 
 @pytest.mark.slow

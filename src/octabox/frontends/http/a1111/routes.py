@@ -30,8 +30,18 @@ PREFIXES = ("/sdapi/v1", "/internal", "/controlnet")
 
 def routes(ctx: AppContext) -> APIRouter:
     """Return the routes."""
+    router = APIRouter(route_class=A1111Route, tags=["A1111"])
+    parts = build_parts(ctx)
+    for each in parts:
+        router.include_router(each)
+    _add_unknown(router, [route for each in parts for route in each.routes if isinstance(route, APIRoute)])
+    return router
+
+
+def build_parts(ctx: AppContext) -> tuple[APIRouter, ...]:
+    """Return the routes by subject."""
     callers, tasks = Callers(), Tasks()
-    parts = (
+    return (
         generation.routes(ctx, callers, tasks),
         progress.routes(callers, tasks),
         models.routes(ctx, callers),
@@ -40,11 +50,6 @@ def routes(ctx: AppContext) -> APIRouter:
         extras.routes(ctx),
         controlnet.routes(ctx),
     )
-    router = APIRouter(route_class=A1111Route, tags=["A1111"])
-    for each in parts:
-        router.include_router(each)
-    _add_unknown(router, [route for each in parts for route in each.routes if isinstance(route, APIRoute)])
-    return router
 
 
 def _add_unknown(router: APIRouter, known: Iterable[APIRoute]) -> None:
