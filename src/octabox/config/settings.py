@@ -11,8 +11,7 @@ from typing import Any, Literal
 from platformdirs import user_cache_path
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 
-from octabox.config.a1111_settings import A1111Settings
-from octabox.config.connection_settings import ConnectionSettings, split_list
+from octabox.config.connection_settings import A1111Settings, ConnectionSettings, split_list
 from octabox.config.document import read_document
 from octabox.config.model import Dtype, ResponseFormat
 from octabox.config.performance import Profile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
@@ -98,7 +98,7 @@ def read_parameters(data: bytes) -> dict[str, Any]:
     return parse_infotext(text) if text else {}
 
 
-def read_infotext(data: bytes, formats: Sequence[str] | None = None) -> str:
+def read_infotext(data: bytes, formats: tuple[str, ...] | None = None) -> str:
     """Read the infotext of an image; empty if there is none.
 
     Args:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from octabox.security.clients import current_client
 
-#: Cookie by which clients at one address are distinguished; it is no credential.
+#: Cookie by which clients at one address are distinguished; it has no effect on access.
 COOKIE = "octabox_caller"
 
 #: Maximum number of callers whose options are kept; those of the caller that has been idle longest are dropped.

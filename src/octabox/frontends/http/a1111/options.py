@@ -39,7 +39,7 @@ class Options(BaseModel):
         default=True, description="Whether callers that read previews have some; where a request sets it, always."
     )
     show_progress_every_n_steps: Count = Field(
-        10, ge=-1, le=1000, description="Steps between two previews; -1 is none."
+        10, ge=-1, le=1000, description="Steps between two previews; -1 turns them off."
     )
     sd_vae: str = Field("Automatic", description="The VAE; only that of the model.")
     return_grid: bool = Field(default=False, description="Accepted for compatibility; no grid is made.")

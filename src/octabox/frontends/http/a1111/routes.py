@@ -54,7 +54,7 @@ def build_parts(ctx: AppContext) -> tuple[APIRouter, ...]:
 
 def _add_unknown(router: APIRouter, known: Iterable[APIRoute]) -> None:
     """Add routes for unknown paths, so that their errors have the format of the web UI too."""
-    methods = {route.path: sorted(route.methods) for route in known}
+    methods = {route.path: sorted(route.methods or ()) for route in known}
 
     async def unknown(request: Request) -> Response:
         """Report that there is no such route."""

@@ -16,7 +16,7 @@ from octabox.frontends.http.a1111.generation.schema import TextToImageBody
 
 def plot(*args: Any) -> Plot:
     """Return the plot of arguments."""
-    return parse_plot(TextToImageBody(script_args=list(args)))
+    return parse_plot(TextToImageBody.model_validate({"script_args": list(args)}))
 
 
 @pytest.mark.parametrize(

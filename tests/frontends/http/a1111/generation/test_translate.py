@@ -88,7 +88,13 @@ async def test_seeds_of_batches(server: Server) -> None:
 
 async def test_hires(server: Server) -> None:
     """The second pass is a workflow, with the steps that the web UI runs."""
-    body = {"prompt": "x", "enable_hr": True, "hr_upscaler": "Latent (nearest-exact)", "steps": 8, "hr_scale": "1.5"}
+    body: dict[str, Any] = {
+        "prompt": "x",
+        "enable_hr": True,
+        "hr_upscaler": "Latent (nearest-exact)",
+        "steps": 8,
+        "hr_scale": "1.5",
+    }
     request, _ = await sent(server, **body, denoising_strength=0.6, hr_prompt="y", hr_cfg=2, hr_sampler_name="DDIM")
     sized, _ = await sent(server, prompt="x", enable_hr=True, hr_upscaler="None", hr_resize_x=64, hr_resize_y=32)
     older, _ = await sent(server, prompt="x", enable_hr=True, firstphase_width=32, firstphase_height=16, width=64)
@@ -125,7 +131,7 @@ async def test_another_family(server: Server) -> None:
     server.add("flow", "FluxPipeline")
     server.add("classes", "DiTPipeline")
     settings = {"sd_model_checkpoint": "flow"}
-    body = {"prompt": "x", "cfg_scale": 2, "distilled_cfg_scale": 3, "override_settings": settings}
+    body: dict[str, Any] = {"prompt": "x", "cfg_scale": 2, "distilled_cfg_scale": 3, "override_settings": settings}
     request, warnings = await sent(server, **body)
     classes, lacking = await sent(
         server, prompt="x", width=64, height=64, override_settings={"sd_model_checkpoint": "classes"}

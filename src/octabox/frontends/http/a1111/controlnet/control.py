@@ -90,7 +90,7 @@ class Control:
         Raises:
             RequestError: An image is missing or invalid.
         """
-        images = [unit and await _control_image(ctx, unit, size, source) for unit in self.units]
+        images = [await _control_image(ctx, unit, size, source) if unit is not None else None for unit in self.units]
         made = [each for each in images if each is not None]
         blank = Image.new("RGB", made[0].size)
         files = [await asyncio.to_thread(encode_png, each or blank) for each in images]

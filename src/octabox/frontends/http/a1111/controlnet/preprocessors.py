@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
-from scipy import ndimage
 
 from octabox.errors import InvalidParameterError, nearest
 
@@ -44,6 +43,8 @@ def find_edges(image: Image.Image, low: float, high: float) -> Image.Image:
         low: Gradient from which on a pixel next to an edge belongs to it.
         high: Gradient from which on a pixel is part of an edge.
     """
+    from scipy import ndimage  # noqa: PLC0415 (its import takes long)
+
     plane = np.asarray(image.convert("L"), np.float32)
     smooth = ndimage.gaussian_filter(plane, SIGMA)
     across, down = ndimage.sobel(smooth, axis=1), ndimage.sobel(smooth, axis=0)

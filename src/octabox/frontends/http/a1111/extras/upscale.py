@@ -89,7 +89,8 @@ async def _by_model(ctx: AppContext, name: str, image: Image.Image) -> Image.Ima
     if made is None:
         raise GenerationError(f"The model '{name}' made no image.", model=name)
     with Image.open(io.BytesIO(made.content)) as opened:
-        return opened.convert("RGB")
+        enlarged: Image.Image = opened.convert("RGB")
+        return enlarged
 
 
 def warnings_of(body: ExtrasBody) -> Iterator[str]:

@@ -57,7 +57,7 @@ class Batches:
     parsed: ParsedRequest
     images: tuple[bytes, ...] = ()
     count: int = 1
-    options: Options = field(default_factory=Options)
+    options: Options = field(default_factory=lambda: Options.model_validate({}))
     strength: float | None = None
     mask_blur: int | None = None
     batches: int = 1
@@ -130,7 +130,7 @@ class RequestBuilder:
         target = await asyncio.to_thread(find, self._ctx.models, model, controlled=bool(control.units))
         parsed = await asyncio.to_thread(to_request, self._ctx.models, body, options, target)
         images = [await read_image(self._ctx, text, "init_images") for text in sources]
-        parsed, images = await self._prepared(body, parsed, images)
+        parsed, images = await _prepared(self._ctx, body, parsed, images)
         parsed = with_second_pass(parsed, await asyncio.to_thread(refiner_pass, self._ctx.models, body))
         files = tuple([await asyncio.to_thread(encode_png, each) for each in images])
         if len(files) == 1:
@@ -168,59 +168,6 @@ class RequestBuilder:
         parsed = replace(parsed, warnings=(*parsed.warnings, *warnings))
         return with_inputs(parsed, {parsed.target.control: images})
 
-    async def _prepared(
-        self, body: ImageToImageBody, parsed: ParsedRequest, images: Sequence[Image.Image]
-    ) -> tuple[ParsedRequest, list[Image.Image]]:
-        """Return a request with its size, strength and mask, and its resized images."""
-        width, height = (getattr(body, name) if body.has(name) else None for name in SIDES)
-        limit = self._ctx.settings.max_image_pixels
-        sizes = [target_size(each, width, height, limit) for each in images]
-        is_region = body.mask is not None and body.mask != "" and body.inpaint_full_res
-        prepared = list(images)
-        if not is_region:
-            pairs = zip(images, sizes, strict=True)
-            prepared = [await asyncio.to_thread(resize, each, size, body.resize_mode) for each, size in pairs]
-        params = image_params(body, parsed.target)
-        if (width or height) and parsed.target.takes(*SIDES):
-            params |= dict(zip(SIDES, sizes[0], strict=True))
-        warnings = []
-        if body.resize_mode == STRETCH_LATENTS and not body.mask:
-            warnings.append("'resize_mode' 3 resizes the image, not its latents.")
-        parsed = replace(with_params(parsed, optional_params=params), warnings=(*parsed.warnings, *warnings))
-        if body.mask:
-            parsed = await self._with_mask(body, parsed, images[0], None if is_region else sizes[0])
-        return parsed, prepared
-
-    async def _with_mask(
-        self, body: ImageToImageBody, parsed: ParsedRequest, image: Image.Image, size: tuple[int, int] | None
-    ) -> ParsedRequest:
-        """Return a request that paints a mask only.
-
-        Args:
-            body: The body.
-            parsed: The request.
-            image: The first image, before it is resized.
-            size: The size that the image is resized to; None for a request that paints a region of it.
-        """
-        assert body.mask is not None  # noqa: S101 (the caller has checked it)
-        mask = await read_mask(self._ctx, body.mask, is_rounded=body.mask_round)
-        if mask.size != image.size:
-            mask = mask.resize(image.size)
-        if size is not None:
-            mask = await asyncio.to_thread(resize, mask, size, body.resize_mode)
-        blur, warnings = mask_blur(body)
-        part = {
-            "area": "masked" if size is None else "whole",
-            "padding": body.inpaint_full_res_padding if size is None else None,
-            "mask_blur": blur,
-            "fill": FILLS[body.inpainting_fill],
-            "invert": bool(body.inpainting_mask_invert),
-        }
-        workflow = {**parsed.request.workflow, "inpaint": part}
-        parsed = replace(parsed, request=replace(parsed.request, workflow=workflow))
-        parsed = replace(parsed, warnings=(*parsed.warnings, *warnings))
-        return with_inputs(parsed, {parsed.target.mask: (await asyncio.to_thread(encode_png, mask),)})
-
     async def _continued(self, body: TextToImageBody, caller: Caller) -> Batches:
         """Return the batches of a request whose first pass is an image: it is enlarged and painted over."""
         image = await read_image(self._ctx, body.firstpass_image or "", "firstpass_image")
@@ -240,6 +187,62 @@ class RequestBuilder:
         batches = await self.image_to_image(continued, caller)
         warning = "'hr_upscaler' has no effect on 'firstpass_image', which is enlarged by Lanczos."
         return replace(batches, parsed=replace(batches.parsed, warnings=(*batches.parsed.warnings, warning)))
+
+
+async def _prepared(
+    ctx: AppContext, body: ImageToImageBody, parsed: ParsedRequest, images: Sequence[Image.Image]
+) -> tuple[ParsedRequest, list[Image.Image]]:
+    """Return a request with its size, strength and mask, and its resized images."""
+    width, height = (getattr(body, name) if body.has(name) else None for name in SIDES)
+    limit = ctx.settings.max_image_pixels
+    sizes = [target_size(each, width, height, limit) for each in images]
+    is_region = body.mask is not None and body.mask != "" and body.inpaint_full_res
+    prepared = list(images)
+    if not is_region:
+        pairs = zip(images, sizes, strict=True)
+        prepared = [await asyncio.to_thread(resize, each, size, body.resize_mode) for each, size in pairs]
+    params = image_params(body, parsed.target)
+    if (width or height) and parsed.target.takes(*SIDES):
+        params |= dict(zip(SIDES, sizes[0], strict=True))
+    warnings = []
+    if body.resize_mode == STRETCH_LATENTS and not body.mask:
+        warnings.append("'resize_mode' 3 resizes the image, not its latents.")
+    parsed = replace(with_params(parsed, optional_params=params), warnings=(*parsed.warnings, *warnings))
+    if body.mask:
+        parsed = await _with_mask(ctx, body, parsed, images[0], None if is_region else sizes[0])
+    return parsed, prepared
+
+
+async def _with_mask(
+    ctx: AppContext, body: ImageToImageBody, parsed: ParsedRequest, image: Image.Image, size: tuple[int, int] | None
+) -> ParsedRequest:
+    """Return a request that paints a mask only.
+
+    Args:
+        ctx: Collaborators of the routes.
+        body: The body.
+        parsed: The request.
+        image: The first image, before it is resized.
+        size: The size that the image is resized to; None for a request that paints a region of it.
+    """
+    assert body.mask is not None  # noqa: S101 (the caller has checked it)
+    mask = await read_mask(ctx, body.mask, is_rounded=body.mask_round)
+    if mask.size != image.size:
+        mask = mask.resize(image.size)
+    if size is not None:
+        mask = await asyncio.to_thread(resize, mask, size, body.resize_mode)
+    blur, warnings = mask_blur(body)
+    part = {
+        "area": "masked" if size is None else "whole",
+        "padding": body.inpaint_full_res_padding if size is None else None,
+        "mask_blur": blur,
+        "fill": FILLS[body.inpainting_fill],
+        "invert": bool(body.inpainting_mask_invert),
+    }
+    workflow = {**parsed.request.workflow, "inpaint": part}
+    parsed = replace(parsed, request=replace(parsed.request, workflow=workflow))
+    parsed = replace(parsed, warnings=(*parsed.warnings, *warnings))
+    return with_inputs(parsed, {parsed.target.mask: (await asyncio.to_thread(encode_png, mask),)})
 
 
 def image_params(body: ImageToImageBody, target: Target) -> dict[str, Any]:

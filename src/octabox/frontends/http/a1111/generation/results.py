@@ -120,7 +120,8 @@ def to_plot_response(plot: Plot, bodies: Sequence[dict[str, Any]], body: Generat
 def _decoded(text: str) -> Image.Image:
     """Return an image of a response."""
     with Image.open(io.BytesIO(base64.b64decode(text))) as image:
-        return image.convert("RGB")
+        decoded: Image.Image = image.convert("RGB")
+        return decoded
 
 
 def _info(

@@ -98,7 +98,7 @@ class Task:
         if self.interrupted:
             return None
         self.batch, self.progress, self.skipped = index, Progress("queued"), False
-        running: asyncio.Task[T] = asyncio.ensure_future(work())  # type: ignore[assignment] # a coroutine gives a task
+        running: asyncio.Task[T] = asyncio.ensure_future(work())
         self._running = running
         try:
             await asyncio.wait({running})
