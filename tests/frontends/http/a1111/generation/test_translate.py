@@ -217,7 +217,13 @@ async def test_images(server: Server) -> None:
 @pytest.mark.parametrize(("fill", "name"), [*enumerate(["surroundings", "original", "noise", "blank"])])
 async def test_inpainting(server: Server, fill: int, name: str) -> None:
     """It is a workflow; the complete image is painted without `inpaint_full_res`."""
-    body = {"prompt": "x", "init_images": [IMAGE], "mask": IMAGE, "inpainting_fill": fill, "mask_blur": 2}
+    body: dict[str, Any] = {
+        "prompt": "x",
+        "init_images": [IMAGE],
+        "mask": IMAGE,
+        "inpainting_fill": fill,
+        "mask_blur": 2,
+    }
     request, _ = await sent(server, "img2img", **body, inpaint_full_res_padding=8, inpainting_mask_invert=1)
     complete, _ = await sent(server, "img2img", **body, inpaint_full_res=False, width=32, height=32)
 
