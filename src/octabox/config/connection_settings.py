@@ -76,7 +76,9 @@ class ConnectionSettings(BaseModel):
 class A1111Settings(BaseModel):
     """Settings of the API of the AUTOMATIC1111 web UI."""
 
-    a1111: bool = Field(default=True, description="Whether to serve the API of the AUTOMATIC1111 web UI.")
+    a1111: bool = Field(
+        default=True, description="Whether to serve the API of the AUTOMATIC1111 web UI; `--no-a1111` leaves it out."
+    )
     a1111_auth: tuple[SecretStr, ...] = Field(
         default=(),
         description="Users of that API as USER:PASSWORD, one of which a client must send by HTTP Basic authentication; "
