@@ -156,7 +156,7 @@ async def test_errors(server: Server, method: str, path: str, body: Any, status:
     error = answer.json()
 
     assert status == answer.status_code
-    assert {"error", "detail", "body", "errors"} <= set(error)
+    assert {"error", "detail", "body", "errors", "code"} <= set(error)
     assert text in error["detail"]
     assert 200 == (await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x"})).status_code
 

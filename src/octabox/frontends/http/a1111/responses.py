@@ -60,24 +60,25 @@ class A1111Route(APIRoute):
             except RequestValidationError as error:
                 first = error.errors()[0]
                 text = f"'{first['loc'][-1]}': {first['msg']}."
-                response = SafeJson(error_body("RequestValidationError", text), 422)
+                response = SafeJson(error_body("RequestValidationError", text, "invalid_value"), 422)
             except HTTPException as error:
-                response = SafeJson(error_body("HTTPException", str(error.detail)), error.status_code, error.headers)
+                body = error_body("HTTPException", str(error.detail), "invalid_request")
+                response = SafeJson(body, error.status_code, error.headers)
             except ClientDisconnect:
                 raise
             except Exception as error:
                 logger.exception("%s %s failed", request.method, request.url.path)
                 text = "Internal server error. Its details are in the server's log."
-                response = SafeJson(error_body(type(error).__name__, text), 500)
+                response = SafeJson(error_body(type(error).__name__, text, "internal_error"), 500)
             add_cookie(request, response)
             return response
 
         return handle
 
 
-def error_body(kind: str, text: str, **details: Any) -> dict[str, Any]:
-    """Return the body of an error response."""
-    return {"error": kind, "detail": text, "body": "", "errors": text, **details}
+def error_body(kind: str, text: str, code: str, **details: Any) -> dict[str, Any]:
+    """Return the body of an error response, with the code of the other APIs in addition."""
+    return {"error": kind, "detail": text, "body": "", "errors": text, "code": code, **details}
 
 
 def error_response(error: OctaboxError) -> Response:
@@ -90,5 +91,6 @@ def error_response(error: OctaboxError) -> Response:
     if isinstance(error, AuthenticationError):
         headers["www-authenticate"] = "Basic"
     details = {"param": error.parameter, "hint": error.hint, "choices": list(error.choices)}
-    body = error_body(type(error).__name__, text, **{name: each for name, each in details.items() if each})
+    code = http_error(error).code
+    body = error_body(type(error).__name__, text, code, **{name: each for name, each in details.items() if each})
     return SafeJson(body, status, headers)

@@ -61,10 +61,13 @@ def _add_unknown(router: APIRouter, known: Iterable[APIRoute]) -> None:
         path = request.url.path
         if path in methods:
             text = f"{path} is called by {' or '.join(methods[path])}, not by {request.method}."
-            return SafeJson(error_body("HTTPException", text), 405, {"allow": ", ".join(methods[path])})
+            return SafeJson(
+                error_body("HTTPException", text, "method_not_allowed"), 405, {"allow": ", ".join(methods[path])}
+            )
         close = nearest(path, methods)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        return SafeJson(error_body("HTTPException", f"There is no route {request.method} {path}.{hint}"), 404)
+        text = f"There is no route {request.method} {path}.{hint}"
+        return SafeJson(error_body("HTTPException", text, "not_found"), 404)
 
     for prefix in PREFIXES:
         router.add_api_route(f"{prefix}/{{path:path}}", unknown, methods=METHODS, include_in_schema=False)

@@ -98,6 +98,7 @@ async def test_hires(server: Server) -> None:
     request, _ = await sent(server, **body, denoising_strength=0.6, hr_prompt="y", hr_cfg=2, hr_sampler_name="DDIM")
     sized, _ = await sent(server, prompt="x", enable_hr=True, hr_upscaler="None", hr_resize_x=64, hr_resize_y=32)
     older, _ = await sent(server, prompt="x", enable_hr=True, firstphase_width=32, firstphase_height=16, width=64)
+    half, _ = await sent(server, prompt="x", enable_hr=True, firstphase_width=32)
     hires = request.workflow["hires"]
 
     assert ("latent-nearest", 1.5, 0.6, 8) == tuple(hires[name] for name in ("upscaler", "scale", "strength", "steps"))
@@ -105,6 +106,7 @@ async def test_hires(server: Server) -> None:
     assert {"name": "DDIM", "schedule": "automatic"} == hires["scheduler"]
     assert {"upscaler": "lanczos", "width": 64, "height": 32, "strength": 0.75, "params": {}} == sized.workflow["hires"]
     assert {"width": 32, "height": 16} == older.optional_params
+    assert {"width": 32, "height": 512} == half.optional_params
     assert (64, 512) == (older.workflow["hires"]["width"], older.workflow["hires"]["height"])
 
 

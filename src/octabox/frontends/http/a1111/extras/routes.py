@@ -18,6 +18,7 @@ from octabox.frontends.http.a1111.extras.schema import (
     InterrogateBody,
     PngBody,
     SingleBody,
+    batch_schema,
 )
 from octabox.frontends.http.a1111.extras.upscale import enlarge, warnings_of
 from octabox.frontends.http.a1111.images import read_image
@@ -54,7 +55,7 @@ def routes(ctx: AppContext) -> APIRouter:
         warnings = [*warnings_of(body)]
         return SafeJson({"html_info": " ".join(warnings), "image": made, "warnings": warnings})
 
-    @router.post("/extra-batch-images", openapi_extra=body_description(BatchBody.model_json_schema, "application/json"))
+    @router.post("/extra-batch-images", openapi_extra=body_description(batch_schema, "application/json"))
     async def batch(request: Request) -> Response:
         """Enlarge several images."""
         body = check_fields(BatchBody, await read_json(request))

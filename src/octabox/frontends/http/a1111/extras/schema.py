@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, Field
 
 from octabox.frontends.http.a1111.fields import Count, LenientModel, Number
@@ -42,6 +44,13 @@ class BatchBody(ExtrasBody):
     """Body of ``extra-batch-images``."""
 
     imageList: list[NamedImage] = Field(default_factory=list, max_length=64, description="The images.")  # noqa: N815 (the client's name)
+
+
+def batch_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the body of ``extra-batch-images``, without references."""
+    schema = BatchBody.model_json_schema()
+    schema["properties"]["imageList"]["items"] = schema.pop("$defs")[NamedImage.__name__]
+    return schema
 
 
 class PngBody(LenientModel):

@@ -101,7 +101,7 @@ class RequestBuilder:
         parsed = await asyncio.to_thread(to_request, self._ctx.models, body, options, target)
         size = {name: getattr(body, name) for name in SIDES if body.has(name)}
         if body.enable_hr and (body.firstphase_width or body.firstphase_height):
-            size = {name: getattr(body, f"firstphase_{name}") or size[name] for name in SIDES}
+            size = {name: getattr(body, f"firstphase_{name}") or getattr(body, name) for name in SIDES}
         parsed = with_params(parsed, optional_params=size)
         second = await asyncio.to_thread(refiner_pass, self._ctx.models, body)
         if body.enable_hr:
