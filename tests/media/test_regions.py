@@ -12,6 +12,8 @@ from octabox.media.regions import (
     blur_mask,
     expand,
     fill_masked,
+    fill_with_gray,
+    fill_with_noise,
     masked_region,
     outpaint_mask,
     paste_back,
@@ -116,3 +118,13 @@ def test_there_may_be_no_colours_around(shade: int) -> None:
 def test_a_mask_becomes_black_and_white() -> None:
     """From half on it is white."""
     assert [0, 255] == list(np.unique(np.asarray(binarize_mask(blur_mask(mask((40, 30, 60, 50)), 5)))))
+
+
+def test_noise_and_gray_fill_the_mask_alone() -> None:
+    """The noise is the same each time; what is not masked does not change."""
+    image, right = Image.new("RGB", (8, 8), "red"), mask((4, 0, 8, 8), (8, 8))
+    noise, again, gray = fill_with_noise(image, right), fill_with_noise(image, right), fill_with_gray(image, right)
+
+    assert noise.tobytes() == again.tobytes() != gray.tobytes()
+    assert (127, 127, 127) == gray.getpixel((6, 3))
+    assert all(image.crop((0, 0, 4, 8)).tobytes() == each.crop((0, 0, 4, 8)).tobytes() for each in (noise, gray))

@@ -1,11 +1,11 @@
-"""The settings of the server for its connections: addresses, time limits and proxies."""
+"""The settings of the server for its connections: addresses, time limits and proxies; and those of one of its APIs."""
 
 from __future__ import annotations
 
 import ipaddress
 from typing import Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
 
 class ConnectionSettings(BaseModel):
@@ -72,6 +72,36 @@ class ConnectionSettings(BaseModel):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must be a web address (http:// or https://)")
         return value.rstrip("/") if value else None
+
+
+class A1111Settings(BaseModel):
+    """Settings of the API of the AUTOMATIC1111 web UI."""
+
+    a1111: bool = Field(
+        default=True, description="Whether to serve the API of the AUTOMATIC1111 web UI; `--no-a1111` leaves it out."
+    )
+    a1111_auth: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="Users of that API as USER:PASSWORD, one of which a client must send by HTTP Basic authentication; "
+        "the API keys are valid too.",
+    )
+    a1111_server_control: bool = Field(
+        default=False, description="Whether clients of that API may stop the server by `server-kill` and its siblings."
+    )
+
+    @field_validator("a1111_auth", mode="before")
+    @classmethod
+    def _split_users(cls, value: Any) -> Any:
+        """Split text at commas, for lists in environment variables."""
+        return split_list(value)
+
+    @field_validator("a1111_auth")
+    @classmethod
+    def _users(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        """Refuse anything but a user and a password."""
+        if not all(all(each.get_secret_value().partition(":")[::2]) for each in value):
+            raise ValueError("must be USER:PASSWORD, both not empty")
+        return value
 
 
 def split_list(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from platformdirs import user_cache_path
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 
-from octabox.config.connection_settings import ConnectionSettings, split_list
+from octabox.config.connection_settings import A1111Settings, ConnectionSettings, split_list
 from octabox.config.document import read_document
 from octabox.config.memory.memory_settings import MemorySettings
 from octabox.config.model import Dtype, ResponseFormat
@@ -34,7 +34,7 @@ CLIENT_VARIABLES = (f"{PREFIX}URL", f"{PREFIX}API_KEY")
 DEFAULT_FILE = Path("octabox.yaml")
 
 
-class Settings(JobSettings, ConnectionSettings, MemorySettings):
+class Settings(JobSettings, ConnectionSettings, MemorySettings, A1111Settings):
     """Settings of the server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -133,6 +133,11 @@ class Settings(JobSettings, ConnectionSettings, MemorySettings):
     def _lower(cls, value: Any) -> Any:
         """Accept any letter case."""
         return value.lower() if isinstance(value, str) else value
+
+    @property
+    def accepted_keys(self) -> tuple[SecretStr, ...]:
+        """The keys of all clients: admin keys are API keys too, but do not require one of everybody by themselves."""
+        return (*self.api_keys, *self.admin_keys) if self.api_keys else ()
 
     @property
     def lora_folder(self) -> Path:

@@ -16,6 +16,9 @@ Size = tuple[int, int]
 #: Threshold of white mask pixels.
 WHITE_THRESHOLD = 128
 
+#: A neutral colour.
+GRAY = (127, 127, 127)
+
 #: Minimum share of visible pixels in a blur for its colour to be used; below it, eight bits are too coarse.
 MIN_VISIBLE = 0.25
 
@@ -130,3 +133,14 @@ def fill_masked(image: Image.Image, mask: Image.Image) -> Image.Image:
         radius /= 2
     result = np.where(hidden[..., None], filled.clip(0, 255), pixels)
     return Image.fromarray(result.round().astype(np.uint8))
+
+
+def fill_with_noise(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """Fill the masked area of an image with noise, the same for each image of a size."""
+    noise = np.random.default_rng(0).integers(0, 256, (image.height, image.width, 3), np.uint8)
+    return Image.composite(Image.fromarray(noise), image, binarize_mask(mask))
+
+
+def fill_with_gray(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """Fill the masked area of an image with gray."""
+    return Image.composite(Image.new("RGB", image.size, GRAY), image, binarize_mask(mask))

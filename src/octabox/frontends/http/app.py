@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +20,8 @@ from starlette.responses import Response
 from octabox.config.settings import Settings
 from octabox.errors import OctaboxError
 from octabox.frontends.http import errors, health
+from octabox.frontends.http.a1111 import routes as a1111
+from octabox.frontends.http.a1111.access import Check, credentials_check
 from octabox.frontends.http.background import POLL_AFTER
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.hub import routes as hub
@@ -47,6 +49,11 @@ from octabox.service.jobs.errors import JobStoreError
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
+def _key_check(settings: Settings) -> Check:
+    """Return the check for an API key, if the server has some; an admin key is one too."""
+    return ApiKeys(key.get_secret_value() for key in settings.accepted_keys).check
+
+
 @dataclass(frozen=True)
 class RouteModule:
     """Routes of a protocol.
@@ -55,11 +62,15 @@ class RouteModule:
         protocol: Name of the protocol.
         routes: Builds the routes.
         prefixes: Prefixes that the routes are served under.
+        credentials: Returns the check of the ``Authorization`` header.
+        setting: Setting that includes the routes; None if they are always served.
     """
 
     protocol: str
     routes: Callable[[AppContext], APIRouter]
     prefixes: tuple[str, ...] = ("/v1",)
+    credentials: Callable[[Settings], Check] = _key_check
+    setting: str | None = None
 
 
 #: All route modules. Some of LocalAI's clients omit the version.
@@ -77,6 +88,7 @@ ROUTE_MODULES = (
     RouteModule("localai", localai.image_routes, ("/v1", "")),
     RouteModule("localai", localai.video_routes, ("",)),
     RouteModule("huggingface", huggingface.routes, ("",)),
+    RouteModule("a1111", a1111.routes, ("",), credentials_check, "a1111"),
 )
 
 #: Seconds between two checks for expired results.
@@ -146,21 +158,25 @@ async def _open_queue(ctx: AppContext) -> None:
 
 
 def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRouter:
-    """Return the routes of all modules, which require an API key if the server has some."""
-    settings = ctx.settings
-    # Without API keys all clients are accepted; admin keys alone change nothing for other routes.
-    accepted = (*settings.api_keys, *settings.admin_keys) if settings.api_keys else ()
-    keys = ApiKeys(key.get_secret_value() for key in accepted)
-
-    async def check(request: Request) -> None:
-        keys.check(request.headers.get("authorization"))
-
-    router = APIRouter(dependencies=[Depends(check)])
+    """Return the routes of all modules, which require credentials if the server has some."""
+    router = APIRouter()
     for module in route_modules:
-        routes = module.routes(ctx)
-        for prefix in module.prefixes:
-            router.include_router(routes, prefix=prefix)
+        if module.setting is None or getattr(ctx.settings, module.setting):
+            guarded = APIRouter(dependencies=[Depends(_authorization(module.credentials(ctx.settings)))])
+            routes = module.routes(ctx)
+            for prefix in module.prefixes:
+                guarded.include_router(routes, prefix=prefix)
+            router.include_router(guarded)
     return router
+
+
+def _authorization(check: Check) -> Callable[[Request], Awaitable[None]]:
+    """Return the dependency that checks the credentials of a request."""
+
+    async def authorize(request: Request) -> None:
+        check(request.headers.get("authorization"))
+
+    return authorize
 
 
 def _add_middleware(app: FastAPI, ctx: AppContext) -> None:

@@ -94,14 +94,25 @@ def read_parameters(data: bytes) -> dict[str, Any]:
 
     The model has its name in the web UI, and the prompt has the syntax of the web UI.
     """
+    text = read_infotext(data)
+    return parse_infotext(text) if text else {}
+
+
+def read_infotext(data: bytes, formats: tuple[str, ...] | None = None) -> str:
+    """Read the infotext of an image; empty if there is none.
+
+    Args:
+        data: Content of the file.
+        formats: Formats that the file may have; None for all that Pillow reads.
+    """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=formats) as image:
             text = image.info.get(TEXT_CHUNK)
             comment_ = image.getexif().get_ifd(EXIF_DIRECTORY).get(USER_COMMENT)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return {}
+        return ""
     if not isinstance(text, str):
         text = (
             comment_.removeprefix(UNICODE).decode("utf-16-be", errors="replace") if isinstance(comment_, bytes) else ""
         )
-    return parse_infotext(text) if text.strip() else {}
+    return text.rpartition(f"\n{CHUNK}: ")[0].strip() or text.strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 #: A pair in the last line; a line with fewer pairs than the minimum is part of the prompt.
@@ -40,11 +41,15 @@ UPSCALERS = {
 ONLY_MASKED = "Only masked"
 
 
-def format_infotext(metadata: Mapping[str, Any]) -> str:
+def format_infotext(metadata: Mapping[str, Any], extra: Mapping[str, Any] = MappingProxyType({})) -> str:
     """Format metadata as infotext.
 
     That is the prompt, a line with the negative prompt if there is one, and a line of ``Name: value`` pairs, separated by
     commas. A value with a comma, a colon or a line break is quoted. Pairs of Octabox follow those of the web UI.
+
+    Args:
+        metadata: The metadata.
+        extra: Other pairs, which precede the version.
     """
     params, scheduler = metadata.get("params", {}), metadata.get("scheduler") or {}
     workflow = metadata.get("workflow") or {}
@@ -63,6 +68,7 @@ def format_infotext(metadata: Mapping[str, Any]) -> str:
         **_workflow_pairs(workflow | {"variation": metadata.get("variation") or {}}),
         LAYER_KEY: metadata.get(LAYER),
         "Pipeline": metadata.get("pipeline"),
+        **extra,
         "Version": f"octabox {metadata['version']}" if "version" in metadata else None,
     }
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in pairs.items() if value is not None))
@@ -104,15 +110,22 @@ def _quoted(value: Any) -> str:
     return json.dumps(text, ensure_ascii=False) if set(text) & set(',:\n"') else text
 
 
-def parse_infotext(text: str) -> dict[str, Any]:
-    """Parse infotext into metadata."""
+def split_infotext(text: str) -> tuple[str, str, dict[str, str]]:
+    """Return the prompt, the negative prompt and the pairs of an infotext."""
     *lines, last = text.strip().split("\n")
     pairs = {name.strip(): _unquoted(value) for name, value in PAIR.findall(last)}
     if len(pairs) < MIN_PAIRS:
         lines, pairs = [*lines, last], {}
     start = next((index for index, line in enumerate(lines) if line.startswith(NEGATIVE)), len(lines))
-    params: dict[str, Any] = {"prompt": "\n".join(lines[:start]).strip()}
-    if negative := "\n".join(lines[start:]).removeprefix(NEGATIVE).strip():
+    negative = "\n".join(lines[start:]).removeprefix(NEGATIVE).strip()
+    return "\n".join(lines[:start]).strip(), negative, pairs
+
+
+def parse_infotext(text: str) -> dict[str, Any]:
+    """Parse infotext into metadata."""
+    prompt, negative, pairs = split_infotext(text)
+    params: dict[str, Any] = {"prompt": prompt}
+    if negative:
         params["negative_prompt"] = negative
     metadata: dict[str, Any] = {"params": params | _params(pairs), "prompt_syntax": "a1111"}
     if (seed := _number(pairs.get("Seed"), int)) is not None:

@@ -20,6 +20,8 @@ from octabox.media.regions import (
     blur_mask,
     expand,
     fill_masked,
+    fill_with_gray,
+    fill_with_noise,
     masked_region,
     outpaint_mask,
     paste_back,
@@ -30,7 +32,7 @@ from octabox.service.planning import Plan
 from octabox.service.provenance import input_digests
 from octabox.service.selection.inputs import ARTICLES, MediaType, bindings_for, input_parameter, source_parameter
 from octabox.service.served_model import ServedModel
-from octabox.service.workflows.settings import InpaintPart, OutpaintPart
+from octabox.service.workflows.settings import Fill, InpaintPart, OutpaintPart
 from octabox.types import GenerationRequest, Source
 
 #: The task of both.
@@ -38,6 +40,14 @@ TASK = "inpainting"
 
 #: The sides of the painted image are multiples of this, which nearly all pipelines require.
 MULTIPLE = 16
+
+#: Fills the masked pixels of an image for the model, by the setting of the workflow.
+FILLS: Mapping[Fill, Callable[[Image.Image, Image.Image], Image.Image]] = {
+    "original": lambda image, _: image,
+    "surroundings": fill_masked,
+    "noise": fill_with_noise,
+    "blank": fill_with_gray,
+}
 
 #: Transforms an image or a mask.
 Transform = Callable[[Image.Image], Image.Image]
@@ -168,7 +178,7 @@ def _inpainting(request: GenerationRequest, settings: InpaintPart, inputs: _Inpu
         )
     if settings.area == "whole":
         box = (0, 0, *image.size)
-    filled = fill_masked(image, mask) if settings.fill == "surroundings" else image
+    filled = FILLS[settings.fill](image, mask)
 
     def crop(medium: Image.Image) -> Image.Image:
         return medium.crop(box).resize(size, Image.Resampling.LANCZOS)

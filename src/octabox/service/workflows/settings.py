@@ -43,7 +43,7 @@ Scale = Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)]
 Blur = Annotated[int, Field(ge=0, le=512)]
 
 #: Content of masked pixels before they are painted.
-Fill = Literal["original", "surroundings"]
+Fill = Literal["original", "surroundings", "noise", "blank"]
 
 
 class _Part(BaseModel):
@@ -132,7 +132,7 @@ class InpaintPart(_Part):
     mask_blur: Blur = Field(4, description="Radius in pixels over which old and new pixels blend.")
     fill: Fill = Field(
         "original",
-        description="Content of the masked pixels for the model: the original, or the colours around the mask.",
+        description="Content of the masked pixels for the model: the original, the colours around the mask, noise, or grey.",
     )
     invert: bool = Field(default=False, description="Whether to paint all but the mask.")
 

@@ -1,0 +1,1 @@
+"""ControlNets, by the names of the web UI's extension for them."""

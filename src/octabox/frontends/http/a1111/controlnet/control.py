@@ -1,0 +1,214 @@
+"""The ControlNets of a model, and the control images and call parameters of the units of a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from octabox.catalog.conditions.control import ControlInputs, control_inputs
+from octabox.catalog.entries import PipelineEntry
+from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.errors import InvalidParameterError, MissingParameterError, OctaboxError
+from octabox.frontends.http.a1111.controlnet.preprocessors import find_preprocessor
+from octabox.frontends.http.a1111.controlnet.units import CONTROL, MODES, Unit
+from octabox.frontends.http.a1111.images import read_image, resize
+from octabox.frontends.http.context import AppContext
+from octabox.media.images import encode_png, read_size
+from octabox.service.protocols import ModelService
+from octabox.types import Source
+
+#: Values of a unit's model for the only one of the checkpoint.
+ANY_MODEL = frozenset({"", "none"})
+
+#: Parameter of diffusers for a ControlNet that is more important than the prompt.
+GUESS_MODE = "guess_mode"
+
+
+def components_of(config: ModelConfig) -> dict[str, tuple[str, ...]]:
+    """Return the names of the ControlNets of a configuration, by component: those of their files or folders."""
+    found = {}
+    for name, parts in config.components.items():
+        several = parts if isinstance(parts, tuple) else (parts,)
+        sources = [_component_name(each) for each in several]
+        if all(sources):
+            found[name] = tuple(sources)
+    return found
+
+
+def _component_name(part: ComponentConfig) -> str:
+    """Return the name of a component's source; empty if that is the source of the model."""
+    path = Path(part.model or "")
+    return "/".join(filter(None, (path.stem if path.suffix else path.name, part.subfolder)))
+
+
+def control_models(models: ModelService) -> dict[str, tuple[str, ...]]:
+    """Return the ControlNets of each model that has some, in the order of its images."""
+    found = {}
+    for info in models.list():
+        try:
+            served = models.resolve(info.name)
+        except OctaboxError:
+            continue  # Its use reports it.
+        entries = (control_inputs(entry) for entry in served.family(models.catalog))
+        names = {control.component.name for control in entries if control.component}
+        parts = [sources for name, sources in components_of(served.config).items() if name in names]
+        if parts:
+            found[info.name] = parts[0]
+    return found
+
+
+@dataclass(frozen=True)
+class Control:
+    """The ControlNets of a request.
+
+    Args:
+        model: Name of the model that has them.
+        units: The units in the order of the model's ControlNets; None for one that is not used.
+        warnings: Fields without effect.
+    """
+
+    model: str = ""
+    units: tuple[Unit | None, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    async def prepare(
+        self, ctx: AppContext, entry: PipelineEntry, size: tuple[int | None, int | None], source: Sequence[Source]
+    ) -> tuple[tuple[Source, ...], dict[str, Any], tuple[str, ...]]:
+        """Return the control images, the call parameters, and warnings.
+
+        Args:
+            ctx: Collaborators of the routes.
+            entry: The pipeline.
+            size: Width and height of the result, if the request has them.
+            source: The source image, which is the default of control images.
+
+        Raises:
+            RequestError: An image is missing or invalid.
+        """
+        images = [await _control_image(ctx, unit, size, source) if unit is not None else None for unit in self.units]
+        made = [each for each in images if each is not None]
+        blank = Image.new("RGB", made[0].size)
+        files = [await asyncio.to_thread(encode_png, each or blank) for each in images]
+        params, warnings = _params(control_inputs(entry), entry, self.units)
+        return tuple(files), params, warnings
+
+
+def find_control(models: ModelService, model: str, units: Sequence[Unit], warnings: tuple[str, ...]) -> Control:
+    """Return the ControlNets of units: those of the model, or of another one with the same source that has them.
+
+    Raises:
+        InvalidParameterError: There is no such ControlNet for the model.
+    """
+    known = control_models(models)
+    source = models.get(model).source
+    same = [name for name in known if name == model or models.get(name).source == source]
+    for name in sorted(same, key=lambda each: (each != model, len(known[each]))):
+        placed = _placed(units, known[name])
+        if placed is not None:
+            return Control(name, placed, warnings)
+    choices = sorted({each for name in same for each in known[name]})
+    requested = ", ".join(unit.model for unit in units)
+    raise InvalidParameterError(
+        f"The model '{model}' has no ControlNet '{requested}'.",
+        hint=f"It has {', '.join(choices)}." if choices else "Add one to `components` of its configuration.",
+        parameter="alwayson_scripts.controlnet.model",
+        choices=choices,
+    )
+
+
+def _placed(units: Sequence[Unit], names: Sequence[str]) -> tuple[Unit | None, ...] | None:
+    """Return units in the order of ControlNets; None if one is missing."""
+    placed: list[Unit | None] = [None] * len(names)
+    for unit in units:
+        requested = unit.model.partition(" [")[0].strip().casefold()
+        free = (i for i, name in enumerate(names) if placed[i] is None and requested in (name.casefold(), *ANY_MODEL))
+        index = next((i for i in free if requested not in ANY_MODEL or len(names) == len(units)), None)
+        if index is None:
+            return None
+        placed[index] = unit
+    return tuple(placed)
+
+
+async def _control_image(
+    ctx: AppContext, unit: Unit, size: tuple[int | None, int | None], source: Sequence[Source]
+) -> Image.Image:
+    """Return the control image of a unit: of its own image or the source image, at the size of the result."""
+    preprocessor = find_preprocessor(unit.module)[1]
+    if unit.source:
+        image = await read_image(ctx, unit.source, "alwayson_scripts.controlnet.image")
+    elif source and isinstance(source[0], bytes):
+        decoded = await ctx.decoder.decode("image", source[0], parameter="init_images")
+        assert isinstance(decoded, Image.Image)  # noqa: S101 (of that kind)
+        image = decoded
+    else:
+        raise MissingParameterError(
+            "A unit of ControlNet has no image.", hint="Send `image`.", parameter="alwayson_scripts.controlnet.image"
+        )
+    target = (size[0] or image.width, size[1] or image.height)
+    if source and isinstance(source[0], bytes):
+        target = read_size(source[0])
+    image = await asyncio.to_thread(resize, image, target, unit.resize_number)
+    made = await asyncio.to_thread(
+        preprocess, image, unit.module, unit.processor_res, unit.threshold_a, unit.threshold_b
+    )
+    return made if made.size == image.size or preprocessor is None else made.resize(image.size)
+
+
+def preprocess(image: Image.Image, module: str, resolution: int, low: float, high: float) -> Image.Image:
+    """Return the control image that a preprocessor makes.
+
+    Args:
+        image: The image.
+        module: Name of the preprocessor.
+        resolution: Length of the shorter side at which it works; -1 is that of the image.
+        low: Its first threshold; -1 is the default.
+        high: Its second threshold; -1 is the default.
+
+    Raises:
+        InvalidParameterError: There is no such preprocessor.
+    """
+    name, preprocessor = find_preprocessor(module)
+    defaults = [default for _, default, _, _ in preprocessor.sliders]
+    values = [
+        value if value >= 0 else default for value, default in zip((low, high), [*defaults, 0.0, 0.0], strict=False)
+    ]
+    if name != "none" and 0 < resolution < min(image.size):
+        factor = resolution / min(image.size)
+        image = image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
+    return preprocessor.apply(image, values[0], values[1])
+
+
+def _params(
+    control: ControlInputs, entry: PipelineEntry, units: Sequence[Unit | None]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the call parameters for weights, spans and modes, and warnings about those that the pipeline lacks."""
+    values = {
+        "weight": [each.weight if each else 0.0 for each in units],
+        "guidance_start": [each.guidance_start if each else 0.0 for each in units],
+        "guidance_end": [each.guidance_end if each else 1.0 for each in units],
+    }
+    names = {
+        "guidance_start": next((each.name for each in control.scales if each.name.endswith("_start")), None),
+        "guidance_end": next((each.name for each in control.scales if each.name.endswith("_end")), None),
+        "weight": next((each.name for each in control.scales if each.name.endswith("_scale")), None),
+    }
+    neutral = {"weight": 1.0, "guidance_start": 0.0, "guidance_end": 1.0}
+    params: dict[str, Any] = {}
+    warnings: list[str] = []
+    for field, numbers in values.items():
+        name = names[field]
+        if name is not None:
+            params[name] = numbers if len(numbers) > 1 else numbers[0]
+        elif any(number != neutral[field] for number in numbers):
+            warnings.append(f"'controlnet.{field}' has no effect: {entry.name} has no such parameter.")
+    if any(each and each.mode == MODES.index(CONTROL) for each in units):
+        if entry.parameter(GUESS_MODE):
+            params[GUESS_MODE] = True
+        else:
+            warnings.append(f"'controlnet.control_mode' has no effect: {entry.name} has no such mode.")
+    return params, tuple(warnings)

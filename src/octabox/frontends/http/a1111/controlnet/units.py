@@ -1,0 +1,117 @@
+"""The units of ControlNet in a request: their images, weights and spans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from octabox.errors import InvalidParameterError
+from octabox.frontends.http.a1111.fields import Count, LenientModel, Number
+from octabox.frontends.http.a1111.images import RESIZE_MODES
+from octabox.frontends.http.bodies import check_fields
+
+#: Name of the script.
+SCRIPT = "controlnet"
+
+#: Control modes by number.
+BALANCED, PROMPT, CONTROL = "balanced", "my prompt is more important", "controlnet is more important"
+MODES = (BALANCED, PROMPT, CONTROL)
+
+
+class Unit(LenientModel):
+    """A ControlNet with its image."""
+
+    enabled: bool = Field(default=True, description="Whether it has an effect.")
+    image: str | dict[str, Any] | None = Field(None, description="Image in base64; default: the source image.")
+    input_image: str | None = Field(None, description="Older name of `image`.")
+    mask: str | None = Field(None, description="No effect.")
+    module: str = Field("none", description="Preprocessor of the image.")
+    model: str = Field("None", description="The ControlNet; None is the only one of the model.")
+    weight: Number = Field(1.0, description="Scale of the control.")
+    resize_mode: str | Count = Field(1, description="0 stretches the image, 1 crops it, 2 continues its edges.")
+    low_vram: bool = Field(default=False, description="No effect.")
+    processor_res: Count = Field(-1, description="Size at which the preprocessor works.")
+    threshold_a: Number = Field(-1, description="First threshold of the preprocessor.")
+    threshold_b: Number = Field(-1, description="Second threshold of the preprocessor.")
+    guidance_start: Number = Field(0.0, description="Fraction of the steps at which the control begins.")
+    guidance_end: Number = Field(1.0, description="Fraction of the steps at which it ends.")
+    control_mode: str | Count = Field(0, description="0 balanced, 2 more important than the prompt.")
+    pixel_perfect: bool = Field(default=False, description="Whether the preprocessor works at the size of the result.")
+    hr_option: str = Field("Both", description="Both: the control applies to both passes.")
+
+    @field_validator("image", mode="before")
+    @classmethod
+    def _image_of_object(cls, value: Any) -> Any:
+        """Accept an object with the image."""
+        return value.get("image") if isinstance(value, Mapping) else value
+
+    @property
+    def source(self) -> str | None:
+        """The image."""
+        text = self.image or self.input_image
+        return text if isinstance(text, str) else None
+
+    @property
+    def resize_number(self) -> int:
+        """The number of the resize mode.
+
+        Raises:
+            InvalidParameterError: There is no such mode.
+        """
+        return _number(self.resize_mode, RESIZE_MODES, "resize_mode")
+
+    @property
+    def mode(self) -> int:
+        """The number of the control mode.
+
+        Raises:
+            InvalidParameterError: There is no such mode.
+        """
+        return _number(self.control_mode, {name: index for index, name in enumerate(MODES)}, "control_mode")
+
+
+def _number(value: str | int, names: Mapping[str, int], field: str) -> int:
+    """Return the number of a mode by its name or its number."""
+    number = names.get(value.strip().casefold()) if isinstance(value, str) else value
+    if number not in names.values():
+        raise InvalidParameterError(
+            f"'{field}' must be one of {', '.join(names)}, not {value!r}.", parameter=field, choices=list(names)
+        )
+    return int(number) if number is not None else 0
+
+
+def parse_units(scripts: Mapping[str, Any]) -> tuple[tuple[Unit, ...], tuple[str, ...]]:
+    """Return the units of a request that are enabled, and a warning for each other script.
+
+    Raises:
+        RequestError: A field of a unit has an invalid value.
+    """
+    units: list[Unit] = []
+    warnings: list[str] = []
+    for name, script in scripts.items():
+        args = script.get("args", []) if isinstance(script, Mapping) else script
+        args = list(args.values()) if isinstance(args, Mapping) else args
+        if name.strip().casefold() != SCRIPT:
+            if isinstance(args, Sequence) and any(args):
+                warnings.append(f"The script '{name[:60]}' has no effect: there is only ControlNet.")
+            continue
+        fields = [each for each in args if isinstance(each, Mapping)] if isinstance(args, Sequence) else []
+        units += [check_fields(Unit, each, "alwayson_scripts.controlnet.") for each in fields]
+    enabled = tuple(each for each in units if each.enabled)
+    return enabled, (*warnings, *(text for each in enabled for text in _unit_warnings(each)))
+
+
+def _unit_warnings(unit: Unit) -> list[str]:
+    """Return a warning for each field of a unit without effect."""
+    warnings = [f"'controlnet.{name[:60]}' has no effect: there is no such field." for name in unit.unknown]
+    if unit.mask:
+        warnings.append("'controlnet.mask' has no effect: the control applies to the complete image.")
+    if unit.hr_option not in ("Both", ""):
+        warnings.append("'controlnet.hr_option' has no effect: the control applies to both passes.")
+    if unit.low_vram:
+        warnings.append("'controlnet.low_vram' has no effect: the memory mode is a setting of the model.")
+    if unit.mode == MODES.index(PROMPT):
+        warnings.append(f"'controlnet.control_mode' has no effect as '{PROMPT}': lower the weight.")
+    return warnings

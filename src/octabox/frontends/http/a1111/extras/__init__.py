@@ -1,0 +1,1 @@
+"""What is done to images without a prompt: enlarging, reading their infotext, and captions."""

@@ -1,0 +1,154 @@
+"""Routes without a prompt: enlarging, the infotext of an image, and captions."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from PIL import Image
+
+from octabox.errors import GenerationError, MissingParameterError, ModelNotFoundError, RequestError
+from octabox.frontends.http.a1111.extras.schema import (
+    BatchBody,
+    ExtrasBody,
+    InterrogateBody,
+    PngBody,
+    SingleBody,
+    batch_schema,
+)
+from octabox.frontends.http.a1111.extras.upscale import enlarge, warnings_of
+from octabox.frontends.http.a1111.images import read_image
+from octabox.frontends.http.a1111.responses import A1111Route
+from octabox.frontends.http.bodies import body_description, check_fields, read_json
+from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.disconnect import cancel_on_disconnect
+from octabox.frontends.http.middleware import SafeJson
+from octabox.media.fetcher import decode_text
+from octabox.media.images import READABLE_FORMATS, encode_png
+from octabox.media.metadata.chunks import TEXT_CHUNK, read_infotext
+from octabox.media.metadata.infotext import split_infotext
+from octabox.service.selection.models import first_model_for, select_pipeline
+from octabox.types import GenerationRequest
+
+#: The task of captions, and the names of models of the web UI for the first one.
+CAPTION, FIRST = "image-to-text", ("clip", "deepbooru", "deepdanbooru", "")
+
+#: Pairs of an infotext that are sizes, which the web UI splits in two.
+SIZES = ("Size", "Hires resize", "Seed resize from")
+
+
+def routes(ctx: AppContext) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/sdapi/v1", route_class=A1111Route, tags=["A1111"])
+
+    @router.post(
+        "/extra-single-image", openapi_extra=body_description(SingleBody.model_json_schema, "application/json")
+    )
+    async def single(request: Request) -> Response:
+        """Enlarge an image."""
+        body = check_fields(SingleBody, await read_json(request))
+        made = await cancel_on_disconnect(request.receive, _enlarged(ctx, body, body.image, "image"))
+        warnings = [*warnings_of(body)]
+        return SafeJson({"html_info": " ".join(warnings), "image": made, "warnings": warnings})
+
+    @router.post("/extra-batch-images", openapi_extra=body_description(batch_schema, "application/json"))
+    async def batch(request: Request) -> Response:
+        """Enlarge several images."""
+        body = check_fields(BatchBody, await read_json(request))
+        made = [
+            await cancel_on_disconnect(request.receive, _enlarged(ctx, body, each.data, "imageList"))
+            for each in body.imageList
+        ]
+        warnings = [*warnings_of(body)]
+        return SafeJson({"html_info": " ".join(warnings), "images": made, "warnings": warnings})
+
+    @router.post("/png-info", openapi_extra=body_description(PngBody.model_json_schema, "application/json"))
+    async def png_info(request: Request) -> Response:
+        """Return the infotext of an image, and its parameters."""
+        body = check_fields(PngBody, await read_json(request))
+        _require(body.image)
+        return SafeJson(await asyncio.to_thread(_png_info, body.image))
+
+    @router.post("/interrogate", openapi_extra=body_description(InterrogateBody.model_json_schema, "application/json"))
+    async def interrogate(request: Request) -> Response:
+        """Describe an image by a model that makes text of images."""
+        body = check_fields(InterrogateBody, await read_json(request))
+        _require(body.image)
+        parsed = await asyncio.to_thread(_caption_request, ctx, body)
+        generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed))
+        text = next(
+            (each.content.decode("utf-8", "replace") for each in generation.artifacts if each.kind == "text"), None
+        )
+        if text is None:
+            raise GenerationError(f"The model '{generation.model}' made no text.", model=generation.model)
+        return SafeJson({"caption": text})
+
+    return router
+
+
+def _require(image: str) -> None:
+    """Raise an error if there is no image."""
+    if not image.strip():
+        raise MissingParameterError("'image' is missing.", hint="Send it as base64.", parameter="image")
+
+
+async def _enlarged(ctx: AppContext, body: ExtrasBody, text: str, field: str) -> str:
+    """Return an enlarged image in base64."""
+    _require(text)
+    image = await enlarge(ctx, body, await read_image(ctx, text, field))
+    return base64.b64encode(await asyncio.to_thread(encode_png, image)).decode("ascii")
+
+
+def _png_info(text: str) -> dict[str, Any]:
+    """Return the infotext of an image, the other texts in its file, and the parameters of the infotext."""
+    data = decode_text(text, "image")
+    infotext = read_infotext(data, READABLE_FORMATS)
+    return {"info": infotext, "items": _items(data), "parameters": parameters_of(infotext) if infotext else {}}
+
+
+def _items(data: bytes) -> dict[str, str]:
+    """Return the texts in the file of an image, without its infotext."""
+    try:
+        with Image.open(io.BytesIO(data), formats=READABLE_FORMATS) as image:
+            return {
+                str(name): value for name, value in image.info.items() if isinstance(value, str) and name != TEXT_CHUNK
+            }
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return {}
+
+
+def parameters_of(infotext: str) -> dict[str, str]:
+    """Return the parameters of an infotext as the web UI names them."""
+    prompt, negative, pairs = split_infotext(infotext)
+    found = {"Prompt": prompt, "Negative prompt": negative}
+    for name, value in pairs.items():
+        width, _, height = value.partition("x")
+        if name in SIZES and width.isdigit() and height.isdigit():
+            found |= {f"{name}-1": width, f"{name}-2": height}
+        else:
+            found[name] = value
+    return found
+
+
+def _caption_request(ctx: AppContext, body: InterrogateBody) -> GenerationRequest:
+    """Return the request for a caption.
+
+    Raises:
+        RequestError: There is no model that makes text of images.
+    """
+    try:
+        is_first = body.model.strip().casefold() in FIRST
+        model = first_model_for(ctx.models, "text") if is_first else body.model
+    except ModelNotFoundError:
+        raise RequestError(
+            "There is no model that describes images.",
+            hint="Add one whose output is text to the models folder.",
+            parameter="model",
+        ) from None
+    match = select_pipeline(ctx.models, model, "text", None, ("image", "image"))
+    inputs = {match.reference or "image": (decode_text(body.image, "image"),)}
+    return GenerationRequest(match.model, task=match.task, inputs=inputs)

@@ -1,0 +1,152 @@
+"""The second pass of ``txt2img`` as a workflow: hires fix, and a refiner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from octabox.errors import InvalidParameterError
+from octabox.frontends.http.a1111.checkpoints import find_other
+from octabox.frontends.http.a1111.generation.sampling import Sampling, sampling_of
+from octabox.frontends.http.a1111.generation.schema import GenerationBody, TextToImageBody
+from octabox.frontends.http.a1111.generation.targets import Target
+from octabox.frontends.http.a1111.samplers import is_default
+from octabox.frontends.http.a1111.upscalers import find_upscaler
+from octabox.service.conditions.lora import without_tags
+from octabox.service.protocols import ModelService
+from octabox.service.workflows.resize import LANCZOS
+from octabox.types import SchedulerChoice
+
+#: Default of the web UI for the upscaler of the second pass.
+DEFAULT_UPSCALER = "Latent"
+
+#: Minimum strength of a second pass.
+MIN_STRENGTH = 0.01
+
+#: Fields of the web UI by the settings of a workflow, for errors.
+CLIENT_NAMES = {
+    "workflow.hires": "enable_hr",
+    "workflow.hires.upscaler": "hr_upscaler",
+    "workflow.hires.scale": "hr_scale",
+    "workflow.hires.width": "hr_resize_x",
+    "workflow.hires.height": "hr_resize_y",
+    "workflow.hires.steps": "hr_second_pass_steps",
+    "workflow.hires.strength": "denoising_strength",
+    "workflow.hires.model": "hr_checkpoint_name",
+    "workflow.hires.scheduler": "hr_sampler_name",
+    "workflow.inpaint.mask_blur": "mask_blur",
+    "workflow.inpaint.padding": "inpaint_full_res_padding",
+}
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """A second pass.
+
+    Args:
+        settings: Its settings in a workflow.
+        warnings: Parts of it that have no effect.
+    """
+
+    settings: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+def hires_pass(models: ModelService, target: Target, body: TextToImageBody, sampling: Sampling) -> SecondPass:
+    """Return the second pass of a request.
+
+    Raises:
+        OctaboxError: There is no such model, upscaler or sampler.
+    """
+    model = find_other(models, body.hr_checkpoint_name)
+    steps = body.hr_second_pass_steps or (body.steps if body.has("steps") else None)
+    choice, warnings = _scheduler(models, target, body, sampling)
+    params, notes = _params(target, body)
+    settings = {
+        "upscaler": find_upscaler(models, body.hr_upscaler or DEFAULT_UPSCALER, "hr_upscaler", latent=True) or LANCZOS,
+        **_size(body),
+        "strength": max(body.denoising_strength, MIN_STRENGTH),
+        "steps": steps,
+        "model": model,
+        "scheduler": choice,
+        "params": params,
+    }
+    return SecondPass({name: each for name, each in settings.items() if each is not None}, (*warnings, *notes))
+
+
+def refiner_pass(models: ModelService, body: GenerationBody) -> SecondPass | None:
+    """Return the pass of a refiner, at the same size; None if the request has none.
+
+    Raises:
+        InvalidParameterError: The fraction is missing.
+        ModelNotFoundError: There is no such model.
+    """
+    model = find_other(models, body.refiner_checkpoint)
+    if model is None:
+        return None
+    if body.refiner_switch_at is None:
+        message = "'refiner_switch_at' is missing: the fraction of the steps before the refiner."
+        raise InvalidParameterError(message, hint="Such as 0.8.", parameter="refiner_switch_at")
+    if body.refiner_switch_at == 1:
+        return None
+    strength = max(1 - body.refiner_switch_at, MIN_STRENGTH)
+    warning = "The refiner paints over the finished image by the rest of the steps; it does not continue its latents."
+    return SecondPass({"upscaler": LANCZOS, "scale": 1.0, "strength": strength, "model": model}, (warning,))
+
+
+def _size(body: TextToImageBody) -> dict[str, Any]:
+    """Return the size of the result, or the scale."""
+    if body.firstphase_width or body.firstphase_height:
+        return {"width": body.width, "height": body.height}
+    size = {"width": body.hr_resize_x or None, "height": body.hr_resize_y or None}
+    return size if any(size.values()) else {"scale": body.hr_scale}
+
+
+def _scheduler(
+    models: ModelService, target: Target, body: TextToImageBody, sampling: Sampling
+) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """Return the sampler of the second pass, if it differs, and warnings about it."""
+    if is_default(body.hr_sampler_name) and is_default(body.hr_scheduler):
+        return None, ()
+    name = body.hr_sampler_name
+    if is_default(name):
+        name = sampling.choice.name if sampling.choice else None
+    schedule = body.scheduler if is_default(body.hr_scheduler) else body.hr_scheduler
+    found = sampling_of(models, target, name, schedule)
+    warnings = tuple(
+        each.replace("'sampler_name'", "'hr_sampler_name'").replace("'scheduler'", "'hr_scheduler'")
+        for each in found.warnings
+    )
+    return scheduler_to_json(found.choice), warnings
+
+
+def scheduler_to_json(choice: SchedulerChoice | None) -> dict[str, Any] | None:
+    """Return a sampler as a setting of a workflow."""
+    return None if choice is None else {"name": choice.name, **choice.settings}
+
+
+def _params(target: Target, body: TextToImageBody) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the call parameters of the second pass that differ, and warnings about its prompts."""
+    params: dict[str, Any] = {}
+    warnings: list[str] = []
+    for name in ("prompt", "negative_prompt"):
+        text = getattr(body, f"hr_{name}")
+        if not text.strip():
+            continue
+        if not target.takes(name):
+            warnings.append(f"'hr_{name}' has no effect: {target.entry.name} has no {name}.")
+            continue
+        untagged, tagged = without_tags({name: text})
+        if tagged and tagged != without_tags({"prompt": body.prompt})[1]:
+            warnings.append(f"The LoRAs in 'hr_{name}' have no effect: those of 'prompt' apply to both passes.")
+        params |= untagged
+    for field, parameter in (("hr_cfg", target.guidance), ("hr_distilled_cfg", target.distilled_guidance)):
+        value = getattr(body, field)
+        if value is None:
+            continue
+        if parameter is None or not target.takes(parameter):
+            warnings.append(f"'{field}' has no effect: {target.entry.name} has no such parameter.")
+        else:
+            params[parameter] = value
+    return params, tuple(warnings)

@@ -1,0 +1,199 @@
+"""Build the response of ``txt2img`` and ``img2img``."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from PIL import Image
+
+from octabox.frontends.http.a1111.checkpoints import HASH_DIGITS, identity
+from octabox.frontends.http.a1111.generation.infotext import build_infotext, extra_pairs, replace_infotext
+from octabox.frontends.http.a1111.generation.plot import Plot, draw_grid
+from octabox.frontends.http.a1111.generation.requests import Batches
+from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody
+from octabox.frontends.http.a1111.progress.tasks import Task
+from octabox.frontends.naming.parameters import rename_warnings
+from octabox.media.images import encode_png, read_size
+from octabox.service.protocols import ModelService
+from octabox.types import Artifact, Generation
+
+#: Fields that are not part of the echoed parameters unless the client requests it.
+SOURCES = ("init_images", "mask", "latent_mask", "firstpass_image")
+
+#: Key of the warnings in ``info.extra_generation_params``.
+WARNINGS = "Warnings"
+
+
+@dataclass(frozen=True)
+class Output:
+    """The images of a request, in the order of their seeds.
+
+    Args:
+        generations: The results of its batches.
+        preview: The last preview of a batch that was interrupted.
+    """
+
+    generations: Sequence[Generation]
+    preview: Artifact | None = None
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        """The images."""
+        found = [each for generation in self.generations for each in generation.artifacts if each.kind == "image"]
+        return [*found, self.preview] if self.preview else found
+
+
+async def to_response(
+    models: ModelService, body: GenerationBody, batches: Batches, output: Output, task: Task
+) -> dict[str, Any]:
+    """Return the body of a response.
+
+    Args:
+        models: The models of this server.
+        body: The body of the request.
+        batches: Its batches.
+        output: Its images.
+        task: Its task.
+    """
+    return await asyncio.to_thread(_response, models, body, batches, output, task)
+
+
+def _response(
+    models: ModelService, body: GenerationBody, batches: Batches, output: Output, task: Task
+) -> dict[str, Any]:
+    parsed, artifacts = batches.parsed, output.artifacts
+    info = models.get(parsed.target.model)
+    label, known = parsed.sampling.label if parsed.sampling.choice else "", models.catalog.schedulers
+    model_hash = identity(info)[:HASH_DIGITS]
+    infotexts = [build_infotext(each.metadata, body.prompt, model_hash, label, known) for each in artifacts]
+    warnings = rename_warnings(
+        [*parsed.warnings, *(each for generation in output.generations for each in generation.warnings)],
+        parsed.client_names,
+    )
+    images = []
+    if body.send_images:
+        pairs = zip(artifacts, infotexts, strict=True)
+        images = [base64.b64encode(replace_infotext(each.content, text)).decode("ascii") for each, text in pairs]
+    described = _info(body, batches, artifacts, infotexts, task)
+    described |= {"sd_model_name": info.name, "sd_model_hash": model_hash}
+    described["extra_generation_params"] |= {WARNINGS: " ".join(warnings)} if warnings else {}
+    described["warnings"] = warnings
+    return {"images": images, "parameters": _parameters(body), "info": json.dumps(described), "warnings": warnings}
+
+
+def to_plot_response(plot: Plot, bodies: Sequence[dict[str, Any]], body: GenerationBody) -> dict[str, Any]:
+    """Return the body of the response to a request for a plot: the grid, and the images of it.
+
+    Args:
+        plot: The plot.
+        bodies: The bodies of the responses to its requests.
+        body: The body of the request.
+    """
+    if not bodies:
+        return {"images": [], "parameters": _parameters(body), "info": json.dumps({"infotexts": []}), "warnings": []}
+    infos = [json.loads(each["info"]) for each in bodies]
+    images = [image for each in bodies for image in each["images"]]
+    warnings = list(dict.fromkeys(text for each in bodies for text in each["warnings"]))
+    info: dict[str, Any] = infos[0] | {
+        name: [item for each in infos for item in each[name]]
+        for name in ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds", "infotexts")
+    }
+    if images:
+        first = [_decoded(each["images"][0]) for each in bodies]
+        grid = replace_infotext(encode_png(draw_grid(plot, first)), infos[0]["infotexts"][0])
+        images = [base64.b64encode(grid).decode("ascii"), *images]
+        info |= {"index_of_first_image": 1, "infotexts": [infos[0]["infotexts"][0], *info["infotexts"]]}
+    info |= {"warnings": warnings}
+    axes = {f"{name} Type": axis.name for name, axis in zip("XYZ", plot.axes, strict=True) if axis.name != "Nothing"}
+    values = {f"{name} Values": ", ".join(axis.values) for name, axis in zip("XYZ", plot.axes, strict=True)}
+    info["extra_generation_params"] |= {"Script": "X/Y/Z plot", **axes, **{k: v for k, v in values.items() if v}}
+    return {"images": images, "parameters": _parameters(body), "info": json.dumps(info), "warnings": warnings}
+
+
+def _decoded(text: str) -> Image.Image:
+    """Return an image of a response."""
+    with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        decoded: Image.Image = image.convert("RGB")
+        return decoded
+
+
+def _info(
+    body: GenerationBody,
+    batches: Batches,
+    artifacts: Sequence[Artifact],
+    infotexts: Sequence[str],
+    task: Task,
+) -> dict[str, Any]:
+    """Return the description of the images."""
+    parsed, count = batches.parsed, len(artifacts)
+    first = artifacts[0].metadata if artifacts else {}
+    params = first.get("params") or {}
+    prompts = [_text((each.metadata.get("params") or {}).get("prompt", body.prompt)) for each in artifacts]
+    negatives = [_text((each.metadata.get("params") or {}).get("negative_prompt", "")) for each in artifacts]
+    seeds, subseeds = parsed.seeds(count)
+    seeds = [seed if each.seed is None else each.seed for each, seed in zip(artifacts, seeds, strict=True)]
+    width, height = read_size(artifacts[0].content) if artifacts else (body.width, body.height)
+    target = parsed.target
+    return {
+        "prompt": body.prompt,
+        "all_prompts": prompts if "written" in first else [body.prompt] * count,
+        "negative_prompt": body.negative_prompt,
+        "all_negative_prompts": negatives if "written" in first else [body.negative_prompt] * count,
+        "seed": seeds[0] if seeds else parsed.seed,
+        "all_seeds": seeds,
+        "subseed": parsed.subseed,
+        "all_subseeds": subseeds,
+        "subseed_strength": body.subseed_strength,
+        "width": width,
+        "height": height,
+        "sampler_name": parsed.sampling.label,
+        "cfg_scale": params.get(target.guidance, body.cfg_scale),
+        "steps": params.get(target.steps, body.steps),
+        "batch_size": body.batch_size,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": body.seed_resize_from_w,
+        "seed_resize_from_h": body.seed_resize_from_h,
+        "denoising_strength": batches.strength,
+        "extra_generation_params": extra_pairs(infotexts[0]) if infotexts else {},
+        "index_of_first_image": 0,
+        "infotexts": list(infotexts),
+        "styles": body.styles,
+        "job_timestamp": task.timestamp,
+        "clip_skip": parsed.layer,
+        "is_using_inpainting_conditioning": bool(target.mask),
+        "version": f"octabox {_version()}",
+        "id_task": task.id,
+    }
+
+
+def _text(value: Any) -> str:
+    return "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _parameters(body: GenerationBody) -> dict[str, Any]:
+    """Return the fields of a request, with their defaults and without its images."""
+    fields = {name: getattr(body, name) for name in type(body).model_fields}
+    for name in ("sampler_name", "scheduler", "sampler_index"):
+        fields[name] = getattr(body, name)
+    if not (isinstance(body, ImageToImageBody) and body.include_init_images):
+        fields |= {name: None for name in SOURCES if name in fields}
+    fields["alwayson_scripts"] = {name: {"args": []} for name in body.alwayson_scripts}
+    return fields
+
+
+def _version() -> str:
+    """Return the version of the package; 0 if it is not installed."""
+    try:
+        return version("octabox")
+    except PackageNotFoundError:
+        return "0"

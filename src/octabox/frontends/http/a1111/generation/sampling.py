@@ -1,0 +1,90 @@
+"""The sampler of a request, as far as its model can have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from octabox.errors import OctaboxError, RequestError
+from octabox.frontends.http.a1111.generation.schema import GenerationBody
+from octabox.frontends.http.a1111.generation.targets import Target
+from octabox.frontends.http.a1111.samplers import choice_of, flow_twin, is_default, label_of, without_prefix
+from octabox.schedulers.compatibility import COMPONENT, check_settings, schedule_timesteps
+from octabox.schedulers.names import resolve_scheduler
+from octabox.service.protocols import ModelService
+from octabox.types import SchedulerChoice
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A sampler.
+
+    Args:
+        choice: The sampler; None for the model's.
+        label: Its name in the web UI.
+        warnings: What the model cannot have of the request.
+    """
+
+    choice: SchedulerChoice | None = None
+    label: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def select_sampling(models: ModelService, target: Target, body: GenerationBody) -> Sampling:
+    """Return the sampler of a request. What the model cannot have is a warning; an unknown name is an error.
+
+    Raises:
+        SchedulerNotFoundError: There is no such sampler.
+        InvalidParameterError: There is no such schedule.
+    """
+    name = body.sampler_name if not is_default(body.sampler_name) else body.sampler_index
+    return sampling_of(models, target, name, body.scheduler)
+
+
+def sampling_of(models: ModelService, target: Target, name: str | None, schedule: str | None) -> Sampling:
+    """Return a sampler by its name and its schedule; it raises the errors of `select_sampling`."""
+    known = models.catalog.schedulers
+    if not is_default(name) and name is not None:
+        choice_of(name, schedule, known)
+    default = _default(models, target)
+    if is_default(name) and is_default(schedule):
+        return Sampling(None, label_of(default, known))
+    if COMPONENT not in {part.name for part in target.entry.components}:
+        return Sampling(None, "", (f"'sampler_name' has no effect: {target.entry.name} has no sampler.",))
+    if is_default(name) or name is None:
+        if not default:
+            return Sampling(None, "", ("'scheduler' has no effect without 'sampler_name'.",))
+        name = default
+    warnings: list[str] = []
+    if (found := models.scheduler_incompatibility(target.model, without_prefix(name))) is not None:
+        twin = flow_twin(name, known)
+        if twin is None or models.scheduler_incompatibility(target.model, twin) is not None:
+            label = label_of(default, known)
+            warnings.append(f"'sampler_name' {name!r} has no effect, {label} is used: {found.reason}")
+            return Sampling(None, label, tuple(warnings))
+        name = twin
+    choice = choice_of(name, schedule, known)
+    if (problem := _schedule_problem(models, target, choice)) is not None:
+        warnings.append(f"'scheduler' {schedule!r} has no effect: {problem}")
+        choice = SchedulerChoice(choice.name)
+    return Sampling(choice, label_of(choice.name, known), tuple(warnings))
+
+
+def _default(models: ModelService, target: Target) -> str:
+    """Return the class of the model's sampler; empty if it is not known before the model is loaded."""
+    try:
+        return models.schedulers(target.model).recommended
+    except OctaboxError:
+        return ""  # The load of the model reports it.
+
+
+def _schedule_problem(models: ModelService, target: Target, choice: SchedulerChoice) -> str | None:
+    """Return why a sampler does not have a schedule; None if it has."""
+    known = models.catalog.schedulers
+    resolved = resolve_scheduler(choice.name, choice.settings, known)
+    entry = known[resolved.kind]
+    try:
+        check_settings(choice.name, resolved, entry, {})
+        schedule_timesteps(choice.name, resolved, entry, target.entry.family)
+    except RequestError as error:
+        return error.message
+    return None

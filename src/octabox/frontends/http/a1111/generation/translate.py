@@ -1,0 +1,209 @@
+"""Translate requests of the web UI to generation requests."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from octabox.catalog.signature import settable_parameters
+from octabox.errors import InvalidParameterError
+from octabox.frontends.http.a1111.generation.hires import CLIENT_NAMES
+from octabox.frontends.http.a1111.generation.sampling import Sampling, select_sampling
+from octabox.frontends.http.a1111.generation.schema import RANDOM, GenerationBody
+from octabox.frontends.http.a1111.generation.targets import IMAGE_GUIDANCE, Target
+from octabox.frontends.http.a1111.generation.unsupported import FOREIGN, unsupported_warnings
+from octabox.frontends.http.a1111.options import Options, option_warnings
+from octabox.service.conditions.lora import without_tags
+from octabox.service.planning import MAX_RANDOM_SEED
+from octabox.service.protocols import ModelService
+from octabox.service.selection.inputs import STRENGTH
+from octabox.types import GenerationRequest, Variation
+
+#: The prompt syntax of the web UI.
+SYNTAX = "a1111"
+
+#: Forms of the field of another server for the layer of the text encoder.
+LAYER_FIELDS = ("clip_skip",)
+
+
+@dataclass(frozen=True)
+class ParsedRequest:
+    """The request for a batch of images, from which those of all batches are made.
+
+    Args:
+        request: The request of the first batch.
+        target: Its pipeline.
+        sampling: Its sampler.
+        seed: Seed of the first image.
+        subseed: Seed of the variation noise of the first image.
+        layer: Layer of the text encoder, counted from the end.
+        warnings: Fields that have no effect.
+        client_names: The client's names of parameters.
+    """
+
+    request: GenerationRequest
+    target: Target
+    sampling: Sampling
+    seed: int
+    subseed: int
+    layer: int = 1
+    warnings: tuple[str, ...] = ()
+    client_names: Mapping[str, str] = field(default_factory=dict)
+
+    def batch(self, index: int) -> GenerationRequest:
+        """Return the request of a batch: its seeds follow those of the batches before."""
+        request, offset = self.request, index * self.request.num_outputs
+        if request.variation is not None:
+            return replace(request, variation=replace(request.variation, seed=self.subseed + offset))
+        return replace(request, seed=self.seed + offset)
+
+    def seeds(self, count: int) -> tuple[list[int], list[int]]:
+        """Return the seeds and the seeds of the variation noise of all images."""
+        varies = self.request.variation is not None
+        return [self.seed + (0 if varies else i) for i in range(count)], [self.subseed + i for i in range(count)]
+
+
+def to_request(models: ModelService, body: GenerationBody, options: Options, target: Target) -> ParsedRequest:
+    """Return the generation request for a body, without its images.
+
+    Args:
+        models: The models of this server.
+        body: The body.
+        options: The options of the request.
+        target: Its pipeline.
+
+    Raises:
+        OctaboxError: A field has an invalid value.
+    """
+    sampling = select_sampling(models, target, body)
+    seed, subseed = (
+        secrets.randbelow(MAX_RANDOM_SEED) if each == RANDOM else each for each in (body.seed, body.subseed)
+    )
+    params, optional_params, extra_warnings = _params(body, target)
+    layer = _layer(body, options)
+    skipped, layer_warnings = _skipped_layers(target, layer)
+    request = GenerationRequest(
+        model=target.model,
+        task=target.task,
+        params={**params, **skipped},
+        optional_params=optional_params,
+        seed=seed,
+        num_outputs=body.batch_size,
+        scheduler=sampling.choice,
+        output=options.output,
+        prompt_syntax=SYNTAX,
+        styles=tuple(each for each in body.styles if each.strip()),
+        variation=Variation(subseed, body.subseed_strength) if body.subseed_strength else None,
+    )
+    warnings = (
+        *sampling.warnings,
+        *unsupported_warnings(body),
+        *option_warnings(body.override_settings),
+        *extra_warnings,
+        *layer_warnings,
+    )
+    return ParsedRequest(request, target, sampling, seed, subseed, layer, warnings, client_names(target))
+
+
+def client_names(target: Target) -> dict[str, str]:
+    """Return the names of the web UI of call parameters, for errors and warnings."""
+    names = {
+        target.steps: "steps",
+        target.guidance: "cfg_scale",
+        STRENGTH: "denoising_strength",
+        "num_outputs": "batch_size",
+        "variation": "subseed_strength",
+        **dict.fromkeys(IMAGE_GUIDANCE, "image_cfg_scale"),
+        **CLIENT_NAMES,
+    }
+    if target.distilled_guidance:
+        names[target.distilled_guidance] = "distilled_cfg_scale"
+    if target.image:
+        names[target.image] = "init_images"
+    if target.mask:
+        names[target.mask] = "mask"
+    return names
+
+
+def _params(body: GenerationBody, target: Target) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Return the call parameters, those that are ignored with a warning if the pipeline lacks them, and warnings."""
+    params: dict[str, Any] = {}
+    optional_params: dict[str, Any] = {}
+    prompts = {"prompt": body.prompt, "negative_prompt": body.negative_prompt}
+    if body.disable_extra_networks:
+        prompts = without_tags({"prompt": body.prompt})[0] | {"negative_prompt": body.negative_prompt}
+    if target.takes("prompt"):
+        params["prompt"] = prompts["prompt"]
+    elif prompts["prompt"].strip():
+        optional_params["prompt"] = prompts["prompt"]
+    if prompts["negative_prompt"].strip():
+        optional_params["negative_prompt"] = prompts["negative_prompt"]
+    values = {target.steps: "steps", target.guidance: "cfg_scale", "eta": "eta"}
+    if target.distilled_guidance:
+        values[target.distilled_guidance] = "distilled_cfg_scale"
+    optional_params |= {name: getattr(body, each) for name, each in values.items() if body.has(each)}
+    warnings = []
+    if body.has("distilled_cfg_scale") and not target.distilled_guidance:
+        warnings.append(f"'distilled_cfg_scale' has no effect: {target.entry.name} has no such guidance.")
+    extension, unknown = _extension(body, target)
+    return params, {**optional_params, **extension}, [*warnings, *unknown]
+
+
+def _extension(body: GenerationBody, target: Target) -> tuple[dict[str, Any], list[str]]:
+    """Return the unknown fields that are call parameters of the pipeline, and a warning for each other one."""
+    accepted = {each.name for each in settable_parameters(target.entry) if not each.is_file}
+    found = {name: value for name, value in body.unknown.items() if name in accepted and name not in LAYER_FIELDS}
+    rest = [name for name in body.unknown if name not in found and name not in FOREIGN and name not in LAYER_FIELDS]
+    return found, [f"'{name[:60]}' has no effect: there is no such field." for name in rest]
+
+
+def _layer(body: GenerationBody, options: Options) -> int:
+    """Return the layer of the text encoder, counted from the end: that of the options, or that of SD.Next's field."""
+    for name in LAYER_FIELDS:
+        value = body.unknown.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and options.CLIP_stop_at_last_layers == 1:
+            return max(value, 1)
+    return options.CLIP_stop_at_last_layers
+
+
+def _skipped_layers(target: Target, layer: int) -> tuple[dict[str, int], Iterator[str]]:
+    """Return the parameter for skipped layers, and a warning if there is none.
+
+    The web UI counts the layer that is used from the end. How many layers that skips depends on the pipeline.
+    """
+    default = target.entry.last_layer
+    if layer <= max(default, 1):
+        return {}, iter(())
+    if not default or not target.takes("clip_skip"):
+        text = f"'CLIP_stop_at_last_layers' has no effect: {target.entry.name} skips no layers."
+        return {}, iter((text,))
+    return {"clip_skip": layer - default}, iter(())
+
+
+def check_count(body: GenerationBody, images: int, limit: int) -> int:
+    """Return the number of outputs of a request.
+
+    Args:
+        body: The body.
+        images: Number of source images; 1 for none.
+        limit: Maximum number of outputs.
+
+    Raises:
+        InvalidParameterError: There are too many.
+    """
+    if images > max(body.batch_size, 1) and body.has("batch_size") and body.batch_size > 1:
+        raise InvalidParameterError(
+            f"'init_images' has {images} images, and 'batch_size' is {body.batch_size}.",
+            hint="Send as many images as the batch has, or one.",
+            parameter="init_images",
+        )
+    count = (images if images > 1 else body.batch_size) * body.n_iter
+    if count > limit:
+        raise InvalidParameterError(
+            f"A request may have 1 to {limit} images, not {count}.",
+            hint="Send several requests, or raise `max_outputs`.",
+            parameter="n_iter",
+        )
+    return count

@@ -1,0 +1,42 @@
+"""Fields without effect, each with a reason; their neutral values, which many clients always send, need no warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from octabox.frontends.http.a1111.generation.schema import GenerationBody
+
+_SAMPLER = "the samplers of diffusers do not take it"
+_STORED = "images are returned, and not stored on the server"
+
+#: By field: neutral values, and why others have no effect.
+UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    "seed_resize_from_h": ((-1, 0), "noise has the size of the image"),
+    "seed_resize_from_w": ((-1, 0), "noise has the size of the image"),
+    "restore_faces": ((False,), "there is no face restorer"),
+    "tiling": ((False,), "convolutions are not made circular"),
+    "s_min_uncond": ((0,), _SAMPLER),
+    "s_churn": ((0,), _SAMPLER),
+    "s_tmax": ((0, float("inf")), _SAMPLER),
+    "s_tmin": ((0,), _SAMPLER),
+    "s_noise": ((1, 0), _SAMPLER),
+    "save_images": ((False,), _STORED),
+    "comments": (({},), "nothing reads it"),
+    "initial_noise_multiplier": ((1, 0), "noise has the strength of the sampler"),
+    "latent_mask": (("",), "a mask is one of pixels: send 'mask'"),
+    "hr_additional_modules": (([], ["Use same choices"]), "a model has its own text encoders and VAE"),
+}
+
+#: Unknown fields that clients send for other servers, and that need no warning.
+FOREIGN = frozenset({"url", "auth", "alwayson_script_args"})
+
+
+def unsupported_warnings(body: GenerationBody) -> Iterator[str]:
+    """Yield a warning for each field without effect."""
+    for name, (neutral, reason) in UNSUPPORTED.items():
+        value = getattr(body, name, None)
+        if value is not None and value not in neutral:
+            yield f"'{name}' has no effect: {reason}."
+    if body.override_settings and not body.override_settings_restore_afterwards:
+        yield "'override_settings_restore_afterwards' has no effect: 'override_settings' apply to this request alone."

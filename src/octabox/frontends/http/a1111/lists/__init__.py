@@ -1,0 +1,1 @@
+"""Lists: models, samplers, upscalers, LoRAs, styles and scripts; and the options and the memory of the server."""

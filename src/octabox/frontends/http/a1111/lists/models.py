@@ -1,0 +1,77 @@
+"""Routes for models and options."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from octabox.errors import CapacityError
+from octabox.frontends.http.a1111.callers import Callers, caller_of
+from octabox.frontends.http.a1111.checkpoints import checkpoint_to_json, find_checkpoint, list_checkpoints
+from octabox.frontends.http.a1111.options import CHECKPOINT, change_options, current_options
+from octabox.frontends.http.a1111.responses import A1111Route
+from octabox.frontends.http.bodies import read_json
+from octabox.frontends.http.context import AppContext
+from octabox.frontends.http.middleware import SafeJson
+from octabox.frontends.http.responses import WARNINGS, header_text
+
+#: How often, and after how many seconds each, a model is checked to be idle before it is unloaded.
+UNLOAD_TRIES, UNLOAD_INTERVAL = 20, 0.25
+
+
+def routes(ctx: AppContext, callers: Callers) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/sdapi/v1", route_class=A1111Route, tags=["A1111"])
+
+    @router.get("/options")
+    async def options(request: Request) -> Response:
+        """Return the options of the caller."""
+        found = await asyncio.to_thread(current_options, ctx.models, callers.options(caller_of(request)))
+        return SafeJson(found)
+
+    @router.post("/options")
+    async def set_options(request: Request) -> Response:
+        """Set options of the caller; those of others do not change."""
+        sent = await read_json(request, f'{{"{CHECKPOINT}": "demo"}}')
+        warnings = await asyncio.to_thread(change_options, ctx.models, callers, caller_of(request), sent)
+        headers = {WARNINGS: header_text(" ".join(warnings))} if warnings else {}
+        return SafeJson(None, headers=headers)
+
+    @router.get("/sd-models")
+    async def sd_models() -> Response:
+        """List the models that make images."""
+        found = await asyncio.to_thread(list_checkpoints, ctx.models)
+        return SafeJson([await asyncio.to_thread(checkpoint_to_json, info) for info in found])
+
+    @router.post("/unload-checkpoint")
+    async def unload(request: Request) -> Response:
+        """Unload the caller's model, unless it is in use."""
+        name = await asyncio.to_thread(_selected, ctx, callers, request)
+        for _ in range(UNLOAD_TRIES):
+            if not _in_use(ctx, name):
+                break
+            await asyncio.sleep(UNLOAD_INTERVAL)
+        else:
+            raise CapacityError(f"The model '{name}' is in use.", hint="Try again later.", model=name)
+        await ctx.models.unload(name)
+        return SafeJson({})
+
+    @router.post("/reload-checkpoint")
+    async def reload(request: Request) -> Response:
+        """Load the caller's model, if it is not in memory."""
+        await ctx.models.load(await asyncio.to_thread(_selected, ctx, callers, request))
+        return SafeJson({})
+
+    return router
+
+
+def _in_use(ctx: AppContext, name: str) -> bool:
+    """Return whether a model loads or has requests."""
+    return any(each.model == name and (each.state != "ready" or each.waiting) for each in ctx.models.status())
+
+
+def _selected(ctx: AppContext, callers: Callers, request: Request) -> str:
+    """Return the model of a caller's options."""
+    return find_checkpoint(ctx.models, callers.options(caller_of(request)).get(CHECKPOINT))

@@ -1,0 +1,1 @@
+"""The progress of requests, and their end before they are finished."""

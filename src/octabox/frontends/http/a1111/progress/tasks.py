@@ -1,0 +1,162 @@
+"""The tasks of callers: each request that generates, its progress, and its end before it is finished."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from octabox.errors import InvalidParameterError
+from octabox.frontends.http.a1111.callers import Caller
+from octabox.types import Artifact, Progress
+
+#: Maximum number of ended tasks whose ids are kept.
+MAX_ENDED = 1000
+
+#: Format of a task's time.
+TIMESTAMP = "%Y%m%d%H%M%S"
+
+T = TypeVar("T")
+
+
+@dataclass
+class Task:
+    """A request that generates.
+
+    Args:
+        id: Its id.
+        caller: Who has sent it.
+        job: Its name: the route.
+        batches: Number of batches.
+        started: When it was started, in seconds since the epoch.
+        batch: Index of the current batch.
+        progress: Progress of the current batch.
+        preview: The last preview.
+        previews: Number of previews so far.
+        interrupted: Whether it was interrupted.
+        skipped: Whether the current batch was skipped.
+    """
+
+    id: str
+    caller: Caller
+    job: str
+    batches: int = 1
+    started: float = field(default_factory=time.time)
+    batch: int = 0
+    progress: Progress = field(default_factory=lambda: Progress("queued"))
+    preview: Artifact | None = None
+    previews: int = 0
+    interrupted: bool = False
+    skipped: bool = False
+    _running: asyncio.Task[Any] | None = None
+
+    def advance(self, progress: Progress) -> None:
+        """Record progress."""
+        if progress.preview is not None:
+            self.preview, self.previews = progress.preview, self.previews + 1
+        self.progress = progress
+
+    @property
+    def fraction(self) -> float:
+        """The fraction of the work that is done, from 0 to 1; just above 0 at the beginning, as 0 means idle."""
+        now = self.progress
+        part = (now.part - 1 + (now.step / now.steps if now.steps else 0)) / max(now.parts, 1)
+        return min(max((self.batch + min(part, 1.0)) / max(self.batches, 1), 0.01), 1.0)
+
+    @property
+    def eta(self) -> float:
+        """Estimated seconds until the end; 0 if nothing is known yet."""
+        elapsed = time.time() - self.started
+        return elapsed / self.fraction - elapsed if self.progress.step or self.batch else 0.0
+
+    @property
+    def timestamp(self) -> str:
+        """When it was started, as text."""
+        return time.strftime(TIMESTAMP, time.localtime(self.started))
+
+    def interrupt(self) -> None:
+        """End the task; what is finished is its result."""
+        self.interrupted = True
+        self._cancel()
+
+    def skip(self) -> None:
+        """End the current batch."""
+        self.skipped = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+
+    async def run(self, index: int, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Run a batch, and return its result; None if it was interrupted or skipped."""
+        if self.interrupted:
+            return None
+        self.batch, self.progress, self.skipped = index, Progress("queued"), False
+        running: asyncio.Task[T] = asyncio.ensure_future(work())
+        self._running = running
+        try:
+            await asyncio.wait({running})
+        except asyncio.CancelledError:
+            # The client has gone, or the server is being stopped.
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            raise
+        finally:
+            self._running = None
+        if running.cancelled() and (self.interrupted or self.skipped):
+            return None
+        return running.result()
+
+
+class Tasks:
+    """The tasks that wait or run, and the ids of those that have ended."""
+
+    def __init__(self) -> None:
+        self._active: dict[str, Task] = {}
+        self._ended: OrderedDict[str, Caller] = OrderedDict()
+
+    @contextmanager
+    def started(self, task_id: str | None, caller: Caller, job: str, batches: int) -> Iterator[Task]:
+        """Register a task within the context.
+
+        Raises:
+            InvalidParameterError: Another task with this id is running.
+        """
+        name = task_id or f"task({uuid.uuid4().hex[:15]})"
+        if name in self._active:
+            raise InvalidParameterError(
+                f"A task '{name}' is running.", hint="Choose another id, or none.", parameter="force_task_id"
+            )
+        task = self._active[name] = Task(name, caller, job, batches)
+        try:
+            yield task
+        finally:
+            del self._active[name]
+            self._ended[name] = caller
+            if len(self._ended) > MAX_ENDED:
+                self._ended.popitem(last=False)
+
+    def find(self, task_id: str) -> Task | None:
+        """Return a task that waits or runs by its id."""
+        return self._active.get(task_id)
+
+    def has_ended(self, task_id: str) -> bool:
+        """Return whether a task of this id has ended."""
+        return task_id in self._ended
+
+    def current(self, caller: Caller, task_id: str | None = None) -> Task | None:
+        """Return the task of a caller that runs, else that waits longest; with an id, that task."""
+        if task_id:
+            return self.find(task_id)
+        tasks = [task for task in self._active.values() if caller.matches(task.caller)]
+        return min(tasks, key=lambda task: (task.progress.phase == "queued", task.started), default=None)
+
+    def waiting(self) -> list[str]:
+        """Return the ids of the tasks that wait."""
+        return [task.id for task in self._active.values() if task.progress.phase == "queued"]

@@ -1,0 +1,226 @@
+"""The API of the AUTOMATIC1111 web UI on a real server and the embedded model: what images show."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from control import OTHER, SCENE, drawn, outline
+from demo_pictures import Scene, border_colour, centre_colour, draw
+from octabox import demo
+from trained import EDGES, overlap
+
+BASE = {"prompt": "a red circle on a white background", "steps": 8, "cfg_scale": 3, "seed": 0}
+STAR = draw(Scene("star", "red", "white"))
+
+
+@pytest.fixture(scope="module")
+def http(registry: Path, shared: httpx.Client) -> httpx.Client:
+    """Return a client of a server of the embedded model, and of one with a ControlNet."""
+    (registry / "edged.yaml").write_text(f"model: {demo.FOLDER}\ncomponents: {{controlnet: {{model: {EDGES}}}}}\n")
+    return shared
+
+
+def encoded(image: Image.Image) -> str:
+    """Return an image as a request has it."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def ask(http: httpx.Client, route: str = "txt2img", **body: Any) -> httpx.Response:
+    """Ask for images of the embedded model."""
+    settings = {"sd_model_checkpoint": "demo", **body.pop("override_settings", {})}
+    answer = http.post(f"/sdapi/v1/{route}", json={**BASE, **body, "override_settings": settings})
+    assert answer.is_success, answer.text
+    return answer
+
+
+def image(answer: httpx.Response, index: int = 0) -> Image.Image:
+    """Return an image of an answer."""
+    return Image.open(io.BytesIO(base64.b64decode(answer.json()["images"][index])))
+
+
+def mask() -> Image.Image:
+    """Return a mask of the middle."""
+    made = Image.new("L", STAR.size)
+    made.paste("white", (44, 44, 84, 84))
+    return made
+
+
+def test_text_to_image(http: httpx.Client) -> None:
+    """The image shows its prompt; its infotext is that of the response, and makes the same image again."""
+    answer = ask(http, sampler_name="DPM++ 2M", scheduler="Karras", batch_size=2)
+    info = json.loads(answer.json()["info"])
+    png = http.post("/sdapi/v1/png-info", json={"image": answer.json()["images"][1]}).json()
+    again = ask(http, prompt=None, steps=None, cfg_scale=None, seed=None, infotext=png["info"])
+
+    assert ("red", "white") == (centre_colour(image(answer)), border_colour(image(answer)))
+    assert ([0, 1], "DPM++ 2M") == (info["all_seeds"], info["sampler_name"])
+    assert info["infotexts"][1] == png["info"] == image(answer, 1).info["parameters"]
+    assert {"Sampler": "DPM++ 2M", "Schedule type": "Karras", "Seed": "1"}.items() <= png["parameters"].items()
+    assert image(answer, 1).tobytes() == image(again).tobytes()
+
+
+def test_hires(http: httpx.Client) -> None:
+    """The result is larger and shows the same, enlarged as an image or as latents."""
+    plain = image(ask(http)).convert("RGB")
+    for upscaler in ("Lanczos", "Latent (bicubic)"):
+        made = image(ask(http, enable_hr=True, hr_scale=1.5, hr_upscaler=upscaler, denoising_strength=0.5))
+
+        assert (192, 192) == made.size
+        assert ("red", "white") == (centre_colour(made), border_colour(made))
+        assert difference(plain, made.convert("RGB").resize(plain.size)) < 60
+
+
+def test_inpainting(http: httpx.Client) -> None:
+    """Only the mask is painted; the four contents of it make four images."""
+    body = {"prompt": "a green circle on a white background", "init_images": [encoded(STAR)], "mask": encoded(mask())}
+    kept = (0, 0, 128, 36)
+    results = set()
+    for fill in range(4):
+        options = {"inpainting_fill": fill, "inpaint_full_res_padding": 8, "mask_blur": 2, "denoising_strength": 0.95}
+        made = image(ask(http, "img2img", **body, **options)).convert("RGB")
+        results.add(made.tobytes())
+
+        assert "green" == centre_colour(made)
+        assert STAR.convert("RGB").crop(kept).tobytes() == made.crop(kept).tobytes()
+    inverted = image(ask(http, "img2img", **body, inpainting_mask_invert=1, mask_blur=0, inpaint_full_res=False))
+
+    assert 4 == len(results)
+    assert (
+        STAR.convert("RGB").crop((50, 50, 78, 78)).tobytes() == inverted.convert("RGB").crop((50, 50, 78, 78)).tobytes()
+    )
+
+
+def test_resize_modes(http: httpx.Client) -> None:
+    """Stretching changes the shape's proportions; cropping and filling keep them."""
+    widths = []
+    for mode in range(3):
+        body = {"init_images": [encoded(STAR)], "resize_mode": mode, "width": 192, "height": 128, "prompt": ""}
+        made = image(ask(http, "img2img", **body, denoising_strength=0.13)).convert("RGB")
+        red = np.asarray(made, float)[..., 1] < 128
+        widths.append(np.ptp(np.nonzero(red)[1]) / np.ptp(np.nonzero(red)[0]))
+
+        assert (192, 128) == made.size
+    assert widths[0] > 1.25 * widths[2]
+    assert "white" == border_colour(made)
+
+
+def test_subseeds(http: httpx.Client) -> None:
+    """A strength of 0 is the seed's image, of 1 the other seed's."""
+    first, second = image(ask(http, seed=1)).tobytes(), image(ask(http, seed=2)).tobytes()
+    made = [image(ask(http, seed=1, subseed=2, subseed_strength=share)).tobytes() for share in (0, 0.3, 1)]
+
+    assert (first, second) == (made[0], made[2])
+    assert made[1] not in (first, second)
+
+
+def test_controlnet(http: httpx.Client) -> None:
+    """Edges are followed, sent or found; the model with the ControlNet is found by the checkpoint's source."""
+    prompt = "a red shape on a white background"
+    sent = {"image": encoded(outline()), "model": "edges [123456]"}
+    found = {"image": encoded(drawn()), "model": "edges", "module": "canny"}
+    for unit in (sent, found):
+        made = image(ask(http, prompt=prompt, alwayson_scripts={"ControlNet": {"args": [unit]}}))
+
+        assert overlap(made, drawn(SCENE)) > 0.7 > overlap(made, drawn(OTHER))
+    off = ask(http, prompt=prompt, alwayson_scripts={"ControlNet": {"args": [{**sent, "enabled": False}]}})
+    weightless = ask(http, prompt=prompt, alwayson_scripts={"ControlNet": {"args": [{**sent, "weight": 0}]}})
+    older = http.post("/controlnet/txt2img", json={**BASE, "prompt": prompt, "controlnet_units": [sent]})
+
+    assert image(off).tobytes() == image(weightless).tobytes()
+    assert overlap(image(older), drawn(SCENE)) > 0.7
+    assert "edges" in http.get("/controlnet/model_list").json()["model_list"]
+
+
+def test_controlnet_on_an_image(http: httpx.Client) -> None:
+    """The source image is the default of a unit."""
+    unit = {"module": "canny", "model": "edges"}
+    body = {"init_images": [encoded(drawn())], "alwayson_scripts": {"controlnet": {"args": [unit]}}}
+    made = image(ask(http, "img2img", prompt="a red shape on a white background", denoising_strength=0.9, **body))
+
+    assert overlap(made, drawn(SCENE)) > 0.7
+
+
+def test_a_plot(http: httpx.Client) -> None:
+    """The grid has the images of all values; each is that of its own request."""
+    args = ["Seed", "1,2", [], "Prompt S/R", "red,green", [], "Nothing", "", [], False]
+    answer = ask(http, script_name="X/Y/Z plot", script_args=args)
+    grid = image(answer).convert("RGB")
+    single = (
+        image(ask(http, seed=2, prompt=BASE["prompt"].replace("red", "green")))
+        if isinstance(BASE["prompt"], str)
+        else grid
+    )
+
+    assert (256, 256) == grid.size
+    assert single.convert("RGB").tobytes() == grid.crop((128, 128, 256, 256)).tobytes()
+    assert "green" == centre_colour(grid.crop((0, 128, 128, 256)))
+
+
+def test_two_clients(http: httpx.Client) -> None:
+    """Each sees its own progress and preview; the interrupted one has its images so far, the other all."""
+    clients = [httpx.Client(base_url=http.base_url, timeout=240, trust_env=False) for _ in range(2)]
+    answers: dict[int, httpx.Response] = {}
+
+    def generate(index: int, steps: int) -> None:
+        answers[index] = ask(clients[index], steps=steps, override_settings={"live_previews_enable": True})
+
+    for client in clients:
+        client.get("/sdapi/v1/scripts")
+    threads = [threading.Thread(target=generate, args=pair) for pair in ((0, 900), (1, 24))]
+    threads[0].start()
+    seen = wait_for_preview(clients[0])
+    threads[1].start()
+    clients[0].post("/sdapi/v1/interrupt")
+    for thread in threads:
+        thread.join(240)
+    idle = clients[0].get("/sdapi/v1/progress").json()
+    for client in clients:
+        client.close()
+
+    assert (1, 900) == (seen["state"]["job_count"], seen["state"]["sampling_steps"])
+    assert 1 == len(answers[0].json()["images"])
+    assert "red" == centre_colour(image(answers[1]))
+    assert (0, 0) == (idle["progress"], idle["state"]["job_count"])
+
+
+def wait_for_preview(client: httpx.Client) -> dict[str, Any]:
+    """Return the progress once it has a preview."""
+    for _ in range(2000):
+        seen: dict[str, Any] = client.get("/sdapi/v1/progress").json()
+        if seen["current_image"]:
+            return seen
+    raise AssertionError("no preview")
+
+
+@pytest.mark.slow
+def test_alternating_requests_leave_no_trace(http: httpx.Client) -> None:
+    """Models, samplers and options of one request are not those of the next."""
+    before = image(ask(http)).tobytes()
+    unit = {"image": encoded(outline()), "model": "edges"}
+    others: list[dict[str, Any]] = [
+        {"sampler_name": "DPM++ 2M SDE", "scheduler": "Exponential"},
+        {"alwayson_scripts": {"controlnet": {"args": [unit]}}},
+        {"override_settings": {"sd_model_checkpoint": "edged", "CLIP_stop_at_last_layers": 2}},
+        {"subseed": 3, "subseed_strength": 0.4, "prompt": "a (green:1.4) star"},
+    ]
+    for index in range(100):
+        ask(http, **{"steps": 2, **others[index % len(others)]})
+
+        assert before == image(ask(http)).tobytes(), index
+
+
+def difference(first: Image.Image, second: Image.Image) -> float:
+    """Return the mean difference of two images, 0 to 255."""
+    return float(np.abs(np.asarray(first, float) - np.asarray(second, float)).mean())

@@ -1,0 +1,77 @@
+"""The script X/Y/Z plot: its values, and its grid."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from fakes import Server
+from octabox.errors import InvalidParameterError
+from octabox.frontends.http.a1111.generation.plot import Axis, Plot, draw_grid, parse_plot
+from octabox.frontends.http.a1111.generation.schema import TextToImageBody
+
+
+def plot(*args: Any) -> Plot:
+    """Return the plot of arguments."""
+    return parse_plot(TextToImageBody.model_validate({"script_args": list(args)}))
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("1, 2,3", ["1", "2", "3"]),
+        ("1-3", ["1", "2", "3"]),
+        ("1-7 (+3)", ["1", "4", "7"]),
+        ("3-1 (-1)", ["3", "2", "1"]),
+        ("0-1 [3]", ["0", "0.5", "1"]),
+        ("-1", ["-1"]),
+        ("", [""]),
+    ],
+)
+def test_numbers(text: str, values: list[str]) -> None:
+    """Ranges are those of the web UI."""
+    assert values == list(plot("CFG Scale", text).axes[0].values)
+
+
+def test_axes_by_number_and_name() -> None:
+    """Values may be text in quotation marks, or a list."""
+    found = plot(4, "2,4", [], "sampler", "", ["Euler", "DDIM"], "Prompt S/R", '"a, b", c', [])
+
+    assert ["Steps", "Sampler", "Prompt S/R"] == [axis.name for axis in found.axes]
+    assert [("2", "Euler", "a, b"), ("4", "Euler", "a, b")] == found.cells()[:2]
+
+
+@pytest.mark.parametrize("args", [("Colour", "1"), ("Steps", "many"), ("Steps", "1-200"), (99, "1")])
+def test_bad_arguments(args: tuple[Any, ...]) -> None:
+    """Each is an error of the request."""
+    with pytest.raises(InvalidParameterError):
+        plot(*args)
+
+
+def test_grid() -> None:
+    """Rows are y, columns x, with room for the legend."""
+    axes = (Axis("Steps", ("1", "2")), Axis("Seed", ("1", "2", "3")), Axis("Nothing"))
+    images = [Image.new("RGB", (10, 20), "red")] * 6
+
+    assert (20, 60) == draw_grid(Plot(axes, {"draw_legend": False}), images).size
+    assert (140, 76) == draw_grid(Plot(axes, {"draw_legend": True}), images).size
+
+
+async def test_a_plot_over_fakes() -> None:
+    """The first image is the grid; the seed is one for all, and each image has its values."""
+    server = Server()
+    args = ["Steps", "2,3", [], "Prompt S/R", "a,b", [], "Checkpoint name", "demo,org/painter", []]
+    answer = await server.http.post(
+        "/sdapi/v1/txt2img", json={"prompt": "a star", "script_name": "X/Y/Z plot", "script_args": args}
+    )
+    info, requests = json.loads(answer.json()["info"]), server.generations.requests
+
+    assert (9, 1, 9) == (len(answer.json()["images"]), info["index_of_first_image"], len(info["infotexts"]))
+    assert 1 == len({each.seed for each in requests})
+    assert [2, 3] == [each.optional_params["num_inference_steps"] for each in requests[:2]]
+    assert {"a star", "b stbr"} == {each.params["prompt"] for each in requests}
+    assert ["demo"] * 4 + ["org/painter"] * 4 == [each.model for each in requests]
+    assert "X/Y/Z plot" == info["extra_generation_params"]["Script"]

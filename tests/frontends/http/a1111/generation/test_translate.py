@@ -1,0 +1,260 @@
+"""What the fields of the web UI are as a request to the service."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from fakes import Server, sample_image
+from octabox.frontends.http.a1111.generation.schema import ImageToImageBody, TextToImageBody
+from octabox.frontends.http.a1111.generation.unsupported import UNSUPPORTED
+from octabox.types import GenerationRequest
+
+IMAGE = base64.b64encode(sample_image(size=(16, 16))).decode()
+
+
+@pytest.fixture
+def server() -> Server:
+    """Return a server of the embedded model over fakes."""
+    return Server()
+
+
+async def sent(server: Server, route: str = "txt2img", **body: Any) -> tuple[GenerationRequest, list[str]]:
+    """Return the request to the service for a body, and the warnings of the response."""
+    answer = await server.http.post(f"/sdapi/v1/{route}", json=body)
+    assert answer.is_success, answer.text
+    warnings = [each for each in answer.json()["warnings"] if each != "served warning."]
+    assert warnings == [each for each in json.loads(answer.json()["info"])["warnings"] if each != "served warning."]
+    return server.asked, warnings
+
+
+async def test_fields_are_call_parameters(server: Server) -> None:
+    """Numbers may be text; fields that are not sent are the model's defaults."""
+    request, warnings = await sent(
+        server, prompt="(a:1.2)", negative_prompt="n", steps="8", cfg_scale="3.5", width="64", height=32, seed=5
+    )
+    bare, _ = await sent(server, prompt="x")
+
+    assert {"prompt": "(a:1.2)"} == request.params
+    assert {"negative_prompt": "n", "num_inference_steps": 8, "guidance_scale": 3.5, "width": 64, "height": 32} == {
+        **request.optional_params
+    }
+    assert (5, "a1111", None) == (request.seed, request.prompt_syntax, request.scheduler)
+    assert ({}, 0) == (dict(bare.optional_params), bare.partial_images)
+    assert [] == warnings
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule", "expected"),
+    [
+        ("DPM++ 2M", None, ("DPM++ 2M", {"schedule": "automatic"})),
+        ("DPM++ 2M Karras", None, ("DPM++ 2M Karras", {})),
+        ("DPM++ 2M", "Karras", ("DPM++ 2M", {"schedule": "Karras"})),
+        ("k_euler", "automatic", ("euler", {"schedule": "automatic"})),
+        ("Euler a", "SGM Uniform", ("Euler a", {"schedule": "SGM Uniform"})),
+    ],
+)
+async def test_samplers(server: Server, sampler: str, schedule: str | None, expected: Any) -> None:
+    """A sampler has its own schedule, that at the end of its name, or that of the request."""
+    request, _ = await sent(server, prompt="x", sampler_name=sampler, scheduler=schedule)
+
+    assert request.scheduler is not None
+    assert expected == (request.scheduler.name, dict(request.scheduler.settings))
+
+
+async def test_what_a_sampler_cannot_is_a_warning(server: Server) -> None:
+    """A schedule that its class does not have, and the older field for the sampler."""
+    request, warnings = await sent(server, prompt="x", sampler_index="Euler a", scheduler="Karras")
+
+    assert request.scheduler is not None
+    assert ("Euler a", {}) == (request.scheduler.name, dict(request.scheduler.settings))
+    assert len(warnings) == 1
+    assert "'scheduler' 'Karras' has no effect" in warnings[0]
+
+
+async def test_seeds_of_batches(server: Server) -> None:
+    """Each batch goes on where the one before has ended; variations keep the seed."""
+    await sent(server, prompt="x", seed=7, batch_size=2, n_iter=2)
+    plain = [each.seed for each in server.generations.requests[-2:]]
+    await sent(server, prompt="x", seed=7, subseed=3, subseed_strength=0.5, batch_size=2, n_iter=2)
+    varied = [(each.seed, each.variation and each.variation.seed) for each in server.generations.requests[-2:]]
+
+    assert [7, 9] == plain
+    assert [(7, 3), (7, 5)] == varied
+
+
+async def test_hires(server: Server) -> None:
+    """The second pass is a workflow, with the steps that the web UI runs."""
+    body: dict[str, Any] = {
+        "prompt": "x",
+        "enable_hr": True,
+        "hr_upscaler": "Latent (nearest-exact)",
+        "steps": 8,
+        "hr_scale": "1.5",
+    }
+    request, _ = await sent(server, **body, denoising_strength=0.6, hr_prompt="y", hr_cfg=2, hr_sampler_name="DDIM")
+    sized, _ = await sent(server, prompt="x", enable_hr=True, hr_upscaler="None", hr_resize_x=64, hr_resize_y=32)
+    older, _ = await sent(server, prompt="x", enable_hr=True, firstphase_width=32, firstphase_height=16, width=64)
+    half, _ = await sent(server, prompt="x", enable_hr=True, firstphase_width=32)
+    hires = request.workflow["hires"]
+
+    assert ("latent-nearest", 1.5, 0.6, 8) == tuple(hires[name] for name in ("upscaler", "scale", "strength", "steps"))
+    assert {"prompt": "y", "guidance_scale": 2} == hires["params"]
+    assert {"name": "DDIM", "schedule": "automatic"} == hires["scheduler"]
+    assert {"upscaler": "lanczos", "width": 64, "height": 32, "strength": 0.75, "params": {}} == sized.workflow["hires"]
+    assert {"width": 32, "height": 16} == older.optional_params
+    assert {"width": 32, "height": 512} == half.optional_params
+    assert (64, 512) == (older.workflow["hires"]["width"], older.workflow["hires"]["height"])
+
+
+async def test_a_refiner(server: Server) -> None:
+    """Another model paints over the image by the rest of the steps."""
+    request, warnings = await sent(server, prompt="x", refiner_checkpoint="org/painter", refiner_switch_at=0.75)
+
+    assert {"upscaler": "lanczos", "scale": 1.0, "strength": 0.25, "model": "org/painter"} == request.workflow["hires"]
+    assert "refiner" in warnings[0]
+
+
+async def test_the_layer_of_the_text_encoder(server: Server) -> None:
+    """The web UI counts from the end; SD.Next's field has the same meaning."""
+    first, _ = await sent(server, prompt="x", override_settings={"CLIP_stop_at_last_layers": 2})
+    second, _ = await sent(server, prompt="x", clip_skip=2)
+    last, _ = await sent(server, prompt="x", clip_skip=1)
+
+    assert 1 == first.params["clip_skip"] == second.params["clip_skip"]
+    assert "clip_skip" not in last.params
+
+
+async def test_another_family(server: Server) -> None:
+    """Guidance is that of the model; what it lacks is a warning, and a sampler has its form for flows."""
+    server.add("flow", "FluxPipeline")
+    server.add("classes", "DiTPipeline")
+    settings = {"sd_model_checkpoint": "flow"}
+    body: dict[str, Any] = {"prompt": "x", "cfg_scale": 2, "distilled_cfg_scale": 3, "override_settings": settings}
+    request, warnings = await sent(server, **body)
+    classes, lacking = await sent(
+        server, prompt="x", width=64, height=64, override_settings={"sd_model_checkpoint": "classes"}
+    )
+
+    assert {"true_cfg_scale": 2, "guidance_scale": 3} == request.optional_params
+    assert [] == warnings
+    assert {"prompt": "x", "width": 64, "height": 64} == classes.optional_params
+    assert "prompt" not in classes.params
+    assert [] == lacking
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+async def test_each_field_without_effect_is_a_warning(server: Server, name: str) -> None:
+    """Not with its neutral values, which many clients always send."""
+    route = "txt2img" if name in TextToImageBody.model_fields else "img2img"
+    neutral, reason = UNSUPPORTED[name]
+    samples: dict[type, Any] = {bool: True, int: 5, float: 5.0, dict: {"a": "b"}, str: IMAGE, list: ["other"]}
+    images = {"init_images": [IMAGE]} if route == "img2img" else {}
+    first = next((each for each in neutral if each != float("inf")), 0)
+    _, quiet = await sent(server, route, prompt="x", **images, **{name: first})
+    _, warnings = await sent(server, route, prompt="x", **images, **{name: samples[type(first)]})
+
+    assert [] == quiet
+    assert [f"'{name}' has no effect: {reason}."] == warnings
+
+
+async def test_other_fields(server: Server) -> None:
+    """A call parameter of the pipeline is one; another is a warning, but for those that clients send to other servers."""
+    request, warnings = await sent(server, prompt="x", guidance_rescale=0.5, foo=1, url="y", auth="z")
+
+    assert 0.5 == request.optional_params["guidance_rescale"]
+    assert ["'foo' has no effect: there is no such field."] == warnings
+
+
+async def test_options_of_a_request(server: Server) -> None:
+    """Formats, and options without effect."""
+    settings = {"samples_format": "jpg", "jpeg_quality": 50, "sd_vae": "other", "foo": 1}
+    request, warnings = await sent(server, prompt="x", override_settings=settings)
+
+    assert ("jpeg", 50) == (request.output.format, request.output.quality)
+    assert ["The option 'foo' has no effect."] == warnings[:1]
+    assert "sd_vae" in warnings[1]
+
+
+async def test_tags_styles_and_scripts(server: Server) -> None:
+    """Tags can be turned off; styles are names; an unknown script that runs always is a warning."""
+    request, _ = await sent(server, prompt="a <lora:x:1>", disable_extra_networks=True, styles=["", "s"])
+    kept, warnings = await sent(server, prompt="a <lora:x:1>", alwayson_scripts={"ADetailer": {"args": [True]}})
+    _, quiet = await sent(server, prompt="x", alwayson_scripts={"ADetailer": {"args": [False]}})
+
+    assert ({"prompt": "a"}, ("s",)) == (request.params, request.styles)
+    assert {"prompt": "a <lora:x:1>"} == kept.params
+    assert ["The script 'ADetailer' has no effect: there is only ControlNet."] == warnings
+    assert [] == quiet
+
+
+async def test_infotext_is_a_default(server: Server) -> None:
+    """The fields of the request take precedence."""
+    text = "a star\nNegative prompt: n\nSteps: 9, Sampler: DDIM, CFG scale: 2, Seed: 4, Size: 64x32, Clip skip: 2"
+    request, _ = await sent(server, infotext=text, steps=5)
+
+    assert {"prompt": "a star", "clip_skip": 1} == request.params
+    assert {"num_inference_steps": 5, "width": 64, "height": 32} == {
+        name: request.optional_params[name] for name in ("num_inference_steps", "width", "height")
+    }
+    assert 4 == request.seed
+
+
+async def test_images(server: Server) -> None:
+    """Each source image makes one output; the size is that of the image, unless the request has one."""
+    request, _ = await sent(server, "img2img", prompt="x", init_images=[IMAGE], denoising_strength=0.5)
+    await sent(server, "img2img", prompt="x", seed=1, init_images=[IMAGE, IMAGE], n_iter=2)
+    several = server.generations.requests[-4:]
+
+    assert ("image-to-image", 0.5) == (request.task, request.optional_params["strength"])
+    assert ["image"] == [*request.inputs]
+    assert "width" not in request.optional_params
+    assert [1, 2, 3, 4] == [each.seed for each in several]
+    assert all(1 == each.num_outputs for each in several)
+
+
+@pytest.mark.parametrize(("fill", "name"), [*enumerate(["surroundings", "original", "noise", "blank"])])
+async def test_inpainting(server: Server, fill: int, name: str) -> None:
+    """It is a workflow; the complete image is painted without `inpaint_full_res`."""
+    body: dict[str, Any] = {
+        "prompt": "x",
+        "init_images": [IMAGE],
+        "mask": IMAGE,
+        "inpainting_fill": fill,
+        "mask_blur": 2,
+    }
+    request, _ = await sent(server, "img2img", **body, inpaint_full_res_padding=8, inpainting_mask_invert=1)
+    complete, _ = await sent(server, "img2img", **body, inpaint_full_res=False, width=32, height=32)
+
+    assert {"area": "masked", "padding": 8, "mask_blur": 2, "fill": name, "invert": True} == request.workflow["inpaint"]
+    assert ("inpainting", {"image", "mask_image"}) == (request.task, set(request.inputs))
+    assert ("whole", None) == tuple(complete.workflow["inpaint"][part] for part in ("area", "padding"))
+
+
+def test_every_field_of_the_web_ui_is_known() -> None:
+    """Those of its models for both routes."""
+    shared = {
+        *("prompt", "negative_prompt", "styles", "seed", "subseed", "subseed_strength", "seed_resize_from_h"),
+        *("seed_resize_from_w", "sampler_name", "scheduler", "sampler_index", "eta", "s_min_uncond", "s_churn"),
+        *("s_tmax", "s_tmin", "s_noise", "batch_size", "n_iter", "steps", "cfg_scale", "width", "height"),
+        *("restore_faces", "tiling", "do_not_save_samples", "do_not_save_grid", "disable_extra_networks"),
+        *("denoising_strength", "override_settings", "override_settings_restore_afterwards", "refiner_checkpoint"),
+        *("refiner_switch_at", "send_images", "save_images", "force_task_id", "infotext", "comments"),
+        *("script_name", "script_args", "alwayson_scripts", "distilled_cfg_scale"),
+    }
+    first = {
+        *("enable_hr", "firstphase_width", "firstphase_height", "hr_scale", "hr_upscaler", "hr_second_pass_steps"),
+        *("hr_resize_x", "hr_resize_y", "hr_checkpoint_name", "hr_sampler_name", "hr_scheduler", "hr_prompt"),
+        *("hr_negative_prompt", "hr_cfg", "hr_distilled_cfg", "hr_additional_modules", "firstpass_image"),
+    }
+    second = {
+        *("init_images", "resize_mode", "image_cfg_scale", "mask", "mask_blur", "mask_blur_x", "mask_blur_y"),
+        *("mask_round", "inpainting_fill", "inpaint_full_res", "inpaint_full_res_padding", "inpainting_mask_invert"),
+        *("initial_noise_multiplier", "latent_mask", "include_init_images"),
+    }
+
+    assert shared | first == set(TextToImageBody.model_fields)
+    assert shared | second == set(ImageToImageBody.model_fields)

@@ -1,0 +1,121 @@
+"""Progress of a caller's own task, and its end, over fakes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from fakes import Server
+from octabox.frontends.http.a1111.callers import Caller
+from octabox.frontends.http.a1111.progress.tasks import Task
+from octabox.types import Progress
+
+PREFIX = "/sdapi/v1"
+
+
+async def start(client: httpx.AsyncClient, server: Server, **body: Any) -> asyncio.Task[httpx.Response]:
+    """Start a request that does not end."""
+    await client.get(f"{PREFIX}/scripts")
+    server.generations.hang = True
+    server.generations.begun.clear()
+    request = asyncio.create_task(client.post(f"{PREFIX}/txt2img", json={"prompt": "x", **body}))
+    await asyncio.wait_for(server.generations.begun.wait(), 30)
+    return request
+
+
+async def progress(client: httpx.AsyncClient, **query: Any) -> dict[str, Any]:
+    """Return the progress."""
+    found: dict[str, Any] = (await client.get(f"{PREFIX}/progress", params=query)).json()
+    return found
+
+
+async def test_two_callers_at_one_address() -> None:
+    """Each sees its own task; the end of one leaves the other."""
+    server = Server()
+    first = server.http
+    second = httpx.AsyncClient(transport=httpx.ASGITransport(server.app), base_url="http://localhost")
+    mine, theirs = await start(first, server, force_task_id="mine"), await start(second, server)
+    seen = [(await progress(each))["id_task"] for each in (first, second)]
+    named = await progress(second, id_task="mine")
+    ended = await first.post(f"{PREFIX}/interrupt")
+    answer = await asyncio.wait_for(mine, 30)
+    idle, running = await progress(first), await progress(second)
+    await second.post(f"{PREFIX}/interrupt")
+    await asyncio.wait_for(theirs, 30)
+
+    assert "mine" == seen[0] != seen[1]
+    assert "mine" == named["id_task"]
+    assert {} == ended.json()
+    assert (200, []) == (answer.status_code, answer.json()["images"])
+    assert (0, 0) == (idle["progress"], idle["state"]["job_count"])
+    assert running["progress"] > 0
+
+
+async def test_a_batch_that_is_skipped() -> None:
+    """The next one is made."""
+    server = Server()
+    running = await start(server.http, server, n_iter=2, seed=5)
+    server.generations.hang = False
+    await server.http.post(f"{PREFIX}/skip")
+    answer = (await asyncio.wait_for(running, 30)).json()
+
+    assert 1 == len(answer["images"])
+    assert 6 == server.asked.seed
+
+
+async def test_a_task_by_its_id() -> None:
+    """It waits, then has ended; the same id cannot run twice."""
+    server = Server()
+    running = await start(server.http, server, force_task_id="one")
+    again = await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x", "force_task_id": "one"})
+    body = {"id_task": "one", "id_live_preview": -1, "live_preview": True}
+    before = (await server.http.post("/internal/progress", json=body)).json()
+    pending = (await server.http.get("/internal/pending-tasks")).json()
+    await server.http.post(f"{PREFIX}/interrupt", params={"id_task": "one"})
+    await asyncio.wait_for(running, 30)
+    after = (await server.http.post("/internal/progress", json=body)).json()
+
+    assert 400 == again.status_code
+    assert (True, False) == (before["queued"], before["completed"])
+    assert {"size": 1, "tasks": ["one"]} == pending
+    assert (False, True) == (after["active"], after["completed"])
+    assert {} == (await server.http.get("/internal/ping")).json()
+
+
+async def test_previews_are_for_callers_that_read_them() -> None:
+    """They take time, so that others have none, unless the request asks for them."""
+    server = Server()
+    body = {"prompt": "x", "steps": 21}
+    await server.http.post(f"{PREFIX}/txt2img", json=body)
+    without = server.asked.partial_images
+    await server.http.get(f"{PREFIX}/progress", params={"skip_current_image": True})
+    await server.http.post(f"{PREFIX}/txt2img", json=body)
+    skipped = server.asked.partial_images
+    await server.http.get(f"{PREFIX}/progress")
+    await server.http.post(f"{PREFIX}/txt2img", json=body)
+
+    assert (0, 0, 2) == (without, skipped, server.asked.partial_images)
+
+
+async def test_the_client_leaves() -> None:
+    """Its request is cancelled."""
+    server = Server()
+    server.generations.hang = True
+    await server.leave(f"{PREFIX}/txt2img", prompt="x")
+
+    assert server.generations.cancelled.is_set()
+
+
+def test_the_fraction_of_a_task() -> None:
+    """It grows over parts and batches, and is above 0 from the beginning."""
+    task = Task("x", Caller("a"), "txt2img", batches=2)
+    start_ = task.fraction
+    task.advance(Progress("running", 5, 10, part=2, parts=2))
+    first = task.fraction
+    task.batch = 1
+
+    assert 0.01 == start_
+    assert 0.375 == first
+    assert 0.875 == task.fraction

@@ -1,0 +1,229 @@
+"""The routes of the web UI without a model: lists, options, errors."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from fakes import Server, sample_image
+from octabox.frontends.http.a1111.samplers import LABELS
+
+PREFIX = "/sdapi/v1"
+
+
+@pytest.fixture
+def server() -> Server:
+    """Return a server over fakes."""
+    return Server()
+
+
+def other(server: Server) -> httpx.AsyncClient:
+    """Return another client at the same address."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(server.app), base_url="http://localhost")
+
+
+async def test_lists(server: Server) -> None:
+    """Each has the shape that clients read."""
+    found = {
+        name: (await server.http.get(f"{PREFIX}/{name}")).json() for name in ("samplers", "schedulers", "sd-models")
+    }
+    embeddings = (await server.http.get(f"{PREFIX}/embeddings")).json()
+    scripts = (await server.http.get(f"{PREFIX}/scripts")).json()
+
+    assert {"DPM++ 2M", "Euler a", "DDIM"} <= {each["name"] for each in found["samplers"]} <= set(LABELS)
+    assert all({"name", "aliases", "options"} == set(each) for each in found["samplers"])
+    assert {"automatic": "Automatic", "karras": "Karras", "sgm_uniform": "SGM Uniform"}.items() <= {
+        each["name"]: each["label"] for each in found["schedulers"]
+    }.items()
+    assert ["demo", "org/painter"] == [each["model_name"] for each in found["sd-models"]]
+    assert {"loaded": {}, "skipped": {}} == embeddings
+    assert "controlnet m2m" in scripts["txt2img"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sd-vae",
+        "sd-modules",
+        "hypernetworks",
+        "face-restorers",
+        "realesrgan-models",
+        "extensions",
+        "loras",
+        "prompt-styles",
+        "upscalers",
+        "latent-upscale-modes",
+        "script-info",
+    ],
+)
+async def test_other_lists(server: Server, name: str) -> None:
+    """Each is a list, possibly empty."""
+    assert isinstance((await server.http.get(f"{PREFIX}/{name}")).json(), list)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "refresh-checkpoints",
+        "refresh-vae",
+        "refresh-loras",
+        "refresh-embeddings",
+        "interrupt",
+        "skip",
+        "reload-checkpoint",
+    ],
+)
+async def test_commands_without_a_body(server: Server, name: str) -> None:
+    """Each responds with JSON, since clients parse it."""
+    answer = await server.http.post(f"{PREFIX}/{name}")
+
+    assert (200, {}) == (answer.status_code, answer.json())
+
+
+async def test_memory_and_flags(server: Server) -> None:
+    """Memory has the host's; flags are those of the settings."""
+    memory, flags = [(await server.http.get(f"{PREFIX}/{name}")).json() for name in ("memory", "cmd-flags")]
+
+    assert {"free", "used", "total"} == set(memory["ram"])
+    assert flags["port"] == 8080
+
+
+@pytest.mark.parametrize("name", ["server-kill", "server-restart", "server-stop"])
+async def test_the_server_is_not_stopped(server: Server, name: str) -> None:
+    """Clients may not, unless the settings allow it."""
+    answer = await server.http.post(f"{PREFIX}/{name}")
+
+    assert 403 == answer.status_code
+    assert "a1111_server_control" in answer.json()["detail"]
+
+
+async def test_options_of_one_caller_are_not_those_of_another(server: Server) -> None:
+    """All options sent back change nothing; another model is that of this caller alone."""
+    second = other(server)
+    await second.get(f"{PREFIX}/progress")
+    before = (await server.http.get(f"{PREFIX}/options")).json()
+    echoed = await server.http.post(f"{PREFIX}/options", json=before)
+    await server.http.post(f"{PREFIX}/options", json={**before, "sd_model_checkpoint": "org/painter"})
+    mine, theirs = [(await each.get(f"{PREFIX}/options")).json() for each in (server.http, second)]
+    await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x"})
+
+    assert (200, None) == (echoed.status_code, echoed.json())
+    assert "x-octabox-warnings" not in echoed.headers
+    assert mine["sd_model_checkpoint"].startswith("org/painter [")
+    assert theirs == before
+    assert "org/painter" == server.asked.model
+
+
+async def test_override_settings_are_those_of_one_request(server: Server) -> None:
+    """The next one has the options of the caller."""
+    await server.http.post(
+        f"{PREFIX}/txt2img", json={"prompt": "x", "override_settings": {"sd_model_checkpoint": "org/painter"}}
+    )
+    first = server.asked.model
+    await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x"})
+
+    assert ("org/painter", "demo") == (first, server.asked.model)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "text"),
+    [
+        ("GET", "/sdapi/v1/nothere", None, 404, "There is no route GET"),
+        ("GET", "/sdapi/v1/txt2img", None, 405, "is called by POST"),
+        ("POST", "/sdapi/v1/train/embedding", {}, 404, "There is no route"),
+        ("POST", "/sdapi/v1/options", {"sd_model_checkpoint": "nothere"}, 404, "There is no model 'nothere'"),
+        ("POST", "/sdapi/v1/options", {"jpeg_quality": "high"}, 400, "jpeg_quality"),
+        ("POST", "/sdapi/v1/txt2img", {"sampler_name": "nothere"}, 404, "Sampler not found"),
+        ("POST", "/sdapi/v1/txt2img", {"steps": "many"}, 400, "'steps'"),
+        ("POST", "/sdapi/v1/txt2img", {"n_iter": 99}, 400, "1 to 10 images"),
+        ("POST", "/sdapi/v1/txt2img", {"script_name": "Loopback"}, 422, "Script 'loopback' not found"),
+        ("POST", "/sdapi/v1/txt2img", {"enable_hr": True, "hr_upscaler": "LDSR"}, 400, "There is no upscaler 'LDSR'"),
+        ("POST", "/sdapi/v1/img2img", {"init_images": []}, 404, "Init image not found"),
+        ("POST", "/sdapi/v1/img2img", {"init_images": ["!"]}, 400, "base64"),
+        ("POST", "/sdapi/v1/png-info", {}, 400, "'image' is missing"),
+        ("POST", "/sdapi/v1/interrogate", {"image": "QQ=="}, 400, "no model that describes images"),
+        ("POST", "/sdapi/v1/extra-single-image", {"image": "QQ=="}, 400, "image"),
+        ("POST", "/controlnet/detect", {"controlnet_module": "depth"}, 400, "There is no preprocessor 'depth'"),
+    ],
+)
+async def test_errors(server: Server, method: str, path: str, body: Any, status: int, text: str) -> None:
+    """Each has the format of the web UI, and names the cause; the next good request is served."""
+    answer = await server.http.request(method, path, json=body)
+    error = answer.json()
+
+    assert status == answer.status_code
+    assert {"error", "detail", "body", "errors", "code"} <= set(error)
+    assert text in error["detail"]
+    assert 200 == (await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x"})).status_code
+
+
+async def test_an_unexpected_exception_is_not_shown(server: Server) -> None:
+    """Its details are in the log of the server."""
+    server.generations.error = ZeroDivisionError("secret")
+    answer = await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x"})
+
+    assert 500 == answer.status_code
+    assert "secret" not in answer.text
+
+
+async def test_png_info_of_another_image(server: Server) -> None:
+    """An image without an infotext has all keys."""
+    body = {"image": base64.b64encode(sample_image()).decode()}
+    answer = await server.http.post(f"{PREFIX}/png-info", json=body)
+
+    assert {"info": "", "items": {}, "parameters": {}} == answer.json()
+
+
+async def test_extras(server: Server) -> None:
+    """Filters enlarge; a size is cropped or not; what has no effect is a warning."""
+    image = base64.b64encode(sample_image(size=(16, 8))).decode()
+    body = {"image": image, "upscaler_1": "Lanczos", "upscaler_2": "Nearest", "extras_upscaler_2_visibility": 0.5}
+    sized = {**body, "resize_mode": 1, "upscaling_resize_w": 32, "upscaling_resize_h": 32}
+    cases = [body, {**body, "upscaling_resize": "3"}, sized, {**sized, "upscaling_crop": False}, {"image": image}]
+    made = [(await server.http.post(f"{PREFIX}/extra-single-image", json=each)).json() for each in cases]
+    batch = {**body, "imageList": [{"data": image, "name": "a"}] * 2, "codeformer_visibility": 1}
+    several = (await server.http.post(f"{PREFIX}/extra-batch-images", json=batch)).json()
+
+    assert [(32, 16), (48, 24), (32, 32), (32, 16), (16, 8)] == [size_of(each["image"]) for each in made]
+    assert 2 == len(several["images"])
+    assert "codeformer_visibility" in several["html_info"]
+
+
+def size_of(image: str) -> tuple[int, int]:
+    """Return the size of an image in base64."""
+    return int.from_bytes(base64.b64decode(image)[16:20], "big"), int.from_bytes(base64.b64decode(image)[20:24], "big")
+
+
+async def test_controlnet_routes(server: Server) -> None:
+    """They list the preprocessors, and detect edges."""
+    names = ("version", "model_list", "module_list", "control_types", "settings")
+    found = {name: (await server.http.get(f"/controlnet/{name}")).json() for name in names}
+    body = {"controlnet_module": "canny", "controlnet_input_images": [base64.b64encode(sample_image()).decode()]}
+    detected = (await server.http.post("/controlnet/detect", json=body)).json()
+
+    assert {"version": 2} == found["version"]
+    assert "canny" in found["module_list"]["module_list"]
+    assert "Canny" in found["control_types"]["control_types"]
+    assert (16, 8) == size_of(detected["images"][0])
+
+
+async def test_info_has_all_keys(server: Server) -> None:
+    """It is a JSON text with the keys of the web UI."""
+    answer = (await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x", "seed": 3, "n_iter": 2})).json()
+    info = json.loads(answer["info"])
+
+    assert {
+        *("prompt", "all_prompts", "negative_prompt", "all_negative_prompts", "seed", "all_seeds", "subseed"),
+        *("all_subseeds", "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size"),
+        *("restore_faces", "face_restoration_model", "sd_model_name", "sd_model_hash", "sd_vae_name", "sd_vae_hash"),
+        *("seed_resize_from_w", "seed_resize_from_h", "denoising_strength", "extra_generation_params"),
+        *("index_of_first_image", "infotexts", "styles", "job_timestamp", "clip_skip"),
+        *("is_using_inpainting_conditioning", "version", "warnings"),
+    } <= set(info)
+    assert [3, 4] == info["all_seeds"]
+    assert {"images", "parameters", "info", "warnings"} == set(answer)
+    assert "data:" not in answer["images"][0]
