@@ -82,6 +82,7 @@ bench: $(BIN)/.installed-dev  ## Run the benchmarks.
 	$(BIN)/python benchmarks/catalog.py
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/a1111.py
 	$(BIN)/python benchmarks/profiles.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/localai.py
