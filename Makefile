@@ -94,6 +94,7 @@ bench: $(BIN)/.installed-dev  ## Run the benchmarks.
 	$(BIN)/python benchmarks/kills.py --jobs 20 --kills 4
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/a1111.py
 	$(BIN)/python benchmarks/profiles.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/localai.py
