@@ -99,21 +99,13 @@ class JobQueue:
         return accepted
 
     async def retry(self, job_id: str) -> StoredJob:
-        """Let a job that has failed or was cancelled wait again, at the end of the queue.
-
-        Raises:
-            JobStateError: It has another status.
-        """
+        """Let a job that has failed or was cancelled wait again, at the end of the queue; its errors are `Acceptor.retry`'s."""
         again = await self._acceptor.retry(await self.find(job_id))
         self._dispatcher.dispatch()
         return self._live.current(again)
 
     async def find(self, job_id: str, kind: Kind | None = None) -> StoredJob:
-        """Return a job.
-
-        Args:
-            job_id: Its id.
-            kind: The API that it was started by; None is any.
+        """Return a job that was started by an API; by any, if `kind` is None.
 
         Raises:
             GenerationNotFoundError: There is no such job, or it is no longer kept.
