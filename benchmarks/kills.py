@@ -136,8 +136,8 @@ def body(seed: int) -> dict[str, Any]:
 def pixels(content: bytes) -> bytes:
     """Return the pixels of an image."""
     with Image.open(io.BytesIO(content)) as image:
-        content: bytes = image.tobytes()
-        return content
+        found: bytes = image.tobytes()
+        return found
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ from gpu_checks.memory import came_back
 from gpu_checks.models import architectures
 from gpu_checks.report import JSON, PAGE, Report
 from gpu_checks.runner import Check, CheckSkippedError, Outcome, Row, require, run_checks, time_limit
-from octabox.config.model import Dtype, MemoryMode
+from octabox.config.memory.modes import MemoryMode
+from octabox.config.model import Dtype
 from octabox.hub.checkpoints import bundles
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ class Broken(FakeModels):
         super().__init__()
         self.error = error
 
-    async def load(self, name: str) -> ModelStatus:
+    async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
         """Fail."""
         raise self.error
 

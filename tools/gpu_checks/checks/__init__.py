@@ -52,6 +52,7 @@ CHECKS: tuple[Check, ...] = (
     Check("out of memory", FAULTS, partial(run_out_of_memory, model="sd15"), 10, 60, ("build sd15",)),
     Check("cancel", FAULTS, partial(cancel, model="sd15"), 6, 60, ("build sd15",)),
     Check("kill", FAULTS, partial(kill, model="sd15"), 8, 60, ("build sd15",)),
+    _mode("sd15", "encoder_offload", 8, 60),
     _mode("sd15", "model_cpu_offload", 8, 60),
     _mode("sd15", "group_offload", 12, 60),
     _mode("sd15", "sequential_cpu_offload", 25, 90),

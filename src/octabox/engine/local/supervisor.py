@@ -74,7 +74,7 @@ class WorkerSupervisor:
 
     def batch_limit(self, request: QueuedRequest) -> int:
         """Return how many runs may share a batch with those of a request, by what the worker has learned."""
-        return self._worker.batch_limit(request.call) if self._worker and request.call else 1
+        return self.worker.batch_limit(request.call) if self.worker and request.call else 1
 
     async def run(self, requests: Sequence[QueuedRequest]) -> None:
         """Load the model of requests unless it is loaded, and run their calls, until the model is free for the next ones."""

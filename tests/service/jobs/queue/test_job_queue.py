@@ -401,7 +401,7 @@ class Calls(Runs):
 
     async def waiting(self, count: int) -> None:
         """Wait until so many calls wait in the queue of the engine."""
-        await until(lambda: "demo" in self.engine._queues and len(self.engine._queues["demo"]._waiting) == count)
+        await until(lambda: (queue := self.engine._queues.find("demo")) is not None and len(queue._waiting) == count)
 
     async def run(self, worker: fake_worker.FakeWorker, running: Call, count: int) -> list[str]:
         """End the call that runs and those that follow, and return their ids."""

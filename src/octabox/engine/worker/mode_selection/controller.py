@@ -48,7 +48,7 @@ class ModeController:
         self._sizes = module_sizes(self._components)
         self._decode, self._decoder = decode_estimate(self._components)
         self._tiled = False
-        self._out_of_memory = out_of_memory
+        self.out_of_memory = out_of_memory
         self._failures: dict[str, tuple[int, int]] = {}  # Size of the call and available memory, by mode.
         self._record.add_weights(self._placement.mode)
 
@@ -56,13 +56,8 @@ class ModeController:
         """Return the memory of this process, and the mode."""
         measured = measure_memory(self.device)
         return replace(
-            measured, mode=self._placement.mode, reason=self._placement.reason, out_of_memory=self._out_of_memory
+            measured, mode=self._placement.mode, reason=self._placement.reason, out_of_memory=self.out_of_memory
         )
-
-    @property
-    def out_of_memory(self) -> int:
-        """How often memory has run out in calls."""
-        return self._out_of_memory
 
     def run(
         self, runner: Runner, call: Call, on_progress: Callable[[Progress], None], check: Callable[[], None]
@@ -155,14 +150,14 @@ class ModeController:
 
     def _after_failure(self, size: int) -> str | None:
         """Note that memory has run out in a call; return the mode to run it again in, if there is one."""
-        self._out_of_memory += 1
-        sizes, mode = self._sizes, self._placement.mode
+        self.out_of_memory += 1
+        mode = self._placement.mode
         available = available_memory(self.device, self._start.options, self._start.occupied)
         if not self._is_automatic or mode not in MODES:
             return None
         self._failures[mode] = (size, available or 0)
         self._learn(size)  # It needs at least what it had.
-        needs = {each: sizes.needed(each, self._working(size)) for each in MODES}
+        needs = {each: self._sizes.needed(each, self._working(size)) for each in MODES}
         later = MODES[MODES.index(mode) + 1 :]
         return next((each for each in later if needs[each] < needs[mode]), None)
 
