@@ -144,7 +144,7 @@ class Runner:
 
     def target(self, name: str) -> Target:
         """Return the pipeline of a class over this model's components."""
-        return self._targets.get(name)
+        return self.targets.get(name)
 
     def run_once(self, target: Target, call: Call, run: Run, on_step: OnStep, messages: list[str]) -> Any:
         """Run one run, and return what the pipeline returns."""
