@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from octabox.config.memory.durations import Duration
 from octabox.config.memory.modes import MemoryMode
-from octabox.config.performance import Performance, PerformanceConfig
+from octabox.config.performance import Batching, Performance, PerformanceConfig
 from octabox.config.preset_merge import deep_merge, presets, settings_for
 from octabox.prompts.names import Syntax
 from octabox.types import MAX_SEED
@@ -54,8 +54,7 @@ class ComponentConfig(_Strict):
     subfolder: str | None = Field(default=None, description="Folder of the component inside that source.")
     dtype: Dtype | None = Field(default=None, description="Dtype, if it differs from the model's.")
     storage: Storage | None = Field(
-        default=None,
-        description="Dtype that the weights of its layers are stored in between uses; half the memory of float16.",
+        default=None, description="Dtype of its layers' weights between uses; half the memory of float16."
     )
     quantization: dict[str, Any] | None = Field(
         default=None, description="Arguments of diffusers' quantization configuration, with `quant_backend` among them."
@@ -185,15 +184,12 @@ class ModelConfig(_Strict):
     adapters: tuple[LoraConfig, ...] = Field(default=(), description="LoRAs that are applied in every call.")
     ip_adapters: tuple[IPAdapterConfig, ...] = Field(default=(), description="IP-Adapters, for images as prompts.")
     prompt_syntax: Syntax | None = Field(
-        default=None,
-        description="Prompt syntax: plain, or with weights as in A1111 or Compel. Default: the server's.",
+        default=None, description="Prompt syntax: plain, or with weights as in A1111 or Compel. Default: the server's."
     )
     memory: MemoryMode = Field(
-        default="auto", description="Offloading from the accelerator; auto offloads what does not fit."
+        default="auto", description="Offloading from the accelerator where the model does not fit."
     )
-    batching: Literal["auto", "never", "always"] = Field(
-        default="auto", description="Whether waiting runs share a call."
-    )
+    batching: Batching = Field(default="auto", description="Whether waiting runs share a call.")
     deterministic: bool = Field(default=False, description="Whether outputs must not depend on other requests.")
     keep_alive: Duration | None = Field(
         default=None,

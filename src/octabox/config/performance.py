@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+#: Whether runs that wait share a call: where it is proved and faster, never, or wherever it is proved.
+Batching = Literal["auto", "never", "always"]
+
 #: Profiles: bitwise equal to diffusers, visually lossless, lossy.
 Profile = Literal["exact", "fast", "turbo"]
 

@@ -17,6 +17,7 @@ from octabox.config.memory.memory_settings import MemorySettings
 from octabox.config.model import Dtype, ResponseFormat
 from octabox.config.performance import Profile
 from octabox.config.problems import describe_expected, did_you_mean, format_value, nearest_location
+from octabox.config.sections.hub import HubSettings
 from octabox.config.sections.jobs import JobSettings
 from octabox.errors import ConfigError, nearest
 from octabox.prompts.names import Syntax
@@ -34,7 +35,7 @@ CLIENT_VARIABLES = (f"{PREFIX}URL", f"{PREFIX}API_KEY")
 DEFAULT_FILE = Path("octabox.yaml")
 
 
-class Settings(JobSettings, ConnectionSettings, MemorySettings, A1111Settings):
+class Settings(JobSettings, ConnectionSettings, HubSettings, MemorySettings, A1111Settings):
     """Settings of the server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,13 +63,6 @@ class Settings(JobSettings, ConnectionSettings, MemorySettings, A1111Settings):
     api_keys: tuple[SecretStr, ...] = Field(
         default=(), description="API keys, one of which a client must send; without any, all clients are accepted."
     )
-    admin_keys: tuple[SecretStr, ...] = Field(
-        default=(),
-        description="API keys of administrators, who may search, download and remove models of the Hub. "
-        "Without any, clients of this machine may, if there are no API keys.",
-    )
-    hub: bool = Field(default=True, description="Whether administrators may manage models of the Hub over HTTP.")
-    allow_hub: bool = Field(default=False, description="Whether clients may use any model of the Hub by its id.")
     queue_size: int = Field(default=32, description="Maximum number of requests that wait for a model.", ge=1)
     threads: int = Field(default=0, description="CPU threads of each model; 0 is one for each physical core.", ge=0)
     device: str | None = Field(

@@ -156,11 +156,9 @@ class WorkerSupervisor:
         while True:
             await self.stop()  # A worker that has failed to load may not have ended yet.
             spawned = self._processes.spawns
-            occupied = self._residency.held_by_others(self.name, model.device)
-            start = Start(model, requested[1], self._options, occupied)
+            start = Start(model, requested[1], self._options, self._residency.held_by_others(self.name, model.device))
             count = partial(self._residency.on_out_of_memory, self.name)
-            worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
-            self.worker = worker
+            worker = self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
             answer = await worker.load(self._start_worker, self._processes.context, self._load_timeout)
             if isinstance(answer, Loaded):
                 return

@@ -110,11 +110,7 @@ class TrialRunner:
         first, reason = next(iter(failed.items()))
         # Precisions that were skipped are not to be tried by the next load either.
         record_failed_dtypes(self._choice.key, {str(each): failed.get(each, reason) for each in attempts[:index]})
-        casts = ", and casts what its components are given" if self._attempt.casts else ""
-        warning = (
-            f"{output.call.runs_as} does not run in {dtype_name(first.dtype)} as it is ({reason}): the request was repeated, "
-            f"and from now on the model computes in {dtype_name(self._attempt.dtype)}{casts}."
-        )
+        warning = _describe_switch(output.call, first, reason, self._attempt)
         return replace(output, warnings=(*output.warnings, warning))
 
     def _raise_if_final(self, failed: dict[Precision, str], call: Call, error: Exception) -> None:
@@ -181,3 +177,12 @@ class TrialRunner:
         self._runner = Runner(self._loaded)
         self.batches = BatchRunner(self._runner, self._loaded)
         self.modes = ModeController(self._loaded, self._start, out_of_memory)
+
+
+def _describe_switch(call: Call, first: Precision, reason: str, last: Precision) -> str:
+    """Return the warning that a call was repeated in another precision."""
+    casts = ", and casts what its components are given" if last.casts else ""
+    return (
+        f"{call.runs_as} does not run in {dtype_name(first.dtype)} as it is ({reason}): the request was repeated, "
+        f"and from now on the model computes in {dtype_name(last.dtype)}{casts}."
+    )

@@ -85,11 +85,7 @@ class LoadedModel:
 
 
 def load(
-    config: ModelConfig,
-    pipeline: str,
-    options: WorkerOptions,
-    precision: Precision | None = None,
-    occupied: int = 0,
+    config: ModelConfig, pipeline: str, options: WorkerOptions, precision: Precision | None = None, occupied: int = 0
 ) -> LoadedModel:
     """Load a model from its configuration.
 
