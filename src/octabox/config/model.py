@@ -144,9 +144,7 @@ class ModelConfig(_Strict):
     """The configuration of a model."""
 
     name: ModelName = Field(description="Name for clients.")
-    aliases: tuple[ModelName, ...] = Field(
-        default=(), description="Other names for clients, served by the same process."
-    )
+    aliases: tuple[ModelName, ...] = Field(default=(), description="Other names for clients, of the same process.")
     model: str = Field(
         description="Hub id, folder, or a .safetensors, .gguf, .ckpt, .pt or .pth file; relative to the models folder.",
         min_length=1,
