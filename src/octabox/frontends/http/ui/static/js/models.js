@@ -3,7 +3,9 @@
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { postJson } from "./api.js";
+import { formatBytes } from "./format.js";
 import { T } from "./texts.js";
+import "./hub.js";
 
 export class OctaboxModels extends LitElement {
   static properties = { models: { attribute: false }, order: { state: true }, busy: { state: true }, message: { state: true } };
@@ -40,6 +42,7 @@ export class OctaboxModels extends LitElement {
           <td class="buttons"><button type="button" @click=${() => (location.hash = `#/create?${new URLSearchParams({ model: each.id })}`)}>${T.models.use}</button>
             <button type="button" ?disabled=${this.busy.has(each.id)} @click=${() => this.change(each, each.status ? "unload" : "load")}>${each.status ? T.models.unload : T.models.load}</button></td>
         </tr>`)}</tbody></table></div>
+      <octabox-hub></octabox-hub>
     </section>`;
   }
 
@@ -62,15 +65,6 @@ function stateOf(model) {
 
 function bytesOf(model) {
   return Object.values(model.status?.memory || {}).reduce((sum, each) => sum + Number(each), 0);
-}
-
-/** Return a size in words: 1.5 GB. @param {number} bytes */
-export function formatBytes(bytes) {
-  if (!bytes) return "";
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  const power = Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
-  const value = bytes / 1000 ** power;
-  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
 }
 
 customElements.define("octabox-models", OctaboxModels);

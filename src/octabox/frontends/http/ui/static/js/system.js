@@ -3,7 +3,7 @@
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { apiKey, getJson, send, setApiKey } from "./api.js";
-import { formatBytes } from "./models.js";
+import { formatBytes } from "./format.js";
 import { Run } from "./run.js";
 import { T } from "./texts.js";
 

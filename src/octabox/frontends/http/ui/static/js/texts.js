@@ -45,8 +45,9 @@ export const T = {
   models: {
     name: "Name", tasks: "Tasks", pipeline: "Pipeline", state: "State", memory: "Memory", load: "Load", unload: "Unload", use: "Use",
     states: { ready: "in memory", loading: "loading", busy: "running" }, none: "not loaded", waiting: (/** @type {number} */ n) => `${n} waiting`,
-    search: "Search the Hub", pull: "Pull", hubOff: "The Hub is not available on this server.", results: "Models of the Hub", gated: "gated",
-    fits: "fits", noFit: "does not fit", bytes: "Size", downloads: "Downloads", licence: "Licence",
+    search: "Search the Hub", searchButton: "Search", pull: "Download", what: "Kind", nothingFound: "Nothing was found.", cached: "On the disk", incomplete: "incomplete",
+    remove: (/** @type {string} */ name, /** @type {string} */ size) => `Delete ${name} (${size}) from the disk?`, hubOff: "The Hub is not available on this server.", results: "Models of the Hub", gated: "gated",
+    fits: { yes: "fits into memory", offloaded: "fits with offloading", no: "does not fit into memory" }, bytes: "Size", downloads: "Downloads", licence: "Licence",
   },
   adapters: { name: "Name", kind: "Kind", fits: "Fits", base: "Made for", use: "Use", empty: "There are no LoRAs or embeddings in the models folder." },
   grid: {

@@ -1,0 +1,148 @@
+// The Hub: search, download with progress, and what lies on the disk.
+// @ts-check
+
+import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { getJson, postJson, send } from "./api.js";
+import { formatBytes } from "./format.js";
+import { T } from "./texts.js";
+
+/** Milliseconds between two looks at downloads that run. */
+const INTERVAL = 700;
+
+export class OctaboxHub extends LitElement {
+  static properties = {
+    words: { state: true }, found: { state: true }, cached: { state: true }, pulls: { state: true }, problem: { state: true }, off: { state: true }, busy: { state: true },
+  };
+
+  constructor() {
+    super();
+    this.words = "";
+    /** @type {any[] | null} */
+    this.found = null;
+    /** @type {any[]} */
+    this.cached = [];
+    /** @type {any[]} */
+    this.pulls = [];
+    this.problem = "";
+    /** Why the routes of the Hub are not there for this client; empty if they are. */
+    this.off = "";
+    this.busy = false;
+  }
+
+  createRenderRoot() {
+    return this;
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.read();
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    clearTimeout(this.timer);
+  }
+
+  /** Read what is on the disk, and the downloads. */
+  async read() {
+    try {
+      const [cached, pulls] = await Promise.all([getJson("v1/hub/models"), getJson("v1/hub/pulls")]);
+      this.cached = cached.data;
+      this.pulls = pulls.data.reverse();
+      this.watch();
+    } catch (error) {
+      this.off = error.status === 404 ? T.models.hubOff : error.message;
+    }
+  }
+
+  /** Look at the downloads again while one runs. */
+  watch() {
+    clearTimeout(this.timer);
+    if (!this.isConnected || !this.pulls.some((each) => each.status === "in_progress" || each.status === "queued")) return;
+    this.timer = setTimeout(async () => {
+      await this.read();
+      this.dispatchEvent(new CustomEvent("models-changed", { bubbles: true }));
+    }, INTERVAL);
+  }
+
+  render() {
+    if (this.off) return html`<h2>${T.models.results}</h2><p>${this.off}</p>`;
+    return html`<h2>${T.models.results}</h2>
+      <form class="row" @submit=${this.onSearch}><input name="hub-words" type="search" aria-label=${T.models.search} placeholder=${T.models.search} .value=${this.words}
+        @input=${(e) => (this.words = e.target.value)}><button class="primary" ?disabled=${this.busy}>${T.models.searchButton}</button></form>
+      ${this.problem ? html`<p class="error" role="alert">${linked(this.problem)}</p>` : nothing}
+      ${this.pulls.map((pull) => this.renderPull(pull))}
+      ${this.found ? this.renderFound() : nothing}
+      ${this.cached.length ? this.renderCached() : nothing}`;
+  }
+
+  renderPull(pull) {
+    const left = pull.seconds_left === null ? "" : `, ${T.create.seconds(pull.seconds_left)}`;
+    const running = pull.status === "in_progress" || pull.status === "queued";
+    return html`<div class="pull" data-pull=${pull.model} data-state=${pull.status}><strong>${pull.model}</strong>
+      <span role="status">${running ? `${formatBytes(pull.bytes)} / ${formatBytes(pull.total_bytes)}${left}` : T.phases[pull.status] || pull.status}</span>
+      ${running ? html`<progress aria-label=${pull.model} max=${pull.total_bytes || 1} .value=${pull.bytes}></progress>
+        <button type="button" @click=${() => this.change("DELETE", `v1/hub/pulls/${pull.id}`)}>${T.create.cancel}</button>` : nothing}
+      ${pull.error ? html`<p class="error">${linked(pull.error.message)}</p>` : nothing}</div>`;
+  }
+
+  renderFound() {
+    if (!this.found?.length) return html`<p>${T.models.nothingFound}</p>`;
+    return html`<div class="table"><table><thead><tr><th>${T.models.name}</th><th>${T.models.what}</th><th>${T.models.bytes}</th><th>${T.models.downloads}</th><th>${T.models.licence}</th><th></th></tr></thead>
+      <tbody>${this.found.map((each) => html`<tr data-repo=${each.name}><td><strong>${each.name}</strong>${each.gated ? html` <small>${T.models.gated}</small>` : nothing}</td>
+        <td>${[each.task, each.pipeline || each.kind].filter(Boolean).join(", ")}</td><td>${formatBytes(each.size)}${each.fits ? html`<br><small>${T.models.fits[each.fits]}</small>` : nothing}</td>
+        <td>${each.downloads ?? ""}</td><td>${each.licence || ""}</td>
+        <td><button type="button" @click=${() => this.pull(each.name)}>${T.models.pull}</button></td></tr>`)}</tbody></table></div>`;
+  }
+
+  renderCached() {
+    return html`<h2>${T.models.cached}</h2><div class="table"><table><tbody>${this.cached.map((each) => html`<tr data-cached=${each.name}><td><strong>${each.name}</strong>${each.complete === false ? html` <small>${T.models.incomplete}</small>` : nothing}</td>
+      <td>${each.kind || ""}</td><td>${formatBytes(each.size)}</td><td class="buttons">
+      ${each.complete === false ? html`<button type="button" @click=${() => this.pull(each.name)}>${T.models.pull}</button>` : nothing}
+      <button type="button" @click=${() => this.remove(each)}>${T.gallery.delete}</button></td></tr>`)}</tbody></table></div>`;
+  }
+
+  async onSearch(event) {
+    event.preventDefault();
+    this.busy = true;
+    await this.attempt(async () => {
+      this.found = (await getJson(`v1/hub/search?q=${encodeURIComponent(this.words)}`)).data;
+    });
+    this.busy = false;
+  }
+
+  /** Download a model, and configure it by the last part of its id. @param {string} model */
+  async pull(model) {
+    await this.attempt(() => postJson("v1/hub/pulls", { model, name: model.split("/").pop() }));
+    await this.read();
+  }
+
+  async remove(model) {
+    if (confirm(T.models.remove(model.name, formatBytes(model.size)))) await this.change("DELETE", `v1/hub/models/${model.name}`);
+  }
+
+  /** @param {string} method @param {string} path */
+  async change(method, path) {
+    await this.attempt(() => send(method, path));
+    await this.read();
+  }
+
+  /** @param {() => Promise<any>} work */
+  async attempt(work) {
+    this.problem = "";
+    try {
+      await work();
+    } catch (error) {
+      this.problem = error.message;
+    }
+  }
+}
+
+/** Return a message with its address as a link, such as the page where a model's conditions are accepted. */
+function linked(text) {
+  const found = /https?:\/\/[^\s'"]+[^\s'".,]/.exec(text);
+  if (!found) return text;
+  return html`${text.slice(0, found.index)}<a href=${found[0]} target="_blank" rel="noreferrer">${found[0]}</a>${text.slice(found.index + found[0].length)}`;
+}
+
+customElements.define("octabox-hub", OctaboxHub);

@@ -1,0 +1,51 @@
+"""Models of the Hub on the page: found, downloaded with progress, used; a gated one says where its terms are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_hub import LocalHub, folder_files
+from octabox import demo
+from page_tab import PATIENCE, watch
+from serving import running_server
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[LocalHub, str]]:
+    """Return a Hub, and the address of a server with an empty cache that uses it."""
+    files = folder_files(demo.FOLDER)
+    with LocalHub().running() as hub:
+        hub.add("org/shapes", files)
+        hub.add("org/shapes-gated", files, gated="auto")
+        environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
+        with running_server(tmp_path / "models", environment=environment) as url:
+            yield hub, url
+
+
+def test_search_download_and_use(browser: Any, place: tuple[LocalHub, str]) -> None:
+    """The search lists both, the open one is downloaded and makes an image, the gated one names its page."""
+    hub, url = place
+    context = browser.new_context()
+    context.set_default_timeout(60_000)
+    tab = watch(context.new_page(), url)
+    tab.open("models")
+    tab.page.fill("input[name=hub-words]", "shapes")
+    tab.page.click("octabox-hub >> text=Search")
+    tab.page.click("tr[data-repo='org/shapes-gated'] >> text=Download")
+    link = tab.page.get_attribute(".pull[data-state=failed] a", "href", timeout=PATIENCE)
+    assert f"{hub.url}/org/shapes-gated" == link
+    tab.page.click("tr[data-repo='org/shapes'] >> text=Download")
+    tab.page.wait_for_selector(".pull[data-state=completed]", timeout=PATIENCE)
+
+    tab.page.locator("tr[data-model=shapes] >> text=Use").click(timeout=PATIENCE)
+    tab.page.wait_for_function("() => document.querySelector('select[name=model]').value === 'shapes'")
+    tab.make("a red circle", num_inference_steps=3)
+    assert [128, 128] == tab.size()
+    context.close()
+    assert [] == tab.problems
