@@ -71,7 +71,7 @@ async function inflate(bytes) {
 /** @returns {Restored} */
 export function fromOctabox(metadata) {
   const { model, task, params = {}, seed = null, scheduler, workflow, adapters } = metadata;
-  const words = { ...params, ...(metadata.prompt_before || {}) };
+  const words = { ...params, ...(metadata.written || {}) };
   return { model, task, params: words, seed, scheduler, workflow, adapters };
 }
 
