@@ -112,9 +112,10 @@ def _check_modes(modes: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         InvalidParameterError: There is no such mode.
     """
-    from octabox.config.memory.modes import MemoryMode
+    from octabox.config.memory.modes import ALIASES, Mode
 
-    known = get_args(MemoryMode)
+    known = get_args(Mode)
+    modes = tuple(ALIASES.get(mode.lower(), mode) for mode in modes)
     if unknown := next((mode for mode in modes if mode not in known), None):
         hint = f"Choose from {', '.join(known)}."
         raise InvalidParameterError(
