@@ -13,6 +13,10 @@ from octabox.types import Generation
 FEW = 4
 
 
+#: Fields of a call that tests set.
+FIELDS = ("scheduler", "output", "partial_images", "deterministic")
+
+
 class Calls:
     """Builds calls of one model."""
 
@@ -22,7 +26,7 @@ class Calls:
     def __call__(self, *, seeds: tuple[int, ...] = (0,), runs_as: str = "", inputs: Any = None, **options: Any) -> Call:
         """Return a call; options that are not fields of a call are parameters of its runs."""
         self.count += 1
-        fields = {name: options.pop(name) for name in ("scheduler", "output", "partial_images") if name in options}
+        fields = {name: options.pop(name) for name in FIELDS if name in options}
         params = {
             "prompt": "a red circle on a blue background",
             "num_inference_steps": FEW,

@@ -127,7 +127,7 @@ class FakeGenerations:
 
     def _see(self, request: GenerationRequest) -> None:
         """Remember a request that was not validated before."""
-        if request.id not in {each.id for each in self.seen}:
+        if request not in self.seen:
             self.seen.append(request)
 
     def _artifact(self, request: GenerationRequest, seed: int) -> Artifact:

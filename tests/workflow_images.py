@@ -27,7 +27,18 @@ class Drawing:
 
     def request(self, workflow: dict[str, Any] | None = None, **options: Any) -> GenerationRequest:
         """Return a request; options that are no fields are call parameters."""
-        names = ("model", "task", "inputs", "seed", "num_outputs", "scheduler", "output", "variation", "adapters")
+        names = (
+            "model",
+            "task",
+            "inputs",
+            "seed",
+            "num_outputs",
+            "scheduler",
+            "output",
+            "variation",
+            "adapters",
+            "deterministic",
+        )
         fields = {name: options.pop(name) for name in names if name in options}
         params = {"prompt": PROMPT, "num_inference_steps": STEPS, "guidance_scale": 3.0, **options}
         return GenerationRequest(**{"model": "demo", "seed": 1, **fields}, params=params, workflow=workflow or {})

@@ -41,7 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(folder: Path, name: str, **fields: Any) -> ModelConfig:
     """Return a model's configuration."""
-    return ModelConfig.model_validate({"name": "x", "model": str(folder / name), "dtype": "float32", **fields})
+    known = {"name": "x", "model": str(folder / name), "dtype": "float32", "memory": "full"}
+    return ModelConfig.model_validate({**known, **fields})
 
 
 def loaded(folder: Path, name: str, accelerator: Control, **fields: Any) -> tuple[Any, int, int]:

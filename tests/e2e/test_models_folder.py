@@ -45,7 +45,7 @@ def test_a_bad_file_keeps_nothing_else_back(http: httpx.Client) -> None:
 def test_a_change_is_seen_without_a_restart(http: httpx.Client, registry: Path) -> None:
     """A configuration that appears is listed and served; of one that goes, the model stays until it is unloaded."""
     file, before = registry / "shapes.yaml", names(http)
-    file.write_text(f"model: {demo.FOLDER}\ndefaults: {{num_inference_steps: 2}}\n", encoding="utf-8")
+    file.write_text(f"model: {demo.FOLDER}\ndtype: float32\ndefaults: {{num_inference_steps: 2}}\n", encoding="utf-8")
     there = names(http)
     made = http.post("/v1/images/generations", json={"model": "shapes", "prompt": "a red star"})
     file.unlink()

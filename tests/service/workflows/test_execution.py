@@ -69,7 +69,7 @@ async def test_a_variation_is_a_request_like_others(draw: Drawing) -> None:
 @pytest.mark.parametrize("workflow", [{}, {"upscale": {"upscaler": "nearest", "scale": 2}}])
 async def test_results_one_by_one(draw: Drawing, workflow: dict[str, object]) -> None:
     """Each run has its own result, the very one that it has among all."""
-    request = draw.request(workflow, num_outputs=2, seed=7)
+    request = draw.request(workflow, num_outputs=2, seed=7, deterministic=True)
     together = await draw.parts.generation.generate(request)
     events = [event async for event in draw.parts.generation.stream_each(request)]
     results = [event for event in events if isinstance(event, Generation)]

@@ -97,7 +97,7 @@ class Runner:
         """
         progress = self._progress = ProgressReporter(call, self._placement, check)
         began = time.perf_counter()
-        target, performance = self.targets.get(call.runs_as), self._model.performance
+        target, performance = self.targets[call.runs_as], self._model.performance
         outputs: list[SeededOutput] = []
         adapters: list[AdapterReport] = []
         with (
@@ -141,10 +141,6 @@ class Runner:
         elif call.scheduler is not None:
             message = f"{target.entry.name} has no noise scheduler that {call.scheduler.name} could replace."
             raise InvalidParameterError(message, hint="Leave the scheduler out.", parameter="scheduler")
-
-    def target(self, name: str) -> Target:
-        """Return the pipeline of a class over this model's components."""
-        return self.targets.get(name)
 
     def run_once(self, target: Target, call: Call, run: Run, on_step: OnStep, messages: list[str]) -> Any:
         """Run one run, and return what the pipeline returns."""

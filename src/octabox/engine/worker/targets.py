@@ -26,38 +26,37 @@ class Target:
     has_control: bool
 
 
-class Targets:
-    """The pipelines over the components of one model, created when they are first called.
+class Targets(dict[str, Target]):
+    """The pipelines over the components of one model by class, created when they are first called.
 
     Args:
         model: The model.
     """
 
     def __init__(self, model: LoadedModel) -> None:
+        super().__init__()
         self._model = model
         name = type(model.pipeline).__name__
         self._pipelines: dict[str, DiffusionPipeline] = {name: model.pipeline}
-        self._targets: dict[str, Target] = {}
         if name in load_catalog().pipelines:
-            self.get(name)
+            self.__missing__(name)
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
         """All pipelines."""
         return list(self._pipelines.values())
 
-    def get(self, name: str) -> Target:
-        """Return the pipeline of a class.
+    def __missing__(self, name: str) -> Target:
+        """Create the pipeline of a class.
 
         Raises:
             IncompatibleWeightsError: The model lacks components of the class.
         """
-        if name not in self._targets:
-            if name not in self._pipelines:
-                self._pipelines[name] = self._create(name)
-            entry = load_catalog().pipeline(name)
-            self._targets[name] = Target(self._pipelines[name], entry, control_inputs(entry).component is not None)
-        return self._targets[name]
+        if name not in self._pipelines:
+            self._pipelines[name] = self._create(name)
+        entry = load_catalog().pipeline(name)
+        target = self[name] = Target(self._pipelines[name], entry, control_inputs(entry).component is not None)
+        return target
 
     def _create(self, name: str) -> DiffusionPipeline:
         cls: Any = import_class(name)

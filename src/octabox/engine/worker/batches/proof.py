@@ -47,7 +47,7 @@ class BatchProof:
         media = sorted(call.runs[0].inputs)
         key = (call.runs_as, *([call.scheduler.name] if call.scheduler else []), *media)
         if key not in self._verdicts:
-            target = self._runner.target(call.runs_as)
+            target = self._runner.targets[call.runs_as]
             self._runner.reset_pipeline(target, call)
             reason = self._static_reason(target, call.runs[0])
             if not reason and call.model.batching != "always":

@@ -62,7 +62,7 @@ class BatchRunner:
         """
         records = [CallRecord(call, self._reporter(call)) for call in calls]
         waiting = deque(Member(record, index, run) for record in records for index, run in enumerate(record.call.runs))
-        target = self._runner.target(calls[0].runs_as)
+        target = self._runner.targets[calls[0].runs_as]
         while waiting := deque(drop_cancelled(waiting, events)):
             group = self._next_group(target, waiting, events)
             self._run_group(target, group, events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from PIL.Image import Image
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.reading.annotations import Shape, parse_annotation
 from octabox.engine.protocol import Medium, Run
-from octabox.engine.worker.inputs.joining import JoinedRun, copy_containers
+from octabox.engine.worker.inputs.joining import JoinedRun
 from octabox.engine.worker.outputs.rates import sampling_rate
 from octabox.errors import InvalidParameterError
 from octabox.media.audio import Audio, resample
@@ -163,3 +164,12 @@ def _describe_size(medium: Medium) -> str:
         return f"a list of {len(medium)}"
     array = medium.samples if isinstance(medium, Audio) else medium
     return f"{list(array.shape)}"
+
+
+def copy_containers(value: Any) -> Any:
+    """Return a value with its lists and mappings copied, since some pipelines write into them."""
+    if isinstance(value, list):
+        return [copy_containers(each) for each in value]
+    if isinstance(value, dict):
+        return {name: copy_containers(each) for name, each in value.items()}
+    return copy.copy(value) if isinstance(value, set) else value

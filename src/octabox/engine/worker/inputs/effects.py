@@ -11,14 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from diffusers import DiffusionPipeline
+from diffusers import ConfigMixin, DiffusionPipeline
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch.nn import Module
 
+from octabox.catalog.reading.effects.evaluation import CallValues
 from octabox.catalog.reading.effects.reads import Conditions, find_reads
 from octabox.catalog.reading.effects.values import ClassMethods
 from octabox.catalog.reading.syntax import Function
-from octabox.engine.worker.inputs.expressions import CallValues
 
 #: The key of attention arguments that scales LoRAs, and the function by which a denoiser does that.
 SCALE, SCALE_LORAS = "scale", "scale_lora_layers"
@@ -39,7 +39,7 @@ def effect_warnings(pipe: Any, arguments: Mapping[str, Any], requested: Mapping[
     signature = inspect.signature(cls.__call__).parameters
     defaults = {name: each.default for name, each in signature.items() if each.default is not inspect.Parameter.empty}
     names = [name for name, value in requested.items() if name in defaults and not _is_default(value, defaults[name])]
-    values = CallValues(pipe, {**defaults, **arguments})
+    values = CallValues(pipe, {**defaults, **arguments}, (ConfigMixin, Module))
     found: list[str] = []
     for name in names:
         reasons = _reasons(cls, name, values)

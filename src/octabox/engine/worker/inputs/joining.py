@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.engine.batches.keys import text_parameters
@@ -33,12 +31,3 @@ def join_runs(entry: PipelineEntry, runs: Sequence[Run]) -> JoinedRun:
     return JoinedRun(
         {**first.params, **joined}, inputs, first.seed, adapters=first.adapters, seeds=tuple(run.seed for run in runs)
     )
-
-
-def copy_containers(value: Any) -> Any:
-    """Return a value with its lists and mappings copied, since some pipelines write into them."""
-    if isinstance(value, list):
-        return [copy_containers(each) for each in value]
-    if isinstance(value, dict):
-        return {name: copy_containers(each) for name, each in value.items()}
-    return copy.copy(value) if isinstance(value, set) else value

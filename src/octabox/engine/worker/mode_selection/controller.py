@@ -187,7 +187,7 @@ def _has_run_out(error: Exception) -> bool:
 
 def _largest_run(runner: Runner, call: Call) -> int:
     """Return the pixels of the largest run of a call, times its frames and outputs."""
-    target = runner.targets.get(call.runs_as)
+    target = runner.targets[call.runs_as]
     return max((call_pixels(target.pipe, target.entry, run.params, run.inputs) for run in call.runs), default=1)
 
 

@@ -75,7 +75,7 @@ def test_what_is_not_said_is_the_models_own() -> None:
     """Options that say nothing leave pipeline, scheduler and guidance to the model, on the processor in float32."""
     found = config()
 
-    assert (None, None, "cpu", "float32", "full") == (
+    assert (None, None, "cpu", "float32", "auto") == (
         found.pipeline,
         found.scheduler,
         found.device,
