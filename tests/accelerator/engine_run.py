@@ -60,7 +60,7 @@ def run_engine(steps: list[dict[str, Any]], environment: dict[str, str], python:
 
 async def main(steps: list[dict[str, Any]]) -> None:
     """Run the steps one after the other."""
-    model = ModelConfig(name="demo", model=str(demo.FOLDER), dtype="float32")
+    model = ModelConfig(name="demo", model=str(demo.FOLDER), dtype="float32", memory="full")
     engine = LocalEngine(WorkerOptions(threads=1))
     await engine.start([model])
     try:
@@ -82,13 +82,16 @@ async def _result(engine: LocalEngine, model: ModelConfig, step: dict[str, Any])
     if "status" in step:
         return [asdict(status) for status in engine.status()]
     if "generate" in step:
-        generation = await finish(engine, Calls(model.model_copy(update={"name": step["generate"]}))(seeds=(7,)))
+        generation = await finish(
+            engine, Calls(model.model_copy(update={"name": step["generate"], "revision": step["generate"]}))(seeds=(7,))
+        )
         return hashlib.sha256(generation.artifacts[0].content).hexdigest()
     if "convert" in step:
         conversion = Conversion(model, PIPELINE, Path(step["convert"]), WorkerOptions(threads=1, log_level="warning"))
         return list((await asyncio.to_thread(convert, conversion)).warnings)
     fields = {name: step[name] for name in ("device",) if name in step}
-    models = [model.model_copy(update={"name": name, **fields}) for name in step["load"]]
+    # By its revision, which a folder does not have, each has a process of its own.
+    models = [model.model_copy(update={"name": name, "revision": name, **fields}) for name in step["load"]]
     loads = await asyncio.gather(*(engine.load(each, PIPELINE) for each in models), return_exceptions=True)
     return [_to_json(load) for load in loads]
 

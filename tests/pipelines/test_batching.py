@@ -10,6 +10,9 @@ from makers import pipelines
 from octabox.catalog.pipelines import load_catalog
 from pipelines.batching import NO_LISTS, PROVED, find_verdict, read_verdicts
 
+# Warnings of diffusers, such as of a deprecated class, are no concern of a batch.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 VERDICTS = read_verdicts()
 
 #: Largest length of a verdict that is compared: errors and numbers differ by version and machine.

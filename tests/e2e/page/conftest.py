@@ -28,9 +28,9 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Return Chromium."""
+    """Return Chromium, until the end of the module: while Playwright's event loop runs, other tests cannot run theirs."""
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
         pytest.skip("Chromium is not installed, so the page is not tested: apt-get install chromium")
@@ -41,7 +41,7 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the address of a server with the embedded model and its LoRAs."""
     loras = tmp_path_factory.mktemp("loras")

@@ -40,10 +40,14 @@ class TrialRunner:
 
     def __init__(self, loaded: LoadedModel, start: Start) -> None:
         self._start, self.device, self._choice = start, loaded.device, loaded.dtypes
-        self._attempt = loaded.dtypes.attempts[0] if loaded.dtypes else None
+        self._attempt, self._out_of_memory = loaded.dtypes.attempts[0] if loaded.dtypes else None, 0
+        self._use(loaded)
+
+    def _use(self, loaded: LoadedModel) -> None:
+        """Run the following calls on a model."""
         self._runner, self._loaded = Runner(loaded), loaded
         self.batches = BatchRunner(self._runner, loaded)
-        self.modes = ModeController(loaded, start)
+        self.modes = ModeController(loaded, self._start, self._out_of_memory)
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
@@ -102,8 +106,7 @@ class TrialRunner:
 
     def _record_failures(self, output: RawOutput, failed: dict[Precision, str]) -> RawOutput:
         """Record the precisions that failed for later loads, and return the output with a warning."""
-        assert self._choice is not None  # noqa: S101 (something has failed)
-        assert self._attempt is not None  # noqa: S101 (likewise)
+        assert self._choice is not None and self._attempt is not None  # noqa: S101, PT018 (something has failed)
         attempts = self._choice.attempts
         index = attempts.index(self._attempt)
         self._choice = replace(self._choice, attempts=attempts[index:])
@@ -167,16 +170,14 @@ class TrialRunner:
     def _load(self, attempt: Precision | None) -> None:
         """Reload the model after the previous one has been released."""
         module = torch.get_device_module(torch.device(self.device))
-        out_of_memory = self.modes.out_of_memory
-        for name in ("_runner", "_loaded", "batches", "modes"):
+        if "modes" in vars(self):  # They are missing where the previous load has failed.
+            self._out_of_memory = vars(self).pop("modes").out_of_memory
+        for name in ("_runner", "_loaded", "batches"):
             vars(self).pop(name, None)
         gc.collect()
         if callable(empty_cache := getattr(module, "empty_cache", None)):
             empty_cache()
-        self._loaded = load(self._start.model, self._start.pipeline, self._start.options, attempt, self._start.occupied)
-        self._runner = Runner(self._loaded)
-        self.batches = BatchRunner(self._runner, self._loaded)
-        self.modes = ModeController(self._loaded, self._start, out_of_memory)
+        self._use(load(self._start.model, self._start.pipeline, self._start.options, attempt, self._start.occupied))
 
 
 def _describe_switch(call: Call, first: Precision, reason: str, last: Precision) -> str:
