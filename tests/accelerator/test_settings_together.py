@@ -91,7 +91,7 @@ def test_a_model_that_cannot_be_loaded_again_is_as_before(
     before = held(accelerator)
 
     def load_without_room(*args: Any) -> Any:
-        if args[-1].dtype != torch.bfloat16:
+        if args[3].dtype != torch.bfloat16:
             accelerator.fail("out of memory", 10)
             # Without weights that move, a load needs the device as little as a processor's does.
             if memory != "full":
