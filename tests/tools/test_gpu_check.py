@@ -20,7 +20,7 @@ from gpu_checks.memory import came_back
 from gpu_checks.models import architectures
 from gpu_checks.report import JSON, PAGE, Report
 from gpu_checks.runner import Check, CheckSkippedError, Outcome, Row, require, run_checks, time_limit
-from octabox.config.memory.modes import MemoryMode
+from octabox.config.memory.modes import Mode
 from octabox.config.model import Dtype
 from octabox.hub.checkpoints import bundles
 
@@ -187,7 +187,7 @@ def test_checks_are_ordered_by_need() -> None:
     assert all(names.index(need) < names.index(check.name) for check in CHECKS for need in check.needs)
     assert all(check.cost < check.limit for check in CHECKS)
     assert {"exact", "fast", "turbo"} <= {name.rpartition(" ")[2] for name in names}
-    assert set(get_args(MemoryMode)) | set(get_args(Dtype)) - {"float16"} <= {name.rpartition(" ")[2] for name in names}
+    assert set(get_args(Mode)) | set(get_args(Dtype)) - {"float16"} <= {name.rpartition(" ")[2] for name in names}
 
 
 @pytest.mark.parametrize("tiny", [True, False])
