@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from octabox.security.json_files import MAX_BYTES, MAX_DEPTH, JsonLimitError, check_json, parse_json, read_json
+from octabox.security.json_files import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    JsonLimitError,
+    check_json,
+    parse_json,
+    read_json,
+    write_json,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +74,13 @@ def test_other_files(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json")
     with pytest.raises(OSError, match=r"folder|directory"):
         read_json(tmp_path)
+
+
+def test_a_value_is_written_whole(tmp_path: Path) -> None:
+    """The folder is created, the value is read again, and no other file is left."""
+    file = tmp_path / "folder" / "value.json"
+    write_json(file, {"a": 1})
+    write_json(file, {"a": [2]})
+
+    assert {"a": [2]} == read_json(file)
+    assert [file] == list(file.parent.iterdir())

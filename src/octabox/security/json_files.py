@@ -1,8 +1,9 @@
-"""Read JSON of files that come from anywhere, within limits of its size, nesting and number of values."""
+"""Read JSON of files that come from anywhere, within limits of its size, nesting and number of values, and write JSON files."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from itertools import accumulate
 from pathlib import Path
@@ -43,6 +44,19 @@ def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
         ValueError: It is not valid JSON, or exceeds a limit.
     """
     return parse_json(read_file(path, limit + 1), limit)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value to a JSON file, whose folder is created; readers see the previous content or all of the new one.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Each process has a separate temporary file, since several may write the same one.
+    temporary = path.with_suffix(f".{os.getpid()}.new")
+    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    temporary.replace(path)
 
 
 def parse_json(content: str | bytes, limit: int = MAX_BYTES) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from octabox.catalog.cache import cache_folder
+from octabox.security.json_files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +41,7 @@ def write_verdict(key: Mapping[str, Any], reason: str, **details: str) -> None:
     file = _file(key)
     content = {**_versions(), **key, **details, "reason": reason}
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        temporary.replace(file)
+        write_json(file, content)
     except OSError as error:
         logger.debug("The verdict about batches cannot be written to %s: %s", file, error)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from octabox.catalog.cache import cache_folder
-from octabox.security.json_files import read_json
+from octabox.security.json_files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +75,7 @@ def write_learned(key: str, learned: LearnedMemory) -> None:
     """Keep what was measured of a model. A folder that is not writable is only logged."""
     file = _file(key)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(learned), indent=1), encoding="utf-8")
-        temporary.replace(file)
+        write_json(file, asdict(learned))
     except OSError as error:
         logger.debug("Measured memory cannot be written to %s: %s", file, error)
 

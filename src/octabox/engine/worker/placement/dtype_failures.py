@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from octabox.catalog.cache import cache_folder
+from octabox.security.json_files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +44,7 @@ def record_failed_dtypes(key: Mapping[str, str], failed: Mapping[str, str]) -> N
     file = _file(key)
     content = {**_versions(), **key, "failed": {**failed_dtypes(key), **failed}}
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        temporary.replace(file)
+        write_json(file, content)
     except OSError as error:
         logger.debug("Dtype failures cannot be written to %s: %s", file, error)
 
