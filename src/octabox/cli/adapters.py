@@ -47,16 +47,13 @@ def command(
 
 def _row(row: dict[str, object], *, show_fit: bool) -> tuple[str, ...]:
     """Return an adapter as a row of the table."""
+    from octabox.cli.tables import format_size
+
     kind = row["network"] or row["kind"]
     rank = row["rank"] or row["vectors"] or ""
     words = row["words"] if isinstance(row["words"], list) else []
     fits = row.get("fits")
     fit = "?" if fits is None else "yes" if fits else "no"
-    cells = (str(row["name"]), str(kind), str(row["base"] or ""), str(rank), ", ".join(words), _size(row["size"]))
+    size = format_size(row["size"]) if isinstance(row["size"], int) else ""
+    cells = (str(row["name"]), str(kind), str(row["base"] or ""), str(rank), ", ".join(words), size)
     return (*cells, *((fit,) if show_fit else ()), str(row.get("reason") or row["problem"] or ""))
-
-
-def _size(count: object) -> str:
-    """Return a size in bytes with its unit."""
-    size = float(count) if isinstance(count, int) else 0.0
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"  # noqa: PLR2004 (a million bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -129,3 +130,17 @@ def test_axes_of_a_grid(scripts: Path) -> None:
     texts = ["1, 2.5", "red|blue, green", "1..3", "0..1 step 0.5", "a,1"]
 
     assert [[1, 2.5], ["red", "blue, green"], [1, 2, 3], [0, 0.5, 1], ["a", "1"]] == run(scripts, code, texts)
+
+
+def test_every_text_is_shown(scripts: Path) -> None:
+    """No text remains of what the page does not have any more; those of some sections are chosen by a name."""
+    code = """
+    import { T } from './js/texts.js';
+    const keys = ([name, part]) =>
+      part && typeof part === "object" ? Object.keys(part).map((each) => `T.${name}.${each}`) : [`T.${name}`];
+    console.log(JSON.stringify(Object.entries(T).flatMap(keys)));"""
+    source = "".join(file.read_text(encoding="utf-8") for file in (scripts / "js").glob("*.js"))
+
+    for text in run(scripts, code):
+        section = text.rpartition(".")[0]
+        assert re.search(rf"{re.escape(text)}\b", source) or f"{section}[" in source, text

@@ -115,7 +115,7 @@ export class OctaboxCreate extends LitElement {
     if (!this.models.length) return html`<p>${T.create.loading}</p>`;
     const primary = this.fields.filter((each) => !each.advanced);
     const advanced = this.fields.filter((each) => each.advanced);
-    return html`<div class="create" @field-change=${this.onField} @prompt-history=${this.onHistory} @media-size=${this.onSize}>
+    return html`<div class="create" @field-change=${this.onField} @prompt-history=${this.onHistory}>
       <form @submit=${this.onSubmit} @dragover=${(e) => e.preventDefault()} @drop=${this.onDrop} aria-label=${T.screens.create}>
         <div class="row">
           <label>${T.create.model}<select name="model" @change=${(e) => this.choose(e.target.value)}>
@@ -294,10 +294,6 @@ export class OctaboxCreate extends LitElement {
   onSwap() {
     const { width, height } = this.values;
     this.values = { ...this.values, width: height, height: width };
-  }
-
-  onSize(event) {
-    if (event.detail.kind === "image") this.imageSize = event.detail;
   }
 
   onHistory(event) {

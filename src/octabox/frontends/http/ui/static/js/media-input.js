@@ -67,16 +67,11 @@ export class OctaboxMedia extends LitElement {
   renderItem(item, index) {
     const view = this.kind === "video" ? html`<video src=${item} controls muted loop></video>`
       : this.kind === "audio" ? html`<audio src=${item} controls></audio>`
-        : html`<img src=${item} alt=${`${this.label} ${index + 1}`} @load=${this.onLoad}>`;
+        : html`<img src=${item} alt=${`${this.label} ${index + 1}`}>`;
     return html`<figure class="medium">${view}
       <button type="button" class="icon" title=${T.media.remove} aria-label=${`${T.media.remove}: ${this.label} ${index + 1}`}
         @click=${() => this.change(this.items.filter((_, each) => each !== index))}>×</button>
     </figure>`;
-  }
-
-  onLoad(event) {
-    const { naturalWidth: width, naturalHeight: height } = event.target;
-    this.dispatchEvent(new CustomEvent("media-size", { bubbles: true, detail: { width, height, kind: this.kind } }));
   }
 
   onOver(event) {

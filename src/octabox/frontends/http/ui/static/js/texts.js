@@ -10,15 +10,14 @@ export const T = {
   create: {
     model: "Model", task: "Task", make: "Generate", add: "Add to queue", cancel: "Cancel", seed: "Seed", random: "at random",
     newSeed: "New seed", keepSeed: "Keep the last seed", outputs: "Outputs", scheduler: "Scheduler", schedulerOwn: "the model's own",
-    advanced: "Advanced parameters", workflow: "Workflow", adapters: "Adapters", noAdapters: "No LoRA fits this model.",
-    styles: "Styles", syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.",
-    result: "Result", empty: "The result appears here.", format: "Format", formatDefault: "default", swap: "Swap width and height",
-    noModels: "No model makes this. Add one to the models folder.", loading: "Reading the model's parameters …",
+    advanced: "Advanced parameters", workflow: "Workflow", adapters: "Adapters",
+    syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.",
+    result: "Result", empty: "The result appears here.", swap: "Swap width and height",
+    loading: "Reading the model's parameters …",
     restored: (/** @type {string} */ what) => `Parameters restored from ${what}.`, nothingToRestore: "This file holds no parameters.",
-    required: "Required.", notNumber: "Not a number.", notJson: "Not valid JSON.", history: "Earlier prompt",
+    required: "Required.", notNumber: "Not a number.", notJson: "Not valid JSON.",
     warnings: "Warnings", again: "Use all parameters", usePrompt: "Use prompt", useSeed: "Use seed", asImage: "Use as input image",
     asMask: "Inpaint", download: "Download", weightHint: "Ctrl+Up and Ctrl+Down change the weight of the word at the cursor.",
-    dimension: (/** @type {number} */ w, /** @type {number} */ h) => `${w} × ${h}`,
     seconds: (/** @type {number} */ s) => `${s < 10 ? s.toFixed(1) : Math.round(s)} s`,
   },
   phases: {
@@ -27,7 +26,7 @@ export const T = {
   },
   media: {
     drop: (/** @type {string} */ kind) => `Drop ${kind === "image" || kind === "audio" ? "an" : "a"} ${kind} here, or choose a file`,
-    remove: "Remove", paint: "Paint the mask", useSize: "Use its size", outpaint: "Extend beyond the edges", url: "or its URL",
+    remove: "Remove", paint: "Paint the mask",
   },
   mask: {
     title: "Paint what is to change", brush: "Brush", eraser: "Eraser", size: "Size", hardness: "Hardness", undo: "Undo", redo: "Redo",
@@ -49,16 +48,16 @@ export const T = {
     remove: (/** @type {string} */ name, /** @type {string} */ size) => `Delete ${name} (${size}) from the disk?`, hubOff: "The Hub is not available on this server.", results: "Models of the Hub", gated: "gated",
     fits: { yes: "fits into memory", offloaded: "fits with offloading", no: "does not fit into memory" }, bytes: "Size", downloads: "Downloads", licence: "Licence",
   },
-  adapters: { name: "Name", kind: "Kind", fits: "Fits", base: "Made for", use: "Use", empty: "There are no LoRAs or embeddings in the models folder." },
+  adapters: { name: "Name", kind: "Kind", fits: "Fits", empty: "There are no LoRAs or embeddings in the models folder." },
   grid: {
-    x: "Columns", y: "Rows", z: "Pages", none: "nothing", parameter: "Parameter", values: "Values, separated by commas or |", make: "Generate grid",
+    x: "Columns", y: "Rows", z: "Pages", none: "nothing", values: "Values, separated by commas or |", make: "Generate grid",
     count: (/** @type {number} */ n) => `${n} ${n === 1 ? "output" : "outputs"}`, save: "Save as one image", tooMany: (/** @type {number} */ n) => `At most ${n} outputs are made in one grid.`,
     hint: "Columns, rows and pages each vary one parameter of the form in Create.", stop: "Stop",
   },
   system: {
-    server: "Server", models: "Memory by model", metrics: "Metrics", device: "Device", host: "Host", key: "API key", save: "Save", forget: "Forget",
+    server: "Server", models: "Memory by model", metrics: "Metrics", key: "API key", save: "Save",
     benchmark: "Benchmark", run: "Run benchmark", size: "Batch", rate: "Iterations per second", seconds: "Seconds",
-    ready: "ready", none: "No model is in memory.",
+    none: "No model is in memory.",
   },
   login: { title: "API key", text: "This server requires an API key.", submit: "Sign in", label: "Key" },
   keys: {
@@ -70,7 +69,6 @@ export const T = {
   },
   errors: {
     unreachable: "The server cannot be reached.", status: (/** @type {number} */ status) => `The server answered with status ${status}.`,
-    stream: "The connection ended before the result.",
   },
-  connection: { lost: "The server cannot be reached; trying again …", back: "Connected again." },
+  connection: { lost: "The server cannot be reached; trying again …" },
 };
