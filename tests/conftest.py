@@ -41,12 +41,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that runs a part of the tests over all pipelines."""
+    """Add the option that runs a part of the tests."""
     parser.addoption(
         PART,
         type=part,
         metavar="K/N",
-        help="of the tests over all pipelines, each N-th, beginning with the K-th (counted from zero)",
+        help="of the files, and of the tests over all pipelines, each N-th, beginning with the K-th (counted from zero)",
     )
 
 

@@ -24,7 +24,7 @@ ONE_BY_ONE = (
     "tests/engine/worker/inputs/test_effects.py::test_no_parameter_with_an_effect_is_found",
 )
 
-#: Option that runs one part of the tests that are spread one by one.
+#: Option that runs one part of the tests, of whole files as far as they are not spread one by one.
 PART = "--part"
 
 #: Folders whose files take longest: what begins last decides when all is done.
@@ -100,8 +100,8 @@ class Spreading:
         """Leave out other parts, and put first what takes long, in a process to which tests are given."""
         if chosen := config.getoption(PART, None):
             number, parts = chosen
-            single = [item for item in items if item.nodeid.startswith(ONE_BY_ONE)]
-            others = {item for place, item in enumerate(single) if place % parts != number}
+            places = {name: place for place, name in enumerate(dict.fromkeys(unit(item.nodeid) for item in items))}
+            others = {item for item in items if places[unit(item.nodeid)] % parts != number}
             config.hook.pytest_deselected(items=[item for item in items if item in others])
             items[:] = [item for item in items if item not in others]
         if hasattr(config, "workerinput"):

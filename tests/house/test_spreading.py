@@ -113,11 +113,11 @@ def test_what_the_lists_name_is_there() -> None:
 
 
 def test_all_parts_together_are_all_tests(tmp_path: Path) -> None:
-    """A part leaves out tests over pipelines alone, and each of those is in one of the parts."""
+    """Each test is in one of the parts, over pipelines by itself, elsewhere with its whole file."""
     (tmp_path / "conftest.py").write_text((Path(spreading.__file__).parent / "conftest.py").read_text("utf-8"), "utf-8")
     (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {Path(spreading.__file__).parent}\n", "utf-8")
     numbers = "import pytest\n\n@pytest.mark.parametrize('number', range(7))\ndef test_it(number): pass\n"
-    for name in ("pipelines", "e2e"):
+    for name in ("pipelines", "e2e", "docs"):
         (tmp_path / "tests" / name).mkdir(parents=True)
         (tmp_path / "tests" / name / f"test_{name}.py").write_text(numbers, "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "--part"]
@@ -127,7 +127,9 @@ def test_all_parts_together_are_all_tests(tmp_path: Path) -> None:
     ]
     pipelines = [line for text in told for line in text.splitlines() if "test_pipelines.py::" in line]
 
-    assert [7, 7, 7] == [text.count("test_e2e.py::") for text in told]
+    assert [0, 0, 7] == sorted(text.count("test_e2e.py::") for text in told)
+    assert [0, 0, 7] == sorted(text.count("test_docs.py::") for text in told)
+    assert [2, 2, 3] == sorted(text.count("test_pipelines.py::") for text in told)
     assert sorted(f"tests/pipelines/test_pipelines.py::test_it[{number}]" for number in range(7)) == sorted(pipelines)
 
 

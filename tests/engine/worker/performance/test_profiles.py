@@ -65,8 +65,9 @@ async def test_fast_without_compiling_gives_the_image_that_there_was(engine: Loc
     assert {"profile": "fast", "compile": "off"} == fast.artifacts[0].metadata["performance"]
     assert status.performance is not None
     assert ("fast", False) == (status.performance.profile, status.performance.lossy)
-    assert {"channels_last", "fuse_qkv"} == set(status.performance.applied)
-    assert {"cudnn_benchmark", "tf32"} == set(status.performance.skipped)
+    # Another test of this file may have had the batches of the model tried, which the status reports here too.
+    assert {"channels_last", "fuse_qkv"} == set(status.performance.applied) - {"batching"}
+    assert {"cudnn_benchmark", "tf32"} == set(status.performance.skipped) - {"batching"}
 
 
 async def test_turbo_without_a_cache_says_that_it_is_none(engine: LocalEngine, calls: Calls) -> None:
