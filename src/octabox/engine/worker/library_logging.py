@@ -48,6 +48,8 @@ def _captured(logger: logging.Logger, handler: logging.Handler) -> Iterator[None
         yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(level)
-        for each, handler_level in handlers:
-            each.setLevel(handler_level)
+        if effective > logging.WARNING:
+            # Only then, since a change of a level clears the caches of all loggers.
+            logger.setLevel(level)
+            for each, handler_level in handlers:
+                each.setLevel(handler_level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +19,12 @@ SCALARS = (str, int, float, bool)
 
 #: Call parameters that concern how a result is returned, not what it is.
 INTERNAL = frozenset({"output_type", "return_dict", "callback_steps"})
+
+
+@cache
+def _octabox_version() -> str:
+    """Return the version of Octabox; reading it from the files of the package takes a millisecond."""
+    return version("octabox")
 
 
 def describe_run(
@@ -43,7 +50,7 @@ def describe_run(
     }
     params = {**defaults, **run.params}
     metadata = {
-        "version": version("octabox"),
+        "version": _octabox_version(),
         "model": call.model.name,
         "pipeline": call.runs_as,
         "task": call.task,
