@@ -67,7 +67,7 @@ def _row(model: dict[str, Any]) -> list[str]:
     cells = (
         status["state"],
         status["pipeline"] or "",
-        status["device"] or "",
+        ", ".join(each["device"] or "" for each in status.get("replicas") or [status]),
         performance.get("profile", ""),
         _batches(performance),
         status.get("memory_mode") or "",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from octabox.engine.cluster.ranking import Ranking
 
-#: Classes of sizes for each doubling: within one, sizes differ by less than a fifth.
-STEPS = 4
+#: Classes of sizes for each doubling: within one, sizes differ by less than a third.
+STEPS = 2
 
 
 def size_class(size: int) -> int:
@@ -46,17 +47,25 @@ class CapacityIndex:
         if (size := self._sizes.pop(device, None)) is not None:
             self._classes[size_class(size)].discard(device)
 
-    def firsts(self, size: int, count: int) -> list[str]:
+    def firsts(
+        self, size: int, count: int, accepts: Callable[[str], bool] = lambda _: True, skip: int = 0
+    ) -> list[str]:
         """Return the first devices of each class that offer this many bytes.
 
         Args:
             size: Bytes.
             count: How many of each class at most.
+            accepts: Returns whether a device counts.
+            skip: How many that do not count are passed over in each class at most.
         """
+
+        def suffices(name: str) -> bool:
+            # Of the class of the size itself, some devices may be too small.
+            return self._sizes[name] >= size and accepts(name)
+
         lowest = size_class(size)
         found: list[str] = []
         for each, ranking in self._classes.items():
             if each >= lowest:
-                # Of the class of the size itself, some devices may be too small.
-                found += [name for name in ranking.firsts(count) if self._sizes[name] >= size]
+                found += ranking.firsts(count, suffices, skip)
         return found

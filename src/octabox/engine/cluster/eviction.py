@@ -11,7 +11,7 @@ from octabox.engine.cluster.state import ModelCosts, Replica
 HORIZON = 1800.0
 
 #: From this many replicas, the number of concurrent requests is taken as normally distributed.
-MANY = 32
+MANY = 12
 
 
 def chance_of_need(costs: ModelCosts, replicas: int, horizon: float = HORIZON) -> float:

@@ -12,18 +12,17 @@ from octabox.engine.cluster.state import Device, Replica
 
 @dataclass
 class _Slot:
-    """A device with its replicas."""
+    """A device with its replicas, the bytes that they hold, and those of what may be unloaded."""
 
     device: Device
     replicas: dict[str, Replica] = field(default_factory=dict)
+    held: int = 0
+    evictable: int = 0
 
-    @property
-    def free(self) -> int:
-        return self.device.total - sum(each.size for each in self.replicas.values())
-
-    @property
-    def reclaimable(self) -> int:
-        return self.free + sum(each.size for each in self.replicas.values() if each.evictable)
+    def count(self, replica: Replica, sign: int) -> None:
+        """Add (1) or remove (-1) the bytes of a replica."""
+        self.held += sign * replica.size
+        self.evictable += sign * replica.size if replica.evictable else 0
 
 
 class ClusterIndex:
@@ -78,6 +77,9 @@ class ClusterIndex:
         self._replicas[replica.name] = slot.replicas[replica.name] = replica
         self._rank(replica)
         if before is None or (before.size, before.evictable) != (replica.size, replica.evictable):
+            if before is not None:
+                slot.count(before, -1)
+            slot.count(replica, 1)
             self._measure(slot)
 
     def remove(self, name: str) -> None:
@@ -86,6 +88,7 @@ class ClusterIndex:
             return
         slot = self._slots[replica.device]
         del slot.replicas[name]
+        slot.count(replica, -1)
         self._unrank(replica)
         self._nodes[replica.model][slot.device.node] -= 1
         self._counts[replica.model] -= 1
@@ -103,13 +106,19 @@ class ClusterIndex:
         """Return the replicas on a device."""
         return list(self._slots[name].replicas.values())
 
+    def of_model(self, model: str) -> list[Replica]:
+        """Return all replicas of a model, those that drain excepted; their number is the cost."""
+        names = self._of_model[model].firsts(self.count(model)) if model in self._of_model else []
+        return [self._replicas[name] for name in names]
+
     def holds(self, device: str, model: str) -> bool:
         """Return whether a device holds a replica of a model."""
         return any(each.model == model for each in self._slots[device].replicas.values())
 
     def free_bytes(self, device: str) -> int:
         """Return how many bytes of a device no replica holds."""
-        return self._slots[device].free
+        slot = self._slots[device]
+        return slot.device.total - slot.held
 
     def count(self, model: str) -> int:
         """Return how many replicas a model has."""
@@ -129,13 +138,15 @@ class ClusterIndex:
         names = dict.fromkeys(each.first() for each in rankings if each is not None)
         return [self._replicas[name] for name in names if name is not None]
 
-    def roomy(self, size: int, count: int) -> list[str]:
-        """Return devices that have this many bytes free, those that are free first."""
-        return self._free.firsts(size, count)
+    @property
+    def roomy(self) -> CapacityIndex:
+        """The devices by the bytes that are free."""
+        return self._free
 
-    def reclaimable(self, size: int, count: int) -> list[str]:
-        """Return devices that have this many bytes once what is not in use there is unloaded."""
-        return self._reclaimable.firsts(size, count)
+    @property
+    def reclaimable(self) -> CapacityIndex:
+        """The devices by the bytes that are free once what is not in use there is unloaded."""
+        return self._reclaimable
 
     def _rank(self, replica: Replica) -> None:
         """Rank a replica by when it is free, among those of its model and of what it has loaded."""
@@ -161,5 +172,6 @@ class ClusterIndex:
             self._free.discard(name)
             self._reclaimable.discard(name)
             return
-        self._free.set(name, slot.free, at)
-        self._reclaimable.set(name, slot.reclaimable, at)
+        free = slot.device.total - slot.held
+        self._free.set(name, free, at)
+        self._reclaimable.set(name, free + slot.evictable, at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 
 #: How many outdated entries a heap may have in addition to as many as it has keys.
 SLACK = 16
@@ -44,17 +45,23 @@ class Ranking:
             heapq.heappop(self._heap)
         return None
 
-    def firsts(self, count: int) -> list[str]:
+    def firsts(self, count: int, accepts: Callable[[str], bool] = lambda _: True, skip: int = 0) -> list[str]:
         """Return the keys with the lowest ranks, in their order.
 
         Args:
             count: How many at most.
+            accepts: Returns whether a key counts.
+            skip: How many that do not count are passed over at most.
         """
-        found: list[tuple[float, str]] = []
-        while len(found) < count and self.first() is not None:
+        seen: list[tuple[float, str]] = []
+        found: list[str] = []
+        while len(found) < count and len(seen) < count + skip and self.first() is not None:
             entry = heapq.heappop(self._heap)
-            if not found or found[-1] != entry:  # A rank that was changed and changed back has two entries.
-                found.append(entry)
-        for entry in found:
+            if seen and seen[-1] == entry:
+                continue  # A rank that was changed and changed back has two entries.
+            seen.append(entry)
+            if accepts(entry[1]):
+                found.append(entry[1])
+        for entry in seen:
             heapq.heappush(self._heap, entry)
-        return [key for _, key in found]
+        return found
