@@ -11,10 +11,10 @@ from octabox.engine.cluster.index import ClusterIndex
 from octabox.engine.cluster.state import ModelCosts, Replica
 
 #: How many devices of each class of sizes are compared.
-CANDIDATES = 3
+CANDIDATES = 2
 
 #: How many devices that already hold the model are passed over in each class.
-MAX_PASSED = 32
+MAX_PASSED = 16
 
 #: Share of the load time that each replica on the same node counts as, since both are lost with it.
 SPREAD = 0.1

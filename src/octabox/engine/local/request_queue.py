@@ -136,7 +136,7 @@ class RequestQueue:
     def _scale(self, request: QueuedRequest) -> None:
         self._replicas.scale(request, len(self._waiting))
 
-    def _on_idle(self, unloaded: bool) -> None:  # noqa: FBT001 (a callback has no keywords)
+    def _on_idle(self, unloaded: bool) -> None:
         """Forget what requests have set for a model that was unloaded; let a replica serve what still waits."""
         if unloaded and not self._replicas.resident:
             self.retention.reset()

@@ -80,7 +80,7 @@ class LocalReplica(ResidentQueue):
             await self.supervisor.drain()  # The outputs of the last call may still be being encoded.
             was_resident = was_resident or self.resident
             await self.supervisor.stop()
-        self._on_idle(True)  # noqa: FBT003 (a callback has no keywords)
+        self._on_idle(True)
         return was_resident
 
     async def close(self) -> None:
@@ -116,7 +116,7 @@ class LocalReplica(ResidentQueue):
                 finally:
                     self.current = []
                     self.last_used = time.time()
-        self._on_idle(False)  # noqa: FBT003 (likewise)
+        self._on_idle(False)
 
     def _take_next(self) -> list[QueuedRequest]:
         """Take the request that runs next out of the queue, and those that may share a batch with it."""
