@@ -87,7 +87,9 @@ async def _result(engine: LocalEngine, model: ModelConfig, step: dict[str, Any])
         )
         return hashlib.sha256(generation.artifacts[0].content).hexdigest()
     if "callers" in step:
-        return await _run_callers(engine, Calls(model.model_copy(update={"replicas": step["replicas"]})), step["callers"])
+        return await _run_callers(
+            engine, Calls(model.model_copy(update={"replicas": step["replicas"]})), step["callers"]
+        )
     if "convert" in step:
         conversion = Conversion(model, PIPELINE, Path(step["convert"]), WorkerOptions(threads=1, log_level="warning"))
         return list((await asyncio.to_thread(convert, conversion)).warnings)

@@ -40,7 +40,7 @@ def test_a_small_cluster_loads_less_than_the_baselines() -> None:
 
 def test_the_command_prints_both_tables(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A row for each policy and seed, and one for each number of devices."""
-    flags = "--devices 8 --models 4 --hours 0.02 --seed 1 2 --sizes 10 20".split()
+    flags = ["--devices", "8", "--models", "4", "--hours", "0.02", "--seed", "1", "2", "--sizes", "10", "20"]
     monkeypatch.setattr(sys, "argv", ["simulation.py", *flags])
     simulation.main()
     lines = capsys.readouterr().out.splitlines()

@@ -22,7 +22,10 @@ def cluster(*busy_until: float, total: int = 100) -> ClusterIndex:
 
 def test_a_device_without_work_is_chosen() -> None:
     """Of devices with room, the one that is free first; of idle ones, the one that was idle longest."""
-    busy, idle = choose_device(cluster(9, 4, 7), "m", 50, 0, costs), choose_device(cluster(-1, -4, -2), "m", 50, 0, costs)
+    busy, idle = (
+        choose_device(cluster(9, 4, 7), "m", 50, 0, costs),
+        choose_device(cluster(-1, -4, -2), "m", 50, 0, costs),
+    )
 
     assert busy is not None
     assert idle is not None
