@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
@@ -21,9 +21,18 @@ from octabox.engine.local.resident.room import (
     select_evicted,
     too_large,
 )
-from octabox.errors import CapacityError, OutOfMemoryError
+from octabox.errors import CapacityError, DeviceError, OctaboxError, OutOfMemoryError
 
 logger = logging.getLogger("octabox.engine")
+
+
+class _FailedDeviceError(Exception):
+    """A model cannot be loaded on a device, and is to be loaded on another one."""
+
+    def __init__(self, device: str, name: str, error: OctaboxError) -> None:
+        super().__init__(device)
+        self.device = device
+        self.warning = f"Model '{name}' is loaded on another device than {device}: {error.message}"
 
 
 class Residency:
@@ -67,17 +76,27 @@ class Residency:
         self._models[model.name] = model
 
     async def load(
-        self, name: str, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]], pipeline: str = ""
-    ) -> None:
+        self,
+        name: str,
+        model: ModelConfig,
+        load: Callable[[ModelConfig], Awaitable[None]],
+        pipeline: str = "",
+        occupied: Collection[str] = (),
+    ) -> tuple[str, ...]:
         """Make room for a model, choose its device, and load it there.
 
-        Where memory runs out, an idle model on that device is unloaded, and the load is repeated once.
+        Where memory runs out, an idle model on that device is unloaded, and the load is repeated once. Where that does not
+        help, or the device fails, the model is loaded on another one that it may be on.
 
         Args:
             name: Name of the model.
             model: Its configuration.
             load: Loads a configuration.
             pipeline: Class that it is loaded as.
+            occupied: Devices that hold other replicas of it.
+
+        Returns:
+            Warnings: which devices it could not be loaded on.
 
         Raises:
             CapacityError: There is no room.
@@ -85,26 +104,38 @@ class Residency:
         end = None if self._timeout is None else time.monotonic() + self._timeout
         await self._make_room(name, end)
         self._admitted.add(name)
-        requested = model.device or self._device
-        in_use = [other.device for other in self._others(name) if other.device]
+        failed: dict[str, str] = {}
         try:
-            async with self._devices.assigned(model, requested, in_use) as device:
-                placed = model if device is None else model.model_copy(update={"device": device})
-                await self._make_memory(name, placed, pipeline, end)
+            while True:
                 try:
-                    await load(placed)
-                except OutOfMemoryError as error:
-                    self.on_out_of_memory(name)
-                    evicted = select_evicted(each for each in self._others(name) if device in (None, each.device))
-                    if evicted is None:
-                        raise
-                    logger.warning("%s: %s is unloaded, and the load is repeated once", error.message, evicted.name)
-                    await self._evict(evicted, "memory")
-                    await load(placed)
+                    await self._load_on_device(name, model, load, pipeline, (*occupied, *failed), end)
+                except _FailedDeviceError as failure:
+                    failed[failure.device] = failure.warning
+                    logger.warning("%s", failure.warning)
+                else:
+                    return tuple(failed.values())
         finally:
             self._admitted.discard(name)
             self._needs.pop(name, None)
             self.notify_freed()
+
+    @property
+    def several_devices(self) -> bool:
+        """Whether this machine is known to have several accelerators."""
+        return self._devices.several
+
+    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str]) -> bool:
+        """Return whether another replica of a model has room without unloading a model.
+
+        Args:
+            model: Its configuration.
+            size: Bytes that it needs on its device.
+            excluded: Devices that it must not be on.
+        """
+        resident = [each for each in self._models.values() if each.resident or each.name in self._admitted]
+        if self._max_resident and len(resident) >= self._max_resident:
+            return False
+        return await self._devices.has_room(model.device or self._device, size, excluded)
 
     def notify_freed(self) -> None:
         """Wake the loads that wait for room, since a model has become idle or has left memory."""
@@ -119,6 +150,47 @@ class Residency:
     def held_by_others(self, name: str, device: str | None) -> int:
         """Return the bytes that all models but one hold on a device."""
         return sum(each.memory.get(device or "", 0) for each in self._others(name) if each.resident)
+
+    async def _load_on_device(
+        self,
+        name: str,
+        model: ModelConfig,
+        load: Callable[[ModelConfig], Awaitable[None]],
+        pipeline: str,
+        excluded: Collection[str],
+        end: float | None,
+    ) -> None:
+        """Choose a device for a model, and load it there.
+
+        Raises:
+            _FailedDeviceError: It cannot be loaded there, and may be on another device.
+        """
+        requested = model.device or self._device
+        in_use = [other.device for other in self._others(name) if other.device]
+        async with self._devices.assigned(model, requested, in_use, excluded) as device:
+            placed = model if device is None else model.model_copy(update={"device": device})
+            try:
+                await self._make_memory(name, placed, pipeline, end)
+                await self._load_with_eviction(name, placed, load)
+            except (OutOfMemoryError, DeviceError) as error:
+                if device is None or not await self._devices.alternatives(requested, (*excluded, device)):
+                    raise
+                raise _FailedDeviceError(device, name, error) from error
+
+    async def _load_with_eviction(
+        self, name: str, placed: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]]
+    ) -> None:
+        """Load a model; where memory runs out, once again after an idle model on its device was unloaded."""
+        try:
+            await load(placed)
+        except OutOfMemoryError as error:
+            self.on_out_of_memory(name)
+            evicted = select_evicted(each for each in self._others(name) if placed.device in (None, each.device))
+            if evicted is None:
+                raise
+            logger.warning("%s: %s is unloaded, and the load is repeated once", error.message, evicted.name)
+            await self._evict(evicted, "memory")
+            await load(placed)
 
     async def _make_room(self, name: str, end: float | None) -> None:
         """Unload models until one more may be loaded; wait while all are busy.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from octabox.config.model import ModelConfig
@@ -30,6 +30,8 @@ class WorkerSupervisor:
         processes: Makes the processes.
         start_worker: Starts a worker.
         load_timeout: Seconds for a load.
+        key: Name of the replica among the models in memory; by default that of the model.
+        occupied: Returns the devices that the model must not be on, since other replicas are.
     """
 
     def __init__(
@@ -40,18 +42,31 @@ class WorkerSupervisor:
         processes: ProcessStarter,
         start_worker: StartWorker,
         load_timeout: float,
+        key: str = "",
+        occupied: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        self.key, self._occupied = key or name, occupied
         self.name, self._options, self._load_timeout = name, options, load_timeout
         self._residency, self._processes, self._start_worker = residency, processes, start_worker
         self._sent = SentCalls(name, residency.notify_freed)
         self.worker: ModelWorker | None = None
         self._requeue: Callable[[Sequence[QueuedRequest]], None] = lambda _: None
+        self._on_loaded: Callable[[QueuedRequest], None] = lambda _: None
         self.loading = LoadTask()
         self.run_seconds = 1.0  # What the last call took.
 
-    def connect(self, requeue: Callable[[Sequence[QueuedRequest]], None]) -> None:
-        """Set what receives the requests whose worker has ended, and which another one is to run."""
-        self._requeue = requeue
+    def connect(
+        self,
+        requeue: Callable[[Sequence[QueuedRequest]], None],
+        on_loaded: Callable[[QueuedRequest], None] = lambda _: None,
+    ) -> None:
+        """Set what receives the requests whose worker has ended, and which another one is to run.
+
+        Args:
+            requeue: Receives them.
+            on_loaded: Receives each request that the model was loaded for.
+        """
+        self._requeue, self._on_loaded = requeue, on_loaded
 
     @property
     def resident(self) -> bool:
@@ -126,17 +141,20 @@ class WorkerSupervisor:
         if self.worker is None:
             began = time.perf_counter()
             request.publish(Progress("loading"))
-            await self.loading.run(request, self._load(request.model, request.pipeline))
+            await self.loading.run(request, self._load(request))
             request.timings["load"] = time.perf_counter() - began
+            self._on_loaded(request)
         if self.worker is None or self.worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
         return self.worker.process
 
-    async def _load(self, model: ModelConfig, pipeline: str) -> None:
+    async def _load(self, request: QueuedRequest) -> None:
         """Load the model where there is room for it; a load that fails leaves no process."""
         try:
+            model, pipeline = request.model, request.pipeline
             start = partial(self._start, requested=(loading_config(model), pipeline))
-            await self._residency.load(self.name, model, start, pipeline)
+            warnings = await self._residency.load(self.key, model, start, pipeline, self._occupied())
+            request.warnings = (*request.warnings, *warnings)
         except asyncio.TimeoutError:
             if self.worker is None or self.worker.process is None:
                 # The fork server does not answer. Its end takes a moment, which the event loop does not wait for.
@@ -156,7 +174,7 @@ class WorkerSupervisor:
         while True:
             await self.stop()  # A worker that has failed to load may not have ended yet.
             spawned = self._processes.spawns
-            start = Start(model, requested[1], self._options, self._residency.held_by_others(self.name, model.device))
+            start = Start(model, requested[1], self._options, self._residency.held_by_others(self.key, model.device))
             count = partial(self._residency.on_out_of_memory, self.name)
             worker = self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
             answer = await worker.load(self._start_worker, self._processes.context, self._load_timeout)
