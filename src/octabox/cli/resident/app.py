@@ -24,6 +24,8 @@ from octabox.errors import OctaboxError
 from octabox.frontends.http.openai.models import describe, unconfigured
 from octabox.frontends.http.sse import EventStream
 from octabox.server import Parts, build
+from octabox.telemetry.request_line import describe_generation
+from octabox.types import Generation
 
 logger = logging.getLogger("octabox.run")
 
@@ -34,14 +36,17 @@ class ResidentApp:
     Args:
         parts: The parts of the server, whose engine is used.
         settings: Settings of the requests.
-        stop: Called to stop the server.
+        stop: Called to stop the server; None for one that its user has started in a terminal.
+        starts_engine: Whether the engine is started before the first request.
     """
 
-    def __init__(self, parts: Parts, settings: Settings, stop: Callable[[], None]) -> None:
+    def __init__(
+        self, parts: Parts, settings: Settings, stop: Callable[[], None] | None = None, *, starts_engine: bool = True
+    ) -> None:
         self._parts, self._settings, self._stop = parts, settings, stop
         self._running, self._last_use = 0, time.monotonic()
         self._starting = asyncio.Lock()
-        self._started = False
+        self._started = not starts_engine
         routes = [
             Route("/run", self._run, methods=["POST"]),
             Route("/stop", self._handle_stop, methods=["POST"]),
@@ -73,8 +78,8 @@ class ResidentApp:
 
     async def _handle_stop(self, request: Request) -> Response:
         """Stop the server, with its requests unless it is to stop only without any."""
-        stops = not (request.query_params.get("only_idle") and self._running)
-        if stops:
+        stops = self._stop is not None and not (request.query_params.get("only_idle") and self._running)
+        if self._stop is not None and stops:
             asyncio.get_running_loop().call_soon(self._stop)
         return JSONResponse({"pid": os.getpid(), "stopping": stops})
 
@@ -120,8 +125,11 @@ async def _lines(events: AsyncGenerator[RunEvent, None]) -> AsyncGenerator[str, 
     """Yield the lines of a response."""
     try:
         async for event in events:
+            if isinstance(event, Generation):
+                logger.info("%s", describe_generation(event))
             yield encode_event(event)
     except OctaboxError as error:
+        logger.info("%s", error)
         yield encode_error(error)
     except Exception as error:
         logger.exception("A request has failed")

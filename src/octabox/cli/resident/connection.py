@@ -57,11 +57,12 @@ def ask(path: Path, method: str, route: str) -> Any:
         method: The HTTP method.
         route: The path of the URL.
     """
-    with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-        with contextlib.closing(UnixConnection(path)) as connection:
+    with contextlib.closing(UnixConnection(path)) as connection:
+        try:
             connection.request(method, route)
             return json.loads(connection.getresponse().read())
-    return None
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
 
 
 def remote_events(path: Path, options: RunOptions) -> Iterator[RunEvent]:

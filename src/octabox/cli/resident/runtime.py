@@ -34,18 +34,10 @@ PREFIXES = (
 )
 
 #: Further variables that do.
-VARIABLES = (
-    "HOME",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "PATH",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "NO_PROXY",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-)
+VARIABLES = {
+    *("HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+}
 
 #: Suffix of sockets.
 SUFFIX = ".sock"

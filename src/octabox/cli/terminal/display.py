@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -14,16 +14,34 @@ import click
 from octabox.cli import interruption
 from octabox.cli.output import Destination, describe_result, show_status
 from octabox.cli.requests.events import DownloadProgress, Message, Prepared, RunEvent
+from octabox.cli.terminal.preview import show_image
 from octabox.errors import GenerationError
-from octabox.types import Generation, Progress
+from octabox.telemetry.request_line import speed
+from octabox.types import Artifact, Generation, Progress
 
 
-async def show_events(events: AsyncGenerator[RunEvent, None], destination: Destination) -> None:
+@dataclass(frozen=True)
+class View:
+    """How results are shown.
+
+    Args:
+        preview: Whether images are shown in the terminal, if it can.
+        opens: Whether files are opened in the program for their type.
+    """
+
+    preview: bool = False
+    opens: bool = False
+
+
+async def show_events(
+    events: AsyncGenerator[RunEvent, None], destination: Destination, view: View | None = None
+) -> None:
     """Show the events of a request, and write each result when it is made.
 
     Args:
         events: The events; they are closed in the end, which cancels a request that has not ended.
         destination: Where the results are written.
+        view: How they are shown.
     """
     async with contextlib.aclosing(events):
         prepared = await _show_preparation(events)
@@ -31,7 +49,7 @@ async def show_events(events: AsyncGenerator[RunEvent, None], destination: Desti
             click.echo(json.dumps(prepared.description, indent=2, default=str))
             return
         destination.check(prepared.count)
-        await _show_results(events, destination, prepared)
+        await _show_results(events, destination, prepared, view or View())
 
 
 async def _show_preparation(events: AsyncIterator[RunEvent]) -> Prepared:
@@ -62,7 +80,9 @@ async def _show_download(events: AsyncIterator[RunEvent], event: DownloadProgres
     return following
 
 
-async def _show_results(events: AsyncIterator[RunEvent], destination: Destination, prepared: Prepared) -> None:
+async def _show_results(
+    events: AsyncIterator[RunEvent], destination: Destination, prepared: Prepared, view: View
+) -> None:
     """Show the progress of each result, and write it."""
     from octabox.frontends.naming.parameters import rename_warnings
 
@@ -73,7 +93,7 @@ async def _show_results(events: AsyncIterator[RunEvent], destination: Destinatio
             title = f" ({number} of {prepared.count})" if several else ""
             generation = await show_progress(events, title)
             warnings = rename_warnings(generation.warnings, prepared.names)
-            _report(replace(generation, warnings=tuple(warnings)), destination, several=several)
+            _report(replace(generation, warnings=tuple(warnings)), destination, view, several=several)
             notes |= dict.fromkeys(_describe_loras(generation), False) | dict.fromkeys(warnings, True)
     finally:
         for note, is_warning in notes.items():
@@ -83,8 +103,8 @@ async def _show_results(events: AsyncIterator[RunEvent], destination: Destinatio
                 click.echo(note, err=not destination.prints_paths)
 
 
-def _report(generation: Generation, destination: Destination, *, several: bool) -> None:
-    """Write the artifacts, and print their paths and seeds."""
+def _report(generation: Generation, destination: Destination, view: View, *, several: bool) -> None:
+    """Write the artifacts, print their paths and seeds, and show the images."""
     paths = destination.write(generation, several=several)
     for path in paths:
         interruption.note_written(path)
@@ -92,7 +112,20 @@ def _report(generation: Generation, destination: Destination, *, several: bool) 
         click.echo(json.dumps(describe_result(generation, paths)))
     elif destination.prints_paths:
         for artifact, path in zip(generation.artifacts, paths, strict=True):
-            click.echo(f"{path}  (seed {artifact.seed})" if artifact.seed is not None else str(path))
+            click.echo(f"{path}{_describe_making(generation, artifact)}")
+            if view.preview:
+                show_image(artifact)
+    if view.opens:
+        for path in paths:
+            click.launch(str(path))
+
+
+def _describe_making(generation: Generation, artifact: Artifact) -> str:
+    """Return the seed of a result, and on a terminal how long it took; programs that read the output expect the seed."""
+    parts = [] if artifact.seed is None else [f"seed {artifact.seed}"]
+    if sys.stdout.isatty() and (seconds := generation.timings.get("run")):
+        parts += [f"made in {seconds:.1f} s", *filter(None, [speed(generation)])]
+    return f"  ({', '.join(parts)})" if parts else ""
 
 
 def _describe_loras(generation: Generation) -> Iterator[str]:

@@ -23,6 +23,6 @@ class MemorySettings(BaseModel):
     )
     run_server: bool = Field(
         default=True,
-        description="Whether `octabox run` keeps a server in the background for its next use. It ends after `keep_alive` without "
-        "requests, by default 5 minutes.",
+        description="Whether `octabox run` keeps a server in the background for its next use, which ends after `keep_alive` "
+        "without requests, by default 5 minutes.",
     )
