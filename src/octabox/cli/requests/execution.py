@@ -74,14 +74,14 @@ async def execute(
     metadata = {} if options.source is None else parse_metadata(options.source, options.source_name)
     model = require_model(metadata, options.model)
     check_count(options.num_outputs, settings.max_outputs)
-    parts = open_parts(_scale_limit(settings, len(options.prompts)), model)
+    # Reading the models folder and a model's files takes time, in which a server serves other clients.
+    parts = await asyncio.to_thread(open_parts, _scale_limit(settings, len(options.prompts)), model)
     config = parts.models.config(parts.name)
     if not options.dry_run:
         async with contextlib.aclosing(_download(config)) as downloading:
             async for event in downloading:
                 yield event
-    apply_profile(parts.models, parts.name, metadata, options.profile)
-    request, names = _build_request(parts, options, metadata)
+    request, names = await asyncio.to_thread(_build_request, parts, options, metadata)
     check_inputs(metadata, request.inputs.keys() | request.params.keys())
     call = await parts.generation.prepare(request)
     for warning in find_changed_inputs(metadata, call):
@@ -132,6 +132,7 @@ def _build_request(
     parts: Parts, options: RunOptions, metadata: dict[str, Any]
 ) -> tuple[GenerationRequest, dict[str, str]]:
     """Return the request of the options, merged over that of the metadata, and the names of parameters that differ."""
+    apply_profile(parts.models, parts.name, metadata, options.profile)
     task = options.task or metadata.get("task")
     workflow = workflows.add_models(_workflow(metadata, options.workflow), parts.models)
     schema = parts.models.schema(parts.name, task)

@@ -80,7 +80,7 @@ class ResidentApp:
         """Stop the server, with its requests unless it is to stop only without any."""
         stops = self._stop is not None and not (request.query_params.get("only_idle") and self._running)
         if self._stop is not None and stops:
-            asyncio.get_running_loop().call_soon(self._stop)
+            self._stop()
         return JSONResponse({"pid": os.getpid(), "stopping": stops})
 
     async def _models(self, _: Request) -> Response:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from octabox.cli.resident.connection import ask, is_alive
 from octabox.cli.resident.runtime import other_sockets, runtime_folder, socket_path
+from octabox.errors import OctaboxError
 
 #: Seconds between two attempts to connect.
 INTERVAL = 0.02
@@ -22,7 +23,7 @@ START_TIMEOUT = 120.0
 LOG_BYTES = 2000
 
 
-class StartError(Exception):
+class StartError(OctaboxError):
     """The server could not be started."""
 
 

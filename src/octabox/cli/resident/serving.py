@@ -93,8 +93,9 @@ def published(parts: Parts, flags: Mapping[str, Any]) -> SocketServer | None:
     Returns:
         None where the settings differ from those that `octabox run` would use in this folder, or forbid it.
     """
-    folder, settings = runtime_folder(), parts.settings
-    if folder is None or not settings.run_server:
+    settings = parts.settings
+    folder = runtime_folder() if settings.run_server else None
+    if folder is None:
         return None
     models = flags.get("models")
     end_servers(folder)
