@@ -26,7 +26,7 @@ help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(BIN)/.installed  ## Generate an image with the embedded model.
-	@$(BIN)/octabox run demo "$(PROMPT)" --seed 1 -o demo.png
+	@$(BIN)/octabox run demo "$(PROMPT)" --seed 1 -o demo.png --local
 	@echo
 	@echo "Look at demo.png: $(PROMPT)."
 	@echo "Next, try another prompt:"

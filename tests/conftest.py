@@ -38,6 +38,8 @@ DATA = tempfile.TemporaryDirectory(prefix="octabox-test-", ignore_cleanup_errors
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing by a second thread, which would only wait for the first.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A server in the background would outlive the test that has started it.
+os.environ["OCTABOX_RUN_SERVER"] = "false"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.signature import json_schema
 from octabox.config.model import ModelConfig
+from octabox.config.problems import Problem
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.frontends.http.app import create_app
@@ -163,6 +165,11 @@ class FakeModels:
     def ready(self) -> bool:
         """Return whether requests can be served."""
         return self.is_ready
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problem of a third one, in whose message its path is."""
+        message = f"'{Path('models').absolute()}/lost' does not exist."
+        return (Problem(Path("models/lost.yaml"), 2, 1, "model", message, "remove it"),)
 
     def list(self) -> list[ModelInfo]:
         """Return all models."""

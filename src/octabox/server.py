@@ -73,33 +73,23 @@ class Parts:
         self.decoder.close()
 
 
-def build(settings: Settings, model: str | None = None) -> Parts:
+def build(settings: Settings, model: str | None = None, base: Parts | None = None) -> Parts:
     """Return the connected parts of a server.
 
     Args:
         settings: The server's settings.
         model: A model by name, folder, file or Hub id, which need not be configured.
+        base: Parts whose engine, decoder, downloads and metrics are used. They have models of their own.
     """
-    configure(settings.log_level, settings.log_file)
-    use_folder(settings.pipeline_folder)
-    options = WorkerOptions(
-        threads=settings.threads,
-        device=settings.device,
-        dtype=settings.dtype,
-        log_level=settings.log_level,
-        log_file=str(settings.log_file) if settings.log_file else None,
-        embeddings=str(settings.embedding_folder),
-        max_adapters=settings.max_adapters,
-        profile=settings.profile,
-        cache_dir=None if os.environ.get(COMPILED_CODE_VARIABLE) else str(settings.cache_dir),
-        silence_timeout=settings.silence_timeout,
-        progress_timeout=settings.progress_timeout,
-        max_memory=settings.max_memory,
-    )
-    metrics = Metrics()
-    engine = _build_engine(settings, options, metrics)
+    if base is None:
+        configure(settings.log_level, settings.log_file)
+        use_folder(settings.pipeline_folder)
+    metrics = base.metrics if base else Metrics()
+    engine = base.engine if base else _build_engine(settings, _worker_options(settings), metrics)
     limits = limits_of(settings)
-    pulls = Pulls(ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder))
+    pulls = (
+        base.pulls if base else Pulls(ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder))
+    )
     downloads = ModelDownloads(pulls, engine)
     registry = ModelRegistry(settings.models)
     extra = model_of_source(model) if model and model not in registry.current().named else None
@@ -116,11 +106,30 @@ def build(settings: Settings, model: str | None = None) -> Parts:
         downloads=downloads,
     )
     media_limits = _media_limits(settings)
-    decoder, fetcher = DecoderPool(media_limits), Fetcher(media_limits, timeout=settings.fetch_timeout)
+    decoder = base.decoder if base else DecoderPool(media_limits)
+    fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
     single = GenerationService(models, engine, fetcher, limits, decoder, writer, [metrics], downloads)
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
     return Parts(settings, engine, models, generation, metrics, decoder, pulls, extra.name if extra else model or "")
+
+
+def _worker_options(settings: Settings) -> WorkerOptions:
+    """Return the settings of all workers."""
+    return WorkerOptions(
+        threads=settings.threads,
+        device=settings.device,
+        dtype=settings.dtype,
+        log_level=settings.log_level,
+        log_file=str(settings.log_file) if settings.log_file else None,
+        embeddings=str(settings.embedding_folder),
+        max_adapters=settings.max_adapters,
+        profile=settings.profile,
+        cache_dir=None if os.environ.get(COMPILED_CODE_VARIABLE) else str(settings.cache_dir),
+        silence_timeout=settings.silence_timeout,
+        progress_timeout=settings.progress_timeout,
+        max_memory=settings.max_memory,
+    )
 
 
 def _build_engine(settings: Settings, options: WorkerOptions, metrics: Metrics) -> LocalEngine:

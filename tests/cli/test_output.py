@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from octabox.cli.output import Destination, describe_result, show_progress
+from octabox.cli.output import Destination, describe_result
+from octabox.cli.terminal.display import show_progress
 from octabox.errors import ForbiddenPathError, GenerationError, InvalidParameterError
 from octabox.types import Artifact, Event, Generation, Progress
 

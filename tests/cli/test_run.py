@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -16,8 +15,9 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.cli.errors import exit_code
 from octabox.cli.main import cli
 from octabox.cli.output import Destination
+from octabox.cli.requests.events import Prepared, RunEvent
 from octabox.cli.requests.options import skipped_layers
-from octabox.cli.run import _generate
+from octabox.cli.terminal.display import show_events
 from octabox.errors import (
     ForbiddenPathError,
     GenerationError,
@@ -27,7 +27,7 @@ from octabox.errors import (
     UnknownParameterError,
 )
 from octabox.media.metadata.chunks import read_metadata
-from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
+from octabox.types import Artifact, Generation, Progress
 
 STEPS = ("-p", "num_inference_steps=3")
 
@@ -206,42 +206,22 @@ def test_a_negative_seed_is_random() -> None:
     assert "'seed' must be from 0" in str(failure("demo", "a star", "--seed", "-2"))
 
 
-class Interrupted:
-    """The parts of a server whose request ends after the first of three results."""
-
-    name = "demo"
-
-    def __init__(self) -> None:
-        self.models = self.engine = self.generation = self
-        self.closed = False
-
-    def config(self, name: str) -> str:
-        """Return a configuration."""
-        return name
-
-    async def start(self, _: list[str]) -> None:
-        """Start the engine."""
-
-    async def close(self) -> None:
-        """End the engine."""
-        self.closed = True
-
-    async def stream_each(self, _: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Make one result."""
-        yield Progress("running", 1, 2)
-        yield Generation("id", "demo", "", "", (Artifact("image", "image/png", b"1", 5),), warnings=("Odd.",))
-        raise GenerationError("It failed.")
+async def interrupted_events() -> AsyncGenerator[RunEvent, None]:
+    """Yield the events of a request that ends after the first of three results."""
+    yield Prepared(3)
+    yield Progress("running", 1, 2)
+    yield Generation("id", "demo", "", "", (Artifact("image", "image/png", b"1", 5),), warnings=("Odd.",))
+    raise GenerationError("It failed.")
 
 
 async def test_results_are_written_as_they_are_made(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What comes after them may fail or be interrupted."""
-    parts: Any = Interrupted()
     with pytest.raises(GenerationError, match="It failed"):
-        await _generate(parts, GenerationRequest("demo"), Destination("star.png"), count=3)
+        await show_events(interrupted_events(), Destination("star.png"))
 
     assert ["star-1.png"] == [path.name for path in elsewhere.iterdir()]
     written = capsys.readouterr()
-    assert ("star-1.png  (seed 5)\n", True, True) == (written.out, "Warning: Odd." in written.err, parts.closed)
+    assert ("star-1.png  (seed 5)\n", True) == (written.out, "Warning: Odd." in written.err)
 
 
 def test_wildcards_and_styles_of_the_folder(elsewhere: Path) -> None:

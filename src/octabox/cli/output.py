@@ -7,17 +7,14 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from octabox.errors import ForbiddenPathError, GenerationError, InvalidParameterError
 from octabox.media.formats import format_of_suffix, suffix_of
-from octabox.types import Artifact, Event, Generation, OutputFormat
+from octabox.types import Artifact, Generation, OutputFormat
 
 #: The name of standard output.
 STDOUT = "-"
@@ -181,24 +178,10 @@ def _unused_path(folder: Path, stem: str, suffix: str) -> Path:
 @contextlib.contextmanager
 def show_status(text: str) -> Iterator[None]:
     """Show a status line with a spinner on a terminal within the context."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
     with Console(stderr=True).status(text):
         yield
-
-
-async def show_progress(events: AsyncIterator[Event], title: str = "") -> Generation:
-    """Show the progress of a request on standard error until it has a result, and return that.
-
-    Args:
-        events: The events of the request.
-        title: Text after the phase.
-    """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        bar_task = bar.add_task("starting", total=None)
-        async for event in events:
-            if isinstance(event, Generation):
-                return event
-            part = f" (part {event.part} of {event.parts})" if event.parts > 1 else ""
-            description = f"{event.phase}{part}{title}"
-            bar.update(bar_task, description=description, completed=event.step, total=event.steps or None)
-    raise GenerationError("The request ended without a result.")

@@ -7,9 +7,11 @@ import time
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from octabox.cli.client import foreign_server, key_option, send_request, url_option
 from octabox.config.memory.durations import format_duration
+from octabox.errors import NotFoundError
 
 #: Owner of all models of Octabox in the list of models.
 OWNER = "octabox"
@@ -23,7 +25,13 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
     """Print the models in memory as a table."""
     from octabox.cli.tables import show_table
 
-    listed = _list_models(url, api_key)
+    try:
+        listed = _list_models(url, api_key)
+    except NotFoundError:
+        source = click.get_current_context().get_parameter_source("url")
+        listed = _list_background() if source is ParameterSource.DEFAULT else []
+        if not listed:
+            raise
     loaded = [model for model in listed if model.get("status") and not model.get("alias_of")]
     models = [_with_aliases(model, listed) for model in loaded if _is_first_name(model, loaded)]
     if as_json:
@@ -42,6 +50,16 @@ def _list_models(url: str, api_key: str | None) -> list[dict[str, Any]]:
     if not any(model.get("owned_by") == OWNER for model in models):
         raise foreign_server(url, "its list of models has none of Octabox")
     return models
+
+
+def _list_background() -> list[dict[str, Any]]:
+    """Return the models in memory of the servers that `octabox run` keeps in the background."""
+    from octabox.cli.resident.connection import ask
+    from octabox.cli.resident.runtime import other_sockets, runtime_folder
+
+    folder = runtime_folder()
+    answers = [ask(each, "GET", "/v1/models") for each in other_sockets(folder, None)] if folder else []
+    return [model for answer in answers if answer for model in answer["data"]]
 
 
 def _is_first_name(model: dict[str, Any], models: list[dict[str, Any]]) -> bool:

@@ -9,7 +9,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager
 
 from octabox.errors import GenerationCancelledError, GenerationError, ModelNotFoundError, OctaboxError
+from octabox.security.clients import current_client
 from octabox.service.protocols import RequestObserver
+from octabox.telemetry.request_line import describe_generation
 from octabox.types import Event, Generation, GenerationRequest, Progress
 
 logger = logging.getLogger("octabox.generation")
@@ -60,7 +62,7 @@ def observed(request: GenerationRequest, observers: Iterable[RequestObserver]) -
     finally:
         kinds = [artifact.kind for each in results for artifact in each.artifacts]
         for each in results:
-            logger.info("%s: %s made %d", each.model, each.pipeline, len(each.artifacts))
+            logger.info("%s", describe_generation(each, current_client.get(), time.monotonic() - start))
         timings = results[-1].timings if results else {}
         for observer in observers:
             observer.count_request(model, outcome, time.monotonic() - start, kinds, timings)

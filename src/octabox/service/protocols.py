@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
+from octabox.config.problems import Problem
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.model_schedulers import ModelSchedulers
@@ -73,6 +74,10 @@ class ModelService(Protocol):
 
     def list(self) -> list[ModelInfo]:
         """Return all configured models."""
+        ...
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problems of the configurations."""
         ...
 
     def get(self, name: str) -> ModelInfo:

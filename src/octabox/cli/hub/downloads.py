@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-
 from octabox.cli.tables import format_size
 
 if TYPE_CHECKING:
@@ -19,26 +17,16 @@ if TYPE_CHECKING:
 MAX_FILES = 25
 
 
-async def download_model(config: ModelConfig, *, dry_run: bool = False) -> None:
-    """Download the model of a configuration, if it is not complete in the cache, with its plan and progress.
-
-    Args:
-        config: The configuration.
-        dry_run: Whether nothing is downloaded.
+async def plan_of(config: ModelConfig) -> PullPlan | None:
+    """Return the plan to download the model of a configuration; None if it is complete in the cache.
 
     Raises:
         OctaboxError: It cannot be downloaded.
     """
     from octabox.hub.pulls.models import plan_model
 
-    if dry_run:
-        return
     omit = {name for name, part in config.parts() if part.model or part.omit}
-    plan = await asyncio.to_thread(plan_model, config.model, config.revision, variant=config.variant, omit=omit)
-    if plan is not None:
-        for line in summarize_plan(plan):
-            click.echo(line, err=True)
-        await run_plan(plan)
+    return await asyncio.to_thread(plan_model, config.model, config.revision, variant=config.variant, omit=omit)
 
 
 async def run_plan(plan: PullPlan) -> None:

@@ -9,12 +9,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octabox.engine.protocol import Call
 from octabox.errors import InvalidParameterError, MediaError, MissingParameterError
-from octabox.service.provenance import describe_digest
 
 if TYPE_CHECKING:
     from octabox.catalog.entries import PipelineEntry
+    from octabox.engine.protocol import Call
     from octabox.service.models import ModelService
 
 
@@ -65,17 +64,29 @@ def read_metadata(file: Path) -> dict[str, Any]:
     Raises:
         MediaError: The file cannot be read, or has no metadata.
     """
+    try:
+        return parse_metadata(file.read_bytes(), str(file))
+    except OSError as error:
+        raise MediaError(f"'{file}' cannot be read: {error.strerror}.") from error
+
+
+def parse_metadata(data: bytes, name: str) -> dict[str, Any]:
+    """Return the generation metadata of a file's content.
+
+    Args:
+        data: The content.
+        name: Name of the file.
+
+    Raises:
+        MediaError: It has no metadata.
+    """
     from octabox.media.metadata.chunks import read_metadata as read_metadata_of
     from octabox.media.metadata.chunks import read_parameters
 
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise MediaError(f"'{file}' cannot be read: {error.strerror}.") from error
     metadata = read_metadata_of(data) or read_parameters(data)
     if not metadata:
         hint = "It may come from another program, or its metadata may have been removed."
-        raise MediaError(f"'{file}' has no generation metadata.", hint=hint)
+        raise MediaError(f"'{name}' has no generation metadata.", hint=hint)
     return metadata
 
 
@@ -145,6 +156,8 @@ def check_inputs(metadata: Mapping[str, Any], inputs: Collection[str]) -> None:
     Raises:
         MissingParameterError: An input is missing.
     """
+    from octabox.service.provenance import describe_digest
+
     for name, media in _inputs_of(metadata).items():
         if name not in inputs:
             message = f"The input '{name}' is missing, which the file was made from: {describe_digest(media)}."
@@ -153,6 +166,8 @@ def check_inputs(metadata: Mapping[str, Any], inputs: Collection[str]) -> None:
 
 def find_changed_inputs(metadata: Mapping[str, Any], call: Call) -> list[str]:
     """Return a warning for each input of a call that differs from that of the metadata."""
+    from octabox.service.provenance import describe_digest
+
     original = _inputs_of(metadata)
     # Through JSON, as the metadata was.
     return [

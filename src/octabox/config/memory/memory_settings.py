@@ -21,3 +21,8 @@ class MemorySettings(BaseModel):
         default=None,
         description="How long models that configure none stay in memory without requests, such as 5m; never by default.",
     )
+    run_server: bool = Field(
+        default=True,
+        description="Whether `octabox run` keeps a server in the background for its next use, which ends after `keep_alive` "
+        "without requests, by default 5 minutes.",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -18,6 +19,8 @@ from octabox.engine.memory.identity import loading_config
 from octabox.engine.messages import CancelCall, Loaded, RunBatch, RunCall, Start, WorkerOptions
 from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, WorkerDiedError
 from octabox.types import ModelStatus, Progress
+
+logger = logging.getLogger("octabox.engine")
 
 
 class WorkerSupervisor:
@@ -141,8 +144,10 @@ class WorkerSupervisor:
         if self.worker is None:
             began = time.perf_counter()
             request.publish(Progress("loading"))
+            logger.info("%s is being loaded", self.name)
             await self.loading.run(request, self._load(request))
             request.timings["load"] = time.perf_counter() - began
+            logger.info("%s is loaded, in %.1f s", self.name, request.timings["load"])
             self._on_loaded(request)
         if self.worker is None or self.worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -12,6 +13,8 @@ from octabox.errors import GenerationCancelledError
 from octabox.hub.pulls.models import plan_model
 from octabox.service.hub.pulls import Pulls
 from octabox.types import Progress
+
+logger = logging.getLogger("octabox.hub")
 
 
 class ModelDownloads:
@@ -39,6 +42,7 @@ class ModelDownloads:
         plan = await asyncio.to_thread(plan_model, config.model, config.revision, variant=config.variant, omit=omit)
         if plan is None:
             return
+        logger.info("%s is being downloaded", config.model)
         job = self._pulls.start(plan.request, kept=False)
         async with aclosing(self._pulls.follow(job)) as changes:
             async for each in changes:
@@ -48,6 +52,7 @@ class ModelDownloads:
             raise job.error
         if job.status == "cancelled":
             raise GenerationCancelledError(f"The download of {config.model} was cancelled.", model=config.name)
+        logger.info("%s is downloaded", config.model)
 
     async def finish(self, config: ModelConfig) -> None:
         """Download the model of a configuration if it is not complete in the cache."""

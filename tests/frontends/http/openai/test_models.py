@@ -26,6 +26,21 @@ async def test_list_by_the_client(server: Server) -> None:
     assert ("org/painter", "octabox") == (painter.id, painter.owned_by)
 
 
+async def test_problems_of_configurations(server: Server) -> None:
+    """Are listed with the models, as `octabox check` finds them, but without the path of the models folder."""
+    (problem,) = (await server.http.get("/v1/models")).json()["problems"]
+
+    assert {
+        "file": "lost.yaml",
+        "line": 2,
+        "column": 1,
+        "key": "model",
+        "message": "'lost' does not exist.",
+        "hint": "remove it",
+        "severity": "error",
+    } == problem
+
+
 async def test_model_in_memory_has_its_status(server: Server) -> None:
     """A model says all but where it lies on disk; its status is there while it is in memory."""
     demo, painter = (await server.http.get("/v1/models")).json()["data"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,6 +13,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from octabox.config.memory.durations import Duration
+from octabox.config.problems import Problem
 from octabox.errors import ModelNotFoundError
 from octabox.frontends.http.bodies import check_fields, read_json
 from octabox.frontends.http.context import AppContext
@@ -49,7 +52,10 @@ def routes(ctx: AppContext) -> APIRouter:
         infos = {info.name: info for info in await asyncio.to_thread(ctx.models.list)}
         infos |= {status.model: unconfigured(status) for status in current if status.model not in infos}
         data = [describe(info, statuses.get(info.alias_of or name)) for name, info in infos.items()]
-        return SafeJson({"object": "list", "data": data})
+        problems = [
+            describe_problem(each, ctx.settings.models) for each in await asyncio.to_thread(ctx.models.problems)
+        ]
+        return SafeJson({"object": "list", "data": data, "problems": problems})
 
     @router.get("/{name:path}/schema")
     async def schema(name: str, task: str | None = None) -> Response:
@@ -93,6 +99,21 @@ def _status_of(ctx: AppContext, name: str) -> ModelStatus | None:
 def unconfigured(status: ModelStatus) -> ModelInfo:
     """Return a model in memory that is not in the models folder: a Hub id, or one whose configuration was removed."""
     return ModelInfo(status.model, status.model, status.pipeline)
+
+
+def describe_problem(problem: Problem, folder: Path) -> dict[str, Any]:
+    """Return a problem of a configuration, which `octabox check` finds too, without the path of the models folder.
+
+    Args:
+        problem: The problem.
+        folder: The models folder.
+    """
+    described = {**asdict(problem), "file": problem.file.name}
+    paths = (f"{folder.absolute()}{os.sep}", f"{folder}{os.sep}")
+    for name in ("message", "hint"):
+        for path in paths:
+            described[name] = described[name].replace(path, "")
+    return described
 
 
 def describe(info: ModelInfo, status: ModelStatus | None) -> dict[str, Any]:

@@ -1,0 +1,212 @@
+"""Run the options of `octabox run`: in its own process, or in a server in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from octabox.catalog.pipelines import load_catalog
+from octabox.cli.hub.downloads import plan_of, summarize_plan
+from octabox.cli.requests import parameters, workflows
+from octabox.cli.requests.events import DownloadProgress, Message, Prepared, RunEvent
+from octabox.cli.requests.options import (
+    apply_profile,
+    check_count,
+    check_inputs,
+    find_changed_inputs,
+    parse_metadata,
+    require_model,
+    skipped_layers,
+)
+from octabox.cli.requests.run_options import RunOptions
+from octabox.config.model import ModelConfig
+from octabox.config.settings import Settings
+from octabox.hub.pulls.plan import PullPlan
+from octabox.hub.pulls.pull import PullProgress, pull
+from octabox.server import Parts, build
+from octabox.service.planning import parse_seed
+from octabox.types import AdapterChoice, GenerationRequest, OutputFormat
+
+#: Returns the parts of a server for settings and a model.
+OpenParts = Callable[[Settings, str], Parts]
+
+#: Starts the engine, which may load a model soon.
+StartEngine = Callable[[Parts, ModelConfig], Awaitable[None]]
+
+
+async def run_here(options: RunOptions, settings: Settings) -> AsyncGenerator[RunEvent, None]:
+    """Run options in this process, and yield the events."""
+    opened: list[Parts] = []
+
+    def open_parts(settings: Settings, model: str) -> Parts:
+        opened.append(build(settings, model=model))
+        return opened[0]
+
+    async def start_engine(parts: Parts, config: ModelConfig) -> None:
+        await parts.engine.start([config])
+
+    try:
+        async with contextlib.aclosing(execute(options, settings, open_parts, start_engine)) as events:
+            async for event in events:
+                yield event
+    finally:
+        for parts in opened:
+            await parts.close()
+
+
+async def execute(
+    options: RunOptions, settings: Settings, open_parts: OpenParts, start_engine: StartEngine
+) -> AsyncGenerator[RunEvent, None]:
+    """Run options and yield the events; closing the iterator cancels the request.
+
+    Args:
+        options: The options.
+        settings: The settings.
+        open_parts: Returns the parts of a server.
+        start_engine: Starts their engine.
+
+    Raises:
+        OctaboxError: The request is invalid or has failed.
+    """
+    metadata = {} if options.source is None else parse_metadata(options.source, options.source_name)
+    model = require_model(metadata, options.model)
+    check_count(options.num_outputs, settings.max_outputs)
+    # Reading the models folder and a model's files takes time, in which a server serves other clients.
+    parts = await asyncio.to_thread(open_parts, _scale_limit(settings, len(options.prompts)), model)
+    config = parts.models.config(parts.name)
+    if not options.dry_run:
+        async with contextlib.aclosing(_download(config)) as downloading:
+            async for event in downloading:
+                yield event
+    request, names = await asyncio.to_thread(_build_request, parts, options, metadata)
+    check_inputs(metadata, request.inputs.keys() | request.params.keys())
+    call = await parts.generation.prepare(request)
+    for warning in find_changed_inputs(metadata, call):
+        yield Message(f"Warning: {warning}", is_warning=True)
+    if options.dry_run:
+        workflow = {"workflow": request.workflow} if request.workflow else {}
+        yield Prepared(len(call.runs), names, _describe_call(call) | workflow)
+        return
+    yield Prepared(len(call.runs), names)
+    await start_engine(parts, parts.models.config(parts.name))
+    async with contextlib.aclosing(parts.generation.stream_each(request)) as events:
+        async for event in events:
+            yield event
+
+
+def _scale_limit(settings: Settings, prompts: int) -> Settings:
+    """Return settings whose limit of outputs is for each prompt, since the prompts are written one by one."""
+    return settings.model_copy(update={"max_outputs": settings.max_outputs * max(1, prompts)})
+
+
+async def _download(config: ModelConfig) -> AsyncGenerator[RunEvent, None]:
+    """Download the model of a configuration, if it is not complete in the cache, and yield its plan and progress."""
+    plan = await plan_of(config)
+    if plan is None:
+        return
+    for line in summarize_plan(plan):
+        yield Message(line)
+    async with contextlib.aclosing(_pull(plan)) as progress:
+        async for each in progress:
+            yield DownloadProgress(plan.request.repo, each.done, each.total, f"{each.files_done} of {each.files} files")
+
+
+async def _pull(plan: PullPlan) -> AsyncGenerator[PullProgress, None]:
+    """Carry out a plan and yield its progress; closing the iterator cancels it."""
+    queue: asyncio.Queue[PullProgress | None] = asyncio.Queue()
+    task = asyncio.create_task(pull(plan, queue.put_nowait))
+    task.add_done_callback(lambda _: queue.put_nowait(None))
+    try:
+        while (progress := await queue.get()) is not None:
+            yield progress
+        task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _build_request(
+    parts: Parts, options: RunOptions, metadata: dict[str, Any]
+) -> tuple[GenerationRequest, dict[str, str]]:
+    """Return the request of the options, merged over that of the metadata, and the names of parameters that differ."""
+    apply_profile(parts.models, parts.name, metadata, options.profile)
+    task = options.task or metadata.get("task")
+    workflow = workflows.add_models(_workflow(metadata, options.workflow), parts.models)
+    schema = parts.models.schema(parts.name, task)
+    params, names = parameters.parse_parameters(options.params, schema["properties"])
+    params = skipped_layers(metadata, load_catalog().pipeline(schema["x-pipeline"])) | params
+    merged = {**metadata.get("params", {}), **params}
+    if options.prompts:
+        merged["prompt"] = options.prompts[0] if len(options.prompts) == 1 else list(options.prompts)
+    written = {
+        name: text
+        for name, text in metadata.get("written", {}).items()
+        if merged.get(name) == metadata["params"].get(name)
+    }
+    request = GenerationRequest(
+        model=parts.name,
+        task=task,
+        params=merged,
+        inputs=options.inputs,
+        seed=metadata.get("seed") if options.seed is None else parse_seed(options.seed),
+        num_outputs=options.num_outputs,
+        scheduler=parameters.parse_scheduler(options.scheduler or metadata.get("scheduler")),
+        adapters=tuple(map(parameters.parse_lora, options.loras)) or _loras_of(metadata),
+        prompt_syntax=options.prompt_syntax or (metadata.get("prompt_syntax", "plain") if metadata else None),
+        styles=options.styles,
+        written=written,
+        workflow=workflow,
+        output=OutputFormat(options.format, fps=options.fps),
+    )
+    return request, names
+
+
+def _workflow(metadata: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the workflow of the options, merged over that of the metadata."""
+    variation = {"variation": metadata["variation"]} if "variation" in metadata else {}
+    return {**metadata.get("workflow", {}), **variation, **options}
+
+
+def _loras_of(metadata: Mapping[str, Any]) -> tuple[AdapterChoice, ...]:
+    """Return the LoRAs of metadata."""
+    return tuple(AdapterChoice(**adapter) for adapter in metadata.get("adapters", ()))
+
+
+def _describe_call(call: Any) -> dict[str, Any]:
+    """Return a call as JSON data."""
+    return {
+        "model": call.model.name,
+        "source": call.model.model,
+        "pipeline": call.runs_as,
+        "task": call.task,
+        "scheduler": call.scheduler and {"name": call.scheduler.name, "settings": dict(call.scheduler.settings)},
+        "runs": list(_describe_runs(call)),
+    }
+
+
+def _describe_runs(call: Any) -> Iterator[dict[str, Any]]:
+    """Yield each run of a call as JSON data."""
+    for run in call.runs:
+        yield {
+            "params": dict(run.params),
+            "inputs": {name: [_describe_input(each) for each in media] for name, media in run.inputs.items()},
+            "seed": run.seed,
+            **({"adapters": [asdict(each) for each in run.adapters]} if run.adapters else {}),
+        }
+
+
+def _describe_input(value: Any) -> str:
+    """Return the size and the type of a decoded input."""
+    if isinstance(value, list):
+        return ", ".join(_describe_input(each) for each in value)
+    if hasattr(value, "frames"):
+        first = value.frames[0]
+        return f"{len(value.frames)} frames of {first.width}x{first.height} at {value.fps:g} fps"
+    if hasattr(value, "samples"):
+        return f"{value.samples.shape[-1] / value.rate:.2f} seconds at {value.rate} Hz"
+    if hasattr(value, "mode"):
+        return f"{value.width}x{value.height} {value.mode}"
+    return f"{value.dtype} {list(value.shape)}"

@@ -1,0 +1,1 @@
+"""What `octabox run` shows on the terminal."""

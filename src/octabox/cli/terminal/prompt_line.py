@@ -1,0 +1,181 @@
+"""The prompt line of `octabox run`: a prompt makes a result, and a line with a slash is a command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from octabox.cli.errors import show_error
+from octabox.errors import InvalidParameterError, OctaboxError, UnknownParameterError
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
+
+#: Options of the command line that `/set` sets too; all other names are call parameters.
+OPTIONS: dict[str, Callable[[str], Any]] = {
+    "num_outputs": int,
+    "scheduler": str,
+    "task": str,
+    "fps": float,
+    "profile": str,
+    "prompt_syntax": str,
+    "out": str,
+}
+
+#: Shorter names of them.
+ALIASES = {"count": "num_outputs", "sampler": "scheduler"}
+
+#: Runs the options of a command line, and shows the results.
+RunCommand = Callable[..., None]
+
+
+class PromptLine:
+    """The state of a prompt line, and its commands.
+
+    Args:
+        options: Options of the command line.
+        run: Runs options with the prompts.
+    """
+
+    def __init__(self, options: dict[str, Any], run: RunCommand) -> None:
+        self.options, self._run = {**options, "model": options["model"] or "demo"}, run
+
+    def handle(self, line: str) -> bool:
+        """Run a line, and return whether the program goes on.
+
+        Raises:
+            OctaboxError: The command is not known, or the request has failed.
+        """
+        line = line.strip()
+        if not line.startswith("/"):
+            if line:
+                self._run(**{**self.options, "prompts": (line,)})
+            return True
+        name, _, text = line[1:].partition(" ")
+        if name in ("bye", "exit", "quit"):
+            return False
+        command = getattr(self, f"do_{name}", None)
+        if command is None:
+            hint = f"Commands are: {', '.join(self.commands())}."
+            raise UnknownParameterError(f"There is no command '/{name}'.", hint=hint, choices=self.commands())
+        command(text.strip())
+        return True
+
+    @classmethod
+    def commands(cls) -> list[str]:
+        """Return the names of all commands."""
+        return ["/bye", *(f"/{name.removeprefix('do_')}" for name in sorted(vars(cls)) if name.startswith("do_"))]
+
+    def do_help(self, _: str) -> None:
+        """Show the commands."""
+        for name in self.commands()[1:]:
+            text = getattr(self, f"do_{name[1:]}").__doc__.partition("\n")[0]
+            click.echo(f"  {name:<8} {text}")
+        click.echo("  /bye     Leave, as Ctrl-D does. Ctrl-C stops a result.")
+
+    def do_model(self, text: str) -> None:
+        """Use another model: a name, a folder, a file or a Hub id."""
+        if text:
+            self.options["model"] = text
+        click.echo(f"model: {self.options['model']}")
+
+    def do_set(self, text: str) -> None:
+        """Set a parameter for the prompts that follow: /set steps 4; without a value, remove it; alone, show all."""
+        name, _, value = text.replace("=", " ", 1).partition(" ")
+        name, value = ALIASES.get(name, name), value.strip()
+        if name in OPTIONS:
+            try:
+                self.options[name] = OPTIONS[name](value) if value else (1 if name == "num_outputs" else None)
+            except ValueError:
+                raise InvalidParameterError(f"'{name}' must be a number, not '{value}'.", parameter=name) from None
+        elif name:
+            kept = [each for each in self.options["params"] if each.partition("=")[0] != name]
+            self.options["params"] = (*kept, *([f"{name}={value}"] if value else ()))
+        for shown in self._settings():
+            click.echo(shown)
+
+    def do_lora(self, text: str) -> None:
+        """Add a LoRA: /lora NAME[:WEIGHT]; alone, remove all."""
+        self.options["loras"] = (*self.options["loras"], *shlex.split(text)) if text else ()
+        click.echo(f"LoRAs: {', '.join(self.options['loras']) or 'none'}")
+
+    def do_seed(self, text: str) -> None:
+        """Set the seed; alone, a random one for each result."""
+        if text and not text.lstrip("-").isdigit():
+            raise InvalidParameterError(f"'seed' must be a number, not '{text}'.", parameter="seed")
+        self.options["seed"] = int(text) if text else None
+        click.echo(f"seed: {text or 'random'}")
+
+    def do_run(self, _: str) -> None:
+        """Make a result without a prompt, for models that take none."""
+        self._run(**{**self.options, "prompts": ()})
+
+    def _settings(self) -> Iterator[str]:
+        """Yield each setting that is not the default."""
+        yield from (text.replace("=", ": ", 1) for text in self.options["params"])
+        for name in OPTIONS:
+            if (value := self.options.get(name)) not in (None, 1):
+                yield f"{name}: {value}"
+
+
+def read_lines(line: PromptLine) -> None:
+    """Read and run lines until the user leaves."""
+    previous = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        session = _session()
+        click.echo("A prompt makes a result. /help shows the commands, /bye or Ctrl-D leaves.", err=True)
+        goes_on = True
+        while goes_on:
+            try:
+                goes_on = line.handle(session.prompt(f"{line.options['model']}> "))
+            except KeyboardInterrupt:
+                click.echo("Interrupted.", err=True)
+            except EOFError:
+                return
+            except OctaboxError as error:
+                show_error(error)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    """Stop what runs, but not the program. asyncio would handle Ctrl-C by itself with the default handler."""
+    raise KeyboardInterrupt
+
+
+def _session() -> PromptSession[str]:
+    """Return the session that reads lines, with its history in the user's folder of states."""
+    from platformdirs import user_state_path
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import WordCompleter
+    from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+
+    history: History = InMemoryHistory()
+    with contextlib.suppress(OSError):
+        folder = user_state_path("octabox")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        history = FileHistory(str(folder / "history"))
+    return PromptSession(history=history, completer=WordCompleter(PromptLine.commands(), sentence=True))
+
+
+@contextlib.contextmanager
+def private_server(models: Path | None) -> Iterator[Path]:
+    """Yield the socket of a server that ends with this program."""
+    from octabox.cli.output import show_status
+    from octabox.cli.resident.connection import ask
+    from octabox.cli.resident.launcher import start_server
+
+    with show_status("starting"):
+        path = start_server(models, owner=os.getpid())
+    try:
+        yield path
+    finally:
+        ask(path, "POST", "/stop")

@@ -1,0 +1,73 @@
+"""The commands of the prompt line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from octabox.cli.terminal.prompt_line import PromptLine
+from octabox.errors import InvalidParameterError, UnknownParameterError
+
+OPTIONS = {"model": None, "params": (), "loras": (), "seed": None, "num_outputs": 1, "out": None}
+
+
+@pytest.fixture
+def runs() -> list[dict[str, Any]]:
+    """Return the options of all requests."""
+    return []
+
+
+@pytest.fixture
+def line(runs: list[dict[str, Any]]) -> PromptLine:
+    """Return a prompt line that records its requests."""
+    return PromptLine(OPTIONS, lambda **options: runs.append(options))
+
+
+def test_lines_that_are_not_commands_are_prompts(line: PromptLine, runs: list[dict[str, Any]]) -> None:
+    """With the model and the settings of the commands before them; empty lines do nothing."""
+    for text in (
+        "a star",
+        "",
+        "/model tiny",
+        "/set steps 4",
+        "/set cfg=2",
+        "/set steps 5",
+        "/lora dark:0.5",
+        "/seed 7",
+    ):
+        assert line.handle(text)
+    assert line.handle("/set count 2")
+    assert line.handle("a heart")
+
+    first, second = runs
+    assert ("demo", ("a star",), ()) == (first["model"], first["prompts"], first["params"])
+    assert ("tiny", ("a heart",), ("cfg=2", "steps=5")) == (second["model"], second["prompts"], second["params"])
+    assert (("dark:0.5",), 7, 2) == (second["loras"], second["seed"], second["num_outputs"])
+
+
+def test_settings_are_removed(line: PromptLine, runs: list[dict[str, Any]]) -> None:
+    """By the command without a value."""
+    for text in ("/set steps 4", "/set steps", "/lora a", "/lora", "/seed 3", "/seed", "/run"):
+        line.handle(text)
+
+    assert ((), (), None, ()) == tuple(runs[0][name] for name in ("params", "loras", "seed", "prompts"))
+
+
+def test_the_program_ends_with_bye(line: PromptLine, capsys: pytest.CaptureFixture[str]) -> None:
+    """And help shows all commands."""
+    line.handle("/help")
+    shown = capsys.readouterr().out
+
+    assert not line.handle("/bye")
+    assert all(name in shown for name in PromptLine.commands())
+
+
+def test_a_mistake_is_an_error(line: PromptLine) -> None:
+    """An unknown command shows the others, and a number must be one."""
+    with pytest.raises(UnknownParameterError, match=r"no command '/modell'.*/model"):
+        line.handle("/modell x")
+    with pytest.raises(InvalidParameterError, match="'seed' must be a number"):
+        line.handle("/seed x")
+    with pytest.raises(InvalidParameterError, match="'num_outputs' must be a number"):
+        line.handle("/set count x")

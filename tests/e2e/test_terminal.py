@@ -1,0 +1,206 @@
+"""`octabox run` in a real terminal, with the server that it keeps in the background."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+#: Escape sequences.
+ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>()][0-9A-B]?)")
+
+#: A program that makes a terminal the one of its session, and runs a command there.
+PROGRAM = """
+import os, sys
+terminal = os.open(sys.argv[1], os.O_RDWR)
+for number in range(3):
+    os.dup2(terminal, number)
+os.execv(sys.executable, [sys.executable, "-m", "octabox", *sys.argv[2:]])
+"""
+
+#: Seconds that a busy machine may take.
+PATIENCE = 240.0
+
+
+class Terminal:
+    """A command in a terminal.
+
+    Args:
+        command: Words after ``octabox``.
+        environ: The environment.
+        folder: The working folder.
+        columns: Width of the terminal.
+    """
+
+    def __init__(self, command: tuple[str, ...], environ: dict[str, str], folder: Path, columns: int = 80) -> None:
+        self._primary, secondary = pty.openpty()
+        fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, os.ttyname(secondary), *command],
+            env=environ,
+            cwd=folder,
+            start_new_session=True,
+        )
+        self.output = ""
+        self._secondary, self._reader = secondary, threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := os.read(self._primary, 65536):
+                self.output += data.decode(errors="replace")
+
+    @property
+    def text(self) -> str:
+        """The output without escape sequences."""
+        return ESCAPES.sub("", self.output)
+
+    def send(self, text: str) -> int:
+        """Type text, and return the length of the output before it."""
+        before = len(self.output)
+        os.write(self._primary, text.encode())
+        return before
+
+    def wait_for(self, text: str, start: int = 0, timeout: float = PATIENCE) -> float:
+        """Wait for output after a position, and return how long that took."""
+        began = time.monotonic()
+        while text not in ESCAPES.sub("", self.output[start:]):
+            assert time.monotonic() - began < timeout, (text, self.text)
+            assert self.process.poll() is None or text in self.text, self.text
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def close(self) -> int:
+        """Wait for the end of the command, and return its exit code."""
+        code = self.process.wait(PATIENCE)
+        time.sleep(0.1)
+        os.close(self._secondary)
+        os.close(self._primary)
+        return code
+
+
+@pytest.fixture(scope="module")
+def environ() -> Iterator[dict[str, str]]:
+    """Return an environment with its own runtime folder, whose servers end with the tests."""
+    runtime = tempfile.mkdtemp(prefix="ob")  # The path of a socket is short.
+    environ = {**os.environ, "OCTABOX_RUN_SERVER": "true", "XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": runtime}
+    environ |= {"TERM": "xterm-256color", "NO_COLOR": ""}
+    yield environ
+    octabox("stop", environ=environ, folder=Path(runtime))
+    shutil.rmtree(runtime, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def folder(environ: dict[str, str]) -> Iterator[Path]:
+    """Return a working folder, which has a server."""
+    with tempfile.TemporaryDirectory() as name:
+        octabox("run", "demo", "a star", "--steps", "2", "-o", "first.png", environ=environ, folder=Path(name))
+        yield Path(name)
+
+
+def octabox(*command: str, environ: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command without a terminal."""
+    words = [sys.executable, "-m", "octabox", *command]
+    return subprocess.run(words, env=environ, cwd=folder, check=True, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def test_the_second_image_takes_the_time_of_the_image(environ: dict[str, str], folder: Path) -> None:
+    """The client takes less than a fifth of that, since it imports neither torch nor diffusers."""
+    began = time.monotonic()
+    made = octabox("run", "demo", "a star", "--steps", "200", "--json", environ=environ, folder=folder)
+    seconds = time.monotonic() - began
+
+    assert seconds < 1.2 * sum(json.loads(made.stdout)["timings"].values())
+
+
+def test_errors_and_pipes_are_those_of_a_run_without_a_server(environ: dict[str, str], folder: Path) -> None:
+    """The line of a result has its seed alone, standard output can be the image, and an error has its exit code."""
+    made = octabox(
+        "run", "demo", "a star", "--steps", "2", "--seed", "3", "-o", "a.png", environ=environ, folder=folder
+    )
+    local = octabox(
+        *("run", "demo", "a star", "--steps", "2", "--seed", "3", "-o", "b.png", "--local"),
+        environ=environ,
+        folder=folder,
+    )
+
+    assert ("a.png  (seed 3)\n", "b.png  (seed 3)\n") == (made.stdout, local.stdout)
+    assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        octabox("run", "demo", "a star", "-p", "stepz=2", environ=environ, folder=folder)
+    assert (2, True) == (caught.value.returncode, "stepz" in caught.value.stderr)
+
+
+def test_the_prompt_line(environ: dict[str, str], folder: Path) -> None:
+    """A prompt makes an image, Ctrl-C stops the image and not the program, and Ctrl-D leaves."""
+    terminal = Terminal(("run", "demo", "--steps", "2"), environ, folder)
+    terminal.wait_for("demo> ")
+    terminal.send("a red star\r")
+    terminal.wait_for("made in")
+    start = terminal.send("/set steps 900\r")
+    terminal.wait_for("steps: 900", start)
+    start = terminal.send("a red heart\r")
+    terminal.wait_for("running", start)
+    start = terminal.send("\x03")
+    assert terminal.wait_for("Interrupted.", start) < 5  # A busy machine may be slow.
+    terminal.wait_for("demo> ", start)
+    terminal.send("\x04")
+
+    assert 0 == terminal.close()
+    assert "demo" in octabox("ps", environ=environ, folder=folder).stdout
+
+
+@pytest.mark.parametrize("phase", ["", "running"])
+def test_ctrl_c_ends_the_client(phase: str, environ: dict[str, str], folder: Path) -> None:
+    """In each phase; the server goes on and has cancelled the image."""
+    terminal = Terminal(("run", "demo", "a star", "--steps", "900", "-o", "never.png"), environ, folder)
+    terminal.wait_for(phase)
+    time.sleep(0 if phase else 0.5)
+    terminal.send("\x03")
+    began = time.monotonic()
+
+    assert 130 == terminal.close()
+    assert time.monotonic() - began < 5
+    assert "Interrupted." in terminal.text
+    octabox("run", "demo", "a star", "--steps", "2", "-o", "next.png", environ=environ, folder=folder)
+    assert not (folder / "never.png").exists()
+
+
+def test_a_narrow_terminal(environ: dict[str, str], folder: Path) -> None:
+    """No line of the progress is wider than it."""
+    terminal = Terminal(("run", "demo", "a star", "--steps", "20", "-o", "n.png"), environ, folder, columns=40)
+
+    assert 0 == terminal.close()
+    assert max(len(line) for line in re.split(r"[\r\n]+", terminal.text)) <= 60
+    assert "n.png" in terminal.text
+
+
+def test_a_killed_server_is_replaced(environ: dict[str, str], folder: Path) -> None:
+    """Its socket remains, and the next command removes it; `octabox stop` ends the new one."""
+    (socket,) = Path(environ["XDG_RUNTIME_DIR"], "octabox").glob("*.sock")
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(socket) in (process / "cmdline").read_text():
+                os.kill(int(process.name), signal.SIGKILL)
+    octabox("run", "demo", "a star", "--steps", "2", "-o", "again.png", environ=environ, folder=folder)
+
+    assert "ends" in octabox("stop", environ=environ, folder=folder).stdout
+    assert not socket.exists()
