@@ -30,9 +30,10 @@ URLS = {"Homepage", "Documentation", "Changelog", "Issues"}
 #: Start of a PNG file.
 PNG = b"\x89PNG\r\n\x1a\n"
 
-#: What exists in the repository and not in an installed package: files and commands.
+#: What exists in the repository and not in an installed package: files, and the commands of the Makefile.
+TARGETS = "|".join(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 REPOSITORY = re.compile(
-    r"\b(?:backends|benchmarks|deploy|docs|examples|tests|tools)/[\w./-]*\.\w+|\bmake [a-z][a-z-]+\b(?= |`|'|$)"
+    rf"\b(?:backends|benchmarks|deploy|docs|examples|tests|tools)/[\w./-]*\.\w+|\bmake (?:{TARGETS})\b"
 )
 
 
