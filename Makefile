@@ -20,12 +20,14 @@ unexport PYTHONDONTWRITEBYTECODE
 RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tiny serve test test-slow fuzz test-all lint style types page fix check bench gpu-check docs changelog proto model clean
+.PHONY: help demo tiny serve test test-slow fuzz test-all lint style types page fix check bench gpu-check docs changelog release-check proto model clean
 
 help:  ## List these commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(BIN)/.installed  ## Generate an image with the embedded model.
+	@echo "2/3 The first start imports torch and diffusers, which takes up to a minute."
+	@echo "3/3 The image takes some seconds after that."
 	@$(BIN)/octabox run demo "$(PROMPT)" --seed 1 -o demo.png --local
 	@echo
 	@echo "Look at demo.png: $(PROMPT)."
@@ -111,6 +113,9 @@ docs: $(BIN)/.installed-dev  ## Generate the reference pages, and build the docu
 changelog: $(BIN)/.installed-dev  ## Show unreleased changes; with VERSION=1.2.0, move them into CHANGELOG.md.
 	$(BIN)/towncrier build $(if $(VERSION),--yes --version $(VERSION),--draft --version Unreleased)
 
+release-check: $(BIN)/.installed-dev  ## Build the wheel and the sdist, install them in a new environment, and check them.
+	$(BIN)/python tools/release_check.py $(if $(VERSION),--tag $(VERSION)) --keep build/dist
+
 proto: $(BIN)/.installed-dev  ## Compile LocalAI's contract.
 	$(BIN)/python tools/compile_proto.py
 
@@ -126,12 +131,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 $(BIN)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@echo "1/3 Installing Octabox and its dependencies into .venv. Torch has some hundred megabytes, so that the first time takes minutes."
+	$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
 # Spandrel is installed without its dependencies: torchvision is not available for every build of torch, and one that does not fit
 # prevents the import of transformers. They are not needed (see src/octabox/engine/worker/upscaling/torchvision_stub.py).
 $(BIN)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Octabox and the tools of its development into .venv, which takes minutes the first time."
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(PIP) install --quiet --constraint constraints.txt --no-deps spandrel
 	@touch $(BIN)/.installed $@

@@ -27,8 +27,15 @@ def test_all_pipelines_are_listed() -> None:
 
 
 def test_all_names_of_tasks_are_listed() -> None:
-    """Tags, what people call them, and families are all names that may be given."""
-    assert {"text-to-image", "img2img", "stable-diffusion", "qwen-image"} <= set(octabox.get_available_tasks())
+    """Tags, what people call them, families, variants and components are all names that may be given."""
+    assert {
+        "text-to-image",
+        "img2img",
+        "stable-diffusion",
+        "qwen-image",
+        "controlnet",
+        "flux-control-net-inpaint",
+    } <= set(octabox.get_available_tasks())
 
 
 def test_classes_are_listed_by_their_base() -> None:

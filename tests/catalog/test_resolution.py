@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from octabox.catalog.loading import get_available_tasks
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.resolution import pipeline_from_index, resolve_pipeline_name
 from octabox.errors import IncompatibleWeightsError, PipelineNotFoundError, TaskNotFoundError
@@ -36,11 +37,23 @@ class TestNames:
             ({"task": "txt2vid"}, "WanPipeline"),
             ({"task": "stable-diffusion"}, "StableDiffusionPipeline"),
             ({"task": "qwen-image"}, "QwenImagePipeline"),
+            ({"task": "flux-control-net-inpaint"}, "FluxControlNetInpaintPipeline"),
+            ({"task": "controlnet"}, "StableDiffusionControlNetPipeline"),
+            ({"task": "control_net"}, "StableDiffusionControlNetPipeline"),
+            ({"task": "adapter"}, "StableDiffusionAdapterPipeline"),
         ],
     )
     def test_what_is_given_decides(self, given: dict[str, Any], name: str) -> None:
-        """A class comes before a task; a task alone means diffusers' own choosing class; a family means its plain class."""
+        """A class comes before a task; a task alone means diffusers' own choosing class; a family means its plain class.
+
+        A component means the simplest class that requires it.
+        """
         assert name == resolve_pipeline_name(**given)
+
+    def test_every_listed_task_has_a_class(self, catalog: Catalog) -> None:
+        """Tags, aliases, families, variants of classes and components: none is listed that nothing is found for."""
+        for task in get_available_tasks():
+            assert resolve_pipeline_name(task=task) in {*catalog.pipelines, *catalog.automatic.values()}
 
     def test_an_unknown_class_is_told_in_the_documented_words(self) -> None:
         """The message is the documented one, and the error is a ValueError."""

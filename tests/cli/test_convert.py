@@ -64,6 +64,9 @@ def test_type_variant_and_size_of_files_are_chosen(tmp_path: Path) -> None:
     assert len(files) > 1
     assert all(".fp16" in name for name in files)
     assert {"F16"} == types(tmp_path / "out")
+    (tmp_path / "new").touch()
+    modes = {path.stat().st_mode for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {(tmp_path / "new").stat().st_mode} == modes
 
 
 def test_what_is_there_is_not_lost(tmp_path: Path) -> None:

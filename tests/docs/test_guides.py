@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import importlib
 import json
 import re
@@ -16,17 +15,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from code_blocks import ROOT, Block, blocks_of, commands_of, run_block
-from octabox.cli.main import cli
+from code_blocks import ROOT, Block, blocks_of, commands_of, run_block, unknown_options
 from octabox.config.parsing import read_models
-from octabox.config.settings import Settings, variable
+from octabox.config.settings import Settings
 from serving import running_server
 
 DOCS = ROOT / "docs"
 GUIDES = [DOCS / "index.md", *sorted((DOCS / "guides").glob("*.md"))]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-DEPLOY = ROOT / "examples" / "deploy"
+LOCALAI_MAKEFILE = ROOT / "backends" / "localai" / "Makefile"
 
 #: Folders of the repository that commands read.
 READ = ("backends", "docs", "examples", "src", "tests")
@@ -82,21 +80,13 @@ def test_contributing_runs(tmp_path: Path) -> None:
 def test_shell_commands_are_valid(block: Block) -> None:
     """A shell block parses; each octabox verb, its options and each make target exist."""
     subprocess.run(["bash", "-n", "-c", block.text], check=True, capture_output=True)
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    makefiles = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "Makefile", LOCALAI_MAKEFILE))
+    targets = set(re.findall(r"^([a-z-]+):", makefiles, re.MULTILINE))
     for words in commands_of(block.text):
         if words[0] == "octabox":
             assert [] == unknown_options(words[1:]), f"{block}: {words}"
         if words[0] == "make":
             assert {word for word in words[1:] if "=" not in word and not word.startswith("-")} <= targets
-
-
-def unknown_options(words: list[str]) -> list[str]:
-    """Return the words of an octabox command that are not an option of its verb."""
-    command = cli.get_command(None, words[0])  # type: ignore[arg-type] # the group does not read its context
-    assert command is not None, f"there is no verb {words[0]!r}"
-    known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
-    given = [word.partition("=")[0] for word in words[1:] if word.startswith("-") and not word[1:2].isdigit()]
-    return [word for word in given if word not in {*known, "-h", "--help"}]
 
 
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.language in ("yaml", "json", "toml")], ids=str)
@@ -114,37 +104,3 @@ def test_data_is_valid(block: Block, tmp_path: Path) -> None:
             assert [] == [each for each in read_models(file).problems if each.severity == "error"]
         elif block.title == "production.yaml":
             assert set(content) <= set(Settings.model_fields)
-
-
-def test_the_systemd_unit_is_valid() -> None:
-    """The unit has its sections, starts an existing verb with existing options, and sets existing variables."""
-    unit = configparser.ConfigParser(interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment, method-assign] # systemd's names have capitals
-    unit.read(DEPLOY / "octabox.service")
-    (words,) = commands_of(unit["Service"]["ExecStart"])
-
-    assert ["Unit", "Service", "Install"] == unit.sections()
-    assert words[0].endswith("/octabox")
-    assert [] == unknown_options(words[1:])
-    assert octabox_variables(unit["Service"]["Environment"]) <= {variable(name) for name in Settings.model_fields}
-
-
-def test_the_dockerfile_is_valid() -> None:
-    """The Dockerfile copies existing files, sets existing variables, and starts an existing verb."""
-    lines = [
-        line.split()
-        for line in (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
-        if line and not line.startswith("#")
-    ]
-    copied = [name for words in lines if words[0] == "COPY" for name in words[1:-1]]
-    text = "\n".join(" ".join(words) for words in lines)
-
-    assert [] == [name for name in copied if not (ROOT / name).exists()]
-    assert octabox_variables(text) <= {variable(name) for name in Settings.model_fields}
-    assert 'ENTRYPOINT ["octabox"]' in text
-    assert [] == unknown_options(["serve"])
-
-
-def octabox_variables(text: str) -> set[str]:
-    """Return the variables of Octabox that a text sets."""
-    return set(re.findall(r"\b(OCTABOX_\w+)=", text))

@@ -35,7 +35,7 @@ def size_of(file: Path) -> tuple[int, int]:
 @pytest.mark.slow
 def test_the_command_line_block_runs(tmp_path: Path) -> None:
     """Every command of the block runs and writes the images that it names."""
-    (block,) = [block for block in blocks("bash") if "octabox run demo" in block]
+    (block,) = [block for block in blocks("bash") if "octabox run demo" in block and "pipx" not in block]
     run(block, tmp_path)
 
     assert {"circle.png", "red.png"} == {file.name for file in tmp_path.glob("*.png")}

@@ -43,6 +43,19 @@ def test_help_tells_every_command() -> None:
     assert phony[1].split() == re.findall(r"^  make ([a-z-]+) +[A-Z].*\.$", told, re.MULTILINE)
 
 
+def test_the_first_image_tells_what_it_waits_for() -> None:
+    """Before each of the three waits there is a line: the packages, the first import, the image."""
+    command = ["make", "--dry-run", "--what-if=pyproject.toml", "demo"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    steps = [
+        re.search(rf'echo "{number}/3 .*{word}', done) for number, word in ((1, "Torch"), (2, "imports"), (3, "image"))
+    ]
+    commands = [re.search(command, done) for command in (r"pip .*install", r"octabox run demo")]
+
+    assert [] == [step for step in [*steps, *commands] if step is None]
+    assert done.index("1/3") < done.index(" install --constraint") < done.index("2/3") < done.index("octabox run demo")
+
+
 def test_what_is_needed_is_constrained() -> None:
     """Every dependency has a tested version in the constraints."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

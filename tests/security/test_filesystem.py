@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from octabox.security.filesystem import find_fault, read_file, walk_files
+from octabox.security.filesystem import apply_umask, find_fault, read_file, walk_files, write_file
 
 FAULTS = {
     "fifo.txt": "It is a FIFO, not a file.",
@@ -35,6 +36,55 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("fine.txt").write_text("fine")
     Path("folder.txt/inner.TXT").write_text("inner")
     return folder
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o002])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Set the umask, and return it."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    """Return the permissions of a file."""
+    return path.stat().st_mode & 0o777
+
+
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path, umask: int) -> None:
+    """One that is replaced keeps its own, and no other file is left."""
+    file, old = tmp_path / "new", tmp_path / "old"
+    write_file(file, b"one")
+    old.touch()
+    old.chmod(0o640)
+    write_file(old, b"two")
+
+    assert (b"one", 0o666 & ~umask) == (file.read_bytes(), mode(file))
+    assert (b"two", 0o640) == (old.read_bytes(), mode(old))
+    assert {file, old} == set(tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """The folder in its place stays, without a file next to it."""
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        write_file(tmp_path / "taken", b"")
+
+    assert [tmp_path / "taken"] == list(tmp_path.iterdir())
+
+
+def test_files_of_a_library_get_the_permissions_of_the_umask(tmp_path: Path, umask: int) -> None:
+    """Safetensors writes private files; links are not followed."""
+    (tmp_path / "folder").mkdir()
+    private, elsewhere = tmp_path / "folder" / "weights", tmp_path / "elsewhere"
+    for file in (private, elsewhere):
+        file.touch()
+        file.chmod(0o600)
+    (tmp_path / "folder" / "link").symlink_to(elsewhere)
+    apply_umask(tmp_path / "folder")
+
+    assert (0o666 & ~umask, 0o600) == (mode(private), mode(elsewhere))
+    assert {"weights", "link"} == {path.name for path in (tmp_path / "folder").iterdir()}
 
 
 def test_what_is_no_file_is_named_and_never_opened(folder: Path) -> None:

@@ -10,9 +10,7 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +27,7 @@ from octabox.catalog.entries import (
     SizeRule,
 )
 from octabox.catalog.ranges import Range
+from octabox.security.filesystem import write_file
 
 logger = logging.getLogger(__name__)
 
@@ -80,18 +79,9 @@ def save_metadata(folder: Path, digest: str, metadata: PackageMetadata) -> None:
     text = json.dumps({"fingerprint": digest, "metadata": _to_json(metadata)}, separators=(",", ":"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    except OSError as error:
-        logger.debug("The catalog cannot be cached in %s: %s", path.parent, error)
-        return
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
+        write_file(path, text.encode())
     except OSError as error:
         logger.debug("The catalog cannot be cached in %s: %s", path, error)
-        with suppress(OSError):
-            Path(name).unlink()
 
 
 def _stamps(folder: str) -> Iterator[str]:

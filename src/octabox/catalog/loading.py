@@ -12,7 +12,7 @@ from octabox.catalog.pipelines import PACKAGE, load_catalog
 from octabox.catalog.plugins import prepare_import
 from octabox.catalog.reading.packages import known_packages
 from octabox.catalog.reading.syntax import PLACEHOLDER_METACLASS
-from octabox.catalog.resolution import resolve_pipeline_name
+from octabox.catalog.resolution import class_aliases, component_aliases, resolve_pipeline_name
 from octabox.catalog.tasks import vocabulary
 from octabox.errors import IncompatibleWeightsError, LoadError, MissingDependencyError, PipelineNotFoundError, nearest
 
@@ -26,11 +26,11 @@ def get_available_pipelines() -> list[str]:
 
 
 def get_available_tasks() -> list[str]:
-    """Return all accepted task names: Hub tags, their aliases, and names of families."""
+    """Return all accepted task names: Hub tags, their aliases, and what class names give: families, variants, components."""
     catalog = load_catalog()
     served = set(catalog.tasks())
     aliases = {name for name, tag in vocabulary().aliases.items() if tag in served}
-    return sorted({*served, *aliases, *catalog.families()})
+    return sorted({*served, *aliases, *catalog.families(), *class_aliases(catalog), *component_aliases(catalog)})
 
 
 def get_available_classes(base_class_name: str) -> list[str]:

@@ -153,6 +153,12 @@ class Catalog:
                 sizes[entry.family] = sizes.get(entry.family, 0) + 1
         return sizes
 
+    @cached_property
+    def _stems(self) -> dict[str, PipelineEntry]:
+        entries = [entry for entry in self.pipelines.values() if not entry.modular]
+        # The first of several entries counts.
+        return {tasks.normalize_name(family_stem(entry.name)): entry for entry in reversed(entries)}
+
     def no_pipeline(self, name: str) -> PipelineNotFoundError:
         """Return the error for an unknown pipeline class."""
         known = sorted({*self.pipelines, *self.automatic.values()})
@@ -163,15 +169,12 @@ class Catalog:
     def family(self, name: str) -> PipelineEntry | None:
         """Return the class of a family, such as ``stable-diffusion-xl``; None if the family is unknown."""
         family = tasks.vocabulary().families.get(tasks.normalize_name(name), tasks.normalize_name(name))
-        named = [
-            entry
-            for entry in self.pipelines.values()
-            if not entry.modular and tasks.normalize_name(family_stem(entry.name)) == family
-        ]
-        if named:
-            return named[0]
+        if family in self._stems:
+            return self._stems[family]
         members = next((row for key, row in self.metadata.families.items() if tasks.normalize_name(key) == family), {})
-        return next((self.pipelines[each] for each in members.values() if each in self.pipelines), None)
+        found = [self.pipelines[each] for each in members.values() if each in self.pipelines]
+        found += [entry for entry in self.pipelines.values() if tasks.normalize_name(entry.family) == family]
+        return min(found, key=lambda entry: (entry.deprecated, entry.modular), default=None)
 
     def families(self) -> tuple[str, ...]:
         """Return the names of all families."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from octabox.catalog.pipelines import Catalog, load_catalog
-from octabox.catalog.tasks import tag_of
+from octabox.catalog.tasks import TEXT_TO_IMAGE, WORDS, count_extra_inputs, family_stem, normalize_name, tag_of
 from octabox.errors import IncompatibleWeightsError, PipelineNotFoundError, TaskNotFoundError, nearest
 from octabox.hub.folder import INDEX_FILES, folder_index
 
@@ -26,7 +26,7 @@ def resolve_pipeline_name(
 
     Args:
         class_name: Name of the class; takes precedence.
-        task: A task by its tag or an alias, or a family such as ``stable-diffusion-xl``.
+        task: A task by its tag or an alias, a family such as ``stable-diffusion-xl``, or a component such as ``controlnet``.
         model_id: A folder or a Hub repository, whose index names the class; with a task, the sibling that serves it.
         catalog: The catalog; by default that of the installed diffusers.
 
@@ -48,15 +48,59 @@ def resolve_pipeline_name(
     raise PipelineNotFoundError("No pipeline is specified.", hint="Set class_name, task or model_id.")
 
 
+def class_aliases(catalog: Catalog) -> tuple[str, ...]:
+    """Return the names of all classes in the form of a family name, such as ``flux-control-net-inpaint``."""
+    return tuple(sorted({family_stem(entry.name) for entry in catalog.pipelines.values() if not entry.modular}))
+
+
+def component_aliases(catalog: Catalog) -> dict[str, list[str]]:
+    """Return the classes that require a component and have it in their names, such as a ControlNet; the simplest first.
+
+    The keys are the name of the component, and its words in the class names with hyphens: ``controlnet`` and ``control-net``.
+    """
+    ranked = [entry.name for task in (TEXT_TO_IMAGE, *catalog.tasks()) for entry in catalog.ranking(task)]
+    entries = [catalog.pipelines[name] for name in dict.fromkeys((*ranked, *catalog.pipelines))]
+    found: dict[str, list[str]] = {}
+    for component in sorted({name for entry in entries for name in entry.required_components}):
+        requiring = [
+            entry for entry in entries if component in entry.required_components and _words_of(component, entry.name)
+        ]
+        words = {_words_of(component, entry.name) for entry in requiring}
+        if requiring:
+            plain = catalog.for_task(TEXT_TO_IMAGE).name if TEXT_TO_IMAGE in catalog.tasks() else entries[0].name
+            simplest = catalog.siblings(plain, frozenset({component}))
+            requiring.sort(key=lambda entry: entry not in simplest)
+            found |= {alias: [entry.name for entry in requiring] for alias in (component, *sorted(words))}
+    return found
+
+
+def _words_of(component: str, class_name: str) -> str:
+    """Return the words of a class name that are the name of a component, with hyphens; empty if there are none."""
+    words = WORDS.findall(class_name)
+    runs = (words[start:end] for start in range(len(words)) for end in range(start + 1, len(words) + 1))
+    name = normalize_name(component)
+    return next(("-".join(run).lower() for run in runs if "".join(run).lower() == name), "")
+
+
 def pipeline_for_task(task: str, catalog: Catalog) -> str:
-    """Return the class for a task or a family: the auto pipeline class of diffusers, if it has one for the task."""
+    """Return the class for a task (the auto pipeline class of diffusers, if it has one), for a family or for a component."""
     tag = tag_of(task) or (task if task in catalog.tasks() else None)
     if tag is not None:
-        return catalog.automatic.get(tag) or catalog.for_task(tag).name
+        if tag in catalog.automatic:
+            return catalog.automatic[tag]
+        ranking = catalog.ranking(tag)
+        complete = [entry for entry in ranking if not count_extra_inputs(entry, tag)]
+        return (complete or ranking or [catalog.for_task(tag)])[0].name
     family = catalog.family(task)
     if family is not None:
         return family.name
-    like = nearest(task, (*catalog.tasks(), *catalog.families()))
+    components = component_aliases(catalog)
+    requiring = next(
+        (names for alias, names in components.items() if normalize_name(alias) == normalize_name(task)), []
+    )
+    if requiring:
+        return requiring[0]
+    like = nearest(task, (*catalog.tasks(), *catalog.families(), *components))
     hint = f"Did you mean {' or '.join(like)}?" if like else f"Available tasks: {', '.join(catalog.tasks())}."
     raise TaskNotFoundError(f"Unknown task {task!r}.", hint=hint, choices=like or catalog.tasks())
 

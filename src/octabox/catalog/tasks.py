@@ -45,6 +45,9 @@ CONTROL_COMPONENTS = re.compile(r"^controlnet|^adapter")
 #: Words in the description of an output that decide what it shows.
 SOLID, DEPTH = re.compile(r"\b3D\b|\bmesh"), re.compile(r"\bdepth\b", re.IGNORECASE)
 
+#: The task of most pipelines, and of the simplest ones.
+TEXT_TO_IMAGE = "text-to-image"
+
 #: Inputs of tasks whose tag does not begin with them.
 TASK_INPUTS = {"inpainting": {"image", "mask"}, "depth-estimation": {"image"}}
 

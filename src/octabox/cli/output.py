@@ -14,6 +14,7 @@ from typing import Any
 
 from octabox.errors import ForbiddenPathError, GenerationError, InvalidParameterError
 from octabox.media.formats import format_of_suffix, suffix_of
+from octabox.security.filesystem import write_file
 from octabox.types import Artifact, Generation, OutputFormat
 
 #: The name of standard output.
@@ -157,12 +158,9 @@ def _is_writable(folder: Path) -> bool:
 
 def _write_atomically(path: Path, content: bytes) -> None:
     """Write a file atomically."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        write_file(path, content)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise GenerationError(f"'{path}' could not be written: {error.strerror}.", hint="Is the disk full?") from error
 
 

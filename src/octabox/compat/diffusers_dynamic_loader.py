@@ -13,7 +13,7 @@ from typing import Any
 
 from octabox.catalog import loading
 from octabox.catalog.pipelines import BASE, Catalog, load_catalog
-from octabox.catalog.resolution import resolve_pipeline_name
+from octabox.catalog.resolution import class_aliases, component_aliases, resolve_pipeline_name
 from octabox.catalog.tasks import vocabulary
 from octabox.errors import NotFoundError, OctaboxError
 
@@ -28,9 +28,6 @@ __all__ = [
     "load_diffusers_pipeline",
     "resolve_pipeline_class",
 ]
-
-#: The component of pipelines with a ControlNet, and the task whose classes come first.
-CONTROLNET, TEXT_TO_IMAGE = "controlnet", "text-to-image"
 
 #: How many names a message lists, and how many characters of a docstring `get_pipeline_info` returns.
 MAX_NAMES, MAX_DOCSTRING = 20, 200
@@ -86,32 +83,20 @@ def get_pipeline_registry() -> dict[str, type]:
 
 @cache
 def get_task_aliases() -> dict[str, list[str]]:
-    """Return the names of the classes for each task, each of its aliases, and each family; the one it resolves to first."""
+    """Return the names of the classes for each task, alias, family, variant and component; the one it resolves to first."""
     catalog = load_catalog()
     by_task = {task: _first(catalog, task, [each.name for each in catalog.ranking(task)]) for task in catalog.tasks()}
     by_alias = {alias: by_task[tag] for alias, tag in vocabulary().aliases.items() if tag in by_task}
     families = {
         name: _first(catalog, name, [each.name for each in catalog.pipelines.values() if each.family == name])
-        for name in catalog.families()
+        for name in (*class_aliases(catalog), *catalog.families())
     }
-    return {**families, **_control_aliases(catalog), **by_alias, **by_task}
-
-
-def _control_aliases(catalog: Catalog) -> dict[str, list[str]]:
-    """Return the classes that require a ControlNet by LocalAI's names for them; those of the simplest model come first."""
-    ranked = [each.name for task in (TEXT_TO_IMAGE, *catalog.tasks()) for each in catalog.ranking(task)]
-    requiring = [name for name in dict.fromkeys(ranked) if CONTROLNET in catalog.pipelines[name].required_components]
-    simplest = catalog.siblings(catalog.for_task(TEXT_TO_IMAGE).name, frozenset({CONTROLNET}))
-    requiring.sort(key=lambda name: catalog.pipelines[name] not in simplest)
-    return dict.fromkeys((CONTROLNET, "control-net"), requiring) if requiring else {}
+    return {**component_aliases(catalog), **families, **by_alias, **by_task}
 
 
 def _first(catalog: Catalog, task: str, names: list[str]) -> list[str]:
     """Return names with the one in front that a task resolves to."""
-    try:
-        first = resolve_pipeline_name(task=task, catalog=catalog)
-    except OctaboxError:  # Every class for it needs something else as well.
-        return names
+    first = resolve_pipeline_name(task=task, catalog=catalog)
     return [first, *(name for name in names if name != first)]
 
 
@@ -139,8 +124,6 @@ def resolve_pipeline_class(class_name: str | None = None, task: str | None = Non
     if class_name:
         return loading.import_class(_exact_name(class_name))
     if task:
-        if names := _control_aliases(load_catalog()).get(task.lower().replace("_", "-")):
-            return loading.import_class(names[0])
         try:
             return loading.import_class(resolve_pipeline_name(task=task.replace("_", "-")))
         except NotFoundError as error:

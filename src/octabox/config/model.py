@@ -41,7 +41,7 @@ class _Strict(BaseModel):
 class SchedulerConfig(_Strict):
     """A noise scheduler: its class or an alias, and settings of its constructor."""
 
-    name: str = Field(description="Class or alias; docs/reference/schedulers.md lists them.")
+    name: str = Field(description="Class or alias; `octabox schedulers` lists them.")
     settings: dict[str, Any] = Field(
         default_factory=dict, description="Settings of its constructor; they may be given next to the name as well."
     )

@@ -8,13 +8,13 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import constants
 
+from octabox.security.filesystem import write_file
 from octabox.security.json_files import read_json
 
 try:
@@ -175,7 +175,7 @@ class CachedRepo:
         place = Path(constants.HF_HUB_CACHE) / ".locks" / self.name / "octabox.use"
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o664)
+            descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError:
             return None  # A cache that is mounted for reading only.
         if fcntl is None:
@@ -202,8 +202,4 @@ def repository_of(path: Path) -> CachedRepo | None:
 def _write_atomically(place: Path, text: str) -> None:
     """Write a text file that other processes read completely or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(name).chmod(0o664)
-    Path(name).replace(place)
+    write_file(place, text.encode())

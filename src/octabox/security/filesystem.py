@@ -1,9 +1,10 @@
-"""Read files from folders that may hold anything: a FIFO, a socket, a broken link, a folder without permission."""
+"""Read files from folders that may hold anything, such as a FIFO, a socket or a broken link; write files atomically."""
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -73,6 +74,38 @@ def read_file(path: Path, limit: int = -1) -> bytes:
     """
     with open_file(path) as stream:
         return stream.read(limit)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file atomically: readers see the previous content or all of the new one.
+
+    A new file has the permissions that the umask leaves, unlike one of `tempfile`; an existing one keeps its own.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    # Each writer has a separate temporary file, since several may write the same one.
+    part = path.with_name(f".octabox-{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            if path.is_file():
+                part.chmod(stat.S_IMODE(path.stat().st_mode))
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def apply_umask(folder: Path) -> None:
+    """Set the permissions of all files of a folder to those of a new file; some libraries write private ones."""
+    probe = folder / f".octabox-{secrets.token_hex(8)}.part"
+    with probe.open("xb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    probe.unlink()
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(mode)
 
 
 def walk_files(folder: Path, suffixes: Collection[str], *, leave: bool = True) -> FolderContent:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from octabox.security.filesystem import read_file
+from octabox.security.filesystem import read_file, write_file
 
 #: Largest configuration in bytes; that of a model has a few thousand.
 MAX_BYTES = 2**20
@@ -53,10 +52,7 @@ def write_json(path: Path, value: Any) -> None:
         OSError: It cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Each process has a separate temporary file, since several may write the same one.
-    temporary = path.with_suffix(f".{os.getpid()}.new")
-    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, json.dumps(value, indent=1).encode())
 
 
 def parse_json(content: str | bytes, limit: int = MAX_BYTES) -> Any:

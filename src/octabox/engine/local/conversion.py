@@ -15,6 +15,7 @@ from octabox.engine.messages import BadFork, Conversion, Converted
 from octabox.engine.worker.entry import convert as work
 from octabox.errors import ForbiddenPathError, OctaboxError, WorkerDiedError
 from octabox.hub.folder import index_file
+from octabox.security.filesystem import apply_umask
 
 
 def convert(conversion: Conversion, *, force: bool = False) -> Converted:
@@ -66,6 +67,7 @@ def _partial_folder(out: Path, *, force: bool) -> Iterator[Path]:
         raise ForbiddenPathError(message, hint="Choose another path.") from error
     try:
         yield part
+        apply_umask(part)
         _replace(out, part, old)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from octabox.errors import CapacityError, ForbiddenPathError, InvalidParameterError, MediaError, MissingParameterError
-
-#: Mode of a new file: LocalAI's core may run as another user.
-_MODE = 0o644
+from octabox.security.filesystem import write_file
 
 
 class AllowedPaths:
@@ -83,16 +80,9 @@ def write(path: Path, content: bytes) -> None:
     Raises:
         CapacityError: The file cannot be written.
     """
-    name = ""
     try:
-        descriptor, name = tempfile.mkstemp(prefix=".octabox-", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(name).chmod(path.stat().st_mode & 0o777 if path.is_file() else _MODE)
-        Path(name).replace(path)
+        write_file(path, content)
     except OSError as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
         raise CapacityError(f"'dst': {path} cannot be written: {error.strerror}.", parameter="dst") from error
 
 

@@ -1,0 +1,73 @@
+"""The scripts of LocalAI's backend: its environment, its start and its tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+BACKEND = ROOT / "backends" / "localai"
+
+
+def run(command: list[str], cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command without the settings of the tests."""
+    names = ("OCTABOX_PYTHON", "PYTHONPATH", "MAKEFLAGS")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    return subprocess.run(
+        command, cwd=cwd, env={**environment, **variables}, capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+@pytest.mark.slow
+def test_make_diffusers_creates_an_environment(tmp_path: Path) -> None:
+    """A new environment has the backend of this copy, which the packages of this environment complete."""
+    packages = tmp_path / "venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    (packages / "environment.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    made = run(["make", "-f", str(BACKEND / "Makefile"), "diffusers", "VENV=venv"], tmp_path)
+    found = run(["venv/bin/python", "-P", "-c", "import octabox; print(octabox.__file__)"], tmp_path)
+
+    assert made.returncode == 0, made.stderr
+    assert found.stdout.strip() == str(packages / "octabox" / "__init__.py")
+    assert (tmp_path / "venv" / ".installed").is_file()
+
+
+def test_the_environment_of_make_diffusers_is_found_first(tmp_path: Path) -> None:
+    """`run.sh` prefers the environment next to it to that of the repository."""
+    backend = tmp_path / "backends" / "localai"
+    for folder in (backend, tmp_path):
+        python = folder / ".venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/sh\necho {folder} $*\n", encoding="utf-8")
+        python.chmod(0o755)
+    shutil.copy(BACKEND / "run.sh", backend)
+
+    def started() -> str:
+        return run([str(backend / "run.sh"), "--addr", "x"], tmp_path).stdout.strip()
+
+    assert f"{backend} -m octabox backend --addr x" == started()
+    shutil.rmtree(backend / ".venv")
+    assert f"{tmp_path} -m octabox backend --addr x" == started().replace(f"{backend}/../..", str(tmp_path))
+
+
+def test_the_script_runs_the_tests_of_the_backend(tmp_path: Path) -> None:
+    """`test.sh` collects the tests of the loader and of the gRPC service, and passes its arguments to pytest."""
+    done = run([str(BACKEND / "test.sh"), "--collect-only", "-n0"], tmp_path, OCTABOX_PYTHON=sys.executable)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    for folder in ("tests/compat", "tests/frontends/grpc", "tests/e2e/localai"):
+        assert f"{folder}/" in done.stdout
+
+
+def test_without_the_packages_of_the_tests_the_script_says_what_to_do(tmp_path: Path) -> None:
+    """An interpreter without pytest is an error with the way out of it."""
+    done = run([str(BACKEND / "test.sh")], tmp_path, OCTABOX_PYTHON="/bin/false")
+
+    assert 127 == done.returncode
+    assert "set OCTABOX_PYTHON to an interpreter that has it" in done.stderr

@@ -1,0 +1,88 @@
+"""The page on the seed documents has each of their promises, with what serves it and tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from code_blocks import ROOT
+
+PAGE = (ROOT / "docs" / "reference" / "seeds.md").read_text(encoding="utf-8")
+DATA: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("seeds.yaml").read_text(encoding="utf-8"))
+
+#: All promises by document and line, such as `000:7`.
+PROMISES = {f"{doc}:{line}": text for doc, promises in DATA["promises"].items() for line, text in promises.items()}
+
+#: A test as the page names it.
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+class Row(NamedTuple):
+    """A row of the page: the promise, the verdict, what serves it, and its tests."""
+
+    promise: str
+    verdict: str
+    served_by: str
+    shown_by: str
+
+
+def rows(page: str) -> dict[str, Row]:
+    """Return the rows of a page by the line of their promise."""
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `0")]
+    return {line.strip("`"): Row(*rest) for line, *rest in cells}
+
+
+def problems_of(page: str) -> list[str]:
+    """Return what is wrong with a page, by the line of the promise."""
+    found = rows(page)
+    problems = [f"{line}: no row" for line in PROMISES if line not in found]
+    unserved = {line: verdict for verdict, lines in DATA["open"].items() for line in lines}
+    for line, row in found.items():
+        if row.promise.replace('"', "'") != PROMISES.get(line):
+            problems.append(f"{line}: another promise")
+        if (row.verdict if row.verdict not in ("served", "differently") else None) != unserved.get(line):
+            problems.append(f"{line}: another verdict")
+        if not row.served_by:
+            problems.append(f"{line}: nothing serves it")
+        if line not in unserved and not TEST.search(row.shown_by):
+            problems.append(f"{line}: no test")
+        problems += [
+            f"{line}: no {file}::{name}" for file, name in TEST.findall(row.shown_by) if not exists(file, name)
+        ]
+    return problems
+
+
+def exists(file: str, name: str) -> bool:
+    """Return whether a file has a test."""
+    path = ROOT / file
+    return path.is_file() and f"def {name}(" in path.read_text(encoding="utf-8")
+
+
+def test_every_promise_has_its_row_and_its_tests() -> None:
+    """Each promise is served by something that exists, as tests show, or is listed as open."""
+    assert [] == problems_of(PAGE)
+
+
+ROW = next(line for line in PAGE.splitlines() if line.startswith("| `000:13` "))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("", "000:13: no row"),
+        (ROW.replace("_of_diffusers_is_known`", "_is_gone`"), "000:13: no tests/contracts/test_pipelines.py::"),
+        (ROW.replace(ROW.split("|")[-2], " "), "000:13: no test"),
+        (ROW.replace(ROW.split("|")[-3], " "), "000:13: nothing serves it"),
+        (ROW.replace("| served |", "| planned |"), "000:13: another verdict"),
+        (ROW.replace("all pipelines", "few pipelines"), "000:13: another promise"),
+    ],
+)
+def test_a_row_that_is_wrong_is_found(change: str, problem: str) -> None:
+    """A missing row, test, verdict or explanation is reported with its line."""
+    found = set(problems_of(PAGE.replace(ROW, change))).difference(problems_of(PAGE))
+
+    assert [problem] == [each[: len(problem)] for each in found]
