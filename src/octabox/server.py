@@ -79,7 +79,7 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
     Args:
         settings: The server's settings.
         model: A model by name, folder, file or Hub id, which need not be configured.
-        base: Parts whose engine, decoder, downloads and metrics are used. They have models of their own.
+        base: Parts whose engine, decoder, downloads and metrics are used. Their models are separate.
     """
     if base is None:
         configure(settings.log_level, settings.log_file)

@@ -54,6 +54,15 @@ def test_settings_are_removed(line: PromptLine, runs: list[dict[str, Any]]) -> N
     assert ((), (), None, ()) == tuple(runs[0][name] for name in ("params", "loras", "seed", "prompts"))
 
 
+def test_options_of_the_command_line_are_replaced(runs: list[dict[str, Any]]) -> None:
+    """By any name of their parameter, since two values would be an error."""
+    line = PromptLine(OPTIONS | {"steps": "2", "cfg": "3"}, lambda **options: runs.append(options))
+    for text in ("/set num_inference_steps 900", "a star"):
+        line.handle(text)
+
+    assert (None, ("cfg=3", "num_inference_steps=900")) == (runs[0]["steps"], runs[0]["params"])
+
+
 def test_the_program_ends_with_bye(line: PromptLine, capsys: pytest.CaptureFixture[str]) -> None:
     """And help shows all commands."""
     line.handle("/help")

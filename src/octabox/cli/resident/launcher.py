@@ -45,7 +45,7 @@ def start_server(models: Path | None, owner: int | None = None) -> Path:
 
     Args:
         models: The folder of models, if it is an option.
-        owner: Process without which the server ends; it has a socket of its own. None is a server for all.
+        owner: Process without which the server ends; it has a separate socket. None is a server for all.
 
     Raises:
         StartError: There is no private folder for the socket, or the server has ended.

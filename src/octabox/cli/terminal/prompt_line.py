@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from octabox.cli.errors import show_error
+from octabox.cli.requests.parameters import SHORT_OPTIONS
 from octabox.errors import InvalidParameterError, OctaboxError, UnknownParameterError
+from octabox.frontends.naming.parameters import ALIASES as PARAMETERS
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -46,7 +48,10 @@ class PromptLine:
     """
 
     def __init__(self, options: dict[str, Any], run: RunCommand) -> None:
-        self.options, self._run = {**options, "model": options["model"] or "demo"}, run
+        short = [f"{name}={options[name]}" for name in SHORT_OPTIONS if options.get(name) is not None]
+        self.options = {**options, **dict.fromkeys(SHORT_OPTIONS), "params": (*options["params"], *short)}
+        self.options["model"] = options["model"] or "demo"
+        self._run = run
 
     def handle(self, line: str) -> bool:
         """Run a line, and return whether the program goes on.
@@ -97,7 +102,9 @@ class PromptLine:
             except ValueError:
                 raise InvalidParameterError(f"'{name}' must be a number, not '{value}'.", parameter=name) from None
         elif name:
-            kept = [each for each in self.options["params"] if each.partition("=")[0] != name]
+            same = PARAMETERS.get(name, name)
+            names = ((text.partition("=")[0], text) for text in self.options["params"])
+            kept = [text for each, text in names if PARAMETERS.get(each, each) != same]
             self.options["params"] = (*kept, *([f"{name}={value}"] if value else ()))
         for shown in self._settings():
             click.echo(shown)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from octabox.config.model import ModelConfig
@@ -142,12 +143,9 @@ class WorkerSupervisor:
             await self.drain()
             await self.stop()
         if self.worker is None:
-            began = time.perf_counter()
             request.publish(Progress("loading"))
-            logger.info("%s is being loaded", self.name)
-            await self.loading.run(request, self._load(request))
-            request.timings["load"] = time.perf_counter() - began
-            logger.info("%s is loaded, in %.1f s", self.name, request.timings["load"])
+            with _timed_load(self.name, request.timings):
+                await self.loading.run(request, self._load(request))
             self._on_loaded(request)
         if self.worker is None or self.worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
@@ -194,3 +192,13 @@ class WorkerSupervisor:
         self.worker = None
         self._requeue(self._sent.end(error))
         self._residency.notify_freed()
+
+
+@contextmanager
+def _timed_load(name: str, timings: MutableMapping[str, float]) -> Iterator[None]:
+    """Log the start and the end of a load within the context, and note its seconds."""
+    began = time.perf_counter()
+    logger.info("%s is being loaded", name)
+    yield
+    timings["load"] = time.perf_counter() - began
+    logger.info("%s is loaded, in %.1f s", name, timings["load"])

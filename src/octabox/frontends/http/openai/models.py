@@ -52,10 +52,7 @@ def routes(ctx: AppContext) -> APIRouter:
         infos = {info.name: info for info in await asyncio.to_thread(ctx.models.list)}
         infos |= {status.model: unconfigured(status) for status in current if status.model not in infos}
         data = [describe(info, statuses.get(info.alias_of or name)) for name, info in infos.items()]
-        problems = [
-            describe_problem(each, ctx.settings.models) for each in await asyncio.to_thread(ctx.models.problems)
-        ]
-        return SafeJson({"object": "list", "data": data, "problems": problems})
+        return SafeJson({"object": "list", "data": data, "problems": await _list_problems(ctx)})
 
     @router.get("/{name:path}/schema")
     async def schema(name: str, task: str | None = None) -> Response:
@@ -99,6 +96,12 @@ def _status_of(ctx: AppContext, name: str) -> ModelStatus | None:
 def unconfigured(status: ModelStatus) -> ModelInfo:
     """Return a model in memory that is not in the models folder: a Hub id, or one whose configuration was removed."""
     return ModelInfo(status.model, status.model, status.pipeline)
+
+
+async def _list_problems(ctx: AppContext) -> list[dict[str, Any]]:
+    """Return the problems of the configurations."""
+    problems = await asyncio.to_thread(ctx.models.problems)
+    return [describe_problem(each, ctx.settings.models) for each in problems]
 
 
 def describe_problem(problem: Problem, folder: Path) -> dict[str, Any]:
