@@ -64,6 +64,7 @@ def test_the_image_runs_as_a_user_with_volumes_and_a_health_check() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_steps_of_the_dockerfile_make_a_server(tmp_path: Path) -> None:
     """Without Docker: the steps install Octabox from the context, its command serves, and the health check succeeds."""
     image = Image(DOCKERFILE, ROOT, tmp_path / "root")

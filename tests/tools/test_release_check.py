@@ -118,6 +118,7 @@ def test_a_tag_is_that_of_the_version() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_this_release_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The sdist and the wheel are built, and the wheel makes an image in a new environment outside of the repository."""
     code = release_check.main(["--keep", str(tmp_path / "dist")])

@@ -20,11 +20,12 @@ def run(command: list[str], cwd: Path, **variables: str) -> subprocess.Completed
     names = ("OCTABOX_PYTHON", "PYTHONPATH", "MAKEFLAGS")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     return subprocess.run(
-        command, cwd=cwd, env={**environment, **variables}, capture_output=True, text=True, check=False, timeout=240
+        command, cwd=cwd, env={**environment, **variables}, capture_output=True, text=True, check=False, timeout=600
     )
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_make_diffusers_creates_an_environment(tmp_path: Path) -> None:
     """A new environment has the backend of this copy, which the packages of this environment complete."""
     packages = tmp_path / "venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
