@@ -187,12 +187,14 @@ def main() -> None:
             seed: direct.content({"result": direct.call("POST", "/v1/generations", json=body(seed)).json()})
             for seed in SEEDS
         }
+        began = time.monotonic()
         clients = [Client(server, f"client{index}", right) for index in range(args.clients)]
         for client in clients:
             client.start()
-        kills = kill_at_random(server, args.kills, time.monotonic() + args.seconds)
+        kills = kill_at_random(server, args.kills, began + args.seconds)
         for client in clients:
             client.ends.set()
+        print(f"after {time.monotonic() - began:.0f} s  {dict(kills)}, waiting for the last jobs", flush=True)
         for client in clients:
             client.join()
         report(server, clients, kills)
@@ -212,13 +214,15 @@ def kill_at_random(server: Server, count: int, end: float) -> Counter[str]:
             time.sleep(0.05)
         time.sleep(random.choice((random.uniform(0, 0.3), random.uniform(0, 5))))
         kills["worker"] += server.kill_worker()
+        if kills.total() % 10 == 0:
+            print(f"                 {dict(kills)}", flush=True)
     return kills
 
 
 def report(server: Server, clients: list[Client], kills: Counter[str]) -> None:
     """Print what was accepted, lost, doubled and left."""
     ids = [name for client in clients for name in client.ids]
-    jobs = [job for client in clients for job in listed(client)]
+    jobs = listed(clients[0])  # Without API keys, a client sees the jobs of all.
     counts = sum((client.counts for client in clients), Counter[str]())
     left = server.stop()
     files = [*(server.data / "jobs" / "files").iterdir()]

@@ -22,9 +22,7 @@ class JobStore(StoreMembership):
         known = await self._run("known_files")
         await asyncio.to_thread(self.files.sweep, known)
 
-    async def accept(
-        self, rows: Sequence[Mapping[str, Any]], visible: str | None
-    ) -> tuple[str, list[StoredJob], int]:
+    async def accept(self, rows: Sequence[Mapping[str, Any]], visible: str | None) -> tuple[str, list[StoredJob], int]:
         """Insert new jobs, and return the number of the first one.
 
         If their idempotency key was used before, return the hash of that submission and its jobs instead.
