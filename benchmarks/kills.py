@@ -1,7 +1,8 @@
 """Kill the server and its workers at random while clients submit background jobs, and count what is lost, doubled or wrong.
 
-Targets: no accepted job is lost or doubled, no result differs, nothing hangs, no file or process is left. By default it
-takes about an hour; `--jobs 20 --kills 4` a few minutes.
+Targets: no accepted job is lost or doubled, no result differs, nothing hangs, no file or process is left. A server that is
+killed takes some seconds until it has a worker again, so that most kills are of workers. `--seconds 200` ends within
+five minutes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,16 @@ from octabox import demo
 SEEDS = range(8)
 
 #: Seconds after which a job that has not ended hangs.
-LIMIT = 1800
+LIMIT = 600
+
+#: Share of the kills that are of the server.
+SERVER_SHARE = 0.2
+
+#: How many jobs of a client wait or run.
+OUTSTANDING = 6
+
+#: Seconds that a process has to end after the server that started it.
+GRACE = 20
 
 
 class Server:
@@ -45,6 +55,7 @@ class Server:
         (folder / "models").mkdir()
         self._command = [sys.executable, "-m", "octabox", "serve", "--port", str(self.port), "--threads", "1"]
         self._command += ["--models", str(folder / "models"), "--data-dir", str(self.data)]
+        self.seen: set[psutil.Process] = set()
         self.start()
 
     def start(self) -> None:
@@ -57,37 +68,59 @@ class Server:
                     return
             time.sleep(0.05)
 
+    def children(self) -> list[psutil.Process]:
+        """Return the processes that the server has started; all that ever were are in `seen`."""
+        children: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+        self.seen.update(children)
+        return children
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the workers: the fork server is a child of the server, and they are its children."""
+        return [each for each in self.children() if each.ppid() != self.process.pid]
+
     def kill(self) -> None:
         """Kill the server, and start it again."""
+        self.children()
         self.process.kill()
         self.process.wait()
         self.start()
 
     def kill_worker(self) -> bool:
-        """Kill a worker, and return whether there was one."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        # The fork server is a child, and the workers are its children.
-        workers = [each for each in children if each.ppid() != self.process.pid]
-        if workers:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                random.choice(workers).kill()
-        return bool(workers)
+        """Kill a worker, and return whether one was killed."""
+        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+            random.choice(self.workers()).kill()
+            return True
+        return False
+
+    def stop(self) -> list[psutil.Process]:
+        """Stop the server regularly, and return the processes that are left of all that were started."""
+        self.children()
+        self.process.terminate()
+        self.process.wait(60)
+        left: list[psutil.Process] = psutil.wait_procs(self.seen, timeout=GRACE)[1]
+        return left
 
 
 class Client(threading.Thread):
     """Submits jobs and waits for their results, whatever happens to the server."""
 
-    def __init__(self, server: Server, name: str, jobs: int, right: dict[int, bytes]) -> None:
+    def __init__(self, server: Server, name: str, right: dict[int, bytes]) -> None:
         super().__init__(name=name, daemon=True)
-        self.server, self.jobs, self.right = server, jobs, right
+        self.server, self.right = server, right
         self.ids: list[str] = []
         self.counts: Counter[str] = Counter()
+        self.attempts: Counter[int] = Counter()
+        self.ends = threading.Event()
 
     def run(self) -> None:
-        """Submit all jobs, then wait for each."""
-        self.ids = [self.submit(index) for index in range(self.jobs)]
-        for index, name in enumerate(self.ids):
-            self.check(name, index % len(SEEDS))
+        """Keep some jobs waiting until the end, then wait for each."""
+        checked = 0
+        while not self.ends.is_set() or checked < len(self.ids):
+            while not self.ends.is_set() and len(self.ids) - checked < OUTSTANDING:
+                self.ids.append(self.submit(len(self.ids)))
+            if checked < len(self.ids):
+                self.check(self.ids[checked], checked % len(SEEDS))
+                checked += 1
 
     def submit(self, index: int) -> str:
         """Submit a job until it is accepted, with the same key."""
@@ -143,55 +176,76 @@ def pixels(content: bytes) -> bytes:
 def main() -> None:
     """Print the figures."""
     options = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("jobs", 200), ("kills", 100), ("clients", 4), ("seed", 0)):
+    for name, default in (("seconds", 3600), ("kills", 1000), ("clients", 4), ("seed", 0)):
         options.add_argument(f"--{name}", type=int, default=default)
     args = options.parse_args()
     random.seed(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder))
-        direct = Client(server, "direct", 0, {})
+        direct = Client(server, "direct", {})
         right = {
             seed: direct.content({"result": direct.call("POST", "/v1/generations", json=body(seed)).json()})
             for seed in SEEDS
         }
-        clients = [Client(server, f"client{index}", args.jobs // args.clients, right) for index in range(args.clients)]
+        began = time.monotonic()
+        clients = [Client(server, f"client{index}", right) for index in range(args.clients)]
         for client in clients:
             client.start()
-        kills = kill_at_random(server, clients, args.kills)
+        kills = kill_at_random(server, args.kills, began + args.seconds)
+        for client in clients:
+            client.ends.set()
+        print(f"after {time.monotonic() - began:.0f} s  {dict(kills)}, waiting for the last jobs", flush=True)
         for client in clients:
             client.join()
         report(server, clients, kills)
 
 
-def kill_at_random(server: Server, clients: list[Client], count: int) -> Counter[str]:
-    """Kill the server or a worker at random moments, while clients wait, and return how often."""
+def kill_at_random(server: Server, count: int, end: float) -> Counter[str]:
+    """Kill the server or a worker at random moments, and return how often each; one of five kills is of the server."""
     kills: Counter[str] = Counter()
-    while kills.total() < count and any(client.is_alive() for client in clients):
-        time.sleep(random.uniform(0.2, 3))
-        if random.choice((True, False)):
+    while kills.total() < count and time.monotonic() < end:
+        if random.random() < SERVER_SHARE:
+            # Also while it starts.
+            time.sleep(random.uniform(0.1, 5))
             server.kill()
             kills["server"] += 1
-        else:
-            kills["worker"] += server.kill_worker()
+            continue
+        while not server.workers() and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(random.choice((random.uniform(0, 0.3), random.uniform(0, 5))))
+        kills["worker"] += server.kill_worker()
+        if kills.total() % 10 == 0:
+            print(f"                 {dict(kills)}", flush=True)
     return kills
 
 
 def report(server: Server, clients: list[Client], kills: Counter[str]) -> None:
     """Print what was accepted, lost, doubled and left."""
     ids = [name for client in clients for name in client.ids]
-    listed = httpx.get(f"{server.url}/v1/jobs", params={"limit": 1000}, trust_env=False).json()
+    jobs = listed(clients[0])  # Without API keys, a client sees the jobs of all.
     counts = sum((client.counts for client in clients), Counter[str]())
-    processes = psutil.Process(server.process.pid).children(recursive=True)
-    server.process.terminate()
-    server.process.wait(60)
-    left = psutil.wait_procs(processes, timeout=30)[1]
+    left = server.stop()
     files = [*(server.data / "jobs" / "files").iterdir()]
+    completed = counts["completed"] + counts["wrong"]
     print(f"kills            {dict(kills)}")
     print(f"accepted         {len(ids)}, {len({*ids})} ids")
     print(f"outcomes         {dict(counts)} (target: completed alone, but for retries)")
-    print(f"listed           {len(listed['data'])} {listed['counts']} (target: as many as accepted)")
-    print(f"files            {len(files)} (target: as many as accepted)")
-    print(f"processes left   {len(left)} (target: 0)")
+    print(f"lost             {len({*ids} - {job['id'] for job in jobs})} (target: 0)")
+    print(f"done twice       {len(jobs) - len({*ids})} jobs, {len(files) - completed} files (target: 0)")
+    print(f"runs by job      {dict(Counter(job['attempts'] for job in jobs))}")
+    print(f"processes left   {len(left)} of {len(server.seen)} (target: 0)")
+
+
+def listed(client: Client) -> list[dict[str, Any]]:
+    """Return all jobs of a client, page by page."""
+    found: list[dict[str, Any]] = []
+    after: dict[str, Any] = {}
+    while True:
+        page = client.call("GET", "/v1/jobs", params={"limit": 1000, **after}).json()
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        after = {"after": page["last_id"]}
 
 
 if __name__ == "__main__":

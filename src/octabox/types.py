@@ -15,9 +15,6 @@ Kind = Literal["image", "video", "audio", "mesh", "text", "array"]
 #: Phase of a request: its model is downloaded, it is queued, its model is loaded or compiled, it runs and is encoded.
 Phase = Literal["downloading", "queued", "loading", "compiling", "running", "decoding", "encoding"]
 
-#: Maximum seed: torch takes 64 bits, but JSON clients store numbers as doubles, which are exact only up to here.
-MAX_SEED = 2**53 - 1
-
 #: An input as the client sends it: the bytes of a file, or text with base64, a data URI or an http(s) URL.
 Source = bytes | str
 
@@ -132,6 +129,7 @@ class GenerationRequest:
         variation: Variation noise.
         workflow: Settings by workflow step, before and after the call; see `octabox.service.workflows.settings`.
         deterministic: Whether its outputs must not depend on what else the server runs: it never shares a batch.
+        keep_alive: Seconds without requests after which its model is unloaded; None leaves that as it is.
         id: Id of the request, by which it can be cancelled.
     """
 
@@ -152,6 +150,7 @@ class GenerationRequest:
     variation: Variation | None = None
     workflow: Mapping[str, Any] = field(default_factory=dict)
     deterministic: bool = False
+    keep_alive: float | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.config.model import ComponentConfig, ModelConfig, SchedulerConfig
+from octabox.config.model import MAX_SEED, ComponentConfig, ModelConfig, SchedulerConfig
 from octabox.errors import (
     InvalidParameterError,
     InvalidRequestError,
@@ -20,7 +20,7 @@ from octabox.errors import (
 from octabox.service.bounds import Limits
 from octabox.service.planning import Plan, plan_request
 from octabox.service.served_model import ServedModel
-from octabox.types import MAX_SEED, GenerationRequest, OutputFormat, SchedulerChoice
+from octabox.types import GenerationRequest, OutputFormat, SchedulerChoice
 
 IMAGE = b"a picture"
 

@@ -14,7 +14,9 @@ from octabox.config.memory.modes import MemoryMode
 from octabox.config.performance import Batching, Performance, PerformanceConfig, Replicas
 from octabox.config.preset_merge import deep_merge, presets, settings_for
 from octabox.prompts.names import Syntax
-from octabox.types import MAX_SEED
+
+#: Maximum seed: torch takes 64 bits, but JSON clients store numbers as doubles, which are exact only up to here.
+MAX_SEED = 2**53 - 1
 
 #: Dtypes of weights; ``auto`` is float32 on a CPU, else one that the device, the weights and the class have in common.
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]

@@ -61,6 +61,7 @@ class Call:
         deterministic: Whether it never shares a batch, whose outputs may differ in their low bits.
         continues: Whether it is the next call of a workflow: it runs before the calls that wait, however many.
         priority: Of the calls that wait, those of the highest priority run first; clients take turns among equals.
+        keep_alive: Seconds without requests after which the model is unloaded; None leaves that as it is.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Call:
     deterministic: bool = False
     continues: bool = False
     priority: int = 0
+    keep_alive: float | None = None
 
 
 class Engine(Protocol):

@@ -115,6 +115,7 @@ class GenerationService:
             client=current_client.get(),
             priority=current_priority.get(),
             deterministic=request.deterministic,
+            keep_alive=request.keep_alive,
             warnings=tuple(dict.fromkeys([*plan.warnings, *resolved.warnings, *warnings])),
         )
 

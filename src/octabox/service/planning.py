@@ -13,7 +13,7 @@ from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import is_one_each, takes_numbers, validate
 from octabox.catalog.tasks import CONTROL_COMPONENTS
-from octabox.config.model import ModelConfig
+from octabox.config.model import MAX_SEED, ModelConfig
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
 from octabox.schedulers.compatibility import check_settings, schedule_timesteps
 from octabox.schedulers.names import resolve_scheduler
@@ -24,7 +24,7 @@ from octabox.service.outputs import output_arguments
 from octabox.service.selection.inputs import ARTICLES
 from octabox.service.selection.pipelines import choose_pipeline
 from octabox.service.served_model import ServedModel
-from octabox.types import MAX_SEED, GenerationRequest, SchedulerChoice, Source
+from octabox.types import GenerationRequest, SchedulerChoice, Source
 
 #: Call parameters for the number of outputs of a prompt, which is `num_outputs` of a request.
 OUTPUTS_PER_PROMPT = re.compile(r"num_\w+_per_prompt")

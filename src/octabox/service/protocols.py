@@ -55,6 +55,18 @@ class RequestObserver(Protocol):
         ...
 
 
+class JobObserver(Protocol):
+    """Measures background jobs."""
+
+    def observe_job_wait(self, model: str, seconds: float) -> None:
+        """Record how long a job has waited for its first run."""
+        ...
+
+    def count_job_takeovers(self, count: int) -> None:
+        """Count jobs that were taken over from a server that has ended."""
+        ...
+
+
 class ModelService(Protocol):
     """The models of this server."""
 

@@ -66,6 +66,31 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._jobs = Gauge("octabox_jobs", "Background jobs by status.", ["status"], registry=self._registry)
+        self._job_wait = Histogram(
+            "octabox_job_wait_seconds",
+            "Seconds that background jobs waited for their first run.",
+            ["model"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._takeovers = Counter(
+            "octabox_job_takeovers",
+            "Background jobs taken over from a server that has ended.",
+            registry=self._registry,
+        )
+        self._result_bytes = Gauge(
+            "octabox_job_result_bytes", "Size of the results of background jobs on disk.", registry=self._registry
+        )
+
+    def observe_job_wait(self, model: str, seconds: float) -> None:
+        """Record how long a background job has waited for its first run."""
+        self._job_wait.labels(model).observe(seconds)
+
+    def count_job_takeovers(self, count: int) -> None:
+        """Count background jobs that were taken over from a server that has ended."""
+        self._takeovers.inc(count)
+
     def count_request(
         self,
         model: str,
@@ -90,15 +115,26 @@ class Metrics:
         """Count a call or a load in which memory ran out."""
         self._out_of_memory.labels(model).inc()
 
-    def render(self, models: Iterable[ModelStatus]) -> bytes:
-        """Return all metrics in Prometheus' text format, with the current status of the models."""
+    def render(
+        self, models: Iterable[ModelStatus], jobs: Mapping[str, int] | None = None, result_bytes: int = 0
+    ) -> bytes:
+        """Return all metrics in Prometheus' text format.
+
+        Args:
+            models: The current status of the models.
+            jobs: How many background jobs there are, by status.
+            result_bytes: Size of their results.
+        """
+        for status, count in (jobs or {}).items():
+            self._jobs.labels(status).set(count)
+        self._result_bytes.set(result_bytes)
         self._waiting.clear()
         self._memory.clear()
         self._allocated.clear()
-        for status in models:
-            self._waiting.labels(status.model).set(status.waiting)
-            for device, size in status.memory.items():
-                self._memory.labels(status.model, device).set(size)
-            for device, size in status.allocated.items():
-                self._allocated.labels(status.model, device).set(size)
+        for model in models:
+            self._waiting.labels(model.model).set(model.waiting)
+            for device, size in model.memory.items():
+                self._memory.labels(model.model, device).set(size)
+            for device, size in model.allocated.items():
+                self._allocated.labels(model.model, device).set(size)
         return generate_latest(self._registry)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -469,6 +470,9 @@ async def test_an_engine_unloads_a_model_that_is_not_used() -> None:
     assert ["long", "pinned"] == [status.model for status in engine.status()]
     assert [("short", "keep_alive")] == reasons
     engine.retain("long", 0, None)
+    await asyncio.sleep(0.05)
+    assert ["pinned"] == [status.model for status in engine.status()]
+    await Client(engine, replace(call("long"), keep_alive=0.0)).result()
     await asyncio.sleep(0.05)
     assert ["pinned"] == [status.model for status in engine.status()]
 

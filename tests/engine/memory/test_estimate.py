@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from octabox import demo
 from octabox.config.model import ModelConfig
 from octabox.engine.memory.estimate import weight_bytes
+from octabox.hub.cache_layout import CachedRepo
 
 
 def save(folder: Path, name: str, elements: int, dtype: torch.dtype = torch.float32) -> None:
@@ -83,3 +87,21 @@ def test_the_embedded_model_is_known() -> None:
 
     assert sizes is not None
     assert {"unet", "vae", "text_encoder"} <= set(sizes)
+
+
+def test_a_model_in_the_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found as the worker finds it: complete, with a component of another repository."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    for name, source in (("org/model", folder), ("org/vae", folder / "vae")):
+        repository = CachedRepo(name)
+        commit = "a" * 40
+        shutil.copytree(source, repository.snapshot(commit), ignore=shutil.ignore_patterns("cache"))
+        (repository.folder / "refs").mkdir(parents=True)
+        (repository.folder / "refs" / "main").write_text(commit)
+    index = {"_class_name": "X", "unet": ["diffusers", "U"], "vae": ["diffusers", "V"]}
+    settings = {"name": "x", "model": "org/model", "components": {"vae": {"model": "org/vae"}}}
+    model = ModelConfig.model_validate(settings)
+    assert weight_bytes(model, "cpu") is None
+    (CachedRepo("org/model").snapshot("a" * 40) / "model_index.json").write_text(json.dumps(index))
+
+    assert {"unet": 400, "vae": 40} == weight_bytes(model, "cpu")

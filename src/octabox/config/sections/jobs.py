@@ -41,6 +41,12 @@ class JobSettings(BaseModel):
         description="Maximum number of background jobs of an API key that wait or run; 0 is no limit.",
         ge=0,
     )
+    max_job_bytes: int = Field(
+        default=0,
+        description="Maximum size of the results of all background jobs on disk, in bytes; the oldest expire first. "
+        "0 is no limit.",
+        ge=0,
+    )
     webhook_secret: SecretStr | None = Field(
         default=None,
         description="Key that signs webhooks: `whsec_` and base64. Without it, jobs with a webhook are refused.",

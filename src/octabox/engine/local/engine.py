@@ -91,7 +91,10 @@ class LocalEngine:
 
     def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call, loading its model if need be; closing the iterator cancels it."""
-        return self._queue(call.model, call.pipeline).events(QueuedRequest(call.model, call.pipeline, call))
+        queue = self._queue(call.model, call.pipeline)
+        if call.keep_alive is not None:
+            queue.retention.request(call.model.name, call.keep_alive, None)
+        return queue.events(QueuedRequest(call.model, call.pipeline, call))
 
     async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
         """Load a model, unless it is in memory."""

@@ -41,6 +41,7 @@ from octabox.frontends.http.openai.speech import routes as speech
 from octabox.frontends.http.openai.videos import routes as videos
 from octabox.frontends.http.responses import MEDIA_HEADERS
 from octabox.frontends.http.ui.routes import add_page
+from octabox.security.clients import client_name, current_client, visible_client
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
 from octabox.service.jobs.errors import JobStoreError
@@ -162,7 +163,7 @@ def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRout
     router = APIRouter()
     for module in route_modules:
         if module.setting is None or getattr(ctx.settings, module.setting):
-            guarded = APIRouter(dependencies=[Depends(_authorization(module.credentials(ctx.settings)))])
+            guarded = APIRouter(dependencies=[Depends(_authorization(module.credentials(ctx.settings), ctx.settings))])
             routes = module.routes(ctx)
             for prefix in module.prefixes:
                 guarded.include_router(routes, prefix=prefix)
@@ -170,11 +171,14 @@ def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRout
     return router
 
 
-def _authorization(check: Check) -> Callable[[Request], Awaitable[None]]:
-    """Return the dependency that checks the credentials of a request."""
+def _authorization(check: Check, settings: Settings) -> Callable[[Request], Awaitable[None]]:
+    """Return the dependency that checks the credentials of a request; an API key sees its own jobs, an admin key all."""
+    admins = {client_name(f"Bearer {key.get_secret_value()}", None) for key in settings.admin_keys}
 
     async def authorize(request: Request) -> None:
         check(request.headers.get("authorization"))
+        client = current_client.get()
+        visible_client.set(client if settings.accepted_keys and client not in admins else None)
 
     return authorize
 

@@ -45,6 +45,7 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
     errors.MediaTypeError: HttpError(415, _INVALID, "unsupported_media_type"),
     errors.InvalidRequestError: HttpError(400, _INVALID, "invalid_request"),
     job_errors.JobStateError: HttpError(409, _INVALID, "invalid_job_state"),
+    job_errors.ResultExpiredError: HttpError(410, _INVALID, "result_expired"),
     job_errors.IdempotencyError: HttpError(422, _INVALID, "idempotency_key_reused"),
     errors.CapacityError: HttpError(503, _SERVER, "no_capacity"),
     errors.QueueFullError: HttpError(429, "rate_limit_error", "queue_full"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
@@ -36,7 +37,13 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.get("/metrics")
     async def metrics() -> Response:
         """Return the metrics in Prometheus' text format."""
-        return Response(ctx.metrics.render(ctx.models.status()), media_type=CONTENT_TYPE_LATEST)
+        jobs: Mapping[str, int] = {}
+        size = 0
+        if ctx.queue.is_open:
+            with contextlib.suppress(OctaboxError):  # The other metrics do not need the store.
+                jobs, size = await ctx.queue.counts(), await ctx.queue.store.result_bytes()
+        rendered = ctx.metrics.render(ctx.models.status(), jobs, size)
+        return Response(rendered, media_type=CONTENT_TYPE_LATEST)
 
     @router.head("/results/{name}", include_in_schema=False)
     @router.get("/results/{name}")
@@ -49,6 +56,7 @@ def routes(ctx: AppContext) -> APIRouter:
                 await ctx.queue.open()
             found = ctx.results.find(name)
         if found is None:
+            await ctx.queue.check_result(name)
             hint = "Results expire. With response_format b64_json they are part of the response."
             raise NotFoundError("There is no such result, or it has expired.", hint=hint)
         cache = f"private, max-age={ctx.results.remaining(found)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, field_validator
 
+from octabox.config.memory.durations import Duration
 from octabox.config.model import LoraConfig
 from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.prompts.names import Syntax
@@ -43,6 +44,10 @@ class ControlAliases(BaseModel):
     deterministic: bool = Field(
         default=False, description="Whether outputs must not depend on what else the server runs: no batch is shared."
     )
+    keep_alive: Duration | None = Field(
+        None,
+        description="How long the model stays in memory without requests: seconds, a duration such as 5m, or never.",
+    )
 
     @field_validator("adapters", mode="before")
     @classmethod
@@ -75,6 +80,7 @@ class ControlAliases(BaseModel):
             styles=tuple(self.styles),
             workflow=self.workflow,
             deterministic=self.deterministic,
+            keep_alive=self.keep_alive,
         )
 
 

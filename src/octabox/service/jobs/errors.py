@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octabox.errors import CapacityError, GenerationError, QueueFullError, RequestError
+from octabox.errors import CapacityError, GenerationError, NotFoundError, QueueFullError, RequestError
 
 
 class JobStateError(RequestError):
@@ -23,3 +23,7 @@ class JobStoreError(CapacityError):
 
 class WorkerLostError(GenerationError):
     """The server ended several times while a job ran, which may be the cause."""
+
+
+class ResultExpiredError(NotFoundError):
+    """The result of a job was deleted, since the results of all jobs need more disk space than they may."""

@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from octabox.errors import GenerationCancelledError, OctaboxError
 from octabox.types import Event, Generation, GenerationRequest, Progress
 
 #: Status of a job; the last three are final.
 Status = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
+
+#: All statuses, in their order.
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 #: The events that a follower has not read yet.
 EventQueue: TypeAlias = "asyncio.Queue[Event | OctaboxError]"
@@ -33,6 +36,7 @@ class Job:
         ended: When it ended, in seconds since the epoch.
         expires: When it will be deleted, in seconds since the epoch.
         note: Data of the frontend that started it.
+        client: Who started it; clients take turns.
         begun: Set at its first event, or at its end.
     """
 
@@ -46,6 +50,7 @@ class Job:
     ended: float | None = None
     expires: float | None = None
     note: object = None
+    client: str = ""
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -22,7 +22,6 @@ class StoredJob(Job):
 
     Args:
         kind: The API that it was started by.
-        client: Who started it; clients take turns.
         owner: Public name of the client.
         batch: Id of the batch that it was started with.
         priority: Jobs of a higher priority run first.
@@ -32,11 +31,10 @@ class StoredJob(Job):
         attempts: How many runs have started.
         losses: How many runs have ended with the server.
         webhook: URL that is notified of its end.
-        durable: Whether it is kept when the server stops; not if another server uses the folder.
+        server: Id of the server that runs it.
     """
 
     kind: Kind = "generation"
-    client: str = ""
     owner: str = ""
     batch: str | None = None
     priority: int = 0
@@ -46,7 +44,7 @@ class StoredJob(Job):
     attempts: int = 0
     losses: int = 0
     webhook: str | None = None
-    durable: bool = True
+    server: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,7 @@ class JobQuery:
         statuses: Their statuses; empty is any.
         model: Name of their model.
         owner: Public name of their client.
+        client: Their client.
         batch: Id of their batch.
         ended_before: Only those that ended before this time, in seconds since the epoch.
         after: Only those that follow the job with this number.
@@ -101,6 +100,7 @@ class JobQuery:
     statuses: tuple[Status, ...] = ()
     model: str | None = None
     owner: str | None = None
+    client: str | None = None
     batch: str | None = None
     ended_before: float | None = None
     after: int | None = None

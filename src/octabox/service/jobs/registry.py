@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 
 from octabox.errors import GenerationCancelledError, GenerationNotFoundError, InvalidParameterError, OctaboxError
+from octabox.security.clients import current_client, may_see
 from octabox.service.events import result_of
 from octabox.service.jobs.job import EventQueue, Job, JobEvents
 from octabox.service.protocols import GenerationService
@@ -61,8 +62,11 @@ class Jobs:
         if request.id in self._tasks:
             hint = "Give another, or none."
             raise InvalidParameterError(f"A request '{request.id}' is running.", hint=hint, parameter="id")
+        if request.id in self._jobs and not may_see(self._jobs[request.id].client):
+            message = f"The id '{request.id}' is used by another client."
+            raise InvalidParameterError(message, hint="Give another, or none.", parameter="id")
         self._remove(request.id)
-        job = self._jobs[request.id] = Job(request, self._clock(), note=note)
+        job = self._jobs[request.id] = Job(request, self._clock(), note=note, client=current_client.get())
         self._tasks[job.id] = asyncio.create_task(self._run(job, keep=keep), name=f"request {job.id}")
         return job
 
@@ -83,7 +87,7 @@ class Jobs:
             GenerationNotFoundError: There is none with this id, or it is no longer kept.
         """
         self.delete_expired()
-        if job_id not in self._jobs:
+        if job_id not in self._jobs or not may_see(self._jobs[job_id].client):
             hint = "A request is kept while it runs, and for a while after its end."
             raise GenerationNotFoundError(f"There is no request '{job_id}'.", hint=hint, parameter="id")
         return self._jobs[job_id]
@@ -91,7 +95,7 @@ class Jobs:
     def list(self) -> list[Job]:
         """Return all jobs, the oldest first."""
         self.delete_expired()
-        return [*self._jobs.values()]
+        return [job for job in self._jobs.values() if may_see(job.client)]
 
     async def cancel(self, job: Job) -> None:
         """Cancel a job if it is waiting or running, and wait for its end."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from octabox.config.model import MAX_SEED
 from octabox.config.problems import describe_expected
 from octabox.errors import (
     InvalidParameterError,
@@ -16,7 +17,6 @@ from octabox.errors import (
     nearest,
 )
 from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS
-from octabox.types import MAX_SEED
 
 #: Default scale of an image, and default strengths of a second pass.
 DEFAULT_SCALE, DEFAULT_STRENGTH, LATENT_STRENGTH = 2.0, 0.5, 0.7

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,105 +19,18 @@ from octabox.errors import (
     QueueFullError,
     ServerStoppingError,
 )
-from octabox.security.clients import current_client, current_priority
-from octabox.service.jobs import JobQuery, JobQueue, JobStore, QueueLimits, StoredJob, Submission
-from octabox.service.jobs.errors import IdempotencyError, JobQuotaError, JobStateError, WorkerLostError
-from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
-
-#: Seconds in which a test must have come to its end.
-LIMIT = 20
-
-
-class Runs:
-    """Runs one request after another, in the order in which they come; each takes until a test ends it."""
-
-    def __init__(self) -> None:
-        self.order: list[str] = []
-        self.automatic, self.refuses = True, 0
-        self.error: Exception | None = None
-        self._free = asyncio.Lock()
-        self._ends: dict[str, asyncio.Event] = {}
-
-    async def validate(self, request: GenerationRequest) -> GenerationRequest:
-        """Accept it."""
-        if request.model == "nothing":
-            raise InvalidParameterError("Bad.", parameter="model")
-        return request if request.seed is not None else replace(request, seed=7)
-
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Run it."""
-        if self.refuses:
-            self.refuses -= 1
-            raise QueueFullError("Full.", retry_after=0.01)
-        yield Progress("queued")
-        async with self._free:
-            self.order.append(request.id)
-            yield Progress("running", 1, 2)
-            if not self.automatic:
-                await self.end_of(request.id).wait()
-            if self.error:
-                raise self.error
-            content = str(request.seed).encode()
-            artifact = Artifact("image", "image/png", content, request.seed, {"params": dict(request.params)})
-            yield Generation(request.id, request.model, "FakePipeline", "text-to-image", (artifact,))
-
-    async def generate(self, request: GenerationRequest) -> Generation:
-        """Be unused."""
-        raise NotImplementedError
-
-    def end_of(self, name: str) -> asyncio.Event:
-        """Return what ends the run of a request."""
-        return self._ends.setdefault(name, asyncio.Event())
-
-    async def started(self, name: str) -> None:
-        """Wait until a request runs."""
-        await until(lambda: name in self.order)
-
-
-class House:
-    """A folder with the jobs of one server after another."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.now, self.runs = folder, 1000.0, Runs()
-        self.queue = self.opened()
-
-    def opened(self, **limits: Any) -> JobQueue:
-        """Return a queue, which is not open yet."""
-        return JobQueue(self.runs, JobStore(None, self.folder), QueueLimits(**limits), clock=lambda: self.now)
-
-    async def restart(self, **limits: Any) -> None:
-        """Close the queue and open another one."""
-        await self.queue.close()
-        self.queue = self.opened(**limits)
-        await self.queue.open()
-
-    async def accept(self, *names: str, key: str | None = None, client: str = "", **fields: Any) -> None:
-        """Accept jobs of a client, one by one."""
-        priority = fields.pop("priority", 0)
-        token = current_client.set(client)
-        try:
-            for name in names:
-                request = GenerationRequest("demo", id=name, **{"seed": 3, **fields})
-                await self.queue.accept([Submission(request, priority=priority)], key)
-        finally:
-            current_client.reset(token)
-
-    async def ended(self, *names: str) -> list[StoredJob]:
-        """Return jobs once they have ended."""
-        for name in names:
-            async for _ in await self.queue.follow(name):
-                pass
-        return [await self.queue.find(name) for name in names]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds."""
-
-    async def wait() -> None:
-        while not condition():  # noqa: ASYNC110 (the state of other objects)
-            await asyncio.sleep(0.005)
-
-    await asyncio.wait_for(wait(), LIMIT)
+from octabox.security.clients import current_client, current_priority, visible_client
+from octabox.service.jobs import JobQuery, JobQueue, JobStore, Submission
+from octabox.service.jobs.errors import (
+    IdempotencyError,
+    JobQuotaError,
+    JobStateError,
+    ResultExpiredError,
+    WorkerLostError,
+)
+from octabox.telemetry.metrics import Metrics
+from octabox.types import Event, GenerationRequest
+from queue_houses import House, Runs, Servers, check_sharing, end_abruptly, until
 
 
 @pytest.fixture
@@ -187,9 +99,9 @@ async def test_what_waits_and_what_ran_runs_after_a_restart(house: House) -> Non
 
 
 async def kill(house: House) -> None:
-    """Close the store as the end of a process does: nothing is written of what runs."""
+    """Close the store as the end of a process does: nothing is written of what runs, and its lease is not released."""
     await house.queue.store.change("a", status="in_progress")
-    await house.queue.store.close()
+    await end_abruptly(house.queue)
     house.queue = house.opened()
 
 
@@ -457,3 +369,131 @@ async def test_a_client_with_two_jobs_waits_for_two_runs_of_one_with_two_hundred
     await calls.waiting(9)
 
     assert ["many 0", "many 1", "few 0", "many 2", "few 1"] == await calls.run(worker, running, 5)
+
+
+@pytest.fixture
+async def servers(house: House) -> AsyncIterator[Servers]:
+    """Return two servers that share a folder."""
+    both = Servers(house)
+    await both.open()
+    yield both
+    await both.close()
+
+
+async def test_servers_share_a_store(servers: Servers) -> None:
+    """A job runs at the server that accepted it; when that is killed, the other one takes it over at once."""
+    await check_sharing(servers)
+
+
+async def test_a_lease_that_ends(servers: Servers) -> None:
+    """A server that does not renew it loses its jobs, whose results it does not record; it goes on with a new lease."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    await one.accept("a")
+    await one.runs.started("a")
+    one.now += 31
+    await two.queue.lease.renew()
+    await two.ended("a")
+    one.runs.end_of("a").set()
+    await until(lambda: not one.queue._dispatcher._tasks)
+    assert not await one.queue.lease.renew()
+    files = [*(one.folder / "jobs" / "files").iterdir()]
+    one.runs.automatic = True
+    await one.accept("b")
+
+    assert ["completed", "completed"] == [job.status for job in await one.ended("a", "b")]
+    assert [1, "a"] == [len(files), two.runs.order[0]]
+    assert 2 == (await one.queue.find("a")).attempts
+
+
+async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
+    """The server that runs one does so when it renews its lease; its order can be changed there only."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    await one.accept("a", "b")
+    await one.runs.started("a")
+    with pytest.raises(JobStateError, match="'b' is queued"):
+        await two.queue.controls.change(await two.queue.find("b"), priority=1)
+    cancelling = asyncio.create_task(two.queue.cancel("b"))
+    await asyncio.sleep(0.05)
+    await one.queue.lease.renew()
+
+    assert "cancelled" == (await cancelling).status
+    await two.queue.retry("b")
+    assert "completed" == (await two.ended("b"))[0].status
+
+
+async def test_models_of_another_server(servers: Servers) -> None:
+    """Jobs of a model that a server does not have wait for one that has it."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    two.queue.lease._holder._serves = lambda model: model == "other"  # type: ignore[attr-defined]
+    third = House(one.folder)
+    third.queue = JobQueue(third.runs, JobStore(None, one.folder), clock=lambda: one.now)
+    await third.queue.open()
+    await one.accept("a")
+    await one.runs.started("a")
+    await end_abruptly(one.queue)
+    await two.queue.lease.renew()
+    assert [] == two.runs.order
+    await third.queue.lease.renew()
+    await third.ended("a")
+    await third.queue.close()
+
+    assert ["a"] == third.runs.order
+
+
+async def test_jobs_belong_to_their_client(house: House) -> None:
+    """With API keys, a client sees its own jobs; an administrator sees all."""
+    await house.accept("a", client="one")
+    await house.accept("b", client="two")
+    await house.ended("a", "b")
+
+    async def seen(client: str | None) -> tuple[list[str], int]:
+        token = visible_client.set(client)
+        try:
+            return [job.id for job in await house.queue.list(JobQuery())], sum((await house.queue.counts()).values())
+        finally:
+            visible_client.reset(token)
+
+    assert [(["a"], 1), (["b"], 1), (["b", "a"], 2)] == [await seen("one"), await seen("two"), await seen(None)]
+    visible_client.set("two")
+    for operation in (house.queue.find, house.queue.follow, house.queue.cancel, house.queue.delete, house.queue.retry):
+        with pytest.raises(GenerationNotFoundError):
+            await operation("a")
+    with pytest.raises(InvalidParameterError):
+        await house.accept("a", client="two")
+    assert 1 == await house.queue.prune(JobQuery())
+
+
+async def test_the_oldest_results_expire(house: House) -> None:
+    """When all have more bytes than the limit; the error says so, of the job and of its file."""
+    await house.restart(bytes=3)
+    for index, name in enumerate("abcd"):
+        house.now += index
+        await house.accept(name, seed=7)
+        await house.ended(name)
+    a, b = [await house.queue.find(name) for name in "ab"]
+    await until(lambda: len([*(house.folder / "jobs" / "files").iterdir()]) == 3)
+
+    assert isinstance(a.error, ResultExpiredError)
+    assert ("completed", None, None) == (a.status, a.result, b.error)
+    with pytest.raises(ResultExpiredError, match="max_job_bytes"):
+        await house.queue.check_result(a.files[0])
+    await house.queue.check_result(b.files[0])
+    await house.queue.check_result("x")
+    assert 3 == await house.queue.store.result_bytes()
+
+
+async def test_jobs_are_measured(house: House) -> None:
+    """How long each waited for its first run, and how many were taken over."""
+    metrics = Metrics()
+    house.queue = JobQueue(house.runs, JobStore(None, house.folder), clock=lambda: house.now, observer=metrics)
+    await house.accept("a")
+    await house.ended("a")
+    text = metrics.render([], await house.queue.counts(), 5).decode()
+
+    assert 'octabox_job_wait_seconds_count{model="demo"} 1.0' in text
+    assert 'octabox_jobs{status="completed"} 1.0' in text
+    assert "octabox_job_takeovers_total 0.0" in text
+    assert "octabox_job_result_bytes 5.0" in text

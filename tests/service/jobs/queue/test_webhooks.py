@@ -91,7 +91,7 @@ async def test_the_signature_is_valid(store: JobStore) -> None:
         bodies[0]["data"][name] for name in ("id", "status", "error", "batch")
     )
     assert ("8.8.8.8", "host.example") == (receiver.received[0].url.host, receiver.received[0].headers["host"])
-    assert [] == await store.due_deliveries(9)
+    assert [] == await store.due_deliveries(9, 0, 0)
 
 
 async def test_what_fails_is_sent_again(store: JobStore) -> None:
@@ -100,7 +100,7 @@ async def test_what_fails_is_sent_again(store: JobStore) -> None:
     await receiver.end(job())
     for attempt in range(3):
         await receiver.serve(attempt + 1)
-        due = await store.due_deliveries(9)
+        due = await store.due_deliveries(9, 0, 0)
         assert ([(attempt + 1, receiver.now + DELAYS[attempt])] if attempt < 2 else []) == [
             (each.attempts, each.due) for each in due
         ]
@@ -117,13 +117,13 @@ async def test_private_addresses_receive_nothing(store: JobStore) -> None:
     await asyncio.wait_for(_once(receiver), 10)
 
     assert [] == receiver.received
-    assert [1] == [each.attempts for each in await store.due_deliveries(9)]
+    assert [1] == [each.attempts for each in await store.due_deliveries(9, 0, 0)]
 
 
 async def _once(receiver: Receiver) -> None:
     """Let the webhooks be tried once."""
     task = asyncio.create_task(receiver.webhooks.serve())
-    while not (await receiver.store.due_deliveries(1))[0].attempts:  # noqa: ASYNC110 (the state of the store)
+    while not (await receiver.store.due_deliveries(1, 0, 0))[0].attempts:  # noqa: ASYNC110 (the state of the store)
         await asyncio.sleep(0.01)
     task.cancel()
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
-import os
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from octabox.errors import ConfigError, MissingDependencyError, OctaboxError
-from octabox.service.jobs import JobQueue, JobStore, Submission
 from octabox.service.jobs.errors import JobStoreError
 from octabox.service.jobs.store import statements
 from octabox.service.jobs.store.database import open_database
-from octabox.types import GenerationRequest
-
-#: Variable with the URL of an empty PostgreSQL database.
-POSTGRES = "OCTABOX_TEST_POSTGRES"
+from octabox.service.jobs.store.tables import jobs
 
 
 def test_a_transaction_survives_a_power_failure(tmp_path: Path) -> None:
@@ -28,22 +24,42 @@ def test_a_transaction_survives_a_power_failure(tmp_path: Path) -> None:
     database.close()
 
     assert ["wal", 2] == found
-    assert (True, 0o700) == (database.durable, database.folder.stat().st_mode & 0o777)
+    assert 0o700 == database.folder.stat().st_mode & 0o777
 
 
-def test_a_folder_belongs_to_one_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Another one has a temporary folder, and says so; after the end of the first it is free again."""
-    first = open_database(None, tmp_path)
-    second = open_database(None, tmp_path)
-    assert second.folder.exists()
-    second.close()
+def test_servers_share_a_folder(tmp_path: Path) -> None:
+    """Those of version 1 do not, which lock it for themselves."""
+    first, second = open_database(None, tmp_path), open_database(None, tmp_path)
+    assert first.folder == second.folder
     first.close()
-    third = open_database(None, tmp_path)
-    third.close()
+    second.close()
+    with (tmp_path / "jobs" / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(JobStoreError, match="older version"):
+            open_database(None, tmp_path)
 
-    assert (True, False, True) == (first.durable, second.durable, third.durable)
-    assert not second.folder.exists()
-    assert "Set `data_dir`" in caplog.text
+
+def test_a_store_of_version_1_is_converted(tmp_path: Path) -> None:
+    """Its jobs get the new columns, and new ones get later numbers."""
+    database = open_database(None, tmp_path)
+    with database.engine.begin() as connection:
+        connection.execute(text("DROP INDEX jobs_by_server"))
+        for column in ("server", "cancel_requested", "bytes"):
+            connection.execute(text(f"ALTER TABLE jobs DROP COLUMN {column}"))
+        names = [column.name for column in jobs.columns if column.name not in {"server", "cancel_requested", "bytes"}]
+        row = dict.fromkeys(names, 1) | {"id": "a", "number": 7, "status": "queued", "media": "[]", "ended": None}
+        columns, values = ", ".join(names), ", ".join(f":{name}" for name in names)
+        connection.execute(text(f"INSERT INTO jobs ({columns}) VALUES ({values})"), row)
+        connection.execute(text("DELETE FROM properties WHERE name = 'last_number'"))
+        statements.set_property(connection, "version", "1")
+    database.close()
+    database = open_database(None, tmp_path)
+    with database.engine.connect() as connection:
+        found = connection.execute(text("SELECT id, server, bytes FROM jobs")).one()
+        assert "7" == statements.get_property(connection, "last_number")
+    database.close()
+
+    assert ("a", None, 0) == tuple(found)
 
 
 def test_another_version(tmp_path: Path) -> None:
@@ -67,10 +83,7 @@ def test_what_cannot_be_opened(tmp_path: Path, url: str, kind: type[OctaboxError
     """The error names the setting, and the folder is free again."""
     with pytest.raises(kind, match=message):
         open_database(url, tmp_path)
-    database = open_database(None, tmp_path)
-    database.close()
-
-    assert database.durable
+    open_database(None, tmp_path).close()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("psycopg") is not None, reason="psycopg is installed")
@@ -78,30 +91,3 @@ def test_a_driver_that_is_not_installed(tmp_path: Path) -> None:
     """The error says what to install."""
     with pytest.raises(MissingDependencyError, match=r"psycopg.*pip install"):
         open_database("postgresql://host/name", tmp_path)
-
-
-@pytest.mark.network
-async def test_postgres(tmp_path: Path) -> None:
-    """Jobs are stored in PostgreSQL, which belongs to one server."""
-    if POSTGRES not in os.environ:
-        pytest.skip(f"{POSTGRES} is not set to the URL of an empty database")
-    store = JobStore(os.environ[POSTGRES], tmp_path)
-    await store.open()
-    with pytest.raises(JobStoreError, match="Another server"):
-        open_database(os.environ[POSTGRES], tmp_path / "other")
-    await store.close()
-
-    class Nothing:
-        async def validate(self, request: GenerationRequest) -> GenerationRequest:
-            """Accept it."""
-            return request
-
-    queue = JobQueue(Nothing(), JobStore(os.environ[POSTGRES], tmp_path))  # type: ignore[arg-type]
-    await queue.open()
-    await queue.controls.pause()
-    accepted = await queue.accept([Submission(GenerationRequest("demo"))])
-    await queue.close()
-    database = open_database(os.environ[POSTGRES], tmp_path)
-    with database.engine.connect() as connection:
-        assert accepted.jobs[0].id in connection.execute(text("SELECT id FROM jobs")).scalars().all()
-    database.close()

@@ -68,7 +68,7 @@ def new_jobs(
     batch: str | None,
     client: str,
     owner: str,
-    numbers: tuple[int, int],
+    place: int,
     now: float,
 ) -> list[StoredJob]:
     """Return new jobs for submissions.
@@ -78,10 +78,9 @@ def new_jobs(
         batch: Id of their batch.
         client: Who sent them.
         owner: Public name of the client.
-        numbers: Number and place of the first job.
+        place: Place of the first job.
         now: The time in seconds since the epoch.
     """
-    number, place = numbers
     return [
         StoredJob(
             each.request,
@@ -92,7 +91,6 @@ def new_jobs(
             owner=owner,
             batch=batch,
             priority=each.priority,
-            number=number + index,
             place=place + index,
             webhook=each.webhook,
         )

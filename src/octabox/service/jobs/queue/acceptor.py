@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from octabox.errors import InvalidParameterError, OctaboxError
-from octabox.security.clients import current_client
+from octabox.security.clients import current_client, visible_client
 from octabox.service.jobs.errors import JobStateError
 from octabox.service.jobs.queue.acceptance import (
     check_hash,
@@ -42,12 +42,14 @@ class QueueLimits:
         waiting: How many jobs may wait.
         per_client: How many jobs of a client may wait or run; 0 is no limit.
         per_model: How many jobs the engine's queue of a model may have.
+        bytes: How many bytes the results of all jobs may have; the oldest are deleted first. 0 is no limit.
     """
 
     ttl: float = 24 * 3600
     waiting: int = 10_000
     per_client: int = 0
     per_model: int = 16
+    bytes: int = 0
 
 
 def check_key(key: str | None) -> None:
@@ -114,10 +116,12 @@ class Acceptor:
             raise JobStateError(message, hint="To run the request once more, submit it again.", parameter="id")
         self._check_room(job.client, job.request.model, 1)
         again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
-        again = replace(again, losses=0, place=self._live.reserve(1)[1], started=None)
+        again = replace(again, losses=0, place=self._live.reserve(1), started=None, server=self._store.server)
         self._live.add(again)  # Before it is stored, so that it is retried once.
         empty = dict.fromkeys(("result", "error", "ended", "expires", "started"))
-        await self._store.change(job.id, status="queued", losses=0, place=again.place, **empty)
+        if not await self._store.queue_again(job.id, RETRIED, losses=0, place=again.place, **empty):
+            self._live.remove(again)
+            raise JobStateError(f"Job '{job.id}' was retried by another request.", parameter="id")
         return again
 
     def _check_room(self, client: str, model: str, count: int) -> None:
@@ -145,7 +149,7 @@ class Acceptor:
 
         try:
             rows = await asyncio.to_thread(to_rows, jobs, write, key, request_hash)
-            former_hash, former = await self._store.accept(rows)
+            former_hash, former, number = await self._store.accept(rows, visible_client.get())
         except BaseException:
             self._store.files.drop(names)
             raise
@@ -154,7 +158,8 @@ class Acceptor:
         if former:
             self._store.files.drop(names)
             return self._replay(former, former_hash, request_hash)
-        for job in jobs:
+        for index, job in enumerate(jobs):
+            job.number, job.server = number + index, self._store.server
             job.request = replace(job.request, params={}, optional_params={}, inputs={}, workflow={})
             self._live.add(job)
         return Acceptance(tuple(self._live.current(job) for job in jobs))

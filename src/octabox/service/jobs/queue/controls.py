@@ -76,7 +76,7 @@ class QueueControls:
             JobStateError: One of the jobs does not wait.
         """
         for each in (job, other):
-            if each is not None and each.status != "queued":
+            if each is not None and (each.status != "queued" or each.id not in self._live):
                 message = f"Job '{each.id}' is {each.status}; only jobs that wait have a place in the queue."
                 raise JobStateError(message, parameter="id")
         if priority is not None:
@@ -96,5 +96,5 @@ class QueueControls:
             await self._store.move(job.id, place)
             return
         is_first = position == "first"
-        job.place = min(each.place for each in self._live) - 1 if is_first else self._live.reserve(1)[1]
+        job.place = min(each.place for each in self._live) - 1 if is_first else self._live.reserve(1)
         await self._store.change(job.id, place=job.place)

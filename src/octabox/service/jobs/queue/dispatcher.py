@@ -10,8 +10,8 @@ from functools import partial
 from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
 from octabox.security.clients import current_client, current_priority
 from octabox.service.events import result_of
-from octabox.service.jobs.queue.entries import Entries
 from octabox.service.jobs.queue.live_jobs import LiveJobs
+from octabox.service.jobs.queue.ordering import Entries
 from octabox.service.jobs.queue.recorder import JobRecorder
 from octabox.service.jobs.record import StoredJob
 from octabox.service.jobs.store.store import JobStore
@@ -67,6 +67,11 @@ class Dispatcher:
         if job.id in self._live:  # It was not sent yet, does not end, or its end is being stored.
             await self._end(job, _cancelled(job))
         self._cancelled.discard(job.id)
+
+    async def abandon(self) -> None:
+        """Stop all runs and record nothing, since other servers have taken the jobs over."""
+        self._live.clear()
+        await _cancel_all([*self._tasks.values()])
 
     async def close(self) -> None:
         """Stop sending jobs; those that run wait again for the next server."""

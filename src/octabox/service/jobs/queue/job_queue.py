@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from octabox.errors import GenerationNotFoundError
+from octabox.security.clients import may_see, visible_client
 from octabox.security.urls import UrlGuard
+from octabox.service.jobs.errors import JobStateError, ResultExpiredError
+from octabox.service.jobs.job import STATUSES, Status
+from octabox.service.jobs.leases.following import status_changes, wait_for_end
+from octabox.service.jobs.leases.keeper import LeaseKeeper
 from octabox.service.jobs.queue.acceptor import Acceptor, QueueLimits, check_key
 from octabox.service.jobs.queue.controls import QueueControls
-from octabox.service.jobs.queue.dispatcher import Dispatcher
+from octabox.service.jobs.queue.dispatcher import CANCEL_TIMEOUT, Dispatcher
 from octabox.service.jobs.queue.event_log import JobEvent, end_number
+from octabox.service.jobs.queue.holder import JobHolder
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.recorder import JobRecorder
 from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.queue.webhooks import Webhooks
 from octabox.service.jobs.record import Acceptance, JobQuery, Kind, StoredJob, Submission
+from octabox.service.jobs.store.files import is_file_name
 from octabox.service.jobs.store.store import JobStore
-from octabox.service.protocols import GenerationService
+from octabox.service.protocols import GenerationService, JobObserver
 
 
 class JobQueue:
@@ -32,6 +40,8 @@ class JobQueue:
         webhook_key: Key of the signatures of webhooks.
         guard: Checks the URLs of webhooks.
         clock: Returns the time in seconds since the epoch.
+        observer: Measures the jobs.
+        serves: Returns whether this server has a model; jobs of other models are left to other servers.
     """
 
     def __init__(
@@ -42,15 +52,19 @@ class JobQueue:
         webhook_key: bytes = b"",
         guard: UrlGuard | None = None,
         clock: Callable[[], float] = time.time,
+        observer: JobObserver | None = None,
+        serves: Callable[[str], bool] = lambda _: True,
     ) -> None:
         limits = limits or QueueLimits()
         self.store, self._limits, self._clock = store, limits, clock
         self._live, self._times = LiveJobs(limits.per_model), RunTimes()
         self._webhooks = Webhooks(store, webhook_key, guard, clock)
-        recorder = JobRecorder(store, self._live, self._times, self._webhooks, limits.ttl, clock)
+        recorder = JobRecorder(store, self._live, self._times, self._webhooks, limits, clock, observer)
         self._dispatcher = Dispatcher(generation, self._live, store, recorder)
         self._acceptor = Acceptor(generation, store, self._live, self._times, self._webhooks, limits, clock)
         self.controls = QueueControls(self._live, store, self._dispatcher)
+        holder = JobHolder(self._live, store, self._dispatcher, self._webhooks, serves, observer)
+        self.lease = LeaseKeeper(store, holder, limits.ttl, clock)
         self._opening = asyncio.Lock()
         self._sending: asyncio.Task[None] | None = None
 
@@ -69,16 +83,10 @@ class JobQueue:
             if self.is_open:
                 return
             await self.store.open()
-            waiting, failed = await self.store.recover(self._clock(), self._limits.ttl)
-            for job in failed:
-                for notice in self._webhooks.notices(job, batch_ended=False):
-                    await self.store.add_delivery(notice)
-            self._live.number, self._live.place = await self.store.last_numbers()
+            self._live.place = await self.store.last_place()
             self._times.load(await self.store.run_times())
             await self.controls.load()
-            self._live.durable = self.store.durable
-            for job in waiting:
-                self._live.add(job)
+            await self.lease.start()
             self._sending = asyncio.create_task(self._webhooks.serve(), name="webhooks")
         self._dispatcher.dispatch()
 
@@ -112,33 +120,51 @@ class JobQueue:
         """
         await self.open()
         job = self._live.get(job_id) or await self.store.find(job_id)
-        if job is None or kind not in {None, job.kind} or (job.expires is not None and job.expires <= self._clock()):
+        is_hidden = job is not None and (kind not in {None, job.kind} or not may_see(job.client))
+        if job is None or is_hidden or (job.expires is not None and job.expires <= self._clock()):
             hint = "A background job is kept while it waits or runs, and for a while after its end."
             raise GenerationNotFoundError(f"There is no job '{job_id}'.", hint=hint, parameter="id")
         return self._live.current(job)
 
     async def list(self, query: JobQuery) -> list[StoredJob]:
-        """Return the jobs of a query."""
+        """Return the jobs of a query, of those that the request may see."""
         await self.open()
+        query = replace(query, client=visible_client.get() or query.client)
         return [self._live.current(job) for job in await self.store.find_all(query)]
+
+    async def counts(self) -> dict[Status, int]:
+        """Return how many jobs there are in each status, of those that the request may see."""
+        await self.open()
+        counts = await self.store.count_by_status(visible_client.get())
+        return {status: counts.get(status, 0) for status in STATUSES}
 
     async def follow(self, job_id: str, after: int | None = None) -> AsyncGenerator[JobEvent, None]:
         """Return the events of a job after one of them, by default its current status first; the last one is its end."""
         job = await self.find(job_id)
         if job_id in self._live:
             return self._live.log(job).follow(after)
-        return _end_event(end_number(job.attempts))
+        return _status_events(self.store, job)
 
     async def cancel(self, job_id: str) -> StoredJob:
         """Cancel a job that waits or runs; one that has ended stays as it is."""
         job = await self.find(job_id)
         if job_id in self._live:
             await self._dispatcher.cancel(job)
+        elif job.ended is None:
+            await self.store.request_cancel(job_id)
+            job = await wait_for_end(self.store, job, CANCEL_TIMEOUT)
         return job
 
     async def delete(self, job_id: str) -> StoredJob:
-        """Cancel a job, and delete it with its files."""
+        """Cancel a job, and delete it with its files.
+
+        Raises:
+            JobStateError: Another server runs it, and has not ended it yet.
+        """
         job = await self.cancel(job_id)
+        if job.ended is None:
+            message = f"Job '{job_id}' is being cancelled by the server that runs it."
+            raise JobStateError(message, hint="Delete it again when it has ended.", parameter="id")
         await self.store.remove([job_id])
         return job
 
@@ -154,6 +180,16 @@ class JobQueue:
         path = self.store.files.find(name) if self.is_open else None
         return None if path is None else (path, path.stat().st_mtime + self._limits.ttl - self._clock())
 
+    async def check_result(self, name: str) -> None:
+        """Check that a result was not deleted because of its size.
+
+        Raises:
+            ResultExpiredError: It was.
+        """
+        job = await self.store.find_by_file(name) if is_file_name(name) else None
+        if job is not None and isinstance(job.error, ResultExpiredError):
+            raise job.error
+
     def poll_after(self, job: StoredJob) -> float:
         """Return after how many seconds a client should ask for a job again."""
         return self._times.poll_after(job, self._clock())
@@ -167,12 +203,14 @@ class JobQueue:
         """Stop running jobs, which wait for the next server, and close the store."""
         async with self._opening:
             await self._dispatcher.close()
+            await self.lease.stop()
             if self._sending is not None:
                 self._sending.cancel()
                 await asyncio.gather(self._sending, return_exceptions=True)
             await self.store.close()
 
 
-async def _end_event(number: int) -> AsyncGenerator[JobEvent, None]:
-    """Yield the event of a job that has ended."""
-    yield JobEvent(number, final=True)
+async def _status_events(store: JobStore, job: StoredJob) -> AsyncGenerator[JobEvent, None]:
+    """Yield the events of a job that has ended, or that another server runs: the changes of its status."""
+    async for current in status_changes(store, job):
+        yield JobEvent(end_number(current.attempts), final=current.ended is not None)

@@ -27,12 +27,11 @@ class LiveJobs:
         self._jobs: dict[str, StoredJob] = {}
         self._logs: dict[str, EventLog] = {}
         self._turns: dict[str, int] = {}
-        self.durable = True
         self.paused: set[str] = set()
         self.sent: set[str] = set()
         self.ending: set[str] = set()
         self.reserved: Counter[str] = Counter()
-        self.number, self.place = 0, 0
+        self.place = 0
         self._members: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[StoredJob]:
@@ -46,6 +45,7 @@ class LiveJobs:
 
     def add(self, job: StoredJob) -> None:
         """Add a job that waits."""
+        self.place = max(self.place, job.place)
         self._jobs[job.id] = job
         self._logs[job.id] = EventLog(job.attempts)
         if job.batch:
@@ -58,11 +58,10 @@ class LiveJobs:
         self._members[job.batch] -= 1
         return self._members[job.batch] == 0 and self._members.pop(job.batch) == 0
 
-    def reserve(self, count: int) -> tuple[int, int]:
-        """Return the number and the place of the first one of new jobs, which are the last in the queue."""
-        first = (self.number + 1, self.place + 1)
-        self.number, self.place = self.number + count, self.place + count
-        return first
+    def reserve(self, count: int) -> int:
+        """Return the place of the first one of new jobs, which are the last in the queue."""
+        self.place += count
+        return self.place - count + 1
 
     def get(self, job_id: str) -> StoredJob | None:
         """Return a job; None if none with this id waits or runs."""
@@ -71,7 +70,6 @@ class LiveJobs:
     def current(self, job: StoredJob) -> StoredJob:
         """Return the state of a job that waits or runs, with its position; others as they are."""
         live = self._jobs.get(job.id, job)
-        live.durable = self.durable
         if live.id in self._jobs and live.status == "queued":
             live.progress = replace(live.progress, position=self.position(live))
         return live
@@ -86,6 +84,12 @@ class LiveJobs:
         self.ending.discard(job.id)
         if log := self._logs.pop(job.id, None):
             log.publish(final=True)
+
+    def clear(self) -> None:
+        """Remove all jobs, since they are no longer this server's."""
+        for job in self:
+            self.remove(job)
+        self._members.clear()
 
     def of_model(self, model: str) -> list[StoredJob]:
         """Return the jobs of a model."""

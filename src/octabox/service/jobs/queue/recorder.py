@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +11,13 @@ from dataclasses import replace
 from octabox.errors import OctaboxError
 from octabox.media.formats import suffix_of
 from octabox.service.jobs.errors import JobStoreError
+from octabox.service.jobs.queue.acceptor import QueueLimits
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.queue.webhooks import Webhooks
 from octabox.service.jobs.record import StoredJob
 from octabox.service.jobs.store.store import JobStore
+from octabox.service.protocols import JobObserver
 from octabox.types import Generation, Progress
 
 logger = logging.getLogger("octabox.jobs")
@@ -31,8 +34,9 @@ class JobRecorder:
         live: The jobs that wait or run.
         times: Learns how long runs take.
         webhooks: Makes the notices.
-        ttl: Seconds that a job is kept.
+        limits: How long a job is kept, and how large the results may be.
         clock: Returns the time in seconds since the epoch.
+        observer: Measures how long jobs wait.
     """
 
     def __init__(
@@ -41,11 +45,12 @@ class JobRecorder:
         live: LiveJobs,
         times: RunTimes,
         webhooks: Webhooks,
-        ttl: float,
+        limits: QueueLimits,
         clock: Callable[[], float],
+        observer: JobObserver | None = None,
     ) -> None:
         self._store, self._live, self._times, self._webhooks = store, live, times, webhooks
-        self._ttl, self._clock = ttl, clock
+        self._ttl, self._max_bytes, self._clock, self._observer = limits.ttl, limits.bytes, clock, observer
 
     def advance(self, job: StoredJob, progress: Progress) -> None:
         """Record and publish the progress of a job; the start of a run is stored, so that runs without an end are counted."""
@@ -54,6 +59,8 @@ class JobRecorder:
         log = self._live.log(job)
         if was_waiting and job.status == "in_progress":
             job.started, job.attempts = self._clock(), job.attempts + 1
+            if self._observer and job.attempts == 1:
+                self._observer.observe_job_wait(job.request.model, max(job.started - job.created, 0.0))
             self._change(job, status=job.status, started=job.started, attempts=job.attempts)
             log.start_run(job.attempts)
             log.publish()
@@ -88,17 +95,28 @@ class JobRecorder:
         notices = self._webhooks.notices(ended, batch_ended=self._live.leave_batch(job))
         for delay in (*DELAYS, None):
             try:
-                await self._store.end(ended, notices, seconds)
+                is_recorded = await self._store.end(ended, notices, seconds)
                 break
             except JobStoreError as error:
                 if delay is None:
                     raise
                 logger.warning("The end of job %s is not stored yet: %s", job.id, error)
                 await asyncio.sleep(delay)
+        if not is_recorded:  # Another server has taken it over, since this one did not renew its lease in time.
+            self._store.files.drop(files)
+            self._live.remove(job)
+            return
         vars(job).update(vars(ended))
         self._live.remove(job)
         if notices:
             self._webhooks.wake()
+        if files and self._max_bytes:
+            await self._trim(job)
+
+    async def _trim(self, job: StoredJob) -> None:
+        """Delete the oldest results until those of all jobs are small enough."""
+        with contextlib.suppress(JobStoreError):  # It is tried again after the next job.
+            await self._store.trim(self._max_bytes, job.id)
 
     def _change(self, job: StoredJob, **values: object) -> None:
         """Change columns of a job; a failure is logged, and does not end the run."""

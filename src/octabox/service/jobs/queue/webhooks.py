@@ -95,8 +95,8 @@ class Webhooks:
             self._changed.clear()
             wait = MAX_WAIT
             try:
-                due = await self._store.due_deliveries(MAX_TOGETHER)
                 now = self._clock()
+                due = await self._store.due_deliveries(MAX_TOGETHER, now, 2 * TIMEOUT)
                 ready = [each for each in due if each.due <= now]
                 await asyncio.gather(*map(self._deliver, ready))
                 if due:

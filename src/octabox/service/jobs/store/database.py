@@ -1,10 +1,9 @@
-"""Open the database of background jobs, and the folder of their files, for this server alone."""
+"""Open the database of background jobs, and the folder of their files, which several servers may share."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,26 +13,22 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from octabox.errors import ConfigError, MissingDependencyError
-from octabox.security.temporary_folder import TemporaryFolder
 from octabox.service.jobs.errors import JobStoreError
-from octabox.service.jobs.store import statements
-from octabox.service.jobs.store.tables import metadata
+from octabox.service.jobs.store.migrations import create_tables
 
 try:
     import fcntl
 except ImportError:  # pragma: no cover (Windows)
     fcntl = None  # type: ignore[assignment]
 
-logger = logging.getLogger("octabox.jobs")
-
-#: Version of the tables; a change of them has to convert those of older versions.
-VERSION = "1"
-
 #: Names in the data folder.
 FOLDER, LOCK, FILE = "jobs", ".lock", "jobs.sqlite"
 
 #: Key of PostgreSQL's advisory lock: the first bytes of "octabox".
 ADVISORY_LOCK = int.from_bytes(b"octabox", "big")
+
+#: How often and after how many seconds the lock is tried.
+LOCK_ATTEMPTS, LOCK_INTERVAL = 50, 0.1
 
 #: Settings of SQLite. `synchronous` FULL, so that a transaction survives a power failure too.
 PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000", "foreign_keys = ON")
@@ -46,13 +41,11 @@ class Database:
     Args:
         engine: The database.
         folder: The folder.
-        durable: Whether the folder is kept when the server stops.
         closing: Functions to call at the end, the last one first.
     """
 
     engine: Engine
     folder: Path
-    durable: bool
     closing: list[Callable[[], Any]] = field(default_factory=list)
 
     def close(self) -> None:
@@ -66,22 +59,22 @@ def open_database(url: str | None, data_folder: Path) -> Database:
 
     Args:
         url: URL of the database; None is an SQLite file in the folder.
-        data_folder: The data folder. If another server uses it, a temporary folder takes its place.
+        data_folder: The data folder.
 
     Raises:
-        JobStoreError: It cannot be opened, or another server uses it.
+        JobStoreError: It cannot be opened.
         ConfigError: The URL is not valid.
         MissingDependencyError: The driver of the database is not installed.
     """
     closing: list[Callable[[], Any]] = []
     try:
-        folder, durable = _lock_folder(data_folder / FOLDER, closing)
+        folder = _share_folder(data_folder / FOLDER, closing)
         address = make_url(url) if url else URL.create("sqlite", database=str(folder / FILE))
         engine = _engine(address)
         closing.append(engine.dispose)
-        if engine.dialect.name == "postgresql":
-            closing.append(_lock_database(engine))
-        _create_tables(engine)
+        with engine.begin() as connection:
+            _lock_tables(connection)
+            create_tables(connection)
     except BaseException as error:
         for close in reversed(closing):
             close()
@@ -92,28 +85,26 @@ def open_database(url: str | None, data_folder: Path) -> Database:
             hint = "Check `data_dir` and `job_store`."
             raise JobStoreError(f"The store of background jobs cannot be opened: {error}.", hint=hint) from error
         raise
-    return Database(engine, folder, durable, closing)
+    return Database(engine, folder, closing)
 
 
-def _lock_folder(folder: Path, closing: list[Callable[[], Any]]) -> tuple[Path, bool]:
-    """Return the folder, which no other server uses until it is closed, and whether it is kept."""
+def _share_folder(folder: Path, closing: list[Callable[[], Any]]) -> Path:
+    """Return the folder, which servers of this version share; those of version 1 lock it for themselves.
+
+    Raises:
+        JobStoreError: A server of version 1 uses it.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        logger.warning(
-            "Another server uses %s, so background jobs of this one are lost when it stops. "
-            "Set `data_dir` to another folder.",
-            folder,
-        )
-        temporary = TemporaryFolder()
-        closing.append(temporary.remove)
-        return temporary.path, False
+        message = f"A server of an older version uses {folder}."
+        raise JobStoreError(message, hint="Stop it, or set `data_dir` to another folder.") from None
     closing.append(lambda: os.close(descriptor))
-    return folder, True
+    return folder
 
 
 def _engine(url: URL) -> Engine:
@@ -139,39 +130,17 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
-def _lock_database(engine: Engine) -> Callable[[], None]:
-    """Lock a PostgreSQL database for this server, and return what unlocks it.
+def _lock_tables(connection: Connection) -> None:
+    """Let no other server create or convert the tables until the end of the transaction; SQLite does so by itself.
 
     Raises:
-        JobStoreError: Another server has locked it.
+        JobStoreError: Another one has locked them for some time, as those of version 1 do.
     """
-    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    if not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}).scalar():
-        connection.close()
-        message = "Another server uses the database of `job_store`."
-        raise JobStoreError(message, hint="Give each server its own database.")
-    # Closing the connection alone would return it to the pool, with its lock.
-    return lambda: _close_quietly(connection)
-
-
-def _close_quietly(connection: Connection) -> None:
-    """Close a connection, which may be broken."""
-    with contextlib.suppress(SQLAlchemyError):
-        connection.invalidate()
-        connection.close()
-
-
-def _create_tables(engine: Engine) -> None:
-    """Create the tables of a new database.
-
-    Raises:
-        JobStoreError: The tables are of another version.
-    """
-    with engine.begin() as connection:
-        metadata.create_all(connection)
-        found = statements.get_property(connection, "version")
-        if found is None:
-            statements.set_property(connection, "version", VERSION)
-        elif found != VERSION:
-            message = f"The store of background jobs has version {found}, and this server needs version {VERSION}."
-            raise JobStoreError(message, hint="Use the version of Octabox that made it, or set another `data_dir`.")
+    if connection.dialect.name != "postgresql":
+        return
+    for _ in range(LOCK_ATTEMPTS):
+        if connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK}).scalar():
+            return
+        time.sleep(LOCK_INTERVAL)
+    message = "A server of an older version uses the database of `job_store`."
+    raise JobStoreError(message, hint="Stop it, or give each server its own database.")

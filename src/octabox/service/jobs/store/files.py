@@ -16,6 +16,11 @@ NAME_BYTES = 24
 _NAME = re.compile(r"[A-Za-z0-9_-]{16,64}(\.[A-Za-z0-9.+-]{1,64})?")
 
 
+def is_file_name(name: str) -> bool:
+    """Return whether a text has the form of the names of files."""
+    return bool(_NAME.fullmatch(name))
+
+
 class JobFiles:
     """Files in a folder, which are on disk when `write` returns.
 
@@ -62,7 +67,11 @@ class JobFiles:
     def find(self, name: str) -> Path | None:
         """Return the path of a file; None if there is none with this name."""
         path = self._folder / name
-        return path if _NAME.fullmatch(name) and path.is_file() else None
+        return path if is_file_name(name) and path.is_file() else None
+
+    def size(self, names: Iterable[str]) -> int:
+        """Return how many bytes files have."""
+        return sum((self._folder / name).stat().st_size for name in names)
 
     def drop(self, names: Iterable[str]) -> None:
         """Delete files, if they exist."""

@@ -41,6 +41,7 @@ SAME = (
     "attempts",
     "losses",
     "webhook",
+    "server",
 )
 
 

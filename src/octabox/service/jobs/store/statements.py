@@ -6,42 +6,55 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Select, Table, Text, cast, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from octabox.errors import InvalidParameterError
-from octabox.service.jobs.errors import WorkerLostError
+from octabox.service.jobs.errors import ResultExpiredError
 from octabox.service.jobs.record import Delivery, JobQuery, StoredJob
 from octabox.service.jobs.store.rows import file_names, to_job
 from octabox.service.jobs.store.serialization import FilePlace, encode_error
 from octabox.service.jobs.store.tables import deliveries, jobs, properties, run_times
 
-#: How many runs of a job may end with the server: a job that ends it each time must not run again.
-MAX_LOSSES = 2
+#: Name of the property with the number of the last job.
+LAST_NUMBER = "last_number"
 
 
-def accept(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], str, list[StoredJob]]:
+def accept(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], visible: str | None
+) -> tuple[list[str], str, list[StoredJob], int]:
     """Insert new jobs, unless their idempotency key was used before.
 
     Args:
         connection: The connection.
         rows: The rows; the first one has the key.
+        visible: The client whose ended jobs may be replaced; None is any.
 
     Returns:
         Files of ended jobs with the same ids, which are replaced; the hash of the former submission with this key, and its
-        jobs.
+        jobs; the number of the first row.
     """
     request_hash, former = find_key(connection, rows[0]["client"], rows[0]["idempotency_key"])
     if former:
-        return [], request_hash, former
+        return [], request_hash, former, 0
     dropped = []
     ids = [row["id"] for row in rows]
     for row in connection.execute(select(jobs).where(jobs.c.id.in_(ids))).mappings().all():
-        if row["ended"] is None:
+        if row["ended"] is None or visible not in {None, row["client"]}:
             message, hint = f"A request '{row['id']}' is waiting or running.", "Give another id, or none."
             raise InvalidParameterError(message, hint=hint, parameter="id")
         dropped += remove(connection, [row["id"]])
-    connection.execute(insert(jobs), list(rows))
-    return dropped, "", []
+    number = _reserve_numbers(connection, len(rows))
+    connection.execute(insert(jobs), [{**row, "number": number + index} for index, row in enumerate(rows)])
+    return dropped, "", [], number
+
+
+def _reserve_numbers(connection: Connection, count: int) -> int:
+    """Return the first one of some numbers that no other server uses."""
+    last = properties.c.name == LAST_NUMBER
+    increased = cast(cast(properties.c.value, BigInteger) + count, Text)
+    connection.execute(update(properties).where(last).values(value=increased))
+    return int(connection.execute(select(properties.c.value).where(last)).scalar_one()) - count + 1
 
 
 def find_key(connection: Connection, client: str, key: str | None) -> tuple[str, list[StoredJob]]:
@@ -55,27 +68,88 @@ def find_key(connection: Connection, client: str, key: str | None) -> tuple[str,
     return found["request_hash"], [to_job(row) for row in members]
 
 
-def change(connection: Connection, job_id: str, values: Mapping[str, Any]) -> None:
-    """Change columns of a job."""
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+def change(connection: Connection, job_id: str, values: Mapping[str, Any], server: str) -> bool:
+    """Change columns of a job of a server; return whether it is one that has not ended."""
+    own = (jobs.c.id == job_id, jobs.c.server == server, jobs.c.ended.is_(None))
+    return connection.execute(update(jobs).where(*own).values(**values)).rowcount > 0
+
+
+def queue_again(
+    connection: Connection, job_id: str, statuses: Sequence[str], values: Mapping[str, Any], server: str
+) -> bool:
+    """Let a job with one of these statuses wait at a server; return whether it had one."""
+    found = update(jobs).where(jobs.c.id == job_id, jobs.c.status.in_(statuses))
+    values = {**values, "status": "queued", "server": server, "cancel_requested": 0}
+    return connection.execute(found.values(**values)).rowcount > 0
 
 
 def end(
-    connection: Connection, job_id: str, values: Mapping[str, Any], notices: Iterable[Delivery], seconds: float | None
-) -> None:
-    """Record the end of a job, the webhooks to send, and the seconds of a run of its model."""
-    change(connection, job_id, values)
+    connection: Connection,
+    job_id: str,
+    values: Mapping[str, Any],
+    notices: Iterable[Delivery],
+    seconds: float | None,
+    server: str,
+) -> bool:
+    """Record the end of a job of a server, the webhooks to send, and the seconds of a run of its model.
+
+    Returns:
+        Whether it was a job of this server; nothing is recorded otherwise.
+    """
+    if not change(connection, job_id, values, server):
+        return False
     for notice in notices:
         add_delivery(connection, notice)
     if seconds is not None:
         model = connection.execute(select(jobs.c.model).where(jobs.c.id == job_id)).scalar_one()
-        connection.execute(delete(run_times).where(run_times.c.model == model))
-        connection.execute(insert(run_times).values(model=model, seconds=seconds))
+        _upsert(connection, run_times, {"model": model}, {"seconds": seconds})
+    return True
 
 
-def shift(connection: Connection, place: int) -> None:
-    """Increase the places of all jobs from this place on, so that it is free."""
-    connection.execute(update(jobs).where(jobs.c.place >= place, jobs.c.ended.is_(None)).values(place=jobs.c.place + 1))
+def trim(connection: Connection, limit: int, keep: str) -> list[str]:
+    """Let the oldest results expire until all have no more bytes than the limit, and return the names of their files.
+
+    Args:
+        connection: The connection.
+        limit: The limit.
+        keep: Id of the job whose result is the last to go.
+    """
+    total = int(connection.execute(select(func.sum(jobs.c.bytes))).scalar() or 0)
+    if total <= limit:
+        return []
+    oldest = select(jobs.c.id, jobs.c.bytes, jobs.c.files, jobs.c.model).where(jobs.c.bytes > 0, jobs.c.id != keep)
+    names = list[str]()
+    for row in connection.execute(oldest.order_by(jobs.c.ended)).mappings().all():
+        error = ResultExpiredError(
+            f"The result of job '{row['id']}' was deleted: the results of all jobs had more than {limit} bytes.",
+            hint="Fetch results soon, or raise `max_job_bytes`.",
+            model=row["model"],
+        )
+        expired = {"bytes": 0, "result": None, "error": encode_error(error)}
+        connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(**expired))
+        names += json.loads(row["files"])
+        total -= row["bytes"]
+        if total <= limit:
+            break
+    return names
+
+
+def result_bytes(connection: Connection) -> int:
+    """Return how many bytes the results of all jobs have."""
+    return int(connection.execute(select(func.sum(jobs.c.bytes))).scalar() or 0)
+
+
+def find_by_file(connection: Connection, name: str) -> StoredJob | None:
+    """Return the job with a file of this name among its results; None if there is none."""
+    found = select(jobs).where(jobs.c.files.contains(f'"{name}"', autoescape=True))
+    row = connection.execute(found).mappings().first()
+    return to_job(row) if row else None
+
+
+def shift(connection: Connection, place: int, server: str) -> None:
+    """Increase the places of all jobs of a server from this place on, so that it is free."""
+    later = (jobs.c.place >= place, jobs.c.ended.is_(None), jobs.c.server == server)
+    connection.execute(update(jobs).where(*later).values(place=jobs.c.place + 1))
 
 
 def find(connection: Connection, job_id: str) -> StoredJob | None:
@@ -89,10 +163,10 @@ def find_all(connection: Connection, query: JobQuery) -> list[StoredJob]:
     return [to_job(row) for row in connection.execute(_select(query)).mappings()]
 
 
-def count_by_status(connection: Connection, batch: str | None = None) -> dict[str, int]:
-    """Return how many jobs there are in each status, of a batch or of all."""
+def count_by_status(connection: Connection, client: str | None = None) -> dict[str, int]:
+    """Return how many jobs there are in each status, of a client or of all."""
     found = select(jobs.c.status, func.count()).group_by(jobs.c.status)
-    found = found if batch is None else found.where(jobs.c.batch == batch)
+    found = found if client is None else found.where(jobs.c.client == client)
     return {row[0]: row[1] for row in connection.execute(found)}
 
 
@@ -115,40 +189,15 @@ def remove_expired(connection: Connection, now: float) -> list[str]:
     return remove(connection, ids) if ids else []
 
 
-def recover(connection: Connection, now: float, expires: float) -> list[StoredJob]:
-    """Let the jobs that ran when the server ended wait again, at their places, or fail if that happened before.
-
-    Returns:
-        The jobs that have failed.
-    """
-    failed = []
-    lost = connection.execute(select(jobs).where(jobs.c.status == "in_progress")).mappings().all()
-    for row in lost:
-        losses = row["losses"] + 1
-        if losses < MAX_LOSSES:
-            change(connection, row["id"], {"status": "queued", "losses": losses})
-            continue
-        error = WorkerLostError(
-            f"The server ended {losses} times while the request ran.",
-            hint="The request may be the cause, such as by the memory that it needs. To run it again, retry it.",
-            model=row["model"],
-        )
-        ended = {"status": "failed", "ended": now, "expires": expires, "error": encode_error(error)}
-        change(connection, row["id"], {**ended, "losses": losses})
-        failed.append(to_job({**row, **ended, "losses": losses}))
-    return failed
-
-
 def known_files(connection: Connection) -> set[str]:
     """Return the names of the files of all jobs."""
     rows = connection.execute(select(jobs.c.files, jobs.c.media)).mappings()
     return {name for row in rows for name in file_names(row)}
 
 
-def last_numbers(connection: Connection) -> tuple[int, int]:
-    """Return the highest number and the highest place of all jobs."""
-    numbers = connection.execute(select(func.max(jobs.c.number), func.max(jobs.c.place))).one()
-    return numbers[0] or 0, numbers[1] or 0
+def last_place(connection: Connection) -> int:
+    """Return the highest place of all jobs."""
+    return connection.execute(select(func.max(jobs.c.place))).scalar() or 0
 
 
 def get_property(connection: Connection, name: str) -> str | None:
@@ -158,8 +207,14 @@ def get_property(connection: Connection, name: str) -> str | None:
 
 def set_property(connection: Connection, name: str, value: str) -> None:
     """Set a value of the store."""
-    connection.execute(delete(properties).where(properties.c.name == name))
-    connection.execute(insert(properties).values(name=name, value=value))
+    _upsert(connection, properties, {"name": name}, {"value": value})
+
+
+def _upsert(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Insert a row, or change that with the same key, which another server may be inserting too."""
+    insert_row = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    row = insert_row(table).values(**key, **values)
+    connection.execute(row.on_conflict_do_update(index_elements=[*key], set_=dict(values)))
 
 
 def all_run_times(connection: Connection) -> dict[str, float]:
@@ -167,10 +222,20 @@ def all_run_times(connection: Connection) -> dict[str, float]:
     return {row.model: row.seconds for row in connection.execute(select(run_times))}
 
 
-def due_deliveries(connection: Connection, limit: int) -> list[Delivery]:
-    """Return the webhooks to send, those that are due first at the front."""
-    rows = connection.execute(select(deliveries).order_by(deliveries.c.due).limit(limit)).mappings()
-    return [Delivery(**row) for row in rows]
+def due_deliveries(connection: Connection, limit: int, now: float, pause: float) -> list[Delivery]:
+    """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
+
+    Args:
+        connection: The connection.
+        limit: How many at most.
+        now: The time in seconds since the epoch.
+        pause: Seconds after which those that are due now are sent again, if this server ends before it has sent them.
+    """
+    due = select(deliveries).order_by(deliveries.c.due).limit(limit).with_for_update(skip_locked=True)
+    found = [Delivery(**row) for row in connection.execute(due).mappings()]
+    ready = [each.id for each in found if each.due <= now]
+    connection.execute(update(deliveries).where(deliveries.c.id.in_(ready)).values(due=now + pause))
+    return found
 
 
 def add_delivery(connection: Connection, notice: Delivery) -> None:
@@ -187,7 +252,8 @@ def remove_delivery(connection: Connection, delivery_id: str) -> None:
 def _select(query: JobQuery) -> Select[Any]:
     """Return the statement of a query."""
     found = select(jobs)
-    for column, value in ((jobs.c.kind, query.kind), (jobs.c.model, query.model), (jobs.c.owner, query.owner)):
+    for name in ("kind", "model", "owner", "client"):
+        column, value = jobs.c[name], getattr(query, name)
         found = found if value is None else found.where(column == value)
     if query.statuses:
         found = found.where(jobs.c.status.in_(query.statuses))

@@ -7,36 +7,34 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from octabox.service.jobs.record import Delivery, JobQuery, StoredJob
-from octabox.service.jobs.store.connection import StoreConnection
+from octabox.service.jobs.store.membership import StoreMembership
 from octabox.service.jobs.store.rows import end_values
 from octabox.service.jobs.store.serialization import decode_request
 from octabox.types import GenerationRequest
 
 
-class JobStore(StoreConnection):
+class JobStore(StoreMembership):
     """Jobs in a database, and their files in a folder."""
 
-    async def recover(self, now: float, ttl: float) -> tuple[list[StoredJob], list[StoredJob]]:
-        """Return the jobs that wait, with those that ran when the server ended, and those that have failed by that.
-
-        Expired jobs and files without a job are deleted.
-
-        Args:
-            now: The time in seconds since the epoch.
-            ttl: Seconds that a job is kept after its end.
-        """
-        failed: list[StoredJob] = await self._run("recover", now, now + ttl)
+    async def sweep(self, now: float) -> None:
+        """Delete expired jobs and files without a job; no other server may use the folder."""
         await self.remove_expired(now)
         known = await self._run("known_files")
         await asyncio.to_thread(self.files.sweep, known)
-        waiting: list[StoredJob] = await self._run("find_all", JobQuery(statuses=("queued",), newest_first=False))
-        return waiting, failed
 
-    async def accept(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[StoredJob]]:
-        """Insert new jobs; if their idempotency key was used before, return the hash of that submission and its jobs."""
-        dropped, former, jobs = await self._run("accept", rows)
+    async def accept(self, rows: Sequence[Mapping[str, Any]], visible: str | None) -> tuple[str, list[StoredJob], int]:
+        """Insert new jobs, and return the number of the first one.
+
+        If their idempotency key was used before, return the hash of that submission and its jobs instead.
+
+        Args:
+            rows: The jobs.
+            visible: The client whose ended jobs with the same ids may be replaced; None is any.
+        """
+        rows = [{**row, "server": self.server} for row in rows]
+        dropped, former, jobs, number = await self._run("accept", rows, visible)
         await self._drop(dropped)
-        return former, jobs
+        return former, jobs, number
 
     async def find_key(self, client: str, key: str) -> tuple[str, list[StoredJob]]:
         """Return the hash and the jobs of the submission with a client's idempotency key; no jobs if there is none."""
@@ -48,17 +46,46 @@ class JobStore(StoreConnection):
         text, places = await self._run("request_of", job_id)
         return await asyncio.to_thread(decode_request, text, places, self.files.read)
 
-    def change(self, job_id: str, **values: Any) -> asyncio.Future[None]:
-        """Change columns of a job."""
-        return self._run("change", job_id, values)
+    def change(self, job_id: str, **values: Any) -> asyncio.Future[bool]:
+        """Change columns of a job of this server, unless it has ended; return whether it was changed."""
+        return self._run("change", job_id, values, self.server)
 
-    def end(self, job: StoredJob, notices: Sequence[Delivery], seconds: float | None) -> asyncio.Future[None]:
-        """Record the end of a job, the webhooks to send, and the seconds of a run of its model."""
-        return self._run("end", job.id, end_values(job), notices, seconds)
+    def queue_again(self, job_id: str, statuses: Sequence[str], **values: Any) -> asyncio.Future[bool]:
+        """Let a job with one of these statuses wait at this server; return whether it had one."""
+        return self._run("queue_again", job_id, statuses, values, self.server)
+
+    async def end(self, job: StoredJob, notices: Sequence[Delivery], seconds: float | None) -> bool:
+        """Record the end of a job, the webhooks to send, and the seconds of a run of its model.
+
+        Returns:
+            Whether it was a job of this server; nothing is recorded otherwise.
+        """
+        values = {**end_values(job), "bytes": await asyncio.to_thread(self.files.size, job.files)}
+        recorded: bool = await self._run("end", job.id, values, notices, seconds, self.server)
+        return recorded
+
+    async def trim(self, limit: int, keep: str) -> None:
+        """Let the oldest results expire until all have no more bytes than the limit.
+
+        Args:
+            limit: The limit.
+            keep: Id of the job whose result is the last to go.
+        """
+        await self._drop(await self._run("trim", limit, keep))
+
+    async def result_bytes(self) -> int:
+        """Return how many bytes the results of all jobs have."""
+        size: int = await self._run("result_bytes")
+        return size
+
+    async def find_by_file(self, name: str) -> StoredJob | None:
+        """Return the job with a file of this name among its results; None if there is none."""
+        found: StoredJob | None = await self._run("find_by_file", name)
+        return found
 
     async def move(self, job_id: str, place: int) -> None:
         """Give a job a place; those from there on are moved back."""
-        shifted = self._run("shift", place)
+        shifted = self._run("shift", place, self.server)
         await asyncio.gather(shifted, self.change(job_id, place=place))
 
     async def find(self, job_id: str) -> StoredJob | None:
@@ -71,9 +98,9 @@ class JobStore(StoreConnection):
         found: list[StoredJob] = await self._run("find_all", query)
         return found
 
-    async def count_by_status(self, batch: str | None = None) -> dict[str, int]:
-        """Return how many jobs there are in each status, of a batch or of all."""
-        counts: dict[str, int] = await self._run("count_by_status", batch)
+    async def count_by_status(self, client: str | None = None) -> dict[str, int]:
+        """Return how many jobs there are in each status, of a client or of all."""
+        counts: dict[str, int] = await self._run("count_by_status", client)
         return counts
 
     async def remove(self, ids: Sequence[str]) -> None:
@@ -84,10 +111,10 @@ class JobStore(StoreConnection):
         """Delete expired jobs and their files."""
         await self._drop(await self._run("remove_expired", now))
 
-    async def last_numbers(self) -> tuple[int, int]:
-        """Return the highest number and the highest place of all jobs."""
-        numbers: tuple[int, int] = await self._run("last_numbers")
-        return numbers
+    async def last_place(self) -> int:
+        """Return the highest place of all jobs."""
+        place: int = await self._run("last_place")
+        return place
 
     async def run_times(self) -> dict[str, float]:
         """Return the seconds of a run by model."""
@@ -103,9 +130,15 @@ class JobStore(StoreConnection):
         """Set a value of the store."""
         return self._run("set_property", name, value)
 
-    async def due_deliveries(self, limit: int) -> list[Delivery]:
-        """Return the webhooks to send, those that are due first at the front."""
-        due: list[Delivery] = await self._run("due_deliveries", limit)
+    async def due_deliveries(self, limit: int, now: float, pause: float) -> list[Delivery]:
+        """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
+
+        Args:
+            limit: How many at most.
+            now: The time in seconds since the epoch.
+            pause: Seconds after which those that are due now are sent again, if this server ends before it has sent them.
+        """
+        due: list[Delivery] = await self._run("due_deliveries", limit, now, pause)
         return due
 
     def add_delivery(self, notice: Delivery) -> asyncio.Future[None]:

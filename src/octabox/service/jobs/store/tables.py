@@ -36,10 +36,24 @@ jobs = Table(
     Column("files", Text, nullable=False),
     Column("error", Text),
     Column("webhook", Text),
+    Column("server", String(64)),
+    Column("cancel_requested", Integer, nullable=False, server_default="0"),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("client", "idempotency_key"),
     Index("jobs_by_status", "status", "number"),
     Index("jobs_by_expiry", "expires"),
     Index("jobs_by_batch", "batch"),
+    Index("jobs_by_server", "server"),
+)
+
+#: The servers that use the store. Jobs of a server that has no row here, or whose lease has ended, are taken over.
+servers = Table(
+    "servers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("folder", String(64), nullable=False),
+    Column("lease_until", Double, nullable=False),
 )
 
 #: Webhooks that have not been delivered.

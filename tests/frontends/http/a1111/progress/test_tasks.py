@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from functools import partial
 from typing import Any
 
 import httpx
+import pytest
 
 from fakes import Server
 from octabox.frontends.http.a1111.callers import Caller
-from octabox.frontends.http.a1111.progress.tasks import Task
+from octabox.frontends.http.a1111.progress.tasks import OnProgress, Task
 from octabox.types import Progress
 
 PREFIX = "/sdapi/v1"
+
+#: Index of a batch that fails.
+FAILING = 4
 
 
 async def start(client: httpx.AsyncClient, server: Server, **body: Any) -> asyncio.Task[httpx.Response]:
@@ -53,16 +59,59 @@ async def test_two_callers_at_one_address() -> None:
     assert running["progress"] > 0
 
 
-async def test_a_batch_that_is_skipped() -> None:
-    """The next one is made."""
-    server = Server()
-    running = await start(server.http, server, n_iter=2, seed=5)
-    server.generations.hang = False
-    await server.http.post(f"{PREFIX}/skip")
-    answer = (await asyncio.wait_for(running, 30)).json()
+class Works:
+    """Batches that run together, each until a test ends it."""
 
-    assert 1 == len(answer["images"])
-    assert 6 == server.asked.seed
+    def __init__(self, count: int) -> None:
+        self.task = Task("x", Caller("a"), "txt2img", batches=count)
+        self.gates = [asyncio.Event() for _ in range(count)]
+        self.running = asyncio.create_task(self.task.run(0, [partial(self._run, index) for index in range(count)]))
+
+    async def _run(self, index: int, on_progress: OnProgress) -> int:
+        on_progress(Progress("running", index + 1, 10))
+        await self.gates[index].wait()
+        if index == FAILING:
+            raise ValueError
+        return index
+
+
+async def test_batches_run_together() -> None:
+    """One that is skipped has no result; the progress is that of the first that has not ended."""
+    works = Works(4)
+    await asyncio.sleep(0.01)
+    assert (0, 1) == (works.task.batch, works.task.progress.step)
+    works.gates[2].set()
+    await asyncio.sleep(0.01)
+    works.task.skip()
+    await asyncio.sleep(0.01)
+    assert (2, True) == (works.task.batch, works.task.is_current(1))
+    works.gates[1].set()
+    works.gates[3].set()
+
+    assert [None, 1, 2, 3] == await works.running
+
+
+async def test_batches_that_are_interrupted_or_fail() -> None:
+    """What is finished is kept; a failure ends the others."""
+    works = Works(3)
+    works.gates[1].set()
+    await asyncio.sleep(0.01)
+    works.task.interrupt()
+    assert [None, 1, None] == await works.running
+    failing = Works(FAILING + 2)
+    failing.gates[FAILING].set()
+
+    with pytest.raises(ValueError):  # noqa: PT011 (that of the work)
+        await failing.running
+
+
+async def test_the_batches_of_a_request() -> None:
+    """Each is a request with the seeds that follow those of the one before, and the images are in that order."""
+    server = Server()
+    answer = (await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x", "n_iter": 3, "seed": 5})).json()
+
+    assert 3 == len(answer["images"])
+    assert [5, 6, 7] == json.loads(answer["info"])["all_seeds"]
 
 
 async def test_a_task_by_its_id() -> None:

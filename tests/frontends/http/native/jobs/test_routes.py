@@ -38,7 +38,7 @@ async def test_a_job_is_accepted_and_ends(server: Server) -> None:
     assert (202, "/v1/jobs/a") == (answer.status_code, answer.headers["location"])
     assert int(answer.headers["openai-poll-after-ms"]) > 0
     assert int(answer.headers["retry-after"]) > 0
-    assert ("queued", 2, 0, True) == tuple(job[name] for name in ("status", "priority", "attempts", "durable"))
+    assert ("queued", 2, 0) == tuple(job[name] for name in ("status", "priority", "attempts"))
     assert ("completed", "demo", 5) == (done["status"], done["model"], done["seed"])
     output = done["result"]["outputs"][0]
     assert (await server.http.get(output["url"])).content.startswith(b"\x89PNG")
@@ -217,3 +217,45 @@ async def test_fields_without_effect(server: Server) -> None:
 
     assert 2 == len([warning for warning in result["warnings"] if "background job" in warning])
     assert "'priority' has no effect without 'background'." in direct["warnings"]
+
+
+async def test_jobs_belong_to_the_key_that_made_them() -> None:
+    """Another key finds none of them, in any protocol; an admin key finds all, however its header is written."""
+    server = Server(api_keys="one,two", admin_keys="root")
+    mine, other = {"authorization": "Bearer one"}, {"authorization": "Bearer two"}
+    await server.http.post(PATH, json={**GOOD, "id": "a"}, headers=mine)
+    await server.http.get(f"{PATH}/a/events", headers=mine)
+    await server.http.post("/v1/generations", json={**GOOD, "id": "b"}, headers=mine)
+
+    async def statuses(headers: dict[str, str]) -> list[int]:
+        paths = [f"{PATH}/a", f"{PATH}/a/events", "/v1/generations/a", "/v1/generations/b", "/v1/videos/a"]
+        found = [await server.http.get(path, headers=headers) for path in paths]
+        found += [await server.http.post(f"{PATH}/a/{verb}", headers=headers) for verb in ("cancel", "retry")]
+        return [each.status_code for each in [*found, await server.http.delete(f"{PATH}/a", headers=headers)]]
+
+    lists = [(await server.http.get(PATH, headers=each)).json() for each in (other, {"authorization": "bearer  root"})]
+    pruned = (await server.http.post(f"{PATH}/prune", headers=other)).json()
+    taken = await server.http.post(PATH, json={**GOOD, "id": "a"}, headers=other)
+
+    assert [([], 0), (["a"], 1)] == [
+        ([job["id"] for job in each["data"]], each["counts"]["completed"]) for each in lists
+    ]
+    assert ({"deleted": 0}, 400) == (pruned, taken.status_code)
+    assert [404] * 8 == await statuses(other)
+    assert [200, 200, 200, 200, 404, 200, 409, 200] == await statuses(mine)
+
+
+async def test_a_result_that_had_to_go() -> None:
+    """The job and the link say so, by a code of their own."""
+    server = Server(max_job_bytes=1)
+    links = []
+    for name in ("a", "b"):
+        await server.http.post(PATH, json={**GOOD, "id": name})
+        links.append((await ended(server, name))["result"]["outputs"][0]["url"])
+    await asyncio.sleep(0.1)
+    gone, job = await server.http.get(links[0]), (await server.http.get(f"{PATH}/a")).json()
+
+    assert (410, "result_expired") == (gone.status_code, gone.json()["error"]["code"])
+    assert ("completed", None, "result_expired") == (job["status"], job["result"], job["error"]["code"])
+    assert 200 == (await server.http.get(links[1])).status_code
+    assert "octabox_job_result_bytes" in (await server.http.get("/metrics")).text

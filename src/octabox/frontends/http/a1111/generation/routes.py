@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from octabox.errors import QueueFullError
 from octabox.frontends.http.a1111.callers import Caller, Callers, caller_of
 from octabox.frontends.http.a1111.controlnet.units import SCRIPT
 from octabox.frontends.http.a1111.generation.defaults import with_infotext
@@ -18,7 +19,7 @@ from octabox.frontends.http.a1111.generation.plot import cell_body, parse_plot, 
 from octabox.frontends.http.a1111.generation.requests import Batches, RequestBuilder
 from octabox.frontends.http.a1111.generation.results import Output, to_plot_response, to_response
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody, TextToImageBody
-from octabox.frontends.http.a1111.progress.tasks import Task, Tasks
+from octabox.frontends.http.a1111.progress.tasks import OnProgress, Task, Tasks
 from octabox.frontends.http.a1111.responses import A1111Route, ScriptNotFoundError
 from octabox.frontends.http.a1111.scripts import PLOT
 from octabox.frontends.http.bodies import body_description, check_fields, read_json
@@ -99,19 +100,24 @@ class Generator:
             start: Number of batches of the task before these.
         """
         previews = self._previews(batches, body, task.caller)
-        generations: list[Generation] = []
+        requests = [replace(batches.request(index), partial_images=previews) for index in range(batches.runs)]
         with rename_error_params(batches.parsed.client_names):
-            for index in range(batches.runs):
-                request: GenerationRequest = replace(batches.request(index), partial_images=previews)
-                result = await task.run(start + index, partial(self._generate, request, task))
-                if result is not None:
-                    generations.append(result)
-                if task.interrupted:
-                    return Output(generations, task.preview if result is None else None)
-        return Output(generations)
+            works = [partial(self._generate, task, *each) for each in enumerate(requests, start)]
+            results = await task.run(start, works)
+        generations = [each for each in results if each is not None]
+        return Output(generations, task.preview if task.interrupted and None in results else None)
 
-    async def _generate(self, request: GenerationRequest, task: Task) -> Generation:
-        return await result_of(self.ctx.generation.stream(request), task.advance)
+    async def _generate(
+        self, task: Task, index: int, request: GenerationRequest, on_progress: OnProgress
+    ) -> Generation:
+        """Run a batch; where those before it fill the queue of the model, it waits for them."""
+        while True:
+            try:
+                return await result_of(self.ctx.generation.stream(request), on_progress)
+            except QueueFullError as error:
+                if task.is_current(index):
+                    raise
+                await asyncio.sleep(error.retry_after)
 
     def _previews(self, batches: Batches, body: GenerationBody, caller: Caller) -> int:
         """Return the number of previews of a run: those of a caller that reads them, or that the request asks for."""

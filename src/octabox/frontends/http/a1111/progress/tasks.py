@@ -6,10 +6,11 @@ import asyncio
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.callers import Caller
@@ -22,6 +23,9 @@ MAX_ENDED = 1000
 TIMESTAMP = "%Y%m%d%H%M%S"
 
 T = TypeVar("T")
+
+#: Receives the progress of a batch.
+OnProgress: TypeAlias = Callable[[Progress], None]
 
 
 @dataclass
@@ -53,10 +57,13 @@ class Task:
     previews: int = 0
     interrupted: bool = False
     skipped: bool = False
-    _running: asyncio.Task[Any] | None = None
+    _running: dict[int, asyncio.Task[Any]] = field(default_factory=dict)
+    _cancelled: set[int] = field(default_factory=set)
 
-    def advance(self, progress: Progress) -> None:
-        """Record progress."""
+    def advance(self, progress: Progress, index: int | None = None) -> None:
+        """Record progress of the current batch; that of a batch with another index is that of a later one."""
+        if index is not None and not self.is_current(index):
+            return
         if progress.preview is not None:
             self.preview, self.previews = progress.preview, self.previews + 1
         self.progress = progress
@@ -82,36 +89,65 @@ class Task:
     def interrupt(self) -> None:
         """End the task; what is finished is its result."""
         self.interrupted = True
-        self._cancel()
+        for index in [*self._running]:
+            self._cancel(index)
 
     def skip(self) -> None:
         """End the current batch."""
         self.skipped = True
-        self._cancel()
+        self._cancel(min(self._running, default=-1))
 
-    def _cancel(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
+    def is_current(self, index: int) -> bool:
+        """Return whether a batch is the first one that has not ended."""
+        return index == min(self._running, default=index)
 
-    async def run(self, index: int, work: Callable[[], Awaitable[T]]) -> T | None:
-        """Run a batch, and return its result; None if it was interrupted or skipped."""
+    def _cancel(self, index: int) -> None:
+        if index in self._running:
+            self._cancelled.add(index)
+            self._running[index].cancel()
+
+    async def run(self, start: int, works: Sequence[Callable[[OnProgress], Awaitable[T]]]) -> list[T | None]:
+        """Run batches, which may share calls of the pipeline, and return their results; None for an interrupted one.
+
+        Args:
+            start: Index of the first one.
+            works: Run a batch each; they report their progress.
+        """
         if self.interrupted:
-            return None
-        self.batch, self.progress, self.skipped = index, Progress("queued"), False
-        running: asyncio.Task[T] = asyncio.ensure_future(work())
-        self._running = running
+            return [None] * len(works)
+        self.batch, self.progress = start, Progress("queued")
+        self._cancelled.clear()
+        running = [
+            asyncio.ensure_future(work(partial(self.advance, index=start + index))) for index, work in enumerate(works)
+        ]
+        self._running = dict(enumerate(running, start))
+        for index, each in self._running.items():
+            each.add_done_callback(partial(self._end, index))
         try:
-            await asyncio.wait({running})
-        except asyncio.CancelledError:
-            # The client has gone, or the server is being stopped.
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            raise
+            pending = set(running)
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if any(not each.cancelled() and each.exception() for each in done):
+                    break
         finally:
-            self._running = None
-        if running.cancelled() and (self.interrupted or self.skipped):
-            return None
-        return running.result()
+            # One has failed, the client has gone, or the server is being stopped.
+            for each in running:
+                each.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            self._running = {}
+        failed = (each for each in running if not each.cancelled() and each.exception())
+        if (first := next(failed, None)) is not None:
+            first.result()
+        return [
+            None if each.cancelled() and start + index in self._cancelled else each.result()
+            for index, each in enumerate(running)
+        ]
+
+    def _end(self, index: int, _: asyncio.Task[Any]) -> None:
+        """Count the end of a batch; the current one is the first that has not ended."""
+        if self._running.pop(index, None) is not None:
+            self.batch += 1
+            self.progress, self.skipped = Progress("queued"), False
 
 
 class Tasks:

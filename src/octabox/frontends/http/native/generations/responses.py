@@ -123,7 +123,6 @@ def _stored_to_json(job: StoredJob) -> dict[str, Any]:
         "attempts": job.attempts,
         "seed": job.request.seed,
         "webhook": job.webhook,
-        "durable": job.durable,
         "request": request_to_json(job.request),
     }
 

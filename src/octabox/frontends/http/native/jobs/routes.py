@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
@@ -28,13 +28,10 @@ from octabox.frontends.http.native.jobs.schema import (
 from octabox.frontends.http.responses import base_url
 from octabox.frontends.http.sse import EventStream
 from octabox.service.jobs import JobQuery, StoredJob
-from octabox.service.jobs.job import Status
+from octabox.service.jobs.job import STATUSES, Status
 
 #: Maximum number of jobs of a page.
 MAX_PAGE = 1000
-
-#: All statuses, in their order.
-STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -74,12 +71,19 @@ def _add_collection(router: APIRouter, ctx: AppContext) -> None:
         """List jobs that wait or run, and ended ones that have not expired."""
         number = None if after is None else (await ctx.queue.find(after)).number
         statuses = _parse_statuses(status)
-        query = JobQuery(None, statuses, model, owner, batch, None, number, order == "desc", limit + 1)
+        query = JobQuery(
+            statuses=statuses,
+            model=model,
+            owner=owner,
+            batch=batch,
+            after=number,
+            newest_first=order == "desc",
+            limit=limit + 1,
+        )
         found = await ctx.queue.list(query)
         data = [job_to_json(job, base_url(ctx, request)) for job in found[:limit]]
         ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-        counts = await ctx.queue.store.count_by_status()
-        state = {"counts": {name: counts.get(name, 0) for name in STATUSES}, "paused": ctx.queue.controls.paused}
+        state = {"counts": await ctx.queue.counts(), "paused": ctx.queue.controls.paused}
         return SafeJson({"object": "list", "data": data, **ends, "has_more": len(found) > limit, **state})
 
 

@@ -21,6 +21,7 @@ from octabox.frontends.http.openai.videos.thumbnails import MEDIA_TYPE, thumbnai
 from octabox.frontends.http.openai.videos.translate import VideoNote, match_pipeline, parse_note, to_request
 from octabox.frontends.http.results import Result
 from octabox.service.jobs import Acceptance, Job, JobQuery, StoredJob, Submission
+from octabox.service.jobs.errors import ResultExpiredError
 from octabox.types import Source
 
 #: Downloads of a video; the first is the default.
@@ -123,6 +124,8 @@ async def _find(ctx: AppContext, video_id: str) -> tuple[StoredJob, VideoNote]:
 
 def _find_file(ctx: AppContext, job: Job) -> Result:
     """Return the file of a finished video."""
+    if isinstance(job.error, ResultExpiredError):
+        raise job.error
     if job.result is None:
         status = "has failed" if job.error else "is not finished"
         hint = "The reason is in its `error`." if job.error else "Poll its status until it is completed."

