@@ -108,7 +108,9 @@ class WorkflowPlanner:
             OctaboxError: The request is invalid.
         """
         workflow = parse_workflow(request.workflow)
-        first = replace(request, workflow={}, variation=_variation(workflow.variation) or request.variation)
+        # The settings of the stages of a cascade are those of its call.
+        stages = {name: each for name, each in request.workflow.items() if name == "stages"}
+        first = replace(request, workflow=stages, variation=_variation(workflow.variation) or request.variation)
         if not workflow.to_metadata():
             return WorkflowPlan(workflow, await self._inner.prepare(first))
         formats.check_output_format(request.output, "image")

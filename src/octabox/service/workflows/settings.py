@@ -216,11 +216,21 @@ class UpscalePart(_ResizePart):
         return self
 
 
+class StagePart(_Part):
+    """The settings of a request for a stage of a cascade."""
+
+    scheduler: str | dict[str, Any] | None = Field(None, description="Another noise scheduler for the stage.")
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Call parameters of the stage, in addition to those of its configuration."
+    )
+
+
 class Workflow(BaseModel):
     """All parts of a workflow, in the order in which they run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    stages: tuple[StagePart | None, ...] = Field((), description="Settings of each stage of a cascade, in order.")
     variation: VariationPart | None = Field(None, description="Mixes in the noise of another seed.")
     inpaint: InpaintPart | None = Field(
         None, description="Paints only the masked region, and blends it into the image."
@@ -238,7 +248,7 @@ class Workflow(BaseModel):
 
     def to_metadata(self) -> dict[str, Any]:
         """Return the parts for the metadata, with all defaults, which may change later."""
-        parts = self.model_dump(mode="json", exclude_none=True, exclude={"variation"})
+        parts = self.model_dump(mode="json", exclude_none=True, exclude={"variation", "stages"})
         return {name: {key: each for key, each in part.items() if each != {}} for name, part in parts.items()}
 
 
@@ -280,5 +290,7 @@ def _settings(path: list[str]) -> Mapping[str, Any]:
     """Return the fields of a part; of the workflow, if the path is empty."""
     if not path:
         return Workflow.model_fields
-    part = Workflow.model_fields[path[0]].annotation
-    return next(kind.model_fields for kind in get_args(part) if kind is not type(None))
+    kinds = get_args(Workflow.model_fields[path[0]].annotation)
+    # A list of parts has their type among its own arguments.
+    kinds = (*kinds, *(inner for kind in kinds for inner in get_args(kind)))
+    return next(kind.model_fields for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
