@@ -29,7 +29,8 @@ from octabox.service.generation import GenerationService, ResolvedRequest
 from octabox.service.outputs import OUTPUT_TYPE
 from octabox.service.served_model import ServedModel
 from octabox.service.workflows.execution import ProgressAggregator
-from octabox.service.workflows.settings import StagePart, parse_workflow
+from octabox.service.workflows.parts import StagePart
+from octabox.service.workflows.settings import parse_workflow
 from octabox.types import Artifact, Event, Generation, GenerationRequest, OutputFormat, Progress, Source
 
 #: A file in place of the output of an earlier stage, which is not made yet when a request is checked.

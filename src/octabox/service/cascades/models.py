@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from octabox.config.model import ModelConfig
+from octabox.config.problems import Problem
 from octabox.errors import OctaboxError
+from octabox.service.cascades.checks import find_stage_problems
 from octabox.service.cascades.stages import Cascade, find_cascade, stage_configs
 from octabox.service.conditions.lora import with_loras
 from octabox.service.models import ModelService
@@ -28,6 +30,11 @@ class CascadeModelService(ModelService):
         """
         config = self.config(name)
         return self._cascade(config) if config.stages else None
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problems of the configurations, those of cascades among them."""
+        found = find_stage_problems(self._registry.current().entries, *self._known(), self.catalog)
+        return (*super().problems(), *found)
 
     def _cascade(self, config: ModelConfig) -> Cascade:
         return find_cascade(config, *self._known(), self._stage_model)

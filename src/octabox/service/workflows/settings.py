@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,6 +15,7 @@ from octabox.errors import (
     UnknownParameterError,
     nearest,
 )
+from octabox.service.workflows.parts import FacesPart, StagePart, WorkflowPart
 from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS
 from octabox.types import MAX_SEED
 
@@ -46,33 +47,7 @@ Blur = Annotated[int, Field(ge=0, le=512)]
 Fill = Literal["original", "surroundings", "noise", "blank"]
 
 
-class _Part(BaseModel):
-    """A part of a workflow; a number is short for its main setting."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
-
-    #: The settings that a number is short for.
-    short: ClassVar[tuple[str, ...]] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_number(cls, value: Any) -> Any:
-        """Expand a number to the settings that it is short for; true and null mean the defaults."""
-        value = {} if value is True or value is None else value
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            value = dict.fromkeys(cls.short, value)
-        if not isinstance(value, Mapping):
-            return value
-        settings = {name: each for name, each in value.items() if each is not None}
-        return {**cls.conditional_defaults(settings), **settings}
-
-    @classmethod
-    def conditional_defaults(cls, settings: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003 (used by subclasses)
-        """Return the defaults that depend on the other settings."""
-        return {}
-
-
-class _ResizePart(_Part):
+class _ResizePart(WorkflowPart):
     """A part that enlarges an image."""
 
     upscaler: str = Field(LANCZOS, min_length=1, description="A filter, or the name of a model that enlarges images.")
@@ -100,7 +75,7 @@ def _is_in(name: object, names: Mapping[str, Any]) -> bool:
     return isinstance(name, str) and name in names
 
 
-class VariationPart(_Part):
+class VariationPart(WorkflowPart):
     """Noise of another seed, mixed into the request's own."""
 
     short = ("strength",)
@@ -115,7 +90,7 @@ class VariationPart(_Part):
     )
 
 
-class InpaintPart(_Part):
+class InpaintPart(WorkflowPart):
     """Inpainting that does not change any pixel outside of the mask."""
 
     short = ("padding",)
@@ -149,7 +124,7 @@ class InpaintPart(_Part):
         return self
 
 
-class OutpaintPart(_Part):
+class OutpaintPart(WorkflowPart):
     """Outpainting, which continues an image beyond its edges."""
 
     short = ("left", "top", "right", "bottom")
@@ -216,15 +191,6 @@ class UpscalePart(_ResizePart):
         return self
 
 
-class StagePart(_Part):
-    """The settings of a request for a stage of a cascade."""
-
-    scheduler: str | dict[str, Any] | None = Field(None, description="Another noise scheduler for the stage.")
-    params: dict[str, Any] = Field(
-        default_factory=dict, description="Call parameters of the stage, in addition to those of its configuration."
-    )
-
-
 class Workflow(BaseModel):
     """All parts of a workflow, in the order in which they run."""
 
@@ -238,6 +204,7 @@ class Workflow(BaseModel):
     outpaint: OutpaintPart | None = Field(None, description="Continues an image beyond its edges.")
     hires: HiresPart | None = Field(None, description="Runs a second pass over the image at a larger size.")
     upscale: UpscalePart | None = Field(None, description="Enlarges the image.")
+    faces: FacesPart | None = Field(None, description="Restores the faces in the image.")
 
     @model_validator(mode="after")
     def _one_canvas(self) -> Workflow:

@@ -14,6 +14,9 @@ PARAMETER = "output_type"
 #: The method of diffusers' image and video processors that returns any of these forms.
 POSTPROCESS, PROCESSED = {"postprocess", "postprocess_video"}, ("pil", "np", "pt", "latent")
 
+#: The method of classes whose latents are a sequence, which gives them the axes of an image again.
+UNPACK = "_unpack_latents"
+
 
 def output_types(tree: SourceTree, owner: ClassSource) -> tuple[str, ...]:
     """Return the values of ``output_type`` that a class compares it with, or that the processor it uses takes."""
@@ -24,6 +27,9 @@ def output_types(tree: SourceTree, owner: ClassSource) -> tuple[str, ...]:
             found |= {each.value: None for each in constants if isinstance(each.value, str)}
         elif isinstance(node, ast.Attribute) and node.attr in POSTPROCESS:
             found |= dict.fromkeys(PROCESSED)
+    if any(UNPACK in ancestor.mentions for ancestor in tree.lineage(owner)):
+        # It returns them as a sequence, which no other class takes for an image.
+        found.pop("latent", None)
     return tuple(sorted(found))
 
 
