@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+import upscalers
 from makers import pipelines
 from octabox.config.settings import Settings
 from octabox.server import Parts, build
@@ -52,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             warnings.simplefilter("ignore")
             pipelines()[kind].make().save_pretrained(str(folder / "weights" / name))
         (folder / f"{name}.yaml").write_text(f"model: weights/{name}\n", encoding="utf-8")
+    upscalers.save(upscalers.restoreformer(), folder / "mender.pth")
     for name, stages in CASCADES.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
     return folder

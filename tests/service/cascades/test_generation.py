@@ -103,6 +103,16 @@ async def test_a_request_sets_the_parameters_of_each_stage(parts: Parts) -> None
     assert (pixels(result.artifacts[0].content) != pixels(result.artifacts[1].content)).any()
 
 
+async def test_faces_are_restored_after_it(parts: Parts) -> None:
+    """The first model that restores faces follows; an image without a face has a warning."""
+    result, _ = await generate(parts, "floyd", workflow={"faces": 0.5})
+    assert "No face was found in the image, which is returned as it is." in result.warnings
+    assert result.artifacts[0].metadata["workflow"] == {"faces": {"strength": 0.5}}
+    with pytest.raises(InvalidParameterError, match="'small' is a IFPipeline, which does not restore faces") as caught:
+        await generate(parts, "floyd", workflow={"faces": {"model": "small"}})
+    assert caught.value.choices == ("mender",)
+
+
 async def test_a_cascade_is_listed_as_one_model(parts: Parts) -> None:
     """It has the tasks of what it makes in the end, the parameters of its first stage, and its problems are told."""
     models = {each.name: each for each in parts.models.list()}
