@@ -32,7 +32,7 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
     model: str = Field(
-        description="Name of a configured model; or a Hub id, folder or file, which becomes a model of its own.",
+        description="Name of a configured model; or a Hub id, folder or file, which becomes a separate model.",
         min_length=1,
     )
     task: str | None = Field(default=None, description="Hub task of the stage, if its inputs leave that open.")

@@ -26,7 +26,7 @@ from octabox.service.selection.pipelines import choose_pipeline
 from octabox.service.served_model import ServedModel
 from octabox.types import MAX_SEED, GenerationRequest, SchedulerChoice, Source
 
-#: Annotations of components that decode latents, and what diffusers says of settings that latents do not allow.
+#: Annotations of components that decode latents, and the note of diffusers on settings that are not for latents.
 AUTOENCODER, UNSUITABLE = re.compile(r"Autoencoder|VQ"), re.compile(r"unsuitable\s+for\s+latent")
 
 #: Call parameters for the number of outputs of a prompt, which is `num_outputs` of a request.

@@ -21,7 +21,7 @@ ENCODED = ("prompt_embeds", "prompt_embeds_pooled", "negative_prompt_embeds", "n
         ("WuerstchenPriorPipeline", "WuerstchenDecoderPipeline", ("image_embeddings",), None, None),
         ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", (), "image", "latent"),
         ("FluxPriorReduxPipeline", "FluxPipeline", ("prompt_embeds", "pooled_prompt_embeds"), None, None),
-        ("FluxPipeline", "FluxImg2ImgPipeline", (), "image", "pt"),
+        ("FluxPipeline", "FluxImg2ImgPipeline", (), "image", "images"),
     ],
 )
 def test_links(first: str, second: str, arrays: tuple[str, ...], media: str | None, form: str | None) -> None:

@@ -28,7 +28,7 @@ class ClassSource:
         mentions: All names and attributes in its methods.
         imports: Names that its module imports, with their module and original name.
         last_layer: Hidden layer of text encoders that its methods use where they skip none, counted from the end; 0 if unknown.
-        checks_latents: Whether its methods tell latents from an image by the number of channels.
+        checks_latents: Whether its methods distinguish latents from an image by the number of channels.
     """
 
     name: str

@@ -106,7 +106,7 @@ def stage_configs(
 ) -> Iterator[tuple[StageConfig, ModelConfig]]:
     """Yield each stage of a cascade with the configuration of its model.
 
-    A stage without settings that names a configured model shares its process; others have a process of their own.
+    A stage without settings that names a configured model shares its process; others have a separate process.
 
     Args:
         cascade: Configuration of the cascade.

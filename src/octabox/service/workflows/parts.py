@@ -1,4 +1,4 @@
-"""The base of all parts of a workflow, and the parts that are run by a model of their own."""
+"""The base of all parts of a workflow, and the parts that a separate model runs."""
 
 from __future__ import annotations
 
