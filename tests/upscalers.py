@@ -13,6 +13,7 @@ from octabox.engine.worker.upscaling.torchvision_stub import torchvision_or_stub
 with torchvision_or_stub():
     from spandrel.architectures.Compact import Compact
     from spandrel.architectures.ESRGAN import ESRGAN
+    from spandrel.architectures.RestoreFormer import RestoreFormer
 
 
 def nearest(scale: int, channels: int = 3) -> Any:
@@ -31,6 +32,27 @@ def esrgan(scale: int, seed: int = 0) -> Any:
         for weights in network.parameters():
             weights.mul_(3)
     return network
+
+
+def restoreformer(seed: int = 0) -> Any:
+    """Return a tiny network for cropped faces with random weights."""
+    torch.manual_seed(seed)
+    return RestoreFormer(
+        n_embed=8,
+        embed_dim=32,
+        ch=32,
+        out_ch=3,
+        ch_mult=(1, 1, 1, 1, 1, 1),
+        num_res_blocks=1,
+        attn_resolutions=(16,),
+        dropout=0.0,
+        in_channels=3,
+        resolution=512,
+        z_channels=32,
+        double_z=False,
+        enable_mid=True,
+        head_size=8,
+    )
 
 
 def save(network: Any, file: Path, wrapped: str = "") -> Path:

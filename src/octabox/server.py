@@ -26,7 +26,8 @@ from octabox.media.decoding.pool import DecoderPool
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.service.bounds import Limits
-from octabox.service.generation import GenerationService
+from octabox.service.cascades.generation import CascadeGenerationService
+from octabox.service.cascades.models import CascadeModelService
 from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.hub.pulls import Pulls
 from octabox.service.models import ModelService
@@ -93,7 +94,7 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
     downloads = ModelDownloads(pulls, engine)
     registry = ModelRegistry(settings.models)
     extra = model_of_source(model) if model and model not in registry.current().named else None
-    models = ModelService(
+    models = CascadeModelService(
         registry,
         engine,
         allow_hub=settings.allow_hub,
@@ -109,7 +110,7 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
     decoder = base.decoder if base else DecoderPool(media_limits)
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
-    single = GenerationService(models, engine, fetcher, limits, decoder, writer, [metrics], downloads)
+    single = CascadeGenerationService(models, engine, fetcher, limits, decoder, writer, [metrics], downloads)
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
     return Parts(settings, engine, models, generation, metrics, decoder, pulls, extra.name if extra else model or "")
 

@@ -162,6 +162,7 @@ class PipelineEntry:
         batches: Whether its call accepts a list of prompts and a list of generators.
         sigmas: Whether its call always passes sigmas to the scheduler.
         last_layer: Hidden layer of its text encoders that it uses where none is skipped, counted from the end; 0 if unknown.
+        output_types: Forms of its output that its source handles, such as ``pt``; ``takes_latents`` is the same of its image.
         description: First sentence of its docstring.
     """
 
@@ -187,6 +188,8 @@ class PipelineEntry:
     batches: bool = False
     sigmas: bool = False
     last_layer: int = 0
+    output_types: tuple[str, ...] = ()
+    takes_latents: bool = False
     description: str = ""
 
     def parameter(self, name: str) -> Parameter | None:

@@ -126,11 +126,18 @@ def check_against_catalog(entries: Iterable[Entry], settings: Settings) -> list[
     """Check configurations by the installed diffusers and the pipelines of the models folder, as the server does."""
     from octabox.catalog.pipelines import load_catalog, use_folder
     from octabox.server import limits_of
+    from octabox.service.cascades.checks import find_stage_problems
     from octabox.service.checks.configuration import find_problems
 
+    entries = tuple(entries)
     use_folder(settings.pipeline_folder)
     adapters = AdapterRegistry(settings.lora_folder, settings.embedding_folder)
-    return find_problems(entries, load_catalog(), limits_of(settings), adapters)
+    problems = find_problems(entries, load_catalog(), limits_of(settings), adapters)
+    for entry in entries:
+        if entry.config.stages:
+            folder = entry.file.parent
+            problems += find_stage_problems([entry], discover(folder).named, folder, load_catalog())
+    return problems
 
 
 def report(findings: Findings, *, as_json: bool = False) -> None:

@@ -137,6 +137,8 @@ def model_of_source(source: str) -> ModelConfig | None:
 def resolve_sources(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
     """Make the sources of a configuration absolute; a path in the models folder takes precedence over a Hub id."""
     config, problems = entry.config, []
+    if config.stages:
+        return entry, []  # Its stages may be names of models, which are not all known yet.
     model = _resolve_source(config.model, folder)
     if not os.path.exists(model) and not is_hub_id(model):  # noqa: PTH110 (pathlib raises on odd paths)
         hint = did_you_mean(config.model, _names(folder)) or "put it there, or use a Hub id such as owner/name"

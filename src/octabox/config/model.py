@@ -13,6 +13,7 @@ from octabox.config.memory.durations import Duration
 from octabox.config.memory.modes import MemoryMode
 from octabox.config.performance import Batching, Performance, PerformanceConfig, Replicas
 from octabox.config.preset_merge import deep_merge, presets, settings_for
+from octabox.config.stages import Staged
 from octabox.prompts.names import Syntax
 
 #: Maximum seed: torch takes 64 bits, but JSON clients store numbers as doubles, which are exact only up to here.
@@ -142,7 +143,7 @@ class RemoteCode(_Strict):
 ModelName = Annotated[str, Field(min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
 
 
-class ModelConfig(_Strict):
+class ModelConfig(_Strict, Staged):
     """The configuration of a model."""
 
     name: ModelName = Field(description="Name for clients.")

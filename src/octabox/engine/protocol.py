@@ -30,6 +30,7 @@ class Run:
         written: Prompts as the caller wrote them, by call parameter, where wildcards or styles have changed them.
         adapters: LoRAs to apply, by file or Hub id; None applies those of the model's configuration.
         variation: Noise of another seed to mix in.
+        earlier: Metadata of the earlier stages of the cascade whose last stage this is; the first has the cascade's name.
     """
 
     params: Mapping[str, Any]
@@ -38,6 +39,7 @@ class Run:
     written: Mapping[str, str] = field(default_factory=dict)
     adapters: tuple[AdapterChoice, ...] | None = None
     variation: Variation | None = None
+    earlier: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,10 @@ class GenerationService:
             NotFoundError: There is no such model, task or scheduler.
             RequestError: A parameter is invalid, or the scheduler cannot work with the model.
         """
-        model = await self._models.served(request.model)
+        return await self.resolve_for(request, await self._models.served(request.model))
+
+    async def resolve_for(self, request: GenerationRequest, model: ServedModel) -> ResolvedRequest:
+        """Return the plan of a request to a model; it raises the errors of `resolve`."""
         unused: tuple[str, ...] = ()
         if request.styles:
             request, unused = await asyncio.to_thread(self._writer.with_styles, request)

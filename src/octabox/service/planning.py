@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox.catalog.conditions.ip_adapter import NAME_PART, add_scale_parameter
-from octabox.catalog.entries import Parameter, PipelineEntry
+from octabox.catalog.entries import Parameter, PipelineEntry, SchedulerEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import is_one_each, takes_numbers, validate
 from octabox.catalog.tasks import CONTROL_COMPONENTS
@@ -25,6 +25,9 @@ from octabox.service.selection.inputs import ARTICLES
 from octabox.service.selection.pipelines import choose_pipeline
 from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest, SchedulerChoice, Source
+
+#: Annotations of components that decode latents, and the note of diffusers on settings that are not for latents.
+AUTOENCODER, UNSUITABLE = re.compile(r"Autoencoder|VQ"), re.compile(r"unsuitable\s+for\s+latent")
 
 #: Call parameters for the number of outputs of a prompt, which is `num_outputs` of a request.
 OUTPUTS_PER_PROMPT = re.compile(r"num_\w+_per_prompt")
@@ -250,5 +253,16 @@ def _scheduler(
     warnings = [f"Scheduler {choice.name!r} is {resolved.kind}: {resolved.caveat}"] if resolved.caveat else []
     unread = [name for name in resolved.settings if name in entry.unread]
     warnings += [f"'{name}' of {entry.name} has no effect: diffusers reads it nowhere." for name in unread]
+    warnings += _latent_warnings(entry, resolved.settings, pipeline)
     schedule = resolved.schedule.name if resolved.schedule else ""
     return SchedulerChoice(resolved.kind, resolved.settings, schedule, timesteps), tuple(warnings)
+
+
+def _latent_warnings(entry: SchedulerEntry, settings: Mapping[str, Any], pipeline: PipelineEntry) -> Iterator[str]:
+    """Yield a warning for each setting that diffusers calls unsuitable for a model of latents."""
+    if not any(AUTOENCODER.search(part.annotation) for part in pipeline.components):
+        return
+    for name, value in settings.items():
+        setting = entry.setting(name)
+        if value is True and setting is not None and UNSUITABLE.search(setting.description):
+            yield f"'{name}' of {entry.name} is unsuitable for {pipeline.name}, which denoises latents: use it for pixels."

@@ -12,15 +12,14 @@ import pytest
 import torch
 
 import upscalers
-from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints.families import detect_family, match_family
 from octabox.hub.checkpoints.tensors import Shapes
 
 #: Architectures of spandrel that are told by no rule: they mend an image, or fill or find something in it.
 UNTOLD = {"DnCNN", "FFTformer", "HVICIDNet", "IPT", "LaMa", "MixDehazeNet", "RetinexFormer", "Uformer"}
 
-#: What other files are taken for: both are for faces that were cut out, and one is built around an autoencoder.
-OTHERS = {"GFPGAN": "face-restoration", "RestoreFormer": "autoencoder"}
+#: What other files are taken for: both are for faces that were cut out.
+OTHERS = {"GFPGAN": "face-restoration", "RestoreFormer": "face-restoration"}
 
 #: What some architectures cannot be made without.
 NEEDED: dict[str, dict[str, Any]] = {
@@ -79,13 +78,12 @@ def test_a_file_is_told(name: str, tmp_path: Path) -> None:
         assert "ImageUpscalingPipeline" == detect_family(upscalers.save(network, tmp_path / name)).pipeline
 
 
-def test_a_network_for_faces_is_no_model(tmp_path: Path) -> None:
-    """What mends faces is named as that."""
+def test_a_network_for_faces_is_told(tmp_path: Path) -> None:
+    """A file of what restores cropped faces is of the pipeline that finds and restores them."""
     weights = {name: torch.zeros(1) for name in ("stylegan_decoder.style_mlp.1.weight", "toRGB.0.weight")}
     torch.save({"params_ema": weights}, tmp_path / "x.pth")
 
-    with pytest.raises(IncompatibleWeightsError, match="mends faces"):
-        detect_family(tmp_path / "x.pth")
+    assert detect_family(tmp_path / "x.pth").pipeline == "FaceRestorationPipeline"
 
 
 def test_a_text_encoder_is_none() -> None:

@@ -13,6 +13,7 @@ from octabox.catalog.reading.annotations import parse_annotation
 from octabox.catalog.reading.checks.attributes import constructor_attributes
 from octabox.catalog.reading.checks.choices import with_choices
 from octabox.catalog.reading.checks.groups import required_groups
+from octabox.catalog.reading.checks.handover import output_types, takes_latents
 from octabox.catalog.reading.checks.ranges import with_ranges
 from octabox.catalog.reading.checks.sizes import size_rules
 from octabox.catalog.reading.docstrings import first_sentence
@@ -83,6 +84,8 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: DependencyReader) 
         batches=_batches(parameters),
         sigmas=any(_passes_sigmas(call) for _, call in calls),
         last_layer=next((each.last_layer for each in tree.lineage(owner) if each.last_layer), 0),
+        output_types=output_types(tree, owner),
+        takes_latents=takes_latents(tree, owner),
         description=first_sentence(owner.doc),
     )
 

@@ -28,6 +28,7 @@ class ClassSource:
         mentions: All names and attributes in its methods.
         imports: Names that its module imports, with their module and original name.
         last_layer: Hidden layer of text encoders that its methods use where they skip none, counted from the end; 0 if unknown.
+        checks_latents: Whether its methods distinguish latents from an image by the number of channels.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ClassSource:
     mentions: frozenset[str]
     imports: Mapping[str, tuple[str, str]] = field(repr=False)
     last_layer: int = 0
+    checks_latents: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,22 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
         frozenset(mentions),
         imports,
         _last_layer(functions.values()) if SKIPPED_LAYERS in mentions else 0,
+        IMAGE in mentions and any(_is_latent_check(node) for each in functions.values() for node in ast.walk(each)),
     )
+
+
+#: The variable that holds the source image in a pipeline, and the numbers of channels that are not those of latents.
+IMAGE, COLOURS = "image", {1, 3}
+
+
+def _is_latent_check(node: ast.AST) -> bool:
+    """Return whether an expression is like ``image.shape[1] == 4``."""
+    if not (isinstance(node, ast.Compare) and isinstance(node.left, ast.Subscript)):
+        return False
+    size, other = node.left, node.comparators[0]
+    if ast.unparse(size) != f"{IMAGE}.shape[1]":
+        return False
+    return not (isinstance(other, ast.Constant) and other.value in COLOURS)
 
 
 #: Parameter for the number of skipped layers of text encoders.

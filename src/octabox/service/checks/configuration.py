@@ -33,7 +33,8 @@ def find_problems(
         limits: Limits of the values of a request.
         adapters: The LoRAs of the server.
     """
-    entries = tuple(entries)
+    # Cascades have the parameters of their stages; `octabox.service.cascades` checks them.
+    entries = tuple(entry for entry in entries if not entry.config.stages)
 
     def family(config: ModelConfig, pipeline: str) -> list[PipelineEntry]:
         return _family(config, catalog.pipeline(pipeline), catalog)

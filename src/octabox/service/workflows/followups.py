@@ -21,6 +21,7 @@ from octabox.service.outputs import OUTPUT_TYPE
 from octabox.service.planning import Files
 from octabox.service.selection.inputs import IMAGE_TO_IMAGE, STRENGTH, bind_image_to_image, source_parameter
 from octabox.service.served_model import ServedModel
+from octabox.service.workflows.faces import restores_faces
 from octabox.service.workflows.resize import FILTERS, LATENT_FILTERS
 from octabox.service.workflows.settings import HiresPart, UpscalePart
 from octabox.types import AdapterChoice, GenerationRequest, OutputFormat, Source
@@ -130,6 +131,12 @@ class FollowupRequests:
         params = settings.params if isinstance(settings, UpscalePart) else {}
         return Upscaler(self, model, source.name, params)
 
+    def transformer(self, model: ServedModel, params: Mapping[str, Any]) -> Upscaler:
+        """Return the builder of the requests to a model that transforms an image."""
+        source = source_parameter(model.pipeline)
+        assert source is not None  # noqa: S101 (callers choose the model by what it does to images)
+        return Upscaler(self, model, source.name, params)
+
     def _upscalers(self) -> list[str]:
         """Return the models that are upscalers: their first task is to transform an image."""
         found = []
@@ -138,7 +145,8 @@ class FollowupRequests:
                 entry = self.models.catalog.pipeline(info.pipeline or "")
             except OctaboxError:
                 continue
-            if not info.alias_of and source_parameter(entry) and entry.tasks[:1] == (IMAGE_TO_IMAGE,):
+            enlarges = source_parameter(entry) and not restores_faces(entry) and entry.tasks[:1] == (IMAGE_TO_IMAGE,)
+            if not info.alias_of and enlarges:
                 found.append(info.name)
         return found
 

@@ -20,8 +20,11 @@ from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
 from octabox.service.outputs import output_kinds
 from octabox.service.planning import MAX_RANDOM_SEED
+from octabox.service.selection.inputs import STRENGTH
 from octabox.service.workflows.canvas import CanvasPlanner, InpaintCanvas
+from octabox.service.workflows.faces import select_face_model
 from octabox.service.workflows.followups import SIDES, FollowupRequests
+from octabox.service.workflows.parts import FacesPart
 from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS, resize_image, resize_latents
 from octabox.service.workflows.settings import (
     DEFAULT_SCALE,
@@ -108,7 +111,9 @@ class WorkflowPlanner:
             OctaboxError: The request is invalid.
         """
         workflow = parse_workflow(request.workflow)
-        first = replace(request, workflow={}, variation=_variation(workflow.variation) or request.variation)
+        # The settings of the stages of a cascade are those of its call.
+        stages = {name: each for name, each in request.workflow.items() if name == "stages"}
+        first = replace(request, workflow=stages, variation=_variation(workflow.variation) or request.variation)
         if not workflow.to_metadata():
             return WorkflowPlan(workflow, await self._inner.prepare(first))
         formats.check_output_format(request.output, "image")
@@ -132,6 +137,8 @@ class WorkflowPlanner:
             steps += hires_steps
         if workflow.upscale:
             steps += await self._resizing(workflow.upscale, followups, "upscale", 1)
+        if workflow.faces:
+            steps.append(await self._faces(workflow.faces, followups))
         plan = WorkflowPlan(workflow, call, tuple(steps), tuple(warnings))
         await self._check(plan)
         return plan
@@ -164,6 +171,12 @@ class WorkflowPlanner:
             return second.request(item.run, item.content, _size(item.content))
 
         return [*steps, Step(request=build)], list(second.warnings)
+
+    async def _faces(self, settings: FacesPart, followups: FollowupRequests) -> Step:
+        """Return the step that restores the faces in an image."""
+        model = await select_face_model(self._models, settings)
+        restorer = followups.transformer(model, {STRENGTH: settings.strength})
+        return Step(request=lambda item: restorer.request(item.run, item.content))
 
     async def _resizing(
         self, settings: HiresPart | UpscalePart, followups: FollowupRequests, part: str, multiple: int

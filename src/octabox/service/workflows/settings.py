@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,6 +16,7 @@ from octabox.errors import (
     UnknownParameterError,
     nearest,
 )
+from octabox.service.workflows.parts import FacesPart, StagePart, WorkflowPart
 from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS
 
 #: Default scale of an image, and default strengths of a second pass.
@@ -46,33 +47,7 @@ Blur = Annotated[int, Field(ge=0, le=512)]
 Fill = Literal["original", "surroundings", "noise", "blank"]
 
 
-class _Part(BaseModel):
-    """A part of a workflow; a number is short for its main setting."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
-
-    #: The settings that a number is short for.
-    short: ClassVar[tuple[str, ...]] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_number(cls, value: Any) -> Any:
-        """Expand a number to the settings that it is short for; true and null mean the defaults."""
-        value = {} if value is True or value is None else value
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            value = dict.fromkeys(cls.short, value)
-        if not isinstance(value, Mapping):
-            return value
-        settings = {name: each for name, each in value.items() if each is not None}
-        return {**cls.conditional_defaults(settings), **settings}
-
-    @classmethod
-    def conditional_defaults(cls, settings: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003 (used by subclasses)
-        """Return the defaults that depend on the other settings."""
-        return {}
-
-
-class _ResizePart(_Part):
+class _ResizePart(WorkflowPart):
     """A part that enlarges an image."""
 
     upscaler: str = Field(LANCZOS, min_length=1, description="A filter, or the name of a model that enlarges images.")
@@ -100,7 +75,7 @@ def _is_in(name: object, names: Mapping[str, Any]) -> bool:
     return isinstance(name, str) and name in names
 
 
-class VariationPart(_Part):
+class VariationPart(WorkflowPart):
     """Noise of another seed, mixed into the request's own."""
 
     short = ("strength",)
@@ -115,7 +90,7 @@ class VariationPart(_Part):
     )
 
 
-class InpaintPart(_Part):
+class InpaintPart(WorkflowPart):
     """Inpainting that does not change any pixel outside of the mask."""
 
     short = ("padding",)
@@ -149,7 +124,7 @@ class InpaintPart(_Part):
         return self
 
 
-class OutpaintPart(_Part):
+class OutpaintPart(WorkflowPart):
     """Outpainting, which continues an image beyond its edges."""
 
     short = ("left", "top", "right", "bottom")
@@ -221,6 +196,7 @@ class Workflow(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    stages: tuple[StagePart | None, ...] = Field((), description="Settings of each stage of a cascade, in order.")
     variation: VariationPart | None = Field(None, description="Mixes in the noise of another seed.")
     inpaint: InpaintPart | None = Field(
         None, description="Paints only the masked region, and blends it into the image."
@@ -228,6 +204,7 @@ class Workflow(BaseModel):
     outpaint: OutpaintPart | None = Field(None, description="Continues an image beyond its edges.")
     hires: HiresPart | None = Field(None, description="Runs a second pass over the image at a larger size.")
     upscale: UpscalePart | None = Field(None, description="Enlarges the image.")
+    faces: FacesPart | None = Field(None, description="Restores the faces in the image.")
 
     @model_validator(mode="after")
     def _one_canvas(self) -> Workflow:
@@ -238,7 +215,7 @@ class Workflow(BaseModel):
 
     def to_metadata(self) -> dict[str, Any]:
         """Return the parts for the metadata, with all defaults, which may change later."""
-        parts = self.model_dump(mode="json", exclude_none=True, exclude={"variation"})
+        parts = self.model_dump(mode="json", exclude_none=True, exclude={"variation", "stages"})
         return {name: {key: each for key, each in part.items() if each != {}} for name, part in parts.items()}
 
 
@@ -280,5 +257,7 @@ def _settings(path: list[str]) -> Mapping[str, Any]:
     """Return the fields of a part; of the workflow, if the path is empty."""
     if not path:
         return Workflow.model_fields
-    part = Workflow.model_fields[path[0]].annotation
-    return next(kind.model_fields for kind in get_args(part) if kind is not type(None))
+    kinds = get_args(Workflow.model_fields[path[0]].annotation)
+    # A list of parts has their type among its own arguments.
+    kinds = (*kinds, *(inner for kind in kinds for inner in get_args(kind)))
+    return next(kind.model_fields for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))

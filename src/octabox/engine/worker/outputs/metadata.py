@@ -20,6 +20,9 @@ SCALARS = (str, int, float, bool)
 #: Call parameters that concern how a result is returned, not what it is.
 INTERNAL = frozenset({"output_type", "return_dict", "callback_steps"})
 
+#: The key of the first stage's metadata for the name of the cascade, and the keys that are kept of each stage.
+CASCADE, OF_A_STAGE = "cascade", ("model", "pipeline", "task", "params", "scheduler", "adapters", "seed", "seconds")
+
 
 @cache
 def _octabox_version() -> str:
@@ -72,7 +75,15 @@ def describe_run(
         metadata["scheduler"] = _describe_scheduler(scheduler, call.scheduler)
     if adapters:
         metadata["adapters"] = [_describe_adapter(each) for each in adapters]
-    return metadata
+    return _describe_cascade(metadata, run.earlier) if run.earlier else metadata
+
+
+def _describe_cascade(last: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the metadata of a cascade: those of its first stage, which a request repeats, and what each stage has done."""
+    first = dict(earlier[0])
+    name = first.pop(CASCADE)
+    stages = [{key: each[key] for key in OF_A_STAGE if key in each} for each in (first, *earlier[1:], last)]
+    return {**first, "model": name, "stages": stages}
 
 
 def _describe_scheduler(scheduler: Any, choice: SchedulerChoice | None) -> dict[str, Any]:

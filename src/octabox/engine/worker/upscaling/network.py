@@ -23,6 +23,9 @@ RGB_CHANNELS = 3
 #: Purposes of networks, by spandrel, that the pipeline supports: super-resolution, and restoration at the same size.
 PURPOSES = frozenset({"SR", "Restoration"})
 
+#: Purpose of networks for cropped faces.
+FACES = frozenset({"FaceSR"})
+
 
 class Upscaler(torch.nn.Module):
     """A network that upscales an image by an integer factor.
@@ -35,11 +38,17 @@ class Upscaler(torch.nn.Module):
         super().__init__()
         self.network = descriptor.model
         self._descriptor = descriptor
+        # The descriptor limits values to [0, 1], which hides those of a network for [-1, 1].
+        self._unlimited = getattr(descriptor, "_call_fn", None)
         self.requires_grad_(requires_grad=False).eval()
 
     @classmethod
-    def from_file(cls, file: Path) -> Upscaler:
+    def from_file(cls, file: Path, purposes: frozenset[str] = PURPOSES) -> Upscaler:
         """Load a network in float32 on the CPU, from a .safetensors file or a pickle of weights.
+
+        Args:
+            file: The file.
+            purposes: Purposes of networks, by spandrel, that are accepted.
 
         Raises:
             IncompatibleWeightsError: The file is damaged, or is not a network that transforms images.
@@ -61,7 +70,7 @@ class Upscaler(torch.nn.Module):
                 f"{file} does not match the architecture that spandrel {spandrel.__version__} detected: {reason}",
                 hint="Download the file again, or update spandrel.",
             ) from error
-        _check_descriptor(descriptor, file)
+        _check_descriptor(descriptor, file, purposes)
         return cls(descriptor.float())
 
     @property
@@ -89,6 +98,12 @@ class Upscaler(torch.nn.Module):
         """Whether each part of its output depends on the complete image, so that tiles give another result."""
         return bool(self._descriptor.tiling is not spandrel.ModelTiling.SUPPORTED)
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether spandrel passes a network for faces the values in [0, 1], though it is trained on [-1, 1]."""
+        names = getattr(getattr(self._unlimited, "__code__", None), "co_names", ())
+        return self._descriptor.purpose in FACES and not any("normalize" in name for name in names)
+
     def supports_dtype(self, dtype: torch.dtype) -> bool:
         """Return whether the output in a dtype equals that in float32 up to rounding."""
         halves = {torch.float16: "supports_half", torch.bfloat16: "supports_bfloat16"}
@@ -96,7 +111,10 @@ class Upscaler(torch.nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return the upscaled image, (1, 3, height * scale, width * scale), of one in [0, 1], (1, 3, height, width)."""
-        upscaled = self._descriptor(image)
+        if self._unlimited is None or not self.is_raw:
+            upscaled = self._descriptor(image)
+        else:
+            upscaled = (self._unlimited(self.network, (image - 0.5) / 0.5) + 1) / 2
         assert isinstance(upscaled, torch.Tensor)  # noqa: S101 (by the interface of spandrel)
         return upscaled
 
@@ -119,19 +137,19 @@ def _load_tensors(file: Path) -> dict[str, Any]:
     return content
 
 
-def _check_descriptor(descriptor: Any, file: Path) -> None:
+def _check_descriptor(descriptor: Any, file: Path, purposes: frozenset[str] = PURPOSES) -> None:
     """Check that a network transforms an RGB image to another.
 
     Raises:
-        IncompatibleWeightsError: It is for inpainting, for cropped faces, or for other channels.
+        IncompatibleWeightsError: It is for another purpose, or for other channels.
     """
     name, purpose = descriptor.architecture.name, descriptor.purpose
     channels = descriptor.input_channels, descriptor.output_channels
-    if purpose not in PURPOSES:
+    if purpose not in purposes:
         uses = {"FaceSR": "restores cropped faces", "Inpainting": "is for inpainting"}
         raise IncompatibleWeightsError(
             f"{file} is a network of the architecture {name}, which {uses.get(purpose, f'is for {purpose}')}.",
-            hint="Use a network for super-resolution.",
+            hint=f"Use a network for {'cropped faces' if purposes == FACES else 'super-resolution'}.",
         )
     if channels != (RGB_CHANNELS, RGB_CHANNELS):
         raise IncompatibleWeightsError(

@@ -1,16 +1,18 @@
 """Import spandrel without torchvision, which may be missing or incompatible with the installed torch.
 
-Two of its forty architectures import torchvision: LaMa for inpainting, and RestoreFormer for face restoration. Neither upscales
-images, so that neither is supported, but spandrel imports all architectures.
+Two of its forty architectures import torchvision: LaMa for inpainting, which is not supported, and RestoreFormer for face
+restoration, which needs `normalize` alone.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
+
+import torch
 
 from octabox.errors import MissingDependencyError
 
@@ -28,12 +30,19 @@ def torchvision_or_stub() -> Iterator[None]:
     names = [".".join(parts[: count + 1]) for count in range(len(parts))]
     before = {name: sys.modules[name] for name in names if name in sys.modules}
     sys.modules |= {name: ModuleStub(name) for name in names}
+    sys.modules[TORCHVISION].normalize = normalize  # type: ignore[attr-defined]
     try:
         yield
     finally:
         for name in names:
             del sys.modules[name]
         sys.modules |= before
+
+
+def normalize(image: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Return an image minus a mean, divided by a standard deviation, each by channel."""
+    centre, scale = (torch.tensor(each, dtype=image.dtype, device=image.device)[:, None, None] for each in (mean, std))
+    return (image - centre) / scale
 
 
 def _is_importable(module: str) -> bool:

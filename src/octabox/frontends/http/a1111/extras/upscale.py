@@ -97,6 +97,6 @@ def warnings_of(body: ExtrasBody) -> Iterator[str]:
     """Yield a warning for each field without effect."""
     for name in ("gfpgan_visibility", "codeformer_visibility"):
         if getattr(body, name):
-            yield f"'{name}' has no effect: there is no face restorer."
+            yield f"'{name}' has no effect: 'restore_faces' of txt2img and img2img restores faces."
     for name in body.unknown:
         yield f"'{name[:60]}' has no effect: there is no such field."

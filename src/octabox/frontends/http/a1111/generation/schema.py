@@ -33,7 +33,7 @@ class GenerationBody(LenientModel):
     distilled_cfg_scale: Number = Field(3.5, description="Guidance scale of distilled models; default: the model's.")
     width: Count = Field(512, ge=1, description="Width in pixels; default: the model's, or the image's.")
     height: Count = Field(512, ge=1, description="Height in pixels; default: the model's, or the image's.")
-    restore_faces: bool = Field(default=False, description="No effect.")
+    restore_faces: bool = Field(default=False, description="Whether to restore faces, by the first model that does.")
     tiling: bool = Field(default=False, description="No effect.")
     do_not_save_samples: bool = Field(default=False, description="Images are never stored.")
     do_not_save_grid: bool = Field(default=False, description="No grid is made.")

@@ -19,6 +19,7 @@ from octabox.service.conditions.lora import without_tags
 from octabox.service.planning import MAX_RANDOM_SEED
 from octabox.service.protocols import ModelService
 from octabox.service.selection.inputs import STRENGTH
+from octabox.service.workflows.faces import face_models
 from octabox.types import GenerationRequest, Variation
 
 #: The prompt syntax of the web UI.
@@ -84,6 +85,7 @@ def to_request(models: ModelService, body: GenerationBody, options: Options, tar
     params, optional_params, extra_warnings = _params(body, target)
     layer = _layer(body, options)
     skipped, layer_warnings = _skipped_layers(target, layer)
+    faces, face_warnings = _faces(models, body)
     request = GenerationRequest(
         model=target.model,
         task=target.task,
@@ -96,8 +98,10 @@ def to_request(models: ModelService, body: GenerationBody, options: Options, tar
         prompt_syntax=SYNTAX,
         styles=tuple(each for each in body.styles if each.strip()),
         variation=Variation(subseed, body.subseed_strength) if body.subseed_strength else None,
+        workflow=faces,
     )
     warnings = (
+        *face_warnings,
         *sampling.warnings,
         *unsupported_warnings(body),
         *option_warnings(body.override_settings),
@@ -105,6 +109,16 @@ def to_request(models: ModelService, body: GenerationBody, options: Options, tar
         *layer_warnings,
     )
     return ParsedRequest(request, target, sampling, seed, subseed, layer, warnings, client_names(target))
+
+
+def _faces(models: ModelService, body: GenerationBody) -> tuple[dict[str, Any], list[str]]:
+    """Return the workflow that restores faces, if the request has it, and a warning if no model does."""
+    if not body.restore_faces:
+        return {}, []
+    known = face_models(models.list(), models.catalog)
+    if not known:
+        return {}, ["'restore_faces' has no effect: there is no model that restores faces, such as GFPGAN."]
+    return {"faces": {"model": known[0]}}, []
 
 
 def client_names(target: Target) -> dict[str, str]:

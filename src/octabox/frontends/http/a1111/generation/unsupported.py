@@ -14,7 +14,6 @@ _STORED = "images are returned, and not stored on the server"
 UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "seed_resize_from_h": ((-1, 0), "noise has the size of the image"),
     "seed_resize_from_w": ((-1, 0), "noise has the size of the image"),
-    "restore_faces": ((False,), "there is no face restorer"),
     "tiling": ((False,), "convolutions are not made circular"),
     "s_min_uncond": ((0,), _SAMPLER),
     "s_churn": ((0,), _SAMPLER),

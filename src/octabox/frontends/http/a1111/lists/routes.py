@@ -18,12 +18,13 @@ from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
 from octabox.hub.adapters.adapter_file import AdapterFile
 from octabox.prompts.styles import load_styles
+from octabox.service.workflows.faces import face_models
 
 #: The scripts; clients look for the last name to find out whether there is ControlNet.
 SCRIPTS = (PLOT, "controlnet", "controlnet m2m")
 
-#: Lists that are empty, since there is nothing of the kind: the VAE is part of a model, and images are not restored.
-EMPTY = ("sd-vae", "sd-modules", "hypernetworks", "face-restorers", "realesrgan-models", "extensions")
+#: Lists that are empty, since there is nothing of the kind: the VAE is part of a model.
+EMPTY = ("sd-vae", "sd-modules", "hypernetworks", "realesrgan-models", "extensions")
 
 #: Lists that are read again when they are requested, so that there is nothing to refresh.
 FRESH = ("refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings")
@@ -42,6 +43,7 @@ def routes(ctx: AppContext) -> APIRouter:
     add_list("samplers", lambda: list_samplers(ctx.models.catalog), "List the samplers.")
     add_list("schedulers", list_schedules, "List the schedules.")
     add_list("upscalers", lambda: list_upscalers(ctx.models), "List the filters and models that enlarge images.")
+    add_list("face-restorers", lambda: _face_restorers(ctx), "List the models that restore faces.")
     add_list("latent-upscale-modes", lambda: [{"name": name} for name in LATENT_MODES], "List the filters for latents.")
     add_list("loras", lambda: [_lora_to_json(each) for each in ctx.models.adapters.loras()], "List the LoRAs.")
     add_list("embeddings", lambda: _embeddings(ctx.models.adapters.embeddings()), "List the embeddings.")
@@ -104,3 +106,8 @@ def _script_info() -> list[dict[str, Any]]:
 def _arguments(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return arguments with all keys that clients read."""
     return [{"minimum": None, "maximum": None, "step": None, "choices": None, **row} for row in rows]
+
+
+def _face_restorers(ctx: AppContext) -> list[dict[str, Any]]:
+    """Return the models that restore faces."""
+    return [{"name": name, "cmd_dir": None} for name in face_models(ctx.models.list(), ctx.models.catalog)]

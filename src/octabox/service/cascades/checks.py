@@ -1,0 +1,55 @@
+"""Find the problems of cascades: stages without a model, unknown parameters, and stages that cannot follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from octabox.catalog.pipelines import Catalog
+from octabox.config.model import ModelConfig
+from octabox.config.parsing import Entry
+from octabox.config.problems import Problem, did_you_mean
+from octabox.config.stages import OF_A_STAGE
+from octabox.errors import OctaboxError
+from octabox.service.cascades.stages import Cascade, find_cascade, stage_configs
+from octabox.service.selection.resolver import ModelResolver
+
+
+def find_stage_problems(
+    entries: Iterable[Entry], named: Mapping[str, ModelConfig], folder: Path, catalog: Catalog
+) -> list[Problem]:
+    """Return the problems of the cascades among configurations; nothing is fetched for those with stages of the Hub.
+
+    Args:
+        entries: The configurations.
+        named: The models that stages may name.
+        folder: The models folder.
+        catalog: All pipelines.
+    """
+    return [problem for entry in entries if entry.config.stages for problem in _check(entry, named, folder, catalog)]
+
+
+def _check(entry: Entry, named: Mapping[str, ModelConfig], folder: Path, catalog: Catalog) -> Iterator[Problem]:
+    config, resolver = entry.config, ModelResolver()
+    for key in OF_A_STAGE:
+        if key in config.model_fields_set:
+            yield entry.problem((key,), f"`{key}` belongs to one model.", "set it in one of the `stages`")
+    try:
+        if not all(Path(each.model).exists() for _, each in stage_configs(config, named, folder)):
+            return
+        cascade = find_cascade(config, named, folder, lambda each: resolver.resolve(each, catalog))
+        yield from _check_params(entry, cascade, catalog)
+        cascade.served(catalog)
+    except OctaboxError as error:
+        yield entry.problem(("stages",), error.message, error.hint)
+
+
+def _check_params(entry: Entry, cascade: Cascade, catalog: Catalog) -> Iterator[Problem]:
+    """Check that a class of each stage has the parameters of its configuration."""
+    for index, stage in enumerate(cascade.stages):
+        family = stage.family(catalog)
+        known = {each.name for pipeline in family for each in pipeline.parameters}
+        for name in stage.config.params if family else ():
+            if name not in known:
+                message = f"{family[0].name} has no parameter {name!r}."
+                yield entry.problem(("stages", index, "params", name), message, did_you_mean(name, known))

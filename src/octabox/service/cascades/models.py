@@ -1,0 +1,90 @@
+"""The models of a server, cascades among them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from octabox.config.model import ModelConfig
+from octabox.config.problems import Problem
+from octabox.errors import OctaboxError
+from octabox.service.cascades.checks import find_stage_problems
+from octabox.service.cascades.stages import Cascade, find_cascade, stage_configs
+from octabox.service.conditions.lora import with_loras
+from octabox.service.models import ModelService
+from octabox.service.served_model import ServedModel
+from octabox.types import ModelInfo, ModelStatus
+
+
+class CascadeModelService(ModelService):
+    """The models of this server; a cascade is served as one model."""
+
+    def cascade(self, name: str) -> Cascade | None:
+        """Return a cascade by name or alias; None for any other model.
+
+        Raises:
+            OctaboxError: There is no such model, or a stage has none.
+        """
+        config = self.config(name)
+        return self._cascade(config) if config.stages else None
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problems of the configurations, those of cascades among them."""
+        found = find_stage_problems(self._registry.current().entries, *self._known(), self.catalog)
+        return (*super().problems(), *found)
+
+    def _cascade(self, config: ModelConfig) -> Cascade:
+        return find_cascade(config, *self._known(), self._stage_model)
+
+    def _known(self) -> tuple[Mapping[str, ModelConfig], Path]:
+        """Return the models that stages may name, and the folder of their files."""
+        current = self._registry.current()
+        return {**current.named, **self._extra}, current.folder
+
+    def _stage_model(self, config: ModelConfig) -> ServedModel:
+        model = super()._model(config)
+        return replace(model, config=with_loras(model.config, self._adapters)) if model.config.adapters else model
+
+    def _model(self, config: ModelConfig) -> ServedModel:
+        return self._cascade(config).served(self.catalog) if config.stages else super()._model(config)
+
+    def _info(self, config: ModelConfig) -> ModelInfo:
+        if not config.stages:
+            return super()._info(config)
+        pipeline, tasks = None, tuple[str, ...]()
+        with suppress(OctaboxError):
+            # The classes of stages on the Hub are known only after a request.
+            if all(Path(each.model).exists() for _, each in stage_configs(config, *self._known())):
+                model = self._model(config)
+                pipeline, tasks = model.pipeline.name, model.tasks(self.catalog)
+        created = config.path.stat().st_mtime if config.path and config.path.exists() else 0.0
+        source = " > ".join(stage.model for stage in config.stages)
+        return ModelInfo(
+            config.name, source, pipeline, tasks, created, config.description, response_format=config.response_format
+        )
+
+    async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
+        """Load a model into memory; of a cascade, that of its first stage."""
+        cascade = await asyncio.to_thread(self.cascade, name)
+        if cascade is None:
+            return await super().load(name, keep_alive, pin)
+        model = cascade.stages[0].model
+        if self._downloads is not None:
+            await self._downloads.finish(model.config)
+        status = await self._engine.load(model.config, model.pipeline.name)
+        if keep_alive is not None or pin is not None:
+            self._engine.retain(model.config.name, keep_alive, pin)
+        return status
+
+    async def unload(self, name: str) -> bool:
+        """Unload a model, of a cascade those of all its stages; return whether one was in memory."""
+        try:
+            cascade = await asyncio.to_thread(self.cascade, name)
+        except OctaboxError:
+            cascade = None
+        if cascade is None:
+            return await super().unload(name)
+        return any([await self._engine.unload(stage.model.config.name) for stage in cascade.stages])

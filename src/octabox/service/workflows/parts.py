@@ -1,0 +1,56 @@
+"""The base of all parts of a workflow, and the parts that a separate model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class WorkflowPart(BaseModel):
+    """A part of a workflow; a number is short for its main setting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    #: The settings that a number is short for.
+    short: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_number(cls, value: Any) -> Any:
+        """Expand a number to the settings that it is short for; true and null mean the defaults."""
+        value = {} if value is True or value is None else value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = dict.fromkeys(cls.short, value)
+        if not isinstance(value, Mapping):
+            return value
+        settings = {name: each for name, each in value.items() if each is not None}
+        return {**cls.conditional_defaults(settings), **settings}
+
+    @classmethod
+    def conditional_defaults(cls, settings: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003 (used by subclasses)
+        """Return the defaults that depend on the other settings."""
+        return {}
+
+
+class StagePart(WorkflowPart):
+    """The settings of a request for a stage of a cascade."""
+
+    scheduler: str | dict[str, Any] | None = Field(None, description="Another noise scheduler for the stage.")
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Call parameters of the stage, in addition to those of its configuration."
+    )
+
+
+class FacesPart(WorkflowPart):
+    """A restoration of the faces in the image."""
+
+    short = ("strength",)
+
+    model: str | None = Field(
+        None, min_length=1, description="A model that restores faces; the first one of the server, if not given."
+    )
+    strength: float = Field(
+        1.0, gt=0, le=1, allow_inf_nan=False, description="How much of the restored faces replaces the original ones."
+    )
