@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+from ray.cluster_utils import Cluster
 
 from octabox.engine.ray.connection import prepare_environment
 
@@ -23,8 +24,6 @@ def add_node(cluster: Any) -> Any:
 @contextmanager
 def running_cluster(nodes: int) -> Iterator[Any]:
     """Start a cluster with so many nodes, and end all of its processes after the context."""
-    from ray.cluster_utils import Cluster
-
     with pytest.MonkeyPatch.context() as patch:
         environ: dict[str, str] = {}
         prepare_environment(environ)

@@ -18,6 +18,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Engine
+from octabox.engine.ray.engine import RayEngine
 from octabox.errors import LoadError, ServerStoppingError
 from octabox.types import Generation, Progress
 
@@ -36,8 +37,6 @@ OPTIONS = WorkerOptions(threads=1, device="cpu")
 async def tested(request: pytest.FixtureRequest, embedded: ModelConfig) -> AsyncIterator[Engine]:
     """Return each engine in turn."""
     if request.param == "ray":
-        from octabox.engine.ray.engine import RayEngine
-
         with running_cluster(nodes=2) as cluster:
             engine: Any = RayEngine(OPTIONS, address=cluster.address, queue_size=4, load_timeout=240)
             await engine.start([embedded])
@@ -122,7 +121,7 @@ async def test_a_model_stays_as_long_as_it_is_to(tested: Engine, calls: Calls) -
     """Its time in memory is changed, and the model leaves memory after it; the next call loads it."""
     tested.retain("demo", 0.2, None)
     end = time.monotonic() + 60
-    while tested.status() and time.monotonic() < end:
+    while tested.status() and time.monotonic() < end:  # noqa: ASYNC110 (an engine has no event for it)
         await asyncio.sleep(0.05)
 
     assert [] == tested.status()

@@ -200,7 +200,7 @@ async def test_a_model_without_requests_leaves_memory() -> None:
     engine = engine_of(workers, keep_alive=0.05, on_evict=lambda *each: evicted.append(each))
     await Client(engine, call()).result()
     (worker,) = workers.started
-    while worker.alive:
+    while worker.alive:  # noqa: ASYNC110 (a worker has no event for it)
         await asyncio.sleep(0.01)
 
     assert await Client(engine, call()).result()

@@ -187,7 +187,7 @@ class ReplicatedQueue:
             self._on_failure(as_octabox_error(raised, self.name), requests)
         finally:
             replica.current, replica.last_used = [], time.time()
-            self._load_seconds = replica.load_seconds or self._load_seconds
+            self._load_seconds = requests[0].timings.get("load", self._load_seconds)
         self._dispatch()
         self._on_idle()
 
