@@ -24,10 +24,10 @@ from octabox.errors import OctaboxError
 from octabox.types import Generation, Progress
 
 #: Pairs of calls that are timed, and steps of each.
-PAIRS, STEPS = 20, 20
+PAIRS, STEPS = 10, 10
 
 #: Steps of a call that is cancelled, how often that is done, and the step at which it is.
-MANY, CANCELS, CANCEL_AT = 900, 10, 3
+MANY, CANCELS, CANCEL_AT = 900, 5, 3
 
 Stamps = dict[tuple[str, int], float]
 

@@ -47,7 +47,10 @@ async def engine(cluster: Any) -> AsyncIterator[RayEngine]:
 
 async def callers(engine: RayEngine, calls: Calls, count: int) -> list[asyncio.Task[Generation]]:
     """Start so many callers of the same image."""
-    return [asyncio.create_task(finish(engine, calls(seeds=(5,), num_inference_steps=STEPS))) for _ in range(count)]
+    return [
+        asyncio.create_task(finish(engine, calls(seeds=(5,), num_inference_steps=STEPS, deterministic=True)))
+        for _ in range(count)
+    ]
 
 
 async def wait_for_replicas(engine: RayEngine, count: int) -> None:
@@ -63,14 +66,17 @@ async def wait_for_replicas(engine: RayEngine, count: int) -> None:
 
 async def test_a_node_is_killed_under_callers(cluster: Any, engine: RayEngine, calls: Calls) -> None:
     """All calls end with the same image: those that wait and those of the lost node; the next one answers, too."""
-    before = await finish(engine, calls(seeds=(5,), num_inference_steps=STEPS))
+    before = await finish(engine, calls(seeds=(5,), num_inference_steps=STEPS, deterministic=True))
     running = await callers(engine, calls, 8)
     await wait_for_replicas(engine, 2)
     running += await callers(engine, calls, 8)
     await asyncio.sleep(0.5)
     cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
     began = time.monotonic()
-    results = [*await asyncio.gather(*running), await finish(engine, calls(seeds=(5,), num_inference_steps=STEPS))]
+    results = [
+        *await asyncio.gather(*running),
+        await finish(engine, calls(seeds=(5,), num_inference_steps=STEPS, deterministic=True)),
+    ]
 
     assert {before.artifacts[0].content} == {result.artifacts[0].content for result in results}
     assert time.monotonic() - began < 120

@@ -224,7 +224,7 @@ async def test_a_closed_engine_refuses_and_ends_requests() -> None:
 async def test_a_full_queue_refuses() -> None:
     """The places are those of the model, whatever the number of its replicas."""
     workers = FakeWorkers(runs=False)
-    engine, _, _ = await busy_engine(workers, 66, places=Places(1))
+    engine, _, _ = await busy_engine(workers, 65, places=Places(1))
 
     with pytest.raises(QueueFullError, match="full"):
         engine.check_room("demo", "")

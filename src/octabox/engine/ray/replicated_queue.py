@@ -96,7 +96,7 @@ class ReplicatedQueue:
         """Fail all requests, and end all replicas."""
         self._closed, error = True, ServerStoppingError(model=self.name)
         for request in [*self._waiting, *(each for replica in self._replicas for each in replica.current)]:
-            request.finish(error)
+            request.finish(ServerStoppingError(model=self.name))
         self._waiting.clear()
         for replica in self._replicas:
             replica.supervisor.fail_all(error)
