@@ -84,7 +84,7 @@ async def test_a_node_is_killed_under_callers(cluster: Any, engine: RayEngine, c
 
 async def test_a_new_node_takes_a_replica(cluster: Any, engine: RayEngine, calls: Calls) -> None:
     """A node that joins later has room for a replica, which the calls that wait use."""
-    await asyncio.to_thread(add_node, cluster)
+    add_node(cluster)  # In this thread, since it sets a signal handler.
     running = await callers(engine, calls, 12)
     (status,) = engine.status()
     assert status.pid is not None
