@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from octabox.config.model import ModelConfig
-from octabox.engine.local.engine import LocalEngine
-from octabox.engine.protocol import Call, Run
+from octabox.engine.protocol import Call, Engine, Run
 from octabox.types import Generation
 
 #: Steps of a call that is only to be over soon.
@@ -44,7 +43,7 @@ class Calls:
         )
 
 
-async def finish(engine: LocalEngine, call: Call) -> Generation:
+async def finish(engine: Engine, call: Call) -> Generation:
     """Run a call to its end."""
     async for event in engine.generate(call):
         if isinstance(event, Generation):

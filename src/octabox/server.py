@@ -133,8 +133,12 @@ def _worker_options(settings: Settings) -> WorkerOptions:
     )
 
 
-def _build_engine(settings: Settings, options: WorkerOptions, metrics: Metrics) -> LocalEngine:
-    """Return the engine, which counts what it unloads."""
+def _build_engine(settings: Settings, options: WorkerOptions, metrics: Metrics) -> Engine:
+    """Return the engine, which counts what it unloads; that of a cluster is connected to it."""
+    if settings.engine == "ray":
+        from octabox.engine.cluster_engine import build_cluster_engine  # noqa: PLC0415 (it needs an extra)
+
+        return build_cluster_engine(settings, options, metrics.count_eviction, metrics.count_out_of_memory)
     return LocalEngine(
         options,
         queue_size=settings.queue_size,

@@ -15,7 +15,8 @@ from octabox.cli.errors import exit_code, show_error
 from octabox.errors import OctaboxError
 
 #: Packages with a module for each command, and their folders.
-PACKAGES = {name: Path(__file__).parent / folder for name, folder in (("octabox.cli", ""), ("octabox.cli.hub", "hub"))}
+FOLDERS = {"octabox.cli": "", "octabox.cli.hub": "hub", "octabox.cli.cluster": "cluster"}
+PACKAGES = {name: Path(__file__).parent / folder for name, folder in FOLDERS.items()}
 
 
 class LazyGroup(click.Group):

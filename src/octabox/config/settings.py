@@ -17,6 +17,7 @@ from octabox.config.memory.memory_settings import MemorySettings
 from octabox.config.model import Dtype, ResponseFormat
 from octabox.config.performance import Profile
 from octabox.config.problems import describe_expected, did_you_mean, format_value, nearest_location
+from octabox.config.sections.cluster import ClusterSettings
 from octabox.config.sections.hub import HubSettings
 from octabox.config.sections.jobs import JobSettings
 from octabox.errors import ConfigError, nearest
@@ -35,7 +36,7 @@ CLIENT_VARIABLES = (f"{PREFIX}URL", f"{PREFIX}API_KEY")
 DEFAULT_FILE = Path("octabox.yaml")
 
 
-class Settings(JobSettings, ConnectionSettings, HubSettings, MemorySettings, A1111Settings):
+class Settings(JobSettings, ConnectionSettings, HubSettings, MemorySettings, ClusterSettings, A1111Settings):
     """Settings of the server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -122,7 +123,7 @@ class Settings(JobSettings, ConnectionSettings, HubSettings, MemorySettings, A11
         """Split text at commas, for lists in environment variables."""
         return split_list(value)
 
-    @field_validator("log_level", "dtype", "profile", "prompt_syntax", mode="before")
+    @field_validator("log_level", "dtype", "profile", "prompt_syntax", "engine", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         """Accept any letter case."""

@@ -70,7 +70,7 @@ class LocalEngine:
             on_evict,
             on_out_of_memory,
         )
-        self._queues = SharedQueues(self._create_queue, keep_alive)
+        self._queues: SharedQueues[RequestQueue] = SharedQueues(self._create_queue, keep_alive)
         self._closed = False
 
     async def start(self, models: Iterable[ModelConfig] = ()) -> None:

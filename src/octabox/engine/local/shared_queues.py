@@ -6,22 +6,35 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from octabox.config.model import ModelConfig
-from octabox.engine.local.request_queue import RequestQueue
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.memory.identity import loading_key
 
 
+class ModelQueue(Protocol):
+    """The queue of a model."""
+
+    name: str
+    retention: Retention
+
+    async def unload(self) -> bool:
+        """Unload the model after what it runs; return whether it was in memory."""
+
+
+Queue = TypeVar("Queue", bound=ModelQueue)
+
+
 @dataclass
-class _Group:
+class _Group(Generic[Queue]):
     """The names that share a queue, and the key of what they load."""
 
     key: str
-    queue: RequestQueue
+    queue: Queue
 
 
-class SharedQueues:
+class SharedQueues(Generic[Queue]):
     """The queues of an engine, by the names of the models.
 
     Args:
@@ -29,22 +42,22 @@ class SharedQueues:
         keep_alive: Seconds of models that configure none.
     """
 
-    def __init__(self, create: Callable[[str, Retention], RequestQueue], keep_alive: float) -> None:
+    def __init__(self, create: Callable[[str, Retention], Queue], keep_alive: float) -> None:
         self._create, self._keep_alive = create, keep_alive
-        self._groups: list[_Group] = []
-        self._by_name: dict[str, _Group] = {}
+        self._groups: list[_Group[Queue]] = []
+        self._by_name: dict[str, _Group[Queue]] = {}
         self._known: dict[str, tuple[ModelConfig, str]] = {}
         self._unloads: set[asyncio.Task[bool]] = set()
 
-    def __iter__(self) -> Iterator[RequestQueue]:
+    def __iter__(self) -> Iterator[Queue]:
         return iter([group.queue for group in self._groups])
 
-    def find(self, name: str) -> RequestQueue | None:
+    def find(self, name: str) -> Queue | None:
         """Return the queue of a name; None before its first request."""
         group = self._by_name.get(name)
         return group.queue if group else None
 
-    def get(self, model: ModelConfig, pipeline: str) -> RequestQueue:
+    def get(self, model: ModelConfig, pipeline: str) -> Queue:
         """Return the queue of a configuration; one that has changed may be that of other names now."""
         name = model.name
         if self._known.get(name) != (model, pipeline):
@@ -56,7 +69,7 @@ class SharedQueues:
             group.queue.retention.configure(model)
         return self._by_name[name].queue
 
-    def _select(self, name: str, key: str) -> _Group:
+    def _select(self, name: str, key: str) -> _Group[Queue]:
         """Return the group that a name belongs to by the key of what it loads."""
         if found := next((group for group in self._groups if group.key == key), None):
             return found
@@ -72,7 +85,7 @@ class SharedQueues:
         self._groups.append(group)
         return group
 
-    def _leave(self, name: str, group: _Group) -> None:
+    def _leave(self, name: str, group: _Group[Queue]) -> None:
         """Remove a name from a group; the model of a group without names is unloaded once it is idle."""
         group.queue.retention.forget(name)
         if not group.queue.retention.names:

@@ -1,0 +1,100 @@
+"""Start, show or end a node of a cluster of machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from octabox.cli.settings_options import config_option, settings_options
+from octabox.cli.tables import show_table
+
+if TYPE_CHECKING:
+    from octabox.config.settings import Settings
+    from octabox.engine.ray.nodes import NodeInfo
+
+
+@click.group(help=__doc__)
+def command() -> None:
+    """Group the commands of a cluster."""
+
+
+@command.command()
+@click.option("--join", metavar="HOST:PORT", help="Head of the cluster to join; without it this machine is the head.")
+@click.option("--port", default=6379, show_default=True, help="Port of the head, for the other nodes.")
+@click.option("--host", help="Address of this machine for the other nodes, where it has several.")
+@click.option("--gpus", type=click.IntRange(0), help="Accelerators for models; by default all that Ray finds.")
+@click.option("--cpus", type=click.IntRange(0), help="Models without an accelerator; by default one for each CPU.")
+@settings_options("cache_dir")
+@config_option
+def up(
+    join: str | None,
+    port: int,
+    host: str | None,
+    gpus: int | None,
+    cpus: int | None,
+    cache_dir: Path | None,
+    config: Path | None,
+) -> None:
+    """Start a node on this machine: the head, or one that joins a head."""
+    from octabox.engine.cluster_engine import check_ray
+
+    check_ray()
+    from octabox.engine.ray.nodes import NodeOptions, start_node
+
+    folder = _settings(cache_dir, config).cache_dir
+    head = start_node(NodeOptions(join=join, port=port, host=host, gpus=gpus, cpus=cpus), folder)
+    click.echo(f"This machine is a node of the cluster {head}.")
+    if join is None:
+        click.echo(f"On another machine:  octabox cluster up --join {head}", err=True)
+    click.echo(f"The server:          octabox serve --engine ray --ray-address {head}", err=True)
+
+
+@command.command()
+@settings_options("ray_address")
+@config_option
+def status(ray_address: str | None, config: Path | None) -> None:
+    """List the nodes of a cluster, and what of them is free."""
+    from octabox.config.settings import Settings
+    from octabox.engine.cluster_engine import check_ray
+
+    check_ray()
+    from octabox.engine.ray.nodes import read_nodes
+
+    settings = Settings.load({"ray_address": ray_address}, config)
+    nodes = read_nodes(settings.ray_address or "auto")
+    alive = sum(node.alive for node in nodes)
+    show_table(
+        ("NODE", "STATE", "GPUS FREE", "CPUS FREE", "MEMORY FREE"),
+        map(_row, nodes),
+        foot=f"{alive} of {len(nodes)} nodes",
+    )
+
+
+@command.command()
+@settings_options("cache_dir")
+@config_option
+def down(cache_dir: Path | None, config: Path | None) -> None:
+    """End the node that `octabox cluster up` has started on this machine."""
+    from octabox.engine.cluster_engine import check_ray
+
+    check_ray()
+    from octabox.engine.ray.nodes import stop_node
+
+    stopped = stop_node(_settings(cache_dir, config).cache_dir)
+    click.echo("The node of this machine has ended." if stopped else "No node of this machine was running.")
+
+
+def _settings(cache_dir: Path | None, config: Path | None) -> Settings:
+    """Return the settings with a folder of the command line."""
+    from octabox.config.settings import Settings
+
+    return Settings.load({"cache_dir": cache_dir}, config)
+
+
+def _row(node: NodeInfo) -> tuple[str, ...]:
+    """Return the cells of a node: of each resource, how much is free of how much."""
+    counts = [f"{node.free.get(name, 0):g} of {node.total.get(name, 0):g}" for name in ("GPU", "CPU")]
+    memory = [values.get("memory", 0) / 1024**3 for values in (node.free, node.total)]
+    return (node.address, "alive" if node.alive else "lost", *counts, f"{memory[0]:.1f} of {memory[1]:.1f} GiB")

@@ -1,0 +1,85 @@
+"""The connection of this process to a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import MutableMapping
+
+import ray
+
+from octabox.errors import ConfigError
+
+#: Seconds for the head of a cluster to accept a connection.
+CONNECT_TIMEOUT = 5.0
+
+#: Namespace of the actors.
+NAMESPACE = "octabox"
+
+#: Ray sends no statistics of its use, and does not lower the priority of workers, which would run after all else.
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+
+_HINT = "Start a cluster with `octabox cluster up`, or leave `ray_address` out to start one on this machine."
+
+
+def connect(address: str | None) -> bool:
+    """Connect this process to a cluster, unless it is connected; return whether it was not.
+
+    Args:
+        address: ``host:port`` of its head; ``auto`` is the one that runs on this machine, None starts one here.
+
+    Raises:
+        ConfigError: There is no such cluster, or it cannot be used.
+    """
+    if ray.is_initialized():
+        return False
+    prepare_environment(os.environ)
+    if address and address not in {"auto", "local"}:
+        check_head(address)
+    try:
+        ray.init(
+            address=address or "local",
+            namespace=NAMESPACE,
+            include_dashboard=None if address else False,
+            configure_logging=False,
+            logging_level=logging.WARNING,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        message = " ".join(str(error).split())
+        raise ConfigError(f"No Ray cluster can be used at '{address or 'local'}': {message}", hint=_HINT) from error
+    return True
+
+
+def prepare_environment(environ: MutableMapping[str, str]) -> None:
+    """Set what Ray reads from the environment where a node is started, unless that was done."""
+    for name, value in ENVIRONMENT.items():
+        environ.setdefault(name, value)
+
+
+def check_head(address: str) -> None:
+    """Check that the head of a cluster accepts connections; Ray itself would end this process if it did not.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        message = f"`ray_address` '{address}' is that of a Ray client, which the server cannot be."
+        raise ConfigError(message, hint="Use the address of the head, such as 10.0.0.5:6379.", parameter="ray_address")
+    if not host or not port.isdigit():
+        message = f"`ray_address` must be auto or host:port, not '{address}'."
+        raise ConfigError(message, hint="Such as 10.0.0.5:6379.", parameter="ray_address")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"No Ray cluster answers at {address}: {error}.", hint=_HINT, parameter="ray_address"
+        ) from error
+
+
+def disconnect() -> None:
+    """Leave the cluster; one that was started by `connect` ends."""
+    with contextlib.suppress(Exception):
+        ray.shutdown()

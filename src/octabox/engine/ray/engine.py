@@ -1,0 +1,188 @@
+"""The engine of a cluster: the queues are those of one machine, the workers are on the nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from functools import partial
+
+from octabox.config.memory.durations import NEVER
+from octabox.config.model import ModelConfig
+from octabox.engine.local.model_worker import Worker
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.resident.retention import Retention
+from octabox.engine.local.shared_queues import SharedQueues
+from octabox.engine.local.supervisor import WorkerSupervisor
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.protocol import Call
+from octabox.engine.ray.connection import connect, disconnect
+from octabox.engine.ray.ray_worker import RayWorker, Reserve
+from octabox.engine.ray.replica import Replica
+from octabox.engine.ray.replicated_queue import ReplicatedQueue
+from octabox.engine.ray.reservations import Reservation, Reservations
+from octabox.engine.ray.residency import ClusterDevices, ClusterResidency
+from octabox.errors import ServerStoppingError
+from octabox.types import Event, ModelStatus
+
+#: Part of the timeout of a load that waiting for a place may take, so that the error states what was missing.
+PLACE_SHARE = 0.9
+
+
+class RayEngine:
+    """Runs models in worker processes on the nodes of a Ray cluster.
+
+    Args:
+        options: Settings of all workers.
+        address: ``host:port`` of the cluster's head; ``auto`` is the one that runs on this machine, None starts one here.
+        queue_size: How many calls may wait for one model.
+        max_resident: How many replicas may be in memory together; 0 is no limit.
+        max_replicas: How many replicas a model may have; 0 is no limit.
+        load_timeout: Seconds for loading a model, its download included.
+        keep_alive: Seconds without requests after which models are unloaded that configure none.
+        grows: Whether an autoscaler adds nodes.
+        on_evict: Called with the name of each replica that is unloaded for another one or for lack of requests, and why.
+        on_out_of_memory: Called with the name of a model for which memory has run out.
+        start_worker: Starts a worker in a place that its first argument reserves; the default is an actor of the cluster.
+        reservations: Reserves those places; the default is on the cluster.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions | None = None,
+        *,
+        address: str | None = None,
+        queue_size: int = 32,
+        max_resident: int = 0,
+        max_replicas: int = 0,
+        load_timeout: float = 1800.0,
+        keep_alive: float = NEVER,
+        grows: bool = False,
+        on_evict: Callable[[str, str], None] = lambda _name, _reason: None,
+        on_out_of_memory: Callable[[str], None] = lambda _name: None,
+        start_worker: Callable[..., Awaitable[Worker]] = RayWorker.start,
+        reservations: Reservations | None = None,
+    ) -> None:
+        self._options, self._address = options or WorkerOptions(), address
+        self._queue_size, self._max_replicas, self._load_timeout = queue_size, max_replicas, load_timeout
+        self._residency = ClusterResidency(
+            ClusterDevices(),
+            max_resident,
+            self._options.device,
+            load_timeout,
+            None,
+            self._options.dtype,
+            on_evict,
+            on_out_of_memory,
+        )
+        timeout = PLACE_SHARE * load_timeout
+        self._reservations = reservations or Reservations(self._options.device, timeout, grows=grows)
+        self._start_worker = start_worker
+        self._queues: SharedQueues[ReplicatedQueue] = SharedQueues(self._create_queue, keep_alive)
+        self._connected = self._closed = False
+
+    def connect(self) -> None:
+        """Connect to the cluster, unless that was done.
+
+        Raises:
+            ConfigError: There is no such cluster, or it cannot be used.
+        """
+        self._connected = connect(self._address) or self._connected
+
+    async def start(self, models: Iterable[ModelConfig] = ()) -> None:
+        """Connect to the cluster; the workers on its nodes import what each model needs."""
+        del models
+        self._closed = False
+        self.connect()  # Ray sets signal handlers, which only the main thread may do; nothing is served yet.
+
+    def check_room(self, name: str, client: str) -> None:
+        """Check that a call of a client may wait for a model."""
+        self._check_open(name)
+        if queue := self._queues.find(name):
+            queue.check_room(client)
+
+    def generate(self, call: Call) -> AsyncGenerator[Event, None]:
+        """Run a call, loading its model if need be; closing the iterator cancels it."""
+        return self._queue(call.model, call.pipeline).events(QueuedRequest(call.model, call.pipeline, call))
+
+    async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
+        """Load a model, unless it is in memory."""
+        queue = self._queue(model, pipeline)
+        async for _ in queue.events(QueuedRequest(model, pipeline)):
+            pass
+        return queue.status() or ModelStatus(model.name, "ready", pipeline)
+
+    async def unload(self, name: str) -> bool:
+        """End the replicas of a model, each after the call that it runs; return whether the model was in memory."""
+        queue = self._queues.find(name)
+        return queue is not None and await queue.unload()
+
+    def retain(self, name: str, keep_alive: float | None, pin: bool | None) -> None:
+        """Change how long a model in memory stays there, until it is unloaded; None leaves a value as it is."""
+        if queue := self._queues.find(name):
+            queue.retention.request(name, keep_alive, pin)
+            self._residency.notify_freed()
+
+    def status(self) -> list[ModelStatus]:
+        """Return all models in memory or being loaded."""
+        return [status for queue in self._queues if (status := queue.status())]
+
+    async def close(self) -> None:
+        """Fail all requests, end all workers, refuse new requests, and leave the cluster."""
+        self._closed = True
+        self._residency.close()
+        await asyncio.gather(*(queue.close() for queue in self._queues))
+        if self._connected:
+            self._connected = False
+            await asyncio.to_thread(disconnect)
+
+    def _queue(self, model: ModelConfig, pipeline: str) -> ReplicatedQueue:
+        """Return the queue of a model, which is made for the first request of those that share it.
+
+        Raises:
+            ServerStoppingError: The engine is closed.
+        """
+        self._check_open(model.name)
+        return self._queues.get(model, pipeline)
+
+    def _create_queue(self, name: str, retention: Retention) -> ReplicatedQueue:
+        return ReplicatedQueue(
+            name,
+            partial(self._create_replica, name),
+            lambda request: self._reservations.has_room(request.model),
+            self._queue_size,
+            self._max_replicas,
+            retention,
+            self._residency.notify_freed,
+        )
+
+    def _create_replica(
+        self,
+        name: str,
+        number: int,
+        retention: Retention,
+        is_extra: Callable[[Replica], bool],
+        on_idle: Callable[[], None],
+    ) -> Replica:
+        """Create a replica of a model, which is one of those that may make room for another one."""
+        name = f"{name} (replica {number + 1})" if number else name
+        start = partial(self._start_worker, self._reserve(name))
+        # The processes start on the nodes, so that those of this machine are never used.
+        processes = ProcessStarter(spawns=True)
+        supervisor = WorkerSupervisor(name, self._options, self._residency, processes, start, self._load_timeout)
+        replica = Replica(supervisor, retention, is_extra, on_idle)
+        self._residency.add(replica)
+        return replica
+
+    def _reserve(self, name: str) -> Reserve:
+        """Return what reserves a place for a replica, for which idle ones are unloaded."""
+
+        async def reserve(model: ModelConfig) -> Reservation:
+            return await self._reservations.reserve(model, partial(self._residency.evict_idle, name))
+
+        return reserve
+
+    def _check_open(self, name: str) -> None:
+        """Refuse a request for a model while the engine is closed."""
+        if self._closed:
+            raise ServerStoppingError(model=name)

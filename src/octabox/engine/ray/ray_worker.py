@@ -1,0 +1,180 @@
+"""The server's end of a worker on another machine, which behaves as one on this machine does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from octabox.config.model import ModelConfig
+from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
+from octabox.engine.local.processes.packing import pack
+from octabox.engine.local.processes.worker_process import Listener
+from octabox.engine.messages import Start, ToWorker
+from octabox.engine.ray.reservations import Reservation
+from octabox.engine.ray.worker_actor import RemoteStart, Started, WorkerActor
+from octabox.errors import LoadError, OctaboxError, WorkerDiedError
+
+#: Reserves a place for a model.
+Reserve = Callable[[ModelConfig], Awaitable[Reservation]]
+
+
+class RayWorker:
+    """A worker process on a node, and the actor that keeps it.
+
+    Args:
+        model: Name of its model.
+        actor: The actor.
+        started: Where its process is.
+        reservation: Its place.
+        listener: Called with each message; the last one is an error, once the worker has ended.
+    """
+
+    def __init__(self, model: str, actor: Any, started: Started, reservation: Reservation, listener: Listener) -> None:
+        self._model, self._actor, self._started, self._reservation = model, actor, started, reservation
+        self._listener, self._alive = listener, True
+        self._sends: set[asyncio.Task[None]] = set()
+        self._receiving = asyncio.get_running_loop().create_task(self._receive(), name=f"messages of {model}")
+
+    @classmethod
+    async def start(cls, reserve: Reserve, order: Start, listener: Listener, context: BaseContext) -> RayWorker:
+        """Start an actor with a process that loads a model; the answer comes as a message.
+
+        Args:
+            reserve: Reserves its place.
+            order: The model.
+            listener: Receives the messages.
+            context: Of no use, since the actor makes the process.
+
+        Raises:
+            CapacityError: No node has a place.
+            LoadError: The model's files are not on the node, or the node cannot run a worker.
+            WorkerDiedError: The actor or its node has ended.
+        """
+        del context
+        reservation = await reserve(order.model)
+        try:
+            actor = (
+                _actor_class()
+                .options(
+                    num_cpus=reservation.resources.get("CPU", 0),
+                    num_gpus=reservation.resources.get("GPU", 0),
+                    memory=reservation.resources.get("memory"),
+                    scheduling_strategy=reservation.strategy,
+                )
+                .remote()
+            )
+            has_files = await asyncio.to_thread(Path(order.model.model).exists)
+            started = await actor.start.remote(RemoteStart(order, str(Path.cwd()), has_files))
+        except BaseException as error:
+            await asyncio.shield(reservation.release())
+            if isinstance(error, RayError):
+                raise start_error(error, order.model.name) from error
+            raise
+        return cls(order.model.name, actor, started, reservation, listener)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id on its node."""
+        return self._started.pid
+
+    @property
+    def node(self) -> str:
+        """Address of its node."""
+        return self._started.node
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker is not known to have ended."""
+        return self._alive
+
+    async def send(self, message: ToWorker) -> None:
+        """Send a message, without waiting until it is read; where the worker has ended it is lost, as the listener learns.
+
+        Raises:
+            InvalidParameterError: A parameter cannot be sent, such as one that is nested too deeply.
+        """
+        content = await asyncio.to_thread(pack, message)
+        task = asyncio.create_task(self._send(bytes(content)), name=f"message to {self._model}")
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
+
+    async def stop(self) -> None:
+        """End the worker, and wait for its end, but not indefinitely."""
+        self._alive = False
+        self._receiving.cancel()
+        with contextlib.suppress(RayError, asyncio.TimeoutError):
+            # The process may take as long to end, and then is killed.
+            await asyncio.wait_for(_result(self._actor.stop.remote()), 2 * SHUTDOWN_TIMEOUT)
+        await self._end()
+
+    async def _send(self, content: bytes) -> None:
+        """Send a message; where the actor has ended, `_receive` reports it."""
+        with contextlib.suppress(RayError):
+            await self._actor.send.remote(content)
+
+    async def _receive(self) -> None:
+        """Pass messages to the listener until the worker or its node ends."""
+        error: OctaboxError | None = None
+        try:
+            async for reference in self._actor.messages.remote():
+                for message in await reference:
+                    if isinstance(message, OctaboxError):
+                        error = message
+                    else:
+                        self._listener(message)
+        except RayError as raised:
+            error = lost_error(raised, self._model, self.node)
+        self._alive = False
+        # Before others are informed, so that the place is free for the next worker, and nothing runs there twice.
+        await self._end()
+        self._listener(error or WorkerDiedError(f"The worker of model '{self._model}' has ended.", model=self._model))
+
+    async def _end(self) -> None:
+        """End the actor, and give its place up."""
+        with contextlib.suppress(RayError, ValueError):
+            ray.kill(self._actor)
+        await asyncio.shield(self._reservation.release())
+
+
+@lru_cache(maxsize=1)
+def _actor_class() -> Any:
+    """Return the class of actors; it is made on use, since that needs a connection in some versions of Ray."""
+    return ray.remote(max_restarts=0, max_task_retries=0)(WorkerActor)
+
+
+async def _result(reference: Any) -> Any:
+    return await reference
+
+
+def start_error(error: RayError, model: str) -> OctaboxError:
+    """Return the error of a worker that could not be started."""
+    cause = error.cause if isinstance(error, RayTaskError) else None
+    if isinstance(cause, OctaboxError):
+        return cause
+    if isinstance(error, OctaboxError):  # Ray makes a class of both kinds.
+        return cause or WorkerDiedError(error.message, hint=error.hint, model=model)
+    text = _last_line(error)
+    if "ModuleNotFoundError" in text or "ImportError" in text:
+        hint = "Install the same version of octabox with the extra `ray` on all nodes."
+        return LoadError(f"A node cannot run a worker of model '{model}': {text}", hint=hint, model=model)
+    return WorkerDiedError(f"The worker of model '{model}' was lost while it started: {text}", model=model)
+
+
+def lost_error(error: RayError, model: str, node: str) -> WorkerDiedError:
+    """Return the error of a worker whose actor or node has ended."""
+    reason = "its process or its node has ended" if isinstance(error, RayActorError) else _last_line(error)
+    hint = "`octabox cluster status` lists the nodes; the logs of Ray state how a process ended."
+    return WorkerDiedError(f"The worker of model '{model}' on node {node} was lost: {reason}.", hint=hint, model=model)
+
+
+def _last_line(error: RayError) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "ModuleNotFoundError" in line), lines[-1] if lines else type(error).__name__)

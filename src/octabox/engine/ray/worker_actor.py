@@ -1,0 +1,130 @@
+"""The actor that keeps a worker process on a node of the cluster, and passes its messages on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.processes.worker_process import WorkerProcess
+from octabox.engine.messages import FromWorker, Start
+from octabox.engine.threads import THREAD_VARIABLES
+from octabox.errors import LoadError, OctaboxError
+
+#: What an actor passes on: the messages of its worker; the last one is the error that states how the worker ended.
+Messages = list[FromWorker | OctaboxError]
+
+
+@dataclass(frozen=True)
+class RemoteStart:
+    """What an actor is to start.
+
+    Args:
+        order: The model.
+        folder: Working folder of the server, which relative paths refer to.
+        has_files: Whether the model is a folder or file of the server, and not an id of the Hub.
+    """
+
+    order: Start
+    folder: str
+    has_files: bool
+
+
+@dataclass(frozen=True)
+class Started:
+    """Where a worker was started.
+
+    Args:
+        pid: Id of its process on that node.
+        node: Address of the node.
+    """
+
+    pid: int | None
+    node: str
+
+
+class WorkerActor:
+    """A worker process of this node, in the care of an actor: the same process as on a single machine."""
+
+    def __init__(self) -> None:
+        self._messages: asyncio.Queue[FromWorker | OctaboxError] = asyncio.Queue()
+        self._process: WorkerProcess | None = None
+
+    async def start(self, start: RemoteStart) -> Started:
+        """Start the process, which loads the model.
+
+        Raises:
+            LoadError: The model's files are not on this node.
+            WorkerDiedError: The process could not be started.
+        """
+        node = ray.util.get_node_ip_address()
+        _enter(start.folder)
+        check_files(start, node)
+        _prepare_environment()
+        context = ProcessStarter(spawns=True).context
+        self._process = await WorkerProcess.start(start.order, self._messages.put_nowait, context)
+        return Started(self._process.pid, node)
+
+    async def send(self, content: bytes) -> None:
+        """Send a message, as `pack` has written it, to the process."""
+        if self._process:
+            await self._process.send(pickle.loads(content))  # noqa: S301 (the server has written it)
+
+    async def messages(self) -> AsyncGenerator[Messages, None]:
+        """Yield the messages of the process, those together that arrive together."""
+        while True:
+            found = [await self._messages.get()]
+            while not self._messages.empty():
+                found.append(self._messages.get_nowait())
+            yield found
+            if isinstance(found[-1], OctaboxError):
+                return
+
+    async def stop(self) -> None:
+        """End the process, and wait for its end, but not indefinitely."""
+        if self._process:
+            await self._process.stop()
+
+
+def check_files(start: RemoteStart, node: str) -> None:
+    """Check that a model that the server has as files is on this node.
+
+    Raises:
+        LoadError: It is not.
+    """
+    model = start.order.model
+    if start.has_files and not Path(model.model).exists():
+        raise LoadError(
+            f"Node {node} has no file or folder {model.model}, which model '{model.name}' is loaded from.",
+            hint="Mount the folder of models at the same path on all nodes, or use an id of the Hub.",
+            model=model.name,
+        )
+
+
+def _enter(folder: str) -> None:
+    """Change to the working folder of the server, where this node has it, since paths may be relative."""
+    if Path(folder).is_dir():
+        os.chdir(folder)
+
+
+def _prepare_environment() -> None:
+    """Undo what an actor's process has and a worker must not have."""
+    # A spawned process would import this main module, and with it ray, which no worker needs.
+    vars(sys.modules["__main__"]).pop("__file__", None)
+    # Ray limits torch to the CPUs that the actor has reserved; the number of threads is a setting.
+    reserved = int(_assigned_resources().get("CPU", 0))
+    for name in THREAD_VARIABLES:
+        if os.environ.get(name) == str(reserved):
+            del os.environ[name]
+
+
+def _assigned_resources() -> dict[str, Any]:
+    return dict(ray.get_runtime_context().get_assigned_resources())

@@ -1,0 +1,51 @@
+"""The commands of a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from octabox.cli.main import cli
+from octabox.engine.ray import nodes
+from octabox.engine.ray.nodes import NodeInfo, NodeOptions
+from octabox.errors import ConfigError
+
+
+def test_up_names_the_next_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The head is printed, and how other machines and the server use it."""
+    started: list[NodeOptions] = []
+    monkeypatch.setattr(nodes, "start_node", lambda options, _folder: started.append(options) or "10.0.0.5:6379")
+    result = CliRunner().invoke(cli, ["cluster", "up", "--gpus", "2", "--cache-dir", str(tmp_path)])
+
+    assert "octabox cluster up --join 10.0.0.5:6379" in result.output
+    assert "octabox serve --engine ray --ray-address 10.0.0.5:6379" in result.output
+    assert [NodeOptions(gpus=2)] == started
+
+
+def test_status_lists_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each node has what is free, and a lost one is not counted."""
+    total = {"CPU": 8.0, "GPU": 2.0, "memory": 32 * 1024**3}
+    found = [NodeInfo("10.0.0.5", True, total, {**total, "GPU": 1.0}), NodeInfo("10.0.0.6", False, {}, {})]
+    monkeypatch.setattr(nodes, "read_nodes", lambda _address: found)
+    lines = CliRunner().invoke(cli, ["cluster", "status"]).output.splitlines()
+
+    assert ["10.0.0.5", "alive", "1", "of", "2", "8", "of", "8", "32.0", "of", "32.0", "GiB"] == lines[1].split()
+    assert "lost" in lines[2]
+    assert "1 of 2 nodes" == lines[-1]
+
+
+def test_down_ends_only_what_up_has_started(tmp_path: Path) -> None:
+    """Where nothing was started, nothing is ended."""
+    result = CliRunner().invoke(cli, ["cluster", "down", "--cache-dir", str(tmp_path)])
+
+    assert "No node of this machine was running.\n" == result.output
+
+
+def test_a_head_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """It is that of the settings, with the address."""
+    arguments = ["cluster", "up", "--join", "127.0.0.1:1", "--cache-dir", str(tmp_path)]
+    result = CliRunner().invoke(cli, arguments)
+
+    assert isinstance(result.exception, ConfigError)

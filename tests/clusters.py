@@ -1,0 +1,53 @@
+"""Ray clusters of several nodes on this machine, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+from ray.cluster_utils import Cluster
+
+from octabox.engine.ray.connection import prepare_environment
+
+#: Bytes of a node's object store.
+STORE = 80 * 1024**2
+
+
+def add_node(cluster: Any) -> Any:
+    """Add a node with room for one model on a CPU."""
+    return cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE)
+
+
+@contextmanager
+def running_cluster(nodes: int) -> Iterator[Any]:
+    """Start a cluster with so many nodes, and end all of its processes after the context."""
+    with pytest.MonkeyPatch.context() as patch:
+        environ: dict[str, str] = {}
+        prepare_environment(environ)
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        head = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            for _ in range(nodes - 1):
+                add_node(cluster)
+            yield cluster
+        finally:
+            children = psutil.Process().children(recursive=True)
+            cluster.shutdown()
+            gone, left = psutil.wait_procs([each for each in children if "ray" in _command(each)], 30)
+            del gone
+            for each in left:
+                each.kill()
+            psutil.wait_procs(left, 10)
+
+
+def _command(process: psutil.Process) -> str:
+    """Return the command line of a process; empty where it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

@@ -1,0 +1,65 @@
+"""The manifest for Kubernetes agrees with the program that it runs."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from octabox.cli.main import cli
+from octabox.cli.serve import command as serve
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
+
+
+def documents() -> dict[str, dict[str, Any]]:
+    """Return the documents of the manifest by their kind."""
+    found = yaml.safe_load_all((FOLDER / "raycluster.yaml").read_text(encoding="utf-8"))
+    return {each["kind"]: each for each in found}
+
+
+def containers() -> dict[str, dict[str, Any]]:
+    """Return the container of each group of pods."""
+    spec = documents()["RayCluster"]["spec"]
+    groups = [("head", spec["headGroupSpec"]), *((each["groupName"], each) for each in spec["workerGroupSpecs"])]
+    return {name: group["template"]["spec"]["containers"][0] for name, group in groups}
+
+
+def test_all_pods_have_one_image_and_start_ray() -> None:
+    """Versions of nodes must not differ, and the command is the operator's."""
+    found = containers()
+
+    assert 1 == len({each["image"] for each in found.values()})
+    assert all("$KUBERAY_GEN_RAY_START_CMD" in each["args"][0] for each in found.values())
+    assert "true" == documents()["RayCluster"]["metadata"]["annotations"]["ray.io/overwrite-container-cmd"]
+
+
+def test_the_flags_of_the_server_exist() -> None:
+    """Each flag in the manifest is an option of `octabox serve`."""
+    line = containers()["servers"]["args"][0].splitlines()[-1]
+    flags = [word for word in shlex.split(line) if word.startswith("--")]
+    options = {name for option in serve.params for name in option.opts}
+
+    assert {"--engine", "--ray-address", "--cluster-grows"} <= set(flags) <= options
+    assert cli.get_command(None, "cluster") is not None  # type: ignore[arg-type]
+
+
+def test_models_run_only_where_they_are_mounted() -> None:
+    """The head and the servers reserve no CPU for models; the accelerators start from none."""
+    spec = documents()["RayCluster"]["spec"]
+    servers, accelerators = spec["workerGroupSpecs"]
+
+    assert "0" == spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == servers["rayStartParams"]["num-cpus"]
+    assert 0 == accelerators["minReplicas"] < accelerators["maxReplicas"]
+    assert ["/models", "/cache"] == [each["mountPath"] for each in containers()["accelerators"]["volumeMounts"]]
+
+
+def test_the_service_finds_the_servers() -> None:
+    """Its selector is the label of the pods, and its port that of the container."""
+    service, cluster = documents()["Service"], documents()["RayCluster"]
+    labels = cluster["spec"]["workerGroupSpecs"][0]["template"]["metadata"]["labels"]
+
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert service["spec"]["ports"][0]["targetPort"] in {each["name"] for each in containers()["servers"]["ports"]}

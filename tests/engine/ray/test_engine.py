@@ -1,0 +1,105 @@
+"""The engine of a cluster of two nodes, one of which fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from clusters import add_node, running_cluster
+from embedded import Calls, finish
+from octabox.config.model import ModelConfig
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.ray import replicated_queue
+from octabox.engine.ray.engine import RayEngine
+from octabox.errors import CapacityError, LoadError
+from octabox.types import Generation
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+#: Steps of a call during which a node can be killed.
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+async def cluster() -> AsyncIterator[Any]:
+    """Return a cluster of two nodes."""
+    with running_cluster(nodes=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def engine(cluster: Any) -> AsyncIterator[RayEngine]:
+    """Return an engine that loads a replica on each node as soon as a call waits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replicated_queue, "desired_replicas", lambda **counts: counts["maximum"])
+        options = WorkerOptions(threads=1, device="cpu")
+        engine = RayEngine(options, address=cluster.address, max_replicas=2, load_timeout=240)
+        await engine.start()
+        yield engine
+        await engine.close()
+
+
+async def callers(engine: RayEngine, calls: Calls, count: int) -> list[asyncio.Task[Generation]]:
+    """Start so many callers of the same image."""
+    return [
+        asyncio.create_task(finish(engine, calls(seeds=(5,), num_inference_steps=STEPS, deterministic=True)))
+        for _ in range(count)
+    ]
+
+
+async def wait_for_replicas(engine: RayEngine, count: int) -> None:
+    """Wait until so many replicas are in memory."""
+    end = time.monotonic() + 200
+    while time.monotonic() < end:
+        (status,) = engine.status() or [None]
+        if status and status.state != "loading" and (status.device or "").count(" on ") == count:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{engine.status()}")
+
+
+async def test_a_node_is_killed_under_callers(cluster: Any, engine: RayEngine, calls: Calls) -> None:
+    """All calls end with the same image: those that wait and those of the lost node; the next one answers, too."""
+    before = await finish(engine, calls(seeds=(5,), num_inference_steps=STEPS, deterministic=True))
+    running = await callers(engine, calls, 8)
+    await wait_for_replicas(engine, 2)
+    running += await callers(engine, calls, 8)
+    await asyncio.sleep(0.5)
+    cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+    began = time.monotonic()
+    results = [
+        *await asyncio.gather(*running),
+        await finish(engine, calls(seeds=(5,), num_inference_steps=STEPS, deterministic=True)),
+    ]
+
+    assert {before.artifacts[0].content} == {result.artifacts[0].content for result in results}
+    assert time.monotonic() - began < 120
+
+
+async def test_a_new_node_takes_a_replica(cluster: Any, engine: RayEngine, calls: Calls) -> None:
+    """A node that joins later has room for a replica, which the calls that wait use."""
+    add_node(cluster)  # In this thread, since it sets a signal handler.
+    running = await callers(engine, calls, 12)
+    (status,) = engine.status()
+    assert status.pid is not None
+    await asyncio.sleep(1)
+    os.kill(status.pid, signal.SIGKILL)
+
+    results = await asyncio.gather(*running)
+    assert 1 == len({result.artifacts[0].content for result in results})
+
+
+async def test_what_no_node_has_is_refused(engine: RayEngine, embedded: ModelConfig) -> None:
+    """An accelerator, or files of the server that are not on a node; the errors state what and where."""
+    on_accelerator = embedded.model_copy(update={"name": "big", "device": "cuda"})
+    with pytest.raises(CapacityError, match="No node of the cluster has 1 GPU for model 'big' even if it were idle"):
+        await engine.load(on_accelerator, "StableDiffusionPipeline")
+    missing = embedded.model_copy(update={"name": "missing", "model": "/nowhere/missing"})
+    with pytest.raises(LoadError, match="missing"):
+        await engine.load(missing, "StableDiffusionPipeline")

@@ -1,0 +1,57 @@
+"""The node of this machine: how it starts, and which process is its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from octabox.engine.ray.nodes import STATE_FILE, NodeOptions, start_node, stop_node
+from octabox.errors import ConfigError
+
+
+def write_state(folder: Path, pid: int, started: float) -> None:
+    """Write the state of a node."""
+    (folder / STATE_FILE).write_text(json.dumps({"pid": pid, "started": started, "head": "h:1"}), encoding="utf-8")
+
+
+def test_options_are_those_of_ray() -> None:
+    """A head has a port, another node an address; nothing is reported to others."""
+    head = NodeOptions(port=7000, gpus=2).arguments
+    other = NodeOptions(join="10.0.0.5:6379", host="10.0.0.6", cpus=0).arguments
+
+    assert ["--head", "--port=7000", "--num-gpus=2"] == head[:3]
+    assert ["--address=10.0.0.5:6379", "--node-ip-address=10.0.0.6", "--num-cpus=0"] == other[:3]
+    assert {"--disable-usage-stats", "--include-dashboard=false", "--block"} < set(head) & set(other) | {""}
+
+
+def test_only_its_own_process_is_ended(tmp_path: Path) -> None:
+    """A process id that is another process's now is not signalled."""
+    write_state(tmp_path, os.getpid(), psutil.Process().create_time() - 100)
+
+    assert not stop_node(tmp_path)
+    assert not (tmp_path / STATE_FILE).exists()
+    assert not stop_node(tmp_path)
+
+
+def test_a_second_node_is_refused_and_the_first_one_can_be_ended(tmp_path: Path) -> None:
+    """The error has its process id."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+    write_state(tmp_path, process.pid, psutil.Process(process.pid).create_time())
+
+    with pytest.raises(ConfigError, match=f"runs already, as process {process.pid}"):
+        start_node(NodeOptions(), tmp_path)
+    assert stop_node(tmp_path)
+    assert process.poll() is not None
+
+
+def test_a_head_that_does_not_answer_cannot_be_joined(tmp_path: Path) -> None:
+    """Nothing is started."""
+    with pytest.raises(ConfigError, match=r"No Ray cluster answers at 127\.0\.0\.1:1"):
+        start_node(NodeOptions(join="127.0.0.1:1"), tmp_path)
+    assert [] == list(tmp_path.iterdir())

@@ -1,0 +1,43 @@
+"""What a replica reserves."""
+
+from __future__ import annotations
+
+import pytest
+
+from octabox.engine.ray.resources import describe_resources, device_type, has_room, replica_resources
+
+CPUS, GPUS = {"CPU": 4.0, "memory": 1e9}, {"CPU": 8.0, "GPU": 2.0, "memory": 1e10}
+
+
+@pytest.mark.parametrize(
+    ("device", "nodes", "expected"),
+    [
+        (None, [CPUS], {"CPU": 1.0, "memory": 5e8}),
+        (None, [CPUS, GPUS], {"GPU": 1.0}),
+        ("cpu", [CPUS, GPUS], {"CPU": 1.0, "memory": 5e8}),
+        ("cuda", [CPUS], {"GPU": 1.0}),
+        ("accelerator", [CPUS], {"GPU": 1.0}),
+    ],
+)
+def test_a_replica_reserves_an_accelerator_where_there_is_one(
+    device: str | None, nodes: list[dict[str, float]], expected: dict[str, float]
+) -> None:
+    """A model on a CPU reserves the memory of its weights, too."""
+    assert expected == replica_resources(device, 500_000_000, nodes)
+
+
+def test_weights_of_unknown_size_reserve_no_memory() -> None:
+    """Such as those of a model of the Hub that is not here."""
+    assert {"CPU": 1.0} == replica_resources("cpu", None, [CPUS])
+
+
+def test_one_node_must_have_all_of_it() -> None:
+    """What two nodes have together is no place."""
+    assert has_room({"CPU": 1.0, "memory": 5e8}, [CPUS])
+    assert not has_room({"GPU": 1.0, "memory": 2e9}, [CPUS, {"GPU": 1.0, "memory": 1e9}])
+
+
+def test_resources_and_devices_in_words() -> None:
+    """Bytes are in MiB, and the index of a device is not that of the cluster."""
+    assert "1 CPU and 477 MiB of memory" == describe_resources({"CPU": 1.0, "memory": 5e8})
+    assert ("cuda", "cpu", None) == (device_type("cuda:3"), device_type("cpu"), device_type(None))
