@@ -102,7 +102,7 @@ def environ() -> Iterator[dict[str, str]]:
     """Return an environment with its own runtime folder, whose servers end with the tests."""
     runtime = tempfile.mkdtemp(prefix="ob")  # The path of a socket is short.
     environ = {**os.environ, "OCTABOX_RUN_SERVER": "true", "XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": runtime}
-    environ |= {"TERM": "xterm-256color", "NO_COLOR": ""}
+    environ |= {"TERM": "xterm-256color", "NO_COLOR": "", "PROMPT_TOOLKIT_NO_CPR": "1"}
     yield environ
     octabox("stop", environ=environ, folder=Path(runtime))
     shutil.rmtree(runtime, ignore_errors=True)
@@ -152,7 +152,7 @@ def test_errors_and_pipes_are_those_of_a_run_without_a_server(environ: dict[str,
 def test_the_prompt_line(environ: dict[str, str], folder: Path) -> None:
     """A prompt makes an image, Ctrl-C stops the image and not the program, and Ctrl-D leaves."""
     terminal = Terminal(("run", "demo", "--steps", "2"), environ, folder)
-    terminal.wait_for("demo> ")
+    terminal.wait_for("demo>")
     terminal.send("a red star\r")
     terminal.wait_for("made in")
     start = terminal.send("/set steps 900\r")
@@ -161,7 +161,7 @@ def test_the_prompt_line(environ: dict[str, str], folder: Path) -> None:
     terminal.wait_for("running", start)
     start = terminal.send("\x03")
     assert terminal.wait_for("Interrupted.", start) < 5  # A busy machine may be slow.
-    terminal.wait_for("demo> ", start)
+    terminal.wait_for("demo>", start)
     terminal.send("\x04")
 
     assert 0 == terminal.close()
