@@ -50,7 +50,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accelerator: Control)
 
 def request(count: int) -> Call:
     """Return a call with several runs."""
-    made = call(PLAIN, {**PARAMS, "num_inference_steps": 2})
+    made = call(PLAIN, {**PARAMS, "num_inference_steps": 1, "width": 64, "height": 64})
     runs = tuple(replace(made.runs[0], seed=seed, adapters=()) for seed in range(count))
     return replace(made, runs=runs, model=made.model.model_copy(update={"batching": "always"}))
 
@@ -99,7 +99,7 @@ def test_a_batch_needs_no_slower_mode_than_a_single_run(accelerator: Control, mo
         for part in ("unet", "vae", "text_encoder")
         for each in getattr(model.pipelines[0], part).parameters()
     )
-    working = model.modes._working(2 * 128 * 128)
+    working = model.modes._working(2 * 64 * 64)
     accelerator.settings.memory = round((weights + working) / 0.9) + 2**16
     output = batch(model, 4)
 

@@ -280,3 +280,44 @@ def test_joined_lists_are_copies(shared: tuple[Runner, BatchRunner], monkeypatch
     done = batch(batches, [call("one", seeds=(1,)), call("two", seeds=(2,))])
 
     assert {PROMPTS[0]} == {metadata["params"]["prompt"] for each in done.values() for *_, metadata in each.outputs}
+
+
+class Modes:
+    """Memory for so many pixels at a time, and a slower mode, in which a single run needs half."""
+
+    def __init__(self, pixels: int) -> None:
+        self.pixels, self.sizes, self.lowered = pixels, list[int](), 0
+
+    def batch_room(self, size: int, members: int) -> int:
+        """Predict nothing."""
+        return members
+
+    def guard(self, runner: Runner, call: Call, size: int, action: Any, *, lowers: bool) -> tuple[Any, list[str]]:
+        """Run out of memory as the device does, and change the mode where that is allowed."""
+        self.sizes.append(size // 64**2)
+        if size <= self.pixels:
+            return action(), []
+        if not lowers:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        self.lowered += 1
+        return action(), ["Another mode."]
+
+
+@pytest.mark.parametrize(("room", "sizes", "lowered"), [(2, [4, 2, 2], 0), (0, [4, 2, 1, 1, 1, 1], 4)])
+def test_where_memory_runs_out_the_batch_is_halved(
+    shared: tuple[Runner, BatchRunner], room: int, sizes: list[int], lowered: int
+) -> None:
+    """Only for a single run the mode is changed; no request fails, and later batches are as small."""
+    runner, _ = shared
+    modes = Modes(room * 64**2)
+    batches = BatchRunner(runner, runner._model, modes)  # type: ignore[arg-type]
+    calls = [call(f"{index}", seeds=(index,)) for index in range(4)]
+    first = batch(batches, calls)
+    again = len(modes.sizes)
+    batch(batches, calls)
+
+    assert (sizes, lowered) == (modes.sizes[:again], modes.lowered // 2)
+    assert max(modes.sizes[again:]) == max(1, room)
+    assert ["0", "1", "2", "3"] == sorted(first)
+    assert all(("Another mode." in output.warnings) == (not room) for output in first.values())
+    assert np.abs(arrays(first["2"])[0] - arrays(run(runner, calls[2]))[0]).max() < 1e-3 * 255
