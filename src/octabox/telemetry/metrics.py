@@ -66,6 +66,10 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._add_jobs()
+
+    def _add_jobs(self) -> None:
+        """Add the metrics of background jobs."""
         self._jobs = Gauge("octabox_jobs", "Background jobs by status.", ["status"], registry=self._registry)
         self._job_wait = Histogram(
             "octabox_job_wait_seconds",

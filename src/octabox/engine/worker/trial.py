@@ -46,8 +46,8 @@ class TrialRunner:
     def _use(self, loaded: LoadedModel) -> None:
         """Run the following calls on a model."""
         self._runner, self._loaded = Runner(loaded), loaded
+        self.batches = BatchRunner(self._runner, loaded)
         self.modes = ModeController(loaded, self._start, self._out_of_memory)
-        self.batches = BatchRunner(self._runner, loaded, self.modes)
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:

@@ -111,10 +111,6 @@ class BatchLimits:
         """Return how many may run together now; 1 until a run of that size was measured."""
         return self._learned[key].limit if key in self._learned else 1
 
-    def ceiling(self, key: str) -> int:
-        """Return how many have not failed for lack of memory."""
-        return self._learned[key].ceiling if key in self._learned else MAX_MEMBERS
-
     def add(self, key: str, members: int, sample: Sample) -> None:
         """Add what a call of the pipeline took.
 

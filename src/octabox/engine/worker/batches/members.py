@@ -59,10 +59,6 @@ class CallRecord:
         self._warnings += warnings
         self._adapters += [each for each in adapters if each not in self._adapters]
 
-    def warn(self, warnings: Iterable[str]) -> None:
-        """Add warnings."""
-        self._warnings += warnings
-
     def output(self, warnings: Iterable[str]) -> RawOutput:
         """Return the outputs of all runs.
 

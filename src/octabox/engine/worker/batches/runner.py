@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 
@@ -15,18 +14,13 @@ from octabox.engine.worker.batches.limits import BatchLimits, Sample
 from octabox.engine.worker.batches.measuring import measured
 from octabox.engine.worker.batches.members import CallEvents, CallRecord, Member, SharedSteps, drop_cancelled
 from octabox.engine.worker.batches.proof import BatchProof
-from octabox.engine.worker.inputs.sizes import call_pixels
 from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
-from octabox.engine.worker.mode_selection.controller import ModeController, has_run_out
 from octabox.engine.worker.outputs.encoding import RawOutput
-from octabox.engine.worker.placement.recovery import clean_up, clear_frames
 from octabox.engine.worker.progress import ProgressReporter
 from octabox.engine.worker.runner import Runner, parse_output
 from octabox.engine.worker.targets import Target
 from octabox.errors import GenerationCancelledError, RequestError
-
-logger = logging.getLogger("octabox.worker")
 
 #: The key of a run's metadata for the number of runs that shared its call of the pipeline.
 BATCH = "batch"
@@ -38,11 +32,10 @@ class BatchRunner:
     Args:
         runner: Runs single runs.
         model: The model.
-        modes: Selects the memory mode of each batch; None keeps that of the model.
     """
 
-    def __init__(self, runner: Runner, model: LoadedModel, modes: ModeController | None = None) -> None:
-        self._runner, self._model, self._modes = runner, model, modes
+    def __init__(self, runner: Runner, model: LoadedModel) -> None:
+        self._runner, self._model = runner, model
         self._joined = JoinedRunner(runner, model)
         self.proof = BatchProof(runner, self._joined, model)
         self._limits = BatchLimits()
@@ -72,9 +65,7 @@ class BatchRunner:
         target = self._runner.targets[calls[0].runs_as]
         while waiting := deque(drop_cancelled(waiting, events)):
             group = self._next_group(target, waiting, events)
-            if not self._run_where_memory_is(target, group, events):
-                waiting.extendleft(reversed(group))
-                continue
+            self._run_group(target, group, events)
             for record in dict.fromkeys(member.record for member in group):
                 if record.is_complete:
                     yield record.output(self._model.warnings)
@@ -108,7 +99,7 @@ class BatchRunner:
         """Take the members of the next batch."""
         first = waiting.popleft()
         group = [first]
-        limit = self._limit(target, first) if waiting else 1
+        limit = batch_limit(first.call, target.entry, self._limits.by_size) if waiting else 1
         if limit == 1 or not self._joined.is_plain(target, first.call, first.run):
             return group
         # The probe is last, since it takes a while.
@@ -119,14 +110,6 @@ class BatchRunner:
             group.append(waiting.popleft())
         return group
 
-    def _limit(self, target: Target, member: Member) -> int:
-        """Return how many members of the size of one may run together, also by the memory that is free now."""
-        limit = batch_limit(member.call, target.entry, self._limits.by_size)
-        limit = min(limit, self._limits.ceiling(size_key(member.run, target.entry)))
-        if limit == 1 or self._modes is None:
-            return limit
-        return self._modes.batch_room(_pixels(target, member), limit)
-
     def _find_reason(self, calls: Sequence[Call], events: CallEvents) -> str:
         """Return why calls run singly; a probe ends once all of them are cancelled."""
 
@@ -135,35 +118,6 @@ class BatchRunner:
                 raise GenerationCancelledError("All requests of this batch were cancelled.")
 
         return self.proof.find_reason(calls[0], check)
-
-    def _run_where_memory_is(self, target: Target, group: Sequence[Member], events: CallEvents) -> bool:
-        """Run the members of a batch; return whether memory was enough for so many.
-
-        Where it is not enough for one, the memory mode is changed instead.
-        """
-        if self._modes is None:
-            self._run_group(target, group, events)
-            return True
-        call, is_single = group[0].call, len(group) == 1
-        size = _pixels(target, group[0]) * len(group)
-        try:
-            _, warnings = self._modes.guard(
-                self._runner, call, size, lambda: self._run_group(target, group, events), lowers=is_single
-            )
-        except Exception as error:
-            if is_single or not has_run_out(error):
-                raise
-            clear_frames(error)
-        else:
-            for member in group:
-                member.record.warn(warnings)
-            return True
-        # Only here, after the exception is deleted, nothing references the tensors of the batch.
-        self._limits.halve(self._last[0], len(group))
-        self._runner.clear_prompt_cache()
-        clean_up(self._runner.pipelines, self._runner.device, self._runner.state)
-        logger.info("%s: memory ran out in a batch of %d, which is halved", call.model.name, len(group))
-        return False
 
     def _run_group(self, target: Target, group: Sequence[Member], events: CallEvents) -> None:
         """Run the members of a batch, and add their outputs to the records of their calls."""
@@ -189,8 +143,3 @@ class BatchRunner:
             items = parse_output(self._model, target, member.call, run, output, reports, warnings)
             seeded = [(item, seed, {**metadata, **shared}) for item, seed, metadata in items]
             member.record.add(seeded, [*messages, *warnings], reports)
-
-
-def _pixels(target: Target, member: Member) -> int:
-    """Return the pixels of a member, times its frames."""
-    return call_pixels(target.pipe, target.entry, member.run.params, member.run.inputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 from octabox.engine.memory.units import format_bytes
 from octabox.engine.messages import Memory, Start
@@ -22,8 +21,6 @@ from octabox.engine.worker.placement.recovery import ModelState, clean_up, clear
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError, OutOfMemoryError
 from octabox.types import Progress
-
-T = TypeVar("T")
 
 #: Factor by which the available memory must have grown before a mode is tried again in which it has run out.
 RECOVERED = 1.1
@@ -65,69 +62,34 @@ class ModeController:
     def run(
         self, runner: Runner, call: Call, on_progress: Callable[[Progress], None], check: Callable[[], None]
     ) -> RawOutput:
-        """Run a call in a mode that fits; its errors are those of `guard`."""
-        if self._on_host:
-            return runner.run(call, on_progress, check)
-        size = _largest_run(runner, call)
-        output, warnings = self.guard(runner, call, size, lambda: runner.run(call, on_progress, check))
-        return replace(output, warnings=(*output.warnings, *warnings))
-
-    def guard(
-        self, runner: Runner, call: Call, size: int, action: Callable[[], T], *, lowers: bool = True
-    ) -> tuple[T, list[str]]:
-        """Do something that runs a call, and return its result, and warnings.
-
-        Where memory runs out in the mode ``auto``, it is done again, once, in the next mode that needs less.
-
-        Args:
-            runner: Runs the call.
-            call: The call.
-            size: Its pixels, times its frames and members.
-            action: What is done.
-            lowers: Whether it is done again; a batch that fails may be smaller instead.
+        """Run a call; where memory runs out in the mode ``auto``, run it again, once, in the next mode that needs less.
 
         Raises:
             OutOfMemoryError: Calls that were measured show that it fits in no mode.
         """
         if self._on_host:
-            return action(), []
+            return runner.run(call, on_progress, check)
+        size = _largest_run(runner, call)
         warnings = self._select(runner, size, call.model.name)
         try:
-            return self._measure(action, size), warnings
+            output = self._run_measured(runner, call, size, on_progress, check)
         except Exception as error:
-            if not has_run_out(error):
+            if not _has_run_out(error):
                 raise
-            following = self._after_failure(size) if lowers else self._count_failure()
+            following = self._after_failure(size)
             if following is None:
                 raise
             clear_frames(error)
+        else:
+            return replace(output, warnings=(*output.warnings, *warnings))
         # Only here, after the exception is deleted, nothing references the tensors of the failed call.
         before = self._placement.mode
         runner.clear_prompt_cache()
         clean_up(runner.pipelines, self.device, runner.state)
         self._change(runner, following, f"Memory ran out in the mode {before}.")
-        result = self._measure(action, size)
+        output = self._run_measured(runner, call, size, on_progress, check)
         warning = f"Memory ran out with `memory: {before}`: the request was run again with `memory: {following}`."
-        return result, [*warnings, warning]
-
-    def batch_room(self, size: int, members: int) -> int:
-        """Return how many members a batch may have so that it needs no slower mode than a single run.
-
-        Args:
-            size: Pixels of a member, times its frames.
-            members: The most.
-        """
-        available = available_memory(self.device, self._start.options, self._start.occupied)
-        if not self._is_automatic or available is None:
-            return members
-        mode = self._decide(size, available).mode
-        fitting = (count for count in range(2, members + 1) if self._fits(count * size, available, mode))
-        return max(fitting, default=1)
-
-    def _fits(self, size: int, available: int, mode: str) -> bool:
-        """Return whether a call of a size fits in a mode, and is run in it."""
-        decision = self._decide(size, available)
-        return decision.fits and decision.mode == mode
+        return replace(output, warnings=(*output.warnings, *warnings, warning))
 
     def _select(self, runner: Runner, size: int, model: str) -> list[str]:
         """Change to the mode that fits a call, and return what it warns about.
@@ -177,20 +139,18 @@ class ModeController:
             [f"The result is decoded in tiles, since decoding needs {format_bytes(needed)} otherwise."] if tiled else []
         )
 
-    def _measure(self, action: Callable[[], T], size: int) -> T:
-        """Do something that runs a call of a size, and learn what it needed."""
+    def _run_measured(
+        self, runner: Runner, call: Call, size: int, on_progress: Callable[[Progress], None], check: Callable[[], None]
+    ) -> RawOutput:
+        """Run a call, and learn what it needed."""
         reset_peak(self.device)
-        result = action()
+        output = runner.run(call, on_progress, check)
         self._learn(size)
-        return result
-
-    def _count_failure(self) -> None:
-        """Count that memory has run out."""
-        self.out_of_memory += 1
+        return output
 
     def _after_failure(self, size: int) -> str | None:
         """Note that memory has run out in a call; return the mode to run it again in, if there is one."""
-        self._count_failure()
+        self.out_of_memory += 1
         mode = self._placement.mode
         available = available_memory(self.device, self._start.options, self._start.occupied)
         if not self._is_automatic or mode not in MODES:
@@ -217,7 +177,7 @@ class ModeController:
             self._record.add_call(size, self._sizes.needed(self._placement.mode, 0))
 
 
-def has_run_out(error: Exception) -> bool:
+def _has_run_out(error: Exception) -> bool:
     """Return whether a call has failed for lack of memory."""
     if isinstance(error, GenerationCancelledError):
         return False
