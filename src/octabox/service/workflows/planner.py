@@ -109,9 +109,8 @@ class WorkflowPlanner:
             OctaboxError: The request is invalid.
         """
         workflow = parse_workflow(request.workflow)
-        first = replace(
-            request, workflow=_stages(request), variation=_variation(workflow.variation) or request.variation
-        )
+        variation = _variation(workflow.variation) or request.variation
+        first = replace(request, workflow=_stages(request), variation=variation)
         if not workflow.to_metadata():
             return WorkflowPlan(workflow, await self._inner.prepare(first))
         formats.check_output_format(request.output, "image")
