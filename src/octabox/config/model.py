@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from octabox.config.cascades.stages import Staged
 from octabox.config.memory.durations import Duration
 from octabox.config.memory.modes import MemoryMode
 from octabox.config.performance import Batching, Performance, PerformanceConfig, Replicas
 from octabox.config.preset_merge import deep_merge, presets, settings_for
-from octabox.config.stages import Staged
 from octabox.prompts.names import Syntax
 
 #: Maximum seed: torch takes 64 bits, but JSON clients store numbers as doubles, which are exact only up to here.

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from octabox.catalog.pipelines import Catalog
+from octabox.config.cascades.stages import OF_A_STAGE
 from octabox.config.model import ModelConfig
 from octabox.config.parsing import Entry
 from octabox.config.problems import Problem, did_you_mean
-from octabox.config.stages import OF_A_STAGE
 from octabox.errors import OctaboxError
 from octabox.service.cascades.stages import Cascade, find_cascade, stage_configs
 from octabox.service.selection.resolver import ModelResolver

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
+from octabox.config.cascades.stages import OF_THE_CASCADE, StageConfig
 from octabox.config.model import ModelConfig
 from octabox.config.problems import describe_problem
-from octabox.config.stages import OF_THE_CASCADE, StageConfig
 from octabox.errors import ConfigError, IncompatibleWeightsError, ModelNotFoundError, nearest
 from octabox.hub.folder import is_hub_id
 from octabox.service.cascades.links import StageLink, choose_link, combine

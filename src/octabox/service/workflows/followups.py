@@ -21,7 +21,8 @@ from octabox.service.outputs import OUTPUT_TYPE
 from octabox.service.planning import Files
 from octabox.service.selection.inputs import IMAGE_TO_IMAGE, STRENGTH, bind_image_to_image, source_parameter
 from octabox.service.served_model import ServedModel
-from octabox.service.workflows.faces import restores_faces
+from octabox.service.workflows.faces import restores_faces, select_face_model
+from octabox.service.workflows.parts import FacesPart
 from octabox.service.workflows.resize import FILTERS, LATENT_FILTERS
 from octabox.service.workflows.settings import HiresPart, UpscalePart
 from octabox.types import AdapterChoice, GenerationRequest, OutputFormat, Source
@@ -131,11 +132,16 @@ class FollowupRequests:
         params = settings.params if isinstance(settings, UpscalePart) else {}
         return Upscaler(self, model, source.name, params)
 
-    def transformer(self, model: ServedModel, params: Mapping[str, Any]) -> Upscaler:
-        """Return the builder of the requests to a model that transforms an image."""
+    async def face_restorer(self, settings: FacesPart) -> Upscaler:
+        """Return the builder of the requests to a model that restores faces.
+
+        Raises:
+            InvalidParameterError: There is none, or the requested one does not restore faces.
+        """
+        model = await select_face_model(self.models, settings)
         source = source_parameter(model.pipeline)
-        assert source is not None  # noqa: S101 (callers choose the model by what it does to images)
-        return Upscaler(self, model, source.name, params)
+        assert source is not None  # noqa: S101 (the model is chosen by what it does to an image)
+        return Upscaler(self, model, source.name, {STRENGTH: settings.strength})
 
     def _upscalers(self) -> list[str]:
         """Return the models that are upscalers: their first task is to transform an image."""

@@ -6,6 +6,7 @@ import io
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,11 +21,8 @@ from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
 from octabox.service.outputs import output_kinds
 from octabox.service.planning import MAX_RANDOM_SEED
-from octabox.service.selection.inputs import STRENGTH
 from octabox.service.workflows.canvas import CanvasPlanner, InpaintCanvas
-from octabox.service.workflows.faces import select_face_model
 from octabox.service.workflows.followups import SIDES, FollowupRequests
-from octabox.service.workflows.parts import FacesPart
 from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS, resize_image, resize_latents
 from octabox.service.workflows.settings import (
     DEFAULT_SCALE,
@@ -111,9 +109,8 @@ class WorkflowPlanner:
             OctaboxError: The request is invalid.
         """
         workflow = parse_workflow(request.workflow)
-        # The settings of the stages of a cascade are those of its call.
-        stages = {name: each for name, each in request.workflow.items() if name == "stages"}
-        first = replace(request, workflow=stages, variation=_variation(workflow.variation) or request.variation)
+        variation = _variation(workflow.variation) or request.variation
+        first = replace(request, workflow=_stages(request), variation=variation)
         if not workflow.to_metadata():
             return WorkflowPlan(workflow, await self._inner.prepare(first))
         formats.check_output_format(request.output, "image")
@@ -138,7 +135,8 @@ class WorkflowPlanner:
         if workflow.upscale:
             steps += await self._resizing(workflow.upscale, followups, "upscale", 1)
         if workflow.faces:
-            steps.append(await self._faces(workflow.faces, followups))
+            restorer = await followups.face_restorer(workflow.faces)
+            steps.append(Step(request=lambda item: restorer.request(item.run, item.content)))
         plan = WorkflowPlan(workflow, call, tuple(steps), tuple(warnings))
         await self._check(plan)
         return plan
@@ -171,12 +169,6 @@ class WorkflowPlanner:
             return second.request(item.run, item.content, _size(item.content))
 
         return [*steps, Step(request=build)], list(second.warnings)
-
-    async def _faces(self, settings: FacesPart, followups: FollowupRequests) -> Step:
-        """Return the step that restores the faces in an image."""
-        model = await select_face_model(self._models, settings)
-        restorer = followups.transformer(model, {STRENGTH: settings.strength})
-        return Step(request=lambda item: restorer.request(item.run, item.content))
 
     async def _resizing(
         self, settings: HiresPart | UpscalePart, followups: FollowupRequests, part: str, multiple: int
@@ -225,10 +217,8 @@ class WorkflowPlanner:
     def _latent_scale(self, settings: HiresPart, run: Run) -> float:
         """Return the scale of latents; a size in pixels is divided by that of the first pass."""
         self._check_size(settings, run, "hires")
-        sides = [
-            (side, run.params.get(name)) for name, side in zip(SIDES, (settings.width, settings.height), strict=True)
-        ]
-        for side, first in sides:
+        for name, side in zip(SIDES, (settings.width, settings.height), strict=True):
+            first = run.params.get(name)
             if side is None:
                 continue
             if not isinstance(first, int):
@@ -250,6 +240,11 @@ class WorkflowPlanner:
                 await self._inner.prepare(step.request(item))
             elif step.transform is not None:
                 item = replace(item, content=step.transform(item.content, item.content))
+
+
+def _stages(request: GenerationRequest) -> dict[str, Any]:
+    """Return the settings of the stages of a cascade, which are those of its call, in a workflow without other parts."""
+    return {name: each for name, each in request.workflow.items() if name == "stages"}
 
 
 def _variation(part: VariationPart | None) -> Variation | None:
