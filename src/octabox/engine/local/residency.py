@@ -11,7 +11,7 @@ from functools import partial
 from octabox.config.model import ModelConfig
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
 from octabox.engine.local.resident.device_loads import DeviceLoads
-from octabox.engine.local.resident.idle import IdleUnloader
+from octabox.engine.local.resident.resident_models import ResidentModels
 from octabox.engine.local.resident.room import (
     Devices,
     MemoryRoom,
@@ -28,7 +28,7 @@ from octabox.errors import CapacityError, OutOfMemoryError
 logger = logging.getLogger("octabox.engine")
 
 
-class Residency:
+class Residency(ResidentModels):
     """The models in memory. Where there is no room for another one, an idle model is unloaded.
 
     It is the one whose idle time is longest in relation to what loading it again costs.
@@ -55,6 +55,7 @@ class Residency:
         on_evict: Callable[[str, str], None] = lambda _name, _reason: None,
         on_out_of_memory: Callable[[str], None] = lambda _name: None,
     ) -> None:
+        super().__init__(lambda name: on_evict(name, "keep_alive"))
         self._max_resident, self._timeout = max_resident, timeout
         #: Loads models on devices.
         self.placement = DeviceLoads(
@@ -62,15 +63,7 @@ class Residency:
         )
         self.on_out_of_memory = on_out_of_memory
         self._room, self._on_evict = MemoryRoom(devices, budget, dtype), on_evict
-        self._models: dict[str, ResidentModel] = {}
-        self._admitted: set[str] = set()  # Models that are about to be loaded.
         self._needs: dict[str, MemoryNeed] = {}  # What they will hold.
-        self._freed = asyncio.Event()
-        self._idle = IdleUnloader(self._models.values, lambda name: on_evict(name, "keep_alive"))
-
-    def add(self, model: ResidentModel) -> None:
-        """Add a model that may be loaded."""
-        self._models[model.name] = model
 
     async def load(
         self,
@@ -108,20 +101,6 @@ class Residency:
             self._admitted.discard(name)
             self._needs.pop(name, None)
             self.notify_freed()
-
-    def notify_freed(self) -> None:
-        """Wake the loads that wait for room, since a model has become idle or has left memory."""
-        self._freed.set()
-        self._freed = asyncio.Event()
-        self._idle.update()
-
-    def close(self) -> None:
-        """Unload no models for lack of requests any more."""
-        self._idle.stop()
-
-    def held_by_others(self, name: str, device: str | None) -> int:
-        """Return the bytes that all models but one hold on a device."""
-        return sum(each.memory.get(device or "", 0) for each in self._others(name) if each.resident)
 
     async def _load_placed(
         self,
@@ -196,14 +175,6 @@ class Residency:
         """Unload a model for another one."""
         await model.unload()
         self._on_evict(model.name, reason)
-
-    def _occupants(self, name: str = "") -> list[ResidentModel]:
-        """Return the models but one that are in memory, or about to be loaded."""
-        return [each for each in self._others(name) if each.resident or each.name in self._admitted]
-
-    def _others(self, name: str) -> list[ResidentModel]:
-        """Return all models but one."""
-        return [each for each in self._models.values() if each.name != name]
 
 
 async def _wait(freed: asyncio.Event, end: float | None, error: CapacityError) -> None:

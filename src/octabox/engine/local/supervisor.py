@@ -50,8 +50,7 @@ class WorkerSupervisor:
         self._residency, self._processes, self._start_worker = residency, processes, start_worker
         self._sent = SentCalls(name, residency.notify_freed)
         self.worker: ModelWorker | None = None
-        self._requeue: Callable[[Sequence[QueuedRequest]], None] = lambda _: None
-        self._on_loaded: Callable[[QueuedRequest], None] = lambda _: None
+        self.connect(lambda _: None)
         self.loading = LoadTask()
         self.run_seconds = 1.0  # What the last call took.
 
