@@ -500,5 +500,5 @@ async def test_a_replica_is_not_loaded_on_the_device_of_another_one() -> None:
     await residency.load("new", configuration("new", device=None), loads, PIPELINE, ["cuda:0"])
 
     assert [("new", "cuda:1")] == loads.made
-    assert await residency.has_room(configuration("new", device=None), 1, ["cuda:0"])
-    assert not await residency.has_room(configuration("new", device=None), 1, ["cuda:0", "cuda:1"])
+    assert await residency.placement.has_room(configuration("new", device=None), 1, ["cuda:0"])
+    assert not await residency.placement.has_room(configuration("new", device=None), 1, ["cuda:0", "cuda:1"])

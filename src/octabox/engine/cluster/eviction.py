@@ -30,7 +30,7 @@ def chance_of_need(costs: ModelCosts, replicas: int, horizon: float = HORIZON) -
         return 0.0
     trials = max(1.0, horizon / max(costs.run_seconds, 1e-3))
     enough = max(0.0, 1.0 - _tail(replicas, mean))
-    return 1.0 - enough**trials
+    return 1.0 - math.pow(enough, trials)
 
 
 def keep_value(costs: ModelCosts, replicas: int) -> float:

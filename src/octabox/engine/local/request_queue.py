@@ -38,7 +38,7 @@ class RequestQueue:
         self.name, self.retention = name, retention
         self._create_supervisor, self._residency = create, residency
         self._waiting = WaitingList(name, limit)
-        self._replicas = ReplicaSet(self._create_replica, residency)
+        self._replicas = ReplicaSet(self._create_replica, residency.placement)
 
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
-from octabox.engine.local.resident.idle import IdleUnloader
+from octabox.engine.local.resident.device_loads import DeviceLoads
+from octabox.engine.local.resident.resident_models import ResidentModels
 from octabox.engine.local.resident.room import (
     Devices,
     MemoryRoom,
@@ -21,21 +23,12 @@ from octabox.engine.local.resident.room import (
     select_evicted,
     too_large,
 )
-from octabox.errors import CapacityError, DeviceError, OctaboxError, OutOfMemoryError
+from octabox.errors import CapacityError, OutOfMemoryError
 
 logger = logging.getLogger("octabox.engine")
 
 
-class _FailedDeviceError(Exception):
-    """A model cannot be loaded on a device, and is to be loaded on another one."""
-
-    def __init__(self, device: str, name: str, error: OctaboxError) -> None:
-        super().__init__(device)
-        self.device = device
-        self.warning = f"Model '{name}' is loaded on another device than {device}: {error.message}"
-
-
-class Residency:
+class Residency(ResidentModels):
     """The models in memory. Where there is no room for another one, an idle model is unloaded.
 
     It is the one whose idle time is longest in relation to what loading it again costs.
@@ -62,18 +55,15 @@ class Residency:
         on_evict: Callable[[str, str], None] = lambda _name, _reason: None,
         on_out_of_memory: Callable[[str], None] = lambda _name: None,
     ) -> None:
-        self._devices, self._max_resident, self._device, self._timeout = devices, max_resident, device, timeout
+        super().__init__(lambda name: on_evict(name, "keep_alive"))
+        self._max_resident, self._timeout = max_resident, timeout
+        #: Loads models on devices.
+        self.placement = DeviceLoads(
+            devices, device, lambda: bool(max_resident) and len(self._occupants()) >= max_resident
+        )
         self.on_out_of_memory = on_out_of_memory
         self._room, self._on_evict = MemoryRoom(devices, budget, dtype), on_evict
-        self._models: dict[str, ResidentModel] = {}
-        self._admitted: set[str] = set()  # Models that are about to be loaded.
         self._needs: dict[str, MemoryNeed] = {}  # What they will hold.
-        self._freed = asyncio.Event()
-        self._idle = IdleUnloader(self._models.values, lambda name: on_evict(name, "keep_alive"))
-
-    def add(self, model: ResidentModel) -> None:
-        """Add a model that may be loaded."""
-        self._models[model.name] = model
 
     async def load(
         self,
@@ -85,8 +75,7 @@ class Residency:
     ) -> tuple[str, ...]:
         """Make room for a model, choose its device, and load it there.
 
-        Where memory runs out, an idle model on that device is unloaded, and the load is repeated once. Where that does not
-        help, or the device fails, the model is loaded on another one that it may be on.
+        Where memory runs out, an idle model on that device is unloaded, and the load is repeated once; then on another device.
 
         Args:
             name: Name of the model.
@@ -104,83 +93,25 @@ class Residency:
         end = None if self._timeout is None else time.monotonic() + self._timeout
         await self._make_room(name, end)
         self._admitted.add(name)
-        failed: dict[str, str] = {}
+        in_use = [other.device for other in self._others(name) if other.device]
         try:
-            while True:
-                try:
-                    await self._load_on_device(name, model, load, pipeline, (*occupied, *failed), end)
-                except _FailedDeviceError as failure:
-                    failed[failure.device] = failure.warning
-                    logger.warning("%s", failure.warning)
-                else:
-                    return tuple(failed.values())
+            load_placed = partial(self._load_placed, name, load, pipeline, end)
+            return await self.placement.load(name, model, in_use, occupied, load_placed)
         finally:
             self._admitted.discard(name)
             self._needs.pop(name, None)
             self.notify_freed()
 
-    @property
-    def several_devices(self) -> bool:
-        """Whether this machine is known to have several accelerators."""
-        return self._devices.several
-
-    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str]) -> bool:
-        """Return whether another replica of a model has room without unloading a model.
-
-        Args:
-            model: Its configuration.
-            size: Bytes that it needs on its device.
-            excluded: Devices that it must not be on.
-        """
-        resident = [each for each in self._models.values() if each.resident or each.name in self._admitted]
-        if self._max_resident and len(resident) >= self._max_resident:
-            return False
-        return await self._devices.has_room(model.device or self._device, size, excluded)
-
-    def notify_freed(self) -> None:
-        """Wake the loads that wait for room, since a model has become idle or has left memory."""
-        self._freed.set()
-        self._freed = asyncio.Event()
-        self._idle.update()
-
-    def close(self) -> None:
-        """Unload no models for lack of requests any more."""
-        self._idle.stop()
-
-    def held_by_others(self, name: str, device: str | None) -> int:
-        """Return the bytes that all models but one hold on a device."""
-        return sum(each.memory.get(device or "", 0) for each in self._others(name) if each.resident)
-
-    async def _load_on_device(
+    async def _load_placed(
         self,
         name: str,
-        model: ModelConfig,
         load: Callable[[ModelConfig], Awaitable[None]],
         pipeline: str,
-        excluded: Collection[str],
         end: float | None,
+        placed: ModelConfig,
     ) -> None:
-        """Choose a device for a model, and load it there.
-
-        Raises:
-            _FailedDeviceError: It cannot be loaded there, and may be on another device.
-        """
-        requested = model.device or self._device
-        in_use = [other.device for other in self._others(name) if other.device]
-        async with self._devices.assigned(model, requested, in_use, excluded) as device:
-            placed = model if device is None else model.model_copy(update={"device": device})
-            try:
-                await self._make_memory(name, placed, pipeline, end)
-                await self._load_with_eviction(name, placed, load)
-            except (OutOfMemoryError, DeviceError) as error:
-                if device is None or not await self._devices.alternatives(requested, (*excluded, device)):
-                    raise
-                raise _FailedDeviceError(device, name, error) from error
-
-    async def _load_with_eviction(
-        self, name: str, placed: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]]
-    ) -> None:
-        """Load a model; where memory runs out, once again after an idle model on its device was unloaded."""
+        """Load a model on its device; where memory runs out, once again after an idle model there was unloaded."""
+        await self._make_memory(name, placed, pipeline, end)
         try:
             await load(placed)
         except OutOfMemoryError as error:
@@ -199,7 +130,7 @@ class Residency:
             CapacityError: None became idle in time, or all are pinned.
         """
         while self._max_resident:
-            resident = [each for each in self._others(name) if each.resident or each.name in self._admitted]
+            resident = self._occupants(name)
             if len(resident) < self._max_resident:
                 return
             if evicted := select_evicted(resident):
@@ -244,10 +175,6 @@ class Residency:
         """Unload a model for another one."""
         await model.unload()
         self._on_evict(model.name, reason)
-
-    def _others(self, name: str) -> list[ResidentModel]:
-        """Return all models but one."""
-        return [each for each in self._models.values() if each.name != name]
 
 
 async def _wait(freed: asyncio.Event, end: float | None, error: CapacityError) -> None:

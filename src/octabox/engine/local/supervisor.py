@@ -19,7 +19,7 @@ from octabox.engine.local.residency import Residency
 from octabox.engine.memory.identity import loading_config
 from octabox.engine.messages import CancelCall, Loaded, RunBatch, RunCall, Start, WorkerOptions
 from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, WorkerDiedError
-from octabox.types import ModelStatus, Progress
+from octabox.types import Progress
 
 logger = logging.getLogger("octabox.engine")
 
@@ -54,8 +54,7 @@ class WorkerSupervisor:
         self._residency, self._processes, self._start_worker = residency, processes, start_worker
         self._sent = SentCalls(name, residency.notify_freed)
         self.worker: ModelWorker | None = None
-        self._requeue: Callable[[Sequence[QueuedRequest]], None] = lambda _: None
-        self._on_loaded: Callable[[QueuedRequest], None] = lambda _: None
+        self.connect(lambda _: None)
         self.loading = LoadTask()
         self.run_seconds = 1.0  # What the last call took.
 
@@ -64,12 +63,7 @@ class WorkerSupervisor:
         requeue: Callable[[Sequence[QueuedRequest]], None],
         on_loaded: Callable[[QueuedRequest], None] = lambda _: None,
     ) -> None:
-        """Set what receives the requests whose worker has ended, and which another one is to run.
-
-        Args:
-            requeue: Receives them.
-            on_loaded: Receives each request that the model was loaded for.
-        """
+        """Set what receives the requests whose worker has ended, and those that the model was loaded for."""
         self._requeue, self._on_loaded = requeue, on_loaded
 
     @property
@@ -86,14 +80,6 @@ class WorkerSupervisor:
     def busy(self) -> bool:
         """Whether a call runs, or outputs of one are being encoded."""
         return len(self._sent) > 0
-
-    def status(self, *, waiting: int, busy: bool) -> ModelStatus | None:
-        """Return the status of the model, with what its queue adds; None if it is not in memory."""
-        return self.worker.status(waiting=waiting, busy=busy or self.busy) if self.worker else None
-
-    def batch_limit(self, request: QueuedRequest) -> int:
-        """Return how many runs may share a batch with those of a request, by what the worker has learned."""
-        return self.worker.batch_limit(request.call) if self.worker and request.call else 1
 
     async def run(self, requests: Sequence[QueuedRequest]) -> None:
         """Load the model of requests unless it is loaded, and run their calls, until the model is free for the next ones."""
@@ -163,11 +149,7 @@ class WorkerSupervisor:
                 # The fork server does not answer. Its end takes a moment, which the event loop does not wait for.
                 await in_daemon_thread(self._processes.end_fork_server)
             await self.stop()
-            raise LoadError(
-                f"Model '{self.name}' was not loaded within {self._load_timeout:g} seconds.",
-                hint="Raise `load_timeout`, or fetch the model's files first.",
-                model=self.name,
-            ) from None
+            raise _timed_out(self.name, self._load_timeout) from None
         except BaseException:
             await self.stop()
             raise
@@ -202,3 +184,11 @@ def _timed_load(name: str, timings: MutableMapping[str, float]) -> Iterator[None
     yield
     timings["load"] = time.perf_counter() - began
     logger.info("%s is loaded, in %.1f s", name, timings["load"])
+
+
+def _timed_out(model: str, seconds: float) -> LoadError:
+    return LoadError(
+        f"Model '{model}' was not loaded within {seconds:g} seconds.",
+        hint="Raise `load_timeout`, or fetch the model's files first.",
+        model=model,
+    )

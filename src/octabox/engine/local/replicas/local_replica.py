@@ -96,7 +96,8 @@ class LocalReplica(ResidentQueue):
         Args:
             waiting: How many requests wait for the model.
         """
-        status = self.supervisor.status(waiting=waiting, busy=bool(self.current))
+        worker, busy = self.supervisor.worker, bool(self.current) or self.supervisor.busy
+        status = worker.status(waiting=waiting, busy=busy) if worker else None
         return status and self.with_retention(status)
 
     async def _serve(self) -> None:
@@ -121,7 +122,8 @@ class LocalReplica(ResidentQueue):
     def _take_next(self) -> list[QueuedRequest]:
         """Take the request that runs next out of the queue, and those that may share a batch with it."""
         requests = self.current = [self._waiting.take()]
-        if self._waiting and (limit := self.supervisor.batch_limit(requests[0])) > 1:
+        call, worker = requests[0].call, self.supervisor.worker
+        if self._waiting and call and worker and (limit := worker.batch_limit(call)) > 1:
             requests += self._waiting.take_batch(requests[0], limit)
         for request in requests:
             request.timings["queue"] = time.perf_counter() - request.enqueued_at
