@@ -67,7 +67,6 @@ def _partial_folder(out: Path, *, force: bool) -> Iterator[Path]:
         raise ForbiddenPathError(message, hint="Choose another path.") from error
     try:
         yield part
-        apply_umask(part)
         _replace(out, part, old)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -75,6 +74,7 @@ def _partial_folder(out: Path, *, force: bool) -> Iterator[Path]:
 
 def _replace(out: Path, part: Path, old: Path) -> None:
     """Rename ``part`` to ``out``; what was there is removed, or is there again where that fails."""
+    apply_umask(part)
     if out.exists():
         out.rename(old)
     try:
