@@ -25,6 +25,7 @@ class ClusterDevices:
     async def free(self, device: str) -> int | None:
         """Return None, since a device of another machine is not queried."""
         del device
+        return None
 
 
 class ClusterResidency(Residency):
