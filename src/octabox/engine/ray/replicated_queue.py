@@ -24,6 +24,62 @@ SCALE_UP_DELAY = 10.0
 CreateReplica = Callable[[int, Retention, Callable[[Replica], bool], Callable[[], None]], Replica]
 
 
+class ScaleUp:
+    """Loads one more replica of a model where its calls wait longer than that takes.
+
+    Args:
+        replicas: The replicas.
+        has_room: Returns whether the cluster has a place for one more replica for a request.
+        maximum: How many replicas there may be; 0 is no limit.
+        serve: Serves requests on a replica.
+    """
+
+    def __init__(
+        self,
+        replicas: ReplicaPool,
+        has_room: Callable[[QueuedRequest], Coroutine[Any, Any, bool]],
+        maximum: int,
+        serve: Callable[[Replica, list[QueuedRequest]], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._replicas, self._has_room, self._maximum, self._serve = replicas, has_room, maximum, serve
+        self._load_seconds, self._next = 0.0, 0.0
+        #: The load that is being done, if any.
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def note_load(self, request: QueuedRequest) -> None:
+        """Note how long the load took that a request has waited for, if it has."""
+        self._load_seconds = request.timings.get("load", self._load_seconds)
+
+    def check(self, waiting: Sequence[QueuedRequest]) -> None:
+        """Load another replica where these requests would wait longer than that takes."""
+        count = len(self._replicas.resident)
+        desired = desired_replicas(
+            waiting=len(waiting),
+            replicas=count,
+            run_seconds=self._replicas.run_seconds,
+            load_seconds=self._load_seconds,
+            maximum=self._maximum,
+        )
+        self.tasks = [task for task in self.tasks if not task.done()]
+        if desired > count and not self.tasks and time.monotonic() >= self._next and self._replicas.is_warm:
+            self.tasks = [
+                asyncio.create_task(self._load(waiting[0]), name=f"another replica of {waiting[0].model.name}")
+            ]
+
+    async def _load(self, request: QueuedRequest) -> None:
+        """Load one more replica for a request, if a node has a place for it."""
+        if not await self._has_room(request):
+            self._next = time.monotonic() + SCALE_UP_DELAY
+            return
+        replica = self._replicas.find_unused()
+        load = QueuedRequest(request.model, request.pipeline)
+        load.workers = MAX_WORKERS  # Nobody waits for it, so it is not tried again.
+        replica.current = [load]
+        await self._serve(replica, [load])
+        if not replica.loaded:
+            self._next = time.monotonic() + SCALE_UP_DELAY
+
+
 class ReplicatedQueue:
     """The queue of one model.
 
@@ -47,14 +103,12 @@ class ReplicatedQueue:
         retention: Retention,
         on_idle: Callable[[], None],
     ) -> None:
-        self.name, self.retention, self._maximum = name, retention, maximum
-        self._create, self._has_room, self._on_idle = create, has_room, on_idle
-        self._waiting = WaitingList(name, limit)
+        self.name, self.retention = name, retention
+        self._create, self._on_idle = create, on_idle
+        self._waiting, self._closed = WaitingList(name, limit), False
         self._replicas = ReplicaPool(self._add_replica)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._scale_up: asyncio.Task[None] | None = None
-        self._next_scale_up, self._load_seconds = 0.0, 0.0
-        self._closed = False
+        self._scale_up = ScaleUp(self._replicas, has_room, maximum, self._serve)
 
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.
@@ -95,11 +149,10 @@ class ReplicatedQueue:
         self._waiting.clear()
         for replica in self._replicas:
             replica.supervisor.fail_all(error)
-        tasks = {*self._tasks, *filter(None, [self._scale_up])}
+        tasks = {*self._tasks, *self._scale_up.tasks}
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=3 * SHUTDOWN_TIMEOUT)
+        await asyncio.wait(tasks, timeout=3 * SHUTDOWN_TIMEOUT) if tasks else None
         await asyncio.gather(*(replica.supervisor.stop() for replica in self._replicas))
 
     def status(self) -> ModelStatus | None:
@@ -127,7 +180,7 @@ class ReplicatedQueue:
             self._serve_with(replica, self._take_next(replica))
         self._publish_positions()
         if self._waiting and not self._closed:
-            self._check_scale()
+            self._scale_up.check([*self._waiting])
 
     def _add_replica(self, number: int, is_extra: Callable[[Replica], bool]) -> Replica:
         replica = self._create(number, self.retention, is_extra, self._on_change)
@@ -148,7 +201,6 @@ class ReplicatedQueue:
         return requests
 
     def _serve_with(self, replica: Replica, requests: list[QueuedRequest]) -> None:
-        """Serve requests on a replica."""
         replica.current, replica.adapters = requests, requested_adapters(requests[0])
         task = asyncio.create_task(self._serve(replica, requests), name=f"queue of {replica.name}")
         self._tasks.add(task)
@@ -162,54 +214,26 @@ class ReplicatedQueue:
             self._on_failure(as_octabox_error(raised, self.name), requests)
         finally:
             replica.current, replica.last_used = [], time.time()
-            self._load_seconds = requests[0].timings.get("load", self._load_seconds)
+            self._scale_up.note_load(requests[0])
         self._dispatch()
         self._on_idle()
 
     def _on_failure(self, error: OctaboxError, requests: list[QueuedRequest]) -> None:
         """Fail requests that could not be served; those whose worker was lost before it had begun are served by another."""
-        lost = isinstance(error, WorkerDiedError) and not error.hung
-        again = [each for each in requests if lost and not (each.started or each.finished or each.cancelled)]
-        again = [each for each in again if each.workers < MAX_WORKERS]
+        again = [each for each in requests if may_run_elsewhere(each, error)]
         for request in again:
             request.workers += 1
             self._waiting.add_again(request)
         if len(again) < len(requests):
             log_failure(error, self.name)
-        for request in requests:
-            if request not in again:
-                request.finish(error)
-
-    def _check_scale(self) -> None:
-        """Load another replica where the requests that wait would wait longer than that takes."""
-        count = len(self._replicas.resident)
-        desired = desired_replicas(
-            waiting=len(self._waiting),
-            replicas=count,
-            run_seconds=self._replicas.run_seconds,
-            load_seconds=self._load_seconds,
-            maximum=self._maximum,
-        )
-        is_scaling = self._scale_up is not None and not self._scale_up.done()
-        if desired > count and not is_scaling and time.monotonic() >= self._next_scale_up and self._replicas.is_warm:
-            self._scale_up = asyncio.create_task(self._add_loaded(), name=f"another replica of {self.name}")
-
-    async def _add_loaded(self) -> None:
-        """Load one more replica, if a node has a place for it."""
-        head = next(iter(self._waiting), None)
-        if head is None:
-            return
-        if not await self._has_room(head):
-            self._next_scale_up = time.monotonic() + SCALE_UP_DELAY
-            return
-        replica = self._replicas.find_unused()
-        load = QueuedRequest(head.model, head.pipeline)
-        load.workers = MAX_WORKERS  # Nobody waits for it, so it is not tried again.
-        replica.current = [load]
-        await self._serve(replica, [load])
-        if not replica.loaded:
-            self._next_scale_up = time.monotonic() + SCALE_UP_DELAY
+        for request in set(requests).difference(again):
+            request.finish(error)
 
     def _publish_positions(self) -> None:
-        """Send each waiting request how many are ahead of it."""
         self._waiting.publish_positions(ahead=1 if any(each.current for each in self._replicas) else 0)
+
+
+def may_run_elsewhere(request: QueuedRequest, error: OctaboxError) -> bool:
+    """Return whether a request that could not be served is sent to another replica: its worker was lost before it began."""
+    lost = isinstance(error, WorkerDiedError) and not error.hung
+    return lost and not (request.started or request.finished or request.cancelled) and request.workers < MAX_WORKERS

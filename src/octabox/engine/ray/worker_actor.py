@@ -128,4 +128,4 @@ def _prepare_environment() -> None:
 
 
 def _assigned_resources() -> dict[str, Any]:
-    return dict(ray.get_runtime_context().get_assigned_resources())
+    return dict(ray.get_runtime_context().get_assigned_resources())  # type: ignore[no-untyped-call]
