@@ -6,6 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
+@dataclass(frozen=True)
+class ReplicaState:
+    """One of several replicas of a model.
+
+    Args:
+        device: Its device.
+        state: ``loading``, ``ready`` (idle) or ``busy``.
+        pid: Id of its process.
+        memory: Memory of its process in bytes, as for the model.
+    """
+
+    device: str | None
+    state: str
+    pid: int | None = None
+    memory: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MemoryState:
     """How a model is in memory, and for how long.
@@ -20,6 +37,7 @@ class MemoryState:
         time_left: Seconds until it is unloaded if no request arrives; None if that will not happen.
         pinned: Whether it is never unloaded for another model.
         load_seconds: How long its load took.
+        replicas: Its replicas, where there are several; its memory is that of all of them.
     """
 
     names: tuple[str, ...] = ()
@@ -31,3 +49,4 @@ class MemoryState:
     time_left: float | None = None
     pinned: bool = False
     load_seconds: float | None = None
+    replicas: tuple[ReplicaState, ...] = ()

@@ -46,8 +46,8 @@ def run_engine(steps: list[dict[str, Any]], environment: dict[str, str], python:
     """Run steps with an engine in a new process, and return the outcome.
 
     Args:
-        steps: Each is ``{"load": [names], "device": ...}``, ``{"generate": name}``, ``{"convert": folder}`` or
-            ``{"status": None}``.
+        steps: Each is ``{"load": [names], "device": ...}``, ``{"generate": name}``, ``{"convert": folder}``,
+            ``{"callers": number, "replicas": ...}`` or ``{"status": None}``.
         environment: The environment of the process.
         python: Its interpreter.
     """
@@ -86,6 +86,10 @@ async def _result(engine: LocalEngine, model: ModelConfig, step: dict[str, Any])
             engine, Calls(model.model_copy(update={"name": step["generate"], "revision": step["generate"]}))(seeds=(7,))
         )
         return hashlib.sha256(generation.artifacts[0].content).hexdigest()
+    if "callers" in step:
+        return await _run_callers(
+            engine, Calls(model.model_copy(update={"replicas": step["replicas"]})), step["callers"]
+        )
     if "convert" in step:
         conversion = Conversion(model, PIPELINE, Path(step["convert"]), WorkerOptions(threads=1, log_level="warning"))
         return list((await asyncio.to_thread(convert, conversion)).warnings)
@@ -94,6 +98,18 @@ async def _result(engine: LocalEngine, model: ModelConfig, step: dict[str, Any])
     models = [model.model_copy(update={"name": name, "revision": name, **fields}) for name in step["load"]]
     loads = await asyncio.gather(*(engine.load(each, PIPELINE) for each in models), return_exceptions=True)
     return [_to_json(load) for load in loads]
+
+
+async def _run_callers(engine: LocalEngine, calls: Calls, count: int) -> dict[str, Any]:
+    """Run as many equal calls together, and return their digests, and on how many devices calls ran at the same time."""
+    made = (calls(seeds=(7,), deterministic=True, num_inference_steps=4) for _ in range(count))
+    tasks = [asyncio.create_task(finish(engine, call)) for call in made]
+    busy = 0
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(0.02)
+        replicas = [replica for status in engine.status() for replica in status.replicas]
+        busy = max(busy, len({replica.device for replica in replicas if replica.state == "busy"}))
+    return {"digests": [hashlib.sha256(task.result().artifacts[0].content).hexdigest() for task in tasks], "busy": busy}
 
 
 def _to_json(load: Any) -> Any:

@@ -128,3 +128,21 @@ def test_ps_shows_a_process_once_with_all_its_names(monkeypatch: pytest.MonkeyPa
 
     assert ("flux", ["gpt-image-1"]) == (shown["id"], shown["aliases"])
     assert "flux, gpt-image-1" == ps._row(shown)[0]
+
+
+def test_ps_shows_the_device_and_the_process_of_each_replica() -> None:
+    """A model on two devices is one row."""
+    replicas = [{"device": f"cuda:{number}", "pid": 7 + number, "state": "ready", "memory": {}} for number in range(2)]
+    status = {
+        "state": "busy",
+        "pipeline": "FluxPipeline",
+        "device": "cuda:0",
+        "memory": {},
+        "waiting": 3,
+        "pid": 7,
+        "replicas": replicas,
+    }
+    row = ps._row({"id": "flux", "status": status})
+
+    assert "cuda:0, cuda:1" in row
+    assert "7, 8" in row

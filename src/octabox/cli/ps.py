@@ -64,10 +64,11 @@ def _row(model: dict[str, Any]) -> list[str]:
     status = model["status"]
     allocated, performance = status.get("allocated", {}), status.get("performance") or {}
     memory = ", ".join(_format_memory(device, size, allocated.get(device)) for device, size in status["memory"].items())
+    replicas = status.get("replicas") or [status]
     cells = (
         status["state"],
         status["pipeline"] or "",
-        status["device"] or "",
+        ", ".join(each["device"] or "" for each in replicas),
         performance.get("profile", ""),
         _batches(performance),
         status.get("memory_mode") or "",
@@ -75,7 +76,7 @@ def _row(model: dict[str, Any]) -> list[str]:
         _format_last_use(status),
         _format_time_left(status),
         status["waiting"],
-        status["pid"],
+        ", ".join(str(each["pid"]) for each in replicas),
     )
     return [", ".join([model["id"], *model.get("aliases", ())]), *map(str, cells)]
 

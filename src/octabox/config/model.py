@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from octabox.config.memory.durations import Duration
 from octabox.config.memory.modes import MemoryMode
-from octabox.config.performance import Batching, Performance, PerformanceConfig
+from octabox.config.performance import Batching, Performance, PerformanceConfig, Replicas
 from octabox.config.preset_merge import deep_merge, presets, settings_for
 from octabox.prompts.names import Syntax
 from octabox.types import MAX_SEED
@@ -188,6 +188,7 @@ class ModelConfig(_Strict):
         default="auto", description="Offloading from the accelerator where the model does not fit."
     )
     batching: Batching = Field(default="auto", description="Whether waiting runs share a call.")
+    replicas: Replicas = Field(default="auto", description="On how many accelerators it is loaded; auto: as needed.")
     deterministic: bool = Field(default=False, description="Whether outputs must not depend on other requests.")
     keep_alive: Duration | None = Field(
         default=None,

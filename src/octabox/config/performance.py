@@ -9,6 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 #: Whether runs that wait share a call: where it is proved and faster, never, or wherever it is proved.
 Batching = Literal["auto", "never", "always"]
 
+#: On how many devices a model is loaded: on one and, where waiting requests need it, others; or always on so many.
+Replicas = Literal["auto"] | Annotated[int, Field(ge=1, le=64)]
+
 #: Profiles: bitwise equal to diffusers, visually lossless, lossy.
 Profile = Literal["exact", "fast", "turbo"]
 

@@ -38,19 +38,34 @@ class FakeModel:
 class FakeDevices:
     """Gives each model the device that it asks for, or the first one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
+        self.names = names or ("cuda:0",)
         self.requests: list[tuple[str | None, list[str]]] = []
         self.free_bytes: dict[str, int] = {}
 
     @asynccontextmanager
     async def assigned(
-        self, model: ModelConfig, requested: str | None, in_use: Collection[str]
+        self, model: ModelConfig, requested: str | None, in_use: Collection[str], excluded: Collection[str] = ()
     ) -> AsyncIterator[str | None]:
         """Note what was asked for."""
         del model
         self.requests.append((requested, list(in_use)))
         await asyncio.sleep(0)
-        yield requested or "cuda:0"
+        yield requested or next((each for each in self.names if each not in excluded), self.names[0])
+
+    @property
+    def several(self) -> bool:
+        """Return whether there is more than one device."""
+        return len(self.names) > 1
+
+    async def alternatives(self, requested: str | None, excluded: Collection[str]) -> list[str]:
+        """Return the other devices, unless one was named."""
+        return [] if requested else [each for each in self.names if each not in excluded]
+
+    async def has_room(self, requested: str | None, size: int, excluded: Collection[str]) -> bool:
+        """Return whether a device is left."""
+        del size
+        return bool(await self.alternatives(requested, excluded))
 
     async def free(self, device: str) -> int | None:
         """Return what is free; not known unless a test sets it."""
@@ -456,3 +471,30 @@ async def test_an_engine_unloads_a_model_that_is_not_used() -> None:
     engine.retain("long", 0, None)
     await asyncio.sleep(0.05)
     assert ["pinned"] == [status.model for status in engine.status()]
+
+
+async def test_a_model_that_a_device_has_no_room_for_is_loaded_on_another_one(caplog: pytest.LogCaptureFixture) -> None:
+    """The load is repeated there with a warning; a named device is not replaced, and the last one's error is raised."""
+    residency, loads = residency_of(devices=FakeDevices("cuda:0", "cuda:1"))
+    loads.failures = 1
+    warnings = await residency.load("new", configuration("new", device=None), loads)
+
+    assert [("new", "cuda:0"), ("new", "cuda:1")] == loads.made
+    assert ("Model 'new' is loaded on another device than cuda:0: There is no room for new.",) == warnings
+    assert warnings[0] in caplog.text
+    loads.failures = 1
+    with pytest.raises(OutOfMemoryError):
+        await residency.load("new", configuration("new", device="cuda:0"), loads)
+    loads.failures = 2
+    with pytest.raises(OutOfMemoryError):
+        await residency.load("new", configuration("new", device=None), loads)
+
+
+async def test_a_replica_is_not_loaded_on_the_device_of_another_one() -> None:
+    """Where the devices of the others are named, the free one is taken."""
+    residency, loads = residency_of(devices=FakeDevices("cuda:0", "cuda:1"))
+    await residency.load("new", configuration("new", device=None), loads, PIPELINE, ["cuda:0"])
+
+    assert [("new", "cuda:1")] == loads.made
+    assert await residency.placement.has_room(configuration("new", device=None), 1, ["cuda:0"])
+    assert not await residency.placement.has_room(configuration("new", device=None), 1, ["cuda:0", "cuda:1"])

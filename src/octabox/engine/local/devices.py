@@ -7,13 +7,16 @@ import logging
 import math
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from octabox.config.model import ACCELERATOR, ModelConfig
+from octabox.engine.cluster.index import ClusterIndex
+from octabox.engine.cluster.placement import choose_device
+from octabox.engine.cluster.state import Device, ModelCosts
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import ProcessEndedError, ask_process, in_daemon_thread
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
@@ -24,6 +27,9 @@ SURVEY_TIMEOUT = 300.0
 
 #: Seconds for listing a model's files.
 SIZE_TIMEOUT = 30.0
+
+#: Bytes that are taken to be free on a device that does not report it.
+UNKNOWN_FREE = 2**60
 
 logger = logging.getLogger("octabox.engine")
 
@@ -48,7 +54,7 @@ class DevicePool:
 
     @asynccontextmanager
     async def assigned(
-        self, model: ModelConfig, requested: str | None, in_use: Collection[str]
+        self, model: ModelConfig, requested: str | None, in_use: Collection[str], excluded: Collection[str] = ()
     ) -> AsyncIterator[str | None]:
         """Choose a device for a model, and count the model in that device's memory within the context.
 
@@ -56,13 +62,14 @@ class DevicePool:
             model: The model.
             requested: Requested device, such as ``cuda:1``; a type without an index is any device of the type.
             in_use: Devices of the models in memory.
+            excluded: Devices that it must not be on, while there is another one.
 
         Yields:
             The device; None leaves the choice to the worker.
         """
         async with self._lock:
             size = await _size_in_time(model)
-            device = await self._choose(requested, in_use)
+            device = await self._choose(requested, in_use, size, excluded)
             self._take(device, size, 1)
         try:
             yield device
@@ -76,21 +83,61 @@ class DevicePool:
         elif device is not None and size is not None:
             self._loading[device] += sign * size
 
-    async def _choose(self, requested: str | None, in_use: Collection[str]) -> str | None:
-        """Return the requested device with the most free memory."""
+    @property
+    def several(self) -> bool:
+        """Whether there are several accelerators, as far as is known."""
+        return self._known is not None and len(self._known.devices) > 1
+
+    async def alternatives(self, requested: str | None, excluded: Collection[str]) -> list[str]:
+        """Return the devices that a requested one may be, without these."""
+        return [each.name for each in await self._find(requested) if each.name not in excluded]
+
+    async def has_room(self, requested: str | None, size: int, excluded: Collection[str]) -> bool:
+        """Return whether a device that a requested one may be has so many bytes free.
+
+        Args:
+            requested: Requested device.
+            size: Bytes.
+            excluded: Devices that do not count.
+        """
+        found = [each for each in await self._find(requested) if each.name not in excluded]
+        return self._place(found, (), size) is not None
+
+    async def _choose(
+        self, requested: str | None, in_use: Collection[str], size: int | None, excluded: Collection[str]
+    ) -> str | None:
+        """Return the device for a model: one with room for it, that with the most free memory."""
         if requested is not None and requested.partition(":")[0] == "cpu":
             return "cpu"
+        found = await self._find(requested)
+        devices = [each for each in found if each.name not in excluded] or found
+        if not devices:
+            none = requested is None and self._known is not None and not self._known.problem
+            return (
+                "cpu" if none else requested
+            )  # The worker refuses a device that does not exist, and lists those that do.
+        roomy = self._place(devices, in_use, size or 0)
+        return roomy or max(devices, key=self._free).name
+
+    async def _find(self, requested: str | None) -> list[DeviceMemory]:
+        """Return the accelerators that a requested device may be; none where it is one itself, or cannot be looked for."""
         # A Mac has one accelerator at most, and no fork server that may be unable to use it.
-        if (requested is not None and ":" in requested) or sys.platform == "darwin":
-            return requested
+        if (requested is not None and (":" in requested or requested == "cpu")) or sys.platform == "darwin":
+            return []
         found = await self._survey()
         if found.problem:
-            return requested
-        devices = [each for each in found.devices if requested in (None, ACCELERATOR, each.name.partition(":")[0])]
-        if not devices:
-            return requested or "cpu"  # The worker refuses a device that does not exist, and lists those that do.
-        taken = Counter(in_use)
-        return max(devices, key=lambda each: (self._free(each), -taken[each.name])).name
+            return []
+        return [each for each in found.devices if requested in (None, ACCELERATOR, each.name.partition(":")[0])]
+
+    def _place(self, devices: Iterable[DeviceMemory], in_use: Collection[str], size: int) -> str | None:
+        """Return which of the devices a model of a size is loaded on; None if none has room without an unload."""
+        index, taken = ClusterIndex(), Counter(in_use)
+        for each in devices:
+            free = min(self._free(each), UNKNOWN_FREE)
+            # None of them waits, so that the rank decides: the most free memory, then the fewest models.
+            index.put_device(Device(each.name, max(0, int(free)), busy_until=taken[each.name] - free / 2**20))
+        placement = choose_device(index, "", size, math.inf, lambda _model: ModelCosts())
+        return placement.device if placement else None
 
     def _free(self, device: DeviceMemory) -> float:
         """Return how many bytes of a device will be free once the models being loaded are on it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from pathlib import Path
 
 from octabox.config.memory.durations import NEVER
@@ -131,12 +131,20 @@ class LocalEngine:
         return self._queues.get(model, pipeline)
 
     def _create_queue(self, name: str, retention: Retention) -> RequestQueue:
-        supervisor = WorkerSupervisor(
-            name, self._options, self._residency, self._processes, self._start_worker, self._load_timeout
-        )
-        queue = RequestQueue(supervisor, self._queue_size, self._residency.notify_freed, retention)
-        self._residency.add(queue)
-        return queue
+        def create(number: int, occupied: Callable[[], Collection[str]]) -> WorkerSupervisor:
+            key = name if number == 1 else f"{name} (replica {number})"
+            return WorkerSupervisor(
+                name,
+                self._options,
+                self._residency,
+                self._processes,
+                self._start_worker,
+                self._load_timeout,
+                key,
+                occupied,
+            )
+
+        return RequestQueue(name, create, self._queue_size, self._residency, retention)
 
     def _check_open(self, name: str) -> None:
         """Refuse a request for a model while the engine is closed."""

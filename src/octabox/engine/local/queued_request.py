@@ -78,6 +78,12 @@ class QueuedRequest:
         priority = self.call.priority if self.call else 0
         return (self.turn >= 0, -priority if self.turn >= 0 else 0, self.turn)
 
+    @property
+    def adapters(self) -> frozenset[str]:
+        """The adapters that its call applies, and their weights, as text; none for a load."""
+        applied = (self.call.runs[0].adapters if self.call and self.call.runs else None) or ()
+        return frozenset(map(repr, applied))
+
     def may_join(self, other: QueuedRequest) -> bool:
         """Return whether its call may be in one batch with that of another request."""
         if self.call is None or other.call is None or self.cancelled:

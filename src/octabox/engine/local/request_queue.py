@@ -1,50 +1,44 @@
-"""The requests that wait for one model: clients take turns, one call runs at a time."""
+"""The requests that wait for one model: clients take turns, and each replica of the model runs one call at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from dataclasses import replace
 
-from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
-from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
-from octabox.engine.local.resident.resident_queue import ResidentQueue
+from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.replicas.local_replica import LocalReplica
+from octabox.engine.local.replicas.replica_set import ReplicaSet
+from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
-from octabox.errors import LoadError, ServerStoppingError
+from octabox.errors import ServerStoppingError
+from octabox.memory_state import ReplicaState
 from octabox.types import Event, ModelStatus
 
+#: Creates the supervisor of a replica, by its number and what returns the devices that it must not be on.
+CreateSupervisor = Callable[[int, Callable[[], Collection[str]]], WorkerSupervisor]
 
-class RequestQueue(ResidentQueue):
+
+class RequestQueue:
     """The queue of one model.
 
     Args:
-        supervisor: Runs the requests on the model's worker.
+        name: Name of the model.
+        create: Creates the supervisors of its replicas.
         limit: How many calls may wait.
-        on_idle: Called when no request is left, and after an unload.
+        residency: The models in memory.
         retention: How long the model stays in memory.
     """
 
     def __init__(
-        self,
-        supervisor: WorkerSupervisor,
-        limit: int,
-        on_idle: Callable[[], None],
-        retention: Retention | None = None,
+        self, name: str, create: CreateSupervisor, limit: int, residency: Residency, retention: Retention
     ) -> None:
-        super().__init__(supervisor, retention or Retention())
-        self._supervisor, self._on_idle = supervisor, on_idle
-        self._waiting = WaitingList(supervisor.name, limit)
-        self._current: list[QueuedRequest] = []
-        self._serving = asyncio.Lock()
-        self._server: asyncio.Task[None] | None = None
-        supervisor.connect(self._requeue)
-
-    @property
-    def idle(self) -> bool:
-        """Whether the model is in memory, and no request waits for it or runs on it."""
-        return self.resident and not (self._serving.locked() or self._supervisor.busy or self._waiting)
+        self.name, self.retention = name, retention
+        self._create_supervisor, self._residency = create, residency
+        self._waiting = WaitingList(name, limit)
+        self._replicas = ReplicaSet(self._create_replica, residency.placement)
 
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.
@@ -68,43 +62,57 @@ class RequestQueue(ResidentQueue):
         Raises:
             QueueFullError: Too many calls wait.
         """
-        self._waiting.check_room(client, self._supervisor.run_seconds)
+        self._waiting.check_room(client, self._replicas.run_seconds)
 
     async def unload(self) -> bool:
-        """End a load, or the worker once it is idle; return whether there was one."""
-        was_resident = self.resident
-        self._supervisor.loading.stop(_unloading(self.name))
-        async with self._serving:
-            await self._supervisor.drain()  # The outputs of the last call may still be being encoded.
-            was_resident = was_resident or self.resident
-            await self._supervisor.stop()
+        """End the loads, or the workers once they are idle; return whether there was one."""
+        unloaded = await asyncio.gather(*(each.unload() for each in self._replicas))
         self.retention.reset()
-        self._on_idle()
-        return was_resident
+        return any(unloaded)
 
     async def close(self) -> None:
-        """Fail all requests, and end the worker."""
+        """Fail all requests, and end the workers."""
         error = ServerStoppingError(model=self.name)
-        for request in [*self._waiting, *self._current]:
+        for request in [*self._waiting, *(each for replica in self._replicas for each in replica.current)]:
             request.finish(error)
         self._waiting.clear()
-        self._supervisor.fail_all(error)
-        if self._server:
-            self._server.cancel()
-            await asyncio.wait({self._server}, timeout=3 * SHUTDOWN_TIMEOUT)
-        await self._supervisor.stop()
+        for replica in self._replicas:
+            replica.supervisor.fail_all(error)
+        await self._replicas.close()
 
     def status(self) -> ModelStatus | None:
-        """Return the status of the model; None if it is not in memory."""
-        status = self._supervisor.status(waiting=len(self._waiting), busy=bool(self._current))
-        return status and self.with_retention(status)
+        """Return the status of the model, with that of each replica where there are several; None if it is not in memory."""
+        found = [status for each in self._replicas if (status := each.status(len(self._waiting)))]
+        if len(found) <= 1:
+            return found[0] if found else None
+        memory: dict[str, int] = {}
+        for status in found:
+            for place, size in status.memory.items():
+                memory[place] = memory.get(place, 0) + size
+        states = tuple(ReplicaState(each.device, each.state, each.pid, each.memory) for each in found)
+        busy = next((each for each in found if each.state == "busy"), found[0])
+        return replace(found[0], state=busy.state, memory=memory, replicas=states)
+
+    def _create_replica(self, number: int, occupied: Callable[[], Collection[str]]) -> LocalReplica:
+        supervisor = self._create_supervisor(number, occupied)
+        supervisor.connect(self._requeue, self._scale)
+        replica = LocalReplica(
+            supervisor,
+            self._waiting,
+            self.retention,
+            self._on_taken,
+            self._on_idle,
+            lambda: not self._replicas.resident,
+        )
+        self._residency.add(replica)
+        return replica
 
     def _insert(self, insert: Callable[[QueuedRequest], None], request: QueuedRequest) -> None:
-        """Let a request wait, and serve the queue unless that is being done."""
+        """Let a request wait, and let a replica serve it."""
         insert(request)
         self._publish_positions()
-        if self._server is None or self._server.done():
-            self._server = asyncio.create_task(self._serve(), name=f"queue of {self.name}")
+        self._replicas.wake(request)
+        self._scale(request)
 
     def _requeue(self, requests: Sequence[QueuedRequest]) -> None:
         """Take back requests whose worker has ended."""
@@ -117,42 +125,30 @@ class RequestQueue(ResidentQueue):
             self._waiting.remove(request)
             self._publish_positions()
         request.cancelled = True
-        await self._supervisor.cancel(request)
+        for replica in self._replicas:
+            await replica.supervisor.cancel(request)
+
+    def _on_taken(self, request: QueuedRequest) -> None:
+        """Report the new positions, and add a replica where the requests that are left need it."""
+        self._publish_positions()
+        self._scale(request)
+
+    def _scale(self, request: QueuedRequest) -> None:
+        self._replicas.scale(request, len(self._waiting))
+
+    def _on_idle(self, unloaded: bool) -> None:
+        """Forget what requests have set for a model that was unloaded; let a replica serve what still waits."""
+        if unloaded and not self._replicas.resident:
+            self.retention.reset()
+        self._residency.notify_freed()
+        asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        """Let a replica serve the requests that wait, if there are any: the one that served them may have ended."""
+        for request in self._waiting:
+            self._replicas.wake(request)
+            break
 
     def _publish_positions(self) -> None:
         """Send each waiting request how many are ahead of it."""
-        self._waiting.publish_positions(ahead=1 if self._current else 0)
-
-    async def _serve(self) -> None:
-        """Serve requests until none waits."""
-        while self._waiting:
-            async with self._serving:
-                if not self._waiting:
-                    break
-                requests = self._take_next()
-                try:
-                    await self._supervisor.run(requests)
-                except Exception as raised:  # noqa: BLE001 (whatever it is, it ends these requests alone)
-                    error = as_octabox_error(raised, self.name)
-                    log_failure(error, self.name)
-                    for request in requests:
-                        request.finish(error)
-                finally:
-                    self._current = []
-                    self.last_used = time.time()
-        self._on_idle()
-
-    def _take_next(self) -> list[QueuedRequest]:
-        """Take the request that runs next out of the queue, and those that may share a batch with it."""
-        requests = self._current = [self._waiting.take()]
-        if self._waiting and (limit := self._supervisor.batch_limit(requests[0])) > 1:
-            requests += self._waiting.take_batch(requests[0], limit)
-        for request in requests:
-            request.timings["queue"] = time.perf_counter() - request.enqueued_at
-        self._publish_positions()
-        return requests
-
-
-def _unloading(model: str) -> LoadError:
-    message = f"The load of model '{model}' was stopped, since the model is being unloaded."
-    return LoadError(message, hint="Send the request again to load it.", model=model)
+        self._waiting.publish_positions(ahead=1 if any(each.current for each in self._replicas) else 0)

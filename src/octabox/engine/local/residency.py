@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
-from octabox.engine.local.resident.idle import IdleUnloader
+from octabox.engine.local.resident.device_loads import DeviceLoads
+from octabox.engine.local.resident.resident_models import ResidentModels
 from octabox.engine.local.resident.room import (
     Devices,
     MemoryRoom,
@@ -26,7 +28,7 @@ from octabox.errors import CapacityError, OutOfMemoryError
 logger = logging.getLogger("octabox.engine")
 
 
-class Residency:
+class Residency(ResidentModels):
     """The models in memory. Where there is no room for another one, an idle model is unloaded.
 
     It is the one whose idle time is longest in relation to what loading it again costs.
@@ -53,31 +55,37 @@ class Residency:
         on_evict: Callable[[str, str], None] = lambda _name, _reason: None,
         on_out_of_memory: Callable[[str], None] = lambda _name: None,
     ) -> None:
-        self._devices, self._max_resident, self._device, self._timeout = devices, max_resident, device, timeout
+        super().__init__(lambda name: on_evict(name, "keep_alive"))
+        self._max_resident, self._timeout = max_resident, timeout
+        #: Loads models on devices.
+        self.placement = DeviceLoads(
+            devices, device, lambda: bool(max_resident) and len(self._occupants()) >= max_resident
+        )
         self.on_out_of_memory = on_out_of_memory
         self._room, self._on_evict = MemoryRoom(devices, budget, dtype), on_evict
-        self._models: dict[str, ResidentModel] = {}
-        self._admitted: set[str] = set()  # Models that are about to be loaded.
         self._needs: dict[str, MemoryNeed] = {}  # What they will hold.
-        self._freed = asyncio.Event()
-        self._idle = IdleUnloader(self._models.values, lambda name: on_evict(name, "keep_alive"))
-
-    def add(self, model: ResidentModel) -> None:
-        """Add a model that may be loaded."""
-        self._models[model.name] = model
 
     async def load(
-        self, name: str, model: ModelConfig, load: Callable[[ModelConfig], Awaitable[None]], pipeline: str = ""
-    ) -> None:
+        self,
+        name: str,
+        model: ModelConfig,
+        load: Callable[[ModelConfig], Awaitable[None]],
+        pipeline: str = "",
+        occupied: Collection[str] = (),
+    ) -> tuple[str, ...]:
         """Make room for a model, choose its device, and load it there.
 
-        Where memory runs out, an idle model on that device is unloaded, and the load is repeated once.
+        Where memory runs out, an idle model on that device is unloaded, and the load is repeated once; then on another device.
 
         Args:
             name: Name of the model.
             model: Its configuration.
             load: Loads a configuration.
             pipeline: Class that it is loaded as.
+            occupied: Devices that hold other replicas of it.
+
+        Returns:
+            Warnings: which devices it could not be loaded on.
 
         Raises:
             CapacityError: There is no room.
@@ -85,40 +93,35 @@ class Residency:
         end = None if self._timeout is None else time.monotonic() + self._timeout
         await self._make_room(name, end)
         self._admitted.add(name)
-        requested = model.device or self._device
         in_use = [other.device for other in self._others(name) if other.device]
         try:
-            async with self._devices.assigned(model, requested, in_use) as device:
-                placed = model if device is None else model.model_copy(update={"device": device})
-                await self._make_memory(name, placed, pipeline, end)
-                try:
-                    await load(placed)
-                except OutOfMemoryError as error:
-                    self.on_out_of_memory(name)
-                    evicted = select_evicted(each for each in self._others(name) if device in (None, each.device))
-                    if evicted is None:
-                        raise
-                    logger.warning("%s: %s is unloaded, and the load is repeated once", error.message, evicted.name)
-                    await self._evict(evicted, "memory")
-                    await load(placed)
+            load_placed = partial(self._load_placed, name, load, pipeline, end)
+            return await self.placement.load(name, model, in_use, occupied, load_placed)
         finally:
             self._admitted.discard(name)
             self._needs.pop(name, None)
             self.notify_freed()
 
-    def notify_freed(self) -> None:
-        """Wake the loads that wait for room, since a model has become idle or has left memory."""
-        self._freed.set()
-        self._freed = asyncio.Event()
-        self._idle.update()
-
-    def close(self) -> None:
-        """Unload no models for lack of requests any more."""
-        self._idle.stop()
-
-    def held_by_others(self, name: str, device: str | None) -> int:
-        """Return the bytes that all models but one hold on a device."""
-        return sum(each.memory.get(device or "", 0) for each in self._others(name) if each.resident)
+    async def _load_placed(
+        self,
+        name: str,
+        load: Callable[[ModelConfig], Awaitable[None]],
+        pipeline: str,
+        end: float | None,
+        placed: ModelConfig,
+    ) -> None:
+        """Load a model on its device; where memory runs out, once again after an idle model there was unloaded."""
+        await self._make_memory(name, placed, pipeline, end)
+        try:
+            await load(placed)
+        except OutOfMemoryError as error:
+            self.on_out_of_memory(name)
+            evicted = select_evicted(each for each in self._others(name) if placed.device in (None, each.device))
+            if evicted is None:
+                raise
+            logger.warning("%s: %s is unloaded, and the load is repeated once", error.message, evicted.name)
+            await self._evict(evicted, "memory")
+            await load(placed)
 
     async def _make_room(self, name: str, end: float | None) -> None:
         """Unload models until one more may be loaded; wait while all are busy.
@@ -127,7 +130,7 @@ class Residency:
             CapacityError: None became idle in time, or all are pinned.
         """
         while self._max_resident:
-            resident = [each for each in self._others(name) if each.resident or each.name in self._admitted]
+            resident = self._occupants(name)
             if len(resident) < self._max_resident:
                 return
             if evicted := select_evicted(resident):
@@ -172,10 +175,6 @@ class Residency:
         """Unload a model for another one."""
         await model.unload()
         self._on_evict(model.name, reason)
-
-    def _others(self, name: str) -> list[ResidentModel]:
-        """Return all models but one."""
-        return [each for each in self._models.values() if each.name != name]
 
 
 async def _wait(freed: asyncio.Event, end: float | None, error: CapacityError) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from octabox.config.model import ModelConfig
@@ -17,7 +17,7 @@ from octabox.engine.local.residency import Residency
 from octabox.engine.memory.identity import loading_config
 from octabox.engine.messages import CancelCall, Loaded, RunBatch, RunCall, Start, WorkerOptions
 from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, WorkerDiedError
-from octabox.types import ModelStatus, Progress
+from octabox.types import Progress
 
 
 class WorkerSupervisor:
@@ -30,6 +30,8 @@ class WorkerSupervisor:
         processes: Makes the processes.
         start_worker: Starts a worker.
         load_timeout: Seconds for a load.
+        key: Name of the replica among the models in memory; by default that of the model.
+        occupied: Returns the devices that the model must not be on, since other replicas are.
     """
 
     def __init__(
@@ -40,18 +42,25 @@ class WorkerSupervisor:
         processes: ProcessStarter,
         start_worker: StartWorker,
         load_timeout: float,
+        key: str = "",
+        occupied: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        self.key, self._occupied = key or name, occupied
         self.name, self._options, self._load_timeout = name, options, load_timeout
         self._residency, self._processes, self._start_worker = residency, processes, start_worker
         self._sent = SentCalls(name, residency.notify_freed)
         self.worker: ModelWorker | None = None
-        self._requeue: Callable[[Sequence[QueuedRequest]], None] = lambda _: None
+        self.connect(lambda _: None)
         self.loading = LoadTask()
         self.run_seconds = 1.0  # What the last call took.
 
-    def connect(self, requeue: Callable[[Sequence[QueuedRequest]], None]) -> None:
-        """Set what receives the requests whose worker has ended, and which another one is to run."""
-        self._requeue = requeue
+    def connect(
+        self,
+        requeue: Callable[[Sequence[QueuedRequest]], None],
+        on_loaded: Callable[[QueuedRequest], None] = lambda _: None,
+    ) -> None:
+        """Set what receives the requests whose worker has ended, and those that the model was loaded for."""
+        self._requeue, self._on_loaded = requeue, on_loaded
 
     @property
     def resident(self) -> bool:
@@ -67,14 +76,6 @@ class WorkerSupervisor:
     def busy(self) -> bool:
         """Whether a call runs, or outputs of one are being encoded."""
         return len(self._sent) > 0
-
-    def status(self, *, waiting: int, busy: bool) -> ModelStatus | None:
-        """Return the status of the model, with what its queue adds; None if it is not in memory."""
-        return self.worker.status(waiting=waiting, busy=busy or self.busy) if self.worker else None
-
-    def batch_limit(self, request: QueuedRequest) -> int:
-        """Return how many runs may share a batch with those of a request, by what the worker has learned."""
-        return self.worker.batch_limit(request.call) if self.worker and request.call else 1
 
     async def run(self, requests: Sequence[QueuedRequest]) -> None:
         """Load the model of requests unless it is loaded, and run their calls, until the model is free for the next ones."""
@@ -126,27 +127,26 @@ class WorkerSupervisor:
         if self.worker is None:
             began = time.perf_counter()
             request.publish(Progress("loading"))
-            await self.loading.run(request, self._load(request.model, request.pipeline))
+            await self.loading.run(request, self._load(request))
             request.timings["load"] = time.perf_counter() - began
+            self._on_loaded(request)
         if self.worker is None or self.worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
         return self.worker.process
 
-    async def _load(self, model: ModelConfig, pipeline: str) -> None:
+    async def _load(self, request: QueuedRequest) -> None:
         """Load the model where there is room for it; a load that fails leaves no process."""
         try:
+            model, pipeline = request.model, request.pipeline
             start = partial(self._start, requested=(loading_config(model), pipeline))
-            await self._residency.load(self.name, model, start, pipeline)
+            warnings = await self._residency.load(self.key, model, start, pipeline, self._occupied())
+            request.warnings = (*request.warnings, *warnings)
         except asyncio.TimeoutError:
             if self.worker is None or self.worker.process is None:
                 # The fork server does not answer. Its end takes a moment, which the event loop does not wait for.
                 await in_daemon_thread(self._processes.end_fork_server)
             await self.stop()
-            raise LoadError(
-                f"Model '{self.name}' was not loaded within {self._load_timeout:g} seconds.",
-                hint="Raise `load_timeout`, or fetch the model's files first.",
-                model=self.name,
-            ) from None
+            raise _timed_out(self.name, self._load_timeout) from None
         except BaseException:
             await self.stop()
             raise
@@ -156,7 +156,7 @@ class WorkerSupervisor:
         while True:
             await self.stop()  # A worker that has failed to load may not have ended yet.
             spawned = self._processes.spawns
-            start = Start(model, requested[1], self._options, self._residency.held_by_others(self.name, model.device))
+            start = Start(model, requested[1], self._options, self._residency.held_by_others(self.key, model.device))
             count = partial(self._residency.on_out_of_memory, self.name)
             worker = self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
             answer = await worker.load(self._start_worker, self._processes.context, self._load_timeout)
@@ -171,3 +171,11 @@ class WorkerSupervisor:
         self.worker = None
         self._requeue(self._sent.end(error))
         self._residency.notify_freed()
+
+
+def _timed_out(model: str, seconds: float) -> LoadError:
+    return LoadError(
+        f"Model '{model}' was not loaded within {seconds:g} seconds.",
+        hint="Raise `load_timeout`, or fetch the model's files first.",
+        model=model,
+    )

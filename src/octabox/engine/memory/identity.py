@@ -19,6 +19,7 @@ CALL_FIELDS: Mapping[str, Any] = {
     "response_format": None,
     "keep_alive": None,
     "pin": False,
+    "replicas": "auto",
     "path": None,
 }
 

@@ -72,7 +72,13 @@ class Replica(ResidentQueue):
 
     def status(self) -> ModelStatus | None:
         """Return its status; None if the model is not in memory."""
-        return self.supervisor.status(waiting=0, busy=bool(self.current))
+        worker = self.supervisor.worker
+        return worker.status(waiting=0, busy=bool(self.current) or self.supervisor.busy) if worker else None
+
+    def batch_limit(self, request: QueuedRequest) -> int:
+        """Return how many runs may share a batch with those of a request, by what the worker has learned."""
+        worker = self.supervisor.worker
+        return worker.batch_limit(request.call) if worker and request.call else 1
 
     async def unload(self) -> bool:
         """End a load, or the worker once it is idle; return whether there was one."""

@@ -194,7 +194,7 @@ class ReplicatedQueue:
     def _take_next(self, replica: Replica) -> list[QueuedRequest]:
         """Take the request that runs next out of the queue, and those that may share a batch with it."""
         requests = [self._waiting.take()]
-        if self._waiting and (limit := replica.supervisor.batch_limit(requests[0])) > 1:
+        if self._waiting and (limit := replica.batch_limit(requests[0])) > 1:
             requests += self._waiting.take_batch(requests[0], limit)
         for request in requests:
             request.timings["queue"] = time.perf_counter() - request.enqueued_at

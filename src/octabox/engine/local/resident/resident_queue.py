@@ -15,7 +15,7 @@ from octabox.types import ModelStatus
 class ModelHolder(Protocol):
     """Holds the worker of a model."""
 
-    name: str
+    key: str
     worker: ModelWorker | None
 
     @property
@@ -36,7 +36,7 @@ class ResidentQueue:
     """
 
     def __init__(self, holder: ModelHolder, retention: Retention) -> None:
-        self.name, self.retention, self._holder = holder.name, retention, holder
+        self.name, self.retention, self._holder = holder.key, retention, holder
         self.last_used = time.time()
 
     @property

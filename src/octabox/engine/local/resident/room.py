@@ -65,9 +65,19 @@ class Devices(Protocol):
     """Chooses the device of each model that is loaded."""
 
     def assigned(
-        self, model: ModelConfig, requested: str | None, in_use: Collection[str]
+        self, model: ModelConfig, requested: str | None, in_use: Collection[str], excluded: Collection[str] = ()
     ) -> AbstractAsyncContextManager[str | None]:
         """Choose a device for a model, and count the model in that device's memory within the context."""
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several accelerators, as far as is known."""
+
+    async def alternatives(self, requested: str | None, excluded: Collection[str]) -> list[str]:
+        """Return the devices that a requested one may be, without these."""
+
+    async def has_room(self, requested: str | None, size: int, excluded: Collection[str]) -> bool:
+        """Return whether one of these devices has so many bytes free."""
 
     async def free(self, device: str) -> int | None:
         """Return the free bytes of a device; None if they are not known."""

@@ -1,0 +1,325 @@
+"""A model of a cluster, by discrete events: devices run one request or batch at a time, and hold models by their bytes.
+
+The policy decides where each request runs; everything else is the same for all policies, and so is the traffic of a seed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from octabox.engine.cluster.demand import LearnedDemand
+from octabox.engine.cluster.index import ClusterIndex
+from octabox.engine.cluster.state import Device, ModelCosts, Replica, RoutedRequest
+
+GIB = 2**30
+
+#: Bytes of a device, devices of a node, and the rate at which a node reads weights.
+DEVICE_BYTES, NODE_DEVICES, READ_RATE = 80 * GIB, 8, 2 * GIB
+
+#: Seconds of a new process, of loading an adapter, of a node between failures and until it is back.
+START_SECONDS, ADAPTER_SECONDS, NODE_LIFE, REPAIR_SECONDS = 4.0, 1.5, 10 * 86400.0, 600.0
+
+#: Requests of a batch, and what each after the first takes of its time.
+MAX_BATCH, BATCH_SHARE = 4, 0.8
+
+#: Share of models that make videos, and of requests with an adapter.
+VIDEOS, ADAPTED = 0.1, 0.2
+
+#: Share of the run during which no wait is counted, since the devices begin empty.
+WARM_UP = 0.1
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its bytes, and what its requests take."""
+
+    name: str
+    size: int
+    run_seconds: float
+
+    @property
+    def load_seconds(self) -> float:
+        """What a load takes."""
+        return START_SECONDS + self.size / READ_RATE
+
+
+@dataclass(eq=False)
+class Request:
+    """A request, and the device and replica that it was sent to."""
+
+    arrived: float
+    model: Model
+    seconds: float
+    batch_key: str
+    adapter: str | None
+    replica: str = ""
+    #: What it is expected to take.
+    expected: float = 0.0
+
+    def routed(self) -> RoutedRequest:
+        """Return it in the form that decisions are made about."""
+        adapters = frozenset({self.adapter} if self.adapter else ())
+        return RoutedRequest(self.model.name, self.model.size, adapters, self.batch_key)
+
+
+@dataclass
+class SimulatedDevice:
+    """A device: what waits for it, and what it runs."""
+
+    name: str
+    node: str
+    queue: deque[Request] = field(default_factory=deque)
+    running: list[Request] = field(default_factory=list)
+    #: Counts its failures, so that what was begun before is known to be lost.
+    life: int = 0
+    busy_seconds: float = 0.0
+    expected: float = 0.0
+    up: bool = True
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a policy decided: a replica, or a device where one is loaded once others were unloaded there."""
+
+    replica: str | None = None
+    device: str = ""
+    evicted: tuple[str, ...] = ()
+
+
+class Policy(Protocol):
+    """Decides where requests run."""
+
+    name: str
+
+    def route(self, cluster: Cluster, request: Request) -> Choice | None:
+        """Return where a request runs; None lets it wait until something has finished."""
+
+    def scale(self, cluster: Cluster, model: Model) -> Choice | None:
+        """Return where one more replica of a model is loaded; None where it needs none."""
+
+
+def zipf_models(count: int, rng: random.Random) -> tuple[list[Model], list[float]]:
+    """Return models, and the share of the requests that each has."""
+    models = []
+    for number in range(count):
+        seconds = rng.uniform(60, 180) if rng.random() < VIDEOS else rng.lognormvariate(math.log(8), 0.6)
+        models.append(Model(f"m{number}", int(GIB * 2 ** rng.uniform(2, 5.5)), seconds))
+    return models, [1 / (number + 1) for number in range(count)]
+
+
+def traffic(
+    models: list[Model], shares: list[float], devices: int, end: float, peak: float, rng: random.Random
+) -> Iterator[Request]:
+    """Yield the requests of one day, which lasts for the run: at its peak they need this share of the devices."""
+    mean = sum(model.run_seconds * share for model, share in zip(models, shares, strict=True)) / sum(shares)
+    highest, now = peak * devices / mean, 0.0
+    cumulative = list(itertools.accumulate(shares))
+    while True:
+        now += rng.expovariate(highest)
+        if now >= end:
+            return
+        level = 0.6 - 0.4 * math.cos(2 * math.pi * now / end)
+        if rng.random() > level:
+            continue
+        model = rng.choices(models, cum_weights=cumulative)[0]
+        adapter = f"{model.name}/{rng.randrange(5)}" if rng.random() < ADAPTED else None
+        key = f"{rng.choice(('square', 'wide'))}/{adapter}"
+        yield Request(now, model, model.run_seconds * rng.lognormvariate(0, 0.25), key, adapter)
+
+
+class Cluster:
+    """The devices, and the events of a run.
+
+    Args:
+        policy: Decides where requests run.
+        devices: How many devices.
+        end: Seconds of the run.
+        seed: Seed of the failures.
+    """
+
+    def __init__(self, policy: Policy, devices: int, end: float, seed: int) -> None:
+        self.now, self._policy, self._end = 0.0, policy, end
+        self.index = ClusterIndex()
+        self.devices: dict[str, SimulatedDevice] = {}
+        self.demand: dict[str, LearnedDemand] = {}
+        self.unfinished: Counter[str] = Counter()
+        self.last_used: dict[str, float] = {}
+        self.waits: list[float] = []
+        self.loads, self.requests = 0, 0
+        self._held: deque[Request] = deque()
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = itertools.count()
+        for number in range(devices):
+            device = SimulatedDevice(f"d{number:05}", f"n{number // NODE_DEVICES:04}")
+            self.devices[device.name] = device
+            self._put_device(device)
+        self.names = list(self.devices)
+        self._schedule_failures(random.Random(seed))
+
+    def run(self, requests: Iterator[Request]) -> None:
+        """Run all requests that arrive, until the end of the run."""
+        for request in requests:
+            self._advance(request.arrived)
+            self._learn_arrival(request)
+            self._send(request)
+            if extra := self._policy.scale(self, request.model):
+                self._load(request.model, extra)
+        self._advance(self._end)
+
+    def costs(self, model: str) -> ModelCosts:
+        """Return what was learned of a model."""
+        return self.demand[model].at(self.now)
+
+    @property
+    def use(self) -> float:
+        """The share of the devices' time in which they ran requests."""
+        return sum(each.busy_seconds for each in self.devices.values()) / (self._end * len(self.devices))
+
+    def _advance(self, until: float) -> None:
+        while self._events and self._events[0][0] <= until:
+            self.now, _, action = heapq.heappop(self._events)
+            action()
+        self.now = until
+
+    def _at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._number), action))
+
+    def _learn_arrival(self, request: Request) -> None:
+        model = request.model
+        before = self.demand.get(model.name)
+        if before is None:
+            # The size is known before the first load; how long a request takes is not.
+            assumed = ModelCosts(model.load_seconds, 10.0, ADAPTER_SECONDS)
+            before = LearnedDemand(assumed)
+        self.demand[model.name] = before.with_arrival(self.now)
+        self.unfinished[model.name] += 1
+        self.requests += 1
+
+    def _send(self, request: Request) -> None:
+        """Send a request where the policy says, or hold it."""
+        choice = self._policy.route(self, request)
+        if choice is None:
+            self._held.append(request)
+            return
+        name = choice.replica or self._load(request.model, choice)
+        replica = self.index.replica(name)
+        assert replica is not None
+        device = self.devices[replica.device]
+        joins = request.batch_key in replica.batch_keys
+        request.replica = name
+        request.expected = self.demand[request.model.name].costs.run_seconds * (BATCH_SHARE if joins else 1)
+        device.queue.append(request)
+        device.expected += request.expected
+        self.last_used[name] = self.now
+        self._update(device, replica, waiting=replica.waiting + 1)
+        self._start_next(device)
+
+    def _load(self, model: Model, choice: Choice) -> str:
+        """Load a replica, and return its name."""
+        for evicted in choice.evicted:
+            replica = self.index.replica(evicted)
+            assert replica is not None
+            assert replica.evictable, "a replica in use was evicted"
+            self.index.remove(evicted)
+            self.last_used.pop(evicted, None)
+        assert self.index.free_bytes(choice.device) >= model.size, "a device has too few bytes"
+        name, device = f"{model.name}@{choice.device}#{self.loads}", self.devices[choice.device]
+        ready = self.now + model.load_seconds
+        self.index.put(Replica(name, model.name, choice.device, model.size, busy_until=ready, loading=True))
+        self.loads += 1
+        self.last_used[name] = self.now
+        self._at(ready, lambda: self._loaded(device, name, model))
+        return name
+
+    def _loaded(self, device: SimulatedDevice, name: str, model: Model) -> None:
+        if replica := self.index.replica(name):
+            self.index.put(replace(replica, loading=False))
+            self.demand[model.name] = self.demand[model.name].with_load(model.load_seconds)
+            self._start_next(device)
+            self._retry_held()
+
+    def _start_next(self, device: SimulatedDevice) -> None:
+        """Run the first request whose replica is loaded, with those that may share a batch with it."""
+        if device.running or not device.up:
+            return
+        loaded = {each.name for each in self.index.on_device(device.name) if not each.loading}
+        first = next((each for each in device.queue if each.replica in loaded), None)
+        if first is None:
+            return
+        same = (each for each in device.queue if (each.replica, each.batch_key) == (first.replica, first.batch_key))
+        batch = device.running = list(itertools.islice(same, MAX_BATCH))
+        for request in batch:
+            device.queue.remove(request)
+            if request.arrived >= WARM_UP * self._end:
+                self.waits.append(self.now - request.arrived)
+        replica = self.index.replica(first.replica)
+        assert replica is not None
+        seconds = max(each.seconds for each in batch) * (1 + BATCH_SHARE * (len(batch) - 1))
+        if first.adapter and first.adapter not in replica.adapters:
+            seconds += ADAPTER_SECONDS
+            replica = replace(replica, adapters=replica.adapters | {first.adapter})
+        life = device.life
+        self._update(device, replica)
+        self._at(self.now + seconds, lambda: self._finished(device, seconds, life))
+
+    def _finished(self, device: SimulatedDevice, seconds: float, life: int) -> None:
+        if device.life != life:
+            return
+        batch, device.running = device.running, []
+        device.busy_seconds += seconds
+        model, replica = batch[0].model.name, self.index.replica(batch[0].replica)
+        assert replica is not None
+        self.unfinished[model] -= len(batch)
+        self.demand[model] = self.demand[model].with_run(seconds / len(batch))
+        device.expected = sum(each.expected for each in device.queue)
+        self._update(device, replica, waiting=replica.waiting - len(batch))
+        self._start_next(device)
+        self._retry_held()
+
+    def _retry_held(self) -> None:
+        for _ in range(len(self._held)):
+            self._send(self._held.popleft())
+
+    def _update(self, device: SimulatedDevice, replica: Replica, waiting: int | None = None) -> None:
+        """Describe a replica and its device to the policy, by what they are expected to take."""
+        counts = Counter(each.batch_key for each in device.queue if each.replica == replica.name)
+        keys = frozenset(key for key, count in counts.items() if count < MAX_BATCH)
+        count = replica.waiting if waiting is None else waiting
+        self.index.put(replace(replica, batch_keys=keys, waiting=count))
+        self._put_device(device)
+
+    def _put_device(self, device: SimulatedDevice) -> None:
+        self.index.put_device(Device(device.name, DEVICE_BYTES, device.node, self.now + device.expected))
+
+    def _schedule_failures(self, rng: random.Random) -> None:
+        nodes = sorted({each.node for each in self.devices.values()})
+        for node in nodes:
+            if (when := rng.expovariate(1 / NODE_LIFE)) < self._end:
+                self._at(when, lambda node=node: self._fail(node))  # type: ignore[misc]
+
+    def _fail(self, node: str) -> None:
+        """Take a node down: its replicas are lost, and its requests are sent again."""
+        lost: list[Request] = []
+        failed = [each for each in self.devices.values() if each.node == node]
+        for device in failed:
+            lost += [*device.running, *device.queue]
+            device.queue.clear()
+            device.running, device.expected, device.up = [], 0.0, False
+            device.life += 1
+            self.index.remove_device(device.name)
+        self._at(self.now + REPAIR_SECONDS, lambda: self._repair(failed))
+        for request in lost:
+            self._send(request)
+
+    def _repair(self, devices: list[SimulatedDevice]) -> None:
+        for device in devices:
+            device.up = True
+            self._put_device(device)
+        self._retry_held()

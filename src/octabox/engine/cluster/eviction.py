@@ -1,0 +1,89 @@
+"""Which replicas are unloaded for another one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from octabox.engine.cluster.state import ModelCosts, Replica
+
+#: Seconds ahead for which the chance of a use counts.
+HORIZON = 1800.0
+
+#: From this many replicas, the number of concurrent requests is taken as normally distributed.
+MANY = 12
+
+
+def chance_of_need(costs: ModelCosts, replicas: int, horizon: float = HORIZON) -> float:
+    """Return the chance that so many replicas of a model are needed together within the horizon.
+
+    The number of concurrent requests follows a Poisson distribution, whose mean is the rate times the time of a request;
+    the horizon has as many independent trials as requests fit into it.
+
+    Args:
+        costs: What was learned of the model.
+        replicas: How many.
+        horizon: Seconds.
+    """
+    mean = costs.rate * costs.run_seconds
+    if mean <= 0:
+        return 0.0
+    trials = max(1.0, horizon / max(costs.run_seconds, 1e-3))
+    enough = max(0.0, 1.0 - _tail(replicas, mean))
+    return 1.0 - math.pow(enough, trials)
+
+
+def keep_value(costs: ModelCosts, replicas: int) -> float:
+    """Return the seconds that unloading one of a model's replicas costs: those of a reload, by the chance that it is needed.
+
+    Args:
+        costs: What was learned of the model.
+        replicas: How many it has.
+    """
+    return costs.load_seconds * chance_of_need(costs, replicas)
+
+
+def plan_eviction(
+    replicas: Iterable[Replica], needed: int, value: Callable[[Replica], float]
+) -> tuple[Replica, ...] | None:
+    """Return what to unload to free so many bytes of a device; None if that is not possible.
+
+    What is in use, being loaded or pinned is never unloaded. Those whose value is lowest for each byte are first, and none
+    is unloaded that the others make superfluous.
+
+    Args:
+        replicas: The replicas on the device.
+        needed: Bytes to free.
+        value: Returns what unloading a replica costs.
+    """
+    if needed <= 0:
+        return ()
+    candidates = [(value(each) / max(each.size, 1), each.name, each) for each in replicas if each.evictable]
+    taken: list[Replica] = []
+    for _, _, replica in sorted(candidates):
+        taken.append(replica)
+        if sum(each.size for each in taken) >= needed:
+            break
+    spare = sum(each.size for each in taken) - needed
+    if spare < 0:
+        return None
+    for replica in list(reversed(taken)):
+        if replica.size <= spare:
+            taken.remove(replica)
+            spare -= replica.size
+    return tuple(taken)
+
+
+def _tail(count: int, mean: float) -> float:
+    """Return the chance that a Poisson variable is at least so large."""
+    if count <= 0:
+        return 1.0
+    if count > MANY:
+        return 0.5 * math.erfc((count - 0.5 - mean) / math.sqrt(2 * mean))
+    if mean > 10 * MANY:
+        return 1.0
+    term = below = math.exp(-mean)
+    for number in range(1, count):
+        term *= mean / number
+        below += term
+    return max(0.0, 1.0 - below)

@@ -1,0 +1,137 @@
+"""One replica of a model: it takes waiting requests, and runs them on its worker one call or batch at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
+from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
+from octabox.engine.local.resident.resident_queue import ResidentQueue
+from octabox.engine.local.resident.retention import Retention
+from octabox.engine.local.supervisor import WorkerSupervisor
+from octabox.engine.local.waiting_list import WaitingList
+from octabox.errors import LoadError
+from octabox.types import ModelStatus
+
+
+class LocalReplica(ResidentQueue):
+    """A replica of a model, which shares the waiting requests with the others.
+
+    Args:
+        supervisor: Runs requests on the worker.
+        waiting: The requests that wait for the model.
+        retention: How long the model stays in memory.
+        on_taken: Called when requests were taken.
+        on_idle: Called when no request is left, and after an unload, with whether it was one.
+        is_needed: Returns whether it is to load the model for requests that wait; others may have it.
+    """
+
+    def __init__(
+        self,
+        supervisor: WorkerSupervisor,
+        waiting: WaitingList,
+        retention: Retention,
+        on_taken: Callable[[QueuedRequest], None],
+        on_idle: Callable[[bool], None],
+        is_needed: Callable[[], bool] = lambda: True,
+    ) -> None:
+        super().__init__(supervisor, retention)
+        self.supervisor = supervisor
+        self.current: list[QueuedRequest] = []
+        #: Adapters of its last call.
+        self.adapters: frozenset[str] = frozenset()
+        self._waiting, self._on_taken, self._on_idle = waiting, on_taken, on_idle
+        self._is_needed = is_needed
+        self._serving = asyncio.Lock()
+        self._server: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the model is in memory, and no request waits for it or runs on it."""
+        return self.resident and not (self._serving.locked() or self.supervisor.busy or self._waiting)
+
+    @property
+    def serving(self) -> bool:
+        """Whether it takes the requests that wait, or is loading the model."""
+        return self._serving.locked() or not (self._server is None or self._server.done())
+
+    def serve(self) -> None:
+        """Serve the requests that wait, unless that is being done."""
+        if self._server is None or self._server.done():
+            self._server = asyncio.create_task(self._serve(), name=f"queue of {self.name}")
+
+    async def load(self, request: QueuedRequest) -> None:
+        """Load the model of a request that has no call.
+
+        Raises:
+            OctaboxError: It cannot be loaded.
+        """
+        async with self._serving:
+            await self.supervisor.run([request])
+            self.last_used = time.time()
+
+    async def unload(self) -> bool:
+        """End a load, or the worker once it is idle; return whether there was one."""
+        was_resident = self.resident
+        self.supervisor.loading.stop(_unloading(self.supervisor.name))
+        async with self._serving:
+            await self.supervisor.drain()  # The outputs of the last call may still be being encoded.
+            was_resident = was_resident or self.resident
+            await self.supervisor.stop()
+        self._on_idle(True)
+        return was_resident
+
+    async def close(self) -> None:
+        """Stop serving, and end the worker."""
+        if self._server:
+            self._server.cancel()
+            await asyncio.wait({self._server}, timeout=3 * SHUTDOWN_TIMEOUT)
+        await self.supervisor.stop()
+
+    def status(self, waiting: int) -> ModelStatus | None:
+        """Return the status of the replica; None if it is not in memory.
+
+        Args:
+            waiting: How many requests wait for the model.
+        """
+        worker, busy = self.supervisor.worker, bool(self.current) or self.supervisor.busy
+        status = worker.status(waiting=waiting, busy=busy) if worker else None
+        return status and self.with_retention(status)
+
+    async def _serve(self) -> None:
+        """Serve requests until none waits; where the worker has ended, those in memory serve the rest."""
+        while self._waiting:
+            async with self._serving:
+                if not (self._waiting and (self.resident or self._is_needed())):
+                    break
+                requests = self._take_next()
+                try:
+                    await self.supervisor.run(requests)
+                except Exception as raised:  # noqa: BLE001 (whatever it is, it ends these requests alone)
+                    error = as_octabox_error(raised, self.supervisor.name)
+                    log_failure(error, self.supervisor.name)
+                    for request in requests:
+                        request.finish(error)
+                finally:
+                    self.current = []
+                    self.last_used = time.time()
+        self._on_idle(False)
+
+    def _take_next(self) -> list[QueuedRequest]:
+        """Take the request that runs next out of the queue, and those that may share a batch with it."""
+        requests = self.current = [self._waiting.take()]
+        call, worker = requests[0].call, self.supervisor.worker
+        if self._waiting and call and worker and (limit := worker.batch_limit(call)) > 1:
+            requests += self._waiting.take_batch(requests[0], limit)
+        for request in requests:
+            request.timings["queue"] = time.perf_counter() - request.enqueued_at
+        self.adapters = requests[0].adapters
+        self._on_taken(requests[0])
+        return requests
+
+
+def _unloading(model: str) -> LoadError:
+    message = f"The load of model '{model}' was stopped, since the model is being unloaded."
+    return LoadError(message, hint="Send the request again to load it.", model=model)

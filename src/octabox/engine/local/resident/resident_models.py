@@ -1,0 +1,49 @@
+"""The models that may be in memory: which of them are, and which have not been used for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from octabox.engine.local.resident.idle import IdleUnloader
+from octabox.engine.local.resident.room import ResidentModel
+
+
+class ResidentModels:
+    """The models of an engine, which are unloaded where nobody uses them for a while.
+
+    Args:
+        on_expired: Called with the name of each model that is unloaded for lack of requests.
+    """
+
+    def __init__(self, on_expired: Callable[[str], None]) -> None:
+        self._models: dict[str, ResidentModel] = {}
+        self._admitted: set[str] = set()  # Models that are about to be loaded.
+        self._freed = asyncio.Event()
+        self._idle = IdleUnloader(self._models.values, on_expired)
+
+    def add(self, model: ResidentModel) -> None:
+        """Add a model that may be loaded."""
+        self._models[model.name] = model
+
+    def notify_freed(self) -> None:
+        """Wake the loads that wait for room, since a model has become idle or has left memory."""
+        self._freed.set()
+        self._freed = asyncio.Event()
+        self._idle.update()
+
+    def close(self) -> None:
+        """Unload no models for lack of requests any more."""
+        self._idle.stop()
+
+    def held_by_others(self, name: str, device: str | None) -> int:
+        """Return the bytes that all models but one hold on a device."""
+        return sum(each.memory.get(device or "", 0) for each in self._others(name) if each.resident)
+
+    def _occupants(self, name: str = "") -> list[ResidentModel]:
+        """Return the models but one that are in memory, or about to be loaded."""
+        return [each for each in self._others(name) if each.resident or each.name in self._admitted]
+
+    def _others(self, name: str) -> list[ResidentModel]:
+        """Return all models but one."""
+        return [each for each in self._models.values() if each.name != name]

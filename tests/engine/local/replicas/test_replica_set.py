@@ -1,0 +1,191 @@
+"""Several replicas of a model on the devices of one machine; with workers that load nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fake_worker import LIMIT, PIPELINE, Client, FakeWorker, FakeWorkers, call, engine_of, settle
+from fake_worker import model as configuration
+from octabox.engine.local.devices import DevicePool
+from octabox.engine.local.engine import LocalEngine
+from octabox.engine.messages import DeviceMemory, Loaded, LoadFailed, Memory, Survey
+from octabox.errors import DeviceError, LoadError, ServerStoppingError, WorkerDiedError
+from octabox.types import AdapterChoice
+
+#: Bytes of a device, and of a model on it.
+DEVICE_BYTES, MODEL_BYTES = 1000, 600
+
+
+@pytest.fixture(autouse=True)
+def devices(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let the machine have two accelerators, and return what changes how many."""
+
+    def change(count: int, free: int = DEVICE_BYTES) -> None:
+        found = Survey(devices=tuple(DeviceMemory(f"cuda:{number}", free) for number in range(count)))
+        monkeypatch.setattr(DevicePool, "ask", lambda *_: found)
+
+    change(2)
+    return change
+
+
+def anywhere(**fields: Any) -> Any:
+    """Return a call of a model that may be on any device."""
+    return call(device=None, **fields)
+
+
+async def started(engine: LocalEngine, workers: FakeWorkers, callers: int, **fields: Any) -> list[Client]:
+    """Return the clients of calls, of which the first runs on a loaded model."""
+    clients = [Client(engine, anywhere(**fields)) for _ in range(callers)]
+    worker = await workers.next_started()
+    worker.post(Memory({"cuda:0": MODEL_BYTES}))
+    await settle()
+    await asyncio.sleep(0.05)  # The devices are looked for in a thread.
+    return clients
+
+
+async def run_all(clients: list[Client], *workers: FakeWorker) -> list[list[str]]:
+    """Let workers run the calls that they are sent until all clients have their results; return the ids by worker."""
+    ran: list[list[str]] = [[] for _ in workers]
+
+    async def run(worker: FakeWorker, ids: list[str]) -> None:
+        while True:
+            running = await worker.next_call()
+            ids.append(running.id)
+            worker.start_run(running)
+            worker.finish(running)
+
+    tasks = [asyncio.create_task(run(worker, ids)) for worker, ids in zip(workers, ran, strict=True)]
+    await asyncio.wait_for(asyncio.gather(*(client.task for client in clients)), LIMIT)
+    for task in tasks:
+        task.cancel()
+    return ran
+
+
+async def test_callers_of_one_model_use_both_devices() -> None:
+    """A second replica is loaded on the other device while requests wait, both run calls, and the status shows both."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    clients = await started(engine, workers, 8)
+    ran = await run_all(clients, workers.started[0], await workers.next_started())
+    (status,) = engine.status()
+
+    assert 8 == sum(map(len, ran))
+    assert all(ran)
+    assert ["cuda:0", "cuda:1"] == [worker.start.model.device for worker in workers.started]
+    assert ["cuda:0", "cuda:1"] == [each.device for each in status.replicas]
+    assert 2 == len({each.pid for each in status.replicas})
+    assert await engine.unload("demo")
+    assert [] == engine.status()
+
+
+async def test_one_caller_uses_one_device() -> None:
+    """No replica is loaded where nothing waits for long enough."""
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    for _ in range(4):
+        await Client(engine, anywhere()).task
+    await settle()
+
+    assert 1 == len(workers.started)
+    assert () == engine.status()[0].replicas
+
+
+async def test_as_many_replicas_are_loaded_as_are_configured() -> None:
+    """With `replicas: 2`, the second one is loaded without a queue; with 1, none is, whatever waits."""
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    await Client(engine, anywhere(replicas=2)).task
+    await asyncio.sleep(0.05)
+    assert 2 == len(workers.started)
+
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    clients = await started(engine, workers, 8, replicas=1)
+    await run_all(clients, workers.started[0])
+    assert 1 == len(workers.started)
+
+
+@pytest.mark.parametrize(("count", "free"), [(1, DEVICE_BYTES), (2, 10)])
+async def test_no_replica_is_loaded_without_room(devices: Any, count: int, free: int) -> None:
+    """With one device, or where the other one is full, all calls run on the one replica."""
+    devices(count, free)
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    clients = await started(engine, workers, 8)
+    await run_all(clients, workers.started[0])
+
+    assert 1 == len(workers.started)
+
+
+async def test_a_replica_that_cannot_be_loaded_fails_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    """The calls run on the first one, and the log states why there is no other."""
+    workers = FakeWorkers(runs=False, answers=[Loaded("cuda:0", 0.1), LoadFailed(LoadError("It is broken."))])
+    engine = engine_of(workers)
+    clients = await started(engine, workers, 8)
+    await run_all(clients, workers.started[0])
+
+    assert "No other replica of 'demo' is loaded: It is broken." in caplog.text
+
+
+async def test_a_device_that_fails_is_replaced_by_the_other_one() -> None:
+    """The model is loaded on the other device, and the result of the request has the warning."""
+    workers = FakeWorkers(answers=[LoadFailed(DeviceError("The device was lost."))])
+    engine = engine_of(workers)
+    generation = await Client(engine, anywhere()).task
+
+    assert ["cuda:0", "cuda:1"] == [worker.start.model.device for worker in workers.started]
+    assert ("Model 'demo' is loaded on another device than cuda:0: The device was lost.",) == generation.warnings
+
+
+async def test_calls_of_a_replica_that_ends_are_run_by_the_other_one() -> None:
+    """A call that was not begun there is sent to the replica that is left."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    clients = await started(engine, workers, 8)
+    first, second = workers.started[0], await workers.next_started()
+    lost = await second.next_call()
+    second.exit(WorkerDiedError("It was killed."))
+    (ran,) = await run_all(clients, first)
+
+    assert lost.id in ran
+    assert {client.call.id for client in clients} == set(ran)
+
+
+async def test_the_replica_with_the_adapters_serves_a_request() -> None:
+    """Of two idle replicas, the one whose last call applied them is woken."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    plain = Client(engine, anywhere(replicas=2))
+    first, second = await workers.next_started(), await workers.next_started()
+    adapted = anywhere(replicas=2)
+    adapted = replace(adapted, runs=(replace(adapted.runs[0], adapters=(AdapterChoice("style"),)),))
+    client = Client(engine, adapted)
+    assert client.call is await second.next_call()  # The first one is busy.
+    second.finish(client.call)
+    first.finish(await first.next_call())
+    await asyncio.gather(plain.task, client.task)
+    await settle()
+    again, other = (
+        Client(engine, replace(adapted, id="again")),
+        Client(engine, replace(anywhere(replicas=2), id="other")),
+    )
+
+    assert ("again", "other") == ((await second.next_call()).id, (await first.next_call()).id)
+    await engine.close()
+    results = await asyncio.gather(again.task, other.task, return_exceptions=True)
+    assert {ServerStoppingError} == set(map(type, results))
+
+
+async def test_loads_of_a_model_leave_one_replica() -> None:
+    """A load without a call loads the model once."""
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    await asyncio.gather(*(engine.load(configuration(device=None), PIPELINE) for _ in range(2)))
+    await settle()
+
+    assert 1 == len(workers.started)
