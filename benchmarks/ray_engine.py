@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from contextlib import aclosing
+from typing import Any
 
 from octabox import demo
 from octabox.config.model import ModelConfig
@@ -45,7 +46,7 @@ class TimedActor(WorkerActor):
                 self._stamps.setdefault((message.id, message.progress.step), time.time())
             put(message)
 
-        self._messages.put_nowait = stamp  # type: ignore[method-assign]
+        self._messages.put_nowait = stamp  # type: ignore[method-assign, assignment]
 
     async def stamps(self) -> Stamps:
         """Return when each step was reported."""
@@ -101,9 +102,10 @@ class Bench:
 
 async def main() -> None:
     """Print the figures."""
-    ray_worker.WorkerActor = TimedActor  # type: ignore[misc]
+    setattr(ray_worker, "WorkerActor", TimedActor)  # noqa: B010 (the module does not export it)
     options = WorkerOptions(threads=1, device="cpu")
-    engines = {"local": LocalEngine(options), "ray": RayEngine(options, address=(sys.argv[1:] or [None])[0])}
+    cluster = RayEngine(options, address=sys.argv[1] if len(sys.argv) > 1 else None)
+    engines: dict[str, Engine] = {"local": LocalEngine(options), "ray": cluster}
     benches = {name: Bench(engine) for name, engine in engines.items()}
     for name, engine in engines.items():
         await engine.start(())
@@ -123,7 +125,7 @@ async def main() -> None:
         print(
             f"{name}: next call after a cancel {statistics.median(waits):.0f} ms at the median, at most {waits[-1]:.0f} ms"
         )
-    await print_lateness(engines["ray"], benches["ray"])
+    await print_lateness(cluster, benches["ray"])
     for engine in engines.values():
         await engine.close()
 
@@ -131,9 +133,9 @@ async def main() -> None:
 async def print_lateness(engine: RayEngine, bench: Bench) -> None:
     """Print how late the steps arrived that the actor was reported."""
     (queue,) = engine._queues  # noqa: SLF001 (the actor is of interest only here)
-    worker = queue._replicas[0].supervisor.worker  # noqa: SLF001
-    assert worker is not None
-    stamps = await worker.process._actor.stamps.remote()  # type: ignore[union-attr]  # noqa: SLF001
+    worker = next(iter(queue._replicas)).supervisor.worker  # noqa: SLF001
+    process: Any = worker and worker.process
+    stamps = await process._actor.stamps.remote()  # noqa: SLF001
     late = sorted(1000 * (bench.arrivals[key] - stamps[key]) for key in bench.arrivals.keys() & stamps.keys())
     p95 = late[int(0.95 * len(late))]
     print(f"ray: {len(late)} events, {statistics.median(late):.1f} ms late at the median, {p95:.1f} ms at p95")

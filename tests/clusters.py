@@ -30,7 +30,7 @@ def running_cluster(nodes: int) -> Iterator[Any]:
         for name, value in environ.items():
             patch.setenv(name, value)
         head = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": STORE, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         try:
             for _ in range(nodes - 1):
                 add_node(cluster)

@@ -25,7 +25,7 @@ from octabox.engine.messages import (
     Start,
     ToWorker,
 )
-from octabox.engine.protocol import Call, Run
+from octabox.engine.protocol import Call, Engine, Run
 from octabox.errors import GenerationCancelledError, OctaboxError, WorkerDiedError
 from octabox.types import Event, Generation, Progress
 
@@ -181,12 +181,12 @@ def engine_of(start: FakeWorkers | Callable[..., Any], **options: Any) -> LocalE
 class Client:
     """Runs a call, as a frontend does, and keeps its events."""
 
-    def __init__(self, engine: LocalEngine, of: Call) -> None:
+    def __init__(self, engine: Engine, of: Call) -> None:
         self.call = of
         self.events: list[Event] = []
         self.task = asyncio.create_task(self._run(engine))
 
-    async def _run(self, engine: LocalEngine) -> Generation:
+    async def _run(self, engine: Engine) -> Generation:
         generation = None
         async for event in engine.generate(self.call):
             self.events.append(event)

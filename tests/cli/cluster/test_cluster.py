@@ -16,7 +16,12 @@ from octabox.errors import ConfigError
 def test_up_names_the_next_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The head is printed, and how other machines and the server use it."""
     started: list[NodeOptions] = []
-    monkeypatch.setattr(nodes, "start_node", lambda options, _folder: started.append(options) or "10.0.0.5:6379")
+
+    def start(options: NodeOptions, _folder: Path) -> str:
+        started.append(options)
+        return "10.0.0.5:6379"
+
+    monkeypatch.setattr(nodes, "start_node", start)
     result = CliRunner().invoke(cli, ["cluster", "up", "--gpus", "2", "--cache-dir", str(tmp_path)])
 
     assert "octabox cluster up --join 10.0.0.5:6379" in result.output

@@ -57,7 +57,7 @@ async def wait_for_replicas(engine: RayEngine, count: int) -> None:
     """Wait until so many replicas are in memory."""
     end = time.monotonic() + 200
     while time.monotonic() < end:
-        (status,) = engine.status() or [None]
+        status = next(iter(engine.status()), None)
         if status and status.state != "loading" and (status.device or "").count(" on ") == count:
             return
         await asyncio.sleep(0.1)

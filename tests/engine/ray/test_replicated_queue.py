@@ -44,13 +44,20 @@ def engine_of(workers: FakeWorkers, places: Places | None = None, **options: Any
     return RayEngine(start_worker=start, reservations=found, queue_size=64, **options)
 
 
+def client_of(engine: RayEngine) -> Client:
+    """Return the caller of a new call, whose error need not be awaited, as where the engine is closed."""
+    client = Client(engine, call())
+    client.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    return client
+
+
 async def busy_engine(workers: FakeWorkers, count: int, **options: Any) -> tuple[RayEngine, list[Client], FakeWorker]:
     """Return an engine with so many callers, of which the first one's call runs."""
     engine = engine_of(workers, **options)
-    clients = [Client(engine, call())]
+    clients = [client_of(engine)]
     worker = await workers.next_started()
     worker.start_run(await worker.next_call())
-    clients += [Client(engine, call()) for _ in range(count - 1)]
+    clients += [client_of(engine) for _ in range(count - 1)]
     await settle()
     return engine, clients, worker
 

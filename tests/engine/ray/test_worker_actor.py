@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -31,10 +34,10 @@ def test_files_that_a_node_lacks_are_named(tmp_path: Path) -> None:
 def test_threads_that_ray_has_set_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are those of the actor's CPU; a number that a user has set for the node stays."""
     monkeypatch.setattr(worker_actor, "_assigned_resources", lambda: {"CPU": 1.0})
-    monkeypatch.setattr(worker_actor.sys, "modules", {"__main__": worker_actor})
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("MKL_NUM_THREADS", "4")
     worker_actor._prepare_environment()
 
-    assert "OMP_NUM_THREADS" not in worker_actor.os.environ
-    assert "4" == worker_actor.os.environ["MKL_NUM_THREADS"]
+    assert "OMP_NUM_THREADS" not in os.environ
+    assert "4" == os.environ["MKL_NUM_THREADS"]

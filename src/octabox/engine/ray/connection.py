@@ -7,8 +7,10 @@ import logging
 import os
 import socket
 from collections.abc import MutableMapping
+from typing import Any
 
 import ray
+from ray._private.state import available_resources_per_node
 
 from octabox.errors import ConfigError
 
@@ -83,3 +85,18 @@ def disconnect() -> None:
     """Leave the cluster; one that was started by `connect` ends."""
     with contextlib.suppress(Exception):
         ray.shutdown()
+
+
+def node_address() -> str:
+    """Return the address of this machine for other nodes."""
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+
+
+def all_nodes() -> list[dict[str, Any]]:
+    """Return the nodes of the cluster, lost ones included, as Ray describes them."""
+    return list(ray.nodes())  # type: ignore[no-untyped-call]
+
+
+def available_by_node() -> dict[str, dict[str, float]]:
+    """Return the free resources of each node that is alive, by its id; Ray has no public function for it."""
+    return dict(available_resources_per_node())  # type: ignore[no-untyped-call]

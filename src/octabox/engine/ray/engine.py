@@ -8,7 +8,7 @@ from functools import partial
 
 from octabox.config.memory.durations import NEVER
 from octabox.config.model import ModelConfig
-from octabox.engine.local.model_worker import Worker
+from octabox.engine.local.model_worker import StartWorker, Worker
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.queued_request import QueuedRequest
 from octabox.engine.local.resident.retention import Retention
@@ -17,7 +17,7 @@ from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.engine.ray.connection import connect, disconnect
-from octabox.engine.ray.ray_worker import RayWorker, Reserve
+from octabox.engine.ray.ray_worker import RayWorker
 from octabox.engine.ray.replica import Replica
 from octabox.engine.ray.replicated_queue import ReplicatedQueue
 from octabox.engine.ray.reservations import Reservation, Reservations
@@ -27,6 +27,63 @@ from octabox.types import Event, ModelStatus
 
 #: Part of the timeout of a load that waiting for a place may take, so that the error states what was missing.
 PLACE_SHARE = 0.9
+
+
+class ReplicaFactory:
+    """Creates the replicas of models.
+
+    Args:
+        options: Settings of all workers.
+        residency: Decides when a replica is loaded.
+        start: Returns what starts the workers of a replica, by its name.
+        load_timeout: Seconds for a load.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        residency: ClusterResidency,
+        start: Callable[[str], StartWorker],
+        load_timeout: float,
+    ) -> None:
+        self._options, self._residency, self._start, self._load_timeout = options, residency, start, load_timeout
+
+    def create(
+        self,
+        model: str,
+        number: int,
+        retention: Retention,
+        is_extra: Callable[[Replica], bool],
+        on_idle: Callable[[], None],
+    ) -> Replica:
+        """Create a replica of a model, which is one of those that may make room for another one."""
+        name = f"{model} (replica {number + 1})" if number else model
+        # The processes start on the nodes, so that those of this machine are never used.
+        processes = ProcessStarter(spawns=True)
+        supervisor = WorkerSupervisor(
+            name, self._options, self._residency, processes, self._start(name), self._load_timeout
+        )
+        replica = Replica(supervisor, retention, is_extra, on_idle)
+        self._residency.add(replica)
+        return replica
+
+
+def reserving(
+    start_worker: Callable[..., Awaitable[Worker]], reservations: Reservations, residency: ClusterResidency, name: str
+) -> StartWorker:
+    """Return what starts the workers of a replica, each in a place that is reserved for it by unloading idle ones.
+
+    Args:
+        start_worker: Starts a worker; its first argument reserves the place.
+        reservations: Reserves places.
+        residency: Unloads idle replicas.
+        name: Name of the replica.
+    """
+
+    async def reserve(model: ModelConfig) -> Reservation:
+        return await reservations.reserve(model, partial(residency.evict_idle, name))
+
+    return partial(start_worker, reserve)
 
 
 class RayEngine:
@@ -77,7 +134,8 @@ class RayEngine:
         )
         timeout = PLACE_SHARE * load_timeout
         self._reservations = reservations or Reservations(self._options.device, timeout, grows=grows)
-        self._start_worker = start_worker
+        start = partial(reserving, start_worker, self._reservations, self._residency)
+        self._factory = ReplicaFactory(self._options, self._residency, start, load_timeout)
         self._queues: SharedQueues[ReplicatedQueue] = SharedQueues(self._create_queue, keep_alive)
         self._connected = self._closed = False
 
@@ -148,39 +206,13 @@ class RayEngine:
     def _create_queue(self, name: str, retention: Retention) -> ReplicatedQueue:
         return ReplicatedQueue(
             name,
-            partial(self._create_replica, name),
+            partial(self._factory.create, name),
             lambda request: self._reservations.has_room(request.model),
             self._queue_size,
             self._max_replicas,
             retention,
             self._residency.notify_freed,
         )
-
-    def _create_replica(
-        self,
-        name: str,
-        number: int,
-        retention: Retention,
-        is_extra: Callable[[Replica], bool],
-        on_idle: Callable[[], None],
-    ) -> Replica:
-        """Create a replica of a model, which is one of those that may make room for another one."""
-        name = f"{name} (replica {number + 1})" if number else name
-        start = partial(self._start_worker, self._reserve(name))
-        # The processes start on the nodes, so that those of this machine are never used.
-        processes = ProcessStarter(spawns=True)
-        supervisor = WorkerSupervisor(name, self._options, self._residency, processes, start, self._load_timeout)
-        replica = Replica(supervisor, retention, is_extra, on_idle)
-        self._residency.add(replica)
-        return replica
-
-    def _reserve(self, name: str) -> Reserve:
-        """Return what reserves a place for a replica, for which idle ones are unloaded."""
-
-        async def reserve(model: ModelConfig) -> Reservation:
-            return await self._reservations.reserve(model, partial(self._residency.evict_idle, name))
-
-        return reserve
 
     def _check_open(self, name: str) -> None:
         """Refuse a request for a model while the engine is closed."""

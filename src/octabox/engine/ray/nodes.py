@@ -15,10 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import ray
-from ray._private.state import available_resources_per_node
 
-from octabox.engine.ray.connection import check_head, connect, disconnect, prepare_environment
+from octabox.engine.ray.connection import (
+    all_nodes,
+    available_by_node,
+    check_head,
+    connect,
+    disconnect,
+    node_address,
+    prepare_environment,
+)
 from octabox.errors import ConfigError
 from octabox.security.json_files import read_json
 
@@ -51,8 +57,8 @@ class NodeOptions:
     def arguments(self) -> list[str]:
         """The arguments of ``ray start``."""
         place = [f"--address={self.join}"] if self.join else ["--head", f"--port={self.port}"]
-        chosen = {"--node-ip-address": self.host, "--num-gpus": self.gpus, "--num-cpus": self.cpus}
-        options = [f"{name}={value}" for name, value in chosen.items() if value is not None]
+        selected = {"--node-ip-address": self.host, "--num-gpus": self.gpus, "--num-cpus": self.cpus}
+        options = [f"{name}={value}" for name, value in selected.items() if value is not None]
         return [*place, *options, "--include-dashboard=false", "--disable-usage-stats", "--block"]
 
 
@@ -88,7 +94,7 @@ def start_node(options: NodeOptions, folder: Path) -> str:
         raise ConfigError(message, hint="End it by `octabox cluster down`.")
     if options.join:
         check_head(options.join)
-    head = options.join or f"{options.host or ray.util.get_node_ip_address()}:{options.port}"
+    head = options.join or f"{options.host or node_address()}:{options.port}"
     folder.mkdir(parents=True, exist_ok=True)
     environ = dict(os.environ)
     prepare_environment(environ)
@@ -136,10 +142,10 @@ def read_nodes(address: str) -> Sequence[NodeInfo]:
         ConfigError: There is no such cluster, or it cannot be used.
     """
     with _connected(address):
-        free = available_resources_per_node()
+        free = available_by_node()
         return [
             NodeInfo(node["NodeManagerAddress"], node["Alive"], node["Resources"], free.get(node["NodeID"], {}))
-            for node in ray.nodes()
+            for node in all_nodes()
         ]
 
 

@@ -12,7 +12,7 @@ from octabox.engine.local.queued_request import MAX_WORKERS, QueuedRequest, as_o
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.waiting_list import WaitingList
 from octabox.engine.ray.autoscale import desired_replicas
-from octabox.engine.ray.replica import Replica
+from octabox.engine.ray.replica import Replica, ReplicaPool, requested_adapters
 from octabox.engine.ray.statuses import merge_statuses
 from octabox.errors import OctaboxError, ServerStoppingError, WorkerDiedError
 from octabox.types import Event, ModelStatus
@@ -22,6 +22,62 @@ SCALE_UP_DELAY = 10.0
 
 #: Creates a replica by its number.
 CreateReplica = Callable[[int, Retention, Callable[[Replica], bool], Callable[[], None]], Replica]
+
+
+class ScaleUp:
+    """Loads one more replica of a model where its calls wait longer than that takes.
+
+    Args:
+        replicas: The replicas.
+        has_room: Returns whether the cluster has a place for one more replica for a request.
+        maximum: How many replicas there may be; 0 is no limit.
+        serve: Serves requests on a replica.
+    """
+
+    def __init__(
+        self,
+        replicas: ReplicaPool,
+        has_room: Callable[[QueuedRequest], Coroutine[Any, Any, bool]],
+        maximum: int,
+        serve: Callable[[Replica, list[QueuedRequest]], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._replicas, self._has_room, self._maximum, self._serve = replicas, has_room, maximum, serve
+        self._load_seconds, self._next = 0.0, 0.0
+        #: The load that is being done, if any.
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def note_load(self, request: QueuedRequest) -> None:
+        """Note how long the load took that a request has waited for, if it has."""
+        self._load_seconds = request.timings.get("load", self._load_seconds)
+
+    def check(self, waiting: Sequence[QueuedRequest]) -> None:
+        """Load another replica where these requests would wait longer than that takes."""
+        count = len(self._replicas.resident)
+        desired = desired_replicas(
+            waiting=len(waiting),
+            replicas=count,
+            run_seconds=self._replicas.run_seconds,
+            load_seconds=self._load_seconds,
+            maximum=self._maximum,
+        )
+        self.tasks = [task for task in self.tasks if not task.done()]
+        if desired > count and not self.tasks and time.monotonic() >= self._next and self._replicas.is_warm:
+            self.tasks = [
+                asyncio.create_task(self._load(waiting[0]), name=f"another replica of {waiting[0].model.name}")
+            ]
+
+    async def _load(self, request: QueuedRequest) -> None:
+        """Load one more replica for a request, if a node has a place for it."""
+        if not await self._has_room(request):
+            self._next = time.monotonic() + SCALE_UP_DELAY
+            return
+        replica = self._replicas.find_unused()
+        load = QueuedRequest(request.model, request.pipeline)
+        load.workers = MAX_WORKERS  # Nobody waits for it, so it is not tried again.
+        replica.current = [load]
+        await self._serve(replica, [load])
+        if not replica.loaded:
+            self._next = time.monotonic() + SCALE_UP_DELAY
 
 
 class ReplicatedQueue:
@@ -47,19 +103,12 @@ class ReplicatedQueue:
         retention: Retention,
         on_idle: Callable[[], None],
     ) -> None:
-        self.name, self.retention, self._maximum = name, retention, maximum
-        self._create, self._has_room, self._on_idle = create, has_room, on_idle
-        self._waiting = WaitingList(name, limit)
-        self._replicas: list[Replica] = []
+        self.name, self.retention = name, retention
+        self._create, self._on_idle = create, on_idle
+        self._waiting, self._closed = WaitingList(name, limit), False
+        self._replicas = ReplicaPool(self._add_replica)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._scale_up: asyncio.Task[None] | None = None
-        self._next_scale_up, self._load_seconds = 0.0, 0.0
-        self._closed = False
-
-    @property
-    def _resident(self) -> list[Replica]:
-        """The replicas that are in memory, or being loaded."""
-        return [each for each in self._replicas if each.resident or each.current]
+        self._scale_up = ScaleUp(self._replicas, has_room, maximum, self._serve)
 
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.
@@ -84,7 +133,7 @@ class ReplicatedQueue:
         Raises:
             QueueFullError: Too many calls wait.
         """
-        self._waiting.check_room(client, self._run_seconds() / max(len(self._resident), 1))
+        self._waiting.check_room(client, self._replicas.run_seconds / max(len(self._replicas.resident), 1))
 
     async def unload(self) -> bool:
         """End all replicas, each after what it runs; return whether there was one."""
@@ -100,16 +149,15 @@ class ReplicatedQueue:
         self._waiting.clear()
         for replica in self._replicas:
             replica.supervisor.fail_all(error)
-        tasks = {*self._tasks, *filter(None, [self._scale_up])}
+        tasks = {*self._tasks, *self._scale_up.tasks}
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=3 * SHUTDOWN_TIMEOUT)
+        await asyncio.wait(tasks, timeout=3 * SHUTDOWN_TIMEOUT) if tasks else None
         await asyncio.gather(*(replica.supervisor.stop() for replica in self._replicas))
 
     def status(self) -> ModelStatus | None:
         """Return the status of the model over all of its replicas; None if it is not in memory."""
-        return merge_statuses(self._replicas, waiting=len(self._waiting))
+        return merge_statuses([*self._replicas], waiting=len(self._waiting))
 
     async def _remove(self, request: QueuedRequest) -> None:
         """Take a request out of the queue, or cancel its call on the replica that has it."""
@@ -128,36 +176,16 @@ class ReplicatedQueue:
 
     def _dispatch(self) -> None:
         """Send the requests that are next to the replicas that are free, and load another replica where that helps."""
-        while self._waiting and not self._closed and (replica := self._choose_replica()):
+        while self._waiting and not self._closed and (replica := self._replicas.choose(next(iter(self._waiting)))):
             self._serve_with(replica, self._take_next(replica))
         self._publish_positions()
         if self._waiting and not self._closed:
-            self._check_scale()
+            self._scale_up.check([*self._waiting])
 
-    def _choose_replica(self) -> Replica | None:
-        """Return the replica for the request that is next; None while all are busy.
-
-        A replica with the model and the same LoRAs in memory is best, then the one that was used last; one without the model
-        is chosen only where none has it.
-        """
-        request = next(iter(self._waiting))
-        free = [each for each in self._replicas if each.free]
-        if loaded := [each for each in free if each.loaded]:
-            return max(loaded, key=lambda each: (each.adapters == _adapters(request), each.last_used))
-        if self._resident:
-            return None
-        return free[0] if free else self._add_replica()
-
-    def _add_replica(self) -> Replica:
-        replica = self._create(len(self._replicas), self.retention, self._is_extra, self._on_change)
+    def _add_replica(self, number: int, is_extra: Callable[[Replica], bool]) -> Replica:
+        replica = self._create(number, self.retention, is_extra, self._on_change)
         replica.supervisor.connect(self._requeue)
-        self._replicas.append(replica)
         return replica
-
-    def _is_extra(self, replica: Replica) -> bool:
-        """Return whether another replica, and not this one, keeps the model in memory."""
-        loaded = [each for each in self._replicas if each.loaded]
-        return len(loaded) > 1 and loaded[0] is not replica
 
     def _on_change(self) -> None:
         self._dispatch()
@@ -166,15 +194,14 @@ class ReplicatedQueue:
     def _take_next(self, replica: Replica) -> list[QueuedRequest]:
         """Take the request that runs next out of the queue, and those that may share a batch with it."""
         requests = [self._waiting.take()]
-        if self._waiting and (limit := replica.supervisor.batch_limit(requests[0])) > 1:
+        if self._waiting and (limit := replica.batch_limit(requests[0])) > 1:
             requests += self._waiting.take_batch(requests[0], limit)
         for request in requests:
             request.timings["queue"] = time.perf_counter() - request.enqueued_at
         return requests
 
     def _serve_with(self, replica: Replica, requests: list[QueuedRequest]) -> None:
-        """Serve requests on a replica."""
-        replica.current, replica.adapters = requests, _adapters(requests[0])
+        replica.current, replica.adapters = requests, requested_adapters(requests[0])
         task = asyncio.create_task(self._serve(replica, requests), name=f"queue of {replica.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -187,69 +214,26 @@ class ReplicatedQueue:
             self._on_failure(as_octabox_error(raised, self.name), requests)
         finally:
             replica.current, replica.last_used = [], time.time()
-            self._load_seconds = requests[0].timings.get("load", self._load_seconds)
+            self._scale_up.note_load(requests[0])
         self._dispatch()
         self._on_idle()
 
     def _on_failure(self, error: OctaboxError, requests: list[QueuedRequest]) -> None:
         """Fail requests that could not be served; those whose worker was lost before it had begun are served by another."""
-        lost = isinstance(error, WorkerDiedError) and not error.hung
-        again = [each for each in requests if lost and not (each.started or each.finished or each.cancelled)]
-        again = [each for each in again if each.workers < MAX_WORKERS]
+        again = [each for each in requests if may_run_elsewhere(each, error)]
         for request in again:
             request.workers += 1
             self._waiting.add_again(request)
         if len(again) < len(requests):
             log_failure(error, self.name)
-        for request in requests:
-            if request not in again:
-                request.finish(error)
-
-    def _check_scale(self) -> None:
-        """Load another replica where the requests that wait would wait longer than that takes."""
-        count = len(self._resident)
-        desired = desired_replicas(
-            waiting=len(self._waiting),
-            replicas=count,
-            run_seconds=self._run_seconds(),
-            load_seconds=self._load_seconds,
-            maximum=self._maximum,
-        )
-        is_scaling = self._scale_up is not None and not self._scale_up.done()
-        if desired > count and not is_scaling and time.monotonic() >= self._next_scale_up and self._is_warm():
-            self._scale_up = asyncio.create_task(self._add_loaded(), name=f"another replica of {self.name}")
-
-    def _is_warm(self) -> bool:
-        """Return whether a replica has loaded the model, so that it is known that it can be loaded, and how long that takes."""
-        return any(each.loaded for each in self._replicas)
-
-    async def _add_loaded(self) -> None:
-        """Load one more replica, if a node has a place for it."""
-        head = next(iter(self._waiting), None)
-        if head is None:
-            return
-        if not await self._has_room(head):
-            self._next_scale_up = time.monotonic() + SCALE_UP_DELAY
-            return
-        unused = next((each for each in self._replicas if each.free and not each.resident), None)
-        replica = unused or self._add_replica()
-        load = QueuedRequest(head.model, head.pipeline)
-        load.workers = MAX_WORKERS  # Nobody waits for it, so it is not tried again.
-        replica.current = [load]
-        await self._serve(replica, [load])
-        if not replica.loaded:
-            self._next_scale_up = time.monotonic() + SCALE_UP_DELAY
-
-    def _run_seconds(self) -> float:
-        """Return what a call takes."""
-        times = [each.supervisor.run_seconds for each in self._replicas if each.loaded]
-        return sum(times) / len(times) if times else 1.0
+        for request in set(requests).difference(again):
+            request.finish(error)
 
     def _publish_positions(self) -> None:
-        """Send each waiting request how many are ahead of it."""
         self._waiting.publish_positions(ahead=1 if any(each.current for each in self._replicas) else 0)
 
 
-def _adapters(request: QueuedRequest) -> object:
-    """Return the LoRAs of a request's call."""
-    return request.call.runs[0].adapters if request.call and request.call.runs else None
+def may_run_elsewhere(request: QueuedRequest, error: OctaboxError) -> bool:
+    """Return whether a request that could not be served is sent to another replica: its worker was lost before it began."""
+    lost = isinstance(error, WorkerDiedError) and not error.hung
+    return lost and not (request.started or request.finished or request.cancelled) and request.workers < MAX_WORKERS

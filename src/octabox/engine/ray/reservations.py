@@ -8,12 +8,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.devices import size_on_disk
+from octabox.engine.ray.connection import all_nodes, available_by_node
 from octabox.engine.ray.resources import (
     Resources,
     describe_resources,
@@ -98,8 +98,8 @@ class Reservations:
     async def has_room(self, model: ModelConfig) -> bool:
         """Return whether a node has a place for one more replica of a model now."""
         resources = await self.resources(model)
-        available = await asyncio.to_thread(_available_by_node)
-        return has_room(resources, available)
+        available = await asyncio.to_thread(available_by_node)
+        return has_room(resources, available.values())
 
     async def resources(self, model: ModelConfig) -> dict[str, float]:
         """Return what a replica of a model reserves."""
@@ -119,14 +119,7 @@ class Reservations:
 
 def node_resources() -> Sequence[Resources]:
     """Return all resources of each node that is alive."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def _available_by_node() -> Sequence[Resources]:
-    """Return the free resources of each node that is alive."""
-    from ray._private.state import available_resources_per_node  # noqa: PLC0415 (ray has no public function for it)
-
-    return list(available_resources_per_node().values())
+    return [node["Resources"] for node in all_nodes() if node["Alive"]]
 
 
 def _no_place(model: ModelConfig, resources: Resources, when: str) -> CapacityError:

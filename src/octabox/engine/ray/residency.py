@@ -16,15 +16,31 @@ class ClusterDevices:
 
     @asynccontextmanager
     async def assigned(
-        self, model: ModelConfig, requested: str | None, in_use: Collection[str]
+        self, model: ModelConfig, requested: str | None, in_use: Collection[str], excluded: Collection[str] = ()
     ) -> AsyncIterator[str | None]:
         """Return the type of the requested device; None leaves the choice to the worker."""
-        del model, in_use
+        del model, in_use, excluded
         yield device_type(requested)
+
+    @property
+    def several(self) -> bool:
+        """Return False: replicas on other devices are those of the engine of the cluster."""
+        return False
+
+    async def alternatives(self, requested: str | None, excluded: Collection[str]) -> list[str]:
+        """Return none, since Ray chooses the device."""
+        del requested, excluded
+        return []
+
+    async def has_room(self, requested: str | None, size: int, excluded: Collection[str]) -> bool:
+        """Return False, since Ray chooses the device."""
+        del requested, size, excluded
+        return False
 
     async def free(self, device: str) -> int | None:
         """Return None, since a device of another machine is not queried."""
         del device
+        return None
 
 
 class ClusterResidency(Residency):

@@ -39,8 +39,8 @@ def has_room(resources: Resources, nodes: Iterable[Resources]) -> bool:
 
 def describe_resources(resources: Resources) -> str:
     """Return resources in words."""
-    units = {"memory": lambda amount: f"{math.ceil(amount / 1024**2)} MiB of memory"}
-    parts = [
-        units.get(name, lambda amount, name=name: f"{amount:g} {name}")(amount) for name, amount in resources.items()
-    ]  # type: ignore[misc]
-    return " and ".join(parts)
+    return " and ".join(_describe(name, amount) for name, amount in resources.items())
+
+
+def _describe(name: str, amount: float) -> str:
+    return f"{math.ceil(amount / 1024**2)} MiB of memory" if name == "memory" else f"{amount:g} {name}"

@@ -16,6 +16,7 @@ import ray
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.worker_process import WorkerProcess
 from octabox.engine.messages import FromWorker, Start
+from octabox.engine.ray.connection import node_address
 from octabox.engine.threads import THREAD_VARIABLES
 from octabox.errors import LoadError, OctaboxError
 
@@ -65,7 +66,7 @@ class WorkerActor:
             LoadError: The model's files are not on this node.
             WorkerDiedError: The process could not be started.
         """
-        node = ray.util.get_node_ip_address()
+        node = node_address()
         _enter(start.folder)
         check_files(start, node)
         _prepare_environment()
@@ -127,4 +128,4 @@ def _prepare_environment() -> None:
 
 
 def _assigned_resources() -> dict[str, Any]:
-    return dict(ray.get_runtime_context().get_assigned_resources())
+    return dict(ray.get_runtime_context().get_assigned_resources())  # type: ignore[no-untyped-call]
