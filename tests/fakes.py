@@ -248,7 +248,7 @@ class Server:
         settings.setdefault("data_dir", tempfile.mkdtemp(dir=DATA.name))
         loaded, metrics = Settings.model_validate(settings), Metrics()
         self.queue = job_queue(self.generations, loaded, self.models, metrics)
-        results = Results(loaded.result_ttl, find_stored=self.queue.find_file)
+        results = Results(loaded.result_ttl, find_stored=self.queue.results.find)
         jobs = Jobs(self.generations, loaded.result_ttl, results.keep, results.drop)
         self.generations.observers.append(metrics)
         self.preloads, decoder = Preloads(*loaded.preload), InProcessDecoder(MediaLimits())

@@ -193,7 +193,7 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
 
     settings, preloads = parts.settings, Preloads(*parts.settings.preload)
     queue = job_queue(parts.generation, settings, parts.models, parts.metrics)
-    results = Results(settings.result_ttl, find_stored=queue.find_file)
+    results = Results(settings.result_ttl, find_stored=queue.results.find)
     jobs = Jobs(parts.generation, settings.result_ttl, results.keep, results.drop)
     ctx = AppContext(
         parts.generation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from accelerator.test_forkserver import environment
 @pytest.mark.slow
 def test_eight_callers_of_one_model_use_two_devices(tmp_path: Path) -> None:
     """Replicas on both devices run calls at the same time, in processes of their own, with the same results."""
-    steps = [{"callers": 8, "replicas": 2}, {"callers": 8, "replicas": 2}, {"status": None}]
+    steps: list[dict[str, Any]] = [{"callers": 8, "replicas": 2}, {"callers": 8, "replicas": 2}, {"status": None}]
     outcome = run_engine(steps, environment(tmp_path, devices=2))
     first, second, (status,) = outcome.results
 

@@ -11,13 +11,13 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import simulation
-from simulated_policies import Octabox
+from simulated_policies import POLICIES, Octabox
 
 
 def rows(seed: int) -> dict[str, list[str]]:
     """Return the cells of each policy in a run of a few minutes."""
     options = argparse.Namespace(devices=24, models=20, hours=0.15, peak=0.85)
-    lines = [simulation.simulate(policy, options, seed) for policy in (Octabox, *simulation.POLICIES)]
+    lines = [simulation.simulate(policy, options, seed) for policy in (Octabox, *POLICIES)]
     first, *others = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert first == others[0], "the same seed has another outcome"
     return {cells[1]: cells for cells in others}

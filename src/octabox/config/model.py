@@ -188,7 +188,7 @@ class ModelConfig(_Strict, Staged):
         default=None, description="Prompt syntax: plain, or with weights as in A1111 or Compel. Default: the server's."
     )
     memory: MemoryMode = Field(
-        default="auto", description="Offloading from the accelerator where the model does not fit."
+        default="auto", description="Offloading from an accelerator where the model does not fit."
     )
     batching: Batching = Field(default="auto", description="Whether waiting runs share a call.")
     replicas: Replicas = Field(default="auto", description="On how many accelerators it is loaded; auto: as needed.")

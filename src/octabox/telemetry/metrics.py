@@ -53,6 +53,11 @@ class Metrics:
             ["model", "reason"],
             registry=self._registry,
         )
+        self._add_memory()
+        self._add_jobs()
+
+    def _add_memory(self) -> None:
+        """Add the metrics of memory."""
         self._memory = Gauge(
             "octabox_memory_bytes",
             "Memory of a model: resident on the host, reserved on an accelerator.",
@@ -65,8 +70,6 @@ class Metrics:
             ["model", "place"],
             registry=self._registry,
         )
-
-        self._add_jobs()
 
     def _add_jobs(self) -> None:
         """Add the metrics of background jobs."""

@@ -33,7 +33,8 @@ def decode_options(data: bytes) -> RunOptions:
     fields = _decode(data)
     fields["params"] = tuple((name, text) for name, text in fields["params"])
     fields["inputs"] = {name: tuple(media) for name, media in fields["inputs"].items()}
-    return RunOptions(**{name: tuple(each) if isinstance(each, list) else each for name, each in fields.items()})
+    values: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in fields.items()}
+    return RunOptions(**values)
 
 
 def encode_event(event: RunEvent) -> str:

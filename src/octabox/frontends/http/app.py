@@ -143,7 +143,7 @@ async def _delete_expired(ctx: AppContext) -> None:
         await asyncio.sleep(min(ctx.settings.result_ttl, EXPIRY_INTERVAL))
         ctx.jobs.delete_expired()
         with contextlib.suppress(JobStoreError):  # It may work again the next time.
-            await ctx.queue.delete_expired()
+            await ctx.queue.results.delete_expired()
         await asyncio.to_thread(ctx.results.expire)
 
 

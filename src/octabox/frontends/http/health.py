@@ -56,7 +56,7 @@ def routes(ctx: AppContext) -> APIRouter:
                 await ctx.queue.open()
             found = ctx.results.find(name)
         if found is None:
-            await ctx.queue.check_result(name)
+            await ctx.queue.results.check(name)
             hint = "Results expire. With response_format b64_json they are part of the response."
             raise NotFoundError("There is no such result, or it has expired.", hint=hint)
         cache = f"private, max-age={ctx.results.remaining(found)}"

@@ -106,8 +106,8 @@ def stage_call(call: CascadeCall, index: int, pools: Sequence[Pool]) -> Call:
             earlier = ({**pool.metadata[0], "cascade": call.cascade}, *pool.metadata[1:]) if last else ()
             inputs = {**runs[number].inputs, **pool.inputs(stage.link)}
             runs[number] = replace(runs[number], inputs=inputs, earlier=earlier)
-    number = f"-stage-{index + 1}" if index else ""
-    return replace(stage.call, id=f"{call.id}{number}", runs=tuple(runs), continues=call.continues or index > 0)
+    suffix = f"-stage-{index + 1}" if index else ""
+    return replace(stage.call, id=f"{call.id}{suffix}", runs=tuple(runs), continues=call.continues or index > 0)
 
 
 def add_outputs(pools: Sequence[Pool], generation: Generation) -> None:
@@ -155,8 +155,8 @@ def naming_stage(cascade: str, number: int, *, planned: bool = False) -> Iterato
 
 def _image(artifact: Artifact) -> Image.Image:
     with Image.open(io.BytesIO(artifact.content)) as image:
-        image.load()
-        return image.copy()
+        opened: Image.Image = image.copy()
+        return opened
 
 
 def _arrays(artifact: Artifact) -> dict[str, np.ndarray]:

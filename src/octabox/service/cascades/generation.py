@@ -213,7 +213,7 @@ def _parts(request: GenerationRequest, cascade: Cascade) -> tuple[StagePart, ...
             f"'{cascade.config.name}' has {len(cascade.stages)} stages, not {len(parts)}.", parameter="workflow.stages"
         )
     padded = [*parts, *([None] * (len(cascade.stages) - len(parts)))]
-    return tuple(each or StagePart() for each in padded)
+    return tuple(each or StagePart(scheduler=None) for each in padded)
 
 
 def _returning(call: Call, link: StageLink) -> Call:

@@ -24,7 +24,7 @@ from octabox.hub.checkpoints.families import detect_family
 @pytest.fixture(scope="module")
 def portrait() -> Image.Image:
     """Return a portrait in the public domain, of NASA, that scikit-image ships."""
-    return Image.fromarray(skimage.data.astronaut())
+    return Image.fromarray(skimage.data.astronaut())  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_only_the_face_changes(pipe: FaceRestorationPipeline, portrait: Image.Im
     assert left < 220 < right
     assert upper < 100 < lower
     before = np.asarray(portrait, np.int16)
-    after, half = (np.asarray(pipe(portrait, strength=each).images[0], np.int16) for each in (1.0, 0.5))
+    after, half = (np.asarray(pipe(portrait, strength=each).images[0], np.int16) for each in (1.0, 0.5))  # type: ignore[union-attr]
     outside = np.ones(before.shape[:2], bool)
     outside[upper:lower, left:right] = False
     assert (after[outside] == before[outside]).all()
@@ -61,7 +61,7 @@ def test_no_face(pipe: FaceRestorationPipeline, caplog: pytest.LogCaptureFixture
     """An image without a face is unchanged, with a warning."""
     plain = Image.new("RGB", (96, 64), (40, 90, 160))
     with caplog.at_level(logging.WARNING):
-        (image,) = pipe(plain).images
+        (image,) = pipe(plain).images  # type: ignore[union-attr]
     assert image.tobytes() == plain.tobytes()
     assert "No face was found" in caplog.text
 

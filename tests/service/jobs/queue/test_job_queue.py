@@ -28,6 +28,7 @@ from octabox.service.jobs.errors import (
     ResultExpiredError,
     WorkerLostError,
 )
+from octabox.service.jobs.queue.job_queue import prune
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Event, GenerationRequest
 from queue_houses import House, Runs, Servers, check_sharing, end_abruptly, until
@@ -47,7 +48,7 @@ async def test_a_job_is_run_and_kept(house: House) -> None:
     (before,) = await house.ended("a")
     await house.restart()
     job = await house.queue.find("a")
-    found = house.queue.find_file(job.files[0])
+    found = house.queue.results.find(job.files[0])
 
     assert ("completed", 1000.0, 1000.0 + 24 * 3600, 1, 3) == (
         job.status,
@@ -62,7 +63,7 @@ async def test_a_job_is_run_and_kept(house: House) -> None:
     house.now += 24 * 3600
     with pytest.raises(GenerationNotFoundError):
         await house.queue.find("a")
-    await house.queue.delete_expired()
+    await house.queue.results.delete_expired()
     assert [] == [*(house.folder / "jobs" / "files").iterdir()]
 
 
@@ -133,7 +134,7 @@ async def test_leftovers_are_deleted(house: House) -> None:
     await house.restart()
 
     assert not orphan.exists()
-    assert house.queue.find_file((await house.queue.find("a")).files[0])
+    assert house.queue.results.find((await house.queue.find("a")).files[0])
 
 
 async def test_jobs_are_moved(house: House) -> None:
@@ -201,7 +202,7 @@ async def test_deleting(house: House) -> None:
     await house.accept("a")
     await house.ended("a")
 
-    assert 2 == await house.queue.prune(JobQuery())
+    assert 2 == await prune(house.queue, JobQuery())
     assert [] == [*(house.folder / "jobs" / "files").iterdir()]
 
 
@@ -463,7 +464,7 @@ async def test_jobs_belong_to_their_client(house: House) -> None:
             await operation("a")
     with pytest.raises(InvalidParameterError):
         await house.accept("a", client="two")
-    assert 1 == await house.queue.prune(JobQuery())
+    assert 1 == await prune(house.queue, JobQuery())
 
 
 async def test_the_oldest_results_expire(house: House) -> None:
@@ -479,9 +480,9 @@ async def test_the_oldest_results_expire(house: House) -> None:
     assert isinstance(a.error, ResultExpiredError)
     assert ("completed", None, None) == (a.status, a.result, b.error)
     with pytest.raises(ResultExpiredError, match="max_job_bytes"):
-        await house.queue.check_result(a.files[0])
-    await house.queue.check_result(b.files[0])
-    await house.queue.check_result("x")
+        await house.queue.results.check(a.files[0])
+    await house.queue.results.check(b.files[0])
+    await house.queue.results.check("x")
     assert 3 == await house.queue.store.result_bytes()
 
 

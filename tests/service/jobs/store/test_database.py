@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from octabox.errors import ConfigError, MissingDependencyError, OctaboxError
 from octabox.service.jobs.errors import JobStoreError
-from octabox.service.jobs.store import statements
 from octabox.service.jobs.store.database import open_database
-from octabox.service.jobs.store.tables import jobs
+from octabox.service.jobs.store.schema import statements
+from octabox.service.jobs.store.schema.tables import jobs
 
 
 def test_a_transaction_survives_a_power_failure(tmp_path: Path) -> None:

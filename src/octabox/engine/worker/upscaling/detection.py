@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +62,14 @@ def find_faces(image: Image.Image) -> list[Face]:
     found = cv2.CascadeClassifier(str(file)).detectMultiScale(
         gray, scaleFactor=SCALE_STEP, minNeighbors=NEIGHBOURS, minSize=(smallest, smallest)
     )
-    return sorted((_around(*map(int, each), image.size) for each in found), key=lambda face: (face.left, face.top))
+    return sorted(
+        (_around([int(each) for each in box], image.size) for box in found), key=lambda face: (face.left, face.top)
+    )
 
 
-def _around(left: int, top: int, width: int, height: int, size: tuple[int, int]) -> Face:
+def _around(box: Sequence[int], size: tuple[int, int]) -> Face:
     """Return the square around a face, moved into the image."""
+    left, top, width, height = box
     side = min(round(max(width, height) * HEAD), *size)
     x, y = left + width // 2 - side // 2, top + height // 2 - side // 2
     return Face(min(max(x, 0), size[0] - side), min(max(y, 0), size[1] - side), side)

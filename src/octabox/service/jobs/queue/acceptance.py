@@ -12,8 +12,8 @@ from octabox.service.jobs.errors import IdempotencyError, JobQuotaError
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.record import StoredJob, Submission
-from octabox.service.jobs.store.rows import to_row
-from octabox.service.jobs.store.serialization import encode_request, hash_requests
+from octabox.service.jobs.store.schema.rows import to_row
+from octabox.service.jobs.store.schema.serialization import encode_request, hash_requests
 
 
 def check_hash(former: str, current: str) -> None:

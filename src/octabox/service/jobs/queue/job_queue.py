@@ -6,13 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from octabox.errors import GenerationNotFoundError
 from octabox.security.clients import may_see, visible_client
 from octabox.security.urls import UrlGuard
-from octabox.service.jobs.errors import JobStateError, ResultExpiredError
-from octabox.service.jobs.job import STATUSES, Status
+from octabox.service.jobs.errors import JobStateError
+from octabox.service.jobs.job import STATUSES
 from octabox.service.jobs.leases.following import status_changes, wait_for_end
 from octabox.service.jobs.leases.keeper import LeaseKeeper
 from octabox.service.jobs.queue.acceptor import Acceptor, QueueLimits, check_key
@@ -25,13 +24,13 @@ from octabox.service.jobs.queue.recorder import JobRecorder
 from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.queue.webhooks import Webhooks
 from octabox.service.jobs.record import Acceptance, JobQuery, Kind, StoredJob, Submission
-from octabox.service.jobs.store.files import is_file_name
+from octabox.service.jobs.results import JobResults
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService, JobObserver
 
 
 class JobQueue:
-    """Jobs that are stored when they are accepted, and run in their order; `controls` change the order.
+    """Jobs that are stored when they are accepted, and run in their order, which `controls` change; `results` has their files.
 
     Args:
         generation: Runs requests.
@@ -56,7 +55,7 @@ class JobQueue:
         serves: Callable[[str], bool] = lambda _: True,
     ) -> None:
         limits = limits or QueueLimits()
-        self.store, self._limits, self._clock = store, limits, clock
+        self.store, self._clock = store, clock
         self._live, self._times = LiveJobs(limits.per_model), RunTimes()
         self._webhooks = Webhooks(store, webhook_key, guard, clock)
         recorder = JobRecorder(store, self._live, self._times, self._webhooks, limits, clock, observer)
@@ -65,6 +64,7 @@ class JobQueue:
         self.controls = QueueControls(self._live, store, self._dispatcher)
         holder = JobHolder(self._live, store, self._dispatcher, self._webhooks, serves, observer)
         self.lease = LeaseKeeper(store, holder, limits.ttl, clock)
+        self.results = JobResults(store, lambda: self.is_open, limits.ttl, clock)
         self._opening = asyncio.Lock()
         self._sending: asyncio.Task[None] | None = None
 
@@ -132,7 +132,7 @@ class JobQueue:
         query = replace(query, client=visible_client.get() or query.client)
         return [self._live.current(job) for job in await self.store.find_all(query)]
 
-    async def counts(self) -> dict[Status, int]:
+    async def counts(self) -> dict[str, int]:
         """Return how many jobs there are in each status, of those that the request may see."""
         await self.open()
         counts = await self.store.count_by_status(visible_client.get())
@@ -168,36 +168,9 @@ class JobQueue:
         await self.store.remove([job_id])
         return job
 
-    async def prune(self, query: JobQuery) -> int:
-        """Delete the ended jobs of a query, and return how many there were."""
-        ids = [job.id for job in await self.list(query) if job.ended is not None]
-        for start in range(0, len(ids), 500):
-            await self.store.remove(ids[start : start + 500])
-        return len(ids)
-
-    def find_file(self, name: str) -> tuple[Path, float] | None:
-        """Return the path of a result, and in how many seconds it expires; None if it does not exist."""
-        path = self.store.files.find(name) if self.is_open else None
-        return None if path is None else (path, path.stat().st_mtime + self._limits.ttl - self._clock())
-
-    async def check_result(self, name: str) -> None:
-        """Check that a result was not deleted because of its size.
-
-        Raises:
-            ResultExpiredError: It was.
-        """
-        job = await self.store.find_by_file(name) if is_file_name(name) else None
-        if job is not None and isinstance(job.error, ResultExpiredError):
-            raise job.error
-
     def poll_after(self, job: StoredJob) -> float:
         """Return after how many seconds a client should ask for a job again."""
         return self._times.poll_after(job, self._clock())
-
-    async def delete_expired(self) -> None:
-        """Delete the jobs whose time has passed, with their files."""
-        if self.is_open:
-            await self.store.remove_expired(self._clock())
 
     async def close(self) -> None:
         """Stop running jobs, which wait for the next server, and close the store."""
@@ -208,6 +181,14 @@ class JobQueue:
                 self._sending.cancel()
                 await asyncio.gather(self._sending, return_exceptions=True)
             await self.store.close()
+
+
+async def prune(queue: JobQueue, query: JobQuery) -> int:
+    """Delete the ended jobs of a query, and return how many there were."""
+    ids = [job.id for job in await queue.list(query) if job.ended is not None]
+    for start in range(0, len(ids), 500):
+        await queue.store.remove(ids[start : start + 500])
+    return len(ids)
 
 
 async def _status_events(store: JobStore, job: StoredJob) -> AsyncGenerator[JobEvent, None]:

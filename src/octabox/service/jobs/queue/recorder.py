@@ -121,7 +121,7 @@ class JobRecorder:
     def _change(self, job: StoredJob, **values: object) -> None:
         """Change columns of a job; a failure is logged, and does not end the run."""
 
-        def check(written: asyncio.Future[None]) -> None:
+        def check(written: asyncio.Future[bool]) -> None:
             if not written.cancelled() and (error := written.exception()):
                 logger.error("The state of job %s is not stored: %s", job.id, error)
 

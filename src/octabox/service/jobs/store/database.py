@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from octabox.errors import ConfigError, MissingDependencyError
 from octabox.service.jobs.errors import JobStoreError
-from octabox.service.jobs.store.migrations import create_tables
+from octabox.service.jobs.store.schema.migrations import create_tables
 
 try:
     import fcntl

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, inse
 
 from octabox.service.jobs.errors import JobStoreError, WorkerLostError
 from octabox.service.jobs.record import StoredJob
-from octabox.service.jobs.store.rows import to_job
-from octabox.service.jobs.store.serialization import encode_error
-from octabox.service.jobs.store.tables import jobs, servers
+from octabox.service.jobs.store.schema.rows import to_job
+from octabox.service.jobs.store.schema.serialization import encode_error
+from octabox.service.jobs.store.schema.tables import jobs, servers
 
 #: How many runs of a job may end with the server: a job that ends it each time must not run again.
 MAX_LOSSES = 2

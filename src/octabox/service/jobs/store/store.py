@@ -8,8 +8,8 @@ from typing import Any
 
 from octabox.service.jobs.record import Delivery, JobQuery, StoredJob
 from octabox.service.jobs.store.membership import StoreMembership
-from octabox.service.jobs.store.rows import end_values
-from octabox.service.jobs.store.serialization import decode_request
+from octabox.service.jobs.store.schema.rows import end_values
+from octabox.service.jobs.store.schema.serialization import decode_request
 from octabox.types import GenerationRequest
 
 

@@ -29,6 +29,7 @@ from octabox.frontends.http.responses import base_url
 from octabox.frontends.http.sse import EventStream
 from octabox.service.jobs import JobQuery, StoredJob
 from octabox.service.jobs.job import STATUSES, Status
+from octabox.service.jobs.queue.job_queue import prune
 
 #: Maximum number of jobs of a page.
 MAX_PAGE = 1000
@@ -107,12 +108,12 @@ def _add_queue(router: APIRouter, ctx: AppContext) -> None:
         return SafeJson({"paused": ctx.queue.controls.paused})
 
     @router.post("/prune", openapi_extra=body_description(Prune.model_json_schema, "application/json"))
-    async def prune(request: Request) -> Response:
+    async def delete_ended(request: Request) -> Response:
         """Delete ended jobs with their results."""
         body = parse_body(Prune, await read_optional(request))
         before = None if body.older_than is None else time.time() - body.older_than
         query = JobQuery(statuses=tuple(body.status), model=body.model, ended_before=before)
-        return SafeJson({"deleted": await ctx.queue.prune(query)})
+        return SafeJson({"deleted": await prune(ctx.queue, query)})
 
 
 def _add_job(router: APIRouter, ctx: AppContext) -> None:

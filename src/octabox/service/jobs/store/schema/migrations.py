@@ -8,8 +8,8 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.schema import CreateColumn
 
 from octabox.service.jobs.errors import JobStoreError
-from octabox.service.jobs.store import statements
-from octabox.service.jobs.store.tables import jobs, metadata
+from octabox.service.jobs.store.schema import statements
+from octabox.service.jobs.store.schema.tables import jobs, metadata
 
 #: Version of the tables; a change of them has to convert those of older versions.
 VERSION = "2"

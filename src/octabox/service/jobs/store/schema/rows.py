@@ -6,7 +6,7 @@ import json
 from typing import Any, Protocol
 
 from octabox.service.jobs.record import StoredJob
-from octabox.service.jobs.store.serialization import (
+from octabox.service.jobs.store.schema.serialization import (
     FilePlace,
     decode_error,
     decode_result,

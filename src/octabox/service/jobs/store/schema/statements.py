@@ -12,9 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import ResultExpiredError
 from octabox.service.jobs.record import Delivery, JobQuery, StoredJob
-from octabox.service.jobs.store.rows import file_names, to_job
-from octabox.service.jobs.store.serialization import FilePlace, encode_error
-from octabox.service.jobs.store.tables import deliveries, jobs, properties, run_times
+from octabox.service.jobs.store.schema.rows import file_names, to_job
+from octabox.service.jobs.store.schema.serialization import FilePlace, encode_error
+from octabox.service.jobs.store.schema.tables import deliveries, jobs, properties, run_times
 
 #: Name of the property with the number of the last job.
 LAST_NUMBER = "last_number"

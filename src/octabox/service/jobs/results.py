@@ -1,0 +1,44 @@
+"""The results of background jobs: their files, until their time has passed or they are deleted because of their size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from octabox.service.jobs.errors import ResultExpiredError
+from octabox.service.jobs.store.files import is_file_name
+from octabox.service.jobs.store.store import JobStore
+
+
+class JobResults:
+    """Finds the files of the results of background jobs.
+
+    Args:
+        store: The store of the jobs.
+        is_open: Returns whether it is open.
+        ttl: Seconds for which a result is kept.
+        clock: Returns the time in seconds since the epoch.
+    """
+
+    def __init__(self, store: JobStore, is_open: Callable[[], bool], ttl: float, clock: Callable[[], float]) -> None:
+        self._store, self._is_open, self._ttl, self._clock = store, is_open, ttl, clock
+
+    def find(self, name: str) -> tuple[Path, float] | None:
+        """Return the path of a result, and in how many seconds it expires; None if it does not exist."""
+        path = self._store.files.find(name) if self._is_open() else None
+        return None if path is None else (path, path.stat().st_mtime + self._ttl - self._clock())
+
+    async def check(self, name: str) -> None:
+        """Check that a result was not deleted because of its size.
+
+        Raises:
+            ResultExpiredError: It was.
+        """
+        job = await self._store.find_by_file(name) if is_file_name(name) else None
+        if job is not None and isinstance(job.error, ResultExpiredError):
+            raise job.error
+
+    async def delete_expired(self) -> None:
+        """Delete the jobs whose time has passed, with their files."""
+        if self._is_open():
+            await self._store.remove_expired(self._clock())
