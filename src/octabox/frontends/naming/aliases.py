@@ -97,6 +97,12 @@ def _workflow_schema() -> dict[str, Any]:
     """Return the JSON Schema of a workflow; a number sets the primary setting of a part."""
     schema = workflows.workflow_schema()
     definitions = schema["$defs"]
-    names = {name: each["anyOf"][0]["$ref"].rpartition("/")[2] for name, each in schema["properties"].items()}
-    properties = {name: {"anyOf": [definitions[part], {"type": "number"}]} for name, part in names.items()}
+
+    def inlined(part: dict[str, Any], other: str) -> dict[str, Any]:
+        return {"anyOf": [definitions[part["anyOf"][0]["$ref"].rpartition("/")[2]], {"type": other}]}
+
+    properties = {
+        name: {"type": "array", "items": inlined(each["items"], "null")} if "items" in each else inlined(each, "number")
+        for name, each in schema["properties"].items()
+    }
     return {"properties": properties, "additionalProperties": False}

@@ -70,9 +70,9 @@ class StoreConnection:
     def _open(self) -> None:
         """Import the library and open the database."""
         from octabox.service.jobs.store import leases  # noqa: PLC0415 (it takes 0.4 seconds and 12 MB)
-        from octabox.service.jobs.store.schema import statements  # noqa: PLC0415
         from octabox.service.jobs.store.database import open_database  # noqa: PLC0415
         from octabox.service.jobs.store.presence import Presence  # noqa: PLC0415
+        from octabox.service.jobs.store.schema import statements  # noqa: PLC0415
         from octabox.service.jobs.store.writer import Writer  # noqa: PLC0415
 
         self._database = open_database(self._url, self._folder)
