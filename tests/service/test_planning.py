@@ -241,6 +241,16 @@ def test_the_scheduler_is_the_requests_or_the_configured_one() -> None:
         planned(prompt="x", scheduler=SchedulerChoice("no_such"))
 
 
+def test_thresholding_is_unsuitable_for_latents() -> None:
+    """What diffusers' documentation of a setting rules out for latents is a warning there, and none for pixels."""
+    choice = SchedulerChoice("ddim", {"thresholding": True})
+    latents = planned(prompt="x", scheduler=choice)
+    pixels = planned(model("IFPipeline"), prompt="x", scheduler=choice)
+
+    assert any("'thresholding' of DDIMScheduler is unsuitable" in each for each in latents.warnings)
+    assert not any("unsuitable" in each for each in pixels.warnings)
+
+
 def test_a_format_of_another_kind_tells_the_call() -> None:
     """Numbers are asked of the pipeline itself."""
     assert "np" == planned(prompt="x", output=OutputFormat("npz")).runs[0][0]["output_type"]
