@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,26 @@ def test_the_second_reading_is_from_the_cache(made_up: Path) -> None:
     first = read_package_metadata("brushes", made_up)
 
     assert first == kept(made_up)
-    assert [cache.cache_file(made_up)] == list(cache.cache_folder().iterdir())
+    assert [cache.cache_file(made_up)] == list(cache.cache_folder().glob("*.json"))
+
+
+def test_one_of_several_reads_for_all(made_up: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Those that find no cache at the same time wait for the one that reads."""
+    caplog.set_level(logging.DEBUG)
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(lambda _: read_package_metadata("brushes", made_up), range(4))]
+
+    assert all(each == found[0] for each in found)
+    assert 1 == caplog.text.count("Reading the source of brushes")
+
+
+def test_a_lock_that_is_not_released_is_not_waited_for_without_limit(
+    made_up: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its time, the source is read without it."""
+    monkeypatch.setattr(cache, "LOCK_TIMEOUT", 0.05)
+    with cache.locked(made_up):
+        assert read_package_metadata("brushes", made_up).schedulers
 
 
 def test_a_changed_file_is_read_again(made_up: Path) -> None:

@@ -11,9 +11,11 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import filelock
 import platformdirs
 
 from octabox.catalog.entries import (
@@ -33,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 #: Folder of the reader's own source; a change there invalidates the cache.
 READER_FOLDER = Path(__file__).parent
+
+#: Seconds to wait for another process that reads the same source; then this one reads it too.
+LOCK_TIMEOUT = 180.0
 
 T = TypeVar("T")
 
@@ -82,6 +87,22 @@ def save_metadata(folder: Path, digest: str, metadata: PackageMetadata) -> None:
         write_file(path, text.encode())
     except OSError as error:
         logger.debug("The catalog cannot be cached in %s: %s", path, error)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time read the source of the package in a folder, so that the others find it in the cache."""
+    file = cache_file(folder).with_suffix(".lock")
+    lock = filelock.FileLock(file, timeout=LOCK_TIMEOUT)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, filelock.Timeout, NotImplementedError) as error:
+        logger.debug("The source of %s is read without a lock: %s", folder, error)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _stamps(folder: str) -> Iterator[str]:
@@ -134,7 +155,7 @@ def _restore_pipeline(data: dict[str, Any]) -> PipelineEntry:
     data["sizes"] = tuple(
         SizeRule(**{**each, "parameters": tuple(each["parameters"])}) for each in data.get("sizes", ())
     )
-    data["tasks"] = tuple(data.get("tasks", ()))
+    data["tasks"], data["output_types"] = tuple(data.get("tasks", ())), tuple(data.get("output_types", ()))
     data["attributes"] = tuple((name, source) for name, source in data.get("attributes", ()))
     return _restore(PipelineEntry, data)
 

@@ -245,11 +245,14 @@ def read_plugin_metadata(plugin: Plugin, library: PackageMetadata, folder: Path)
 
 def _cached(path: Path, version: str, package: str, **source: Any) -> PackageMetadata:
     digest = disk.fingerprint(path, version)
-    found = disk.load_metadata(path, digest)
-    if found is None:
-        logger.debug("Reading the source of %s in %s", package, path)
-        found = _read(package, path, **source)
-        disk.save_metadata(path, digest, found)
+    if (found := disk.load_metadata(path, digest)) is not None:
+        return found
+    with disk.locked(path):
+        found = disk.load_metadata(path, digest)
+        if found is None:
+            logger.debug("Reading the source of %s in %s", package, path)
+            found = _read(package, path, **source)
+            disk.save_metadata(path, digest, found)
     return found
 
 

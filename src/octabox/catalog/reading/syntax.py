@@ -92,7 +92,7 @@ def read_module(text: bytes, module: str, *, is_package: bool) -> ModuleSource:
             else:
                 classes.append(_class_source(node, module, imports))
         elif isinstance(node, Function):
-            functions[node.name] = frozenset(_mentions(node))
+            functions[node.name] = frozenset(_mentions(ast.walk(node)))
         elif isinstance(node, ast.Assign):
             constants.update(_assigned(node))
             constants.update(_extended(node, constants))
@@ -137,6 +137,7 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
     fields: dict[str, ast.expr] = {}
     functions: dict[str, Function] = {}
     mentions: set[str] = set()
+    checks_latents = False
     for part in node.body:
         if isinstance(part, ast.Assign):
             values.update(_assigned(part))
@@ -144,7 +145,9 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
             fields[part.target.id] = part.annotation
         elif isinstance(part, Function):
             functions[part.name] = part
-            mentions.update(_mentions(part))
+            nodes = [*ast.walk(part)]
+            mentions.update(_mentions(nodes))
+            checks_latents = checks_latents or any(map(_is_latent_check, nodes))
     bases = tuple(_last(base) for base in node.bases)
     return ClassSource(
         node.name,
@@ -157,7 +160,7 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
         frozenset(mentions),
         imports,
         _last_layer(functions.values()) if SKIPPED_LAYERS in mentions else 0,
-        IMAGE in mentions and any(_is_latent_check(node) for each in functions.values() for node in ast.walk(each)),
+        checks_latents,
     )
 
 
@@ -205,9 +208,9 @@ def _kept_methods(functions: Mapping[str, Function]) -> dict[str, Function]:
     return {name: function for name, function in functions.items() if KEPT_METHODS.match(name)}
 
 
-def _mentions(function: Function) -> Iterator[str]:
-    """Yield all names and attributes in a function, and "import x" for each package that it imports."""
-    for node in ast.walk(function):
+def _mentions(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield all names and attributes in the nodes of a function, and "import x" for each package that it imports."""
+    for node in nodes:
         if isinstance(node, ast.Attribute):
             yield node.attr
         elif isinstance(node, ast.Name):
