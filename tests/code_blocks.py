@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from octabox.cli.main import cli
 
 ROOT = Path(__file__).parents[1]
@@ -122,6 +124,8 @@ def unknown_options(words: list[str]) -> list[str]:
     """Return the words of an octabox command that are not an option of its verb."""
     command = cli.get_command(None, words[0])  # type: ignore[arg-type] # the group does not read its context
     assert command is not None, f"there is no verb {words[0]!r}"
+    if isinstance(command, click.Group):
+        command = command.commands[words[1]]
     known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
     given = [word.partition("=")[0] for word in words[1:] if word.startswith("-") and not word[1:2].isdigit()]
     return [word for word in given if word not in {*known, "-h", "--help"}]

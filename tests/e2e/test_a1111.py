@@ -68,7 +68,8 @@ def test_text_to_image(http: httpx.Client) -> None:
     assert ([0, 1], "DPM++ 2M") == (info["all_seeds"], info["sampler_name"])
     assert info["infotexts"][1] == png["info"] == image(answer, 1).info["parameters"]
     assert {"Sampler": "DPM++ 2M", "Schedule type": "Karras", "Seed": "1"}.items() <= png["parameters"].items()
-    assert image(answer, 1).tobytes() == image(again).tobytes()
+    # Two images may share a call of the pipeline, by which they differ in rounding.
+    assert difference(image(answer, 1), image(again)) < 1
 
 
 def test_hires(http: httpx.Client) -> None:

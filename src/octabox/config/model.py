@@ -187,9 +187,7 @@ class ModelConfig(_Strict, Staged):
     prompt_syntax: Syntax | None = Field(
         default=None, description="Prompt syntax: plain, or with weights as in A1111 or Compel. Default: the server's."
     )
-    memory: MemoryMode = Field(
-        default="auto", description="Offloading from an accelerator where the model does not fit."
-    )
+    memory: MemoryMode = Field(default="auto", description="Offloading from an accelerator where it does not fit.")
     batching: Batching = Field(default="auto", description="Whether waiting runs share a call.")
     replicas: Replicas = Field(default="auto", description="On how many accelerators it is loaded; auto: as needed.")
     deterministic: bool = Field(default=False, description="Whether outputs must not depend on other requests.")

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from octabox.cli.main import cli
+from octabox.cli.requests.workflows import LISTS, pop_workflow
 from octabox.cli.requests.workflows import STEPS as WORKFLOW_STEPS
-from octabox.cli.requests.workflows import pop_workflow
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.media.images import read_size
 from octabox.media.metadata.chunks import read_metadata
@@ -35,7 +35,7 @@ def run(*arguments: str) -> Result:
 
 def given(**texts: str) -> dict[str, Any]:
     """Return what these options mean."""
-    return pop_workflow({name: texts.get(name) for name in WORKFLOW_STEPS})
+    return pop_workflow({name: texts.get(name) for name in (*WORKFLOW_STEPS, *LISTS)})
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,14 @@ def test_anything_else_is_refused(text: str) -> None:
 
 def test_each_part_has_an_option() -> None:
     """None of them is forgotten here."""
-    assert set(Workflow.model_fields) == set(WORKFLOW_STEPS)
+    assert set(Workflow.model_fields) == {*WORKFLOW_STEPS, *LISTS}
+
+
+def test_the_stages_of_a_cascade_are_a_list() -> None:
+    """Each has its settings or none; what is no list names the option."""
+    assert {"stages": [None, {"params": {"eta": 1}}]} == given(stages='[null, {"params": {"eta": 1}}]')
+    with pytest.raises(InvalidParameterError, match="'stages' must be a list"):
+        given(stages="2")
 
 
 def test_an_image_of_a_workflow_is_made_again(elsewhere: Path) -> None:

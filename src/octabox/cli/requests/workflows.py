@@ -21,7 +21,11 @@ STEPS = {
     "outpaint": ("PIXELS", "Extend the image beyond its edges."),
     "hires": ("SCALE", "Repaint the finished image at a larger size."),
     "upscale": ("SCALE", "Upscale the finished image, by a filter or a model."),
+    "faces": ("STRENGTH", "Restore the faces in the finished image, by a model such as GFPGAN."),
 }
+
+#: Settings that are a list: the help text.
+LISTS = {"stages": "Settings of each stage of a cascade; null leaves a stage as it is."}
 
 #: Settings of steps that name a model.
 MODEL_KEYS = {"upscaler", "model"}
@@ -31,6 +35,8 @@ def workflow_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the workflow options to a command."""
     for name, (number, text) in reversed(STEPS.items()):
         command = click.option(f"--{name}", metavar=f"{number}|KEY=VALUE,...", help=text)(command)
+    for name, text in LISTS.items():
+        command = click.option(f"--{name}", metavar="JSON", help=text)(command)
     return command
 
 
@@ -38,10 +44,10 @@ def pop_workflow(options: dict[str, Any]) -> dict[str, Any]:
     """Remove the workflow options from a command's options, and return the workflow.
 
     Raises:
-        InvalidParameterError: An option is neither a number nor pairs nor JSON.
+        InvalidParameterError: An option is neither a number nor pairs nor JSON, or no list where it has to be one.
     """
-    texts = {name: options.pop(name) for name in STEPS}
-    return {name: _parse_step(name, text.strip()) for name, text in texts.items() if text is not None}
+    texts = {name: text for name in (*STEPS, *LISTS) if (text := options.pop(name)) is not None}
+    return {name: (_parse_list if name in LISTS else _parse_step)(name, text.strip()) for name, text in texts.items()}
 
 
 def add_models(workflow: Mapping[str, Any], models: ModelService) -> dict[str, Any]:
@@ -59,6 +65,18 @@ def add_models(workflow: Mapping[str, Any], models: ModelService) -> dict[str, A
                 models.add(config.model_copy(update={"name": Path(source).name}))
                 step[key] = Path(source).name
     return resolved
+
+
+def _parse_list(name: str, text: str) -> list[Any]:
+    """Parse a list in JSON."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, list):
+        hint = f'Such as --{name} \'[null, {{"params": {{"num_inference_steps": 20}}}}]\'.'
+        raise InvalidParameterError(f"'{name}' must be a list in JSON, not '{text}'.", hint=hint, parameter=name)
+    return value
 
 
 def _parse_step(name: str, text: str) -> Any:

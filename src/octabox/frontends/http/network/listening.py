@@ -57,7 +57,7 @@ def listen(
     config = uvicorn.Config(
         app,
         http=protocol_of(limits),
-        loop="asyncio",  # The loop that is tested, also where another package brings uvloop.
+        loop="asyncio",  # The loop that is tested, also where uvloop is installed.
         backlog=limits.backlog,
         timeout_keep_alive=limits.keep_alive_timeout,  # type: ignore[arg-type] # it is a delay of the event loop
         log_config=None,

@@ -57,12 +57,12 @@ class JobQueue:
         limits = limits or QueueLimits()
         self.store, self._clock = store, clock
         self._live, self._times = LiveJobs(limits.per_model), RunTimes()
-        self._webhooks = Webhooks(store, webhook_key, guard, clock)
-        recorder = JobRecorder(store, self._live, self._times, self._webhooks, limits, clock, observer)
+        self._webhooks = webhooks = Webhooks(store, webhook_key, guard, clock)
+        recorder = JobRecorder(store, self._live, self._times, webhooks, limits, clock, observer)
         self._dispatcher = Dispatcher(generation, self._live, store, recorder)
-        self._acceptor = Acceptor(generation, store, self._live, self._times, self._webhooks, limits, clock)
+        self._acceptor = Acceptor(generation, store, self._live, self._times, webhooks, limits, clock)
         self.controls = QueueControls(self._live, store, self._dispatcher)
-        holder = JobHolder(self._live, store, self._dispatcher, self._webhooks, serves, observer)
+        holder = JobHolder(self._live, store, self._dispatcher, webhooks, serves, observer)
         self.lease = LeaseKeeper(store, holder, limits.ttl, clock)
         self.results = JobResults(store, lambda: self.is_open, limits.ttl, clock)
         self._opening = asyncio.Lock()
@@ -129,8 +129,8 @@ class JobQueue:
     async def list(self, query: JobQuery) -> list[StoredJob]:
         """Return the jobs of a query, of those that the request may see."""
         await self.open()
-        query = replace(query, client=visible_client.get() or query.client)
-        return [self._live.current(job) for job in await self.store.find_all(query)]
+        seen = replace(query, client=visible_client.get() or query.client)
+        return [self._live.current(job) for job in await self.store.find_all(seen)]
 
     async def counts(self) -> dict[str, int]:
         """Return how many jobs there are in each status, of those that the request may see."""
@@ -141,9 +141,7 @@ class JobQueue:
     async def follow(self, job_id: str, after: int | None = None) -> AsyncGenerator[JobEvent, None]:
         """Return the events of a job after one of them, by default its current status first; the last one is its end."""
         job = await self.find(job_id)
-        if job_id in self._live:
-            return self._live.log(job).follow(after)
-        return _status_events(self.store, job)
+        return self._live.log(job).follow(after) if job_id in self._live else _status_events(self.store, job)
 
     async def cancel(self, job_id: str) -> StoredJob:
         """Cancel a job that waits or runs; one that has ended stays as it is."""
