@@ -74,6 +74,7 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(cli, ["run", "demo", PROMPT, "--seed", "0", *arguments], standalone_mode=False)
 
 
+@pytest.mark.slow
 def test_an_image_with_loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By name and by path; the terminal shows how many tensors were used, the metadata the weight."""
     monkeypatch.chdir(tmp_path)

@@ -72,6 +72,7 @@ def test_text_to_image(http: httpx.Client) -> None:
     assert difference(image(answer, 1), image(again)) < 1
 
 
+@pytest.mark.slow
 def test_hires(http: httpx.Client) -> None:
     """The result is larger and shows the same, enlarged as an image or as latents."""
     plain = image(ask(http)).convert("RGB")
@@ -83,6 +84,7 @@ def test_hires(http: httpx.Client) -> None:
         assert difference(plain, made.convert("RGB").resize(plain.size)) < 60
 
 
+@pytest.mark.slow
 def test_inpainting(http: httpx.Client) -> None:
     """Only the mask is painted; the four contents of it make four images."""
     body = {"prompt": "a green circle on a white background", "init_images": [encoded(STAR)], "mask": encoded(mask())}
@@ -153,6 +155,7 @@ def test_controlnet_on_an_image(http: httpx.Client) -> None:
     assert overlap(made, drawn(SCENE)) > 0.7
 
 
+@pytest.mark.slow
 def test_a_plot(http: httpx.Client) -> None:
     """The grid has the images of all values; each is that of its own request."""
     args = ["Seed", "1,2", [], "Prompt S/R", "red,green", [], "Nothing", "", [], False]
@@ -169,6 +172,7 @@ def test_a_plot(http: httpx.Client) -> None:
     assert "green" == centre_colour(grid.crop((0, 128, 128, 256)))
 
 
+@pytest.mark.slow
 def test_two_clients(http: httpx.Client) -> None:
     """Each sees its own progress and preview; the interrupted one has its images so far, the other all."""
     clients = [httpx.Client(base_url=http.base_url, timeout=240, trust_env=False) for _ in range(2)]

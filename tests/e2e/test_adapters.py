@@ -111,6 +111,7 @@ def shown(answer: httpx.Response) -> tuple[str, str, str]:
     return shows(opened(answer))
 
 
+@pytest.mark.slow
 def test_by_field_and_by_tag(http: httpx.Client) -> None:
     """Both together; the answer and the metadata tell which, how strong and how much of each was used."""
     answer = ask(http, f"{PROMPT} <lora:hearts:0.9>", adapters=["frame"])

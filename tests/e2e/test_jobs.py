@@ -28,6 +28,7 @@ def wait(client: httpx.Client, name: str, *statuses: str) -> dict[str, Any]:
     raise AssertionError(f"{name} is {job}")
 
 
+@pytest.mark.slow
 def test_jobs_survive_the_end_of_a_server(tmp_path: Path) -> None:
     """What has ended keeps its link; what ran runs again, at its place, and what waited follows; each has one result."""
     models, data = tmp_path / "models", {"OCTABOX_DATA_DIR": str(tmp_path / "data")}

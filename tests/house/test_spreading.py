@@ -74,6 +74,7 @@ def test_a_machine_decides_how_many_processes_there_are(cores: int, memory: int,
     assert expected == spreading.processes(cores, memory)
 
 
+@pytest.mark.slow
 def test_a_file_is_run_by_one_process(tmp_path: Path) -> None:
     """Two files are run at the same time, each whole by a process of its own."""
     told = run(tmp_path, "-n", "2", "--dist", "loadfile")
@@ -83,6 +84,7 @@ def test_a_file_is_run_by_one_process(tmp_path: Path) -> None:
     assert where["one 1"] == where["one 2"] != where["two 1"] == where["two 2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-n", "2", "--dist", "loadfile")], ids=["one process", "two processes"])
 def test_what_tests_tell_is_printed_once(tmp_path: Path, options: tuple[str, ...]) -> None:
     """Each section stands at the end with each of its lines once, however many processes ran the tests."""
@@ -112,6 +114,7 @@ def test_what_the_lists_name_is_there() -> None:
         assert f"def {test}(" in (root / path).read_text("utf-8") if test else True, test
 
 
+@pytest.mark.slow
 def test_all_parts_together_are_all_tests(tmp_path: Path) -> None:
     """Each test is in one of the parts, over pipelines by itself, elsewhere with its whole file."""
     (tmp_path / "conftest.py").write_text((Path(spreading.__file__).parent / "conftest.py").read_text("utf-8"), "utf-8")

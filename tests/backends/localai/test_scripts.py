@@ -57,6 +57,7 @@ def test_the_environment_of_make_diffusers_is_found_first(tmp_path: Path) -> Non
     assert f"{tmp_path} -m octabox backend --addr x" == started().replace(f"{backend}/../..", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_script_runs_the_tests_of_the_backend(tmp_path: Path) -> None:
     """`test.sh` collects the tests of the loader and of the gRPC service, and passes its arguments to pytest."""
     done = run([str(BACKEND / "test.sh"), "--collect-only", "-n0"], tmp_path, OCTABOX_PYTHON=sys.executable)

@@ -74,6 +74,7 @@ def test_the_stages_of_a_cascade_are_a_list() -> None:
         given(stages="2")
 
 
+@pytest.mark.slow
 def test_an_image_of_a_workflow_is_made_again(elsewhere: Path) -> None:
     """It is larger, and its metadata reproduce it."""
     first = run("demo", "a red star", *STEPS, "--hires", "1.5", "--upscale", "2", "--variation", "0.2", "-o", "a.png")
@@ -108,6 +109,7 @@ def test_a_network_is_named_by_its_file(elsewhere: Path) -> None:
     assert "tiles" == wrong.parameter
 
 
+@pytest.mark.slow
 def test_an_image_is_continued(elsewhere: Path) -> None:
     """The image goes in by its parameter, and comes out wider; made again it is the same."""
     run("demo", "a red star", *STEPS, "-o", "small.png")

@@ -18,6 +18,7 @@ from workflow_images import PROMPT, Drawing, opened
 WORKFLOW = {"hires": {"scale": 1.25}, "upscale": {"upscaler": "nearest", "scale": 2}}
 
 
+@pytest.mark.slow
 async def test_an_image_tells_all_that_it_was_made_from(draw: Drawing) -> None:
     """Its metadata are those of the first pass, with the workflow and the size that it has."""
     generation = await draw(WORKFLOW, seed=5)

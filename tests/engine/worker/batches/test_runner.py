@@ -182,6 +182,7 @@ def test_variations_share_no_batch(shared: tuple[Runner, BatchRunner]) -> None:
     assert not shared[1].may_batch([varied])
 
 
+@pytest.mark.slow
 def test_images_are_brought_by_each_member() -> None:
     """Of an inpainting model, each member has its image and its mask."""
     name = "StableDiffusionInpaintPipeline"

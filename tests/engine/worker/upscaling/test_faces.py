@@ -41,6 +41,7 @@ def pipe(file: Path) -> FaceRestorationPipeline:
     return pipe
 
 
+@pytest.mark.slow
 def test_only_the_face_changes(pipe: FaceRestorationPipeline, portrait: Image.Image) -> None:
     """The pixels around the face are restored, with the strength, and all others are as they were."""
     (face,) = find_faces(portrait)
