@@ -74,7 +74,7 @@ def test_the_program_ends_with_bye(line: PromptLine, capsys: pytest.CaptureFixtu
 
 def test_a_mistake_is_an_error(line: PromptLine) -> None:
     """An unknown command shows the others, and a number must be one."""
-    with pytest.raises(UnknownParameterError, match=r"no command '/modle'.*/model"):
+    with pytest.raises(UnknownParameterError, match=r"no command '/mdl'.*/model"):
         line.handle("/mdl x")
     with pytest.raises(InvalidParameterError, match="'seed' must be a number"):
         line.handle("/seed x")
