@@ -19,6 +19,10 @@ ROOT_COMMANDS = ("chown", "useradd")
 PATHS = re.compile(r"(?<![\w.:/])/(build|cache|data|models|opt)\b")
 
 
+#: Seconds that a step may take. None downloads what is large, since the packages of this environment are used.
+STEP_TIMEOUT = 280
+
+
 class Step(NamedTuple):
     """An instruction of a Dockerfile, such as `RUN`, with its arguments as one line."""
 
@@ -31,6 +35,19 @@ def read_steps(file: Path) -> list[Step]:
     text = re.sub(r"^\s*#.*\n", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE).replace("\\\n", " ")
     pairs = (line.split(maxsplit=1) for line in text.splitlines() if line.strip())
     return [Step(name, re.sub(r"\s+", " ", rest)) for name, rest in pairs]
+
+
+def share_packages(packages: Path) -> None:
+    """Let a new virtual environment use the packages of this one.
+
+    Before Python 3.12 it has setuptools, which is older than torch needs and hides that of this environment.
+
+    Args:
+        packages: Its folder of packages.
+    """
+    (packages / "environment.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    for folder in packages.glob("setuptools*"):
+        shutil.rmtree(folder)
 
 
 def assignments(text: str) -> dict[str, str]:
@@ -73,12 +90,18 @@ class Image:
             elif step.name == "RUN":
                 self.run(["sh", "-ec", self._here(step.text)])
                 for packages in self._root.glob("opt/*/lib/python*/site-packages"):
-                    (packages / "environment.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+                    share_packages(packages)
 
     def run(self, command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the image."""
         done = subprocess.run(
-            command, cwd=self._folder, env=self.environment(**variables), capture_output=True, text=True, check=False
+            command,
+            cwd=self._folder,
+            env=self.environment(**variables),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=STEP_TIMEOUT,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done

@@ -193,6 +193,7 @@ def image_problems(commands: Path, folder: Path) -> Iterator[str]:
             "1",
             "-o",
             "star.png",
+            "--local",  # A server in the background would outlive the environment.
         ],
         folder,
     )

@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
+
+from dockerfiles import STEP_TIMEOUT, share_packages
 
 ROOT = Path(__file__).parents[3]
 BACKEND = ROOT / "backends" / "localai"
@@ -20,17 +21,23 @@ def run(command: list[str], cwd: Path, **variables: str) -> subprocess.Completed
     names = ("OCTABOX_PYTHON", "PYTHONPATH", "MAKEFLAGS")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     return subprocess.run(
-        command, cwd=cwd, env={**environment, **variables}, capture_output=True, text=True, check=False, timeout=600
+        command,
+        cwd=cwd,
+        env={**environment, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=STEP_TIMEOUT,
     )
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(400)
 def test_make_diffusers_creates_an_environment(tmp_path: Path) -> None:
     """A new environment has the backend of this copy, which the packages of this environment complete."""
     packages = tmp_path / "venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
-    (packages / "environment.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    share_packages(packages)
     made = run(["make", "-f", str(BACKEND / "Makefile"), "diffusers", "VENV=venv"], tmp_path)
     found = run(["venv/bin/python", "-P", "-c", "import octabox; print(octabox.__file__)"], tmp_path)
 
