@@ -69,6 +69,9 @@ class FakeWorker:
         runs: Whether it runs each call to its end by itself.
     """
 
+    #: Address of its machine.
+    node = ""
+
     def __init__(self, start: Start, listener: Listener, *, runs: bool) -> None:
         self.start, self.pid, self.alive = start, next(_numbers), True
         self.received: list[ToWorker] = []

@@ -265,11 +265,11 @@ class GenerationCancelledError(GenerationError):
 
 
 class WorkerDiedError(GenerationError):
-    """The worker process ended while the request ran; ``hung`` is set where the server ended it since it did not respond."""
+    """The worker process ended: ``hung``, by the server, since it did not respond; or ``lost``, on a node of a cluster."""
 
-    def __init__(self, message: str, *, hung: bool = False, **details: Any) -> None:
+    def __init__(self, message: str, *, hung: bool = False, lost: bool = False, **details: Any) -> None:
         super().__init__(message, **details)
-        self.hung = hung
+        self.hung, self.lost = hung, lost
 
 
 class DeviceError(GenerationError):

@@ -14,8 +14,9 @@ import pytest
 from clusters import add_node, running_cluster
 from embedded import Calls, finish
 from octabox.config.model import ModelConfig
+from octabox.engine.cluster.autoscaling import Scaling
+from octabox.engine.local.replicas import replica_set
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.ray import replicated_queue
 from octabox.engine.ray.engine import RayEngine
 from octabox.errors import CapacityError, LoadError
 from octabox.types import Generation
@@ -37,7 +38,8 @@ async def cluster() -> AsyncIterator[Any]:
 async def engine(cluster: Any) -> AsyncIterator[RayEngine]:
     """Return an engine that loads a replica on each node as soon as a call waits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replicated_queue, "desired_replicas", lambda **counts: counts["maximum"])
+        patch.setattr(replica_set, "autoscale", lambda _load, limits, _now: Scaling(limits.max_replicas))
+        patch.setattr(replica_set, "PAUSE", 1.0)
         options = WorkerOptions(threads=1, device="cpu")
         engine = RayEngine(options, address=cluster.address, max_replicas=2, load_timeout=240)
         await engine.start()
@@ -54,11 +56,13 @@ async def callers(engine: RayEngine, calls: Calls, count: int) -> list[asyncio.T
 
 
 async def wait_for_replicas(engine: RayEngine, count: int) -> None:
-    """Wait until so many replicas are in memory."""
+    """Wait until so many replicas are in memory, each on a node of its own."""
     end = time.monotonic() + 200
     while time.monotonic() < end:
         status = next(iter(engine.status()), None)
-        if status and status.state != "loading" and (status.device or "").count(" on ") == count:
+        loaded = [each for each in status.replicas if each.state != "loading"] if status else []
+        if len(loaded) == count:
+            assert all(each.device and each.device.startswith("cpu on ") for each in loaded)
             return
         await asyncio.sleep(0.1)
     raise AssertionError(f"{engine.status()}")

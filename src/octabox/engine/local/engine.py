@@ -134,8 +134,7 @@ class LocalEngine:
         return self._queues.get(model, pipeline)
 
     def _create_queue(self, name: str, retention: Retention) -> RequestQueue:
-        def create(number: int, occupied: Callable[[], Collection[str]]) -> WorkerSupervisor:
-            key = name if number == 1 else f"{name} (replica {number})"
+        def create(key: str, occupied: Callable[[], Collection[str]]) -> WorkerSupervisor:
             return WorkerSupervisor(
                 name,
                 self._options,

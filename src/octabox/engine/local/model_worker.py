@@ -45,6 +45,10 @@ class Worker(Protocol):
         """The process id."""
 
     @property
+    def node(self) -> str:
+        """Address of its machine; empty for this one."""
+
+    @property
     def alive(self) -> bool:
         """Whether the process is not known to have ended."""
 
@@ -119,11 +123,12 @@ class ModelWorker:
         """Return the status of the model, with what its queue adds; None until the process is started."""
         if self.process is None:
             return None
+        node = f" on {self.process.node}" if self.process.node else ""
         return ModelStatus(
             model=self._start.model.name,
             state="loading" if not self.loaded else "busy" if busy else "ready",
             pipeline=self.requested[1] if self.loaded else None,
-            device=self.device,
+            device=self.device and f"{self.device}{node}",
             memory=dict(self.memory.bytes),
             allocated=dict(self.memory.allocated),
             peak=dict(self.memory.peak),

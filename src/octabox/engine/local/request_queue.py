@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+import math
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from octabox.engine.local.queued_request import QueuedRequest
 from octabox.engine.local.replicas.local_replica import LocalReplica
-from octabox.engine.local.replicas.replica_set import ReplicaSet
+from octabox.engine.local.replicas.replica_set import MAX_REPLICAS, ReplicaRoom, ReplicaSet
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
@@ -17,8 +19,8 @@ from octabox.errors import ServerStoppingError
 from octabox.memory_state import ReplicaState
 from octabox.types import Event, ModelStatus
 
-#: Creates the supervisor of a replica, by its number and what returns the devices that it must not be on.
-CreateSupervisor = Callable[[int, Callable[[], Collection[str]]], WorkerSupervisor]
+#: Creates the supervisor of a replica, by its name and what returns the devices that it must not be on.
+CreateSupervisor = Callable[[str, Callable[[], Collection[str]]], WorkerSupervisor]
 
 
 class RequestQueue:
@@ -30,15 +32,24 @@ class RequestQueue:
         limit: How many calls may wait.
         residency: The models in memory.
         retention: How long the model stays in memory.
+        room: Knows whether another replica has room; by default, the devices of this machine.
+        maximum: How many replicas there may be; 0 is no limit.
     """
 
     def __init__(
-        self, name: str, create: CreateSupervisor, limit: int, residency: Residency, retention: Retention
+        self,
+        name: str,
+        create: CreateSupervisor,
+        limit: int,
+        residency: Residency,
+        retention: Retention,
+        room: ReplicaRoom | None = None,
+        maximum: int = 0,
     ) -> None:
         self.name, self.retention = name, retention
         self._create_supervisor, self._residency = create, residency
         self._waiting = WaitingList(name, limit)
-        self._replicas = ReplicaSet(self._create_replica, residency.placement)
+        self._replicas = ReplicaSet(self._create_replica, room or residency.placement, maximum or MAX_REPLICAS)
 
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.
@@ -85,16 +96,23 @@ class RequestQueue:
         found = [status for each in self._replicas if (status := each.status(len(self._waiting)))]
         if len(found) <= 1:
             return found[0] if found else None
-        memory: dict[str, int] = {}
-        for status in found:
-            for place, size in status.memory.items():
-                memory[place] = memory.get(place, 0) + size
-        states = tuple(ReplicaState(each.device, each.state, each.pid, each.memory) for each in found)
-        busy = next((each for each in found if each.state == "busy"), found[0])
-        return replace(found[0], state=busy.state, memory=memory, replicas=states)
+        # The one that stays longest keeps the model in memory.
+        kept = max(
+            [each for each in found if each.state != "loading"] or found,
+            key=lambda each: math.inf if each.time_left is None else each.time_left,
+        )
+        return replace(
+            kept,
+            state=next((each.state for each in found if each.state == "busy"), kept.state),
+            pinned=any(each.pinned for each in found),
+            memory=_sum(each.memory for each in found),
+            allocated=_sum(each.allocated for each in found),
+            replicas=tuple(ReplicaState(each.device, each.state, each.pid, each.memory) for each in found),
+        )
 
     def _create_replica(self, number: int, occupied: Callable[[], Collection[str]]) -> LocalReplica:
-        supervisor = self._create_supervisor(number, occupied)
+        name = self.name if number == 1 else f"{self.name} (replica {number})"
+        supervisor = self._create_supervisor(name, occupied)
         supervisor.connect(self._requeue, self._scale)
         replica = LocalReplica(
             supervisor,
@@ -103,6 +121,7 @@ class RequestQueue:
             self._on_taken,
             self._on_idle,
             lambda: not self._replicas.resident,
+            lambda replica: replica.name in self._replicas.extra,
         )
         self._residency.add(replica)
         return replica
@@ -152,3 +171,11 @@ class RequestQueue:
     def _publish_positions(self) -> None:
         """Send each waiting request how many are ahead of it."""
         self._waiting.publish_positions(ahead=1 if any(each.current for each in self._replicas) else 0)
+
+
+def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sum of bytes by place."""
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
 from functools import partial
 
 from octabox.config.memory.durations import NEVER
@@ -11,6 +11,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.local.model_worker import StartWorker, Worker
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.request_queue import RequestQueue
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.shared_queues import SharedQueues
 from octabox.engine.local.supervisor import WorkerSupervisor
@@ -18,8 +19,6 @@ from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.engine.ray.connection import connect, disconnect
 from octabox.engine.ray.ray_worker import RayWorker
-from octabox.engine.ray.replica import Replica
-from octabox.engine.ray.replicated_queue import ReplicatedQueue
 from octabox.engine.ray.reservations import Reservation, Reservations
 from octabox.engine.ray.residency import ClusterDevices, ClusterResidency
 from octabox.errors import ServerStoppingError
@@ -27,45 +26,6 @@ from octabox.types import Event, ModelStatus
 
 #: Part of the timeout of a load that waiting for a place may take, so that the error states what was missing.
 PLACE_SHARE = 0.9
-
-
-class ReplicaFactory:
-    """Creates the replicas of models.
-
-    Args:
-        options: Settings of all workers.
-        residency: Decides when a replica is loaded.
-        start: Returns what starts the workers of a replica, by its name.
-        load_timeout: Seconds for a load.
-    """
-
-    def __init__(
-        self,
-        options: WorkerOptions,
-        residency: ClusterResidency,
-        start: Callable[[str], StartWorker],
-        load_timeout: float,
-    ) -> None:
-        self._options, self._residency, self._start, self._load_timeout = options, residency, start, load_timeout
-
-    def create(
-        self,
-        model: str,
-        number: int,
-        retention: Retention,
-        is_extra: Callable[[Replica], bool],
-        on_idle: Callable[[], None],
-    ) -> Replica:
-        """Create a replica of a model, which is one of those that may make room for another one."""
-        name = f"{model} (replica {number + 1})" if number else model
-        # The processes start on the nodes, so that those of this machine are never used.
-        processes = ProcessStarter(spawns=True)
-        supervisor = WorkerSupervisor(
-            name, self._options, self._residency, processes, self._start(name), self._load_timeout
-        )
-        replica = Replica(supervisor, retention, is_extra, on_idle)
-        self._residency.add(replica)
-        return replica
 
 
 def reserving(
@@ -134,9 +94,10 @@ class RayEngine:
         )
         timeout = PLACE_SHARE * load_timeout
         self._reservations = reservations or Reservations(self._options.device, timeout, grows=grows)
-        start = partial(reserving, start_worker, self._reservations, self._residency)
-        self._factory = ReplicaFactory(self._options, self._residency, start, load_timeout)
-        self._queues: SharedQueues[ReplicatedQueue] = SharedQueues(self._create_queue, keep_alive)
+        self._start_worker = start_worker
+        # The processes start on the nodes, so that those of this machine are never used.
+        self._processes = ProcessStarter(spawns=True)
+        self._queues: SharedQueues[RequestQueue] = SharedQueues(self._create_queue, keep_alive)
         self._connected = self._closed = False
 
     def connect(self) -> None:
@@ -161,7 +122,10 @@ class RayEngine:
 
     def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call, loading its model if need be; closing the iterator cancels it."""
-        return self._queue(call.model, call.pipeline).events(QueuedRequest(call.model, call.pipeline, call))
+        queue = self._queue(call.model, call.pipeline)
+        if call.keep_alive is not None:
+            queue.retention.request(call.model.name, call.keep_alive, None)
+        return queue.events(QueuedRequest(call.model, call.pipeline, call))
 
     async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
         """Load a model, unless it is in memory."""
@@ -194,7 +158,7 @@ class RayEngine:
             self._connected = False
             await asyncio.to_thread(disconnect)
 
-    def _queue(self, model: ModelConfig, pipeline: str) -> ReplicatedQueue:
+    def _queue(self, model: ModelConfig, pipeline: str) -> RequestQueue:
         """Return the queue of a model, which is made for the first request of those that share it.
 
         Raises:
@@ -203,15 +167,21 @@ class RayEngine:
         self._check_open(model.name)
         return self._queues.get(model, pipeline)
 
-    def _create_queue(self, name: str, retention: Retention) -> ReplicatedQueue:
-        return ReplicatedQueue(
-            name,
-            partial(self._factory.create, name),
-            lambda request: self._reservations.has_room(request.model),
-            self._queue_size,
-            self._max_replicas,
-            retention,
-            self._residency.notify_freed,
+    def _create_queue(self, name: str, retention: Retention) -> RequestQueue:
+        def create(key: str, occupied: Callable[[], Collection[str]]) -> WorkerSupervisor:
+            return WorkerSupervisor(
+                name,
+                self._options,
+                self._residency,
+                self._processes,
+                reserving(self._start_worker, self._reservations, self._residency, key),
+                self._load_timeout,
+                key,
+                occupied,
+            )
+
+        return RequestQueue(
+            name, create, self._queue_size, self._residency, retention, self._reservations, self._max_replicas
         )
 
     def _check_open(self, name: str) -> None:

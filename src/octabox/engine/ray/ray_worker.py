@@ -127,7 +127,7 @@ class RayWorker:
             async for reference in self._actor.messages.remote():
                 for message in await reference:
                     if isinstance(message, OctaboxError):
-                        error = message
+                        error = _as_lost(message)
                     else:
                         self._listener(message)
         except RayError as raised:
@@ -154,25 +154,33 @@ async def _result(reference: Any) -> Any:
     return await reference
 
 
+def _as_lost(error: OctaboxError) -> OctaboxError:
+    """Return how a worker ended: another node may load its model, unless it would hang there, too."""
+    if isinstance(error, WorkerDiedError):
+        error.lost = not error.hung
+    return error
+
+
 def start_error(error: RayError, model: str) -> OctaboxError:
     """Return the error of a worker that could not be started."""
     cause = error.cause if isinstance(error, RayTaskError) else None
     if isinstance(cause, OctaboxError):
         return cause
     if isinstance(error, OctaboxError):  # Ray makes a class of both kinds.
-        return cause or WorkerDiedError(error.message, hint=error.hint, model=model)
+        return cause or WorkerDiedError(error.message, lost=True, hint=error.hint, model=model)
     text = _last_line(error)
     if "ModuleNotFoundError" in text or "ImportError" in text:
         hint = "Install the same version of octabox with the extra `ray` on all nodes."
         return LoadError(f"A node cannot run a worker of model '{model}': {text}", hint=hint, model=model)
-    return WorkerDiedError(f"The worker of model '{model}' was lost while it started: {text}", model=model)
+    return WorkerDiedError(f"The worker of model '{model}' was lost while it started: {text}", lost=True, model=model)
 
 
 def lost_error(error: RayError, model: str, node: str) -> WorkerDiedError:
     """Return the error of a worker whose actor or node has ended."""
     reason = "its process or its node has ended" if isinstance(error, RayActorError) else _last_line(error)
     hint = "`octabox cluster status` lists the nodes; the logs of Ray state how a process ended."
-    return WorkerDiedError(f"The worker of model '{model}' on node {node} was lost: {reason}.", hint=hint, model=model)
+    message = f"The worker of model '{model}' on node {node} was lost: {reason}."
+    return WorkerDiedError(message, lost=True, hint=hint, model=model)
 
 
 def _last_line(error: RayError) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -56,7 +56,7 @@ class Reservation:
 
 
 class Reservations:
-    """Reserves places for the replicas of models.
+    """Reserves places for the replicas of models; it is the `ReplicaRoom` of their queues.
 
     Args:
         device: Device of models that name none.
@@ -95,8 +95,20 @@ class Reservations:
             raise _no_place(model, resources, f"in {self._timeout:g} seconds")
         return reservation
 
-    async def has_room(self, model: ModelConfig) -> bool:
-        """Return whether a node has a place for one more replica of a model now."""
+    @property
+    def several_devices(self) -> bool:
+        """Return True: nodes may join at any time."""
+        return True
+
+    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str]) -> bool:
+        """Return whether a node has a place for one more replica of a model now.
+
+        Args:
+            model: Its configuration.
+            size: Of no use, since a place is an accelerator, or the memory of the weights.
+            excluded: Of no use, since no place is reserved twice.
+        """
+        del size, excluded
         resources = await self.resources(model)
         available = await asyncio.to_thread(available_by_node)
         return has_room(resources, available.values())

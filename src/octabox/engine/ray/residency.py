@@ -24,7 +24,7 @@ class ClusterDevices:
 
     @property
     def several(self) -> bool:
-        """Return False: replicas on other devices are those of the engine of the cluster."""
+        """Return False, since `Reservations` knows whether there is room for another replica."""
         return False
 
     async def alternatives(self, requested: str | None, excluded: Collection[str]) -> list[str]:

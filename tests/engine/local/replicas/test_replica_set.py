@@ -13,6 +13,8 @@ from fake_worker import LIMIT, PIPELINE, Client, FakeWorker, FakeWorkers, call, 
 from fake_worker import model as configuration
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.engine import LocalEngine
+from octabox.engine.local.queued_request import MAX_WORKERS
+from octabox.engine.local.replicas import local_replica, replica_set
 from octabox.engine.messages import DeviceMemory, Loaded, LoadFailed, Memory, Survey
 from octabox.errors import DeviceError, LoadError, ServerStoppingError, WorkerDiedError
 from octabox.types import AdapterChoice
@@ -64,6 +66,16 @@ async def run_all(clients: list[Client], *workers: FakeWorker) -> list[list[str]
     for task in tasks:
         task.cancel()
     return ran
+
+
+def dead(workers: FakeWorkers) -> list[FakeWorker]:
+    """Return the workers that were ended."""
+    return [worker for worker in workers.started if not worker.alive]
+
+
+def residents(engine: LocalEngine) -> list[Any]:
+    """Return the replicas in memory."""
+    return [*engine._residency._occupants()]
 
 
 async def test_callers_of_one_model_use_both_devices() -> None:
@@ -154,6 +166,89 @@ async def test_calls_of_a_replica_that_ends_are_run_by_the_other_one() -> None:
 
     assert lost.id in ran
     assert {client.call.id for client in clients} == set(ran)
+
+
+@pytest.mark.parametrize("losses", [1, 2, 3])
+async def test_a_replica_that_is_lost_in_its_load_is_replaced(losses: int) -> None:
+    """Where a worker of another machine is lost before it has begun, the request fails only after a third one."""
+    lost = WorkerDiedError("The node was lost.", lost=True)
+    workers = FakeWorkers(answers=[lost] * losses)
+    client = Client(engine_of(workers), anywhere())
+    if losses > MAX_WORKERS:
+        with pytest.raises(WorkerDiedError, match="The node was lost"):
+            await client.result()
+    else:
+        assert () == (await client.result()).warnings
+
+    assert min(losses + 1, 3) == len(workers.started)
+
+
+async def test_a_replica_that_is_not_needed_leaves_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was used last stays, whatever its `keep_alive`; the next queue loads the other one again."""
+    monkeypatch.setattr(local_replica, "SCALE_DOWN_DELAY", 0.05)
+    monkeypatch.setattr(replica_set, "PAUSE", 0.0)  # A third one, which has no device, is tried for.
+    evicted: list[tuple[str, str]] = []
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, on_evict=lambda *each: evicted.append(each))
+    clients = await started(engine, workers, 8)
+    await run_all(clients, workers.started[0], await workers.next_started())
+    await asyncio.sleep(0.15)
+    (status,) = engine.status()
+
+    assert [("keep_alive", False)] == [
+        (reason, each.alive) for (_, reason), each in zip(evicted, dead(workers), strict=True)
+    ]
+    assert ((), None) == (status.replicas, status.time_left)
+    for each in residents(engine):
+        each.supervisor.run_seconds = 1.0
+    clients = [Client(engine, anywhere()) for _ in range(8)]
+    left = next(worker for worker in workers.started if worker.alive)
+    await run_all(clients, left, await workers.next_started())
+    assert {"demo", "demo (replica 2)"} == {each.name for each in residents(engine)}
+    await engine.close()
+
+
+async def test_configured_replicas_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `replicas: 2`, neither is unloaded for lack of requests."""
+    monkeypatch.setattr(local_replica, "SCALE_DOWN_DELAY", 0.05)
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    await Client(engine, anywhere(replicas=2)).task
+    await asyncio.sleep(0.2)
+
+    assert [True, True] == [worker.alive for worker in workers.started]
+    assert 2 == len(engine.status()[0].replicas)
+    await engine.close()
+
+
+async def test_a_pin_keeps_one_replica() -> None:
+    """The others may make room for another model; the status of the model is pinned."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    clients = await started(engine, workers, 8, pin=True)
+    await run_all(clients, workers.started[0], await workers.next_started())
+
+    assert [False, True] == sorted(each.pinned for each in residents(engine))
+    assert engine.status()[0].pinned
+    await engine.close()
+
+
+async def test_a_status_names_the_machine_of_each_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device of a worker on another machine has its address, alone and next to others; bytes are added."""
+    monkeypatch.setattr(FakeWorker, "node", "10.0.0.6")
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    clients = await started(engine, workers, 8)
+    alone = engine.status()[0].device
+    second = await workers.next_started()
+    second.post(Memory({"cuda:0": MODEL_BYTES}, allocated={"cuda:0": 5}))
+    await run_all(clients, workers.started[0], second)
+    (status,) = engine.status()
+
+    assert "cuda:0 on 10.0.0.6" == alone
+    assert ["cuda:0 on 10.0.0.6", "cuda:1 on 10.0.0.6"] == [each.device for each in status.replicas]
+    assert ({"cuda:0": 2 * MODEL_BYTES}, {"cuda:0": 5}) == (status.memory, status.allocated)
+    await engine.close()
 
 
 async def test_the_replica_with_the_adapters_serves_a_request() -> None:

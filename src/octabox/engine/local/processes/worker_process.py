@@ -92,6 +92,11 @@ class WorkerProcess:
         return self._handle.pid
 
     @property
+    def node(self) -> str:
+        """No address, since the process is on this machine."""
+        return ""
+
+    @property
     def alive(self) -> bool:
         """Whether the process is not known to have ended."""
         return not self._ended.is_set()

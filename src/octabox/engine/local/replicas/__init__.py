@@ -1,1 +1,1 @@
-"""The replicas of a model on the devices of this machine: which one serves a request, and when another one is loaded."""
+"""The replicas of a model on the devices of a machine or a cluster: which one serves a request, and when one is added."""

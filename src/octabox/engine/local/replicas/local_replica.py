@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
@@ -12,8 +13,11 @@ from octabox.engine.local.resident.resident_queue import ResidentQueue
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
-from octabox.errors import LoadError
+from octabox.errors import LoadError, OctaboxError, WorkerDiedError
 from octabox.types import ModelStatus
+
+#: Seconds without requests after which a replica is unloaded where others keep the model in memory.
+SCALE_DOWN_DELAY = 60.0
 
 
 class LocalReplica(ResidentQueue):
@@ -26,6 +30,7 @@ class LocalReplica(ResidentQueue):
         on_taken: Called when requests were taken.
         on_idle: Called when no request is left, and after an unload, with whether it was one.
         is_needed: Returns whether it is to load the model for requests that wait; others may have it.
+        is_extra: Returns whether others keep the model in memory.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class LocalReplica(ResidentQueue):
         on_taken: Callable[[QueuedRequest], None],
         on_idle: Callable[[bool], None],
         is_needed: Callable[[], bool] = lambda: True,
+        is_extra: Callable[[LocalReplica], bool] = lambda _: False,
     ) -> None:
         super().__init__(supervisor, retention)
         self.supervisor = supervisor
@@ -43,7 +49,7 @@ class LocalReplica(ResidentQueue):
         #: Adapters of its last call.
         self.adapters: frozenset[str] = frozenset()
         self._waiting, self._on_taken, self._on_idle = waiting, on_taken, on_idle
-        self._is_needed = is_needed
+        self._is_needed, self._is_extra = is_needed, is_extra
         self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
 
@@ -51,6 +57,19 @@ class LocalReplica(ResidentQueue):
     def idle(self) -> bool:
         """Whether the model is in memory, and no request waits for it or runs on it."""
         return self.resident and not (self._serving.locked() or self.supervisor.busy or self._waiting)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it is never unloaded for another model, as one that alone keeps a pinned model in memory is not."""
+        return super().pinned and not self._is_extra(self)
+
+    @property
+    def expires(self) -> float | None:
+        """When it is unloaded if no request arrives; one of several is not kept for long."""
+        expires = super().expires
+        if not self._is_extra(self):
+            return expires
+        return min(self.last_used + SCALE_DOWN_DELAY, math.inf if expires is None else expires)
 
     @property
     def serving(self) -> bool:
@@ -110,14 +129,22 @@ class LocalReplica(ResidentQueue):
                 try:
                     await self.supervisor.run(requests)
                 except Exception as raised:  # noqa: BLE001 (whatever it is, it ends these requests alone)
-                    error = as_octabox_error(raised, self.supervisor.name)
-                    log_failure(error, self.supervisor.name)
-                    for request in requests:
-                        request.finish(error)
+                    self._fail(requests, as_octabox_error(raised, self.supervisor.name))
                 finally:
                     self.current = []
                     self.last_used = time.time()
         self._on_idle(False)
+
+    def _fail(self, requests: Sequence[QueuedRequest], error: OctaboxError) -> None:
+        """Fail requests that could not be served; where the machine of the worker was lost, they wait for another one."""
+        log_failure(error, self.supervisor.name)
+        lost = isinstance(error, WorkerDiedError) and error.lost
+        for request in requests:
+            if lost and request.restart(error):
+                request.workers += 1
+                self._waiting.add_again(request)
+            else:
+                request.finish(error)
 
     def _take_next(self) -> list[QueuedRequest]:
         """Take the request that runs next out of the queue, and those that may share a batch with it."""

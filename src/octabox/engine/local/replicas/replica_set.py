@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 from octabox.config.model import ModelConfig
-from octabox.engine.cluster.autoscaling import ModelLoad, ScalingLimits, autoscale
+from octabox.engine.cluster.autoscaling import ModelLoad, ScalingLimits, autoscale, choose_drained
 from octabox.engine.cluster.index import ClusterIndex
 from octabox.engine.cluster.routing import choose_warm
 from octabox.engine.cluster.state import Device, ModelCosts, Replica, RoutedRequest
@@ -34,7 +34,7 @@ class ReplicaRoom(Protocol):
 
     @property
     def several_devices(self) -> bool:
-        """Whether this machine is known to have several accelerators."""
+        """Whether there may be another device than that of the first replica."""
 
     async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str]) -> bool:
         """Return whether a replica has room without unloading a model.
@@ -52,10 +52,17 @@ class ReplicaSet:
     Args:
         create: Creates a replica by its number, with what returns the devices that it must not be on.
         room: Knows whether another one has room.
+        maximum: How many there may be, even if the configuration of the model sets more.
     """
 
-    def __init__(self, create: Callable[[int, Callable[[], list[str]]], LocalReplica], room: ReplicaRoom) -> None:
-        self._create, self._room = create, room
+    def __init__(
+        self,
+        create: Callable[[int, Callable[[], list[str]]], LocalReplica],
+        room: ReplicaRoom,
+        maximum: int = MAX_REPLICAS,
+    ) -> None:
+        self._create, self._room, self._maximum = create, room, maximum
+        self._limits = ScalingLimits(max_replicas=maximum)
         self._replicas: list[LocalReplica] = []
         self._adding: asyncio.Task[None] | None = None
         self._paused_until = 0.0
@@ -76,6 +83,16 @@ class ReplicaSet:
         last = max(each.supervisor.run_seconds for each in resident or self._replicas)
         return last / max(len(resident), 1)
 
+    @property
+    def extra(self) -> set[str]:
+        """The names of the replicas that may be unloaded, since as many as are configured, or one, were used later."""
+        loaded = [each for each in self._replicas if each.load_seconds]
+        count = len(loaded) - max(self._limits.min_replicas, 1)
+        states = [
+            Replica(each.name, "", each.name, waiting=len(each.current), busy_until=each.last_used) for each in loaded
+        ]
+        return {each.name for each in choose_drained(states, max(count, 0))}
+
     def wake(self, request: QueuedRequest) -> None:
         """Let a replica serve the requests that wait, unless all are doing so.
 
@@ -95,6 +112,7 @@ class ReplicaSet:
             request: One of the requests.
             waiting: How many wait.
         """
+        self._limits = scaling_limits(request.model, self._maximum)
         loaded = [each for each in self.resident if each.load_seconds]
         adding = self._adding is not None and not self._adding.done()
         if not loaded or adding or not self._room.several_devices or time.monotonic() < self._paused_until:
@@ -105,7 +123,7 @@ class ReplicaSet:
         )
         unfinished = waiting + sum(len(each.current) for each in loaded)
         load = ModelLoad(len(self.resident), unfinished, costs, time.time())
-        if autoscale(load, scaling_limits(request.model), time.time()).replicas > len(self.resident):
+        if autoscale(load, self._limits, time.time()).replicas > len(self.resident):
             self._adding = asyncio.create_task(self._add(request, loaded[0]), name=f"replica of {request.model.name}")
 
     async def close(self) -> None:
@@ -144,11 +162,12 @@ class ReplicaSet:
         return replica
 
 
-def scaling_limits(model: ModelConfig) -> ScalingLimits:
-    """Return how many replicas a model may have: the configured number, or as many as are needed."""
+def scaling_limits(model: ModelConfig, maximum: int = MAX_REPLICAS) -> ScalingLimits:
+    """Return how many replicas a model may have: the configured number, or as many as are needed, up to a maximum."""
     if model.replicas == "auto":
-        return ScalingLimits(max_replicas=MAX_REPLICAS)
-    return ScalingLimits(model.replicas, model.replicas)
+        return ScalingLimits(max_replicas=maximum)
+    count = min(model.replicas, maximum)
+    return ScalingLimits(count, count)
 
 
 def _choose(free: list[LocalReplica], request: QueuedRequest) -> LocalReplica:

@@ -1,0 +1,144 @@
+"""The queue of a cluster, whose places and workers are in memory: which replicas it loads, and which it replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from fake_worker import Client, FakeWorker, FakeWorkers, call, settle
+from octabox.config.model import ModelConfig
+from octabox.engine.ray.engine import RayEngine
+from octabox.engine.ray.reservations import Reservations
+from octabox.errors import ServerStoppingError, WorkerDiedError
+
+
+class Places(Reservations):
+    """The places of a cluster that is not there.
+
+    Args:
+        count: How many replicas have room.
+    """
+
+    def __init__(self, count: int = 8) -> None:
+        super().__init__("cpu", 1.0, grows=False)
+        self.left = count
+
+    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str]) -> bool:
+        """Return whether there is room for one more replica."""
+        del model, size, excluded
+        return self.left > 0
+
+
+def engine_of(workers: FakeWorkers, places: Places | None = None, **options: Any) -> RayEngine:
+    """Return an engine whose workers are not on a cluster."""
+    found = places or Places()
+
+    async def start(_reserve: Any, *arguments: Any) -> FakeWorker:
+        found.left -= 1
+        return await workers.start(*arguments)
+
+    return RayEngine(start_worker=start, reservations=found, queue_size=64, **options)
+
+
+def client_of(engine: RayEngine, **fields: Any) -> Client:
+    """Return the caller of a new call, whose error need not be awaited, as where the engine is closed."""
+    client = Client(engine, call(**fields))
+    client.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    return client
+
+
+async def busy_engine(
+    workers: FakeWorkers, count: int, places: Places | None = None, replicas: Any = "auto", **options: Any
+) -> tuple[RayEngine, list[Client], FakeWorker]:
+    """Return an engine with so many callers, of which the first one's call runs."""
+    engine = engine_of(workers, places, **options)
+    clients = [client_of(engine, replicas=replicas)]
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    clients += [client_of(engine, replicas=replicas) for _ in range(count - 1)]
+    await settle()
+    return engine, clients, worker
+
+
+async def test_a_long_queue_gets_more_replicas() -> None:
+    """Where calls wait longer than a load takes, another replica is loaded, and runs the next one; a cancel reaches it."""
+    workers = FakeWorkers(runs=False)
+    engine, clients, first = await busy_engine(workers, 8)
+    second = await workers.next_started()
+    taken = await second.next_call()
+    second.start_run(taken)
+    await settle()
+
+    assert clients[1].call == taken
+    assert "busy" == engine.status()[0].state
+    await clients[1].leave()
+    assert taken.id == await second.next_cancel()
+    assert clients[0].call.id in first.calls
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"max_replicas": 2}, 2),
+        ({"max_replicas": 2, "replicas": 3}, 2),
+        ({"replicas": 3}, 3),
+        ({"places": Places(1)}, 1),
+    ],
+)
+async def test_replicas_have_limits(options: dict[str, Any], count: int) -> None:
+    """No more are loaded than the setting and the configuration allow, or than have room."""
+    workers = FakeWorkers(runs=False)
+    engine, _, _ = await busy_engine(workers, 40, **options)
+    for _ in range(count - 1):
+        await workers.next_started()
+    await settle()
+
+    assert count == len(workers.started)
+    await engine.close()
+
+
+async def test_a_replica_that_is_lost_loses_no_call() -> None:
+    """A call that it had not begun, and one that it had, run on another replica; the second one has a warning."""
+    workers = FakeWorkers(runs=False)
+    engine, clients, first = await busy_engine(workers, 2)
+    first.exit(WorkerDiedError("The node was lost.", lost=True))
+    other = await workers.next_started()
+    for _ in clients:
+        taken = await other.next_call()
+        other.start_run(taken)
+        other.finish(taken)
+    results = [await client.result() for client in clients]
+
+    assert any("was run again" in warning for warning in results[0].warnings)
+    assert () == results[1].warnings
+    await engine.close()
+
+
+async def test_a_closed_engine_refuses_and_ends_requests() -> None:
+    """Those that run and wait end with an error, and new ones are refused."""
+    workers = FakeWorkers(runs=False)
+    engine, clients, _ = await busy_engine(workers, 3)
+    await engine.close()
+
+    for client in clients:
+        with pytest.raises(ServerStoppingError):
+            await client.result()
+    with pytest.raises(ServerStoppingError):
+        engine.check_room("demo", "")
+
+
+async def test_a_call_sets_how_long_its_model_stays() -> None:
+    """The `keep_alive` of a request counts on a cluster as on one machine."""
+    engine = engine_of(FakeWorkers())
+    kept = call()
+    object.__setattr__(kept, "keep_alive", 100.0)
+    await Client(engine, kept).result()
+    await settle()
+    left = engine.status()[0].time_left
+
+    assert left is not None
+    assert 0 < left <= 100
+    await engine.close()
