@@ -210,6 +210,7 @@ def wait_for_preview(client: httpx.Client) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # Two hundred images take four minutes on a busy machine.
 def test_alternating_requests_leave_no_trace(http: httpx.Client) -> None:
     """Models, samplers and options of one request are not those of the next."""
     before = image(ask(http)).tobytes()
