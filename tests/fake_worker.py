@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.processes.forkserver import ProcessStarter
@@ -176,6 +177,7 @@ class FakeProcesses(ProcessStarter):
 
 def engine_of(start: FakeWorkers | Callable[..., Any], **options: Any) -> LocalEngine:
     """Return an engine with fake workers."""
+    load_catalog()  # As a server has before its first request: reading it takes longer than requests are to wait here.
     start_worker = start.start if isinstance(start, FakeWorkers) else start
     options.setdefault("processes", FakeProcesses(spawns=False))
     return LocalEngine(start_worker=start_worker, **options)
