@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 from PIL import Image
 
@@ -30,6 +31,9 @@ from octabox import demo
 
 #: Seeds of the requests; each has one correct result.
 SEEDS = range(8)
+
+#: Largest difference of a channel by rounding, 0 to 255.
+ROUNDING = 2
 
 #: Seconds after which a job that has not ended hangs.
 LIMIT = 600
@@ -139,7 +143,7 @@ class Client(threading.Thread):
                 self.call("POST", f"/v1/jobs/{name}/retry")
             elif status in {"completed", "lost", "cancelled"}:
                 content = self.content(job) if status == "completed" else b""
-                self.counts[status if content == self.right[seed] or not content else "wrong"] += 1
+                self.counts[status if not content or is_same(content, self.right[seed]) else "wrong"] += 1
                 return
             time.sleep(0.2)
         self.counts["hung"] += 1
@@ -164,6 +168,12 @@ def body(seed: int) -> dict[str, Any]:
     """Return a small request."""
     params = {"prompt": demo.PROMPT, "num_inference_steps": 8, "width": 64, "height": 64}
     return {"model": demo.NAME, "params": params, "seed": seed}
+
+
+def is_same(content: bytes, expected: bytes) -> bool:
+    """Return whether the pixels of two images are the same but for rounding, by which jobs that shared a batch differ."""
+    first, second = (np.frombuffer(each, np.uint8).astype(int) for each in (content, expected))
+    return first.shape == second.shape and bool(np.abs(first - second).max() <= ROUNDING)
 
 
 def pixels(content: bytes) -> bytes:

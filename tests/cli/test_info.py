@@ -44,7 +44,7 @@ def test_packages_are_shown_by_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that are not installed say so; what developers need is left out."""
     extras = json.loads(info(monkeypatch, NO_DEVICES, "--json"))["extras"]
 
-    assert {"full", "postgres", "turbo", "upscalers"} == set(extras)
+    assert {"faces", "full", "postgres", "ray", "terminal", "turbo", "upscalers"} == set(extras)
     assert "onnxruntime" in extras["full"]
     assert None is extras["turbo"]["cache-dit"] or extras["turbo"]["cache-dit"]
 

@@ -28,6 +28,9 @@ logger = logging.getLogger("octabox.engine")
 #: Seconds between two attempts to free a place for a replica that waits for one.
 POLL = 0.5
 
+#: Seconds in which a place that is free, or becomes free by an unload, is reserved, before a model is unloaded for it.
+FREE_TIMEOUT = 10.0
+
 
 class Reservation:
     """A place for one replica; its end ends the replica.
@@ -81,12 +84,17 @@ class Reservations:
         self._check_possible(model, resources)
         end = time.monotonic() + self._timeout
         # The strategy is what spreads several replicas over the nodes: each group has a single bundle.
+        is_free = has_room(resources, (await asyncio.to_thread(available_by_node)).values())
         group = await asyncio.to_thread(placement_group, [dict(resources)], "SPREAD")
         reservation = Reservation(group, resources)
         try:
-            while not (placed := await reservation.wait(POLL)):
-                if not await evict() and time.monotonic() >= end:
+            # A place that is free takes a moment to be reserved, for which no model is to be unloaded.
+            seconds = FREE_TIMEOUT if is_free else POLL
+            while not (placed := await reservation.wait(seconds)):
+                evicted = await evict()
+                if not evicted and time.monotonic() >= end:
                     break
+                seconds = FREE_TIMEOUT if evicted else POLL
         except BaseException:
             await asyncio.shield(reservation.release())
             raise
