@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from octabox.config.memory.durations import NEVER
@@ -12,22 +12,18 @@ from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.model_worker import StartWorker
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.worker_process import WorkerProcess
-from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.queue_engine import QueueEngine
 from octabox.engine.local.request_queue import RequestQueue
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident.budget import MemoryBudget
 from octabox.engine.local.resident.retention import Retention
-from octabox.engine.local.shared_queues import SharedQueues
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.protocol import Call
-from octabox.errors import ServerStoppingError
 from octabox.security.json_files import read_json
 from octabox.security.temporary_folder import remove_abandoned
-from octabox.types import Event, ModelStatus
 
 
-class LocalEngine:
+class LocalEngine(QueueEngine):
     """Runs models in worker processes of this machine.
 
     Args:
@@ -60,7 +56,7 @@ class LocalEngine:
         self._processes = processes or ProcessStarter()
         devices = DevicePool(self._processes, load_timeout)
         budget = MemoryBudget(self._options.max_memory)
-        self._residency = Residency(
+        residency = Residency(
             devices,
             max_resident,
             self._options.device,
@@ -70,8 +66,7 @@ class LocalEngine:
             on_evict,
             on_out_of_memory,
         )
-        self._queues: SharedQueues[RequestQueue] = SharedQueues(self._create_queue, keep_alive)
-        self._closed = False
+        super().__init__(residency, keep_alive)
 
     async def start(self, models: Iterable[ModelConfig] = ()) -> None:
         """Start the fork server, which imports the classes of these models in the background.
@@ -82,56 +77,6 @@ class LocalEngine:
         preload = sorted({name for model in models for name in component_classes(model)})
         await asyncio.to_thread(self._processes.start, preload)
         await asyncio.to_thread(remove_abandoned)
-
-    def check_room(self, name: str, client: str) -> None:
-        """Check that a call of a client may wait for a model."""
-        self._check_open(name)
-        if queue := self._queues.find(name):
-            queue.check_room(client)
-
-    def generate(self, call: Call) -> AsyncGenerator[Event, None]:
-        """Run a call, loading its model if need be; closing the iterator cancels it."""
-        queue = self._queue(call.model, call.pipeline)
-        if call.keep_alive is not None:
-            queue.retention.request(call.model.name, call.keep_alive, None)
-        return queue.events(QueuedRequest(call.model, call.pipeline, call))
-
-    async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
-        """Load a model, unless it is in memory."""
-        queue = self._queue(model, pipeline)
-        async for _ in queue.events(QueuedRequest(model, pipeline)):
-            pass
-        return queue.status() or ModelStatus(model.name, "ready", pipeline)
-
-    async def unload(self, name: str) -> bool:
-        """End the worker of a model, after the call that it runs; return whether the model was in memory."""
-        queue = self._queues.find(name)
-        return queue is not None and await queue.unload()
-
-    def retain(self, name: str, keep_alive: float | None, pin: bool | None) -> None:
-        """Change how long a model in memory stays there, until it is unloaded; None leaves a value as it is."""
-        if queue := self._queues.find(name):
-            queue.retention.request(name, keep_alive, pin)
-            self._residency.notify_freed()
-
-    def status(self) -> list[ModelStatus]:
-        """Return all models in memory or being loaded."""
-        return [status for queue in self._queues if (status := queue.status())]
-
-    async def close(self) -> None:
-        """Fail all requests, end all workers, and refuse new requests."""
-        self._closed = True
-        self._residency.close()
-        await asyncio.gather(*(queue.close() for queue in self._queues))
-
-    def _queue(self, model: ModelConfig, pipeline: str) -> RequestQueue:
-        """Return the queue of a model, which is made for the first request of those that share it.
-
-        Raises:
-            ServerStoppingError: The engine is closed.
-        """
-        self._check_open(model.name)
-        return self._queues.get(model, pipeline)
 
     def _create_queue(self, name: str, retention: Retention) -> RequestQueue:
         def create(key: str, occupied: Callable[[], Collection[str]]) -> WorkerSupervisor:
@@ -147,11 +92,6 @@ class LocalEngine:
             )
 
         return RequestQueue(name, create, self._queue_size, self._residency, retention)
-
-    def _check_open(self, name: str) -> None:
-        """Refuse a request for a model while the engine is closed."""
-        if self._closed:
-            raise ServerStoppingError(model=name)
 
 
 def component_classes(model: ModelConfig) -> list[str]:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 
 from octabox.config.memory.durations import NEVER
 from octabox.config.model import ModelConfig
 from octabox.engine.local.model_worker import StartWorker, Worker
 from octabox.engine.local.processes.forkserver import ProcessStarter
-from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.queue_engine import QueueEngine
 from octabox.engine.local.request_queue import RequestQueue
 from octabox.engine.local.resident.retention import Retention
-from octabox.engine.local.shared_queues import SharedQueues
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.messages import WorkerOptions
-from octabox.engine.protocol import Call
 from octabox.engine.ray.connection import connect, disconnect
 from octabox.engine.ray.ray_worker import RayWorker
 from octabox.engine.ray.reservations import Reservation, Reservations
 from octabox.engine.ray.residency import ClusterDevices, ClusterResidency
-from octabox.errors import ServerStoppingError
-from octabox.types import Event, ModelStatus
 
 #: Part of the timeout of a load that waiting for a place may take, so that the error states what was missing.
 PLACE_SHARE = 0.9
@@ -46,7 +42,7 @@ def reserving(
     return partial(start_worker, reserve)
 
 
-class RayEngine:
+class RayEngine(QueueEngine):
     """Runs models in worker processes on the nodes of a Ray cluster.
 
     Args:
@@ -82,7 +78,7 @@ class RayEngine:
     ) -> None:
         self._options, self._address = options or WorkerOptions(), address
         self._queue_size, self._max_replicas, self._load_timeout = queue_size, max_replicas, load_timeout
-        self._residency = ClusterResidency(
+        self._cluster = ClusterResidency(
             ClusterDevices(),
             max_resident,
             self._options.device,
@@ -97,8 +93,8 @@ class RayEngine:
         self._start_worker = start_worker
         # The processes start on the nodes, so that those of this machine are never used.
         self._processes = ProcessStarter(spawns=True)
-        self._queues: SharedQueues[RequestQueue] = SharedQueues(self._create_queue, keep_alive)
-        self._connected = self._closed = False
+        self._connected = False
+        super().__init__(self._cluster, keep_alive)
 
     def connect(self) -> None:
         """Connect to the cluster, unless that was done.
@@ -114,58 +110,12 @@ class RayEngine:
         self._closed = False
         self.connect()  # Ray sets signal handlers, which only the main thread may do; nothing is served yet.
 
-    def check_room(self, name: str, client: str) -> None:
-        """Check that a call of a client may wait for a model."""
-        self._check_open(name)
-        if queue := self._queues.find(name):
-            queue.check_room(client)
-
-    def generate(self, call: Call) -> AsyncGenerator[Event, None]:
-        """Run a call, loading its model if need be; closing the iterator cancels it."""
-        queue = self._queue(call.model, call.pipeline)
-        if call.keep_alive is not None:
-            queue.retention.request(call.model.name, call.keep_alive, None)
-        return queue.events(QueuedRequest(call.model, call.pipeline, call))
-
-    async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
-        """Load a model, unless it is in memory."""
-        queue = self._queue(model, pipeline)
-        async for _ in queue.events(QueuedRequest(model, pipeline)):
-            pass
-        return queue.status() or ModelStatus(model.name, "ready", pipeline)
-
-    async def unload(self, name: str) -> bool:
-        """End the replicas of a model, each after the call that it runs; return whether the model was in memory."""
-        queue = self._queues.find(name)
-        return queue is not None and await queue.unload()
-
-    def retain(self, name: str, keep_alive: float | None, pin: bool | None) -> None:
-        """Change how long a model in memory stays there, until it is unloaded; None leaves a value as it is."""
-        if queue := self._queues.find(name):
-            queue.retention.request(name, keep_alive, pin)
-            self._residency.notify_freed()
-
-    def status(self) -> list[ModelStatus]:
-        """Return all models in memory or being loaded."""
-        return [status for queue in self._queues if (status := queue.status())]
-
     async def close(self) -> None:
         """Fail all requests, end all workers, refuse new requests, and leave the cluster."""
-        self._closed = True
-        self._residency.close()
-        await asyncio.gather(*(queue.close() for queue in self._queues))
+        await super().close()
         if self._connected:
             self._connected = False
             await asyncio.to_thread(disconnect)
-
-    def _queue(self, model: ModelConfig, pipeline: str) -> RequestQueue:
-        """Return the queue of a model, which is made for the first request of those that share it.
-
-        Raises:
-            ServerStoppingError: The engine is closed.
-        """
-        self._check_open(model.name)
-        return self._queues.get(model, pipeline)
 
     def _create_queue(self, name: str, retention: Retention) -> RequestQueue:
         def create(key: str, occupied: Callable[[], Collection[str]]) -> WorkerSupervisor:
@@ -174,7 +124,7 @@ class RayEngine:
                 self._options,
                 self._residency,
                 self._processes,
-                reserving(self._start_worker, self._reservations, self._residency, key),
+                reserving(self._start_worker, self._reservations, self._cluster, key),
                 self._load_timeout,
                 key,
                 occupied,
@@ -183,8 +133,3 @@ class RayEngine:
         return RequestQueue(
             name, create, self._queue_size, self._residency, retention, self._reservations, self._max_replicas
         )
-
-    def _check_open(self, name: str) -> None:
-        """Refuse a request for a model while the engine is closed."""
-        if self._closed:
-            raise ServerStoppingError(model=name)

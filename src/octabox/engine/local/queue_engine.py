@@ -1,0 +1,90 @@
+"""What the engines of one machine and of a cluster have in common: a queue for each model in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+
+from octabox.config.model import ModelConfig
+from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.request_queue import RequestQueue
+from octabox.engine.local.residency import Residency
+from octabox.engine.local.resident.retention import Retention
+from octabox.engine.local.shared_queues import SharedQueues
+from octabox.engine.protocol import Call
+from octabox.errors import ServerStoppingError
+from octabox.types import Event, ModelStatus
+
+
+class QueueEngine(ABC):
+    """Runs each call by the queue of its model; what starts the workers is left to the engine.
+
+    Args:
+        residency: The models in memory.
+        keep_alive: Seconds without requests after which models are unloaded that configure none.
+    """
+
+    def __init__(self, residency: Residency, keep_alive: float) -> None:
+        self._residency = residency
+        self._queues: SharedQueues[RequestQueue] = SharedQueues(self._create_queue, keep_alive)
+        self._closed = False
+
+    def check_room(self, name: str, client: str) -> None:
+        """Check that a call of a client may wait for a model."""
+        self._check_open(name)
+        if queue := self._queues.find(name):
+            queue.check_room(client)
+
+    def generate(self, call: Call) -> AsyncGenerator[Event, None]:
+        """Run a call, loading its model if need be; closing the iterator cancels it."""
+        queue = self._queue(call.model, call.pipeline)
+        if call.keep_alive is not None:
+            queue.retention.request(call.model.name, call.keep_alive, None)
+        return queue.events(QueuedRequest(call.model, call.pipeline, call))
+
+    async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
+        """Load a model, unless it is in memory."""
+        queue = self._queue(model, pipeline)
+        async for _ in queue.events(QueuedRequest(model, pipeline)):
+            pass
+        return queue.status() or ModelStatus(model.name, "ready", pipeline)
+
+    async def unload(self, name: str) -> bool:
+        """End the replicas of a model, each after the call that it runs; return whether the model was in memory."""
+        queue = self._queues.find(name)
+        return queue is not None and await queue.unload()
+
+    def retain(self, name: str, keep_alive: float | None, pin: bool | None) -> None:
+        """Change how long a model in memory stays there, until it is unloaded; None leaves a value as it is."""
+        if queue := self._queues.find(name):
+            queue.retention.request(name, keep_alive, pin)
+            self._residency.notify_freed()
+
+    def status(self) -> list[ModelStatus]:
+        """Return all models in memory or being loaded."""
+        return [status for queue in self._queues if (status := queue.status())]
+
+    async def close(self) -> None:
+        """Fail all requests, end all workers, and refuse new requests."""
+        self._closed = True
+        self._residency.close()
+        await asyncio.gather(*(queue.close() for queue in self._queues))
+
+    def _queue(self, model: ModelConfig, pipeline: str) -> RequestQueue:
+        """Return the queue of a model, which is made for the first request of those that share it.
+
+        Raises:
+            ServerStoppingError: The engine is closed.
+        """
+        self._check_open(model.name)
+        return self._queues.get(model, pipeline)
+
+    @abstractmethod
+    def _create_queue(self, name: str, retention: Retention) -> RequestQueue:
+        """Create the queue of a model."""
+
+    def _check_open(self, name: str) -> None:
+        """Refuse a request for a model while the engine is closed."""
+        if self._closed:
+            raise ServerStoppingError(model=name)
