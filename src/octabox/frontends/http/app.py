@@ -129,7 +129,7 @@ def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[Rout
     app = FastAPI(title="Octabox", version=_version(), lifespan=run)
     app.state.lifecycle = ctx.lifecycle
     app.include_router(health.routes(ctx))
-    app.include_router(_with_keys(ctx, route_modules))
+    _add_routes(app, ctx, route_modules)
     if ctx.settings.ui:
         add_page(app)
     _add_error_handlers(app)
@@ -158,17 +158,17 @@ async def _open_queue(ctx: AppContext) -> None:
         logger.error("Background jobs are not available: %s", error)  # noqa: TRY400 (the message is complete)
 
 
-def _with_keys(ctx: AppContext, route_modules: Sequence[RouteModule]) -> APIRouter:
-    """Return the routes of all modules, which require credentials if the server has some."""
-    router = APIRouter()
+def _add_routes(app: FastAPI, ctx: AppContext, route_modules: Sequence[RouteModule]) -> None:
+    """Add the routes of all modules, which require credentials if the server has some.
+
+    They are added to the application itself: FastAPI analyzes each function again for each router that includes another.
+    """
     for module in route_modules:
         if module.setting is None or getattr(ctx.settings, module.setting):
-            guarded = APIRouter(dependencies=[Depends(_authorization(module.credentials(ctx.settings), ctx.settings))])
+            credentials = Depends(_authorization(module.credentials(ctx.settings), ctx.settings))
             routes = module.routes(ctx)
             for prefix in module.prefixes:
-                guarded.include_router(routes, prefix=prefix)
-            router.include_router(guarded)
-    return router
+                app.include_router(routes, prefix=prefix, dependencies=[credentials])
 
 
 def _authorization(check: Check, settings: Settings) -> Callable[[Request], Awaitable[None]]:
