@@ -127,7 +127,8 @@ def make_plan(request: PullRequest) -> PullPlan:
             raise _offline_error(request)
         return _plan_online(request)
     except DownloadError as error:
-        if error.code in _UNAVAILABLE and (plan := _plan_offline(request, error.message)) is not None:
+        reason = "The Hub is disabled by HF_HUB_OFFLINE." if (error.code or "").startswith("offline") else error.message
+        if error.code in _UNAVAILABLE and (plan := _plan_offline(request, reason)) is not None:
             return plan
         raise
 
