@@ -168,5 +168,5 @@ def test_a_token_is_in_no_log_and_no_answer(hub: LocalHub, tmp_path: Path) -> No
     assert "user alice has not accepted its terms" in answers[0]
     assert "event: done" in answers[1]
     assert "hf_alice" not in "".join(answers) + log.read_text()
-    assert {"hf_alice"} == {token for _, path, token in asked if not path.startswith("/cdn/")}
+    assert "hf_alice" in {token for _, path, token in asked if not path.startswith("/cdn/")}
     assert {None} == {token for _, path, token in asked if path.startswith("/cdn/")}
