@@ -88,9 +88,8 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
     metrics = base.metrics if base else Metrics()
     engine = base.engine if base else _build_engine(settings, _worker_options(settings), metrics)
     limits = limits_of(settings)
-    pulls = (
-        base.pulls if base else Pulls(ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder))
-    )
+    folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
+    pulls = base.pulls if base else Pulls(folders, settings.cache_dir / "files")
     downloads = ModelDownloads(pulls, engine)
     registry = ModelRegistry(settings.models)
     extra = model_of_source(model) if model and model not in registry.current().named else None

@@ -13,6 +13,7 @@ import pytest
 from local_hub import LocalHub, folder_files
 from octabox import demo
 from serving import running_server
+from trained import HEARTS
 
 FILES = folder_files(demo.FOLDER)
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -25,6 +26,7 @@ def hub() -> Iterator[LocalHub]:
     with LocalHub().running() as hub:
         hub.add("org/shapes", FILES)
         hub.add("org/gated", FILES, gated="auto")
+        hub.add("org/hearts", {"hearts.safetensors": Path(HEARTS).read_bytes()})
         hub.add("org/spare", {**FILES, "unet/config.json": FILES["unet/config.json"] + b"\n"})
         yield hub
 
@@ -120,3 +122,51 @@ def test_a_loaded_model_is_not_removed(client: httpx.Client) -> None:
 
     assert 400 == refused.status_code
     assert "in use" in refused.json()["error"]["message"]
+
+
+@pytest.mark.slow
+def test_a_lora_is_downloaded_by_a_request_and_kept_while_it_is_loaded(hub: LocalHub, client: httpx.Client) -> None:
+    """Its bytes are progress of the request; neither this server nor another process of this user removes it."""
+    body = {"model": "demo", "params": PARAMS, "adapters": [{"lora": "org/hearts"}], "stream": True}
+    with client.stream("POST", "/v1/generations", json=body) as response:
+        seen = [{"event": name, **data} for name, data in events(response)]
+    refused = client.delete("/v1/hub/models/org/hearts")
+    missing = client.post("/v1/generations", json={**body, "stream": False, "adapters": [{"lora": "org/nobody"}]})
+
+    assert "done" == seen[-1]["event"], seen[-1]
+    size = Path(HEARTS).stat().st_size
+    assert size == [each["bytes"] for each in seen if each.get("phase") == "downloading"][-1]
+    assert size == hub.sent["org/hearts/hearts.safetensors"]
+    assert (400, True) == (refused.status_code, "in use" in refused.json()["error"]["message"])
+    assert (404, "model_not_found") == (missing.status_code, missing.json()["error"]["code"])
+
+
+@pytest.mark.slow
+def test_a_token_is_in_no_log_and_no_answer(hub: LocalHub, tmp_path: Path) -> None:
+    """At the level with the most messages; and only the Hub itself receives it."""
+    log = tmp_path / "server.log"
+    environment = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": "hf_alice",
+    }
+    environment |= {"OCTABOX_LOG_LEVEL": "debug", "OCTABOX_LOG_FILE": str(log)}
+    before = len(hub.asked)
+    with (
+        running_server(tmp_path / "models", "--allow-hub", environment=environment) as url,
+        httpx.Client(base_url=url, timeout=120, trust_env=False) as client,
+    ):
+        answers = [
+            client.post("/v1/generations", json={"model": "org/gated", "params": PARAMS}).text,
+            client.post("/v1/hub/pulls", json={"model": "org/spare", "stream": True}).text,
+            client.get("/v1/hub/search", params={"q": "shapes"}).text,
+            client.get("/v1/hub/models/org/shapes").text,
+        ]
+    asked = hub.asked[before:]
+
+    assert "user alice has not accepted its terms" in answers[0]
+    assert "event: done" in answers[1]
+    assert "hf_alice" not in "".join(answers) + log.read_text()
+    assert "hf_alice" in {token for _, path, token in asked if not path.startswith("/cdn/")}
+    assert {None} == {token for _, path, token in asked if path.startswith("/cdn/")}

@@ -79,11 +79,12 @@ def not_a_hub(repo: str) -> OctaboxError:
     return make_error(DownloadError, "not_a_hub", message, hint, Target(repo))
 
 
-def disk_full(repo: str, needed: int = 0, free: int = 0) -> OctaboxError:
-    """Return the error for a disk without space for a model."""
+def disk_full(repo: str, needed: int = 0, free: int = 0, place: str = "") -> OctaboxError:
+    """Return the error for a disk without space for a model, by default that of the cache."""
     sizes = f": {needed / 1e9:.2f} GB are needed, and {free / 1e9:.2f} GB are free" if needed else ""
-    message = f"The disk of {constants.HF_HUB_CACHE} has no space for {repo}{sizes}."
+    message = f"The disk of {place or constants.HF_HUB_CACHE} has no space for {repo}{sizes}."
     hint = "Remove a model, `octabox models` lists their sizes: `octabox rm NAME`; or set HF_HOME to another disk."
+    hint = hint.replace("HF_HOME", "OCTABOX_CACHE_DIR") if place else hint
     return make_error(DownloadError, "disk_full", message, hint, Target(repo))
 
 

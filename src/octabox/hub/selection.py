@@ -90,7 +90,11 @@ def variants_of(names: Iterable[str]) -> list[str]:
 
 
 def select_files(
-    names: Sequence[str], index: Mapping[str, Any] | None, variant: str | None = None, omit: Collection[str] = ()
+    names: Sequence[str],
+    index: Mapping[str, Any] | None,
+    variant: str | None = None,
+    omit: Collection[str] = (),
+    weightless: Collection[str] = (),
 ) -> list[str]:
     """Return the names of the files that a model needs.
 
@@ -99,9 +103,10 @@ def select_files(
         index: Content of its index; None for a repository of a single component.
         variant: Variant of the weights; components without it have the default one.
         omit: Components that come from another source.
+        weightless: Components of which only the configuration is needed.
     """
     if index is None:
-        return _component_files([name for name in names if "/" not in name], variant)
+        return folder_files(names, "", variant)
     classes = {name for name, (_, cls) in index_components(index).items() if cls} - set(omit)
     folders = {name.partition("/")[0] for name in names if "/" in name}
     selected = [name for name in names if name in (*INDEX_FILES, "README.md")]
@@ -109,12 +114,27 @@ def select_files(
     if isinstance(pipeline, list):
         selected += [name for name in names if name == f"{pipeline[0]}.py"]
     for component in sorted(classes & folders):
-        inner = [name.removeprefix(f"{component}/") for name in names if name.startswith(f"{component}/")]
-        selected += [f"{component}/{name}" for name in _component_files(inner, variant)]
+        selected += folder_files(names, component, variant, weights=component not in weightless)
     if INDEX_FILES[0] in names and classes - folders:
         # The files of a component in the format of transformers may be at the top level.
-        selected += _component_files([name for name in names if "/" not in name], variant)
+        selected += folder_files(names, "", variant)
     return list(dict.fromkeys(selected))
+
+
+def folder_files(names: Iterable[str], folder: str, variant: str | None = None, *, weights: bool = True) -> list[str]:
+    """Return the names of the files that the component in a folder needs; the empty folder is the top level.
+
+    Args:
+        names: All files of the repository.
+        folder: The folder, which may have several parts.
+        variant: Variant of the weights.
+        weights: Whether its weights are needed, not only its configuration.
+    """
+    prefix = f"{folder}/" if folder else ""
+    inner = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    inner = inner if folder else [name for name in inner if "/" not in name]
+    needed = _component_files(inner, variant) if weights else [name for name in inner if not _has_weights(name)]
+    return [f"{prefix}{name}" for name in needed]
 
 
 def essential_files(selected: Iterable[str]) -> list[str]:
@@ -138,7 +158,7 @@ def essential_files(selected: Iterable[str]) -> list[str]:
 def _component_files(names: Sequence[str], variant: str | None) -> list[str]:
     """Return the files that a component needs: weights of one variant in one format, and its other files."""
     weights = {name: match for name in names if (match := _WEIGHTS.fullmatch(name))}
-    others = [name for name in names if not _is_weights(name) and not _SHARD_INDEX.fullmatch(name)]
+    others = [name for name in names if not _has_weights(name)]
     if not weights:
         return others
     found = {match["variant"] for match in weights.values()}
@@ -168,6 +188,11 @@ def _shard_indexes(names: Iterable[str], suffix: str, variant: str | None) -> li
         for name, match in found
         if match and match["suffix"] == suffix and (match["variant"] or match["late_variant"]) == variant
     ]
+
+
+def _has_weights(name: str) -> bool:
+    """Return whether a file has weights or lists their shards, or is for readers."""
+    return _is_weights(name) or _SHARD_INDEX.fullmatch(name) is not None
 
 
 def _is_weights(name: str) -> bool:

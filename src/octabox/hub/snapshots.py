@@ -13,7 +13,12 @@ from octabox.security.json_files import read_json
 
 
 def find_snapshot(
-    repo: str, revision: str | None = None, *, variant: str | None = None, omit: Collection[str] = ()
+    repo: str,
+    revision: str | None = None,
+    *,
+    variant: str | None = None,
+    omit: Collection[str] = (),
+    weightless: Collection[str] = (),
 ) -> Path | None:
     """Return the folder of a diffusers model in the cache; None if it is not there, or not complete.
 
@@ -22,18 +27,28 @@ def find_snapshot(
         revision: Its branch, tag or commit.
         variant: Variant of the weights; by default any.
         omit: Components that come from another source.
+        weightless: Components of which only the configuration is needed.
     """
     cached = CachedRepo(repo)
     commit = cached.commit(revision)
     if commit is None:
         return None
     folder = cached.snapshot(commit)
-    if index_file(folder) is None or missing_files(repo, commit, variant=variant, omit=omit):
+    if index_file(folder) is None:
+        return None
+    if missing_files(repo, commit, variant=variant, omit=omit, weightless=weightless):
         return None
     return folder
 
 
-def missing_files(repo: str, commit: str, *, variant: str | None = None, omit: Collection[str] = ()) -> tuple[str, ...]:
+def missing_files(
+    repo: str,
+    commit: str,
+    *,
+    variant: str | None = None,
+    omit: Collection[str] = (),
+    weightless: Collection[str] = (),
+) -> tuple[str, ...]:
     """Return the files that a diffusers model in the cache lacks.
 
     The list of all files at the commit determines them; without it, the index and the shards do. Without a variant, the one
@@ -52,9 +67,9 @@ def missing_files(repo: str, commit: str, *, variant: str | None = None, omit: C
         return _missing_by_index(folder, [name for name, (_, cls) in index_components(index).items() if cls], omit)
     names = [each.path for each in tree]
     candidates = [variant] if variant else [None, *variants_of(names)]
+    selections = (select_files(names, index, each, omit, weightless) for each in candidates)
     missing = [
-        tuple(name for name in essential_files(select_files(names, index, each, omit)) if not (folder / name).exists())
-        for each in candidates
+        tuple(name for name in essential_files(selected) if not (folder / name).exists()) for selected in selections
     ]
     return min(missing, key=len)
 

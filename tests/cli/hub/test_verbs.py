@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from octabox import demo
 from octabox.cli.main import cli
 from octabox.errors import DownloadError, GatedModelError, InvalidParameterError, ModelNotFoundError, OctaboxError
 from octabox.hub.cache_layout import CachedRepo
+from octabox.hub.files_in_use import claim_file
 from octabox.hub.pulls import transfer
 from octabox.hub.snapshots import find_snapshot
 
@@ -204,3 +209,80 @@ def test_no_terminal_needs_an_answer(hub: LocalHub) -> None:
 
     assert "add --yes" in str(result.exception)
     assert find_snapshot("org/shapes") is None
+
+
+def test_folders_and_links_are_models_too(hub: LocalHub, tmp_path: Path) -> None:
+    """A folder, a file and what was linked are listed with their kind, their size and what is wrong with them."""
+    shutil.copytree(demo.FOLDER, tmp_path / "models" / "mine")
+    (tmp_path / "models" / "torn.safetensors").write_bytes(LORA[:-8])
+    data("pull", "org/shapes-lora", "--yes")
+    data("pull", "org/star", "--yes", "--as", "sparkle")
+    found = {(each["name"], each["where"]): each for each in data("models")}
+    lora, folder, torn = found["shapes-lora", "link"], found["mine", "folder"], found["torn", "folder"]
+
+    assert {"org/shapes-lora", "org/star"} == {name for name, where in found if where == "cache"}
+    assert ("lora", len(LORA), len(LORA), True) == tuple(lora[key] for key in ("kind", "size", "shared", "complete"))
+    assert ("org/shapes-lora", 1) == (lora["source"], len(lora["revisions"]))
+    assert "embedding" == found["sparkle", "link"]["kind"]
+    assert ("diffusers", sum(map(len, DEMO.values())), 0) == tuple(folder[key] for key in ("kind", "size", "shared"))
+    assert folder["complete"]
+    assert not torn["complete"]
+    assert torn["missing"]
+    shutil.rmtree(tmp_path / "models" / "mine" / "vae")
+    table = octabox("models").stdout
+    assert "link to org/shapes-lora" in table
+    assert "no: vae/" in table
+
+
+def test_what_was_linked_is_removed_by_its_name(hub: LocalHub, tmp_path: Path) -> None:
+    """With its repository if nothing else of it is there, else alone; the user's own files are kept."""
+    data("pull", "org/shapes-lora", "--yes", "--as", "ink")
+    data("pull", "org/files", "--yes", "--file", "a.safetensors")
+    data("pull", "org/files", "--yes", "--file", "b.safetensors")
+    (tmp_path / "models" / "own.safetensors").write_bytes(LORA)
+
+    octabox("rm", "ink", "--yes")
+    assert not CachedRepo("org/shapes-lora").folder.exists()
+    removed = data("rm", "a", "--yes")
+    assert 9 == removed[0]["freed"]
+    assert not os.path.lexists(tmp_path / "models" / "a.safetensors")
+    assert b"1" * 9 == (tmp_path / "models" / "b.safetensors").read_bytes()
+    octabox("rm", "b", "--yes")
+    assert not CachedRepo("org/files").folder.exists()
+    refused = failure("rm", "own", "--yes")
+    assert "was not downloaded by Octabox" in str(refused)
+    assert (tmp_path / "models" / "own.safetensors").exists()
+
+
+def test_a_file_by_url_is_removed_unless_it_is_in_use(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The link and the file; a process that has it loaded keeps it."""
+    monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "own"))
+    file = tmp_path / "own" / "files" / ("0" * 64) / "style.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(LORA)
+    (tmp_path / "models" / "loras").mkdir(parents=True)
+    link = tmp_path / "models" / "loras" / "style.safetensors"
+    link.symlink_to(file)
+    program = f"from pathlib import Path; from octabox.hub.files_in_use import hold; hold(Path({str(link)!r})); input()"
+    with subprocess.Popen([sys.executable, "-c", f"{program}"], stdin=subprocess.PIPE) as holder:
+        end = time.monotonic() + 60
+        while (descriptor := claim_file(file)) is not None:
+            os.close(descriptor)
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert "in use" in str(failure("rm", "style", "--yes"))
+        assert link.exists()
+        holder.communicate(b"\n")
+
+    octabox("rm", "style", "--yes")
+    assert not os.path.lexists(link)
+    assert not file.parent.exists()
+
+
+def test_the_name_of_a_configuration_says_what_to_remove(hub: LocalHub) -> None:
+    """It is not the name of a model on the disk."""
+    data("pull", "org/shapes", "--yes", "--as", "mine")
+
+    assert "`octabox rm org/shapes`" in str(failure("rm", "mine", "--yes"))

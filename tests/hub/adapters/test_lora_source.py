@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from octabox.errors import AdapterNotFoundError, DownloadError
+from octabox.errors import AdapterNotFoundError
 from octabox.hub.adapters.lora_source import resolve_lora_file
 from trained import HEARTS
 
@@ -37,7 +37,7 @@ def test_a_folder(tmp_path: Path, names: list[str], chosen: str | None) -> None:
         resolve_lora_file(str(tmp_path))
 
 
-def test_the_hub_is_off() -> None:
-    """The error says so."""
-    with pytest.raises(DownloadError, match="owner/style"):
+def test_what_is_not_here(tmp_path: Path) -> None:
+    """A Hub id is resolved before; here it is a path that does not exist."""
+    with pytest.raises(AdapterNotFoundError, match="owner/style is missing"):
         resolve_lora_file("owner/style")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import httpx
 import pytest
 
 from octabox.errors import DownloadError, ForbiddenUrlError, InvalidParameterError, OctaboxError
-from octabox.hub.pulls.urls import pull_url
+from octabox.hub.pulls import urls
+from octabox.hub.pulls.urls import UrlRequest, pull_url
 from octabox.security.urls import UrlGuard
 
 CONTENT = b"weights" * 1000
@@ -49,11 +51,11 @@ async def test_a_file_is_fetched_once_and_checked(guard: UrlGuard, tmp_path: Pat
     (tmp_path / SHA256 / ".model.safetensors.partial").write_bytes(CONTENT[:3000])
     reports: list[int] = []
 
-    file = await pull_url(URL, SHA256, tmp_path, lambda done, _: reports.append(done), guard)
+    file = await pull_url(UrlRequest(URL, SHA256), tmp_path, lambda done, _: reports.append(done), guard)
 
     assert CONTENT == file.read_bytes()
     assert (3000, len(CONTENT)) == (reports[0], reports[-1])
-    assert file == await pull_url(URL, SHA256.upper(), tmp_path, guard=guard)
+    assert file == await pull_url(UrlRequest(URL, SHA256.upper()), tmp_path, guard=guard)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,32 @@ async def test_what_is_refused(
 ) -> None:
     """Nothing of it is kept under the name of the file."""
     with pytest.raises(kind):
-        await pull_url(url, sha256, tmp_path, guard=guard)
+        await pull_url(UrlRequest(url, sha256), tmp_path, guard=guard)
 
     assert [] == [*tmp_path.rglob("*.safetensors")]
+
+
+async def test_what_a_url_hides(guard: UrlGuard, tmp_path: Path) -> None:
+    """Its query may have a token, which no message shows; the words of an error are those of a URL."""
+    with pytest.raises(DownloadError) as caught:
+        await pull_url(UrlRequest(f"{URL}?token=secret", "0" * 64), tmp_path, guard=guard)
+
+    assert "secret" not in str(caught.value)
+    assert ("checksum_mismatch", "Check the SHA-256") == (caught.value.code, caught.value.hint[:17])
+
+
+async def test_two_at_a_time_share_a_download(guard: UrlGuard, tmp_path: Path) -> None:
+    """The second one waits, and finds the file."""
+    files = await asyncio.gather(*(pull_url(UrlRequest(URL, SHA256), tmp_path, guard=guard) for _ in range(2)))
+
+    assert 1 == len({*files})
+    assert CONTENT == files[0].read_bytes()
+
+
+async def test_no_room(guard: UrlGuard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known before the first byte, and the setting of the folder is named."""
+    monkeypatch.setattr(urls, "RESERVE", 2**60)
+    with pytest.raises(DownloadError, match="has no space") as caught:
+        await pull_url(UrlRequest(URL, SHA256), tmp_path, guard=guard)
+
+    assert ("disk_full", True) == (caught.value.code, "OCTABOX_CACHE_DIR" in caught.value.hint)

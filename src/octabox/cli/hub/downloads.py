@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,23 +9,10 @@ from typing import TYPE_CHECKING
 from octabox.cli.tables import format_size
 
 if TYPE_CHECKING:
-    from octabox.config.model import ModelConfig
     from octabox.hub.pulls.plan import PullPlan
 
 #: Maximum number of files to list in a plan.
 MAX_FILES = 25
-
-
-async def plan_of(config: ModelConfig) -> PullPlan | None:
-    """Return the plan to download the model of a configuration; None if it is complete in the cache.
-
-    Raises:
-        OctaboxError: It cannot be downloaded.
-    """
-    from octabox.hub.pulls.models import plan_model
-
-    omit = {name for name, part in config.parts() if part.model or part.omit}
-    return await asyncio.to_thread(plan_model, config.model, config.revision, variant=config.variant, omit=omit)
 
 
 async def run_plan(plan: PullPlan) -> None:

@@ -49,8 +49,13 @@ async def _pull(
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
     check_name(name)
     if "://" in source:
+        unused = next((key for key, value in (("--file", file), ("--variant", variant)) if value), None)
+        if unused:
+            raise click.UsageError(f"{unused} has no effect with a URL.")
         await _pull_url(source, sha256, settings.cache_dir / "files", folders, name, as_json=as_json)
         return
+    if sha256:
+        raise click.UsageError("--sha256 has no effect with a Hub id: the Hub states the checksums of its files.")
     repo, _, revision = source.partition("@")
     plan = await asyncio.to_thread(make_plan, PullRequest(repo, revision or None, file, variant))
     for line in summarize_plan(plan, files=True):
@@ -77,12 +82,13 @@ async def _pull_url(
     """Download a file by its URL, and link it."""
     from octabox.cli.hub.downloads import progress_bar
     from octabox.hub.pulls.links import register_file
-    from octabox.hub.pulls.urls import pull_url
+    from octabox.hub.pulls.urls import UrlRequest, pull_url
 
-    with progress_bar(url.rpartition("/")[2]) as show:
-        file = await pull_url(url, sha256, folder, lambda done, total: show(done, total, ""))
+    request = UrlRequest(url, sha256)
+    with progress_bar(request.name) as show:
+        file = await pull_url(request, folder, lambda done, total: show(done, total, ""))
     found = register_file(file, folders, name)
-    result = {"model": url, "kind": found.kind, "bytes": file.stat().st_size, "folder": str(file.parent)}
+    result = {"model": request.shown, "kind": found.kind, "bytes": file.stat().st_size, "folder": str(file.parent)}
     _show({**result, "name": found.name, "path": str(found.path)}, as_json=as_json)
 
 

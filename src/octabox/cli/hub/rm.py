@@ -1,7 +1,7 @@
-"""Remove models from the Hub's cache.
+"""Remove downloaded models, LoRAs and embeddings.
 
-NAME is a Hub id, with @REVISION for one revision of it. What would be freed is shown first. A model that is loaded or being
-downloaded is not removed.
+NAME is a Hub id, with @REVISION for one revision of it, or the name of a downloaded file in the folders of models, LoRAs and
+embeddings. What would be freed is shown first. What is loaded or being downloaded is not removed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,23 @@ def command(names: tuple[str, ...], *, yes: bool, models: Path | None, as_json: 
     from octabox.cli.tables import format_size
     from octabox.config.discovery import discover
     from octabox.config.settings import Settings
-    from octabox.hub.browsing.library import plan_removal, remove_model
+    from octabox.hub.browsing.removal import plan_any_removal, remove
+    from octabox.hub.pulls.links import ModelFolders
 
     settings = Settings.load({"models": models})
-    folders = (settings.models, settings.lora_folder, settings.embedding_folder)
-    removals = [plan_removal(name, folders) for name in dict.fromkeys(names)]
-    configured = {config.model: config.name for config in discover(settings.models).models.values()}
+    folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
+    configurations = discover(settings.models).models
+    configured = {config.model: config.name for config in configurations.values()}
+    sources = {name: config.model for name, config in configurations.items()}
+    names = tuple(dict.fromkeys(names))
+    removals = [plan_any_removal(name, folders, settings.cache_dir / "files", sources) for name in names]
     for each in removals:
         what = f"@{each.revision}" if each.revision else ""
         click.echo(f"{each.name}{what}: frees {format_size(each.freed)}", err=True)
         for link in each.links:
             click.echo(f"  and the link {link}", err=True)
+        for file in each.files:
+            click.echo(f"  the file {file}", err=True)
         if each.name in configured:
             text = f"  The model '{configured[each.name]}' is configured with it, and would download it again."
             click.secho(text, fg="yellow", err=True)
@@ -42,7 +48,7 @@ def command(names: tuple[str, ...], *, yes: bool, models: Path | None, as_json: 
             raise click.UsageError("Standard input is not a terminal: add --yes to remove without asking.")
         click.confirm("Remove?", default=False, abort=True, err=True)
     for each in removals:
-        remove_model(each)
+        remove(each)
     if as_json:
         click.echo(json.dumps([each.to_json() for each in removals], indent=2))
     else:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.cli.hub.downloads import plan_of, summarize_plan
+from octabox.cli.hub.downloads import summarize_plan
 from octabox.cli.requests import parameters, workflows
 from octabox.cli.requests.events import DownloadProgress, Message, Prepared, RunEvent
 from octabox.cli.requests.options import (
@@ -24,6 +24,7 @@ from octabox.cli.requests.options import (
 from octabox.cli.requests.run_options import RunOptions
 from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
+from octabox.engine.sources.requests import adapter_requests, plan_downloads, plan_request
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.pulls.pull import PullProgress, pull
 from octabox.server import Parts, build
@@ -78,7 +79,8 @@ async def execute(
     parts = await asyncio.to_thread(open_parts, _scale_limit(settings, len(options.prompts)), model)
     config = parts.models.config(parts.name)
     if not options.dry_run:
-        async with contextlib.aclosing(_download(config)) as downloading:
+        plans = await asyncio.to_thread(lambda: [*plan_downloads(config)])
+        async with contextlib.aclosing(_download(plans)) as downloading:
             async for event in downloading:
                 yield event
     request, names = await asyncio.to_thread(_build_request, parts, options, metadata)
@@ -90,6 +92,10 @@ async def execute(
         workflow = {"workflow": request.workflow} if request.workflow else {}
         yield Prepared(len(call.runs), names, _describe_call(call) | workflow)
         return
+    found = await asyncio.to_thread(lambda: [*map(plan_request, adapter_requests(run.adapters for run in call.runs))])
+    async with contextlib.aclosing(_download([each for each in found if each is not None])) as downloading:
+        async for event in downloading:
+            yield event
     yield Prepared(len(call.runs), names)
     await start_engine(parts, parts.models.config(parts.name))
     async with contextlib.aclosing(parts.generation.stream_each(request)) as events:
@@ -102,16 +108,16 @@ def _scale_limit(settings: Settings, prompts: int) -> Settings:
     return settings.model_copy(update={"max_outputs": settings.max_outputs * max(1, prompts)})
 
 
-async def _download(config: ModelConfig) -> AsyncGenerator[RunEvent, None]:
-    """Download the model of a configuration, if it is not complete in the cache, and yield its plan and progress."""
-    plan = await plan_of(config)
-    if plan is None:
-        return
-    for line in summarize_plan(plan):
-        yield Message(line)
-    async with contextlib.aclosing(_pull(plan)) as progress:
-        async for each in progress:
-            yield DownloadProgress(plan.request.repo, each.done, each.total, f"{each.files_done} of {each.files} files")
+async def _download(plans: Sequence[PullPlan]) -> AsyncGenerator[RunEvent, None]:
+    """Carry out plans, and yield each with its progress."""
+    for plan in plans:
+        for line in summarize_plan(plan):
+            yield Message(line)
+    for plan in plans:
+        async with contextlib.aclosing(_pull(plan)) as progress:
+            async for each in progress:
+                note = f"{each.files_done} of {each.files} files"
+                yield DownloadProgress(plan.request.repo, each.done, each.total, note)
 
 
 async def _pull(plan: PullPlan) -> AsyncGenerator[PullProgress, None]:

@@ -22,19 +22,21 @@ from octabox.hub.snapshots import missing_files
 
 
 @dataclass(frozen=True)
-class CachedModel:
-    """A model in the cache.
+class StoredModel:
+    """A model on the disk.
 
     Args:
-        name: Its id.
+        name: Its id; of a file or folder, its name there.
         kind: What it is.
         size: Bytes on the disk, with the parts of interrupted downloads.
-        shared: Bytes of files that several of its revisions have.
+        shared: Bytes of files that several of its revisions have; of a link into the cache, all that it leads to.
         last_used: When it was last read, in seconds since the epoch.
         revisions: Names and commits of its revisions.
         complete: Whether the default branch, or else the only revision, is complete.
         missing: Files that it lacks.
         folder: Folder of that revision.
+        where: ``cache``, ``folder``, or ``link`` for a link in a folder.
+        source: The repository that a link leads to.
     """
 
     name: str
@@ -46,6 +48,8 @@ class CachedModel:
     complete: bool
     missing: tuple[str, ...]
     folder: str
+    where: str = "cache"
+    source: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -62,6 +66,7 @@ class Removal:
         commits: The commits.
         freed: Bytes that are freed.
         links: Links to its files in the folders of models, LoRAs and embeddings.
+        files: Single files that are deleted, if the repository is not.
     """
 
     name: str
@@ -69,13 +74,14 @@ class Removal:
     commits: tuple[str, ...]
     freed: int
     links: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
         return asdict(self)
 
 
-def cached_models() -> list[CachedModel]:
+def cached_models() -> list[StoredModel]:
     """Return the models in the cache, sorted by name."""
     models = {repo.repo_id: _describe(repo) for repo in _scan().repos if repo.repo_type == "model"}
     return [models[name] for name in sorted(models, key=str.lower)]
@@ -128,8 +134,7 @@ def remove_model(removal: Removal) -> None:
     repo = CachedRepo(removal.name)
     descriptor = repo.claim()
     if descriptor is None:
-        message = f"{removal.name} is in use: it is loaded, or being downloaded."
-        raise InvalidParameterError(message, hint="Unload it: `octabox stop NAME`.", model=removal.name)
+        raise in_use_error(removal.name)
     try:
         for link in removal.links:
             Path(link).unlink(missing_ok=True)
@@ -142,6 +147,12 @@ def remove_model(removal: Removal) -> None:
         os.close(descriptor)
 
 
+def in_use_error(name: str) -> InvalidParameterError:
+    """Return the error for the removal of what a process has loaded or downloads."""
+    message = f"{name} is in use: it is loaded, or being downloaded."
+    return InvalidParameterError(message, hint="Unload the models that use it: `octabox stop NAME`.", model=name)
+
+
 def _scan() -> HFCacheInfo:
     """Return what is in the cache."""
     try:
@@ -150,7 +161,7 @@ def _scan() -> HFCacheInfo:
         return HFCacheInfo(0, frozenset(), frozenset(), [])
 
 
-def _describe(repo: CachedRepoInfo) -> CachedModel:
+def _describe(repo: CachedRepoInfo) -> StoredModel:
     """Return what is known about a model in the cache."""
     cached = CachedRepo(repo.repo_id)
     by_commit = {each.commit_hash: each for each in repo.revisions}
@@ -162,7 +173,7 @@ def _describe(repo: CachedRepoInfo) -> CachedModel:
     folder = revision.snapshot_path if revision else repo.repo_path
     kind, missing = _state(repo.repo_id, revision.commit_hash if revision else "", folder)
     partial = _partial_size(repo.repo_path)
-    return CachedModel(
+    return StoredModel(
         name=repo.repo_id,
         kind=kind,
         size=int(repo.size_on_disk) + partial,

@@ -75,6 +75,8 @@ def register_model(plan: PullPlan, folders: ModelFolders, name: str | None = Non
         InvalidParameterError: The name is used by another file.
     """
     check_name(name)
+    if plan.request.is_part:
+        return None  # It is found by its id.
     if plan.kind in SINGLE_FILE_KINDS or plan.request.file is not None:
         file = plan.files[0]
         return register_file(plan.folder / file.path, folders, name, plan.kind, plan.request.repo)

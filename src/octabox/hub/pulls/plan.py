@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelInfo, constants
 
-from octabox.errors import DownloadError, InvalidParameterError, ModelNotFoundError, nearest
+from octabox.errors import DownloadError, nearest
 from octabox.hub.cache_layout import CachedRepo, RemoteFile
-from octabox.hub.folder import INDEX_FILES
 from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import HUB_ERRORS, RESPONSE_ERRORS, disk_full, hub_api, no_file, offline_error
+from octabox.hub.hub_messages import HUB_ERRORS, RESPONSE_ERRORS, disk_full, hub_api, offline_error
+from octabox.hub.pulls.copies import find_copy, missing_of
+from octabox.hub.pulls.needed import PullRequest, needed_files
 from octabox.hub.repository import repository_index
-from octabox.hub.selection import (
-    SINGLE_FILE_KINDS,
-    RepoKind,
-    kind_of_repository,
-    select_files,
-    variants_of,
-    weight_names,
-)
-from octabox.hub.snapshots import find_snapshot, missing_files
+from octabox.hub.selection import SINGLE_FILE_KINDS, RepoKind, kind_of_repository, weight_names
+
+__all__ = ["PullPlan", "PullRequest", "make_plan", "partial_size", "read_info", "remote_file"]
 
 #: Bytes that are left free on the disk.
 RESERVE = 64 * 2**20
@@ -41,25 +35,6 @@ _UNAVAILABLE = frozenset(
         "offline_incomplete",
     )
 )
-
-
-@dataclass(frozen=True)
-class PullRequest:
-    """A model to download.
-
-    Args:
-        repo: The repository.
-        revision: Branch, tag or commit; None is the default branch.
-        file: The one file to download, from a repository of single files.
-        variant: Variant of the weights, such as fp16.
-        omit: Components that come from another source.
-    """
-
-    repo: str
-    revision: str | None = None
-    file: str | None = None
-    variant: str | None = None
-    omit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,7 +127,8 @@ def make_plan(request: PullRequest) -> PullPlan:
             raise _offline_error(request)
         return _plan_online(request)
     except DownloadError as error:
-        if error.code in _UNAVAILABLE and (plan := _plan_offline(request, error.message)) is not None:
+        reason = "The Hub is disabled by HF_HUB_OFFLINE." if (error.code or "").startswith("offline") else error.message
+        if error.code in _UNAVAILABLE and (plan := _plan_offline(request, reason)) is not None:
             return plan
         raise
 
@@ -165,15 +141,10 @@ def _plan_online(request: PullRequest) -> PullPlan:
     if info.gated:
         _check_access(request)
     files = {each.path: each for each in map(remote_file, info.siblings)}
-    kind = kind_of_repository(files, info.tags or ())
-    if request.file is not None:
-        selected, kind = [_one_file(request, files)], "checkpoint" if kind == "diffusers" else kind
-    elif kind in ("diffusers", "component"):
-        selected = _model_files(request, info.sha, kind, files)
-    else:
-        selected = [_only_file(request, kind, files)]
+    commit = info.sha
+    selected, kind = needed_files(request, files, info.tags or (), lambda: repository_index(request.repo, commit))
     needed = tuple(files[name] for name in selected)
-    return PullPlan(request, info.sha, kind, needed, tuple(files.values()), _free_bytes())
+    return PullPlan(request, commit, kind, needed, tuple(files.values()), _free_bytes())
 
 
 def read_info(repo: str, revision: str | None = None) -> ModelInfo:
@@ -204,80 +175,33 @@ def remote_file(sibling: Any) -> RemoteFile:
     return RemoteFile(sibling.rfilename, int(sibling.size or 0), str(sibling.blob_id))
 
 
-def _model_files(request: PullRequest, commit: str, kind: RepoKind, files: Mapping[str, RemoteFile]) -> list[str]:
-    """Return the names of the files of a model or component."""
-    names = [*files]
-    index = None
-    if kind == "diffusers":
-        index = repository_index(request.repo, commit)
-    if request.variant is not None and request.variant not in variants_of(names):
-        raise _no_variant(request, variants_of(names))
-    return select_files(names, index, request.variant, request.omit)
-
-
-def _no_variant(request: PullRequest, variants: list[str]) -> InvalidParameterError:
-    message = f"{request.repo} has no variant {request.variant!r}."
-    hint = f"It has: {', '.join(variants)}." if variants else "Omit the variant: its weights have only one."
-    return InvalidParameterError(message, hint=hint, model=request.repo, parameter="variant", choices=variants)
-
-
-def _one_file(request: PullRequest, files: Collection[str]) -> str:
-    """Return the name of the requested file, which may lack its folder or suffix where it is unique."""
-    name = str(request.file)
-    if name in files:
-        return name
-    found = [each for each in files if each.rpartition("/")[2] == name or Path(each).stem == name]
-    if len(found) == 1:
-        return found[0]
-    raise no_file(request.repo, name, tuple(found or files))
-
-
-def _only_file(request: PullRequest, kind: RepoKind, files: Mapping[str, RemoteFile]) -> str:
-    """Return the only file of weights in a repository of single files."""
-    found = weight_names(files)
-    if kind in SINGLE_FILE_KINDS:
-        safe = [name for name in found if name.endswith(".safetensors")]
-        # The same weights in two formats are one file for this purpose.
-        stems = {Path(name).stem for name in found}
-        if len(found) == 1 or (len(safe) == 1 and len(stems) == 1):
-            return (safe or found)[0]
-    if not found:
-        message, hint = f"{request.repo} has no weights.", "Choose another repository: `octabox search WORDS`."
-        raise ModelNotFoundError(message, hint=hint, model=request.repo)
-    sizes = ", ".join(f"{name} ({files[name].size / 1e9:.2f} GB)" for name in found[:12])
-    more = f" and {len(found) - 12} more" if len(found) > 12 else ""  # noqa: PLR2004 (as listed)
-    raise InvalidParameterError(
-        f"{request.repo} has no {INDEX_FILES[0]}, but several single files: {sizes}{more}.",
-        hint=f"Choose one: `octabox pull {request.repo} --file {found[0]}`.",
-        model=request.repo,
-        parameter="file",
-        choices=found,
-    )
-
-
 def _plan_offline(request: PullRequest, reason: str) -> PullPlan | None:
     """Return a plan without downloads for what is complete in the cache; None if it is not."""
-    cached = CachedRepo(request.repo)
-    commit = cached.commit(request.revision)
+    commit = CachedRepo(request.repo).commit(request.revision)
     if commit is None:
         return None
-    tree = {each.path: each for each in cached.tree(commit) or []}
+    if find_copy(request) is not None:
+        kind: RepoKind = "component" if request.is_part else "diffusers"
+        files: tuple[RemoteFile, ...] = ()
+    elif (found := None if request.is_part else _cached_file(request, commit)) is not None:
+        kind, files = found[0], (found[1],)
+    else:
+        return None
     note = f"{reason} The copy in the cache is used."
+    return PullPlan(request, commit, kind, files, free=_free_bytes(), note=note)
+
+
+def _cached_file(request: PullRequest, commit: str) -> tuple[RepoKind, RemoteFile] | None:
+    """Return the requested file, or the only one of a repository of single files, with its kind; None if it is not there."""
+    cached = CachedRepo(request.repo)
+    tree = {each.path: each for each in cached.tree(commit) or []}
     if request.file is not None:
         name = next((each for each in (request.file, *nearest(request.file, tree)) if each in tree), request.file)
         path = cached.snapshot(commit) / name
-        if not path.exists():
-            return None
-        file = tree.get(name) or RemoteFile(name, path.stat().st_size, "")
-        return PullPlan(request, commit, "checkpoint", (file,), free=_free_bytes(), note=note)
-    folder = find_snapshot(request.repo, request.revision, variant=request.variant, omit=request.omit)
-    if folder is not None:
-        return PullPlan(request, commit, "diffusers", (), free=_free_bytes(), note=note)
+        return ("checkpoint", tree.get(name) or RemoteFile(name, path.stat().st_size, "")) if path.exists() else None
     kind = kind_of_repository(tree)
     present = [each for each in weight_names(tree) if (cached.snapshot(commit) / each).exists()]
-    if kind in SINGLE_FILE_KINDS and len(present) == 1:
-        return PullPlan(request, commit, kind, (tree[present[0]],), free=_free_bytes(), note=note)
-    return None
+    return (kind, tree[present[0]]) if kind in SINGLE_FILE_KINDS and len(present) == 1 else None
 
 
 def _offline_error(request: PullRequest) -> DownloadError:
@@ -286,7 +210,7 @@ def _offline_error(request: PullRequest) -> DownloadError:
     if commit is None or not CachedRepo(request.repo).snapshot(commit).is_dir():
         error = offline_error(request.repo)
     else:
-        lacking = (request.file,) if request.file else missing_files(request.repo, commit, omit=request.omit)
+        lacking = missing_of(request)
         error = offline_error(request.repo, lacking)
     assert isinstance(error, DownloadError)  # noqa: S101 (as `offline_error` makes it)
     return error

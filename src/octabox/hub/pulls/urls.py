@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import httpx
+from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # imported lazily there
 
-from octabox.errors import DownloadError, ForbiddenUrlError, InvalidParameterError
+from octabox.errors import DownloadError, ForbiddenUrlError, InvalidParameterError, OctaboxError
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import Target
+from octabox.hub.hub_messages import Target, disk_full
+from octabox.hub.pulls.plan import RESERVE
 from octabox.hub.pulls.transfer import Transfer
 from octabox.hub.selection import weight_names
 from octabox.security.urls import UrlGuard
@@ -20,7 +26,63 @@ from octabox.security.urls import UrlGuard
 #: Seconds without data after which a connection is regarded as interrupted.
 TIMEOUT = 30.0
 
+#: Seconds between two looks at a file that another process downloads.
+POLL = 0.2
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+#: Hints for errors of the transfer, by their code; those for repositories name other commands.
+_HINTS = {
+    "connection_reset": "Repeat the download: it continues where it stopped.",
+    "checksum_mismatch": "Check the SHA-256 and the URL, and repeat the download.",
+    "hub_unreachable": "Check the URL and the network.",
+    "rate_limited": "Try again later.",
+}
+
+
+@dataclass(frozen=True)
+class UrlRequest:
+    """A file to download by its URL.
+
+    Args:
+        url: An https URL.
+        sha256: The SHA-256 of the file.
+    """
+
+    url: str
+    sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return PurePosixPath(unquote(urlsplit(self.url).path)).name
+
+    @property
+    def shown(self) -> str:
+        """The URL for messages and responses: without its query, which may have a token."""
+        return self.url.partition("?")[0].partition("#")[0]
+
+    @property
+    def repo(self) -> str:
+        """What is downloaded, for messages."""
+        return self.shown
+
+    def check(self, guard: UrlGuard) -> None:
+        """Check it without a connection.
+
+        Raises:
+            ForbiddenUrlError: The URL is not of https.
+            InvalidParameterError: The checksum is missing or invalid, or the URL does not name a weight file.
+        """
+        guard.check_form(self.url, "url")
+        if urlsplit(self.url).scheme != "https":
+            raise ForbiddenUrlError(f"{self.shown} is not an https URL.", hint="Use https.", parameter="url")
+        if not _SHA256.fullmatch((self.sha256 or "").lower()):
+            hint = "Its page states it; for a file that you trust: `sha256sum FILE` on another machine."
+            raise InvalidParameterError("A URL needs the SHA-256 of the file.", hint=hint, parameter="sha256")
+        if not weight_names([self.name]):
+            message = f"{self.shown} does not name a weight file."
+            raise InvalidParameterError(message, hint="Such as https://host/model.safetensors.", parameter="url")
 
 
 def file_guard() -> UrlGuard:
@@ -30,8 +92,7 @@ def file_guard() -> UrlGuard:
 
 
 async def pull_url(
-    url: str,
-    sha256: str | None,
+    request: UrlRequest,
     folder: Path,
     report: Callable[[int, int], None] = lambda _done, _total: None,
     guard: UrlGuard | None = None,
@@ -39,8 +100,7 @@ async def pull_url(
     """Download a file, and return its path; an interrupted download is continued.
 
     Args:
-        url: An https URL.
-        sha256: The SHA-256 of the file.
+        request: The URL and the checksum.
         folder: Folder of such files, each in a folder that has its checksum as name.
         report: Called with the received and the total bytes.
         guard: Checks the addresses.
@@ -48,53 +108,84 @@ async def pull_url(
     Raises:
         ForbiddenUrlError: The URL is not of https, or of an address that is not public.
         InvalidParameterError: The checksum is missing or invalid, or the URL does not name a weight file.
-        DownloadError: The file cannot be downloaded, or has another checksum.
+        DownloadError: The file cannot be downloaded, has another checksum, or does not fit on the disk.
     """
     guard = guard or file_guard()
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
-    digest = (sha256 or "").lower()
-    if not _SHA256.fullmatch(digest):
-        hint = "Its page states it; for a file that you trust: `sha256sum FILE` on another machine."
-        raise InvalidParameterError("A URL needs the SHA-256 of the file.", hint=hint, parameter="sha256")
-    if not weight_names([name]):
-        message = f"{url} does not name a weight file."
-        raise InvalidParameterError(message, hint="Such as https://host/model.safetensors.", parameter="url")
+    request.check(guard)
 
     def headers(address: str) -> Mapping[str, str]:
+        # Redirects are checked as well.
         guard.check_form(address, "url")
         if urlsplit(address).scheme != "https":
-            raise ForbiddenUrlError(f"{address} is not an https URL.", hint="Use https.", parameter="url")
+            message = f"{request.shown} redirects to a URL that is not of https."
+            raise ForbiddenUrlError(message, hint="Use https.", parameter="url")
         return {}
 
-    place = folder / digest / name
-    if place.exists():
-        return place
+    digest = (request.sha256 or "").lower()
+    place = folder / digest / request.name
     place.parent.mkdir(parents=True, exist_ok=True)
-    async with httpx.AsyncClient(transport=guard.transport(), timeout=TIMEOUT, trust_env=False) as client:
-        transfer = Transfer(client, headers)
-        size = await _size_of(transfer, url)
-        partial = place.with_name(f".{name}.partial")
-        file, target = RemoteFile(name, size, digest), Target(urlsplit(url).hostname or url, file=name)
-        await transfer.download(url, file, partial, target, lambda done: report(done, size))
-    partial.replace(place)
+    partial = place.with_name(f".{place.name}.partial")
+    async with _locked(place.with_name(f".{place.name}.lock")):
+        if place.exists():
+            return place
+        async with httpx.AsyncClient(transport=guard.transport(), timeout=TIMEOUT, trust_env=False) as client:
+            transfer = Transfer(client, headers)
+            try:
+                size = await _size_of(transfer, request)
+                received = partial.stat().st_size if partial.exists() else 0
+                _check_space(request, folder, size - received)
+                file, target = RemoteFile(request.name, size, digest), Target(request.shown, file=request.name)
+                await transfer.download(request.url, file, partial, target, lambda done: report(done, size))
+            except DownloadError as error:
+                raise _about_url(error, request) from error
+        partial.replace(place)
     return place
 
 
-async def _size_of(transfer: Transfer, url: str) -> int:
+@contextlib.asynccontextmanager
+async def _locked(place: Path) -> AsyncIterator[None]:
+    """Hold the lock of a file, so that of several processes one downloads it."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(WeakFileLock(place, timeout=0.01))
+                break
+            except TimeoutError:
+                await asyncio.sleep(POLL)
+        yield
+
+
+def _check_space(request: UrlRequest, folder: Path, needed: int) -> None:
+    """Check that a file fits on the disk."""
+    free = shutil.disk_usage(folder).free
+    if needed > 0 and needed + RESERVE > free:
+        raise disk_full(request.shown, needed, free, str(folder))
+
+
+async def _size_of(transfer: Transfer, request: UrlRequest) -> int:
     """Return the size of the file at a URL.
 
     Raises:
         DownloadError: The server does not state it, or does not have the file.
     """
     try:
-        response = await transfer.open(url)
+        response = await transfer.open(request.url)
         await response.aclose()
     except httpx.HTTPError as error:
-        raise hub_error(error, urlsplit(url).hostname or url) from error
+        raise hub_error(error, request.shown) from error
     size = response.headers.get("content-length", "")
     if response.status_code != 200 or not size.isdecimal():  # noqa: PLR2004 (of HTTP)
         reason = (
             f"the server responded with status {response.status_code}" if response.is_error else "its size is unknown"
         )
-        raise DownloadError(f"{url} cannot be downloaded: {reason}.", hint="Check the URL.")
+        raise DownloadError(f"{request.shown} cannot be downloaded: {reason}.", hint="Check the URL.")
     return int(size)
+
+
+def _about_url(error: OctaboxError, request: UrlRequest) -> OctaboxError:
+    """Return an error of the transfer in the words of a URL, without those about the Hub."""
+    if error.code in _HINTS:
+        error.hint = _HINTS[error.code]
+    if error.code == "hub_unreachable":
+        error.code, error.message = "url_unreachable", f"{urlsplit(request.url).hostname} cannot be reached."
+    return error

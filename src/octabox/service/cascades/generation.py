@@ -173,7 +173,7 @@ class CascadeGenerationService(GenerationService):
             progress.part = index + 1
             with naming_stage(call.cascade, index + 1):
                 staged = await asyncio.to_thread(stage_call, call, index, pools)
-                async with aclosing(self._engine.generate(staged)) as events:
+                async with aclosing(super().run(staged)) as events:
                     async for event in events:
                         if (own := progress.add(event)) is not None:
                             yield own

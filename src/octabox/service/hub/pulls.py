@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from octabox.errors import DownloadError, GenerationNotFoundError, OctaboxError
-from octabox.hub.pulls.links import ModelFolders, check_name, register_model
+from octabox.hub.pulls.links import ModelFolders, check_name, register_file, register_model
 from octabox.hub.pulls.plan import PullPlan, PullRequest, make_plan
 from octabox.hub.pulls.pull import PullProgress, pull
 from octabox.hub.pulls.threads import run_in_own_loop
+from octabox.hub.pulls.urls import UrlRequest, file_guard, pull_url
+from octabox.hub.selection import RepoKind
+from octabox.security.urls import UrlGuard
 
 logger = logging.getLogger("octabox.hub")
 
@@ -46,9 +49,10 @@ class PullJob:
         error: The error that it ended with.
         ended: When it ended, in seconds since the epoch.
         path: Folder of the model, or the link to it.
+        kind: What a file that was downloaded by URL is.
     """
 
-    request: PullRequest
+    request: PullRequest | UrlRequest
     name: str | None = None
     created: float = field(default_factory=time.time)
     kept: bool = True
@@ -60,6 +64,7 @@ class PullJob:
     error: OctaboxError | None = None
     ended: float | None = None
     path: Path | None = None
+    kind: RepoKind | None = None
     followers: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _began: tuple[float, int] | None = None
@@ -84,14 +89,16 @@ class Pulls:
 
     Args:
         folders: The folders that single files are linked into.
+        url_folder: Folder of files that are downloaded by URL; None allows none.
+        guard: Checks the addresses of URLs; by default only public ones are allowed.
     """
 
-    def __init__(self, folders: ModelFolders) -> None:
-        self._folders = folders
+    def __init__(self, folders: ModelFolders, url_folder: Path | None = None, guard: UrlGuard | None = None) -> None:
+        self._folders, self._url_folder, self._guard = folders, url_folder, guard or file_guard()
         self._jobs: dict[str, PullJob] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, request: PullRequest, name: str | None = None, *, kept: bool = True) -> PullJob:
+    def start(self, request: PullRequest | UrlRequest, name: str | None = None, *, kept: bool = True) -> PullJob:
         """Start a download, or return the running one of the same files.
 
         Args:
@@ -100,9 +107,12 @@ class Pulls:
             kept: Whether it goes on when nobody follows it.
 
         Raises:
-            InvalidParameterError: The name cannot be that of a model.
+            InvalidParameterError: The name cannot be that of a model, or a URL has no checksum or names no weight file.
+            ForbiddenUrlError: A URL is not of https.
         """
         check_name(name)
+        if isinstance(request, UrlRequest):
+            request.check(self._guard)
         running = (job for job in self._jobs.values() if job.id in self._tasks and job.request == request)
         job = next((job for job in running if name in (None, job.name)), None)
         if job is None:
@@ -159,13 +169,10 @@ class Pulls:
     async def _run(self, job: PullJob) -> None:
         """Run a download, and record its end."""
         try:
-            job.plan = await asyncio.to_thread(make_plan, job.request)
-            job.status = "in_progress"
-            job.publish()
-            plan, report = job.plan, self._reporter(job)
-            job.path = await run_in_own_loop(lambda: pull(plan, report))
-            found = await asyncio.to_thread(register_model, plan, self._folders, job.name)
-            job.path = found.path if found else job.path
+            if isinstance(job.request, UrlRequest):
+                await self._pull_url(job, job.request)
+            else:
+                await self._pull(job, job.request)
             self._end(job, "completed")
         except asyncio.CancelledError:
             # The caller of `cancel` waits for the end of this task alone.
@@ -178,6 +185,33 @@ class Pulls:
                 f"{job.request.repo} could not be downloaded because of an internal error; see the log of the server."
             )
             self._end(job, "failed", DownloadError(message, model=job.request.repo))
+
+    async def _pull(self, job: PullJob, request: PullRequest) -> None:
+        """Download from the Hub, and make the model available under its name."""
+        plan = job.plan = await asyncio.to_thread(make_plan, request)
+        job.status = "in_progress"
+        job.publish()
+        report = self._reporter(job)
+        job.path = await run_in_own_loop(lambda: pull(plan, report))
+        found = await asyncio.to_thread(register_model, plan, self._folders, job.name)
+        job.path = found.path if found else job.path
+
+    async def _pull_url(self, job: PullJob, request: UrlRequest) -> None:
+        """Download a file by its URL, and link it into the folder of its kind."""
+        if self._url_folder is None:
+            raise DownloadError("This server has no folder for files that are downloaded by URL.")
+        job.status = "in_progress"
+        job.publish()
+        folder, report = self._url_folder, self._reporter(job)
+
+        def show(done: int, total: int) -> None:
+            report(PullProgress(done, total, int(done == total), 1))
+
+        file = await run_in_own_loop(lambda: pull_url(request, folder, show, self._guard))
+        size = file.stat().st_size
+        job.progress = PullProgress(size, size, 1, 1)
+        found = await asyncio.to_thread(register_file, file, self._folders, job.name)
+        job.kind, job.path = found.kind, found.path
 
     def _reporter(self, job: PullJob) -> Callable[[PullProgress], None]:
         """Return a function for the thread of a download, which reports its progress at intervals."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from fakes import Server
 from local_hub import LocalHub
+from octabox.hub.pulls.links import ModelFolders
+from octabox.security.urls import UrlGuard
 
 FILES = {"model_index.json": b'{"_class_name": "X"}'}
 
@@ -89,3 +98,115 @@ async def test_a_path_of_this_machine_is_no_model(
 
     assert [404, 404, 404] == statuses
     assert (tmp_path / "org" / "folder").is_dir()
+
+
+CONTENT = save(
+    {"unet.a.lora_A.weight": np.zeros((4, 16000), "float32"), "unet.a.lora_B.weight": np.zeros((16000, 4), "float32")}
+)
+#: Bytes before the body stops; a transfer reads pieces of 256 KiB.
+FIRST = 300_000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+URL = "https://files.example/style.safetensors"
+
+
+class Pieces(httpx.AsyncByteStream):
+    """A body that arrives in pieces, and stops before the last one until it may go on."""
+
+    def __init__(self, content: bytes, gate: asyncio.Event) -> None:
+        self._content, self._gate = content, gate
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await asyncio.sleep(0.3)  # Longer than the interval of reports.
+        yield self._content[:FIRST]
+        while not self._gate.is_set():  # noqa: ASYNC110 (it is set in another loop)
+            await asyncio.sleep(0.01)
+        yield self._content[FIRST:]
+
+
+def url_server(tmp_path: Path, gate: asyncio.Event, **settings: Any) -> Server:
+    """Return a server whose URLs end at a server of files; one of its hosts is of this machine."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["10.0.0.1"] if host == "inside.example" else ["93.184.216.34"]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        start = int((request.headers.get("range") or "bytes=0-")[6:-1])
+        body = CONTENT[start:]
+        stream = Pieces(body, gate) if len(body) > FIRST else httpx.ByteStream(body)
+        return httpx.Response(206 if start else 200, headers={"content-length": str(len(body))}, stream=stream)
+
+    server = Server(models=tmp_path / "models", **settings)
+    guard = UrlGuard(resolve, lambda: httpx.MockTransport(answer))
+    folders = ModelFolders(tmp_path / "models", tmp_path / "loras", tmp_path / "embeddings")
+    # The routes have the downloads of the server that was built before.
+    server.pulls.__init__(folders, tmp_path / "files", guard)  # type: ignore[misc]
+    return server
+
+
+async def finished(server: Server, pull: dict[str, Any]) -> dict[str, Any]:
+    """Return a download at its end."""
+    async for job in server.pulls.follow(server.pulls.find(pull["id"])):
+        if job.ended is not None:
+            break
+    found: dict[str, Any] = (await server.http.get(f"/v1/hub/pulls/{pull['id']}")).json()
+    return found
+
+
+async def test_a_url_is_a_pull_as_any_other(tmp_path: Path) -> None:
+    """It has progress, is cancelled, goes on, and is linked into the folder of its kind; a token in it is shown nowhere."""
+    gate = asyncio.Event()
+    server = url_server(tmp_path, gate)
+    body = {"url": f"{URL}?token=secret", "sha256": SHA256}
+    started = (await server.http.post("/v1/hub/pulls", json=body)).json()
+    job = server.pulls.find(started["id"])
+    async for each in server.pulls.follow(job):
+        if each.progress is not None and each.progress.done:
+            break
+    cancelled = (await server.http.delete(f"/v1/hub/pulls/{started['id']}")).json()
+    gate.set()
+    streamed = await server.http.post("/v1/hub/pulls", json={**body, "name": "style", "stream": True})
+    last = json.loads(streamed.text.strip().rpartition("data: ")[2])
+
+    assert (URL, None, "style.safetensors") == tuple(started[key] for key in ("url", "model", "file"))
+    assert "cancelled" == cancelled["status"]
+    assert 0 < cancelled["bytes"] < len(CONTENT)
+    assert "event: done" in streamed.text
+    assert ("completed", "lora", len(CONTENT)) == tuple(last[key] for key in ("status", "kind", "total_bytes"))
+    assert CONTENT == (tmp_path / "loras" / "style.safetensors").read_bytes()
+    assert "secret" not in streamed.text + json.dumps([started, cancelled])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"url": "http://files.example/a.safetensors", "sha256": SHA256}, 400, ""),
+        ({"url": "https://user:pw@files.example/a.safetensors", "sha256": SHA256}, 400, ""),
+        ({"url": URL}, 400, None),
+        ({"url": URL, "sha256": "abc"}, 400, None),
+        ({"url": "https://files.example/page.html", "sha256": SHA256}, 400, None),
+        ({"url": URL, "sha256": SHA256, "model": "org/x"}, 400, None),
+        ({"url": URL, "sha256": SHA256, "variant": "fp16"}, 400, None),
+        ({"model": "org/x", "sha256": SHA256}, 400, None),
+        ({"url": "https://inside.example/a.safetensors", "sha256": SHA256}, 202, "forbidden_url"),
+        ({"url": URL, "sha256": "0" * 64}, 202, "checksum_mismatch"),
+    ],
+)
+async def test_what_a_url_must_be(tmp_path: Path, body: dict[str, Any], status: int, code: str | None) -> None:
+    """Its form is checked at once; what only a connection shows is the error of the download, and nothing is kept."""
+    gate = asyncio.Event()
+    gate.set()
+    server = url_server(tmp_path, gate)
+    response = await server.http.post("/v1/hub/pulls", json=body)
+
+    assert status == response.status_code, response.text
+    if code:
+        ended = await finished(server, response.json())
+        assert ("failed", code) == (ended["status"], ended["error"]["code"])
+    assert [] == [*tmp_path.rglob("*.safetensors")]
+
+
+async def test_a_url_needs_an_admin_key_too(tmp_path: Path) -> None:
+    """As any download."""
+    server = url_server(tmp_path, asyncio.Event(), admin_keys=["admin"])
+
+    assert 401 == (await server.http.post("/v1/hub/pulls", json={"url": URL, "sha256": SHA256})).status_code

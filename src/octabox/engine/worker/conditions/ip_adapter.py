@@ -19,6 +19,7 @@ import torch
 from octabox.catalog.conditions.ip_adapter import SCALE_PARAMETER, ip_adapter_inputs
 from octabox.config.model import IPAdapterConfig, ModelConfig
 from octabox.engine.protocol import Run
+from octabox.engine.sources.requests import IMAGE_ENCODER, encoder_folder
 from octabox.engine.worker.component_types import component_class
 from octabox.engine.worker.conditions.denoiser_state import DenoiserState, changed_modules, restore, snapshot
 from octabox.engine.worker.conditions.lora_loading import silence_libraries
@@ -26,11 +27,12 @@ from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, LoadError, OctaboxError
 from octabox.hub.adapters.ip_adapters import check_ip_adapter, resolve_ip_adapter_file
+from octabox.hub.files_in_use import hold
 
 logger = logging.getLogger("octabox.adapters")
 
 #: The components that encode and preprocess image prompts.
-ENCODER, EXTRACTOR = "image_encoder", "feature_extractor"
+ENCODER, EXTRACTOR = IMAGE_ENCODER, "feature_extractor"
 
 #: Maximal length of a library's message in an error.
 MAX_LENGTH = 300
@@ -143,6 +145,7 @@ def load_ip_adapters(
 def _prepare_file(pipe: Any, part: IPAdapterConfig, config: ModelConfig, dtype: torch.dtype) -> Path:
     """Return the file of an IP-Adapter, and load an image encoder for it if the model has none."""
     file = resolve_ip_adapter_file(part.model, part.subfolder, part.weight_name)
+    hold(file)
     shapes = check_ip_adapter(file)
     if ENCODER in inspect.signature(type(pipe).__init__).parameters and pipe.components.get(ENCODER) is None:
         _load_encoder(pipe, part, file, config, dtype)
@@ -161,16 +164,15 @@ def _prepare_file(pipe: Any, part: IPAdapterConfig, config: ModelConfig, dtype: 
 def _load_encoder(pipe: Any, part: IPAdapterConfig, file: Path, config: ModelConfig, dtype: torch.dtype) -> None:
     """Load the image encoder that comes with an IP-Adapter."""
     cls = component_class(type(pipe), ENCODER)
-    folder = part.image_encoder_folder
-    if folder is None or cls is None:
+    subfolder = encoder_folder(part)
+    if subfolder is None or cls is None:
         raise LoadError(
             f"{type(pipe).__name__} has no image encoder for its IP-Adapters.",
             hint=f"Set one: components: {{{ENCODER}: {{model: a folder or Hub id}}}}.",
         )
-    subfolder = folder if "/" in folder else "/".join(filter(None, (part.subfolder, folder)))
     source = part.model
     if Path(source).is_file():
-        source, subfolder = str(file.parent), folder
+        source, subfolder = str(file.parent), str(part.image_encoder_folder)
     try:
         encoder = cls.from_pretrained(source, subfolder=subfolder, dtype=dtype)
     except Exception as error:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from octabox.config.model import ModelConfig
+from octabox.engine.sources.local import local_lora
 from octabox.engine.worker.conditions.lora_layers import LoraLayers
 from octabox.engine.worker.conditions.lora_loading import (
     LoadStats,
@@ -127,7 +128,7 @@ class Loras:
         if not hasattr(self._pipe, "load_lora_weights"):
             message = f"{type(self._pipe).__name__} does not support LoRAs."
             raise UnknownParameterError(message, parameter="adapters")
-        file = resolve_lora_file(choice.lora)
+        file = resolve_lora_file(local_lora(choice.lora))
         stat = file.stat()
         denoisers = tuple(name for name in equal_denoisers(self._pipe) if choice.weights.get(name))
         key = (str(file.absolute()), stat.st_mtime_ns, stat.st_size, denoisers)

@@ -18,6 +18,7 @@ from octabox.engine.worker.single_files.pickled_weights import load_pickled
 from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.checkpoints.pickles import read_pickle
+from octabox.hub.files_in_use import hold
 
 logger = logging.getLogger("octabox.adapters")
 
@@ -77,6 +78,7 @@ def load_embeddings(pipe: Any, folder: str | None) -> LoadedEmbeddings:
             if embedding.problem:
                 raise IncompatibleWeightsError(embedding.problem)
             existing = _load_embedding(encoders, embedding.words, _read_vectors(embedding.file))
+            hold(embedding.file)
         except OctaboxError as error:
             logger.info("the embedding %s is not loaded: %s", embedding.name, error.message)
             reason = error.message[:1].lower() + error.message[1:]

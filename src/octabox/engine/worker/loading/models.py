@@ -16,6 +16,7 @@ from octabox.catalog.loading import check_packages, import_class, import_compone
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
+from octabox.engine.sources.local import use_local_sources
 from octabox.engine.worker.conditions.ip_adapter import IPAdapters, load_ip_adapters
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.conditions.textual_inversion import LoadedEmbeddings, load_embeddings
@@ -42,17 +43,14 @@ from octabox.engine.worker.placement.layerwise_casting import apply_storage
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
 from octabox.engine.worker.single_files.stated_scheduler import apply_stated_scheduler
 from octabox.errors import LoadError, NotFoundError, RequestError
-from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.folder import (
     CHECKPOINT_SUFFIXES,
-    INDEX_FILES,
     folder_index,
     index_components,
     index_file,
     is_hub_id,
 )
 from octabox.hub.limits import check_model_files
-from octabox.hub.snapshots import find_snapshot
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def load(
     Raises:
         LoadError: A setting is not possible on this machine or with this class.
     """
-    config = _use_cache(config)
+    config = use_local_sources(config, may_run_code)
     for source in {config.model, config.config, *(part.model for _, part in config.parts())} - {None}:
         check_model_files(str(source))
     device = choose_device(config.device or options.device, config.name)
@@ -140,27 +138,6 @@ def _import_classes(pipeline: str, class_names: list[str] | None) -> Any:
     pipeline_class = import_class(pipeline)
     import_component_classes(class_names or ())
     return pipeline_class
-
-
-def _use_cache(config: ModelConfig) -> ModelConfig:
-    """Return a configuration with the folder of a Hub model that is complete in the cache, which needs no network.
-
-    A model in the cache is kept from being removed while this process runs.
-    """
-    if Path(config.model).exists():
-        repository = repository_of(Path(config.model))
-    elif is_hub_id(config.model):
-        omit = {name for name, part in config.parts() if part.model or part.omit}
-        snapshot = find_snapshot(config.model, config.revision, variant=config.variant, omit=omit)
-        repository = CachedRepo(config.model)
-        # A modular model names the sources of its components, and code is allowed by repository.
-        if snapshot is not None and (snapshot / INDEX_FILES[0]).exists() and not may_run_code(config, config.model):
-            config = config.model_copy(update={"model": str(snapshot), "revision": None})
-    else:
-        repository = None
-    if repository is not None:
-        repository.hold()
-    return config
 
 
 def _load_pipeline(

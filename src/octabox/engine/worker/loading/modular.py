@@ -10,6 +10,8 @@ import torch
 from diffusers import ModelMixin
 
 from octabox.config.model import ModelConfig
+from octabox.engine.sources.local import local_folder
+from octabox.engine.sources.requests import is_remote
 from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.components import component_dtypes, load_from_pretrained
 from octabox.engine.worker.loading.controlnets import load_component_list
@@ -17,6 +19,8 @@ from octabox.engine.worker.loading.device_map import MODEL_CLASSES, can_load_on_
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.dtype import choose_variant
 from octabox.errors import LoadError
+from octabox.hub.cache_layout import repository_of
+from octabox.hub.pulls.plan import PullRequest
 
 
 def load_modular(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, device: str) -> Any:
@@ -35,6 +39,7 @@ def load_modular(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, d
     revision = {"revision": config.revision} if config.revision else {}
     pipe = pipeline_class.from_pretrained(config.model, trust_remote_code=trusted, **revision)
     _update_moved_paths(pipe, Path(config.model))
+    _use_local_sources(pipe, config)
     configured_adapters = dict.fromkeys(name for name, part in config.parts() if part.model)
     for name in configured_adapters:
         if name not in pipe.component_names:
@@ -93,6 +98,23 @@ def _update_moved_paths(pipe: Any, folder: Path) -> None:
         path = Path(str(spec.pretrained_model_name_or_path))
         if (folder / name).is_dir() and path.is_absolute() and not path.is_dir():
             spec.pretrained_model_name_or_path = str(folder)
+
+
+def _use_local_sources(pipe: Any, config: ModelConfig) -> None:
+    """Replace the Hub ids in the index by folders in the cache, so that diffusers downloads nothing itself."""
+    folder = Path(config.model)
+    own = repository_of(folder)
+    for name in _pretrained_names(pipe):
+        spec = _spec(pipe, name)
+        source, subfolder = str(spec.pretrained_model_name_or_path), str(spec.subfolder or "").strip("/")
+        if name in config.components or not is_remote(source):
+            continue
+        if own is not None and source == own.repo and (folder / subfolder).is_dir():
+            spec.pretrained_model_name_or_path = str(folder)
+        else:
+            request = PullRequest(source, spec.revision, variant=spec.variant, folders=(subfolder,))
+            spec.pretrained_model_name_or_path = str(local_folder(request))
+        spec.revision = None
 
 
 def _spec(pipe: Any, name: str) -> Any:

@@ -9,11 +9,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from octabox.errors import InvalidParameterError
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.hub.responses import pull_to_json
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.sse import EventStream, encode_event
 from octabox.hub.pulls.plan import PullRequest
+from octabox.hub.pulls.urls import UrlRequest
 from octabox.service.hub.pulls import PullJob
 
 
@@ -22,12 +24,32 @@ class PullBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str = Field(description="Hub id.", min_length=1, max_length=200)
+    model: str | None = Field(default=None, description="Hub id; or `url`.", min_length=1, max_length=200)
+    url: str | None = Field(default=None, description="https URL of a file.", min_length=1, max_length=2000)
+    sha256: str | None = Field(default=None, description="SHA-256 of the file at `url`.", max_length=64)
     revision: str | None = Field(default=None, description="Branch, tag or commit.", max_length=200)
     file: str | None = Field(default=None, description="The one file to download.", max_length=500)
     variant: str | None = Field(default=None, description="Variant of the weights, such as fp16.", max_length=50)
     name: str | None = Field(default=None, description="Name to use the model by.", max_length=200)
     stream: bool = Field(default=False, description="Whether to respond with events until the end.")
+
+    def request(self) -> PullRequest | UrlRequest:
+        """Return what is to be downloaded.
+
+        Raises:
+            InvalidParameterError: It has both a Hub id and a URL or neither, or fields of the other.
+        """
+        of_hub = ("model", "revision", "file", "variant")
+        mixed = [name for name in (of_hub if self.url else ("sha256",)) if getattr(self, name) is not None]
+        if mixed:
+            message = f"`{mixed[0]}` has no effect with a {'URL' if self.url else 'Hub id'}."
+            raise InvalidParameterError(message, hint="Leave it out.", parameter=mixed[0])
+        if self.url is not None:
+            return UrlRequest(self.url, self.sha256)
+        if self.model is None:
+            hint = "Set `model` to a Hub id, or `url` and `sha256`."
+            raise InvalidParameterError("The request does not say what to download.", hint=hint, parameter="model")
+        return PullRequest(self.model, self.revision, self.file, self.variant)
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -37,8 +59,7 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.post("")
     async def start(body: PullBody) -> Response:
         """Start a download, or return the running one of the same files; it goes on if the client disconnects."""
-        request = PullRequest(body.model, body.revision, body.file, body.variant)
-        job = ctx.pulls.start(request, body.name)
+        job = ctx.pulls.start(body.request(), body.name)
         return _stream(ctx, job) if body.stream else SafeJson(pull_to_json(job), 202)
 
     @router.get("")

@@ -15,9 +15,12 @@ from octabox.frontends.http.hub.access import AdminAccess
 from octabox.frontends.http.middleware import SafeJson
 from octabox.hub.browsing import search
 from octabox.hub.browsing.inspection import inspect_repository
-from octabox.hub.browsing.library import cached_models, plan_removal, remove_model
+from octabox.hub.browsing.library import cached_models
+from octabox.hub.browsing.local_files import local_models
 from octabox.hub.browsing.memory import machine_memory
+from octabox.hub.browsing.removal import plan_any_removal, remove
 from octabox.hub.folder import is_hub_id
+from octabox.hub.pulls.links import ModelFolders
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -56,8 +59,8 @@ def _add_browsing(router: APIRouter, ctx: AppContext) -> None:
 
     @router.get("/models")
     async def models() -> Response:
-        """List the models in the cache: their sizes, and whether each is complete."""
-        found = await asyncio.to_thread(cached_models)
+        """List the models in the cache and in the folders: their sizes, and whether each is complete."""
+        found = await asyncio.to_thread(lambda: [*cached_models(), *local_models(_folders(ctx))])
         return SafeJson({"object": "list", "data": [each.to_json() for each in found]})
 
     @router.get("/models/{owner}/{repo}")
@@ -72,15 +75,29 @@ def _add_removal(router: APIRouter, ctx: AppContext) -> None:
     """Add the route that removes a model."""
 
     @router.delete("/models/{owner}/{repo}")
-    async def remove(owner: str, repo: str, revision: str | None = None, dry_run: bool = False) -> Response:
+    async def remove_repository(owner: str, repo: str, revision: str | None = None, dry_run: bool = False) -> Response:
         """Remove a model from the cache, unless it is in use; with `dry_run`, return what would be removed."""
-        settings = ctx.settings
-        folders = (settings.models, settings.lora_folder, settings.embedding_folder)
         name = _hub_id(owner, repo) + (f"@{revision}" if revision else "")
-        removal = await asyncio.to_thread(plan_removal, name, folders)
-        if not dry_run:
-            await asyncio.to_thread(remove_model, removal)
-        return SafeJson({**removal.to_json(), "removed": not dry_run})
+        return await _remove(ctx, name, dry_run=dry_run)
+
+    @router.delete("/models/{name}")
+    async def remove_file(name: str, dry_run: bool = False) -> Response:
+        """Remove a downloaded file by its name in the folders of models, LoRAs and embeddings, unless it is in use."""
+        return await _remove(ctx, name, dry_run=dry_run)
+
+
+async def _remove(ctx: AppContext, name: str, *, dry_run: bool) -> Response:
+    """Remove a model, or return what would be removed."""
+    url_folder = ctx.settings.cache_dir / "files"
+    removal = await asyncio.to_thread(plan_any_removal, name, _folders(ctx), url_folder)
+    if not dry_run:
+        await asyncio.to_thread(remove, removal)
+    return SafeJson({**removal.to_json(), "removed": not dry_run})
+
+
+def _folders(ctx: AppContext) -> ModelFolders:
+    """Return the folders of the server."""
+    return ModelFolders(ctx.settings.models, ctx.settings.lora_folder, ctx.settings.embedding_folder)
 
 
 def _hub_id(owner: str, repo: str) -> str:

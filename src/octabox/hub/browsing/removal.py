@@ -1,0 +1,55 @@
+"""Remove a downloaded model by any of its names: a Hub id, or its name in the folders of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from octabox.errors import ModelNotFoundError
+from octabox.hub.browsing.library import Removal, plan_removal, remove_model
+from octabox.hub.browsing.local_files import plan_local_removal, remove_local
+from octabox.hub.folder import is_hub_id
+from octabox.hub.pulls.links import ModelFolders
+
+
+def plan_any_removal(
+    name: str, folders: ModelFolders, url_folder: Path, sources: Mapping[str, str] = MappingProxyType({})
+) -> Removal:
+    """Return what the removal of a model deletes.
+
+    Args:
+        name: A Hub id, with @REVISION for one revision, or the name of a downloaded file in its folder.
+        folders: The folders of models, LoRAs and embeddings.
+        url_folder: Folder of the files that were downloaded by URL.
+        sources: The source of each configured model, for the hint if the name is one of these.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        InvalidParameterError: It was not downloaded by Octabox.
+    """
+    found = None if is_hub_id(name.partition("@")[0]) else plan_local_removal(name, folders, url_folder)
+    if found is not None:
+        return found
+    if name in sources and is_hub_id(sources[name]):
+        message = f"'{name}' is a configuration of {sources[name]}."
+        raise ModelNotFoundError(message, hint=f"Remove the model: `octabox rm {sources[name]}`.", model=name)
+    try:
+        return plan_removal(name, (folders.models, folders.loras, folders.embeddings))
+    except ModelNotFoundError:
+        # A name with a folder, such as style/ink, has the form of a Hub id.
+        if (found := plan_local_removal(name, folders, url_folder)) is None:
+            raise
+        return found
+
+
+def remove(removal: Removal) -> None:
+    """Delete what was planned.
+
+    Raises:
+        InvalidParameterError: It is in use by a process.
+    """
+    if removal.files or not is_hub_id(removal.name):
+        remove_local(removal)
+    else:
+        remove_model(removal)
