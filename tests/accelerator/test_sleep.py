@@ -26,6 +26,9 @@ from trained import HEARTS
 
 MODES = ("auto", "encoder_offload", "model_cpu_offload", "group_offload", "sequential_cpu_offload")
 
+#: Bytes of the embedded model's weights.
+WEIGHTS = sum((weight_bytes(embedded(dtype="float32"), "fake:0", "float32") or {}).values())
+
 
 def loaded(folder: Path = demo.FOLDER, **fields: Any) -> TrialRunner:
     """Return what runs the embedded model, from a folder."""
@@ -62,7 +65,7 @@ def test_weights_leave_the_device_and_come_back(accelerator: Control, tmp_path: 
     model.move_weights(WakeUp())
     awake = model.modes.memory()
     if memory == "auto":
-        assert accelerator.bytes_to_device >= sum(weight_bytes(model.start.model, "fake:0", "float32").values())  # type: ignore[union-attr]
+        assert accelerator.bytes_to_device >= WEIGHTS
         assert "full" == awake.mode
         assert (
             abs(before.allocated["fake:0"] - awake.allocated["fake:0"]) < 1024
@@ -104,10 +107,7 @@ def test_weights_that_are_on_the_host_do_not_move() -> None:
 @pytest.mark.slow
 def test_two_models_take_turns_on_a_device(tmp_path: Path) -> None:
     """Where one needs the memory, the other one sleeps in its process, and its next request wakes it up."""
-    sizes = weight_bytes(embedded(dtype="float32"), "fake:0", "float32")
-    assert sizes is not None
-    limit = {"fake:0": sum(sizes.values()) * 3 // 2}
-    steps: list[dict[str, Any]] = [{"limits": limit}]
+    steps: list[dict[str, Any]] = [{"limits": {"fake:0": WEIGHTS * 3 // 2}}]
     for name in ("one", "two", "one", "two"):
         steps += [{"generate": name}, {"status": None}]
     variables = {**environment(tmp_path / "device"), "OCTABOX_CACHE_DIR": str(tmp_path / "cache")}
@@ -122,5 +122,5 @@ def test_two_models_take_turns_on_a_device(tmp_path: Path) -> None:
     assert states[1]["two"]["pid"] == states[3]["two"]["pid"]
     sleeping, awake = states[1]["one"], states[0]["one"]
     assert 0 == sleeping["memory"]["fake:0"] == sleeping["allocated"]["fake:0"]
-    assert awake["allocated"]["fake:0"] >= sum(sizes.values())
+    assert awake["allocated"]["fake:0"] >= WEIGHTS
     assert awake["allocated"] == states[2]["one"]["allocated"]

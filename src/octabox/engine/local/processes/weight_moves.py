@@ -32,7 +32,7 @@ class WeightMoves:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        #: Whether they are on the host.
+        #: Whether they are on the host, or some of them may be, so that they must be moved back before a call.
         self.asleep = False
         self._answer: asyncio.Future[OctaboxError | None] | None = None
 
@@ -42,18 +42,18 @@ class WeightMoves:
         return self._answer is not None
 
     async def sleep(self, process: Process | None, timeout: float) -> bool:
-        """Have an idle process move them to the host; return whether they are there now.
+        """Have an idle process move them to the host; return whether all are there now.
 
         Args:
             process: The process.
             timeout: Seconds that this may take.
         """
+        self.asleep = True
         try:
             await self._move(process, Sleep(), timeout)
         except (OctaboxError, asyncio.TimeoutError) as error:
             logger.info("The weights of %s are not kept on the host: %s", self._model, error)
             return False
-        self.asleep = True
         return True
 
     async def wake_up(self, process: Process | None, occupied: int, timeout: float) -> bool:
