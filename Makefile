@@ -94,7 +94,9 @@ bench: $(BIN)/.installed-dev  ## Run the benchmarks.
 	$(BIN)/python benchmarks/adapters.py
 	$(BIN)/python benchmarks/catalog.py
 	$(BIN)/python benchmarks/kills.py --jobs 20 --kills 4
-	$(BIN)/python benchmarks/load.py
+	$(BIN)/python benchmarks/loading.py
+	$(BIN)/python benchmarks/load.py --rounds 2 --images 16
+	$(BIN)/python benchmarks/swaps.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/a1111.py
 	$(BIN)/python benchmarks/profiles.py

@@ -2,7 +2,8 @@
 
 Targets: no accepted job is lost or doubled, no result differs, nothing hangs, no file or process is left. A server that is
 killed takes some seconds until it has a worker again, so that most kills are of workers. `--seconds 200` ends within
-five minutes.
+five minutes. With `--jobs 200`, the clients submit so many, spread over the kills, and the run ends after the last job and
+the last kill.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import math
 import os
 import random
 import socket
@@ -47,6 +49,9 @@ OUTSTANDING = 6
 #: Seconds that a process has to end after the server that started it.
 GRACE = 20
 
+#: Seconds that a server has to respond, and that a worker has to be there while jobs wait.
+START_LIMIT, WORKER_LIMIT = 120, 30
+
 
 class Server:
     """A server in a process, which is started again after each kill."""
@@ -66,11 +71,13 @@ class Server:
         """Start the process, and wait until it responds."""
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         self.process = subprocess.Popen(self._command, env=environment, stderr=subprocess.DEVNULL)
-        while True:
+        end = time.monotonic() + START_LIMIT
+        while time.monotonic() < end and self.process.poll() is None:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/healthz", trust_env=False).is_success:
                     return
             time.sleep(0.05)
+        raise SystemExit(f"The server did not respond within {START_LIMIT} s; its exit code is {self.process.poll()}.")
 
     def children(self) -> list[psutil.Process]:
         """Return the processes that the server has started; all that ever were are in `seen`."""
@@ -105,12 +112,45 @@ class Server:
         return left
 
 
+class Allowance:
+    """How many jobs clients may submit: all without a number, else as many as the share of the kills that were made.
+
+    Args:
+        jobs: The number; 0 is no limit.
+        kills: How many kills are planned.
+    """
+
+    def __init__(self, jobs: int, kills: int) -> None:
+        self.jobs, self._kills = jobs, max(kills, 1)
+        self._allowed, self._taken, self._lock = 0.0, 0, threading.Lock()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is a number of jobs, and all were submitted."""
+        return 0 < self.jobs <= self._taken
+
+    def extend(self) -> None:
+        """Allow the jobs of one more kill."""
+        self._allowed += self.jobs / self._kills
+
+    def extend_to_all(self) -> None:
+        """Allow all jobs."""
+        self._allowed = self.jobs
+
+    def take(self) -> bool:
+        """Return whether one more job may be submitted."""
+        with self._lock:
+            allowed = not self.jobs or self._taken < min(self.jobs, math.ceil(self._allowed + 1e-9))
+            self._taken += allowed
+            return allowed
+
+
 class Client(threading.Thread):
     """Submits jobs and waits for their results, whatever happens to the server."""
 
-    def __init__(self, server: Server, name: str, right: dict[int, bytes]) -> None:
+    def __init__(self, server: Server, name: str, right: dict[int, bytes], allowance: Allowance | None = None) -> None:
         super().__init__(name=name, daemon=True)
-        self.server, self.right = server, right
+        self.server, self.right, self.allowance = server, right, allowance or Allowance(0, 0)
         self.ids: list[str] = []
         self.counts: Counter[str] = Counter()
         self.attempts: Counter[int] = Counter()
@@ -119,12 +159,19 @@ class Client(threading.Thread):
     def run(self) -> None:
         """Keep some jobs waiting until the end, then wait for each."""
         checked = 0
-        while not self.ends.is_set() or checked < len(self.ids):
-            while not self.ends.is_set() and len(self.ids) - checked < OUTSTANDING:
+        while not self.is_done or checked < len(self.ids):
+            while not self.is_done and len(self.ids) - checked < OUTSTANDING and self.allowance.take():
                 self.ids.append(self.submit(len(self.ids)))
             if checked < len(self.ids):
                 self.check(self.ids[checked], checked % len(SEEDS))
                 checked += 1
+            else:
+                time.sleep(0.1)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no further job is to be submitted: after the kills, or after the number of jobs, if there is one."""
+        return self.allowance.is_used if self.allowance.jobs else self.ends.is_set()
 
     def submit(self, index: int) -> str:
         """Submit a job until it is accepted, with the same key."""
@@ -156,12 +203,15 @@ class Client(threading.Thread):
         """Send a request until there is a response that is not of a server that starts or stops."""
         key = {"authorization": f"Bearer {self.name}"}
         arguments["headers"] = {**key, **arguments.get("headers", {})}
-        while True:
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end:
             with contextlib.suppress(httpx.TransportError):
                 answer = httpx.request(method, self.server.url + path, timeout=60, trust_env=False, **arguments)
                 if answer.status_code not in {429, 503}:
                     return answer
             time.sleep(0.1)
+        self.counts["hung"] += 1
+        raise TimeoutError(f"{method} {path} had no response within {LIMIT} s")
 
 
 def body(seed: int) -> dict[str, Any]:
@@ -186,7 +236,7 @@ def pixels(content: bytes) -> bytes:
 def main() -> None:
     """Print the figures."""
     options = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("seconds", 3600), ("kills", 1000), ("clients", 4), ("seed", 0)):
+    for name, default in (("seconds", 3600), ("kills", 1000), ("clients", 4), ("seed", 0), ("jobs", 0)):
         options.add_argument(f"--{name}", type=int, default=default)
     args = options.parse_args()
     random.seed(args.seed)
@@ -198,10 +248,12 @@ def main() -> None:
             for seed in SEEDS
         }
         began = time.monotonic()
-        clients = [Client(server, f"client{index}", right) for index in range(args.clients)]
+        allowance = Allowance(args.jobs, args.kills)
+        clients = [Client(server, f"client{index}", right, allowance) for index in range(args.clients)]
         for client in clients:
             client.start()
-        kills = kill_at_random(server, args.kills, began + args.seconds)
+        kills = kill_at_random(server, args.kills, began + args.seconds, allowance)
+        allowance.extend_to_all()
         for client in clients:
             client.ends.set()
         print(f"after {time.monotonic() - began:.0f} s  {dict(kills)}, waiting for the last jobs", flush=True)
@@ -210,23 +262,30 @@ def main() -> None:
         report(server, clients, kills)
 
 
-def kill_at_random(server: Server, count: int, end: float) -> Counter[str]:
+def kill_at_random(server: Server, count: int, end: float, allowance: Allowance) -> Counter[str]:
     """Kill the server or a worker at random moments, and return how often each; one of five kills is of the server."""
     kills: Counter[str] = Counter()
     while kills.total() < count and time.monotonic() < end:
-        if random.random() < SERVER_SHARE:
+        allowance.extend()
+        if random.random() < SERVER_SHARE or not await_worker(server, allowance, end):
             # Also while it starts.
             time.sleep(random.uniform(0.1, 5))
             server.kill()
             kills["server"] += 1
             continue
-        while not server.workers() and time.monotonic() < end:
-            time.sleep(0.05)
         time.sleep(random.choice((random.uniform(0, 0.3), random.uniform(0, 5))))
         kills["worker"] += server.kill_worker()
         if kills.total() % 10 == 0:
             print(f"                 {dict(kills)}", flush=True)
     return kills
+
+
+def await_worker(server: Server, allowance: Allowance, end: float) -> bool:
+    """Wait until there is a worker; return whether there is one, which there may not be once all jobs are done."""
+    end = min(end, time.monotonic() + (WORKER_LIMIT if allowance.jobs else LIMIT))
+    while not (found := server.workers()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(found)
 
 
 def report(server: Server, clients: list[Client], kills: Counter[str]) -> None:

@@ -23,8 +23,11 @@ from octabox.engine.messages import (
     RunCall,
     RunFinished,
     RunStarted,
+    Sleep,
     Start,
     ToWorker,
+    WakeUp,
+    WeightsMoved,
 )
 from octabox.engine.protocol import Call, Engine, Run
 from octabox.errors import GenerationCancelledError, OctaboxError, WorkerDiedError
@@ -76,6 +79,8 @@ class FakeWorker:
     def __init__(self, start: Start, listener: Listener, *, runs: bool) -> None:
         self.start, self.pid, self.alive = start, next(_numbers), True
         self.received: list[ToWorker] = []
+        #: What it answers when it is to move its weights; an error where it cannot.
+        self.move_error: OctaboxError | None = None
         self._listener, self._runs = listener, runs
         self._calls: asyncio.Queue[Call] = asyncio.Queue()
         self._cancels: asyncio.Queue[str] = asyncio.Queue()
@@ -91,6 +96,8 @@ class FakeWorker:
                 if self._runs:
                     self.start_run(each)
                     self.finish(each)
+        elif isinstance(message, Sleep | WakeUp):
+            self.post(WeightsMoved(self.move_error))
         elif isinstance(message, CancelCall):
             self._cancels.put_nowait(message.id)
             if self._runs:

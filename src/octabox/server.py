@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from octabox.catalog.pipelines import use_folder
 from octabox.config.discovery import ModelRegistry, model_of_source
 from octabox.config.memory.durations import NEVER
+from octabox.config.performance import COMPILED_CODE_VARIABLE
 from octabox.config.settings import Settings
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.processes.forkserver import end_fork_server
 from octabox.engine.local.processes.starting import in_daemon_thread
-from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Engine
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.pulls.links import ModelFolders

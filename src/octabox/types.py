@@ -252,7 +252,7 @@ class ModelStatus(MemoryState):
 
     Args:
         model: Name of the model.
-        state: ``loading``, ``ready`` (idle) or ``busy``.
+        state: ``loading``, ``ready`` (idle), ``busy`` or ``sleeping`` (the weights are on the host).
         pipeline: The loaded diffusers class; None while loading.
         device: Device, such as ``cpu`` or ``cuda:0``.
         memory: Memory of its process in bytes: resident memory of the ``host``, reserved memory of an accelerator.
@@ -263,7 +263,7 @@ class ModelStatus(MemoryState):
     """
 
     model: str
-    state: Literal["loading", "ready", "busy"]
+    state: Literal["loading", "ready", "busy", "sleeping"]
     pipeline: str | None = None
     device: str | None = None
     memory: Mapping[str, int] = field(default_factory=dict)

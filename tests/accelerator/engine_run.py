@@ -47,7 +47,8 @@ def run_engine(steps: list[dict[str, Any]], environment: dict[str, str], python:
 
     Args:
         steps: Each is ``{"load": [names], "device": ...}``, ``{"generate": name}``, ``{"convert": folder}``,
-            ``{"callers": number, "replicas": ...}`` or ``{"status": None}``.
+            ``{"callers": number, "replicas": ...}`` or ``{"status": None}``; before them, there may be ``{"limits": ...}``,
+            the bytes that models may use by place.
         environment: The environment of the process.
         python: Its interpreter.
     """
@@ -61,7 +62,8 @@ def run_engine(steps: list[dict[str, Any]], environment: dict[str, str], python:
 async def main(steps: list[dict[str, Any]]) -> None:
     """Run the steps one after the other."""
     model = ModelConfig(name="demo", model=str(demo.FOLDER), dtype="float32", memory="full")
-    engine = LocalEngine(WorkerOptions(threads=1))
+    limits = steps.pop(0)["limits"] if "limits" in steps[0] else {}
+    engine = LocalEngine(WorkerOptions(threads=1, max_memory=limits))
     await engine.start([model])
     try:
         for step in steps:

@@ -211,7 +211,7 @@ def test_the_mode_follows_the_free_memory(accelerator: Control) -> None:
         for each in part.parameters()
     )
     encoder = sum(each.nbytes for each in model.pipelines[0].text_encoder.parameters())
-    working = model.modes._working(128 * 128)
+    working = model.modes.predictor.working(128 * 128)
     found = []
     for needed in (total + working, total - encoder // 2 + working, total // 2 + working):
         accelerator.settings.memory = round(needed / 0.9) + 2**16

@@ -47,7 +47,8 @@ def find_verdict(name: str, folder: Path) -> str:
     from octabox.catalog.pipelines import load_catalog  # noqa: PLC0415
     from octabox.engine.batches import verdicts  # noqa: PLC0415
     from octabox.engine.batches.keys import batch_key  # noqa: PLC0415
-    from octabox.engine.worker.batches.runner import BatchRunner  # noqa: PLC0415
+    from octabox.engine.worker.batches.joined import JoinedRunner  # noqa: PLC0415
+    from octabox.engine.worker.batches.proof import BatchProof  # noqa: PLC0415
     from octabox.engine.worker.loading.models import LoadedModel  # noqa: PLC0415
     from octabox.engine.worker.runner import Runner  # noqa: PLC0415
 
@@ -65,7 +66,8 @@ def find_verdict(name: str, folder: Path) -> str:
     model = LoadedModel(pipe, "cpu")
     with patch.object(verdicts, "cache_folder", return_value=folder / ".cache"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return BatchRunner(Runner(model), model).proof.find_reason(call, lambda: None) or PROVED
+        runner = Runner(model)
+        return BatchProof(runner, JoinedRunner(runner, model), model).find_reason(call, lambda: None) or PROVED
 
 
 def main() -> None:

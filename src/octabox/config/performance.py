@@ -15,6 +15,9 @@ Replicas = Literal["auto"] | Annotated[int, Field(ge=1, le=64)]
 #: Profiles: bitwise equal to diffusers, visually lossless, lossy.
 Profile = Literal["exact", "fast", "turbo"]
 
+#: Variable with the folder in which torch keeps compiled code.
+COMPILED_CODE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+
 #: Parts of a denoiser to compile; ``auto`` selects its repeated blocks or all of it.
 Compile = Literal["off", "auto", "regional", "whole"]
 

@@ -12,9 +12,6 @@ from octabox.engine.protocol import Call
 from octabox.errors import OctaboxError
 from octabox.types import Generation, PerformanceReport, Progress
 
-#: Variable with the folder in which torch keeps compiled code.
-COMPILED_CODE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
-
 #: Exit code of a worker that has reported a failure of its device, and ends so that the next call gets a new worker.
 DEVICE_BROKEN = 75
 
@@ -81,6 +78,22 @@ class RunBatch:
     """To an idle worker: run these calls, together where that gives the same outputs faster."""
 
     calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """To an idle worker: move the weights to the host, so that the device has room for another model."""
+
+
+@dataclass(frozen=True)
+class WakeUp:
+    """To a worker that sleeps: move the weights back to the device.
+
+    Args:
+        occupied: Bytes that other models hold there.
+    """
+
+    occupied: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,6 +182,17 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
+class WeightsMoved:
+    """From a worker: the answer to `Sleep` and `WakeUp`.
+
+    Args:
+        error: Why the weights are not where they should be; None if they are.
+    """
+
+    error: OctaboxError | None = None
+
+
+@dataclass(frozen=True)
 class StepDone:
     """From a worker: the progress of a call."""
 
@@ -233,20 +257,9 @@ class Memory:
     out_of_memory: int = 0
 
 
-ToWorker = RunCall | RunBatch | CancelCall | Ping
-FromWorker = (
-    BadFork
-    | Loaded
-    | LoadFailed
-    | RunStarted
-    | StepDone
-    | RunFinished
-    | Finished
-    | Failed
-    | BatchReport
-    | Memory
-    | Alive
-)
+ToWorker = RunCall | RunBatch | Sleep | WakeUp | CancelCall | Ping
+Answer = BadFork | Loaded | LoadFailed | WeightsMoved
+FromWorker = Answer | RunStarted | StepDone | RunFinished | Finished | Failed | BatchReport | Memory | Alive
 
 
 @dataclass(frozen=True)

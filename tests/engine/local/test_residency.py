@@ -17,8 +17,9 @@ from octabox.config.model import ModelConfig
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident import room
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
-from octabox.engine.messages import Failed, Finished, Loaded, LoadFailed, RunFinished
-from octabox.errors import CapacityError, GenerationError, OutOfMemoryError
+from octabox.engine.messages import Failed, Finished, Loaded, LoadFailed, RunFinished, Sleep, WakeUp
+from octabox.errors import CapacityError, GenerationError, OutOfMemoryError, WorkerDiedError
+from octabox.types import Progress
 
 
 class FakeModel:
@@ -28,6 +29,14 @@ class FakeModel:
         self.name, self.last_used, self.device, self.idle = name, last_used, device, idle
         self.resident, self.load_seconds, self.pinned, self.expires = device is not None, 1.0, False, None
         self.memory: dict[str, int] = {}
+        self.asleep = False
+
+    async def sleep(self) -> bool:
+        """Move the weights to the host."""
+        self.asleep = True
+        self.memory = {"host": self.memory.get("host", 0) + self.memory.get(self.device or "", 0)}
+        await asyncio.sleep(0)
+        return True
 
     async def unload(self) -> bool:
         """Leave memory."""
@@ -451,6 +460,111 @@ async def test_without_a_limit_what_is_free_decides(monkeypatch: pytest.MonkeyPa
     await residency.load("new", configuration("new", device="cuda:0"), loads)
 
     assert ["new"] == resident(loads)
+
+
+def host_of(residency: Residency, free: int, **limits: int) -> None:
+    """Let the host have so many bytes free, beyond its reserve of a tenth, and limit what models may use there."""
+    total = 10 * free
+    residency._room._budget = MemoryBudget({"cuda:0": 10, **limits}, host=lambda: (free + total // 10, total))
+
+
+@pytest.mark.parametrize(
+    ("free", "limits", "sleeps"),
+    [(40, {}, True), (39, {}, False), (1000, {"host": 22}, True), (1000, {"host": 21}, False)],
+)
+async def test_weights_stay_on_the_host_where_it_has_room(
+    free: int, limits: dict[str, int], sleeps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs twice their bytes free, and its limit, with what the new model will hold there, is kept."""
+    one = holding("one", 10, 10)
+    one.memory = {"cuda:0": 10, "host": 1}
+    reasons: list[tuple[str, str]] = []
+    residency, loads = budgeted(
+        {},
+        {"cuda:0": 10, "host": 11},
+        monkeypatch,
+        one,
+        keeps_weights=True,
+        on_evict=lambda name, reason: reasons.append((name, reason)),
+    )
+    host_of(residency, free // 2, **limits)
+    await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert [("one", "memory")] == reasons
+    assert (sleeps, sleeps) == (one.asleep, one.resident)
+    assert loads.models["new"].resident
+
+
+async def test_models_that_sleep_make_room_on_the_host_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is used later than another one leaves before it, if its weights are on the host only."""
+    used, asleep = holding("used", 10, 10), holding("asleep", 20, 0)
+    used.memory, asleep.memory, asleep.asleep = {"cuda:0": 10, "host": 5}, {"host": 15}, True
+    residency, loads = budgeted({"host": 30}, {"host": 20}, monkeypatch, used, asleep, keeps_weights=True)
+    await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert ["used", "new"] == resident(loads)
+    assert not used.asleep
+
+
+async def test_a_model_that_wakes_up_needs_no_more_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights are there already; the other model goes to sleep for it."""
+    one, new = holding("one", 10, 10), holding("new", 5, 0)
+    new.memory, new.asleep = {"host": 10}, True
+    residency, loads = budgeted({}, {"cuda:0": 10, "host": 10}, monkeypatch, one, new, keeps_weights=True)
+    host_of(residency, 1000, host=20)
+    await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert one.asleep
+    assert one.resident
+
+
+async def test_an_engine_wakes_a_model_up_in_its_process() -> None:
+    """Its request waits for the weights; a process that cannot move them is replaced."""
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    await Client(engine, call("one", device="cuda:0")).result()
+    queue = engine._queues.find("one")
+    assert queue is not None
+    (replica,) = queue._replicas
+    (first,) = workers.started
+    assert await replica.sleep()
+    assert ["sleeping"] == [each.state for each in engine.status()]
+    done = Client(engine, call("one", device="cuda:0"))
+    await done.result()
+    assert [Sleep(), WakeUp(0)] == [each for each in first.received if isinstance(each, Sleep | WakeUp)]
+    assert "loading" in [each.phase for each in done.events if isinstance(each, Progress)]
+    assert ["ready"] == [each.state for each in engine.status()]
+
+    assert await replica.sleep()
+    first.move_error = OutOfMemoryError("The device is full.")
+    await Client(engine, call("one", device="cuda:0")).result()
+    assert 2 == len(workers.started)
+    assert not first.alive
+    second = workers.started[1]
+    second.move_error = OutOfMemoryError("The host is full.")
+    assert not await replica.sleep()
+    second.move_error = None
+    await Client(engine, call("one", device="cuda:0")).result()
+    assert isinstance(second.received[-2], WakeUp), "some of the weights may have been moved"
+    await engine.close()
+
+
+async def test_an_engine_replaces_a_worker_that_ended_in_its_sleep() -> None:
+    """The next request loads the model."""
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    await Client(engine, call("one", device="cuda:0")).result()
+    queue = engine._queues.find("one")
+    assert queue is not None
+    (replica,) = queue._replicas
+    assert await replica.sleep()
+    workers.started[0].exit(WorkerDiedError("It was killed."))
+    await settle()
+    assert [] == engine.status()
+    await Client(engine, call("one", device="cuda:0")).result()
+
+    assert 2 == len(workers.started)
+    await engine.close()
 
 
 async def test_an_engine_unloads_a_model_that_is_not_used() -> None:

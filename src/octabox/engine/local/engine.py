@@ -65,6 +65,7 @@ class LocalEngine(QueueEngine):
             self._options.dtype,
             on_evict,
             on_out_of_memory,
+            keeps_weights=True,
         )
         super().__init__(residency, keep_alive)
 

@@ -1,13 +1,17 @@
-"""A load that can be ended from outside."""
+"""Loads that can be ended from outside, and the start of the workers that do them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from octabox.engine.local.model_worker import ModelWorker, StartWorker
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.local.queued_request import QueuedRequest
-from octabox.errors import OctaboxError
+from octabox.engine.messages import Loaded
+from octabox.errors import LoadError, OctaboxError
 
 
 class LoadTask:
@@ -41,3 +45,48 @@ class LoadTask:
         if self._task:
             self._error = error
             self._task.cancel()
+
+
+class WorkerStarter:
+    """Starts the workers of a model.
+
+    Args:
+        model: Name of the model.
+        processes: Makes the processes.
+        start_worker: Starts a worker.
+        timeout: Seconds for a load, and for moving weights.
+    """
+
+    def __init__(self, model: str, processes: ProcessStarter, start_worker: StartWorker, timeout: float) -> None:
+        self._model, self._processes, self._start_worker, self.timeout = model, processes, start_worker, timeout
+
+    async def start(self, create: Callable[[], Awaitable[ModelWorker]]) -> None:
+        """Start a worker that loads the model; a spawned one where a forked one cannot use the accelerators.
+
+        Args:
+            create: Creates a worker, whose process this starts, in place of an earlier one.
+
+        Raises:
+            TimeoutError: The start or the load took too long.
+            OctaboxError: The model cannot be loaded.
+        """
+        while True:
+            spawned = self._processes.spawns
+            worker = await create()
+            answer = await worker.load(self._start_worker, self._processes.context, self.timeout)
+            if isinstance(answer, Loaded):
+                return
+            if spawned:
+                raise LoadError(f"A new process cannot use {', '.join(answer.device_types)}.", model=self._model)
+            self._processes.use_spawn(answer)
+
+    async def timed_out(self, worker: ModelWorker | None) -> LoadError:
+        """Return the error of a load that took too long; a fork server that has not started the process is ended."""
+        if worker is None or worker.process is None:
+            # Its end takes a moment, which the event loop does not wait for.
+            await in_daemon_thread(self._processes.end_fork_server)
+        return LoadError(
+            f"Model '{self._model}' was not loaded within {self.timeout:g} seconds.",
+            hint="Raise `load_timeout`, or fetch the model's files first.",
+            model=self._model,
+        )

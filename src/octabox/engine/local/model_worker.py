@@ -8,14 +8,16 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from multiprocessing.context import BaseContext
-from typing import Protocol
+from typing import Literal, Protocol
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.batches.keys import batch_limit
+from octabox.engine.local.processes.weight_moves import WeightMoves
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.local.queued_request import SentCalls
 from octabox.engine.messages import (
+    Answer,
     BadFork,
     BatchReport,
     Failed,
@@ -29,6 +31,7 @@ from octabox.engine.messages import (
     Start,
     StepDone,
     ToWorker,
+    WeightsMoved,
 )
 from octabox.engine.protocol import Call
 from octabox.errors import DeviceError, OctaboxError
@@ -91,6 +94,7 @@ class ModelWorker:
         self._on_out_of_memory = on_out_of_memory
         self._load_outcome: asyncio.Future[Loaded | BadFork | OctaboxError] = asyncio.get_running_loop().create_future()
         self._exit_expected = False
+        self.weights = WeightMoves(start.model.name)
 
     async def load(self, start_worker: StartWorker, context: BaseContext, timeout: float) -> Loaded | BadFork:
         """Start the process, and wait until it has loaded the model.
@@ -126,7 +130,7 @@ class ModelWorker:
         node = f" on {self.process.node}" if self.process.node else ""
         return ModelStatus(
             model=self._start.model.name,
-            state="loading" if not self.loaded else "busy" if busy else "ready",
+            state=self._state(busy=busy),
             pipeline=self.requested[1] if self.loaded else None,
             device=self.device and f"{self.device}{node}",
             memory=dict(self.memory.bytes),
@@ -140,6 +144,11 @@ class ModelWorker:
             since=self.since,
             performance=with_batches(self.loaded.performance, self.batches) if self.loaded else None,
         )
+
+    def _state(self, *, busy: bool) -> Literal["loading", "ready", "busy", "sleeping"]:
+        if self.weights.asleep:
+            return "sleeping"
+        return "loading" if not self.loaded or self.weights.moving else "busy" if busy else "ready"
 
     def _on_message(self, message: FromWorker | OctaboxError) -> None:
         """Handle a message of the worker, or the error that states how it ended."""
@@ -157,11 +166,16 @@ class ModelWorker:
             self._sent.finish(message.id, message.error)
         elif isinstance(message, Memory | BatchReport):
             self._update(message)
-        elif isinstance(message, Loaded):
-            self._resolve_load(message)
-        elif isinstance(message, BadFork | LoadFailed):
-            self._exit_expected = True
-            self._resolve_load(message.error if isinstance(message, LoadFailed) else message)
+        elif isinstance(message, Loaded | BadFork | LoadFailed | WeightsMoved):
+            self._on_answer(message)
+
+    def _on_answer(self, message: Answer) -> None:
+        """Handle the answer to the request to load the model, or to move its weights."""
+        if isinstance(message, WeightsMoved):
+            self.weights.resolve(message.error)
+            return
+        self._exit_expected = self._exit_expected or not isinstance(message, Loaded)
+        self._resolve_load(message.error if isinstance(message, LoadFailed) else message)
 
     def _update(self, report: Memory | BatchReport) -> None:
         """Take over what the worker has measured, and report each time that its memory has run out."""
@@ -184,7 +198,34 @@ class ModelWorker:
         if not isinstance(error, DeviceError):  # It has been logged with the call that it ended.
             logger.warning("%s", error)
         self._resolve_load(error)
+        self.weights.resolve(error)
         self._on_exit(error)
+
+
+class WorkerHolder:
+    """Holds the worker of a model, while it has one."""
+
+    worker: ModelWorker | None = None
+
+    @property
+    def resident(self) -> bool:
+        """Whether the model is in memory, or being loaded."""
+        return self.worker is not None
+
+    @property
+    def device(self) -> str | None:
+        """The device that the model is on, or is being loaded on."""
+        return self.worker.device if self.worker else None
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the weights are on the host until they are needed."""
+        return self.worker is not None and self.worker.weights.asleep
+
+    async def sleep(self, timeout: float) -> bool:
+        """Move the weights of the idle worker to the host, within so many seconds; return whether they are there."""
+        worker = self.worker
+        return worker is not None and await worker.weights.sleep(worker.process, timeout)
 
 
 def with_batches(performance: PerformanceReport, batches: BatchReport) -> PerformanceReport:

@@ -8,14 +8,15 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
+from octabox.config.memory.limits import HOST
 from octabox.config.model import ModelConfig
-from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
+from octabox.engine.local.resident.budget import MemoryBudget
 from octabox.engine.local.resident.device_loads import DeviceLoads
+from octabox.engine.local.resident.eviction import Evictions, select_for
 from octabox.engine.local.resident.resident_models import ResidentModels
 from octabox.engine.local.resident.room import (
     Devices,
     MemoryRoom,
-    ResidentModel,
     all_pinned,
     describe,
     no_memory,
@@ -42,6 +43,7 @@ class Residency(ResidentModels):
         dtype: Dtype of models that configure none.
         on_evict: Called with the name of each model that is unloaded, and why: ``count``, ``memory`` or ``keep_alive``.
         on_out_of_memory: Called with the name of a model for which memory has run out.
+        keeps_weights: Whether the weights of a model that leaves its device stay on the host, where that has room.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Residency(ResidentModels):
         dtype: str = "auto",
         on_evict: Callable[[str, str], None] = lambda _name, _reason: None,
         on_out_of_memory: Callable[[str], None] = lambda _name: None,
+        *,
+        keeps_weights: bool = False,
     ) -> None:
         super().__init__(lambda name: on_evict(name, "keep_alive"))
         self._max_resident, self._timeout = max_resident, timeout
@@ -62,8 +66,8 @@ class Residency(ResidentModels):
             devices, device, lambda: bool(max_resident) and len(self._occupants()) >= max_resident
         )
         self.on_out_of_memory = on_out_of_memory
-        self._room, self._on_evict = MemoryRoom(devices, budget, dtype), on_evict
-        self._needs: dict[str, MemoryNeed] = {}  # What they will hold.
+        self._room = MemoryRoom(devices, budget, dtype)
+        self._evictions = Evictions(self._room, on_evict, keeps_weights=keeps_weights)
 
     async def load(
         self,
@@ -116,11 +120,12 @@ class Residency(ResidentModels):
             await load(placed)
         except OutOfMemoryError as error:
             self.on_out_of_memory(name)
-            evicted = select_evicted(each for each in self._others(name) if placed.device in (None, each.device))
+            there = [each for each in self._others(name) if placed.device in (None, each.device)]
+            evicted = select_evicted(each for each in there if not each.asleep) or select_evicted(there)
             if evicted is None:
                 raise
-            logger.warning("%s: %s is unloaded, and the load is repeated once", error.message, evicted.name)
-            await self._evict(evicted, "memory")
+            logger.warning("%s: %s makes room, and the load is repeated once", error.message, evicted.name)
+            await self._evictions.free_device(evicted, self._held())
             await load(placed)
 
     async def _make_room(self, name: str, end: float | None) -> None:
@@ -134,7 +139,7 @@ class Residency(ResidentModels):
             if len(resident) < self._max_resident:
                 return
             if evicted := select_evicted(resident):
-                await self._evict(evicted, "count")
+                await self._evictions.unload(evicted, "count")
             elif all(each.pinned for each in resident):
                 raise all_pinned(name, f"{len(resident)} models")
             else:
@@ -151,16 +156,19 @@ class Residency(ResidentModels):
             CapacityError: None became idle in time, or all are pinned.
         """
         need = await self._room.need(model, pipeline)
+        if self._models[name].asleep:
+            need = need.on_device()
         while need.bytes:
             others = [each for each in self._others(name) if each.resident or each.name in self._needs]
-            held = [each.memory or self._needs.get(each.name, MemoryNeed()).bytes for each in others]
-            shortages = await self._room.shortages(need, model.device, others, held)
-            places = {each.place for each in shortages}
-            evicted = select_evicted(each for each in others if places & {*each.memory})
+            shortages = await self._room.shortages(need, model.device, others, self._held(name))
+            evicted = select_for(others, shortages)
             required = next((each for each in shortages if each.limited and each.place not in need.flexible), None)
             if evicted is not None:
-                logger.info("%s: %s is unloaded", describe(name, shortages[0]), evicted.name)
-                await self._evict(evicted, "memory")
+                logger.info("%s: %s makes room", describe(name, shortages[0]), evicted.name)
+                if any(each.place == HOST for each in shortages):
+                    await self._evictions.unload(evicted, "memory")
+                else:
+                    await self._evictions.free_device(evicted, [*self._held(name), need.bytes])
             elif required is None:
                 break
             elif required.needed > required.limit:
@@ -170,11 +178,6 @@ class Residency(ResidentModels):
             else:
                 await _wait(self._freed, end, no_memory(name, required))
         self._needs[name] = need
-
-    async def _evict(self, model: ResidentModel, reason: str) -> None:
-        """Unload a model for another one."""
-        await model.unload()
-        self._on_evict(model.name, reason)
 
 
 async def _wait(freed: asyncio.Event, end: float | None, error: CapacityError) -> None:

@@ -10,21 +10,20 @@ from contextlib import contextmanager
 from functools import partial
 
 from octabox.config.model import ModelConfig
-from octabox.engine.local.load_task import LoadTask
-from octabox.engine.local.model_worker import ModelWorker, StartWorker, Worker
+from octabox.engine.local.load_task import LoadTask, WorkerStarter
+from octabox.engine.local.model_worker import ModelWorker, StartWorker, Worker, WorkerHolder
 from octabox.engine.local.processes.forkserver import ProcessStarter
-from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.local.queued_request import QueuedRequest, SentCalls, select_calls
 from octabox.engine.local.residency import Residency
 from octabox.engine.memory.identity import loading_config
-from octabox.engine.messages import CancelCall, Loaded, RunBatch, RunCall, Start, WorkerOptions
-from octabox.errors import GenerationCancelledError, LoadError, OctaboxError, WorkerDiedError
+from octabox.engine.messages import CancelCall, RunBatch, RunCall, Start, WorkerOptions
+from octabox.errors import GenerationCancelledError, OctaboxError, WorkerDiedError
 from octabox.types import Progress
 
 logger = logging.getLogger("octabox.engine")
 
 
-class WorkerSupervisor:
+class WorkerSupervisor(WorkerHolder):
     """Keeps the worker of one model: started for the first request, and replaced once it has ended.
 
     Args:
@@ -50,10 +49,9 @@ class WorkerSupervisor:
         occupied: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.key, self._occupied = key or name, occupied
-        self.name, self._options, self._load_timeout = name, options, load_timeout
-        self._residency, self._processes, self._start_worker = residency, processes, start_worker
+        self.name, self._options, self._residency = name, options, residency
+        self._starter = WorkerStarter(name, processes, start_worker, load_timeout)
         self._sent = SentCalls(name, residency.notify_freed)
-        self.worker: ModelWorker | None = None
         self.connect(lambda _: None)
         self.loading = LoadTask()
         self.run_seconds = 1.0  # What the last call took.
@@ -65,16 +63,6 @@ class WorkerSupervisor:
     ) -> None:
         """Set what receives the requests whose worker has ended, and those that the model was loaded for."""
         self._requeue, self._on_loaded = requeue, on_loaded
-
-    @property
-    def resident(self) -> bool:
-        """Whether the model is in memory, or being loaded."""
-        return self.worker is not None
-
-    @property
-    def device(self) -> str | None:
-        """The device that the model is on, or is being loaded on."""
-        return self.worker.device if self.worker else None
 
     @property
     def busy(self) -> bool:
@@ -102,7 +90,7 @@ class WorkerSupervisor:
         """Cancel the call of a request, if the worker has it."""
         if request.call and request in self._sent and self.worker and self.worker.process:
             await self.worker.process.send(CancelCall(request.call.id))
-        elif request is self.loading.request and self.worker is None:
+        elif request is self.loading.request and (self.worker is None or self.asleep):
             # A load that has begun continues, since the model may be requested again; one that waits for room does not.
             self.loading.stop(GenerationCancelledError("The request was cancelled.", model=self.name))
 
@@ -128,7 +116,7 @@ class WorkerSupervisor:
         if (worker := self.worker) and (worker.requested != requested or not (worker.process and worker.process.alive)):
             await self.drain()
             await self.stop()
-        if self.worker is None:
+        if self.worker is None or self.asleep:
             request.publish(Progress("loading"))
             with _timed_load(self.name, request.timings):
                 await self.loading.run(request, self._load(request))
@@ -142,32 +130,33 @@ class WorkerSupervisor:
         try:
             model, pipeline = request.model, request.pipeline
             start = partial(self._start, requested=(loading_config(model), pipeline))
+            if self.asleep:
+                model = model.model_copy(update={"device": self.device})  # Its process uses that one.
             warnings = await self._residency.load(self.key, model, start, pipeline, self._occupied())
             request.warnings = (*request.warnings, *warnings)
         except asyncio.TimeoutError:
-            if self.worker is None or self.worker.process is None:
-                # The fork server does not answer. Its end takes a moment, which the event loop does not wait for.
-                await in_daemon_thread(self._processes.end_fork_server)
+            error = await self._starter.timed_out(self.worker)
             await self.stop()
-            raise _timed_out(self.name, self._load_timeout) from None
+            raise error from None
         except BaseException:
-            await self.stop()
+            if not self.asleep:  # Else it has only waited for room.
+                await self.stop()
             raise
 
     async def _start(self, model: ModelConfig, requested: tuple[ModelConfig, str]) -> None:
-        """Start a worker that loads the model; a spawned one where a forked one cannot use the accelerators."""
-        while True:
+        """Wake the worker up, or start one that loads the model."""
+        occupied = self._residency.held_by_others(self.key, model.device)
+
+        async def create() -> ModelWorker:
             await self.stop()  # A worker that has failed to load may not have ended yet.
-            spawned = self._processes.spawns
-            start = Start(model, requested[1], self._options, self._residency.held_by_others(self.key, model.device))
+            start = Start(model, requested[1], self._options, occupied)
             count = partial(self._residency.on_out_of_memory, self.name)
-            worker = self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
-            answer = await worker.load(self._start_worker, self._processes.context, self._load_timeout)
-            if isinstance(answer, Loaded):
-                return
-            if spawned:
-                raise LoadError(f"A new process cannot use {', '.join(answer.device_types)}.", model=self.name)
-            self._processes.use_spawn(answer)
+            self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
+            return self.worker
+
+        worker = self.worker if self.asleep else None
+        if not worker or not await worker.weights.wake_up(worker.process, occupied, self._starter.timeout):
+            await self._starter.start(create)
 
     def _on_exit(self, error: OctaboxError) -> None:
         """Forget the worker, which has ended, and fail its calls or have them run again; the queue stays."""
@@ -184,11 +173,3 @@ def _timed_load(name: str, timings: MutableMapping[str, float]) -> Iterator[None
     yield
     timings["load"] = time.perf_counter() - began
     logger.info("%s is loaded, in %.1f s", name, timings["load"])
-
-
-def _timed_out(model: str, seconds: float) -> LoadError:
-    return LoadError(
-        f"Model '{model}' was not loaded within {seconds:g} seconds.",
-        hint="Raise `load_timeout`, or fetch the model's files first.",
-        model=model,
-    )

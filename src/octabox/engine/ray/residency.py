@@ -55,5 +55,5 @@ class ClusterResidency(Residency):
         evicted = select_evicted(self._others(name))
         if evicted is None:
             return False
-        await self._evict(evicted, "memory")
+        await self._evictions.unload(evicted, "memory")
         return True

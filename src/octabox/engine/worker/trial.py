@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from diffusers import DiffusionPipeline
 
-from octabox.engine.messages import Start
+from octabox.engine.messages import Sleep, Start, WakeUp
 from octabox.engine.protocol import Call
 from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel, load
@@ -39,15 +39,15 @@ class TrialRunner:
     """
 
     def __init__(self, loaded: LoadedModel, start: Start) -> None:
-        self._start, self.device, self._choice = start, loaded.device, loaded.dtypes
+        self.start, self.device, self._choice = start, loaded.device, loaded.dtypes
         self._attempt, self._out_of_memory = loaded.dtypes.attempts[0] if loaded.dtypes else None, 0
         self._use(loaded)
 
     def _use(self, loaded: LoadedModel) -> None:
         """Run the following calls on a model."""
         self._runner, self._loaded = Runner(loaded), loaded
-        self.batches = BatchRunner(self._runner, loaded)
-        self.modes = ModeController(loaded, self._start, self._out_of_memory)
+        self.modes = ModeController(loaded, self.start, self._out_of_memory)
+        self.batches = BatchRunner(self._runner, loaded, self.modes)
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
@@ -66,6 +66,10 @@ class TrialRunner:
     def clear_prompt_cache(self) -> None:
         """Release the cached outputs of text encoders."""
         self._runner.clear_prompt_cache()
+
+    def move_weights(self, message: Sleep | WakeUp) -> None:
+        """Move the weights to the host, or back to the device."""
+        self.start = self.modes.move_weights(self._runner, message)
 
     @property
     def steps_taken(self) -> int:
@@ -133,13 +137,7 @@ class TrialRunner:
             # float32 fails too, so that the dtype is not the cause.
             self._choice = replace(self._choice, attempts=(first,))
         elif others:
-            raise GenerationError(
-                f"{call.runs_as} does not run in {dtype_name(dtype)}: {reason}",
-                hint=f"Set `dtype` to {' or '.join(others)}, or to auto, which finds one that works.",
-                model=call.model.name,
-                parameter="dtype",
-                choices=others,
-            ) from error
+            raise _wrong_dtype(call, dtype, reason, others) from error
 
     def _switch_to(self, attempt: Precision) -> None:
         """Change the precision of the model, and reload it if the dtype differs.
@@ -177,7 +175,7 @@ class TrialRunner:
         gc.collect()
         if callable(empty_cache := getattr(module, "empty_cache", None)):
             empty_cache()
-        self._use(load(self._start.model, self._start.pipeline, self._start.options, attempt, self._start.occupied))
+        self._use(load(self.start.model, self.start.pipeline, self.start.options, attempt, self.start.occupied))
 
 
 def _describe_switch(call: Call, first: Precision, reason: str, last: Precision) -> str:
@@ -186,4 +184,15 @@ def _describe_switch(call: Call, first: Precision, reason: str, last: Precision)
     return (
         f"{call.runs_as} does not run in {dtype_name(first.dtype)} as it is ({reason}): the request was repeated, "
         f"and from now on the model computes in {dtype_name(last.dtype)}{casts}."
+    )
+
+
+def _wrong_dtype(call: Call, dtype: torch.dtype, reason: str, others: list[str]) -> GenerationError:
+    """Return the error of a call that does not run in the requested dtype."""
+    return GenerationError(
+        f"{call.runs_as} does not run in {dtype_name(dtype)}: {reason}",
+        hint=f"Set `dtype` to {' or '.join(others)}, or to auto, which finds one that works.",
+        model=call.model.name,
+        parameter="dtype",
+        choices=others,
     )

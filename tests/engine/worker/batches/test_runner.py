@@ -16,12 +16,14 @@ import makers
 from calling import call as tiny_call
 from calling import run
 from makers.samples import mask, sample_image
+from octabox.config.model import ModelConfig
 from octabox.engine.batches.verdicts import find_verdict
-from octabox.engine.messages import BatchReport
+from octabox.engine.messages import BatchReport, Start, WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.engine.worker.batches import limits
 from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel
+from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
@@ -69,7 +71,8 @@ def tiny(name: str = NAME) -> tuple[Runner, BatchRunner]:
         pipe.safety_checker = None
     model = LoadedModel(pipe, "cpu")
     runner = Runner(model)
-    return runner, BatchRunner(runner, model)
+    start = Start(ModelConfig(name="tiny", model="tiny"), name, WorkerOptions(device="cpu"))
+    return runner, BatchRunner(runner, model, ModeController(model, start))
 
 
 def call(call_id: str, prompt: str = PROMPTS[0], *, name: str = NAME, batching: str = "always", **fields: Any) -> Call:

@@ -13,8 +13,7 @@ import pytest
 import torch
 import torch._dynamo
 
-from octabox.config.performance import PROFILES, PerformanceConfig
-from octabox.engine.messages import COMPILED_CODE_VARIABLE
+from octabox.config.performance import COMPILED_CODE_VARIABLE, PROFILES, PerformanceConfig
 from octabox.engine.worker.performance.compiler import Compiler, check_backend
 from octabox.errors import LoadError
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from fake_worker import call
-from octabox.engine.messages import Failed, Memory
+import torch
+
+from fake_worker import LIMIT, call, result
+from octabox.engine.messages import Failed, Memory, RunFinished, RunStarted
 from octabox.engine.protocol import Call
 from octabox.engine.worker.batches.members import CallEvents
 from octabox.engine.worker.process import serving
-from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError
+from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError, OutOfMemoryError
+from octabox.types import Generation
 
 
 class FakePipe:
@@ -55,6 +60,9 @@ class FakeRunner:
     def note_state(self) -> None:
         """Note nothing."""
 
+    def clear_prompt_cache(self) -> None:
+        """Release nothing."""
+
     def run(self, *_: object) -> None:
         """Fail."""
         raise self.error
@@ -75,12 +83,55 @@ def test_a_failed_call_restores_the_model_before_it_is_reported() -> None:
     assert usable
 
 
+class SlowOutput:
+    """The output of a call, whose encoding takes until something happens, and at most some seconds."""
+
+    def __init__(self, of: Call, until: threading.Event) -> None:
+        self.call, self._until = of, until
+
+    def encode(self) -> Generation:
+        """Wait, and return the result."""
+        assert self._until.wait(LIMIT), "the next call did not start"
+        return result(self.call)
+
+
+class TwoRuns(FakeRunner):
+    """A runner of two calls: the encoding of the first one ends once the second one runs."""
+
+    def __init__(self, pipe: FakePipe) -> None:
+        super().__init__(pipe, ValueError())
+        self.batches = FakeBatches(ValueError())  # type: ignore[assignment]
+        self.second_runs = threading.Event()
+
+    def run(self, of: Call, *_: object) -> SlowOutput:  # type: ignore[override]
+        """Run a call."""
+        if any(isinstance(each, RunFinished) for each in self.pipe.sent):
+            self.second_runs.set()
+        return SlowOutput(of, self.second_runs)
+
+
+def test_the_next_call_starts_before_the_last_one_is_encoded() -> None:
+    """The server knows that the model is free before it has the result, and the next call runs meanwhile."""
+    pipe, calls = FakePipe(), [call(), call()]
+    runner = TwoRuns(pipe)
+    with ThreadPoolExecutor(1) as encoder:
+        for each in calls:
+            assert serving._run_calls([each], runner, pipe, encoder)  # type: ignore[arg-type]
+
+    events = [(type(each).__name__, each.id) for each in pipe.sent if not isinstance(each, Memory | str)]  # type: ignore[attr-defined]
+    first, second = (each.id for each in calls)
+    assert [("RunStarted", first), ("RunFinished", first), ("RunStarted", second)] == events[:3]
+    assert {("RunFinished", second), ("Finished", first), ("Finished", second)} == {*events[3:]}
+    assert events.index(("Finished", first)) < events.index(("Finished", second))
+
+
 class FakeBatches:
     """Batches that fail, or that are cancelled and report it."""
 
     def __init__(self, error: Exception, cancelled: Sequence[Call] = ()) -> None:
         self.error, self.cancelled = error, cancelled
         self.failures: list[Exception] = []
+        self.alone: Call | None = None
 
     def may_batch(self, calls: Sequence[Call]) -> bool:
         """Return whether there are several."""
@@ -103,13 +154,14 @@ class FakeBatches:
 
 
 def run_calls(
-    calls: Sequence[Call], error: Exception, *, cancel: Sequence[Call] = ()
+    calls: Sequence[Call], error: Exception, *, cancel: Sequence[Call] = (), alone: Call | None = None
 ) -> tuple[FakePipe, FakeBatches, bool]:
     """Run calls whose batch fails; return what was sent, and whether the worker is usable."""
     pipe = FakePipe()
     pipe.cancelled = {each.id for each in cancel}
     runner = FakeRunner(pipe, ValueError("The image is too small."))
     batches = FakeBatches(error, cancel)
+    batches.alone = alone
     runner.batches = batches  # type: ignore[attr-defined]
     usable = serving._run_calls(calls, runner, pipe, None)  # type: ignore[arg-type]
     return pipe, batches, usable
@@ -126,6 +178,19 @@ def test_the_calls_of_a_failed_batch_run_singly() -> None:
     assert ["RunStarted", "RunStarted", "restored", "Memory", *single, *single] == kinds
     assert [each.id for each in calls] == failed
     assert 1 == len(batches.failures)
+    assert usable
+
+
+def test_a_call_that_ran_out_of_memory_alone_is_not_repeated() -> None:
+    """It gets the error, since no memory mode is left for it; the others run."""
+    calls = [call(), call()]
+    pipe, _, usable = run_calls(calls, torch.OutOfMemoryError("CUDA out of memory."), alone=calls[0])
+    failed = {message.id: message.error for message in pipe.sent if isinstance(message, Failed)}
+    started = [message.id for message in pipe.sent if isinstance(message, RunStarted)]
+
+    assert isinstance(failed[calls[0].id], OutOfMemoryError)
+    assert not isinstance(failed[calls[1].id], OutOfMemoryError)
+    assert [calls[0].id, calls[1].id, calls[1].id] == started
     assert usable
 
 

@@ -19,6 +19,9 @@ from octabox.types import ModelStatus
 #: Seconds without requests after which a replica is unloaded where others keep the model in memory.
 SCALE_DOWN_DELAY = 60.0
 
+#: Seconds in which a worker must have moved its weights to the host.
+MOVE_TIMEOUT = 120.0
+
 
 class LocalReplica(ResidentQueue):
     """A replica of a model, which shares the waiting requests with the others.
@@ -101,6 +104,19 @@ class LocalReplica(ResidentQueue):
             await self.supervisor.stop()
         self._on_idle(True)
         return was_resident
+
+    async def sleep(self) -> bool:
+        """Move the weights to the host once the model is idle, until the next request; return whether they are there.
+
+        Others that keep the model in memory serve the next request, so that a replica beyond them is to be unloaded.
+        """
+        if self._is_extra(self):
+            return False
+        async with self._serving:
+            await self.supervisor.drain()
+            slept = await self.supervisor.sleep(MOVE_TIMEOUT)
+        self._on_idle(False)
+        return slept
 
     async def close(self) -> None:
         """Stop serving, and end the worker."""

@@ -101,7 +101,7 @@ class ReplicaSet:
         """
         free = [each for each in self.resident if not each.serving]
         if free:
-            _choose(free, request).serve()
+            _choose([each for each in free if not each.asleep] or free, request).serve()
         elif not any(each.serving for each in self._replicas) and not self.resident:
             self._replicas[0].serve()
 

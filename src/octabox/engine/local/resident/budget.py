@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from octabox.config.memory.limits import HOST, limit_of
 from octabox.config.model import ModelConfig
@@ -34,6 +34,10 @@ class MemoryNeed:
 
     bytes: Mapping[str, int] = field(default_factory=dict)
     flexible: frozenset[str] = frozenset()
+
+    def on_device(self) -> MemoryNeed:
+        """Return this without what is needed on the host."""
+        return replace(self, bytes={place: size for place, size in self.bytes.items() if place != HOST})
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,18 @@ class MemoryBudget:
             if available is not None and needed > available:
                 found.append(Shortage(place, needed, available, limited=limit is not None, limit=limit or 0))
         return sorted(found, key=lambda each: not each.limited)
+
+    def host_takes(self, size: int, held: Iterable[Mapping[str, int]]) -> bool:
+        """Return whether the host has room for weights that leave a device: twice their bytes, and within its limit.
+
+        Args:
+            size: Their bytes.
+            held: What each model holds, or will hold.
+        """
+        free, limit = self._free(HOST, {}), limit_of(self._limits, HOST)
+        if free is None or 2 * size > free:
+            return False
+        return limit is None or sum(each.get(HOST, 0) for each in held) + size <= limit
 
     def limit(self, place: str) -> int | None:
         """Return the limit of a place in the settings; None if it has none."""

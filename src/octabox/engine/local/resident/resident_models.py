@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from octabox.engine.local.resident.budget import MemoryNeed
 from octabox.engine.local.resident.idle import IdleUnloader
 from octabox.engine.local.resident.room import ResidentModel
 
@@ -19,6 +20,7 @@ class ResidentModels:
     def __init__(self, on_expired: Callable[[str], None]) -> None:
         self._models: dict[str, ResidentModel] = {}
         self._admitted: set[str] = set()  # Models that are about to be loaded.
+        self._needs: dict[str, MemoryNeed] = {}  # What they will hold.
         self._freed = asyncio.Event()
         self._idle = IdleUnloader(self._models.values, on_expired)
 
@@ -43,6 +45,14 @@ class ResidentModels:
     def _occupants(self, name: str = "") -> list[ResidentModel]:
         """Return the models but one that are in memory, or about to be loaded."""
         return [each for each in self._others(name) if each.resident or each.name in self._admitted]
+
+    def _held(self, name: str = "") -> list[Mapping[str, int]]:
+        """Return what each model but one holds, or will hold once it is loaded or awake."""
+        held = []
+        for each in self._others(name):
+            need, found = self._needs.get(each.name, MemoryNeed()).bytes, each.memory if each.resident else {}
+            held.append({place: max(need.get(place, 0), found.get(place, 0)) for place in {**need, **found}})
+        return held
 
     def _others(self, name: str) -> list[ResidentModel]:
         """Return all models but one."""

@@ -26,6 +26,10 @@ class ModelHolder(Protocol):
     def device(self) -> str | None:
         """The device that the model is on, or is being loaded on."""
 
+    @property
+    def asleep(self) -> bool:
+        """Whether the weights are on the host until they are needed."""
+
 
 class ResidentQueue:
     """The part of a queue that concerns the memory of its model.
@@ -59,6 +63,11 @@ class ResidentQueue:
         """The bytes that the model holds by place; empty while it is being loaded."""
         worker = self._holder.worker
         return worker.memory.bytes if worker else {}
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the weights are on the host until they are needed."""
+        return self._holder.asleep
 
     @property
     def load_seconds(self) -> float:

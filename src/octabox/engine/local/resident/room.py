@@ -57,6 +57,13 @@ class ResidentModel(Protocol):
     def expires(self) -> float | None:
         """When it is unloaded if no request arrives, in seconds since the epoch; None if that will not happen."""
 
+    @property
+    def asleep(self) -> bool:
+        """Whether its weights are on the host until they are needed."""
+
+    async def sleep(self) -> bool:
+        """Move its weights to the host once it is idle; return whether they are there now."""
+
     async def unload(self) -> bool:
         """Unload it once it is idle; return whether it was in memory."""
 
@@ -129,6 +136,15 @@ class MemoryRoom:
             found = await self._devices.free(device)
             free = {} if found is None else {device: found}
         return self._budget.shortages(need, held, free)
+
+    def host_takes(self, size: int, held: Iterable[Mapping[str, int]]) -> bool:
+        """Return whether the host has room for weights that leave a device.
+
+        Args:
+            size: Their bytes.
+            held: What each model holds, or will hold.
+        """
+        return self._budget is not None and self._budget.host_takes(size, held)
 
 
 def no_room(model: str, limit: int) -> CapacityError:

@@ -4,26 +4,54 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.batches.keys import batch_key, batch_limit, size_key
 from octabox.engine.messages import BatchReport
-from octabox.engine.protocol import Call
+from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.batches.joined import JoinedRunner, complete_run
 from octabox.engine.worker.batches.limits import BatchLimits, Sample
 from octabox.engine.worker.batches.measuring import measured
 from octabox.engine.worker.batches.members import CallEvents, CallRecord, Member, SharedSteps, drop_cancelled
 from octabox.engine.worker.batches.proof import BatchProof
+from octabox.engine.worker.inputs.sizes import call_pixels
 from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
+from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.progress import ProgressReporter
 from octabox.engine.worker.runner import Runner, parse_output
 from octabox.engine.worker.targets import Target
 from octabox.errors import GenerationCancelledError, RequestError
+from octabox.types import AdapterReport
 
 #: The key of a run's metadata for the number of runs that shared its call of the pipeline.
 BATCH = "batch"
+
+#: Members of the batches of a probe.
+PROBED = 2
+
+
+@dataclass(frozen=True)
+class _GroupOutput:
+    """What one call of the pipeline returned for the members of a batch.
+
+    Args:
+        runs: Their runs, with complete sizes.
+        outputs: The fields of the output of each.
+        own: The warnings of each.
+        messages: The warnings of all.
+        adapters: The LoRAs.
+    """
+
+    runs: list[Run]
+    outputs: list[dict[str, Any]]
+    own: list[list[str]]
+    messages: list[str]
+    adapters: list[AdapterReport]
 
 
 class BatchRunner:
@@ -32,10 +60,13 @@ class BatchRunner:
     Args:
         runner: Runs single runs.
         model: The model.
+        modes: Selects the memory mode of each batch.
     """
 
-    def __init__(self, runner: Runner, model: LoadedModel) -> None:
-        self._runner, self._model = runner, model
+    def __init__(self, runner: Runner, model: LoadedModel, modes: ModeController) -> None:
+        self._runner, self._model, self._modes = runner, model, modes
+        #: The call whose run was the last one that ran, if it shared that with no other.
+        self.alone: Call | None = None
         self._joined = JoinedRunner(runner, model)
         self.proof = BatchProof(runner, self._joined, model)
         self._limits = BatchLimits()
@@ -63,6 +94,7 @@ class BatchRunner:
         records = [CallRecord(call, self._reporter(call)) for call in calls]
         waiting = deque(Member(record, index, run) for record in records for index, run in enumerate(record.call.runs))
         target = self._runner.targets[calls[0].runs_as]
+        self._last, self.alone = ("", 1), None
         while waiting := deque(drop_cancelled(waiting, events)):
             group = self._next_group(target, waiting, events)
             self._run_group(target, group, events)
@@ -100,9 +132,12 @@ class BatchRunner:
         first = waiting.popleft()
         group = [first]
         limit = batch_limit(first.call, target.entry, self._limits.by_size) if waiting else 1
+        if limit > 1:
+            limit = self._modes.members_in_memory(self._pixels(target, first.run), limit)
         if limit == 1 or not self._joined.is_plain(target, first.call, first.run):
             return group
-        # The probe is last, since it takes a while.
+        # The probe is last, since it takes a while. Where it fails for lack of memory, runs of this size share no batch.
+        self._last, self.alone = (size_key(first.run, target.entry), PROBED), None
         calls = [member.call for member in (first, *waiting)]
         if self._find_reason(calls, events):
             return group
@@ -119,11 +154,26 @@ class BatchRunner:
 
         return self.proof.find_reason(calls[0], check)
 
+    def _pixels(self, target: Target, run: Run) -> int:
+        return call_pixels(target.pipe, target.entry, run.params, run.inputs)
+
     def _run_group(self, target: Target, group: Sequence[Member], events: CallEvents) -> None:
-        """Run the members of a batch, and add their outputs to the records of their calls."""
+        """Run the members of a batch in a memory mode that fits, and add their outputs to the records of their calls."""
+        call, run = group[0].call, group[0].run
+        self._last, self.alone = (size_key(run, target.entry), len(group)), call if len(group) == 1 else None
+        call_pipeline = partial(self._call_pipeline, target, group, events)
+        done, changes = self._modes.run_fitting(
+            self._runner, call.model.name, self._pixels(target, run), call_pipeline, len(group)
+        )
+        shared = {BATCH: len(group)} if len(group) > 1 else {}
+        for member, run, output, warnings in zip(group, done.runs, done.outputs, done.own, strict=True):
+            items = parse_output(self._model, target, member.call, run, output, done.adapters, warnings)
+            seeded = [(item, seed, {**metadata, **shared}) for item, seed, metadata in items]
+            member.record.add(seeded, [*done.messages, *warnings, *changes], done.adapters)
+
+    def _call_pipeline(self, target: Target, group: Sequence[Member], events: CallEvents) -> _GroupOutput:
+        """Call the pipeline once for all members of a batch, and learn how long it took."""
         call, runner = group[0].call, self._runner
-        key = size_key(group[0].run, target.entry)
-        self._last = key, len(group)
         steps = SharedSteps(target.pipe, group, events)
         own: list[list[str]] = [[] for _ in group]
         with (
@@ -137,9 +187,5 @@ class BatchRunner:
                 outputs = self._joined.run(target, call, runs, steps.on_step, own)
             messages.extend(self._model.performance.take_warnings())
         steps.check()
-        self._limits.add(key, len(group), measurement.sample(steps.taken))
-        shared = {BATCH: len(group)} if len(group) > 1 else {}
-        for member, run, output, warnings in zip(group, runs, outputs, own, strict=True):
-            items = parse_output(self._model, target, member.call, run, output, reports, warnings)
-            seeded = [(item, seed, {**metadata, **shared}) for item, seed, metadata in items]
-            member.record.add(seeded, [*messages, *warnings], reports)
+        self._limits.add(size_key(group[0].run, target.entry), len(group), measurement.sample(steps.taken))
+        return _GroupOutput(runs, outputs, own, messages, reports)

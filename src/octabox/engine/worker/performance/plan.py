@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from octabox.config.model import ModelConfig
-from octabox.config.performance import GRAPH_MODES, NO_CACHE, PerformanceConfig, effective_settings
-from octabox.engine.messages import COMPILED_CODE_VARIABLE, WorkerOptions
+from octabox.config.performance import (
+    COMPILED_CODE_VARIABLE,
+    GRAPH_MODES,
+    NO_CACHE,
+    PerformanceConfig,
+    effective_settings,
+)
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.performance.attention import check_attention
 from octabox.engine.worker.performance.caches import check_cache
 from octabox.engine.worker.performance.compiler import check_backend

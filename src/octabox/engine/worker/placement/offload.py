@@ -87,11 +87,18 @@ class Placement:
     def change_mode(self, mode: str, reason: str) -> None:
         """Place the components as another mode does, between two calls, and keep why."""
         self.reason = reason
-        with self._attach_all():
-            for offloader in self._offloaders:
-                offloader.remove()
+        self._remove_offloaders()
         self._offloaders, self._eviction, self.mode = [], EvictionPolicy(self.device), mode
         self.install(self._components, self._attach_all)
+
+    def leave_device(self, reason: str) -> None:
+        """Move what can be moved to the host, between two calls, until `change_mode` places it again, and keep why."""
+        self.reason = reason
+        self._remove_offloaders()
+        self._offloaders = []
+        with self._attach_all():
+            for module in _modules(self._components).values():
+                _move(module, HOST)
 
     @contextmanager
     def call_scope(self) -> Iterator[None]:
@@ -131,9 +138,7 @@ class Placement:
         Meanwhile the weights are on the host. Offloading is installed again afterwards, also on errors, for the modules that
         the components have then.
         """
-        with self._attach_all():
-            for offloader in self._offloaders:
-                offloader.remove()
+        self._remove_offloaders()
         try:
             yield
         finally:
@@ -146,6 +151,12 @@ class Placement:
         """Use a component within the context without offloading another one for it, and offload it afterwards."""
         with self._eviction.without_eviction():
             yield
+
+    def _remove_offloaders(self) -> None:
+        """Move the components that are offloaded to the host, without hooks."""
+        with self._attach_all():
+            for offloader in self._offloaders:
+                offloader.remove()
 
     def _install_offloader(self, name: str, module: torch.nn.Module) -> Offloader | None:
         """Install and return the offloader of a component; None if the component cannot be moved."""

@@ -8,7 +8,7 @@ import queue
 import threading
 from multiprocessing.connection import Connection
 
-from octabox.engine.messages import Alive, CancelCall, Failed, FromWorker, Ping, RunBatch, RunCall, Start
+from octabox.engine.messages import Alive, CancelCall, Failed, FromWorker, Ping, RunBatch, RunCall, Sleep, Start, WakeUp
 from octabox.engine.protocol import Call
 from octabox.errors import GenerationError, OctaboxError
 
@@ -25,7 +25,8 @@ class Pipe:
     def __init__(self, connection: Connection) -> None:
         self._connection, self._writing = connection, threading.Lock()
         self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
-        self.calls: queue.SimpleQueue[tuple[Call, ...]] = queue.SimpleQueue()
+        #: Calls to run, and requests to move the weights.
+        self.calls: queue.SimpleQueue[tuple[Call, ...] | Sleep | WakeUp] = queue.SimpleQueue()
         self.cancelled: set[str] = set()
         threading.Thread(target=self._receive, name="pipe", daemon=True).start()
 
@@ -59,6 +60,8 @@ class Pipe:
                     self.calls.put((message.call,))
                 elif isinstance(message, RunBatch):
                     self.calls.put(message.calls)
+                elif isinstance(message, Sleep | WakeUp):
+                    self.calls.put(message)
                 elif isinstance(message, CancelCall):
                     self.cancelled.add(message.id)
                 elif isinstance(message, Ping):

@@ -19,7 +19,10 @@ from octabox.engine.messages import (
     LoadFailed,
     RunFinished,
     RunStarted,
+    Sleep,
     StepDone,
+    WakeUp,
+    WeightsMoved,
 )
 from octabox.engine.protocol import Call
 from octabox.engine.threads import default_threads
@@ -70,14 +73,31 @@ def serve(pipe: Pipe) -> None:
     os._exit(DEVICE_BROKEN)
 
 
-def _run_calls(calls: Sequence[Call], runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
-    """Run calls, in batches where they may share one; return whether the worker can run others."""
+def _run_calls(
+    calls: Sequence[Call] | Sleep | WakeUp, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor
+) -> bool:
+    """Run calls, in batches where they may share one, or move the weights; return whether the worker can run others."""
+    if isinstance(calls, Sleep | WakeUp):
+        return _move_weights(calls, runner, pipe)
     if runner.batches.may_batch(calls):
         left = _run_batches(calls, runner, pipe, encoder)
         if left is None:
             return False
         calls = left
     return all(_run_call(call, runner, pipe, encoder) for call in calls)
+
+
+def _move_weights(message: Sleep | WakeUp, runner: TrialRunner, pipe: Pipe) -> bool:
+    """Move the weights to the host or back, and report that; return whether the device is still usable."""
+    failure: OctaboxError | None = None
+    try:
+        runner.move_weights(message)
+    except Exception as error:  # noqa: BLE001 (a device may raise anything)
+        failure = to_load_error(error, runner.start.model)
+        clear_frames(error)
+    pipe.send(runner.modes.memory())
+    pipe.send(WeightsMoved(failure))
+    return is_usable(runner.device)
 
 
 class _BatchEvents:
@@ -126,17 +146,35 @@ def _run_batches(
         if left.pop(call.id, None):
             _BatchEvents(pipe).drop(call)
         pipe.cancelled.discard(call.id)
-    if failure is None:
-        return []
+    return [] if failure is None else _recover_batch([*left.values()], failure, runner, pipe)
+
+
+def _recover_batch(left: list[Call], failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> Sequence[Call] | None:
+    """Restore the model after a failed batch.
+
+    Args:
+        left: The calls that have no output.
+        failure: Why it failed.
+        runner: Runs the calls.
+        pipe: The pipe to the server.
+
+    Returns:
+        The calls that are still to run, each alone; None if the device has failed.
+    """
     if isinstance(failure, DeviceError):
-        for call in left.values():
+        for call in left:
             pipe.fail(call.id, failure)
         return None
-    if not isinstance(failure, GenerationCancelledError):
-        logger.info("A batch of %s has failed, and its calls run singly: %s", calls[0].model.name, failure)
+    if left and not isinstance(failure, GenerationCancelledError):
+        logger.info("A batch of %s has failed, and its calls run singly: %s", left[0].model.name, failure)
         runner.batches.add_failure(failure)
     _clean_up(failure, runner, pipe)
-    return [*left.values()] if is_usable(runner.device) else None
+    alone = runner.batches.alone
+    if alone in left and isinstance(failure, OutOfMemoryError):
+        # It has run alone, and again where another memory mode needs less.
+        left.remove(alone)
+        pipe.fail(alone.id, failure)
+    return left if is_usable(runner.device) else None
 
 
 def _send_report(runner: TrialRunner, pipe: Pipe) -> None:

@@ -69,7 +69,9 @@ def routes(ctx: AppContext, callers: Callers) -> APIRouter:
 
 def _in_use(ctx: AppContext, name: str) -> bool:
     """Return whether a model loads or has requests."""
-    return any(each.model == name and (each.state != "ready" or each.waiting) for each in ctx.models.status())
+    return any(
+        each.model == name and (each.state in ("loading", "busy") or each.waiting) for each in ctx.models.status()
+    )
 
 
 def _selected(ctx: AppContext, callers: Callers, request: Request) -> str:
