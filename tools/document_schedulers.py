@@ -63,6 +63,10 @@ A schedule is the distribution of noise levels over the steps. With few steps, `
 `sa_solver` and third-order solvers that add noise need about 30 steps with it. `align_your_steps` interpolates its
 timesteps for other numbers of steps.
 
+Solvers of a higher order, such as `plms`, `heun` and `dpm_2`, diverge in few steps with a large guidance scale: shapes and
+colours are wrong. Each combination is tried with a distribution that is known, and the response has a warning with a number
+of steps that is enough.
+
 | schedule | other names | settings |
 |---|---|---|
 """

@@ -24,7 +24,8 @@ def process(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
     """Return the processes that the next conversion starts, in their order."""
     processes: list[Process] = []
 
-    def ask(context: Any, function: Any, order: tuple[Conversion, Path]) -> Any:
+    def ask(context: Any, function: Any, order: tuple[Conversion, Path], silence: float) -> Any:
+        assert silence > 0
         del context, function
         return processes.pop(0)(order[1])
 
@@ -152,3 +153,20 @@ def test_nothing_else_is_ever_replaced(tmp_path: Path, force: bool) -> None:
             convert(order(tmp_path / name), force=force)
 
     assert (tmp_path / "papers" / "thesis.txt").exists()
+
+
+def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told how, and no folder remains."""
+    monkeypatch.setattr(conversion, "work", _hang)
+    monkeypatch.setattr(conversion, "SILENCE", 0.4)
+
+    with pytest.raises(WorkerDiedError, match=r"used no CPU time for .* minutes, and was ended"):
+        convert(order(tmp_path / "out"))
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def _hang(connection: Any) -> None:
+    """Take the order, and wait for another."""
+    connection.recv()
+    connection.recv()

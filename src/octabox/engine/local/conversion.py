@@ -17,6 +17,9 @@ from octabox.errors import ForbiddenPathError, OctaboxError, WorkerDiedError
 from octabox.hub.folder import index_file
 from octabox.security.filesystem import apply_umask
 
+#: Seconds without CPU time after which a conversion is ended, as one that waits for a disk or a network that is gone.
+SILENCE = 600.0
+
 
 def convert(conversion: Conversion, *, force: bool = False) -> Converted:
     """Write a model to a folder, which appears once it is complete, or not at all.
@@ -38,13 +41,15 @@ def _run(conversion: Conversion, part: Path) -> Converted:
     """Let a process write to this folder: a forked one, or a spawned one where a fork cannot use the accelerators."""
     processes = ProcessStarter()
     try:
-        answer = ask_process(processes.context, work, (conversion, part))
+        answer = ask_process(processes.context, work, (conversion, part), silence=SILENCE)
         if isinstance(answer, BadFork):
             processes.use_spawn(answer)
-            answer = ask_process(processes.context, work, (conversion, part))
+            answer = ask_process(processes.context, work, (conversion, part), silence=SILENCE)
     except ProcessEndedError as error:
         how = str(error)
-        if error.exit_code == -signal.SIGKILL:
+        if error.exit_code is None:
+            how = f"used no CPU time for {SILENCE / 60:g} minutes, and was ended"
+        elif error.exit_code == -signal.SIGKILL:
             how = "was ended by SIGKILL, which often means that the machine ran out of memory"
         name = conversion.model.name
         message = f"The process that converted '{name}' {how}."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import torch
@@ -58,18 +58,15 @@ def convert_to_noise(scheduler: Any) -> Any:
     """
     prediction = scheduler.config.prediction_type
     converted = _for_noise(scheduler)
-    original: Callable[..., Any] = converted.step
 
-    def step(model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **options: Any) -> Any:
-        noisy = converted.scale_model_input(sample, timestep)
-        scale, deviation = _factors(converted.alphas_cumprod, float(timestep))
-        if prediction == VELOCITY:
-            noise = scale * model_output + deviation * noisy
-        else:
-            noise = (noisy - scale * model_output) / deviation
-        return original(noise.to(model_output.dtype), timestep, sample, *args, **options)
+    # A method, so that a copy of the scheduler has the step of the copy.
+    def step(self: Any, output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **options: Any) -> Any:
+        noisy = self.scale_model_input(sample, timestep)
+        scale, deviation = noise_factors(self.alphas_cumprod, float(timestep))
+        noise = scale * output + deviation * noisy if prediction == VELOCITY else (noisy - scale * output) / deviation
+        return type(self).step(self, noise.to(output.dtype), timestep, sample, *args, **options)
 
-    converted.step = step
+    converted.step = MethodType(step, converted)
     return converted
 
 
@@ -106,12 +103,26 @@ def _ideal_output(
     alphas: torch.Tensor, timestep: float, noisy: torch.Tensor, result: torch.Tensor, prediction: str
 ) -> torch.Tensor:
     """Return what a model outputs for a noisy sample if it knows the result."""
-    scale, deviation = _factors(alphas, timestep)
+    return model_output(noisy, result, *noise_factors(alphas, timestep), prediction)
+
+
+def model_output(
+    noisy: torch.Tensor, result: torch.Tensor, scale: float, deviation: float, prediction: str
+) -> torch.Tensor:
+    """Return the output of a model for a noisy sample.
+
+    Args:
+        noisy: The noisy sample.
+        result: The result that the model expects.
+        scale: Factor of the result in the noisy sample.
+        deviation: Factor of the noise.
+        prediction: What the model predicts.
+    """
     noise = (noisy - scale * result) / deviation
     return {NOISE: noise, SAMPLE: result, VELOCITY: scale * noise - deviation * result}[prediction]
 
 
-def _factors(alphas: torch.Tensor, timestep: float) -> tuple[float, float]:
+def noise_factors(alphas: torch.Tensor, timestep: float) -> tuple[float, float]:
     """Return the factors of the result and of the noise in a noisy sample."""
     lower = min(int(timestep), len(alphas) - 1)
     upper, share = min(lower + 1, len(alphas) - 1), timestep - lower

@@ -29,6 +29,7 @@ from octabox.engine.worker.inputs.sizes import (
     size_of_image,
     size_warnings,
 )
+from octabox.engine.worker.inputs.solver_trial import solver_warnings
 from octabox.engine.worker.inputs.timesteps import checked_timesteps, step_warnings
 from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
@@ -177,6 +178,7 @@ class Runner:
         """Call the pipeline with the arguments that it takes, and add a warning for each without effect."""
         pipe, entry = target.pipe, target.entry
         check_sizes(pipe, entry, run.params)
+        messages += solver_warnings(pipe, entry, run.params)
         # Some pipelines use the global generators of the libraries, also in addition to the one that they are passed.
         torch.manual_seed(run.seed)
         np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the generator that pipelines use)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -131,18 +132,18 @@ def _build_trial(cls: Any, parts: SchedulerConfig, choice: SchedulerChoice) -> A
 
 def _use_timesteps(scheduler: Any, schedule: tuple[int, ...]) -> None:
     """Let a scheduler use explicit timesteps, whenever only their number is set."""
-    original: Callable[..., None] = scheduler.set_timesteps
 
+    # A method, so that a copy of the scheduler sets the timesteps of the copy.
     def set_timesteps(
-        num_inference_steps: int | None = None, device: Any = None, timesteps: Any = None, **options: Any
+        self: Any, num_inference_steps: int | None = None, device: Any = None, timesteps: Any = None, **options: Any
     ) -> None:
         if num_inference_steps is None or timesteps is not None or options.get("sigmas") is not None:
-            original(num_inference_steps, device=device, timesteps=timesteps, **options)
+            type(self).set_timesteps(self, num_inference_steps, device=device, timesteps=timesteps, **options)
         else:
             timesteps = _interpolate_timesteps(schedule, num_inference_steps)
-            original(device=device, timesteps=timesteps, **options)
+            type(self).set_timesteps(self, device=device, timesteps=timesteps, **options)
 
-    scheduler.set_timesteps = set_timesteps
+    scheduler.set_timesteps = MethodType(set_timesteps, scheduler)
 
 
 def _interpolate_timesteps(schedule: tuple[int, ...], steps: int) -> list[int]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.types import Source
 
@@ -33,12 +34,20 @@ _QUOTED = re.compile(r"^'(\w+)'")
 _SIZE = re.compile(r"(\d{1,9})[xX](\d{1,9})")
 
 
-def call_parameters(fields: Mapping[str, Any], inputs: Inputs) -> tuple[dict[str, Any], dict[str, str]]:
+def has_aliases(fields: Iterable[str]) -> bool:
+    """Return whether a field is a short name of a call parameter, so that `call_parameters` needs the pipeline."""
+    return not ALIASES.keys().isdisjoint(fields)
+
+
+def call_parameters(
+    fields: Mapping[str, Any], inputs: Inputs, entry: PipelineEntry | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return call parameters by diffusers' names, and the client's names of those that differ.
 
     Args:
         fields: Values by the client's names.
         inputs: Media that were sent as files.
+        entry: The pipeline, whose own parameters take precedence over short names; None if it is not known.
 
     Raises:
         InvalidParameterError: Two fields are the same parameter.
@@ -46,7 +55,8 @@ def call_parameters(fields: Mapping[str, Any], inputs: Inputs) -> tuple[dict[str
     params: dict[str, Any] = {}
     client_names: dict[str, str] = {}
     for name, value in _merge_images(fields).items():
-        parameter = ALIASES.get(name, name)
+        is_own = entry is not None and entry.parameter(name) is not None
+        parameter = name if is_own else ALIASES.get(name, name)
         if parameter in params or parameter in inputs:
             other = client_names.get(parameter, parameter)
             what = f"'{name}' and '{other}' are the same parameter" if name != other else f"'{name}' is given twice"

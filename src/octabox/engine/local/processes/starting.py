@@ -19,7 +19,7 @@ from octabox.engine.local.processes.forkserver import (
     interrupts_blocked,
     running_fork_server,
 )
-from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT, SILENCE_TIMEOUT
+from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT, SILENCE_TIMEOUT, Silence, check_interval
 
 T = TypeVar("T")
 
@@ -137,7 +137,11 @@ def _start_process(context: BaseContext, function: Callable[[Connection], None])
 
 
 def ask_process(
-    context: BaseContext, function: Callable[[Connection], None], order: object = None, timeout: float | None = None
+    context: BaseContext,
+    function: Callable[[Connection], None],
+    order: object = None,
+    timeout: float | None = None,
+    silence: float | None = None,
 ) -> Any:
     """Run a function in a new process, and return its first message.
 
@@ -146,16 +150,17 @@ def ask_process(
         function: What it runs, with its end of a pipe.
         order: What is sent to it first; None sends nothing.
         timeout: Seconds to wait; None waits as long as the process runs.
+        silence: Seconds without a sign of life after which it is ended; None is no limit.
 
     Raises:
-        ProcessEndedError: It ended, or was ended after ``timeout``, without a message.
+        ProcessEndedError: It ended, or was ended after ``timeout`` or ``silence``, without a message.
     """
     process, ours = start_process(context, function)
     handle, ends, timed_out = ProcessHandle(process), False, False
     try:
         if order is not None:
             ours.send(order)
-        if ours.poll(timeout):
+        if ours.poll(timeout) if silence is None else _poll_alive(ours, handle.pid, silence):
             return ours.recv()
         timed_out = True
     except (EOFError, OSError):
@@ -166,6 +171,15 @@ def ask_process(
         handle.join()
         ours.close()
     raise ProcessEndedError(None if timed_out else handle.exit_code)
+
+
+def _poll_alive(connection: Connection, pid: int | None, silence: float) -> bool:
+    """Wait for a message as long as a process shows signs of life; return whether there is one."""
+    interval, silent = check_interval(silence), Silence(pid)
+    while not connection.poll(interval):
+        if silent.count(interval) >= silence:
+            return False
+    return True
 
 
 class ProcessEndedError(Exception):

@@ -86,7 +86,7 @@ def to_request(
     if body.output_format and match.entry.output_kind:
         check_output_format(output, match.entry.output_kind)
     inputs: dict[str, tuple[Source, ...]] = {match.reference: payload.inputs} if match.reference else {}
-    params, client_names = call_parameters(body.extra_fields, inputs)
+    params, client_names = call_parameters(body.extra_fields, inputs, match.entry)
     prompts, optional_params = _prompts(payload, match)
     if body.target_size is not None:
         size = {"width": body.target_size.width, "height": body.target_size.height}

@@ -14,10 +14,11 @@ from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.localai.bindings import find_upscaler, parse_video
 from octabox.frontends.http.localai.responses import to_response
 from octabox.frontends.http.localai.schema import InpaintingForm, UpscaleForm, VideoRequest
-from octabox.frontends.http.localai.translate import ParsedRequest, to_inpainting, to_upscaling
+from octabox.frontends.http.localai.translate import INPAINTING, ParsedRequest, to_inpainting, to_upscaling
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.multipart import read_fields
 from octabox.frontends.http.responses import base_url, default_response_format
+from octabox.frontends.naming.parameters import has_aliases
 from octabox.service.workflows.upscale import check_scale, upscale_image
 from octabox.types import Generation
 
@@ -33,7 +34,11 @@ def image_routes(ctx: AppContext) -> APIRouter:
     async def inpainting(request: Request) -> Response:
         """Inpaint an image where its mask is white."""
         fields, inputs = await read_fields(request, ctx.settings.max_upload_bytes, InpaintingForm)
-        return await _respond(ctx, request, to_inpainting(check_fields(InpaintingForm, fields), inputs))
+        form = check_fields(InpaintingForm, fields)
+        entry = None
+        if form.model and has_aliases(form.extra_fields):
+            entry = await asyncio.to_thread(ctx.models.pipeline, form.model, INPAINTING)
+        return await _respond(ctx, request, to_inpainting(form, inputs, entry))
 
     @router.post("/upscale", openapi_extra=body_description(UpscaleForm.model_json_schema, "multipart/form-data"))
     async def upscale(request: Request) -> Response:

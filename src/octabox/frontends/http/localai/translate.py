@@ -23,6 +23,9 @@ from octabox.service.selection.inputs import FRAMES
 from octabox.service.selection.models import PipelineMatch
 from octabox.types import Generation, GenerationRequest, OutputFormat
 
+#: Task of the route for inpainting.
+INPAINTING = "inpainting"
+
 
 @dataclass(frozen=True)
 class ParsedRequest:
@@ -49,8 +52,13 @@ class ParsedRequest:
         return rename_warnings([*self.warnings, *generation.warnings], self.client_names)
 
 
-def to_inpainting(form: InpaintingForm, inputs: Inputs) -> ParsedRequest:
+def to_inpainting(form: InpaintingForm, inputs: Inputs, entry: PipelineEntry | None = None) -> ParsedRequest:
     """Return the generation request for a form; the mask is white or transparent where the image is inpainted.
+
+    Args:
+        form: The form.
+        inputs: Media by call parameter.
+        entry: The pipeline, if a field has a short name of a call parameter.
 
     Raises:
         RequestError: A field is missing, or has an invalid value.
@@ -64,12 +72,12 @@ def to_inpainting(form: InpaintingForm, inputs: Inputs) -> ParsedRequest:
     if not (form.prompt or "").strip():
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the image.", parameter="prompt")
     warnings: list[str] = []
-    params, client_names = call_parameters(form.extra_fields, inputs)
+    params, client_names = call_parameters(form.extra_fields, inputs, entry)
     params |= parse_prompts(form.prompt, form.negative_prompt, warnings)
     optional_params = requested_size(form.size, params)
     client_names = {"num_outputs": "n", "mask_image": "mask", **_size_names(optional_params), **client_names}
     request = _build_request(
-        form, params, "inpainting", optional_params=optional_params, inputs=dict(inputs), num_outputs=form.n
+        form, params, INPAINTING, optional_params=optional_params, inputs=dict(inputs), num_outputs=form.n
     )
     check_output_format(request.output, "image")
     return ParsedRequest(request, parse_response_format(form.response_format), tuple(warnings), client_names)
@@ -89,7 +97,7 @@ def to_upscaling(form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None)
     if "image" not in inputs:
         raise MissingParameterError("'image' is missing.", hint="Send it as a file.", parameter="image")
     warnings: list[str] = []
-    params, client_names = call_parameters(form.extra_fields, inputs)
+    params, client_names = call_parameters(form.extra_fields, inputs, entry)
     params |= parse_prompts(form.prompt, form.negative_prompt, warnings)
     # Upscaling needs no prompt, but some pipelines require one.
     if "prompt" not in params and entry is not None and entry.parameter("prompt") is not None:
@@ -113,7 +121,7 @@ def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_nam
     """
     numbers = {"width": body.width, "height": body.height, "step": body.step, "cfg_scale": body.cfg_scale}
     values = {name: value for name, value in numbers.items() if value is not None and (value or name == "cfg_scale")}
-    params, client_names = call_parameters({**values, **_other_parameters(body, values)}, inputs)
+    params, client_names = call_parameters({**values, **_other_parameters(body, values)}, inputs, match.entry)
     optional_params = requested_size(body.size, params)
     client_names = {**_size_names(optional_params), **media_names, **client_names}
     warnings: list[str] = []

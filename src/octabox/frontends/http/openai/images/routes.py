@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.errors import MissingParameterError
 from octabox.frontends.http.bodies import body_description, read_json
 from octabox.frontends.http.context import AppContext
@@ -24,6 +25,7 @@ from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_
 from octabox.frontends.http.responses import base_url, default_response_format
 from octabox.frontends.http.sse import EventStream, StartedEvents
 from octabox.frontends.naming.aliases import inline_schema
+from octabox.frontends.naming.parameters import has_aliases
 from octabox.service.selection.models import first_model_for
 from octabox.types import Source
 
@@ -45,7 +47,8 @@ def routes(ctx: AppContext) -> APIRouter:
         model = await _model_name(ctx, body, "text-to-image" if needs_prompt(body) else "image-to-image")
         if needs_prompt(body) and (body.prompt or await _takes_prompt(ctx, model)):
             require_prompt(body)
-        return await _respond(ctx, request, to_request(body, model), stream=body.stream, prefix="image_generation")
+        parsed = to_request(body, model, entry=await _find_pipeline(ctx, model, body))
+        return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_generation")
 
     @router.post("/edits", openapi_extra=form_or_json)
     async def edits(request: Request) -> Response:
@@ -59,7 +62,8 @@ def routes(ctx: AppContext) -> APIRouter:
         takes_prompt = await _takes_prompt(ctx, model, body.task or task)
         if takes_prompt:
             require_prompt(body)
-        parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt)
+        entry = await _find_pipeline(ctx, model, body, task)
+        parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt, entry=entry)
         if own_mask:
             parsed = replace(parsed, warnings=(*parsed.warnings, OWN_MASK))
         return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
@@ -73,7 +77,8 @@ def routes(ctx: AppContext) -> APIRouter:
         model = await _model_name(ctx, body, task)
         takes_prompt = await _takes_prompt(ctx, model, body.task or task)
         body = body.model_copy(update={"prompt": body.prompt or ("" if takes_prompt else None)})
-        parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt)
+        entry = await _find_pipeline(ctx, model, body, task)
+        parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt, entry=entry)
         return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
 
     return router
@@ -91,6 +96,15 @@ async def _model_name(ctx: AppContext, body: ImageRequest, task: str) -> str:
     if body.model:
         return body.model
     return await asyncio.to_thread(first_model_for, ctx.models, "image", body.task or task)
+
+
+async def _find_pipeline(
+    ctx: AppContext, model: str, body: ImageRequest, task: str | None = None
+) -> PipelineEntry | None:
+    """Return the pipeline for a body in which a parameter has a short name; None for others, which need none."""
+    if not has_aliases(body.extra_fields):
+        return None
+    return await asyncio.to_thread(ctx.models.pipeline, model, body.task or task)
 
 
 async def _takes_prompt(ctx: AppContext, model: str, task: str | None = None) -> bool:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.errors import MissingParameterError
 from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.images.schema import ImageRequest
@@ -56,6 +57,7 @@ def to_request(
     task: str | None = None,
     *,
     prompt_optional: bool = False,
+    entry: PipelineEntry | None = None,
 ) -> ParsedRequest:
     """Return the generation request for a body.
 
@@ -65,12 +67,13 @@ def to_request(
         inputs: Media that were sent as files.
         task: Default of the task.
         prompt_optional: Whether the model may have no prompt. OpenAI's clients always send one.
+        entry: The pipeline, if a field has a short name of a call parameter.
 
     Raises:
         RequestError: A field has an invalid value.
     """
     warnings: list[str] = []
-    params, client_names = call_parameters(body.extra_fields, inputs or {})
+    params, client_names = call_parameters(body.extra_fields, inputs or {}, entry)
     prompts = parse_prompts(body.prompt, body.negative_prompt, warnings, body.prompt_syntax)
     params |= {} if prompt_optional else prompts
     optional_params = requested_size(body.size, params)

@@ -83,7 +83,7 @@ def to_request(
     """
     if not (body.prompt or "").strip() and match.entry.parameter("prompt"):
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the video.", parameter="prompt")
-    params, client_names = call_parameters(body.extra_fields, inputs)
+    params, client_names = call_parameters(body.extra_fields, inputs, match.entry)
     params |= {"prompt": body.prompt} if body.prompt else {}
     optional_params = requested_size(body.size, params)
     client_names = {"width": "size", "height": "size", **client_names} if optional_params else client_names
