@@ -3,14 +3,15 @@
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { getJson } from "./api.js";
-import { formFields, initialValues, restoreValues, toParams } from "./fields.js";
+import { formFields, initialValues, restoreValues } from "./fields.js";
 import { fetchAsDataUri } from "./media-input.js";
 import { readParameters } from "./metadata.js";
 import { Run, warningsByField } from "./run.js";
+import { requestBody } from "./request.js";
 import { runs } from "./runs.js";
 import { asCurl, asPython, asYaml } from "./snippets.js";
 import { T } from "./texts.js";
-import { workflowBody, workflowFields } from "./workflow.js";
+import { workflowFields } from "./workflow.js";
 import "./field.js";
 import "./result.js";
 
@@ -206,21 +207,9 @@ export class OctaboxCreate extends LitElement {
 
   /** Return the body of the request that the form describes. */
   body() {
-    const { params, problems } = toParams(this.fields, this.values);
+    const { body, problems } = requestBody(this);
     this.problems = problems;
-    const adapters = Object.entries(this.chosen).map(([lora, weight]) => ({ lora, weight }));
-    const workflow = workflowBody(this.parts, this.workflow);
-    return {
-      model: this.model,
-      task: this.task,
-      params,
-      ...(this.seed === "" ? {} : { seed: Number(this.seed) }),
-      ...(this.outputs > 1 ? { num_outputs: this.outputs } : {}),
-      ...(this.scheduler ? { scheduler: this.scheduler } : {}),
-      ...(this.syntax ? { prompt_syntax: this.syntax } : {}),
-      ...(adapters.length ? { adapters } : {}),
-      ...(Object.keys(workflow).length ? { workflow } : {}),
-    };
+    return body;
   }
 
   onSubmit(event) {
