@@ -15,6 +15,8 @@ import yaml
 
 from makers import Tiny, pipelines
 from makers.samples import content, is_marker, parted
+from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.signature import settable_parameters
 from page_scripts import copy_scripts, run
 from pipelines.requests import in_base64
 
@@ -28,14 +30,16 @@ EXCEPTIONS = yaml.safe_load(Path(__file__).with_name("form_exceptions.yaml").rea
 
 #: The form of a schema with the values that a person fills in, and the request that the page sends.
 FORM = """
+const listed = (value, field) => field.many && !Array.isArray(value) ? [value] : value;
 import { formFields, initialValues } from './js/fields.js';
 import { requestBody } from './js/request.js';
 const { model, task, schema, filled } = value;
 const fields = formFields(schema);
 const values = initialValues(fields);
 for (const each of fields) {
-  const given = filled.params[each.name] ?? (each.required || filled.inputs[each.name] ? filled.controls[each.control] : undefined);
-  if (given !== undefined) values[each.name] = each.control === 'json' ? JSON.stringify(given) : each.many && !Array.isArray(given) ? [given] : given;
+  const given = filled.params[each.name] ?? (each.required ? filled.controls[each.control] : undefined);
+  if (given === undefined) continue;
+  values[each.name] = each.control === 'json' ? JSON.stringify(given) : listed(given, each);
 }
 console.log(JSON.stringify(requestBody({ model, task, fields, values })));
 """
@@ -58,7 +62,8 @@ def tiny(request: pytest.FixtureRequest, folder: Path) -> Iterator[Tiny]:
         warnings.simplefilter("ignore")
         made.make().save_pretrained(str(weights))
     plain, _ = parted(made.params)
-    defaults = {name: each for name, each in plain.items() if name not in ("prompt", "output_type")}
+    known = {each.name for each in settable_parameters(load_catalog().pipeline(made.name))}
+    defaults = {name: each for name, each in plain.items() if name in known - {"prompt"}}
     file = folder / f"{made.name}.yaml"
     file.write_text(yaml.safe_dump({"name": made.name, "model": str(weights), "defaults": defaults}), encoding="utf-8")
     yield made
@@ -88,7 +93,7 @@ def _filled(tiny: Tiny) -> dict[str, Any]:
     media = {name: _uris(given, str(tiny.params[name])) for name, given in files.items()}
     words = {} if is_marker(prompt) else {"prompt": prompt}
     controls = {"prompt": "a red circle", "text": "a red circle", **{kind: _uri(kind, content(kind)) for kind in MEDIA}}
-    return {"params": {**words, **media}, "inputs": {}, "controls": controls}
+    return {"params": {**words, **media}, "controls": controls}
 
 
 def _uris(given: Any, marker: str) -> Any:

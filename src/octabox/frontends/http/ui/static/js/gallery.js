@@ -14,7 +14,7 @@ const UNDO_TIME = 10_000;
 export class OctaboxGallery extends LitElement {
   static properties = {
     items: { state: true }, search: { state: true }, starred: { state: true }, chosen: { state: true }, open: { state: true }, deleted: { state: true },
-    first: { state: true }, columns: { state: true }, rows: { state: true }, compare: { state: true },
+    first: { state: true }, columns: { state: true }, rows: { state: true }, compare: { state: true }, message: { state: true },
   };
 
   constructor() {
@@ -33,6 +33,7 @@ export class OctaboxGallery extends LitElement {
     this.columns = 4;
     this.rows = 6;
     this.compare = false;
+    this.message = "";
     this.onChange = () => this.read();
     this.onResize = () => this.measure();
   }
@@ -91,6 +92,7 @@ export class OctaboxGallery extends LitElement {
           ${this.chosen.size === 2 ? html`<button type="button" @click=${() => (this.compare = true)}>${T.gallery.compare}</button>` : nothing}` : nothing}
         ${this.deleted.length ? html`<span role="status">${T.gallery.deleted(this.deleted.length)} <button type="button" @click=${() => this.onUndo()}>${T.gallery.undo}</button></span>` : nothing}
       </div>
+      ${this.message ? html`<p class="error" role="alert">${this.message}</p>` : nothing}
       ${found.length ? nothing : html`<p>${T.gallery.empty}</p>`}
       <div class="grid-scroll" @scroll=${() => this.measure()}>
         <svg class="spacer" width="1" height=${height} aria-hidden="true"></svg>
@@ -129,14 +131,14 @@ export class OctaboxGallery extends LitElement {
       <div class="details">
         <p>${promptOf(item)}</p>
         <dl>${[["model", item.metadata?.model], ["seed", item.seed], ...Object.entries(params).filter(([name]) => name !== "prompt")].map(([name, value]) => html`<dt>${name}</dt><dd>${typeof value === "object" ? JSON.stringify(value) : value}</dd>`)}</dl>
-        <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => history.mark([item.key], { tags: e.target.value.split(",").map((each) => each.trim()).filter(Boolean) })}></label>
+        <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => this.mark([item.key], { tags: e.target.value.split(",").map((each) => each.trim()).filter(Boolean) })}></label>
         <div class="buttons">
           <button type="button" @click=${() => this.use("all", item)}>${T.create.again}</button>
           <button type="button" @click=${() => this.use("prompt", item)}>${T.create.usePrompt}</button>
           <button type="button" @click=${() => this.use("seed", item)}>${T.create.useSeed}</button>
           ${item.media_type?.startsWith("image/") ? html`<button type="button" @click=${() => this.use("image", item)}>${T.create.asImage}</button>
             <button type="button" @click=${() => this.use("mask", item)}>${T.create.asMask}</button>` : nothing}
-          <button type="button" @click=${() => { history.mark([item.key], { star: !item.star }); this.close(); }}>${item.star ? T.gallery.unstar : T.gallery.star}</button>
+          <button type="button" @click=${() => { this.mark([item.key], { star: !item.star }); this.close(); }}>${item.star ? T.gallery.unstar : T.gallery.star}</button>
           <button type="button" @click=${() => this.close()}>${T.gallery.close}</button>
         </div>
       </div>
@@ -188,7 +190,13 @@ export class OctaboxGallery extends LitElement {
   }
 
   onStar() {
-    history.mark([...this.chosen], { star: true });
+    this.mark([...this.chosen], { star: true });
+  }
+
+  /** Change stars or tags on the server; what it refuses is said above the grid. */
+  async mark(keys, change) {
+    this.message = "";
+    await history.mark(keys, change).catch((error) => (this.message = error.message));
   }
 
   use(what, output) {
