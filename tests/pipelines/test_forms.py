@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from PIL import Image
 
 from makers import Tiny, pipelines
-from makers.samples import content, is_marker, parted
+from makers.samples import SIDE, content, is_marker, parted
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.signature import settable_parameters
 from page_scripts import copy_scripts, run
@@ -37,9 +39,9 @@ const { model, task, schema, filled } = value;
 const fields = formFields(schema);
 const values = initialValues(fields);
 for (const each of fields) {
-  const given = filled.params[each.name] ?? (each.required ? filled.controls[each.control] : undefined);
+  const given = filled.params[each.name] ?? (each.required || each.oneOf ? filled.controls[each.control] : undefined);
   if (given === undefined) continue;
-  values[each.name] = each.control === 'json' ? JSON.stringify(given) : listed(given, each);
+  values[each.name] = ['json', 'array'].includes(each.control) ? JSON.stringify(given) : listed(given, each);
 }
 console.log(JSON.stringify(requestBody({ model, task, fields, values })));
 """
@@ -63,7 +65,8 @@ def tiny(request: pytest.FixtureRequest, folder: Path) -> Iterator[Tiny]:
         made.make().save_pretrained(str(weights))
     plain, _ = parted(made.params)
     known = {each.name for each in settable_parameters(load_catalog().pipeline(made.name))}
-    defaults = {name: each for name, each in plain.items() if name in known - {"prompt"}}
+    simple = {name: each for name, each in plain.items() if not isinstance(each, list | dict)}
+    defaults = {name: each for name, each in simple.items() if name in known - {"prompt"}}
     file = folder / f"{made.name}.yaml"
     file.write_text(yaml.safe_dump({"name": made.name, "model": str(weights), "defaults": defaults}), encoding="utf-8")
     yield made
@@ -88,12 +91,23 @@ def test_a_form_with_its_defaults_is_accepted(tiny: Tiny, server: httpx.Client, 
 
 def _filled(tiny: Tiny) -> dict[str, Any]:
     """Return what a person fills in: a prompt, and an image or another medium where the form asks for one."""
-    _, files = parted(tiny.params)
+    plain, files = parted(tiny.params)
     prompt = tiny.params.get("prompt", "a red circle")
     media = {name: _uris(given, str(tiny.params[name])) for name, given in files.items()}
     words = {} if is_marker(prompt) else {"prompt": prompt}
-    controls = {"prompt": "a red circle", "text": "a red circle", **{kind: _uri(kind, content(kind)) for kind in MEDIA}}
-    return {"params": {**words, **media}, "controls": controls}
+    lists = {name: each for name, each in plain.items() if isinstance(each, list | dict)}
+    # The few steps of a tiny model are none at a small strength. A mask is painted in the size of its image.
+    params = {"strength": 0.75, **lists, **words, **media}
+    size = _size(plain, files)
+    controls = {"prompt": "a red circle", "text": "a red circle"}
+    return {"params": params, "controls": controls | {kind: _uri(kind, content(kind, *size)) for kind in MEDIA}}
+
+
+def _size(plain: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the width and height of the image that is given, or else of what is made."""
+    if isinstance(files.get("image"), bytes):
+        return Image.open(io.BytesIO(files["image"])).size
+    return plain.get("width") or SIDE, plain.get("height") or SIDE
 
 
 def _uris(given: Any, marker: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,7 +47,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def generate(tab: Tab, model: str, task: str = "", prompt: str = "a red circle") -> Any:
     """Generate an output of a model in the page, and return its figure."""
     tab.page.goto(f"{tab.url}/#/create?model={model}{f'&task={task}' if task else ''}")
-    tab.page.wait_for_function("(name) => document.querySelector('octabox-create')?.model === name", arg=model)
+    tab.until("(name) => document.querySelector('octabox-create')?.model === name", model)
     tab.page.wait_for_selector("octabox-create form button.primary:not([disabled])")
     tab.page.wait_for_timeout(500)
     if media := tab.page.query_selector("[data-control=image] input[type=file]"):
@@ -99,7 +98,7 @@ def test_audio_has_a_waveform(tab: Tab) -> None:
         const canvas = document.querySelector("octabox-create canvas.waveform");
         return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((each) => each > 0);
     }"""
-    tab.page.wait_for_function(drawn)
+    tab.until(drawn)
 
 
 def test_a_video_is_played(tab: Tab) -> None:
@@ -107,7 +106,7 @@ def test_a_video_is_played(tab: Tab) -> None:
     outputs = generate(tab, "video")
     video = outputs.locator("video[controls]")
     video.wait_for()
-    tab.page.wait_for_function("document.querySelector('octabox-create .outputs video').readyState >= 1")
+    tab.until("document.querySelector('octabox-create .outputs video').readyState >= 1")
 
     assert video.evaluate("(each) => each.videoWidth > 0 && each.duration > 0")
 

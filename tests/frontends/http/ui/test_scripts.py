@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def test_every_pipeline_has_a_form(scripts: Path) -> None:
         properties = schemas[name]["properties"]
         assert {each for each in properties if "same_as" not in properties[each]["x-octabox"]} == set(form["names"])
         assert {} == form["params"], name
-        assert set(form["problems"]) <= set(schemas[name]["required"]), name
+        groups = [[each["required"][0] for each in group["anyOf"]] for group in schemas[name].get("allOf", [])]
+        assert set(form["problems"]) <= {*schemas[name]["required"], *itertools.chain(*groups)}, name
+        assert all(set(group) & set(form["problems"]) for group in groups), name
         assert set(form["problems"].values()) <= {"required"}, name
 
 

@@ -51,7 +51,7 @@ export class OctaboxField extends LitElement {
     const note = problem || this.warning;
     return html`
       <div class="field ${problem ? "invalid" : this.warning ? "doubtful" : ""}" data-control=${control}>
-        ${control === "switch" ? nothing : html`<label for=${id} title=${help}>${words}${required ? html`<span aria-hidden="true"> *</span>` : nothing}</label>`}
+        ${control === "switch" ? nothing : html`<label for=${id} title=${help}>${words}${required || this.field.oneOf ? html`<span aria-hidden="true"> *</span>` : nothing}</label>`}
         ${this.renderControl(id)}
         ${this.renderTokens()}
         ${note ? html`<p class="note" id="${id}-note" role=${problem ? "alert" : "status"}>${note}</p>` : nothing}
