@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ class Tab:
         """Show a screen."""
         self.page.goto(f"{self.url}/#/{screen}")
         if screen == "create":
-            self.page.wait_for_selector("#field-prompt")
+            self.page.wait_for_selector("octabox-create button.primary:not([disabled])")
 
     def make(self, prompt: str = "", **values: object) -> None:
         """Fill in the form, send it by the keyboard, and wait for the end."""
@@ -48,6 +49,14 @@ class Tab:
         self.page.keyboard.press("Control+Enter")
         # The request of this moment, and not an earlier one, is what the page then shows.
         self.page.wait_for_timeout(100)
+
+    def until(self, expression: str, argument: object = None) -> Any:
+        """Wait until an expression of JavaScript is true, and return it; Playwright's own way is against the page's policy."""
+        end = time.monotonic() + PATIENCE / 1000
+        while not (found := self.page.evaluate(expression, argument)):
+            assert time.monotonic() < end, f"{expression} has not become true"
+            self.page.wait_for_timeout(50)
+        return found
 
     def size(self) -> list[int]:
         """Return the width and height of the image at the right."""

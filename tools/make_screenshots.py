@@ -1,5 +1,6 @@
 """Write the screenshots of the web page for the documentation, from a server with the embedded model and its LoRAs.
 
+With a folder as argument, every screen is written into it too: on a desktop in light and dark, and on a telephone.
 Playwright and Chromium are needed: ``make test-slow`` installs both.
 """
 
@@ -20,6 +21,10 @@ from page_tab import PATIENCE  # noqa: E402
 from serving import running_server  # noqa: E402
 
 FOLDER = ROOT / "docs" / "images"
+
+#: The screens, and the windows in which each of them is written.
+SCREENS = ("create", "queue", "gallery", "models", "adapters", "grid", "system")
+WINDOWS = {"light": (1280, 860, "light"), "dark": (1280, 860, "dark"), "telephone": (390, 844, "light")}
 
 PROMPTS = (
     "a large yellow star on a blue background",
@@ -57,7 +62,24 @@ def main() -> None:
             phone.goto(url)
             _make(phone, PROMPTS[0], 1)
             phone.screenshot(path=FOLDER / "page-telephone.png")
+            if len(sys.argv) > 1:
+                _all_screens(browser, url, Path(sys.argv[1]))
             browser.close()
+
+
+def _all_screens(browser: Any, url: str, folder: Path) -> None:
+    """Write every screen in every window, with an image in Create."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (width, height, scheme) in WINDOWS.items():
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page.goto(url)
+        _make(page, PROMPTS[0], 1)
+        for screen in SCREENS:
+            page.goto(f"{url}/#/{screen}")
+            page.wait_for_selector("main :is(form, section):visible", timeout=PATIENCE)
+            page.wait_for_timeout(1000)
+            page.screenshot(path=folder / f"{screen}-{name}.png")
+        page.close()
 
 
 def _make(page: Any, prompt: str, seed: int) -> None:

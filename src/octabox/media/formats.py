@@ -72,6 +72,12 @@ PLURALS: dict[Kind, str] = {
 }
 
 
+def formats_of(kind: Kind | None) -> list[str]:
+    """Return the formats that outputs of a kind may have, the default first; empty without a kind."""
+    names = [name for name, each in FORMATS.items() if kind in each.kinds]
+    return sorted(names, key=lambda name: kind is None or name != DEFAULTS[kind])
+
+
 def select_format(kind: Kind, output: OutputFormat) -> str:
     """Return the name of the format for an artifact of a kind.
 

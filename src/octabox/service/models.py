@@ -17,6 +17,7 @@ from octabox.config.discovery import ModelRegistry
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Engine
 from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.media.formats import formats_of
 from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.bounds import Limits
 from octabox.service.checks.registry import CheckedRegistry
@@ -197,5 +198,13 @@ def _call_schema(
     properties = schema["properties"]
     defaults = {name: value for name, value in model.config.defaults.items() if name in properties}
     properties |= {name: {**properties[name], "default": value} for name, value in defaults.items()}
+    # What the model's configuration gives, a request need not.
+    schema["required"] = [name for name in schema["required"] if defaults.get(name) is None]
     schema = add_form_hints(schema, entry, ModelSizes(entry, model.config), limits)
-    return {**schema, "x-pipeline": entry.name, "x-task": task, "x-tasks": list(tasks)}
+    return {
+        **schema,
+        "x-pipeline": entry.name,
+        "x-task": task,
+        "x-tasks": list(tasks),
+        "x-formats": formats_of(entry.output_kind),
+    }

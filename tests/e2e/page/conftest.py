@@ -20,7 +20,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 #: Flags for a browser in a container without a screen, which is not to ask its maker's hosts for anything.
 FLAGS = (
     "--no-sandbox",
-    "--disable-gpu",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",

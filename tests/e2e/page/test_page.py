@@ -152,6 +152,28 @@ def test_the_gallery_over_a_reload(tab: Tab) -> None:
     assert ("2", "8") == (tab.page.input_value("#seed"), tab.page.input_value("#field-num_inference_steps"))
 
 
+def test_stars_and_tags_are_on_the_server(tab: Tab, browser: Any, site: str) -> None:
+    """A star and tags that one browser gives are shown and found in another one."""
+    tab.make("a purple triangle", seed=3, **STEPS)
+    tab.open("gallery")
+    tab.page.fill("input[type=search]", "purple triangle")
+    tab.page.click("li.cell .thumb >> nth=0")
+    tab.page.fill("dialog label:has-text('Tags') input", "keep, sharp")
+    tab.page.keyboard.press("Tab")
+    tab.page.click("dialog button:text-is('Star')")
+    tab.page.wait_for_selector("li.cell .star")
+    context = browser.new_context()
+    other = watch(context.new_page(), site)
+    other.open("gallery")
+    other.page.wait_for_selector("li.cell")
+    other.page.fill("input[type=search]", "sharp keep")
+    other.page.check(".bar .switch input")
+    other.page.wait_for_selector(".bar:has-text('1 output')")
+    assert 1 == other.page.locator("li.cell .star").count()
+    assert [] == other.problems
+    context.close()
+
+
 def test_a_dropped_file_restores_its_parameters(tab: Tab, tmp_path: Path) -> None:
     """An image of Octabox's holds all that made it; another one says that it holds nothing."""
     tab.make("a red circle", seed=7, guidance_scale=4, **STEPS)

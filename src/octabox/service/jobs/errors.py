@@ -25,5 +25,9 @@ class WorkerLostError(GenerationError):
     """The server ended several times while a job ran, which may be the cause."""
 
 
+class OutputNotFoundError(NotFoundError):
+    """A job has no output with this index."""
+
+
 class ResultExpiredError(NotFoundError):
     """The result of a job was deleted, since the results of all jobs need more disk space than they may."""

@@ -16,6 +16,23 @@ Kind = Literal["generation", "video"]
 MAX_PRIORITY = 100
 
 
+#: Limits of the tags of an output: their number, and the characters of one.
+MAX_TAGS, MAX_TAG = 32, 64
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a client has noted about an output.
+
+    Args:
+        star: Whether it has a star.
+        tags: Its tags.
+    """
+
+    star: bool = False
+    tags: tuple[str, ...] = ()
+
+
 @dataclass
 class StoredJob(Job):
     """A job that is stored, so that it survives the end of the server.
@@ -32,6 +49,7 @@ class StoredJob(Job):
         losses: How many runs have ended with the server.
         webhook: URL that is notified of its end.
         server: Id of the server that runs it.
+        marks: The marks of its outputs by index; one without an entry has none.
     """
 
     kind: Kind = "generation"
@@ -45,6 +63,7 @@ class StoredJob(Job):
     losses: int = 0
     webhook: str | None = None
     server: str | None = None
+    marks: Mapping[int, Marks] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

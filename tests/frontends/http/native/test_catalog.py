@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +80,21 @@ async def test_tasks() -> None:
 
     assert "text-to-video" in [row["task"] for row in body["data"]]
     assert all(row["pipeline"] and row["pipelines"] for row in body["data"])
+
+
+async def test_styles_and_wildcards(tmp_path: Path) -> None:
+    """What a prompt may name is listed; a missing folder has none."""
+    (tmp_path / "styles.csv").write_text("name,prompt,negative_prompt\nInk,{prompt} in ink,colour\n")
+    (tmp_path / "cards" / "animals").mkdir(parents=True)
+    (tmp_path / "cards" / "animals" / "small.txt").write_text("mouse\nfly\n")
+    http = Server(styles=tmp_path / "styles.csv", wildcards=tmp_path / "cards").http
+    styles, wildcards = [(await http.get(f"/v1/catalog/{name}")).json()["data"] for name in ("styles", "wildcards")]
+
+    assert [{"name": "Ink", "prompt": "{prompt} in ink", "negative_prompt": "colour"}] == styles
+    assert ["animals/small"] == wildcards
+    empty = Server(styles=tmp_path / "no.csv", wildcards=tmp_path / "no").http
+    for name in ("styles", "wildcards"):
+        assert [] == (await empty.get(f"/v1/catalog/{name}")).json()["data"]
 
 
 @pytest.mark.parametrize("path", ["pipelines/Nothing", "schedulers/Eul"])

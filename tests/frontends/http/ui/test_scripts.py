@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import re
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.signature import json_schema
-from octabox.frontends.http.ui.routes import FOLDER
 from octabox.service.bounds import Limits
 from octabox.service.forms.hints import add_form_hints
 from octabox.service.forms.model_sizes import ModelSizes
+from page_scripts import copy_scripts, run
 
 
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the scripts, as modules of node."""
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed, so the scripts of the page are not tested")
-    folder = tmp_path_factory.mktemp("page")
-    shutil.copytree(FOLDER / "js", folder / "js")
-    (folder / "package.json").write_text('{"type": "module"}')
-    return folder
-
-
-def run(scripts: Path, code: str, value: object = None) -> Any:
-    """Return what a script's default function makes of a value."""
-    (scripts / "value.json").write_text(json.dumps(value))
-    (scripts / "test.js").write_text(
-        "import { readFileSync } from 'node:fs';\n"
-        "const value = JSON.parse(readFileSync(new URL('value.json', import.meta.url)));\n"
-        f"{code}\n"
-    )
-    done = subprocess.run(["node", str(scripts / "test.js")], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    """Return a folder with the scripts."""
+    return copy_scripts(tmp_path_factory.mktemp("page"))
 
 
 def test_every_pipeline_has_a_form(scripts: Path) -> None:
@@ -65,7 +44,9 @@ def test_every_pipeline_has_a_form(scripts: Path) -> None:
         properties = schemas[name]["properties"]
         assert {each for each in properties if "same_as" not in properties[each]["x-octabox"]} == set(form["names"])
         assert {} == form["params"], name
-        assert set(form["problems"]) <= set(schemas[name]["required"]), name
+        groups = [[each["required"][0] for each in group["anyOf"]] for group in schemas[name].get("allOf", [])]
+        assert set(form["problems"]) <= {*schemas[name]["required"], *itertools.chain(*groups)}, name
+        assert all(set(group) & set(form["problems"]) for group in groups), name
         assert set(form["problems"].values()) <= {"required"}, name
 
 

@@ -44,9 +44,10 @@ def test_a_store_of_version_1_is_converted(tmp_path: Path) -> None:
     database = open_database(None, tmp_path)
     with database.engine.begin() as connection:
         connection.execute(text("DROP INDEX jobs_by_server"))
-        for column in ("server", "cancel_requested", "bytes"):
+        added = ("server", "cancel_requested", "bytes", "marks")
+        for column in added:
             connection.execute(text(f"ALTER TABLE jobs DROP COLUMN {column}"))
-        names = [column.name for column in jobs.columns if column.name not in {"server", "cancel_requested", "bytes"}]
+        names = [column.name for column in jobs.columns if column.name not in added]
         row = dict.fromkeys(names, 1) | {"id": "a", "number": 7, "status": "queued", "media": "[]", "ended": None}
         columns, values = ", ".join(names), ", ".join(f":{name}" for name in names)
         connection.execute(text(f"INSERT INTO jobs ({columns}) VALUES ({values})"), row)
@@ -55,11 +56,27 @@ def test_a_store_of_version_1_is_converted(tmp_path: Path) -> None:
     database.close()
     database = open_database(None, tmp_path)
     with database.engine.connect() as connection:
-        found = connection.execute(text("SELECT id, server, bytes FROM jobs")).one()
+        found = connection.execute(text("SELECT id, server, bytes, marks FROM jobs")).one()
         assert "7" == statements.get_property(connection, "last_number")
     database.close()
 
-    assert ("a", None, 0) == tuple(found)
+    assert ("a", None, 0, "{}") == tuple(found)
+
+
+def test_a_store_of_version_2_is_converted(tmp_path: Path) -> None:
+    """Its jobs get the column for marks, and the columns that it has remain."""
+    database = open_database(None, tmp_path)
+    with database.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE jobs DROP COLUMN marks"))
+        statements.set_property(connection, "version", "2")
+    database.close()
+    database = open_database(None, tmp_path)
+    with database.engine.connect() as connection:
+        columns = {row[1] for row in connection.exec_driver_sql("PRAGMA table_info(jobs)")}
+        assert "3" == statements.get_property(connection, "version")
+    database.close()
+
+    assert set(jobs.columns.keys()) == columns
 
 
 def test_another_version(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from octabox.errors import SchedulerNotFoundError
 from octabox.frontends.http import errors
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
+from octabox.prompts.styles import load_styles
+from octabox.prompts.wildcards import Wildcards
 from octabox.schedulers.listing import describe_scheduler, list_schedules, summarize_scheduler
 from octabox.service.bounds import Limits
 from octabox.service.forms.hints import add_form_hints
@@ -53,6 +55,7 @@ def routes(ctx: AppContext) -> APIRouter:
         return SafeJson({"object": "list", "data": data})
 
     _add_schedulers(router, ctx)
+    _add_prompts(router, ctx)
     return router
 
 
@@ -88,6 +91,26 @@ def _add_schedulers(router: APIRouter, ctx: AppContext) -> None:
         known = await asyncio.to_thread(ctx.models.schedulers, model)
         incompatibility = await asyncio.to_thread(ctx.models.scheduler_incompatibility, model, name)
         return SafeJson({**found, **known.to_json(), **known.compatibility(found["name"], incompatibility)})
+
+
+def _add_prompts(router: APIRouter, ctx: AppContext) -> None:
+    """Add the routes of what a prompt may name: styles and wildcards, which are files of the server."""
+
+    @router.get("/styles")
+    async def styles() -> Response:
+        """List the styles, with the templates of their prompts."""
+        found = await asyncio.to_thread(load_styles, ctx.settings.styles)
+        data = [
+            {"name": each.name, "prompt": each.prompt, "negative_prompt": each.negative_prompt}
+            for each in found.values()
+        ]
+        return SafeJson({"object": "list", "data": data})
+
+    @router.get("/wildcards")
+    async def wildcards() -> Response:
+        """List the names of the wildcards."""
+        names = await asyncio.to_thread(Wildcards(ctx.settings.wildcards).names)
+        return SafeJson({"object": "list", "data": sorted(names)})
 
 
 async def _catalog(ctx: AppContext) -> Catalog:

@@ -6,7 +6,7 @@ import asyncio
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -15,10 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from octabox.config.memory.durations import Duration
 from octabox.config.problems import Problem
 from octabox.errors import ModelNotFoundError
-from octabox.frontends.http.bodies import check_fields, read_json
+from octabox.frontends.http.bodies import body_description, check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
+from octabox.service.forms.tokens import count_tokens
 from octabox.types import ModelInfo, ModelStatus
+
+#: Maximum number of characters of a prompt whose tokens are counted.
+MAX_PROMPT = 100_000
 
 
 class LoadBody(BaseModel):
@@ -28,6 +32,17 @@ class LoadBody(BaseModel):
 
     keep_alive: Duration | None = Field(default=None, description="Seconds, a duration such as 5m, or never.")
     pin: StrictBool | None = Field(default=None, description="Whether it is never unloaded for another model.")
+
+
+class TokensBody(BaseModel):
+    """A prompt whose tokens are counted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str = Field(max_length=MAX_PROMPT, description="The prompt.")
+    prompt_syntax: Literal["plain", "a1111", "compel"] | None = Field(
+        default=None, description="Syntax of the prompt, whose weights are no tokens; default: the model's."
+    )
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -58,6 +73,17 @@ def routes(ctx: AppContext) -> APIRouter:
     async def schema(name: str, task: str | None = None) -> Response:
         """Return the JSON Schema of a model's requests."""
         return SafeJson(await asyncio.to_thread(ctx.models.schema, name, task))
+
+    @router.post(
+        "/{name:path}/tokens", openapi_extra=body_description(TokensBody.model_json_schema, "application/json")
+    )
+    async def tokens(name: str, request: Request) -> Response:
+        """Count the tokens of a prompt by each tokenizer of a model, which is not loaded for it."""
+        body = check_fields(TokensBody, await read_json(request, '{"prompt": "a red circle"}'))
+        model = await asyncio.to_thread(ctx.models.resolve, name)
+        syntax = body.prompt_syntax or model.config.prompt_syntax or ctx.settings.prompt_syntax
+        counts = await asyncio.to_thread(count_tokens, Path(model.config.model), body.prompt, syntax)
+        return SafeJson({"object": "list", "data": [asdict(each) for each in counts]})
 
     @router.post("/{name:path}/load", openapi_extra=_describe_body())
     async def load(name: str, request: Request) -> Response:

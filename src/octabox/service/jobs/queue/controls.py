@@ -1,11 +1,12 @@
-"""Change the order of the jobs that wait, and pause models."""
+"""Change the order of the jobs that wait, pause models, and mark outputs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Literal
 
-from octabox.service.jobs.errors import JobStateError
+from octabox.service.jobs.errors import JobStateError, OutputNotFoundError
 from octabox.service.jobs.queue.dispatcher import Dispatcher
 from octabox.service.jobs.queue.live_jobs import ALL, LiveJobs
 from octabox.service.jobs.record import StoredJob
@@ -86,6 +87,27 @@ class QueueControls:
             await self._move(job, position, other)
         await self._dispatcher.withdraw(self._live.of_model(job.request.model))
         self._dispatcher.dispatch()
+
+    async def mark(
+        self, job: StoredJob, index: int, star: bool | None = None, tags: Sequence[str] | None = None
+    ) -> None:
+        """Change the marks of an output of a job.
+
+        Args:
+            job: The job.
+            index: Index of the output, from 0.
+            star: Whether it has a star; None leaves that as it is.
+            tags: Its tags; None leaves them as they are.
+
+        Raises:
+            OutputNotFoundError: The job has no such output.
+        """
+        count = len(job.result.artifacts) if job.result is not None else 0
+        if not 0 <= index < count:
+            hint = f"Its outputs are 0 to {count - 1}." if count else f"It is {job.status}, and has no outputs."
+            raise OutputNotFoundError(f"Job '{job.id}' has no output {index}.", hint=hint, parameter="index")
+        unique = None if tags is None else tuple(dict.fromkeys(tags))
+        await self._store.mark(job.id, index, star, unique)
 
     async def _move(self, job: StoredJob, position: Position, other: StoredJob | None) -> None:
         """Give a job another place."""

@@ -50,6 +50,10 @@ class JobStore(StoreMembership):
         """Change columns of a job of this server, unless it has ended; return whether it was changed."""
         return self._run("change", job_id, values, self.server)
 
+    async def mark(self, job_id: str, index: int, star: bool | None, tags: Sequence[str] | None) -> None:
+        """Change the marks of an output of a job; None leaves a mark as it is."""
+        await self._run("mark", job_id, index, star, tags)
+
     def queue_again(self, job_id: str, statuses: Sequence[str], **values: Any) -> asyncio.Future[bool]:
         """Let a job with one of these statuses wait at this server; return whether it had one."""
         return self._run("queue_again", job_id, statuses, values, self.server)

@@ -259,3 +259,45 @@ async def test_a_result_that_had_to_go() -> None:
     assert ("completed", None, "result_expired") == (job["status"], job["result"], job["error"]["code"])
     assert 200 == (await server.http.get(links[1])).status_code
     assert "octabox_job_result_bytes" in (await server.http.get("/metrics")).text
+
+
+async def test_marks_of_outputs(server: Server) -> None:
+    """A star and tags are kept with the job; what a change does not name stays, and a list shows them too."""
+    await server.http.post(PATH, json={**GOOD, "id": "a"})
+    before = (await ended(server, "a"))["result"]["outputs"][0]
+    await server.http.patch(f"{PATH}/a/outputs/0", json={"star": True})
+    changed = await server.http.patch(f"{PATH}/a/outputs/0", json={"tags": ["red", "good", "red"]})
+    listed = (await server.http.get(PATH)).json()["data"][0]["result"]["outputs"][0]
+    removed = await server.http.patch(f"{PATH}/a/outputs/0", json={"star": False, "tags": []})
+
+    assert (False, []) == (before["star"], before["tags"])
+    assert (True, ["red", "good"]) == (listed["star"], listed["tags"])
+    assert listed == changed.json()["result"]["outputs"][0]
+    assert before == removed.json()["result"]["outputs"][0]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "param", "words"),
+    [
+        ("a/outputs/1", {"star": True}, 404, "index", "Its outputs are 0 to 0."),
+        ("a/outputs/-1", {"star": True}, 404, "index", "no output -1"),
+        ("b/outputs/0", {"star": True}, 404, "id", "no job 'b'"),
+        ("a/outputs/0", {}, 400, None, "'star' or 'tags'"),
+        ("a/outputs/0", {"stars": True}, 400, "stars", "star"),
+        ("a/outputs/0", {"star": "yes please"}, 400, "star", "star"),
+        ("a/outputs/0", {"tags": [""]}, 400, "tags", "tags"),
+        ("a/outputs/0", {"tags": ["a" * 65]}, 400, "tags", "tags"),
+        ("a/outputs/0", {"tags": ["a"] * 33}, 400, "tags", "tags"),
+    ],
+)
+async def test_marks_that_cannot_be(
+    server: Server, path: str, body: dict[str, Any], status: int, param: str | None, words: str
+) -> None:
+    """An output that is not there and a wrong mark are errors that name what is wrong."""
+    await server.http.post(PATH, json={**GOOD, "id": "a"})
+    await ended(server, "a")
+    answer = await server.http.patch(f"{PATH}/{path}", json=body)
+
+    assert status == answer.status_code
+    assert (answer.json()["error"]["param"] or "").startswith(param or "")
+    assert words in answer.json()["error"]["message"]

@@ -8,6 +8,7 @@ from typing import Any
 from octabox.frontends.http.errors import error_body
 from octabox.frontends.http.responses import as_base64, link
 from octabox.service.jobs import Job, StoredJob
+from octabox.service.jobs.record import Marks
 from octabox.types import AdapterReport, Artifact, Generation, GenerationRequest, Progress
 
 #: Maximum length of a text that is shown in the status of a job; base64 of files is longer.
@@ -74,7 +75,8 @@ def output_urls(job: Job, count: int, base: str) -> list[str | None]:
 def generation_to_json(job: Job, generation: Generation, base: str, warnings: Iterable[str]) -> dict[str, Any]:
     """Return the body of a response without the content of the outputs."""
     urls = output_urls(job, len(generation.artifacts), base)
-    outputs = [describe_output(*each) for each in zip(generation.artifacts, urls, strict=True)]
+    described = [describe_output(*each) for each in zip(generation.artifacts, urls, strict=True)]
+    outputs = [{**each, **_marks_to_json(job, index)} for index, each in enumerate(described)]
     return to_response(generation, outputs, warnings)
 
 
@@ -110,6 +112,14 @@ def job_to_json(job: Job, base: str) -> dict[str, Any]:
         "error": error_body(job.error)["error"] if job.error else None,
         **(_stored_to_json(job) if isinstance(job, StoredJob) else {}),
     }
+
+
+def _marks_to_json(job: Job, index: int) -> dict[str, Any]:
+    """Return the marks of an output of a background job."""
+    if not isinstance(job, StoredJob):
+        return {}
+    marks = job.marks.get(index, Marks())
+    return {"star": marks.star, "tags": list(marks.tags)}
 
 
 def _stored_to_json(job: StoredJob) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,7 +11,7 @@ from octabox.errors import InvalidParameterError, UnknownParameterError, nearest
 from octabox.frontends.http.bodies import Body, check_fields
 from octabox.frontends.http.native.generations.schema import body_schema
 from octabox.frontends.naming.fields import StrictNumber
-from octabox.service.jobs.record import MAX_PRIORITY
+from octabox.service.jobs.record import MAX_PRIORITY, MAX_TAG, MAX_TAGS
 
 #: Maximum number of requests of a batch.
 MAX_REQUESTS = 1000
@@ -42,6 +42,17 @@ class JobChange(BaseModel):
     position: Literal["first", "last"] | None = Field(None, description="New place among the client's jobs that wait.")
     before: str | None = Field(None, description="Id of the job to run before.")
     after: str | None = Field(None, description="Id of the job to run after.")
+
+
+class OutputChange(BaseModel):
+    """Change of the marks of an output."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    star: bool | None = Field(None, description="Whether the output has a star.")
+    tags: list[Annotated[str, Field(min_length=1, max_length=MAX_TAG)]] | None = Field(
+        None, max_length=MAX_TAGS, description="The tags of the output; an empty list removes all."
+    )
 
 
 class Pause(BaseModel):
@@ -94,6 +105,18 @@ def parse_change(fields: Mapping[str, Any]) -> JobChange:
     if not places and change.priority is None:
         message, hint = "The body changes nothing.", "Send 'priority', 'position', 'before' or 'after'."
         raise InvalidParameterError(message, hint=hint)
+    return change
+
+
+def parse_marks(fields: Mapping[str, Any]) -> OutputChange:
+    """Return the change of the marks of an output.
+
+    Raises:
+        RequestError: It changes nothing, or has an invalid field.
+    """
+    change = parse_body(OutputChange, fields)
+    if change.star is None and change.tags is None:
+        raise InvalidParameterError("The body changes nothing.", hint="Send 'star' or 'tags'.")
     return change
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.schema import CreateColumn
@@ -12,10 +13,10 @@ from octabox.service.jobs.store.schema import statements
 from octabox.service.jobs.store.schema.tables import jobs, metadata
 
 #: Version of the tables; a change of them has to convert those of older versions.
-VERSION = "2"
+VERSION = "3"
 
-#: The columns that a version has added, by the version before it.
-ADDED = {"1": ("server", "cancel_requested", "bytes")}
+#: The columns that a version has added, by the version before it, in the order of the versions.
+ADDED = {"1": ("server", "cancel_requested", "bytes"), "2": ("marks",)}
 
 
 def create_tables(connection: Connection) -> None:
@@ -27,7 +28,9 @@ def create_tables(connection: Connection) -> None:
     metadata.create_all(connection)
     found = statements.get_property(connection, "version")
     if found in ADDED:
-        _add_columns(connection, ADDED[found])
+        versions = [*ADDED]
+        later = versions[versions.index(found) :]
+        _add_columns(connection, [name for version in later for name in ADDED[version]])
     elif found not in {None, VERSION}:
         message = f"The store of background jobs has version {found}, and this server needs version {VERSION}."
         raise JobStoreError(message, hint="Use the version of Octabox that made it, or set another `data_dir`.")
@@ -39,7 +42,7 @@ def create_tables(connection: Connection) -> None:
         statements.set_property(connection, statements.LAST_NUMBER, str(last))
 
 
-def _add_columns(connection: Connection, names: tuple[str, ...]) -> None:
+def _add_columns(connection: Connection, names: Sequence[str]) -> None:
     """Add columns to the table of jobs, and the indexes that need them."""
     for name in names:
         column = CreateColumn(jobs.c[name]).compile(dialect=connection.dialect)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
-from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.record import Marks, StoredJob
 from octabox.service.jobs.store.schema.serialization import (
     FilePlace,
     decode_error,
@@ -79,6 +81,7 @@ def to_job(row: Row) -> StoredJob:
         progress=Progress("queued" if row["status"] == "queued" else "encoding"),
         result=decode_result(row["result"]) if row["result"] else None,
         error=decode_error(row["error"]) if row["error"] else None,
+        marks=decode_marks(row["marks"]),
         **{name: row[name] for name in SAME},
     )
 
@@ -93,6 +96,16 @@ def end_values(job: StoredJob) -> dict[str, Any]:
         "error": encode_error(job.error) if job.error else None,
         "files": json.dumps(job.files),
     }
+
+
+def decode_marks(text: str) -> dict[int, Marks]:
+    """Return the marks of outputs by index."""
+    return {int(index): Marks(each["star"], tuple(each["tags"])) for index, each in json.loads(text).items()}
+
+
+def encode_marks(marks: Mapping[int, Marks]) -> str:
+    """Return the marks of outputs as JSON; those without a star and tags are left out."""
+    return json.dumps({index: asdict(each) for index, each in marks.items() if each.star or each.tags})
 
 
 def file_names(row: Row) -> list[str]:

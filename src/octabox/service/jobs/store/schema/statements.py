@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import ResultExpiredError
-from octabox.service.jobs.record import Delivery, JobQuery, StoredJob
-from octabox.service.jobs.store.schema.rows import file_names, to_job
+from octabox.service.jobs.record import Delivery, JobQuery, Marks, StoredJob
+from octabox.service.jobs.store.schema.rows import decode_marks, encode_marks, file_names, to_job
 from octabox.service.jobs.store.schema.serialization import FilePlace, encode_error
 from octabox.service.jobs.store.schema.tables import deliveries, jobs, properties, run_times
 
@@ -72,6 +72,17 @@ def change(connection: Connection, job_id: str, values: Mapping[str, Any], serve
     """Change columns of a job of a server; return whether it is one that has not ended."""
     own = (jobs.c.id == job_id, jobs.c.server == server, jobs.c.ended.is_(None))
     return connection.execute(update(jobs).where(*own).values(**values)).rowcount > 0
+
+
+def mark(connection: Connection, job_id: str, index: int, star: bool | None, tags: Sequence[str] | None) -> None:
+    """Change the marks of an output of a job, of any server; None leaves a mark as it is."""
+    row = connection.execute(select(jobs.c.marks).where(jobs.c.id == job_id).with_for_update()).first()
+    if row is None:
+        return
+    marks = decode_marks(row.marks)
+    before = marks.get(index, Marks())
+    marks[index] = Marks(before.star if star is None else star, before.tags if tags is None else tuple(tags))
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(marks=encode_marks(marks)))
 
 
 def queue_again(

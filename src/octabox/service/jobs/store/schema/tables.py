@@ -39,6 +39,7 @@ jobs = Table(
     Column("server", String(64)),
     Column("cancel_requested", Integer, nullable=False, server_default="0"),
     Column("bytes", BigInteger, nullable=False, server_default="0"),
+    Column("marks", Text, nullable=False, server_default="{}"),
     UniqueConstraint("client", "idempotency_key"),
     Index("jobs_by_status", "status", "number"),
     Index("jobs_by_expiry", "expires"),

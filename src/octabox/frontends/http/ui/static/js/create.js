@@ -2,27 +2,33 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { getJson } from "./api.js";
-import { formFields, initialValues, restoreValues, toParams } from "./fields.js";
+import { getJson, postJson } from "./api.js";
+import { formFields, initialValues, restoreValues } from "./fields.js";
 import { fetchAsDataUri } from "./media-input.js";
 import { readParameters } from "./metadata.js";
 import { Run, warningsByField } from "./run.js";
+import { requestBody } from "./request.js";
 import { runs } from "./runs.js";
 import { asCurl, asPython, asYaml } from "./snippets.js";
 import { T } from "./texts.js";
-import { workflowBody, workflowFields } from "./workflow.js";
+import { workflowFields } from "./workflow.js";
 import "./field.js";
+import "./outpaint.js";
 import "./result.js";
 
 const PROMPTS = "octabox-prompts";
 const MAX_PROMPTS = 100;
+
+/** Milliseconds without a key after which tokens are counted. */
+const COUNT_PAUSE = 400;
 
 export class OctaboxCreate extends LitElement {
   static properties = {
     models: { attribute: false }, model: { state: true }, task: { state: true }, fields: { state: true }, values: { state: true },
     seed: { state: true }, outputs: { state: true }, scheduler: { state: true }, schedulers: { state: true }, adapters: { state: true },
     chosen: { state: true }, workflow: { state: true }, parts: { state: true }, syntax: { state: true }, problems: { state: true },
-    notices: { state: true }, run: { state: true }, message: { state: true }, advanced: { state: true },
+    notices: { state: true }, run: { state: true }, message: { state: true }, advanced: { state: true }, styles: { state: true }, knownStyles: { state: true }, wildcards: { state: true },
+    format: { state: true }, formats: { state: true }, tokens: { state: true },
   };
 
   constructor() {
@@ -58,6 +64,19 @@ export class OctaboxCreate extends LitElement {
     this.message = "";
     this.advanced = false;
     this.promptIndex = -1;
+    /** @type {string[]} */
+    this.styles = [];
+    /** @type {{name: string, prompt: string, negative_prompt: string}[]} */
+    this.knownStyles = [];
+    /** @type {string[]} */
+    this.wildcards = [];
+    this.format = "";
+    /** @type {string[]} */
+    this.formats = [];
+    /** @type {Record<string, any[]>} Tokens by prompt. */
+    this.tokens = {};
+    /** @type {Record<string, ReturnType<typeof setTimeout>>} */
+    this.counting = {};
     this.onUpdate = () => this.requestUpdate();
   }
 
@@ -68,6 +87,8 @@ export class OctaboxCreate extends LitElement {
   connectedCallback() {
     super.connectedCallback();
     workflowFields().then((parts) => (this.parts = parts)).catch(() => {});
+    getJson("v1/catalog/styles").then(({ data }) => (this.knownStyles = data)).catch(() => {});
+    getJson("v1/catalog/wildcards").then(({ data }) => (this.wildcards = data)).catch(() => {});
   }
 
   willUpdate(changed) {
@@ -92,6 +113,9 @@ export class OctaboxCreate extends LitElement {
       this.values = { ...initialValues(fields), ...before };
       this.task = schema["x-task"] || task;
       this.tasks = schema["x-tasks"] || [];
+      this.formats = schema["x-formats"] || [];
+      if (!this.formats.includes(this.format)) this.format = "";
+      this.tokens = {};
       this.problems = {};
       this.notices = {};
       this.message = "";
@@ -125,7 +149,9 @@ export class OctaboxCreate extends LitElement {
             ${(this.tasks || []).map((each) => html`<option value=${each} ?selected=${each === this.task}>${T.tasks(each)}</option>`)}
           </select></label>
         </div>
-        ${["prompt", "media"].map((group) => this.renderGroup(group, primary))}
+        ${this.renderGroup("prompt", primary)}
+        ${this.renderPromptParts()}
+        ${this.renderGroup("media", primary)}
         <div class="buttons">
           <button class="primary" type="submit" ?disabled=${!this.fields.length}>${this.busy ? T.create.add : T.create.make}</button>
           ${this.busy ? html`<button type="button" @click=${() => this.cancel()}>${T.create.cancel}</button>` : nothing}
@@ -158,7 +184,19 @@ export class OctaboxCreate extends LitElement {
 
   renderField(field) {
     return html`<octabox-field .field=${field} .value=${this.values[field.name]} .problem=${this.problems[field.name] || ""}
-      .warning=${this.notices[field.name] || ""} .image=${this.values.image}></octabox-field>`;
+      .warning=${this.notices[field.name] || ""} .image=${this.values.image}
+      .tokens=${this.tokens[field.name] || []}></octabox-field>`;
+  }
+
+  /** Show what may be put into a prompt: styles, and the wildcards of the server. */
+  renderPromptParts() {
+    if (!this.knownStyles.length && !this.wildcards.length) return nothing;
+    return html`<div class="row prompt-parts">
+      ${this.knownStyles.length ? html`<fieldset class="styles"><legend>${T.create.styles}</legend>${this.knownStyles.map((each) => html`<label class="switch" title=${each.prompt}>
+        <input type="checkbox" name="style" value=${each.name} .checked=${this.styles.includes(each.name)} @change=${(e) => this.onStyle(each.name, e.target.checked)}> ${each.name}</label>`)}</fieldset>` : nothing}
+      ${this.wildcards.length ? html`<label>${T.create.wildcard}<select name="wildcard" @change=${this.onWildcard}><option value=""></option>
+        ${this.wildcards.map((each) => html`<option>${each}</option>`)}</select></label>` : nothing}
+    </div>`;
   }
 
   renderRequest() {
@@ -176,6 +214,8 @@ export class OctaboxCreate extends LitElement {
         </select></div>` : nothing}
       <div class="field"><label for="syntax">${T.create.syntax}</label><select id="syntax" @change=${(e) => (this.syntax = e.target.value)}>
         <option value="">${T.create.syntaxDefault}</option>${["plain", "a1111", "compel"].map((each) => html`<option ?selected=${each === this.syntax}>${each}</option>`)}</select></div>
+      ${this.formats.length > 1 ? html`<div class="field"><label for="format">${T.create.format}</label><select id="format" @change=${(e) => (this.format = e.target.value)}>
+        <option value="">${T.create.formatDefault}</option>${this.formats.map((each) => html`<option ?selected=${each === this.format}>${each}</option>`)}</select></div>` : nothing}
     </fieldset>`;
   }
 
@@ -193,6 +233,8 @@ export class OctaboxCreate extends LitElement {
     return html`<details><summary>${T.create.workflow}</summary>${this.parts.map((part) => html`
       <div class="part"><label class="switch" title=${part.help}><input type="checkbox" name=${`workflow-${part.name}`} .checked=${part.name in this.workflow}
         @change=${(e) => this.onPart(part, e.target.checked)}> ${part.label}</label>
+        ${part.name in this.workflow && part.name === "outpaint" && this.source ? html`<octabox-outpaint .image=${this.source} .value=${this.workflow.outpaint}
+          @outpaint-change=${(e) => (this.workflow = { ...this.workflow, outpaint: { ...this.workflow.outpaint, ...e.detail } })}></octabox-outpaint>` : nothing}
         ${part.name in this.workflow ? html`<div class="settings" @field-change=${(e) => { e.stopPropagation(); this.onSetting(part.name, e.detail); }}>
           ${part.fields.map((each) => html`<octabox-field .field=${{ ...each, name: each.name }} .value=${this.workflow[part.name][each.name] ?? each.initial}></octabox-field>`)}
         </div>` : nothing}</div>`)}</details>`;
@@ -206,21 +248,9 @@ export class OctaboxCreate extends LitElement {
 
   /** Return the body of the request that the form describes. */
   body() {
-    const { params, problems } = toParams(this.fields, this.values);
+    const { body, problems } = requestBody(this);
     this.problems = problems;
-    const adapters = Object.entries(this.chosen).map(([lora, weight]) => ({ lora, weight }));
-    const workflow = workflowBody(this.parts, this.workflow);
-    return {
-      model: this.model,
-      task: this.task,
-      params,
-      ...(this.seed === "" ? {} : { seed: Number(this.seed) }),
-      ...(this.outputs > 1 ? { num_outputs: this.outputs } : {}),
-      ...(this.scheduler ? { scheduler: this.scheduler } : {}),
-      ...(this.syntax ? { prompt_syntax: this.syntax } : {}),
-      ...(adapters.length ? { adapters } : {}),
-      ...(Object.keys(workflow).length ? { workflow } : {}),
-    };
+    return body;
   }
 
   onSubmit(event) {
@@ -270,9 +300,46 @@ export class OctaboxCreate extends LitElement {
     await this.run?.cancel();
   }
 
+  /** The image that a request starts from; empty without one. */
+  get source() {
+    const found = this.fields.find((each) => each.control === "image" && this.values[each.name]?.length);
+    return found ? [this.values[found.name]].flat()[0] : "";
+  }
+
+  onStyle(name, on) {
+    this.styles = on ? [...this.styles, name] : this.styles.filter((each) => each !== name);
+  }
+
+  /** Insert a wildcard at the cursor of the prompt; it is expanded in a syntax with wildcards alone. */
+  onWildcard(event) {
+    const area = /** @type {HTMLTextAreaElement | null} */ (this.querySelector("#field-prompt"));
+    if (area && event.target.value) {
+      area.setRangeText(`__${event.target.value}__`, area.selectionStart, area.selectionEnd, "end");
+      this.values = { ...this.values, prompt: area.value };
+      this.countTokens("prompt");
+      if (!this.syntax || this.syntax === "plain") this.syntax = "a1111";
+    }
+    event.target.value = "";
+  }
+
+  /** Count the tokens of a prompt when a person pauses. */
+  countTokens(name) {
+    clearTimeout(this.counting[name]);
+    this.counting[name] = setTimeout(async () => {
+      const prompt = this.values[name];
+      if (typeof prompt !== "string") return;
+      const body = { prompt, ...(this.syntax ? { prompt_syntax: this.syntax } : {}) };
+      const path = this.model.split("/").map(encodeURIComponent).join("/");
+      // A prompt that cannot be counted has no counter; what is wrong with it is said when it is sent.
+      const { data } = await postJson(`v1/models/${path}/tokens`, body).catch(() => ({ data: [] }));
+      if (prompt === this.values[name]) this.tokens = { ...this.tokens, [name]: prompt ? data : [] };
+    }, COUNT_PAUSE);
+  }
+
   onField(event) {
     const { name, value } = event.detail;
     this.values = { ...this.values, [name]: value };
+    if (this.fields.some((each) => each.name === name && each.control === "prompt")) this.countTokens(name);
     const { [name]: _, ...others } = this.problems;
     this.problems = others;
   }
@@ -329,6 +396,7 @@ export class OctaboxCreate extends LitElement {
     this.seed = found.seed === null || found.seed === undefined ? "" : String(found.seed);
     const scheduler = typeof found.scheduler === "string" ? found.scheduler : found.scheduler?.name;
     this.scheduler = this.schedulers.some((each) => each.name === scheduler) ? scheduler : "";
+    this.styles = (found.styles || []).filter((each) => this.knownStyles.some(({ name }) => name === each));
     this.chosen = Object.fromEntries((found.adapters || []).map((each) => [each.lora || each.name, each.weight ?? 1]));
     this.workflow = found.workflow && typeof found.workflow === "object" ? Object.fromEntries(Object.entries(found.workflow).map(([name, part]) => [name, typeof part === "object" ? part : {}])) : {};
   }

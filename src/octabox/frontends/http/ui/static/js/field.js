@@ -2,6 +2,7 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { label } from "./fields.js";
 import { T } from "./texts.js";
 import { changeWeight } from "./weights.js";
 import "./media-input.js";
@@ -17,6 +18,7 @@ export class OctaboxField extends LitElement {
     problem: { attribute: false },
     warning: { attribute: false },
     image: { attribute: false },
+    tokens: { attribute: false },
   };
 
   constructor() {
@@ -29,6 +31,8 @@ export class OctaboxField extends LitElement {
     this.warning = "";
     /** What a mask is painted over. */
     this.image = null;
+    /** @type {{tokenizer: string, tokens: number | null, max_tokens: number | null}[]} The tokens of a prompt. */
+    this.tokens = [];
   }
 
   createRenderRoot() {
@@ -41,16 +45,24 @@ export class OctaboxField extends LitElement {
   }
 
   render() {
-    const { name, label, help, required, control } = this.field;
+    const { name, label: words, help, required, control } = this.field;
     const id = `field-${name}`;
     const problem = PROBLEMS[this.problem] || this.problem;
     const note = problem || this.warning;
     return html`
       <div class="field ${problem ? "invalid" : this.warning ? "doubtful" : ""}" data-control=${control}>
-        ${control === "switch" ? nothing : html`<label for=${id} title=${help}>${label}${required ? html`<span aria-hidden="true"> *</span>` : nothing}</label>`}
+        ${control === "switch" ? nothing : html`<label for=${id} title=${help}>${words}${required || this.field.oneOf ? html`<span aria-hidden="true"> *</span>` : nothing}</label>`}
         ${this.renderControl(id)}
+        ${this.renderTokens()}
         ${note ? html`<p class="note" id="${id}-note" role=${problem ? "alert" : "status"}>${note}</p>` : nothing}
       </div>`;
+  }
+
+  /** Show how many tokens a prompt has for each encoder; which are too many for one call of it is marked. */
+  renderTokens() {
+    const known = (this.tokens || []).filter((each) => each.tokens !== null);
+    if (!known.length) return nothing;
+    return html`<p class="tokens">${known.map(({ tokenizer, tokens, max_tokens: top }) => html`<span class=${top !== null && Number(tokens) > top ? "over" : ""}>${T.create.tokens(label(tokenizer), Number(tokens), top)}</span> `)}</p>`;
   }
 
   renderControl(id) {

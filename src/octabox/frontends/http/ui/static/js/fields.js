@@ -19,6 +19,7 @@
  * @property {number | null} max
  * @property {number} step
  * @property {any[]} choices
+ * @property {string[]} [oneOf] Names of the parameters of which one must be set, of which it is the first that a form asks for.
  */
 
 const GROUPS = ["prompt", "media", "size", "sampling", "other"];
@@ -32,10 +33,18 @@ const MEDIA = new Set(["image", "mask", "video", "audio", "array"]);
  */
 export function formFields(schema) {
   const required = new Set(schema.required || []);
-  return Object.entries(schema.properties || {})
+  const fields = Object.entries(schema.properties || {})
     .filter(([, property]) => !hint(property).same_as)
     .map(([name, property]) => field(name, property, required.has(name)))
     .sort((a, b) => a.order - b.order);
+  for (const { anyOf } of schema.allOf || []) {
+    const names = (anyOf || []).flatMap((each) => each.required || []);
+    const group = fields.filter((each) => names.includes(each.name));
+    const first = group.find((each) => !each.advanced) || group[0];
+    // What the model's configuration gives, nobody need fill in.
+    if (first && group.every((each) => each.initial === null)) Object.assign(first, { oneOf: names, advanced: false });
+  }
+  return fields;
 }
 
 /** Return the hints of a property. */
@@ -133,6 +142,9 @@ export function toParams(fields, values) {
     } catch (error) {
       problems[each.name] = String(error instanceof Error ? error.message : error);
     }
+  }
+  for (const { name, oneOf } of fields) {
+    if (oneOf && !oneOf.some((each) => each in params || each in problems)) problems[name] = "required";
   }
   return { params, problems };
 }

@@ -6,7 +6,9 @@ import { history } from "./history.js";
 import { T } from "./texts.js";
 import "./output.js";
 
+/** Smallest width of a cell in pixels, where there is room for two, and what is between cells. */
 const CELL = 180;
+const GAP = 8;
 
 /** Milliseconds in which a deletion can be undone. */
 const UNDO_TIME = 10_000;
@@ -14,7 +16,7 @@ const UNDO_TIME = 10_000;
 export class OctaboxGallery extends LitElement {
   static properties = {
     items: { state: true }, search: { state: true }, starred: { state: true }, chosen: { state: true }, open: { state: true }, deleted: { state: true },
-    first: { state: true }, columns: { state: true }, rows: { state: true }, compare: { state: true },
+    first: { state: true }, columns: { state: true }, cell: { state: true }, rows: { state: true }, compare: { state: true }, message: { state: true },
   };
 
   constructor() {
@@ -31,8 +33,10 @@ export class OctaboxGallery extends LitElement {
     this.deleted = [];
     this.first = 0;
     this.columns = 4;
+    this.cell = CELL;
     this.rows = 6;
     this.compare = false;
+    this.message = "";
     this.onChange = () => this.read();
     this.onResize = () => this.measure();
   }
@@ -65,9 +69,11 @@ export class OctaboxGallery extends LitElement {
   measure() {
     const grid = this.querySelector(".grid-scroll");
     if (!grid) return;
-    this.columns = Math.max(1, Math.floor(grid.clientWidth / CELL));
-    this.rows = Math.ceil(grid.clientHeight / CELL) + 2;
-    this.first = Math.max(0, Math.floor(grid.scrollTop / CELL) - 1);
+    // Two columns at least, also on a telephone; the cells share the whole width.
+    this.columns = Math.max(2, Math.floor(grid.clientWidth / CELL));
+    this.cell = Math.max(1, Math.floor(grid.clientWidth / this.columns));
+    this.rows = Math.ceil(grid.clientHeight / this.cell) + 2;
+    this.first = Math.max(0, Math.floor(grid.scrollTop / this.cell) - 1);
   }
 
   /** The items that the search finds: all its words, in the metadata or the tags. */
@@ -79,7 +85,7 @@ export class OctaboxGallery extends LitElement {
   render() {
     const found = this.found;
     const visible = found.slice(this.first * this.columns, (this.first + this.rows) * this.columns);
-    const height = Math.ceil(found.length / this.columns) * CELL;
+    const height = Math.ceil(found.length / this.columns) * this.cell;
     return html`<section class="gallery" aria-label=${T.screens.gallery}>
       <div class="bar">
         <input type="search" aria-label=${T.gallery.search} placeholder=${T.gallery.search} .value=${this.search} @input=${(e) => { this.search = e.target.value; this.first = 0; }}>
@@ -91,6 +97,7 @@ export class OctaboxGallery extends LitElement {
           ${this.chosen.size === 2 ? html`<button type="button" @click=${() => (this.compare = true)}>${T.gallery.compare}</button>` : nothing}` : nothing}
         ${this.deleted.length ? html`<span role="status">${T.gallery.deleted(this.deleted.length)} <button type="button" @click=${() => this.onUndo()}>${T.gallery.undo}</button></span>` : nothing}
       </div>
+      ${this.message ? html`<p class="error" role="alert">${this.message}</p>` : nothing}
       ${found.length ? nothing : html`<p>${T.gallery.empty}</p>`}
       <div class="grid-scroll" @scroll=${() => this.measure()}>
         <svg class="spacer" width="1" height=${height} aria-hidden="true"></svg>
@@ -105,7 +112,8 @@ export class OctaboxGallery extends LitElement {
     for (const cell of this.querySelectorAll("li.cell")) {
       const index = Number(/** @type {HTMLElement} */ (cell).dataset.index);
       const style = /** @type {HTMLElement} */ (cell).style;
-      style.transform = `translate(${(index % this.columns) * CELL}px, ${Math.floor(index / this.columns) * CELL}px)`;
+      style.width = style.height = `${this.cell - GAP}px`;
+      style.transform = `translate(${(index % this.columns) * this.cell}px, ${Math.floor(index / this.columns) * this.cell}px)`;
     }
     const dialog = /** @type {HTMLDialogElement | null} */ (this.querySelector("dialog:not([open])"));
     dialog?.showModal();
@@ -129,14 +137,14 @@ export class OctaboxGallery extends LitElement {
       <div class="details">
         <p>${promptOf(item)}</p>
         <dl>${[["model", item.metadata?.model], ["seed", item.seed], ...Object.entries(params).filter(([name]) => name !== "prompt")].map(([name, value]) => html`<dt>${name}</dt><dd>${typeof value === "object" ? JSON.stringify(value) : value}</dd>`)}</dl>
-        <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => history.mark([item.key], { tags: e.target.value.split(",").map((each) => each.trim()).filter(Boolean) })}></label>
+        <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => this.mark([item.key], { tags: e.target.value.split(",").map((each) => each.trim()).filter(Boolean) })}></label>
         <div class="buttons">
           <button type="button" @click=${() => this.use("all", item)}>${T.create.again}</button>
           <button type="button" @click=${() => this.use("prompt", item)}>${T.create.usePrompt}</button>
           <button type="button" @click=${() => this.use("seed", item)}>${T.create.useSeed}</button>
           ${item.media_type?.startsWith("image/") ? html`<button type="button" @click=${() => this.use("image", item)}>${T.create.asImage}</button>
             <button type="button" @click=${() => this.use("mask", item)}>${T.create.asMask}</button>` : nothing}
-          <button type="button" @click=${() => { history.mark([item.key], { star: !item.star }); this.close(); }}>${item.star ? T.gallery.unstar : T.gallery.star}</button>
+          <button type="button" @click=${() => { this.mark([item.key], { star: !item.star }); this.close(); }}>${item.star ? T.gallery.unstar : T.gallery.star}</button>
           <button type="button" @click=${() => this.close()}>${T.gallery.close}</button>
         </div>
       </div>
@@ -188,7 +196,13 @@ export class OctaboxGallery extends LitElement {
   }
 
   onStar() {
-    history.mark([...this.chosen], { star: true });
+    this.mark([...this.chosen], { star: true });
+  }
+
+  /** Change stars or tags on the server; what it refuses is said above the grid. */
+  async mark(keys, change) {
+    this.message = "";
+    await history.mark(keys, change).catch((error) => (this.message = error.message));
   }
 
   use(what, output) {

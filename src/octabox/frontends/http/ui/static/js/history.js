@@ -1,22 +1,19 @@
-// What has been made: the outputs of the jobs on the server, with the stars and tags of this browser.
+// What has been made: the outputs of the jobs on the server, with their stars and tags.
 // @ts-check
 
 import { getJson, send } from "./api.js";
 import { withLocalUrl } from "./run.js";
 import { runs } from "./runs.js";
 
-const MARKS = "octabox-marks";
 const PAGE = 200;
 
-/** @typedef {{key: string, job: string, time: number, url?: string, kind: string, media_type: string, seed: number, metadata: any, star?: boolean, tags?: string[], searchable?: string}} Made */
+/** @typedef {{key: string, job: string, time: number, url?: string, kind: string, media_type: string, seed: number, metadata: any, star: boolean, tags: string[], searchable?: string}} Made */
 
 class History extends EventTarget {
   constructor() {
     super();
     /** @type {Made[]} */
     this.items = [];
-    /** @type {Record<string, {star?: boolean, tags?: string[]}>} */
-    this.marks = JSON.parse(localStorage.getItem(MARKS) || "{}");
     /** @type {Set<string>} What is hidden until it is deleted. */
     this.hidden = new Set();
     runs.addEventListener("completed", (event) => this.add(/** @type {CustomEvent} */ (event).detail));
@@ -43,19 +40,29 @@ class History extends EventTarget {
     this.changed();
   }
 
-  /** The outputs that are not hidden, with their marks. */
+  /** The outputs that are not hidden. */
   get all() {
-    return this.items.filter((each) => !this.hidden.has(each.key)).map((each) => Object.assign(each, { star: false, tags: [], ...this.marks[each.key] }));
+    return this.items.filter((each) => !this.hidden.has(each.key));
   }
 
-  /** @param {string[]} keys @param {{star?: boolean, tags?: string[]}} change */
-  mark(keys, change) {
-    for (const key of keys) {
-      this.marks[key] = { ...this.marks[key], ...change };
-      for (const each of this.items) if (each.key === key) each.searchable = undefined;
+  /**
+   * Change the stars or tags of outputs on the server.
+   *
+   * @param {string[]} keys
+   * @param {{star?: boolean, tags?: string[]}} change
+   */
+  async mark(keys, change) {
+    const wanted = new Set(keys);
+    try {
+      for (const each of this.items.filter(({ key }) => wanted.has(key))) {
+        const [job, index] = [each.job, each.key.slice(each.key.lastIndexOf("/") + 1)];
+        const { result } = await (await send("PATCH", `v1/jobs/${job}/outputs/${index}`, { body: change })).json();
+        const { star, tags } = result.outputs[Number(index)];
+        Object.assign(each, { star, tags, searchable: undefined });
+      }
+    } finally {
+      this.changed();
     }
-    localStorage.setItem(MARKS, JSON.stringify(this.marks));
-    this.changed();
   }
 
   /** @param {string[]} keys */
@@ -88,7 +95,7 @@ class History extends EventTarget {
 
 /** @returns {Made[]} */
 function outputsOf(job, time, outputs) {
-  return outputs.map((output, index) => ({ ...withLocalUrl(output), key: `${job}/${index}`, job, time }));
+  return outputs.map((output, index) => ({ star: false, tags: [], ...withLocalUrl(output), key: `${job}/${index}`, job, time }));
 }
 
 export const history = new History();

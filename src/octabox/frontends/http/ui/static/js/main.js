@@ -97,6 +97,10 @@ class OctaboxApp extends LitElement {
   updated() {
     const dialog = /** @type {HTMLDialogElement | null} */ (this.querySelector(":scope > dialog:not([open])"));
     dialog?.showModal();
+    // On a narrow screen the screens' names scroll.
+    const nav = this.querySelector("nav");
+    const current = /** @type {HTMLElement | null} */ (this.querySelector("nav a[aria-current]"));
+    if (nav && current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.offsetWidth) / 2;
   }
 
   onLogin(event) {

@@ -10,6 +10,7 @@
  * @property {any} [scheduler]
  * @property {any} [workflow]
  * @property {any[]} [adapters]
+ * @property {string[]} [styles]
  */
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];

@@ -4,7 +4,7 @@
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { T } from "./texts.js";
 
-/** Shows an image, a video, audio with its waveform, text, or a link to any other file. */
+/** Shows an image, a video, audio with its waveform, a mesh that turns, text, or a link to any other file. */
 export class OctaboxOutput extends LitElement {
   static properties = { output: { attribute: false }, text: { state: true } };
 
@@ -28,6 +28,7 @@ export class OctaboxOutput extends LitElement {
     if (type.startsWith("image/")) return html`<img src=${output.url} alt=${alt} draggable="true" @dragstart=${this.onDrag}>`;
     if (type.startsWith("video/")) return html`<video src=${output.url} controls loop autoplay muted aria-label=${alt}></video>`;
     if (type.startsWith("audio/")) return html`<canvas class="waveform" width="640" height="96" aria-hidden="true"></canvas><audio src=${output.url} controls aria-label=${alt}></audio>`;
+    if (type.startsWith("model/")) return html`<octabox-mesh .url=${output.url} .type=${type} .label=${alt}></octabox-mesh>`;
     if (type.startsWith("text/")) return html`<pre>${output.text ?? this.text}</pre>`;
     return html`<a href=${output.url} download>${T.create.download} (${type})</a>`;
   }
@@ -36,6 +37,8 @@ export class OctaboxOutput extends LitElement {
   updated(changed) {
     if (!changed.has("output") || !this.output) return;
     const { media_type: type = "", url, text } = this.output;
+    // The viewer of meshes is loaded when there is one to show.
+    if (type.startsWith("model/")) import("./mesh.js").catch(() => {});
     if (type.startsWith("audio/")) this.drawWaveform().catch(() => {});
     if (type.startsWith("text/") && text === undefined && url) fetch(url).then((response) => response.text()).then((found) => (this.text = found));
   }

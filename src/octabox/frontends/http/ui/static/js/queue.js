@@ -62,8 +62,8 @@ export class OctaboxQueue extends LitElement {
   }
 
   open(run, action) {
-    const { model, task, params = {}, seed, scheduler, workflow, adapters } = run.body;
-    this.dispatchEvent(new CustomEvent("open-parameters", { bubbles: true, detail: { action, found: { model, task, params, seed, scheduler, workflow, adapters } } }));
+    const { model, task, params = {}, seed, scheduler, workflow, adapters, styles } = run.body;
+    this.dispatchEvent(new CustomEvent("open-parameters", { bubbles: true, detail: { action, found: { model, task, params, seed, scheduler, workflow, adapters, styles } } }));
   }
 }
 

@@ -34,10 +34,18 @@ export class OctaboxResult extends LitElement {
       <p class="state" role="status" aria-live="polite">${describeProgress(run)}${run.timings ? html` <small>${T.create.seconds(run.timings.run || 0)}</small>` : nothing}</p>
       ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${run.state === "in_progress" && steps ? step : 0}></progress>`}
       ${run.preview && !run.finished ? html`<img class="preview" src=${run.preview} alt=${T.create.result}>` : nothing}
-      <div class="outputs">${run.outputs.map((output) => this.renderOutput(output))}</div>
+      <div class="outputs">${this.renderInput(run)}${run.outputs.map((output) => this.renderOutput(output))}</div>
       ${run.warnings.length ? html`<ul class="warnings" aria-label=${T.create.warnings}>${run.warnings.map((each) => html`<li>${each}</li>`)}</ul>` : nothing}
       ${run.error && run.state === "failed" ? html`<p class="error" role="alert">${run.error.message}</p>` : nothing}
     </section>`;
+  }
+
+  /** Show the input beside what was read from it, such as its depth or normals: a map in an array, with its image. */
+  renderInput(run) {
+    const input = [run.body.params?.image].flat()[0];
+    const isMap = run.outputs.some((each) => each.kind === "array") && run.outputs.some((each) => each.kind === "image");
+    if (!isMap || typeof input !== "string" || !input.startsWith("data:image/")) return nothing;
+    return html`<figure class="output input"><img src=${input} alt=${T.create.input}><figcaption>${T.create.input}</figcaption></figure>`;
   }
 
   renderOutput(output) {

@@ -11,7 +11,8 @@ export const T = {
     model: "Model", task: "Task", make: "Generate", add: "Add to queue", cancel: "Cancel", seed: "Seed", random: "at random",
     newSeed: "New seed", keepSeed: "Keep the last seed", outputs: "Outputs", scheduler: "Scheduler", schedulerOwn: "the model's own",
     advanced: "Advanced parameters", workflow: "Workflow", adapters: "Adapters",
-    syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.",
+    syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.", styles: "Styles", wildcard: "Insert a wildcard", format: "Format", formatDefault: "the best lossless", input: "Input",
+    tokens: (/** @type {string} */ name, /** @type {number} */ count, /** @type {number | null} */ top) => `${name}: ${count}${top === null ? "" : ` of ${top}`} tokens`,
     result: "Result", empty: "The result appears here.", swap: "Swap width and height",
     loading: "Reading the model's parameters …",
     restored: (/** @type {string} */ what) => `Parameters restored from ${what}.`, nothingToRestore: "This file holds no parameters.",
@@ -31,6 +32,14 @@ export const T = {
   mask: {
     title: "Paint what is to change", brush: "Brush", eraser: "Eraser", size: "Size", hardness: "Hardness", undo: "Undo", redo: "Redo",
     invert: "Invert", clear: "Clear", zoom: "Zoom", done: "Use mask", cancel: "Cancel", keys: "[ and ] change the size, E switches to the eraser.",
+  },
+  mesh: {
+    keys: "Drag or use the arrow keys to turn, the wheel or + and - to zoom.", unreadable: "This mesh cannot be shown.", noWebGl: "This browser has no WebGL, which shows meshes.",
+    size: (/** @type {number} */ vertices, /** @type {number} */ triangles) => `${vertices} vertices, ${triangles} triangles`,
+  },
+  outpaint: {
+    title: "Drag the edges outwards", sides: { left: "Left edge", top: "Upper edge", right: "Right edge", bottom: "Lower edge" },
+    size: (/** @type {number} */ width, /** @type {number} */ height) => `${width} × ${height} pixels`,
   },
   queue: {
     empty: "Nothing waits.", finished: "Finished", clear: "Clear finished", cancel: "Cancel", retry: "Retry", edit: "Edit", up: "Sooner", down: "Later",

@@ -1,0 +1,161 @@
+"""Count the tokens of a prompt by each tokenizer of a model that is not loaded, from the files of its folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from octabox.errors import OctaboxError
+from octabox.hub.folder import folder_index, index_components
+from octabox.prompts.attention import parse_prompt
+from octabox.prompts.names import PLAIN
+from octabox.security.json_files import read_json
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+#: Prefixes of the component names of tokenizers and of their encoders.
+TOKENIZER, ENCODER = "tokenizer", "text_encoder"
+
+#: The file of a tokenizer of the library ``tokenizers``, and those of the byte-pair encoding of older CLIP models.
+FILE, PAIRS = "tokenizer.json", ("vocab.json", "merges.txt")
+
+#: The syntax whose weights follow words and brackets, as in ``word++`` and ``(two words)1.3``, and what is no text in it.
+COMPEL = "compel"
+_COMPEL_WEIGHTS = re.compile(r"(?<=[\w)])(?:\++|-+)(?!\w)|(?<=\))\d*\.?\d+|(?<!\\)[()]")
+
+#: The limit that a tokenizer without one states is larger than this.
+NO_LIMIT = 1_000_000
+
+#: Tokenizers that are kept, by their files.
+MAX_TOKENIZERS = 8
+
+
+@dataclass(frozen=True)
+class TokenCount:
+    """The tokens of a prompt by one tokenizer.
+
+    Args:
+        tokenizer: Its component.
+        tokens: The number of tokens, special ones included; None if its files cannot be read without loading the model.
+        max_tokens: How many its text encoder takes at once, special ones included; None if that is not fixed.
+    """
+
+    tokenizer: str
+    tokens: int | None
+    max_tokens: int | None = None
+
+
+def count_tokens(folder: Path, prompt: str, syntax: str = PLAIN) -> list[TokenCount]:
+    """Return the number of tokens of a prompt by each tokenizer of a model.
+
+    Args:
+        folder: Folder of the model; anything else has no tokenizers to count by.
+        prompt: The prompt; weights of its syntax are no text, and wildcards are counted as they are written.
+        syntax: Its syntax.
+
+    Raises:
+        InvalidParameterError: A weight is not valid.
+    """
+    text = _text_of(prompt, syntax)
+    return [_count(folder, name, text) for name in _tokenizers_of(folder)]
+
+
+def _text_of(prompt: str, syntax: str) -> str:
+    """Return the text of a prompt without its weights."""
+    if syntax == PLAIN:
+        return prompt
+    if syntax == COMPEL:
+        return _COMPEL_WEIGHTS.sub("", prompt)
+    return parse_prompt(prompt).text
+
+
+def _tokenizers_of(folder: Path) -> Iterator[str]:
+    """Yield the components of a folder that are tokenizers."""
+    try:
+        components = index_components(folder_index(folder)) if folder.is_dir() else {}
+    except (OctaboxError, OSError):
+        return
+    yield from (name for name in components if name.startswith(TOKENIZER) and (folder / name).is_dir())
+
+
+def _count(folder: Path, name: str, text: str) -> TokenCount:
+    """Return the number of tokens by one tokenizer."""
+    tokenizer = _open(folder / name)
+    tokens = None if tokenizer is None else len(tokenizer.encode(text).ids)
+    return TokenCount(name, tokens, _limit(folder, name))
+
+
+def _open(folder: Path) -> Tokenizer | None:
+    """Return a tokenizer; None if its files are in a format of another library."""
+    files = [file for file in (folder / FILE, *(folder / name for name in PAIRS)) if file.is_file()]
+    return _read(folder, max(file.stat().st_mtime_ns for file in files)) if files else None
+
+
+@lru_cache(maxsize=MAX_TOKENIZERS)
+def _read(folder: Path, changed: int) -> Tokenizer | None:  # noqa: ARG001 (a part of the key)
+    """Return the tokenizer of a folder, whose files were changed last at this time."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 (not before somebody asks)
+
+    try:
+        if (folder / FILE).is_file():
+            tokenizer = Tokenizer.from_file(str(folder / FILE))
+            # The files may hold what the library that saved them did last.
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+            return tokenizer
+        return _byte_pairs(folder)
+    except Exception:  # noqa: BLE001 (the library raises bare exceptions)
+        return None
+
+
+def _byte_pairs(folder: Path) -> Tokenizer | None:
+    """Return a tokenizer with CLIP's byte-pair encoding; None if the files are of another one."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors  # noqa: PLC0415
+
+    settings = _settings(folder / "tokenizer_config.json")
+    words = {name: _word(settings.get(name)) for name in ("bos_token", "eos_token")}
+    vocabulary = read_json(folder / PAIRS[0])
+    if not all(word in vocabulary for word in words.values()) or not any(each.endswith("</w>") for each in vocabulary):
+        return None
+    model = models.BPE.from_file(
+        *(str(folder / name) for name in PAIRS), continuing_subword_prefix="", end_of_word_suffix="</w>"
+    )
+    tokenizer = Tokenizer(model)
+    lower = [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    tokenizer.normalizer = normalizers.Sequence(lower)
+    pattern = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+    split = pre_tokenizers.Split(pattern, behavior="removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    ends = [(word, vocabulary[word]) for word in (words["eos_token"], words["bos_token"])]
+    tokenizer.post_processor = processors.RobertaProcessing(*ends, trim_offsets=False, add_prefix_space=False)
+    return tokenizer
+
+
+def _limit(folder: Path, name: str) -> int | None:
+    """Return how many tokens the text encoder of a tokenizer takes at once."""
+    encoder = _settings(folder / name.replace(TOKENIZER, ENCODER, 1) / "config.json")
+    limits = (
+        _settings(folder / name / "tokenizer_config.json").get("model_max_length"),
+        encoder.get("max_position_embeddings"),
+    )
+    found = [int(each) for each in limits if isinstance(each, int | float) and 0 < each < NO_LIMIT]
+    return min(found, default=None)
+
+
+def _settings(file: Path) -> Mapping[str, Any]:
+    """Return the object of a JSON file; an empty one without the file."""
+    try:
+        found = read_json(file) if file.is_file() else {}
+    except (OctaboxError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _word(token: Any) -> str:
+    """Return the text of a special token, which may be an object."""
+    return str(token.get("content", "")) if isinstance(token, Mapping) else str(token or "")
