@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +24,7 @@ from octabox.schedulers.compatibility import (
     check_settings,
     incompatibility,
     scheduler_config,
+    step_values,
 )
 from octabox.schedulers.names import ResolvedAlias
 from octabox.types import SchedulerChoice
@@ -88,6 +90,8 @@ def build_scheduler(
         built = convert_to_noise(built)
     if choice.timesteps:
         _use_timesteps(built, choice.timesteps)
+    if values := step_values(entry, choice.settings):
+        _use_step_values(built, values)
     return built
 
 
@@ -143,6 +147,17 @@ def _use_timesteps(scheduler: Any, schedule: tuple[int, ...]) -> None:
             original(device=device, timesteps=timesteps, **options)
 
     scheduler.set_timesteps = set_timesteps
+
+
+def _use_step_values(scheduler: Any, values: Mapping[str, Any]) -> None:
+    """Pass values to each step of a scheduler, in place of its defaults and of what the pipeline passes."""
+    original: Callable[..., Any] = scheduler.step
+
+    @functools.wraps(original)
+    def step(*args: Any, **options: Any) -> Any:
+        return original(*args, **{**options, **values})
+
+    scheduler.step = step
 
 
 def _interpolate_timesteps(schedule: tuple[int, ...], steps: int) -> list[int]:

@@ -37,6 +37,9 @@ UPSCALERS = {
     "nearest": "Nearest",
 }
 
+#: Axes that the web UI closes.
+BOTH_AXES = "xy"
+
 #: Value of the web UI for inpainting of the masked area alone.
 ONLY_MASKED = "Only masked"
 
@@ -66,6 +69,7 @@ def format_infotext(metadata: Mapping[str, Any], extra: Mapping[str, Any] = Mapp
         "Model": metadata.get("model"),
         "Denoising strength": params.get("strength"),
         **_workflow_pairs(workflow | {"variation": metadata.get("variation") or {}}),
+        **_change_pairs(metadata),
         LAYER_KEY: metadata.get(LAYER),
         "Pipeline": metadata.get("pipeline"),
         **extra,
@@ -73,6 +77,26 @@ def format_infotext(metadata: Mapping[str, Any], extra: Mapping[str, Any] = Mapp
     }
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in pairs.items() if value is not None))
     return "\n".join(lines)
+
+
+def _change_pairs(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pairs for the initial noise and the closed axes of an image."""
+    noise, seamless = metadata.get("noise") or {}, metadata.get("seamless") or {}
+    scale = noise.get("scale", 1)
+    return {
+        "Seed resize from": _size(noise),
+        "Noise multiplier": None if scale == 1 else scale,
+        "Tiling": True if seamless.get("axes") == BOTH_AXES else None,
+        "Tiling axes": seamless.get("axes") if seamless.get("axes") != BOTH_AXES else None,
+    }
+
+
+def _parse_changes(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Return the initial noise and the closed axes in the pairs of an infotext."""
+    scale = _number(pairs.get("Noise multiplier"), float)
+    noise = _sides(pairs.get("Seed resize from", "")) | ({} if scale is None else {"scale": scale})
+    axes = pairs.get("Tiling axes") or (BOTH_AXES if pairs.get("Tiling") == str(True) else None)
+    return ({"noise": noise} if noise else {}) | ({"seamless": {"axes": axes}} if axes else {})
 
 
 def _workflow_pairs(workflow: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -141,6 +165,7 @@ def parse_infotext(text: str) -> dict[str, Any]:
         metadata["params"].pop("strength", None)
     if (other := _number(pairs.get("Variation seed"), int)) is not None:
         metadata["variation"] = {"seed": other, "strength": _number(pairs.get("Variation seed strength"), float) or 0.0}
+    metadata |= _parse_changes(pairs)
     names = [pairs.get(name, AUTOMATIC) for name in ("Sampler", "Schedule type")]
     if sampler := " ".join(name for name in names if name != AUTOMATIC):
         metadata["scheduler"] = {"name": sampler, "settings": {}}

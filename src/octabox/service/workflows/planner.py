@@ -17,6 +17,7 @@ from octabox.errors import InvalidParameterError
 from octabox.media import arrays, formats
 from octabox.media.images import encode_png
 from octabox.media.limits import MediaLimits
+from octabox.noise import InitialNoise, Variation
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
 from octabox.service.outputs import output_kinds
@@ -32,7 +33,7 @@ from octabox.service.workflows.settings import (
     Workflow,
     parse_workflow,
 )
-from octabox.types import Artifact, GenerationRequest, OutputFormat, Variation
+from octabox.types import Artifact, GenerationRequest, OutputFormat
 
 #: The sides of a second pass are multiples of this, which nearly all pipelines require.
 MULTIPLE = 8
@@ -109,8 +110,7 @@ class WorkflowPlanner:
             OctaboxError: The request is invalid.
         """
         workflow = parse_workflow(request.workflow)
-        variation = _variation(workflow.variation) or request.variation
-        first = replace(request, workflow=_stages(request), variation=variation)
+        first = replace(_with_changes(request, workflow), workflow=_stages(request))
         if not workflow.to_metadata():
             return WorkflowPlan(workflow, await self._inner.prepare(first))
         formats.check_output_format(request.output, "image")
@@ -247,6 +247,17 @@ def _stages(request: GenerationRequest) -> dict[str, Any]:
     return {name: each for name, each in request.workflow.items() if name == "stages"}
 
 
+def _with_changes(request: GenerationRequest, workflow: Workflow) -> GenerationRequest:
+    """Return a request with what its workflow changes of the calls themselves: noise, and the edges of images."""
+    noise, seamless = workflow.noise, workflow.seamless
+    return replace(
+        request,
+        variation=_variation(workflow.variation) or request.variation,
+        noise=InitialNoise(noise.width, noise.height, noise.scale) if noise else request.noise,
+        seamless=seamless.axes if seamless else request.seamless,
+    )
+
+
 def _variation(part: VariationPart | None) -> Variation | None:
     if part is None:
         return None
@@ -259,7 +270,7 @@ def _check_images(entry: PipelineEntry) -> None:
     if kind != "image":
         raise InvalidParameterError(
             f"{entry.name} makes {kind}, and a workflow works on images.",
-            hint="Omit all parts of it but the variation.",
+            hint="Omit all parts of it but variation, noise and seamless.",
             parameter="workflow",
         )
 

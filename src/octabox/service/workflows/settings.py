@@ -16,7 +16,15 @@ from octabox.errors import (
     UnknownParameterError,
     nearest,
 )
-from octabox.service.workflows.parts import FacesPart, StagePart, WorkflowPart
+from octabox.service.workflows.parts import (
+    MAX_SIDE,
+    FacesPart,
+    NoisePart,
+    SeamlessPart,
+    Side,
+    StagePart,
+    WorkflowPart,
+)
 from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS
 
 #: Default scale of an image, and default strengths of a second pass.
@@ -25,14 +33,8 @@ DEFAULT_SCALE, DEFAULT_STRENGTH, LATENT_STRENGTH = 2.0, 0.5, 0.7
 #: Default pixels around a mask that are cropped with it.
 DEFAULT_PADDING = 32
 
-#: Maximum pixels of a side, or of padding.
-MAX_SIDE = 16_384
-
 #: Prefix of the names of a workflow's settings, in errors and in the native API.
 PREFIX = "workflow"
-
-#: A side of an image, in pixels.
-Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]
 
 #: Pixels added to a side.
 Added = Annotated[int, Field(ge=0, le=MAX_SIDE)]
@@ -198,6 +200,8 @@ class Workflow(BaseModel):
 
     stages: tuple[StagePart | None, ...] = Field((), description="Settings of each stage of a cascade, in order.")
     variation: VariationPart | None = Field(None, description="Mixes in the noise of another seed.")
+    noise: NoisePart | None = Field(None, description="Changes the size or the scale of the initial noise.")
+    seamless: SeamlessPart | None = Field(None, description="Lets opposite edges of the image continue each other.")
     inpaint: InpaintPart | None = Field(
         None, description="Paints only the masked region, and blends it into the image."
     )
@@ -215,7 +219,7 @@ class Workflow(BaseModel):
 
     def to_metadata(self) -> dict[str, Any]:
         """Return the parts for the metadata, with all defaults, which may change later."""
-        parts = self.model_dump(mode="json", exclude_none=True, exclude={"variation", "stages"})
+        parts = self.model_dump(mode="json", exclude_none=True, exclude={"variation", "noise", "seamless", "stages"})
         return {name: {key: each for key, each in part.items() if each != {}} for name, part in parts.items()}
 
 

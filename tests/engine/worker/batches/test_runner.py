@@ -25,7 +25,8 @@ from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
-from octabox.types import OutputFormat, Progress, SchedulerChoice, Variation
+from octabox.noise import Variation
+from octabox.types import OutputFormat, Progress, SchedulerChoice
 
 NAME = "StableDiffusionPipeline"
 PARAMS = {"prompt": "a red star", "num_inference_steps": 3, "height": 64, "width": 64, "negative_prompt": ""}
