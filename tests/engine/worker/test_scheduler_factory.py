@@ -305,5 +305,5 @@ def test_what_a_step_does_not_take_is_unknown(name: str, settings: dict[str, Any
 def test_a_value_of_a_step_has_its_type() -> None:
     """As a setting of the constructor has."""
     own = EulerDiscreteScheduler()
-    with pytest.raises(InvalidParameterError, match="'s_churn' must be"):
+    with pytest.raises(InvalidParameterError, match="s_churn must be a number"):
         build_scheduler(own, dict(own.config), SchedulerChoice("EulerDiscreteScheduler", {"s_churn": "much"}))

@@ -150,3 +150,18 @@ def test_noise_and_closed_axes_are_read_back() -> None:
     assert changes == {name: parse_infotext(text)[name] for name in changes}
     assert {"axes": "x"} == parse_infotext(one)["seamless"]
     assert "Tiling:" not in one
+
+
+def test_a_refiner_and_two_radii_are_read_back() -> None:
+    """In the words of the web UI."""
+    workflow = {
+        "refiner": {"model": "other", "switch_at": 0.75},
+        "inpaint": {"area": "masked", "padding": 4, "mask_blur": [8, 2]},
+    }
+    text = format_infotext({"params": {"prompt": "a", "num_inference_steps": 2}, "seed": 1, "workflow": workflow})
+    read = parse_infotext(text)["workflow"]
+
+    assert "Refiner: other, Refiner switch at: 0.75" in text
+    assert "Mask blur x: 8, Mask blur y: 2" in text
+    assert workflow["refiner"] == read["refiner"]
+    assert {"padding": 4, "mask_blur": [8, 2]} == read["inpaint"]

@@ -40,6 +40,9 @@ UPSCALERS = {
 #: Axes that the web UI closes.
 BOTH_AXES = "xy"
 
+#: Keys for the radii of a mask's blur that differ, across and down.
+MASK_BLURS = ("Mask blur x", "Mask blur y")
+
 #: Value of the web UI for inpainting of the masked area alone.
 ONLY_MASKED = "Only masked"
 
@@ -113,10 +116,14 @@ def _workflow_pairs(workflow: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
             "Hires steps": hires.get("steps"),
             "Hires upscaler": UPSCALERS.get(upscaler, upscaler),
         }
+    if refiner := workflow.get("refiner"):
+        pairs |= {"Refiner": refiner.get("model"), "Refiner switch at": refiner.get("switch_at")}
     if (inpaint := workflow.get("inpaint")) and inpaint.get("area") == "masked":
         pairs |= {"Inpaint area": ONLY_MASKED, "Masked area padding": inpaint.get("padding")}
     if inpaint:
-        pairs["Mask blur"] = inpaint.get("mask_blur")
+        blur = inpaint.get("mask_blur")
+        radii = dict(zip(MASK_BLURS, blur, strict=True)) if isinstance(blur, list) else {"Mask blur": blur}
+        pairs |= radii
     return pairs
 
 
@@ -185,9 +192,12 @@ def _workflow(pairs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             "strength": _number(pairs.get("Denoising strength"), float),
             "upscaler": names.get(upscaler, upscaler) if upscaler else None,
         }
+    if model := pairs.get("Refiner"):
+        found["refiner"] = {"model": model, "switch_at": _number(pairs.get("Refiner switch at"), float)}
     if pairs.get("Inpaint area") == ONLY_MASKED:
         padding, blur = (_number(pairs.get(name), int) for name in ("Masked area padding", "Mask blur"))
-        found["inpaint"] = {"padding": padding, "mask_blur": blur}
+        radii = [_number(pairs.get(name), int) for name in MASK_BLURS]
+        found["inpaint"] = {"padding": padding, "mask_blur": blur if None in radii else radii}
     return {part: {name: each for name, each in step.items() if each is not None} for part, step in found.items()}
 
 

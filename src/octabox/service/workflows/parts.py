@@ -68,6 +68,17 @@ class StagePart(WorkflowPart):
     )
 
 
+class RefinerPart(WorkflowPart):
+    """Another model for the last steps."""
+
+    short = ("switch_at",)
+
+    model: str = Field(min_length=1, description="The model.")
+    switch_at: float = Field(
+        0.8, gt=0, lt=1, allow_inf_nan=False, description="Fraction of the steps after which it continues."
+    )
+
+
 class FacesPart(WorkflowPart):
     """A restoration of the faces in the image."""
 

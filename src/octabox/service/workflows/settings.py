@@ -20,6 +20,7 @@ from octabox.service.workflows.parts import (
     MAX_SIDE,
     FacesPart,
     NoisePart,
+    RefinerPart,
     SeamlessPart,
     Side,
     StagePart,
@@ -44,6 +45,9 @@ Scale = Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)]
 
 #: Radius of a Gaussian blur, in pixels.
 Blur = Annotated[int, Field(ge=0, le=512)]
+
+#: Radii of a Gaussian blur, across and down.
+Blurs = Annotated[list[Blur], Field(min_length=2, max_length=2)]
 
 #: Content of masked pixels before they are painted.
 Fill = Literal["original", "surroundings", "noise", "blank"]
@@ -106,7 +110,9 @@ class InpaintPart(WorkflowPart):
         le=MAX_SIDE,
         description="Pixels around the mask that are part of the painted region; 32, if not given.",
     )
-    mask_blur: Blur = Field(4, description="Radius in pixels over which old and new pixels blend.")
+    mask_blur: Blur | Blurs = Field(
+        4, description="Radius in pixels over which old and new pixels blend; two are those across and down."
+    )
     fill: Fill = Field(
         "original",
         description="Content of the masked pixels for the model: the original, the colours around the mask, noise, or grey.",
@@ -206,6 +212,7 @@ class Workflow(BaseModel):
         None, description="Paints only the masked region, and blends it into the image."
     )
     outpaint: OutpaintPart | None = Field(None, description="Continues an image beyond its edges.")
+    refiner: RefinerPart | None = Field(None, description="Lets another model run the last steps.")
     hires: HiresPart | None = Field(None, description="Runs a second pass over the image at a larger size.")
     upscale: UpscalePart | None = Field(None, description="Enlarges the image.")
     faces: FacesPart | None = Field(None, description="Restores the faces in the image.")

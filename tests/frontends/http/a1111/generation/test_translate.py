@@ -112,11 +112,20 @@ async def test_hires(server: Server) -> None:
 
 
 async def test_a_refiner(server: Server) -> None:
-    """Another model paints over the image by the rest of the steps."""
-    request, warnings = await sent(server, prompt="x", refiner_checkpoint="org/painter", refiner_switch_at=0.75)
+    """Another model runs the rest of the steps, also before a second pass over images; one over latents has none."""
+    body: dict[str, Any] = {"prompt": "x", "refiner_checkpoint": "org/painter", "refiner_switch_at": 0.75}
+    request, quiet = await sent(server, **body)
+    both, none = await sent(server, **body, enable_hr=True, hr_upscaler="Lanczos")
+    latent, warnings = await sent(server, **body, enable_hr=True)
+    off, _ = await sent(server, **{**body, "refiner_switch_at": 1})
 
-    assert {"upscaler": "lanczos", "scale": 1.0, "strength": 0.25, "model": "org/painter"} == request.workflow["hires"]
-    assert "refiner" in warnings[0]
+    assert {"refiner": {"model": "org/painter", "switch_at": 0.75}} == request.workflow
+    assert {"refiner", "hires"} == set(both.workflow)
+    assert {"hires"} == set(latent.workflow)
+    assert 1 == len(warnings)
+    assert "'refiner_checkpoint' has no effect with a second pass over latents" in warnings[0]
+    assert {} == off.workflow
+    assert [] == quiet == none
 
 
 async def test_the_layer_of_the_text_encoder(server: Server) -> None:
@@ -298,3 +307,17 @@ async def test_values_of_steps(server: Server) -> None:
     assert default.scheduler is None
     assert ["'s_churn' has no effect: the steps of DDIMScheduler do not take it."] == lacking
     assert [] == quiet == none
+
+
+async def test_the_blur_of_a_mask(server: Server) -> None:
+    """One radius, or one for each direction."""
+    body: dict[str, Any] = {"prompt": "x", "init_images": [IMAGE], "mask": IMAGE}
+    for fields, expected in (
+        ({"mask_blur": 3, "mask_blur_x": 9}, 3),
+        ({"mask_blur_x": 2, "mask_blur_y": 2}, 2),
+        ({"mask_blur_x": 8, "mask_blur_y": 0}, [8, 0]),
+    ):
+        request, warnings = await sent(server, "img2img", **body, **fields)
+
+        assert expected == request.workflow["inpaint"]["mask_blur"]
+        assert [] == warnings

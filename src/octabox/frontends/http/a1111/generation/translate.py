@@ -19,7 +19,7 @@ from octabox.noise import InitialNoise, Variation
 from octabox.service.conditions.lora import without_tags
 from octabox.service.planning import MAX_RANDOM_SEED
 from octabox.service.protocols import ModelService
-from octabox.service.selection.inputs import STRENGTH
+from octabox.service.selection.inputs import STRENGTH, number_parameter
 from octabox.service.workflows.faces import face_models
 from octabox.types import GenerationRequest
 
@@ -222,6 +222,24 @@ def _skipped_layers(target: Target, layer: int) -> tuple[dict[str, int], Iterato
         text = f"'CLIP_stop_at_last_layers' has no effect: {target.entry.name} skips no layers."
         return {}, iter((text,))
     return {"clip_skip": layer - default}, iter(())
+
+
+def image_params(body: ImageToImageBody, target: Target) -> dict[str, Any]:
+    """Return the strength, and the guidance by the image, where the pipeline has one."""
+    params: dict[str, Any] = {}
+    if target.takes(STRENGTH) or body.has("denoising_strength"):
+        params[STRENGTH] = max(body.denoising_strength, 1 / body.steps)
+    if body.image_cfg_scale is not None:
+        name = number_parameter(target.entry, *IMAGE_GUIDANCE) or IMAGE_GUIDANCE[0]
+        params[name] = body.image_cfg_scale
+    return params
+
+
+def mask_blur(body: ImageToImageBody) -> int | list[int]:
+    """Return the radius of a mask's blur, or both radii if they differ."""
+    if body.mask_blur is not None:
+        return body.mask_blur
+    return body.mask_blur_x if body.mask_blur_x == body.mask_blur_y else [body.mask_blur_x, body.mask_blur_y]
 
 
 def check_count(body: GenerationBody, images: int, limit: int) -> int:
