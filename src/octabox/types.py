@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from octabox.memory_state import MemoryState
-from octabox.noise import InitialNoise, Variation
+from octabox.noise import InitialNoise as InitialNoise  # noqa: PLC0414 (part of the public API)
+from octabox.noise import Variation as Variation  # noqa: PLC0414 (likewise)
 
 #: Modality of an artifact or an input, whatever its format.
 Kind = Literal["image", "video", "audio", "mesh", "text", "array"]
