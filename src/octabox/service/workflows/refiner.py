@@ -43,7 +43,8 @@ class Handover:
             RequestError: The model of the refiner has no pipeline that takes an image and a strength.
         """
         strength = max(1 - self.settings.switch_at, MIN_STRENGTH)
-        second = await followups.second_pass(HiresPart(scale=1.0, strength=strength, model=self.settings.model))
+        settings = HiresPart.model_validate({"scale": 1.0, "strength": strength, "model": self.settings.model})
+        second = await followups.second_pass(settings)
         if self.reason:
             warning = f"The refiner paints over the finished image, and does not continue its latents: {self.reason}."
             return replace(second, warnings=(*second.warnings, warning))

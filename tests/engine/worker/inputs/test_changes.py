@@ -99,7 +99,7 @@ def test_everything_is_undone() -> None:
     """Also after an error."""
     pipe = Pipe()
     run = Run({}, noise=InitialNoise(scale=2), seamless="xy")
-    steps = StepCallback(pipe, lambda *_: None, "denoiser")  # type: ignore[arg-type]
+    steps = StepCallback(pipe, lambda *_: None, "denoiser")
 
     def cancel() -> None:
         with changes_of(pipe, run, {"generator": torch.Generator()}, steps, []):
