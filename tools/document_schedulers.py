@@ -34,8 +34,9 @@ KINDS = {
 
 HEAD = """# Noise schedulers
 
-A request selects a noise scheduler by name, or by name with settings of its constructor: `"scheduler": "dpmpp_2m"`, or
-`"scheduler": {{"name": "dpmpp_2m", "use_karras_sigmas": true}}`. A model's configuration can set one too, which is then
+A request selects a noise scheduler by name, or by name with settings of its constructor or its steps:
+`"scheduler": "dpmpp_2m"`, `"scheduler": {{"name": "dpmpp_2m", "use_karras_sigmas": true}}`, or
+`"scheduler": {{"name": "euler", "s_churn": 10}}`. A model's configuration can set one too, which is then
 the recommended one of the model. The scheduler is always built from the model's original configuration. A scheduler that
 is not compatible is an error with the reason; it is never replaced by another one.
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from octabox.memory_state import MemoryState
+from octabox.noise import InitialNoise as InitialNoise  # noqa: PLC0414 (part of the public API)
+from octabox.noise import Variation as Variation  # noqa: PLC0414 (likewise)
 
 #: Modality of an artifact or an input, whatever its format.
 Kind = Literal["image", "video", "audio", "mesh", "text", "array"]
@@ -25,7 +27,7 @@ class SchedulerChoice:
 
     Args:
         name: Class or alias.
-        settings: Settings of its constructor; in a request, ``schedule`` among them names a schedule.
+        settings: Settings of its constructor and its steps; in a request, ``schedule`` among them names a schedule.
         schedule: Name of the requested schedule, which the settings or the timesteps implement.
         timesteps: Timesteps of an explicit schedule; they are interpolated for another number of steps.
     """
@@ -78,19 +80,6 @@ class AdapterReport:
 
 
 @dataclass(frozen=True)
-class Variation:
-    """Variation noise: noise of a second seed that is mixed into the initial noise.
-
-    Args:
-        seed: The second seed; it increases by one for each output, while the seed of the request is kept.
-        strength: Fraction from 0 to 1: 0 is the request's seed alone, 1 the second seed alone.
-    """
-
-    seed: int
-    strength: float
-
-
-@dataclass(frozen=True)
 class OutputFormat:
     """Format of the artifacts.
 
@@ -127,6 +116,8 @@ class GenerationRequest:
         styles: Names of styles to apply to the prompts, in this order.
         written: The original prompts, if wildcards or styles have changed them; only used in the metadata.
         variation: Variation noise.
+        noise: Size and scale of the initial noise; None leaves it as it is.
+        seamless: Axes, of ``xy``, along which the edges of an image continue at the opposite ones.
         workflow: Settings by workflow step, before and after the call; see `octabox.service.workflows.settings`.
         deterministic: Whether its outputs must not depend on what else the server runs: it never shares a batch.
         keep_alive: Seconds without requests after which its model is unloaded; None leaves that as it is.
@@ -148,6 +139,8 @@ class GenerationRequest:
     styles: tuple[str, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
     variation: Variation | None = None
+    noise: InitialNoise | None = None
+    seamless: str = ""
     workflow: Mapping[str, Any] = field(default_factory=dict)
     deterministic: bool = False
     keep_alive: float | None = None

@@ -30,6 +30,7 @@ class Scheduler:
     """A noise scheduler of the catalog."""
 
     settings: tuple[SchedulerAlias, ...]
+    step_settings: tuple[SchedulerAlias, ...] = ()
 
 
 def takes(*names: str) -> Entered:

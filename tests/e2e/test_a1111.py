@@ -16,6 +16,7 @@ from PIL import Image
 
 from control import OTHER, SCENE, drawn, outline
 from demo_pictures import Scene, border_colour, centre_colour, draw
+from makers import pipelines
 from octabox import demo
 from trained import EDGES, overlap
 
@@ -230,3 +231,109 @@ def test_alternating_requests_leave_no_trace(http: httpx.Client) -> None:
 def difference(first: Image.Image, second: Image.Image) -> float:
     """Return the mean difference of two images, 0 to 255."""
     return float(np.abs(np.asarray(first, float) - np.asarray(second, float)).mean())
+
+
+def test_tiling(http: httpx.Client) -> None:
+    """The opposite edges of an image continue each other as its inner pixels do; without it they are far apart."""
+    ramp = np.linspace(20, 235, 128).astype(np.uint8)
+    slope = Image.fromarray(np.stack([np.broadcast_to(ramp, (128, 128))] * 3, -1))
+    body = {"init_images": [encoded(slope)], "prompt": "", "denoising_strength": 0.75}
+    before = ask(http, "img2img", **body)
+    closed = ask(http, "img2img", **body, tiling=True)
+    again = ask(http, "img2img", **body, override_settings={"tiling": True})
+    after = ask(http, "img2img", **body)
+    seams = [seam(image(each)) for each in (before, closed)]
+
+    assert seams[0] > 3 * seams[1]
+    assert image(closed).tobytes() == image(again).tobytes()
+    assert image(before).tobytes() == image(after).tobytes()
+    assert "Tiling: True" in json.loads(closed.json()["info"])["infotexts"][0]
+    assert [] == closed.json()["warnings"]
+
+
+def seam(made: Image.Image) -> float:
+    """Return the mean difference of the left and the right edge of an image."""
+    pixels = np.asarray(made.convert("RGB"), float)
+    return float(np.abs(pixels[:, 0] - pixels[:, -1]).mean())
+
+
+def test_seeds_of_another_size(http: httpx.Client) -> None:
+    """A wider image shows in its centre what the seed shows at the smaller size, unlike without."""
+    # Without a prompt the noise alone decides what there is.
+    free = {"prompt": "", "cfg_scale": 1, "seed": 1, "height": 128}
+    plain = image(ask(http, **free, width=128)).convert("RGB")
+    resized = ask(http, **free, width=160, seed_resize_from_w=128, seed_resize_from_h=128)
+    bare = image(ask(http, **free, width=160)).convert("RGB")
+    info = json.loads(resized.json()["info"])
+    distances = [difference(plain, each.convert("RGB").crop((16, 0, 144, 128))) for each in (image(resized), bare)]
+
+    assert 5 * distances[0] < distances[1]
+    assert (128, 128) == (info["seed_resize_from_w"], info["seed_resize_from_h"])
+    assert "Seed resize from: 128x128" in info["infotexts"][0]
+
+
+def test_noise_of_steps_and_of_an_image(http: httpx.Client) -> None:
+    """Churn changes the image of Euler and is a warning for a sampler without; less initial noise changes an image less."""
+    euler = {"sampler_name": "Euler"}
+    plain, churned = ask(http, **euler), ask(http, **euler, s_churn=20, s_noise=1.01)
+    other = ask(http, sampler_name="Euler a", s_churn=20)
+    source = {"init_images": [encoded(STAR)], "denoising_strength": 0.6}
+    distances = []
+    for multiplier in (0.2, 1):
+        made = image(ask(http, "img2img", **source, initial_noise_multiplier=multiplier))
+        distances.append(difference(made.convert("RGB"), STAR.convert("RGB")))
+
+    assert image(plain).tobytes() != image(churned).tobytes()
+    assert [] == churned.json()["warnings"]
+    assert ["'s_churn' has no effect"] == [each[:23] for each in other.json()["warnings"]]
+    assert distances[0] != distances[1]
+
+
+def test_a_mask_with_two_radii(http: httpx.Client) -> None:
+    """The edge is soft across and sharp down."""
+    body = {"prompt": "a green circle on a green background", "init_images": [encoded(STAR)], "mask": encoded(mask())}
+    made = image(
+        ask(http, "img2img", **body, inpaint_full_res=False, mask_blur_x=8, mask_blur_y=0, denoising_strength=1)
+    )
+    changed = np.abs(np.asarray(made.convert("RGB"), float) - np.asarray(STAR.convert("RGB"), float)).sum(-1) > 0
+
+    assert changed[44:84, 36:44].any()
+    assert not changed[:44].any()
+    assert not changed[84:].any()
+
+
+def test_a_refiner(http: httpx.Client) -> None:
+    """Of models that cannot hand over latents it paints over the image, with a warning under the client's name."""
+    plain = image(ask(http))
+    answer = ask(http, refiner_checkpoint="edged", refiner_switch_at=0.75)
+
+    assert ("red", "white") == (centre_colour(image(answer)), border_colour(image(answer)))
+    assert image(answer).tobytes() != plain.tobytes()
+    assert ["The refiner paints over the finished image"] == [each[:42] for each in answer.json()["warnings"]]
+    assert "Refiner: edged, Refiner switch at: 0.75" in json.loads(answer.json()["info"])["infotexts"][0]
+
+
+def test_composed_prompts_are_a_warning(http: httpx.Client) -> None:
+    """`AND` is used as a word."""
+    answer = ask(http, prompt="a red circle AND a white background")
+
+    assert [each for each in answer.json()["warnings"] if "'AND' in 'prompt' is used as a word" in each]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_interrogate(registry: Path, http: httpx.Client) -> None:
+    """A model that makes text of images describes one; its words are random, and the same for the same image."""
+    missing = http.post("/sdapi/v1/interrogate", json={"image": encoded(STAR), "model": "demo"})
+    tiny = pipelines()["UniDiffuserPipeline"]
+    tiny.make().save_pretrained(str(registry / "describer-weights"))
+    known = {"name": "describer", "model": "describer-weights", "defaults": {"num_inference_steps": 2}}
+    (registry / "describer.yaml").write_text(json.dumps(known), encoding="utf-8")
+    captions = [
+        http.post("/sdapi/v1/interrogate", json={"image": encoded(STAR), "model": name})
+        for name in ("clip", "describer")
+    ]
+
+    assert (400, True) == (missing.status_code, "error" in missing.json())
+    assert [200, 200] == [each.status_code for each in captions], captions[0].text
+    assert all(isinstance(each.json()["caption"], str) and each.json()["caption"] for each in captions)

@@ -128,3 +128,16 @@ def test_noise_and_gray_fill_the_mask_alone() -> None:
     assert noise.tobytes() == again.tobytes() != gray.tobytes()
     assert (127, 127, 127) == gray.getpixel((6, 3))
     assert all(image.crop((0, 0, 4, 8)).tobytes() == each.crop((0, 0, 4, 8)).tobytes() for each in (noise, gray))
+
+
+def test_a_blur_has_two_radii() -> None:
+    """That across leaves the edges above and below as they are, and the other way round."""
+    sharp = mask((40, 30, 60, 50))
+    across, down = (np.asarray(blur_mask(sharp, each)) for each in ([4, 0], [0, 4]))
+    half = np.asarray(blur_mask(sharp, [4, 4])), np.asarray(blur_mask(sharp, 4))
+
+    assert np.ptp(across[29]) == np.ptp(down[:, 39]) == 0
+    assert 0 < across[40, 38] < 255
+    assert 0 < down[28, 50] < 255
+    assert np.array_equal(*half)
+    assert sharp is blur_mask(sharp, [0, 0])

@@ -162,6 +162,7 @@ def _restore_pipeline(data: dict[str, Any]) -> PipelineEntry:
 
 def _restore_scheduler(data: dict[str, Any]) -> SchedulerEntry:
     data["settings"] = tuple(_restore_parameter(each) for each in data.get("settings", ()))
+    data["step_settings"] = tuple(_restore_parameter(each) for each in data.get("step_settings", ()))
     data["needs"] = _restore_needs(data)
     data["step_needs"], data["unread"] = tuple(data.get("step_needs", ())), tuple(data.get("unread", ()))
     return _restore(SchedulerEntry, data)

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from octabox.catalog.ranges import UNBOUNDED, Range
 from octabox.types import Kind
 
-#: Kinds of parameter values. The first five have their own JSON type, the next five are files. The last three are set by
-#: Octabox, never by a request.
+#: Kinds of parameter values: five with their own JSON type, five for files, two others, and three that only Octabox sets.
 ParameterKind = Literal[
     "text",
     "integer",
@@ -38,8 +37,7 @@ FILES: frozenset[str] = MEDIA | {"array"}
 #: Kinds that Octabox sets itself.
 INTERNAL_KINDS: frozenset[str] = frozenset({"generator", "callback", "internal"})
 
-#: How the progress of a call is observed and the call is cancelled: step callback, legacy callback, progress bar, or a
-#: hook on the denoiser.
+#: How the progress of a call is observed and how it is cancelled: by callbacks, its progress bar, or a hook on the denoiser.
 ProgressBy = Literal["callback_on_step_end", "callback", "progress_bar", "denoiser"]
 
 
@@ -232,6 +230,7 @@ class SchedulerEntry:
         sigmas: Whether ``set_timesteps`` accepts custom sigmas.
         reverses: Whether it inverts an image into noise, by its docstring.
         unread: Constructor settings without effect, since no code reads them.
+        step_settings: Numbers and switches of ``step`` that have a default and that it reads.
     """
 
     name: str
@@ -244,6 +243,7 @@ class SchedulerEntry:
     sigmas: bool = False
     reverses: bool = False
     unread: tuple[str, ...] = ()
+    step_settings: tuple[Parameter, ...] = ()
 
     def setting(self, name: str) -> Parameter | None:
         """Return the constructor setting of this name; None if there is none."""

@@ -14,6 +14,7 @@ def entry_to_json(entry: PipelineEntry | SchedulerEntry) -> dict[str, Any]:
         return {
             **to_dict(entry),
             "settings": [_parameter(setting) for setting in entry.settings],
+            "step_settings": [_parameter(setting) for setting in entry.step_settings],
             "needs": [{**to_dict(need), "installed": is_installed(need.module)} for need in entry.needs],
         }
     return {

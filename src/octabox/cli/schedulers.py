@@ -75,7 +75,10 @@ def _show_one(name: str, service: ModelService | None, model: str, *, as_json: b
             (f"fits {model}", _fit(description)),
         ]
     )
-    show_table(("SETTING", "TYPE", "DEFAULT", "DESCRIPTION"), [_setting_row(entry, each) for each in entry.settings])
+    show_table(
+        ("SETTING", "TYPE", "DEFAULT", "DESCRIPTION"),
+        [_setting_row(entry, each) for each in (*entry.settings, *entry.step_settings)],
+    )
 
 
 def _setting_row(entry: SchedulerEntry, setting: Parameter) -> tuple[str, str, str, str]:

@@ -44,6 +44,10 @@ class Scheduler(Protocol):
     def settings(self) -> Sequence[Parameter]:
         """Parameters of its constructor."""
 
+    @property
+    def step_settings(self) -> Sequence[Parameter]:
+        """Parameters of its step that have a default."""
+
 
 #: Returns all pipelines that run on the weights of a model of a class, that class among them.
 Family = Callable[[ModelConfig, str], Iterable[Signature]]
@@ -118,7 +122,7 @@ def _check_scheduler(entry: Entry, schedulers: Mapping[str, Scheduler]) -> Itera
     except (SchedulerNotFoundError, InvalidParameterError) as error:
         yield entry.problem(("scheduler", "name"), error.message, error.hint)
         return
-    known = {setting.name for setting in schedulers[name].settings}
+    known = {setting.name for setting in (*schedulers[name].settings, *schedulers[name].step_settings)}
     for setting in sorted(settings.keys() - known):
         if setting in scheduler.settings:
             message = f"{name} has no setting {setting!r}."

@@ -12,7 +12,8 @@ from PIL.Image import Image
 from octabox.config.model import ModelConfig
 from octabox.media.audio import Audio
 from octabox.media.video import Video
-from octabox.types import AdapterChoice, Event, ModelStatus, OutputFormat, SchedulerChoice, Variation
+from octabox.noise import InitialNoise, Variation
+from octabox.types import AdapterChoice, Event, ModelStatus, OutputFormat, SchedulerChoice
 
 #: A decoded input: an upright image in RGB (a mask in L), a video, audio, or an array; where a pipeline takes lists of
 #: them, also a list, in which None is a missing item.
@@ -30,6 +31,8 @@ class Run:
         written: Prompts as the caller wrote them, by call parameter, where wildcards or styles have changed them.
         adapters: LoRAs to apply, by file or Hub id; None applies those of the model's configuration.
         variation: Noise of another seed to mix in.
+        noise: Size and scale of the initial noise.
+        seamless: Axes, of ``xy``, along which convolutions continue at the opposite edge.
         earlier: Metadata of the earlier stages of the cascade whose last stage this is; the first has the cascade's name.
     """
 
@@ -39,6 +42,8 @@ class Run:
     written: Mapping[str, str] = field(default_factory=dict)
     adapters: tuple[AdapterChoice, ...] | None = None
     variation: Variation | None = None
+    noise: InitialNoise | None = None
+    seamless: str = ""
     earlier: tuple[Mapping[str, Any], ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,9 +34,10 @@ class Padding:
     bottom: int = 0
 
 
-def blur_mask(mask: Image.Image, radius: float) -> Image.Image:
-    """Blur the edges of a mask, with the radius of a Gaussian blur in pixels."""
-    return mask.filter(ImageFilter.GaussianBlur(radius)) if radius else mask
+def blur_mask(mask: Image.Image, radius: float | Sequence[float]) -> Image.Image:
+    """Blur the edges of a mask, with the radius of a Gaussian blur in pixels, or its radii across and down."""
+    across, down = radius if isinstance(radius, Sequence) else (radius, radius)
+    return mask.filter(ImageFilter.GaussianBlur((across, down))) if across or down else mask
 
 
 def binarize_mask(mask: Image.Image) -> Image.Image:

@@ -56,7 +56,7 @@ class ModelTraits:
 
 
 def check_settings(name: str, scheduler: ResolvedAlias, entry: SchedulerEntry, settings: Mapping[str, Any]) -> None:
-    """Check settings against the constructor of a scheduler.
+    """Check settings against the constructor and the step of a scheduler.
 
     Args:
         name: Requested name of the scheduler.
@@ -68,10 +68,11 @@ def check_settings(name: str, scheduler: ResolvedAlias, entry: SchedulerEntry, s
         UnknownParameterError: The class has no such setting, or does not support the schedule.
         InvalidParameterError: A value has the wrong type.
     """
-    known = [setting.name for setting in entry.settings]
+    settable = {setting.name: setting for setting in (*entry.step_settings, *entry.settings)}
+    known = [each.name for each in (*entry.settings, *entry.step_settings)]
     available = f"It has {', '.join(known)}." if known else "It has no settings."
     for key, value in scheduler.settings.items():
-        setting = entry.setting(key)
+        setting = settable.get(key)
         if setting is None and key in settings:
             like = nearest(key, known)
             hint = f"Did you mean {' or '.join(like)}? {available}" if like else available
@@ -148,7 +149,13 @@ def scheduler_config(entry: SchedulerEntry, traits: ModelTraits, settings: Mappi
     if any(settings.get(flag) for flag in exclusive) or "timestep_spacing" in settings:
         # A requested schedule replaces that of the model.
         overrides |= {flag: False for flag in exclusive if inherited.get(flag) and entry.setting(flag)}
-    return SchedulerConfig(inherited, {**overrides, **settings}, extra)
+    own = {name: value for name, value in settings.items() if name not in step_values(entry, settings)}
+    return SchedulerConfig(inherited, {**overrides, **own}, extra)
+
+
+def step_values(entry: SchedulerEntry, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that each step takes, not the constructor."""
+    return {each.name: settings[each.name] for each in entry.step_settings if each.name in settings}
 
 
 def _flow_settings(entry: SchedulerEntry, traits: ModelTraits) -> dict[str, Any]:

@@ -158,7 +158,8 @@ class GenerationService:
             # After the styles and wildcards, which may contain tags.
             final, adapters = select_adapters(written.params, request.adapters, model, self._models.adapters)
             variation = request.variation and replace(request.variation, seed=request.variation.seed + index)
-            runs.append(Run(final, seed=seed, written=written.before, adapters=adapters, variation=variation))
+            run = Run(final, seed=seed, written=written.before, adapters=adapters, variation=variation)
+            runs.append(replace(run, noise=request.noise, seamless=request.seamless))
             warnings += written.warnings
         return runs, warnings
 

@@ -12,7 +12,8 @@ from fake_worker import PIPELINE, call
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.batches.keys import MAX_MEMBERS, MAX_PIXELS, batch_key, batch_limit, pixels, size_key
 from octabox.engine.protocol import Call, Run
-from octabox.types import AdapterChoice, Variation
+from octabox.noise import InitialNoise, Variation
+from octabox.types import AdapterChoice
 
 ENTRY = load_catalog().pipeline(PIPELINE)
 VIDEO = next(each for each in load_catalog().pipelines.values() if each.batches and each.frames)
@@ -40,6 +41,7 @@ def test_texts_and_seeds_may_differ() -> None:
         Run({**PARAMS, "width": 64}),
         Run({**PARAMS, "guidance_scale": 2.0}),
         Run(PARAMS, adapters=(AdapterChoice("x"),)),
+        Run(PARAMS, seamless="xy"),
         Run(PARAMS, {"ip_adapter_image": (Image.new("RGB", (8, 8)),)}),
     ],
 )
@@ -66,6 +68,7 @@ def test_media_must_have_one_size() -> None:
         of(Run(PARAMS), deterministic=True),
         replace(of(Run(PARAMS)), deterministic=True),
         of(Run(PARAMS, variation=Variation(1, 0.5))),
+        of(Run(PARAMS, noise=InitialNoise(scale=0.5))),
         of(Run({"prompt": ["a", "b"]})),
         of(Run({**PARAMS, "x": object()})),
     ],

@@ -263,3 +263,47 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch, name: str, package: s
         build_scheduler(own, dict(own.config), SchedulerChoice(name))
 
     assert f'pip install "{package}"' in caught.value.hint
+
+
+def test_steps_have_their_own_settings() -> None:
+    """They are passed to each step, in place of what the pipeline passes; its signature stays that of the class."""
+    own = EulerDiscreteScheduler()
+    samples = []
+    for settings in ({}, {"s_churn": 0.0}, {"s_churn": 5.0}, {"s_churn": 5.0, "s_noise": 0.5}):
+        scheduler = build_scheduler(own, dict(own.config), SchedulerChoice("EulerDiscreteScheduler", settings))
+        scheduler.set_timesteps(4)
+        generator = torch.Generator().manual_seed(0)
+        zeros = torch.zeros(1, 4, 4, 4)
+        step = scheduler.step(zeros, scheduler.timesteps[0], zeros, s_noise=1.0, generator=generator)
+        samples.append(step.prev_sample)
+
+        assert {"s_churn", "generator"} <= set(inspect.signature(scheduler.step).parameters)
+        assert "s_churn" not in scheduler.config
+
+    assert torch.equal(samples[0], samples[1])
+    assert samples[2].std() > 0
+    assert torch.allclose(samples[2] / 2, samples[3])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("DDIMScheduler", {"s_churn": 1.0}),
+        # It has the parameter, and reads it nowhere.
+        ("FlowMatchEulerDiscreteScheduler", {"s_churn": 1.0}),
+        ("EulerDiscreteScheduler", {"generator": 1}),
+        ("DDIMScheduler", {"return_dict": False}),
+    ],
+)
+def test_what_a_step_does_not_take_is_unknown(name: str, settings: dict[str, Any]) -> None:
+    """Neither what it ignores, nor what the pipeline passes."""
+    own = FlowMatchEulerDiscreteScheduler() if "Flow" in name else DDIMScheduler()
+    with pytest.raises(UnknownParameterError, match=f"{name} has no setting '{next(iter(settings))}'"):
+        build_scheduler(own, dict(own.config), SchedulerChoice(name, settings))
+
+
+def test_a_value_of_a_step_has_its_type() -> None:
+    """As a setting of the constructor has."""
+    own = EulerDiscreteScheduler()
+    with pytest.raises(InvalidParameterError, match="s_churn must be a number"):
+        build_scheduler(own, dict(own.config), SchedulerChoice("EulerDiscreteScheduler", {"s_churn": "much"}))

@@ -138,3 +138,30 @@ def test_a_variation_is_read_back() -> None:
 
     assert "Variation seed: 0, Variation seed strength: 0.25" in text
     assert variation == parse_infotext(text)["variation"]
+
+
+def test_noise_and_closed_axes_are_read_back() -> None:
+    """In the words of the web UI, which closes both axes."""
+    changes = {"noise": {"width": 64, "height": 32, "scale": 0.5}, "seamless": {"axes": "xy"}}
+    text = format_infotext({"params": {"prompt": "a", "num_inference_steps": 2}, "seed": 1, **changes})
+    one = format_infotext({"params": {"prompt": "a", "num_inference_steps": 2}, "seed": 1, "seamless": {"axes": "x"}})
+
+    assert "Seed resize from: 64x32, Noise multiplier: 0.5, Tiling: True" in text
+    assert changes == {name: parse_infotext(text)[name] for name in changes}
+    assert {"axes": "x"} == parse_infotext(one)["seamless"]
+    assert "Tiling:" not in one
+
+
+def test_a_refiner_and_two_radii_are_read_back() -> None:
+    """In the words of the web UI."""
+    workflow = {
+        "refiner": {"model": "other", "switch_at": 0.75},
+        "inpaint": {"area": "masked", "padding": 4, "mask_blur": [8, 2]},
+    }
+    text = format_infotext({"params": {"prompt": "a", "num_inference_steps": 2}, "seed": 1, "workflow": workflow})
+    read = parse_infotext(text)["workflow"]
+
+    assert "Refiner: other, Refiner switch at: 0.75" in text
+    assert "Mask blur x: 8, Mask blur y: 2" in text
+    assert workflow["refiner"] == read["refiner"]
+    assert {"padding": 4, "mask_blur": [8, 2]} == read["inpaint"]

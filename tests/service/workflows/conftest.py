@@ -29,6 +29,7 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
         "larger": "StableDiffusionUpscalePipeline",
         "clips": "LTXPipeline",
         "alone": "PixArtAlphaPipeline",
+        "base": "StableDiffusionXLPipeline",
     }.items():
         tiny = pipelines()[kind]
         with warnings.catch_warnings():

@@ -10,8 +10,9 @@ import pytest
 
 from octabox.errors import LoadError, QueueFullError
 from octabox.media.metadata.chunks import read_metadata
+from octabox.noise import Variation
 from octabox.server import Parts
-from octabox.types import AdapterChoice, Generation, Progress, SchedulerChoice, Variation
+from octabox.types import AdapterChoice, Generation, Progress, SchedulerChoice
 from workflow_images import PROMPT, Drawing, opened
 
 #: Two passes and an enlargement.

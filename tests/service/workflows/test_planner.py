@@ -240,3 +240,32 @@ async def test_a_misspelt_upscaler_names_those_there_are(draw: Drawing) -> None:
 
     assert {"lanczos", "latent", "larger"} <= set(caught.value.choices)
     assert "demo" not in caught.value.choices
+
+
+async def test_closed_axes(draw: Drawing, plain: bytes) -> None:
+    """Another image than the plain one, also in a batch and in the second pass; the next request is as it was."""
+    made = await draw({"seamless": True}, num_outputs=2)
+    again = await draw({"seamless": made.artifacts[0].metadata["seamless"]}, seed=2, deterministic=True)
+    second = await draw({"seamless": {"axes": "x"}, "hires": 1})
+    after = await draw.image()
+
+    assert {"axes": "xy"} == made.artifacts[1].metadata["seamless"]
+    assert distance(opened(made.artifacts[1].content), opened(again.artifacts[0].content)) < 1
+    assert {"axes": "x"} == second.artifacts[0].metadata["seamless"]
+    assert distance(opened(plain), opened(made.artifacts[0].content)) > 5
+    assert opened(plain).tobytes() == after.tobytes()
+
+
+async def test_noise_of_another_size(draw: Drawing, plain: bytes) -> None:
+    """A wider image shows in its centre what the seed shows at its size, unlike without."""
+    # Without a prompt the noise alone decides what there is.
+    free = {"prompt": "", "guidance_scale": 1.0}
+    small = await draw.image(**free)
+    placed = await draw.image({"noise": {"width": 128, "height": 128}}, **free, width=160, height=128)
+    bare = await draw.image(**free, width=160, height=128)
+    scaled = await draw({"noise": 0.5})
+    distances = [distance(small, each.crop((16, 0, 144, 128))) for each in (placed, bare)]
+
+    assert 5 * distances[0] < distances[1]
+    assert {"scale": 0.5} == scaled.artifacts[0].metadata["noise"]
+    assert scaled.artifacts[0].content != plain

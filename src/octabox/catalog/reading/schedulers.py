@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from octabox.catalog.entries import SchedulerEntry
+from octabox.catalog.entries import Parameter, SchedulerEntry
 from octabox.catalog.reading.docstrings import first_sentence
 from octabox.catalog.reading.packages import SCHEDULER, DependencyReader
 from octabox.catalog.reading.parameters import call_parameters
@@ -18,6 +19,9 @@ SET_TIMESTEPS = "set_timesteps"
 
 #: Parameters of a step that all pipelines pass.
 STEP = ("self", "model_output", "timestep", "sample")
+
+#: Kinds of the parameters of a step that a request may set.
+SETTABLE = frozenset({"number", "integer", "boolean"})
 
 #: Part of the docstring of schedulers that invert an image into noise.
 REVERSE = re.compile(r"\breverse scheduler\b")
@@ -51,7 +55,20 @@ def _scheduler(
         sigmas=setter is not None and "sigmas" in dict(_arguments(setter[1])),
         reverses=bool(REVERSE.search(description)),
         unread=unused.find(owner, [setting.name for setting in settings]),
+        step_settings=tuple(_step_settings(call_parameters(tree, *step), step[1], settings)) if step else (),
     )
+
+
+def _step_settings(
+    parameters: Iterable[Parameter], step: Function, settings: Iterable[Parameter]
+) -> Iterator[Parameter]:
+    """Yield the parameters of a step that a request may set: values with a default that the step reads."""
+    read = {node.id for node in ast.walk(step) if isinstance(node, ast.Name)}
+    constructor = {each.name for each in settings}
+    for each in parameters:
+        is_value = not each.required and each.kind in SETTABLE and each.default is not None
+        if is_value and each.name in read and each.name not in {*constructor, *STEP}:
+            yield each
 
 
 def _arguments(function: Function) -> Iterator[tuple[str, bool]]:

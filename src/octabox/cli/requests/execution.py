@@ -172,8 +172,8 @@ def _build_request(
 
 def _workflow(metadata: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the workflow of the options, merged over that of the metadata."""
-    variation = {"variation": metadata["variation"]} if "variation" in metadata else {}
-    return {**metadata.get("workflow", {}), **variation, **options}
+    changes = {name: metadata[name] for name in ("variation", "noise", "seamless") if name in metadata}
+    return {**metadata.get("workflow", {}), **changes, **options}
 
 
 def _loras_of(metadata: Mapping[str, Any]) -> tuple[AdapterChoice, ...]:

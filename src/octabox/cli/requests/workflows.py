@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 #: Steps of a workflow: the meaning of a single number, and the help text.
 STEPS = {
     "variation": ("STRENGTH", "Mix in the noise of another seed, from 0 to 1."),
+    "noise": ("SCALE", "Scale the initial noise, or place that of another size in its centre."),
+    "seamless": ("true", "Let opposite edges of the image continue each other."),
     "inpaint": ("PADDING", "Inpaint only the masked region, at full resolution; all other pixels are kept."),
     "outpaint": ("PIXELS", "Extend the image beyond its edges."),
+    "refiner": ("FRACTION", "Let another model run the last steps, from this fraction of them."),
     "hires": ("SCALE", "Repaint the finished image at a larger size."),
     "upscale": ("SCALE", "Upscale the finished image, by a filter or a model."),
     "faces": ("STRENGTH", "Restore the faces in the finished image, by a model such as GFPGAN."),

@@ -19,8 +19,9 @@ from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.inputs.arguments import call_arguments
+from octabox.engine.worker.inputs.changes import changes_of
 from octabox.engine.worker.inputs.effects import effect_warnings
-from octabox.engine.worker.inputs.noise import HostNoise, apply_variation
+from octabox.engine.worker.inputs.noise import HostNoise
 from octabox.engine.worker.inputs.sizes import (
     check_sizes,
     complete_size,
@@ -191,9 +192,9 @@ class Runner:
         if entry.modular:
             arguments["output"] = [field.name for field in entry.outputs]
         ip_adapters = self._model.ip_adapters
-        variation = nullcontext() if run.variation is None else apply_variation(arguments, run.variation)
         adapter = ip_adapters.activated(run) if ip_adapters else nullcontext()
-        with checked_timesteps(pipe), steps.installed(), adapter, variation:
+        changes = changes_of(pipe, run, arguments, steps, messages)
+        with checked_timesteps(pipe), steps.installed(), adapter, changes:
             return pipe(**arguments)
 
 

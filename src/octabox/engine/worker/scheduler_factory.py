@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Mapping
 from types import MethodType
@@ -24,6 +25,7 @@ from octabox.schedulers.compatibility import (
     check_settings,
     incompatibility,
     scheduler_config,
+    step_values,
 )
 from octabox.schedulers.names import ResolvedAlias
 from octabox.types import SchedulerChoice
@@ -89,6 +91,8 @@ def build_scheduler(
         built = convert_to_noise(built)
     if choice.timesteps:
         _use_timesteps(built, choice.timesteps)
+    if values := step_values(entry, choice.settings):
+        _use_step_values(built, values)
     return built
 
 
@@ -144,6 +148,17 @@ def _use_timesteps(scheduler: Any, schedule: tuple[int, ...]) -> None:
             type(self).set_timesteps(self, device=device, timesteps=timesteps, **options)
 
     scheduler.set_timesteps = MethodType(set_timesteps, scheduler)
+
+
+def _use_step_values(scheduler: Any, values: Mapping[str, Any]) -> None:
+    """Pass values to each step of a scheduler, in place of its defaults and of what the pipeline passes."""
+    original: Callable[..., Any] = scheduler.step
+
+    @functools.wraps(original)
+    def step(*args: Any, **options: Any) -> Any:
+        return original(*args, **{**options, **values})
+
+    scheduler.step = step
 
 
 def _interpolate_timesteps(schedule: tuple[int, ...], steps: int) -> list[int]:

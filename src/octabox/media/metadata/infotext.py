@@ -37,6 +37,12 @@ UPSCALERS = {
     "nearest": "Nearest",
 }
 
+#: Axes that the web UI closes.
+BOTH_AXES = "xy"
+
+#: Keys for the radii of a mask's blur that differ, across and down.
+MASK_BLURS = ("Mask blur x", "Mask blur y")
+
 #: Value of the web UI for inpainting of the masked area alone.
 ONLY_MASKED = "Only masked"
 
@@ -66,6 +72,7 @@ def format_infotext(metadata: Mapping[str, Any], extra: Mapping[str, Any] = Mapp
         "Model": metadata.get("model"),
         "Denoising strength": params.get("strength"),
         **_workflow_pairs(workflow | {"variation": metadata.get("variation") or {}}),
+        **_change_pairs(metadata),
         LAYER_KEY: metadata.get(LAYER),
         "Pipeline": metadata.get("pipeline"),
         **extra,
@@ -73,6 +80,26 @@ def format_infotext(metadata: Mapping[str, Any], extra: Mapping[str, Any] = Mapp
     }
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in pairs.items() if value is not None))
     return "\n".join(lines)
+
+
+def _change_pairs(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pairs for the initial noise and the closed axes of an image."""
+    noise, seamless = metadata.get("noise") or {}, metadata.get("seamless") or {}
+    scale = noise.get("scale", 1)
+    return {
+        "Seed resize from": _size(noise),
+        "Noise multiplier": None if scale == 1 else scale,
+        "Tiling": True if seamless.get("axes") == BOTH_AXES else None,
+        "Tiling axes": seamless.get("axes") if seamless.get("axes") != BOTH_AXES else None,
+    }
+
+
+def _parse_changes(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Return the initial noise and the closed axes in the pairs of an infotext."""
+    scale = _number(pairs.get("Noise multiplier"), float)
+    noise = _sides(pairs.get("Seed resize from", "")) | ({} if scale is None else {"scale": scale})
+    axes = pairs.get("Tiling axes") or (BOTH_AXES if pairs.get("Tiling") == str(True) else None)
+    return ({"noise": noise} if noise else {}) | ({"seamless": {"axes": axes}} if axes else {})
 
 
 def _workflow_pairs(workflow: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -89,10 +116,14 @@ def _workflow_pairs(workflow: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
             "Hires steps": hires.get("steps"),
             "Hires upscaler": UPSCALERS.get(upscaler, upscaler),
         }
+    if refiner := workflow.get("refiner"):
+        pairs |= {"Refiner": refiner.get("model"), "Refiner switch at": refiner.get("switch_at")}
     if (inpaint := workflow.get("inpaint")) and inpaint.get("area") == "masked":
         pairs |= {"Inpaint area": ONLY_MASKED, "Masked area padding": inpaint.get("padding")}
     if inpaint:
-        pairs["Mask blur"] = inpaint.get("mask_blur")
+        blur = inpaint.get("mask_blur")
+        radii = dict(zip(MASK_BLURS, blur, strict=True)) if isinstance(blur, list) else {"Mask blur": blur}
+        pairs |= radii
     return pairs
 
 
@@ -141,6 +172,7 @@ def parse_infotext(text: str) -> dict[str, Any]:
         metadata["params"].pop("strength", None)
     if (other := _number(pairs.get("Variation seed"), int)) is not None:
         metadata["variation"] = {"seed": other, "strength": _number(pairs.get("Variation seed strength"), float) or 0.0}
+    metadata |= _parse_changes(pairs)
     names = [pairs.get(name, AUTOMATIC) for name in ("Sampler", "Schedule type")]
     if sampler := " ".join(name for name in names if name != AUTOMATIC):
         metadata["scheduler"] = {"name": sampler, "settings": {}}
@@ -160,9 +192,12 @@ def _workflow(pairs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             "strength": _number(pairs.get("Denoising strength"), float),
             "upscaler": names.get(upscaler, upscaler) if upscaler else None,
         }
+    if model := pairs.get("Refiner"):
+        found["refiner"] = {"model": model, "switch_at": _number(pairs.get("Refiner switch at"), float)}
     if pairs.get("Inpaint area") == ONLY_MASKED:
         padding, blur = (_number(pairs.get(name), int) for name in ("Masked area padding", "Mask blur"))
-        found["inpaint"] = {"padding": padding, "mask_blur": blur}
+        radii = [_number(pairs.get(name), int) for name in MASK_BLURS]
+        found["inpaint"] = {"padding": padding, "mask_blur": blur if None in radii else radii}
     return {part: {name: each for name, each in step.items() if each is not None} for part, step in found.items()}
 
 

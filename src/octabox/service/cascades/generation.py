@@ -155,6 +155,7 @@ class CascadeGenerationService(GenerationService):
             output=request.output if last else FORMATS[resolved.links[index].form],
             partial_images=request.partial_images if last else 0,
             prompt_syntax=first.prompt_syntax,
+            seamless=request.seamless,
             deterministic=request.deterministic,
         )
         planned = await self.resolve_for(followup, ServedModel(stage.model.config, link.entry, alone=True))

@@ -166,6 +166,8 @@ class FollowupRequests:
             seed=run.seed,
             adapters=tuple(adapters),
             variation=run.variation,
+            noise=run.noise,
+            seamless=run.seamless,
             prompt_syntax=self.call.prompt_syntax,
             output=OutputFormat("png"),
         )
@@ -260,4 +262,6 @@ class Upscaler:
             inputs=inputs,
             adapters=(),
             variation=None,
+            noise=None,
+            seamless="",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -34,12 +34,48 @@ class WorkflowPart(BaseModel):
         return {}
 
 
+#: Maximum pixels of a side, or of padding.
+MAX_SIDE = 16_384
+
+#: A side of an image, in pixels.
+Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]
+
+
+class NoisePart(WorkflowPart):
+    """The initial noise: that of another size in the centre of that of the image, and its scale."""
+
+    short = ("scale",)
+
+    width: Side | None = Field(None, description="Width in pixels of the other size; that of the image, if not given.")
+    height: Side | None = Field(None, description="Height in pixels of it; that of the image, if not given.")
+    scale: float = Field(1.0, gt=0, le=4, allow_inf_nan=False, description="Factor of the noise.")
+
+
+class SeamlessPart(WorkflowPart):
+    """Opposite edges of the image that continue each other, so that it can be laid next to itself."""
+
+    axes: Literal["x", "y", "xy"] = Field(
+        "xy", description="The closed axes: left and right (x), top and bottom (y), or both."
+    )
+
+
 class StagePart(WorkflowPart):
     """The settings of a request for a stage of a cascade."""
 
     scheduler: str | dict[str, Any] | None = Field(None, description="Another noise scheduler for the stage.")
     params: dict[str, Any] = Field(
         default_factory=dict, description="Call parameters of the stage, in addition to those of its configuration."
+    )
+
+
+class RefinerPart(WorkflowPart):
+    """Another model for the last steps."""
+
+    short = ("switch_at",)
+
+    model: str = Field(min_length=1, description="The model.")
+    switch_at: float = Field(
+        0.8, gt=0, lt=1, allow_inf_nan=False, description="Fraction of the steps after which it continues."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,19 +19,19 @@ from octabox.media.limits import MediaLimits
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
 from octabox.service.outputs import output_kinds
-from octabox.service.planning import MAX_RANDOM_SEED
 from octabox.service.workflows.canvas import CanvasPlanner, InpaintCanvas
+from octabox.service.workflows.changes import with_changes
 from octabox.service.workflows.followups import SIDES, FollowupRequests
+from octabox.service.workflows.refiner import plan_handover
 from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS, resize_image, resize_latents
 from octabox.service.workflows.settings import (
     DEFAULT_SCALE,
     HiresPart,
     UpscalePart,
-    VariationPart,
     Workflow,
     parse_workflow,
 )
-from octabox.types import Artifact, GenerationRequest, OutputFormat, Variation
+from octabox.types import Artifact, GenerationRequest, OutputFormat
 
 #: The sides of a second pass are multiples of this, which nearly all pipelines require.
 MULTIPLE = 8
@@ -109,8 +108,7 @@ class WorkflowPlanner:
             OctaboxError: The request is invalid.
         """
         workflow = parse_workflow(request.workflow)
-        variation = _variation(workflow.variation) or request.variation
-        first = replace(request, workflow=_stages(request), variation=variation)
+        first = replace(with_changes(request, workflow), workflow=_stages(request))
         if not workflow.to_metadata():
             return WorkflowPlan(workflow, await self._inner.prepare(first))
         formats.check_output_format(request.output, "image")
@@ -122,6 +120,9 @@ class WorkflowPlanner:
             first = replace(first, output=LATENTS)
         resolved = await self._inner.resolve(first)
         _check_images(resolved.plan.pipeline)
+        handover = await plan_handover(self._models, workflow, first, resolved.plan.pipeline)
+        if handover and not handover.reason:
+            resolved = await self._inner.resolve(handover.request)
         call = await self._inner.call(resolved)
         call = replace(call, input_digests=canvas.input_digests) if canvas else call
         if workflow.inpaint:
@@ -129,9 +130,13 @@ class WorkflowPlanner:
             resolved = await self._inner.resolve(original)
         followups = FollowupRequests(self._models, resolved.request, call, resolved.plan.files)
         warnings: list[str] = []
+        if handover:
+            refiner = await handover.second_pass(followups)
+            steps.append(Step(request=lambda item: refiner.request(item.run, item.content, _size(item.content))))
+            warnings += refiner.warnings
         if workflow.hires:
-            hires_steps, warnings = await self._hires(workflow.hires, followups)
-            steps += hires_steps
+            hires_steps, notes = await self._hires(workflow.hires, followups)
+            steps, warnings = [*steps, *hires_steps], [*warnings, *notes]
         if workflow.upscale:
             steps += await self._resizing(workflow.upscale, followups, "upscale", 1)
         if workflow.faces:
@@ -247,19 +252,13 @@ def _stages(request: GenerationRequest) -> dict[str, Any]:
     return {name: each for name, each in request.workflow.items() if name == "stages"}
 
 
-def _variation(part: VariationPart | None) -> Variation | None:
-    if part is None:
-        return None
-    return Variation(secrets.randbelow(MAX_RANDOM_SEED) if part.seed is None else part.seed, part.strength)
-
-
 def _check_images(entry: PipelineEntry) -> None:
     """Check that a pipeline makes images."""
     kind = output_kinds(entry)[0]
     if kind != "image":
         raise InvalidParameterError(
             f"{entry.name} makes {kind}, and a workflow works on images.",
-            hint="Omit all parts of it but the variation.",
+            hint="Omit all parts of it but variation, noise and seamless.",
             parameter="workflow",
         )
 

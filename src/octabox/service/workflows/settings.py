@@ -16,7 +16,16 @@ from octabox.errors import (
     UnknownParameterError,
     nearest,
 )
-from octabox.service.workflows.parts import FacesPart, StagePart, WorkflowPart
+from octabox.service.workflows.parts import (
+    MAX_SIDE,
+    FacesPart,
+    NoisePart,
+    RefinerPart,
+    SeamlessPart,
+    Side,
+    StagePart,
+    WorkflowPart,
+)
 from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS
 
 #: Default scale of an image, and default strengths of a second pass.
@@ -25,14 +34,8 @@ DEFAULT_SCALE, DEFAULT_STRENGTH, LATENT_STRENGTH = 2.0, 0.5, 0.7
 #: Default pixels around a mask that are cropped with it.
 DEFAULT_PADDING = 32
 
-#: Maximum pixels of a side, or of padding.
-MAX_SIDE = 16_384
-
 #: Prefix of the names of a workflow's settings, in errors and in the native API.
 PREFIX = "workflow"
-
-#: A side of an image, in pixels.
-Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]
 
 #: Pixels added to a side.
 Added = Annotated[int, Field(ge=0, le=MAX_SIDE)]
@@ -42,6 +45,9 @@ Scale = Annotated[float, Field(gt=0, le=16, allow_inf_nan=False)]
 
 #: Radius of a Gaussian blur, in pixels.
 Blur = Annotated[int, Field(ge=0, le=512)]
+
+#: Radii of a Gaussian blur, across and down.
+Blurs = Annotated[list[Blur], Field(min_length=2, max_length=2)]
 
 #: Content of masked pixels before they are painted.
 Fill = Literal["original", "surroundings", "noise", "blank"]
@@ -104,7 +110,9 @@ class InpaintPart(WorkflowPart):
         le=MAX_SIDE,
         description="Pixels around the mask that are part of the painted region; 32, if not given.",
     )
-    mask_blur: Blur = Field(4, description="Radius in pixels over which old and new pixels blend.")
+    mask_blur: Blur | Blurs = Field(
+        4, description="Radius in pixels over which old and new pixels blend; two are those across and down."
+    )
     fill: Fill = Field(
         "original",
         description="Content of the masked pixels for the model: the original, the colours around the mask, noise, or grey.",
@@ -198,10 +206,13 @@ class Workflow(BaseModel):
 
     stages: tuple[StagePart | None, ...] = Field((), description="Settings of each stage of a cascade, in order.")
     variation: VariationPart | None = Field(None, description="Mixes in the noise of another seed.")
+    noise: NoisePart | None = Field(None, description="Changes the size or the scale of the initial noise.")
+    seamless: SeamlessPart | None = Field(None, description="Lets opposite edges of the image continue each other.")
     inpaint: InpaintPart | None = Field(
         None, description="Paints only the masked region, and blends it into the image."
     )
     outpaint: OutpaintPart | None = Field(None, description="Continues an image beyond its edges.")
+    refiner: RefinerPart | None = Field(None, description="Lets another model run the last steps.")
     hires: HiresPart | None = Field(None, description="Runs a second pass over the image at a larger size.")
     upscale: UpscalePart | None = Field(None, description="Enlarges the image.")
     faces: FacesPart | None = Field(None, description="Restores the faces in the image.")
@@ -215,7 +226,7 @@ class Workflow(BaseModel):
 
     def to_metadata(self) -> dict[str, Any]:
         """Return the parts for the metadata, with all defaults, which may change later."""
-        parts = self.model_dump(mode="json", exclude_none=True, exclude={"variation", "stages"})
+        parts = self.model_dump(mode="json", exclude_none=True, exclude={"variation", "noise", "seamless", "stages"})
         return {name: {key: each for key, each in part.items() if each != {}} for name, part in parts.items()}
 
 

@@ -27,7 +27,8 @@ from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError
-from octabox.types import OutputFormat, Progress, SchedulerChoice, Variation
+from octabox.noise import Variation
+from octabox.types import OutputFormat, Progress, SchedulerChoice
 
 NAME = "StableDiffusionPipeline"
 PARAMS = {"prompt": "a red star", "num_inference_steps": 3, "height": 64, "width": 64, "negative_prompt": ""}

@@ -9,7 +9,7 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from octabox.engine.worker.inputs.noise import apply_variation, slerp
 from octabox.errors import InvalidParameterError
-from octabox.types import Variation
+from octabox.noise import Variation
 
 SHAPE = (1, 4, 16, 16)
 

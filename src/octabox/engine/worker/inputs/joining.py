@@ -29,5 +29,10 @@ def join_runs(entry: PipelineEntry, runs: Sequence[Run]) -> JoinedRun:
     # Each member has its own medium, even if they are equal: pipelines share one among all with noise of the first only.
     inputs = {name: tuple(run.inputs[name][0] for run in runs) for name in first.inputs}
     return JoinedRun(
-        {**first.params, **joined}, inputs, first.seed, adapters=first.adapters, seeds=tuple(run.seed for run in runs)
+        {**first.params, **joined},
+        inputs,
+        first.seed,
+        adapters=first.adapters,
+        seamless=first.seamless,
+        seeds=tuple(run.seed for run in runs),
     )

@@ -1,9 +1,9 @@
-"""Sample the noise of a call on the host, so that a seed gives the same noise on every device, and mix that of two seeds."""
+"""Sample the noise of a call on the host, so that a seed gives the same noise on every device, and change it as requested."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from octabox.errors import InvalidParameterError
-from octabox.types import Variation
+from octabox.noise import InitialNoise, Variation
 
 #: Below this sine two samples are parallel, and there is no arc between them.
 MIN_SINE = 1e-6
@@ -28,8 +28,7 @@ def apply_variation(arguments: Mapping[str, Any], variation: Variation) -> Itera
     Raises:
         InvalidParameterError: The call has sampled nothing from a generator.
     """
-    generator = next((each for each in arguments.values() if isinstance(each, torch.Generator)), None)
-    mode = _MixedNoise(generator, variation)
+    mode = _MixedNoise(_generator_of(arguments), variation)
     with mode:
         yield
     if not mode.samples:
@@ -38,6 +37,43 @@ def apply_variation(arguments: Mapping[str, Any], variation: Variation) -> Itera
             hint="Leave the variation out, and use another seed.",
             parameter="variation",
         )
+
+
+@contextmanager
+def apply_initial_noise(
+    arguments: Mapping[str, Any],
+    noise: InitialNoise,
+    variation: Variation | None,
+    size: tuple[int, int] | None,
+    is_initial: Callable[[], bool],
+) -> Iterator[list[str]]:
+    """Change the size and the scale of the noise that a call samples from its generator before its first step.
+
+    The noise of the other size is what the seed gives there. Its centre is placed in the centre of the noise of this size, so
+    that what it makes stays there, and the seed's noise of this size surrounds it.
+
+    Args:
+        arguments: The call's arguments.
+        noise: The size and the scale.
+        variation: The noise that is mixed in, also into that of the other size.
+        size: Height and width of the image in pixels; None if they are not known.
+        is_initial: Returns whether no step has begun.
+
+    Yields:
+        The warnings, after the call: there is one if it has sampled no noise of the shape of the image.
+    """
+    warnings: list[str] = []
+    mode = _PlacedNoise(_generator_of(arguments), noise, variation, size, is_initial)
+    with mode:
+        yield warnings
+    if not mode.samples:
+        reason = "the pipeline samples no noise in the shape of the image from a seed's generator"
+        warnings.append(f"'workflow.noise' has no effect: {reason}.")
+
+
+def _generator_of(arguments: Mapping[str, Any]) -> torch.Generator | None:
+    """Return the generator among the arguments of a call."""
+    return next((each for each in arguments.values() if isinstance(each, torch.Generator)), None)
 
 
 class HostNoise:
@@ -92,13 +128,12 @@ class _HostSampling(TorchFunctionMode):
         return function(*args, **{**options, "device": generator.device}).to(device)
 
 
-class _MixedNoise(TorchFunctionMode):
-    """A mode in which noise from one generator is mixed with noise from another."""
+class _ChangedNoise(TorchFunctionMode):
+    """A mode in which the noise from one generator is changed."""
 
-    def __init__(self, generator: torch.Generator | None, variation: Variation) -> None:
+    def __init__(self, generator: torch.Generator | None) -> None:
         super().__init__()
-        self._generator, self._strength = generator, variation.strength
-        self._other = torch.Generator("cpu").manual_seed(variation.seed)
+        self._generator = generator
         self.samples = 0
 
     def __torch_function__(
@@ -109,11 +144,91 @@ class _MixedNoise(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         options = dict(kwargs or {})
-        noise = function(*args, **options)
         if function is not torch.randn or self._generator is None or options.get("generator") is not self._generator:
+            return function(*args, **options)
+        return self.change(args, options)
+
+    def change(self, args: tuple[Any, ...], options: dict[str, Any]) -> torch.Tensor:
+        """Return the changed noise of a call of `torch.randn`."""
+        raise NotImplementedError
+
+
+class _MixedNoise(_ChangedNoise):
+    """A mode in which noise from one generator is mixed with noise from another."""
+
+    def __init__(self, generator: torch.Generator | None, variation: Variation) -> None:
+        super().__init__(generator)
+        self._strength = variation.strength
+        self._other = torch.Generator("cpu").manual_seed(variation.seed)
+
+    def change(self, args: tuple[Any, ...], options: dict[str, Any]) -> torch.Tensor:
+        """Return the noise of both generators, mixed."""
+        self.samples += 1
+        noise = torch.randn(*args, **options)
+        return slerp(noise, torch.randn(*args, **{**options, "generator": self._other}), self._strength)
+
+
+class _PlacedNoise(_ChangedNoise):
+    """A mode in which the initial noise from one generator has that of another size in its centre, and another scale."""
+
+    def __init__(
+        self,
+        generator: torch.Generator | None,
+        noise: InitialNoise,
+        variation: Variation | None,
+        size: tuple[int, int] | None,
+        is_initial: Callable[[], bool],
+    ) -> None:
+        super().__init__(generator)
+        self._variation = variation and (torch.Generator("cpu").manual_seed(variation.seed), variation.strength)
+        self._noise, self._size, self._is_initial = noise, size, is_initial
+        # Both sizes sample in the same order, so that the second sample of a call is that of the other size too.
+        self._other = None if generator is None else generator.clone_state()
+
+    def change(self, args: tuple[Any, ...], options: dict[str, Any]) -> torch.Tensor:
+        """Return the noise with that of the other size in its centre, scaled."""
+        noise = torch.randn(*args, **options)
+        other = self._other_shape(noise.shape) if self._is_initial() else None
+        if other is None:
             return noise
         self.samples += 1
-        return slerp(noise, function(*args, **{**options, "generator": self._other}), self._strength)
+        if other != tuple(noise.shape):
+            placed = torch.randn(other, **{**options, "generator": self._other})
+            if self._variation:
+                generator, strength = self._variation
+                placed = slerp(placed, torch.randn(other, **{**options, "generator": generator}), strength)
+            noise = place_in_centre(noise, placed)
+        return noise * self._noise.scale
+
+    def _other_shape(self, shape: Sequence[int]) -> tuple[int, ...] | None:
+        """Return the shape of noise at the other size; None for noise that has not the shape of the image."""
+        if len(shape) < 3:  # noqa: PLR2004 (channels, height and width)
+            return None
+        if self._size is None:
+            return None if self._noise.width or self._noise.height else tuple(shape)
+        factors = [pixels / side for pixels, side in zip(self._size, shape[-2:], strict=True)]
+        if min(factors) < 1 or abs(factors[0] - factors[1]) > max(factors) / min(shape[-2:]):
+            return None
+        sides = (self._noise.height or self._size[0], self._noise.width or self._size[1])
+        return (*shape[:-2], *(max(int(side / factor), 1) for side, factor in zip(sides, factors, strict=True)))
+
+
+def place_in_centre(noise: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return noise with other noise in its centre; what does not fit there is cut off.
+
+    Args:
+        noise: Noise of any shape, of which the last two axes are height and width.
+        other: Noise that differs in height and width.
+    """
+    result = noise.clone()
+    source, target = [], []
+    for axis in (-2, -1):
+        offset = (noise.shape[axis] - other.shape[axis]) // 2
+        length = other.shape[axis] if offset >= 0 else other.shape[axis] + 2 * offset
+        target.append(slice(max(offset, 0), max(offset, 0) + length))
+        source.append(slice(max(-offset, 0), max(-offset, 0) + length))
+    result[..., target[0], target[1]] = other[..., source[0], source[1]]
+    return result
 
 
 def slerp(first: torch.Tensor, second: torch.Tensor, strength: float) -> torch.Tensor:

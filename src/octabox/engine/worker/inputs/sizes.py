@@ -81,7 +81,7 @@ def complete_size(
         return params
     known = sides[0]
     other = "height" if known == "width" else "width"
-    image, default = _input_size(inputs), _default_size(pipe)
+    image, default = _input_size(inputs), default_size(pipe)
     if image is not None:
         width, height = image
         exact = params[known] * (height / width if known == "width" else width / height)
@@ -111,7 +111,7 @@ def call_pixels(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any], inpu
     """Return the pixels that a call generates, times its frames and outputs: what its memory depends on."""
     params = complete_size(pipe, entry, params, inputs)
     sides = params.get("width"), params.get("height")
-    width, height = sides if None not in sides else _input_size(inputs) or _default_size(pipe) or (1, 1)
+    width, height = sides if None not in sides else _input_size(inputs) or default_size(pipe) or (1, 1)
     frames = params.get(entry.frames.name, entry.frames.default) if entry.frames else 1
     counts = [value for name, value in params.items() if OUTPUTS.fullmatch(name)]
     prompts = [len(value) for name, value in params.items() if name == "prompt" and isinstance(value, list)]
@@ -210,7 +210,7 @@ def _differing_size(
     """Yield a warning if a size differs from what was requested or, without a request, from what is expected."""
     made = f"and the pipeline made {actual[0]}x{actual[1]}."
     requested = params.get("width"), params.get("height")
-    image, default = _input_size(params), _default_size(pipe)
+    image, default = _input_size(params), default_size(pipe)
     if None not in requested:
         if requested != actual:
             yield f"{requested[0]}x{requested[1]} was requested, {made}"
@@ -243,7 +243,7 @@ def _input_size(params: Mapping[str, Any]) -> tuple[int, int] | None:
     return image.size if isinstance(image, Image) else None
 
 
-def _default_size(pipe: Any) -> tuple[int, int] | None:
+def default_size(pipe: Any) -> tuple[int, int] | None:
     """Return the default size of a pipeline by its attribute or the sample size of its denoiser; None if it has neither."""
     side, scale = getattr(pipe, "default_sample_size", None), getattr(pipe, "vae_scale_factor", None)
     if side is None:

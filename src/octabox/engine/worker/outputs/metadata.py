@@ -71,6 +71,10 @@ def describe_run(
         metadata["inputs"] = dict(call.input_digests)
     if run.variation:
         metadata["variation"] = asdict(run.variation)
+    if run.noise:
+        metadata["noise"] = {name: each for name, each in asdict(run.noise).items() if each is not None}
+    if run.seamless:
+        metadata["seamless"] = {"axes": run.seamless}
     if (scheduler := getattr(pipe, "scheduler", None)) is not None:
         metadata["scheduler"] = _describe_scheduler(scheduler, call.scheduler)
     if adapters:

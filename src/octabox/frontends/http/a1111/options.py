@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from octabox.frontends.http.a1111.callers import Caller, Callers
 from octabox.frontends.http.a1111.checkpoints import find_checkpoint, identity, title
-from octabox.frontends.http.a1111.fields import Count, drop_null
+from octabox.frontends.http.a1111.fields import Count, Number, drop_null
 from octabox.frontends.http.bodies import check_fields
 from octabox.service.protocols import ModelService
 from octabox.types import OutputFormat
@@ -42,6 +42,8 @@ class Options(BaseModel):
         10, ge=-1, le=1000, description="Steps between two previews; -1 turns them off."
     )
     sd_vae: str = Field("Automatic", description="The VAE; only that of the model.")
+    initial_noise_multiplier: Number = Field(1.0, gt=0, le=4, description="Factor of the initial noise of img2img.")
+    tiling: bool = Field(default=False, description="Whether opposite edges of images continue each other.")
     return_grid: bool = Field(default=False, description="Accepted for compatibility; no grid is made.")
 
     @field_validator("*", mode="before")

@@ -75,3 +75,19 @@ async def test_a_plot_over_fakes() -> None:
     assert {"a star", "b stbr"} == {each.params["prompt"] for each in requests}
     assert ["demo"] * 4 + ["org/painter"] * 4 == [each.model for each in requests]
     assert "X/Y/Z plot" == info["extra_generation_params"]["Script"]
+
+
+async def test_axes_of_steps_and_refiners() -> None:
+    """They set the fields of the same names."""
+    server = Server()
+    args = ["Sigma Churn", "1,2", [], "Sigma noise", "1.1", [], "Refiner switch at", "0.5", []]
+    body = {"prompt": "x", "sampler_name": "Euler", "refiner_checkpoint": "org/painter"}
+    answer = await server.http.post(
+        "/sdapi/v1/txt2img", json={**body, "script_name": "X/Y/Z plot", "script_args": args}
+    )
+    requests = server.generations.requests
+
+    assert answer.is_success
+    assert [1, 2] == [each.scheduler.settings["s_churn"] for each in requests]
+    assert {1.1} == {each.scheduler.settings["s_noise"] for each in requests}
+    assert {0.5} == {each.workflow["refiner"]["switch_at"] for each in requests}

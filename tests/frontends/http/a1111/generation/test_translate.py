@@ -11,6 +11,7 @@ import pytest
 from fakes import Server, sample_image
 from octabox.frontends.http.a1111.generation.schema import ImageToImageBody, TextToImageBody
 from octabox.frontends.http.a1111.generation.unsupported import UNSUPPORTED
+from octabox.noise import InitialNoise
 from octabox.types import GenerationRequest
 
 IMAGE = base64.b64encode(sample_image(size=(16, 16))).decode()
@@ -111,11 +112,20 @@ async def test_hires(server: Server) -> None:
 
 
 async def test_a_refiner(server: Server) -> None:
-    """Another model paints over the image by the rest of the steps."""
-    request, warnings = await sent(server, prompt="x", refiner_checkpoint="org/painter", refiner_switch_at=0.75)
+    """Another model runs the rest of the steps, also before a second pass over images; one over latents has none."""
+    body: dict[str, Any] = {"prompt": "x", "refiner_checkpoint": "org/painter", "refiner_switch_at": 0.75}
+    request, quiet = await sent(server, **body)
+    both, none = await sent(server, **body, enable_hr=True, hr_upscaler="Lanczos")
+    latent, warnings = await sent(server, **body, enable_hr=True)
+    off, _ = await sent(server, **{**body, "refiner_switch_at": 1})
 
-    assert {"upscaler": "lanczos", "scale": 1.0, "strength": 0.25, "model": "org/painter"} == request.workflow["hires"]
-    assert "refiner" in warnings[0]
+    assert {"refiner": {"model": "org/painter", "switch_at": 0.75}} == request.workflow
+    assert {"refiner", "hires"} == set(both.workflow)
+    assert {"hires"} == set(latent.workflow)
+    assert 1 == len(warnings)
+    assert "'refiner_checkpoint' has no effect with a second pass over latents" in warnings[0]
+    assert {} == off.workflow
+    assert [] == quiet == none
 
 
 async def test_the_layer_of_the_text_encoder(server: Server) -> None:
@@ -258,3 +268,56 @@ def test_every_field_of_the_web_ui_is_known() -> None:
 
     assert shared | first == set(TextToImageBody.model_fields)
     assert shared | second == set(ImageToImageBody.model_fields)
+
+
+async def test_noise_and_edges(server: Server) -> None:
+    """The size that noise is of, its scale in img2img, and closed axes; the options have defaults of two of them."""
+    sized, _ = await sent(server, prompt="x", seed_resize_from_w=64, seed_resize_from_h="32", tiling=True)
+    half, warnings = await sent(server, prompt="x", seed_resize_from_w=64, seed_resize_from_h=-1)
+    images: dict[str, Any] = {"init_images": [IMAGE], "prompt": "x"}
+    scaled, _ = await sent(server, "img2img", **images, initial_noise_multiplier=0.5)
+    settings = {"initial_noise_multiplier": 0.7, "tiling": True}
+    option, quiet = await sent(server, "img2img", **images, initial_noise_multiplier=0, override_settings=settings)
+    off, _ = await sent(server, prompt="x", tiling=False, override_settings=settings)
+
+    assert (InitialNoise(64, 32), "xy") == (sized.noise, sized.seamless)
+    assert (None, "") == (half.noise, half.seamless)
+    assert ["'seed_resize_from_w' has no effect without the other side."] == warnings
+    assert (InitialNoise(scale=0.5), "") == (scaled.noise, scaled.seamless)
+    assert (InitialNoise(scale=0.7), "xy", []) == (option.noise, option.seamless, quiet)
+    assert (None, "") == (off.noise, off.seamless)
+
+
+async def test_values_of_steps(server: Server) -> None:
+    """They are settings of a sampler that takes them, else a warning with the name of each; neutral ones are neither."""
+    values: dict[str, Any] = {"s_churn": 2, "s_tmin": 0.1, "s_noise": 1.1}
+    taken, quiet = await sent(server, prompt="x", sampler_name="Euler", eta=0.2, **values)
+    other, warnings = await sent(server, prompt="x", sampler_name="Euler a", **values)
+    default, lacking = await sent(server, prompt="x", s_churn=2)
+    neutral, none = await sent(server, prompt="x", sampler_name="Euler", s_churn=0, s_tmin=0, s_tmax=0, s_noise=1)
+
+    assert taken.scheduler is not None
+    assert other.scheduler is not None
+    assert neutral.scheduler is not None
+    assert {**values, "schedule": "automatic"} == dict(taken.scheduler.settings)
+    assert 0.2 == taken.optional_params["eta"]
+    assert {"schedule": "automatic"} == dict(other.scheduler.settings) == dict(neutral.scheduler.settings)
+    reason = "the steps of EulerAncestralDiscreteScheduler do not take it"
+    assert [f"'{name}' has no effect: {reason}." for name in values] == warnings
+    assert default.scheduler is None
+    assert ["'s_churn' has no effect: the steps of DDIMScheduler do not take it."] == lacking
+    assert [] == quiet == none
+
+
+async def test_the_blur_of_a_mask(server: Server) -> None:
+    """One radius, or one for each direction."""
+    body: dict[str, Any] = {"prompt": "x", "init_images": [IMAGE], "mask": IMAGE}
+    for fields, expected in (
+        ({"mask_blur": 3, "mask_blur_x": 9}, 3),
+        ({"mask_blur_x": 2, "mask_blur_y": 2}, 2),
+        ({"mask_blur_x": 8, "mask_blur_y": 0}, [8, 0]),
+    ):
+        request, warnings = await sent(server, "img2img", **body, **fields)
+
+        assert expected == request.workflow["inpaint"]["mask_blur"]
+        assert [] == warnings

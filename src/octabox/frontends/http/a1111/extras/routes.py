@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from PIL import Image
 
-from octabox.errors import GenerationError, MissingParameterError, ModelNotFoundError, RequestError
+from octabox.errors import GenerationError, MissingParameterError, RequestError
 from octabox.frontends.http.a1111.extras.schema import (
     BatchBody,
     ExtrasBody,
@@ -31,7 +31,8 @@ from octabox.media.fetcher import decode_text
 from octabox.media.images import READABLE_FORMATS, encode_png
 from octabox.media.metadata.chunks import TEXT_CHUNK, read_infotext
 from octabox.media.metadata.infotext import split_infotext
-from octabox.service.selection.models import first_model_for, select_pipeline
+from octabox.service.selection.inputs import bindings_for
+from octabox.service.selection.pipelines import choose_pipeline
 from octabox.types import GenerationRequest
 
 #: The task of captions, and the names of models of the web UI for the first one.
@@ -140,15 +141,20 @@ def _caption_request(ctx: AppContext, body: InterrogateBody) -> GenerationReques
     Raises:
         RequestError: There is no model that makes text of images.
     """
-    try:
-        is_first = body.model.strip().casefold() in FIRST
-        model = first_model_for(ctx.models, "text") if is_first else body.model
-    except ModelNotFoundError:
-        raise RequestError(
-            "There is no model that describes images.",
-            hint="Add one whose output is text to the models folder.",
-            parameter="model",
-        ) from None
-    match = select_pipeline(ctx.models, model, "text", None, ("image", "image"))
-    inputs = {match.reference or "image": (decode_text(body.image, "image"),)}
-    return GenerationRequest(match.model, task=match.task, inputs=inputs)
+    if body.model.strip().casefold() in FIRST:
+        found = [each.name for each in ctx.models.list() if not each.alias_of and CAPTION in each.tasks]
+        if not found:
+            raise RequestError(
+                "There is no model that describes images.",
+                hint="Add one whose output is text to the models folder.",
+                parameter="model",
+            )
+        name = found[0]
+    else:
+        name = body.model
+    served, catalog = ctx.models.resolve(name), ctx.models.catalog
+    serving = bindings_for(served, catalog).serving(CAPTION)
+    if not serving.entries:
+        choose_pipeline(catalog, served, CAPTION, ())
+    inputs = {serving.medium("image", "image"): (decode_text(body.image, "image"),)}
+    return GenerationRequest(served.config.name, task=CAPTION, inputs=inputs)

@@ -18,6 +18,8 @@ FIELDS = {
     "Denoising strength": "denoising_strength",
     "Variation seed": "subseed",
     "Variation seed strength": "subseed_strength",
+    "Tiling": "tiling",
+    "Noise multiplier": "initial_noise_multiplier",
     "Hires upscale": "hr_scale",
     "Hires upscaler": "hr_upscaler",
     "Hires steps": "hr_second_pass_steps",
@@ -38,6 +40,9 @@ def with_infotext(fields: Mapping[str, Any]) -> dict[str, Any]:
     width, _, height = pairs.get("Size", "").partition("x")
     if width.isdigit() and height.isdigit():
         found |= {"width": width, "height": height}
+    width, _, height = pairs.get("Seed resize from", "").partition("x")
+    if width.isdigit() and height.isdigit():
+        found |= {"seed_resize_from_w": width, "seed_resize_from_h": height}
     if "Hires upscale" in pairs or "Hires resize" in pairs:
         found["enable_hr"] = True
     settings = dict(sent.get("override_settings") or {})

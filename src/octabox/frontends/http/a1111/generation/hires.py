@@ -21,7 +21,7 @@ from octabox.types import SchedulerChoice
 #: Default of the web UI for the upscaler of the second pass.
 DEFAULT_UPSCALER = "Latent"
 
-#: Minimum strength of a second pass.
+#: Minimum strength of a second pass, and minimum fraction of the steps before a refiner.
 MIN_STRENGTH = 0.01
 
 #: Fields of the web UI by the settings of a workflow, for errors.
@@ -35,6 +35,9 @@ CLIENT_NAMES = {
     "workflow.hires.strength": "denoising_strength",
     "workflow.hires.model": "hr_checkpoint_name",
     "workflow.hires.scheduler": "hr_sampler_name",
+    "workflow.refiner": "refiner_checkpoint",
+    "workflow.refiner.model": "refiner_checkpoint",
+    "workflow.refiner.switch_at": "refiner_switch_at",
     "workflow.inpaint.mask_blur": "mask_blur",
     "workflow.inpaint.padding": "inpaint_full_res_padding",
 }
@@ -75,8 +78,8 @@ def hires_pass(models: ModelService, target: Target, body: TextToImageBody, samp
     return SecondPass({name: each for name, each in settings.items() if each is not None}, (*warnings, *notes))
 
 
-def refiner_pass(models: ModelService, body: GenerationBody) -> SecondPass | None:
-    """Return the pass of a refiner, at the same size; None if the request has none.
+def refiner_part(models: ModelService, body: GenerationBody) -> dict[str, Any] | None:
+    """Return the refiner of a request in a workflow; None if it has none.
 
     Raises:
         InvalidParameterError: The fraction is missing.
@@ -90,9 +93,7 @@ def refiner_pass(models: ModelService, body: GenerationBody) -> SecondPass | Non
         raise InvalidParameterError(message, hint="Such as 0.8.", parameter="refiner_switch_at")
     if body.refiner_switch_at == 1:
         return None
-    strength = max(1 - body.refiner_switch_at, MIN_STRENGTH)
-    warning = "The refiner paints over the finished image by the rest of the steps; it does not continue its latents."
-    return SecondPass({"upscaler": LANCZOS, "scale": 1.0, "strength": strength, "model": model}, (warning,))
+    return {"model": model, "switch_at": max(body.refiner_switch_at, MIN_STRENGTH)}
 
 
 def _size(body: TextToImageBody) -> dict[str, Any]:

@@ -31,6 +31,7 @@ STANDARD = frozenset(
         "Clip skip",
         "Variation seed",
         "Variation seed strength",
+        "Seed resize from",
         "Version",
     }
 )

@@ -32,6 +32,7 @@ NUMBERS = frozenset({"Seed", "Var. seed", "Var. strength", "Steps", "Hires steps
     "Eta",
     "Clip skip",
     "Denoising",
+    *("Sigma Churn", "Sigma min", "Sigma max", "Sigma noise", "Initial noise multiplier", "Refiner switch at"),
 }
 
 _NUMBER = r"\s*([+-]?\d+(?:\.\d*)?)\s*"

@@ -14,23 +14,27 @@ from octabox.frontends.http.a1111.callers import Caller, Callers
 from octabox.frontends.http.a1111.checkpoints import find_checkpoint
 from octabox.frontends.http.a1111.controlnet.control import Control, find_control
 from octabox.frontends.http.a1111.controlnet.units import parse_units
-from octabox.frontends.http.a1111.generation.hires import SecondPass, hires_pass, refiner_pass
+from octabox.frontends.http.a1111.generation.hires import SecondPass, hires_pass, refiner_part
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody, TextToImageBody
 from octabox.frontends.http.a1111.generation.targets import (
-    IMAGE_GUIDANCE,
-    Target,
     image_target,
     mask_target,
     text_target,
 )
-from octabox.frontends.http.a1111.generation.translate import ParsedRequest, check_count, to_request
+from octabox.frontends.http.a1111.generation.translate import (
+    ParsedRequest,
+    check_count,
+    image_params,
+    mask_blur,
+    to_request,
+)
 from octabox.frontends.http.a1111.images import STRETCH_LATENTS, read_image, read_mask, resize, target_size
 from octabox.frontends.http.a1111.options import CHECKPOINT, Options
 from octabox.frontends.http.a1111.responses import NO_IMAGE, ImageNotFoundError
 from octabox.frontends.http.bodies import check_fields
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png
-from octabox.service.selection.inputs import STRENGTH, number_parameter
+from octabox.service.workflows.resize import LATENT_FILTERS
 from octabox.types import Source
 
 #: Settings of a workflow by the number of ``inpainting_fill``.
@@ -59,7 +63,7 @@ class Batches:
     count: int = 1
     options: Options = field(default_factory=lambda: Options.model_validate({}))
     strength: float | None = None
-    mask_blur: int | None = None
+    mask_blur: int | list[int] | None = None
     batches: int = 1
 
     @property
@@ -103,12 +107,10 @@ class RequestBuilder:
         if body.enable_hr and (body.firstphase_width or body.firstphase_height):
             size = {name: getattr(body, f"firstphase_{name}") or getattr(body, name) for name in SIDES}
         parsed = with_params(parsed, optional_params=size)
-        second = await asyncio.to_thread(refiner_pass, self._ctx.models, body)
+        parsed = with_refiner(parsed, await asyncio.to_thread(refiner_part, self._ctx.models, body))
         if body.enable_hr:
-            replaced = ("The refiner has no effect on a request with a second pass.",) if second else ()
             second = await asyncio.to_thread(hires_pass, self._ctx.models, target, body, parsed.sampling)
-            parsed = replace(parsed, warnings=(*parsed.warnings, *replaced))
-        parsed = with_second_pass(parsed, second)
+            parsed = with_second_pass(parsed, second)
         parsed = await self._with_control(parsed, control, size)
         count = check_count(body, 1, self._ctx.settings.max_outputs)
         strength = body.denoising_strength if body.enable_hr else None
@@ -131,12 +133,12 @@ class RequestBuilder:
         parsed = await asyncio.to_thread(to_request, self._ctx.models, body, options, target)
         images = [await read_image(self._ctx, text, "init_images") for text in sources]
         parsed, images = await _prepared(self._ctx, body, parsed, images)
-        parsed = with_second_pass(parsed, await asyncio.to_thread(refiner_pass, self._ctx.models, body))
+        parsed = with_refiner(parsed, await asyncio.to_thread(refiner_part, self._ctx.models, body))
         files = tuple([await asyncio.to_thread(encode_png, each) for each in images])
         if len(files) == 1:
             parsed = with_inputs(parsed, {target.image: files})
         parsed = await self._with_control(parsed, control, dict(zip(SIDES, images[0].size, strict=True)))
-        blur = mask_blur(body)[0] if body.mask else None
+        blur = mask_blur(body) if body.mask else None
         strength = body.denoising_strength
         several = files if len(files) > 1 else ()
         return Batches(parsed, several, count, options, strength, blur, batches=body.n_iter)
@@ -231,39 +233,16 @@ async def _with_mask(
         mask = mask.resize(image.size)
     if size is not None:
         mask = await asyncio.to_thread(resize, mask, size, body.resize_mode)
-    blur, warnings = mask_blur(body)
     part = {
         "area": "masked" if size is None else "whole",
         "padding": body.inpaint_full_res_padding if size is None else None,
-        "mask_blur": blur,
+        "mask_blur": mask_blur(body),
         "fill": FILLS[body.inpainting_fill],
         "invert": bool(body.inpainting_mask_invert),
     }
     workflow = {**parsed.request.workflow, "inpaint": part}
     parsed = replace(parsed, request=replace(parsed.request, workflow=workflow))
-    parsed = replace(parsed, warnings=(*parsed.warnings, *warnings))
     return with_inputs(parsed, {parsed.target.mask: (await asyncio.to_thread(encode_png, mask),)})
-
-
-def image_params(body: ImageToImageBody, target: Target) -> dict[str, Any]:
-    """Return the strength, and the guidance by the image, where the pipeline has one."""
-    params: dict[str, Any] = {}
-    if target.takes(STRENGTH) or body.has("denoising_strength"):
-        params[STRENGTH] = max(body.denoising_strength, 1 / body.steps)
-    if body.image_cfg_scale is not None:
-        name = number_parameter(target.entry, *IMAGE_GUIDANCE) or IMAGE_GUIDANCE[0]
-        params[name] = body.image_cfg_scale
-    return params
-
-
-def mask_blur(body: ImageToImageBody) -> tuple[int, list[str]]:
-    """Return the radius of a mask's blur, and a warning if those of both directions differ."""
-    if body.mask_blur is not None:
-        return body.mask_blur, []
-    blur = max(body.mask_blur_x, body.mask_blur_y)
-    if body.mask_blur_x != body.mask_blur_y:
-        return blur, [f"'mask_blur_x' and 'mask_blur_y' have one radius, which is {blur}."]
-    return blur, []
 
 
 def with_params(
@@ -283,12 +262,31 @@ def with_inputs(parsed: ParsedRequest, inputs: Mapping[str, tuple[Source, ...]])
     return replace(parsed, request=replace(parsed.request, inputs={**parsed.request.inputs, **inputs}))
 
 
-def with_second_pass(parsed: ParsedRequest, second: SecondPass | None) -> ParsedRequest:
+def with_refiner(parsed: ParsedRequest, refiner: Mapping[str, Any] | None) -> ParsedRequest:
+    """Return a request with a refiner, if there is one."""
+    return _with_part(parsed, "refiner", refiner) if refiner else parsed
+
+
+def with_second_pass(parsed: ParsedRequest, second: SecondPass) -> ParsedRequest:
     """Return a request with a second pass."""
-    if second is None:
-        return parsed
+    parsed = replace(parsed, warnings=(*parsed.warnings, *second.warnings))
+    if "refiner" in parsed.request.workflow and second.settings["upscaler"] in LATENT_FILTERS:
+        warning = (
+            "'refiner_checkpoint' has no effect with a second pass over latents: set 'hr_upscaler' to that of an image."
+        )
+        workflow = {name: each for name, each in parsed.request.workflow.items() if name != "refiner"}
+        parsed = replace(parsed, request=replace(parsed.request, workflow=workflow))
+        parsed = replace(parsed, warnings=(*parsed.warnings, warning))
+    return _with_part(parsed, "hires", second.settings)
+
+
+def _with_part(parsed: ParsedRequest, name: str, settings: Mapping[str, Any]) -> ParsedRequest:
+    """Return a request with a part of a workflow.
+
+    Raises:
+        InvalidParameterError: The format of its images is not that of a workflow.
+    """
     if parsed.request.output.format not in (None, "png", "jpeg", "webp"):
         raise InvalidParameterError("A second pass makes png, jpg or webp.", parameter="samples_format")
-    workflow = {**parsed.request.workflow, "hires": dict(second.settings)}
-    request = replace(parsed.request, workflow=workflow)
-    return replace(parsed, request=request, warnings=(*parsed.warnings, *second.warnings))
+    workflow = {**parsed.request.workflow, name: dict(settings)}
+    return replace(parsed, request=replace(parsed.request, workflow=workflow))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from octabox.errors import OctaboxError, RequestError
 from octabox.frontends.http.a1111.generation.schema import GenerationBody
@@ -12,6 +14,18 @@ from octabox.schedulers.compatibility import COMPONENT, check_settings, schedule
 from octabox.schedulers.names import resolve_scheduler
 from octabox.service.protocols import ModelService
 from octabox.types import SchedulerChoice
+
+#: Fields that steps of samplers take, and their neutral values, which many clients always send.
+STEP_FIELDS: Mapping[str, tuple[float, ...]] = {
+    "s_churn": (0,),
+    "s_tmin": (0,),
+    "s_tmax": (0, float("inf")),
+    "s_noise": (1, 0),
+    "eta": (),
+}
+
+#: Fields among them that pipelines may have as call parameters.
+CALL_FIELDS = ("eta",)
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,34 @@ def select_sampling(models: ModelService, target: Target, body: GenerationBody) 
         InvalidParameterError: There is no such schedule.
     """
     name = body.sampler_name if not is_default(body.sampler_name) else body.sampler_index
-    return sampling_of(models, target, name, body.scheduler)
+    sampling = sampling_of(models, target, name, body.scheduler)
+    values = {name: getattr(body, name) for name in STEP_FIELDS if not (name in CALL_FIELDS and target.takes(name))}
+    wanted = {name: each for name, each in values.items() if each is not None and each not in STEP_FIELDS[name]}
+    return _with_step_values(models, target, sampling, wanted) if wanted else sampling
+
+
+def _with_step_values(models: ModelService, target: Target, sampling: Sampling, wanted: Mapping[str, Any]) -> Sampling:
+    """Return a sampler with the values that its steps take, and a warning for each other one."""
+    choice, known = sampling.choice or _default_choice(models, target), models.catalog.schedulers
+    entry = known[resolve_scheduler(choice.name, {}, known).kind] if choice else None
+    names = {each.name for each in entry.step_settings} if entry else set()
+    taken = {name: value for name, value in wanted.items() if name in names}
+    sampler = entry.name if entry else "the sampler of the model"
+    # A pipeline without a call parameter of this name has its own warning for it.
+    missing = [name for name in wanted if name not in taken and name not in CALL_FIELDS]
+    warnings = tuple(f"'{name}' has no effect: the steps of {sampler} do not take it." for name in missing)
+    if choice and taken:
+        choice = SchedulerChoice(choice.name, {**choice.settings, **taken})
+    return replace(sampling, choice=choice if taken else sampling.choice, warnings=(*sampling.warnings, *warnings))
+
+
+def _default_choice(models: ModelService, target: Target) -> SchedulerChoice | None:
+    """Return the sampler of a model with its settings; None if it is not known before the model is loaded."""
+    try:
+        found = models.schedulers(target.model)
+    except OctaboxError:
+        return None  # The load of the model reports it.
+    return SchedulerChoice(found.recommended, dict(found.settings)) if found.recommended else None
 
 
 def sampling_of(models: ModelService, target: Target, name: str | None, schedule: str | None) -> Sampling:

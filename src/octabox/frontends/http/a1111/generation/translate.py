@@ -11,16 +11,17 @@ from octabox.catalog.signature import settable_parameters
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.generation.hires import CLIENT_NAMES
 from octabox.frontends.http.a1111.generation.sampling import Sampling, select_sampling
-from octabox.frontends.http.a1111.generation.schema import RANDOM, GenerationBody
+from octabox.frontends.http.a1111.generation.schema import RANDOM, GenerationBody, ImageToImageBody
 from octabox.frontends.http.a1111.generation.targets import IMAGE_GUIDANCE, Target
 from octabox.frontends.http.a1111.generation.unsupported import FOREIGN, unsupported_warnings
 from octabox.frontends.http.a1111.options import Options, option_warnings
+from octabox.noise import InitialNoise, Variation
 from octabox.service.conditions.lora import without_tags
 from octabox.service.planning import MAX_RANDOM_SEED
 from octabox.service.protocols import ModelService
-from octabox.service.selection.inputs import STRENGTH
+from octabox.service.selection.inputs import STRENGTH, number_parameter
 from octabox.service.workflows.faces import face_models
-from octabox.types import GenerationRequest, Variation
+from octabox.types import GenerationRequest
 
 #: The prompt syntax of the web UI.
 SYNTAX = "a1111"
@@ -86,6 +87,9 @@ def to_request(models: ModelService, body: GenerationBody, options: Options, tar
     layer = _layer(body, options)
     skipped, layer_warnings = _skipped_layers(target, layer)
     faces, face_warnings = _faces(models, body)
+    noise, noise_warnings = _noise(body, options)
+    if sampling.choice:
+        optional_params = {name: each for name, each in optional_params.items() if name not in sampling.choice.settings}
     request = GenerationRequest(
         model=target.model,
         task=target.task,
@@ -98,17 +102,40 @@ def to_request(models: ModelService, body: GenerationBody, options: Options, tar
         prompt_syntax=SYNTAX,
         styles=tuple(each for each in body.styles if each.strip()),
         variation=Variation(subseed, body.subseed_strength) if body.subseed_strength else None,
+        noise=noise,
+        seamless="xy" if (body.tiling if body.has("tiling") else options.tiling) else "",
         workflow=faces,
     )
     warnings = (
         *face_warnings,
+        *noise_warnings,
         *sampling.warnings,
         *unsupported_warnings(body),
         *option_warnings(body.override_settings),
         *extra_warnings,
         *layer_warnings,
     )
-    return ParsedRequest(request, target, sampling, seed, subseed, layer, warnings, client_names(target))
+    names = client_names(target) | {"workflow.noise": _noise_field(noise)}
+    return ParsedRequest(request, target, sampling, seed, subseed, layer, warnings, names)
+
+
+def _noise(body: GenerationBody, options: Options) -> tuple[InitialNoise | None, list[str]]:
+    """Return the size and the scale of the initial noise, if the request has them, and a warning about half a size."""
+    width, height = body.seed_resize_from_w, body.seed_resize_from_h
+    scale = 1.0
+    if isinstance(body, ImageToImageBody):
+        # Many clients always send 0, which means nothing.
+        scale = body.initial_noise_multiplier or options.initial_noise_multiplier
+    has_size = width > 0 and height > 0
+    if not has_size and scale == 1:
+        one = [name for name, side in (("seed_resize_from_w", width), ("seed_resize_from_h", height)) if side > 0]
+        return None, [f"'{name}' has no effect without the other side." for name in one]
+    return InitialNoise(width if has_size else None, height if has_size else None, scale), []
+
+
+def _noise_field(noise: InitialNoise | None) -> str:
+    """Return the field of the web UI that the initial noise comes from."""
+    return "seed_resize_from_w" if noise and noise.width else "initial_noise_multiplier"
 
 
 def _faces(models: ModelService, body: GenerationBody) -> tuple[dict[str, Any], list[str]]:
@@ -129,6 +156,7 @@ def client_names(target: Target) -> dict[str, str]:
         STRENGTH: "denoising_strength",
         "num_outputs": "batch_size",
         "variation": "subseed_strength",
+        "workflow.seamless": "tiling",
         **dict.fromkeys(IMAGE_GUIDANCE, "image_cfg_scale"),
         **CLIENT_NAMES,
     }
@@ -194,6 +222,24 @@ def _skipped_layers(target: Target, layer: int) -> tuple[dict[str, int], Iterato
         text = f"'CLIP_stop_at_last_layers' has no effect: {target.entry.name} skips no layers."
         return {}, iter((text,))
     return {"clip_skip": layer - default}, iter(())
+
+
+def image_params(body: ImageToImageBody, target: Target) -> dict[str, Any]:
+    """Return the strength, and the guidance by the image, where the pipeline has one."""
+    params: dict[str, Any] = {}
+    if target.takes(STRENGTH) or body.has("denoising_strength"):
+        params[STRENGTH] = max(body.denoising_strength, 1 / body.steps)
+    if body.image_cfg_scale is not None:
+        name = number_parameter(target.entry, *IMAGE_GUIDANCE) or IMAGE_GUIDANCE[0]
+        params[name] = body.image_cfg_scale
+    return params
+
+
+def mask_blur(body: ImageToImageBody) -> int | list[int]:
+    """Return the radius of a mask's blur, or both radii if they differ."""
+    if body.mask_blur is not None:
+        return body.mask_blur
+    return body.mask_blur_x if body.mask_blur_x == body.mask_blur_y else [body.mask_blur_x, body.mask_blur_y]
 
 
 def check_count(body: GenerationBody, images: int, limit: int) -> int:

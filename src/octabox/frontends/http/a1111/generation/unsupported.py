@@ -7,22 +7,13 @@ from typing import Any
 
 from octabox.frontends.http.a1111.generation.schema import GenerationBody
 
-_SAMPLER = "the samplers of diffusers do not take it"
 _STORED = "images are returned, and not stored on the server"
 
 #: By field: neutral values, and why others have no effect.
 UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
-    "seed_resize_from_h": ((-1, 0), "noise has the size of the image"),
-    "seed_resize_from_w": ((-1, 0), "noise has the size of the image"),
-    "tiling": ((False,), "convolutions are not made circular"),
-    "s_min_uncond": ((0,), _SAMPLER),
-    "s_churn": ((0,), _SAMPLER),
-    "s_tmax": ((0, float("inf")), _SAMPLER),
-    "s_tmin": ((0,), _SAMPLER),
-    "s_noise": ((1, 0), _SAMPLER),
+    "s_min_uncond": ((0,), "the negative prompt is used in all steps"),
     "save_images": ((False,), _STORED),
     "comments": (({},), "nothing reads it"),
-    "initial_noise_multiplier": ((1, 0), "noise has the strength of the sampler"),
     "latent_mask": (("",), "a mask is one of pixels: send 'mask'"),
     "hr_additional_modules": (([], ["Use same choices"]), "a model has its own text encoders and VAE"),
 }
