@@ -192,6 +192,7 @@ class Runner:
         variation = nullcontext() if run.variation is None else apply_variation(arguments, run.variation)
         adapter = ip_adapters.activated(run) if ip_adapters else nullcontext()
         with checked_timesteps(pipe), steps.installed(), adapter, variation:
+            self._model.performance.observe_attention()
             return pipe(**arguments)
 
 
