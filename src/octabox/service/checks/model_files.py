@@ -139,7 +139,7 @@ def _check_folder(entry: Entry, pipeline: PipelineEntry, catalog: Catalog) -> It
     config, folder = entry.config, Path(entry.config.model)
     index = index_components(folder_index(folder))
     elsewhere = {name for name, part in config.parts() if part.model or part.omit}
-    known = {part.name for part in pipeline.components}
+    known = {part.name for part in pipeline.components if part.saved}
     parts = [
         IndexedComponent(name, library or "", cls, catalog.metadata.ancestors.get(cls, ())[1:])
         for name, (library, cls) in index.items()
