@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -15,6 +16,7 @@ from octabox.catalog.pipelines import use_folder
 from octabox.config.discovery import ModelRegistry, model_of_source
 from octabox.config.memory.durations import NEVER
 from octabox.config.performance import COMPILED_CODE_VARIABLE
+from octabox.config.sections.conditions import find_ineffective
 from octabox.config.settings import Settings
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.processes.forkserver import end_fork_server
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from octabox.frontends.grpc.localai.environment import Environment
+
+logger = logging.getLogger("octabox.server")
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
     if base is None:
         configure(settings.log_level, settings.log_file)
         use_folder(settings.pipeline_folder)
+        for warning in find_ineffective(settings, settings.sources):
+            logger.warning("%s", warning)
     metrics = base.metrics if base else Metrics()
     engine = base.engine if base else _build_engine(settings, _worker_options(settings), metrics)
     limits = limits_of(settings)
@@ -106,6 +112,8 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
         limits=limits,
         downloads=downloads,
     )
+    if isinstance(engine, LocalEngine):
+        models.check_devices_by(engine.accelerators)
     media_limits = _media_limits(settings)
     decoder = base.decoder if base else DecoderPool(media_limits)
     fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)

@@ -231,12 +231,14 @@ class PerformanceReport:
         applied: Effect of each applied setting, by name.
         skipped: Reason for each setting of the profile that is not applied, by name.
         lossy: Whether results differ visibly from diffusers'.
+        attention: By denoiser, the classes that compute its attention, each with the backend in effect.
     """
 
     profile: str = "exact"
     applied: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     lossy: bool = False
+    attention: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

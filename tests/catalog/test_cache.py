@@ -99,3 +99,15 @@ def test_no_place_for_a_cache_is_no_error(made_up: Path, tmp_path: Path, monkeyp
     monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "file"))
 
     assert 4 == len(read_package_metadata("brushes", made_up).pipelines)
+
+
+def test_a_folder_that_cannot_be_written_is_reported(
+    made_up: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The source is read all the same, and the setting to change is named."""
+    (tmp_path / "cache").touch()
+
+    assert read_package_metadata("brushes", made_up).pipelines
+    assert ["WARNING"] == [each.levelname for each in caplog.records]
+    assert f"{tmp_path}/cache cannot be written" in caplog.text
+    assert "`cache_dir`" in caplog.text

@@ -1,11 +1,15 @@
 """``octabox check``."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.numpy import save_file
 
+from octabox import demo
 from octabox.cli.check import command
 from octabox.errors import ConfigError
 
@@ -30,8 +34,8 @@ def lines(result: Result) -> list[str]:
 
 def test_a_folder_that_is_right_is_ok(folder: Path) -> None:
     """Every file is named with its models, and the last line counts them."""
-    (folder / "models" / "c").mkdir(parents=True)
-    (folder / "models" / "c" / "model_index.json").write_text('{"_class_name": "X"}')
+    (folder / "models").mkdir()
+    shutil.copytree(demo.FOLDER, folder / "models" / "c")
     (folder / "models" / "a.yaml").write_text("model: owner/name")
     (folder / "models" / "b.yaml").write_text("[{name: b1, model: owner/b}, {name: b2, model: owner/b}]")
 
@@ -93,13 +97,16 @@ def test_single_files_and_folders_are_checked_for_themselves(folder: Path) -> No
     (folder / "a.yaml").write_text("model: w.safetensors")
     (folder / "broken").mkdir()
     (folder / "broken" / "model_index.json").write_text("{}")
-    for name in ("w.safetensors", "notes.txt"):
-        (folder / name).touch()
+    (folder / "notes.txt").touch()
+    save_file({"a": np.ones(1)}, folder / "w.safetensors")
 
     result = check("a.yaml", "broken", "w.safetensors", "notes.txt")
 
     assert [
-        "a.yaml: OK (a)",
+        (
+            f"a.yaml:1:1: error: The model family of {folder / 'w.safetensors'} is unknown: its tensors are a. "
+            "(Write a configuration with `pipeline:` and `config:`.)"
+        ),
         (
             "broken:1:1: error: broken/model_index.json names no pipeline: `_class_name` is missing. "
             "(Set `pipeline` in the configuration of the model, or fix the file.)"
@@ -108,8 +115,11 @@ def test_single_files_and_folders_are_checked_for_themselves(folder: Path) -> No
             "notes.txt:1:1: error: The file is neither a configuration nor a checkpoint. "
             "(supported suffixes: .ckpt, .gguf, .pt, .pth, .safetensors, .yaml, .yml)"
         ),
-        "w.safetensors: OK (w)",
-        "4 files, 4 models: 2 errors, 0 warnings.",
+        (
+            f"w.safetensors:1:1: error: The model family of {folder / 'w.safetensors'} is unknown: its tensors are a. "
+            "(Write a configuration with `pipeline:` and `config:`.)"
+        ),
+        "4 files, 4 models: 4 errors, 0 warnings.",
     ] == lines(result)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -125,9 +127,9 @@ def test_what_has_no_seed_is_named_after_its_model() -> None:
     assert "thing.png" == path.name
 
 
-@pytest.mark.parametrize("out", ["nowhere/out.png", "file/out.png", "file/", "program/", "program/out.png", "d/e/"])
+@pytest.mark.parametrize("out", ["file/out.png", "file/", "program/", "program/out.png", "d/e/"])
 def test_a_place_that_cannot_be_written_to_is_told_before_the_work(elsewhere: Path, out: str) -> None:
-    """A folder that is not there or is a file, even one that may be run."""
+    """A folder that is a file, even one that may be run."""
     (elsewhere / "file").touch()
     (elsewhere / "program").touch(0o777)
     (elsewhere / "d").touch()
@@ -206,3 +208,39 @@ def test_a_result_is_described_as_json() -> None:
     assert {"path": "a.png", "media_type": "image/png", "seed": 7} == described["files"][0]
     assert ("some/thing", "Thing", "task") == (described["model"], described["pipeline"], described["task"])
     assert described == json.loads(json.dumps(described))
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    """Before the generation; a file in its place is not writable."""
+    with pytest.raises(ForbiddenPathError, match=f"There is no folder '{tmp_path}/no/such' for"):
+        Destination(str(tmp_path / "no" / "such" / "a.png")).check()
+
+    (tmp_path / "file").touch()
+    with pytest.raises(ForbiddenPathError, match="is not writable"):
+        Destination(str(tmp_path / "file" / "a.png")).check()
+
+
+def test_a_device_is_not_a_file() -> None:
+    """Its name would be given a suffix."""
+    with pytest.raises(ForbiddenPathError, match="'/dev/null' is not a file") as caught:
+        Destination("/dev/null").check()
+
+    assert "`-o -`" in caught.value.hint
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    """No part of a file remains there."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        artifact = Artifact("image", "image/png", bytes(100_000), 7)
+        with pytest.raises(GenerationError, match="No space left on device"):
+            Destination(str(disk / "a.png")).write(Generation("id", "thing", "Thing", "task", (artifact,)))
+
+        assert [] == list(disk.iterdir())
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -128,8 +128,8 @@ def test_what_a_configuration_refers_to_is_not_listed_again(tmp_path: Path) -> N
     assert ["a", "other"] == sorted(discover(tmp_path).models)
 
 
-def test_weights_that_are_not_there_yet_are_a_warning(tmp_path: Path) -> None:
-    """The model is listed, and its path is where they belong."""
+def test_weights_that_are_not_there_yet_are_an_error(tmp_path: Path) -> None:
+    """The model is listed all the same, and its path is where they belong."""
     save(tmp_path / "toonyou_beta5.safetensors")
     save(tmp_path / "a.yaml", "name: a\nmodel: toonyou_beta6.safetensors\n")
 
@@ -138,7 +138,7 @@ def test_weights_that_are_not_there_yet_are_a_warning(tmp_path: Path) -> None:
     assert str(tmp_path / "toonyou_beta6.safetensors") == registry.models["a"].model
     assert [
         (
-            f"{tmp_path}/a.yaml:2:1: warning: There is no 'toonyou_beta6.safetensors' in the models folder."
+            f"{tmp_path}/a.yaml:2:1: error: There is no 'toonyou_beta6.safetensors' in the models folder."
             " (did you mean toonyou_beta5.safetensors?)"
         )
     ] == [str(problem) for problem in registry.problems]

@@ -34,10 +34,11 @@ def read(name: str) -> Any:
     return yaml.safe_load((DEPLOY / name).read_text(encoding="utf-8"))
 
 
-def test_hadolint_finds_nothing() -> None:
-    """The linter of Dockerfiles has no remark."""
+@pytest.mark.parametrize("file", sorted(DEPLOY.rglob("Dockerfile")), ids=lambda file: file.parent.name)
+def test_hadolint_finds_nothing(file: Path) -> None:
+    """The linter of Dockerfiles has no remark, also about that of a cluster."""
     linter = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([str(linter), "--no-color", str(DOCKERFILE)], capture_output=True, text=True, check=False)
+    done = subprocess.run([str(linter), "--no-color", str(file)], capture_output=True, text=True, check=False)
 
     assert ("", 0) == (done.stdout + done.stderr, done.returncode)
 

@@ -6,10 +6,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
+import pytest
 import yaml
 
 from octabox.cli.main import cli
 from octabox.cli.serve import command as serve
+
+#: A version of Kubernetes that is older than those in support.
+VERSION = "1.30.0"
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 
@@ -25,6 +30,31 @@ def containers() -> dict[str, dict[str, Any]]:
     spec = documents()["RayCluster"]["spec"]
     groups = [("head", spec["headGroupSpec"]), *((each["groupName"], each) for each in spec["workerGroupSpecs"])]
     return {name: group["template"]["spec"]["containers"][0] for name, group in groups}
+
+
+def validate(document: dict[str, Any]) -> None:
+    """Check a document by the schemas of Kubernetes; unknown keys are errors."""
+    kubernetes_validate.validate(document, VERSION, strict=True)
+
+
+def test_documents_and_pods_have_the_schemas_of_kubernetes() -> None:
+    """The cluster itself is of the operator; its groups hold templates of pods."""
+    found = documents()
+    spec = found.pop("RayCluster")["spec"]
+    assert found
+    for each in found.values():
+        validate(each)
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        validate({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": group["template"]})
+
+
+def test_a_wrong_key_of_a_pod_is_found() -> None:
+    """The schemas do check templates."""
+    containers = [{"name": "x", "image": "x", "comand": []}]
+    template = {"spec": {"containers": containers}}
+
+    with pytest.raises(kubernetes_validate.ValidationError):
+        validate({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": template})
 
 
 def test_all_pods_have_one_image_and_start_ray() -> None:

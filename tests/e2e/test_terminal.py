@@ -241,3 +241,62 @@ def test_a_killed_server_is_replaced(environ: dict[str, str], folder: Path) -> N
 
     assert "ends" in octabox("stop", environ=environ, folder=folder).stdout
     assert not socket.exists()
+
+
+@pytest.fixture
+def cold(environ: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Return an environment with an empty cache and without a server."""
+    runtime = tempfile.mkdtemp(prefix="ob")
+    cold = {**environ, "XDG_RUNTIME_DIR": runtime, "OCTABOX_CACHE_DIR": f"{runtime}/cache"}
+    yield cold
+    octabox("stop", environ=cold, folder=Path(runtime))
+    shutil.rmtree(runtime, ignore_errors=True)
+
+
+def test_stop_ends_a_server_that_reads_the_source(cold: dict[str, str], tmp_path: Path, pace: Pace) -> None:
+    """In a second, and its client has an error that says so."""
+    words = [sys.executable, "-m", "octabox", "run", "demo", "a star"]
+    client = subprocess.Popen(words, env=cold, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    folder, end = Path(cold["XDG_RUNTIME_DIR"]), time.monotonic() + PATIENCE
+    while not list(folder.glob("cache/catalog-*.lock")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    began = time.monotonic()
+    stopped = octabox("stop", environ=cold, folder=tmp_path)
+    server = psutil.Process(int(re.findall(r"process (\d+)", stopped.stdout)[0]))
+    while server.is_running() and server.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    seconds = time.monotonic() - began - pace.seconds
+
+    assert "The server is being stopped." in client.communicate(timeout=PATIENCE)[1]
+    assert seconds < max(1.5, pace.seconds)
+
+
+def test_two_commands_start_one_server(cold: dict[str, str], tmp_path: Path) -> None:
+    """The second waits for the server of the first, and both make their image."""
+    words = [sys.executable, "-m", "octabox", "run", "demo", "a star", "--steps", "2", "-o"]
+    clients = [subprocess.Popen([*words, name], env=cold, cwd=tmp_path) for name in ("a.png", "b.png")]
+
+    assert [0, 0] == [client.wait(PATIENCE) for client in clients]
+    assert {"a.png", "b.png"} == {file.name for file in tmp_path.iterdir()}
+    assert 1 == len(list(Path(cold["XDG_RUNTIME_DIR"], "octabox").glob("*.sock")))
+
+
+def test_a_server_that_is_killed_during_an_image(environ: dict[str, str], folder: Path) -> None:
+    """The client says what happened and what to do."""
+    words = [sys.executable, "-m", "octabox", "run", "demo", "a star", "--steps", "900"]
+    octabox("run", "demo", "a star", "--steps", "1", "-o", "warm.png", environ=environ, folder=folder)
+    client = subprocess.Popen(words, env=environ, cwd=folder, stderr=subprocess.PIPE, text=True)
+    (socket,) = Path(environ["XDG_RUNTIME_DIR"], "octabox").glob("*.sock")
+    (server,) = (each for each in psutil.process_iter() if str(socket) in each.cmdline())
+    end = time.monotonic() + PATIENCE
+    while not any(each.status == "ESTABLISHED" or each.raddr for each in server.net_connections("unix") if each.laddr):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(1)
+    server.kill()
+
+    error = client.communicate(timeout=PATIENCE)[1]
+    assert "The server in the background has ended during the request." in error
+    assert "--local" in error

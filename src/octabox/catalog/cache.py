@@ -86,7 +86,13 @@ def save_metadata(folder: Path, digest: str, metadata: PackageMetadata) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, text.encode())
     except OSError as error:
-        logger.debug("The catalog cannot be cached in %s: %s", path, error)
+        reason = error.strerror or error
+        logger.warning(
+            "The cache folder %s cannot be written (%s), so the source is read again each time, which takes seconds; "
+            "set `cache_dir`",
+            path.parent,
+            reason,
+        )
 
 
 @contextmanager

@@ -82,11 +82,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Component:
-    """A component of a pipeline, such as its VAE; an optional one may be None."""
+    """A component of a pipeline, such as its VAE; an optional one may be None.
+
+    One with a default that the class does not list as optional is neither saved nor loaded (`saved`).
+    """
 
     name: str
     annotation: str = ""
     optional: bool = False
+    saved: bool = True
 
 
 @dataclass(frozen=True)

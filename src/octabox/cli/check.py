@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from octabox.config.aliases import Alias, resolve_aliases
-from octabox.config.discovery import YAML_SUFFIXES, describe_emptiness, discover, resolve_sources
+from octabox.config.discovery import YAML_SUFFIXES, describe_emptiness, discover, model_of_source, resolve_sources
 from octabox.config.file_problems import find_file_problems
 from octabox.config.parsing import Entry, read_models
 from octabox.config.problems import Problem, file_problem
@@ -74,15 +74,26 @@ def check_path(path: Path, findings: Findings) -> None:
             folder_index(path)
         except IncompatibleWeightsError as error:
             findings.problems.append(file_problem(path, error.message, error.hint))
+        else:
+            _add_source(path, findings)
     elif path.is_file():
         findings.models[path] = [path.stem]
         if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
             hint = f"supported suffixes: {', '.join(sorted(YAML_SUFFIXES | CHECKPOINT_SUFFIXES))}"
             findings.problems.append(file_problem(path, "The file is neither a configuration nor a checkpoint.", hint))
+        else:
+            _add_source(path, findings)
     elif fault := find_fault(path, folders=True):
         findings.problems.append(file_problem(path, fault, "fix or remove it"))
     else:
         _check_folder(path, findings)
+
+
+def _add_source(path: Path, findings: Findings) -> None:
+    """Add a model without a configuration."""
+    config = model_of_source(str(path))
+    if config is not None:
+        findings.entries.append(Entry(config, path))
 
 
 def _check_configuration(file: Path, findings: Findings) -> None:
@@ -117,6 +128,8 @@ def _check_folder(folder: Path, findings: Findings) -> None:
         if config is not registry.default:
             file = config.path or folder / Path(config.model).name
             findings.models.setdefault(file, []).append(config.name)
+            if config.path is None:
+                findings.entries.append(Entry(config, file))
     _add_aliases(registry.aliases, findings)
     findings.entries += registry.entries
     findings.problems += registry.problems
@@ -126,18 +139,39 @@ def check_against_catalog(entries: Iterable[Entry], settings: Settings) -> list[
     """Check configurations by the installed diffusers and the pipelines of the models folder, as the server does."""
     from octabox.catalog.pipelines import load_catalog, use_folder
     from octabox.server import limits_of
-    from octabox.service.cascades.checks import find_stage_problems
+    from octabox.service.cascades.checks import find_stage_problems, stage_entries
+    from octabox.service.checks.checker import ModelChecker
     from octabox.service.checks.configuration import find_problems
+    from octabox.service.selection.resolver import resolve_current
 
     entries = tuple(entries)
     use_folder(settings.pipeline_folder)
-    adapters = AdapterRegistry(settings.lora_folder, settings.embedding_folder)
-    problems = find_problems(entries, load_catalog(), limits_of(settings), adapters)
+    adapters, catalog = AdapterRegistry(settings.lora_folder, settings.embedding_folder), load_catalog()
+    problems = find_problems(entries, catalog, limits_of(settings))
+    stages: list[Entry] = []
     for entry in entries:
         if entry.config.stages:
             folder = entry.file.parent
-            problems += find_stage_problems([entry], discover(folder).named, folder, load_catalog())
-    return problems
+            named = discover(folder).named
+            problems += find_stage_problems([entry], named, folder, catalog)
+            stages += stage_entries([entry], named, folder)
+    problems += ModelChecker(adapters, resolve_current).problems((*entries, *stages), catalog)
+    return [*problems, *_check_devices((*entries, *stages), settings)]
+
+
+def _check_devices(entries: Iterable[Entry], settings: Settings) -> list[Problem]:
+    """Check the devices of configurations, if they name any; that takes a process that imports torch."""
+    from octabox.cli.output import show_status
+    from octabox.engine.local.devices import DevicePool
+    from octabox.engine.local.processes.forkserver import ProcessStarter
+    from octabox.service.checks.devices import find_device_problems, names_device
+
+    named = [entry for entry in entries if names_device(entry)]
+    if not named or settings.engine != "local":
+        return []
+    with show_status("looking for devices"):
+        survey = DevicePool(ProcessStarter(spawns=True)).ask()
+    return [] if survey.problem else list(find_device_problems(named, [each.name for each in survey.devices]))
 
 
 def report(findings: Findings, *, as_json: bool = False) -> None:

@@ -70,6 +70,13 @@ class Destination:
         if self._folder:
             with contextlib.suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists() and not self._folder:
+            hint = "Create it, or choose another file or folder with -o."
+            raise ForbiddenPathError(f"There is no folder '{folder}' for '{self._path}'.", hint=hint)
+        if self._path is not None and self._path.exists() and not (self._path.is_file() or self._path.is_dir()):
+            raise ForbiddenPathError(
+                f"'{self._path}' is not a file.", hint="Choose a file or folder with -o; `-o -` is standard output."
+            )
         if not _is_writable(folder) or (not self._folder and self._path and self._path.is_dir()):
             raise ForbiddenPathError(
                 f"'{self._path or folder}' is not writable.", hint="Choose another file or folder with -o."

@@ -29,7 +29,7 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
         listed = _list_models(url, api_key)
     except NotFoundError:
         source = click.get_current_context().get_parameter_source("url")
-        listed = _list_background() if source is ParameterSource.DEFAULT else []
+        listed = list_background() if source is ParameterSource.DEFAULT else []
         if not listed:
             raise
     loaded = [model for model in listed if model.get("status") and not model.get("alias_of")]
@@ -37,7 +37,19 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
-    columns = ["model", "state", "pipeline", "device", "profile", "batches", "mode", "memory", "used", "left"]
+    columns = [
+        "model",
+        "state",
+        "pipeline",
+        "device",
+        "profile",
+        "attention",
+        "batches",
+        "mode",
+        "memory",
+        "used",
+        "left",
+    ]
     columns += ["waiting", "pid"]
     show_table(columns, [_row(model) for model in models])
 
@@ -52,7 +64,7 @@ def _list_models(url: str, api_key: str | None) -> list[dict[str, Any]]:
     return models
 
 
-def _list_background() -> list[dict[str, Any]]:
+def list_background() -> list[dict[str, Any]]:
     """Return the models in memory of the servers that `octabox run` keeps in the background."""
     from octabox.cli.resident.connection import ask
     from octabox.cli.resident.runtime import other_sockets, runtime_folder
@@ -88,6 +100,7 @@ def _row(model: dict[str, Any]) -> list[str]:
         status["pipeline"] or "",
         ", ".join(each["device"] or "" for each in replicas),
         performance.get("profile", ""),
+        ", ".join(dict.fromkeys((performance.get("attention") or {}).values())),
         _batches(performance),
         status.get("memory_mode") or "",
         memory,

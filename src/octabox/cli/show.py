@@ -46,6 +46,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
             ("task", schema["x-task"]),
             ("other tasks", others),
             ("performance", _performance(parts)),
+            ("attention", _attention(parts)),
             ("batching", _batching(parts, schema["x-pipeline"])),
         ]
     )
@@ -79,6 +80,23 @@ def _performance(parts: Parts) -> str:
     config = parts.models.config(parts.name).performance
     overrides = [f"{name}: {json.dumps(value)}" for name, value in config.overrides.items()]
     return ", ".join([config.profile or parts.settings.profile, *overrides])
+
+
+def _attention(parts: Parts) -> str:
+    """Return how a model computes attention: where it is in memory what it does, else what is configured."""
+    from octabox.cli.ps import list_background
+
+    name = parts.models.config(parts.name).name
+    for model in list_background():
+        found = (
+            (((model.get("status") or {}).get("performance") or {}).get("attention") or {})
+            if model["id"] == name
+            else {}
+        )
+        if found:
+            return ", ".join(f"{denoiser}: {text}" for denoiser, text in found.items())
+    configured = parts.models.config(parts.name).performance.overrides.get("attention")
+    return f"{configured or 'the default of diffusers'}; `octabox ps` shows that of a model in memory"
 
 
 def _batching(parts: Parts, pipeline: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
+from octabox.config.sections.conditions import only_with
+
 
 class ConnectionSettings(BaseModel):
     """Settings of the server for its connections."""
@@ -84,9 +86,12 @@ class A1111Settings(BaseModel):
         default=(),
         description="Users of that API as USER:PASSWORD, one of which a client must send by HTTP Basic authentication; "
         "the API keys are valid too.",
+        json_schema_extra=only_with(a1111=True),
     )
     a1111_server_control: bool = Field(
-        default=False, description="Whether clients of that API may stop the server by `server-kill` and its siblings."
+        default=False,
+        description="Whether clients of that API may stop the server by `server-kill` and its siblings.",
+        json_schema_extra=only_with(a1111=True),
     )
 
     @field_validator("a1111_auth", mode="before")

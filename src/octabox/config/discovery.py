@@ -142,7 +142,7 @@ def resolve_sources(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
     model = _resolve_source(config.model, folder)
     if not os.path.exists(model) and not is_hub_id(model):  # noqa: PTH110 (pathlib raises on odd paths)
         hint = did_you_mean(config.model, _names(folder)) or "put it there, or use a Hub id such as owner/name"
-        problem = entry.problem(("model",), f"There is no {config.model!r} in the models folder.", hint, "warning")
+        problem = entry.problem(("model",), f"There is no {config.model!r} in the models folder.", hint)
         problems.append(problem)
     components = {
         name: tuple(_resolve_component(part, folder) for part in parts)

@@ -65,7 +65,7 @@ class ModelService(ConfiguredModels):
         self._downloads = downloads
         self._engine, self._adapters = engine, adapters or AdapterRegistry(None, None)
         self._limits = limits or Limits()
-        super().__init__(CheckedRegistry(registry, self._limits, self._adapters), extra or {}, allow_hub=allow_hub)
+        super().__init__(CheckedRegistry(registry, self._limits), extra or {}, allow_hub=allow_hub)
         self._resolver = ModelResolver()
 
     @property

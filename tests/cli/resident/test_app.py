@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from octabox.cli.requests.events import Message, Prepared, RunEvent
 from octabox.cli.requests.run_options import RunOptions
 from octabox.cli.resident import app as resident_app
 from octabox.cli.resident.codec import decode_event, encode_options
-from octabox.errors import ModelNotFoundError
+from octabox.errors import ModelNotFoundError, ServerStoppingError
 from octabox.types import ModelStatus
 
 
@@ -72,3 +73,27 @@ async def test_the_server_lists_its_models_and_stops(client: httpx.AsyncClient, 
 
     assert [("demo", "ready")] == [(each["id"], each["status"]["state"]) for each in models]
     assert (True, ["stop"]) == (stopped["stopping"], stops)
+
+
+async def test_a_request_that_waits_ends_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one whose thread reads the source of diffusers; its client receives an error that says why."""
+    released = asyncio.Event()
+
+    async def execute(*_: Any) -> AsyncGenerator[RunEvent, None]:
+        yield Message("Hello.")
+        await released.wait()
+
+    monkeypatch.setattr(resident_app, "execute", execute)
+    settings: Any = None
+    parts: Any = None
+    app = resident_app.ResidentApp(parts, settings)
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app.app), base_url="http://localhost")
+    request = asyncio.create_task(lines(client, "demo"))
+    await asyncio.sleep(0)
+    app.stopping.set()
+
+    hello, error, end = await asyncio.wait_for(request, 10)
+
+    assert (Message("Hello."), b"end") == (decode_event(hello), end)
+    with pytest.raises(ServerStoppingError, match="being stopped"):
+        decode_event(error)

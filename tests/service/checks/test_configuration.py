@@ -12,7 +12,6 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.discovery import ModelRegistry, discover
 from octabox.engine.protocol import Engine
 from octabox.errors import ModelNotFoundError
-from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.service.bounds import Limits
 from octabox.service.checks.configuration import find_problems
 from octabox.service.models import ModelService
@@ -38,10 +37,9 @@ def problems(folder: Path, text: str) -> list[tuple[int, str, str]]:
     (folder / "m.yaml").write_text(f"model: sd\n{text}")
     found = discover(folder)
     assert () == found.problems
-    adapters = AdapterRegistry(folder / "loras", None)
     return [
         (each.line, each.severity, f"{each.message} ({each.hint})")
-        for each in find_problems(found.entries, load_catalog(), Limits(), adapters)
+        for each in find_problems(found.entries, load_catalog(), Limits())
     ]
 
 
@@ -49,9 +47,6 @@ def problems(folder: Path, text: str) -> list[tuple[int, str, str]]:
     ("text", "severity", "words"),
     [
         ("components: {vea: {dtype: float16}}", "error", "no component 'vea'. (did you mean vae?)"),
-        ("adapters: [{lora: nothere}]", "warning", "There is no LoRA 'nothere'."),
-        ("ip_adapters: {model: nothere}", "warning", "There is no 'nothere' in the models folder."),
-        ("components: {vae: {model: nothere}}", "warning", "There is no 'nothere' in the models folder."),
         (
             "pipeline: StableDiffusionXLPipeline",
             "warning",
@@ -98,7 +93,7 @@ def test_the_server_has_the_same_verdict(folder: Path) -> None:
     """A model with an error is neither listed nor served, and the error tells why; the embedded one is listed last."""
     (folder / "models.yaml").write_text(
         "- {name: bad, model: sd, defaults: {num_inference_steps: -3}}\n- {name: good, model: sd}\n"
-        "- {name: odd, model: sd, adapters: [{lora: nothere}]}"
+        "- {name: odd, model: sd, pipeline: StableDiffusionXLPipeline}"
     )
     models = ModelService(ModelRegistry(folder), cast("Engine", None))
 

@@ -174,6 +174,7 @@ def _components(tree: SourceTree, owner: ClassSource) -> tuple[Component, ...]:
             part.name,
             part.annotation,
             part.name in names or (not part.required and part.literal and part.default is None),
+            part.name in names or part.required,
         )
         for part in found
         if part.kind not in settings and not _is_value_list(part.annotation)

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from octabox.cli.resident.app import ResidentApp
@@ -21,6 +22,9 @@ KEEP_ALIVE = 300.0
 
 #: Seconds between two checks whether it is still needed.
 INTERVAL = 5.0
+
+#: Seconds in which the process ends once its engine is closed.
+DEADLINE = 0.8
 
 logger = logging.getLogger("octabox.run")
 
@@ -60,9 +64,18 @@ async def _serve(path: Path, models: Path | None, owner: int | None) -> None:
         stop()
         for task in watching:
             task.cancel()
+        app.stopping.set()
         await parts.close()  # Each request ends with an error, which its client receives.
+        _end_within(DEADLINE)
         await server.stop()
         await end_processes()
+
+
+def _end_within(seconds: float) -> None:
+    """End this process after some time, whatever its threads do: the first reading of the catalog takes many seconds."""
+    timer = threading.Timer(seconds, os._exit, [0])
+    timer.daemon = True
+    timer.start()
 
 
 async def _watch(app: ResidentApp, path: Path, keep_alive: float, owner: int | None) -> None:

@@ -20,7 +20,7 @@ from octabox.cli.requests.execution import execute
 from octabox.cli.resident.codec import decode_options, encode_error, encode_event
 from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
-from octabox.errors import OctaboxError
+from octabox.errors import OctaboxError, ServerStoppingError
 from octabox.frontends.http.openai.models import describe, unconfigured
 from octabox.frontends.http.sse import EventStream
 from octabox.server import Parts, build
@@ -28,6 +28,9 @@ from octabox.telemetry.request_line import describe_generation
 from octabox.types import Generation
 
 logger = logging.getLogger("octabox.run")
+
+#: Seconds that a request has to end by itself when the server is stopped.
+GRACE = 0.3
 
 
 class ResidentApp:
@@ -47,6 +50,8 @@ class ResidentApp:
         self._running, self._last_use = 0, time.monotonic()
         self._starting = asyncio.Lock()
         self._started = not starts_engine
+        #: Set when requests that do not reach the engine are to end.
+        self.stopping = asyncio.Event()
         routes = [
             Route("/run", self._run, methods=["POST"]),
             Route("/stop", self._handle_stop, methods=["POST"]),
@@ -112,13 +117,37 @@ class _RunResponse(EventStream):
     media_type = "application/x-ndjson"
 
     def __init__(self, server: ResidentApp, events: AsyncGenerator[RunEvent, None]) -> None:
-        super().__init__(_lines(events), events)
+        super().__init__(_lines(_until(events, server.stopping)), events)
         self._server = server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the lines."""
         with self._server.busy():
             await super().__call__(scope, receive, send)
+
+
+async def _until(events: AsyncGenerator[RunEvent, None], stopping: asyncio.Event) -> AsyncGenerator[RunEvent, None]:
+    """Yield events until the server stops.
+
+    Raises:
+        ServerStoppingError: A request has not ended soon after that, such as one that waits for a thread.
+    """
+    stopped = asyncio.ensure_future(stopping.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(events, None))
+            try:
+                await asyncio.wait({following, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                # The engine, which is closed, ends those that it has with an error that says more.
+                if not following.done() and not (await asyncio.wait({following}, timeout=GRACE))[0]:
+                    raise ServerStoppingError(hint="Repeat the command.")
+            finally:
+                following.cancel()
+            if (event := following.result()) is None:
+                return
+            yield event
+    finally:
+        stopped.cancel()
 
 
 async def _lines(events: AsyncGenerator[RunEvent, None]) -> AsyncGenerator[str, None]:

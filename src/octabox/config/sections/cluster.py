@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from octabox.config.sections.conditions import only_with
+
 
 class ClusterSettings(BaseModel):
     """Settings of the server for a cluster of machines."""
@@ -17,11 +19,16 @@ class ClusterSettings(BaseModel):
         default=None,
         description="Head of the Ray cluster, such as 10.0.0.5:6379; auto is the one of this machine. By default one is "
         "started here.",
+        json_schema_extra=only_with(engine="ray"),
     )
     max_replicas: int = Field(
-        default=0, description="Maximum number of replicas of a model on a cluster; 0 is as many as have room.", ge=0
+        default=0,
+        description="Maximum number of replicas of a model on a cluster; 0 is as many as have room.",
+        ge=0,
+        json_schema_extra=only_with(engine="ray"),
     )
     cluster_grows: bool = Field(
         default=False,
         description="Whether an autoscaler adds nodes to the cluster, so that a model waits for one that it fits on.",
+        json_schema_extra=only_with(engine="ray"),
     )

@@ -150,6 +150,11 @@ class DevicePool:
             self._known = await asyncio.wait_for(in_daemon_thread(self.ask), self._timeout)
         return self._known
 
+    async def names(self) -> list[str] | None:
+        """Return the names of the accelerators; None where they cannot be listed."""
+        found = await self._survey()
+        return None if found.problem else [each.name for each in found.devices]
+
     async def free(self, device: str) -> int | None:
         """Return the free bytes of a device, which a short process reads; None if they are not known."""
         try:

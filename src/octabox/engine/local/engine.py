@@ -54,7 +54,7 @@ class LocalEngine(QueueEngine):
         self._options, self._queue_size = options or WorkerOptions(), queue_size
         self._load_timeout, self._start_worker = load_timeout, start_worker
         self._processes = processes or ProcessStarter()
-        devices = DevicePool(self._processes, load_timeout)
+        self._devices = devices = DevicePool(self._processes, load_timeout)
         budget = MemoryBudget(self._options.max_memory)
         residency = Residency(
             devices,
@@ -78,6 +78,10 @@ class LocalEngine(QueueEngine):
         preload = sorted({name for model in models for name in component_classes(model)})
         await asyncio.to_thread(self._processes.start, preload)
         await asyncio.to_thread(remove_abandoned)
+
+    async def accelerators(self) -> list[str] | None:
+        """Return the names of the accelerators, such as ``cuda:0``; None where they cannot be listed."""
+        return await self._devices.names()
 
     def _create_queue(self, name: str, retention: Retention) -> RequestQueue:
         def create(key: str, occupied: Callable[[], Collection[str]]) -> WorkerSupervisor:

@@ -195,6 +195,7 @@ class Runner:
         adapter = ip_adapters.activated(run) if ip_adapters else nullcontext()
         changes = changes_of(pipe, run, arguments, steps, messages)
         with checked_timesteps(pipe), steps.installed(), adapter, changes:
+            self._model.performance.observe_attention()
             return pipe(**arguments)
 
 

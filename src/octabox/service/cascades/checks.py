@@ -29,6 +29,28 @@ def find_stage_problems(
     return [problem for entry in entries if entry.config.stages for problem in _check(entry, named, folder, catalog)]
 
 
+def stage_entries(entries: Iterable[Entry], named: Mapping[str, ModelConfig], folder: Path) -> list[Entry]:
+    """Return the models of the stages that are not configured models, each with the locations of its stage.
+
+    Args:
+        entries: The configurations.
+        named: The models that stages may name.
+        folder: The models folder.
+    """
+    found: list[Entry] = []
+    for entry in entries:
+        try:
+            stages = list(stage_configs(entry.config, named, folder))
+        except OctaboxError:
+            continue  # It is a problem of the cascade.
+        for index, (_, config) in enumerate(stages):
+            if config not in named.values():
+                start = ("stages", index)
+                locations = {key[2:]: place for key, place in entry.locations.items() if key[:2] == start}
+                found.append(Entry(config, entry.file, locations))
+    return found
+
+
 def _check(entry: Entry, named: Mapping[str, ModelConfig], folder: Path, catalog: Catalog) -> Iterator[Problem]:
     config, resolver = entry.config, ModelResolver()
     for key in OF_A_STAGE:

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.errors import OctaboxError
-from octabox.service.cascades.checks import find_stage_problems
+from octabox.service.cascades.checks import find_stage_problems, stage_entries
 from octabox.service.cascades.stages import Cascade, find_cascade, stage_configs
+from octabox.service.checks.checker import ModelChecker, bare_entry, entries_of
+from octabox.service.checks.devices import find_device_problems, names_device
 from octabox.service.conditions.lora import with_loras
 from octabox.service.models import ModelService
+from octabox.service.selection.resolver import resolve_current
 from octabox.service.served_model import ServedModel
 from octabox.types import ModelInfo, ModelStatus
+
+#: Returns the accelerators of this machine, such as ``cuda:0``; None where they cannot be listed.
+FindAccelerators = Callable[[], Awaitable[Collection[str] | None]]
 
 
 class CascadeModelService(ModelService):
     """The models of this server; a cascade is served as one model."""
+
+    _find_accelerators: FindAccelerators | None = None
+    _accelerators: Collection[str] | None = None
+
+    @cached_property
+    def _checker(self) -> ModelChecker:
+        return ModelChecker(self._adapters, resolve_current)
+
+    def check_devices_by(self, find: FindAccelerators) -> None:
+        """Check the devices of configurations too, by what returns the accelerators when `prepare` is called."""
+        self._find_accelerators = find
 
     def cascade(self, name: str) -> Cascade | None:
         """Return a cascade by name or alias; None for any other model.
@@ -32,9 +50,28 @@ class CascadeModelService(ModelService):
         return self._cascade(config) if config.stages else None
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return the problems of the configurations, those of cascades among them."""
-        found = find_stage_problems(self._registry.current().entries, *self._known(), self.catalog)
-        return (*super().problems(), *found)
+        """Return the problems of the configurations, of cascades, and of the files of all models.
+
+        Before the catalog has been read, they are those of the configurations that need no catalog.
+        """
+        configured = super().problems()
+        if not self.ready():
+            return configured
+        current = self._registry.current()
+        found = find_stage_problems(current.entries, *self._known(), self.catalog)
+        entries = [*entries_of(current), *(bare_entry(each) for each in self._extra.values())]
+        entries += stage_entries(entries, *self._known())
+        found += self._checker.problems(entries, self.catalog)
+        if self._accelerators is not None:
+            found += find_device_problems(entries, self._accelerators)
+        return (*configured, *found)
+
+    async def prepare(self) -> None:
+        """Read the catalog, look for the devices that configurations name, and log what is wrong."""
+        named = any(names_device(entry) for entry in self._registry.current().entries)
+        if named and self._find_accelerators is not None:
+            self._accelerators = await self._find_accelerators()
+        await super().prepare()
 
     def _cascade(self, config: ModelConfig) -> Cascade:
         return find_cascade(config, *self._known(), self._stage_model)

@@ -1,6 +1,7 @@
-"""Find the problems of model configurations that need the catalog: names, values, components and adapters.
+"""Find the problems of model configurations that need the catalog: names, values and components.
 
-The problems of the files themselves are found when they are read, by `octabox.config`.
+The problems of the configuration files themselves are found when they are read, by `octabox.config`, and those of the files
+of models by `octabox.service.checks.model_files`.
 """
 
 from __future__ import annotations
@@ -16,22 +17,18 @@ from octabox.config.model import ModelConfig
 from octabox.config.names import check_names, pipeline_of
 from octabox.config.parsing import Entry
 from octabox.config.problems import Problem, did_you_mean
-from octabox.errors import NotFoundError, OctaboxError, RequestError, SecurityError
-from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.hub.folder import folder_index, index_components, is_hub_id
+from octabox.errors import OctaboxError, RequestError
+from octabox.hub.folder import folder_index, index_components
 from octabox.service.bounds import Limits, check_amounts
 
 
-def find_problems(
-    entries: Iterable[Entry], catalog: Catalog, limits: Limits, adapters: AdapterRegistry
-) -> list[Problem]:
+def find_problems(entries: Iterable[Entry], catalog: Catalog, limits: Limits) -> list[Problem]:
     """Return the problems of configurations.
 
     Args:
         entries: The configurations.
         catalog: All pipelines and schedulers.
         limits: Limits of the values of a request.
-        adapters: The LoRAs of the server.
     """
     # Cascades have the parameters of their stages; `octabox.service.cascades` checks them.
     entries = tuple(entry for entry in entries if not entry.config.stages)
@@ -41,7 +38,6 @@ def find_problems(
 
     problems = check_names(entries, catalog.pipelines, catalog.schedulers, family=family)
     for entry in entries:
-        problems += _check_adapters(entry, adapters)
         pipeline = catalog.pipelines.get(pipeline_of(entry) or "")
         if pipeline is not None:
             pipelines = _family(entry.config, pipeline, catalog)
@@ -81,10 +77,6 @@ def _check_components(entry: Entry, pipelines: Sequence[PipelineEntry]) -> Itera
             message = f"{pipelines[0].name} has no component {name!r}."
             hint = did_you_mean(name, sorted(known)) or f"it has {', '.join(sorted(known))}"
             yield entry.problem(("components", name), message, hint)
-    for name, part in entry.config.parts():
-        if part.model and _is_missing(part.model):
-            message = f"There is no {Path(part.model).name!r} in the models folder."
-            yield entry.problem(("components", name, "model"), message, "put it there, or use a Hub id", "warning")
 
 
 def _check_class(entry: Entry, pipeline: PipelineEntry, catalog: Catalog) -> Iterator[Problem]:
@@ -108,24 +100,3 @@ def _check_class(entry: Entry, pipeline: PipelineEntry, catalog: Catalog) -> Ite
         if added:
             message = f"{pipeline.name} may not fit the model: it also has {', '.join(sorted(added))}."
             yield entry.problem(("pipeline",), message, hint, "warning")
-
-
-def _check_adapters(entry: Entry, adapters: AdapterRegistry) -> Iterator[Problem]:
-    """Check that each adapter of a configuration exists, unless it is a Hub id."""
-    for index, lora in enumerate(entry.config.adapters):
-        if _is_missing(lora.lora):
-            name = Path(lora.lora).name
-            try:
-                adapters.source(name)
-            except (NotFoundError, SecurityError) as error:
-                yield entry.problem(("adapters", index, "lora"), f"There is no LoRA {name!r}.", error.hint, "warning")
-    for index, ip_adapter in enumerate(entry.config.ip_adapters):
-        if _is_missing(ip_adapter.model):
-            message = f"There is no {Path(ip_adapter.model).name!r} in the models folder."
-            path = ("ip_adapters", index, "model")
-            yield entry.problem(path, message, "put it there, or use a Hub id", "warning")
-
-
-def _is_missing(source: str) -> bool:
-    """Return whether a source is neither a path that exists nor a Hub id."""
-    return not Path(source).exists() and not is_hub_id(source)

@@ -8,7 +8,6 @@ from itertools import chain
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.discovery import ModelFolder, ModelRegistry
 from octabox.config.problems import Problem
-from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.service.bounds import Limits
 from octabox.service.checks.configuration import find_problems
 
@@ -19,11 +18,10 @@ class CheckedRegistry:
     Args:
         registry: The models folder.
         limits: Limits of the values of a request.
-        adapters: The LoRAs of the server.
     """
 
-    def __init__(self, registry: ModelRegistry, limits: Limits, adapters: AdapterRegistry) -> None:
-        self._registry, self._limits, self._adapters = registry, limits, adapters
+    def __init__(self, registry: ModelRegistry, limits: Limits) -> None:
+        self._registry, self._limits = registry, limits
         self._checked: tuple[ModelFolder, ModelFolder] | None = None
 
     def current(self) -> ModelFolder:
@@ -38,8 +36,7 @@ class CheckedRegistry:
     def _check(self, folder: ModelFolder) -> ModelFolder:
         """Return a folder without the models that have an error, and with all problems."""
         found: dict[str, list[Problem]] = {
-            entry.config.name: find_problems([entry], load_catalog(), self._limits, self._adapters)
-            for entry in folder.entries
+            entry.config.name: find_problems([entry], load_catalog(), self._limits) for entry in folder.entries
         }
         errors = {
             name: next((problem for problem in problems if problem.severity == "error"), None)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from octabox import demo
 from octabox.config.aliases import Alias
+from octabox.config.discovery import ModelFolder
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.errors import ModelNotFoundError
 from octabox.hub.folder import is_hub_id
-from octabox.service.checks.registry import CheckedRegistry
+
+
+class Registry(Protocol):
+    """The models of a folder."""
+
+    def current(self) -> ModelFolder:
+        """Return the current models."""
 
 
 class ConfiguredModels:
@@ -22,7 +30,7 @@ class ConfiguredModels:
         allow_hub: Whether a Hub id without a configuration is a model too.
     """
 
-    def __init__(self, registry: CheckedRegistry, extra: Mapping[str, ModelConfig], *, allow_hub: bool) -> None:
+    def __init__(self, registry: Registry, extra: Mapping[str, ModelConfig], *, allow_hub: bool) -> None:
         self._registry, self._extra, self._allow_hub = registry, dict(extra), allow_hub
 
     def configurations(self) -> Sequence[ModelConfig]:

@@ -81,6 +81,11 @@ class ModelResolver:
         self._traits.pop(name, None)
 
 
+def resolve_current(config: ModelConfig, catalog: Catalog) -> ServedModel:
+    """Return a model with its pipeline class by its current files, as `ModelResolver.resolve` does the first time."""
+    return ModelResolver().resolve(config, catalog)
+
+
 def find_pipeline(config: ModelConfig, catalog: Catalog) -> str:
     """Return the pipeline class of a model, by its configuration or its files."""
     requested = config.pipeline

@@ -16,6 +16,7 @@ from diffusers.loaders import single_file_model, single_file_utils
 
 from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.checkpoints.tensors import summarize_names
+from octabox.hub.component_files import TEXT_ENCODER, TOKENIZER, WIDTH, takes_width
 
 #: Argument of `from_pretrained` for a report about the tensors.
 _REPORT = "output_loading_info"
@@ -25,12 +26,6 @@ _SHAPES = ("size mismatch", "shape", "ignore_mismatched_sizes")
 
 #: What to do about weights without some of the tensors.
 _INCOMPLETE = "The file is incomplete or of another class; download it again, or set a source under `components`."
-
-#: Prefixes of the names of tokenizers and of the text encoders that they belong to.
-TOKENIZER, TEXT_ENCODER = "tokenizer", "text_encoder"
-
-#: Setting of a denoiser for the width of the text features that its attention takes.
-WIDTH = "cross_attention_dim"
 
 
 @contextmanager
@@ -203,11 +198,8 @@ def _check_width(model: str, name: str, denoiser: torch.nn.Module, encoders: Seq
 
     That need not be a layer of attention: some denoisers change the width before.
     """
-    sums = {0}
-    for encoder in encoders:
-        sums |= {total + each for total in sums for each in _integers(encoder)}
     accepted = {size for layer in denoiser.modules() if isinstance(size := getattr(layer, "in_features", None), int)}
-    if not accepted or accepted & sums or sums == {0}:
+    if takes_width(accepted, map(_settings, encoders)):
         return
     width = _settings(denoiser).get(WIDTH)
     widths = " and ".join(str(_settings(encoder).get("hidden_size", "other")) for encoder in encoders)
@@ -216,14 +208,6 @@ def _check_width(model: str, name: str, denoiser: torch.nn.Module, encoders: Seq
         hint="They belong to different models; download the model again, or set their sources under `components`.",
         model=model,
     )
-
-
-def _integers(component: Any) -> Iterator[int]:
-    """Yield the integer settings of a component: its widths are among them, whatever their names are."""
-    for value in _settings(component).values():
-        for each in value.values() if isinstance(value, Mapping) else (value,):
-            if isinstance(each, int) and not isinstance(each, bool):
-                yield each
 
 
 def _settings(component: Any) -> Mapping[str, Any]:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from octabox.catalog.tasks import CONTROL_COMPONENTS
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.component_types import unpack_components
 from octabox.errors import IncompatibleWeightsError
-
-#: Names of the denoiser component.
-DENOISERS = ("unet", "transformer")
-
-#: Configuration keys of the width of the text embeddings that a component takes.
-EMBEDDING_WIDTHS = ("cross_attention_dim", "joint_attention_dim")
-
-#: Configuration key that is set if a component projects text embeddings of another width.
-PROJECTION = "encoder_hid_dim"
+from octabox.hub.adapters.controls import DENOISERS, find_mismatches
 
 
 def check_control_components(
@@ -42,7 +34,7 @@ def check_control_components(
             continue
         members = unpack_components(component)
         for index, member in enumerate(members):
-            for key, value, expected in _mismatches(getattr(member, "config", {}), denoiser_config):
+            for key, value, expected in find_mismatches(getattr(member, "config", {}), denoiser_config):
                 label = f"{name} {index + 1} of {len(members)}" if len(members) > 1 else name
                 raise IncompatibleWeightsError(
                     f"Model '{config.name}': its {label} was made for another model family: "
@@ -50,16 +42,3 @@ def check_control_components(
                     hint="Choose one that was trained for this family.",
                     model=config.name,
                 )
-
-
-def _mismatches(component: Mapping[str, Any], denoiser: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the settings that must be equal in both configurations and differ: key, component's and denoiser's value."""
-    for name in EMBEDDING_WIDTHS:
-        value, expected = component.get(name), denoiser.get(name)
-        comparable = isinstance(value, int) and isinstance(expected, int)
-        projects = component.get(PROJECTION) is not None or denoiser.get(PROJECTION) is not None
-        if comparable and value != expected and not projects:
-            yield name, value, expected
-    channels, blocks = component.get("channels"), denoiser.get("block_out_channels")
-    if channels and blocks and list(channels[: len(blocks)]) != list(blocks):
-        yield "channels", list(channels), list(blocks)

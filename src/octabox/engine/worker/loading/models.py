@@ -43,6 +43,7 @@ from octabox.engine.worker.placement.layerwise_casting import apply_storage
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
 from octabox.engine.worker.single_files.stated_scheduler import apply_stated_scheduler
 from octabox.errors import LoadError, NotFoundError, RequestError
+from octabox.hub.component_files import IndexedComponent, find_missing_folders
 from octabox.hub.folder import (
     CHECKPOINT_SUFFIXES,
     folder_index,
@@ -179,15 +180,12 @@ def _check_complete(config: ModelConfig, entry: PipelineEntry, pipeline_class: A
     # Others have a default in the constructor, and diffusers neither saves nor loads them.
     loaded, _ = pipeline_class._get_signature_keys(pipeline_class)  # noqa: SLF001 (what `from_pretrained` loads)
     candidates = {name for name, (_, cls) in index.items() if cls and name in loaded and name not in configured}
-    missing = sorted(name for name in candidates if not (folder / name).is_dir())
-    if missing:
-        optional = [name for name in missing if name not in entry.required_components]
-        omit = f", or leave it out: components: {{{optional[0]}: null}}" if optional else ""
-        raise LoadError(
-            f"Model '{config.name}': {folder} has no folder {', '.join(missing)}, which its model_index.json names.",
-            hint=f"Download the model again, or set a source for the component under `components`{omit}.",
-            model=config.name,
-        )
+    parts = [IndexedComponent(name, "", "") for name in sorted(candidates)]
+    optional = candidates - entry.required_components
+    if faults := list(find_missing_folders(folder, parts, optional)):
+        message = f"Model '{config.name}': {' '.join(fault.message for fault in faults)}"
+        hint = f"{faults[0].hint[:1].upper()}{faults[0].hint[1:]}."
+        raise LoadError(message, hint=hint, model=config.name)
     omitted = sorted(entry.required_components & {*config.omitted()})
     if omitted:
         raise LoadError(

@@ -11,6 +11,7 @@ import torch
 
 from octabox.config.performance import NO_CACHE
 from octabox.engine.worker.performance.attention import NATIVE, is_lossy, set_attention
+from octabox.engine.worker.performance.attention_report import describe_attention
 from octabox.engine.worker.performance.caches import StepCaches
 from octabox.engine.worker.performance.compiler import Compiler, compile_denoisers
 from octabox.engine.worker.performance.layout import (
@@ -32,6 +33,7 @@ class AppliedPerformance:
         fused: Modules with fused projections.
         caches: The model's step caches, if any.
         compiler: The compiler of its denoisers, if any.
+        denoisers: Its denoisers by name.
     """
 
     def __init__(
@@ -40,9 +42,12 @@ class AppliedPerformance:
         fused: Sequence[torch.nn.Module] = (),
         caches: StepCaches | None = None,
         compiler: Compiler | None = None,
+        denoisers: Mapping[str, torch.nn.Module] | None = None,
     ) -> None:
         self._plan, self._fused, self._caches, self._compiler = plan, list(fused), caches, compiler
         self._notes: list[str] = []
+        self._denoisers = denoisers or {}
+        self._attention = describe_attention(self._denoisers)
 
     @property
     def report(self) -> PerformanceReport:
@@ -50,7 +55,8 @@ class AppliedPerformance:
         plan = self._plan
         if plan is None:
             return PerformanceReport()
-        return PerformanceReport(str(plan.settings.profile), dict(plan.applied), dict(plan.skipped), self.lossy)
+        profile = str(plan.settings.profile)
+        return PerformanceReport(profile, dict(plan.applied), dict(plan.skipped), self.lossy, self._attention)
 
     @property
     def lossy(self) -> bool:
@@ -69,12 +75,17 @@ class AppliedPerformance:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Metadata for outputs; empty if no setting is applied."""
+        """Metadata for outputs: the attention of the last call, and the settings if any is applied."""
+        attention = {"attention": dict(self._attention)} if self._attention else {}
         if self._plan is None or not self._plan.applied:
-            return {}
+            return attention
         settings = self._plan.settings.model_dump(exclude_none=True)
         kept = {name: value for name, value in settings.items() if name == "profile" or name in self._plan.overrides}
-        return {"performance": kept}
+        return {**attention, "performance": kept}
+
+    def observe_attention(self) -> None:
+        """Record the attention of the next call, since IP-Adapters replace processors."""
+        self._attention = describe_attention(self._denoisers)
 
     def prepare_adapters(
         self, adapters: Sequence[object], suspended: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -110,6 +121,7 @@ class AppliedPerformance:
             last = replace(progress, preview=None)
             publish(progress)
 
+        self.observe_attention()
         with ExitStack() as stack:
             if self._compiler:
                 stack.enter_context(self._compiler.watch(lambda: publish(replace(last, phase="compiling"))))
@@ -168,7 +180,8 @@ def apply_performance(
     if plan.settings.attention:
         names = set_attention(plan.settings.attention, denoisers, plan.model, plan.device)
         plan.applied["attention"] = f"{plan.settings.attention} ({', '.join(names)})"
-    return AppliedPerformance(plan, fused, _enable_cache(plan, pipe, denoisers), _compile(plan, denoisers))
+    caches, compiler = _enable_cache(plan, pipe, denoisers), _compile(plan, denoisers)
+    return AppliedPerformance(plan, fused, caches, compiler, denoisers)
 
 
 def _fuse(plan: PerformancePlan, modules: Mapping[str, torch.nn.Module], *, adapted: bool) -> list[torch.nn.Module]:

@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from octabox.engine.worker.upscaling.detection import Face, find_faces
 from octabox.engine.worker.upscaling.network import FACES, Upscaler
+from octabox.engine.worker.upscaling.results import build_output
 from octabox.errors import InvalidParameterError
 
 #: Its warnings are returned with the result.
@@ -53,8 +54,7 @@ class FaceRestorationPipeline(DiffusionPipeline):  # type: ignore[misc]
             file: The file.
             dtype: The dtype; the network stays in float32 if it does not support it.
         """
-        network = Upscaler.from_file(Path(file), purposes=FACES)
-        return cls(network.to(dtype) if network.supports_dtype(dtype) else network)
+        return cls(Upscaler.from_file(Path(file), FACES, dtype))
 
     @torch.no_grad()
     def __call__(
@@ -81,15 +81,13 @@ class FaceRestorationPipeline(DiffusionPipeline):  # type: ignore[misc]
         found = [find_faces(each) for each in pil_images]
         if not all(found):
             logger.warning("No face was found in the image, which is returned as it is.")
-        restored: list[Any] = []
         with self.progress_bar(total=sum(map(len, found))) as bar:
             for pil_image, faces in zip(pil_images, found, strict=True):
                 for face in faces:
                     self._restore(pil_image, face, strength)
                     bar.update()
-                restored.append(pil_image if output_type == "pil" else np.asarray(pil_image, np.float32) / 255)
         self.maybe_free_model_hooks()
-        return ImagePipelineOutput(images=restored) if return_dict else (restored,)
+        return build_output(map(np.asarray, pil_images), output_type, return_dict=return_dict)
 
     def _restore(self, image: PIL.Image.Image, face: Face, strength: float) -> None:
         """Restore a face of an image in place."""

@@ -43,12 +43,13 @@ class Upscaler(torch.nn.Module):
         self.requires_grad_(requires_grad=False).eval()
 
     @classmethod
-    def from_file(cls, file: Path, purposes: frozenset[str] = PURPOSES) -> Upscaler:
-        """Load a network in float32 on the CPU, from a .safetensors file or a pickle of weights.
+    def from_file(cls, file: Path, purposes: frozenset[str] = PURPOSES, dtype: torch.dtype = torch.float32) -> Upscaler:
+        """Load a network on the CPU, from a .safetensors file or a pickle of weights.
 
         Args:
             file: The file.
             purposes: Purposes of networks, by spandrel, that are accepted.
+            dtype: The dtype; the network stays in float32 if it does not support it.
 
         Raises:
             IncompatibleWeightsError: The file is damaged, or is not a network that transforms images.
@@ -71,7 +72,8 @@ class Upscaler(torch.nn.Module):
                 hint="Download the file again, or update spandrel.",
             ) from error
         _check_descriptor(descriptor, file, purposes)
-        return cls(descriptor.float())
+        network = cls(descriptor.float())
+        return network.to(dtype) if network.supports_dtype(dtype) else network
 
     @property
     def architecture(self) -> str:

@@ -13,6 +13,7 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput
 from typing_extensions import Self
 
 from octabox.engine.worker.upscaling.network import Upscaler
+from octabox.engine.worker.upscaling.results import build_output
 from octabox.engine.worker.upscaling.tiles import tile_spans, upscale_tiles
 from octabox.errors import InvalidParameterError
 
@@ -49,8 +50,7 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
             file: The file.
             dtype: The dtype; the network stays in float32 if it does not support it.
         """
-        upscaler = Upscaler.from_file(Path(file))
-        return cls(upscaler.to(dtype) if upscaler.supports_dtype(dtype) else upscaler)
+        return cls(Upscaler.from_file(Path(file), dtype=dtype))
 
     @torch.no_grad()
     def __call__(
@@ -81,7 +81,7 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
         tiles = sum(len(rows) * len(columns) for rows, columns in plans)
         if tiles > len(pil_images):
             self._warn_about_tiles()
-        upscaled: list[Any] = []
+        upscaled: list[np.ndarray] = []
         with self.progress_bar(total=tiles) as bar:
 
             def upscale(part: torch.Tensor) -> torch.Tensor:
@@ -99,11 +99,9 @@ class ImageUpscalingPipeline(DiffusionPipeline):  # type: ignore[misc]
                     .contiguous()
                     .numpy()
                 )
-                upscaled.append(
-                    PIL.Image.fromarray(larger) if output_type == "pil" else larger.astype(np.float32) / 255
-                )
+                upscaled.append(larger)
         self.maybe_free_model_hooks()
-        return ImagePipelineOutput(images=upscaled) if return_dict else (upscaled,)
+        return build_output(upscaled, output_type, return_dict=return_dict)
 
     def _warn_about_tiles(self) -> None:
         """Log a warning if the network needs the complete image."""
