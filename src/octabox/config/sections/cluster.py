@@ -21,6 +21,11 @@ class ClusterSettings(BaseModel):
     max_replicas: int = Field(
         default=0, description="Maximum number of replicas of a model on a cluster; 0 is as many as have room.", ge=0
     )
+    file_store: str | None = Field(
+        default=None,
+        description="Folder or URL, such as s3://bucket/octabox, of files that servers and nodes share: results, files of "
+        "background jobs, and large messages of a cluster. By default each server has its own.",
+    )
     cluster_grows: bool = Field(
         default=False,
         description="Whether an autoscaler adds nodes to the cluster, so that a model waits for one that it fits on.",

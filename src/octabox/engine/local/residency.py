@@ -31,7 +31,7 @@ logger = logging.getLogger("octabox.engine")
 class Residency(ResidentModels):
     """The models in memory. Where there is no room for another one, an idle model is unloaded.
 
-    It is the one whose idle time is longest in relation to what loading it again costs.
+    It is the one that is worth least for each of its bytes: the time of its load, by the chance that it is needed soon.
 
     Args:
         devices: Chooses the device of each model.
@@ -156,7 +156,9 @@ class Residency(ResidentModels):
             held = [each.memory or self._needs.get(each.name, MemoryNeed()).bytes for each in others]
             shortages = await self._room.shortages(need, model.device, others, held)
             places = {each.place for each in shortages}
-            evicted = select_evicted(each for each in others if places & {*each.memory})
+            short = shortages[0] if shortages else None
+            holders = [each for each in others if places & {*each.memory}]
+            evicted = short and select_evicted(holders, short.place, short.needed - short.available)
             required = next((each for each in shortages if each.limited and each.place not in need.flexible), None)
             if evicted is not None:
                 logger.info("%s: %s is unloaded", describe(name, shortages[0]), evicted.name)
