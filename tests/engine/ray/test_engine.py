@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ from embedded import Calls, finish
 from octabox.config.model import ModelConfig
 from octabox.engine.cluster.autoscaling import Scaling
 from octabox.engine.local.replicas import replica_set
+from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.messages import WorkerOptions
+from octabox.engine.ray.connection import available_by_node
 from octabox.engine.ray.engine import RayEngine
+from octabox.engine.ray.resources import ACCELERATOR_BYTES, accelerator_share, needed_bytes
 from octabox.engine.ray.stored_messages import MIN_BYTES, MessageStore
 from octabox.errors import CapacityError, LoadError
 from octabox.types import Generation, OutputFormat
@@ -28,6 +32,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: Steps of a call during which a node can be killed.
 STEPS = 40
+
+#: Dtypes of models that share nothing but their files.
+DTYPES = ("float32", "bfloat16")
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +147,29 @@ async def test_what_no_node_has_is_refused(engine: RayEngine, embedded: ModelCon
     missing = embedded.model_copy(update={"name": "missing", "model": "/nowhere/missing"})
     with pytest.raises(LoadError, match="missing"):
         await engine.load(missing, "StableDiffusionPipeline")
+
+
+async def test_small_models_share_an_accelerator(cluster: Any, embedded: ModelConfig) -> None:
+    """By their bytes: two are on one accelerator at the same time, and what is left of it is free."""
+    total = 8 * 2**30
+    node = add_node(cluster, gpus=1, **{ACCELERATOR_BYTES: total})
+    needed = needed_bytes(sum((weight_bytes(embedded, "cuda") or {}).values()))
+    share = accelerator_share(needed, [{"GPU": 1.0, ACCELERATOR_BYTES: total}])
+    engine = RayEngine(WorkerOptions(threads=1), address=cluster.address, load_timeout=240)
+    await engine.start()
+    try:
+        configs = [
+            embedded.model_copy(update={"name": f"small {seed}", "dtype": dtype}) for seed, dtype in enumerate(DTYPES)
+        ]
+        loaded = [await engine.load(each, "StableDiffusionPipeline") for each in configs]
+        visible = [
+            Path(f"/proc/{each.pid}/environ").read_bytes().split(b"CUDA_VISIBLE_DEVICES=")[1][:1] for each in loaded
+        ]
+        free = max(each.get("GPU", 0.0) for each in available_by_node().values())
+    finally:
+        await engine.close()
+        cluster.remove_node(node)
+
+    assert 0.3 < share < 0.5
+    assert [b"0", b"0"] == visible
+    assert free == pytest.approx(1 - 2 * share)

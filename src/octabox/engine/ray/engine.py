@@ -93,7 +93,9 @@ class RayEngine(QueueEngine):
             on_out_of_memory,
         )
         timeout = PLACE_SHARE * load_timeout
-        self._reservations = reservations or Reservations(self._options.device, timeout, grows=grows)
+        self._reservations = reservations or Reservations(
+            self._options.device, timeout, grows=grows, dtype=self._options.dtype
+        )
         store = open_store(file_store)
         self._messages = MessageStore(store) if store else None
         self._start_worker = start_worker or partial(RayWorker.start, messages=self._messages)
