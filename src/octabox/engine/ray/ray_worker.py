@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
-from octabox.engine.local.processes.packing import pack
+from octabox.engine.local.processes.packing import pack_message
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.messages import FromWorker, Start, ToWorker
 from octabox.engine.ray.reservations import Reservation
@@ -126,7 +126,7 @@ class RayWorker:
             InvalidParameterError: A parameter cannot be sent, such as one that is nested too deeply.
             CapacityError: It is large, and cannot be stored.
         """
-        content: bytes | StoredMessage = bytes(await asyncio.to_thread(pack, message))
+        content: bytes | StoredMessage = bytes(await pack_message(message))
         if self._messages and isinstance(content, bytes) and len(content) >= MIN_BYTES:
             content = await asyncio.to_thread(self._messages.put, content)
         task = asyncio.create_task(self._send(content), name=f"message to {self._model}")

@@ -91,7 +91,8 @@ class WorkerActor:
             assert self._store  # noqa: S101 (the server uses it only where this node does)
             content = await asyncio.to_thread(self._store.take, content)
         if self._process:
-            await self._process.send(pickle.loads(content))  # noqa: S301 (the server has written it)
+            message = pickle.loads(content)  # noqa: S301 (the server has written it)
+            await self._process.send(message, content)
 
     async def messages(self) -> AsyncGenerator[Messages, None]:
         """Yield the messages of the process, those together that arrive together."""
