@@ -199,7 +199,8 @@ def _write_local(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _stored(name: str, entry: dict[str, Any]) -> StoredFile:

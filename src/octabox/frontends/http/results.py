@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -155,7 +156,8 @@ class Results:
             try:
                 path.write_bytes(content)
             except OSError as error:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
                 raise CapacityError(f"The result cannot be stored: {error.strerror}.", hint=_HINT) from error
             result = self._results[name] = Result(path, media_type, len(content), self._clock() + seconds)
         return result

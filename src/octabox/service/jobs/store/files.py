@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -63,7 +64,8 @@ class FolderFiles:
                 os.fsync(file.fileno())
             self._sync_folder()
         except OSError as error:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
             message = f"A file of the job cannot be stored: {error.strerror}."
             raise JobStoreError(message, hint="Free some disk space, or set `data_dir`.") from error
         return name
