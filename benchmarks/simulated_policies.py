@@ -8,11 +8,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from octabox.engine.cluster.autoscaling import replicas_needed
+from octabox.engine.cluster.autoscaling import choose_extra
 from octabox.engine.cluster.eviction import plan_eviction
-from octabox.engine.cluster.placement import choose_device
 from octabox.engine.cluster.routing import choose_replica
-from octabox.engine.cluster.state import Replica
+from octabox.engine.cluster.state import Replica, RoutedRequest
 from simulated_cluster import Choice, Cluster, Model, Request
 
 
@@ -32,11 +31,8 @@ class Octabox:
 
     def scale(self, cluster: Cluster, model: Model) -> Choice | None:
         """Return where one more replica of a model is loaded, where its requests need it."""
-        costs = cluster.costs(model.name)
-        needed = replicas_needed(cluster.unfinished[model.name], costs, target_wait=2.0)
-        if needed <= cluster.index.count(model.name):
-            return None
-        placement = choose_device(cluster.index, model.name, model.size, cluster.now, cluster.costs)
+        request, unfinished = RoutedRequest(model.name, model.size), cluster.unfinished[model.name]
+        placement = choose_extra(cluster.index, request, unfinished, cluster.now, cluster.costs)
         return Choice(None, placement.device, placement.evicted) if placement else None
 
 

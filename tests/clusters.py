@@ -16,24 +16,25 @@ from octabox.engine.ray.connection import prepare_environment
 STORE = 80 * 1024**2
 
 
-def add_node(cluster: Any) -> Any:
-    """Add a node with room for one model on a CPU."""
-    return cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE)
+def add_node(cluster: Any, cpus: int = 1, gpus: int = 0, **resources: float) -> Any:
+    """Add a node with room for so many models on CPUs, and with accelerators that are not there."""
+    options = {"resources": resources} if resources else {}
+    return cluster.add_node(num_cpus=cpus, num_gpus=gpus, object_store_memory=STORE, **options)
 
 
 @contextmanager
-def running_cluster(nodes: int) -> Iterator[Any]:
-    """Start a cluster with so many nodes, and end all of its processes after the context."""
+def running_cluster(nodes: int, cpus: int = 1) -> Iterator[Any]:
+    """Start a cluster with so many nodes, each with these CPUs, and end all of its processes after the context."""
     with pytest.MonkeyPatch.context() as patch:
         environ: dict[str, str] = {}
         prepare_environment(environ)
         for name, value in environ.items():
             patch.setenv(name, value)
-        head = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+        head = {"num_cpus": cpus, "num_gpus": 0, "object_store_memory": STORE, "include_dashboard": False}
         cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         try:
             for _ in range(nodes - 1):
-                add_node(cluster)
+                add_node(cluster, cpus)
             yield cluster
         finally:
             children = psutil.Process().children(recursive=True)

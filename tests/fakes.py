@@ -42,6 +42,7 @@ from octabox.service.jobs.opening import job_queue
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
 from octabox.service.protocols import RequestObserver
 from octabox.service.served_model import ServedModel
+from octabox.storage import open_store
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Artifact, Event, Generation, GenerationRequest, ModelInfo, ModelStatus, Progress
 
@@ -248,7 +249,7 @@ class Server:
         settings.setdefault("data_dir", tempfile.mkdtemp(dir=DATA.name))
         loaded, metrics = Settings.model_validate(settings), Metrics()
         self.queue = job_queue(self.generations, loaded, self.models, metrics)
-        results = Results(loaded.result_ttl, find_stored=self.queue.results.find)
+        results = Results(loaded.result_ttl, stored=self.queue.results, shared=open_store(loaded.file_store))
         jobs = Jobs(self.generations, loaded.result_ttl, results.keep, results.drop)
         self.generations.observers.append(metrics)
         self.preloads, decoder = Preloads(*loaded.preload), InProcessDecoder(MediaLimits())

@@ -37,6 +37,7 @@ from octabox.service.models import ModelService
 from octabox.service.prompting import PromptWriter
 from octabox.service.workflows.execution import WorkflowService
 from octabox.service.workflows.planner import WorkflowPlanner
+from octabox.storage import open_store
 from octabox.telemetry.logs import configure
 from octabox.telemetry.metrics import Metrics
 
@@ -201,7 +202,10 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
 
     settings, preloads = parts.settings, Preloads(*parts.settings.preload)
     queue = job_queue(parts.generation, settings, parts.models, parts.metrics)
-    results = Results(settings.result_ttl, find_stored=queue.results.find)
+    shared = open_store(settings.file_store)
+    if shared:
+        shared.check()
+    results = Results(settings.result_ttl, stored=queue.results, shared=shared)
     jobs = Jobs(parts.generation, settings.result_ttl, results.keep, results.drop)
     ctx = AppContext(
         parts.generation,

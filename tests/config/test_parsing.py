@@ -192,3 +192,18 @@ def test_a_configuration_can_be_written_and_read_again() -> None:
     again = ModelConfig.model_validate_json(model.model_dump_json())
 
     assert model.model_copy(update={"path": None}) == again
+
+
+@pytest.mark.parametrize("key", ["parallel", "parallel_config", "tensor_parallel_size"])
+def test_a_model_over_several_accelerators_is_refused(key: str, read: Callable[[str], ParsedConfig]) -> None:
+    """The problem states that it is not supported, and what there is instead; the model is not served on one device by that."""
+    reading = read(f"""
+        model: owner/name
+        {key}: 2
+        """)
+    (line,) = lines(reading)
+
+    assert () == reading.models
+    assert line.startswith("given.yaml:3:")
+    assert f"`{key}` is not supported: a model runs on one accelerator" in line
+    assert "`replicas`" in line

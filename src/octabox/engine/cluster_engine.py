@@ -59,6 +59,7 @@ def build_cluster_engine(
         load_timeout=settings.load_timeout,
         keep_alive=NEVER if settings.keep_alive is None else settings.keep_alive,
         grows=settings.cluster_grows,
+        file_store=settings.file_store,
         on_evict=on_evict,
         on_out_of_memory=on_out_of_memory,
     )

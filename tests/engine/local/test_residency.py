@@ -14,6 +14,8 @@ import pytest
 from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, result, settle
 from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
+from octabox.engine.cluster.demand import LearnedDemand
+from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident import room
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
@@ -37,6 +39,12 @@ class FakeModel:
         self.memory = {"host": self.memory.get("host", 0) + self.memory.get(self.device or "", 0)}
         await asyncio.sleep(0)
         return True
+
+    @property
+    def keep_value(self) -> float:
+        """What unloading it costs, where it had one request."""
+        costs = LearnedDemand().with_arrival(self.last_used).at(time.time())
+        return keep_value(replace(costs, load_seconds=self.load_seconds), 1)
 
     async def unload(self) -> bool:
         """Leave memory."""

@@ -6,25 +6,35 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from clusters import add_node, running_cluster
 from embedded import Calls, finish
 from octabox.config.model import ModelConfig
 from octabox.engine.cluster.autoscaling import Scaling
 from octabox.engine.local.replicas import replica_set
+from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.messages import WorkerOptions
+from octabox.engine.ray.connection import available_by_node
 from octabox.engine.ray.engine import RayEngine
+from octabox.engine.ray.resources import ACCELERATOR_BYTES, accelerator_share, needed_bytes
+from octabox.engine.ray.stored_messages import MIN_BYTES, MessageStore
 from octabox.errors import CapacityError, LoadError
-from octabox.types import Generation
+from octabox.types import Generation, OutputFormat
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: Steps of a call during which a node can be killed.
 STEPS = 40
+
+#: Dtypes of models that share nothing but their files.
+DTYPES = ("float32", "bfloat16")
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +45,14 @@ async def cluster() -> AsyncIterator[Any]:
 
 
 @pytest.fixture(scope="module")
-async def engine(cluster: Any) -> AsyncIterator[RayEngine]:
+async def engine(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RayEngine]:
     """Return an engine that loads a replica on each node as soon as a call waits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replica_set, "autoscale", lambda _load, limits, _now: Scaling(limits.max_replicas))
         patch.setattr(replica_set, "PAUSE", 1.0)
         options = WorkerOptions(threads=1, device="cpu")
-        engine = RayEngine(options, address=cluster.address, max_replicas=2, load_timeout=240)
+        store = str(tmp_path_factory.mktemp("store"))
+        engine = RayEngine(options, address=cluster.address, max_replicas=2, load_timeout=240, file_store=store)
         await engine.start()
         yield engine
         await engine.close()
@@ -66,6 +77,35 @@ async def wait_for_replicas(engine: RayEngine, count: int) -> None:
             return
         await asyncio.sleep(0.1)
     raise AssertionError(f"{engine.status()}")
+
+
+async def test_large_inputs_and_results_pass_through_the_store(
+    engine: RayEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are the same images as without it, and no file is left of them."""
+    store, passed = engine._messages, []
+    assert store is not None
+
+    def count(name: str, size: Callable[[Any, Any], int]) -> None:
+        original = getattr(MessageStore, name)
+
+        def counted(self: MessageStore, message: Any) -> Any:
+            found = original(self, message)
+            passed.append((name, size(message, found)))
+            return found
+
+        monkeypatch.setattr(MessageStore, name, counted)
+
+    await finish(engine, calls(seeds=(5,)))
+    count("put", lambda message, _: len(message))
+    count("take", lambda _, found: len(found))
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (768, 768, 3), np.uint8))
+    options = {"inputs": {"image": (noise,)}, "runs_as": "StableDiffusionImg2ImgPipeline", "strength": 0.25}
+    results = [await finish(engine, calls(seeds=(5,), output=OutputFormat(format="png"), **options)) for _ in range(2)]
+
+    assert 1 == len({result.artifacts[0].content for result in results})
+    assert [("put", True), ("take", True)] * 2 == [(name, size > MIN_BYTES) for name, size in passed]
+    assert [] == list(store._files.files())
 
 
 async def test_a_node_is_killed_under_callers(cluster: Any, engine: RayEngine, calls: Calls) -> None:
@@ -107,3 +147,29 @@ async def test_what_no_node_has_is_refused(engine: RayEngine, embedded: ModelCon
     missing = embedded.model_copy(update={"name": "missing", "model": "/nowhere/missing"})
     with pytest.raises(LoadError, match="missing"):
         await engine.load(missing, "StableDiffusionPipeline")
+
+
+async def test_small_models_share_an_accelerator(cluster: Any, embedded: ModelConfig) -> None:
+    """By their bytes: two are on one accelerator at the same time, and what is left of it is free."""
+    total = 8 * 2**30
+    node = add_node(cluster, gpus=1, **{ACCELERATOR_BYTES: total})
+    needed = needed_bytes(sum((weight_bytes(embedded, "cuda") or {}).values()))
+    share = accelerator_share(needed, [{"GPU": 1.0, ACCELERATOR_BYTES: total}])
+    engine = RayEngine(WorkerOptions(threads=1), address=cluster.address, load_timeout=240)
+    await engine.start()
+    try:
+        configs = [
+            embedded.model_copy(update={"name": f"small {seed}", "dtype": dtype}) for seed, dtype in enumerate(DTYPES)
+        ]
+        loaded = [await engine.load(each, "StableDiffusionPipeline") for each in configs]
+        visible = [
+            Path(f"/proc/{each.pid}/environ").read_bytes().split(b"CUDA_VISIBLE_DEVICES=")[1][:1] for each in loaded
+        ]
+        free = max(each.get("GPU", 0.0) for each in available_by_node().values())
+    finally:
+        await engine.close()
+        cluster.remove_node(node)
+
+    assert 0.3 < share < 0.5
+    assert [b"0", b"0"] == visible
+    assert free == pytest.approx(1 - 2 * share)

@@ -25,7 +25,11 @@ def test_options_are_those_of_ray() -> None:
     head = NodeOptions(port=7000, gpus=2).arguments
     other = NodeOptions(join="10.0.0.5:6379", host="10.0.0.6", cpus=0).arguments
 
+    shared = NodeOptions(gpu_memory=24 * 2**30).arguments
+
     assert ["--head", "--port=7000", "--num-gpus=2"] == head[:3]
+    assert '--resources={"accelerator_bytes": 25769803776}' in shared
+    assert not any("resources" in each for each in NodeOptions(gpu_memory=0).arguments)
     assert ["--address=10.0.0.5:6379", "--node-ip-address=10.0.0.6", "--num-cpus=0"] == other[:3]
     assert {"--disable-usage-stats", "--include-dashboard=false", "--block"} < set(head) & set(other) | {""}
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from octabox.engine.ray.resources import describe_resources, device_type, has_room, replica_resources
+from octabox.engine.ray.resources import (
+    ACCELERATOR_BYTES,
+    accelerator_share,
+    describe_resources,
+    device_type,
+    has_room,
+    needed_bytes,
+    replica_resources,
+)
 
 CPUS, GPUS = {"CPU": 4.0, "memory": 1e9}, {"CPU": 8.0, "GPU": 2.0, "memory": 1e10}
 
@@ -41,3 +49,38 @@ def test_resources_and_devices_in_words() -> None:
     """Bytes are in MiB, and the index of a device is not that of the cluster."""
     assert "1 CPU and 477 MiB of memory" == describe_resources({"CPU": 1.0, "memory": 5e8})
     assert ("cuda", "cpu", None) == (device_type("cuda:3"), device_type("cpu"), device_type(None))
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("needed", "totals", "share"),
+    [
+        (6 * GIB, [24 * GIB], 0.25),
+        (6 * GIB, [80 * GIB, 24 * GIB], 0.25),  # Ray may choose the smaller one.
+        (24 * GIB, [24 * GIB], 1.0),
+        (40 * GIB, [24 * GIB], 1.0),  # The worker offloads it.
+        (1, [24 * GIB], 0.02),
+        (6 * GIB, [24 * GIB, 0], 1.0),  # One node has declared nothing.
+        (6 * GIB, [], 1.0),
+        (None, [24 * GIB], 1.0),
+    ],
+)
+def test_small_models_share_an_accelerator(needed: int | None, totals: list[int], share: float) -> None:
+    """The share is by bytes, where they are known of the model and of each accelerator; else it is a whole one."""
+    nodes = [{"GPU": 2.0, **({ACCELERATOR_BYTES: float(total)} if total else {})} for total in totals] + [CPUS]
+
+    assert share == accelerator_share(needed, nodes)
+    assert {"GPU": share} == replica_resources("cuda", 5, nodes, needed)
+
+
+@pytest.mark.parametrize("weights", [1, 4 * GIB, 20 * GIB])
+def test_shares_of_replicas_never_exceed_the_device(weights: int) -> None:
+    """As many replicas as have room by their shares have room by their bytes."""
+    needed, total = needed_bytes(weights), 80 * GIB
+    count = int(1 / accelerator_share(needed, [{"GPU": 1.0, ACCELERATOR_BYTES: float(total)}]))
+
+    assert needed > weights
+    assert count >= 1
+    assert count * needed <= total

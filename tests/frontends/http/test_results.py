@@ -1,11 +1,14 @@
 """Results that clients fetch by URL."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from octabox.errors import CapacityError
 from octabox.frontends.http.results import Results
+from octabox.storage import FileStore
 from octabox.types import Artifact
 
 
@@ -139,3 +142,45 @@ def test_dropped() -> None:
     assert not found.path.exists()
     assert results.find(name) is None
     results.close()
+
+
+def test_every_server_finds_what_a_shared_store_has(tmp_path: Path) -> None:
+    """A result that one server has kept is found by another one, also after the first has stopped, until it expires."""
+    store = FileStore(str(tmp_path / "store"))
+    first, second = Results(60, shared=store), Results(60, shared=store)
+    name = first.keep(artifact())
+    first.close()
+    found = second.find(name)
+    assert found is not None
+
+    assert (b"x" * 10, "image/webp") == (found.path.read_bytes(), found.media_type)
+    assert 58 <= second.remaining(found) <= 60
+    second.drop(name)
+    assert second.find(name) is None
+    assert [] == list(store.within("results").files())
+    second.close()
+
+
+def test_expired_results_of_other_servers_are_deleted(tmp_path: Path) -> None:
+    """A server that was killed leaves its results in the store; any server deletes those whose time is up."""
+    store = FileStore(str(tmp_path / "store"))
+    first, second = Results(60, shared=store), Results(60, shared=store)
+    name = first.keep(artifact())
+    fresh = first.keep(artifact())
+    os.utime(tmp_path / "store" / "results" / name, (time.time() - 61,) * 2)
+
+    assert second.find(name) is None
+    second.expire()
+    assert [fresh] == [file.name for file in store.within("results").files()]
+    first.close()
+    second.close()
+
+
+def test_a_store_that_fails_is_a_lack_of_room(tmp_path: Path) -> None:
+    """The error names the setting; the request fails, since its link would not work at other servers."""
+    (tmp_path / "store").write_bytes(b"not a folder")
+    results = Results(60, shared=FileStore(str(tmp_path / "store")))
+
+    with pytest.raises(CapacityError, match="file_store"):
+        results.keep(artifact())
+    assert results.find("A" * 32) is None

@@ -26,6 +26,12 @@ def command() -> None:
 @click.option("--host", help="Address of this machine for the other nodes, where it has several.")
 @click.option("--gpus", type=click.IntRange(0), help="Accelerators for models; by default all that Ray finds.")
 @click.option("--cpus", type=click.IntRange(0), help="Models without an accelerator; by default one for each CPU.")
+@click.option(
+    "--gpu-memory",
+    callback=lambda _ctx, _option, value: _parse_size(value),
+    metavar="SIZE",
+    help="Memory of each accelerator, such as 24GiB, by which models share it; by default each replica has a whole one.",
+)
 @settings_options("cache_dir")
 @config_option
 def up(
@@ -34,6 +40,7 @@ def up(
     host: str | None,
     gpus: int | None,
     cpus: int | None,
+    gpu_memory: int | None,
     cache_dir: Path | None,
     config: Path | None,
 ) -> None:
@@ -44,7 +51,7 @@ def up(
     from octabox.engine.ray.nodes import NodeOptions, start_node
 
     folder = _settings(cache_dir, config).cache_dir
-    head = start_node(NodeOptions(join=join, port=port, host=host, gpus=gpus, cpus=cpus), folder)
+    head = start_node(NodeOptions(join=join, port=port, host=host, gpus=gpus, cpus=cpus, gpu_memory=gpu_memory), folder)
     click.echo(f"This machine is a node of the cluster {head}.")
     if join is None:
         click.echo(f"On another machine:  octabox cluster up --join {head}", err=True)
@@ -98,3 +105,20 @@ def _row(node: NodeInfo) -> tuple[str, ...]:
     counts = [f"{node.free.get(name, 0):g} of {node.total.get(name, 0):g}" for name in ("GPU", "CPU")]
     memory = [values.get("memory", 0) / 1024**3 for values in (node.free, node.total)]
     return (node.address, "alive" if node.alive else "lost", *counts, f"{memory[0]:.1f} of {memory[1]:.1f} GiB")
+
+
+def _parse_size(value: str | None) -> int | None:
+    """Return the bytes of a size such as 24GiB.
+
+    Raises:
+        click.BadParameter: It is not one.
+    """
+    if value is None:
+        return None
+    from octabox.config.memory.limits import parse_limits
+
+    try:
+        (size,) = parse_limits(value).values()
+    except ValueError:
+        raise click.BadParameter(f"must be a size such as 24GiB, not '{value}'.") from None
+    return size

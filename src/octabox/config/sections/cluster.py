@@ -27,6 +27,11 @@ class ClusterSettings(BaseModel):
         ge=0,
         json_schema_extra=only_with(engine="ray"),
     )
+    file_store: str | None = Field(
+        default=None,
+        description="Folder or URL, such as s3://bucket/octabox, of files that servers and nodes share: results, files of "
+        "background jobs, and large messages of a cluster. By default each server has its own.",
+    )
     cluster_grows: bool = Field(
         default=False,
         description="Whether an autoscaler adds nodes to the cluster, so that a model waits for one that it fits on.",

@@ -29,8 +29,9 @@ def chance_of_need(costs: ModelCosts, replicas: int, horizon: float = HORIZON) -
     if mean <= 0:
         return 0.0
     trials = max(1.0, horizon / max(costs.run_seconds, 1e-3))
-    enough = max(0.0, 1.0 - _tail(replicas, mean))
-    return 1.0 - math.pow(enough, trials)
+    missing = min(1.0, _tail(replicas, mean))
+    # Exact for tiny chances, too, so that models that were not used for days still have an order.
+    return 1.0 if missing >= 1 else -math.expm1(trials * math.log1p(-missing))
 
 
 def keep_value(costs: ModelCosts, replicas: int) -> float:
@@ -48,8 +49,8 @@ def plan_eviction(
 ) -> tuple[Replica, ...] | None:
     """Return what to unload to free so many bytes of a device; None if that is not possible.
 
-    What is in use, being loaded or pinned is never unloaded. Those whose value is lowest for each byte are first, and none
-    is unloaded that the others make superfluous.
+    What is in use, being loaded or pinned is never unloaded. Those whose value is lowest for each byte are first, of equal
+    ones those that were used first, and none is unloaded that the others make superfluous.
 
     Args:
         replicas: The replicas on the device.
@@ -58,9 +59,9 @@ def plan_eviction(
     """
     if needed <= 0:
         return ()
-    candidates = [(value(each) / max(each.size, 1), each.name, each) for each in replicas if each.evictable]
+    candidates = [each for each in replicas if each.evictable]
     taken: list[Replica] = []
-    for _, _, replica in sorted(candidates):
+    for replica in sorted(candidates, key=lambda each: (value(each) / max(each.size, 1), each.busy_until, each.name)):
         taken.append(replica)
         if sum(each.size for each in taken) >= needed:
             break
@@ -82,6 +83,8 @@ def _tail(count: int, mean: float) -> float:
         return 0.5 * math.erfc((count - 0.5 - mean) / math.sqrt(2 * mean))
     if mean > 10 * MANY:
         return 1.0
+    if count == 1:
+        return -math.expm1(-mean)
     term = below = math.exp(-mean)
     for number in range(1, count):
         term *= mean / number

@@ -9,9 +9,6 @@ from octabox.engine.cluster.index import ClusterIndex
 from octabox.engine.cluster.placement import Placement, choose_device
 from octabox.engine.cluster.state import ModelCosts, Replica, RoutedRequest
 
-#: How much longer than a load the wait for a loaded replica must be, so that a load is worth what it takes from others.
-LOAD_FACTOR = 1.25
-
 
 @dataclass(frozen=True)
 class Route:
@@ -52,13 +49,13 @@ def choose_replica(
     """
     learned = costs(request.model)
     warm = choose_warm(index, request, now, learned)
-    if warm is not None and warm.start - now <= LOAD_FACTOR * learned.load_seconds:
+    if warm is not None and warm.start - now <= learned.load_seconds:
         return warm
     placement = choose_device(index, request.model, request.size, now, costs, excluded)
     if placement is None:
         return warm
     start = now + max(placement.wait, learned.load_seconds)
-    if warm is not None and warm.start <= start + placement.cost + (LOAD_FACTOR - 1) * learned.load_seconds:
+    if warm is not None and warm.start <= start + placement.cost:
         return warm
     return Route(start, placement=placement)
 

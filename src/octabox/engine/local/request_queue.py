@@ -13,6 +13,7 @@ from octabox.engine.local.replicas.local_replica import LocalReplica
 from octabox.engine.local.replicas.replica_set import MAX_REPLICAS, ReplicaRoom, ReplicaSet
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident.retention import Retention
+from octabox.engine.local.resident.worth import ModelWorth
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
 from octabox.errors import ServerStoppingError
@@ -48,7 +49,7 @@ class RequestQueue:
     ) -> None:
         self.name, self.retention = name, retention
         self._create_supervisor, self._residency = create, residency
-        self._waiting = WaitingList(name, limit)
+        self._waiting, self._worth = WaitingList(name, limit), ModelWorth()
         self._replicas = ReplicaSet(self._create_replica, room or residency.placement, maximum or MAX_REPLICAS)
 
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
@@ -60,6 +61,7 @@ class RequestQueue:
         """
         if request.call and not request.call.continues:
             self.check_room(request.client)
+        self._worth.note_request()
         self._insert(self._waiting.add, request)
         try:
             while (event := await request.next_event()) is not None:
@@ -122,6 +124,7 @@ class RequestQueue:
             self._on_idle,
             lambda: not self._replicas.resident,
             lambda replica: replica.name in self._replicas.extra,
+            lambda load, run: self._worth.of_replica(load, run, len(self._replicas.resident)),
         )
         self._residency.add(replica)
         return replica

@@ -32,7 +32,7 @@ logger = logging.getLogger("octabox.engine")
 class Residency(ResidentModels):
     """The models in memory. Where there is no room for another one, an idle model is unloaded.
 
-    It is the one whose idle time is longest in relation to what loading it again costs.
+    It is the one that is worth least for each of its bytes: the time of its load, by the chance that it is needed soon.
 
     Args:
         devices: Chooses the device of each model.

@@ -19,6 +19,8 @@ from octabox.engine.ray.connection import connect, disconnect
 from octabox.engine.ray.ray_worker import RayWorker
 from octabox.engine.ray.reservations import Reservation, Reservations
 from octabox.engine.ray.residency import ClusterDevices, ClusterResidency
+from octabox.engine.ray.stored_messages import MessageStore
+from octabox.storage import open_store
 
 #: Part of the timeout of a load that waiting for a place may take, so that the error states what was missing.
 PLACE_SHARE = 0.9
@@ -56,6 +58,7 @@ class RayEngine(QueueEngine):
         grows: Whether an autoscaler adds nodes.
         on_evict: Called with the name of each replica that is unloaded for another one or for lack of requests, and why.
         on_out_of_memory: Called with the name of a model for which memory has run out.
+        file_store: URL of the store for large messages; None leaves them to Ray.
         start_worker: Starts a worker in a place that its first argument reserves; the default is an actor of the cluster.
         reservations: Reserves those places; the default is on the cluster.
     """
@@ -73,7 +76,8 @@ class RayEngine(QueueEngine):
         grows: bool = False,
         on_evict: Callable[[str, str], None] = lambda _name, _reason: None,
         on_out_of_memory: Callable[[str], None] = lambda _name: None,
-        start_worker: Callable[..., Awaitable[Worker]] = RayWorker.start,
+        file_store: str | None = None,
+        start_worker: Callable[..., Awaitable[Worker]] | None = None,
         reservations: Reservations | None = None,
     ) -> None:
         self._options, self._address = options or WorkerOptions(), address
@@ -89,8 +93,12 @@ class RayEngine(QueueEngine):
             on_out_of_memory,
         )
         timeout = PLACE_SHARE * load_timeout
-        self._reservations = reservations or Reservations(self._options.device, timeout, grows=grows)
-        self._start_worker = start_worker
+        self._reservations = reservations or Reservations(
+            self._options.device, timeout, grows=grows, dtype=self._options.dtype
+        )
+        store = open_store(file_store)
+        self._messages = MessageStore(store) if store else None
+        self._start_worker = start_worker or partial(RayWorker.start, messages=self._messages)
         # The processes start on the nodes, so that those of this machine are never used.
         self._processes = ProcessStarter(spawns=True)
         self._connected = False
@@ -108,6 +116,8 @@ class RayEngine(QueueEngine):
         """Connect to the cluster; the workers on its nodes import what each model needs."""
         del models
         self._closed = False
+        if self._messages:
+            await asyncio.to_thread(self._messages.delete_old)
         self.connect()  # Ray sets signal handlers, which only the main thread may do; nothing is served yet.
 
     async def close(self) -> None:

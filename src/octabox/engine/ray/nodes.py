@@ -25,6 +25,7 @@ from octabox.engine.ray.connection import (
     node_address,
     prepare_environment,
 )
+from octabox.engine.ray.resources import ACCELERATOR_BYTES
 from octabox.errors import ConfigError
 from octabox.security.json_files import read_json
 
@@ -45,6 +46,7 @@ class NodeOptions:
         host: Address of this machine for the other nodes.
         gpus: Accelerators for models; None is all that Ray finds.
         cpus: Models without an accelerator; None is one for each CPU.
+        gpu_memory: Bytes of each accelerator, by which models share it; None or 0 reserves whole ones.
     """
 
     join: str | None = None
@@ -52,6 +54,7 @@ class NodeOptions:
     host: str | None = None
     gpus: int | None = None
     cpus: int | None = None
+    gpu_memory: int | None = None
 
     @property
     def arguments(self) -> list[str]:
@@ -59,6 +62,8 @@ class NodeOptions:
         place = [f"--address={self.join}"] if self.join else ["--head", f"--port={self.port}"]
         selected = {"--node-ip-address": self.host, "--num-gpus": self.gpus, "--num-cpus": self.cpus}
         options = [f"{name}={value}" for name, value in selected.items() if value is not None]
+        if self.gpu_memory:
+            options.append(f"--resources={json.dumps({ACCELERATOR_BYTES: self.gpu_memory})}")
         return [*place, *options, "--include-dashboard=false", "--disable-usage-stats", "--block"]
 
 

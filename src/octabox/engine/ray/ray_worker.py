@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import pickle
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import lru_cache
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -15,12 +17,13 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
-from octabox.engine.local.processes.packing import pack
+from octabox.engine.local.processes.packing import pack_message
 from octabox.engine.local.processes.worker_process import Listener
-from octabox.engine.messages import Start, ToWorker
+from octabox.engine.messages import FromWorker, Start, ToWorker
 from octabox.engine.ray.reservations import Reservation
+from octabox.engine.ray.stored_messages import MIN_BYTES, MessageStore, StoredMessage
 from octabox.engine.ray.worker_actor import RemoteStart, Started, WorkerActor
-from octabox.errors import LoadError, OctaboxError, WorkerDiedError
+from octabox.errors import CapacityError, LoadError, OctaboxError, WorkerDiedError
 
 #: Reserves a place for a model.
 Reserve = Callable[[ModelConfig], Awaitable[Reservation]]
@@ -35,16 +38,33 @@ class RayWorker:
         started: Where its process is.
         reservation: Its place.
         listener: Called with each message; the last one is an error, once the worker has ended.
+        messages: Where large messages are stored; None leaves them to Ray.
     """
 
-    def __init__(self, model: str, actor: Any, started: Started, reservation: Reservation, listener: Listener) -> None:
+    def __init__(
+        self,
+        model: str,
+        actor: Any,
+        started: Started,
+        reservation: Reservation,
+        listener: Listener,
+        messages: MessageStore | None = None,
+    ) -> None:
+        self._messages = messages
         self._model, self._actor, self._started, self._reservation = model, actor, started, reservation
         self._listener, self._alive = listener, True
         self._sends: set[asyncio.Task[None]] = set()
         self._receiving = asyncio.get_running_loop().create_task(self._receive(), name=f"messages of {model}")
 
     @classmethod
-    async def start(cls, reserve: Reserve, order: Start, listener: Listener, context: BaseContext) -> RayWorker:
+    async def start(
+        cls,
+        reserve: Reserve,
+        order: Start,
+        listener: Listener,
+        context: BaseContext,
+        messages: MessageStore | None = None,
+    ) -> RayWorker:
         """Start an actor with a process that loads a model; the answer comes as a message.
 
         Args:
@@ -52,9 +72,10 @@ class RayWorker:
             order: The model.
             listener: Receives the messages.
             context: Of no use, since the actor makes the process.
+            messages: Where large messages are stored; None leaves them to Ray.
 
         Raises:
-            CapacityError: No node has a place.
+            CapacityError: No node has a place, or nothing can be stored.
             LoadError: The model's files are not on the node, or the node cannot run a worker.
             WorkerDiedError: The actor or its node has ended.
         """
@@ -72,13 +93,16 @@ class RayWorker:
                 .remote()
             )
             has_files = await asyncio.to_thread(Path(order.model.model).exists)
-            started = await actor.start.remote(RemoteStart(order, str(Path.cwd()), has_files))
+            start = RemoteStart(order, str(Path.cwd()), has_files)
+            if messages:
+                start = replace(start, store=messages.url, probe=await asyncio.to_thread(messages.put, b"octabox"))
+            started = await actor.start.remote(start)
         except BaseException as error:
             await asyncio.shield(reservation.release())
             if isinstance(error, RayError):
                 raise start_error(error, order.model.name) from error
             raise
-        return cls(order.model.name, actor, started, reservation, listener)
+        return cls(order.model.name, actor, started, reservation, listener, messages)
 
     @property
     def pid(self) -> int | None:
@@ -100,9 +124,12 @@ class RayWorker:
 
         Raises:
             InvalidParameterError: A parameter cannot be sent, such as one that is nested too deeply.
+            CapacityError: It is large, and cannot be stored.
         """
-        content = await asyncio.to_thread(pack, message)
-        task = asyncio.create_task(self._send(bytes(content)), name=f"message to {self._model}")
+        content: bytes | StoredMessage = bytes(await pack_message(message))
+        if self._messages and isinstance(content, bytes) and len(content) >= MIN_BYTES:
+            content = await asyncio.to_thread(self._messages.put, content)
+        task = asyncio.create_task(self._send(content), name=f"message to {self._model}")
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
 
@@ -115,7 +142,7 @@ class RayWorker:
             await asyncio.wait_for(_result(self._actor.stop.remote()), 2 * SHUTDOWN_TIMEOUT)
         await self._end()
 
-    async def _send(self, content: bytes) -> None:
+    async def _send(self, content: bytes | StoredMessage) -> None:
         """Send a message; where the actor has ended, `_receive` reports it."""
         with contextlib.suppress(RayError):
             await self._actor.send.remote(content)
@@ -125,17 +152,33 @@ class RayWorker:
         error: OctaboxError | None = None
         try:
             async for reference in self._actor.messages.remote():
-                for message in await reference:
+                for received in await reference:
+                    message = await self._taken(received)
                     if isinstance(message, OctaboxError):
                         error = _as_lost(message)
                     else:
                         self._listener(message)
         except RayError as raised:
             error = lost_error(raised, self._model, self.node)
+        except CapacityError as raised:
+            message = f"The result of model '{self._model}' on node {self.node} was lost: {raised.message}"
+            error = WorkerDiedError(message, lost=True, hint=raised.hint, model=self._model)
         self._alive = False
         # Before others are informed, so that the place is free for the next worker, and nothing runs there twice.
         await self._end()
         self._listener(error or WorkerDiedError(f"The worker of model '{self._model}' has ended.", model=self._model))
+
+    async def _taken(self, message: FromWorker | StoredMessage | OctaboxError) -> FromWorker | OctaboxError:
+        """Return a message, which may have been stored.
+
+        Raises:
+            CapacityError: It cannot be read.
+        """
+        if not isinstance(message, StoredMessage):
+            return message
+        assert self._messages  # noqa: S101 (the actor has the store from this worker)
+        content = await asyncio.to_thread(self._messages.take, message)
+        return pickle.loads(content)  # type: ignore[no-any-return]  # noqa: S301 (its digest is that of the actor)
 
     async def _end(self) -> None:
         """End the actor, and give its place up."""

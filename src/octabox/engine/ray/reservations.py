@@ -11,14 +11,16 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from octabox.config.model import ModelConfig
+from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.local.devices import size_on_disk
+from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.ray.connection import all_nodes, available_by_node
 from octabox.engine.ray.resources import (
     Resources,
     describe_resources,
     device_type,
     has_room,
+    needed_bytes,
     replica_resources,
 )
 from octabox.errors import CapacityError
@@ -65,10 +67,11 @@ class Reservations:
         device: Device of models that name none.
         timeout: Seconds that a replica waits for a place.
         grows: Whether an autoscaler adds nodes.
+        dtype: Dtype of models that configure none.
     """
 
-    def __init__(self, device: str | None, timeout: float, *, grows: bool) -> None:
-        self._device, self._timeout, self._grows = device, timeout, grows
+    def __init__(self, device: str | None, timeout: float, *, grows: bool, dtype: str = "auto") -> None:
+        self._device, self._timeout, self._grows, self._dtype = device, timeout, grows, dtype
 
     async def reserve(self, model: ModelConfig, evict: Callable[[], Awaitable[bool]]) -> Reservation:
         """Reserve a place for a model; idle models leave memory until there is one.
@@ -125,7 +128,18 @@ class Reservations:
         """Return what a replica of a model reserves."""
         weights = await asyncio.to_thread(size_on_disk, model)
         nodes = await asyncio.to_thread(node_resources)
-        return replica_resources(device_type(model.device or self._device), weights, nodes)
+        device = device_type(model.device or self._device)
+        needed = await asyncio.to_thread(self._needed, model, device)
+        return replica_resources(device, weights, nodes, needed)
+
+    def _needed(self, model: ModelConfig, device: str | None) -> int | None:
+        """Return how many bytes a replica needs on an accelerator; None where its weights are not on this machine."""
+        kind = "cuda" if device in (None, ACCELERATOR) else device  # Any accelerator has the same dtypes.
+        try:
+            sizes = weight_bytes(model, kind, self._dtype)
+        except (OSError, ValueError):
+            return None  # The load reports what is wrong with its files.
+        return None if sizes is None else needed_bytes(sum(sizes.values()))
 
     def _check_possible(self, model: ModelConfig, resources: Resources) -> None:
         """Refuse a model that no node could hold, unless an autoscaler may add one.

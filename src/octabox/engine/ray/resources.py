@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from octabox.config.model import ACCELERATOR
 
@@ -11,25 +11,64 @@ from octabox.config.model import ACCELERATOR
 Resources = Mapping[str, float]
 
 
+#: What a node declares of each of its accelerators, in bytes: information, of which nothing is reserved.
+ACCELERATOR_BYTES = "accelerator_bytes"
+
+#: Steps of a share, and the smallest one: a process has a context on the device, whatever its model is.
+SHARE_STEPS, MIN_SHARE = 1000, 0.02
+
+#: Bytes of a process on an accelerator without a model.
+CONTEXT_BYTES = 512 * 1024**2
+
+#: Bytes that calls are taken to use: this share of the weights, and so many at least. Where that is too little, the worker
+#: selects a memory mode by what is free.
+WORKING_SHARE, MIN_WORKING = 0.5, 2 * 1024**3
+
+
 def device_type(requested: str | None) -> str | None:
     """Return the type of a requested device: the index is that of a node, which Ray chooses."""
     return None if requested is None else requested.partition(":")[0]
 
 
-def replica_resources(device: str | None, weights: int | None, nodes: Iterable[Resources]) -> dict[str, float]:
-    """Return what a replica reserves: an accelerator, or a CPU and the host memory of its weights.
+def replica_resources(
+    device: str | None, weights: int | None, nodes: Collection[Resources], needed: int | None = None
+) -> dict[str, float]:
+    """Return what a replica reserves: an accelerator or a share of it, or a CPU and the host memory of its weights.
 
     Args:
         device: Type of its device; None is an accelerator if a node has one.
         weights: Bytes of its files; None where they are not known.
         nodes: The resources of each node.
+        needed: Bytes that it needs on an accelerator; None where they are not known.
     """
     has_accelerators = any(node.get("GPU", 0) >= 1 for node in nodes)
     if device is None or device == ACCELERATOR:
         device = ACCELERATOR if has_accelerators or device else "cpu"
     if device != "cpu":
-        return {"GPU": 1.0}
+        return {"GPU": accelerator_share(needed, nodes)}
     return {"CPU": 1.0, **({"memory": float(weights)} if weights else {})}
+
+
+def accelerator_share(needed: int | None, nodes: Iterable[Resources]) -> float:
+    """Return the share of an accelerator that a replica reserves, so that several small models are on one.
+
+    It is that of the smallest accelerator of the cluster, since Ray may choose any. Where the bytes of one are not declared,
+    or those of the replica are not known, it is a whole one.
+
+    Args:
+        needed: Bytes that the replica needs there.
+        nodes: The resources of each node.
+    """
+    totals = [node.get(ACCELERATOR_BYTES, 0.0) for node in nodes if node.get("GPU", 0) > 0]
+    smallest = min(totals, default=0.0)
+    if not needed or smallest <= 0:
+        return 1.0
+    return min(1.0, max(MIN_SHARE, math.ceil(needed / smallest * SHARE_STEPS) / SHARE_STEPS))
+
+
+def needed_bytes(weights: int) -> int:
+    """Return how many bytes a replica with these bytes of weights needs on an accelerator: its process and its calls, too."""
+    return round(CONTEXT_BYTES + weights + max(MIN_WORKING, WORKING_SHARE * weights))
 
 
 def has_room(resources: Resources, nodes: Iterable[Resources]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import pickle
 import sys
@@ -15,13 +16,17 @@ import ray
 
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.worker_process import WorkerProcess
-from octabox.engine.messages import FromWorker, Start
+from octabox.engine.messages import Finished, FromWorker, Start
 from octabox.engine.ray.connection import node_address
+from octabox.engine.ray.stored_messages import MIN_BYTES, MessageStore, StoredMessage
 from octabox.engine.threads import THREAD_VARIABLES
-from octabox.errors import LoadError, OctaboxError
+from octabox.errors import CapacityError, LoadError, OctaboxError
+from octabox.storage import FileStore
+
+logger = logging.getLogger("octabox.engine")
 
 #: What an actor passes on: the messages of its worker; the last one is the error that states how the worker ended.
-Messages = list[FromWorker | OctaboxError]
+Messages = list[FromWorker | StoredMessage | OctaboxError]
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,15 @@ class RemoteStart:
         order: The model.
         folder: Working folder of the server, which relative paths refer to.
         has_files: Whether the model is a folder or file of the server, and not an id of the Hub.
+        store: URL of the store for large messages; None if there is none.
+        probe: A message that the server has written there.
     """
 
     order: Start
     folder: str
     has_files: bool
+    store: str | None = None
+    probe: StoredMessage | None = None
 
 
 @dataclass(frozen=True)
@@ -58,26 +67,32 @@ class WorkerActor:
     def __init__(self) -> None:
         self._messages: asyncio.Queue[FromWorker | OctaboxError] = asyncio.Queue()
         self._process: WorkerProcess | None = None
+        self._store: MessageStore | None = None
 
     async def start(self, start: RemoteStart) -> Started:
         """Start the process, which loads the model.
 
         Raises:
-            LoadError: The model's files are not on this node.
+            LoadError: The model's files are not on this node, or the files that servers and nodes share.
             WorkerDiedError: The process could not be started.
         """
         node = node_address()
         _enter(start.folder)
         check_files(start, node)
+        self._store = await asyncio.to_thread(open_messages, start, node)
         _prepare_environment()
         context = ProcessStarter(spawns=True).context
         self._process = await WorkerProcess.start(start.order, self._messages.put_nowait, context)
         return Started(self._process.pid, node)
 
-    async def send(self, content: bytes) -> None:
+    async def send(self, content: bytes | StoredMessage) -> None:
         """Send a message, as `pack` has written it, to the process."""
+        if isinstance(content, StoredMessage):
+            assert self._store  # noqa: S101 (the server uses it only where this node does)
+            content = await asyncio.to_thread(self._store.take, content)
         if self._process:
-            await self._process.send(pickle.loads(content))  # noqa: S301 (the server has written it)
+            message = pickle.loads(content)  # noqa: S301 (the server has written it)
+            await self._process.send(message, content)
 
     async def messages(self) -> AsyncGenerator[Messages, None]:
         """Yield the messages of the process, those together that arrive together."""
@@ -85,7 +100,7 @@ class WorkerActor:
             found = [await self._messages.get()]
             while not self._messages.empty():
                 found.append(self._messages.get_nowait())
-            yield found
+            yield [await self._stored(message) for message in found]
             if isinstance(found[-1], OctaboxError):
                 return
 
@@ -93,6 +108,38 @@ class WorkerActor:
         """End the process, and wait for its end, but not indefinitely."""
         if self._process:
             await self._process.stop()
+
+    async def _stored(self, message: FromWorker | OctaboxError) -> FromWorker | StoredMessage | OctaboxError:
+        """Return a message, or where it was stored, since it is large."""
+        if self._store is None or not isinstance(message, Finished):
+            return message
+        if sum(len(each.content) for each in message.generation.artifacts) < MIN_BYTES:
+            return message
+        try:
+            return await asyncio.to_thread(self._store.put, pickle.dumps(message))
+        except CapacityError as error:
+            logger.warning("A result passes through Ray's object store: %s", error)
+            return message
+
+
+def open_messages(start: RemoteStart, node: str) -> MessageStore | None:
+    """Return the store for large messages, in which this node sees what the server has written.
+
+    Raises:
+        LoadError: It does not.
+    """
+    if start.store is None or start.probe is None:
+        return None
+    try:
+        messages = MessageStore(FileStore(start.store))
+        messages.take(start.probe)
+    except OctaboxError as error:
+        raise LoadError(
+            f"Node {node} does not see the files of the server in `file_store`: {error.message}",
+            hint=error.hint,
+            model=start.order.model.name,
+        ) from error
+    return messages
 
 
 def check_files(start: RemoteStart, node: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
 
@@ -49,12 +50,12 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.get("/results/{name}")
     async def result(name: str) -> Response:
         """Return the file of a result."""
-        found = ctx.results.find(name)
+        found = await asyncio.to_thread(ctx.results.find, name)
         if found is None and not ctx.queue.is_open:
             # The results of background jobs are known when their store is open.
             with contextlib.suppress(OctaboxError):
                 await ctx.queue.open()
-            found = ctx.results.find(name)
+            found = await asyncio.to_thread(ctx.results.find, name)
         if found is None:
             await ctx.queue.results.check(name)
             hint = "Results expire. With response_format b64_json they are part of the response."

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import secrets
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from octabox.errors import CapacityError
 from octabox.media.formats import FORMATS, format_of_suffix, suffix_of
 from octabox.security.temporary_folder import TemporaryFolder
+from octabox.storage import FileStore, random_name
 from octabox.types import Artifact
 
 #: Maximum total size of results in bytes; the oldest are deleted first.
 MAX_BYTES = 2 * 1024**3
 
-#: Random bytes in a name.
-NAME_BYTES = 24
+_HINT = "Request response_format b64_json, or free some disk space."
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,43 @@ class Result:
     expires: float
 
 
+class FoundResult(Protocol):
+    """A result of a background job."""
+
+    @property
+    def path(self) -> Path | None:
+        """Its path; None if it is not on this machine."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until it expires."""
+
+
+class StoredResults(Protocol):
+    """The results of background jobs."""
+
+    def find(self, name: str) -> FoundResult | None:
+        """Return a result; None if it does not exist, or has expired."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a result that is not on this machine."""
+
+
 class Results:
     """Stores results in a temporary folder, which is deleted when the server stops.
 
+    With a store that servers share, each result is written there too, and any server finds it until it expires.
+
     Args:
         ttl: Seconds until a result expires.
-        max_bytes: Maximum total size of results.
+        max_bytes: Maximum total size of results in the folder.
         clock: Returns the time in seconds.
-        find_stored: Returns the path of a result of a background job, and in how many seconds it expires.
+        stored: The results of background jobs.
+        shared: The store that servers share; None if there is none.
     """
 
     def __init__(
@@ -46,9 +76,11 @@ class Results:
         ttl: float,
         max_bytes: int = MAX_BYTES,
         clock: Callable[[], float] = time.monotonic,
-        find_stored: Callable[[str], tuple[Path, float] | None] = lambda _: None,
+        stored: StoredResults | None = None,
+        shared: FileStore | None = None,
     ) -> None:
-        self._ttl, self._max_bytes, self._clock, self._find_stored = ttl, max_bytes, clock, find_stored
+        self._ttl, self._max_bytes, self._clock = ttl, max_bytes, clock
+        self._stored, self._shared = stored, shared.within("results") if shared else None
         self._folder: TemporaryFolder | None = None
         self._results: dict[str, Result] = {}
         self._lock = threading.Lock()
@@ -59,69 +91,111 @@ class Results:
         Raises:
             CapacityError: The file cannot be written.
         """
-        name = f"{secrets.token_urlsafe(NAME_BYTES)}{suffix_of(artifact.media_type)}"
-        with self._lock:
-            self._make_room(len(artifact.content))
-            if self._folder is None:
-                self._folder = TemporaryFolder()
-            path = self._folder.path / name
-            try:
-                path.write_bytes(artifact.content)
-            except OSError as error:
-                path.unlink(missing_ok=True)
-                hint = "Request response_format b64_json, or free some disk space."
-                raise CapacityError(f"The result cannot be stored: {error.strerror}.", hint=hint) from error
-            self._results[name] = Result(path, artifact.media_type, len(artifact.content), self._clock() + self._ttl)
+        name = random_name(suffix_of(artifact.media_type))
+        if self._shared:
+            self._shared.write(name, artifact.content)
+        self._write(name, artifact.content, artifact.media_type, self._ttl)
         return name
 
     def find(self, name: str) -> Result | None:
-        """Return a result; None if it has expired."""
+        """Return a result, which may take the time of reading it from a store; None if it has expired.
+
+        Raises:
+            CapacityError: It cannot be read from the store, or be written to disk.
+        """
         with self._lock:
             self._make_room(0)
             if found := self._results.get(name):
                 return found
-        return self._stored_result(name)
+        return self._stored_result(name) or self._shared_result(name)
 
     def remaining(self, result: Result) -> int:
         """Return in how many seconds a result expires."""
         return max(0, int(result.expires - self._clock()))
 
     def expire(self) -> None:
-        """Delete the results that have expired."""
+        """Delete the results that have expired, in a store those of all servers."""
         with self._lock:
             self._make_room(0)
+        if self._shared:
+            self._shared.sweep(age=self._ttl)
 
     def drop(self, name: str) -> None:
         """Delete a result, if it exists."""
         with self._lock:
             if result := self._results.pop(name, None):
                 result.path.unlink(missing_ok=True)
+        if self._shared:
+            self._shared.drop([name])
 
     def close(self) -> None:
-        """Delete all results."""
+        """Delete all results of the folder; those of a store stay until they expire."""
         with self._lock:
             self._results.clear()
             if self._folder:
                 self._folder.remove()
                 self._folder = None
 
+    def _write(self, name: str, content: bytes, media_type: str, seconds: float) -> Result:
+        """Write a file to the folder.
+
+        Args:
+            name: Its name.
+            content: Its content.
+            media_type: Its media type.
+            seconds: Seconds until it expires.
+
+        Raises:
+            CapacityError: The file cannot be written.
+        """
+        with self._lock:
+            self._make_room(len(content))
+            if self._folder is None:
+                self._folder = TemporaryFolder()
+            path = self._folder.path / name
+            try:
+                path.write_bytes(content)
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+                raise CapacityError(f"The result cannot be stored: {error.strerror}.", hint=_HINT) from error
+            result = self._results[name] = Result(path, media_type, len(content), self._clock() + seconds)
+        return result
+
     def _stored_result(self, name: str) -> Result | None:
-        """Return a result of a background job; None if it has expired."""
-        stored = self._find_stored(name)
-        if stored is None or stored[1] <= 0:
+        """Return a result of a background job; None if there is none."""
+        found = self._stored.find(name) if self._stored else None
+        if self._stored is None or found is None:
             return None
-        path, remaining = stored
-        known = FORMATS.get(format_of_suffix(path.suffix) or "")
-        media_type = known.media_type if known else "application/octet-stream"
-        return Result(path, media_type, path.stat().st_size, self._clock() + remaining)
+        if found.path is None:
+            return self._write(name, self._stored.read(name), _media_type(name), found.remaining)
+        return Result(found.path, _media_type(name), found.size, self._clock() + found.remaining)
+
+    def _shared_result(self, name: str) -> Result | None:
+        """Return a result of any server that uses the store; None if it has expired."""
+        file = self._shared.find(name) if self._shared else None
+        remaining = 0.0 if file is None else file.modified + self._ttl - time.time()
+        if self._shared is None or remaining <= 0:
+            return None
+        return self._write(name, self._shared.read(name), _media_type(name), remaining)
 
     def _make_room(self, size: int) -> None:
         """Delete expired results, and the oldest until a file of this size fits."""
         now = self._clock()
+        for name in [name for name, result in self._results.items() if result.expires <= now]:
+            self._remove(name)
         total = size + sum(result.size for result in self._results.values())
         for name, result in list(self._results.items()):
-            if result.expires > now and total <= self._max_bytes:
+            if total <= self._max_bytes:
                 break
             total -= result.size
-            result.path.unlink(missing_ok=True)
-            del self._results[name]
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        self._results.pop(name).path.unlink(missing_ok=True)
+
+
+def _media_type(name: str) -> str:
+    """Return the media type of a file."""
+    known = FORMATS.get(format_of_suffix(Path(name).suffix) or "")
+    return known.media_type if known else "application/octet-stream"

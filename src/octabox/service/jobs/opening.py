@@ -9,6 +9,7 @@ from octabox.service.jobs.queue.acceptor import QueueLimits
 from octabox.service.jobs.queue.job_queue import JobQueue
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService, JobObserver, ModelService
+from octabox.storage import open_store
 
 
 def job_queue(
@@ -40,4 +41,5 @@ def job_queue(
     )
     url = settings.job_store.get_secret_value() if settings.job_store else None
     key = webhook_key(settings.webhook_secret.get_secret_value()) if settings.webhook_secret else b""
-    return JobQueue(generation, JobStore(url, settings.data_dir), limits, key, observer=observer, serves=serves)
+    store = JobStore(url, settings.data_dir, open_store(settings.file_store))
+    return JobQueue(generation, store, limits, key, observer=observer, serves=serves)

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from octabox.service.jobs.errors import ResultExpiredError
-from octabox.service.jobs.store.files import is_file_name
 from octabox.service.jobs.store.store import JobStore
+from octabox.storage import is_file_name
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """A result of a background job.
+
+    Args:
+        path: Its path; None if it is not on this machine.
+        size: Its bytes.
+        remaining: Seconds until it expires.
+    """
+
+    path: Path | None
+    size: int
+    remaining: float
 
 
 class JobResults:
@@ -23,10 +39,21 @@ class JobResults:
     def __init__(self, store: JobStore, is_open: Callable[[], bool], ttl: float, clock: Callable[[], float]) -> None:
         self._store, self._is_open, self._ttl, self._clock = store, is_open, ttl, clock
 
-    def find(self, name: str) -> tuple[Path, float] | None:
-        """Return the path of a result, and in how many seconds it expires; None if it does not exist."""
-        path = self._store.files.find(name) if self._is_open() else None
-        return None if path is None else (path, path.stat().st_mtime + self._ttl - self._clock())
+    def find(self, name: str) -> StoredResult | None:
+        """Return a result; None if it does not exist, or has expired."""
+        file = self._store.files.find(name) if self._is_open() else None
+        remaining = 0.0 if file is None else file.modified + self._ttl - self._clock()
+        if file is None or remaining <= 0:
+            return None
+        return StoredResult(self._store.files.path(name), file.size, remaining)
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a result that is not on this machine.
+
+        Raises:
+            JobStoreError: It cannot be read.
+        """
+        return self._store.files.read(name)
 
     async def check(self, name: str) -> None:
         """Check that a result was not deleted because of its size.

@@ -59,7 +59,8 @@ async def test_a_job_is_run_and_kept(house: House) -> None:
     )
     assert before.result == job.result
     assert found is not None
-    assert b"3" == found[0].read_bytes()
+    assert found.path is not None
+    assert b"3" == found.path.read_bytes()
     house.now += 24 * 3600
     with pytest.raises(GenerationNotFoundError):
         await house.queue.find("a")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from octabox.engine.messages import RunCall, ToWorker
+from octabox.engine.messages import RunBatch, RunCall, ToWorker
 from octabox.errors import InvalidParameterError
+
+#: Types of parameters that take no time to pack; the size of a text is limited by that of a request.
+_SMALL = (str, int, float, bool, type(None))
 
 
 def pack(message: ToWorker) -> Any:
@@ -29,6 +33,24 @@ def pack(message: ToWorker) -> Any:
             model=message.call.model.name,
             parameter=name,
         ) from error
+
+
+async def pack_message(message: ToWorker) -> Any:
+    """Return a message as bytes, made in a thread where that may take time.
+
+    A thread takes longer than a small message, most of all on a busy machine.
+
+    Raises:
+        InvalidParameterError: A parameter of the call cannot be sent.
+    """
+    return pack(message) if _is_small(message) else await asyncio.to_thread(pack, message)
+
+
+def _is_small(message: ToWorker) -> bool:
+    """Return whether a message has neither media nor nested values."""
+    calls = message.calls if isinstance(message, RunBatch) else (message.call,) if isinstance(message, RunCall) else ()
+    runs = [run for call in calls for run in call.runs]
+    return not any(run.inputs or not all(isinstance(value, _SMALL) for value in run.params.values()) for run in runs)
 
 
 def _can_pack(value: Any) -> bool:

@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 
 from octabox.engine.local.processes.channel import Channel
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT, WorkerActivity, check_interval
-from octabox.engine.local.processes.packing import pack
+from octabox.engine.local.processes.packing import pack, pack_message
 from octabox.engine.local.processes.starting import SIGKILL, ProcessHandle, in_daemon_thread, start_process
 from octabox.engine.messages import DEVICE_BROKEN, Alive, FromWorker, Ping, Start, ToWorker, WorkerOptions
 from octabox.engine.worker.entry import work
@@ -101,13 +101,17 @@ class WorkerProcess:
         """Whether the process is not known to have ended."""
         return not self._ended.is_set()
 
-    async def send(self, message: ToWorker) -> None:
+    async def send(self, message: ToWorker, packed: bytes | None = None) -> None:
         """Send a message, without waiting until it is read; where the process has ended it is lost, as the listener learns.
+
+        Args:
+            message: The message.
+            packed: The message as `pack` has written it, where that was done.
 
         Raises:
             InvalidParameterError: A parameter cannot be sent, such as one that is nested too deeply.
         """
-        content = await asyncio.to_thread(pack, message)
+        content = packed or await pack_message(message)
         self._activity.note_sent(message)
         self._channel.write(content)
 

@@ -34,6 +34,7 @@ class LocalReplica(ResidentQueue):
         on_idle: Called when no request is left, and after an unload, with whether it was one.
         is_needed: Returns whether it is to load the model for requests that wait; others may have it.
         is_extra: Returns whether others keep the model in memory.
+        worth: Returns what unloading it costs, by the seconds of its load and of its last call.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class LocalReplica(ResidentQueue):
         on_idle: Callable[[bool], None],
         is_needed: Callable[[], bool] = lambda: True,
         is_extra: Callable[[LocalReplica], bool] = lambda _: False,
+        worth: Callable[[float, float], float] = lambda load, _: load,
     ) -> None:
         super().__init__(supervisor, retention)
         self.supervisor = supervisor
@@ -52,7 +54,7 @@ class LocalReplica(ResidentQueue):
         #: Adapters of its last call.
         self.adapters: frozenset[str] = frozenset()
         self._waiting, self._on_taken, self._on_idle = waiting, on_taken, on_idle
-        self._is_needed, self._is_extra = is_needed, is_extra
+        self._is_needed, self._is_extra, self._worth = is_needed, is_extra, worth
         self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
 
@@ -65,6 +67,11 @@ class LocalReplica(ResidentQueue):
     def pinned(self) -> bool:
         """Whether it is never unloaded for another model, as one that alone keeps a pinned model in memory is not."""
         return super().pinned and not self._is_extra(self)
+
+    @property
+    def keep_value(self) -> float:
+        """Seconds that unloading it is expected to cost."""
+        return self._worth(self.load_seconds, self.supervisor.run_seconds)
 
     @property
     def expires(self) -> float | None:

@@ -61,4 +61,6 @@ def select_for(models: Sequence[ResidentModel], shortages: Sequence[Shortage]) -
     awake = [each for each in models if not each.asleep and any(each.memory.get(place) for place in places)]
     asleep = [each for each in models if each.asleep and (HOST in places or each.device in free_places)]
     first, second = (asleep, awake) if HOST in places else (awake, asleep)
-    return select_evicted(first) or select_evicted(second)
+    short = next(iter(shortages), None)
+    place, needed = (None, 1) if short is None else (short.place, short.needed - short.available)
+    return select_evicted(first, place, needed) or select_evicted(second, place, needed)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Protocol
 
 from octabox.config.model import ModelConfig
+from octabox.engine.cluster.eviction import plan_eviction
+from octabox.engine.cluster.state import Replica
 from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed, Shortage, memory_need
 from octabox.engine.memory.units import format_bytes
@@ -17,9 +18,6 @@ from octabox.errors import CapacityError, OutOfMemoryError
 
 #: Seconds for reading the headers of a model's files.
 HEADERS_TIMEOUT = 30.0
-
-#: Seconds that any load is taken to cost, so that models that load in no time are compared by their idle time.
-MIN_LOAD_SECONDS = 0.1
 
 
 class ResidentModel(Protocol):
@@ -46,8 +44,8 @@ class ResidentModel(Protocol):
         """The bytes that it holds by place; empty while it is being loaded."""
 
     @property
-    def load_seconds(self) -> float:
-        """What loading it again would take."""
+    def keep_value(self) -> float:
+        """Seconds that unloading it is expected to cost."""
 
     @property
     def pinned(self) -> bool:
@@ -186,11 +184,30 @@ def too_large(model: str, shortage: Shortage) -> OutOfMemoryError:
     )
 
 
-def select_evicted(models: Iterable[ResidentModel]) -> ResidentModel | None:
-    """Return the idle model that is unloaded for another one; None if all are in use or pinned."""
-    now = time.time()
-    return max(
-        (each for each in models if each.idle and not each.pinned),
-        key=lambda each: (now - each.last_used) / max(each.load_seconds, MIN_LOAD_SECONDS),
-        default=None,
+def select_evicted(models: Iterable[ResidentModel], place: str | None = None, needed: int = 1) -> ResidentModel | None:
+    """Return the idle model that is unloaded for another one; None if all are in use or pinned.
+
+    Where several must be, it is the first of them: what its end has freed is measured before the next one is unloaded.
+
+    Args:
+        models: The models.
+        place: Where bytes are needed; None is where any model makes room for another one.
+        needed: How many bytes.
+    """
+    by_name = {each.name: each for each in models}
+    replicas = [_as_replica(each, place) for each in by_name.values()]
+
+    def value(replica: Replica) -> float:
+        return by_name[replica.name].keep_value
+
+    # Where all of them together are not enough, the load is tried with what they free.
+    plan = plan_eviction(replicas, max(needed, 1), value) or plan_eviction(replicas, 1, value)
+    return by_name[plan[0].name] if plan else None
+
+
+def _as_replica(model: ResidentModel, place: str | None) -> Replica:
+    """Return a model in the form that decisions are made about."""
+    size = 1 if place is None else max(model.memory.get(place, 0), 1)
+    return Replica(
+        model.name, model.name, "", size, model.last_used, waiting=0 if model.idle else 1, pinned=model.pinned
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octabox.service.jobs.errors import JobStoreError
-from octabox.service.jobs.store.files import JobFiles
+from octabox.service.jobs.store.files import FolderFiles, JobFiles, SharedFiles
+from octabox.storage import FileStore
 
 if TYPE_CHECKING:
     from octabox.service.jobs.store.database import Database
@@ -22,10 +24,11 @@ class StoreConnection:
     Args:
         url: URL of the database; None is an SQLite file in the folder.
         folder: The data folder.
+        shared: Where the files are; None is the data folder.
     """
 
-    def __init__(self, url: str | None, folder: Path) -> None:
-        self._url, self._folder = url, folder
+    def __init__(self, url: str | None, folder: Path, shared: FileStore | None = None) -> None:
+        self._url, self._folder, self._shared = url, folder, shared
         self._database: Database | None = None
         self._writer: Writer | None = None
         self._statements: dict[str, Any] = {}
@@ -55,6 +58,10 @@ class StoreConnection:
         """
         await asyncio.to_thread(self._open)
         self.secret = (await self._run("get_property", "secret")).encode()
+        if self._shared:
+            # By database, since files that one does not know are deleted.
+            database = hashlib.sha256(b"files" + self.secret).hexdigest()[:16]
+            self._files = SharedFiles(self._shared.within(f"jobs-{database}"))
 
     async def close(self) -> None:
         """Write what waits, and close the database."""
@@ -76,8 +83,8 @@ class StoreConnection:
         from octabox.service.jobs.store.writer import Writer  # noqa: PLC0415
 
         self._database = open_database(self._url, self._folder)
-        self._files = JobFiles(self._database.folder / "files")
-        self._presence = Presence(self._database.folder)
+        self._files = None if self._shared else FolderFiles(self._database.folder / "files")
+        self._presence = Presence(self._database.folder, self._shared.id if self._shared else None)
         self._statements = {**vars(statements), **vars(leases)}
         self._writer = Writer(self._database.engine)
 

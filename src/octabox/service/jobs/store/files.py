@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
-import secrets
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Protocol
 
+from octabox.errors import CapacityError
 from octabox.service.jobs.errors import JobStoreError
-
-#: Random bytes in a name, which is all that a client needs to fetch a result.
-NAME_BYTES = 24
-
-_NAME = re.compile(r"[A-Za-z0-9_-]{16,64}(\.[A-Za-z0-9.+-]{1,64})?")
+from octabox.storage import FileStore, StoredFile, is_file_name, random_name
 
 
-def is_file_name(name: str) -> bool:
-    """Return whether a text has the form of the names of files."""
-    return bool(_NAME.fullmatch(name))
+class JobFiles(Protocol):
+    """Where the files of jobs are."""
+
+    def write(self, content: bytes, suffix: str = "") -> str:
+        """Write a file, which is stored when this returns, and return its name, which is random."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file."""
+
+    def find(self, name: str) -> StoredFile | None:
+        """Return a file; None if there is none with this name."""
+
+    def path(self, name: str) -> Path | None:
+        """Return the path of a file on this machine; None if it is read from elsewhere."""
+
+    def size(self, names: Iterable[str]) -> int:
+        """Return how many bytes files have."""
+
+    def drop(self, names: Collection[str]) -> None:
+        """Delete files, if they exist."""
+
+    def sweep(self, known: Collection[str]) -> int:
+        """Delete all files but the known ones, and return how many there were."""
 
 
-class JobFiles:
+class FolderFiles:
     """Files in a folder, which are on disk when `write` returns.
 
     Args:
@@ -38,7 +55,7 @@ class JobFiles:
         Raises:
             JobStoreError: It cannot be written.
         """
-        name = secrets.token_urlsafe(NAME_BYTES) + suffix
+        name = random_name(suffix)
         path = self._folder / name
         try:
             with path.open("xb") as file:
@@ -47,7 +64,8 @@ class JobFiles:
                 os.fsync(file.fileno())
             self._sync_folder()
         except OSError as error:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
             message = f"A file of the job cannot be stored: {error.strerror}."
             raise JobStoreError(message, hint="Free some disk space, or set `data_dir`.") from error
         return name
@@ -64,16 +82,23 @@ class JobFiles:
             message = f"A file of the job cannot be read: {error.strerror}."
             raise JobStoreError(message, hint="Send the request again.") from error
 
-    def find(self, name: str) -> Path | None:
-        """Return the path of a file; None if there is none with this name."""
+    def find(self, name: str) -> StoredFile | None:
+        """Return a file; None if there is none with this name."""
         path = self._folder / name
-        return path if is_file_name(name) and path.is_file() else None
+        if not is_file_name(name) or not path.is_file():
+            return None
+        state = path.stat()
+        return StoredFile(name, state.st_size, state.st_mtime)
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file."""
+        return self._folder / name
 
     def size(self, names: Iterable[str]) -> int:
         """Return how many bytes files have."""
         return sum((self._folder / name).stat().st_size for name in names)
 
-    def drop(self, names: Iterable[str]) -> None:
+    def drop(self, names: Collection[str]) -> None:
         """Delete files, if they exist."""
         for name in names:
             (self._folder / name).unlink(missing_ok=True)
@@ -93,3 +118,58 @@ class JobFiles:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+class SharedFiles:
+    """Files in the store that all servers share; each server serves them from there.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: FileStore) -> None:
+        self._store = store
+
+    def write(self, content: bytes, suffix: str = "") -> str:
+        """Write a file and return its name, which is random.
+
+        Raises:
+            JobStoreError: It cannot be written.
+        """
+        name = random_name(suffix)
+        try:
+            self._store.write(name, content)
+        except CapacityError as error:
+            raise JobStoreError(error.message, hint=error.hint) from error
+        return name
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            JobStoreError: It cannot be read.
+        """
+        try:
+            return self._store.read(name)
+        except CapacityError as error:
+            raise JobStoreError(error.message, hint="Send the request again.") from error
+
+    def find(self, name: str) -> StoredFile | None:
+        """Return a file; None if there is none with this name."""
+        return self._store.find(name)
+
+    def path(self, name: str) -> None:
+        """Return None, since no file is on this machine."""
+        del name
+
+    def size(self, names: Iterable[str]) -> int:
+        """Return how many bytes files have."""
+        return sum(file.size for name in names if (file := self._store.find(name)))
+
+    def drop(self, names: Collection[str]) -> None:
+        """Delete files, if they exist."""
+        self._store.drop(names)
+
+    def sweep(self, known: Collection[str]) -> int:
+        """Delete all files but the known ones, and return how many there were."""
+        return self._store.sweep(known)

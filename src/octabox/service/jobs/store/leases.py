@@ -59,8 +59,8 @@ def register(connection: Connection, entry: ServerEntry, now: float) -> None:
     """
     folders = select(servers.c.folder).where(servers.c.lease_until > now)
     if set(connection.execute(folders).scalars()) - {entry.folder}:
-        message = "Another server uses the database of `job_store` with another data folder."
-        raise JobStoreError(message, hint="Give both the same `data_dir`, or each its own database.")
+        message = "Another server uses the database of `job_store` with another data folder, or another `file_store`."
+        raise JobStoreError(message, hint="Give both the same `data_dir` or `file_store`, or each its own database.")
     connection.execute(insert(servers).values(**vars(entry)))
 
 

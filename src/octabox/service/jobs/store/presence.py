@@ -24,11 +24,15 @@ class Presence:
     """The lock of this server, which shows those of the same machine that it runs.
 
     Args:
-        folder: The folder that the servers share.
+        folder: The folder that the servers of a machine share.
+        files: Id of where the files of all servers are; None is that folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: str | None = None) -> None:
         self.host, self.folder_id = platform.node() or "host", _folder_id(folder)
+        if files is not None:
+            # The lock of a server of the same machine is seen only by those with the same folder.
+            self.host, self.folder_id = f"{self.host}/{self.folder_id}", files
         self._folder = folder / LOCKS
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._descriptor: int | None = None

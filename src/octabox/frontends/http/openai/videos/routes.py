@@ -63,7 +63,7 @@ def routes(ctx: AppContext) -> APIRouter:
     async def content(video_id: str, variant: str = VARIANTS[0]) -> Response:
         """Return the file of a finished video, or its first frame."""
         _check_variant(variant)
-        file = _find_file(ctx, (await _find(ctx, video_id))[0])
+        file = await asyncio.to_thread(_find_file, ctx, (await _find(ctx, video_id))[0])
         headers = {"x-content-type-options": "nosniff"}
         if variant == VARIANTS[0]:
             return FileResponse(file.path, media_type=file.media_type, headers=headers)

@@ -1,0 +1,100 @@
+"""Which model makes room for another one, and what is learned for that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octabox.engine.cluster.eviction import plan_eviction
+from octabox.engine.cluster.state import Replica
+from octabox.engine.local.resident import worth
+from octabox.engine.local.resident.room import select_evicted
+from octabox.engine.local.resident.worth import ModelWorth
+
+
+@dataclass
+class Held:
+    """A model in memory."""
+
+    name: str
+    keep_value: float
+    size: int = 1
+    last_used: float = 0.0
+    idle: bool = True
+    pinned: bool = False
+    memory: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Hold the bytes on a device."""
+        self.memory = {"cuda:0": self.size}
+
+
+held: Any = st.lists(
+    st.builds(
+        Held,
+        st.uuids().map(str),
+        st.floats(0, 100),
+        st.integers(1, 50),
+        st.floats(0, 1000),
+        st.booleans(),
+        st.booleans(),
+    ),
+    max_size=8,
+)
+
+
+@given(held, st.integers(1, 120))
+def test_a_machine_unloads_what_a_cluster_would(models: list[Any], needed: int) -> None:
+    """The first model that leaves a device is the first one of the plan of a cluster, for the same values and bytes."""
+    replicas = [
+        Replica(each.name, each.name, "cuda:0", each.size, each.last_used, int(not each.idle), pinned=each.pinned)
+        for each in models
+    ]
+    values = {each.name: each.keep_value for each in models}
+    plan = plan_eviction(replicas, needed, lambda each: values[each.name])
+    evicted = select_evicted(models, "cuda:0", needed)
+
+    if plan:
+        assert evicted is not None
+        assert plan[0].name == evicted.name
+    else:  # Not all of them together suffice: what can be freed is.
+        assert (evicted is None) == all(each.pinned or not each.idle for each in models)
+
+
+def test_bytes_count_only_where_bytes_are_missing() -> None:
+    """Where a number of models is the limit, the one with the lowest value leaves, whatever it holds."""
+    large, small = Held("large", 2.0, 40), Held("small", 1.0, 10)
+
+    assert large is select_evicted([small, large], "cuda:0", 5)  # type: ignore[list-item]
+    assert small is select_evicted([small, large])  # type: ignore[list-item]
+
+
+def test_of_equal_value_the_one_that_was_used_first_leaves() -> None:
+    """Such as of models whose load takes no time."""
+    models: Any = [Held("a", 0.0, last_used=20), Held("b", 0.0, last_used=10)]
+
+    found = select_evicted(models)
+    assert found is models[1]
+
+
+def test_what_is_requested_often_is_worth_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More requests, a longer load and a shorter idle time keep a model in memory; a second replica is worth less."""
+    now = 1000.0
+    monkeypatch.setattr(worth.time, "time", lambda: now)
+    rare, often = ModelWorth(), ModelWorth()
+    assert 0 == rare.of_replica(30, 2, 1)  # Nobody has requested it.
+    for model, count in ((rare, 1), (often, 50)):
+        for _ in range(count):
+            model.note_request()
+    now += 600
+
+    assert 0 < rare.of_replica(30, 2, 1) < often.of_replica(30, 2, 1)
+    assert rare.of_replica(60, 2, 1) == pytest.approx(2 * rare.of_replica(30, 2, 1))
+    assert often.of_replica(30, 2, 2) < often.of_replica(30, 2, 1)
+    before = rare.of_replica(30, 2, 1)
+    now += 3 * 86400
+    assert 0 < rare.of_replica(30, 2, 1) < before

@@ -1,0 +1,102 @@
+"""Large messages, which pass through the store that servers and nodes share."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake_worker import PIPELINE, model
+from octabox.engine.messages import Finished, RunFinished, Start, WorkerOptions
+from octabox.engine.ray.stored_messages import MAX_AGE, MIN_BYTES, MessageStore, StoredMessage
+from octabox.engine.ray.worker_actor import RemoteStart, WorkerActor, open_messages
+from octabox.errors import CapacityError, LoadError, WorkerDiedError
+from octabox.storage import FileStore
+from octabox.types import Artifact, Generation
+
+
+@pytest.fixture
+def messages(tmp_path: Path) -> MessageStore:
+    """Return an empty store."""
+    return MessageStore(FileStore(str(tmp_path)))
+
+
+def finished(size: int) -> Finished:
+    """Return a result of so many bytes."""
+    return Finished(
+        "call", Generation("call", "demo", PIPELINE, "text-to-image", (Artifact("image", "image/png", b"x" * size),))
+    )
+
+
+def started(messages: MessageStore, **changes: Any) -> RemoteStart:
+    """Return the start of a worker with a store."""
+    options = {"store": messages.url, "probe": messages.put(b"octabox"), **changes}
+    return RemoteStart(Start(model(), PIPELINE, WorkerOptions()), "/", has_files=False, **options)
+
+
+def test_a_message_is_taken_once(messages: MessageStore, tmp_path: Path) -> None:
+    """After that no file is left."""
+    message = messages.put(b"content")
+
+    assert b"content" == messages.take(message)
+    assert [] == list((tmp_path / "messages").iterdir())
+    with pytest.raises(CapacityError, match="cannot be read"):
+        messages.take(message)
+
+
+def test_what_was_changed_is_not_unpickled(messages: MessageStore, tmp_path: Path) -> None:
+    """Whoever may write to the store cannot choose what the server or a worker reads."""
+    message = messages.put(b"content")
+    (tmp_path / "messages" / message.name).write_bytes(b"CONTENT")
+
+    with pytest.raises(CapacityError, match="was changed"):
+        messages.take(message)
+
+
+def test_messages_that_nobody_has_taken_are_deleted(messages: MessageStore, tmp_path: Path) -> None:
+    """Those of a server that was killed long ago; those that are under way stay."""
+    old, new = messages.put(b"old"), messages.put(b"new")
+    os.utime(tmp_path / "messages" / old.name, (time.time() - MAX_AGE - 1,) * 2)
+    messages.delete_old()
+
+    assert b"new" == messages.take(new)
+    assert [] == list((tmp_path / "messages").iterdir())
+
+
+async def test_only_large_results_are_stored(messages: MessageStore, tmp_path: Path) -> None:
+    """An actor passes on what is small as it is, and of a large result the name."""
+    actor = WorkerActor()
+    actor._store = open_messages(started(messages), "10.0.0.7")
+    end = WorkerDiedError("The end.")
+    for message in (RunFinished("call"), finished(10), finished(MIN_BYTES), end):
+        actor._messages.put_nowait(message)
+    (found,) = [found async for found in actor.messages()]
+
+    assert [RunFinished("call"), finished(10)] == found[:2]
+    assert isinstance(found[2], StoredMessage)
+    assert finished(MIN_BYTES) == pickle.loads(messages.take(found[2]))
+    assert found[3] is end
+
+
+async def test_a_store_that_is_full_loses_no_result(messages: MessageStore, tmp_path: Path, caplog: Any) -> None:
+    """The result passes through Ray then, and the log states why."""
+    actor = WorkerActor()
+    actor._store = open_messages(started(messages), "10.0.0.7")
+    (tmp_path / "messages").rmdir()
+    (tmp_path / "messages").write_bytes(b"not a folder")
+    actor._messages.put_nowait(finished(MIN_BYTES))
+    found = await anext(actor.messages())
+
+    assert [finished(MIN_BYTES)] == found
+    assert "passes through Ray's object store" in caplog.text
+
+
+def test_a_node_that_does_not_see_the_store_is_named(messages: MessageStore, tmp_path: Path) -> None:
+    """A folder of the same path that is another one is noticed before a call is lost by it."""
+    with pytest.raises(LoadError, match=r"Node 10\.0\.0\.7 does not see the files of the server in `file_store`"):
+        open_messages(started(messages, store=str(tmp_path / "other")), "10.0.0.7")
+    assert open_messages(started(messages, store=None), "10.0.0.7") is None
