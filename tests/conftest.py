@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from embedded import Calls
 from local_hub import LocalHub
@@ -34,6 +35,10 @@ LOGGERS = [
 
 #: Folder of the data of servers.
 DATA = tempfile.TemporaryDirectory(prefix="octabox-test-", ignore_cleanup_errors=True)
+
+# A machine that is busy with other tests is slow at any of them.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing by a second thread, which would only wait for the first.

@@ -10,6 +10,9 @@ from octabox.engine.cluster.state import ModelCosts, Replica
 #: Seconds ahead for which the chance of a use counts.
 HORIZON = 1800.0
 
+#: Seconds that any request is taken to last, so that models are compared by their requests and not by microseconds.
+MIN_RUN_SECONDS = 1e-3
+
 #: From this many replicas, the number of concurrent requests is taken as normally distributed.
 MANY = 12
 
@@ -25,10 +28,11 @@ def chance_of_need(costs: ModelCosts, replicas: int, horizon: float = HORIZON) -
         replicas: How many.
         horizon: Seconds.
     """
-    mean = costs.rate * costs.run_seconds
+    run_seconds = max(costs.run_seconds, MIN_RUN_SECONDS)
+    mean = costs.rate * run_seconds
     if mean <= 0:
         return 0.0
-    trials = max(1.0, horizon / max(costs.run_seconds, 1e-3))
+    trials = max(1.0, horizon / run_seconds)
     missing = min(1.0, _tail(replicas, mean))
     # Exact for tiny chances, too, so that models that were not used for days still have an order.
     return 1.0 if missing >= 1 else -math.expm1(trials * math.log1p(-missing))
