@@ -163,9 +163,9 @@ def test_a_batch_has_as_many_members_as_fit(accelerator: Control) -> None:
     predictor = model.modes.predictor
     room = predictor.weights("full") + predictor.working(3 * 64 * 64)
     accelerator.settings.memory = round(room / 0.9) + 2**12
-    fitting = model.modes.members_in_memory(64 * 64, 8)
+    members = model.modes.members_in_memory(64 * 64, 8)
     pipe = serve(model, calls(model, 4))
 
-    assert 3 == fitting
+    assert 3 == members
     assert [3, 3, 3, 1] == sizes(pipe)
     assert "full" == model.modes.memory().mode

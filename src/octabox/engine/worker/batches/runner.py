@@ -162,7 +162,7 @@ class BatchRunner:
         call, run = group[0].call, group[0].run
         self._last, self.alone = (size_key(run, target.entry), len(group)), call if len(group) == 1 else None
         call_pipeline = partial(self._call_pipeline, target, group, events)
-        done, changes = self._modes.run_fitting(
+        done, changes = self._modes.run_in_memory(
             self._runner, call.model.name, self._pixels(target, run), call_pipeline, len(group)
         )
         shared = {BATCH: len(group)} if len(group) > 1 else {}

@@ -61,14 +61,14 @@ class ModeController:
     def run(
         self, runner: Runner, call: Call, on_progress: Callable[[Progress], None], check: Callable[[], None]
     ) -> RawOutput:
-        """Run a call in a mode that fits; see `run_fitting`."""
+        """Run a call in a mode that fits; see `run_in_memory`."""
         if self._on_host:
             return runner.run(call, on_progress, check)
         run = partial(runner.run, call, on_progress, check)
-        output, warnings = self.run_fitting(runner, call.model.name, _largest_run(runner, call), run)
+        output, warnings = self.run_in_memory(runner, call.model.name, _largest_run(runner, call), run)
         return replace(output, warnings=(*output.warnings, *warnings))
 
-    def run_fitting(
+    def run_in_memory(
         self, runner: Runner, model: str, size: int, run: Callable[[], Result], members: int = 1
     ) -> tuple[Result, list[str]]:
         """Run a call of a pipeline in a mode that fits its size.
