@@ -260,7 +260,7 @@ def seam(made: Image.Image) -> float:
 def test_seeds_of_another_size(http: httpx.Client) -> None:
     """A wider image shows in its centre what the seed shows at the smaller size, unlike without."""
     # Without a prompt the noise alone decides what there is.
-    free = {"prompt": "", "cfg_scale": 1, "seed": 1, "height": 128}
+    free: dict[str, Any] = {"prompt": "", "cfg_scale": 1, "seed": 1, "height": 128}
     plain = image(ask(http, **free, width=128)).convert("RGB")
     resized = ask(http, **free, width=160, seed_resize_from_w=128, seed_resize_from_h=128)
     bare = image(ask(http, **free, width=160)).convert("RGB")
@@ -329,9 +329,10 @@ def test_interrogate(registry: Path, http: httpx.Client) -> None:
     tiny.make().save_pretrained(str(registry / "describer-weights"))
     known = {"name": "describer", "model": "describer-weights", "defaults": {"num_inference_steps": 2}}
     (registry / "describer.yaml").write_text(json.dumps(known), encoding="utf-8")
+    # The model takes images of its own size alone.
+    small = encoded(STAR.resize((32, 32)))
     captions = [
-        http.post("/sdapi/v1/interrogate", json={"image": encoded(STAR), "model": name})
-        for name in ("clip", "describer")
+        http.post("/sdapi/v1/interrogate", json={"image": small, "model": name}) for name in ("clip", "describer")
     ]
 
     assert (400, True) == (missing.status_code, "error" in missing.json())

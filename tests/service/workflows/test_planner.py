@@ -259,7 +259,7 @@ async def test_closed_axes(draw: Drawing, plain: bytes) -> None:
 async def test_noise_of_another_size(draw: Drawing, plain: bytes) -> None:
     """A wider image shows in its centre what the seed shows at its size, unlike without."""
     # Without a prompt the noise alone decides what there is.
-    free = {"prompt": "", "guidance_scale": 1.0}
+    free: dict[str, Any] = {"prompt": "", "guidance_scale": 1.0}
     small = await draw.image(**free)
     placed = await draw.image({"noise": {"width": 128, "height": 128}}, **free, width=160, height=128)
     bare = await draw.image(**free, width=160, height=128)

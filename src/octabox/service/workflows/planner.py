@@ -143,7 +143,7 @@ class WorkflowPlanner:
             restorer = await followups.face_restorer(workflow.faces)
             steps.append(Step(request=lambda item: restorer.request(item.run, item.content)))
         plan = WorkflowPlan(workflow, call, tuple(steps), tuple(warnings))
-        await self._check(plan)
+        await _check_plan(self._inner, plan)
         return plan
 
     async def _canvas_for(self, request: GenerationRequest, workflow: Workflow) -> InpaintCanvas | None:
@@ -235,16 +235,17 @@ class WorkflowPlanner:
             return side / first
         return settings.scale or DEFAULT_SCALE
 
-    async def _check(self, plan: WorkflowPlan) -> None:
-        """Check all requests of a workflow, with a blank image as the result of each step."""
-        latents = plan.call.output.latents
-        content = _encode(np.zeros((1, 4, *BLANK), np.float32)) if latents else encode_png(Image.new("RGB", BLANK))
-        item = WorkflowItem(content, plan.call.runs[0], Artifact("image", "image/png", content))
-        for step in plan.steps:
-            if step.request is not None:
-                await self._inner.prepare(step.request(item))
-            elif step.transform is not None:
-                item = replace(item, content=step.transform(item.content, item.content))
+
+async def _check_plan(inner: GenerationService, plan: WorkflowPlan) -> None:
+    """Check all requests of a workflow, with a blank image as the result of each step."""
+    latents = plan.call.output.latents
+    content = _encode(np.zeros((1, 4, *BLANK), np.float32)) if latents else encode_png(Image.new("RGB", BLANK))
+    item = WorkflowItem(content, plan.call.runs[0], Artifact("image", "image/png", content))
+    for step in plan.steps:
+        if step.request is not None:
+            await inner.prepare(step.request(item))
+        elif step.transform is not None:
+            item = replace(item, content=step.transform(item.content, item.content))
 
 
 def _stages(request: GenerationRequest) -> dict[str, Any]:

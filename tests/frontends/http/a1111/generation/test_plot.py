@@ -86,8 +86,9 @@ async def test_axes_of_steps_and_refiners() -> None:
         "/sdapi/v1/txt2img", json={**body, "script_name": "X/Y/Z plot", "script_args": args}
     )
     requests = server.generations.requests
+    settings = [each.scheduler.settings for each in requests if each.scheduler]
 
     assert answer.is_success
-    assert [1, 2] == [each.scheduler.settings["s_churn"] for each in requests]
-    assert {1.1} == {each.scheduler.settings["s_noise"] for each in requests}
+    assert [1, 2] == [each["s_churn"] for each in settings]
+    assert {1.1} == {each["s_noise"] for each in settings}
     assert {0.5} == {each.workflow["refiner"]["switch_at"] for each in requests}

@@ -53,19 +53,21 @@ def select_sampling(models: ModelService, target: Target, body: GenerationBody) 
     name = body.sampler_name if not is_default(body.sampler_name) else body.sampler_index
     sampling = sampling_of(models, target, name, body.scheduler)
     values = {name: getattr(body, name) for name in STEP_FIELDS if not (name in CALL_FIELDS and target.takes(name))}
-    wanted = {name: each for name, each in values.items() if each is not None and each not in STEP_FIELDS[name]}
-    return _with_step_values(models, target, sampling, wanted) if wanted else sampling
+    requested = {name: each for name, each in values.items() if each is not None and each not in STEP_FIELDS[name]}
+    return _with_step_values(models, target, sampling, requested) if requested else sampling
 
 
-def _with_step_values(models: ModelService, target: Target, sampling: Sampling, wanted: Mapping[str, Any]) -> Sampling:
+def _with_step_values(
+    models: ModelService, target: Target, sampling: Sampling, requested: Mapping[str, Any]
+) -> Sampling:
     """Return a sampler with the values that its steps take, and a warning for each other one."""
     choice, known = sampling.choice or _default_choice(models, target), models.catalog.schedulers
     entry = known[resolve_scheduler(choice.name, {}, known).kind] if choice else None
     names = {each.name for each in entry.step_settings} if entry else set()
-    taken = {name: value for name, value in wanted.items() if name in names}
+    taken = {name: value for name, value in requested.items() if name in names}
     sampler = entry.name if entry else "the sampler of the model"
     # A pipeline without a call parameter of this name has its own warning for it.
-    missing = [name for name in wanted if name not in taken and name not in CALL_FIELDS]
+    missing = [name for name in requested if name not in taken and name not in CALL_FIELDS]
     warnings = tuple(f"'{name}' has no effect: the steps of {sampler} do not take it." for name in missing)
     if choice and taken:
         choice = SchedulerChoice(choice.name, {**choice.settings, **taken})
