@@ -158,7 +158,7 @@ class Residency(ResidentModels):
             places = {each.place for each in shortages}
             short = shortages[0] if shortages else None
             holders = [each for each in others if places & {*each.memory}]
-            evicted = short and select_evicted(holders, short.place, short.needed - short.available)
+            evicted = select_evicted(holders, short.place, short.needed - short.available) if short else None
             required = next((each for each in shortages if each.limited and each.place not in need.flexible), None)
             if evicted is not None:
                 logger.info("%s: %s is unloaded", describe(name, shortages[0]), evicted.name)

@@ -161,8 +161,8 @@ class RayWorker:
         except RayError as raised:
             error = lost_error(raised, self._model, self.node)
         except CapacityError as raised:
-            message = f"The result of model '{self._model}' on node {self.node} was lost: {raised.message}"
-            error = WorkerDiedError(message, lost=True, hint=raised.hint, model=self._model)
+            reason = f"The result of model '{self._model}' on node {self.node} was lost: {raised.message}"
+            error = WorkerDiedError(reason, lost=True, hint=raised.hint, model=self._model)
         self._alive = False
         # Before others are informed, so that the place is free for the next worker, and nothing runs there twice.
         await self._end()
