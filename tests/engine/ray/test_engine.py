@@ -176,4 +176,4 @@ async def test_small_models_share_an_accelerator(cluster: Any, embedded: ModelCo
 
     assert 0.3 < share < 0.5
     assert [b"0", b"0"] == visible
-    assert free == pytest.approx(1 - 2 * share)
+    assert free == pytest.approx(1 - 2 * share, abs=0.01)  # The dtypes differ in their bytes.

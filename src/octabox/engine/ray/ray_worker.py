@@ -153,7 +153,7 @@ class RayWorker:
         try:
             async for reference in self._actor.messages.remote():
                 for received in await reference:
-                    message = await self._taken(received)
+                    message = await _taken(received, self._messages)
                     if isinstance(message, OctaboxError):
                         error = _as_lost(message)
                     else:
@@ -168,18 +168,6 @@ class RayWorker:
         await self._end()
         self._listener(error or WorkerDiedError(f"The worker of model '{self._model}' has ended.", model=self._model))
 
-    async def _taken(self, message: FromWorker | StoredMessage | OctaboxError) -> FromWorker | OctaboxError:
-        """Return a message, which may have been stored.
-
-        Raises:
-            CapacityError: It cannot be read.
-        """
-        if not isinstance(message, StoredMessage):
-            return message
-        assert self._messages  # noqa: S101 (the actor has the store from this worker)
-        content = await asyncio.to_thread(self._messages.take, message)
-        return pickle.loads(content)  # type: ignore[no-any-return]  # noqa: S301 (its digest is that of the actor)
-
     async def _end(self) -> None:
         """End the actor, and give its place up."""
         with contextlib.suppress(RayError, ValueError):
@@ -191,6 +179,21 @@ class RayWorker:
 def _actor_class() -> Any:
     """Return the class of actors; it is made on use, since that needs a connection in some versions of Ray."""
     return ray.remote(max_restarts=0, max_task_retries=0)(WorkerActor)
+
+
+async def _taken(
+    message: FromWorker | StoredMessage | OctaboxError, messages: MessageStore | None
+) -> FromWorker | OctaboxError:
+    """Return a message, which may have been stored.
+
+    Raises:
+        CapacityError: It cannot be read.
+    """
+    if not isinstance(message, StoredMessage):
+        return message
+    assert messages  # noqa: S101 (the actor has the store from this worker)
+    content = await asyncio.to_thread(messages.take, message)
+    return pickle.loads(content)  # type: ignore[no-any-return]  # noqa: S301 (its digest is that of the actor)
 
 
 async def _result(reference: Any) -> Any:
