@@ -100,7 +100,11 @@ async def test_large_inputs_and_results_pass_through_the_store(
     count("put", lambda message, _: len(message))
     count("take", lambda _, found: len(found))
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (768, 768, 3), np.uint8))
-    options = {"inputs": {"image": (noise,)}, "runs_as": "StableDiffusionImg2ImgPipeline", "strength": 0.25}
+    options: dict[str, Any] = {
+        "inputs": {"image": (noise,)},
+        "runs_as": "StableDiffusionImg2ImgPipeline",
+        "strength": 0.25,
+    }
     results = [await finish(engine, calls(seeds=(5,), output=OutputFormat(format="png"), **options)) for _ in range(2)]
 
     assert 1 == len({result.artifacts[0].content for result in results})
@@ -172,4 +176,4 @@ async def test_small_models_share_an_accelerator(cluster: Any, embedded: ModelCo
 
     assert 0.3 < share < 0.5
     assert [b"0", b"0"] == visible
-    assert free == pytest.approx(1 - 2 * share)
+    assert free == pytest.approx(1 - 2 * share, abs=0.01)  # The dtypes differ in their bytes.

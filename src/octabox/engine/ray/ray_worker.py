@@ -153,7 +153,7 @@ class RayWorker:
         try:
             async for reference in self._actor.messages.remote():
                 for received in await reference:
-                    message = await self._taken(received)
+                    message = await _taken(received, self._messages)
                     if isinstance(message, OctaboxError):
                         error = _as_lost(message)
                     else:
@@ -161,24 +161,12 @@ class RayWorker:
         except RayError as raised:
             error = lost_error(raised, self._model, self.node)
         except CapacityError as raised:
-            message = f"The result of model '{self._model}' on node {self.node} was lost: {raised.message}"
-            error = WorkerDiedError(message, lost=True, hint=raised.hint, model=self._model)
+            reason = f"The result of model '{self._model}' on node {self.node} was lost: {raised.message}"
+            error = WorkerDiedError(reason, lost=True, hint=raised.hint, model=self._model)
         self._alive = False
         # Before others are informed, so that the place is free for the next worker, and nothing runs there twice.
         await self._end()
         self._listener(error or WorkerDiedError(f"The worker of model '{self._model}' has ended.", model=self._model))
-
-    async def _taken(self, message: FromWorker | StoredMessage | OctaboxError) -> FromWorker | OctaboxError:
-        """Return a message, which may have been stored.
-
-        Raises:
-            CapacityError: It cannot be read.
-        """
-        if not isinstance(message, StoredMessage):
-            return message
-        assert self._messages  # noqa: S101 (the actor has the store from this worker)
-        content = await asyncio.to_thread(self._messages.take, message)
-        return pickle.loads(content)  # type: ignore[no-any-return]  # noqa: S301 (its digest is that of the actor)
 
     async def _end(self) -> None:
         """End the actor, and give its place up."""
@@ -191,6 +179,21 @@ class RayWorker:
 def _actor_class() -> Any:
     """Return the class of actors; it is made on use, since that needs a connection in some versions of Ray."""
     return ray.remote(max_restarts=0, max_task_retries=0)(WorkerActor)
+
+
+async def _taken(
+    message: FromWorker | StoredMessage | OctaboxError, messages: MessageStore | None
+) -> FromWorker | OctaboxError:
+    """Return a message, which may have been stored.
+
+    Raises:
+        CapacityError: It cannot be read.
+    """
+    if not isinstance(message, StoredMessage):
+        return message
+    assert messages  # noqa: S101 (the actor has the store from this worker)
+    content = await asyncio.to_thread(messages.take, message)
+    return pickle.loads(content)  # type: ignore[no-any-return]  # noqa: S301 (its digest is that of the actor)
 
 
 async def _result(reference: Any) -> Any:

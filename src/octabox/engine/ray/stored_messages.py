@@ -1,7 +1,7 @@
 """Large messages between the server and its workers, which pass through the store that all share.
 
 Ray would keep them in the shared memory of both nodes. What travels through Ray is the name of the file and its digest, so
-that whoever can write to the store cannot change what is unpickled.
+that a user who can write to the store cannot change what is unpickled.
 """
 
 from __future__ import annotations

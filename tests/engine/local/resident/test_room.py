@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 from octabox.engine.cluster.eviction import plan_eviction
 from octabox.engine.cluster.state import Replica
-from octabox.engine.local.resident import worth
 from octabox.engine.local.resident.room import select_evicted
 from octabox.engine.local.resident.worth import ModelWorth
 
@@ -67,10 +67,11 @@ def test_a_machine_unloads_what_a_cluster_would(models: list[Any], needed: int) 
 
 def test_bytes_count_only_where_bytes_are_missing() -> None:
     """Where a number of models is the limit, the one with the lowest value leaves, whatever it holds."""
-    large, small = Held("large", 2.0, 40), Held("small", 1.0, 10)
+    models: Any = [Held("small", 1.0, 10), Held("large", 2.0, 40)]
+    by_bytes, by_number = select_evicted(models, "cuda:0", 5), select_evicted(models)
 
-    assert large is select_evicted([small, large], "cuda:0", 5)  # type: ignore[list-item]
-    assert small is select_evicted([small, large])  # type: ignore[list-item]
+    assert by_bytes is models[1]
+    assert by_number is models[0]
 
 
 def test_of_equal_value_the_one_that_was_used_first_leaves() -> None:
@@ -84,7 +85,7 @@ def test_of_equal_value_the_one_that_was_used_first_leaves() -> None:
 def test_what_is_requested_often_is_worth_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """More requests, a longer load and a shorter idle time keep a model in memory; a second replica is worth less."""
     now = 1000.0
-    monkeypatch.setattr(worth.time, "time", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
     rare, often = ModelWorth(), ModelWorth()
     assert 0 == rare.of_replica(30, 2, 1)  # Nobody has requested it.
     for model, count in ((rare, 1), (often, 50)):

@@ -102,11 +102,7 @@ class WorkerProcess:
         return not self._ended.is_set()
 
     async def send(self, message: ToWorker, packed: bytes | None = None) -> None:
-        """Send a message, without waiting until it is read; where the process has ended it is lost, as the listener learns.
-
-        Args:
-            message: The message.
-            packed: The message as `pack` has written it, where that was done.
+        """Send a message, or its bytes if it is packed, without waiting; where the process has ended, the listener learns it.
 
         Raises:
             InvalidParameterError: A parameter cannot be sent, such as one that is nested too deeply.
