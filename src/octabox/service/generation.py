@@ -184,15 +184,9 @@ class GenerationService:
                 async for each in progress:
                     yield each
 
-    async def run(self, call: Call) -> AsyncGenerator[Event, None]:
+    def run(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call that `prepare` has returned, and yield as `stream` does."""
-        if self._downloads is not None:
-            async with aclosing(self._downloads.stream_adapters(call)) as progress:
-                async for each in progress:
-                    yield each
-        async with aclosing(self._engine.generate(call)) as events:
-            async for event in events:
-                yield event
+        return self._engine.generate(call) if self._downloads is None else self._downloads.generate(call)
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Run a request and return its result; cancelling the task cancels it."""

@@ -13,7 +13,7 @@ from octabox.engine.sources.requests import adapter_requests, plan_downloads, pl
 from octabox.errors import GenerationCancelledError
 from octabox.hub.pulls.plan import PullPlan
 from octabox.service.hub.pulls import Pulls
-from octabox.types import Progress
+from octabox.types import Event, Progress
 
 logger = logging.getLogger("octabox.hub")
 
@@ -54,6 +54,15 @@ class ModelDownloads:
         async with aclosing(self._carry_out([each for each in found if each is not None], call.model.name)) as progress:
             async for each in progress:
                 yield each
+
+    async def generate(self, call: Call) -> AsyncGenerator[Event, None]:
+        """Download the LoRAs of a call, run it, and yield the progress and the result."""
+        async with aclosing(self.stream_adapters(call)) as progress:
+            async for each in progress:
+                yield each
+        async with aclosing(self._engine.generate(call)) as events:
+            async for event in events:
+                yield event
 
     async def finish(self, config: ModelConfig) -> None:
         """Download what a model needs and is not complete in the cache."""

@@ -191,7 +191,7 @@ class Pulls:
         plan = job.plan = await asyncio.to_thread(make_plan, request)
         job.status = "in_progress"
         job.publish()
-        report = self._reporter(job)
+        report = _reporter(job)
         job.path = await run_in_own_loop(lambda: pull(plan, report))
         found = await asyncio.to_thread(register_model, plan, self._folders, job.name)
         job.path = found.path if found else job.path
@@ -202,7 +202,7 @@ class Pulls:
             raise DownloadError("This server has no folder for files that are downloaded by URL.")
         job.status = "in_progress"
         job.publish()
-        folder, report = self._url_folder, self._reporter(job)
+        folder, report = self._url_folder, _reporter(job)
 
         def show(done: int, total: int) -> None:
             report(PullProgress(done, total, int(done == total), 1))
@@ -212,18 +212,6 @@ class Pulls:
         job.progress = PullProgress(size, size, 1, 1)
         found = await asyncio.to_thread(register_file, file, self._folders, job.name)
         job.kind, job.path = found.kind, found.path
-
-    def _reporter(self, job: PullJob) -> Callable[[PullProgress], None]:
-        """Return a function for the thread of a download, which reports its progress at intervals."""
-        loop, last = asyncio.get_running_loop(), 0.0
-
-        def report(progress: PullProgress) -> None:
-            nonlocal last
-            if progress.done == progress.total or time.monotonic() - last >= INTERVAL:
-                last = time.monotonic()
-                loop.call_soon_threadsafe(job.advance, progress)
-
-        return report
 
     def _end(self, job: PullJob, status: PullStatus, error: OctaboxError | None = None) -> None:
         """Record the end of a download."""
@@ -236,3 +224,16 @@ class Pulls:
         ended = [job.id for job in self._jobs.values() if job.ended is not None]
         for job_id in ended[: max(0, len(ended) - MAX_ENDED)]:
             del self._jobs[job_id]
+
+
+def _reporter(job: PullJob) -> Callable[[PullProgress], None]:
+    """Return a function for the thread of a download, which reports its progress at intervals."""
+    loop, last = asyncio.get_running_loop(), 0.0
+
+    def report(progress: PullProgress) -> None:
+        nonlocal last
+        if progress.done == progress.total or time.monotonic() - last >= INTERVAL:
+            last = time.monotonic()
+            loop.call_soon_threadsafe(job.advance, progress)
+
+    return report

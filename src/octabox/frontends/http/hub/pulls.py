@@ -48,7 +48,7 @@ class PullBody(BaseModel):
             return UrlRequest(self.url, self.sha256)
         if self.model is None:
             hint = "Set `model` to a Hub id, or `url` and `sha256`."
-            raise InvalidParameterError("The request does not say what to download.", hint=hint, parameter="model")
+            raise InvalidParameterError("The request does not state what to download.", hint=hint, parameter="model")
         return PullRequest(self.model, self.revision, self.file, self.variant)
 
 
