@@ -131,8 +131,8 @@ def _byte_pairs(folder: Path) -> Tokenizer | None:
     pattern = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
     split = pre_tokenizers.Split(pattern, behavior="removed", invert=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    ends = [(word, vocabulary[word]) for word in (words["eos_token"], words["bos_token"])]
-    tokenizer.post_processor = processors.RobertaProcessing(*ends, trim_offsets=False, add_prefix_space=False)
+    end, begin = ((word, vocabulary[word]) for word in (words["eos_token"], words["bos_token"]))
+    tokenizer.post_processor = processors.RobertaProcessing(end, begin, trim_offsets=False, add_prefix_space=False)
     return tokenizer
 
 
