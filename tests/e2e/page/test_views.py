@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
@@ -22,7 +21,6 @@ MODELS = {
     "depth": "MarigoldDepthPipeline",
     "mesh": "ShapEPipeline",
     "sound": "StableAudioPipeline",
-    "text": "UniDiffuserPipeline",
     "video": "LTXPipeline",
 }
 
@@ -121,16 +119,3 @@ def test_depth_is_beside_its_image(tab: Tab) -> None:
     assert len(tops) >= 2
     assert abs(tops[0] - tops[1]) < 2
     assert outputs.locator("octabox-output a[download]").count() >= 1
-
-
-def test_text_is_shown(tab: Tab) -> None:
-    """Words about an image are text of the page."""
-    outputs = generate(tab, "text", "image-to-text")
-    outputs.locator("pre").wait_for()
-
-    url = tab.page.evaluate("document.querySelector('octabox-create octabox-output').output.url")
-    words = httpx.get(url, trust_env=False).text
-    tab.until(
-        "(words) => document.querySelector('octabox-create pre').textContent.trim() === words",
-        words.strip() or "(no text)",
-    )

@@ -74,8 +74,6 @@ def routes(ctx: AppContext) -> APIRouter:
         """Return the JSON Schema of a model's requests."""
         return SafeJson(await asyncio.to_thread(ctx.models.schema, name, task))
 
-    _add_tokens(router, ctx)
-
     @router.post("/{name:path}/load", openapi_extra=_describe_body())
     async def load(name: str, request: Request) -> Response:
         """Load a model into memory; the body may have `keep_alive` and `pin`."""
@@ -96,11 +94,11 @@ def routes(ctx: AppContext) -> APIRouter:
         info = await find(name)
         return SafeJson(describe(info, _status_of(ctx, info.alias_of or info.name)))
 
-    return router
+    return _with_tokens(router, ctx)
 
 
-def _add_tokens(router: APIRouter, ctx: AppContext) -> None:
-    """Add the route that counts the tokens of a prompt."""
+def _with_tokens(router: APIRouter, ctx: AppContext) -> APIRouter:
+    """Return the router with the route that counts the tokens of a prompt."""
 
     @router.post(
         "/{name:path}/tokens", openapi_extra=body_description(TokensBody.model_json_schema, "application/json")
@@ -112,6 +110,8 @@ def _add_tokens(router: APIRouter, ctx: AppContext) -> None:
         syntax = body.prompt_syntax or model.config.prompt_syntax or ctx.settings.prompt_syntax
         counts = await asyncio.to_thread(count_tokens, Path(model.config.model), body.prompt, syntax)
         return SafeJson({"object": "list", "data": [asdict(each) for each in counts]})
+
+    return router
 
 
 def _describe_body() -> dict[str, Any]:
