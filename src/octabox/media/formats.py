@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from octabox.errors import InvalidParameterError
@@ -72,10 +73,9 @@ PLURALS: dict[Kind, str] = {
 }
 
 
-def formats_of(kind: Kind | None) -> list[str]:
-    """Return the formats that outputs of a kind may have, the default first; empty without a kind."""
-    names = [name for name, each in FORMATS.items() if kind in each.kinds]
-    return sorted(names, key=lambda name: kind is None or name != DEFAULTS[kind])
+def formats_of(kinds: Iterable[Kind]) -> list[str]:
+    """Return the names of the formats that outputs of some kinds may have, in the order of the kinds."""
+    return list(dict.fromkeys(name for kind in kinds for name, each in FORMATS.items() if kind in each.kinds))
 
 
 def select_format(kind: Kind, output: OutputFormat) -> str:

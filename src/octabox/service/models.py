@@ -26,6 +26,7 @@ from octabox.service.forms.hints import add_form_hints
 from octabox.service.forms.model_sizes import ModelSizes
 from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
+from octabox.service.outputs import output_kinds
 from octabox.service.selection.configured import ConfiguredModels
 from octabox.service.selection.pipelines import default_pipeline
 from octabox.service.selection.resolver import ModelResolver
@@ -206,5 +207,5 @@ def _call_schema(
         "x-pipeline": entry.name,
         "x-task": task,
         "x-tasks": list(tasks),
-        "x-formats": formats_of(entry.output_kind),
+        "x-formats": formats_of(output_kinds(entry)),
     }

@@ -56,7 +56,7 @@ def test_a_style_a_wildcard_and_a_format(tab: Tab) -> None:
     tab.page.check("input[name=style][value='On blue']")
     tab.page.select_option("#format", "webp")
     with tab.page.expect_request("**/v1/jobs") as sent:
-        tab.make(**STEPS)
+        tab.make("", **STEPS)
     body = sent.value.post_data_json
     url = tab.page.get_attribute("octabox-create .outputs img", "src")
 
@@ -89,7 +89,7 @@ def test_outpainting_by_handles(tab: Tab) -> None:
     assert re.search("192 . 144 pixels", tab.page.inner_text("octabox-outpaint"))
     assert "16" == tab.page.input_value(".part .settings #field-top")
     with tab.page.expect_request("**/v1/jobs") as sent:
-        tab.make(strength=1, **STEPS)
+        tab.make("", strength=1, **STEPS)
     assert {"right": 64, "top": 16} == {
         key: value for key, value in sent.value.post_data_json["workflow"]["outpaint"].items() if value
     }

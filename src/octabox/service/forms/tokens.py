@@ -24,7 +24,7 @@ TOKENIZER, ENCODER = "tokenizer", "text_encoder"
 #: The file of a tokenizer of the library ``tokenizers``, and those of the byte-pair encoding of older CLIP models.
 FILE, PAIRS = "tokenizer.json", ("vocab.json", "merges.txt")
 
-#: The syntax whose weights follow words and brackets, as in ``word++`` and ``(two words)1.3``, and what is no text in it.
+#: The syntax whose weights follow words and brackets, as in ``word++`` and ``(two words)1.3``, and what is not text in it.
 COMPEL = "compel"
 _COMPEL_WEIGHTS = re.compile(r"(?<=[\w)])(?:\++|-+)(?!\w)|(?<=\))\d*\.?\d+|(?<!\\)[()]")
 
@@ -42,7 +42,7 @@ class TokenCount:
     Args:
         tokenizer: Its component.
         tokens: The number of tokens, special ones included; None if its files cannot be read without loading the model.
-        max_tokens: How many its text encoder takes at once, special ones included; None if that is not fixed.
+        max_tokens: How many its text encoder takes in one call, special ones included; None if that is not fixed.
     """
 
     tokenizer: str
@@ -54,8 +54,8 @@ def count_tokens(folder: Path, prompt: str, syntax: str = PLAIN) -> list[TokenCo
     """Return the number of tokens of a prompt by each tokenizer of a model.
 
     Args:
-        folder: Folder of the model; anything else has no tokenizers to count by.
-        prompt: The prompt; weights of its syntax are no text, and wildcards are counted as they are written.
+        folder: Folder of the model; any other path has none.
+        prompt: The prompt; weights of its syntax are not text, and wildcards are counted as they are written.
         syntax: Its syntax.
 
     Raises:
@@ -131,13 +131,13 @@ def _byte_pairs(folder: Path) -> Tokenizer | None:
     pattern = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
     split = pre_tokenizers.Split(pattern, behavior="removed", invert=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    ends = [(word, vocabulary[word]) for word in (words["eos_token"], words["bos_token"])]
-    tokenizer.post_processor = processors.RobertaProcessing(*ends, trim_offsets=False, add_prefix_space=False)
+    end, begin = ((word, vocabulary[word]) for word in (words["eos_token"], words["bos_token"]))
+    tokenizer.post_processor = processors.RobertaProcessing(end, begin, trim_offsets=False, add_prefix_space=False)
     return tokenizer
 
 
 def _limit(folder: Path, name: str) -> int | None:
-    """Return how many tokens the text encoder of a tokenizer takes at once."""
+    """Return how many tokens the text encoder of a tokenizer takes in one call."""
     encoder = _settings(folder / name.replace(TOKENIZER, ENCODER, 1) / "config.json")
     limits = (
         _settings(folder / name / "tokenizer_config.json").get("model_max_length"),

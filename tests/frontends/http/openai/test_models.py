@@ -162,3 +162,14 @@ async def test_an_alias_has_the_status_of_its_model(server: Server) -> None:
     assert ("gpt-image-1", "demo", 42) == (alias["id"], alias["alias_of"], alias["status"]["pid"])
     assert alias == single
     assert "alias_of" not in demo
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [({}, "prompt"), ({"prompt": 1}, "prompt"), ({"prompt": "a", "prompt_syntax": "bbcode"}, "prompt_syntax")],
+)
+async def test_tokens_of_what_is_no_prompt(server: Server, body: dict[str, Any], param: str) -> None:
+    """A wrong body is an error that names the field, before a model is looked at."""
+    answer = await server.http.post("/v1/models/demo/tokens", json=body)
+
+    assert (400, param) == (answer.status_code, answer.json()["error"]["param"])

@@ -41,7 +41,7 @@ class TokensBody(BaseModel):
 
     prompt: str = Field(max_length=MAX_PROMPT, description="The prompt.")
     prompt_syntax: Literal["plain", "a1111", "compel"] | None = Field(
-        default=None, description="Syntax of the prompt, whose weights are no tokens; default: the model's."
+        default=None, description="Syntax of the prompt, whose weights are not counted; default: the model's."
     )
 
 
@@ -74,17 +74,6 @@ def routes(ctx: AppContext) -> APIRouter:
         """Return the JSON Schema of a model's requests."""
         return SafeJson(await asyncio.to_thread(ctx.models.schema, name, task))
 
-    @router.post(
-        "/{name:path}/tokens", openapi_extra=body_description(TokensBody.model_json_schema, "application/json")
-    )
-    async def tokens(name: str, request: Request) -> Response:
-        """Count the tokens of a prompt by each tokenizer of a model, which is not loaded for it."""
-        body = check_fields(TokensBody, await read_json(request, '{"prompt": "a red circle"}'))
-        model = await asyncio.to_thread(ctx.models.resolve, name)
-        syntax = body.prompt_syntax or model.config.prompt_syntax or ctx.settings.prompt_syntax
-        counts = await asyncio.to_thread(count_tokens, Path(model.config.model), body.prompt, syntax)
-        return SafeJson({"object": "list", "data": [asdict(each) for each in counts]})
-
     @router.post("/{name:path}/load", openapi_extra=_describe_body())
     async def load(name: str, request: Request) -> Response:
         """Load a model into memory; the body may have `keep_alive` and `pin`."""
@@ -104,6 +93,23 @@ def routes(ctx: AppContext) -> APIRouter:
         """Return a model, with its status if it is in memory."""
         info = await find(name)
         return SafeJson(describe(info, _status_of(ctx, info.alias_of or info.name)))
+
+    return _with_tokens(router, ctx)
+
+
+def _with_tokens(router: APIRouter, ctx: AppContext) -> APIRouter:
+    """Return the router with the route that counts the tokens of a prompt."""
+
+    @router.post(
+        "/{name:path}/tokens", openapi_extra=body_description(TokensBody.model_json_schema, "application/json")
+    )
+    async def tokens(name: str, request: Request) -> Response:
+        """Count the tokens of a prompt by each tokenizer of a model, which is not loaded for it."""
+        body = check_fields(TokensBody, await read_json(request, '{"prompt": "a red circle"}'))
+        model = await asyncio.to_thread(ctx.models.resolve, name)
+        syntax = body.prompt_syntax or model.config.prompt_syntax or ctx.settings.prompt_syntax
+        counts = await asyncio.to_thread(count_tokens, Path(model.config.model), body.prompt, syntax)
+        return SafeJson({"object": "list", "data": [asdict(each) for each in counts]})
 
     return router
 

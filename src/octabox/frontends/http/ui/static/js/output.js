@@ -29,7 +29,7 @@ export class OctaboxOutput extends LitElement {
     if (type.startsWith("video/")) return html`<video src=${output.url} controls loop autoplay muted aria-label=${alt}></video>`;
     if (type.startsWith("audio/")) return html`<canvas class="waveform" width="640" height="96" aria-hidden="true"></canvas><audio src=${output.url} controls aria-label=${alt}></audio>`;
     if (type.startsWith("model/")) return html`<octabox-mesh .url=${output.url} .type=${type} .label=${alt}></octabox-mesh>`;
-    if (type.startsWith("text/")) return html`<pre>${output.text ?? this.text}</pre>`;
+    if (type.startsWith("text/")) return html`<pre>${(output.text ?? this.text) || T.create.noText}</pre>`;
     return html`<a href=${output.url} download>${T.create.download} (${type})</a>`;
   }
 
