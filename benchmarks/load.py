@@ -142,7 +142,7 @@ def direct_call() -> Callable[[], None]:
 
 def saturate(client: httpx.Client, direct: Callable[[], None], options: argparse.Namespace) -> float:
     """Return the throughput of callers whose requests run singly, by that of a loop of direct calls, and print that."""
-    ratios = []
+    ratios: list[float] = []
     for _ in range(options.rounds):
         served = throughput(client, "single", SATURATED, 128, SIZES[128][0], options.images)
         began = time.perf_counter()

@@ -21,7 +21,7 @@ from serving import running_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STEPS = {"num_inference_steps": 4}
+STEPS: dict[str, Any] = {"num_inference_steps": 4}
 
 
 @pytest.fixture(scope="module")

@@ -101,10 +101,15 @@ def test_what_cannot_be_tried() -> None:
     assert [] == warnings_of("plms", 100, 30.0)[0]
 
 
+@pytest.mark.slow
 async def test_the_caller_is_told(engine: LocalEngine, calls: Calls) -> None:
     """The image of the embedded model is right, or comes with the warning."""
     choice = SchedulerChoice("PNDMScheduler", {"skip_prk_steps": True})
-    params = {"prompt": trained.PROMPT, "num_inference_steps": trained.STEPS, "guidance_scale": trained.GUIDANCE}
+    params: dict[str, Any] = {
+        "prompt": trained.PROMPT,
+        "num_inference_steps": trained.STEPS,
+        "guidance_scale": trained.GUIDANCE,
+    }
     generation = await finish(engine, calls(scheduler=choice, **params))
 
     image = Image.open(io.BytesIO(generation.artifacts[0].content)).convert("RGB")

@@ -100,7 +100,7 @@ class TwoRuns(FakeRunner):
 
     def __init__(self, pipe: FakePipe) -> None:
         super().__init__(pipe, ValueError())
-        self.batches = FakeBatches(ValueError())  # type: ignore[assignment]
+        self.batches = FakeBatches(ValueError())
         self.second_runs = threading.Event()
 
     def run(self, of: Call, *_: object) -> SlowOutput:  # type: ignore[override]

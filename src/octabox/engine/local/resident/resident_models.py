@@ -48,7 +48,7 @@ class ResidentModels:
 
     def _held(self, name: str = "") -> list[Mapping[str, int]]:
         """Return what each model but one holds, or will hold once it is loaded or awake."""
-        held = []
+        held: list[Mapping[str, int]] = []
         for each in self._others(name):
             need, found = self._needs.get(each.name, MemoryNeed()).bytes, each.memory if each.resident else {}
             held.append({place: max(need.get(place, 0), found.get(place, 0)) for place in {**need, **found}})
