@@ -38,8 +38,7 @@ FILES: frozenset[str] = MEDIA | {"array"}
 #: Kinds that Octabox sets itself.
 INTERNAL_KINDS: frozenset[str] = frozenset({"generator", "callback", "internal"})
 
-#: How the progress of a call is observed and the call is cancelled: step callback, legacy callback, progress bar, or a
-#: hook on the denoiser.
+#: How a call is observed and cancelled: by a step callback, a legacy callback, its progress bar, or a hook on the denoiser.
 ProgressBy = Literal["callback_on_step_end", "callback", "progress_bar", "denoiser"]
 
 
@@ -84,10 +83,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Component:
-    """A component of a pipeline, such as its VAE; an optional one may be None.
-
-    One with a default that the class does not list as optional is neither saved nor loaded (`saved`).
-    """
+    """A component of a pipeline, such as its VAE; an optional one may be None, and one that is not saved has a default."""
 
     name: str
     annotation: str = ""

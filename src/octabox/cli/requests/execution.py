@@ -76,9 +76,8 @@ async def execute(
     check_count(options.num_outputs, settings.max_outputs)
     # Reading the models folder and a model's files takes time, in which a server serves other clients.
     parts = await asyncio.to_thread(open_parts, _scale_limit(settings, len(options.prompts)), model)
-    config = parts.models.config(parts.name)
-    if not options.dry_run:
-        async with contextlib.aclosing(_download(config)) as downloading:
+    for source in [] if options.dry_run else parts.models.sources(parts.name):
+        async with contextlib.aclosing(_download(source)) as downloading:
             async for event in downloading:
                 yield event
     request, names = await asyncio.to_thread(_build_request, parts, options, metadata)
