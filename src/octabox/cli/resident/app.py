@@ -138,7 +138,7 @@ async def _until(events: AsyncGenerator[RunEvent, None], stopping: asyncio.Event
             following = asyncio.ensure_future(anext(events, None))
             try:
                 await asyncio.wait({following, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                # The engine, which is closed, ends those that it has with an error that says more.
+                # The engine, which is closed, ends those that it has with a more exact error.
                 if not following.done() and not (await asyncio.wait({following}, timeout=REQUEST_TIMEOUT))[0]:
                     raise ServerStoppingError(hint="Repeat the command.")
             finally:
