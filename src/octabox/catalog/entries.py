@@ -82,10 +82,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Component:
-    """A component of a pipeline, such as its VAE; an optional one may be None.
-
-    One with a default that the class does not list as optional is neither saved nor loaded (`saved`).
-    """
+    """A component of a pipeline, such as its VAE; an optional one may be None, and one that is not saved has a default."""
 
     name: str
     annotation: str = ""

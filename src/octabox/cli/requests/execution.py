@@ -77,9 +77,9 @@ async def execute(
     check_count(options.num_outputs, settings.max_outputs)
     # Reading the models folder and a model's files takes time, in which a server serves other clients.
     parts = await asyncio.to_thread(open_parts, _scale_limit(settings, len(options.prompts)), model)
-    config = parts.models.config(parts.name)
     if not options.dry_run:
-        plans = await asyncio.to_thread(lambda: [*plan_downloads(config)])
+        sources = parts.models.sources(parts.name)
+        plans = await asyncio.to_thread(lambda: [plan for each in sources for plan in plan_downloads(each)])
         async with contextlib.aclosing(_download(plans)) as downloading:
             async for event in downloading:
                 yield event

@@ -30,7 +30,7 @@ from octabox.types import Generation
 logger = logging.getLogger("octabox.run")
 
 #: Seconds that a request has to end by itself when the server is stopped.
-GRACE = 0.3
+REQUEST_TIMEOUT = 0.3
 
 
 class ResidentApp:
@@ -138,8 +138,8 @@ async def _until(events: AsyncGenerator[RunEvent, None], stopping: asyncio.Event
             following = asyncio.ensure_future(anext(events, None))
             try:
                 await asyncio.wait({following, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                # The engine, which is closed, ends those that it has with an error that says more.
-                if not following.done() and not (await asyncio.wait({following}, timeout=GRACE))[0]:
+                # The engine, which is closed, ends those that it has with a more exact error.
+                if not following.done() and not (await asyncio.wait({following}, timeout=REQUEST_TIMEOUT))[0]:
                     raise ServerStoppingError(hint="Repeat the command.")
             finally:
                 following.cancel()

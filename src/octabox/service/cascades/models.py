@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -72,6 +72,11 @@ class CascadeModelService(ModelService):
         if named and self._find_accelerators is not None:
             self._accelerators = await self._find_accelerators()
         await super().prepare()
+
+    def sources(self, name: str) -> Sequence[ModelConfig]:
+        """Return the configurations of the stages of a cascade; that of any other model alone."""
+        config = self.config(name)
+        return [each for _, each in stage_configs(config, *self._known())] if config.stages else super().sources(name)
 
     def _cascade(self, config: ModelConfig) -> Cascade:
         return find_cascade(config, *self._known(), self._stage_model)

@@ -51,6 +51,10 @@ class ConfiguredModels:
         """Return whether the embedded model is the only one."""
         return [config.name for config in self.configurations()] == [demo.NAME]
 
+    def sources(self, name: str) -> Sequence[ModelConfig]:
+        """Return the configurations of all that is loaded for a model: itself, or the stages of a cascade."""
+        return [self.config(name)]
+
     def config(self, name: str) -> ModelConfig:
         """Return a model's configuration, by its name or by an alias.
 
