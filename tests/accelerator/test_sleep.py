@@ -50,6 +50,7 @@ def test_weights_leave_the_device_and_come_back(accelerator: Control, tmp_path: 
     """No byte of them is left there, the files are not needed any more, and the image is the same."""
     folder = tmp_path / "model"
     shutil.copytree(demo.FOLDER, folder)
+    others = accelerator.allocated()
     model = loaded(folder, memory=memory)
     first, before = image_of(model), model.modes.memory()
     model.move_weights(Sleep())
@@ -57,8 +58,8 @@ def test_weights_leave_the_device_and_come_back(accelerator: Control, tmp_path: 
     asleep = model.modes.memory()
     shutil.rmtree(folder)
 
-    assert 0 == accelerator.allocated()
-    assert (0, 0) == (asleep.bytes["fake:0"], asleep.allocated["fake:0"])
+    assert others == accelerator.allocated()
+    assert (0, others) == (asleep.bytes["fake:0"], asleep.allocated["fake:0"])
     assert "since another model needs the memory of fake:0" in asleep.reason
 
     accelerator.forget_counts()
@@ -75,11 +76,12 @@ def test_weights_leave_the_device_and_come_back(accelerator: Control, tmp_path: 
 
 def test_merged_loras_sleep_too(accelerator: Control) -> None:
     """The copies of the layers that they were merged into go, and the next call has them again."""
+    others = accelerator.allocated()
     model, lora = loaded(), AdapterChoice(HEARTS)
     plain, with_lora = image_of(model), image_of(model, lora)
     model.move_weights(Sleep())
     gc.collect()
-    assert 0 == accelerator.allocated()
+    assert others == accelerator.allocated()
     model.move_weights(WakeUp())
 
     assert np.abs(with_lora - image_of(model, lora)).max() <= 1

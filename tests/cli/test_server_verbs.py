@@ -89,8 +89,8 @@ def test_ps_shows_how_long_a_model_stays() -> None:
         "pinned": False,
     }
 
-    assert ["full", "", "1m 1s ago", "3m 59s"] == ps._row({"id": "x", "status": status})[6:10]
-    assert "pinned" == ps._row({"id": "x", "status": {**status, "pinned": True}})[9]
+    assert ["full", "", "1m 1s ago", "3m 59s"] == ps._row({"id": "x", "status": status})[7:11]
+    assert "pinned" == ps._row({"id": "x", "status": {**status, "pinned": True}})[10]
 
 
 def test_ps_shows_models_that_share_their_weights_in_one_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from octabox.catalog.ranges import UNBOUNDED, Range
@@ -28,7 +28,7 @@ ParameterKind = Literal[
     "internal",
 ]
 
-#: Kinds whose values are media files.
+#: Kinds of media files.
 MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
 
 #: Kinds whose values may be files: media and arrays.
@@ -285,17 +285,3 @@ def _counts_frames(parameter: Parameter) -> bool:
 def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
     """Return the names of parameters, in order."""
     return tuple(parameter.name for parameter in parameters)
-
-
-def to_dict(
-    entry: Parameter | Component | Field | Dependency | SizeRule | PipelineEntry | SchedulerEntry,
-) -> dict[str, Any]:
-    """Return the fields of an entry by name; nested entries are not converted, which is much faster."""
-    return {name: getattr(entry, name) for name in FIELDS[type(entry)]}
-
-
-#: Names of the fields of each class.
-FIELDS = {
-    kind: tuple(each.name for each in fields(kind))
-    for kind in (Parameter, Component, Field, Dependency, SizeRule, PipelineEntry, SchedulerEntry)
-}

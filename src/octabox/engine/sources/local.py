@@ -14,6 +14,7 @@ from pathlib import Path
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.sources.requests import (
     config_request,
+    has_remote_config,
     ip_adapter_request,
     is_remote,
     lora_request,
@@ -22,7 +23,6 @@ from octabox.engine.sources.requests import (
     plan_request,
 )
 from octabox.hub.files_in_use import hold
-from octabox.hub.folder import CHECKPOINT_SUFFIXES
 from octabox.hub.pulls.copies import find_copy
 from octabox.hub.pulls.plan import PullRequest
 from octabox.hub.pulls.pull import pull
@@ -81,7 +81,7 @@ def use_local_sources(config: ModelConfig, keeps_id: Callable[[ModelConfig, str]
         folder = local_folder(model_request(config))
         if not keeps_id(config, config.model):
             update |= {"model": str(folder), "revision": None}
-    elif is_remote(config.config) and Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
+    elif has_remote_config(config):
         folder = local_folder(config_request(config))
         if not keeps_id(config, str(config.config)):
             update |= {"config": str(folder), "revision": None}

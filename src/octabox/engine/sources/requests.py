@@ -75,7 +75,7 @@ def hub_requests(config: ModelConfig) -> Iterator[PullRequest]:
         return
     if is_remote(config.model):
         yield model_request(config)
-    if is_remote(config.config) and Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
+    if has_remote_config(config):
         yield config_request(config)
     parts = [part_request(part) for _, part in config.parts() if is_remote(part.model)]
     yield from _merged([*parts, *modular_requests(config)])
@@ -93,6 +93,18 @@ def model_request(config: ModelConfig) -> PullRequest:
     """Return the request for the model of a configuration, without the components that come from elsewhere."""
     omit = tuple(sorted({name for name, part in config.parts() if part.model or part.omit}))
     return PullRequest(config.model, config.revision, variant=config.variant, omit=omit)
+
+
+def has_remote_config(config: ModelConfig) -> bool:
+    """Return whether a single file is completed by a model of the Hub; a network that is all in the file is not.
+
+    Raises:
+        OctaboxError: The file cannot be read.
+    """
+    if not is_remote(config.config) or Path(config.model).suffix.lower() not in CHECKPOINT_SUFFIXES:
+        return False
+    family = match_family(read_shapes(Path(config.model)))
+    return family is None or bool(family.parts or family.part or family.configs)
 
 
 def config_request(config: ModelConfig) -> PullRequest:

@@ -98,6 +98,7 @@ def load(
     Raises:
         LoadError: A setting is not possible on this machine or with this class.
     """
+    split_extra_components(config, pipeline)  # It fails before anything is downloaded.
     config = use_local_sources(config, may_run_code)
     for source in {config.model, config.config, *(part.model for _, part in config.parts())} - {None}:
         check_model_files(str(source))
