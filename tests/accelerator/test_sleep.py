@@ -59,7 +59,7 @@ def test_weights_leave_the_device_and_come_back(accelerator: Control, tmp_path: 
     shutil.rmtree(folder)
 
     assert others == accelerator.allocated()
-    assert (0, others) == (asleep.bytes["fake:0"], asleep.allocated["fake:0"])
+    assert (others, others) == (asleep.bytes["fake:0"], asleep.allocated["fake:0"])
     assert "since another model needs the memory of fake:0" in asleep.reason
 
     accelerator.forget_counts()

@@ -104,7 +104,8 @@ def has_remote_config(config: ModelConfig) -> bool:
     if not is_remote(config.config) or Path(config.model).suffix.lower() not in CHECKPOINT_SUFFIXES:
         return False
     family = match_family(read_shapes(Path(config.model)))
-    return family is None or bool(family.parts or family.part or family.configs)
+    parts = (family and not family.part and family.parts) or {}
+    return not parts or not all("" in prefixes for prefixes in parts.values())
 
 
 def config_request(config: ModelConfig) -> PullRequest:
