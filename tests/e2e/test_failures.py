@@ -122,6 +122,7 @@ def test_metrics_tell_what_happened(http: httpx.Client) -> None:
     assert 'octabox_memory_bytes{model="demo",place="host"}' in text
 
 
+@pytest.mark.slow
 def test_the_end_of_a_server_answers_and_leaves_no_process(tmp_path: Path) -> None:
     """A server that is told to stop while a model runs says so to the client, and ends its processes, even stopped ones."""
     answers: list[httpx.Response] = []
