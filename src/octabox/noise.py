@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from octabox.errors import InvalidParameterError
+
+#: Maximum pixels of a side, or of padding: noise is sampled completely before it is cut off.
+MAX_SIDE = 16_384
+
 
 @dataclass(frozen=True)
 class Variation:
@@ -26,8 +31,17 @@ class InitialNoise:
         width: Width in pixels of another size, whose noise is placed in the centre; None for that of the image.
         height: Height in pixels of it; None for that of the image.
         scale: Factor of the noise.
+
+    Raises:
+        InvalidParameterError: A side is less than 1 or above `MAX_SIDE`.
     """
 
     width: int | None = None
     height: int | None = None
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, side in (("width", self.width), ("height", self.height)):
+            if side is not None and not 1 <= side <= MAX_SIDE:
+                message = f"The {name} of the initial noise is {side}; it must be from 1 to {MAX_SIDE} pixels."
+                raise InvalidParameterError(message, parameter="workflow.noise")

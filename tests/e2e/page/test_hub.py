@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from local_hub import LocalHub, folder_files
@@ -48,4 +49,32 @@ def test_search_download_and_use(browser: Any, place: tuple[LocalHub, str]) -> N
     tab.make("a red circle", num_inference_steps=3)
     assert [128, 128] == tab.size()
     context.close()
+    assert [] == tab.problems
+
+
+def test_downloads_by_url_and_local_files(browser: Any, tmp_path: Path) -> None:
+    """A download by URL has a name; only what can be downloaded again or deleted has a button; names may have any character."""
+    loras = tmp_path / "loras"
+    loras.mkdir()
+    (loras / "own.safetensors").write_bytes(b"x")
+    for name in ("style", "style#2"):
+        (loras / f"{name}.safetensors").symlink_to(tmp_path / "gone")
+    with running_server(tmp_path / "models", "--loras", str(loras)) as url:
+        pull = {"url": "https://weights.invalid/ink.safetensors", "sha256": "0" * 64}
+        assert 202 == httpx.post(f"{url}/v1/hub/pulls", json=pull, trust_env=False).status_code
+        context = browser.new_context()
+        context.set_default_timeout(60_000)
+        tab = watch(context.new_page(), url)
+        tab.page.on("dialog", lambda dialog: dialog.accept())
+        tab.open("models")
+        assert "ink.safetensors" == tab.page.inner_text(".pull[data-state=failed] strong")
+        rows = {name: tab.page.locator(f"tr[data-cached='{name}']") for name in ("own", "style", "style#2")}
+        buttons = {name: row.locator("button").all_inner_texts() for name, row in rows.items()}
+        rows["style#2"].locator("button:text-is('Delete')").click()
+        rows["style#2"].wait_for(state="detached")
+        left = sorted(each.name for each in loras.iterdir())
+        context.close()
+
+    assert {"own": [], "style": ["Delete"], "style#2": ["Delete"]} == buttons
+    assert ["own.safetensors", "style.safetensors"] == left
     assert [] == tab.problems

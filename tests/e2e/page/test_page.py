@@ -184,6 +184,31 @@ def test_a_dropped_file_restores_its_parameters(tab: Tab, tmp_path: Path) -> Non
     assert "a red circle" == tab.page.input_value("#field-prompt")
     assert ("7", "4") == (tab.page.input_value("#seed"), tab.page.input_value("#field-guidance_scale"))
 
+    changes = {"variation": {"seed": 5, "strength": 0.25}, "noise": {"scale": 0.5}, "seamless": {"axes": "x"}}
+    request = {
+        "model": "demo",
+        "params": {"prompt": "a (red:1.2) circle", **STEPS},
+        "prompt_syntax": "a1111",
+        "seed": 3,
+    }
+    answer = httpx.post(
+        f"{tab.url}/v1/generations", json={**request, "workflow": changes}, trust_env=False, timeout=PATIENCE
+    ).json()
+    content = httpx.get(answer["outputs"][0]["url"], trust_env=False).content
+    tab.page.reload()
+    tab.page.wait_for_selector("octabox-create button.primary:not([disabled])")
+    drop(tab.page, content)
+    tab.page.wait_for_selector("text=Parameters restored")
+    with tab.page.expect_request("**/v1/jobs") as sent:
+        tab.make()
+    body = sent.value.post_data_json
+    assert ("a (red:1.2) circle", "a1111", 3) == (body["params"]["prompt"], body["prompt_syntax"], body["seed"])
+    assert {"variation": changes["variation"], "noise": changes["noise"], "seamless": changes["seamless"]} == body[
+        "workflow"
+    ]
+    again = httpx.get(tab.page.get_attribute("octabox-create .outputs img", "src"), trust_env=False).content
+    assert np.array_equal(*(np.asarray(Image.open(io.BytesIO(each))) for each in (content, again)))
+
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     drop(tab.page, (tmp_path / "plain.png").read_bytes())
     tab.page.wait_for_selector("text=This file holds no parameters.")

@@ -26,10 +26,11 @@ STEPS: dict[str, Any] = {"num_inference_steps": 4}
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a server with a style and a wildcard."""
+    """Return the address of a server with a style and two wildcards."""
     folder = tmp_path_factory.mktemp("prompts")
     (folder / "styles.csv").write_text("name,prompt,negative_prompt\nOn blue,{prompt} on a blue background,\n")
     (folder / "wildcards").mkdir()
+    (folder / "wildcards" / "colour.txt").write_text("red\n")
     (folder / "wildcards" / "shape.txt").write_text("circle\n")
     flags = ("--styles", str(folder / "styles.csv"), "--wildcards", str(folder / "wildcards"))
     with running_server(tmp_path_factory.mktemp("models"), *flags) as url:
@@ -47,10 +48,43 @@ def test_tokens_are_counted(tab: Tab) -> None:
     tab.page.wait_for_selector(".tokens", state="detached")
 
 
+def test_tokens_are_those_of_the_prompt_that_is_shown(tab: Tab) -> None:
+    """They are counted again when the history or the syntax changes, and an answer about an earlier state is dropped."""
+    tab.make("a red circle", **STEPS)
+    tab.page.fill("#field-prompt", "a red circle and a (blue:1.2) star")
+    counted = "() => document.querySelector('.tokens')?.innerText || ''"
+    plain = tab.until(f"{counted[6:]}.includes('of 24') && {counted[6:]}")
+    tab.page.select_option("#syntax", "a1111")
+    tab.until(f"(plain) => ![plain, ''].includes(({counted})())", plain)
+    tab.page.focus("#field-prompt")
+    tab.page.keyboard.press("Alt+ArrowUp")
+    assert "a red circle" == tab.page.input_value("#field-prompt")
+    tab.page.wait_for_selector(".tokens:has-text('Tokenizer: 5 of 24 tokens')")
+
+    late: list[Any] = []
+    tab.page.route("**/tokens", lambda route: late.append(route), times=1)  # noqa: PLW0108 (Playwright sets attributes of it)
+    tab.page.fill("#field-prompt", "a red circle on a large white square")
+    while not late:
+        tab.page.wait_for_timeout(50)
+    tab.page.select_option("#syntax", "plain")
+    with tab.page.expect_response("**/tokens"):
+        pass
+    tab.page.wait_for_timeout(200)
+    shown = tab.page.inner_text(".tokens")
+    late[0].fulfill(json={"data": [{"tokenizer": "tokenizer", "tokens": 99, "max_tokens": 24}]})
+    tab.page.wait_for_timeout(300)
+    assert shown == tab.page.inner_text(".tokens")
+
+
 def test_a_style_a_wildcard_and_a_format(tab: Tab) -> None:
     """They are chosen from what the server has, and the request and its image have them."""
     tab.page.fill("#field-prompt", "a red ")
-    tab.page.select_option("select[name=wildcard]", "shape")
+    tab.page.focus("select[name=wildcard]")
+    tab.page.keyboard.press("ArrowDown")
+    assert "shape" == tab.page.input_value("select[name=wildcard]")
+    assert "a red " == tab.page.input_value("#field-prompt")
+    tab.page.focus(".prompt-parts button:text-is('Insert')")
+    tab.page.keyboard.press("Enter")
     assert "a red __shape__" == tab.page.input_value("#field-prompt")
     assert "a1111" == tab.page.input_value("#syntax")
     tab.page.check("input[name=style][value='On blue']")
@@ -83,6 +117,7 @@ def test_outpainting_by_handles(tab: Tab) -> None:
     tab.page.mouse.move(x + 160, y, steps=4)
     tab.page.mouse.up()
     assert "64" == edge.get_attribute("aria-valuenow")
+    assert min(reach(tab, ".edge[data-side=right]")) >= 24
     tab.page.focus(".edge[data-side=top]")
     for _ in range(2):
         tab.page.keyboard.press("ArrowUp")
@@ -95,6 +130,21 @@ def test_outpainting_by_handles(tab: Tab) -> None:
     }
     assert "Done" in tab.page.inner_text("octabox-create .result"), tab.page.inner_text("octabox-create .result")
     assert [192, 144] == tab.size()
+
+
+def reach(tab: Tab, selector: str) -> list[int]:
+    """Return the width and the height in which the pointer reaches an element."""
+    script = """(selector) => {
+        const element = document.querySelector(selector);
+        element.scrollIntoView({ block: "center", inline: "center" });
+        const box = element.getBoundingClientRect();
+        const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
+        const hits = (dx, dy) => document.elementFromPoint(x + dx, y + dy) === element;
+        const offsets = [...Array(100).keys()].map((each) => each - 49.5);
+        return [offsets.filter((each) => hits(each, 0)).length, offsets.filter((each) => hits(0, each)).length];
+    }"""
+    found: list[int] = tab.page.evaluate(script, selector)
+    return found
 
 
 def copied(tab: Tab, kind: str) -> str:

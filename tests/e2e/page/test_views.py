@@ -6,11 +6,16 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
 import yaml
 
+from fakes import sample_image
 from makers import pipelines
 from makers.samples import content, parted
+from octabox.media import meshes
+from octabox.types import OutputFormat
 from page_tab import PATIENCE, Tab
 from serving import running_server
 
@@ -21,6 +26,7 @@ MODELS = {
     "depth": "MarigoldDepthPipeline",
     "mesh": "ShapEPipeline",
     "sound": "StableAudioPipeline",
+    "text": "UniDiffuserPipeline",
     "video": "LTXPipeline",
 }
 
@@ -43,17 +49,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def generate(tab: Tab, model: str, task: str = "", file_format: str = "") -> Any:
-    """Generate an output of a model in the page, and return its figure."""
+def generate(
+    tab: Tab, model: str, task: str = "", file_format: str = "", prompt: str = "a red circle", image: bytes = b""
+) -> Any:
+    """Generate an output of a model in the page, and return its figure; without a prompt, none is filled in."""
     tab.page.goto(f"{tab.url}/#/create?model={model}{f'&task={task}' if task else ''}")
     tab.until("(name) => document.querySelector('octabox-create')?.model === name", model)
+    if task:
+        is_shown = "({ task, tasks }, wanted) => task === wanted && tasks.includes(wanted)"
+        tab.until(f"(wanted) => ({is_shown})(document.querySelector('octabox-create'), wanted)", task)
     tab.page.wait_for_selector("octabox-create form button.primary:not([disabled])")
     tab.page.wait_for_timeout(500)
     if media := tab.page.query_selector("[data-control=image] input[type=file]"):
-        media.set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": content("image")})
+        media.set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": image or content("image")})
         tab.page.wait_for_selector("[data-control=image] .medium img")
-    if tab.page.query_selector("#field-prompt"):
-        tab.page.fill("#field-prompt", "a red circle")
+    if prompt and tab.page.query_selector("#field-prompt"):
+        tab.page.fill("#field-prompt", prompt)
     if file_format:
         tab.page.select_option("#format", file_format)
     tab.send()
@@ -88,6 +99,48 @@ def test_a_mesh_turns(tab: Tab) -> None:
     assert len({first, second, third}) == 3
 
 
+#: Adds a viewer of a mesh, and counts the contexts that are created.
+ADD_MESH = """async (url) => {
+    await import(new URL("ui/js/mesh.js", document.baseURI));
+    window.contexts = 0;
+    const original = HTMLCanvasElement.prototype.getContext;
+    HTMLCanvasElement.prototype.getContext = function (...all) { window.contexts++; return original.apply(this, all); };
+    const mesh = document.createElement("octabox-mesh");
+    Object.assign(mesh, { url, type: "model/gltf-binary", label: "cut" });
+    document.querySelector("main").append(mesh);
+    await mesh.updateComplete;
+}"""
+
+
+def test_a_mesh_that_cannot_be_shown_says_why(tab: Tab) -> None:
+    """That the server has none, or that its file is damaged; the viewer is a control with keys of its own."""
+    note = "document.querySelector('octabox-mesh .note').innerText"
+    tab.page.evaluate(ADD_MESH, f"{tab.url}/results/none")
+    assert "404" in tab.until(f"!{note}.includes('triangles') && {note}")
+    tab.page.evaluate("document.querySelector('octabox-mesh').remove()")
+    tab.page.route("**/results/cut", lambda route: route.fulfill(body=b"glTF" + bytes(4)))
+    tab.page.evaluate(ADD_MESH, f"{tab.url}/results/cut")
+    assert "This mesh cannot be shown." == tab.until(f"!{note}.includes('triangles') && {note}")
+
+    assert "application" == tab.page.get_attribute("octabox-mesh canvas", "role")
+
+
+def test_a_mesh_that_is_gone_gets_no_context(tab: Tab) -> None:
+    """Its file may arrive when the viewer is not shown any more."""
+    late: list[Any] = []
+    tab.page.route("**/results/late", lambda route: late.append(route))  # noqa: PLW0108 (Playwright sets attributes of it)
+    tab.page.evaluate(ADD_MESH, f"{tab.url}/results/late")
+    while not late:
+        tab.page.wait_for_timeout(50)
+    tab.page.evaluate("document.querySelector('octabox-mesh').remove()")
+    glb, _ = meshes.encode(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]]), None, OutputFormat("glb"))
+    with tab.page.expect_response("**/results/late"):
+        late[0].fulfill(body=bytes(glb))
+    tab.page.wait_for_timeout(300)
+
+    assert 0 == tab.page.evaluate("window.contexts")
+
+
 def test_audio_has_a_waveform(tab: Tab) -> None:
     """Audio is played, and its waveform is drawn."""
     outputs = generate(tab, "sound")
@@ -119,3 +172,17 @@ def test_depth_is_beside_its_image(tab: Tab) -> None:
     assert len(tops) >= 2
     assert abs(tops[0] - tops[1]) < 2
     assert outputs.locator("octabox-output a[download]").count() >= 1
+
+
+def test_text_is_shown(tab: Tab) -> None:
+    """Words about an image are text of the page."""
+    # With a prompt, this pipeline makes an image of it instead; it takes images of its own size.
+    outputs = generate(tab, "text", "image-to-text", prompt="", image=sample_image(size=(32, 32)))
+    outputs.locator("pre").wait_for()
+
+    url = tab.page.evaluate("document.querySelector('octabox-create octabox-output').output.url")
+    words = httpx.get(url, trust_env=False).text
+    tab.until(
+        "(words) => document.querySelector('octabox-create pre').textContent.trim() === words",
+        words.strip() or "(no text)",
+    )

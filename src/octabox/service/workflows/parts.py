@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from octabox.noise import MAX_SIDE
+
 
 class WorkflowPart(BaseModel):
     """A part of a workflow; a number is short for its main setting."""
@@ -33,9 +35,6 @@ class WorkflowPart(BaseModel):
         """Return the defaults that depend on the other settings."""
         return {}
 
-
-#: Maximum pixels of a side, or of padding.
-MAX_SIDE = 16_384
 
 #: A side of an image, in pixels.
 Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]

@@ -16,8 +16,8 @@ from octabox.errors import (
     UnknownParameterError,
     nearest,
 )
+from octabox.noise import MAX_SIDE
 from octabox.service.workflows.parts import (
-    MAX_SIDE,
     FacesPart,
     NoisePart,
     RefinerPart,

@@ -76,3 +76,12 @@ def test_polygons_and_negative_indices(scripts: Path) -> None:
 def test_what_is_no_mesh_is_said(scripts: Path, content: bytes, media_type: str) -> None:
     """A file that cannot be shown is an error with words, and no triangle points beyond the vertices."""
     assert {"message": "This mesh cannot be shown."} == parse(scripts, content, media_type)
+
+
+@pytest.mark.parametrize("name", ["glb", "ply"])
+@pytest.mark.parametrize("length", [0, 10, 150])
+def test_a_file_that_was_cut_off_cannot_be_shown(scripts: Path, name: str, length: int) -> None:
+    """It has one message, wherever it ends."""
+    content, media_type = meshes.encode(VERTICES, FACES, None, OutputFormat(name))
+
+    assert {"message": "This mesh cannot be shown."} == parse(scripts, content[:length], media_type)

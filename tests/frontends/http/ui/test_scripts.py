@@ -105,6 +105,40 @@ def test_parameters_of_the_automatic1111_web_ui(scripts: Path) -> None:
     assert (42, "DPM++ 2M") == (found["seed"], found["scheduler"])
 
 
+def test_metadata_is_what_made_the_output(scripts: Path) -> None:
+    """What changes the call is in the workflow, as a request has it; prompts are those of the call, and so is their syntax."""
+    metadata = {
+        "model": "m",
+        "task": "text-to-image",
+        "params": {"prompt": "a circle on blue"},
+        "written": {"prompt": "a __shape__"},
+        "seed": 3,
+        "prompt_syntax": "a1111",
+        "workflow": {"hires": {"scale": 2}},
+        "variation": {"seed": 5, "strength": 0.25},
+        "noise": {"scale": 0.5},
+        "seamless": {"axes": "x"},
+    }
+    code = "import { fromOctabox } from './js/metadata.js';\nconsole.log(JSON.stringify(value.map(fromOctabox)));"
+    found, bare = run(scripts, code, [metadata, {"params": {}}])
+
+    changes = {name: metadata[name] for name in ("variation", "noise", "seamless")}
+    assert {"hires": {"scale": 2}, **changes} == found["workflow"]
+    assert ("a circle on blue", "a1111", 3) == (found["params"]["prompt"], found["syntax"], found["seed"])
+    assert ("plain", {}, None) == (bare["syntax"], bare["workflow"], bare["seed"])
+
+
+def test_a_setting_may_have_several_numbers(scripts: Path) -> None:
+    """Such as the radii of a blur in two directions, also where they are being edited; what is no number is kept."""
+    part = {"name": "inpaint", "fields": [{"name": "mask_blur", "control": "number", "initial": 4}]}
+    code = """
+    import { workflowBody } from './js/workflow.js';
+    const body = (mask_blur) => workflowBody([value], { inpaint: { mask_blur } }).inpaint.mask_blur ?? null;
+    console.log(JSON.stringify([[4, 8], "[4, 9]", "[4,", "6", 4].map(body)));"""
+
+    assert [[4, 8], [4, 9], "[4,", 6, None] == run(scripts, code, part)
+
+
 def test_axes_of_a_grid(scripts: Path) -> None:
     """Values are numbers where all are, or a range; bars part texts with commas."""
     code = "import { axisValues } from './js/axes.js';\nconsole.log(JSON.stringify(value.map(axisValues)));"

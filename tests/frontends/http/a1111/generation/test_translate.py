@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from fakes import Server, sample_image
+from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.generation.schema import ImageToImageBody, TextToImageBody
 from octabox.frontends.http.a1111.generation.unsupported import UNSUPPORTED
-from octabox.noise import InitialNoise
+from octabox.noise import MAX_SIDE, InitialNoise
 from octabox.types import GenerationRequest
 
 IMAGE = base64.b64encode(sample_image(size=(16, 16))).decode()
@@ -201,18 +202,6 @@ async def test_tags_styles_and_scripts(server: Server) -> None:
     assert [] == quiet
 
 
-async def test_infotext_is_a_default(server: Server) -> None:
-    """The fields of the request take precedence."""
-    text = "a star\nNegative prompt: n\nSteps: 9, Sampler: DDIM, CFG scale: 2, Seed: 4, Size: 64x32, Clip skip: 2"
-    request, _ = await sent(server, infotext=text, steps=5)
-
-    assert {"prompt": "a star", "clip_skip": 1} == request.params
-    assert {"num_inference_steps": 5, "width": 64, "height": 32} == {
-        name: request.optional_params[name] for name in ("num_inference_steps", "width", "height")
-    }
-    assert 4 == request.seed
-
-
 async def test_images(server: Server) -> None:
     """Each source image makes one output; the size is that of the image, unless the request has one."""
     request, _ = await sent(server, "img2img", prompt="x", init_images=[IMAGE], denoising_strength=0.5)
@@ -278,6 +267,7 @@ async def test_noise_and_edges(server: Server) -> None:
     scaled, _ = await sent(server, "img2img", **images, initial_noise_multiplier=0.5)
     settings = {"initial_noise_multiplier": 0.7, "tiling": True}
     option, quiet = await sent(server, "img2img", **images, initial_noise_multiplier=0, override_settings=settings)
+    both, scaled_half = await sent(server, "img2img", **images, initial_noise_multiplier=0.5, seed_resize_from_h=32)
     off, _ = await sent(server, prompt="x", tiling=False, override_settings=settings)
 
     assert (InitialNoise(64, 32), "xy") == (sized.noise, sized.seamless)
@@ -286,6 +276,32 @@ async def test_noise_and_edges(server: Server) -> None:
     assert (InitialNoise(scale=0.5), "") == (scaled.noise, scaled.seamless)
     assert (InitialNoise(scale=0.7), "xy", []) == (option.noise, option.seamless, quiet)
     assert (None, "") == (off.noise, off.seamless)
+    assert InitialNoise(scale=0.5) == both.noise
+    assert ["'seed_resize_from_h' has no effect without the other side."] == scaled_half
+
+
+@pytest.mark.parametrize("side", ["seed_resize_from_w", "seed_resize_from_h"])
+@pytest.mark.parametrize("infotext", [False, True])
+async def test_noise_has_a_maximum_size(server: Server, side: str, *, infotext: bool) -> None:
+    """A side that no host has memory for is refused, also from an infotext; the largest side is accepted."""
+    sides = {"seed_resize_from_w": 64, "seed_resize_from_h": 64, side: MAX_SIDE + 1}
+    width, height = sides.values()
+    text = f"x\nSteps: 9, Sampler: DDIM, Seed: 4, Seed resize from: {width}x{height}"
+    body = {"infotext": text} if infotext else {"prompt": "x", **sides}
+    answer = await server.http.post("/sdapi/v1/txt2img", json=body)
+    largest, _ = await sent(server, prompt="x", **{**sides, side: MAX_SIDE})
+
+    assert 400 == answer.status_code
+    assert side in answer.text
+    assert largest.noise is not None
+    assert MAX_SIDE == max(largest.noise.width or 0, largest.noise.height or 0)
+
+
+@pytest.mark.parametrize("sides", [{"width": MAX_SIDE + 1}, {"height": MAX_SIDE + 1}, {"width": 0}])
+def test_initial_noise_checks_its_size(sides: dict[str, int]) -> None:
+    """So does the noise itself, whoever asks for it."""
+    with pytest.raises(InvalidParameterError, match=next(iter(sides))):
+        InitialNoise(**sides)
 
 
 async def test_values_of_steps(server: Server) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from octabox.media.metadata.infotext import split_infotext
+from octabox.media.metadata.infotext import ONLY_MASKED, split_infotext
 
-#: Fields by the names of an infotext.
+#: Fields by the names of an infotext; those that a route does not have are a warning, as if a client had sent them.
 FIELDS = {
     "Steps": "steps",
     "CFG scale": "cfg_scale",
@@ -25,7 +25,38 @@ FIELDS = {
     "Hires steps": "hr_second_pass_steps",
     "Hires prompt": "hr_prompt",
     "Hires negative prompt": "hr_negative_prompt",
+    "Hires checkpoint": "hr_checkpoint_name",
+    "Hires sampler": "hr_sampler_name",
+    "Hires schedule type": "hr_scheduler",
+    "Hires CFG Scale": "hr_cfg",
+    "Hires Distilled CFG Scale": "hr_distilled_cfg",
+    "Refiner": "refiner_checkpoint",
+    "Refiner switch at": "refiner_switch_at",
+    "Masked area padding": "inpaint_full_res_padding",
+    "Mask blur": "mask_blur",
+    "Mask blur x": "mask_blur_x",
+    "Mask blur y": "mask_blur_y",
+    "Eta": "eta",
+    "Sigma churn": "s_churn",
+    "Sigma tmin": "s_tmin",
+    "Sigma tmax": "s_tmax",
+    "Sigma noise": "s_noise",
 }
+
+#: Fields of both sides by the names of a size.
+SIZES = {
+    "Size": ("width", "height"),
+    "Seed resize from": ("seed_resize_from_w", "seed_resize_from_h"),
+    "Hires resize": ("hr_resize_x", "hr_resize_y"),
+}
+
+#: Names of which there is a second pass.
+HIRES = ("Hires upscale", "Hires resize")
+
+CLIP_SKIP, AREA = "Clip skip", "Inpaint area"
+
+#: Names of what made the image, which is no field: a request selects its model itself, as in the web UI.
+DESCRIPTIVE = frozenset({"Model", "Model hash", "Pipeline", "Version"})
 
 
 def with_infotext(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,15 +68,23 @@ def with_infotext(fields: Mapping[str, Any]) -> dict[str, Any]:
     prompt, negative, pairs = split_infotext(text)
     found: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative}
     found |= {field: pairs[name] for name, field in FIELDS.items() if name in pairs}
-    width, _, height = pairs.get("Size", "").partition("x")
-    if width.isdigit() and height.isdigit():
-        found |= {"width": width, "height": height}
-    width, _, height = pairs.get("Seed resize from", "").partition("x")
-    if width.isdigit() and height.isdigit():
-        found |= {"seed_resize_from_w": width, "seed_resize_from_h": height}
-    if "Hires upscale" in pairs or "Hires resize" in pairs:
+    for name, sides in SIZES.items():
+        width, _, height = pairs.get(name, "").partition("x")
+        if width.isdigit() and height.isdigit():
+            found |= dict(zip(sides, (width, height), strict=True))
+    if any(name in pairs for name in HIRES):
         found["enable_hr"] = True
+    if AREA in pairs:
+        found["inpaint_full_res"] = pairs[AREA] == ONLY_MASKED
     settings = dict(sent.get("override_settings") or {})
-    if "Clip skip" in pairs:
-        settings = {"CLIP_stop_at_last_layers": pairs["Clip skip"], **settings}
+    if CLIP_SKIP in pairs:
+        settings = {"CLIP_stop_at_last_layers": pairs[CLIP_SKIP], **settings}
     return {**found, **({"override_settings": settings} if settings else {}), **sent}
+
+
+def infotext_warnings(text: str | None) -> Iterator[str]:
+    """Yield a warning about the pairs of an infotext that are neither fields nor a description of what made the image."""
+    known = {*FIELDS, *SIZES, *HIRES, *DESCRIPTIVE, CLIP_SKIP, AREA}
+    names = ", ".join(f"'{name}'" for name in split_infotext(text or "")[2] if name not in known)
+    if names:
+        yield f"In 'infotext', {names} {'have' if ', ' in names else 'has'} no effect."

@@ -287,6 +287,7 @@ def _with_part(parsed: ParsedRequest, name: str, settings: Mapping[str, Any]) ->
         InvalidParameterError: The format of its images is not that of a workflow.
     """
     if parsed.request.output.format not in (None, "png", "jpeg", "webp"):
-        raise InvalidParameterError("A second pass makes png, jpg or webp.", parameter="samples_format")
+        maker = {"hires": "A second pass", "refiner": "A refiner"}[name]
+        raise InvalidParameterError(f"{maker} makes png, jpg or webp.", parameter="samples_format")
     workflow = {**parsed.request.workflow, name: dict(settings)}
     return replace(parsed, request=replace(parsed.request, workflow=workflow))

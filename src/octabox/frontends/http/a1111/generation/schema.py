@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from octabox.frontends.http.a1111.fields import Count, LenientModel, Number
+from octabox.noise import MAX_SIDE
 
 #: The seed by which clients ask for one at random.
 RANDOM = -1
@@ -21,8 +22,8 @@ class GenerationBody(LenientModel):
     seed: Count = Field(RANDOM, description="Seed of the first image; -1 is at random.")
     subseed: Count = Field(RANDOM, description="Seed of the variation noise; -1 is at random.")
     subseed_strength: Number = Field(0.0, ge=0, le=1, description="Share of the variation noise.")
-    seed_resize_from_h: Count = Field(-1, description="Height of the image whose noise is in the centre.")
-    seed_resize_from_w: Count = Field(-1, description="Width of that image.")
+    seed_resize_from_h: Count = Field(-1, le=MAX_SIDE, description="Height of the image whose noise is in the centre.")
+    seed_resize_from_w: Count = Field(-1, le=MAX_SIDE, description="Width of that image.")
     sampler_name: str | None = Field(None, description="The sampler; default: the model's.")
     sampler_index: str | None = Field(None, description="The sampler, if `sampler_name` is null.")
     scheduler: str | None = Field(None, description="The schedule; default: that of the sampler.")

@@ -127,10 +127,11 @@ def _noise(body: GenerationBody, options: Options) -> tuple[InitialNoise | None,
         # Many clients always send 0, which means nothing.
         scale = body.initial_noise_multiplier or options.initial_noise_multiplier
     has_size = width > 0 and height > 0
+    sides = (("seed_resize_from_w", width), ("seed_resize_from_h", height))
+    half = [] if has_size else [f"'{name}' has no effect without the other side." for name, side in sides if side > 0]
     if not has_size and scale == 1:
-        one = [name for name, side in (("seed_resize_from_w", width), ("seed_resize_from_h", height)) if side > 0]
-        return None, [f"'{name}' has no effect without the other side." for name in one]
-    return InitialNoise(width if has_size else None, height if has_size else None, scale), []
+        return None, half
+    return InitialNoise(width if has_size else None, height if has_size else None, scale), half
 
 
 def _noise_field(noise: InitialNoise | None) -> str:

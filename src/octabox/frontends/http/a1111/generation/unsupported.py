@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from octabox.frontends.http.a1111.generation.defaults import infotext_warnings
 from octabox.frontends.http.a1111.generation.schema import GenerationBody
 
 _STORED = "images are returned, and not stored on the server"
@@ -23,10 +24,11 @@ FOREIGN = frozenset({"url", "auth", "alwayson_script_args"})
 
 
 def unsupported_warnings(body: GenerationBody) -> Iterator[str]:
-    """Yield a warning for each field without effect."""
+    """Yield a warning for each field without effect, and for what of an infotext has none."""
     for name, (neutral, reason) in UNSUPPORTED.items():
         value = getattr(body, name, None)
         if value is not None and value not in neutral:
             yield f"'{name}' has no effect: {reason}."
     if body.override_settings and not body.override_settings_restore_afterwards:
         yield "'override_settings_restore_afterwards' has no effect: 'override_settings' apply to this request alone."
+    yield from infotext_warnings(body.infotext)

@@ -24,6 +24,11 @@ export function url(path) {
   return new URL(path, document.baseURI).href;
 }
 
+/** Return a name as a part of a path: its slashes remain, and all else that means something there is encoded. @param {string} name */
+export function encodePath(name) {
+  return name.split("/").map(encodeURIComponent).join("/");
+}
+
 /** Return the path of a result on this server, whatever host its link names. */
 export function resultUrl(link) {
   const found = /\/results\/([^/?#]+)$/.exec(link);

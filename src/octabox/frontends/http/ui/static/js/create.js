@@ -2,16 +2,16 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { getJson, postJson } from "./api.js";
+import { encodePath, getJson, postJson } from "./api.js";
 import { formFields, initialValues, restoreValues } from "./fields.js";
 import { fetchAsDataUri } from "./media-input.js";
-import { readParameters } from "./metadata.js";
+import { fromOctabox, readParameters } from "./metadata.js";
 import { Run, warningsByField } from "./run.js";
 import { requestBody } from "./request.js";
 import { runs } from "./runs.js";
 import { asCurl, asPython, asYaml } from "./snippets.js";
 import { T } from "./texts.js";
-import { workflowFields } from "./workflow.js";
+import { isList, workflowFields } from "./workflow.js";
 import "./field.js";
 import "./outpaint.js";
 import "./result.js";
@@ -77,6 +77,8 @@ export class OctaboxCreate extends LitElement {
     this.tokens = {};
     /** @type {Record<string, ReturnType<typeof setTimeout>>} */
     this.counting = {};
+    /** @type {Record<string, string>} What the tokens of a prompt depend on, as they were counted last. */
+    this.counted = {};
     this.onUpdate = () => this.requestUpdate();
   }
 
@@ -99,14 +101,19 @@ export class OctaboxCreate extends LitElement {
     }
   }
 
+  /** Count tokens again, whatever has changed the prompt, its syntax or the model. @param {Map<string, any>} changed */
+  updated(changed) {
+    if (!["values", "syntax", "model", "fields"].some((each) => changed.has(each))) return;
+    for (const { name, control } of this.fields) if (control === "prompt") this.countTokens(name);
+  }
+
   /** Show the form of a model for a task. */
   async choose(model, task = "") {
     this.model = model;
     this.task = task;
     const query = task ? `?task=${encodeURIComponent(task)}` : "";
-    const path = model.split("/").map(encodeURIComponent).join("/");
     try {
-      const schema = await getJson(`v1/models/${path}/schema${query}`);
+      const schema = await getJson(`v1/models/${encodePath(model)}/schema${query}`);
       const fields = formFields(schema);
       const before = Object.fromEntries(Object.entries(this.values).filter(([name, value]) => keepsValue(fields, this.fields, name, value)));
       this.fields = fields;
@@ -116,6 +123,7 @@ export class OctaboxCreate extends LitElement {
       this.formats = schema["x-formats"] || [];
       if (!this.formats.includes(this.format)) this.format = "";
       this.tokens = {};
+      this.counted = {};
       this.problems = {};
       this.notices = {};
       this.message = "";
@@ -194,8 +202,8 @@ export class OctaboxCreate extends LitElement {
     return html`<div class="row prompt-parts">
       ${this.knownStyles.length ? html`<fieldset class="styles"><legend>${T.create.styles}</legend>${this.knownStyles.map((each) => html`<label class="switch" title=${each.prompt}>
         <input type="checkbox" name="style" value=${each.name} .checked=${this.styles.includes(each.name)} @change=${(e) => this.onStyle(each.name, e.target.checked)}> ${each.name}</label>`)}</fieldset>` : nothing}
-      ${this.wildcards.length ? html`<label>${T.create.wildcard}<select name="wildcard" @change=${this.onWildcard}><option value=""></option>
-        ${this.wildcards.map((each) => html`<option>${each}</option>`)}</select></label>` : nothing}
+      ${this.wildcards.length ? html`<div class="buttons"><label>${T.create.wildcard}<select name="wildcard">
+        ${this.wildcards.map((each) => html`<option>${each}</option>`)}</select></label><button type="button" @click=${this.onWildcard}>${T.create.insert}</button></div>` : nothing}
     </div>`;
   }
 
@@ -236,8 +244,13 @@ export class OctaboxCreate extends LitElement {
         ${part.name in this.workflow && part.name === "outpaint" && this.source ? html`<octabox-outpaint .image=${this.source} .value=${this.workflow.outpaint}
           @outpaint-change=${(e) => (this.workflow = { ...this.workflow, outpaint: { ...this.workflow.outpaint, ...e.detail } })}></octabox-outpaint>` : nothing}
         ${part.name in this.workflow ? html`<div class="settings" @field-change=${(e) => { e.stopPropagation(); this.onSetting(part.name, e.detail); }}>
-          ${part.fields.map((each) => html`<octabox-field .field=${{ ...each, name: each.name }} .value=${this.workflow[part.name][each.name] ?? each.initial}></octabox-field>`)}
+          ${part.fields.map((each) => this.renderSetting(each, this.workflow[part.name][each.name] ?? each.initial))}
         </div>` : nothing}</div>`)}</details>`;
+  }
+
+  /** A setting of a number that has several is edited as JSON. */
+  renderSetting(field, value) {
+    return html`<octabox-field .field=${isList(value) ? { ...field, control: "json" } : { ...field }} .value=${value}></octabox-field>`;
   }
 
   renderCopy() {
@@ -310,36 +323,36 @@ export class OctaboxCreate extends LitElement {
     this.styles = on ? [...this.styles, name] : this.styles.filter((each) => each !== name);
   }
 
-  /** Insert a wildcard at the cursor of the prompt; it is expanded in a syntax with wildcards alone. */
-  onWildcard(event) {
+  /** Insert the chosen wildcard at the cursor of the prompt; it is expanded in a syntax with wildcards alone. */
+  onWildcard() {
     const area = /** @type {HTMLTextAreaElement | null} */ (this.querySelector("#field-prompt"));
-    if (area && event.target.value) {
-      area.setRangeText(`__${event.target.value}__`, area.selectionStart, area.selectionEnd, "end");
-      this.values = { ...this.values, prompt: area.value };
-      this.countTokens("prompt");
-      if (!this.syntax || this.syntax === "plain") this.syntax = "a1111";
-    }
-    event.target.value = "";
+    const chosen = /** @type {HTMLSelectElement | null} */ (this.querySelector("select[name=wildcard]"));
+    if (!area || !chosen?.value) return;
+    area.setRangeText(`__${chosen.value}__`, area.selectionStart, area.selectionEnd, "end");
+    this.values = { ...this.values, prompt: area.value };
+    if (!this.syntax || this.syntax === "plain") this.syntax = "a1111";
   }
 
-  /** Count the tokens of a prompt when a person pauses. */
+  /** Count the tokens of a prompt when a person pauses, unless they are known. */
   countTokens(name) {
+    const { model, syntax } = this;
+    const prompt = typeof this.values[name] === "string" ? this.values[name] : "";
+    const counted = JSON.stringify([model, syntax, prompt]);
+    if (counted === this.counted[name]) return;
+    this.counted[name] = counted;
     clearTimeout(this.counting[name]);
     this.counting[name] = setTimeout(async () => {
-      const prompt = this.values[name];
-      if (typeof prompt !== "string") return;
-      const body = { prompt, ...(this.syntax ? { prompt_syntax: this.syntax } : {}) };
-      const path = this.model.split("/").map(encodeURIComponent).join("/");
+      const body = { prompt, ...(syntax ? { prompt_syntax: syntax } : {}) };
       // A prompt that cannot be counted has no counter; what is wrong with it is said when it is sent.
-      const { data } = await postJson(`v1/models/${path}/tokens`, body).catch(() => ({ data: [] }));
-      if (prompt === this.values[name]) this.tokens = { ...this.tokens, [name]: prompt ? data : [] };
+      const { data } = prompt ? await postJson(`v1/models/${encodePath(model)}/tokens`, body).catch(() => ({ data: [] })) : { data: [] };
+      // The answer may be about an earlier prompt, syntax or model.
+      if (counted === this.counted[name]) this.tokens = { ...this.tokens, [name]: data };
     }, COUNT_PAUSE);
   }
 
   onField(event) {
     const { name, value } = event.detail;
     this.values = { ...this.values, [name]: value };
-    if (this.fields.some((each) => each.name === name && each.control === "prompt")) this.countTokens(name);
     const { [name]: _, ...others } = this.problems;
     this.problems = others;
   }
@@ -394,6 +407,9 @@ export class OctaboxCreate extends LitElement {
     }
     this.values = restoreValues(this.fields, found.params);
     this.seed = found.seed === null || found.seed === undefined ? "" : String(found.seed);
+    this.syntax = found.syntax || "";
+    this.format = this.formats.find((each) => each === found.format) || "";
+    this.outputs = found.outputs || 1;
     const scheduler = typeof found.scheduler === "string" ? found.scheduler : found.scheduler?.name;
     this.scheduler = this.schedulers.some((each) => each.name === scheduler) ? scheduler : "";
     this.styles = (found.styles || []).filter((each) => this.knownStyles.some(({ name }) => name === each));
@@ -404,11 +420,17 @@ export class OctaboxCreate extends LitElement {
   /** Use a result: its prompt, its seed, all its parameters, or itself as an input. */
   async onUse(event) {
     const { what, output } = event.detail;
-    const { params = {}, model, task, seed, scheduler, workflow, adapters } = output.metadata || {};
+    const { params = {} } = output.metadata || {};
     if (what === "prompt") this.values = { ...this.values, prompt: params.prompt ?? "", ...(params.negative_prompt ? { negative_prompt: params.negative_prompt } : {}) };
     else if (what === "seed") this.seed = String(output.seed);
-    else if (what === "all") await this.use({ model, task, params, seed: output.seed ?? seed, scheduler, workflow, adapters });
+    else if (what === "all") await this.restoreOutput(output);
     else await this.useAsInput(output, what === "mask");
+  }
+
+  /** Set the form to what made an output. */
+  async restoreOutput(output) {
+    const found = fromOctabox(output.metadata || {});
+    await this.use({ ...found, seed: output.seed ?? found.seed });
   }
 
   async useAsInput(output, inpaint) {

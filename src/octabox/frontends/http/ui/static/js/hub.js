@@ -2,7 +2,7 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { getJson, postJson, send } from "./api.js";
+import { encodePath, getJson, postJson, send } from "./api.js";
 import { formatBytes } from "./format.js";
 import { T } from "./texts.js";
 
@@ -79,9 +79,11 @@ export class OctaboxHub extends LitElement {
   renderPull(pull) {
     const left = pull.seconds_left === null ? "" : `, ${T.create.seconds(pull.seconds_left)}`;
     const running = pull.status === "in_progress" || pull.status === "queued";
-    return html`<div class="pull" data-pull=${pull.model} data-state=${pull.status}><strong>${pull.model}</strong>
+    // A download by URL has no model.
+    const name = pull.model || pull.file || pull.url;
+    return html`<div class="pull" data-pull=${name} data-state=${pull.status}><strong>${name}</strong>
       <span role="status">${running ? `${formatBytes(pull.bytes)} / ${formatBytes(pull.total_bytes)}${left}` : T.phases[pull.status] || pull.status}</span>
-      ${running ? html`<progress aria-label=${pull.model} max=${pull.total_bytes || 1} .value=${pull.bytes}></progress>
+      ${running ? html`<progress aria-label=${name} max=${pull.total_bytes || 1} .value=${pull.bytes}></progress>
         <button type="button" @click=${() => this.change("DELETE", `v1/hub/pulls/${pull.id}`)}>${T.create.cancel}</button>` : nothing}
       ${pull.error ? html`<p class="error">${linked(pull.error.message)}</p>` : nothing}</div>`;
   }
@@ -95,11 +97,12 @@ export class OctaboxHub extends LitElement {
         <td><button type="button" @click=${() => this.pull(each.name)}>${T.models.pull}</button></td></tr>`)}</tbody></table></div>`;
   }
 
+  /** Only a repository can be downloaded again by its name, and only what was downloaded is deleted, no folder of a person. */
   renderCached() {
     return html`<h2>${T.models.cached}</h2><div class="table"><table><tbody>${this.cached.map((each) => html`<tr data-cached=${each.name}><td><strong>${each.name}</strong>${each.complete === false ? html` <small>${T.models.incomplete}</small>` : nothing}</td>
       <td>${each.kind || ""}</td><td>${formatBytes(each.size)}</td><td class="buttons">
-      ${each.complete === false ? html`<button type="button" @click=${() => this.pull(each.name)}>${T.models.pull}</button>` : nothing}
-      <button type="button" @click=${() => this.remove(each)}>${T.gallery.delete}</button></td></tr>`)}</tbody></table></div>`;
+      ${each.complete === false && each.where === "cache" ? html`<button type="button" @click=${() => this.pull(each.name)}>${T.models.pull}</button>` : nothing}
+      ${each.where === "folder" ? nothing : html`<button type="button" @click=${() => this.remove(each)}>${T.gallery.delete}</button>`}</td></tr>`)}</tbody></table></div>`;
   }
 
   async onSearch(event) {
@@ -118,7 +121,7 @@ export class OctaboxHub extends LitElement {
   }
 
   async remove(model) {
-    if (confirm(T.models.remove(model.name, formatBytes(model.size)))) await this.change("DELETE", `v1/hub/models/${model.name}`);
+    if (confirm(T.models.remove(model.name, formatBytes(model.size)))) await this.change("DELETE", `v1/hub/models/${encodePath(model.name)}`);
   }
 
   /** @param {string} method @param {string} path */

@@ -21,7 +21,14 @@ const GREY = 0.72;
  * @returns {Mesh}
  */
 export function parseMesh(content, type) {
-  const mesh = type.includes("ply") ? parsePly(content) : type.includes("obj") ? parseObj(new TextDecoder().decode(content)) : parseGlb(content);
+  /** @type {Mesh} */
+  let mesh;
+  try {
+    mesh = type.includes("ply") ? parsePly(content) : type.includes("obj") ? parseObj(new TextDecoder().decode(content)) : parseGlb(content);
+  } catch {
+    // Such as a file that was cut off.
+    throw new Error(T.mesh.unreadable);
+  }
   const vertices = mesh.positions.length / 3;
   if (!vertices || !mesh.indices.length || mesh.indices.some((each) => each >= vertices)) throw new Error(T.mesh.unreadable);
   return mesh;

@@ -46,14 +46,14 @@ export class OctaboxMesh extends LitElement {
   }
 
   render() {
-    return html`<canvas class="mesh" width="640" height="480" tabindex="0" role="img" aria-label=${`${this.label}. ${T.mesh.keys}`} title=${T.mesh.keys}
+    return html`<canvas class="mesh" width="640" height="480" tabindex="0" role="application" aria-label=${`${this.label}. ${T.mesh.keys}`} title=${T.mesh.keys}
         @pointerdown=${this.onDown} @pointermove=${this.onMove} @pointerup=${this.onUp} @pointercancel=${this.onUp} @wheel=${this.onWheel} @keydown=${this.onKey}></canvas>
       <p class="note">${this.message || T.mesh.size(this.vertices, this.triangles)}</p>`;
   }
 
   /** @param {Map<string, any>} changed */
   updated(changed) {
-    if (changed.has("url") && this.url) this.load().catch((error) => (this.message = error.message));
+    if (changed.has("url") && this.url) this.load(this.url).catch((error) => (this.message = error.message));
   }
 
   disconnectedCallback() {
@@ -63,9 +63,15 @@ export class OctaboxMesh extends LitElement {
     this.gl = null;
   }
 
-  async load() {
+  /** @param {string} url */
+  async load(url) {
     this.message = "";
-    const mesh = parseMesh(await (await fetch(this.url)).arrayBuffer(), this.type);
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(T.errors.status(response.status));
+    const content = await response.arrayBuffer();
+    // What is not shown any more needs no context, which nothing would release.
+    if (!this.isConnected || url !== this.url) return;
+    const mesh = parseMesh(content, this.type);
     const canvas = /** @type {HTMLCanvasElement} */ (this.querySelector("canvas"));
     this.gl = canvas.getContext("webgl2", { antialias: true, preserveDrawingBuffer: true });
     if (!this.gl) throw new Error(T.mesh.noWebGl);

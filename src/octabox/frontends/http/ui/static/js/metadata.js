@@ -11,6 +11,9 @@
  * @property {any} [workflow]
  * @property {any[]} [adapters]
  * @property {string[]} [styles]
+ * @property {string} [syntax] Syntax of the prompts; that of the model by default.
+ * @property {string} [format] Format of the files.
+ * @property {number} [outputs] Number of outputs.
  */
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
@@ -69,11 +72,22 @@ async function inflate(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** @returns {Restored} */
+/** Parts of a workflow that metadata has beside its workflow, since they change the call itself. */
+const CHANGES = ["variation", "noise", "seamless"];
+
+/**
+ * Return the parameters in metadata of Octabox.
+ *
+ * The prompts are those of the call, with styles and wildcards applied, and not as they were written: another server, or this one
+ * some day, has other ones.
+ *
+ * @param {Record<string, any>} metadata
+ * @returns {Restored}
+ */
 export function fromOctabox(metadata) {
-  const { model, task, params = {}, seed = null, scheduler, workflow, adapters } = metadata;
-  const words = { ...params, ...(metadata.written || {}) };
-  return { model, task, params: words, seed, scheduler, workflow, adapters };
+  const { model, task, params = {}, seed = null, scheduler, adapters, prompt_syntax: syntax = "plain" } = metadata;
+  const changes = Object.fromEntries(CHANGES.filter((each) => metadata[each]).map((each) => [each, metadata[each]]));
+  return { model, task, params, seed, scheduler, adapters, syntax, workflow: { ...(metadata.workflow || {}), ...changes } };
 }
 
 /** Words of A1111's infotext, by the parameter of diffusers. */
@@ -97,5 +111,5 @@ export function fromInfotext(text) {
   const [, width, height] = /^(\d+)x(\d+)$/.exec(settings.Size || "") || [];
   if (width) Object.assign(params, { width: Number(width), height: Number(height) });
   const seed = settings.Seed ? Number(settings.Seed) : null;
-  return { params, seed, scheduler: settings.Sampler };
+  return { params, seed, scheduler: settings.Sampler, syntax: "a1111" };
 }

@@ -2,7 +2,7 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { postJson } from "./api.js";
+import { encodePath, postJson } from "./api.js";
 import { formatBytes } from "./format.js";
 import { T } from "./texts.js";
 import "./hub.js";
@@ -50,7 +50,7 @@ export class OctaboxModels extends LitElement {
     this.busy = new Set([...this.busy, model.id]);
     this.message = "";
     try {
-      await postJson(`v1/models/${model.id.split("/").map(encodeURIComponent).join("/")}/${action}`);
+      await postJson(`v1/models/${encodePath(model.id)}/${action}`);
     } catch (error) {
       this.message = error.message;
     }

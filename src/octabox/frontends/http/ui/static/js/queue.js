@@ -62,8 +62,9 @@ export class OctaboxQueue extends LitElement {
   }
 
   open(run, action) {
-    const { model, task, params = {}, seed, scheduler, workflow, adapters, styles } = run.body;
-    this.dispatchEvent(new CustomEvent("open-parameters", { bubbles: true, detail: { action, found: { model, task, params, seed, scheduler, workflow, adapters, styles } } }));
+    const { model, task, params = {}, seed, scheduler, workflow, adapters, styles, prompt_syntax: syntax, output, num_outputs: outputs } = run.body;
+    const found = { model, task, params, seed, scheduler, workflow, adapters, styles, syntax, format: output?.format, outputs };
+    this.dispatchEvent(new CustomEvent("open-parameters", { bubbles: true, detail: { action, found } }));
   }
 }
 

@@ -11,7 +11,7 @@ export const T = {
     model: "Model", task: "Task", make: "Generate", add: "Add to queue", cancel: "Cancel", seed: "Seed", random: "at random",
     newSeed: "New seed", keepSeed: "Keep the last seed", outputs: "Outputs", scheduler: "Scheduler", schedulerOwn: "the model's own",
     advanced: "Advanced parameters", workflow: "Workflow", adapters: "Adapters",
-    syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.", styles: "Styles", wildcard: "Insert a wildcard", format: "Format", formatDefault: "the best lossless", input: "Input", noText: "(no text)",
+    syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.", styles: "Styles", wildcard: "Wildcard", insert: "Insert", format: "Format", formatDefault: "the best lossless", input: "Input", noText: "(no text)",
     tokens: (/** @type {string} */ name, /** @type {number} */ count, /** @type {number | null} */ top) => `${name}: ${count}${top === null ? "" : ` of ${top}`} tokens`,
     result: "Result", empty: "The result appears here.", swap: "Swap width and height",
     loading: "Reading the model's parameters …",

@@ -48,8 +48,24 @@ export function workflowBody(known, chosen) {
     for (const field of part.fields) {
       const value = chosen[part.name][field.name];
       if (value === undefined || value === null || value === "" || value === field.initial) continue;
-      body[part.name][field.name] = ["number", "slider"].includes(field.control) ? Number(value) : field.control === "json" && typeof value === "string" ? JSON.parse(value) : value;
+      body[part.name][field.name] = ["number", "slider"].includes(field.control) ? numbers(value) : field.control === "json" && typeof value === "string" ? JSON.parse(value) : value;
     }
   }
   return body;
+}
+
+/** Return whether a value is several numbers, such as the radii of a blur in two directions, or is being edited as such. */
+export function isList(value) {
+  return Array.isArray(value) || (typeof value === "string" && value.trim().startsWith("["));
+}
+
+/** Return a number, or several; a text that is neither remains, so that the server says what is wrong with it. */
+function numbers(value) {
+  if (Array.isArray(value)) return value;
+  if (!isList(value)) return Number(value);
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
 }

@@ -1,0 +1,109 @@
+"""Defaults of fields from an infotext, over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from fakes import Server, sample_image
+from octabox.frontends.http.a1111.generation.defaults import AREA, CLIP_SKIP, DESCRIPTIVE, FIELDS, HIRES, SIZES
+from octabox.frontends.http.a1111.generation.schema import ImageToImageBody, TextToImageBody
+from octabox.media.metadata.infotext import format_infotext, split_infotext
+from octabox.types import GenerationRequest
+
+SIDES = {"width": 64, "height": 64}
+
+IMAGE = base64.b64encode(sample_image(size=(16, 16))).decode()
+
+
+@pytest.fixture
+def server() -> Server:
+    """Return a server of the embedded model over fakes."""
+    return Server()
+
+
+async def sent(server: Server, route: str = "txt2img", **body: Any) -> tuple[GenerationRequest, list[str]]:
+    """Return the request to the service for a body, and the warnings of the response."""
+    answer = await server.http.post(f"/sdapi/v1/{route}", json=body)
+    assert answer.is_success, answer.text
+    warnings = [each for each in answer.json()["warnings"] if each != "served warning."]
+    assert warnings == [each for each in json.loads(answer.json()["info"])["warnings"] if each != "served warning."]
+    return server.asked, warnings
+
+
+async def test_infotext_is_a_default(server: Server) -> None:
+    """The fields of the request take precedence."""
+    text = "a star\nNegative prompt: n\nSteps: 9, Sampler: DDIM, CFG scale: 2, Seed: 4, Size: 64x32, Clip skip: 2"
+    request, _ = await sent(server, infotext=text, steps=5)
+
+    assert {"prompt": "a star", "clip_skip": 1} == request.params
+    assert {"num_inference_steps": 5, "width": 64, "height": 32} == {
+        name: request.optional_params[name] for name in ("num_inference_steps", "width", "height")
+    }
+    assert 4 == request.seed
+
+
+async def test_an_infotext_has_a_refiner_and_a_size_of_the_second_pass(server: Server) -> None:
+    """They are as if the request had sent them."""
+    pairs = "Steps: 9, Sampler: DDIM, Seed: 4, Refiner: demo, Refiner switch at: 0.75, Hires resize: 64x32"
+    request, warnings = await sent(server, infotext=f"x\n{pairs}, Hires upscaler: Lanczos")
+
+    assert {"model": "demo", "switch_at": 0.75} == request.workflow["refiner"]
+    assert (64, 32) == tuple(request.workflow["hires"][side] for side in ("width", "height"))
+    assert [] == warnings
+
+
+async def test_an_infotext_has_an_area_and_a_blur(server: Server) -> None:
+    """Those of inpainting too; the radii of the blur may differ."""
+    pairs = "Steps: 9, Sampler: DDIM, Seed: 4, Inpaint area: Only masked, Masked area padding: 8"
+    images = {"init_images": [IMAGE], "mask": IMAGE}
+    request, _ = await sent(server, "img2img", infotext=f"x\n{pairs}, Mask blur x: 2, Mask blur y: 6", **images)
+    whole, _ = await sent(server, "img2img", infotext=f"x\n{pairs}".replace("Only masked", "Whole picture"), **images)
+
+    found = {name: request.workflow["inpaint"][name] for name in ("area", "padding", "mask_blur")}
+    assert {"area": "masked", "padding": 8, "mask_blur": [2, 6]} == found
+    assert "whole" == whole.workflow["inpaint"]["area"]
+
+
+async def test_nothing_of_an_infotext_is_dropped_in_silence(server: Server) -> None:
+    """Each pair that the server writes for any image is a field, describes what made the image, or is a warning."""
+    hires = {"scale": 2, "width": 8, "height": 8, "steps": 3, "strength": 0.5, "upscaler": "lanczos"}
+    inpaint = {"area": "masked", "padding": 4, "mask_blur": [2, 6]}
+    refiner = {"model": "demo", "switch_at": 0.75}
+    metadata = {
+        "params": {"prompt": "x", "num_inference_steps": 3, "guidance_scale": 2.0, "strength": 0.5, **SIDES},
+        "scheduler": {"name": "Euler", "schedule": "Karras"},
+        "workflow": {"hires": hires, "refiner": refiner, "inpaint": inpaint},
+        "variation": {"seed": 2, "strength": 0.5},
+        "noise": {**SIDES, "scale": 0.5},
+        "seamless": {"axes": "x"},
+        "seed": 1,
+        "model": "demo",
+        "pipeline": "P",
+        "version": "1",
+        "clip_layer": 2,
+    }
+    texts = [
+        format_infotext(metadata, {"Model hash": "a"}),
+        format_infotext({**metadata, "seamless": {"axes": "xy"}, "workflow": {"inpaint": {**inpaint, "mask_blur": 3}}}),
+    ]
+    written = {name for text in texts for name in split_infotext(text)[2]}
+    read = {*FIELDS, *SIZES, *HIRES, *DESCRIPTIVE, CLIP_SKIP, AREA}
+    _, warnings = await sent(server, infotext="x\nSteps: 9, Sampler: DDIM, Seed: 4, Tiling axes: x, VAE: a")
+
+    assert written >= {"Tiling", "Tiling axes", "Refiner", "Hires resize", "Mask blur", "Mask blur x", "Model hash"}
+    assert {"Tiling axes"} == written - read
+    assert set(FIELDS.values()) <= {*TextToImageBody.model_fields, *ImageToImageBody.model_fields}
+    assert ["In 'infotext', 'Tiling axes', 'VAE' have no effect."] == warnings
+
+
+async def test_a_refiner_has_formats(server: Server) -> None:
+    """The message about another format is about the refiner, if there is no second pass."""
+    body = {"prompt": "x", "refiner_checkpoint": "demo", "refiner_switch_at": 0.5}
+    answer = await server.http.post("/sdapi/v1/txt2img", json={**body, "override_settings": {"samples_format": "avif"}})
+
+    assert 400 == answer.status_code
+    assert "A refiner makes png, jpg or webp." in answer.text
