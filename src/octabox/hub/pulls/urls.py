@@ -124,8 +124,8 @@ async def pull_url(
     digest = (request.sha256 or "").lower()
     place = folder / digest / request.name
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.partial")
-    async with _locked(place.with_name(f".{place.name}.lock")):
+    partial, lock = _hidden(place)
+    async with _locked(lock):
         if place.exists():
             return place
         async with httpx.AsyncClient(transport=guard.transport(), timeout=TIMEOUT, trust_env=False) as client:
@@ -140,6 +140,26 @@ async def pull_url(
                 raise _about_url(error, request) from error
         partial.replace(place)
     return place
+
+
+def delete_url_file(file: Path) -> bool:
+    """Delete a downloaded file, and the folder of its checksum if nothing else is there; return whether it was not in use."""
+    partial, lock = _hidden(file)
+    try:
+        with WeakFileLock(lock, timeout=POLL):
+            file.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+    except TimeoutError:
+        return False
+    with contextlib.suppress(OSError):  # A file of another name may be there, or be downloaded.
+        file.parent.rmdir()
+    return True
+
+
+def _hidden(file: Path) -> tuple[Path, Path]:
+    """Return the places of the received part of a file, and of its lock."""
+    return file.with_name(f".{file.name}.partial"), file.with_name(f".{file.name}.lock")
 
 
 @contextlib.asynccontextmanager

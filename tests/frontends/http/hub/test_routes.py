@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -210,3 +211,27 @@ async def test_a_url_needs_an_admin_key_too(tmp_path: Path) -> None:
     server = url_server(tmp_path, asyncio.Event(), admin_keys=["admin"])
 
     assert 401 == (await server.http.post("/v1/hub/pulls", json={"url": URL, "sha256": SHA256})).status_code
+
+
+@pytest.mark.parametrize("name", ["style", "a/b/c", "a b/c", "style#2", "line/50% ?", "style/ink"])
+async def test_a_file_of_any_name_is_removed(local_hub: LocalHub, tmp_path: Path, name: str) -> None:
+    """By its name in its folder, as the list states it; another file stays."""
+    server = Server(models=tmp_path, cache_dir=tmp_path / "own")
+    file = tmp_path / "own" / "files" / SHA256 / "style.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(CONTENT)
+    loras = tmp_path / "loras"
+    for each in (name, "other"):
+        link = loras / f"{each}.safetensors"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    listed = [each["name"] for each in (await server.http.get("/v1/hub/models")).json()["data"]]
+    response = await server.http.delete(f"/v1/hub/models/{quote(name)}")
+    missing = await server.http.delete(f"/v1/hub/models/{quote(name)}")
+    revision = await server.http.delete(f"/v1/hub/models/{quote(name)}", params={"revision": "main"})
+
+    assert sorted([name, "other"]) == sorted(listed)
+    assert (200, True) == (response.status_code, response.json().get("removed")), response.text
+    assert (404, 404) == (missing.status_code, revision.status_code)
+    assert [loras / "other.safetensors"] == [each for each in loras.rglob("*") if each.is_symlink()]
+    assert CONTENT == (loras / "other.safetensors").read_bytes()
