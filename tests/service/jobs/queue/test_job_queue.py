@@ -437,7 +437,7 @@ async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:
     one, two = servers.one, servers.two
     one.runs.automatic = False
     await one.accept("a")
-    while (await two.queue.find("a")).status != "in_progress":  # The start of the run is on disk.
+    while (await two.queue.find("a")).status != "in_progress":  # noqa: ASYNC110 (until it is on disk)
         await asyncio.sleep(0.005)
     one.now += 31
     await two.queue.lease.renew()
