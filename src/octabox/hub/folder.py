@@ -27,6 +27,9 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 #: Maximum length of a Hub id.
 _MAX_LENGTH = 96
 
+#: Maximum bytes of the name of a downloaded file: a lock beside it has a longer one, and file systems allow 255.
+MAX_NAME_BYTES = 200
+
 
 def is_hub_id(text: str) -> bool:
     """Return whether a text has the form of a Hub repository id: an owner, one slash, a name."""
@@ -34,6 +37,11 @@ def is_hub_id(text: str) -> bool:
         return False
     is_invalid = "--" in text or ".." in text or text.endswith((".", "-", ".git"))
     return not is_invalid and Path(text).suffix.lower() not in CHECKPOINT_SUFFIXES
+
+
+def is_short_name(name: str) -> bool:
+    """Return whether a text without control characters is short enough for the name of a downloaded file."""
+    return name.isprintable() and len(os.fsencode(name)) <= MAX_NAME_BYTES
 
 
 def index_file(folder: Path) -> Path | None:

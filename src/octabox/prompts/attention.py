@@ -82,6 +82,9 @@ class _Parser:
         # None begins a new section.
         self._parts: list[list[str | float] | None] = []
         self._open: dict[str, list[int]] = {"(": [], "[": []}
+        # The factors, and by place those that begin or end there.
+        self._factors: list[float] = []
+        self._changes: dict[int, list[int]] = {}
 
     def parse(self, text: str) -> list[list[str | float] | None]:
         for token in TOKEN.finditer(text):
@@ -97,6 +100,7 @@ class _Parser:
         for bracket, factor in (("(", EMPHASIS), ("[", 1 / EMPHASIS)):
             for start in self._open[bracket]:
                 self._multiply(start, factor)
+        self._weight()
         return self._parts
 
     @property
@@ -105,9 +109,23 @@ class _Parser:
         return sum(map(len, self._open.values()))
 
     def _multiply(self, start: int, factor: float) -> None:
-        for part in self._parts[start:]:
+        """Let a factor apply to the parts from a place on that there are so far."""
+        index = len(self._factors)
+        self._factors.append(factor)
+        for place in (start, len(self._parts)):
+            self._changes.setdefault(place, []).append(index)
+
+    def _weight(self) -> None:
+        """Set the weights of all parts in one pass: the product changes only where a factor begins or ends."""
+        active: set[int] = set()
+        weight = 1.0
+        for place, part in enumerate(self._parts):
+            if place in self._changes:
+                for index in self._changes[place]:
+                    active ^= {index}
+                weight = math.prod((self._factors[index] for index in sorted(active)), start=1.0)
             if part is not None:
-                part[1] = float(part[1]) * factor
+                part[1] = weight
 
     def _append(self, text: str, *, split: bool) -> None:
         words = BREAK.split(text) if split else [text]

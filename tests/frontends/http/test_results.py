@@ -1,6 +1,7 @@
 """Results that clients fetch by URL."""
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from octabox.errors import CapacityError
 from octabox.frontends.http.results import Results
+from octabox.service.jobs.results import StoredResult
+from octabox.service.jobs.store.files import SharedFiles
 from octabox.storage import FileStore
 from octabox.types import Artifact
 
@@ -159,6 +162,63 @@ def test_every_server_finds_what_a_shared_store_has(tmp_path: Path) -> None:
     assert second.find(name) is None
     assert [] == list(store.within("results").files())
     second.close()
+
+
+def test_what_another_server_has_deleted_is_gone(tmp_path: Path) -> None:
+    """Also where a copy of it was sent before."""
+    store = FileStore(str(tmp_path / "store"))
+    first, second = Results(60, shared=store), Results(60, shared=store)
+    name = first.keep(artifact())
+    found = second.find(name)
+    first.drop(name)
+
+    assert found is not None
+    assert second.find(name) is None
+    assert not found.path.exists()
+    first.close()
+    second.close()
+
+
+class SlowStore:
+    """Results of background jobs, which two requests read at the same time."""
+
+    def __init__(self, files: SharedFiles) -> None:
+        self.files, self.reads = files, 0
+        self._both = threading.Barrier(2)
+
+    def find(self, name: str) -> StoredResult | None:
+        """Return a result."""
+        file = self.files.find(name)
+        return StoredResult(None, file.size, 60.0) if file else None
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a result once two have asked for it."""
+        self.reads += 1
+        self._both.wait(20)
+        return self.files.read(name)
+
+
+def test_a_copy_that_is_being_sent_is_not_written_again(tmp_path: Path) -> None:
+    """Two requests for a file that is not here yet: the second one takes what the first one has written."""
+    stored = SlowStore(SharedFiles(FileStore(str(tmp_path))))
+    name = stored.files.write(b"x" * 10, ".webp")
+    results, written = Results(60, stored=stored), list[bytes]()
+    with pytest.MonkeyPatch.context() as patch:
+        write = Path.write_bytes
+        patch.setattr(Path, "write_bytes", lambda self, content: (written.append(content), write(self, content))[1])
+        threads = [threading.Thread(target=results.find, args=(name,)) for _ in range(2)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    again = results.find(name)
+
+    assert (2, [b"x" * 10]) == (stored.reads, written)
+    assert again is not None
+    assert again.media_type == "image/webp"
+    stored.files.drop([name])
+    assert results.find(name) is None
+    results.close()
 
 
 def test_expired_results_of_other_servers_are_deleted(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from octabox.errors import DownloadError, ForbiddenUrlError, InvalidParameterError, OctaboxError
+from octabox.hub.folder import MAX_NAME_BYTES
 from octabox.hub.pulls import urls
 from octabox.hub.pulls.urls import UrlRequest, pull_url
 from octabox.security.urls import UrlGuard
@@ -17,6 +18,10 @@ from octabox.security.urls import UrlGuard
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 URL = "https://files.example/a/model.safetensors"
+
+
+#: Redirects to what is no URL.
+ODD = {"/control.safetensors": "https://files.example/a\x7fb.safetensors", "/bracket.safetensors": "https://[/"}
 
 
 async def public(host: str, port: int) -> list[str]:
@@ -31,6 +36,8 @@ def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(302, headers={"location": f"https://inside.example{path}"})
     if path == "/plain":
         return httpx.Response(302, headers={"location": "http://files.example/model.safetensors"})
+    if path in ODD:
+        return httpx.Response(302, headers={"location": ODD[path]})
     if path.endswith("none.safetensors"):
         return httpx.Response(404)
     start = int((request.headers.get("range") or "bytes=0-")[6:-1])
@@ -70,6 +77,15 @@ async def test_a_file_is_fetched_once_and_checked(guard: UrlGuard, tmp_path: Pat
         (URL, "abc", InvalidParameterError),
         ("https://files.example/page.html", SHA256, InvalidParameterError),
         (URL, "0" * 64, DownloadError),
+        ("https://files.example/a\x01b.safetensors", SHA256, ForbiddenUrlError),
+        ("https://files.example/a\nb.safetensors", SHA256, ForbiddenUrlError),
+        ("https://files.example/a\ud800.safetensors", SHA256, ForbiddenUrlError),
+        ("https://files.example/a%00b.safetensors", SHA256, InvalidParameterError),
+        ("https://files.example/a%0Ab.safetensors", SHA256, InvalidParameterError),
+        (f"https://files.example/{'a' * 250}.safetensors", SHA256, InvalidParameterError),
+        (f"https://files.example/{'%C3%A4' * 100}.safetensors", SHA256, InvalidParameterError),
+        ("https://files.example/control.safetensors", SHA256, DownloadError),
+        ("https://files.example/bracket.safetensors", SHA256, DownloadError),
     ],
 )
 async def test_what_is_refused(
@@ -106,3 +122,15 @@ async def test_no_room(guard: UrlGuard, tmp_path: Path, monkeypatch: pytest.Monk
         await pull_url(UrlRequest(URL, SHA256), tmp_path, guard=guard)
 
     assert ("disk_full", True) == (caught.value.code, "OCTABOX_CACHE_DIR" in caught.value.hint)
+
+
+async def test_a_folder_that_cannot_be_written(guard: UrlGuard, tmp_path: Path) -> None:
+    """The error names it, and the setting; a name of the largest size can be written."""
+    (tmp_path / "file").touch()
+    with pytest.raises(DownloadError, match="cannot be stored in") as caught:
+        await pull_url(UrlRequest(URL, SHA256), tmp_path / "file", guard=guard)
+
+    assert f"{tmp_path / 'file'}" in caught.value.message
+    assert "OCTABOX_CACHE_DIR" in caught.value.hint
+    longest = f"https://files.example/{'a' * (MAX_NAME_BYTES - 12)}.safetensors"
+    assert (await pull_url(UrlRequest(longest, SHA256), tmp_path, guard=guard)).exists()

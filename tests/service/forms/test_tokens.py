@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
+from local_hub import LocalHub, folder_files
 from octabox import demo
+from octabox.config.model import ModelConfig
 from octabox.errors import InvalidParameterError
-from octabox.service.forms.tokens import TokenCount, count_tokens
+from octabox.hub.pulls.plan import PullRequest, make_plan
+from octabox.hub.pulls.pull import pull
+from octabox.service.forms.tokens import TokenCount, count_model_tokens, count_tokens
 
 TEXTS = ["", "a red circle", "A RED  circle, 12 of them; don't!", "a large yellow star on a blue background " * 20]
 
@@ -60,3 +64,29 @@ def test_what_cannot_be_counted(tmp_path: Path) -> None:
     assert [TokenCount("tokenizer", None, 24)] == count_tokens(tmp_path / "model", "a red circle")
     assert [] == count_tokens(tmp_path / "nothing", "a red circle")
     assert [] == count_tokens(tmp_path, "a red circle")
+
+
+async def test_a_model_of_the_hub(local_hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted by its files in the cache, also if a component comes from elsewhere; without them there is no count."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    local_hub.add("org/shapes", folder_files(demo.FOLDER))
+    text = "a red circle"
+    config = ModelConfig(name="shapes", model="org/shapes")
+    before = count_model_tokens(config, text)
+    await pull(make_plan(PullRequest("org/shapes")))
+    small = tmp_path / "small"
+    shutil.copytree(demo.FOLDER / "tokenizer", small / "words")
+    settings = json.loads((small / "words" / "tokenizer_config.json").read_text())
+    (small / "words" / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 9}))
+
+    def counted(**components: object) -> list[TokenCount]:
+        configured = ModelConfig.model_validate({**config.model_dump(), "components": components})
+        return count_model_tokens(configured, text)
+
+    count = _expected(text)
+    assert ([], [TokenCount("tokenizer", count, 24)]) == (before, counted())
+    assert [TokenCount("tokenizer", count, 24)] == counted(vae={"model": "org/other"})
+    assert [TokenCount("tokenizer", count, 9)] == counted(tokenizer={"model": str(small), "subfolder": "words"})
+    assert [TokenCount("tokenizer", None, 24)] == counted(tokenizer={"model": "org/other"})
+    assert [] == counted(tokenizer=None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import threading
 
 import pytest
 
@@ -24,12 +26,19 @@ class Shop:
     def __init__(self) -> None:
         self.now, self.files = 100.0, list[str]()
         self.generations = FakeGenerations()
-        self.jobs = Jobs(self.generations, 10, self.keep, self.files.remove, lambda: self.now)
+        self.jobs = Jobs(self.generations, 10, self.keep, self.drop, lambda: self.now)
+        self.may_drop = threading.Event()
+        self.may_drop.set()
 
     def keep(self, artifact: Artifact) -> str:
         """Keep an artifact, under its seed."""
         self.files.append(f"{artifact.seed}.png")
         return self.files[-1]
+
+    def drop(self, name: str) -> None:
+        """Delete a file, as a store that may be slow does."""
+        assert self.may_drop.wait(20)
+        self.files.remove(name)
 
     def start(self, *, keep: bool = False, **fields: object) -> Job:
         """Start a request."""
@@ -138,6 +147,7 @@ async def test_an_id_is_taken_while_it_runs(shop: Shop) -> None:
 
     assert "completed" == second.status
     assert third is shop.jobs.find("a")
+    await shop.jobs.close()
     assert ["9.png"] == shop.files
 
 
@@ -148,7 +158,35 @@ async def test_jobs_expire(shop: Shop) -> None:
 
     with pytest.raises(GenerationNotFoundError, match="no request 'a'"):
         shop.jobs.find("a")
+    await shop.jobs.close()
     assert [] == shop.files
+
+
+async def test_a_slow_store_is_waited_for_by_who_deletes(shop: Shop) -> None:
+    """Nobody else waits while files are deleted; a deletion has ended when it says so, and so has the server's end."""
+    jobs = [await shop.ended(shop.start(id=each, seed=seed, keep=True)) for seed, each in enumerate("ab")]
+    shop.may_drop.clear()
+    forgetting = asyncio.create_task(shop.jobs.forget(jobs[0]))
+    await asyncio.sleep(0.01)
+    shop.now += 10
+
+    assert ([], False, 2) == (shop.jobs.list(), forgetting.done(), len(shop.files))
+    closing = asyncio.create_task(shop.jobs.close())
+    await asyncio.sleep(0.01)
+    assert not closing.done()
+    shop.may_drop.set()
+    await asyncio.gather(forgetting, closing)
+    assert [] == shop.files
+
+
+async def test_a_file_that_cannot_be_deleted_keeps_no_other(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names it."""
+    job = await shop.ended(shop.start(keep=True, num_outputs=2))
+    shop.files.remove(job.files[0])
+    await shop.jobs.forget(job)
+
+    assert [] == shop.files
+    assert job.files[0] in caplog.text
 
 
 async def test_only_so_many_are_remembered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.hub.cache_layout import CachedRepo
-from octabox.hub.folder import is_hub_id
-from octabox.hub.snapshots import find_snapshot
+from octabox.config.places import component_path, model_path
 from octabox.hub.weights import component_elements, file_elements
 
 #: Bytes of an element by dtype; ``auto`` is a half-precision dtype on an accelerator.
@@ -30,7 +28,7 @@ def weight_bytes(config: ModelConfig, device: str, default_dtype: str = "auto") 
         device: The device that it computes on, such as ``cpu`` or ``cuda:0``.
         default_dtype: Dtype of models that configure none.
     """
-    path = _model_path(config)
+    path = model_path(config)
     if path is None:
         return None
     elements = {SINGLE_FILE: file_elements(path)} if path.is_file() else component_elements(path, config.variant)
@@ -41,7 +39,7 @@ def weight_bytes(config: ModelConfig, device: str, default_dtype: str = "auto") 
     }
     sizes = {name: size for name, size in sizes.items() if not config.part(name).omit and not config.part(name).model}
     for index, (name, part) in enumerate(config.parts()):
-        if part.model and (source := _component_path(part.model)) is not None:
+        if part.model and (source := component_path(part.model)) is not None:
             folder = source / (part.subfolder or "") if source.is_dir() else source
             counts = file_elements(folder) if folder.is_file() else _sum_elements(folder, config.variant)
             sizes[f"{name}.{index}" if _is_list(config, name) else name] = _in_memory(
@@ -91,23 +89,3 @@ def _stored_size(dtype: str) -> float:
     """Return the bytes of an element in a file; of packed weights, an element is a byte."""
     digits = re.search(r"\d+", dtype)
     return int(digits[0]) / 8 if digits else 1
-
-
-def _model_path(config: ModelConfig) -> Path | None:
-    """Return the folder or file that the worker loads a model from; None if it is not on this machine."""
-    path = Path(config.model)
-    if path.exists() or not is_hub_id(config.model):
-        return path if path.exists() else None
-    omit = {name for name, part in config.parts() if part.model or part.omit}
-    return find_snapshot(config.model, config.revision, variant=config.variant, omit=omit)
-
-
-def _component_path(source: str) -> Path | None:
-    """Return the folder or file of a component with another source; None if it is not on this machine."""
-    path = Path(source)
-    if path.exists() or not is_hub_id(source):
-        return path if path.exists() else None
-    repository = CachedRepo(source)
-    commit = repository.commit()
-    folder = None if commit is None else repository.snapshot(commit)
-    return folder if folder is not None and folder.is_dir() else None

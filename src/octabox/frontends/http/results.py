@@ -24,12 +24,21 @@ _HINT = "Request response_format b64_json, or free some disk space."
 
 @dataclass(frozen=True)
 class Result:
-    """A file on disk, its media type, size and time of expiry."""
+    """A file on disk.
+
+    Args:
+        path: Its path.
+        media_type: Its media type.
+        size: Its bytes.
+        expires: When it expires, by the clock of the results.
+        is_copy: Whether it is a copy from a store, where it may be deleted at any time.
+    """
 
     path: Path
     media_type: str
     size: int
     expires: float
+    is_copy: bool = False
 
 
 class FoundResult(Protocol):
@@ -105,9 +114,11 @@ class Results:
         """
         with self._lock:
             self._make_room(0)
-            if found := self._results.get(name):
-                return found
-        return self._stored_result(name) or self._shared_result(name)
+            if (kept := self._results.get(name)) and not kept.is_copy:
+                return kept
+        if (found := self._stored_result(name) or self._shared_result(name)) is None:
+            self._forget(name)
+        return found
 
     def remaining(self, result: Result) -> int:
         """Return in how many seconds a result expires."""
@@ -121,10 +132,8 @@ class Results:
             self._shared.sweep(age=self._ttl)
 
     def drop(self, name: str) -> None:
-        """Delete a result, if it exists."""
-        with self._lock:
-            if result := self._results.pop(name, None):
-                result.path.unlink(missing_ok=True)
+        """Delete a result, if it exists; this may take the time of a store."""
+        self._forget(name)
         if self._shared:
             self._shared.drop([name])
 
@@ -136,19 +145,28 @@ class Results:
                 self._folder.remove()
                 self._folder = None
 
-    def _write(self, name: str, content: bytes, media_type: str, seconds: float) -> Result:
-        """Write a file to the folder.
+    def _forget(self, name: str) -> None:
+        """Delete a result from the folder, if it is there."""
+        with self._lock:
+            if name in self._results:
+                self._remove(name)
+
+    def _write(self, name: str, content: bytes, media_type: str, seconds: float, *, is_copy: bool = False) -> Result:
+        """Write a file to the folder, unless it is there: it may be being sent.
 
         Args:
             name: Its name.
             content: Its content.
             media_type: Its media type.
             seconds: Seconds until it expires.
+            is_copy: Whether it is a copy from a store.
 
         Raises:
             CapacityError: The file cannot be written.
         """
         with self._lock:
+            if known := self._results.get(name):
+                return known
             self._make_room(len(content))
             if self._folder is None:
                 self._folder = TemporaryFolder()
@@ -159,7 +177,7 @@ class Results:
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
                 raise CapacityError(f"The result cannot be stored: {error.strerror}.", hint=_HINT) from error
-            result = self._results[name] = Result(path, media_type, len(content), self._clock() + seconds)
+            result = self._results[name] = Result(path, media_type, len(content), self._clock() + seconds, is_copy)
         return result
 
     def _stored_result(self, name: str) -> Result | None:
@@ -168,7 +186,7 @@ class Results:
         if self._stored is None or found is None:
             return None
         if found.path is None:
-            return self._write(name, self._stored.read(name), _media_type(name), found.remaining)
+            return self._copy(name, self._stored.read, found.remaining)
         return Result(found.path, _media_type(name), found.size, self._clock() + found.remaining)
 
     def _shared_result(self, name: str) -> Result | None:
@@ -177,7 +195,13 @@ class Results:
         remaining = 0.0 if file is None else file.modified + self._ttl - time.time()
         if self._shared is None or remaining <= 0:
             return None
-        return self._write(name, self._shared.read(name), _media_type(name), remaining)
+        return self._copy(name, self._shared.read, remaining)
+
+    def _copy(self, name: str, read: Callable[[str], bytes], seconds: float) -> Result:
+        """Return the copy of a file of a store, which is read if there is none yet."""
+        with self._lock:
+            known = self._results.get(name)
+        return known or self._write(name, read(name), _media_type(name), seconds, is_copy=True)
 
     def _make_room(self, size: int) -> None:
         """Delete expired results, and the oldest until a file of this size fits."""

@@ -15,7 +15,7 @@ from huggingface_hub.errors import CacheNotFound
 
 from octabox.errors import InvalidParameterError, ModelNotFoundError, nearest
 from octabox.hub.cache_layout import CachedRepo, repository_of
-from octabox.hub.folder import index_file, read_index
+from octabox.hub.folder import index_file, is_hub_id, read_index
 from octabox.hub.pulls.links import kind_of_file
 from octabox.hub.selection import RepoKind, kind_of_repository, weight_names
 from octabox.hub.snapshots import missing_files
@@ -102,7 +102,7 @@ def plan_removal(name: str, folders: Iterable[Path] = ()) -> Removal:
     repo = next((each for each in cache.repos if each.repo_id == repo_id and each.repo_type == "model"), None)
     if repo is None:
         partial = CachedRepo(repo_id).folder
-        if not revision and partial.is_dir():  # An interrupted download has no revision yet.
+        if not revision and is_hub_id(repo_id) and partial.is_dir():  # An interrupted download has no revision yet.
             return Removal(repo_id, None, (), _folder_size(partial), ())
         names = [each.repo_id for each in cache.repos]
         hint = (

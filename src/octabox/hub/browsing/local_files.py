@@ -6,7 +6,6 @@ Only what Octabox has downloaded is removed: links into the Hub's cache and to f
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.files_in_use import claim_file
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, index_file
 from octabox.hub.pulls.links import ModelFolders, kind_of_file
+from octabox.hub.pulls.urls import delete_url_file
 from octabox.hub.selection import RepoKind, weight_names
 
 
@@ -53,7 +53,7 @@ def plan_local_removal(name: str, folders: ModelFolders, url_folder: Path) -> Re
     if place.is_symlink() and (repo := repository_of(place)) is not None:
         return _cached_removal(name, place, target, repo, folders)
     if place.is_symlink() and target.parent.parent == Path(os.path.realpath(url_folder)):
-        return Removal(name, None, (), target.stat().st_size, (str(place),), (str(target),))
+        return _url_removal(name, place, target, folders)
     message = f"{place} was not downloaded by Octabox, so it is not removed."
     raise InvalidParameterError(message, hint=f"Delete it: rm -r {place}", model=name)
 
@@ -71,16 +71,24 @@ def remove_local(removal: Removal) -> None:
     try:
         if None in descriptors:
             raise in_use_error(removal.name)
+        for each in targets:
+            if repository_of(each) is None and not delete_url_file(each):
+                raise in_use_error(removal.name)
         for link in removal.links:
             Path(link).unlink(missing_ok=True)
-        for each in targets:
-            if repository_of(each) is None:
-                shutil.rmtree(each.parent)
         _delete_cached({str(each) for each in targets if repository_of(each) is not None})
     finally:
         for descriptor in descriptors:
             if descriptor is not None:
                 os.close(descriptor)
+
+
+def _url_removal(name: str, place: Path, target: Path, folders: ModelFolders) -> Removal:
+    """Return the removal of a file that was downloaded by URL: of the link alone if it has further names."""
+    others = [each for _, _, each in _entries(folders) if each != place and os.path.realpath(each) == str(target)]
+    if others:
+        return Removal(name, None, (), 0, (str(place),))
+    return Removal(name, None, (), target.stat().st_size, (str(place),), (str(target),))
 
 
 def _cached_removal(name: str, place: Path, target: Path, repo: CachedRepo, folders: ModelFolders) -> Removal:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from octabox.errors import ModelNotFoundError
 from octabox.hub.browsing.library import Removal, plan_removal, remove_model
 from octabox.hub.browsing.local_files import plan_local_removal, remove_local
+from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.folder import is_hub_id
 from octabox.hub.pulls.links import ModelFolders
 
@@ -49,7 +50,9 @@ def remove(removal: Removal) -> None:
     Raises:
         InvalidParameterError: It is in use by a process.
     """
-    if removal.files or not is_hub_id(removal.name):
-        remove_local(removal)
-    else:
+    # An interrupted download has no commits; and a link may have a name that has the form of a Hub id.
+    is_partial = is_hub_id(removal.name) and CachedRepo(removal.name).folder.is_dir()
+    if not removal.files and (removal.commits or is_partial):
         remove_model(removal)
+    else:
+        remove_local(removal)

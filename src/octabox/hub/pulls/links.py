@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from octabox.errors import InvalidParameterError, OctaboxError
+from octabox.errors import DownloadError, InvalidParameterError, OctaboxError
 from octabox.hub.adapters.adapter_file import SUFFIXES, check_lora, read_embedding
 from octabox.hub.cache_layout import repository_of
 from octabox.hub.checkpoints.families import match_family
 from octabox.hub.checkpoints.tensors import read_shapes
-from octabox.hub.folder import CHECKPOINT_SUFFIXES
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, is_short_name
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.selection import EMBEDDING_STEMS, LORA_STEMS, SINGLE_FILE_KINDS, RepoKind
 
@@ -58,9 +60,9 @@ def check_name(name: str | None) -> None:
     Raises:
         InvalidParameterError: It cannot be the name of a file.
     """
-    if name is not None and not _NAME.fullmatch(name):
+    if name is not None and not (_NAME.fullmatch(name) and is_short_name(name)):
         message = f"{name!r} cannot be the name of a model."
-        raise InvalidParameterError(message, hint="Use letters, digits, dots and dashes.", parameter="as")
+        raise InvalidParameterError(message, hint="Use a few letters, digits, dots and dashes.", parameter="name")
 
 
 def register_model(plan: PullPlan, folders: ModelFolders, name: str | None = None) -> Registered | None:
@@ -73,6 +75,7 @@ def register_model(plan: PullPlan, folders: ModelFolders, name: str | None = Non
 
     Raises:
         InvalidParameterError: The name is used by another file.
+        DownloadError: The link or the configuration cannot be written.
     """
     check_name(name)
     if plan.request.is_part:
@@ -92,8 +95,9 @@ def register_model(plan: PullPlan, folders: ModelFolders, name: str | None = Non
     text = yaml.safe_dump({key: value for key, value in fields.items() if value}, sort_keys=False)
     if place.exists() and place.read_text(encoding="utf-8") != text:
         raise _in_use(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text, encoding="utf-8")
+    with _writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
     return Registered(name, plan.kind, place)
 
 
@@ -108,6 +112,10 @@ def register_file(
         name: Its name; by default that of the file, or of the repository if that of the file is generic.
         kind: What it is if its content does not show it.
         repo: Its repository.
+
+    Raises:
+        InvalidParameterError: The name is used by another file.
+        DownloadError: The link cannot be written.
     """
     kind = kind_of_file(file, kind)
     if name is None:
@@ -120,9 +128,10 @@ def register_file(
         )
         if not same:
             raise _in_use(place)
-        place.unlink()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(file.absolute())
+    with _writing(place):
+        place.unlink(missing_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(file.absolute())
     return Registered(name, kind, place)
 
 
@@ -147,6 +156,16 @@ def kind_of_file(file: Path, default: RepoKind = "checkpoint") -> RepoKind:
     return default
 
 
+@contextlib.contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """Turn an error of the file system within the context into one with the place."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{place} cannot be written: {error.strerror or error}."
+        raise DownloadError(message, hint="Check the folder: what was downloaded is kept.") from error
+
+
 def _in_use(place: Path) -> InvalidParameterError:
     message = f"{place} exists already, and is not of this model."
-    return InvalidParameterError(message, hint="Choose another name with --as.", parameter="as")
+    return InvalidParameterError(message, hint="Choose another name, on the command line with --as.", parameter="name")

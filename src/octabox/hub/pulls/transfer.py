@@ -128,7 +128,11 @@ class Transfer:
             if not response.has_redirect_location:
                 return response
             await response.aclose()
-            url = urljoin(url, response.headers["location"])
+            try:
+                url = urljoin(url, response.headers["location"])
+            except ValueError as error:
+                message = "the server redirects to what is not a URL"
+                raise httpx.RemoteProtocolError(message, request=response.request) from error
         raise httpx.TooManyRedirects(f"more than {MAX_REDIRECTS} redirects", request=response.request)
 
 

@@ -16,6 +16,7 @@ from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # i
 
 from octabox.errors import DownloadError, ForbiddenUrlError, InvalidParameterError, OctaboxError
 from octabox.hub.cache_layout import RemoteFile
+from octabox.hub.folder import MAX_NAME_BYTES, is_short_name
 from octabox.hub.hub_errors import hub_error
 from octabox.hub.hub_messages import Target, disk_full
 from octabox.hub.pulls.plan import RESERVE
@@ -75,6 +76,7 @@ class UrlRequest:
             InvalidParameterError: The checksum is missing or invalid, or the URL does not name a weight file.
         """
         guard.check_form(self.url, "url")
+        _check_valid(self.url)
         if urlsplit(self.url).scheme != "https":
             raise ForbiddenUrlError(f"{self.shown} is not an https URL.", hint="Use https.", parameter="url")
         if not _SHA256.fullmatch((self.sha256 or "").lower()):
@@ -83,6 +85,9 @@ class UrlRequest:
         if not weight_names([self.name]):
             message = f"{self.shown} does not name a weight file."
             raise InvalidParameterError(message, hint="Such as https://host/model.safetensors.", parameter="url")
+        if not is_short_name(self.name):
+            message = f"The name of the file at the URL has more than {MAX_NAME_BYTES} bytes, or control characters."
+            raise InvalidParameterError(message, hint="Download it yourself, under another name.", parameter="url")
 
 
 def file_guard() -> UrlGuard:
@@ -112,6 +117,15 @@ async def pull_url(
     """
     guard = guard or file_guard()
     request.check(guard)
+    try:
+        return await _pull(request, folder, report, guard)
+    except OSError as error:
+        message = f"{request.shown} cannot be stored in {folder}: {error.strerror or error}."
+        raise DownloadError(message, hint="Check the folder, or set OCTABOX_CACHE_DIR.") from error
+
+
+async def _pull(request: UrlRequest, folder: Path, report: Callable[[int, int], None], guard: UrlGuard) -> Path:
+    """Download a file, as `pull_url` does; an error of the disk is as Python raises it."""
 
     def headers(address: str) -> Mapping[str, str]:
         # Redirects are checked as well.
@@ -124,8 +138,8 @@ async def pull_url(
     digest = (request.sha256 or "").lower()
     place = folder / digest / request.name
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.partial")
-    async with _locked(place.with_name(f".{place.name}.lock")):
+    partial, lock = _hidden(place)
+    async with _locked(lock):
         if place.exists():
             return place
         async with httpx.AsyncClient(transport=guard.transport(), timeout=TIMEOUT, trust_env=False) as client:
@@ -142,6 +156,26 @@ async def pull_url(
     return place
 
 
+def delete_url_file(file: Path) -> bool:
+    """Delete a downloaded file, and the folder of its checksum if nothing else is there; return whether it was not in use."""
+    partial, lock = _hidden(file)
+    try:
+        with WeakFileLock(lock, timeout=POLL):
+            file.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+    except TimeoutError:
+        return False
+    with contextlib.suppress(OSError):  # A file of another name may be there, or be downloaded.
+        file.parent.rmdir()
+    return True
+
+
+def _hidden(file: Path) -> tuple[Path, Path]:
+    """Return the places of the received part of a file, and of its lock."""
+    return file.with_name(f".{file.name}.partial"), file.with_name(f".{file.name}.lock")
+
+
 @contextlib.asynccontextmanager
 async def _locked(place: Path) -> AsyncIterator[None]:
     """Hold the lock of a file, so that of several processes one downloads it."""
@@ -153,6 +187,19 @@ async def _locked(place: Path) -> AsyncIterator[None]:
             except TimeoutError:
                 await asyncio.sleep(POLL)
         yield
+
+
+def _check_valid(url: str) -> None:
+    """Refuse a URL that no request can have, such as one with control characters.
+
+    Raises:
+        ForbiddenUrlError: It is refused.
+    """
+    try:
+        httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        message = f"The URL is not valid: {error}."
+        raise ForbiddenUrlError(message, hint="Encode its characters as a browser does.", parameter="url") from error
 
 
 def _check_space(request: UrlRequest, folder: Path, needed: int) -> None:

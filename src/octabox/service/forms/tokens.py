@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from octabox.config.model import ModelConfig
+from octabox.config.places import component_path, model_path
 from octabox.errors import OctaboxError
 from octabox.hub.folder import folder_index, index_components
 from octabox.prompts.attention import parse_prompt
@@ -31,6 +35,9 @@ _COMPEL_WEIGHTS = re.compile(r"(?<=[\w)])(?:\++|-+)(?!\w)|(?<=\))\d*\.?\d+|(?<!\
 #: The limit that a tokenizer without one states is larger than this.
 NO_LIMIT = 1_000_000
 
+#: A folder that does not exist.
+NOWHERE = Path(os.devnull)
+
 #: Tokenizers that are kept, by their files.
 MAX_TOKENIZERS = 8
 
@@ -50,11 +57,35 @@ class TokenCount:
     max_tokens: int | None = None
 
 
-def count_tokens(folder: Path, prompt: str, syntax: str = PLAIN) -> list[TokenCount]:
+def count_model_tokens(config: ModelConfig, prompt: str, syntax: str = PLAIN) -> list[TokenCount]:
+    """Return what `count_tokens` does for a configured model: none if it is not on this machine, or is a single file.
+
+    Args:
+        config: The configuration of the model, which may have other sources for components.
+        prompt: The prompt.
+        syntax: Its syntax.
+
+    Raises:
+        InvalidParameterError: A weight is not valid.
+    """
+    places: dict[str, Path | None] = {}
+    for name, part in config.parts():
+        if part.omit or part.model:
+            source = component_path(part.model) if part.model and not part.omit else None
+            places[name] = source / (part.subfolder or "") if source else None
+    omitted = {name for name, part in config.parts() if part.omit}
+    found = count_tokens(model_path(config) or NOWHERE, prompt, syntax, places)
+    return [each for each in found if each.tokenizer not in omitted]
+
+
+def count_tokens(
+    folder: Path, prompt: str, syntax: str = PLAIN, places: Mapping[str, Path | None] = MappingProxyType({})
+) -> list[TokenCount]:
     """Return the number of tokens of a prompt by each tokenizer of a model.
 
     Args:
         folder: Folder of the model; any other path has none.
+        places: Folders of components that are elsewhere; None for those that are not on this machine.
         prompt: The prompt; weights of its syntax are not text, and wildcards are counted as they are written.
         syntax: Its syntax.
 
@@ -62,7 +93,7 @@ def count_tokens(folder: Path, prompt: str, syntax: str = PLAIN) -> list[TokenCo
         InvalidParameterError: A weight is not valid.
     """
     text = _text_of(prompt, syntax)
-    return [_count(folder, name, text) for name in _tokenizers_of(folder)]
+    return [_count(folder, name, text, places) for name in _tokenizers_of(folder, places)]
 
 
 def _text_of(prompt: str, syntax: str) -> str:
@@ -74,20 +105,24 @@ def _text_of(prompt: str, syntax: str) -> str:
     return parse_prompt(prompt).text
 
 
-def _tokenizers_of(folder: Path) -> Iterator[str]:
-    """Yield the components of a folder that are tokenizers."""
+def _tokenizers_of(folder: Path, places: Collection[str]) -> Iterator[str]:
+    """Yield the components of a model that are tokenizers, in its folder or elsewhere."""
     try:
         components = index_components(folder_index(folder)) if folder.is_dir() else {}
     except (OctaboxError, OSError):
         return
-    yield from (name for name in components if name.startswith(TOKENIZER) and (folder / name).is_dir())
+    yield from (
+        name for name in components if name.startswith(TOKENIZER) and (name in places or (folder / name).is_dir())
+    )
 
 
-def _count(folder: Path, name: str, text: str) -> TokenCount:
+def _count(folder: Path, name: str, text: str, places: Mapping[str, Path | None]) -> TokenCount:
     """Return the number of tokens by one tokenizer."""
-    tokenizer = _open(folder / name)
+    encoder = name.replace(TOKENIZER, ENCODER, 1)
+    place, encoder_place = places.get(name, folder / name), places.get(encoder, folder / encoder)
+    tokenizer = None if place is None else _open(place)
     tokens = None if tokenizer is None else len(tokenizer.encode(text).ids)
-    return TokenCount(name, tokens, _limit(folder, name))
+    return TokenCount(name, tokens, _limit(place or NOWHERE, encoder_place or NOWHERE))
 
 
 def _open(folder: Path) -> Tokenizer | None:
@@ -136,12 +171,11 @@ def _byte_pairs(folder: Path) -> Tokenizer | None:
     return tokenizer
 
 
-def _limit(folder: Path, name: str) -> int | None:
-    """Return how many tokens the text encoder of a tokenizer takes in one call."""
-    encoder = _settings(folder / name.replace(TOKENIZER, ENCODER, 1) / "config.json")
+def _limit(tokenizer: Path, encoder: Path) -> int | None:
+    """Return how many tokens the text encoder of a tokenizer takes in one call, by their folders."""
     limits = (
-        _settings(folder / name / "tokenizer_config.json").get("model_max_length"),
-        encoder.get("max_position_embeddings"),
+        _settings(tokenizer / "tokenizer_config.json").get("model_max_length"),
+        _settings(encoder / "config.json").get("max_position_embeddings"),
     )
     found = [int(each) for each in limits if isinstance(each, int | float) and 0 < each < NO_LIMIT]
     return min(found, default=None)

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from octabox.errors import GenerationCancelledError, GenerationNotFoundError, InvalidParameterError, OctaboxError
 from octabox.security.clients import current_client, may_see
 from octabox.service.events import result_of
+from octabox.service.jobs.dropping import FileDropper
 from octabox.service.jobs.job import EventQueue, Job, JobEvents
 from octabox.service.protocols import GenerationService
 from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
@@ -30,7 +31,7 @@ class Jobs:
         inner: Runs the requests.
         ttl: Seconds that a job is kept after its end.
         keep: Writes an artifact where clients can fetch it, and returns the name of the file.
-        drop: Deletes the file of this name, if it exists.
+        drop: Deletes the file of this name, if it exists; called in a thread.
         clock: Returns the time in seconds since the epoch.
     """
 
@@ -42,7 +43,8 @@ class Jobs:
         drop: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._inner, self._ttl, self._keep, self._drop, self._clock = inner, ttl, keep, drop, clock
+        self._inner, self._ttl, self._keep, self._clock = inner, ttl, keep, clock
+        self._files = FileDropper(drop)
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._followers: dict[str, list[EventQueue]] = {}
@@ -111,10 +113,12 @@ class Jobs:
         await self.cancel(job)
         if self._jobs.get(job.id) is job:
             self._remove(job.id)
+            await self._files.finish()
 
     async def close(self) -> None:
-        """Cancel all jobs."""
+        """Cancel all jobs, and wait until the files of deleted ones are gone."""
         await asyncio.gather(*(self.cancel(job) for job in [*self._jobs.values()]))
+        await self._files.finish()
 
     async def _run(self, job: Job, *, keep: bool) -> None:
         """Run a job, and record its result or its error."""
@@ -169,9 +173,8 @@ class Jobs:
 
     def _remove(self, job_id: str) -> None:
         """Remove an ended job and its files."""
-        job = self._jobs.pop(job_id, None)
-        for name in job.files if job else ():
-            self._drop(name)
+        if job := self._jobs.pop(job_id, None):
+            self._files.drop(job.files)
 
 
 def _cancelled(job: Job) -> GenerationCancelledError:

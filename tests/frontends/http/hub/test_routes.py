@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -73,14 +74,53 @@ async def test_search_and_description(local_hub: LocalHub) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"model": ""}, {"model": "org/x", "path": "/etc"}, {"model": "org/x", "name": "../x"}]
+    ("body", "param"),
+    [
+        ({}, "model"),
+        ({"model": ""}, "model"),
+        ({"model": "org/x", "path": "/etc"}, "path"),
+        ({"model": "org/x", "name": "../x"}, "name"),
+        ({"model": "org/x", "name": "x\0"}, "name"),
+        ({"model": "org/x", "name": "ä" * 101}, "name"),
+        ({"url": "https://files.example/a%00b.safetensors", "sha256": "0" * 64}, "url"),
+        ({"url": "https://files.example/a\u0001b.safetensors", "sha256": "0" * 64}, "url"),
+    ],
 )
-async def test_a_body_is_checked(local_hub: LocalHub, body: dict[str, Any]) -> None:
-    """Unknown fields, and names that leave the folder, are refused."""
+async def test_a_body_is_checked(local_hub: LocalHub, body: dict[str, Any], param: str) -> None:
+    """Unknown fields, and names that leave the folder or cannot be those of files, are refused."""
     server = Server()
     response = await server.http.post("/v1/hub/pulls", json=body)
 
-    assert 400 == response.status_code, response.text
+    assert (400, param) == (response.status_code, response.json()["error"]["param"]), response.text
+
+
+async def test_a_name_that_is_used(tmp_path: Path) -> None:
+    """The error of the download names the field of the request; the file that has the name is kept."""
+    gate = asyncio.Event()
+    gate.set()
+    server = url_server(tmp_path, gate)
+    (tmp_path / "loras").mkdir()
+    (tmp_path / "loras" / "mine.safetensors").write_bytes(b"mine")
+    response = await server.http.post("/v1/hub/pulls", json={"url": URL, "sha256": SHA256, "name": "mine"})
+    error = (await finished(server, response.json()))["error"]
+
+    assert "exists already" in error["message"]
+    assert "name" == error.get("param", error.get("parameter"))
+    assert b"mine" == (tmp_path / "loras" / "mine.safetensors").read_bytes()
+
+
+async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """It is named, and what was downloaded is kept."""
+    gate = asyncio.Event()
+    gate.set()
+    server = url_server(tmp_path, gate)
+    (tmp_path / "loras").write_bytes(b"not a folder")
+    response = await server.http.post("/v1/hub/pulls", json={"url": URL, "sha256": SHA256})
+    error = (await finished(server, response.json()))["error"]
+
+    assert f"{tmp_path / 'loras'}" in error["message"]
+    assert "cannot be written" in error["message"]
+    assert [CONTENT] == [each.read_bytes() for each in (tmp_path / "files").rglob("style.safetensors")]
 
 
 async def test_a_path_of_this_machine_is_no_model(
@@ -210,3 +250,27 @@ async def test_a_url_needs_an_admin_key_too(tmp_path: Path) -> None:
     server = url_server(tmp_path, asyncio.Event(), admin_keys=["admin"])
 
     assert 401 == (await server.http.post("/v1/hub/pulls", json={"url": URL, "sha256": SHA256})).status_code
+
+
+@pytest.mark.parametrize("name", ["style", "a/b/c", "a b/c", "style#2", "line/50% ?", "style/ink"])
+async def test_a_file_of_any_name_is_removed(local_hub: LocalHub, tmp_path: Path, name: str) -> None:
+    """By its name in its folder, as the list states it; another file stays."""
+    server = Server(models=tmp_path, cache_dir=tmp_path / "own")
+    file = tmp_path / "own" / "files" / SHA256 / "style.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(CONTENT)
+    loras = tmp_path / "loras"
+    for each in (name, "other"):
+        link = loras / f"{each}.safetensors"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    listed = [each["name"] for each in (await server.http.get("/v1/hub/models")).json()["data"]]
+    response = await server.http.delete(f"/v1/hub/models/{quote(name)}")
+    missing = await server.http.delete(f"/v1/hub/models/{quote(name)}")
+    revision = await server.http.delete(f"/v1/hub/models/{quote(name)}", params={"revision": "main"})
+
+    assert sorted([name, "other"]) == sorted(listed)
+    assert (200, True) == (response.status_code, response.json().get("removed")), response.text
+    assert (404, 404) == (missing.status_code, revision.status_code)
+    assert [loras / "other.safetensors"] == [each for each in loras.rglob("*") if each.is_symlink()]
+    assert CONTENT == (loras / "other.safetensors").read_bytes()

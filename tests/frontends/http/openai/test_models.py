@@ -1,11 +1,15 @@
 """Models over HTTP."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from fakes import Server
+from local_hub import LocalHub, folder_files
+from octabox import demo
+from octabox.hub.pulls.plan import PullRequest, make_plan
+from octabox.hub.pulls.pull import pull
 from octabox.memory_state import MemoryState
 from octabox.types import ModelInfo, ModelStatus
 
@@ -166,10 +170,30 @@ async def test_an_alias_has_the_status_of_its_model(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("body", "param"),
-    [({}, "prompt"), ({"prompt": 1}, "prompt"), ({"prompt": "a", "prompt_syntax": "bbcode"}, "prompt_syntax")],
+    [
+        ({}, "prompt"),
+        ({"prompt": 1}, "prompt"),
+        ({"prompt": "a" * 20_001}, "prompt"),
+        ({"prompt": "a", "prompt_syntax": "bbcode"}, "prompt_syntax"),
+    ],
 )
 async def test_tokens_of_what_is_no_prompt(server: Server, body: dict[str, Any], param: str) -> None:
     """A wrong body is an error that names the field, before a model is looked at."""
     answer = await server.http.post("/v1/models/demo/tokens", json=body)
 
     assert (400, param) == (answer.status_code, answer.json()["error"]["param"])
+
+
+async def test_tokens_of_a_model_of_the_hub(
+    server: Server, local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found in the cache of the Hub, as its configuration names it."""
+    local_hub.add("org/shapes", folder_files(demo.FOLDER))
+    await pull(make_plan(PullRequest("org/shapes")))
+    served = server.models.resolve("demo")
+    config = served.config.model_copy(update={"model": "org/shapes"})
+    monkeypatch.setattr(server.models, "resolve", lambda _: replace(served, config=config))
+    answer = await server.http.post("/v1/models/demo/tokens", json={"prompt": "a red circle"})
+
+    assert [("tokenizer", 24)] == [(each["tokenizer"], each["max_tokens"]) for each in answer.json()["data"]]
+    assert answer.json()["data"][0]["tokens"] > 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from octabox.service.jobs.errors import (
     IdempotencyError,
     JobQuotaError,
     JobStateError,
+    JobStoreError,
     ResultExpiredError,
     WorkerLostError,
 )
 from octabox.service.jobs.queue.job_queue import prune
+from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Event, GenerationRequest
 from queue_houses import House, Runs, Servers, check_sharing, end_abruptly, until
@@ -40,6 +43,23 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     house = House(tmp_path)
     yield house
     await house.queue.close()
+
+
+@pytest.fixture
+def dropped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Return the files that are deleted, none of which in the thread of the event loop: a store may be elsewhere."""
+    names: list[str] = []
+    threads: set[threading.Thread] = set()
+    drop = FolderFiles.drop
+
+    def record(self: FolderFiles, each: Collection[str]) -> None:
+        names.extend(each)
+        threads.add(threading.current_thread())
+        drop(self, each)
+
+    monkeypatch.setattr(FolderFiles, "drop", record)
+    yield names
+    assert threading.current_thread() not in threads
 
 
 async def test_a_job_is_run_and_kept(house: House) -> None:
@@ -227,6 +247,31 @@ async def test_a_key_is_accepted_once(house: House) -> None:
     assert ["a", "c"] == sorted(house.runs.order)
 
 
+async def test_a_key_at_two_requests_at_a_time(house: House, dropped: list[str]) -> None:
+    """One is accepted; the media of the other one are deleted."""
+    submission = Submission(GenerationRequest("demo", id="a", inputs={"image": (b"x",)}))
+    accepted = await asyncio.gather(*(house.queue.accept([submission], "key") for _ in range(2)))
+
+    assert [False, True] == sorted(each.replayed for each in accepted)
+    assert 1 == len(dropped)
+
+
+async def test_what_cannot_be_stored_leaves_no_files(
+    house: House, dropped: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The media that were written before the database failed are deleted."""
+
+    async def fail(*_: object) -> None:
+        raise JobStoreError("Full.")
+
+    monkeypatch.setattr(house.queue.store, "accept", fail)
+    with pytest.raises(JobStoreError, match="Full"):
+        await house.accept("a", inputs={"image": (b"x",)})
+
+    assert 1 == len(dropped)
+    assert [] == [*(house.folder / "jobs" / "files").iterdir()]
+
+
 async def test_a_batch_is_accepted_whole_or_not(house: House) -> None:
     """One invalid request refuses all, and is named; jobs of a batch are found by it."""
     good, bad = (Submission(GenerationRequest(model)) for model in ("demo", "nothing"))
@@ -387,12 +432,13 @@ async def test_servers_share_a_store(servers: Servers) -> None:
     await check_sharing(servers)
 
 
-async def test_a_lease_that_ends(servers: Servers) -> None:
+async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:
     """A server that does not renew it loses its jobs, whose results it does not record; it goes on with a new lease."""
     one, two = servers.one, servers.two
     one.runs.automatic = False
     await one.accept("a")
-    await one.runs.started("a")
+    while (await two.queue.find("a")).status != "in_progress":  # noqa: ASYNC110 (until it is on disk)
+        await asyncio.sleep(0.005)
     one.now += 31
     await two.queue.lease.renew()
     await two.ended("a")
@@ -404,7 +450,7 @@ async def test_a_lease_that_ends(servers: Servers) -> None:
     await one.accept("b")
 
     assert ["completed", "completed"] == [job.status for job in await one.ended("a", "b")]
-    assert [1, "a"] == [len(files), two.runs.order[0]]
+    assert [1, 1, "a"] == [len(files), len(dropped), two.runs.order[0]]
     assert 2 == (await one.queue.find("a")).attempts
 
 

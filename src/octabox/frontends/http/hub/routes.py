@@ -74,15 +74,15 @@ def _add_browsing(router: APIRouter, ctx: AppContext) -> None:
 def _add_removal(router: APIRouter, ctx: AppContext) -> None:
     """Add the route that removes a model."""
 
-    @router.delete("/models/{owner}/{repo}")
-    async def remove_repository(owner: str, repo: str, revision: str | None = None, dry_run: bool = False) -> Response:
-        """Remove a model from the cache, unless it is in use; with `dry_run`, return what would be removed."""
-        name = _hub_id(owner, repo) + (f"@{revision}" if revision else "")
-        return await _remove(ctx, name, dry_run=dry_run)
+    @router.delete("/models/{name:path}")
+    async def remove_model(name: str, revision: str | None = None, dry_run: bool = False) -> Response:
+        """Remove a model from the cache, or a downloaded file by its name in the folders of models, LoRAs and embeddings.
 
-    @router.delete("/models/{name}")
-    async def remove_file(name: str, dry_run: bool = False) -> Response:
-        """Remove a downloaded file by its name in the folders of models, LoRAs and embeddings, unless it is in use."""
+        What is in use is not removed. With `dry_run`, return what would be removed.
+        """
+        if revision:
+            owner, _, repo = name.partition("/")
+            name = f"{_hub_id(owner, repo)}@{revision}"
         return await _remove(ctx, name, dry_run=dry_run)
 
 

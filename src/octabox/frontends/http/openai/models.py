@@ -18,11 +18,11 @@ from octabox.errors import ModelNotFoundError
 from octabox.frontends.http.bodies import body_description, check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
-from octabox.service.forms.tokens import count_tokens
+from octabox.service.forms.tokens import count_model_tokens
 from octabox.types import ModelInfo, ModelStatus
 
 #: Maximum number of characters of a prompt whose tokens are counted.
-MAX_PROMPT = 100_000
+MAX_PROMPT = 20_000
 
 
 class LoadBody(BaseModel):
@@ -108,7 +108,7 @@ def _with_tokens(router: APIRouter, ctx: AppContext) -> APIRouter:
         body = check_fields(TokensBody, await read_json(request, '{"prompt": "a red circle"}'))
         model = await asyncio.to_thread(ctx.models.resolve, name)
         syntax = body.prompt_syntax or model.config.prompt_syntax or ctx.settings.prompt_syntax
-        counts = await asyncio.to_thread(count_tokens, Path(model.config.model), body.prompt, syntax)
+        counts = await asyncio.to_thread(count_model_tokens, model.config, body.prompt, syntax)
         return SafeJson({"object": "list", "data": [asdict(each) for each in counts]})
 
     return router

@@ -151,12 +151,12 @@ class Acceptor:
             rows = await asyncio.to_thread(to_rows, jobs, write, key, request_hash)
             former_hash, former, number = await self._store.accept(rows, visible_client.get())
         except BaseException:
-            self._store.files.drop(names)
+            await self._store.drop_files(names)
             raise
         finally:
             self._live.reserved[client] -= len(jobs)
         if former:
-            self._store.files.drop(names)
+            await self._store.drop_files(names)
             return self._replay(former, former_hash, request_hash)
         for index, job in enumerate(jobs):
             job.number, job.server = number + index, self._store.server

@@ -103,7 +103,7 @@ class JobRecorder:
                 logger.warning("The end of job %s is not stored yet: %s", job.id, error)
                 await asyncio.sleep(delay)
         if not is_recorded:  # Another server has taken it over, since this one did not renew its lease in time.
-            self._store.files.drop(files)
+            await self._store.drop_files(files)
             self._live.remove(job)
             return
         vars(job).update(vars(ended))

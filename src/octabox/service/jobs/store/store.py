@@ -33,7 +33,7 @@ class JobStore(StoreMembership):
         """
         rows = [{**row, "server": self.server} for row in rows]
         dropped, former, jobs, number = await self._run("accept", rows, visible)
-        await self._drop(dropped)
+        await self.drop_files(dropped)
         return former, jobs, number
 
     async def find_key(self, client: str, key: str) -> tuple[str, list[StoredJob]]:
@@ -75,7 +75,7 @@ class JobStore(StoreMembership):
             limit: The limit.
             keep: Id of the job whose result is the last to go.
         """
-        await self._drop(await self._run("trim", limit, keep))
+        await self.drop_files(await self._run("trim", limit, keep))
 
     async def result_bytes(self) -> int:
         """Return how many bytes the results of all jobs have."""
@@ -109,11 +109,11 @@ class JobStore(StoreMembership):
 
     async def remove(self, ids: Sequence[str]) -> None:
         """Delete jobs and their files."""
-        await self._drop(await self._run("remove", ids))
+        await self.drop_files(await self._run("remove", ids))
 
     async def remove_expired(self, now: float) -> None:
         """Delete expired jobs and their files."""
-        await self._drop(await self._run("remove_expired", now))
+        await self.drop_files(await self._run("remove_expired", now))
 
     async def last_place(self) -> int:
         """Return the highest place of all jobs."""
@@ -153,7 +153,7 @@ class JobStore(StoreMembership):
         """Delete a webhook."""
         return self._run("remove_delivery", delivery_id)
 
-    async def _drop(self, names: Sequence[str]) -> None:
-        """Delete files."""
+    async def drop_files(self, names: Sequence[str]) -> None:
+        """Delete files; the store that has them may be elsewhere, for which the event loop does not wait."""
         if names:
             await asyncio.to_thread(self.files.drop, names)

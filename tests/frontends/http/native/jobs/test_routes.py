@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -259,6 +260,20 @@ async def test_a_result_that_had_to_go() -> None:
     assert ("completed", None, "result_expired") == (job["status"], job["result"], job["error"]["code"])
     assert 200 == (await server.http.get(links[1])).status_code
     assert "octabox_job_result_bytes" in (await server.http.get("/metrics")).text
+
+
+async def test_links_end_with_their_jobs(tmp_path: Path) -> None:
+    """Also where all servers share a store, and after the file was sent: a job that was deleted, and one that had to go."""
+    server = Server(max_job_bytes=1, file_store=str(tmp_path))
+    links = []
+    for name in ("a", "b", "c"):
+        await server.http.post(PATH, json={**GOOD, "id": name})
+        links.append((await ended(server, name))["result"]["outputs"][0]["url"])
+        assert 200 == (await server.http.get(links[-1])).status_code
+    await asyncio.sleep(0.1)
+    await server.http.delete(f"{PATH}/c")
+
+    assert [410, 410, 404] == [(await server.http.get(each)).status_code for each in links]
 
 
 async def test_marks_of_outputs(server: Server) -> None:
