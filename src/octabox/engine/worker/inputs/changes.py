@@ -32,9 +32,6 @@ def changes_of(
     Raises:
         InvalidParameterError: There is a variation, and the call has sampled nothing from a generator.
     """
-    if run.variation is None and run.noise is None and not run.seamless:
-        yield
-        return
     warnings: list[list[str]] = []
     with ExitStack() as stack:
         if run.variation is not None:
