@@ -16,6 +16,7 @@ import torch
 from diffusers import EulerDiscreteScheduler
 
 import octabox
+from makers import pipelines
 from octabox.engine.protocol import Run
 from octabox.engine.worker.inputs.changes import changes_of
 from octabox.engine.worker.inputs.scheduler_steps import replace_step
@@ -108,3 +109,18 @@ def test_a_copy_takes_its_own_steps(change: Callable[[Any], Any]) -> None:
         assert torch.equal(first, again)
         assert 1 == scheduler.step_index
         assert next(iter(inspect.signature(scheduler.step).parameters)) in {"model_output", "output"}
+
+
+def test_a_pipeline_that_copies_its_scheduler() -> None:
+    """Video and sound have their own steps: watched, they are those of a call without changes."""
+    tiny = pipelines()["LTX2Pipeline"]
+    pipe: Any = tiny.make()
+    pipe.set_progress_bar_config(disable=True)
+    made = []
+    for noise in (None, InitialNoise(scale=1.0)):
+        arguments = {**tiny.params, "output_type": "latent", "generator": torch.Generator().manual_seed(1)}
+        with changes_of(pipe, Run({}, noise=noise), arguments, StepCallback(pipe, print, "denoiser"), []):
+            made.append(pipe(**arguments))
+
+    assert torch.equal(made[0].frames, made[1].frames)
+    assert torch.equal(made[0].audio, made[1].audio)
