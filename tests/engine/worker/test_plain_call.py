@@ -16,6 +16,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.runner import Runner
+from octabox.types import SchedulerChoice
 
 NAME = "StableDiffusionPipeline"
 
@@ -53,6 +54,20 @@ def test_a_call_enters_few_files(runner: Runner) -> None:
     for prompt in ("a red circle", "a red circle", "a blue star"):
         files = files_entered(runner, prompt)
         assert len(files) <= MAX_FILES, "\n".join(sorted(files))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of numpy in diffusers.
+def test_each_call_has_the_warnings_of_its_own_solver(runner: Runner) -> None:
+    """A call like the one before has them too; one with another scheduler, or with other parameters, has its own."""
+    weak, strong = {"guidance_scale": 1.0}, {"guidance_scale": 9.0}
+    solver = SchedulerChoice("UniPCMultistepScheduler")
+    told = []
+    for changed, scheduler in ((strong, solver), (strong, solver), (weak, solver), (strong, solver), (strong, None)):
+        params = {"prompt": "a red circle", "num_inference_steps": 3, **changed}
+        done = run(runner, call(NAME, params, scheduler=scheduler))
+        told.append([each.startswith("'num_inference_steps' 3 is too few") for each in done.warnings])
+
+    assert [[True], [True], [], [True], []] == told
 
 
 def test_an_error_in_an_encoder_has_a_plain_traceback(runner: Runner) -> None:

@@ -39,6 +39,8 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
         defaults = {key: each for key, each in tiny.params.items() if isinstance(each, int | float) and key in known}
         config = {"name": name, "model": f"weights/{name}", "defaults": defaults}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    # The last one, as another model over the same weights.
+    (folder / "finer.yaml").write_text(yaml.safe_dump({**config, "name": "finer"}), encoding="utf-8")
     shutil.copytree(LORAS, folder / "loras")
     broken = shutil.copytree(demo.FOLDER, folder / "weights" / "broken")
     weights = next((broken / "unet").glob("*.safetensors"))

@@ -9,7 +9,9 @@ import pytest
 
 from demo_pictures import border_colour, centre_colour
 from octabox.errors import InvalidParameterError, ModelNotFoundError
-from workflow_images import Drawing
+from octabox.service.workflows.followups import END
+from octabox.types import SchedulerChoice
+from workflow_images import Drawing, opened
 
 #: What all of them ask a tiny model for that can end early and continue.
 BASE: dict[str, Any] = {"model": "base", "scheduler": None, "num_inference_steps": 8, "guidance_scale": 5.0}
@@ -66,3 +68,70 @@ async def test_a_refiner_that_there_is_not(draw: Drawing) -> None:
         await draw({"refiner": {"model": "nothing"}})
     with pytest.raises(InvalidParameterError, match=r"workflow\.refiner\.switch_at"):
         await draw({"refiner": {"model": "twin", "switch_at": 1.0}})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "same",
+    [
+        {},
+        {"scheduler": SchedulerChoice("DDIMScheduler")},
+        {"workflow": {"variation": {"seed": 7, "strength": 0.6}}},
+        {"workflow": {"noise": {"scale": 0.8}}},
+    ],
+    ids=["plain", "scheduler", "variation", "noise"],
+)
+async def test_the_noise_and_its_levels_are_those_of_the_first(draw: Drawing, same: dict[str, Any]) -> None:
+    """With another model of the same weights the image is nearly that of one run, also with other noise."""
+    workflow, options = same.get("workflow", {}), {"scheduler": same.get("scheduler")}
+    plain, other = await pixels(draw, workflow, **options), await pixels(draw)
+    result = await draw({**workflow, "refiner": {"model": "finer", "switch_at": 0.5}}, **{**BASE, **options})
+    handed = np.asarray(opened(result.artifacts[0].content), float)
+
+    assert (4, 4) == (draw.steps(1), draw.steps(2))
+    assert 2 >= np.abs(plain - handed).max()
+    assert bool(same) == bool(np.abs(other - handed).max() > 2)
+    assert not [each for each in result.warnings if "second pass" in each or "denoising" in each]
+    assert END not in result.artifacts[0].metadata["params"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["base", "twin"])
+async def test_filters_and_a_second_pass_take_the_refined_image(draw: Drawing, model: str) -> None:
+    """All steps of a second pass run, though the first pass has ended early; one may have no such parameter at all."""
+    workflow: dict[str, Any] = {"refiner": {"model": "finer", "switch_at": 0.5}, "upscale": {"scale": 2}}
+    workflow["hires"] = {"scale": 1.5, "upscaler": "lanczos", "model": model, "strength": 1.0}
+    plain = await draw.image(**BASE)
+    result = await draw(workflow, **BASE)
+
+    assert (plain.width * 3, plain.height * 3) == opened(result.artifacts[0].content).size
+    assert (4, 4, 8) == tuple(draw.steps(part) for part in (1, 2, 3))
+    assert not [each for each in result.warnings if "denoising" in each]
+
+
+async def test_a_part_of_the_workflow_is_checked_with_what_the_one_before_makes(draw: Drawing) -> None:
+    """Filters get the image of the refiner, not the latents before it."""
+    refiner = {"model": "finer", "switch_at": 0.5}
+    for part in ({"upscale": {"scale": 2}}, {"hires": {"upscaler": "lanczos"}}):
+        call = await draw.parts.generation.prepare(draw.request({"refiner": refiner, **part}, **BASE))
+
+        assert call.output.latents
+
+
+@pytest.mark.slow
+async def test_the_scheduler_of_another_model_is_a_warning(draw: Drawing) -> None:
+    """Over the finished image it has its own, which there is no setting for."""
+    result = await draw({"refiner": {"model": "twin"}}, **{**BASE, "scheduler": SchedulerChoice("DDIMScheduler")})
+
+    expected = ["The second pass has the scheduler of 'twin'."]
+    assert expected == [each for each in result.warnings if "the scheduler" in each]
+
+
+async def test_a_refiner_that_cannot_be_used(draw: Drawing) -> None:
+    """The error names the refiner, or the parameter that contradicts it."""
+    with pytest.raises(InvalidParameterError, match="no pipeline that paints over an image by a strength") as caught:
+        await draw.parts.generation.prepare(draw.request({"refiner": {"model": "alone"}}, **BASE))
+    assert "workflow.refiner" == caught.value.parameter
+    assert caught.value.hint.endswith("or leave out the refiner.")
+    with pytest.raises(InvalidParameterError, match="both say when the first model ends"):
+        await draw.parts.generation.prepare(draw.request({"refiner": {"model": "finer"}}, **BASE, denoising_end=0.3))

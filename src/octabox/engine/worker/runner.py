@@ -15,6 +15,7 @@ import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 
 from octabox.catalog.conditions.ip_adapter import SCALE_PARAMETER
+from octabox.catalog.entries import PipelineEntry
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
@@ -30,8 +31,8 @@ from octabox.engine.worker.inputs.sizes import (
     size_of_image,
     size_warnings,
 )
-from octabox.engine.worker.inputs.solver_trial import solver_warnings
-from octabox.engine.worker.inputs.timesteps import checked_timesteps, step_warnings
+from octabox.engine.worker.inputs.solver_trial import DECISIVE, solver_warnings
+from octabox.engine.worker.inputs.timesteps import GET_TIMESTEPS, STEPS, checked_timesteps, step_warnings
 from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.checks import capture_cast_warnings
@@ -69,6 +70,7 @@ class Runner:
         self._embed_cache, self._host_noise = PromptEmbedCache(), HostNoise()
         self.in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
         self._progress: ProgressReporter | None = None
+        self._solver_check = _SolverCheck()
         self.state = ModelState([model.pipeline])
 
     @property
@@ -172,14 +174,15 @@ class Runner:
             is_on_host = self.device == "cpu"
             output = run_pipeline() if is_on_host else self._host_noise.run(entry.name, run_pipeline, messages)
         hooks.add_warnings(messages)
-        messages += step_warnings(run.params, steps.taken) if steps.call_arguments() else ()
+        if steps.taken != run.params.get(STEPS) and steps.call_arguments():
+            messages += step_warnings(run.params, steps.taken)
         return output
 
     def _call_pipeline(self, target: Target, run: Run, steps: StepCallback, messages: list[str]) -> Any:
         """Call the pipeline with the arguments that it takes, and add a warning for each without effect."""
         pipe, entry = target.pipe, target.entry
         check_sizes(pipe, entry, run.params)
-        messages += solver_warnings(pipe, entry, run.params)
+        messages += self._solver_check.warnings(pipe, entry, run.params)
         # Some pipelines use the global generators of the libraries, also in addition to the one that they are passed.
         torch.manual_seed(run.seed)
         np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the generator that pipelines use)
@@ -193,10 +196,37 @@ class Runner:
             arguments["output"] = [field.name for field in entry.outputs]
         ip_adapters = self._model.ip_adapters
         adapter = ip_adapters.activated(run) if ip_adapters else nullcontext()
-        changes = changes_of(pipe, run, arguments, steps, messages)
-        with checked_timesteps(pipe), steps.installed(), adapter, changes:
+        has_changes = run.variation is not None or run.noise is not None or run.seamless
+        changes = changes_of(pipe, run, arguments, steps, messages) if has_changes else nullcontext()
+        timesteps = checked_timesteps(pipe) if hasattr(pipe, GET_TIMESTEPS) else nullcontext()
+        with timesteps, steps.installed(), adapter, changes:
             self._model.performance.observe_attention()
             return pipe(**arguments)
+
+
+class _SolverCheck:
+    """Checks the solvers of calls; of equal calls that follow each other, only the first one's."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, ...] = ()
+        self._warnings: list[str] = []
+
+    def warnings(self, pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) -> list[str]:
+        """Return the warnings about a pipeline's scheduler with the parameters of a call.
+
+        Raises:
+            InvalidParameterError: The scheduler does not support so few steps.
+        """
+        scheduler = getattr(pipe, "scheduler", None)
+        if scheduler is None:
+            return []
+        decisive = {name: params[name] for name in DECISIVE if name in params}
+        schedule = vars(scheduler).get("set_timesteps")
+        solver = (type(scheduler), repr(sorted(scheduler.config.items())), schedule, entry.name, repr(decisive))
+        if solver != self._last:
+            self._warnings = solver_warnings(pipe, entry, params)
+            self._last = solver
+        return self._warnings
 
 
 def parse_output(

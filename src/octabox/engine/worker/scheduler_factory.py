@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from types import MethodType
@@ -15,6 +14,7 @@ from diffusers import SchedulerMixin
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
+from octabox.engine.worker.inputs.scheduler_steps import replace_step
 from octabox.engine.worker.prediction_trial import convert_to_noise, mishandles_prediction
 from octabox.errors import InvalidParameterError
 from octabox.schedulers.compatibility import (
@@ -152,13 +152,11 @@ def _use_timesteps(scheduler: Any, schedule: tuple[int, ...]) -> None:
 
 def _use_step_values(scheduler: Any, values: Mapping[str, Any]) -> None:
     """Pass values to each step of a scheduler, in place of its defaults and of what the pipeline passes."""
-    original: Callable[..., Any] = scheduler.step
 
-    @functools.wraps(original)
-    def step(*args: Any, **options: Any) -> Any:
+    def step(original: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return original(*args, **{**options, **values})
 
-    scheduler.step = step
+    replace_step(scheduler, step)
 
 
 def _interpolate_timesteps(schedule: tuple[int, ...], steps: int) -> list[int]:

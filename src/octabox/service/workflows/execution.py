@@ -18,6 +18,7 @@ from octabox.errors import GenerationError
 from octabox.media import images
 from octabox.service.events import observed, result_of
 from octabox.service.generation import GenerationService
+from octabox.service.workflows.followups import END, SIDES
 from octabox.service.workflows.planner import Step, WorkflowItem, WorkflowPlan, WorkflowPlanner
 from octabox.types import Artifact, Event, Generation, GenerationRequest, OutputFormat, Progress
 
@@ -222,9 +223,9 @@ def _encoded(
 def _metadata(plan: WorkflowPlan, first: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     """Return the metadata of an image: those of the first call, and the workflow."""
     metadata = {name: each for name, each in first.items() if name != "arrays"}
-    if plan.workflow.outpaint:
-        # The size follows from the image and the padding.
-        metadata["params"] = {name: each for name, each in first["params"].items() if name not in ("width", "height")}
+    # The size follows from the image and the padding, and the end of a call whose latents are continued from the refiner.
+    derived = SIDES if plan.workflow.outpaint else (END,) if plan.workflow.refiner and plan.call.output.latents else ()
+    metadata["params"] = {name: each for name, each in first["params"].items() if name not in derived}
     return {
         **metadata,
         "workflow": plan.workflow.to_metadata(),

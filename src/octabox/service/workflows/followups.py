@@ -33,6 +33,9 @@ STEPS = "num_inference_steps"
 #: The call parameters for the size of an image.
 SIDES = ("width", "height")
 
+#: The call parameters for the fraction of the steps after which a pipeline ends, and from which another one continues.
+END, START = "denoising_end", "denoising_start"
+
 
 @dataclass(frozen=True)
 class FollowupRequests:
@@ -50,15 +53,20 @@ class FollowupRequests:
     call: Call
     files: Files
 
-    async def second_pass(self, settings: HiresPart) -> SecondPass:
+    async def second_pass(self, settings: HiresPart, part: str = "hires", *, continues: bool = False) -> SecondPass:
         """Return the builder of the requests of the second pass.
+
+        Args:
+            settings: The settings of the second pass.
+            part: The part of the workflow that it is, such as `refiner`.
+            continues: Whether it continues the latents of the first pass, with the same scheduler.
 
         Raises:
             RequestError: The model has no pipeline that takes an image and a strength.
         """
         model = await self.models.served(settings.model or self.request.model)
         control = self._control_images(model)
-        entry, source = self._image_to_image(model, control)
+        entry, source = self._image_to_image(model, control, part)
         entry = add_scale_parameter(entry, tuple(each.scale for each in model.config.ip_adapters))
         files = {name: files for name, (_, files) in control.items() if entry.parameter(name) and name != source}
         warnings = [
@@ -67,21 +75,22 @@ class FollowupRequests:
         warnings += [
             f"'{name}' has no effect in the second pass: {entry.name} has no such parameter."
             for name in self.request.params
-            if not entry.parameter(name) and name not in self.files and name not in SIDES
+            if not entry.parameter(name) and name not in self.files and name not in (*SIDES, END)
         ]
         if settings.steps is not None and not entry.parameter(STEPS):
             warnings.append(f"'workflow.hires.steps' has no effect: {entry.name} has no number of steps.")
-        warnings += self._model_warnings(settings)
+        warnings += self._model_warnings(settings, part, continues=continues)
         return SecondPass(self, settings, model, entry, source, files, tuple(warnings))
 
-    def _model_warnings(self, settings: HiresPart) -> Iterator[str]:
+    def _model_warnings(self, settings: HiresPart, part: str, *, continues: bool) -> Iterator[str]:
         """Yield what does not apply to another model of the second pass."""
         if settings.model in (None, self.request.model):
             return
         if any(run.adapters for run in self.call.runs):
             yield f"The LoRAs of the request are not applied in the second pass, which '{settings.model}' makes."
-        if self.request.scheduler is not None and settings.scheduler is None:
-            yield f"The second pass has the scheduler of '{settings.model}': give it another under 'workflow.hires'."
+        if self.request.scheduler is not None and settings.scheduler is None and not continues:
+            advice = ": give it another under 'workflow.hires'" if part == "hires" else ""
+            yield f"The second pass has the scheduler of '{settings.model}'{advice}."
 
     def _control_images(self, model: ServedModel) -> dict[str, tuple[str, tuple[Any, ...]]]:
         """Return the control images of the first pass, by their parameter in the second: their first parameter, and files."""
@@ -96,14 +105,15 @@ class FollowupRequests:
         found.pop(control.name, None)
         return {**found, name: (control.name, tuple(self.files[control.name]))}
 
-    def _image_to_image(self, model: ServedModel, control: Collection[str]) -> tuple[PipelineEntry, str]:
+    def _image_to_image(self, model: ServedModel, control: Collection[str], part: str) -> tuple[PipelineEntry, str]:
         """Return the pipeline of a model that paints over an image by a strength, and its parameter for the image."""
         bound = bind_image_to_image(model, self.models.catalog, control)
         if bound is None:
+            other = "enlarge the image only (`upscale`)" if part == "hires" else f"leave out the {part}"
             raise InvalidParameterError(
                 f"A model of {model.pipeline.name} has no pipeline that paints over an image by a strength.",
-                hint="Use another model for the second pass (`model`), or enlarge the image only (`upscale`).",
-                parameter="workflow.hires",
+                hint=f"Use another model for the second pass (`model`), or {other}.",
+                parameter=f"workflow.{part}",
             )
         return bound
 
@@ -221,7 +231,7 @@ class SecondPass:
 
     def _takes(self, name: str) -> bool:
         """Return whether a parameter of the first pass has the same meaning in the second."""
-        values = {each.name for each in settable_parameters(self.entry)} - {*SIDES, STRENGTH, OUTPUT_TYPE}
+        values = {each.name for each in settable_parameters(self.entry)} - {*SIDES, STRENGTH, OUTPUT_TYPE, END, START}
         return name in values and name not in self.entry.files()
 
     def _strength(self) -> dict[str, Any]:

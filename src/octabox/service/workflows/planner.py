@@ -239,11 +239,13 @@ class WorkflowPlanner:
 async def _check_plan(inner: GenerationService, plan: WorkflowPlan) -> None:
     """Check all requests of a workflow, with a blank image as the result of each step."""
     latents = plan.call.output.latents
-    content = _encode(np.zeros((1, 4, *BLANK), np.float32)) if latents else encode_png(Image.new("RGB", BLANK))
+    blank = encode_png(Image.new("RGB", BLANK))
+    content = _encode(np.zeros((1, 4, *BLANK), np.float32)) if latents else blank
     item = WorkflowItem(content, plan.call.runs[0], Artifact("image", "image/png", content))
     for step in plan.steps:
         if step.request is not None:
             await inner.prepare(step.request(item))
+            item = replace(item, content=blank)
         elif step.transform is not None:
             item = replace(item, content=step.transform(item.content, item.content))
 

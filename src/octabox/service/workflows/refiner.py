@@ -6,17 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
+from octabox.engine.protocol import Run
 from octabox.errors import InvalidParameterError
 from octabox.service.models import ModelService
 from octabox.service.selection.inputs import bind_image_to_image
-from octabox.service.workflows.followups import FollowupRequests, SecondPass
+from octabox.service.workflows.followups import END, START, FollowupRequests, SecondPass
 from octabox.service.workflows.parts import RefinerPart
 from octabox.service.workflows.resize import LATENT_FILTERS
 from octabox.service.workflows.settings import HiresPart, Workflow
 from octabox.types import GenerationRequest, OutputFormat
-
-#: Call parameters for the fraction of the steps after which a pipeline ends, and from which another one continues.
-END, START = "denoising_end", "denoising_start"
 
 #: Minimum strength of a refiner that paints over the image.
 MIN_STRENGTH = 0.01
@@ -44,7 +42,7 @@ class Handover:
         """
         strength = max(1 - self.settings.switch_at, MIN_STRENGTH)
         settings = HiresPart.model_validate({"scale": 1.0, "strength": strength, "model": self.settings.model})
-        second = await followups.second_pass(settings)
+        second = await followups.second_pass(settings, "refiner", continues=not self.reason)
         if self.reason:
             warning = f"The refiner paints over the finished image, and does not continue its latents: {self.reason}."
             return replace(second, warnings=(*second.warnings, warning))
@@ -64,7 +62,7 @@ async def plan_handover(
         entry: The pipeline of that.
 
     Raises:
-        RequestError: There is no such model, or the second pass takes latents.
+        RequestError: There is no such model, the second pass takes latents, or the request says that it ends elsewhere.
     """
     settings = workflow.refiner
     if settings is None:
@@ -84,6 +82,12 @@ async def plan_handover(
     if bound is None or bound[0].parameter(START) is None:
         name = bound[0].name if bound else model.pipeline.name
         return Handover(settings, request, f"{name} has no '{START}'")
+    if request.params.get(END) not in (None, settings.switch_at):
+        raise InvalidParameterError(
+            f"'{END}' and the refiner both say when the first model ends.",
+            hint=f"Leave '{END}' out, and give the refiner's `switch_at`.",
+            parameter=END,
+        )
     params = {**request.params, END: settings.switch_at}
     return Handover(settings, replace(request, params=params, output=OutputFormat("npy", latents=True)))
 
@@ -98,8 +102,13 @@ class _Continuation(SecondPass):
 
     start: float = 0.0
 
-    def _takes(self, name: str) -> bool:
-        return name != END and super()._takes(name)
+    def request(self, run: Run, image: bytes, size: tuple[int, int] | None) -> GenerationRequest:
+        """Return the request for the latents of one image.
+
+        They have their noise already, and the levels of noise at which they are continued are those of the first scheduler.
+        """
+        request = super().request(run, image, size)
+        return replace(request, scheduler=self.followups.call.scheduler, variation=None, noise=None)
 
     def _strength(self) -> dict[str, Any]:
         # The pipeline does not use a strength, and runs the rest of the same steps.

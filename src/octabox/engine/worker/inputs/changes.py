@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from PIL.Image import Image
 
 from octabox.engine.protocol import Run
 from octabox.engine.worker.inputs.noise import apply_initial_noise, apply_variation
+from octabox.engine.worker.inputs.scheduler_steps import replace_step
 from octabox.engine.worker.inputs.seamless import seamless_convolutions
 from octabox.engine.worker.inputs.sizes import default_size
 from octabox.engine.worker.steps import StepCallback
@@ -32,9 +32,6 @@ def changes_of(
     Raises:
         InvalidParameterError: There is a variation, and the call has sampled nothing from a generator.
     """
-    if run.variation is None and run.noise is None and not run.seamless:
-        yield
-        return
     warnings: list[list[str]] = []
     with ExitStack() as stack:
         if run.variation is not None:
@@ -65,18 +62,16 @@ def _watched_steps(pipe: Any, steps: StepCallback) -> Iterator[Callable[[], bool
     """Watch the scheduler of a pipeline within the context, and yield a function: whether no step has begun."""
     scheduler: Any = getattr(pipe, "scheduler", None)
     begun: list[bool] = []
-    original = getattr(scheduler, "step", None)
-    if original is None:
+    if getattr(scheduler, "step", None) is None:
         yield lambda: not steps.taken
         return
     before = vars(scheduler).get("step")
 
-    @functools.wraps(original)
-    def step(*args: Any, **options: Any) -> Any:
+    def step(original: Callable[..., Any], *args: Any, **options: Any) -> Any:
         begun.append(True)
         return original(*args, **options)
 
-    scheduler.step = step
+    replace_step(scheduler, step)
     try:
         yield lambda: not begun
     finally:

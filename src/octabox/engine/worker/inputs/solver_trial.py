@@ -29,6 +29,9 @@ STEPS, GUIDANCE = "num_inference_steps", "guidance_scale"
 #: Call parameters that replace the timesteps of the scheduler.
 SCHEDULES = ("timesteps", "sigmas")
 
+#: All call parameters on which the warnings depend.
+DECISIVE = (STEPS, GUIDANCE, *SCHEDULES)
+
 #: Numbers of steps that are tried; with more, all solvers are accurate.
 MAX_STEPS = 40
 
