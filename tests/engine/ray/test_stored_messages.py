@@ -6,6 +6,7 @@ import os
 import pickle
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,3 +101,24 @@ def test_a_node_that_does_not_see_the_store_is_named(messages: MessageStore, tmp
     with pytest.raises(LoadError, match=r"Node 10\.0\.0\.7 does not see the files of the server in `file_store`"):
         open_messages(started(messages, store=str(tmp_path / "other")), "10.0.0.7")
     assert open_messages(started(messages, store=None), "10.0.0.7") is None
+
+
+@pytest.mark.parametrize("content", ["gone", "changed", "unreadable"])
+async def test_a_message_that_is_lost_ends_the_worker(messages: MessageStore, tmp_path: Path, content: str) -> None:
+    """The server learns it, instead of a wait without an end, and no message after that is passed on."""
+    actor = WorkerActor()
+    actor._store = open_messages(started(messages), "10.0.0.7")
+    actor._process = SimpleNamespace()  # type: ignore[assignment]
+    message: Any = messages.put(b"not a pickle")
+    if content == "gone":
+        (tmp_path / "messages" / message.name).unlink()
+    elif content == "changed":
+        (tmp_path / "messages" / message.name).write_bytes(b"other")
+    await actor.send(message)
+    actor._messages.put_nowait(RunFinished("call"))
+    found = [each async for part in actor.messages() for each in part]
+
+    assert ["WorkerDiedError"] == [type(each).__name__ for each in found]
+    assert isinstance(found[0], WorkerDiedError)
+    assert found[0].lost
+    assert found[0].message.startswith("A message to the worker was lost: ")
