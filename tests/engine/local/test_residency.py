@@ -460,6 +460,29 @@ async def test_a_load_waits_for_the_bytes_of_a_busy_model(monkeypatch: pytest.Mo
     assert ["new"] == resident(loads)
 
 
+async def test_a_load_waits_for_the_bytes_of_a_model_that_is_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds nothing yet, and is no reason to say that others are pinned; once it is loaded and idle, it makes room."""
+    other = FakeModel("other", 10)
+    residency, loads = budgeted({"host": 10}, {"host": 10}, monkeypatch, other, timeout=LIMIT)
+    proceed = asyncio.Event()
+
+    async def load_slowly(model: ModelConfig) -> None:
+        await proceed.wait()
+        other.memory = {"host": 10}
+        await loads(model)
+
+    first = asyncio.create_task(residency.load("other", configuration("other"), load_slowly))
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(residency.load("new", configuration("new"), loads))
+    await asyncio.sleep(0.05)
+    assert not second.done()
+
+    proceed.set()
+    await asyncio.wait_for(asyncio.gather(first, second), LIMIT)
+    assert ["new"] == resident(loads)
+    assert [("other", "cpu"), ("new", "cpu")] == loads.made
+
+
 async def test_without_a_limit_what_is_free_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read only where a model could be unloaded; a model is loaded in any case."""
     devices = FakeDevices()

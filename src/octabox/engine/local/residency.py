@@ -173,7 +173,7 @@ class Residency(ResidentModels):
                 break
             elif required.needed > required.limit:
                 raise too_large(name, required)
-            elif not [each for each in others if not each.pinned and each.memory.get(required.place)]:
+            elif all(each.pinned for each in others if self._uses(each, required.place)):
                 raise all_pinned(name, "models that hold its memory")
             else:
                 await _wait(self._freed, end, no_memory(name, required))
