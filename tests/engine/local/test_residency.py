@@ -19,7 +19,7 @@ from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident import room
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
-from octabox.engine.messages import Failed, Finished, Loaded, LoadFailed, RunFinished, Sleep, WakeUp
+from octabox.engine.messages import Failed, Finished, Loaded, LoadFailed, RunFinished, Sleep, WakeUp, WeightsMoved
 from octabox.errors import CapacityError, GenerationError, OutOfMemoryError, WorkerDiedError
 from octabox.types import Progress
 
@@ -562,7 +562,7 @@ async def test_an_engine_wakes_a_model_up_in_its_process() -> None:
     assert ["sleeping"] == [each.state for each in engine.status()]
     done = Client(engine, call("one", device="cuda:0"))
     await done.result()
-    assert [Sleep(), WakeUp(0)] == [each for each in first.received if isinstance(each, Sleep | WakeUp)]
+    assert [Sleep(1), WakeUp(0, 2)] == [each for each in first.received if isinstance(each, Sleep | WakeUp)]
     assert "loading" in [each.phase for each in done.events if isinstance(each, Progress)]
     assert ["ready"] == [each.state for each in engine.status()]
 
@@ -577,6 +577,35 @@ async def test_an_engine_wakes_a_model_up_in_its_process() -> None:
     second.move_error = None
     await Client(engine, call("one", device="cuda:0")).result()
     assert isinstance(second.received[-2], WakeUp), "some of the weights may have been moved"
+    await engine.close()
+
+
+async def test_a_late_answer_is_not_that_to_the_next_request() -> None:
+    """Where nobody waits any more until the weights are on the host, a request waits until they are back."""
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    await Client(engine, call("one", device="cuda:0")).result()
+    queue = engine._queues.find("one")
+    assert queue is not None
+    (replica,) = queue._replicas
+    (worker,) = workers.started
+    worker.moves = False
+    sleep = asyncio.create_task(replica.sleep())
+    await settle()
+    sleep.cancel()
+    await asyncio.wait({sleep})
+    worker.asked.clear()
+    client = Client(engine, call("one", device="cuda:0"))
+    await asyncio.wait_for(worker.asked.wait(), LIMIT)
+    sent, woken = (each for each in worker.received if isinstance(each, Sleep | WakeUp))
+    worker.post(WeightsMoved(None, sent.number))
+    await settle()
+    assert 1 == len(worker.calls)
+    assert ["loading"] == [each.state for each in engine.status()]
+
+    worker.post(WeightsMoved(None, woken.number))
+    await client.result()
+    assert [worker] == workers.started
     await engine.close()
 
 
