@@ -16,10 +16,24 @@ from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.eviction import keep_value
+from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident import room
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
-from octabox.engine.messages import Failed, Finished, Loaded, LoadFailed, RunFinished, Sleep, WakeUp, WeightsMoved
+from octabox.engine.messages import (
+    DeviceMemory,
+    Failed,
+    Finished,
+    Loaded,
+    LoadFailed,
+    Memory,
+    RunFinished,
+    Sleep,
+    Survey,
+    WakeUp,
+    WeightsMoved,
+    WorkerOptions,
+)
 from octabox.errors import CapacityError, GenerationError, OutOfMemoryError, WorkerDiedError
 from octabox.types import Progress
 
@@ -113,7 +127,8 @@ class Loads:
 
 def residency_of(*models: FakeModel, devices: FakeDevices | None = None, **options: object) -> tuple[Residency, Loads]:
     """Return the residency of these models, of one more that is not in memory, and what loads them."""
-    known = {each.name: each for each in (*models, FakeModel("new", 0))}
+    known = {each.name: each for each in models}
+    known.setdefault("new", FakeModel("new", 0))
     residency = Residency(devices or FakeDevices(), **options)  # type: ignore[arg-type]
     for each in known.values():
         residency.add(each)
@@ -547,6 +562,57 @@ async def test_a_model_that_wakes_up_needs_no_more_of_the_host(monkeypatch: pyte
 
     assert one.asleep
     assert one.resident
+
+
+@pytest.mark.parametrize(
+    ("configured", "pinned", "made"),
+    [(None, True, "cuda:1"), (None, False, "cuda:1"), ("cuda:0", True, None)],
+)
+async def test_a_model_that_sleeps_leaves_a_device_that_others_keep(
+    configured: str | None, pinned: bool, made: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its configuration allows another device, it is loaded there, with a warning; else it sleeps on."""
+    other, new = holding("other", 10, 10, pinned=pinned, idle=False), holding("new", 5, 0)
+    new.memory, new.asleep = {"host": 10}, True
+    devices = FakeDevices("cuda:0", "cuda:1")
+    limits = {"cuda:0": 10, "cuda:1": 10}
+    residency, loads = budgeted(limits, {}, monkeypatch, other, new, devices=devices, timeout=0.1)
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    load = residency.load("new", configuration("new", device=configured), loads)
+    if made is None:
+        with pytest.raises(CapacityError):
+            await load
+        assert new.asleep
+    else:
+        (warning,) = await load
+        assert "is loaded on another device than cuda:0: " in warning
+
+    assert ([] if made is None else [("new", made)]) == loads.made
+    assert "cuda:0" == devices.requests[0][0]
+
+
+async def test_an_engine_loads_a_model_that_cannot_wake_up_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that sleeps is ended, and another one loads the model where there is room."""
+    found = Survey(devices=tuple(DeviceMemory(f"cuda:{number}", 10**9) for number in range(2)))
+    monkeypatch.setattr(DevicePool, "ask", lambda *_: found)
+    limits = {"cuda:0": 10, "cuda:1": 10}
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    workers = FakeWorkers()
+    engine = engine_of(workers, options=WorkerOptions(max_memory=limits))
+    await Client(engine, call("one", device=None)).result()
+    queue = engine._queues.find("one")
+    assert queue is not None
+    (replica,) = queue._replicas
+    assert await replica.sleep()
+    await Client(engine, call("two", device="cuda:0", pin=True)).result()
+    workers.started[1].post(Memory({"cuda:0": 10}))
+    await settle()
+    generation = await Client(engine, call("one", device=None)).result()
+
+    assert ["cuda:0", "cuda:0", "cuda:1"] == [each.start.model.device for each in workers.started]
+    assert [False, True, True] == [each.alive for each in workers.started]
+    assert [True] == ["'one' is loaded on another device than cuda:0" in each for each in generation.warnings]
+    await engine.close()
 
 
 async def test_an_engine_wakes_a_model_up_in_its_process() -> None:
