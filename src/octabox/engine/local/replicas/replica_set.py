@@ -113,7 +113,7 @@ class ReplicaSet:
             waiting: How many wait.
         """
         self._limits = scaling_limits(request.model, self._maximum)
-        loaded = [each for each in self.resident if each.load_seconds]
+        loaded = [each for each in self.resident if each.measured]
         adding = self._adding is not None and not self._adding.done()
         if not loaded or adding or not self._room.several_devices or time.monotonic() < self._paused_until:
             return
