@@ -58,6 +58,19 @@ def test_what_was_changed_is_not_unpickled(messages: MessageStore, tmp_path: Pat
         messages.take(message)
 
 
+def test_no_message_has_the_password_of_the_store() -> None:
+    """Neither the error about what was changed, nor what Ray may log of the start of an actor."""
+    store = FileStore("memory://me:hunter2@host/octabox")
+    messages = MessageStore(store)
+    start, message = started(messages), messages.put(b"content")
+    store.within("messages").write(message.name, b"CONTENT")
+    with pytest.raises(CapacityError, match=r"'memory://\*\*\*@host/octabox' was changed"):
+        messages.take(message)
+
+    assert "hunter2" in messages.url
+    assert "hunter2" not in repr(start)
+
+
 def test_messages_that_nobody_has_taken_are_deleted(messages: MessageStore, tmp_path: Path) -> None:
     """Those of a server that was killed long ago; those that are under way stay."""
     old, new = messages.put(b"old"), messages.put(b"new")

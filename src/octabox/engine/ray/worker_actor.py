@@ -8,7 +8,7 @@ import os
 import pickle
 import sys
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class RemoteStart:
     order: Start
     folder: str
     has_files: bool
-    store: str | None = None
+    store: str | None = field(default=None, repr=False)  # It may have a password.
     probe: StoredMessage | None = None
 
 
