@@ -81,6 +81,8 @@ class FakeWorker:
         self.received: list[ToWorker] = []
         #: What it answers when it is to move its weights; an error where it cannot.
         self.move_error: OctaboxError | None = None
+        #: Whether it answers that by itself, and what is set once it is asked.
+        self.moves, self.asked = True, asyncio.Event()
         self._listener, self._runs = listener, runs
         self._calls: asyncio.Queue[Call] = asyncio.Queue()
         self._cancels: asyncio.Queue[str] = asyncio.Queue()
@@ -97,7 +99,9 @@ class FakeWorker:
                     self.start_run(each)
                     self.finish(each)
         elif isinstance(message, Sleep | WakeUp):
-            self.post(WeightsMoved(self.move_error))
+            self.asked.set()
+            if self.moves:
+                self.post(WeightsMoved(self.move_error, message.number))
         elif isinstance(message, CancelCall):
             self._cancels.put_nowait(message.id)
             if self._runs:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from octabox.errors import CapacityError, ConfigError, MissingDependencyError
-from octabox.storage import FileStore, is_file_name, random_name
+from octabox.errors import CapacityError, ConfigError, MissingDependencyError, OctaboxError
+from octabox.storage import FileStore, hide_secrets, is_file_name, random_name
 
 
 @pytest.fixture(params=["folder", "file", "memory", "chained"])
@@ -113,3 +118,61 @@ def test_relative_folders_do_not_change_with_the_working_folder(
     store.write(name, b"x")
 
     assert (tmp_path / "store" / name).read_bytes() == b"x"
+
+
+class Unreachable(MemoryFileSystem):  # type: ignore[misc]
+    """A file system whose errors have the URL."""
+
+    protocol = "unreachable"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.url = ""
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + path.partition("://")[2].rpartition("@")[2].partition("?")[0].strip("/")
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
+        """Fail."""
+        raise ConnectionError(f"{SECRET_URL}/{path}: no route, as for '{SECRET_URL}'")
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+        """Fail."""
+        self.cat_file(path)
+
+
+#: The URL of a store, with all that may be secret.
+SECRET_URL = "unreachable://me:hunter2@files.example/octabox?token=abc123"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda _: FileStore(SECRET_URL).read(random_name()),
+        lambda _: FileStore(SECRET_URL).check(),
+        lambda _: FileStore("nonsense://me:hunter2@files.example/octabox?token=abc123"),
+        lambda patch: (
+            patch.setitem(sys.modules, "s3fs", None),
+            FileStore("s3://me:hunter2@files.example/octabox?token=abc123"),
+        ),
+    ],
+)
+def test_what_is_secret_in_a_url_is_not_shown(
+    use: Callable[[pytest.MonkeyPatch], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients get these errors; the rest of the URL is there, so that it can be corrected."""
+    fsspec.register_implementation("unreachable", Unreachable, clobber=True)
+    with pytest.raises(OctaboxError, match=r"://\*\*\*@files\.example/octabox\?\*\*\*") as caught:
+        use(monkeypatch)
+
+    shown = f"{caught.value.message} {caught.value.hint}"
+    assert [] == [each for each in ("hunter2", "abc123", "me:") if each in shown]
+
+
+@pytest.mark.parametrize(
+    "url", ["/folder/a@b?c", "s3://bucket/a@b", "dir::memory://folder", "relative", r"C:\folder", "file:///a/b"]
+)
+def test_the_rest_of_a_url_is_shown(url: str) -> None:
+    """A folder has nothing that is secret, whatever its name."""
+    assert url == hide_secrets(url)

@@ -21,6 +21,9 @@ NAME_BYTES = 24
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{16,64}(\.[A-Za-z0-9.+-]{1,64})?")
 
+#: What may be secret in the URLs of a text: what is before the host, and the query.
+_USER, _QUERY = re.compile(r"(?<=://)[^/\s]*@"), re.compile(r"(://[^\s?]*)\?[^\s'\"]+")
+
 _HINT = "Set a folder that all servers and nodes have at the same path, or a URL such as s3://bucket/octabox."
 
 
@@ -32,6 +35,11 @@ def random_name(suffix: str = "") -> str:
 def is_file_name(name: str) -> bool:
     """Return whether a text has the form of the names of files."""
     return bool(_NAME.fullmatch(name))
+
+
+def hide_secrets(text: str) -> str:
+    """Return a text without the users, passwords and queries of the URLs in it."""
+    return _QUERY.sub(r"\1?***", _USER.sub("***@", text))
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,11 @@ class FileStore:
         self._fs, root = _open(url)
         self._root = f"{root.rstrip('/')}/{folder}".rstrip("/")
 
+    @property
+    def shown(self) -> str:
+        """The URL for messages, which clients may read: without user, password and query."""
+        return hide_secrets(self.url)
+
     def within(self, folder: str) -> FileStore:
         """Return the files of a folder of this store."""
         return FileStore(self.url, folder)
@@ -89,7 +102,7 @@ class FileStore:
                 self._fs.pipe_file(self._path(name), content)
         except Exception as error:
             raise CapacityError(
-                f"A file cannot be stored in `file_store` '{self.url}': {_describe(error)}.", hint=_HINT
+                f"A file cannot be stored in `file_store` '{self.shown}': {_describe(error)}.", hint=_HINT
             ) from error
 
     def read(self, name: str) -> bytes:
@@ -102,7 +115,7 @@ class FileStore:
             return bytes(self._fs.cat_file(self._path(name)))
         except Exception as error:
             raise CapacityError(
-                f"A file of `file_store` '{self.url}' cannot be read: {_describe(error)}.", hint=_HINT
+                f"A file of `file_store` '{self.shown}' cannot be read: {_describe(error)}.", hint=_HINT
             ) from error
 
     def find(self, name: str) -> StoredFile | None:
@@ -178,12 +191,14 @@ def _open(url: str) -> tuple[Any, str]:
         fs, root = url_to_fs(url if "://" in url else str(Path(url).absolute()), use_listings_cache=False)
     except ImportError as error:
         raise MissingDependencyError(
-            f"`file_store` '{url}' needs a package that is not installed: {error}.",
+            f"`file_store` '{hide_secrets(url)}' needs a package that is not installed: {error}.",
             hint="Install it on all servers and nodes, such as pip install s3fs.",
         ) from error
     except (ValueError, TypeError, OSError) as error:
         raise ConfigError(
-            f"`file_store` '{url}' cannot be used: {error}.", hint=_HINT, parameter="file_store"
+            f"`file_store` '{hide_secrets(url)}' cannot be used: {hide_secrets(str(error))}.",
+            hint=_HINT,
+            parameter="file_store",
         ) from error
     return fs, str(root)
 
@@ -216,4 +231,4 @@ def _stored(name: str, entry: dict[str, Any]) -> StoredFile:
 
 
 def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {' '.join(hide_secrets(str(error)).split())[:200]}"

@@ -82,7 +82,13 @@ class RunBatch:
 
 @dataclass(frozen=True)
 class Sleep:
-    """To an idle worker: move the weights to the host, so that the device has room for another model."""
+    """To an idle worker: move the weights to the host, so that the device has room for another model.
+
+    Args:
+        number: Number of the request among those to this worker, which its answer states.
+    """
+
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,11 @@ class WakeUp:
 
     Args:
         occupied: Bytes that other models hold there.
+        number: As that of `Sleep`.
     """
 
     occupied: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -187,9 +195,11 @@ class WeightsMoved:
 
     Args:
         error: Why the weights are not where they should be; None if they are.
+        number: Number of the request.
     """
 
     error: OctaboxError | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True)

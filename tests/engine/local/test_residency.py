@@ -16,10 +16,24 @@ from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.eviction import keep_value
+from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident import room
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
-from octabox.engine.messages import Failed, Finished, Loaded, LoadFailed, RunFinished, Sleep, WakeUp
+from octabox.engine.messages import (
+    DeviceMemory,
+    Failed,
+    Finished,
+    Loaded,
+    LoadFailed,
+    Memory,
+    RunFinished,
+    Sleep,
+    Survey,
+    WakeUp,
+    WeightsMoved,
+    WorkerOptions,
+)
 from octabox.errors import CapacityError, GenerationError, OutOfMemoryError, WorkerDiedError
 from octabox.types import Progress
 
@@ -113,7 +127,8 @@ class Loads:
 
 def residency_of(*models: FakeModel, devices: FakeDevices | None = None, **options: object) -> tuple[Residency, Loads]:
     """Return the residency of these models, of one more that is not in memory, and what loads them."""
-    known = {each.name: each for each in (*models, FakeModel("new", 0))}
+    known = {each.name: each for each in models}
+    known.setdefault("new", FakeModel("new", 0))
     residency = Residency(devices or FakeDevices(), **options)  # type: ignore[arg-type]
     for each in known.values():
         residency.add(each)
@@ -460,6 +475,29 @@ async def test_a_load_waits_for_the_bytes_of_a_busy_model(monkeypatch: pytest.Mo
     assert ["new"] == resident(loads)
 
 
+async def test_a_load_waits_for_the_bytes_of_a_model_that_is_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds nothing yet, and is no reason to say that others are pinned; once it is loaded and idle, it makes room."""
+    other = FakeModel("other", 10)
+    residency, loads = budgeted({"host": 10}, {"host": 10}, monkeypatch, other, timeout=LIMIT)
+    proceed = asyncio.Event()
+
+    async def load_slowly(model: ModelConfig) -> None:
+        await proceed.wait()
+        other.memory = {"host": 10}
+        await loads(model)
+
+    first = asyncio.create_task(residency.load("other", configuration("other"), load_slowly))
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(residency.load("new", configuration("new"), loads))
+    await asyncio.sleep(0.05)
+    assert not second.done()
+
+    proceed.set()
+    await asyncio.wait_for(asyncio.gather(first, second), LIMIT)
+    assert ["new"] == resident(loads)
+    assert [("other", "cpu"), ("new", "cpu")] == loads.made
+
+
 async def test_without_a_limit_what_is_free_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read only where a model could be unloaded; a model is loaded in any case."""
     devices = FakeDevices()
@@ -526,6 +564,57 @@ async def test_a_model_that_wakes_up_needs_no_more_of_the_host(monkeypatch: pyte
     assert one.resident
 
 
+@pytest.mark.parametrize(
+    ("configured", "pinned", "made"),
+    [(None, True, "cuda:1"), (None, False, "cuda:1"), ("cuda:0", True, None)],
+)
+async def test_a_model_that_sleeps_leaves_a_device_that_others_keep(
+    configured: str | None, pinned: bool, made: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its configuration allows another device, it is loaded there, with a warning; else it sleeps on."""
+    other, new = holding("other", 10, 10, pinned=pinned, idle=False), holding("new", 5, 0)
+    new.memory, new.asleep = {"host": 10}, True
+    devices = FakeDevices("cuda:0", "cuda:1")
+    limits = {"cuda:0": 10, "cuda:1": 10}
+    residency, loads = budgeted(limits, {}, monkeypatch, other, new, devices=devices, timeout=0.1)
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    load = residency.load("new", configuration("new", device=configured), loads)
+    if made is None:
+        with pytest.raises(CapacityError):
+            await load
+        assert new.asleep
+    else:
+        (warning,) = await load
+        assert "is loaded on another device than cuda:0: " in warning
+
+    assert ([] if made is None else [("new", made)]) == loads.made
+    assert "cuda:0" == devices.requests[0][0]
+
+
+async def test_an_engine_loads_a_model_that_cannot_wake_up_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that sleeps is ended, and another one loads the model where there is room."""
+    found = Survey(devices=tuple(DeviceMemory(f"cuda:{number}", 10**9) for number in range(2)))
+    monkeypatch.setattr(DevicePool, "ask", lambda *_: found)
+    limits = {"cuda:0": 10, "cuda:1": 10}
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    workers = FakeWorkers()
+    engine = engine_of(workers, options=WorkerOptions(max_memory=limits))
+    await Client(engine, call("one", device=None)).result()
+    queue = engine._queues.find("one")
+    assert queue is not None
+    (replica,) = queue._replicas
+    assert await replica.sleep()
+    await Client(engine, call("two", device="cuda:0", pin=True)).result()
+    workers.started[1].post(Memory({"cuda:0": 10}))
+    await settle()
+    generation = await Client(engine, call("one", device=None)).result()
+
+    assert ["cuda:0", "cuda:0", "cuda:1"] == [each.start.model.device for each in workers.started]
+    assert [False, True, True] == [each.alive for each in workers.started]
+    assert [True] == ["'one' is loaded on another device than cuda:0" in each for each in generation.warnings]
+    await engine.close()
+
+
 async def test_an_engine_wakes_a_model_up_in_its_process() -> None:
     """Its request waits for the weights; a process that cannot move them is replaced."""
     workers = FakeWorkers()
@@ -539,7 +628,7 @@ async def test_an_engine_wakes_a_model_up_in_its_process() -> None:
     assert ["sleeping"] == [each.state for each in engine.status()]
     done = Client(engine, call("one", device="cuda:0"))
     await done.result()
-    assert [Sleep(), WakeUp(0)] == [each for each in first.received if isinstance(each, Sleep | WakeUp)]
+    assert [Sleep(1), WakeUp(0, 2)] == [each for each in first.received if isinstance(each, Sleep | WakeUp)]
     assert "loading" in [each.phase for each in done.events if isinstance(each, Progress)]
     assert ["ready"] == [each.state for each in engine.status()]
 
@@ -554,6 +643,35 @@ async def test_an_engine_wakes_a_model_up_in_its_process() -> None:
     second.move_error = None
     await Client(engine, call("one", device="cuda:0")).result()
     assert isinstance(second.received[-2], WakeUp), "some of the weights may have been moved"
+    await engine.close()
+
+
+async def test_a_late_answer_is_not_that_to_the_next_request() -> None:
+    """Where nobody waits any more until the weights are on the host, a request waits until they are back."""
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    await Client(engine, call("one", device="cuda:0")).result()
+    queue = engine._queues.find("one")
+    assert queue is not None
+    (replica,) = queue._replicas
+    (worker,) = workers.started
+    worker.moves = False
+    sleep = asyncio.create_task(replica.sleep())
+    await settle()
+    sleep.cancel()
+    await asyncio.wait({sleep})
+    worker.asked.clear()
+    client = Client(engine, call("one", device="cuda:0"))
+    await asyncio.wait_for(worker.asked.wait(), LIMIT)
+    sent, woken = (each for each in worker.received if isinstance(each, Sleep | WakeUp))
+    worker.post(WeightsMoved(None, sent.number))
+    await settle()
+    assert 1 == len(worker.calls)
+    assert ["loading"] == [each.state for each in engine.status()]
+
+    worker.post(WeightsMoved(None, woken.number))
+    await client.result()
+    assert [worker] == workers.started
     await engine.close()
 
 

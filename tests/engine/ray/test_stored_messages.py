@@ -6,6 +6,7 @@ import os
 import pickle
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,6 +58,19 @@ def test_what_was_changed_is_not_unpickled(messages: MessageStore, tmp_path: Pat
         messages.take(message)
 
 
+def test_no_message_has_the_password_of_the_store() -> None:
+    """Neither the error about what was changed, nor what Ray may log of the start of an actor."""
+    store = FileStore("memory://me:hunter2@host/octabox")
+    messages = MessageStore(store)
+    start, message = started(messages), messages.put(b"content")
+    store.within("messages").write(message.name, b"CONTENT")
+    with pytest.raises(CapacityError, match=r"'memory://\*\*\*@host/octabox' was changed"):
+        messages.take(message)
+
+    assert "hunter2" in messages.url
+    assert "hunter2" not in repr(start)
+
+
 def test_messages_that_nobody_has_taken_are_deleted(messages: MessageStore, tmp_path: Path) -> None:
     """Those of a server that was killed long ago; those that are under way stay."""
     old, new = messages.put(b"old"), messages.put(b"new")
@@ -100,3 +114,24 @@ def test_a_node_that_does_not_see_the_store_is_named(messages: MessageStore, tmp
     with pytest.raises(LoadError, match=r"Node 10\.0\.0\.7 does not see the files of the server in `file_store`"):
         open_messages(started(messages, store=str(tmp_path / "other")), "10.0.0.7")
     assert open_messages(started(messages, store=None), "10.0.0.7") is None
+
+
+@pytest.mark.parametrize("content", ["gone", "changed", "unreadable"])
+async def test_a_message_that_is_lost_ends_the_worker(messages: MessageStore, tmp_path: Path, content: str) -> None:
+    """The server learns it, instead of a wait without an end, and no message after that is passed on."""
+    actor = WorkerActor()
+    actor._store = open_messages(started(messages), "10.0.0.7")
+    actor._process = SimpleNamespace()  # type: ignore[assignment]
+    message: Any = messages.put(b"not a pickle")
+    if content == "gone":
+        (tmp_path / "messages" / message.name).unlink()
+    elif content == "changed":
+        (tmp_path / "messages" / message.name).write_bytes(b"other")
+    await actor.send(message)
+    actor._messages.put_nowait(RunFinished("call"))
+    found = [each async for part in actor.messages() for each in part]
+
+    assert ["WorkerDiedError"] == [type(each).__name__ for each in found]
+    assert isinstance(found[0], WorkerDiedError)
+    assert found[0].lost
+    assert found[0].message.startswith("A message to the worker was lost: ")

@@ -6,7 +6,6 @@ from pydantic import BaseModel, Field
 
 from octabox.config.memory.durations import Duration
 from octabox.config.memory.limits import MemoryLimits
-from octabox.config.sections.conditions import only_with
 
 
 class MemorySettings(BaseModel):
@@ -17,7 +16,6 @@ class MemorySettings(BaseModel):
         default_factory=dict,
         description="Maximum memory of models: a size for each device, such as 20GiB, or sizes by place, such as "
         "cuda:0=20GiB,host=16GiB. Default: what is free, less a reserve.",
-        json_schema_extra=only_with(engine="local"),
     )
     keep_alive: Duration | None = Field(
         default=None,

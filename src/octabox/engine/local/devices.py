@@ -151,8 +151,12 @@ class DevicePool:
         return self._known
 
     async def names(self) -> list[str] | None:
-        """Return the names of the accelerators; None where they cannot be listed."""
-        found = await self._survey()
+        """Return the names of the accelerators; None where they cannot be listed, or not in time."""
+        try:
+            found = await self._survey()
+        except asyncio.TimeoutError:
+            logger.warning("The accelerators cannot be listed in %g seconds", self._timeout)
+            return None
         return None if found.problem else [each.name for each in found.devices]
 
     async def free(self, device: str) -> int | None:

@@ -172,7 +172,7 @@ class ModelWorker:
     def _on_answer(self, message: Answer) -> None:
         """Handle the answer to the request to load the model, or to move its weights."""
         if isinstance(message, WeightsMoved):
-            self.weights.resolve(message.error)
+            self.weights.answer(message)
             return
         self._exit_expected = self._exit_expected or not isinstance(message, Loaded)
         self._resolve_load(message.error if isinstance(message, LoadFailed) else message)

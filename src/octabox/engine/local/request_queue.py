@@ -86,7 +86,7 @@ class RequestQueue:
     async def close(self) -> None:
         """Fail all requests, and end the workers."""
         error = ServerStoppingError(model=self.name)
-        for request in [*self._waiting, *(each for replica in self._replicas for each in replica.current)]:
+        for request in [*self._waiting, *(each for replica in self._replicas for each in replica.taken)]:
             request.finish(error)
         self._waiting.clear()
         for replica in self._replicas:
@@ -173,7 +173,7 @@ class RequestQueue:
 
     def _publish_positions(self) -> None:
         """Send each waiting request how many are ahead of it."""
-        self._waiting.publish_positions(ahead=1 if any(each.current for each in self._replicas) else 0)
+        self._waiting.publish_positions(ahead=1 if any(each.taken for each in self._replicas) else 0)
 
 
 def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:

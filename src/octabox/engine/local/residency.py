@@ -100,7 +100,8 @@ class Residency(ResidentModels):
         in_use = [other.device for other in self._others(name) if other.device]
         try:
             load_placed = partial(self._load_placed, name, load, pipeline, end)
-            return await self.placement.load(name, model, in_use, occupied, load_placed)
+            sleeps_on = self._sleeps_on(name)
+            return await self.placement.load(name, model, in_use, occupied, load_placed, sleeps_on)
         finally:
             self._admitted.discard(name)
             self._needs.pop(name, None)
@@ -156,7 +157,7 @@ class Residency(ResidentModels):
             CapacityError: None became idle in time, or all are pinned.
         """
         need = await self._room.need(model, pipeline)
-        if self._models[name].asleep:
+        if model.device is not None and model.device == self._sleeps_on(name):
             need = need.on_device()
         while need.bytes:
             others = [each for each in self._others(name) if each.resident or each.name in self._needs]
@@ -173,7 +174,7 @@ class Residency(ResidentModels):
                 break
             elif required.needed > required.limit:
                 raise too_large(name, required)
-            elif not [each for each in others if not each.pinned and each.memory.get(required.place)]:
+            elif all(each.pinned for each in others if self._uses(each, required.place)):
                 raise all_pinned(name, "models that hold its memory")
             else:
                 await _wait(self._freed, end, no_memory(name, required))

@@ -130,8 +130,6 @@ class WorkerSupervisor(WorkerHolder):
         try:
             model, pipeline = request.model, request.pipeline
             start = partial(self._start, requested=(loading_config(model), pipeline))
-            if self.asleep:
-                model = model.model_copy(update={"device": self.device})  # Its process uses that one.
             warnings = await self._residency.load(self.key, model, start, pipeline, self._occupied())
             request.warnings = (*request.warnings, *warnings)
         except asyncio.TimeoutError:
@@ -144,7 +142,7 @@ class WorkerSupervisor(WorkerHolder):
             raise
 
     async def _start(self, model: ModelConfig, requested: tuple[ModelConfig, str]) -> None:
-        """Wake the worker up, or start one that loads the model."""
+        """Wake the worker up, if it sleeps on that device, or start one that loads the model."""
         occupied = self._residency.held_by_others(self.key, model.device)
 
         async def create() -> ModelWorker:
@@ -154,7 +152,7 @@ class WorkerSupervisor(WorkerHolder):
             self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
             return self.worker
 
-        worker = self.worker if self.asleep else None
+        worker = self.worker if self.asleep and self.device == model.device else None
         if not worker or not await worker.weights.wake_up(worker.process, occupied, self._starter.timeout):
             await self._starter.start(create)
 

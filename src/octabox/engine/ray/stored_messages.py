@@ -65,7 +65,7 @@ class MessageStore:
         self._files.drop([message.name])
         if hashlib.sha256(content).hexdigest() != message.digest:
             raise CapacityError(
-                f"A message in `file_store` '{self.url}' was changed.", hint="Restrict who may write to it."
+                f"A message in `file_store` '{self._files.shown}' was changed.", hint="Restrict who may write to it."
             )
         return content
 

@@ -8,7 +8,7 @@ import os
 import pickle
 import sys
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from octabox.engine.messages import Finished, FromWorker, Start
 from octabox.engine.ray.connection import node_address
 from octabox.engine.ray.stored_messages import MIN_BYTES, MessageStore, StoredMessage
 from octabox.engine.threads import THREAD_VARIABLES
-from octabox.errors import CapacityError, LoadError, OctaboxError
+from octabox.errors import CapacityError, LoadError, OctaboxError, WorkerDiedError
 from octabox.storage import FileStore
 
 logger = logging.getLogger("octabox.engine")
@@ -44,7 +44,7 @@ class RemoteStart:
     order: Start
     folder: str
     has_files: bool
-    store: str | None = None
+    store: str | None = field(default=None, repr=False)  # It may have a password.
     probe: StoredMessage | None = None
 
 
@@ -86,13 +86,19 @@ class WorkerActor:
         return Started(self._process.pid, node)
 
     async def send(self, content: bytes | StoredMessage) -> None:
-        """Send a message, as `pack` has written it, to the process."""
-        if isinstance(content, StoredMessage):
-            assert self._store  # noqa: S101 (the server uses it only where this node does)
-            content = await asyncio.to_thread(self._store.take, content)
-        if self._process:
-            message = pickle.loads(content)  # noqa: S301 (the server has written it)
-            await self._process.send(message, content)
+        """Send a message, as `pack` has written it, to the process.
+
+        Where it is lost on the way, the worker counts as ended: the server waits for an answer, and runs the call elsewhere.
+        """
+        try:
+            if isinstance(content, StoredMessage):
+                assert self._store  # noqa: S101 (the server uses it only where this node does)
+                content = await asyncio.to_thread(self._store.take, content)
+            if self._process:
+                message = pickle.loads(content)  # noqa: S301 (the server has written it)
+                await self._process.send(message, content)
+        except Exception as error:  # noqa: BLE001 (whatever it is, no answer will come)
+            self._messages.put_nowait(_lost_message(error))
 
     async def messages(self) -> AsyncGenerator[Messages, None]:
         """Yield the messages of the process, those together that arrive together."""
@@ -100,8 +106,10 @@ class WorkerActor:
             found = [await self._messages.get()]
             while not self._messages.empty():
                 found.append(self._messages.get_nowait())
-            yield [await self._stored(message) for message in found]
-            if isinstance(found[-1], OctaboxError):
+            end = next((number for number, each in enumerate(found) if isinstance(each, OctaboxError)), None)
+            # A process that a message did not reach may send others after the error, which the server does not wait for.
+            yield [await self._stored(message) for message in (found if end is None else found[: end + 1])]
+            if end is not None:
                 return
 
     async def stop(self) -> None:
@@ -140,6 +148,13 @@ def open_messages(start: RemoteStart, node: str) -> MessageStore | None:
             model=start.order.model.name,
         ) from error
     return messages
+
+
+def _lost_message(error: Exception) -> WorkerDiedError:
+    """Return the error of a worker that a message has not reached."""
+    reason = error.message if isinstance(error, OctaboxError) else f"{type(error).__name__}: {error}"
+    hint = error.hint if isinstance(error, OctaboxError) else None
+    return WorkerDiedError(f"A message to the worker was lost: {reason}", lost=True, hint=hint)
 
 
 def check_files(start: RemoteStart, node: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
 from octabox.errors import OctaboxError
@@ -67,10 +68,13 @@ class CascadeModelService(ModelService):
         return (*configured, *found)
 
     async def prepare(self) -> None:
-        """Read the catalog, look for the devices that configurations name, and log what is wrong."""
+        """Read the catalog, look for the devices that configurations name, and log what is wrong.
+
+        The server is ready once the catalog is read, however long the devices take.
+        """
         named = any(names_device(entry) for entry in self._registry.current().entries)
         if named and self._find_accelerators is not None:
-            self._accelerators = await self._find_accelerators()
+            self._accelerators, _ = await asyncio.gather(self._find_accelerators(), asyncio.to_thread(load_catalog))
         await super().prepare()
 
     def sources(self, name: str) -> Sequence[ModelConfig]:

@@ -15,7 +15,7 @@ from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.queued_request import MAX_WORKERS
 from octabox.engine.local.replicas import local_replica, replica_set
-from octabox.engine.messages import DeviceMemory, Loaded, LoadFailed, Memory, Survey
+from octabox.engine.messages import DeviceMemory, Loaded, LoadFailed, Memory, Survey, WakeUp, WeightsMoved
 from octabox.errors import DeviceError, LoadError, ServerStoppingError, WorkerDiedError
 from octabox.types import AdapterChoice
 
@@ -132,6 +132,32 @@ async def test_no_replica_is_loaded_without_room(devices: Any, count: int, free:
     await run_all(clients, workers.started[0])
 
     assert 1 == len(workers.started)
+
+
+async def test_what_a_model_holds_in_its_sleep_is_not_what_a_replica_needs(devices: Any) -> None:
+    """No other one is loaded on a device that is almost full, neither until the first one is awake nor after that."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    await run_all(await started(engine, workers, 1), workers.started[0])
+    (worker,), (replica,) = workers.started, residents(engine)
+    replica.supervisor.run_seconds = 1.0
+    assert await replica.sleep()
+    worker.post(Memory({"cuda:0": 0, "host": MODEL_BYTES}))
+    devices(2, 10)
+    worker.moves = False
+    worker.asked.clear()
+    clients = [Client(engine, anywhere()) for _ in range(8)]
+    await asyncio.wait_for(worker.asked.wait(), LIMIT)
+    clients.append(Client(engine, anywhere()))  # It arrives while the weights are moved back.
+    await asyncio.sleep(0.05)
+    assert [worker] == workers.started
+
+    woken = worker.received[-1]
+    assert isinstance(woken, WakeUp)
+    worker.post(Memory({"cuda:0": MODEL_BYTES}), WeightsMoved(None, woken.number))
+    await run_all(clients, worker)
+    assert [worker] == workers.started
+    await engine.close()
 
 
 async def test_a_replica_that_cannot_be_loaded_fails_no_call(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,10 +6,21 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 
-from fake_worker import LIMIT, call, result
-from octabox.engine.messages import Failed, Memory, RunFinished, RunStarted
+from fake_worker import LIMIT, PIPELINE, call, model, result
+from octabox.engine.messages import (
+    Failed,
+    Memory,
+    RunFinished,
+    RunStarted,
+    Sleep,
+    Start,
+    WakeUp,
+    WeightsMoved,
+    WorkerOptions,
+)
 from octabox.engine.protocol import Call
 from octabox.engine.worker.batches.members import CallEvents
 from octabox.engine.worker.process import serving
@@ -72,6 +83,19 @@ class FakeRunner:
         self.pipe.sent.append("restored")
 
 
+class MovingRunner(FakeRunner):
+    """A runner that moves its weights, or fails to."""
+
+    def __init__(self, pipe: FakePipe, error: OctaboxError | None) -> None:
+        super().__init__(pipe, ValueError())
+        self.start, self._move_error = Start(model(), PIPELINE, WorkerOptions()), error
+
+    def move_weights(self, _: object) -> None:
+        """Move them."""
+        if self._move_error:
+            raise self._move_error
+
+
 def test_a_failed_call_restores_the_model_before_it_is_reported() -> None:
     """The next call, which may come once the failure is known, finds the model as it was."""
     pipe = FakePipe()
@@ -81,6 +105,18 @@ def test_a_failed_call_restores_the_model_before_it_is_reported() -> None:
     kinds = [message if isinstance(message, str) else type(message).__name__ for message in pipe.sent]
     assert ["RunStarted", "restored", "Memory", "Failed"] == kinds
     assert usable
+
+
+@pytest.mark.parametrize("error", [None, OutOfMemoryError("It is full.")])
+def test_an_answer_states_which_request_it_is_to(error: OctaboxError | None) -> None:
+    """Whether the weights could be moved or not."""
+    pipe = FakePipe()
+    runner = MovingRunner(pipe, error)
+    assert all(serving._run_calls(each, runner, pipe, None) for each in (Sleep(4), WakeUp(0, 5)))  # type: ignore[arg-type]
+
+    answers = [each for each in pipe.sent if isinstance(each, WeightsMoved)]
+    assert [4, 5] == [each.number for each in answers]
+    assert {type(error)} == {type(each.error) for each in answers}
 
 
 class SlowOutput:

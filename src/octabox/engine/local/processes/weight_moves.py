@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from octabox.engine.messages import Sleep, ToWorker, WakeUp
+from octabox.engine.messages import Sleep, ToWorker, WakeUp, WeightsMoved
 from octabox.errors import OctaboxError, WorkerDiedError
 
 logger = logging.getLogger("octabox.engine")
@@ -35,6 +35,7 @@ class WeightMoves:
         #: Whether they are on the host, or some of them may be, so that they must be moved back before a call.
         self.asleep = False
         self._answer: asyncio.Future[OctaboxError | None] | None = None
+        self._number = 0  # Of the last request: an earlier one that nobody waits for any more may be answered late.
 
     @property
     def moving(self) -> bool:
@@ -50,7 +51,7 @@ class WeightMoves:
         """
         self.asleep = True
         try:
-            await self._move(process, Sleep(), timeout)
+            await self._move(process, Sleep(self._next()), timeout)
         except (OctaboxError, asyncio.TimeoutError) as error:
             logger.info("The weights of %s are not kept on the host: %s", self._model, error)
             return False
@@ -66,16 +67,26 @@ class WeightMoves:
         """
         self.asleep = False
         try:
-            await self._move(process, WakeUp(occupied), timeout)
+            await self._move(process, WakeUp(occupied, self._next()), timeout)
         except (OctaboxError, asyncio.TimeoutError) as error:
             logger.warning("%s is loaded again, since its weights could not be moved back: %s", self._model, error)
             return False
         return True
 
+    def answer(self, message: WeightsMoved) -> None:
+        """Take an answer of the process; one to an earlier request is not that to the last one."""
+        if message.number == self._number:
+            self.resolve(message.error)
+
     def resolve(self, error: OctaboxError | None) -> None:
-        """Take the answer of the process, or the error that it ended with."""
+        """End the wait for the answer, with the error that the process ended with, if it did."""
         if self._answer and not self._answer.done():
             self._answer.set_result(error)
+
+    def _next(self) -> int:
+        """Return the number of the next request."""
+        self._number += 1
+        return self._number
 
     async def _move(self, process: Process | None, message: Sleep | WakeUp, timeout: float) -> None:
         """Send a message, and wait for the answer."""

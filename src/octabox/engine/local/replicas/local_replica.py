@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
-from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
+from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error
+from octabox.engine.local.replicas.taken_requests import TakenRequests
 from octabox.engine.local.resident.resident_queue import ResidentQueue
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
-from octabox.errors import LoadError, OctaboxError, WorkerDiedError
+from octabox.errors import LoadError
 from octabox.types import ModelStatus
 
 #: Seconds without requests after which a replica is unloaded where others keep the model in memory.
@@ -50,10 +51,9 @@ class LocalReplica(ResidentQueue):
     ) -> None:
         super().__init__(supervisor, retention)
         self.supervisor = supervisor
-        self.current: list[QueuedRequest] = []
-        #: Adapters of its last call.
-        self.adapters: frozenset[str] = frozenset()
-        self._waiting, self._on_taken, self._on_idle = waiting, on_taken, on_idle
+        #: The requests that run on it.
+        self.taken = TakenRequests(supervisor.name, waiting, on_taken)
+        self._waiting, self._on_idle = waiting, on_idle
         self._is_needed, self._is_extra, self._worth = is_needed, is_extra, worth
         self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
@@ -138,7 +138,7 @@ class LocalReplica(ResidentQueue):
         Args:
             waiting: How many requests wait for the model.
         """
-        worker, busy = self.supervisor.worker, bool(self.current) or self.supervisor.busy
+        worker, busy = self.supervisor.worker, len(self.taken) > 0 or self.supervisor.busy
         status = worker.status(waiting=waiting, busy=busy) if worker else None
         return status and self.with_retention(status)
 
@@ -148,38 +148,14 @@ class LocalReplica(ResidentQueue):
             async with self._serving:
                 if not (self._waiting and (self.resident or self._is_needed())):
                     break
-                requests = self._take_next()
                 try:
-                    await self.supervisor.run(requests)
+                    await self.supervisor.run(self.taken.take(self.supervisor.worker))
                 except Exception as raised:  # noqa: BLE001 (whatever it is, it ends these requests alone)
-                    self._fail(requests, as_octabox_error(raised, self.supervisor.name))
+                    self.taken.fail(as_octabox_error(raised, self.supervisor.name))
                 finally:
-                    self.current = []
+                    self.taken.clear()
                     self.last_used = time.time()
         self._on_idle(False)
-
-    def _fail(self, requests: Sequence[QueuedRequest], error: OctaboxError) -> None:
-        """Fail requests that could not be served; where the machine of the worker was lost, they wait for another one."""
-        log_failure(error, self.supervisor.name)
-        lost = isinstance(error, WorkerDiedError) and error.lost
-        for request in requests:
-            if lost and request.restart(error):
-                request.workers += 1
-                self._waiting.add_again(request)
-            else:
-                request.finish(error)
-
-    def _take_next(self) -> list[QueuedRequest]:
-        """Take the request that runs next out of the queue, and those that may share a batch with it."""
-        requests = self.current = [self._waiting.take()]
-        call, worker = requests[0].call, self.supervisor.worker
-        if self._waiting and call and worker and (limit := worker.batch_limit(call)) > 1:
-            requests += self._waiting.take_batch(requests[0], limit)
-        for request in requests:
-            request.timings["queue"] = time.perf_counter() - request.enqueued_at
-        self.adapters = requests[0].adapters
-        self._on_taken(requests[0])
-        return requests
 
 
 def _unloading(model: str) -> LoadError:

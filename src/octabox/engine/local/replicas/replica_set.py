@@ -89,7 +89,7 @@ class ReplicaSet:
         loaded = [each for each in self._replicas if each.load_seconds]
         count = len(loaded) - max(self._limits.min_replicas, 1)
         states = [
-            Replica(each.name, "", each.name, waiting=len(each.current), busy_until=each.last_used) for each in loaded
+            Replica(each.name, "", each.name, waiting=len(each.taken), busy_until=each.last_used) for each in loaded
         ]
         return {each.name for each in choose_drained(states, max(count, 0))}
 
@@ -113,7 +113,7 @@ class ReplicaSet:
             waiting: How many wait.
         """
         self._limits = scaling_limits(request.model, self._maximum)
-        loaded = [each for each in self.resident if each.load_seconds]
+        loaded = [each for each in self.resident if each.measured]
         adding = self._adding is not None and not self._adding.done()
         if not loaded or adding or not self._room.several_devices or time.monotonic() < self._paused_until:
             return
@@ -121,7 +121,7 @@ class ReplicaSet:
             load_seconds=max(each.load_seconds for each in loaded),
             run_seconds=max(each.supervisor.run_seconds for each in loaded),
         )
-        unfinished = waiting + sum(len(each.current) for each in loaded)
+        unfinished = waiting + sum(len(each.taken) for each in loaded)
         load = ModelLoad(len(self.resident), unfinished, costs, time.time())
         if autoscale(load, self._limits, time.time()).replicas > len(self.resident):
             self._adding = asyncio.create_task(self._add(request, loaded[0]), name=f"replica of {request.model.name}")
@@ -175,7 +175,7 @@ def _choose(free: list[LocalReplica], request: QueuedRequest) -> LocalReplica:
     index = ClusterIndex()
     for each in free:
         index.put_device(Device(each.name, 1))
-        index.put(Replica(each.name, "", each.name, adapters=each.adapters))
+        index.put(Replica(each.name, "", each.name, adapters=each.taken.adapters))
     route = choose_warm(
         index, RoutedRequest("", adapters=request.adapters), 0.0, ModelCosts(adapter_seconds=ADAPTER_SECONDS)
     )

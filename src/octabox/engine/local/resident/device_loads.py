@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.resident.room import Devices
-from octabox.errors import DeviceError, OutOfMemoryError
+from octabox.errors import CapacityError, DeviceError
 
 logger = logging.getLogger("octabox.engine")
 
@@ -46,8 +46,11 @@ class DeviceLoads:
         in_use: Collection[str],
         occupied: Collection[str],
         load: Callable[[ModelConfig], Awaitable[None]],
+        sleeps_on: str | None = None,
     ) -> tuple[str, ...]:
-        """Choose a device for a model, and load it there; where the device fails or lacks memory, on another one.
+        """Choose a device for a model, and load it there; where the device fails or has no room, on another one.
+
+        A model that sleeps wakes up on its device, if possible, which takes less time than a load.
 
         Args:
             name: Name of the model.
@@ -55,6 +58,7 @@ class DeviceLoads:
             in_use: Devices of the models in memory.
             occupied: Devices that hold other replicas of it.
             load: Loads a configuration, which names the device.
+            sleeps_on: The device that it has left, and its process uses; None if it does not sleep.
 
         Returns:
             Warnings: which devices it could not be loaded on.
@@ -62,10 +66,11 @@ class DeviceLoads:
         requested, failed = model.device or self._device, dict[str, str]()
         while True:
             excluded = (*occupied, *failed)
-            async with self._devices.assigned(model, requested, in_use, excluded) as device:
+            first = requested if sleeps_on is None or failed else sleeps_on
+            async with self._devices.assigned(model, first, in_use, excluded) as device:
                 try:
                     await load(model if device is None else model.model_copy(update={"device": device}))
-                except (OutOfMemoryError, DeviceError) as error:
+                except (CapacityError, DeviceError) as error:
                     if device is None or not await self._devices.alternatives(requested, (*excluded, device)):
                         raise
                     failed[device] = f"Model '{name}' is loaded on another device than {device}: {error.message}"

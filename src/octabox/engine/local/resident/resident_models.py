@@ -54,6 +54,14 @@ class ResidentModels:
             held.append({place: max(need.get(place, 0), found.get(place, 0)) for place in {**need, **found}})
         return held
 
+    def _sleeps_on(self, name: str) -> str | None:
+        """Return the device that a model whose weights are on the host has left; None if they are not."""
+        return self._models[name].device if self._models[name].asleep else None
+
+    def _uses(self, model: ResidentModel, place: str) -> bool:
+        """Return whether a model holds bytes in a place, or will hold some once it is loaded or awake."""
+        return bool(model.memory.get(place) or self._needs.get(model.name, MemoryNeed()).bytes.get(place))
+
     def _others(self, name: str) -> list[ResidentModel]:
         """Return all models but one."""
         return [each for each in self._models.values() if each.name != name]

@@ -70,6 +70,12 @@ class ResidentQueue:
         return self._holder.asleep
 
     @property
+    def measured(self) -> bool:
+        """Whether the model is loaded and its weights are where it runs, so that `memory` has what it needs there."""
+        worker = self._holder.worker
+        return bool(worker and worker.loaded and not (worker.weights.asleep or worker.weights.moving))
+
+    @property
     def load_seconds(self) -> float:
         """What loading the model took; 0 while it is not loaded."""
         worker = self._holder.worker

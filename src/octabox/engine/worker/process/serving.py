@@ -96,7 +96,7 @@ def _move_weights(message: Sleep | WakeUp, runner: TrialRunner, pipe: Pipe) -> b
         failure = to_load_error(error, runner.start.model)
         clear_frames(error)
     pipe.send(runner.modes.memory())
-    pipe.send(WeightsMoved(failure))
+    pipe.send(WeightsMoved(failure, message.number))
     return is_usable(runner.device)
 
 

@@ -1,0 +1,66 @@
+"""What a server prepares before it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from fake_worker import LIMIT, FakeProcesses
+from octabox.catalog.pipelines import load_catalog
+from octabox.config.settings import Settings
+from octabox.engine.local.devices import DevicePool
+from octabox.server import build
+from octabox.service.cascades.models import CascadeModelService
+
+#: Seconds until the survey of the devices is given up.
+SURVEY = 0.1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a models folder with a configuration that names a device."""
+    (tmp_path / "one.yaml").write_text("model: runwayml/stable-diffusion-v1-5\ndevice: cuda:7\n", encoding="utf-8")
+    return tmp_path
+
+
+async def test_a_server_is_ready_while_devices_are_looked_for(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It waits for the catalog alone; once the devices are known, configurations that name another one are logged."""
+    parts, found = build(Settings.load({"models": folder}, environ={})), asyncio.Event()
+
+    async def find() -> list[str]:
+        await found.wait()
+        return ["cuda:0"]
+
+    assert isinstance(parts.models, CascadeModelService)
+    parts.models.check_devices_by(find)
+    load_catalog.cache_clear()
+    preparation = asyncio.create_task(parts.models.prepare())
+    for _ in range(100 * LIMIT):
+        if parts.models.ready():
+            break
+        await asyncio.sleep(0.01)
+    assert parts.models.ready()
+    assert not preparation.done()
+    found.set()
+    await asyncio.wait_for(preparation, LIMIT)
+
+    assert "There is no device 'cuda:7' on this machine." in capfd.readouterr().err
+    await parts.close()
+
+
+async def test_devices_that_are_not_found_in_time_are_unknown(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever prepares the server goes on, a log states it, and no configuration is reported for its device."""
+    parts, answers = build(Settings.load({"models": folder}, environ={})), asyncio.Event()
+    pool, loop = DevicePool(FakeProcesses(spawns=True), SURVEY), asyncio.get_running_loop()
+    pool.ask = lambda *_: asyncio.run_coroutine_threadsafe(answers.wait(), loop).result()  # type: ignore[method-assign,assignment]
+    assert isinstance(parts.models, CascadeModelService)
+    parts.models.check_devices_by(pool.names)
+    await asyncio.wait_for(parts.models.prepare(), LIMIT)
+    answers.set()
+
+    logged = capfd.readouterr().err
+    assert "The accelerators cannot be listed in 0.1 seconds" in logged
+    assert "cuda:7" not in logged
+    await parts.close()
