@@ -27,7 +27,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 #: Maximum length of a Hub id.
 _MAX_LENGTH = 96
 
-#: Maximum bytes of the name of a downloaded file: a lock beside it has a longer one, and file systems allow 255.
+#: Maximum bytes of the name of a downloaded file: that of its lock is longer, and file systems allow 255.
 MAX_NAME_BYTES = 200
 
 

@@ -205,7 +205,12 @@ def test_a_copy_that_is_being_sent_is_not_written_again(tmp_path: Path) -> None:
     results, written = Results(60, stored=stored), list[bytes]()
     with pytest.MonkeyPatch.context() as patch:
         write = Path.write_bytes
-        patch.setattr(Path, "write_bytes", lambda self, content: (written.append(content), write(self, content))[1])
+
+        def record(self: Path, content: bytes) -> int:
+            written.append(content)
+            return write(self, content)
+
+        patch.setattr(Path, "write_bytes", record)
         threads = [threading.Thread(target=results.find, args=(name,)) for _ in range(2)]
         for each in threads:
             each.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from huggingface_hub import constants
-from huggingface_hub.utils import WeakFileLock
+from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # imported lazily there
 from safetensors.numpy import save
 
 from octabox.errors import InvalidParameterError, ModelNotFoundError

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.config.places import component_path, model_path
+from octabox.engine.memory.places import component_path, model_path
 from octabox.hub.weights import component_elements, file_elements
 
 #: Bytes of an element by dtype; ``auto`` is a half-precision dtype on an accelerator.

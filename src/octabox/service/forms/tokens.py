@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from octabox.config.model import ModelConfig
-from octabox.config.places import component_path, model_path
+from octabox.engine.memory.places import component_path, model_path
 from octabox.errors import OctaboxError
 from octabox.hub.folder import folder_index, index_components
 from octabox.prompts.attention import parse_prompt
