@@ -207,7 +207,8 @@ def test_a_dropped_file_restores_its_parameters(tab: Tab, tmp_path: Path) -> Non
         "workflow"
     ]
     again = httpx.get(tab.page.get_attribute("octabox-create .outputs img", "src"), trust_env=False).content
-    assert np.array_equal(*(np.asarray(Image.open(io.BytesIO(each))) for each in (content, again)))
+    first, second = (np.asarray(Image.open(io.BytesIO(each))) for each in (content, again))
+    assert np.array_equal(first, second)
 
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     drop(tab.page, (tmp_path / "plain.png").read_bytes())

@@ -225,7 +225,8 @@ def _metadata(plan: WorkflowPlan, first: Mapping[str, Any], size: tuple[int, int
     metadata = {name: each for name, each in first.items() if name != "arrays"}
     # The size follows from the image and the padding, and the end of a call whose latents are continued from the refiner.
     derived = SIDES if plan.workflow.outpaint else (END,) if plan.workflow.refiner and plan.call.output.latents else ()
-    metadata["params"] = {name: each for name, each in first["params"].items() if name not in derived}
+    if "params" in metadata:
+        metadata["params"] = {name: each for name, each in metadata["params"].items() if name not in derived}
     return {
         **metadata,
         "workflow": plan.workflow.to_metadata(),

@@ -289,7 +289,8 @@ async def test_noise_has_a_maximum_size(server: Server, side: str, *, infotext: 
     text = f"x\nSteps: 9, Sampler: DDIM, Seed: 4, Seed resize from: {width}x{height}"
     body = {"infotext": text} if infotext else {"prompt": "x", **sides}
     answer = await server.http.post("/sdapi/v1/txt2img", json=body)
-    largest, _ = await sent(server, prompt="x", **{**sides, side: MAX_SIDE})
+    accepted: dict[str, Any] = {**sides, side: MAX_SIDE}
+    largest, _ = await sent(server, prompt="x", **accepted)
 
     assert 400 == answer.status_code
     assert side in answer.text
