@@ -62,7 +62,7 @@ async def plan_handover(
         entry: The pipeline of that.
 
     Raises:
-        RequestError: There is no such model, the second pass takes latents, or the request says that it ends elsewhere.
+        RequestError: There is no such model, the second pass takes latents, or the request sets another end.
     """
     settings = workflow.refiner
     if settings is None:

@@ -55,7 +55,7 @@ HIRES = ("Hires upscale", "Hires resize")
 
 CLIP_SKIP, AREA = "Clip skip", "Inpaint area"
 
-#: Names of what made the image, which is no field: a request selects its model itself, as in the web UI.
+#: Names that describe what made the image, without a field: a request selects its model itself, as in the web UI.
 DESCRIPTIVE = frozenset({"Model", "Model hash", "Pipeline", "Version"})
 
 
