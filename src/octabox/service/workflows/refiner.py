@@ -84,7 +84,7 @@ async def plan_handover(
         return Handover(settings, request, f"{name} has no '{START}'")
     if request.params.get(END) not in (None, settings.switch_at):
         raise InvalidParameterError(
-            f"'{END}' and the refiner both say when the first model ends.",
+            f"'{END}' and the refiner both set when the first model ends.",
             hint=f"Leave '{END}' out, and give the refiner's `switch_at`.",
             parameter=END,
         )
