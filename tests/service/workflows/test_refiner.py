@@ -133,5 +133,5 @@ async def test_a_refiner_that_cannot_be_used(draw: Drawing) -> None:
         await draw.parts.generation.prepare(draw.request({"refiner": {"model": "alone"}}, **BASE))
     assert "workflow.refiner" == caught.value.parameter
     assert caught.value.hint.endswith("or leave out the refiner.")
-    with pytest.raises(InvalidParameterError, match="both say when the first model ends"):
+    with pytest.raises(InvalidParameterError, match="both set when the first model ends"):
         await draw.parts.generation.prepare(draw.request({"refiner": {"model": "finer"}}, **BASE, denoising_end=0.3))
