@@ -17,6 +17,8 @@ from octabox.config.model import ModelConfig
 from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.local.devices import DevicePool
+from octabox.engine.local.engine import LocalEngine
+from octabox.engine.local.replicas.local_replica import LocalReplica
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident import room
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
@@ -600,9 +602,7 @@ async def test_an_engine_loads_a_model_that_cannot_wake_up_on_another_device(mon
     workers = FakeWorkers()
     engine = engine_of(workers, options=WorkerOptions(max_memory=limits))
     await Client(engine, call("one", device=None)).result()
-    queue = engine._queues.find("one")
-    assert queue is not None
-    (replica,) = queue._replicas
+    replica = only_replica(engine)
     assert await replica.sleep()
     await Client(engine, call("two", device="cuda:0", pin=True)).result()
     workers.started[1].post(Memory({"cuda:0": 10}))
@@ -615,14 +615,20 @@ async def test_an_engine_loads_a_model_that_cannot_wake_up_on_another_device(mon
     await engine.close()
 
 
+def only_replica(engine: LocalEngine) -> LocalReplica:
+    """Return the replica of the model 'one'."""
+    queue = engine._queues.find("one")
+    assert queue is not None
+    (replica,) = queue._replicas
+    return replica
+
+
 async def test_an_engine_wakes_a_model_up_in_its_process() -> None:
     """Its request waits for the weights; a process that cannot move them is replaced."""
     workers = FakeWorkers()
     engine = engine_of(workers)
     await Client(engine, call("one", device="cuda:0")).result()
-    queue = engine._queues.find("one")
-    assert queue is not None
-    (replica,) = queue._replicas
+    replica = only_replica(engine)
     (first,) = workers.started
     assert await replica.sleep()
     assert ["sleeping"] == [each.state for each in engine.status()]
@@ -651,9 +657,7 @@ async def test_a_late_answer_is_not_that_to_the_next_request() -> None:
     workers = FakeWorkers()
     engine = engine_of(workers)
     await Client(engine, call("one", device="cuda:0")).result()
-    queue = engine._queues.find("one")
-    assert queue is not None
-    (replica,) = queue._replicas
+    replica = only_replica(engine)
     (worker,) = workers.started
     worker.moves = False
     sleep = asyncio.create_task(replica.sleep())
@@ -680,9 +684,7 @@ async def test_an_engine_replaces_a_worker_that_ended_in_its_sleep() -> None:
     workers = FakeWorkers()
     engine = engine_of(workers)
     await Client(engine, call("one", device="cuda:0")).result()
-    queue = engine._queues.find("one")
-    assert queue is not None
-    (replica,) = queue._replicas
+    replica = only_replica(engine)
     assert await replica.sleep()
     workers.started[0].exit(WorkerDiedError("It was killed."))
     await settle()

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 from huggingface_hub import constants, get_token, hf_hub_url
-from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined] # imported lazily there
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # imported lazily there
 
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.hub_errors import hub_error
 from octabox.hub.hub_messages import Target
+from octabox.hub.pulls.locks import file_lock
 from octabox.hub.pulls.plan import PullPlan, partial_size
 from octabox.hub.pulls.transfer import Transfer, same_origin
 
 #: Files that are downloaded at the same time.
 PARALLEL = 4
-
-#: Seconds between two looks at a file that another process downloads.
-POLL = 0.2
 
 
 @dataclass(frozen=True)
@@ -103,27 +100,12 @@ class _Pull:
             self._sizes[file.digest] = size
             self._publish()
 
-        async with self._room, self._locked(file):
+        async with self._room, file_lock(repo.lock(file), lambda: report(partial_size(repo, file))):
             if not repo.blob(file).exists():
                 await transfer.download(url, file, repo.partial(file), target, report)
                 repo.partial(file).replace(repo.blob(file))
         self._complete.add(file.digest)
         report(file.size)
-
-    @contextlib.asynccontextmanager
-    async def _locked(self, file: RemoteFile) -> AsyncIterator[None]:
-        """Hold the lock of a file; meanwhile report what the process that has it has received."""
-        place = self._plan.repo.lock(file)
-        with contextlib.ExitStack() as stack:
-            while True:
-                try:
-                    stack.enter_context(WeakFileLock(place, timeout=0.01))
-                    break
-                except TimeoutError:
-                    self._sizes[file.digest] = partial_size(self._plan.repo, file)
-                    self._publish()
-                    await asyncio.sleep(POLL)
-            yield
 
     def _publish(self) -> None:
         self._report(PullProgress(sum(self._sizes.values()), self._plan.size, len(self._complete), len(self._sizes)))

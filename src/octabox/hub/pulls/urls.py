@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import httpx
-from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # imported lazily there
 
 from octabox.errors import DownloadError, ForbiddenUrlError, InvalidParameterError, OctaboxError
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.folder import MAX_NAME_BYTES, is_short_name
 from octabox.hub.hub_errors import hub_error
 from octabox.hub.hub_messages import Target, disk_full
+from octabox.hub.pulls.locks import delete_unless_locked, file_lock
 from octabox.hub.pulls.plan import RESERVE
 from octabox.hub.pulls.transfer import Transfer
 from octabox.hub.selection import weight_names
@@ -26,9 +25,6 @@ from octabox.security.urls import UrlGuard
 
 #: Seconds without data after which a connection is regarded as interrupted.
 TIMEOUT = 30.0
-
-#: Seconds between two looks at a file that another process downloads.
-POLL = 0.2
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -139,7 +135,7 @@ async def _pull(request: UrlRequest, folder: Path, report: Callable[[int, int], 
     place = folder / digest / request.name
     place.parent.mkdir(parents=True, exist_ok=True)
     partial, lock = _hidden(place)
-    async with _locked(lock):
+    async with file_lock(lock):
         if place.exists():
             return place
         async with httpx.AsyncClient(transport=guard.transport(), timeout=TIMEOUT, trust_env=False) as client:
@@ -159,12 +155,7 @@ async def _pull(request: UrlRequest, folder: Path, report: Callable[[int, int], 
 def delete_url_file(file: Path) -> bool:
     """Delete a downloaded file, and the folder of its checksum if nothing else is there; return whether it was not in use."""
     partial, lock = _hidden(file)
-    try:
-        with WeakFileLock(lock, timeout=POLL):
-            file.unlink(missing_ok=True)
-            partial.unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
-    except TimeoutError:
+    if not delete_unless_locked(lock, (file, partial)):
         return False
     with contextlib.suppress(OSError):  # A file of another name may be there, or be downloaded.
         file.parent.rmdir()
@@ -174,19 +165,6 @@ def delete_url_file(file: Path) -> bool:
 def _hidden(file: Path) -> tuple[Path, Path]:
     """Return the places of the received part of a file, and of its lock."""
     return file.with_name(f".{file.name}.partial"), file.with_name(f".{file.name}.lock")
-
-
-@contextlib.asynccontextmanager
-async def _locked(place: Path) -> AsyncIterator[None]:
-    """Hold the lock of a file, so that of several processes one downloads it."""
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(WeakFileLock(place, timeout=0.01))
-                break
-            except TimeoutError:
-                await asyncio.sleep(POLL)
-        yield
 
 
 def _check_valid(url: str) -> None:

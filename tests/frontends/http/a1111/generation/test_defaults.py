@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from typing import Any
-
-import pytest
-
-from fakes import Server, sample_image
+from a1111_bodies import IMAGE, sent
+from fakes import Server
 from octabox.frontends.http.a1111.generation.defaults import AREA, CLIP_SKIP, DESCRIPTIVE, FIELDS, HIRES, SIZES
 from octabox.frontends.http.a1111.generation.schema import ImageToImageBody, TextToImageBody
 from octabox.media.metadata.infotext import format_infotext, split_infotext
-from octabox.types import GenerationRequest
 
 SIDES = {"width": 64, "height": 64}
-
-IMAGE = base64.b64encode(sample_image(size=(16, 16))).decode()
-
-
-@pytest.fixture
-def server() -> Server:
-    """Return a server of the embedded model over fakes."""
-    return Server()
-
-
-async def sent(server: Server, route: str = "txt2img", **body: Any) -> tuple[GenerationRequest, list[str]]:
-    """Return the request to the service for a body, and the warnings of the response."""
-    answer = await server.http.post(f"/sdapi/v1/{route}", json=body)
-    assert answer.is_success, answer.text
-    warnings = [each for each in answer.json()["warnings"] if each != "served warning."]
-    assert warnings == [each for each in json.loads(answer.json()["info"])["warnings"] if each != "served warning."]
-    return server.asked, warnings
 
 
 async def test_infotext_is_a_default(server: Server) -> None:

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any
 
 import pytest
 
-from fakes import Server, sample_image
+from a1111_bodies import IMAGE, sent
+from fakes import Server
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.generation.schema import ImageToImageBody, TextToImageBody
 from octabox.frontends.http.a1111.generation.unsupported import UNSUPPORTED
 from octabox.noise import MAX_SIDE, InitialNoise
-from octabox.types import GenerationRequest
-
-IMAGE = base64.b64encode(sample_image(size=(16, 16))).decode()
-
-
-@pytest.fixture
-def server() -> Server:
-    """Return a server of the embedded model over fakes."""
-    return Server()
-
-
-async def sent(server: Server, route: str = "txt2img", **body: Any) -> tuple[GenerationRequest, list[str]]:
-    """Return the request to the service for a body, and the warnings of the response."""
-    answer = await server.http.post(f"/sdapi/v1/{route}", json=body)
-    assert answer.is_success, answer.text
-    warnings = [each for each in answer.json()["warnings"] if each != "served warning."]
-    assert warnings == [each for each in json.loads(answer.json()["info"])["warnings"] if each != "served warning."]
-    return server.asked, warnings
 
 
 async def test_fields_are_call_parameters(server: Server) -> None:
