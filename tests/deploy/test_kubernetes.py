@@ -50,7 +50,7 @@ def test_documents_and_pods_have_the_schemas_of_kubernetes() -> None:
 
 def test_a_wrong_key_of_a_pod_is_found() -> None:
     """The schemas do check templates."""
-    containers = [{"name": "x", "image": "x", "comand": []}]
+    containers = [{"name": "x", "image": "x", "commands": []}]
     template = {"spec": {"containers": containers}}
 
     with pytest.raises(kubernetes_validate.ValidationError):
