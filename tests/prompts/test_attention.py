@@ -122,13 +122,22 @@ NESTED = [
 ]
 
 
+def seconds(text: str) -> float:
+    """Return the processor time of the fastest of three attempts."""
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        parse_prompt(text)
+        times.append(time.process_time() - start)
+    return min(times)
+
+
 @pytest.mark.parametrize("text", NESTED)
 def test_the_time_does_not_grow_with_the_depth(text: str) -> None:
-    """A thousand brackets around tens of thousands of words take less than 0.6 seconds; the words keep their weight."""
-    start = time.process_time()
+    """A thousand brackets around tens of thousands of words take hardly longer than the words; these keep their weight."""
     found = parse_prompt(text)
 
-    assert time.process_time() - start < 0.6
+    assert seconds(text) < 5 * seconds(WORDS)
     assert {1.0} >= {round(each.weight, 3) for each in found.sections[0] if set(each.text) == {"\\"}}
 
 
