@@ -24,6 +24,9 @@ MAX_DIFFERENCE = 0.01
 #: Prediction types for which the output of an ideal model is known, the default first.
 NOISE, VELOCITY, SAMPLE = "epsilon", "v_prediction", "sample"
 
+#: Those that a trial has an ideal model for.
+PREDICTIONS = (NOISE, VELOCITY, SAMPLE)
+
 
 def mishandles_prediction(scheduler: Any) -> bool:
     """Return whether a scheduler takes other steps with a model of its prediction type than with one that predicts noise.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 
 import trained
 from embedded import Calls, finish
+from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.worker.inputs.solver_trial import solver_warnings
@@ -99,6 +101,22 @@ def test_what_cannot_be_tried() -> None:
     assert [] == solver_warnings(SimpleNamespace(), entry, {"num_inference_steps": 2})
     assert [] == warnings_of("plms", 12, 3.0, timesteps=[999, 1])[0]
     assert [] == warnings_of("plms", 100, 30.0)[0]
+
+
+@pytest.mark.parametrize("name", sorted(load_catalog().schedulers))
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample", "flow_prediction"])
+def test_no_scheduler_breaks_a_call(name: str, prediction: str) -> None:
+    """Whatever the trial cannot do, the call goes on: there is a list, or the scheduler has no schedule of a single step."""
+    entry = load_catalog().pipelines["StableDiffusionPipeline"]
+    try:
+        scheduler = import_class(name)()
+    except (TypeError, ValueError, ImportError) as error:
+        pytest.skip(f"it is made of more than defaults: {error}")
+    if "prediction_type" in scheduler.config:
+        scheduler.register_to_config(prediction_type=prediction)
+
+    with contextlib.suppress(InvalidParameterError):
+        assert [] == solver_warnings(SimpleNamespace(scheduler=scheduler), entry, {"num_inference_steps": 1})
 
 
 @pytest.mark.slow

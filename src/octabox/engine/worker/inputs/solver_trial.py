@@ -20,7 +20,7 @@ import torch
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.engine.worker.prediction_trial import NOISE, SAMPLE, model_output, noise_factors
+from octabox.engine.worker.prediction_trial import NOISE, PREDICTIONS, SAMPLE, model_output, noise_factors
 from octabox.errors import InvalidParameterError
 
 #: Call parameters that decide whether a solver diverges.
@@ -49,7 +49,7 @@ MARGIN = 2.5
 MAX_ERROR, MAX_RATIO = 0.3, 2.0
 
 #: Errors of schedulers for numbers of steps that they do not support, or for which they need more than this number.
-UNSUPPORTED = (ValueError, TypeError, AttributeError, RuntimeError, IndexError, ArithmeticError, NotImplementedError)
+UNSUPPORTED = (ValueError, TypeError, AttributeError, RuntimeError, LookupError, ArithmeticError, NotImplementedError)
 
 
 def solver_warnings(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) -> list[str]:
@@ -64,7 +64,8 @@ def solver_warnings(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) 
         InvalidParameterError: The scheduler does not support so few steps.
     """
     scheduler, steps = getattr(pipe, "scheduler", None), _number(entry, params, STEPS)
-    is_known = getattr(scheduler, "alphas_cumprod", None) is not None
+    prediction = getattr(scheduler, "config", {}).get("prediction_type", NOISE)
+    is_known = getattr(scheduler, "alphas_cumprod", None) is not None and prediction in PREDICTIONS
     if not is_known or steps is None or not 1 <= steps <= MAX_STEPS or any(params.get(name) for name in SCHEDULES):
         return []
     guidance = _number(entry, params, GUIDANCE) or 1.0
