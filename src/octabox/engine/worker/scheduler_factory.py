@@ -14,7 +14,7 @@ from diffusers import SchedulerMixin
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
-from octabox.engine.worker.inputs.scheduler_steps import replace_step
+from octabox.engine.worker.inputs.scheduler_steps import changed_step
 from octabox.engine.worker.prediction_trial import convert_to_noise, mishandles_prediction
 from octabox.errors import InvalidParameterError
 from octabox.schedulers.compatibility import (
@@ -156,7 +156,7 @@ def _use_step_values(scheduler: Any, values: Mapping[str, Any]) -> None:
     def step(original: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return original(*args, **{**options, **values})
 
-    replace_step(scheduler, step)
+    scheduler.step = changed_step(scheduler, step)
 
 
 def _interpolate_timesteps(schedule: tuple[int, ...], steps: int) -> list[int]:

@@ -19,7 +19,7 @@ import octabox
 from makers import pipelines
 from octabox.engine.protocol import Run
 from octabox.engine.worker.inputs.changes import changes_of
-from octabox.engine.worker.inputs.scheduler_steps import replace_step
+from octabox.engine.worker.inputs.scheduler_steps import changed_step
 from octabox.engine.worker.prediction_trial import convert_to_noise
 from octabox.engine.worker.scheduler_factory import build_scheduler
 from octabox.engine.worker.steps import StepCallback
@@ -30,7 +30,7 @@ from octabox.types import SchedulerChoice
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 #: The files that set the step of a scheduler, and those that do it by the function for that.
-SETTING = re.compile(r"\b\w+\.step = |\breplace_step\(")
+SETTING = re.compile(r"\b\w+\.step = |\bchanged_step\(")
 
 
 def own(prediction: str = "epsilon") -> Any:
@@ -65,7 +65,7 @@ def watched(scheduler: Any) -> Iterator[Any]:
 def all_of_them(scheduler: Any) -> Iterator[Any]:
     """Yield a scheduler with all changes, one over the other."""
     with converted(scheduler) as first:
-        replace_step(first, lambda inner, *args, **options: inner(*args, **{**options, "s_noise": 0.5}))
+        first.step = changed_step(first, lambda inner, *args, **options: inner(*args, **{**options, "s_noise": 0.5}))
         with watched(first) as second:
             yield second
 

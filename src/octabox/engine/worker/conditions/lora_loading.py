@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +16,7 @@ from diffusers.utils.state_dict_utils import (
     convert_unet_state_dict_to_peft,
 )
 
+from octabox.engine.replacement import replaced
 from octabox.engine.worker.conditions.lora_layers import adapted_layers, set_adapter_variant
 from octabox.engine.worker.conditions.traced_tensors import untrace
 
@@ -132,7 +133,7 @@ def _converting(
             loadable = {name: tensor for name, tensor in loadable.items() if not name.startswith(f"{omitted}.")}
         return (loadable, *others) if isinstance(result, tuple) else loadable
 
-    with _replace_method(pipe, "lora_state_dict", convert):
+    with replaced(pipe, "lora_state_dict", convert):
         yield
 
 
@@ -238,16 +239,6 @@ def _find(parameters: set[str], key: str) -> str | None:
     """Return the parameter that a converted tensor was loaded into; None if there is none."""
     keys = (key, f"{key}.weight", key.removeprefix(_TEXT_MODEL), f"{key.removeprefix(_TEXT_MODEL)}.weight")
     return next((each for each in keys if each in parameters), None)
-
-
-@contextmanager
-def _replace_method(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
-    """Replace a method of an object within the context."""
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        delattr(owner, name)
 
 
 @contextmanager

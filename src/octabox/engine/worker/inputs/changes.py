@@ -9,8 +9,9 @@ from typing import Any
 from PIL.Image import Image
 
 from octabox.engine.protocol import Run
+from octabox.engine.replacement import replaced
 from octabox.engine.worker.inputs.noise import apply_initial_noise, apply_variation
-from octabox.engine.worker.inputs.scheduler_steps import replace_step
+from octabox.engine.worker.inputs.scheduler_steps import changed_step
 from octabox.engine.worker.inputs.seamless import seamless_convolutions
 from octabox.engine.worker.inputs.sizes import default_size
 from octabox.engine.worker.steps import StepCallback
@@ -65,17 +66,10 @@ def _watched_steps(pipe: Any, steps: StepCallback) -> Iterator[Callable[[], bool
     if getattr(scheduler, "step", None) is None:
         yield lambda: not steps.taken
         return
-    before = vars(scheduler).get("step")
 
     def step(original: Callable[..., Any], *args: Any, **options: Any) -> Any:
         begun.append(True)
         return original(*args, **options)
 
-    replace_step(scheduler, step)
-    try:
+    with replaced(scheduler, "step", changed_step(scheduler, step)):
         yield lambda: not begun
-    finally:
-        if before is None:
-            del scheduler.step
-        else:
-            scheduler.step = before

@@ -8,8 +8,8 @@ from types import MethodType
 from typing import Any
 
 
-def replace_step(scheduler: Any, change: Callable[..., Any]) -> None:
-    """Replace the step of a scheduler, so that a copy of the scheduler takes the steps of the copy.
+def changed_step(scheduler: Any, change: Callable[..., Any]) -> MethodType:
+    """Return a step for a scheduler that a copy of the scheduler takes as its own.
 
     Args:
         scheduler: The scheduler.
@@ -22,4 +22,4 @@ def replace_step(scheduler: Any, change: Callable[..., Any]) -> None:
     def step(self: Any, *args: Any, **options: Any) -> Any:
         return change(MethodType(inner, self), *args, **options)
 
-    scheduler.step = MethodType(step, scheduler)
+    return MethodType(step, scheduler)

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from octabox.engine.replacement import replaced
 from octabox.engine.worker.steps import find_denoisers
 
 #: The method of `torch.nn.Conv2d` that pads and convolves.
@@ -68,10 +69,10 @@ class _ClosedModel:
         """Replace the method of each convolution within the context."""
         with ExitStack() as stack:
             for layer in self.layers:
-                stack.enter_context(_replaced(layer, FORWARD, functools.partial(self._convolve, layer)))
+                stack.enter_context(replaced(layer, FORWARD, functools.partial(self._convolve, layer)))
             for name in dir(type(self.module)) if self.layers else ():
                 if TILED.fullmatch(name):
-                    stack.enter_context(_replaced(self.module, name, self._open_in(getattr(self.module, name))))
+                    stack.enter_context(replaced(self.module, name, self._open_in(getattr(self.module, name))))
             yield
 
     def _convolve(
@@ -98,20 +99,6 @@ class _ClosedModel:
                 self._in_tiles = False
 
         return opened
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
-    """Replace a method of an object within the context."""
-    before = vars(owner).get(name)
-    setattr(owner, name, method)
-    try:
-        yield
-    finally:
-        if before is None:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
 
 
 def _models(components: Iterable[Any]) -> Iterator[torch.nn.Module]:

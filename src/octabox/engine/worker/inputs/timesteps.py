@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
 
+from octabox.engine.replacement import replaced
 from octabox.errors import InvalidParameterError
 
 #: The method by which pipelines leave out steps for a strength, and its parameters.
@@ -47,11 +48,8 @@ def checked_timesteps(pipe: Any) -> Iterator[None]:
             raise _no_steps(original, args, options)
         return result
 
-    setattr(pipe, GET_TIMESTEPS, get_timesteps)
-    try:
+    with replaced(pipe, GET_TIMESTEPS, get_timesteps):
         yield
-    finally:
-        delattr(pipe, GET_TIMESTEPS)
 
 
 def _has_steps(result: Any) -> bool:

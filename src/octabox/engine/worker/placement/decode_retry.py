@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
+from octabox.engine.replacement import replaced
 from octabox.engine.worker.placement.casts import cast_arguments, cast_output, find_compute_dtype
 from octabox.engine.worker.placement.dtype import HALF_DTYPES, dtype_name
 from octabox.engine.worker.placement.layerwise_casting import layerwise_hooks
@@ -39,7 +40,7 @@ def retry_decoding_in_float32(pipe: DiffusionPipeline, warnings: list[str]) -> I
 @contextmanager
 def _wrap_decode(name: str, component: torch.nn.Module, warnings: list[str]) -> Iterator[None]:
     """Wrap the decode method of an autoencoder within the context."""
-    decode, instance_attribute = getattr(component, DECODE), vars(component).get(DECODE)
+    decode = getattr(component, DECODE)
 
     @functools.wraps(decode)
     def decode_with_retry(*args: Any, **kwargs: Any) -> Any:
@@ -50,13 +51,8 @@ def _wrap_decode(name: str, component: torch.nn.Module, warnings: list[str]) -> 
         assert dtype is not None  # noqa: S101 (it is one of HALF_DTYPES)
         return _decode_in_float32(name, component, decode, (args, kwargs), output, warnings)
 
-    setattr(component, DECODE, decode_with_retry)
-    try:
+    with replaced(component, DECODE, decode_with_retry):
         yield
-    finally:
-        delattr(component, DECODE)
-        if instance_attribute is not None:
-            setattr(component, DECODE, instance_attribute)
 
 
 def _decode_in_float32(

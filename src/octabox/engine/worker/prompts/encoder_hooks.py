@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from octabox.engine.replacement import replaced
 from octabox.engine.worker.prompts.embed_cache import CallCache
 from octabox.engine.worker.prompts.encoder import EncoderAdapter, PromptEncoder, TokenLayout
 from octabox.engine.worker.prompts.encoder_output import HIDDEN, stack_outputs, track_access
@@ -76,9 +77,9 @@ class EncoderHooks:
         with ExitStack() as stack:
             stack.enter_context(self._tokenizer_hooks.installed())
             for encoder in self._encoders:
-                stack.enter_context(replaced_forward(encoder.module, self._forward(encoder)))
+                stack.enter_context(replaced(encoder.module, "forward", self._forward(encoder)))
                 if self._normed and (norm := find_final_norm(encoder)) is not None:
-                    stack.enter_context(replaced_forward(norm, self._norm_forward(norm.forward)))
+                    stack.enter_context(replaced(norm, "forward", self._norm_forward(norm.forward)))
             yield
 
     def warnings(self) -> list[str]:
@@ -219,20 +220,6 @@ def cached_forward(encoder: TextEncoder, cache: CallCache) -> Callable[..., Any]
         return output
 
     return forward
-
-
-@contextmanager
-def replaced_forward(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Replace the forward pass of a module within the context."""
-    before = module.__dict__.get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if before is None:
-            del module.forward
-        else:
-            module.forward = before
 
 
 def _weighted_parameters(texts: Sequence[TokenizedText]) -> list[str]:

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from octabox.catalog.entries import PipelineEntry
+from octabox.engine.replacement import replaced
 from octabox.engine.worker.prompts.embed_cache import CallCache, PromptEmbedCache
-from octabox.engine.worker.prompts.encoder_hooks import EncoderHooks, cached_forward, replaced_forward
+from octabox.engine.worker.prompts.encoder_hooks import EncoderHooks, cached_forward
 from octabox.engine.worker.prompts.parsed import ParsedPrompt, parse_plain
 from octabox.engine.worker.prompts.text_encoders import TextEncoder, find_text_encoders, find_tokenizers
 from octabox.engine.worker.prompts.tokenizer import convert_prompt, count_tokens
@@ -98,7 +99,7 @@ class PromptHooks:
                 stack.enter_context(self._hooks.installed())
             elif self._cache.may_hit():
                 for encoder in self._encoders:
-                    stack.enter_context(replaced_forward(encoder.module, cached_forward(encoder, self._cache)))
+                    stack.enter_context(replaced(encoder.module, "forward", cached_forward(encoder, self._cache)))
             else:
                 for encoder in self._encoders:
                     hook = encoder.module.register_forward_hook(_record_in(self._cache, encoder), with_kwargs=True)
